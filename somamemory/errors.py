@@ -1,0 +1,162 @@
+"""Every error a caller can meet, rendered in one place (`api.app`) as problem+json (RFC 9457).
+
+SomaError
+├── InvalidInput (422)          one or more fields are wrong; `fields` says which
+│   └── DimensionMismatch       a vector has another length than the active generation
+├── InvalidCoordinate (400)
+├── MalformedRequest (400)      not JSON, not UTF-8
+├── LengthRequired (411)        a chunked body
+├── Unauthenticated (401)
+├── Forbidden (403)             the key is good, but may not do this
+├── NotFound (404)
+├── Conflict (409)
+├── PreconditionFailed (412)    If-Match or If-None-Match did not hold
+├── PayloadTooLarge (413)
+├── UnsupportedMediaType (415)
+└── Unavailable (503)           try again later; `retry_after_s` says when
+    ├── DatabaseBusy
+    ├── EmbedderUnavailable
+    └── IndexUnavailable
+
+ConfigurationError is not among them: it stops a process before it serves anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class ConfigurationError(Exception):
+    """The settings cannot work; the message says what to change."""
+
+
+class SomaError(Exception):
+    """The root. `code` is for machines, `title` is the kind, `detail` is this case."""
+
+    status = 500
+    code = "internal_error"
+    title = "Internal error"
+
+    def __init__(self, detail: str = "") -> None:
+        self.detail = detail or self.title
+        super().__init__(self.detail)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def errors(self) -> list[dict[str, str]]:
+        """`[{field, message}]` for errors that concern fields."""
+        return []
+
+
+class InvalidInput(SomaError):
+    status = 422
+    code = "invalid_input"
+    title = "Invalid input"
+
+    def __init__(self, field: str, message: str, **more: str) -> None:
+        """One wrong field, or several: `InvalidInput("a", "too long", b="missing")`."""
+        self.fields = {field: message, **more}
+        super().__init__("; ".join(f"{name}: {text}" for name, text in self.fields.items()))
+
+    @property
+    def errors(self) -> list[dict[str, str]]:
+        return [{"field": name, "message": text} for name, text in self.fields.items()]
+
+
+class DimensionMismatch(InvalidInput):
+    code = "dimension_mismatch"
+    title = "The vector has the wrong dimension"
+
+
+class InvalidCoordinate(SomaError):
+    status = 400
+    code = "invalid_coordinate"
+    title = "Invalid coordinate"
+
+
+class MalformedRequest(SomaError):
+    status = 400
+    code = "malformed_request"
+    title = "Malformed request"
+
+
+class LengthRequired(SomaError):
+    status = 411
+    code = "length_required"
+    title = "Content-Length required"
+
+
+class Unauthenticated(SomaError):
+    status = 401
+    code = "unauthenticated"
+    title = "A valid API key is required"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="somamemory"'}
+
+
+class Forbidden(SomaError):
+    status = 403
+    code = "forbidden"
+    title = "This key may not do that"
+
+
+class NotFound(SomaError):
+    status = 404
+    code = "not_found"
+    title = "Not found"
+
+
+class Conflict(SomaError):
+    status = 409
+    code = "conflict"
+    title = "Conflict"
+
+
+class PreconditionFailed(SomaError):
+    status = 412
+    code = "precondition_failed"
+    title = "The memory is not as the request expects"
+
+
+class PayloadTooLarge(SomaError):
+    status = 413
+    code = "payload_too_large"
+    title = "The body is too large"
+
+
+class UnsupportedMediaType(SomaError):
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body must be application/json"
+
+
+class Unavailable(SomaError):
+    status = 503
+    code = "unavailable"
+    title = "Temporarily unavailable"
+    retry_after_s = 5
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
+
+
+class DatabaseBusy(Unavailable):
+    code = "database_busy"
+    title = "The database is busy"
+    retry_after_s = 1
+
+
+class EmbedderUnavailable(Unavailable):
+    code = "embedder_unavailable"
+    title = "The embedding provider does not answer"
+
+
+class IndexUnavailable(Unavailable):
+    code = "index_unavailable"
+    title = "The vector index does not answer"
