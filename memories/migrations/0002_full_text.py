@@ -1,0 +1,69 @@
+"""Full text, kept by the database itself in the transaction of the change.
+
+Both engines index the same words (`Memory.terms`, made by `memories.search.text`) plus one word for the scope, tenant
+and namespace together, so that a query walks only what it may see, whatever the other tenants have stored.
+"""
+
+from django.db import migrations
+
+# Contentless: the words stand in sfm_memories.terms already. `detail=none`: whether a word occurs is all we ask.
+SQLITE = [
+    """
+    CREATE VIRTUAL TABLE sfm_memory_terms
+    USING fts5(terms, content='', columnsize=0, detail='none', tokenize='ascii')
+    """,
+    """
+    CREATE TRIGGER sfm_memory_terms_insert AFTER INSERT ON sfm_memories BEGIN
+        INSERT INTO sfm_memory_terms(rowid, terms)
+        VALUES (new.seq, new.terms || ' scope' || new.tenant_id || 'x' || hex(new.namespace));
+    END
+    """,
+    """
+    CREATE TRIGGER sfm_memory_terms_delete AFTER DELETE ON sfm_memories BEGIN
+        INSERT INTO sfm_memory_terms(sfm_memory_terms, rowid, terms)
+        VALUES ('delete', old.seq, old.terms || ' scope' || old.tenant_id || 'x' || hex(old.namespace));
+    END
+    """,
+    """
+    CREATE TRIGGER sfm_memory_terms_update AFTER UPDATE ON sfm_memories
+    WHEN old.terms <> new.terms OR old.namespace <> new.namespace OR old.tenant_id <> new.tenant_id BEGIN
+        INSERT INTO sfm_memory_terms(sfm_memory_terms, rowid, terms)
+        VALUES ('delete', old.seq, old.terms || ' scope' || old.tenant_id || 'x' || hex(old.namespace));
+        INSERT INTO sfm_memory_terms(rowid, terms)
+        VALUES (new.seq, new.terms || ' scope' || new.tenant_id || 'x' || hex(new.namespace));
+    END
+    """,
+]
+SQLITE_REVERSE = [
+    "DROP TRIGGER sfm_memory_terms_update",
+    "DROP TRIGGER sfm_memory_terms_delete",
+    "DROP TRIGGER sfm_memory_terms_insert",
+    "DROP TABLE sfm_memory_terms",
+]
+POSTGRESQL = [
+    """
+    ALTER TABLE sfm_memories ADD COLUMN terms_vector tsvector GENERATED ALWAYS AS (
+        array_to_tsvector(
+            string_to_array(terms, ' ')
+            || ('scope' || replace(tenant_id::text, '-', '') || 'x' || encode(convert_to(namespace, 'UTF8'), 'hex'))
+        )
+    ) STORED
+    """,
+    "CREATE INDEX sfm_memories_terms ON sfm_memories USING gin (terms_vector)",
+]
+POSTGRESQL_REVERSE = ["ALTER TABLE sfm_memories DROP COLUMN terms_vector"]
+
+
+def run(sqlite, postgresql):
+    def apply(apps, schema_editor):
+        for statement in sqlite if schema_editor.connection.vendor == "sqlite" else postgresql:
+            schema_editor.execute(statement)
+
+    return apply
+
+
+class Migration(migrations.Migration):
+    dependencies = [("memories", "0001_initial")]
+    operations = [
+        migrations.RunPython(run(SQLITE, POSTGRESQL), run(SQLITE_REVERSE, POSTGRESQL_REVERSE)),
+    ]

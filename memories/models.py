@@ -1,0 +1,147 @@
+"""The heart's data. What the database holds is the truth; the vector index is rebuilt from it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from memories import coordinates, payloads
+from tenants.scoping import TenantOwned
+
+
+class KeyField(models.CharField):
+    """Text compared byte by byte on both databases, so that its order is the order of its digits."""
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
+        parameters = super().db_parameters(connection)
+        if connection.vendor == "postgresql":
+            parameters["collation"] = "C"
+        return parameters
+
+
+class JsonField(models.JSONField):
+    """JSON whose numbers come back as float64 or int64, as they came in.
+
+    jsonb writes 1e300 as a whole number of 301 digits; read as a Python int it could not be sent to anybody.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "decoder": payloads.Decoder})
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        del kwargs["decoder"]
+        return name, path, args, kwargs
+
+
+class Memory(TenantOwned):
+    """One thing worth remembering, at a coordinate."""
+
+    class Type(models.TextChoices):
+        EPISODIC = "episodic"
+        SEMANTIC = "semantic"
+
+    # An integer of our own, not the UUID: SQLite's full text needs a rowid that survives VACUUM.
+    seq = models.BigAutoField(primary_key=True)
+    id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    namespace = KeyField(max_length=255)
+    coordinate_key = KeyField(max_length=coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER)
+    payload = JsonField()
+    metadata = JsonField(default=dict)
+    memory_type = models.CharField(max_length=16, choices=Type.choices, default=Type.EPISODIC)
+    importance = models.FloatField(default=0.0)
+    context = models.TextField(blank=True)  # indexed with the memory, but not part of it
+    terms = models.TextField(blank=True)  # what full text indexes: see search.text
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_memories"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "namespace", "coordinate_key"], name="sfm_memories_address"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "namespace", "created_at"], name="sfm_memories_created"),
+            models.Index(fields=["tenant", "namespace", "updated_at"], name="sfm_memories_updated"),
+            models.Index(
+                fields=["expires_at"], name="sfm_memories_expiry", condition=models.Q(expires_at__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}[{self.coordinate.text}]"
+
+    @property
+    def coordinate(self) -> coordinates.Coordinate:
+        return coordinates.from_key(self.coordinate_key)
+
+
+class EmbeddingGeneration(models.Model):
+    """One way of turning text into vectors, and the collection that holds them."""
+
+    class State(models.TextChoices):
+        BUILDING = "building"
+        ACTIVE = "active"
+        RETIRED = "retired"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    provider = models.CharField(max_length=64)
+    model = models.CharField(max_length=255)
+    dimension = models.PositiveIntegerField()
+    collection = models.CharField(max_length=255, unique=True)
+    state = models.CharField(max_length=16, choices=State.choices)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "sfm_embedding_generations"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["state"], name="sfm_one_active_generation", condition=models.Q(state="active")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model} ({self.dimension})"
+
+
+class VectorEmbedding(TenantOwned):
+    """The vector of a memory, and the outbox: *that* the index must catch up with it, never *what* to write there.
+
+    A row with `due_at` is work. It outlives its memory until the index has forgotten it too.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    generation = models.ForeignKey(EmbeddingGeneration, on_delete=models.PROTECT, db_constraint=False, db_index=False)
+    memory_id = models.UUIDField()
+    wanted_version = models.PositiveIntegerField()
+    indexed_version = models.PositiveIntegerField(null=True)  # None: the index holds nothing of it
+    vector = models.BinaryField(null=True)  # float32, little endian, `generation.dimension` of them
+    text_hash = models.BinaryField(null=True, max_length=32)  # of the text that `vector` was made from
+    own = models.BooleanField(default=False)  # the caller's own vector, not made from the text
+    due_at = models.DateTimeField(null=True)
+    lease = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.CharField(max_length=500, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_vector_embeddings"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "generation", "memory_id"], name="sfm_embedding_of_memory"),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], name="sfm_embeddings_due", condition=models.Q(due_at__isnull=False)),
+            models.Index(fields=["memory_id"], name="sfm_embeddings_memory"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.memory_id} {self.indexed_version} of {self.wanted_version}"

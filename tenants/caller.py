@@ -1,0 +1,42 @@
+"""Who is calling: the first argument of every service and selector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from somamemory.errors import Forbidden
+from tenants.models import Tenant
+
+SCOPES = ("read", "write", "delete", "admin")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A checked identity acting for one tenant."""
+
+    tenant: Tenant
+    actor: str  # "key:<prefix>" or "command", for the audit log
+    scopes: frozenset[str]
+    namespaces: frozenset[str] = field(default_factory=frozenset)  # empty: all
+    operator: bool = False
+    request_id: str = ""
+
+    def require(self, scope: str, namespaces: Iterable[str] = ()) -> None:
+        """Refuse (403) unless the key has `scope` and may use every one of `namespaces`."""
+        if scope not in self.scopes:
+            raise Forbidden(f"this key lacks the scope '{scope}'")
+        if self.namespaces and not self.namespaces.issuperset(namespaces):
+            raise Forbidden("this key may use only the namespaces " + ", ".join(sorted(self.namespaces)))
+
+    def require_operator(self) -> None:
+        if not self.operator:
+            raise Forbidden("only an operator key may do that")
+
+    def acting_for(self, tenant: Tenant) -> Caller:
+        return replace(self, tenant=tenant)
+
+    @classmethod
+    def command(cls, tenant: Tenant) -> Caller:
+        """The person at the command line of the server."""
+        return cls(tenant=tenant, actor="command", scopes=frozenset(SCOPES), operator=True)

@@ -1,0 +1,214 @@
+"""API keys: made, found, compared, revoked.
+
+A key reads `soma_<prefix>_<secret><checksum>`: 8 letters to find the row by, 256 bits of secret, and a CRC-32 that
+lets a mistyped key be refused without a query. Only the SHA-256 of the whole key is stored: a secret of 256
+random bits needs no slow hash. An imported secret (from another installation) has any form of 32 or more characters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+import threading
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cachetools import TTLCache
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from somamemory.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
+from tenants import audit
+from tenants.caller import SCOPES, Caller
+from tenants.models import DEFAULT_TENANT_SLUG, ApiKey, Tenant
+
+_ALPHABET = string.digits + string.ascii_letters
+_PREFIX_LENGTH = 8
+_SECRET_LENGTH = 43  # 62 ** 43 > 2 ** 256
+_CHECKSUM_LENGTH = 6  # 62 ** 6 > 2 ** 32
+_FORM = re.compile(rf"soma_([0-9A-Za-z]{{{_PREFIX_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}})")
+MIN_IMPORTED_LENGTH = 32
+MAX_KEY_LENGTH = 512
+
+# What this process has just looked up; a revoked key lives on in here for at most KEY_CACHE_S seconds.
+_keys: TTLCache[bytes, ApiKey] = TTLCache(maxsize=10_000, ttl=settings.KEY_CACHE_S)
+_tenants: TTLCache[str, Tenant] = TTLCache(maxsize=10_000, ttl=settings.KEY_CACHE_S)
+_lock = threading.Lock()  # TTLCache is not thread safe
+
+
+@dataclass(frozen=True)
+class IssuedKey:
+    """A new key and its secret, which nobody can be shown again."""
+
+    key: ApiKey
+    secret: str
+
+
+def issue(
+    caller: Caller,
+    tenant: Tenant | None,
+    *,
+    name: str = "",
+    scopes: Sequence[str] = ("read", "write", "delete"),
+    namespaces: Iterable[str] = (),
+    expires_at: datetime | None = None,
+    secret: str | None = None,
+) -> IssuedKey:
+    """Make a key for `tenant` (None: an operator key). `secret` imports one that exists already."""
+    caller.require_operator()
+    if unknown := set(scopes) - set(SCOPES):
+        raise InvalidInput("scopes", f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
+    if not scopes:
+        raise InvalidInput("scopes", "a key needs at least one scope")
+    if secret is None:
+        token = _generate()
+    else:
+        token = _check_imported(secret)
+    with transaction.atomic():
+        key, created = ApiKey.objects.get_or_create(
+            digest=_digest(token),
+            defaults={
+                "tenant": tenant,
+                "name": name,
+                "prefix": _prefix(token),
+                "scopes": sorted(set(scopes), key=SCOPES.index),
+                "namespaces": sorted(set(namespaces)),
+                "expires_at": expires_at,
+            },
+        )
+        if not created:
+            raise Conflict("this secret is a key already")
+        audit.record(caller, "key.issue", [key.prefix])
+    return IssuedKey(key, token)
+
+
+def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
+    """Stop a key. Other processes notice within `KEY_CACHE_S` seconds."""
+    caller.require_operator()
+    with transaction.atomic():
+        key = ApiKey.objects.select_for_update().filter(prefix=prefix, tenant=tenant).order_by("created_at").last()
+        if key is None:
+            raise NotFound(f"no key '{prefix}' here")
+        if key.revoked_at is None:
+            key.revoked_at = timezone.now()
+            key.save(update_fields=["revoked_at"])
+            audit.record(caller, "key.revoke", [key.prefix])
+    forget_cached()
+    return key
+
+
+def authenticate(token: str, tenant_slug: str | None, request_id: str = "") -> Caller:
+    """The caller behind a key, acting for the tenant that the header names.
+
+    Raises Unauthenticated (401), Forbidden (403, a tenant's key with another tenant's header) or NotFound (404, an
+    operator key with an unknown tenant).
+    """
+    key = _find(token)
+    if key is None or _ended(key):
+        raise Unauthenticated
+    if key.tenant is None:
+        tenant = find_tenant(tenant_slug or DEFAULT_TENANT_SLUG)
+    elif tenant_slug not in (None, key.tenant.slug):
+        raise Forbidden("this key belongs to another tenant than the header names")
+    else:
+        tenant = key.tenant
+    return Caller(
+        tenant=tenant,
+        actor=f"key:{key.prefix}",
+        scopes=frozenset(key.scopes),
+        namespaces=frozenset(key.namespaces),
+        operator=key.tenant is None,
+        request_id=request_id,
+    )
+
+
+def find_tenant(slug: str) -> Tenant:
+    """An active tenant by its slug, from the cache when it is fresh."""
+    with _lock:
+        cached = _tenants.get(slug)
+    if cached is not None:
+        return cached
+    tenant = Tenant.objects.filter(slug=slug, active=True).first()
+    if tenant is None:
+        raise NotFound(f"no tenant '{slug}'")
+    with _lock:
+        _tenants[slug] = tenant
+    return tenant
+
+
+def forget_cached() -> None:
+    """Drop what this process remembers of keys and tenants."""
+    with _lock:
+        _keys.clear()
+        _tenants.clear()
+
+
+def _find(token: str) -> ApiKey | None:
+    if not MIN_IMPORTED_LENGTH <= len(token) <= MAX_KEY_LENGTH or not token.isascii():
+        return None
+    if _mistyped(token):
+        return None
+    digest = _digest(token)
+    with _lock:
+        cached = _keys.get(digest)
+    if cached is not None:
+        return cached
+    live = Q(tenant__isnull=True) | Q(tenant__active=True)
+    for key in ApiKey.objects.filter(live, prefix=_prefix(token), revoked_at=None).select_related("tenant")[:16]:
+        if hmac.compare_digest(bytes(key.digest), digest):
+            with _lock:
+                _keys[digest] = key
+            return key
+    return None
+
+
+def _ended(key: ApiKey) -> bool:
+    return key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= timezone.now())
+
+
+def _generate() -> str:
+    prefix = "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_LENGTH))
+    secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
+    body = f"soma_{prefix}_{secret}"
+    return body + _checksum(body)
+
+
+def _checksum(text: str) -> str:
+    rest, digits = zlib.crc32(text.encode()), ""
+    for _ in range(_CHECKSUM_LENGTH):
+        rest, digit = divmod(rest, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits
+
+
+def _prefix(token: str) -> str:
+    """What the row is found by: written in our own keys, derived from the digest for an imported secret."""
+    if match := _FORM.fullmatch(token):
+        return match[1]
+    return "x" + _digest(token).hex()[:11]
+
+
+def _mistyped(token: str) -> bool:
+    """It has the form of our own keys, and the checksum says that nobody was ever given it."""
+    return bool(_FORM.fullmatch(token)) and _checksum(token[:-_CHECKSUM_LENGTH]) != token[-_CHECKSUM_LENGTH:]
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _check_imported(secret: str) -> str:
+    if not MIN_IMPORTED_LENGTH <= len(secret) <= MAX_KEY_LENGTH:
+        raise InvalidInput("secret", f"must have {MIN_IMPORTED_LENGTH} to {MAX_KEY_LENGTH} characters")
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise InvalidInput("secret", "must be printable ASCII without spaces, as it travels in a header")
+    if _mistyped(secret):
+        raise InvalidInput("secret", "looks like one of our own keys, but its checksum is wrong")
+    return secret
