@@ -45,7 +45,7 @@ POSTGRESQL = [
     ALTER TABLE sfm_memories ADD COLUMN terms_vector tsvector GENERATED ALWAYS AS (
         array_to_tsvector(
             string_to_array(terms, ' ')
-            || ('scope' || replace(tenant_id::text, '-', '') || 'x' || encode(convert_to(namespace, 'UTF8'), 'hex'))
+            || ('scope' || replace(tenant_id::text, '-', '') || 'x' || namespace)
         )
     ) STORED
     """,
