@@ -121,7 +121,14 @@ class VectorEmbedding(TenantOwned):
 
     id = models.BigAutoField(primary_key=True)
     generation = models.ForeignKey(EmbeddingGeneration, on_delete=models.PROTECT, db_constraint=False, db_index=False)
-    memory_id = models.UUIDField()
+    memory = models.ForeignKey(
+        Memory,
+        to_field="id",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="embeddings",
+    )
     wanted_version = models.PositiveIntegerField()
     indexed_version = models.PositiveIntegerField(null=True)  # None: the index holds nothing of it
     vector = models.BinaryField(null=True)  # float32, little endian, `generation.dimension` of them
@@ -136,11 +143,14 @@ class VectorEmbedding(TenantOwned):
     class Meta(TenantOwned.Meta):
         db_table = "sfm_vector_embeddings"
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "generation", "memory_id"], name="sfm_embedding_of_memory"),
+            models.UniqueConstraint(fields=["tenant", "generation", "memory"], name="sfm_embedding_of_memory"),
         ]
         indexes = [
             models.Index(fields=["due_at"], name="sfm_embeddings_due", condition=models.Q(due_at__isnull=False)),
-            models.Index(fields=["memory_id"], name="sfm_embeddings_memory"),
+            models.Index(
+                fields=["tenant"], name="sfm_embeddings_backlog", condition=models.Q(due_at__isnull=False)
+            ),
+            models.Index(fields=["memory"], name="sfm_embeddings_memory"),
         ]
 
     def __str__(self) -> str:

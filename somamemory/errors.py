@@ -16,6 +16,7 @@ SomaError
 └── Unavailable (503)           try again later; `retry_after_s` says when
     ├── DatabaseBusy
     ├── EmbedderUnavailable
+    │   └── EmbedderRefused     the provider will never take this text
     └── IndexUnavailable
 
 ConfigurationError is not among them: it stops a process before it serves anybody.
@@ -155,6 +156,11 @@ class DatabaseBusy(Unavailable):
 class EmbedderUnavailable(Unavailable):
     code = "embedder_unavailable"
     title = "The embedding provider does not answer"
+
+
+class EmbedderRefused(EmbedderUnavailable):
+    code = "embedder_refused"
+    title = "The embedding provider refuses the text"
 
 
 class IndexUnavailable(Unavailable):

@@ -1,0 +1,26 @@
+"""What turns text into vectors: one small protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Text in, one vector of `dimension` float32 a text out."""
+
+    provider: str
+    model: str
+    dimension: int
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Shape (len(texts), dimension), rows in the order of `texts`; a text without words may give a zero row.
+
+        Raises EmbedderUnavailable (try again later) or EmbedderRefused (these texts will never do).
+        """
+        ...

@@ -1,0 +1,64 @@
+"""Any provider that speaks OpenAI's embeddings API: OpenAI, Ollama, vLLM, LM Studio, …"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import openai
+
+from memories.embeddings.base import Vectors
+from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnavailable
+
+BATCH = 128
+RETRIES = 2  # with exponential back-off and jitter, by the client; honours Retry-After
+
+
+class OpenAIEmbedder:
+    provider = "openai"
+
+    def __init__(self, *, model: str, dimension: int, base_url: str, api_key: str, timeout_s: float) -> None:
+        if not model or not dimension:
+            raise ConfigurationError(
+                "SOMA_EMBEDDING_PROVIDER=openai needs SOMA_EMBEDDING_MODEL and SOMA_EMBEDDING_DIMENSION"
+            )
+        self.model = model
+        self.dimension = dimension
+        self._client = openai.OpenAI(
+            base_url=base_url or None, api_key=api_key or "none", timeout=timeout_s, max_retries=RETRIES
+        )
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        # Providers refuse empty strings; a text without words keeps its zero row.
+        filled = [at for at, text in enumerate(texts) if text.strip()]
+        for start in range(0, len(filled), BATCH):
+            batch = filled[start : start + BATCH]
+            vectors[batch] = self._embed_batch([texts[at] for at in batch])
+        return vectors
+
+    def _embed_batch(self, texts: list[str]) -> Vectors:
+        with translating_errors():
+            answer = self._client.embeddings.create(model=self.model, input=texts, encoding_format="float")
+        rows = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
+        if len(rows) != len(texts):
+            raise EmbedderUnavailable(f"the provider answered {len(rows)} vectors for {len(texts)} texts")
+        if any(len(row) != self.dimension for row in rows):
+            raise EmbedderRefused(
+                f"the model '{self.model}' makes vectors of {len(rows[0])} numbers; "
+                f"SOMA_EMBEDDING_DIMENSION says {self.dimension}"
+            )
+        return np.array(rows, dtype=np.float32)
+
+
+@contextmanager
+def translating_errors() -> Iterator[None]:
+    try:
+        yield
+    except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
+        raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error
+    except openai.APIStatusError as error:
+        raise EmbedderRefused(f"the embedding provider refused: HTTP {error.status_code}") from error
+    except openai.OpenAIError as error:
+        raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error

@@ -1,0 +1,61 @@
+"""The thread inside the embedded server: drains the outbox, and purges what has been deleted long enough."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from django.db import DatabaseError, close_old_connections, connection, transaction
+
+from memories import housekeeping, index
+from memories.index import sync
+from somamemory.errors import SomaError
+
+log = logging.getLogger("soma.index")
+
+BEAT_S = 1.0  # a lost nudge costs at most this
+HOUSEKEEPING_S = 600.0
+
+_nudged = threading.Event()
+
+
+def nudge_on_commit() -> None:
+    """Tell the thread of this process, once the transaction is through, that there is work."""
+    transaction.on_commit(_nudged.set)
+
+
+class Worker(threading.Thread):
+    """Start it once in the process that owns the index; `stop` ends it between two batches."""
+
+    def __init__(self) -> None:
+        super().__init__(name="soma-index", daemon=True)
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        released = False
+        tidy_at = time.monotonic() + HOUSEKEEPING_S
+        while not self._stopping.is_set():
+            try:
+                if not released:
+                    sync.release_leases()
+                    released = True
+                _nudged.clear()
+                while sync.drain() and not self._stopping.is_set():
+                    pass
+                if time.monotonic() > tidy_at:
+                    housekeeping.purge()
+                    tidy_at = time.monotonic() + HOUSEKEEPING_S
+            except (DatabaseError, SomaError) as error:
+                # Nothing is lost: the rows stay due, and the next beat tries again.
+                log.warning("the index thread will try again", extra={"reason": str(error)})
+                self._stopping.wait(BEAT_S)
+            close_old_connections()
+            _nudged.wait(BEAT_S)
+        connection.close()
+
+    def stop(self, timeout_s: float) -> None:
+        self._stopping.set()
+        _nudged.set()
+        self.join(timeout_s)
+        index.close_all()
