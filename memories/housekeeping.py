@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from memories.models import Memory, VectorEmbedding
@@ -29,7 +30,10 @@ def purge(limit: int = 100_000) -> int:
     return purged
 
 
-def remove(seqs: list[int], ids: list[object]) -> None:
+def remove(seqs: list[int], ids: list[UUID]) -> None:
     """Delete rows for good; their outbox rows stay until the index has forgotten them. Needs a transaction."""
     Memory.all_tenants.filter(seq__in=seqs).delete()
-    VectorEmbedding.all_tenants.filter(memory_id__in=ids).update(due_at=timezone.now(), attempts=0)
+    # The version moves on, so that a drain which has just read the memory cannot settle the row with it.
+    VectorEmbedding.all_tenants.filter(memory_id__in=ids).update(
+        wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
+    )

@@ -1,0 +1,156 @@
+"""The analyzer: one way to turn text into terms, whatever the database.
+
+SQLite and PostgreSQL only look terms up; what a term is, is decided here, so both rank alike.
+The steps are those of the classic English analyzer (Lucene's `EnglishAnalyzer`): fold, split, drop stop words,
+stem. On LoCoMo questions BM25 recall@10 is .57 without stop words and stemming and .62 with both.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import chain, islice
+from threading import Lock
+
+import snowballstemmer
+
+MAX_TERMS = 20_000  # of one text
+MAX_TERM_LENGTH = 64  # characters; what is longer is an encoding, not a word, and is found by its beginning
+MAX_QUERY_TERMS = 64
+MAX_INDEXED_BYTES = 1_000_000  # of one memory; a tsvector holds less than 1 MiB
+MIN_CONTEXT_LENGTH = 100  # characters of context that even the shortest text is embedded with
+
+_LONGEST_STEMMED = 32  # no English word is longer, and stemming takes time in the length
+
+# The Snowball project's English list. It leaves "will", "can", "may" and "us" in, as they also name people,
+# things, a month and a country.
+STOP_WORDS = frozenset(
+    """
+    i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers herself
+    it its itself they them their theirs themselves what which who whom this that these those am is are was were be
+    been being have has had having do does did doing would should could ought i'm you're he's she's it's we're
+    they're i've you've we've they've i'd you'd he'd she'd we'd they'd i'll you'll he'll she'll we'll they'll isn't
+    aren't wasn't weren't hasn't haven't hadn't doesn't don't didn't won't wouldn't shan't shouldn't can't cannot
+    couldn't mustn't let's that's who's what's here's there's when's where's why's how's a an the and but if or
+    because as until while of at by for with about against between into through during before after above below to
+    from up down in out on off over under again further then once here there when where why how all any both each
+    few more most other some such no nor not only own same so than too very
+    """.split()
+)
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_CLITIC = re.compile(r"'(?:s|m|d|re|ve|ll)$")
+# Scripts that do not put a space between words (kana, Han, Thai, Lao, Burmese, Khmer), and Hangul, which glues
+# its particles to them: bigrams find a word inside a run without a dictionary, as Lucene's CJKAnalyzer does.
+_UNSPACED = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
+    "\U00020000-\U0003ffff]+)"
+)
+
+_APOSTROPHES = "\u2018\u2019\u02bc\uff07"
+_INVISIBLE = "\u00ad\u200c\u200d\u2060\ufeff"  # soft hyphen and joiners stand inside a word
+_VOICING = "\u3099\u309a"  # they make another kana, not an accent
+
+
+def _folding() -> dict[int, str | None]:
+    """The characters to replace or drop. All combining marks of Unicode lie in the ranges named."""
+    marks = (c for c in chain(range(0x300, 0x20000), range(0xE0100, 0xE01F0)) if unicodedata.category(chr(c))[0] == "M")
+    table: dict[int, str | None] = dict.fromkeys(marks)
+    table |= dict.fromkeys(map(ord, _INVISIBLE))
+    table |= dict.fromkeys(map(ord, _APOSTROPHES), "'")
+    for mark in _VOICING:
+        del table[ord(mark)]
+    return table
+
+
+_FOLDING = _folding()
+_stemmer = snowballstemmer.stemmer("english")
+_stemming = Lock()
+
+
+def fold(text: str) -> str:
+    """The text in Unicode form KC, case-folded, without accents and invisible characters."""
+    if text.isascii():
+        return text.lower()
+    # Marks go first: ordering a long run of them takes time in the square of its length.
+    text = unicodedata.normalize("NFKC", text.translate(_FOLDING)).casefold()
+    # Once more, for what was composed; then together again, for Hangul and kana.
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFD", text).translate(_FOLDING))
+
+
+def terms(text: str) -> list[str]:
+    """The terms of a text in reading order, with repetitions, at most `MAX_TERMS`.
+
+    A term is 1 to 64 Unicode letters and digits. Stop words are no terms, unless the text holds nothing else:
+    then they are kept, so that "The Who" or "to be or not to be" can be found by those very words.
+    """
+    words = fold(text)
+    return list(islice(_analysed(words, STOP_WORDS), MAX_TERMS)) or list(islice(_analysed(words), MAX_TERMS))
+
+
+def query_terms(text: str) -> list[str]:
+    """The distinct terms of a query in reading order, at most `MAX_QUERY_TERMS`; none if it holds no word."""
+    return list(dict.fromkeys(terms(text)))[:MAX_QUERY_TERMS]
+
+
+def content_terms(text: str) -> list[str]:
+    """As `terms`, but nothing for a text of stop words only."""
+    return list(islice(_analysed(fold(text), STOP_WORDS), MAX_TERMS))
+
+
+def indexed_terms(text: str, context: str = "") -> str:
+    """What the column `terms` of a memory holds: the terms of its text, then of its context, joined by spaces.
+
+    Both weigh the same: weights of .5 to .85 for the context's terms gained nothing on LoCoMo (-.015 to +.003).
+    """
+    joined = " ".join(terms(text) + terms(context))
+    if len(joined) * 4 <= MAX_INDEXED_BYTES or len(encoded := joined.encode()) <= MAX_INDEXED_BYTES:
+        return joined
+    return encoded[: encoded.rfind(b" ", 0, MAX_INDEXED_BYTES + 1)].decode()
+
+
+def embedding_text(text: str, context: str = "") -> str:
+    """The text to embed for a memory: its own, then the beginning of its context.
+
+    The context is cut to the length of the text (but never below `MIN_CONTEXT_LENGTH` characters), as a long one
+    would outvote the text in the pooled vector: +.01 recall@10 on LoCoMo against the whole context. The text comes
+    first because an embedding model with a short window drops the end.
+    """
+    if not context:
+        return text
+    return f"{text}\n{context[: max(len(text), MIN_CONTEXT_LENGTH)]}"
+
+
+def _analysed(folded: str, stop_words: frozenset[str] = frozenset()) -> Iterator[str]:
+    for match in _WORD.finditer(folded):
+        word = match[0]
+        if word in stop_words:
+            continue
+        if "'" in word:
+            word = _CLITIC.sub("", word).replace("'", "")
+            if word in stop_words:
+                continue
+        if word.isascii():
+            yield _stem(word) if len(word) <= _LONGEST_STEMMED else word[:MAX_TERM_LENGTH]
+        else:
+            yield from _split_unspaced(word)
+
+
+def _split_unspaced(word: str) -> Iterator[str]:
+    """The parts of a word in spaced scripts whole, the others as overlapping pairs of characters."""
+    # A capturing split alternates: spaced, unspaced, spaced …
+    for position, part in enumerate(_UNSPACED.split(word)):
+        if position % 2 == 0 or len(part) == 1:
+            if part:
+                yield part[:MAX_TERM_LENGTH]
+        else:
+            yield from map("".join, zip(part, part[1:], strict=False))
+
+
+@lru_cache(maxsize=50_000)
+def _stem(word: str) -> str:
+    with _stemming:  # the stemmer keeps the word it works on in itself
+        stem: str = _stemmer.stemWord(word)
+    return stem

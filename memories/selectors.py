@@ -1,0 +1,248 @@
+"""The only readers of memories, search apart. Every read begins at the tenant wall and at `Narrowing`."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Case, CharField, Count, FilteredRelation, Q, QuerySet, Value, When
+from django.db.models.functions import Length, Substr
+from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from memories import cursors
+from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
+from memories.filters import Filter, to_q
+from memories.index import generations
+from memories.index.sync import FAILED_ATTEMPTS
+from memories.models import Memory, VectorEmbedding
+from somamemory.errors import InvalidInput, NotFound
+from tenants.caller import Caller
+
+# `near` sorts by distance outside the database; a ball with more memories than this must be made smaller.
+MAX_NEAR = 50_000
+ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at", "-updated_at")
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """Which of a caller's memories are meant. Every way to read honours every part of it."""
+
+    memory_type: str | None = None
+    filters: Filter | None = None
+    prefix: Coordinate | None = None
+    ball: Ball | None = None
+    box: Box | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    updated_after: datetime | None = None
+
+    @property
+    def index_can_apply_all(self) -> bool:
+        """Only the type is asked for, which the vector index knows too."""
+        return self == Narrowing(memory_type=self.memory_type)
+
+    def apply(self, memories: QuerySet[Memory]) -> QuerySet[Memory]:
+        """The memories that pass; those of `ball` are only pre-selected by its box (see `in_ball`)."""
+        plain: dict[str, Any] = {
+            "memory_type": self.memory_type,
+            "created_at__gt": self.created_after,
+            "created_at__lt": self.created_before,
+            "updated_at__gt": self.updated_after,
+        }
+        memories = memories.filter(**{name: value for name, value in plain.items() if value is not None})
+        if self.filters is not None:
+            memories = memories.filter(to_q(self.filters))
+        if self.prefix is not None:
+            low, high = self.prefix.subtree
+            memories = memories.filter(coordinate_key__gte=low, coordinate_key__lt=high)
+        for box in filter(None, (self.box, self.ball.bounds() if self.ball else None)):
+            memories = memories.filter(*_in_box(box))
+        return memories
+
+    def in_ball(self, coordinate_key: str) -> bool:
+        return self.ball is None or self.ball.distance(coordinate_key) <= self.ball.radius
+
+
+@dataclass(frozen=True)
+class Page:
+    items: Sequence[Memory]
+    next_cursor: str | None = None
+
+
+def live(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
+    """The caller's memories in these namespaces that are neither deleted nor expired."""
+    return stored(caller, namespaces).filter(
+        Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()), deleted_at=None
+    )
+
+
+def stored(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
+    """All of the caller's memories in these namespaces, those deleted and not yet purged too."""
+    caller.require("read", namespaces)
+    return Memory.objects.for_tenant(caller.tenant).filter(namespace__in=namespaces)
+
+
+def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
+    """The memory at a coordinate, with its `index_state`. Raises NotFound."""
+    memory = with_index_state(live(caller, [namespace])).filter(coordinate_key=coordinate.key).first()
+    if memory is None:
+        raise NotFound(f"no memory at coordinate {coordinate}")
+    return memory
+
+
+def get_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> list[Memory | None]:
+    """For each coordinate its memory, or None, in the order asked for."""
+    keys = [coordinate.key for coordinate in coordinates]
+    found = {
+        memory.coordinate_key: memory
+        for memory in with_index_state(live(caller, [namespace])).filter(coordinate_key__in=set(keys))
+    }
+    return [found.get(key) for key in keys]
+
+
+def list_memories(
+    caller: Caller,
+    namespace: str,
+    narrowing: Narrowing,
+    *,
+    order: str = "coordinate",
+    include_deleted: bool = False,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page:
+    """One page of a namespace; with `narrowing.ball` nearest first (`memory.distance`), else in `order`."""
+    base = stored(caller, [namespace]) if include_deleted else live(caller, [namespace])
+    memories = narrowing.apply(base)
+    if narrowing.ball is not None:
+        return _nearest(memories, narrowing.ball, limit, cursor)
+    descending = order.startswith("-")
+    column = {"coordinate": "coordinate_key"}.get(order.lstrip("-"), order.lstrip("-"))
+    if cursor:
+        memories = memories.filter(_after(cursor, order, column, descending))
+    sign = "-" if descending else ""
+    rows = list(with_index_state(memories).order_by(f"{sign}{column}", f"{sign}seq")[: limit + 1])
+    if len(rows) <= limit:
+        return Page(rows)
+    last = rows[limit - 1]
+    value = getattr(last, column)
+    position = value.isoformat() if isinstance(value, datetime) else value
+    return Page(rows[:limit], cursors.encode(order, position, last.seq))
+
+
+def stats(caller: Caller) -> dict[str, Any]:
+    """Counts of the caller's tenant (or of the namespaces that its key may use)."""
+    caller.require("read")
+    memories = Memory.objects.for_tenant(caller.tenant)
+    if caller.namespaces:
+        memories = memories.filter(namespace__in=caller.namespaces)
+    now = timezone.now()
+    gone = Q(deleted_at__isnull=False) | Q(expires_at__lte=now)
+    rows = memories.values("namespace", "memory_type").annotate(
+        all=Count("seq"), gone=Count("seq", filter=gone)
+    )
+    namespaces: dict[str, int] = {}
+    types = {"episodic": 0, "semantic": 0}
+    deleted = 0
+    for row in rows.order_by("namespace", "memory_type"):
+        alive = row["all"] - row["gone"]
+        namespaces[row["namespace"]] = namespaces.get(row["namespace"], 0) + alive
+        types[row["memory_type"]] += alive
+        deleted += row["gone"]
+    return {
+        "total_memories": sum(types.values()),
+        **types,
+        "deleted": deleted,
+        "namespaces": {name: count for name, count in namespaces.items() if count},
+        "index": _index_stats(caller, sum(types.values()), now),
+    }
+
+
+def with_index_state(memories: QuerySet[Memory]) -> QuerySet[Memory]:
+    """Adds `index_state`: pending, failed, ready, or empty (nothing in it to index)."""
+    row = FilteredRelation("embeddings", condition=Q(embeddings__generation=generations.active()))
+    return memories.annotate(
+        row=row,
+        index_state=Case(
+            When(row__due_at__isnull=False, row__attempts__gte=FAILED_ATTEMPTS, then=Value("failed")),
+            When(row__due_at__lte=timezone.now(), then=Value("pending")),
+            When(row__due_at__isnull=False, row__attempts__gt=0, then=Value("pending")),
+            When(row__indexed_version__isnull=True, then=Value("empty")),
+            default=Value("ready"),
+            output_field=CharField(),
+        ),
+    )
+
+
+def _index_stats(caller: Caller, total: int, now: datetime) -> dict[str, Any]:
+    generation = generations.active()
+    due = VectorEmbedding.objects.for_tenant(caller.tenant).filter(generation=generation, due_at__isnull=False)
+    failed = Q(attempts__gte=FAILED_ATTEMPTS)
+    counts = due.aggregate(
+        failed=Count("id", filter=failed),
+        pending=Count("id", filter=~failed & (Q(due_at__lte=now) | Q(attempts__gt=0))),
+    )
+    return {
+        **counts,
+        "ready": max(0, total - counts["failed"] - counts["pending"]),
+        "generation": str(generation.id),
+        "model": f"{generation.provider}/{generation.model}",
+        "dimension": generation.dimension,
+    }
+
+
+def _in_box(box: Box) -> list[Any]:
+    """Conditions on the key alone, so that no number is converted in the database. The first range uses the index."""
+    ranges = box.key_ranges
+    conditions: list[Any] = [
+        Q(coordinate_key__gte=ranges[0][0], coordinate_key__lt=ranges[0][1] + "g"),
+        Exact(Length("coordinate_key"), len(ranges) * DIGITS_PER_NUMBER),
+    ]
+    for axis, (low, high) in enumerate(ranges[1:], start=1):
+        digits = Substr("coordinate_key", axis * DIGITS_PER_NUMBER + 1, DIGITS_PER_NUMBER)
+        conditions += [GreaterThanOrEqual(digits, Value(low)), LessThanOrEqual(digits, Value(high))]
+    return conditions
+
+
+def _nearest(memories: QuerySet[Memory], ball: Ball, limit: int, cursor: str | None) -> Page:
+    """The page in the order of distance, then coordinate."""
+    keys = list(memories.values_list("coordinate_key", flat=True)[: MAX_NEAR + 1])
+    if len(keys) > MAX_NEAR:
+        raise InvalidInput("radius", f"more than {MAX_NEAR} memories lie that near; make it smaller")
+    after = tuple(cursors.decode(cursor, float, str)) if cursor else (-1.0, "")
+    measured = ((ball.distance(key), key) for key in keys)
+    nearest = heapq.nsmallest(limit + 1, (each for each in measured if each[0] <= ball.radius and each > after))
+    page = nearest[:limit]
+    rows = {row.coordinate_key: row for row in with_index_state(memories.filter(coordinate_key__in=[key for _, key in page]))}
+    items = []
+    for distance, key in page:
+        if key in rows:
+            rows[key].distance = distance  # type: ignore[attr-defined]
+            items.append(rows[key])
+    return Page(items, cursors.encode(*page[-1]) if len(nearest) > limit else None)
+
+
+def _after(cursor: str, order: str, column: str, descending: bool) -> Q:
+    """Everything behind the cursor, in a list ordered by (column, seq)."""
+    made_for, text, seq = cursors.decode(cursor, str, str, int)
+    if made_for != order:
+        raise InvalidInput("cursor", f"belongs to a list in the order '{made_for}'")
+    value: Any = text
+    if column != "coordinate_key":
+        value = _instant(text)
+    beyond = "lt" if descending else "gt"
+    return Q(**{f"{column}__{beyond}": value}) | Q(**{column: value, f"seq__{beyond}": seq})
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = parse_datetime(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise InvalidInput("cursor", "is not the next_cursor of an answer to this very list")
+    return instant

@@ -1,0 +1,365 @@
+"""The only writers of memories. One transaction a change; nothing here talks to the network."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from memories import housekeeping, payloads
+from memories.coordinates import Coordinate
+from memories.embeddings.base import Vectors
+from memories.index import generations, worker
+from memories.index.base import usable
+from memories.models import Memory, VectorEmbedding
+from memories.payloads import Json
+from memories.search import text
+from somamemory.errors import Conflict, DimensionMismatch, InvalidInput, NotFound, PreconditionFailed
+from tenants import audit
+from tenants.caller import Caller
+
+# Two callers creating one address at the same time: the second finds it there on its next try.
+_TRIES = 5
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class NewMemory:
+    """What a caller wants remembered. `embedding`: the caller's own vector instead of one made from the text."""
+
+    coordinate: Coordinate
+    payload: Json
+    namespace: str = "default"
+    memory_type: str = Memory.Type.EPISODIC
+    metadata: Json = field(default_factory=dict)
+    importance: float = 0.0
+    context: str = ""
+    expires_at: datetime | None = None
+    embedding: Vectors | None = None
+
+
+@dataclass(frozen=True)
+class Precondition:
+    """`version`: the memory must be there in this version (If-Match). `absent`: it must not be there at all."""
+
+    version: int | None = None
+    absent: bool = False
+
+    def check(self, current: Memory | None) -> None:
+        if self.absent and current is not None:
+            raise PreconditionFailed("a memory is stored at this coordinate already")
+        if self.version is not None and (current is None or current.version != self.version):
+            is_now = "gone" if current is None else f"in version {current.version}"
+            raise PreconditionFailed(f"the memory is {is_now}, not in version {self.version}")
+
+
+@dataclass(frozen=True)
+class Stored:
+    memory: Memory
+    created: bool
+
+
+def store(caller: Caller, new: NewMemory, precondition: Precondition | None = None) -> Stored:
+    """Store a memory at its coordinate, replacing the one that is there.
+
+    Raises PreconditionFailed, DimensionMismatch, InvalidInput, Forbidden.
+    """
+    return store_many(caller, [new], precondition)[0]
+
+
+def store_many(
+    caller: Caller, items: Sequence[NewMemory], precondition: Precondition | None = None
+) -> list[Stored]:
+    """Store all of `items` in one transaction, or none; a coordinate that stands twice keeps the last one."""
+    caller.require("write", {item.namespace for item in items})
+    for item in items:
+        _check(item)
+    return _retrying(lambda: _store(caller, items, precondition or Precondition()))
+
+
+def patch(
+    caller: Caller,
+    namespace: str,
+    coordinate: Coordinate,
+    changes: Json,
+    precondition: Precondition | None = None,
+) -> Memory:
+    """Merge `changes` (payload, metadata: RFC 7396; importance, memory_type, context, expires_at: as they are)."""
+    caller.require("write", [namespace])
+    with transaction.atomic():
+        memory = _live_for_update(caller, namespace, coordinate)
+        (precondition or Precondition()).check(memory)
+        for name, value in changes.items():
+            merging = name in ("payload", "metadata")
+            setattr(memory, name, payloads.merge_patch(getattr(memory, name), value) if merging else value)
+        _check_expiry(changes.get("expires_at"))
+        memory.terms = _terms(memory.payload, memory.context)
+        memory.version += 1
+        memory.updated_at = timezone.now()
+        memory.save(update_fields=[*changes, "terms", "version", "updated_at"])
+        _mark_due([memory])
+        audit.record(caller, "memory.patch", [coordinate.text], namespace)
+    return memory
+
+
+def delete(
+    caller: Caller,
+    namespace: str,
+    coordinate: Coordinate,
+    *,
+    purge: bool = False,
+    precondition: Precondition | None = None,
+) -> bool:
+    """Soft delete, or with `purge` for good; whether there was anything to delete."""
+    if precondition and precondition.version is not None:
+        with transaction.atomic():
+            precondition.check(_find_live(caller, namespace, [coordinate]).get(coordinate.key))
+            return bool(delete_many(caller, namespace, [coordinate], purge=purge))
+    return bool(delete_many(caller, namespace, [coordinate], purge=purge))
+
+
+def delete_many(
+    caller: Caller, namespace: str, coordinates: Iterable[Coordinate], *, purge: bool = False
+) -> set[Coordinate]:
+    """Delete memories in one transaction; the coordinates where there was one."""
+    caller.require("delete", [namespace])
+    with transaction.atomic():
+        rows = _rows(caller, namespace, [each.key for each in coordinates])
+        if purge:
+            gone = list(rows.values())
+            housekeeping.remove([memory.seq for memory in gone], [memory.id for memory in gone])
+        else:
+            gone = [memory for memory in rows.values() if _is_live(memory)]
+            _soft_delete(caller, gone)
+        action = "memory.purge" if purge else "memory.delete"
+        audit.record(caller, action, [memory.coordinate.text for memory in gone], namespace)
+        worker.nudge_on_commit()
+    return {memory.coordinate for memory in gone}
+
+
+def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
+    """Undo a soft delete. Raises NotFound when nothing deleted is there any more."""
+    caller.require("write", [namespace])
+    with transaction.atomic():
+        memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
+        if memory is None or memory.deleted_at is None or _has_expired(memory):
+            raise NotFound(f"no deleted memory at coordinate {coordinate}")
+        memory.deleted_at = None
+        memory.version += 1
+        memory.updated_at = timezone.now()
+        memory.save(update_fields=["deleted_at", "version", "updated_at"])
+        _mark_due([memory])
+        audit.record(caller, "memory.restore", [coordinate.text], namespace)
+    return memory
+
+
+def retry_failed(caller: Caller) -> int:
+    """Make the tenant's failed index rows due at once; how many there were."""
+    caller.require("admin")
+    failed = VectorEmbedding.objects.for_tenant(caller.tenant).filter(due_at__isnull=False, attempts__gt=0)
+    count = failed.update(due_at=timezone.now(), attempts=0)
+    worker.nudge_on_commit()
+    return count
+
+
+def _store(caller: Caller, items: Sequence[NewMemory], precondition: Precondition) -> list[Stored]:
+    """The transaction of `store_many`."""
+    by_namespace: dict[str, list[NewMemory]] = {}
+    for item in items:
+        by_namespace.setdefault(item.namespace, []).append(item)
+    stored: dict[int, Stored] = {}
+    positions = {id(item): position for position, item in enumerate(items)}
+    for namespace in sorted(by_namespace):  # in one order everywhere, so that two batches cannot deadlock
+        group = by_namespace[namespace]
+        for item, result in zip(group, _store_in(caller, namespace, group, precondition), strict=True):
+            stored[positions[id(item)]] = result
+    return [stored[position] for position in range(len(items))]
+
+
+def _store_in(
+    caller: Caller, namespace: str, items: Sequence[NewMemory], precondition: Precondition
+) -> list[Stored]:
+    rows = _rows(caller, namespace, {item.coordinate.key for item in items})
+    known = set(rows)
+    results: list[Stored] = []
+    for item in items:
+        current = rows.get(item.coordinate.key)
+        live = current if current is not None and _is_live(current) else None
+        precondition.check(live)
+        rows[item.coordinate.key] = memory = _replaced(caller, current, live is None, item)
+        results.append(Stored(memory, created=live is None))
+    final = {item.coordinate.key: item for item in items}
+    _save(
+        new=[rows[key] for key in sorted(final) if key not in known],
+        old=[rows[key] for key in sorted(final) if key in known],
+    )
+    _mark_due([rows[key] for key in final], {rows[key].id: item.embedding for key, item in final.items()})
+    audit.record(caller, "memory.store", [item.coordinate.text for item in items], namespace)
+    return results
+
+
+def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMemory) -> Memory:
+    """The row as it will be; a new object, so that each result of a batch keeps its own version."""
+    now = timezone.now()
+    memory = Memory(
+        tenant=caller.tenant,
+        namespace=item.namespace,
+        coordinate_key=item.coordinate.key,
+        payload=item.payload,
+        metadata=item.metadata,
+        memory_type=item.memory_type,
+        importance=item.importance,
+        context=item.context,
+        terms=_terms(item.payload, item.context),
+        expires_at=item.expires_at,
+        created_at=now,
+        updated_at=now,
+    )
+    if current is not None:
+        memory.seq, memory.id, memory.version = current.seq, current.id, current.version + 1
+        if not created:
+            memory.created_at = current.created_at
+    return memory
+
+
+_REPLACED_FIELDS = [
+    "payload", "metadata", "memory_type", "importance", "context", "terms",
+    "version", "created_at", "updated_at", "expires_at", "deleted_at",
+]  # fmt: skip
+
+
+def _save(new: list[Memory], old: list[Memory]) -> None:
+    if new:
+        # An address that somebody else has just created raises IntegrityError; `_retrying` begins again.
+        Memory.all_tenants.bulk_create(new)
+    if old:
+        # These rows are locked. One upsert for all of them, unlike bulk_update's CASE for every field; the keys of the
+        # rows that are never inserted must not collide with their own.
+        rows = [copy(memory) for memory in old]
+        for row in rows:
+            row.seq, row.id = None, uuid.uuid4()
+        Memory.all_tenants.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["tenant", "namespace", "coordinate_key"],
+            update_fields=_REPLACED_FIELDS,
+        )
+
+
+def _mark_due(memories: Sequence[Memory], own: dict[uuid.UUID, Vectors | None] | None = None) -> None:
+    """Write the outbox rows: the index must catch up with these memories. Resets the back-off of earlier failures."""
+    generation, now, vectors = generations.active(), timezone.now(), own or {}
+    with_own: list[VectorEmbedding] = []
+    without: list[VectorEmbedding] = []
+    for memory in memories:
+        vector = vectors.get(memory.id)
+        row = VectorEmbedding(
+            tenant_id=memory.tenant_id,
+            generation=generation,
+            memory_id=memory.id,
+            wanted_version=memory.version,
+            due_at=now,
+            own=vector is not None,
+            vector=None if vector is None else vector.astype("<f4").tobytes(),
+        )
+        (without if vector is None else with_own).append(row)
+    again = ["wanted_version", "due_at", "attempts", "error"]
+    if own is not None:  # a whole new memory: an own vector of the old one is void (its text_hash is empty)
+        again = [*again, "own"]
+    _upsert(without, again)
+    _upsert(with_own, [*again, "vector", "text_hash"])
+    worker.nudge_on_commit()
+
+
+def _upsert(rows: list[VectorEmbedding], update_fields: list[str]) -> None:
+    if rows:
+        VectorEmbedding.all_tenants.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["tenant", "generation", "memory"],
+            update_fields=update_fields,
+        )
+
+
+def _soft_delete(caller: Caller, memories: Sequence[Memory]) -> None:
+    if not memories:
+        return
+    now = timezone.now()
+    Memory.objects.for_tenant(caller.tenant).filter(seq__in=[memory.seq for memory in memories]).update(
+        deleted_at=now, updated_at=now, version=F("version") + 1
+    )
+    for memory in memories:
+        memory.version += 1
+    _mark_due(memories)
+
+
+def _rows(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
+    """The rows at these addresses, deleted ones too, locked in the order of their keys."""
+    rows = (
+        Memory.objects.for_tenant(caller.tenant)
+        .select_for_update()
+        .filter(namespace=namespace, coordinate_key__in=sorted(set(keys)))
+        .order_by("coordinate_key")
+    )
+    return {memory.coordinate_key: memory for memory in rows}
+
+
+def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> dict[str, Memory]:
+    rows = _rows(caller, namespace, [each.key for each in coordinates])
+    return {key: memory for key, memory in rows.items() if _is_live(memory)}
+
+
+def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
+    memory = _find_live(caller, namespace, [coordinate]).get(coordinate.key)
+    if memory is None:
+        raise NotFound(f"no memory at coordinate {coordinate}")
+    return memory
+
+
+def _is_live(memory: Memory) -> bool:
+    return memory.deleted_at is None and not _has_expired(memory)
+
+
+def _has_expired(memory: Memory) -> bool:
+    return memory.expires_at is not None and memory.expires_at <= timezone.now()
+
+
+def _terms(payload: Json, context: str) -> str:
+    return text.index_terms(payloads.text_of(payload), context)
+
+
+def _check(item: NewMemory) -> None:
+    _check_expiry(item.expires_at)
+    if item.embedding is None:
+        return
+    dimension = generations.active().dimension
+    if len(item.embedding) != dimension:
+        raise DimensionMismatch("embedding", f"has {len(item.embedding)} numbers; this installation's have {dimension}")
+    if not usable(item.embedding):
+        raise InvalidInput("embedding", "must be finite and not all zero")
+
+
+def _check_expiry(expires_at: datetime | None) -> None:
+    if expires_at is not None and expires_at <= timezone.now():
+        raise InvalidInput("expires_at", "must be in the future")
+
+
+def _retrying(work: Callable[[], Result]) -> Result:
+    """Run `work` in a transaction, again when another writer has created the same address meanwhile."""
+    for left in reversed(range(_TRIES)):
+        try:
+            with transaction.atomic():
+                return work()
+        except IntegrityError:
+            if not left:
+                raise Conflict("this coordinate is being written by others all the time; try again") from None
+    raise AssertionError("unreachable")
+
+
