@@ -1,0 +1,165 @@
+"""What happens to every request, outermost first: `RequestContext`, `Compression`, `Problems`, `RootAliases`."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+import orjson
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
+
+from somamemory.errors import (
+    LengthRequired,
+    MalformedRequest,
+    NotFound,
+    PayloadTooLarge,
+    SomaError,
+)
+
+Handler = Callable[[HttpRequest], HttpResponseBase]
+
+request_log = logging.getLogger("soma.requests")
+
+PROBLEM = "application/problem+json"
+COMPRESS_FROM_BYTES = 1024
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_AT_THE_ROOT = re.compile(r"/(?:memories|graph|stats|health|healthz|readyz|ping|metrics)(?:/|$)")
+
+
+class RequestContext:
+    """Gives each request its id and its line in the log."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
+        method = request.method
+        if method == "HEAD":
+            request.method = "GET"  # the server sends the head alone
+        response = self.get_response(request)
+        response["X-Request-ID"] = request_id
+        caller = getattr(request, "caller", None)
+        match = request.resolver_match
+        request_log.info(
+            "request",
+            extra={
+                "request_id": request_id,
+                "method": method,
+                "path": match.route if match else None,  # the template: a path may hold what people store
+                "status": response.status_code,
+                "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+                "tenant": caller.tenant.slug if caller else None,
+                "ip": request.META.get("REMOTE_ADDR"),
+            },
+        )
+        return response
+
+
+class Compression(GZipMiddleware):
+    """gzip from 1 KiB on; below it costs more than it saves."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not response.streaming and len(getattr(response, "content", b"")) < COMPRESS_FROM_BYTES:
+            return response
+        compressed: HttpResponseBase = super().process_response(request, response)
+        return compressed
+
+
+class Problems:
+    """Every error is problem+json, also those that Django answers itself (404, 405, 400, 500)."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        refused = _refused_length(request)
+        if refused is not None:
+            return problem(request, refused)
+        response = self.get_response(request)
+        if response.status_code < 400 or response["Content-Type"].startswith(PROBLEM):
+            return response
+        made = problem(request, _as_error(response.status_code), status=response.status_code)
+        if response.has_header("Allow"):
+            made["Allow"] = response["Allow"]
+        return made
+
+
+class RootAliases:
+    """The memory, search, graph, stats and health routes answer at the root too."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if _AT_THE_ROOT.match(request.path_info):
+            request.path_info = "/api/v1" + request.path_info
+        return self.get_response(request)
+
+
+def problem(request: HttpRequest, error: SomaError, status: int | None = None) -> HttpResponse:
+    """An error as RFC 9457 wants it."""
+    status = status or error.status
+    body = {
+        "type": f"urn:somamemory:problem:{error.code}",
+        "title": error.title,
+        "status": status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": getattr(request, "request_id", ""),
+    }
+    if error.errors:
+        body["errors"] = error.errors
+    # A lone surrogate may come in through a query string, and cannot be encoded.
+    content = orjson.dumps(_encodable(body))
+    response = HttpResponse(content, status=status, content_type=PROBLEM)
+    for name, value in error.headers.items():
+        response[name] = value
+    return response
+
+
+def _encodable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _encodable(item) for name, item in value.items()}
+    return value
+
+
+def _refused_length(request: HttpRequest) -> SomaError | None:
+    """Judge the body by its headers, before a byte of it is read."""
+    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+        return LengthRequired("send the body with a Content-Length, not chunked")
+    length = request.headers.get("Content-Length") or "0"
+    if not (length.isascii() and length.isdigit()):
+        return MalformedRequest("Content-Length must be a number")
+    if int(length) > settings.MAX_BODY_BYTES:
+        return PayloadTooLarge(f"the body has {length} bytes; at most {settings.MAX_BODY_BYTES} are taken")
+    return None
+
+
+class _MethodNotAllowed(SomaError):
+    status = 405
+    code = "method_not_allowed"
+    title = "Method not allowed"
+
+
+def _as_error(status: int) -> SomaError:
+    known: dict[int, type[SomaError]] = {
+        400: MalformedRequest,
+        404: NotFound,
+        405: _MethodNotAllowed,
+        413: PayloadTooLarge,
+    }
+    return known.get(status, SomaError)()
