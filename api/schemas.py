@@ -21,7 +21,7 @@ from pydantic import (
 from memories import coordinates
 from memories.coordinates import Ball, Box, Coordinate
 from memories.selectors import ORDERS
-from somamemory.errors import InvalidCoordinate
+from somamemory.errors import InvalidCoordinate, InvalidInput
 
 MAX_CONTEXT_LENGTH = 32_768
 MAX_BULK = 1000
@@ -420,8 +420,6 @@ class Problem(BaseModel):
 
 def ball(near: Coordinate | None, radius: float | None) -> Ball | None:
     """`near` and `radius` go together."""
-    from somamemory.errors import InvalidInput
-
     if (near is None) != (radius is None):
         raise InvalidInput("radius" if radius is None else "near", "near and radius go together")
     return None if near is None or radius is None else Ball(near, radius)

@@ -24,13 +24,13 @@ def decode(cursor: str, *kinds: type) -> list[Any]:
             raise ValueError
         position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error, RecursionError):
-        raise _broken() from None
+        raise broken() from None
     if not isinstance(position, list) or len(position) != len(kinds):
-        raise _broken()
+        raise broken()
     if any(type(part) is not kind for part, kind in zip(position, kinds, strict=True)):
-        raise _broken()
+        raise broken()
     return position
 
 
-def _broken() -> InvalidInput:
+def broken() -> InvalidInput:
     return InvalidInput("cursor", "is not the next_cursor of an answer to this very list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -231,9 +232,9 @@ def _after(cursor: str, order: str, column: str, descending: bool) -> Q:
     made_for, text, seq = cursors.decode(cursor, str, str, int)
     if made_for != order:
         raise InvalidInput("cursor", f"belongs to a list in the order '{made_for}'")
-    value: Any = text
-    if column != "coordinate_key":
-        value = _instant(text)
+    if not 0 <= seq < 1 << 63:
+        raise cursors.broken()
+    value: Any = _key(text) if column == "coordinate_key" else _instant(text)
     beyond = "lt" if descending else "gt"
     return Q(**{f"{column}__{beyond}": value}) | Q(**{column: value, f"seq__{beyond}": seq})
 
@@ -244,5 +245,11 @@ def _instant(text: str) -> datetime:
     except ValueError:
         instant = None
     if instant is None or instant.tzinfo is None:
-        raise InvalidInput("cursor", "is not the next_cursor of an answer to this very list")
+        raise cursors.broken()
     return instant
+
+
+def _key(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{1,512}", text):
+        raise cursors.broken()
+    return text

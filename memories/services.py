@@ -47,12 +47,15 @@ class NewMemory:
 
 @dataclass(frozen=True)
 class Precondition:
-    """`version`: the memory must be there in this version (If-Match). `absent`: it must not be there at all."""
+    """What must hold for a write to happen: the memory is there (`present`), in this `version`, or is `absent`."""
 
     version: int | None = None
+    present: bool = False
     absent: bool = False
 
     def check(self, current: Memory | None) -> None:
+        if self.present and current is None:
+            raise PreconditionFailed("no memory is stored at this coordinate")
         if self.absent and current is not None:
             raise PreconditionFailed("a memory is stored at this coordinate already")
         if self.version is not None and (current is None or current.version != self.version):
@@ -64,6 +67,19 @@ class Precondition:
 class Stored:
     memory: Memory
     created: bool
+
+
+def checked(item: NewMemory) -> NewMemory:
+    """The item, if it could be stored. Raises DimensionMismatch or InvalidInput."""
+    _check_expiry(item.expires_at)
+    if item.embedding is None:
+        return item
+    dimension = generations.active().dimension
+    if len(item.embedding) != dimension:
+        raise DimensionMismatch("embedding", f"has {len(item.embedding)} numbers; this installation's have {dimension}")
+    if not usable(item.embedding):
+        raise InvalidInput("embedding", "must be finite in 32 bits and not all zero")
+    return item
 
 
 def store(caller: Caller, new: NewMemory, precondition: Precondition | None = None) -> Stored:
@@ -80,7 +96,7 @@ def store_many(
     """Store all of `items` in one transaction, or none; a coordinate that stands twice keeps the last one."""
     caller.require("write", {item.namespace for item in items})
     for item in items:
-        _check(item)
+        checked(item)
     return _retrying(lambda: _store(caller, items, precondition or Precondition()))
 
 
@@ -118,11 +134,11 @@ def delete(
     precondition: Precondition | None = None,
 ) -> bool:
     """Soft delete, or with `purge` for good; whether there was anything to delete."""
-    if precondition and precondition.version is not None:
-        with transaction.atomic():
+    caller.require("delete", [namespace])
+    with transaction.atomic():
+        if precondition and precondition != Precondition():
             precondition.check(_find_live(caller, namespace, [coordinate]).get(coordinate.key))
-            return bool(delete_many(caller, namespace, [coordinate], purge=purge))
-    return bool(delete_many(caller, namespace, [coordinate], purge=purge))
+        return bool(delete_many(caller, namespace, [coordinate], purge=purge))
 
 
 def delete_many(
@@ -333,17 +349,6 @@ def _has_expired(memory: Memory) -> bool:
 
 def _terms(payload: Json, context: str) -> str:
     return text.index_terms(payloads.text_of(payload), context)
-
-
-def _check(item: NewMemory) -> None:
-    _check_expiry(item.expires_at)
-    if item.embedding is None:
-        return
-    dimension = generations.active().dimension
-    if len(item.embedding) != dimension:
-        raise DimensionMismatch("embedding", f"has {len(item.embedding)} numbers; this installation's have {dimension}")
-    if not usable(item.embedding):
-        raise InvalidInput("embedding", "must be finite and not all zero")
 
 
 def _check_expiry(expires_at: datetime | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from memories.search.text import content_terms
 
@@ -41,17 +41,18 @@ class Stats:
 class Weights:
     """How much each part counts in the fused score; only their proportion matters.
 
-    The defaults lie in the middle of a plateau: semantic shares of .2 to .4 differ by less than .01.
+    The defaults lie in the middle of a plateau: semantic shares of .2 to .3 differ by less than .005, and .4 costs
+    .01 with context.
     """
 
-    semantic: float = 0.3
-    keyword: float = 0.7
+    semantic: float = 0.25
+    keyword: float = 0.75
     recency: float = 0.0
     importance: float = 0.0
 
     def __post_init__(self) -> None:
-        values = astuple(self)
-        if not all(math.isfinite(weight) and weight >= 0 for weight in values) or not any(values):
+        values = (self.semantic, self.keyword, self.recency, self.importance)
+        if not all(weight >= 0 for weight in values) or not 0 < sum(values) < math.inf:
             raise ValueError("weights are finite numbers from 0, and one of them at least is above 0")
 
 
@@ -113,7 +114,7 @@ def recency(age_s: float, half_life_s: float) -> float:
     """1 for now, ½ after a half-life, ¼ after two … ; a memory from the future is as good as new."""
     if not half_life_s > 0:
         raise ValueError("a half-life is above 0")
-    return 0.5 ** (max(age_s, 0.0) / half_life_s)
+    return math.exp2(-max(age_s, 0.0) / half_life_s)
 
 
 def importance(value: float) -> float:
@@ -126,11 +127,13 @@ def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> float:
 
     A weighted sum beats reciprocal rank fusion where both scores are known (Bruch, Gai and Ingber, ACM TOIS 2023).
     """
-    parts = astuple(weights)
-    largest = max(parts)  # scaled, as the sum of huge weights is infinite
-    scaled = [part / largest for part in parts]
-    total = math.fsum(share * score for share, score in zip(scaled, astuple(scores), strict=True))
-    return min(total / math.fsum(scaled), 1.0)
+    weighted = (
+        weights.semantic * scores.semantic
+        + weights.keyword * scores.keyword
+        + weights.recency * scores.recency
+        + weights.importance * scores.importance
+    )
+    return min(weighted / (weights.semantic + weights.keyword + weights.recency + weights.importance), 1.0)
 
 
 def dense_query(query: str, stats: Stats) -> str:

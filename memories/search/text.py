@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from threading import Lock
 
 import snowballstemmer
@@ -26,8 +26,7 @@ _LONGEST_STEMMED = 32  # no English word is longer, and stemming takes time in t
 
 # The Snowball project's English list. It leaves "will", "can", "may" and "us" in, as they also name people,
 # things, a month and a country.
-STOP_WORDS = frozenset(
-    """
+_STOP_WORDS = """
     i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers herself
     it its itself they them their theirs themselves what which who whom this that these those am is are was were be
     been being have has had having do does did doing would should could ought i'm you're he's she's it's we're
@@ -37,8 +36,8 @@ STOP_WORDS = frozenset(
     because as until while of at by for with about against between into through during before after above below to
     from up down in out on off over under again further then once here there when where why how all any both each
     few more most other some such no nor not only own same so than too very
-    """.split()
-)
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _CLITIC = re.compile(r"'(?:s|m|d|re|ve|ll)$")
@@ -86,8 +85,7 @@ def terms(text: str) -> list[str]:
     A term is 1 to 64 Unicode letters and digits. Stop words are no terms, unless the text holds nothing else:
     then they are kept, so that "The Who" or "to be or not to be" can be found by those very words.
     """
-    words = fold(text)
-    return list(islice(_analysed(words, STOP_WORDS), MAX_TERMS)) or list(islice(_analysed(words), MAX_TERMS))
+    return content_terms(text) or list(islice(_analysed(fold(text), frozenset()), MAX_TERMS))
 
 
 def query_terms(text: str) -> list[str]:
@@ -100,7 +98,7 @@ def content_terms(text: str) -> list[str]:
     return list(islice(_analysed(fold(text), STOP_WORDS), MAX_TERMS))
 
 
-def indexed_terms(text: str, context: str = "") -> str:
+def index_terms(text: str, context: str = "") -> str:
     """What the column `terms` of a memory holds: the terms of its text, then of its context, joined by spaces.
 
     Both weigh the same: weights of .5 to .85 for the context's terms gained nothing on LoCoMo (-.015 to +.003).
@@ -123,7 +121,7 @@ def embedding_text(text: str, context: str = "") -> str:
     return f"{text}\n{context[: max(len(text), MIN_CONTEXT_LENGTH)]}"
 
 
-def _analysed(folded: str, stop_words: frozenset[str] = frozenset()) -> Iterator[str]:
+def _analysed(folded: str, stop_words: frozenset[str]) -> Iterator[str]:
     for match in _WORD.finditer(folded):
         word = match[0]
         if word in stop_words:
@@ -133,7 +131,7 @@ def _analysed(folded: str, stop_words: frozenset[str] = frozenset()) -> Iterator
             if word in stop_words:
                 continue
         if word.isascii():
-            yield _stem(word) if len(word) <= _LONGEST_STEMMED else word[:MAX_TERM_LENGTH]
+            yield _term(word)
         else:
             yield from _split_unspaced(word)
 
@@ -144,9 +142,15 @@ def _split_unspaced(word: str) -> Iterator[str]:
     for position, part in enumerate(_UNSPACED.split(word)):
         if position % 2 == 0 or len(part) == 1:
             if part:
-                yield part[:MAX_TERM_LENGTH]
+                yield _term(part)
         else:
-            yield from map("".join, zip(part, part[1:], strict=False))
+            yield from map("".join, pairwise(part))
+
+
+def _term(word: str) -> str:
+    if word.isascii() and len(word) <= _LONGEST_STEMMED:
+        return _stem(word)
+    return word[:MAX_TERM_LENGTH]
 
 
 @lru_cache(maxsize=50_000)

@@ -1,0 +1,86 @@
+"""The API: authentication, error handlers, routers."""
+
+from __future__ import annotations
+
+import logging
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+
+import somamemory
+from api.auth import KeyAuth
+from api.json import StrictParser
+from api.problems import field_errors
+from api.routers import health, memories, search, tenants
+from somamemory.errors import (
+    DatabaseBusy,
+    InvalidInput,
+    MalformedRequest,
+    PayloadTooLarge,
+    SomaError,
+)
+from somamemory.middleware import problem
+
+log = logging.getLogger("soma.errors")
+
+api = NinjaAPI(
+    title="SomaMemory",
+    version=somamemory.__version__,
+    description="Memories at coordinates, for AI agents.",
+    parser=StrictParser(),
+    auth=KeyAuth(),
+    urls_namespace="api",
+)
+api.add_router("", search.router)  # before memories: /memories/search is not a coordinate
+api.add_router("", memories.router)
+api.add_router("", tenants.router)
+api.add_router("", health.router)
+
+
+@api.exception_handler(SomaError)
+def on_soma_error(request: HttpRequest, error: SomaError) -> HttpResponse:
+    return problem(request, error)
+
+
+@api.exception_handler(ValidationError)
+def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    # The location begins with the source and, for a body, the argument's name.
+    skips = [2 if each["loc"][0] == "body" else 1 for each in error.errors]
+    fields = [pair for each, skip in zip(error.errors, skips, strict=True) for pair in field_errors([each], skip)]
+    return problem(request, InvalidInput(*fields[0], **dict(fields[1:])))
+
+
+@api.exception_handler(HttpError)
+def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    if isinstance(error.__cause__, SomaError):  # Ninja wraps whatever the parser raises
+        return problem(request, error.__cause__)
+    if isinstance(error.__cause__, RequestDataTooBig):
+        return problem(request, PayloadTooLarge())
+    return problem(request, MalformedRequest(str(error)), status=error.status_code)
+
+
+@api.exception_handler(RequestDataTooBig)
+def on_too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    return problem(request, PayloadTooLarge())
+
+
+@api.exception_handler(UnreadablePostError)
+def on_unreadable(request: HttpRequest, error: UnreadablePostError) -> HttpResponse:
+    return problem(request, MalformedRequest("the body ended before its Content-Length"))
+
+
+@api.exception_handler(OperationalError)
+@api.exception_handler(InterfaceError)
+def on_database_down(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+    log.error("the database did not answer", extra={"request_id": getattr(request, "request_id", "")}, exc_info=error)
+    return problem(request, DatabaseBusy())
+
+
+@api.exception_handler(Exception)
+def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
+    log.error("unhandled error", extra={"request_id": getattr(request, "request_id", "")}, exc_info=error)
+    return problem(request, SomaError("something went wrong here; the log has it under this request_id"))

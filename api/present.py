@@ -1,0 +1,89 @@
+"""How things look on the way out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+
+def instant(value: datetime | None) -> str | None:
+    """RFC 3339 in UTC, with a Z."""
+    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def memory(found: Any) -> dict[str, Any]:
+    numbers = list(found.coordinate.numbers)
+    shown = {
+        "id": str(found.id),
+        "coord": ",".join(map(repr, numbers)),
+        "coordinate": numbers,
+        "namespace": found.namespace,
+        "payload": found.payload,
+        "memory_type": found.memory_type,
+        "metadata": found.metadata,
+        "importance": found.importance,
+        "context": found.context,
+        "version": found.version,
+        "index_state": getattr(found, "index_state", "pending"),  # just written: the index has yet to follow
+        "created_at": instant(found.created_at),
+        "updated_at": instant(found.updated_at),
+        "expires_at": instant(found.expires_at),
+    }
+    if found.deleted_at is not None:
+        shown["deleted_at"] = instant(found.deleted_at)
+    if (distance := getattr(found, "distance", None)) is not None:
+        shown["distance"] = distance
+    return shown
+
+
+def stored(result: Any) -> dict[str, Any]:
+    found = result.memory
+    numbers = list(found.coordinate.numbers)
+    return {
+        "ok": True,
+        "id": str(found.id),
+        "coord": ",".join(map(repr, numbers)),
+        "coordinate": numbers,
+        "namespace": found.namespace,
+        "memory_type": found.memory_type,
+        "version": found.version,
+        "created": result.created,
+        "index_state": "pending",
+    }
+
+
+def hit(found: Any) -> dict[str, Any]:
+    row = found.memory
+    numbers = list(row.coordinate.numbers)
+    shown = {
+        "id": str(row.id),
+        "coord": ",".join(map(repr, numbers)),
+        "coordinate": numbers,
+        "namespace": row.namespace,
+        "payload": row.payload,
+        "memory_type": row.memory_type,
+        "metadata": row.metadata,
+        "importance": row.importance,
+        "created_at": instant(row.created_at),
+        "version": row.version,
+        "score": found.score,
+    }
+    if found.scores is not None:
+        shown["scores"] = found.scores
+    return shown
+
+
+def tenant(row: Any) -> dict[str, Any]:
+    return {"slug": row.slug, "name": row.name, "active": row.active, "created_at": instant(row.created_at)}
+
+
+def key(row: Any) -> dict[str, Any]:
+    return {
+        "prefix": row.prefix,
+        "name": row.name,
+        "scopes": row.scopes,
+        "namespaces": row.namespaces,
+        "created_at": instant(row.created_at),
+        "expires_at": instant(row.expires_at),
+        "revoked_at": instant(row.revoked_at),
+    }

@@ -1,0 +1,23 @@
+"""From validation errors to fields and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+MAX_ERRORS = 20
+# What pydantic says of an unknown field does not name it.
+_MESSAGES = {"extra_forbidden": "unknown field", "missing": "is required"}
+
+
+def field_errors(errors: Iterable[Any], skip: int = 0) -> list[tuple[str, str]]:
+    """`(field, message)` of pydantic's errors; `skip` leading parts of each location are the framework's."""
+    found: dict[str, str] = {}
+    for error in errors:
+        parts = [str(part) for part in error["loc"][skip:]]
+        name = ".".join(parts)[:200] or "body"
+        message = _MESSAGES.get(error["type"], error["msg"].removeprefix("Value error, "))
+        found.setdefault(name, message)
+        if len(found) == MAX_ERRORS:
+            break
+    return list(found.items())

@@ -1,0 +1,64 @@
+"""Is it alive, is it ready, is it well? No key needed, and nothing about tenants."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+
+from api.json import reply
+from api.routes import StrictRouter
+from memories import health
+
+router = StrictRouter(tags=["health"], auth=None)
+
+
+@router.get("/ping")
+def ping(request: HttpRequest) -> HttpResponse:
+    """The process answers."""
+    return reply({"status": "ok"})
+
+
+@router.get("/healthz")
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process answers; which of its stores did, when they were last asked."""
+    checks = health.report().checks
+    database = checks["database"].healthy
+    return reply(
+        {
+            "status": "ok",
+            "kv_store": database,
+            "vector_store": checks["vector_index"].healthy,
+            "graph_store": database,
+        }
+    )
+
+
+@router.get("/readyz")
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when the database answers and its migrations are applied, else 503."""
+    ready, reason = health.ready()
+    return reply({"ready": ready, **({"reason": reason} if reason else {})}, 200 if ready else 503)
+
+
+@router.get("/health")
+def full_health(request: HttpRequest) -> HttpResponse:
+    """Each part, its state and its latency; at most ten seconds old."""
+    report = health.report()
+    checks = {
+        name: {"status": "healthy" if check.healthy else "unhealthy", "latency_ms": check.latency_ms}
+        for name, check in report.checks.items()
+    }
+    services = [
+        {"name": name, "healthy": check.healthy, "latency_ms": check.latency_ms}
+        for name, check in report.checks.items()
+    ]
+    return reply(
+        {
+            "status": report.status,
+            "healthy": report.status == "healthy",
+            "version": report.version,
+            "uptime_seconds": report.uptime_s,
+            "checks": checks,
+            "services": services,
+        },
+        503 if report.status == "unhealthy" else 200,
+    )

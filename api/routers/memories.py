@@ -1,0 +1,214 @@
+"""Memories: store, fetch, patch, delete, restore, list, bulk, stats."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from django.http import HttpResponse
+from django.utils import timezone
+from ninja import Path, Query
+from pydantic import ValidationError
+
+from api import conditions, present
+from api.auth import Request
+from api.json import reply
+from api.problems import field_errors
+from api.routes import PROBLEMS, StrictRouter
+from api.schemas import (
+    BulkCoordsBody,
+    BulkDeletedOut,
+    BulkGotOut,
+    BulkStoreBody,
+    BulkStoredOut,
+    CoordText,
+    DeletedOut,
+    DeleteParams,
+    ListParams,
+    MemoryEnvelope,
+    NamespaceParams,
+    PageOut,
+    PatchBody,
+    StatsOut,
+    StoreBody,
+    StoredOut,
+)
+from memories import selectors, services
+from memories.selectors import Narrowing
+from memories.services import NewMemory
+from somamemory.errors import InvalidInput, SomaError
+
+router = StrictRouter(tags=["memories"])
+
+
+@router.post("/memories", response={200: StoredOut, 201: StoredOut, **PROBLEMS})
+def store(request: Request, body: StoreBody) -> HttpResponse:
+    """Store a memory at its coordinate, replacing the one that is there."""
+    result = services.store(request.caller, new_memory(body), conditions.of(request))
+    return reply(present.stored(result), 201 if result.created else 200, conditions.etag(result.memory.version))
+
+
+@router.get("/memories", response={200: PageOut, **PROBLEMS})
+def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
+    """A page of a namespace: all of it, a subtree, a box, or what lies near a point."""
+    ball = query.ball()
+    if ball and query.order:
+        raise InvalidInput("order", "near sorts by distance; leave order out")
+    page = selectors.list_memories(
+        request.caller,
+        query.namespace,
+        Narrowing(
+            memory_type=query.memory_type,
+            prefix=query.prefix,
+            ball=ball,
+            box=query.box,
+            created_after=query.created_after,
+            created_before=query.created_before,
+            updated_after=query.updated_after,
+        ),
+        order=query.order or "coordinate",
+        include_deleted=query.include_deleted,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return reply({"items": [present.memory(row) for row in page.items], "next_cursor": page.next_cursor})
+
+
+@router.post("/memories/bulk", response={200: BulkStoredOut, 207: BulkStoredOut, **PROBLEMS})
+def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
+    """Store up to 1000 memories; with `atomic` all or none, else each that can be."""
+    checked = [_checked(item) for item in body.items]
+    bad = {at: error for at, error in enumerate(checked) if isinstance(error, SomaError)}
+    if bad and body.atomic:
+        at, error = next(iter(bad.items()))
+        raise _at_item(at, error)
+    good = [item for item in checked if isinstance(item, NewMemory)]
+    stored = iter(services.store_many(request.caller, good) if good else [])
+    results = [
+        _refused(at, body.items[at], bad[at]) if at in bad else _bulk_result(at, next(stored))
+        for at in range(len(checked))
+    ]
+    return reply(
+        {"results": results, "stored": len(good), "failed": len(bad)}, 207 if bad else 200
+    )
+
+
+@router.post("/memories/bulk/get", response={200: BulkGotOut, **PROBLEMS})
+def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
+    """The memories at up to 1000 coordinates, in the order asked for; null where there is none."""
+    found = selectors.get_many(request.caller, body.namespace, body.coords)
+    pairs = zip(body.coords, found, strict=True)
+    return reply({"items": [{"coord": coord.text, "memory": row and present.memory(row)} for coord, row in pairs]})
+
+
+@router.post("/memories/bulk/delete", response={200: BulkDeletedOut, **PROBLEMS})
+def delete_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
+    """Soft delete up to 1000 memories, all in one transaction."""
+    gone = services.delete_many(request.caller, body.namespace, body.coords)
+    results = [{"coord": coord.text, "deleted": coord in gone} for coord in body.coords]
+    return reply({"results": results, "deleted": len(gone)})
+
+
+@router.get("/memories/{coord}", response={200: MemoryEnvelope, 304: None, **PROBLEMS})
+def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
+    """The memory stored at a coordinate."""
+    memory = selectors.get_memory(request.caller, query.namespace, coord)
+    headers = conditions.etag(memory.version)
+    if conditions.not_modified(request, memory.version):
+        return HttpResponse(status=304, headers=headers)
+    return reply({"memory": present.memory(memory)}, headers=headers)
+
+
+@router.patch("/memories/{coord}", response={200: MemoryEnvelope, **PROBLEMS})
+def patch(
+    request: Request, coord: Path[CoordText], query: Query[NamespaceParams], body: PatchBody
+) -> HttpResponse:
+    """Change parts of a memory, by JSON merge patch (RFC 7396)."""
+    memory = services.patch(request.caller, query.namespace, coord, _changes(body), conditions.of(request))
+    return reply({"memory": present.memory(memory)}, headers=conditions.etag(memory.version))
+
+
+@router.delete("/memories/{coord}", response={200: DeletedOut, **PROBLEMS})
+def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams]) -> HttpResponse:
+    """Delete a memory: softly, or for good with `purge=true`."""
+    deleted = services.delete(
+        request.caller, query.namespace, coord, purge=query.purge, precondition=conditions.of(request)
+    )
+    return reply({"coord": coord.text, "deleted": deleted})
+
+
+@router.post("/memories/{coord}/restore", response={200: MemoryEnvelope, **PROBLEMS})
+def restore(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
+    """Undo a soft delete, within the retention time."""
+    memory = services.restore(request.caller, query.namespace, coord)
+    return reply({"memory": present.memory(memory)}, headers=conditions.etag(memory.version))
+
+
+@router.get("/stats", response={200: StatsOut, **PROBLEMS})
+def stats(request: Request) -> HttpResponse:
+    """What this tenant has stored, and how far the index has come."""
+    return reply(selectors.stats(request.caller))
+
+
+def new_memory(body: StoreBody) -> NewMemory:
+    if body.ttl_seconds is not None and body.expires_at is not None:
+        raise InvalidInput("ttl_seconds", "give either ttl_seconds or expires_at")
+    expires_at = body.expires_at
+    if body.ttl_seconds is not None:
+        expires_at = timezone.now() + timedelta(seconds=body.ttl_seconds)
+    return NewMemory(
+        coordinate=body.coord,
+        payload=body.payload,
+        namespace=body.namespace,
+        memory_type=body.memory_type,
+        metadata=body.metadata,
+        importance=body.importance,
+        context=body.context,
+        expires_at=expires_at,
+        embedding=None if body.embedding is None else np.array(body.embedding, dtype=np.float64),
+    )
+
+
+_DEFAULTS = {"payload": {}, "metadata": {}, "importance": 0.0, "memory_type": "episodic", "context": ""}
+
+
+def _changes(body: PatchBody) -> dict[str, Any]:
+    """What the patch names; null sets a member back to what it is when nobody gives it."""
+    given = {name: getattr(body, name) for name in body.model_fields_set}
+    for name in ("payload", "memory_type"):
+        if name in given and given[name] is None:
+            raise InvalidInput(name, "cannot be removed")
+    if not given:
+        raise InvalidInput("body", "names nothing to change")
+    return {name: _DEFAULTS.get(name) if value is None else value for name, value in given.items()}
+
+
+def _checked(item: dict[str, Any]) -> NewMemory | SomaError:
+    try:
+        return services.checked(new_memory(StoreBody.model_validate(item)))
+    except ValidationError as error:
+        fields = field_errors(error.errors())
+        return InvalidInput(*fields[0], **dict(fields[1:]))
+    except SomaError as error:
+        return error
+
+
+def _at_item(at: int, error: SomaError) -> SomaError:
+    fields = [(f"items.{at}.{each['field']}", each["message"]) for each in error.errors]
+    fields = fields or [(f"items.{at}.coord", error.detail)]
+    return InvalidInput(*fields[0], **dict(fields[1:]))
+
+
+def _refused(at: int, item: dict[str, Any], error: SomaError) -> dict[str, Any]:
+    coord = item.get("coord")
+    problem = {"status": error.status, "code": error.code, "detail": error.detail, "errors": error.errors}
+    return {"index": at, "status": error.status, "coord": coord if isinstance(coord, str) else None, "error": problem}
+
+
+def _bulk_result(at: int, result: services.Stored) -> dict[str, Any]:
+    memory = result.memory
+    status = 201 if result.created else 200
+    return {"index": at, "status": status, "coord": memory.coordinate.text, "version": memory.version}
+
+
