@@ -19,7 +19,7 @@ import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
@@ -80,6 +80,7 @@ _RFC3339 = re.compile(
 )
 _INT64 = 1 << 63
 _INT32 = 1 << 31
+_FINAL_SIGMA, _SIGMA = "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
 
 
 # --- The grammar -------------------------------------------------------------------------------------------------
@@ -226,7 +227,7 @@ def _moment(raw: object, at: str) -> datetime:
     if not isinstance(raw, str) or not _RFC3339.fullmatch(raw):
         raise InvalidInput(at, "must be an RFC 3339 time with offset, to the microsecond: 2026-01-31T09:30:00Z")
     try:
-        return datetime.fromisoformat(raw.upper()).astimezone(timezone.utc)
+        return datetime.fromisoformat(raw.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidInput(at, "there is no such time; days are 01 to 31, years 0001 to 9999 in UTC") from None
 
@@ -265,8 +266,9 @@ def to_q(filter: Filter) -> Q:
             return Q(*map(to_q, parts), _connector=Q.OR) if parts else _NOTHING
         case Not(part):
             return ~to_q(part)
-        case Leaf(operator="eq" | "ne", operand=operand):
-            return to_q(replace(filter, operator="in" if filter.operator == "eq" else "nin", operand=(operand,)))
+        case Leaf(operator="eq" | "ne") if not isinstance(filter.operand, tuple):
+            many = "in" if filter.operator == "eq" else "nin"
+            return to_q(replace(filter, operator=many, operand=(filter.operand,)))
         case Leaf(operator="nin"):
             present = replace(filter, operator="exists", operand=True)
             return Q(to_q(present), ~to_q(replace(filter, operator="in")))
@@ -397,10 +399,9 @@ def _sqlite_order(value: _Sql, operator: str, operand: object) -> dict[str, _Sql
     if isinstance(operand, str):
         return {"text": _sql(compared, value, _value(operand))}
     [number] = _numbers([operand])
-    whole = _whole(number)
     bound = _value(json.dumps(_neighbour(number, up=operator in ("gte", "lt"))))
     return {
-        "integer": _sql(compared, value, _value(number if whole is None else whole)),
+        "integer": _sql(compared, value, _value(_among_ints(number))),
         "real": _sql(compared, value, _sql("json_extract({}, '$')", bound)),
     }
 
@@ -414,7 +415,7 @@ def _sqlite_fold(text: _Sql) -> _Sql:
 
 def fold(text: str) -> str:
     """Without case. A final sigma is a sigma, so that the parts of a word fold like the word."""
-    return text.lower().replace("ς", "σ")
+    return text.lower().replace(_FINAL_SIGMA, _SIGMA)
 
 
 def register_functions(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
@@ -463,7 +464,8 @@ def _array_of_json(operands: Iterable[object]) -> str:
 
 def _postgresql_fold(text: _Sql) -> _Sql:
     """`fold`, by the Unicode rules of no language, whatever the database's own collation is."""
-    return _sql("""translate(lower({} COLLATE "und-x-icu"), 'ς', 'σ')""", text)
+    lowered = 'translate(lower({} COLLATE "und-x-icu"), {}, {})'
+    return _sql(lowered, text, _value(_FINAL_SIGMA), _value(_SIGMA))
 
 
 # --- Numbers -----------------------------------------------------------------------------------------------------
@@ -484,6 +486,14 @@ def _whole(number: Number) -> int | None:
     """The int64 equal to the number, if there is one."""
     exact = _decimal(number)
     return int(exact) if -_INT64 <= exact < _INT64 and exact == exact.to_integral_value() else None
+
+
+def _among_ints(number: Number) -> Number:
+    """What has the same place among the int64s: -2.0**63, written -9.223372036854776e+18, is below all of them."""
+    if abs(_decimal(number)) > _INT64:
+        return math.copysign(math.inf, number)
+    whole = _whole(number)
+    return number if whole is None else whole
 
 
 def _neighbour(number: Number, *, up: bool) -> float:

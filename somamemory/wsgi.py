@@ -1,4 +1,4 @@
-"""What gunicorn serves."""
+"""What gunicorn serves. Refuses to start with settings that do not fit the stored data."""
 
 import os
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import json
 import math
 import re
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ FIELDS = frozenset({"id", "tenant", "namespace", "memory_type", "version", "vect
 NAMESPACE_BYTES = 1020  # Milvus counts bytes: 255 characters of four
 ROWS_PER_CALL = 1000
 BYTES_PER_CALL = 16 * 1024 * 1024  # a server's proxy refuses messages above 64 MB
-SCAN_PAGE_ROWS = 10_000
+SCAN_PAGE_ROWS = 16_384
 NOT_LOADED = 101
 OPENING_TIMEOUT_S = 60.0  # creating, loading and dropping take as long as there are rows
 RETRY_CONNECT_AFTER_S = 1.0
@@ -263,15 +262,7 @@ class MilvusIndex:
             )
 
     def scan(self, tenant: UUID) -> Iterator[tuple[UUID, int]]:
-        with self._reading() as client, translating_errors("list what it holds"):
-            pages = self._once_loaded(client, lambda: self._pages(client, tenant))
-        while True:
-            with self._reading(), translating_errors("list what it holds"):
-                page = pages.next()
-            if not page:
-                break
-            yield from ((UUID(row["id"]), int(row["version"])) for row in page)
-        pages.close()
+        return self._scan(tenant, "")
 
     def ping(self) -> None:
         with self._reading() as client, translating_errors("answer"):
@@ -325,7 +316,7 @@ class MilvusIndex:
 
     def _delete(self, client: Any, tenant: UUID, ids: list[str]) -> None:
         if self._lite is None:
-            expression = f"{_expression(tenant)} and id in {_quoted(ids)}"
+            expression = f"{_expression(tenant)} and id in {_listed(ids)}"
             client.delete(self._collection, filter=expression, timeout=self._timeout_s)
             return
         # Lite reads every row to evaluate such an expression (120 ms at 30,000 rows); by id alone it takes 2 ms.
@@ -340,24 +331,38 @@ class MilvusIndex:
         if own:
             client.delete(self._collection, ids=own, partition_name=self._partition(tenant), timeout=self._timeout_s)
 
-    def _pages(self, client: Any, tenant: UUID) -> Any:
-        return client.query_iterator(
-            self._collection,
-            batch_size=SCAN_PAGE_ROWS,
-            filter=_expression(tenant),
-            output_fields=["id", "version"],
-            consistency_level="Strong",  # a row missed here would be taken for one that the index has lost
-            timeout=self._timeout_s,
-            partition_names=self._partitions(tenant),
-        )
+    def _scan(self, tenant: UUID, prefix: str) -> Iterator[tuple[UUID, int]]:
+        """The rows whose id begins with the prefix. A full page may not be all of them: it is read again in sixteen.
 
-    def _partition(self, tenant: UUID) -> str:
-        """On Lite, the partition of the tenant's rows; empty for a server, which works it out and refuses to be told.
+        pymilvus' own iterator falls back to the client's clock when the server names no time, and then misses rows.
+        """
+        with self._reading() as client, translating_errors("list what it holds"):
+            rows = self._once_loaded(
+                client,
+                lambda: client.query(
+                    self._collection,
+                    filter=f'{_expression(tenant)} and id like "{prefix}%"',
+                    limit=SCAN_PAGE_ROWS,
+                    output_fields=["id", "version"],
+                    partition_names=self._partitions(tenant),
+                    # A row missed here would be taken for one that the index has lost.
+                    consistency_level="Strong",
+                    timeout=self._timeout_s,
+                ),
+            )
+        if len(rows) < SCAN_PAGE_ROWS:
+            yield from ((UUID(row["id"]), int(row["version"])) for row in rows)
+            return
+        for digit in "0123456789abcdef":
+            yield from self._scan(tenant, prefix + digit)
+
+    def _partition(self, tenant: UUID) -> str | None:
+        """On Lite, the partition of the tenant's rows; none for a server, which works it out and refuses to be told.
 
         Lite reads all partitions otherwise, and writes every deletion to each of them. The rule is its own.
         """
         if self._lite is None:
-            return ""
+            return None
         digest = hashlib.md5(tenant.hex.encode(), usedforsecurity=False).hexdigest()
         return f"_pk_{int(digest, 16) % LITE_PARTITIONS}"
 
@@ -411,8 +416,9 @@ class MilvusIndex:
         if not client.has_collection(name, timeout=deadline):
             self._create(client)
         self._check(client.describe_collection(name, timeout=deadline))
+        # Not waiting for it to be built: loading does, and pymilvus would sleep half a second between two looks.
         if not client.list_indexes(name, field_name="vector", timeout=deadline):
-            client.create_index(name, self._vector_index(client), timeout=OPENING_TIMEOUT_S)
+            client.create_index(name, self._vector_index(client), sync=False, timeout=OPENING_TIMEOUT_S)
         client.load_collection(name, timeout=OPENING_TIMEOUT_S)
         return client
 
@@ -470,16 +476,23 @@ def _partition_count(server_version: str) -> int:
     return 1 if old else PARTITIONS
 
 
-def _quoted(value: str | Sequence[str]) -> str:
-    # ensure_ascii=False: Lite takes JSON's escapes for everything but non-ASCII characters.
-    return json.dumps(value, ensure_ascii=False)
+# Not JSON: Lite knows these escapes only, and takes every other character, control characters too, as it is.
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
+
+
+def _quoted(value: str) -> str:
+    return f'"{value.translate(_ESCAPES)}"'
+
+
+def _listed(values: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quoted, values))}]"
 
 
 def _expression(tenant: UUID, where: Where | None = None) -> str:
     """Milvus' filter; the tenant is always in it."""
     parts = [f"tenant == {_quoted(tenant.hex)}"]
     if where:
-        parts.append(f"namespace in {_quoted(where.namespaces)}")
+        parts.append(f"namespace in {_listed(where.namespaces)}")
         if where.memory_type is not None:
             parts.append(f"memory_type == {_quoted(where.memory_type)}")
     return " and ".join(parts)

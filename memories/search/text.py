@@ -73,10 +73,10 @@ def fold(text: str) -> str:
     """The text in Unicode form KC, case-folded, without accents and invisible characters."""
     if text.isascii():
         return text.lower()
-    # Marks go first: ordering a long run of them takes time in the square of its length.
-    text = unicodedata.normalize("NFKC", text.translate(_FOLDING)).casefold()
-    # Once more, for what was composed; then together again, for Hangul and kana.
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFD", text).translate(_FOLDING))
+    # Marks go first, as putting a long run of them in order takes time in the square of its length; then those that
+    # were composed. The case comes after them: folded, the Greek iota subscript is a letter.
+    letters = unicodedata.normalize("NFKD", text.translate(_FOLDING)).translate(_FOLDING)
+    return unicodedata.normalize("NFKC", letters.casefold())
 
 
 def terms(text: str) -> list[str]:

@@ -1,0 +1,140 @@
+# The commands around the service; `make help` lists them. GNU make 4.
+# Tools are called as `python -m tool`: the scripts in .venv/bin carry the path of the checkout,
+# which breaks when it holds a space or when the checkout is moved.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.SILENT:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+unexport PYTHONHOME PYTHONPATH
+
+PY := .venv/bin/python
+PACKAGES := $(wildcard somamemory api tenants memories tests)
+# Options for the tool behind a target: make test ARGS="-k coordinates"
+ARGS ?=
+
+.PHONY: help run demo test lint types format bench lock clean venv venv-test
+
+help: ## this list
+	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+run: venv ## start the service here (SOMA_HOST, SOMA_PORT, SOMA_THREADS, SOMA_DATA_DIR are heeded)
+	exec $(PY) manage.py serve $(ARGS)
+
+demo: venv ## show what the service does, against a running one
+	exec $(PY) manage.py demo $(ARGS)
+
+test: venv-test ## lint, types, and the tests on SQLite and on PostgreSQL (ARGS="-k word" goes to pytest)
+	exec scripts/test.sh -- $(ARGS)
+
+lint: venv-test ## layout, likely bugs, and the direction of imports
+	failed=0
+	$(PY) -m ruff format --check . || failed=1
+	$(PY) -m ruff check . || failed=1
+	$(PY) .venv/bin/lint-imports --no-logo || failed=1
+	exit $$failed
+
+types: venv-test ## mypy, strict
+	exec $(PY) -m mypy $(PACKAGES)
+
+format: venv-test ## lay the code out and sort its imports
+	$(PY) -m ruff check --quiet --select I --fix .
+	$(PY) -m ruff format .
+
+bench: venv ## measure the embedded service on this machine
+	exec $(PY) -m benchmarks.embedded $(ARGS)
+
+lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade takes newer versions)
+	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
+	for set in base test; do
+	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	        --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	        $(ARGS) requirements/$$set.in -o requirements/$$set.txt
+	    echo "requirements/$$set.txt: $$(grep -c '^[^ #].*==' requirements/$$set.txt) packages"
+	done
+
+clean: ## remove caches; never data, never .venv
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . \( -path ./.venv -o -path ./var -o -path ./.git \) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+venv: ## .venv with what the service needs (the other targets see to it themselves)
+	$(call install,base)
+
+venv-test: venv ## .venv with what the tests need as well
+	$(call install,test)
+
+
+# $(call install,base): brings .venv in line with requirements/base.txt.
+# .venv/base.stamp names the Python and the content it was last in line with, so that an unchanged
+# set costs one checksum and no network. .venv/unfinished marks an install that was cut off: pip may
+# then take a half-copied package for a whole one, so the next attempt starts anew from pip's cache.
+define install
+stamp() { { $(PY) -V 2>/dev/null || true; cksum < requirements/$(1).txt; } | tr '\n' ' '; }
+in_line() { [ ! -e .venv/unfinished ] && [ "$$(stamp)" = "$$(cat .venv/$(1).stamp 2>/dev/null)" ]; }
+if in_line; then exit 0; fi
+
+# One install at a time, also from two terminals.
+exec 9< requirements
+if command -v flock >/dev/null; then flock 9; fi
+if in_line; then exit 0; fi
+
+trap 'exit 130' INT
+if [ -e .venv/unfinished ] || ! $(PY) -c '$(PYTHON_IS_FIT); import pip' 2>/dev/null; then
+    $(find_python)
+    echo "Creating .venv with $$("$$python" -V) ..."
+    rm -rf .venv
+    mkdir .venv
+    touch .venv/unfinished
+    "$$python" -m venv .venv
+fi
+
+echo "Installing requirements/$(1).txt into .venv (a minute or two the first time) ..."
+rm -f .venv/$(1).stamp
+touch .venv/unfinished
+if ! PYTHONUNBUFFERED=1 $(PY) -m pip install --disable-pip-version-check --no-input --progress-bar off \
+        --require-hashes -r requirements/$(1).txt 2>&1 | tee .venv/install.log | {
+            count=0
+            while read -r word _; do
+                case $$word in
+                    Collecting) count=$$((count + 1)); [ $$((count % 10)) != 0 ] || echo "  $$count packages fetched" ;;
+                    Installing) echo "  $$count packages fetched; installing" ;;
+                esac
+            done
+        }; then
+    rm .venv/unfinished
+    tail -n 15 .venv/install.log >&2
+    echo "The install failed; the whole of it is in .venv/install.log. The same command tries again." >&2
+    exit 1
+fi
+stamp > .venv/$(1).stamp
+rm .venv/unfinished
+endef
+
+PYTHON_IS_FIT := import sys; sys.exit(1) if sys.version_info < (3, 11) else None
+
+# Leaves a Python that can make a virtual environment in $python, or says what to install.
+# Debian keeps ensurepip in python3-venv.
+define find_python
+look() {
+    for python in $(PYTHON) python3.13 python3.12 python3.11 python3 /usr/bin/python3; do
+        if "$$python" -c "$(PYTHON_IS_FIT); $$1" 2>/dev/null; then return 0; fi
+    done
+    return 1
+}
+if ! look 'import ensurepip, venv' && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "Installing python3-venv ..."
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv; } >/dev/null || true
+fi
+if ! look 'import ensurepip, venv'; then
+    if look ''; then
+        version="$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+        echo "Python $$version is here without its venv module: apt-get install python$$version-venv" >&2
+    else
+        echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv (Debian 12, Ubuntu 24.04 or newer)" >&2
+    fi
+    exit 1
+fi
+endef

@@ -1,0 +1,52 @@
+"""How gunicorn serves SomaMemory; `manage.py serve` uses it too."""
+
+import atexit
+import sys
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402 - needs the setup
+
+bind = f"{settings.HOST}:{settings.PORT}"
+# One process: Milvus Lite and SQLite's fair queue of writers live in it. Threads wait for the database, not for us.
+workers = 1
+worker_class = "gthread"
+threads = settings.THREADS
+timeout = 60
+graceful_timeout = 4  # Ctrl-C ends within five seconds
+keepalive = 75
+max_requests = 0
+accesslog = None  # the application writes one line a request
+errorlog = "-"
+loglevel = "warning"
+proc_name = "somamemory"
+
+
+def post_worker_init(worker):
+    from django.core.management import call_command
+    from memories.embeddings import current
+    from memories.index import generations
+    from memories.index.worker import Worker
+    from somamemory.errors import ConfigurationError
+
+    try:
+        generations.check_settings()
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        worker.alive = False
+        raise SystemExit(4) from None
+    current().embed(["warm"])  # the first caller need not wait for the model
+    if settings.INDEXER == "thread":
+        indexer = Worker()
+        indexer.start()
+        worker.soma_indexer = indexer
+        atexit.register(indexer.stop, 3)
+    call_command("banner")
+
+
+def worker_exit(server, worker):
+    indexer = getattr(worker, "soma_indexer", None)
+    if indexer:
+        indexer.stop(3)

@@ -1,0 +1,325 @@
+"""The one search: two legs over the same memories, fused, confirmed by the database, explained.
+
+1. *Lexical leg*: full text (`lexical`). *Semantic leg*: the query's vector against the index, which only proposes ids.
+   They run side by side.
+2. Every candidate of either leg gets both its scores: the vector of a memory that only words have found is in the
+   database, its words too.
+3. The database confirms every candidate, with all filters; if some fall out, the semantic leg is asked for more.
+4. Fuse, sort, cut, and only then read the payloads of the page.
+
+When the filters leave few memories, the index is not asked at all: their vectors in the database answer exactly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+import numpy as np
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from memories import embeddings, index, payloads, selectors
+from memories.embeddings.base import Vectors
+from memories.index import generations
+from memories.index.base import MAX_LIMIT, Hit, Where, unit_vector, usable
+from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
+from memories.search import lexical, ranking, text
+from memories.search.ranking import Scores, Stats, Weights
+from memories.selectors import Narrowing
+from somamemory.errors import IndexUnavailable, InvalidInput, Unavailable
+from tenants.caller import Caller
+
+# Candidates of each leg. The scores do not depend on it, so pages within one step are cut from one order.
+POOLS = (200, 1_000, 5_000, 11_000)
+# With so few memories left by the filters, all their vectors are compared.
+EXACT = 2_000
+# More memories than this waiting for the index: `consistency=strong` is refused rather than slow.
+MAX_PENDING = 1_000
+SEMANTIC_DEADLINE_S = 15.0
+RECENCY_HALF_LIFE_S = 7 * 24 * 3600.0
+HYBRID, SEMANTIC, KEYWORD = "hybrid", "semantic", "keyword"
+
+_legs = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic")
+
+
+@dataclass(frozen=True)
+class Search:
+    query: str
+    namespaces: tuple[str, ...] = ("default",)
+    narrowing: Narrowing = field(default_factory=Narrowing)
+    mode: str = HYBRID
+    top_k: int = 5
+    offset: int = 0
+    min_score: float = 0.0
+    strong: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)  # overrides of ranking.Weights
+    explain: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    memory: Memory
+    score: float
+    scores: dict[str, float | None] | None
+
+
+@dataclass(frozen=True)
+class Results:
+    found: Sequence[Found]
+    degraded: list[str]
+    took_ms: float
+
+
+@dataclass
+class _Candidate:
+    """What ranking needs to know of one confirmed memory."""
+
+    id: UUID
+    coordinate_key: str
+    terms: str
+    importance: float
+    created_at: datetime
+    similarity: float | None = None  # None: the index has nothing of it yet
+
+
+def search(caller: Caller, wanted: Search) -> Results:
+    """The best memories for a query. Raises IndexUnavailable or EmbedderUnavailable in semantic mode only."""
+    started = time.perf_counter()
+    memories = wanted.narrowing.apply(selectors.live(caller, wanted.namespaces))
+    weights = _weights(wanted)
+    terms = text.query_terms(wanted.query)
+    stats = lexical.statistics(caller.tenant, wanted.namespaces, terms)
+    pool = next((size for size in POOLS if wanted.offset + wanted.top_k <= size // 2), POOLS[-1])
+    semantic = _SemanticLeg(caller, wanted, memories, stats, pool) if wanted.mode != KEYWORD else None
+    matches: list[lexical.Match] = []
+    if wanted.mode != SEMANTIC:
+        matches = lexical.matches(memories, wanted.namespaces, stats, caller.tenant)
+        matches = [match for match in matches if wanted.narrowing.in_ball(match.coordinate_key)][:pool]
+    degraded: list[str] = []
+    candidates: dict[UUID, _Candidate] = {}
+    if semantic:
+        try:
+            candidates = semantic.candidates({match.id for match in matches})
+        except Unavailable:
+            if wanted.mode == SEMANTIC:
+                raise
+            degraded.append(SEMANTIC)
+            weights = replace(weights, semantic=0.0, keyword=weights.keyword or 1.0)
+    if not semantic or degraded:
+        candidates = _confirmed(memories, {match.id for match in matches}, wanted.narrowing)
+    ranked = _ranked(candidates.values(), terms, stats, weights, wanted)
+    found = _page(memories, ranked, wanted)
+    return Results(found, degraded, round((time.perf_counter() - started) * 1000, 2))
+
+
+class _SemanticLeg:
+    """Begins to ask the index when it is made, so that the lexical leg runs meanwhile."""
+
+    def __init__(
+        self, caller: Caller, wanted: Search, memories: QuerySet[Memory], stats: Stats, pool: int
+    ) -> None:
+        self.caller, self.wanted, self.memories, self.pool = caller, wanted, memories, pool
+        self.generation = generations.active()
+        self.query = ranking.dense_query(wanted.query, stats)
+        self.where = Where(wanted.namespaces, wanted.narrowing.memory_type)
+        self.few = None if wanted.narrowing.index_can_apply_all else self._few_vectors()
+        self.asked: Future[tuple[Vectors | None, list[Hit]]] = _legs.submit(
+            _embed_and_ask, self.generation, caller.tenant.id, self.query, self.where, pool if self.few is None else 0
+        )
+
+    def candidates(self, also: set[UUID]) -> dict[UUID, _Candidate]:
+        """Confirmed memories near the query, and those of `also`, each with its similarity. Raises Unavailable."""
+        try:
+            vector, hits = self.asked.result(SEMANTIC_DEADLINE_S)
+        except FutureTimeout:
+            raise IndexUnavailable("the vector index did not answer in time") from None
+        if vector is None:  # no word of the query means anything to the model
+            return _confirmed(self.memories, also, self.wanted.narrowing)
+        similarities: dict[UUID, float] = {}
+        if self.few is not None:
+            similarities = self._nearest_of(self.few, vector)
+        pending = self._pending(vector) if self.wanted.strong else {}
+        limit = self.pool
+        while True:
+            similarities |= {hit.id: hit.similarity for hit in hits}
+            similarities |= pending
+            confirmed = _confirmed(self.memories, also | similarities.keys(), self.wanted.narrowing)
+            lost = len(hits) - sum(hit.id in confirmed for hit in hits)
+            if not lost or len(hits) < limit or len(hits) - lost >= self.pool:
+                break
+            if limit == MAX_LIMIT:  # the filters leave too few of what the index proposes: look at every vector
+                similarities |= self._nearest_of(self._all_vectors(), vector)
+                confirmed = _confirmed(self.memories, also | similarities.keys(), self.wanted.narrowing)
+                break
+            limit = min(limit * 4, MAX_LIMIT)
+            hits = index.of(self.generation).search(self.caller.tenant.id, vector, self.where, limit)
+        self._add_similarities(confirmed, similarities, vector)
+        return confirmed
+
+    def _few_vectors(self) -> list[tuple[UUID, bytes]] | None:
+        """The vectors of all memories that pass the filters, if those are few; else None."""
+        rows = list(self._vectors(self.memories)[: EXACT + 1])
+        return rows if len(rows) <= EXACT else None
+
+    def _all_vectors(self) -> Iterable[tuple[UUID, bytes]]:
+        return self._vectors(self.memories).iterator(chunk_size=EXACT)
+
+    def _vectors(self, memories: QuerySet[Memory]) -> QuerySet[Memory, tuple[UUID, bytes]]:
+        return memories.filter(
+            embeddings__generation=self.generation, embeddings__indexed_version__isnull=False
+        ).values_list("id", "embeddings__vector")
+
+    def _nearest_of(self, rows: Iterable[tuple[UUID, bytes]], vector: Vectors) -> dict[UUID, float]:
+        """The `pool` nearest of these, exactly."""
+        best: dict[UUID, float] = {}
+        batch: list[tuple[UUID, bytes]] = []
+        for row in rows:
+            batch.append(row)
+            if len(batch) == EXACT:
+                best = _top(best | _similarities(batch, vector), self.pool)
+                batch = []
+        return _top(best | _similarities(batch, vector), self.pool)
+
+    def _pending(self, vector: Vectors) -> dict[UUID, float]:
+        """The similarity of every memory that the index has not caught up with, embedded here and now."""
+        behind = Q(embeddings__indexed_version=None) | ~Q(embeddings__indexed_version=F("version"))
+        rows = list(
+            self.memories.filter(
+                behind, embeddings__generation=self.generation, embeddings__due_at__lte=timezone.now()
+            ).annotate(own=F("embeddings__own"), vector=F("embeddings__vector"))[: MAX_PENDING + 1]
+        )
+        if len(rows) > MAX_PENDING:
+            raise IndexUnavailable(f"more than {MAX_PENDING} memories are not yet indexed; ask again a little later")
+        own = [(row.id, row.vector) for row in rows if row.own]  # type: ignore[attr-defined]
+        made = [row for row in rows if not row.own]  # type: ignore[attr-defined]
+        found = _similarities(own, vector)
+        if made:
+            texts = [text.embedding_text(payloads.text_of(row.payload), row.context) for row in made]
+            rows_made = embeddings.current().embed(texts)
+            found |= {row.id: _cosine(made_vector, vector) for row, made_vector in zip(made, rows_made, strict=True)}
+        return found
+
+    def _add_similarities(
+        self, confirmed: dict[UUID, _Candidate], known: Mapping[UUID, float], vector: Vectors
+    ) -> None:
+        """Give each candidate its similarity; those that words alone have found have their vector in the database."""
+        missing = [id for id in confirmed if id not in known]
+        if missing:
+            rows = self._vectors(Memory.objects.for_tenant(self.caller.tenant).filter(id__in=missing))
+            known = {**known, **_similarities(list(rows), vector)}
+        for id, candidate in confirmed.items():
+            candidate.similarity = known.get(id)
+
+
+def _embed_and_ask(
+    generation: EmbeddingGeneration, tenant: UUID, query: str, where: Where, limit: int
+) -> tuple[Vectors | None, list[Hit]]:
+    """Runs beside the lexical leg: no database here."""
+    vector = embeddings.current().embed([query])[0]
+    if not usable(vector):
+        return None, []
+    return vector, index.of(generation).search(tenant, vector, where, limit) if limit else []
+
+
+def _confirmed(memories: QuerySet[Memory], ids: Iterable[UUID], narrowing: Narrowing) -> dict[UUID, _Candidate]:
+    """Those of `ids` that the database knows as the caller's own, alive, and passing every filter."""
+    rows = memories.filter(id__in=list(ids)).values_list("id", "coordinate_key", "terms", "importance", "created_at")
+    return {row[0]: _Candidate(*row) for row in rows if narrowing.in_ball(row[1])}
+
+
+def _similarities(rows: Sequence[tuple[UUID, bytes]], vector: Vectors) -> dict[UUID, float]:
+    """Cosine of each stored vector with `vector`."""
+    filled = [(id, raw) for id, raw in rows if raw]
+    if not filled:
+        return {}
+    matrix = np.frombuffer(b"".join(bytes(raw) for _, raw in filled), dtype="<f4").reshape(len(filled), -1)
+    norms = np.linalg.norm(matrix.astype(np.float64), axis=1)
+    cosines = matrix.astype(np.float64) @ unit_vector(vector, len(vector)).astype(np.float64) / np.maximum(norms, 1e-300)
+    return {id: float(min(1.0, max(-1.0, cosine))) for (id, _), cosine in zip(filled, cosines, strict=True)}
+
+
+def _cosine(one: Vectors, other: Vectors) -> float:
+    if not usable(one):
+        return 0.0
+    return float(unit_vector(one, len(one)) @ unit_vector(other, len(other)))
+
+
+def _top(similarities: Mapping[UUID, float], count: int) -> dict[UUID, float]:
+    return dict(sorted(similarities.items(), key=lambda item: (-item[1], item[0]))[:count])
+
+
+def _weights(wanted: Search) -> Weights:
+    given = dict(wanted.weights)
+    if wanted.mode == SEMANTIC:
+        given = {"semantic": 1.0, **given, "keyword": 0.0}
+    elif wanted.mode == KEYWORD:
+        given = {"keyword": 1.0, **given, "semantic": 0.0}
+    try:
+        return Weights(**given)
+    except ValueError:
+        raise InvalidInput("weights", f"at least one that counts in the mode {wanted.mode} must be above 0") from None
+
+
+def _ranked(
+    candidates: Iterable[_Candidate], terms: Sequence[str], stats: Stats, weights: Weights, wanted: Search
+) -> list[tuple[float, _Candidate, Scores]]:
+    """Best first; equal scores in the order of their coordinates."""
+    now = timezone.now()
+    term_weights = ranking.term_weights(terms, stats)
+    ranked = []
+    for candidate in candidates:
+        scores = Scores(
+            semantic=ranking.semantic(candidate.similarity or 0.0),
+            keyword=ranking.keyword(ranking.bm25(candidate.terms, term_weights, stats.average_length), term_weights),
+            recency=ranking.recency((now - candidate.created_at).total_seconds(), RECENCY_HALF_LIFE_S),
+            importance=ranking.importance(candidate.importance),
+        )
+        score = _fused(candidate, scores, weights)
+        if score >= wanted.min_score and score > 0:
+            ranked.append((score, candidate, scores))
+    ranked.sort(key=lambda item: (-item[0], item[1].coordinate_key, item[1].id))
+    return ranked
+
+
+def _fused(candidate: _Candidate, scores: Scores, weights: Weights) -> float:
+    """A memory that is not indexed yet is judged by what is known of it."""
+    if candidate.similarity is None and weights.semantic:
+        if not weights.keyword:
+            return 0.0
+        weights = replace(weights, semantic=0.0)
+    return ranking.fuse(scores, weights)
+
+
+def _page(
+    memories: QuerySet[Memory], ranked: Sequence[tuple[float, _Candidate, Scores]], wanted: Search
+) -> list[Found]:
+    """The memories of the page; one that has vanished since it was confirmed gives its place to the next."""
+    found: list[Found] = []
+    at = wanted.offset
+    while len(found) < wanted.top_k and at < len(ranked):
+        part = ranked[at : at + wanted.top_k - len(found)]
+        at += len(part)
+        rows = {row.id: row for row in memories.filter(id__in=[candidate.id for _, candidate, _ in part])}
+        found += [
+            Found(rows[candidate.id], round(score, 6), _explained(candidate, scores, wanted))
+            for score, candidate, scores in part
+            if candidate.id in rows
+        ]
+    return found
+
+
+def _explained(candidate: _Candidate, scores: Scores, wanted: Search) -> dict[str, float | None] | None:
+    if not wanted.explain:
+        return None
+    return {
+        "semantic": None if candidate.similarity is None else round(scores.semantic, 6),
+        "keyword": round(scores.keyword, 6),
+        "recency": round(scores.recency, 6),
+        "importance": round(scores.importance, 6),
+    }

@@ -1,0 +1,143 @@
+"""The lexical leg: the database's full text proposes memories, our own BM25 ranks them.
+
+Both engines hold the same words (`Memory.terms`) under a scope word for tenant and namespace, and are asked nothing
+but "which memories hold one of these". What they would rank by themselves differs between them, and would count the
+words of other tenants: a tenant's scores must not tell what another has stored.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from cachetools import TTLCache
+from django.db import connection
+from django.db.models import BooleanField, F, Func, QuerySet
+from django.db.models.sql.compiler import SQLCompiler
+
+from memories.models import Memory
+from memories.search import ranking
+from memories.search.ranking import Stats
+from tenants.models import Tenant
+
+# A term that occurs more often than this is "frequent": counting further would not change the order.
+MAX_FREQUENCY = 10_000
+# How many memories are ranked for one query; the rarest terms say which, the others only add to their scores.
+MAX_CANDIDATES = 5_000
+MAX_COUNTED = 200_000
+_SAMPLE = 1_000
+# Sizes of small namespaces are counted each time; those of large ones may be this old.
+_SMALL = 1_000
+_sizes: TTLCache[tuple[UUID, tuple[str, ...]], tuple[int, float]] = TTLCache(maxsize=10_000, ttl=60)
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Match:
+    id: UUID
+    coordinate_key: str
+    bm25: float
+
+
+def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
+    """How many memories there are, how long they are, and in how many each term occurs. Deleted ones count too."""
+    documents, average_length = _size(tenant, tuple(sorted(namespaces)))
+    return Stats(documents, average_length, dict(zip(terms, _frequencies(tenant, namespaces, terms), strict=True)))
+
+
+def matches(memories: QuerySet[Memory], namespaces: Sequence[str], stats: Stats, tenant: Tenant) -> list[Match]:
+    """Those of `memories` that hold terms of the query (the keys of `stats.frequency`), best first."""
+    drivers = _drivers(stats)
+    if not drivers:
+        return []
+    weights = ranking.term_weights(list(stats.frequency), stats)
+    rows = (
+        memories.filter(Matches(_match(tenant, namespaces, drivers)))
+        .order_by("-seq")
+        .values_list("id", "coordinate_key", "terms")[:MAX_CANDIDATES]
+    )
+    found = [Match(id, key, ranking.bm25(terms, weights, stats.average_length)) for id, key, terms in rows]
+    found.sort(key=lambda match: (-match.bm25, match.coordinate_key, match.id))
+    return found
+
+
+class Matches(Func):
+    """A condition: the memory holds the words of a full-text expression made by `_match`."""
+
+    output_field = BooleanField()
+
+    def __init__(self, expression: str) -> None:
+        super().__init__(F("seq"))
+        self.expression = expression
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+        seq, parameters = compiler.compile(self.source_expressions[0])
+        sql = f"{seq} IN (SELECT rowid FROM sfm_memory_terms WHERE sfm_memory_terms MATCH %s)"  # noqa: S608
+        return sql, [*parameters, self.expression]
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+        seq, parameters = compiler.compile(self.source_expressions[0])
+        table = seq.rpartition(".")[0]
+        return f"{table}.terms_vector @@ %s::tsquery", [*parameters, self.expression]
+
+
+def _drivers(stats: Stats) -> list[str]:
+    """The rarest terms whose memories fit the pool together; one at least, if any occurs."""
+    chosen: list[str] = []
+    together = 0
+    for term, frequency in sorted(stats.frequency.items(), key=lambda item: (item[1], item[0])):
+        if not frequency:
+            continue
+        together += frequency
+        if chosen and together > MAX_CANDIDATES:
+            break
+        chosen.append(term)
+    return chosen
+
+
+def _match(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> str:
+    """A full-text expression: (one of the scopes) and (one of the terms).
+
+    A term holds letters and digits only (`search.text`), a namespace no quote and no backslash.
+    """
+    if connection.vendor == "sqlite":
+        scopes = [f"scope{tenant.id.hex}x{namespace.encode().hex()}" for namespace in namespaces]
+        return " AND ".join("(" + " OR ".join(f'"{word}"' for word in words) + ")" for words in (scopes, terms))
+    scopes = [f"scope{tenant.id.hex}x{namespace}" for namespace in namespaces]
+    return " & ".join("(" + " | ".join(f"'{word}'" for word in words) + ")" for words in (scopes, terms))
+
+
+def _frequencies(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> list[int]:
+    """For each term the number of memories that hold it, at most MAX_FREQUENCY; one statement for all."""
+    if not terms:
+        return []
+    if connection.vendor == "sqlite":
+        one = "SELECT count(*) FROM (SELECT 1 FROM sfm_memory_terms WHERE sfm_memory_terms MATCH %s LIMIT %s)"
+    else:
+        one = "SELECT count(*) FROM (SELECT 1 FROM sfm_memories WHERE terms_vector @@ %s::tsquery LIMIT %s) AS t"
+    parameters: list[object] = []
+    for term in terms:
+        parameters += [_match(tenant, namespaces, [term]), MAX_FREQUENCY]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT " + ", ".join(f"({one})" for _ in terms), parameters)
+        return list(cursor.fetchone() or [])
+
+
+def _size(tenant: Tenant, namespaces: tuple[str, ...]) -> tuple[int, float]:
+    """(memories, average terms of a memory) of these namespaces."""
+    with _lock:
+        known = _sizes.get((tenant.id, namespaces))
+    if known:
+        return known
+    memories = Memory.objects.for_tenant(tenant).filter(namespace__in=namespaces)
+    documents = memories.order_by()[:MAX_COUNTED].count()
+    sample = memories.order_by("-created_at", "-seq").values_list("terms", flat=True)[:_SAMPLE]
+    lengths = [len(terms.split()) for terms in sample]
+    size = (documents, sum(lengths) / len(lengths) if lengths else 0.0)
+    if documents > _SMALL:
+        with _lock:
+            _sizes[tenant.id, namespaces] = size
+    return size

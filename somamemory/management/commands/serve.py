@@ -1,0 +1,32 @@
+"""`manage.py serve`: everything from an empty folder to a running server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from somamemory.errors import ConfigurationError
+
+
+class Command(BaseCommand):
+    help = "Migrate, make the first key if there is none, and serve on SOMA_HOST:SOMA_PORT until Ctrl-C."
+    requires_migrations_checks = False
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            call_command("bootstrap")
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from None
+        config = Path(settings.BASE_DIR) / "deploy" / "gunicorn.conf.py"
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
+        os.chdir(settings.BASE_DIR)
+        # Replaces this process: signals reach gunicorn directly, and nothing of the preparation stays in memory.
+        command = [sys.executable, "-m", "gunicorn", "--config", str(config), "somamemory.wsgi:application"]
+        sys.stdout.flush()
+        os.execv(sys.executable, command)  # noqa: S606 - no shell

@@ -1,0 +1,30 @@
+"""`manage.py banner`: where the server is and how to talk to it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from tenants import first_key
+
+
+class Command(BaseCommand):
+    help = "Print the address of the server and a first request to paste."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104 - compared only
+        url = f"http://{host}:{settings.PORT}"
+        key = "YOUR_KEY"
+        if first_key.path().is_file():
+            key = f"$(cat {shlex.quote(str(first_key.path()))})"
+        self.stdout.write(
+            f"\nSomaMemory is ready at {url}  (docs: {url}/api/v1/docs, data: {settings.DATA_DIR}, Ctrl-C stops it)\n\n"
+            f"Store a first memory:\n\n"
+            f"curl -s {url}/memories -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' "
+            """-d '{"coord": "1,2,3", "payload": {"text": "The quick brown fox"}}'\n"""
+        )
+        self.stdout.flush()
