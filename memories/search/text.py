@@ -2,7 +2,8 @@
 
 SQLite and PostgreSQL only look terms up; what a term is, is decided here, so both rank alike.
 The steps are those of the classic English analyzer (Lucene's `EnglishAnalyzer`): fold, split, drop stop words,
-stem. On LoCoMo questions BM25 recall@10 is .57 without stop words and stemming and .62 with both.
+stem. On LoCoMo questions BM25 recall@10 is .57 without the last two and .62 with them; with the previous turn
+as context, .67 and .74.
 """
 
 from __future__ import annotations
@@ -112,9 +113,9 @@ def index_terms(text: str, context: str = "") -> str:
 def embedding_text(text: str, context: str = "") -> str:
     """The text to embed for a memory: its own, then the beginning of its context.
 
-    The context is cut to the length of the text (but never below `MIN_CONTEXT_LENGTH` characters), as a long one
-    would outvote the text in the pooled vector: +.01 recall@10 on LoCoMo against the whole context. The text comes
-    first because an embedding model with a short window drops the end.
+    The context takes semantic recall@10 on LoCoMo from .60 to .64. It is cut to the length of the text (but never
+    below `MIN_CONTEXT_LENGTH` characters), as a long one would outvote the text in the pooled vector: +.00 to +.02
+    hybrid, by the weights, against the whole. The text comes first because a model with a short window drops the end.
     """
     if not context:
         return text
