@@ -140,9 +140,10 @@ def dense_query(query: str, stats: Stats) -> str:
     """The query to embed: without the words that occur in more than a quarter of the namespace's memories.
 
     A vector has no idf. A name that half of the memories carry, such as a speaker's, tells none of them apart, yet
-    pulls the whole query towards it: leaving such words out takes the semantic part from .38 to .60 without context
-    and from .45 to .64 with it, and the whole from .64 to .66 and from .74 to .76. Any share from .15 to .5 does; below `FREQUENT_FLOOR` memories no word is frequent.
-    Stop words stay, as they make the sentence; a query that would lose all its content is embedded as it is.
+    pulls the whole query towards it: leaving such words out takes semantic recall from .38 to .60 without context and
+    from .45 to .64 with it, hybrid recall from .64 to .66 and from .74 to .76. Any share from .15 to .5 does; up to
+    `FREQUENT_FLOOR` memories no word is frequent. Stop words stay, as they make the sentence; a query that would lose
+    all its content is embedded as it is.
     """
     limit = max(stats.documents * FREQUENT_SHARE, FREQUENT_FLOOR)
     kept: list[str] = []
