@@ -41,7 +41,10 @@ class Report:
         return "healthy" if all(check.healthy for check in self.checks.values()) else "degraded"
 
 
-@cached(TTLCache(maxsize=1, ttl=LIFETIME_S), lock=threading.Lock())
+_reports: TTLCache[object, Report] = TTLCache(maxsize=1, ttl=LIFETIME_S)
+
+
+@cached(_reports, lock=threading.Lock())
 def report() -> Report:
     checks = {
         "database": _timed(_database),
@@ -76,3 +79,7 @@ def _timed(ask: Callable[[], object]) -> Check:
     except (DatabaseError, SomaError, ConfigurationError):
         healthy = False
     return Check(healthy, round((time.perf_counter() - started) * 1000, 2))
+
+
+def forget_cached() -> None:
+    _reports.clear()

@@ -104,7 +104,7 @@ make_folder() {
         chown "$user" "$folder/servers"
         server_user=(setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups)
         # A folder above may be closed to that user.
-        if as_server true 2>/dev/null; then return 0; fi
+        if as_server test -x "$folder/servers"; then return 0; fi
         rm -rf "$folder"
     done
     say "No temporary folder that the user $user can reach; set TMPDIR to one." >&2

@@ -89,6 +89,7 @@ DATABASE_URL = env.str("SOMA_DATABASE_URL", "")
 _SQLITE = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": DATA_DIR / "somamemory.sqlite3",
+    "TEST": {"NAME": DATA_DIR / "test.sqlite3"},  # a file: threads and WAL behave as they do in earnest
     "OPTIONS": {
         # A write transaction takes its lock at once and waits for others; it never fails half way (SQLITE_BUSY).
         "transaction_mode": "IMMEDIATE",
@@ -173,7 +174,6 @@ RETENTION_DAYS = _bounded("SOMA_RETENTION_DAYS", 30, 0, 36_500)
 KEY_CACHE_S = 5
 
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = True  # no collectstatic step between a clone and a running server
 
 USE_TZ = True

@@ -1,7 +1,8 @@
 """Full text, kept by the database itself in the transaction of the change.
 
 Both engines index the same words (`Memory.terms`, made by `memories.search.text`) plus one word for the scope, tenant
-and namespace together, so that a query walks only what it may see, whatever the other tenants have stored.
+and namespace together, so that a query walks only what it may see, whatever the other tenants have stored. The scope begins with a sign that
+no word of a text can hold.
 """
 
 from django.db import migrations
@@ -15,22 +16,22 @@ SQLITE = [
     """
     CREATE TRIGGER sfm_memory_terms_insert AFTER INSERT ON sfm_memories BEGIN
         INSERT INTO sfm_memory_terms(rowid, terms)
-        VALUES (new.seq, new.terms || ' scope' || new.tenant_id || 'x' || hex(new.namespace));
+        VALUES (new.seq, new.terms || ' §scope' || new.tenant_id || 'x' || hex(new.namespace));
     END
     """,
     """
     CREATE TRIGGER sfm_memory_terms_delete AFTER DELETE ON sfm_memories BEGIN
         INSERT INTO sfm_memory_terms(sfm_memory_terms, rowid, terms)
-        VALUES ('delete', old.seq, old.terms || ' scope' || old.tenant_id || 'x' || hex(old.namespace));
+        VALUES ('delete', old.seq, old.terms || ' §scope' || old.tenant_id || 'x' || hex(old.namespace));
     END
     """,
     """
     CREATE TRIGGER sfm_memory_terms_update AFTER UPDATE ON sfm_memories
     WHEN old.terms <> new.terms OR old.namespace <> new.namespace OR old.tenant_id <> new.tenant_id BEGIN
         INSERT INTO sfm_memory_terms(sfm_memory_terms, rowid, terms)
-        VALUES ('delete', old.seq, old.terms || ' scope' || old.tenant_id || 'x' || hex(old.namespace));
+        VALUES ('delete', old.seq, old.terms || ' §scope' || old.tenant_id || 'x' || hex(old.namespace));
         INSERT INTO sfm_memory_terms(rowid, terms)
-        VALUES (new.seq, new.terms || ' scope' || new.tenant_id || 'x' || hex(new.namespace));
+        VALUES (new.seq, new.terms || ' §scope' || new.tenant_id || 'x' || hex(new.namespace));
     END
     """,
 ]
@@ -45,7 +46,7 @@ POSTGRESQL = [
     ALTER TABLE sfm_memories ADD COLUMN terms_vector tsvector GENERATED ALWAYS AS (
         array_to_tsvector(
             string_to_array(terms, ' ')
-            || ('scope' || replace(tenant_id::text, '-', '') || 'x' || namespace)
+            || ('§scope' || replace(tenant_id::text, '-', '') || 'x' || namespace)
         )
     ) STORED
     """,

@@ -104,9 +104,9 @@ def _match(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> s
     A term holds letters and digits only (`search.text`), a namespace no quote and no backslash.
     """
     if connection.vendor == "sqlite":
-        scopes = [f"scope{tenant.id.hex}x{namespace.encode().hex()}" for namespace in namespaces]
+        scopes = [f"§scope{tenant.id.hex}x{namespace.encode().hex()}" for namespace in namespaces]
         return " AND ".join("(" + " OR ".join(f'"{word}"' for word in words) + ")" for words in (scopes, terms))
-    scopes = [f"scope{tenant.id.hex}x{namespace}" for namespace in namespaces]
+    scopes = [f"§scope{tenant.id.hex}x{namespace}" for namespace in namespaces]
     return " & ".join("(" + " | ".join(f"'{word}'" for word in words) + ")" for words in (scopes, terms))
 
 
@@ -141,3 +141,8 @@ def _size(tenant: Tenant, namespaces: tuple[str, ...]) -> tuple[int, float]:
         with _lock:
             _sizes[tenant.id, namespaces] = size
     return size
+
+
+def forget_cached() -> None:
+    with _lock:
+        _sizes.clear()

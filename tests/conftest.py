@@ -1,0 +1,154 @@
+"""The cast: `api` speaks for the tenant acme, `stranger` for another tenant, `operator` for whoever runs the place.
+
+The database, the vector index and the embedder are the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpResponse
+from django.test import Client
+
+from memories import health, index
+from memories.index import generations, sync
+from memories.models import EmbeddingGeneration
+from memories.search import lexical
+from tenants import keys
+from tenants.caller import SCOPES, Caller
+from tenants.models import Tenant
+
+GENERATION = uuid.UUID(int=1)
+
+
+@dataclass
+class Api:
+    """A client with a key. `api.post("/memories", {...})`; more headers as keyword arguments: `if_match='"1"'`."""
+
+    key: str
+    tenant: Tenant
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def request(self, method: str, path: str, body: Any = None, raw: bytes | None = None, **headers: str) -> Any:
+        sent = {"Authorization": f"Bearer {self.key}", **self.headers}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+        client = Client(raise_request_exception=False)
+        kind = sent.pop("content-type", "application/json")
+        return client.generic(method, path, content, content_type=kind, headers=sent)
+
+    def get(self, path: str, **headers: str) -> Any:
+        return self.request("GET", path, **headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.request("POST", path, body, **headers)
+
+    def patch(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.request("PATCH", path, body, **headers)
+
+    def delete(self, path: str, **headers: str) -> Any:
+        return self.request("DELETE", path, **headers)
+
+    def store(self, coord: str, text: str = "a memory", **fields: Any) -> Any:
+        """Store a memory and expect it to work."""
+        response = self.post("/memories", {"coord": coord, "payload": {"text": text}, **fields})
+        assert response.status_code in (200, 201), response.content
+        return response.json()
+
+    def search(self, query: str, **fields: Any) -> list[dict[str, Any]]:
+        response = self.post("/memories/search", {"query": query, **fields})
+        assert response.status_code == 200, response.content
+        found: list[dict[str, Any]] = response.json()["memories"]
+        return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each test process has a vector index of its own."""
+    settings.MILVUS_URI = str(tmp_path_factory.mktemp("index") / "milvus.db")
+    yield
+    index.close_all()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
+    """What a process remembers of the database must not outlive the test that put it there."""
+    keys.forget_cached()
+    generations.forget_cached()
+    lexical.forget_cached()
+    health.forget_cached()
+    cache.clear()
+
+
+@pytest.fixture
+def generation(db: None) -> EmbeddingGeneration:
+    """One collection for all tests: a tenant of its own is what keeps a test apart."""
+    found, _ = EmbeddingGeneration.objects.get_or_create(
+        id=GENERATION,
+        defaults={
+            "provider": "wordllama",
+            "model": "l2_supercat",
+            "dimension": 256,
+            "collection": "memories_test",
+            "state": "active",
+        },
+    )
+    return found
+
+
+@pytest.fixture
+def tenant(db: None) -> Tenant:
+    return Tenant.objects.create(slug="acme", name="Acme")
+
+
+@pytest.fixture
+def caller(tenant: Tenant, generation: EmbeddingGeneration) -> Caller:
+    return Caller(tenant=tenant, actor="key:test", scopes=frozenset(SCOPES))
+
+
+@pytest.fixture
+def api(tenant: Tenant, generation: EmbeddingGeneration) -> Api:
+    return Api(issue_key(tenant), tenant)
+
+
+@pytest.fixture
+def stranger(generation: EmbeddingGeneration) -> Api:
+    tenant = Tenant.objects.create(slug="stranger")
+    return Api(issue_key(tenant), tenant)
+
+
+@pytest.fixture
+def operator(generation: EmbeddingGeneration) -> Api:
+    tenant, _ = Tenant.objects.get_or_create(slug="default")
+    return Api(issue_key(None), tenant)
+
+
+def issue_key(tenant: Tenant | None, scopes: tuple[str, ...] = SCOPES, **more: Any) -> str:
+    anybody = tenant or Tenant.objects.get(slug="default")
+    return keys.issue(Caller.command(anybody), tenant, scopes=scopes, **more).secret
+
+
+def drain() -> None:
+    """Bring the index up to date, as the server's thread would."""
+    while sync.drain():
+        pass
+
+
+def problem_of(response: HttpResponse, status: int, code: str | None = None, field: str | None = None) -> dict[str, Any]:
+    """The problem of an answer, which must be one of this status, code and field."""
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = json.loads(response.content)
+    assert problem["status"] == status
+    if code is not None:
+        assert problem["code"] == code, problem
+    if field is not None:
+        assert field in [error["field"] for error in problem["errors"]], problem
+    return problem
