@@ -1,0 +1,55 @@
+"""`manage.py create_key SLUG`."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from tenants import keys, selectors
+from tenants.caller import SCOPES
+from tenants.management.console import operator, speaking_errors
+
+
+class Command(BaseCommand):
+    help = "Make an API key for a tenant, or with --operator one that may act for all of them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        whose = parser.add_mutually_exclusive_group(required=True)
+        whose.add_argument("slug", nargs="?", help="the tenant")
+        whose.add_argument("--operator", action="store_true", help="an operator key, for all tenants")
+        parser.add_argument("--name", default="", help="what it is for")
+        parser.add_argument("--scope", action="append", choices=SCOPES, help="may be repeated; default: read write delete")
+        parser.add_argument("--namespace", action="append", default=[], help="only this one; may be repeated")
+        parser.add_argument(
+            "--import-secret",
+            action="store_true",
+            help="take an existing secret of 32 or more characters from standard input",
+        )
+
+    def handle(self, *args: Any, slug: str | None, name: str, **options: Any) -> None:
+        scopes = options["scope"] or (SCOPES if options["operator"] else ("read", "write", "delete"))
+        with speaking_errors():
+            tenant = selectors.get_tenant(operator(), slug) if slug else None
+            issued = keys.issue(
+                operator(),
+                tenant,
+                name=name,
+                scopes=scopes,
+                namespaces=options["namespace"],
+                secret=_read_secret() if options["import_secret"] else None,
+            )
+        if options["import_secret"]:
+            self.stdout.write(self.style.SUCCESS(f"The secret is a key now; its prefix here is {issued.key.prefix}."))
+            return
+        self.stderr.write("This key is shown only now:")
+        self.stdout.write(issued.secret)
+
+
+def _read_secret() -> str:
+    """From a pipe, or typed without an echo; never from the command line, where others can see it."""
+    if sys.stdin.isatty():
+        return getpass.getpass("Secret: ")
+    return sys.stdin.readline().rstrip("\r\n")

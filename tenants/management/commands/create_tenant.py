@@ -1,0 +1,25 @@
+"""`manage.py create_tenant SLUG`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from tenants import services
+from tenants.management.console import operator, speaking_errors
+
+
+class Command(BaseCommand):
+    help = "Make a tenant."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("slug", help="1 to 63 of a-z, 0-9, - and _")
+        parser.add_argument("--name", default="", help="what people call it")
+
+    def handle(self, *args: Any, slug: str, name: str, **options: Any) -> None:
+        with speaking_errors():
+            services.create_tenant(operator(), slug, name)
+        self.stdout.write(
+            self.style.SUCCESS(f"Tenant '{slug}' is there.") + f" Next: manage.py create_key {slug} --name my-agent"
+        )

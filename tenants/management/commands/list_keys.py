@@ -1,0 +1,39 @@
+"""`manage.py list_keys [SLUG]`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.utils import timezone
+
+from tenants import selectors
+from tenants.management.console import operator, speaking_errors
+from tenants.models import ApiKey
+
+
+class Command(BaseCommand):
+    help = "List a tenant's keys, or without a tenant the operators'. Secrets are not stored and cannot be listed."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("slug", nargs="?", help="the tenant")
+
+    def handle(self, *args: Any, slug: str | None, **options: Any) -> None:
+        with speaking_errors():
+            tenant = selectors.get_tenant(operator(), slug) if slug else None
+            rows = selectors.list_keys(operator(), tenant)
+        if not rows:
+            self.stdout.write("No keys. Next: manage.py create_key " + (slug or "--operator"))
+            return
+        self.stdout.write(f"{'prefix':14} {'state':8} {'created':17} {'scopes':26} {'namespaces':16} name")
+        for row in rows:
+            self.stdout.write(
+                f"{row.prefix:14} {_state(row):8} {row.created_at:%Y-%m-%d %H:%M}  {' '.join(row.scopes):26} "
+                f"{' '.join(row.namespaces) or 'all':16} {row.name}"
+            )
+
+
+def _state(key: ApiKey) -> str:
+    if key.revoked_at:
+        return "revoked"
+    return "expired" if key.expires_at and key.expires_at <= timezone.now() else "active"

@@ -1,0 +1,28 @@
+"""`manage.py revoke_key PREFIX --tenant SLUG`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from tenants import keys, selectors
+from tenants.management.console import operator, speaking_errors
+
+
+class Command(BaseCommand):
+    help = "Stop a key for good."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("prefix", help="as list_keys shows it")
+        parser.add_argument("--tenant", help="whose it is; left out: an operator's")
+
+    def handle(self, *args: Any, prefix: str, tenant: str | None, **options: Any) -> None:
+        with speaking_errors():
+            owner = selectors.get_tenant(operator(), tenant) if tenant else None
+            keys.revoke(operator(), prefix, owner)
+        self.stdout.write(
+            self.style.SUCCESS(f"Key {prefix} is revoked.")
+            + f" Running servers refuse it within {settings.KEY_CACHE_S} seconds."
+        )
