@@ -231,7 +231,7 @@ filters = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(stored=st.lists(rows, min_size=1, max_size=6), raws=st.lists(filters, min_size=1, max_size=4))
 def test_the_database_finds_what_the_reference_finds(tenant: Tenant, stored: list[Any], raws: list[Any]) -> None:
     memories = [memory(tenant, at, **row) for at, row in enumerate(stored)]
@@ -241,7 +241,7 @@ def test_the_database_finds_what_the_reference_finds(tenant: Tenant, stored: lis
 
 
 # Most random values have nothing to do with each other: here operands are taken from what is stored.
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(pool=st.lists(scalars, min_size=1, max_size=4), seed=st.randoms(use_true_random=False))
 @example(pool=list(NUMBERS), seed=random.Random(1))
 @example(pool=list(HOSTILE), seed=random.Random(2))
