@@ -23,8 +23,8 @@ help: ## this list
 run: venv ## start the service here (SOMA_HOST, SOMA_PORT, SOMA_THREADS, SOMA_DATA_DIR are heeded)
 	exec $(PY) manage.py serve $(ARGS)
 
-demo: venv ## show what the service does, against a running one
-	exec $(PY) manage.py demo $(ARGS)
+demo: venv ## this documentation as memories, and five questions to it
+	exec $(PY) -m benchmarks.demo $(ARGS)
 
 test: venv-test ## lint, types, and the tests on SQLite and on PostgreSQL (ARGS="-k word" goes to pytest)
 	exec scripts/test.sh -- $(ARGS)
@@ -50,7 +50,7 @@ lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade takes newer ver
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
 	for set in base test; do
 	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	        --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	        --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command 'make lock' \
 	        $(ARGS) requirements/$$set.in -o requirements/$$set.txt
 	    echo "requirements/$$set.txt: $$(grep -c '^[^ #].*==' requirements/$$set.txt) packages"
 	done

@@ -1,0 +1,79 @@
+"""`make demo`: this project's own documentation as memories, and five questions to it.
+
+Talks to the server of `make run` if that is up, else to one of its own that is gone afterwards. Each section of each
+file is a memory at [file, section] in the namespace `documentation`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import pathlib
+import re
+import tempfile
+import textwrap
+from collections.abc import Iterator
+
+from benchmarks.server import ROOT, Client, Server
+
+NAMESPACE = "documentation"
+QUESTIONS = (
+    "How do I start the service on my laptop?",
+    "What happens to a search when the vector index is down?",
+    "How are API keys stored?",
+    "Why can one tenant never see another tenant's memories?",
+    "Which embedding model is used when there is no internet?",
+)
+
+
+def sections() -> Iterator[tuple[int, int, str, str, str]]:
+    """(file number, section number, file, title, text) of README.md and everything in docs/."""
+    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for file_number, path in enumerate(files, start=1):
+        parts = re.split(r"^#{1,3} +(.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for number, (title, text) in enumerate(zip(parts[1::2], parts[2::2], strict=True), start=1):
+            if text.strip():
+                yield file_number, number, path.name, title.strip(), text.strip()
+
+
+@contextlib.contextmanager
+def client() -> Iterator[Client]:
+    """The server of `make run`, or one for the moment."""
+    port = int(os.environ.get("SOMA_PORT", "9595"))
+    key = pathlib.Path(os.environ.get("SOMA_DATA_DIR", ROOT / "var")) / "first-key"
+    running = Client(port, key.read_text() if key.is_file() else "", "default", 60)
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        if key.is_file() and running.call("GET", "/stats")[0] == 200:
+            print(f"Using the server on port {port}.")
+            yield running
+            return
+    print("No server is running here; starting one for the moment …")
+    with tempfile.TemporaryDirectory(prefix="soma-demo-") as folder, Server(pathlib.Path(folder)) as server:
+        yield server.client()
+
+
+def main() -> None:
+    items = [
+        {
+            "coord": [file_number, number],
+            "namespace": NAMESPACE,
+            "memory_type": "semantic",
+            "payload": {"title": title, "text": text, "file": file},
+        }
+        for file_number, number, file, title, text in sections()
+    ]
+    with client() as api:
+        stored = api.post("/memories/bulk", {"items": items, "atomic": True})
+        print(f"Stored {stored['stored']} sections; the index caught up in {api.wait_until_indexed():.1f} s.")
+        for question in QUESTIONS:
+            print(f"\n{question}")
+            for found in api.post("/memories/search", {"query": question, "namespace": NAMESPACE, "top_k": 3})["memories"]:
+                payload = found["payload"]
+                print(f"  {found['score']:.3f}  [{found['coord']}]  {payload['file']} › {payload['title']}")
+                excerpt = " ".join(payload["text"].split())
+                print(textwrap.indent(textwrap.shorten(excerpt, 110, placeholder=" …"), " " * 9))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""A real server in a folder of its own, for benchmarks, the demonstration and the crash test."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 60
+
+
+class Server:
+    """`manage.py serve` on a free port of the loopback. Its group of processes can be stopped, or killed."""
+
+    def __init__(self, data_dir: pathlib.Path, **settings: str) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.key = secrets.token_urlsafe(32)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
+        self.environment = inherited | {
+            "SOMA_DATA_DIR": str(data_dir),
+            "SOMA_PORT": str(self.port),
+            "SOMA_BOOTSTRAP_KEY": self.key,
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> float:
+        """Start, and wait until it answers; how many seconds that took."""
+        began = time.monotonic()
+        with (self.data_dir / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "manage.py"), "serve"],
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        while time.monotonic() - began < START_TIMEOUT_S:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended at once:\n{self.log()}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if self.client(timeout_s=5).call("GET", "/readyz")[0] == 200:
+                    return time.monotonic() - began
+            time.sleep(0.05)
+        raise RuntimeError(f"the server did not answer within {START_TIMEOUT_S} s:\n{self.log()}")
+
+    def client(self, timeout_s: float = 60, tenant: str = "default") -> Client:
+        return Client(self.port, self.key, tenant, timeout_s)
+
+    def stop(self, how: int = signal.SIGINT) -> int:
+        """Send the signal to the whole group, and wait for its end; the exit code."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, how)
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    def log(self) -> str:
+        return (self.data_dir / "server.log").read_text(errors="replace")
+
+    def cpu_s(self) -> float:
+        """CPU seconds that the server's processes have used so far (Linux)."""
+        assert self.process is not None
+        ticks = 0
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[2]) == self.process.pid:  # the process group
+                    ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def rss_mb(self) -> float:
+        """Resident memory of the server's processes, in MiB (Linux)."""
+        assert self.process is not None
+        pages = 0
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.getpgid(int(folder.name)) == self.process.pid:
+                    pages += int((folder / "statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process and self.process.poll() is None:
+            self.stop()
+
+
+class Client:
+    """One keep-alive connection."""
+
+    def __init__(self, port: int, key: str, tenant: str, timeout_s: float, host: str = "127.0.0.1") -> None:
+        self.connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        self.headers = {"Authorization": f"Bearer {key}", "X-Tenant": tenant, "Content-Type": "application/json"}
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """(status, answer). Raises OSError or http.client.HTTPException when there is no answer."""
+        self.connection.request(method, path, None if body is None else json.dumps(body), self.headers)
+        response = self.connection.getresponse()
+        content = response.read()
+        return response.status, json.loads(content) if content else None
+
+    def get(self, path: str) -> Any:
+        return self._good(*self.call("GET", path))
+
+    def post(self, path: str, body: Any) -> Any:
+        return self._good(*self.call("POST", path, body))
+
+    def wait_until_indexed(self, timeout_s: float = 600) -> float:
+        """Seconds until nothing is pending any more."""
+        began = time.monotonic()
+        while self.get("/stats")["index"]["pending"]:
+            if time.monotonic() - began > timeout_s:
+                raise RuntimeError(f"the index had not caught up after {timeout_s} s")
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def _good(self, status: int, answer: Any) -> Any:
+        if status >= 400:
+            raise RuntimeError(f"{status}: {answer}")
+        return answer
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
