@@ -84,9 +84,7 @@ def _constant(name: str) -> NoReturn:
     raise InvalidInput("body", f"holds {name}, which is not a number")
 
 
-_decoder = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)
+_decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant)
 
 
 def _check(value: Any, path: str, depth: int) -> None:

@@ -12,9 +12,8 @@ from ninja import Router
 from api.schemas import Problem
 
 # Every status that any route may answer with, for the published contract.
-PROBLEMS: dict[int, type[Problem]] = {
-    status: Problem for status in (400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 500, 503)
-}
+_STATUSES = (400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 500, 503)
+PROBLEMS: dict[int, type[Problem]] = dict.fromkeys(_STATUSES, Problem)
 
 
 class StrictRouter(Router):

@@ -84,9 +84,7 @@ def _each_once(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-_RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _TIME_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
 Value = TypeVar("Value")
 
@@ -370,11 +368,12 @@ class TenantsOut(BaseModel):
     next_cursor: str | None
 
 
+Scope = Literal["read", "write", "delete", "admin"]
+
+
 class KeyBody(Body):
     name: Annotated[str, Field(max_length=255)] = ""
-    scopes: Annotated[list[Literal["read", "write", "delete", "admin"]], Field(min_length=1, max_length=4)] = Field(
-        default_factory=lambda: ["read", "write", "delete"]
-    )
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=4)] = ["read", "write", "delete"]
     namespaces: Annotated[list[NamespaceName], Field(max_length=100)] = Field(default_factory=list)
     expires_at: Instant | None = None
     secret: Annotated[str, Field(max_length=512)] | None = None

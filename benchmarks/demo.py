@@ -68,9 +68,11 @@ def main() -> None:
         print(f"Stored {stored['stored']} sections; the index caught up in {api.wait_until_indexed():.1f} s.")
         for question in QUESTIONS:
             print(f"\n{question}")
-            for found in api.post("/memories/search", {"query": question, "namespace": NAMESPACE, "top_k": 3})["memories"]:
+            for found in api.post("/memories/search", {"query": question, "namespace": NAMESPACE, "top_k": 3})[
+                "memories"
+            ]:
                 payload = found["payload"]
-                print(f"  {found['score']:.3f}  [{found['coord']}]  {payload['file']} › {payload['title']}")
+                print(f"  {found['score']:.3f}  [{found['coord']}]  {payload['file']} / {payload['title']}")
                 excerpt = " ".join(payload["text"].split())
                 print(textwrap.indent(textwrap.shorten(excerpt, 110, placeholder=" …"), " " * 9))
 

@@ -26,6 +26,7 @@ proc_name = "somamemory"
 
 def post_worker_init(worker):
     from django.core.management import call_command
+
     from memories.embeddings import current
     from memories.index import generations
     from memories.index.worker import Worker

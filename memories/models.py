@@ -13,7 +13,7 @@ from memories import coordinates, payloads
 from tenants.scoping import TenantOwned
 
 
-class KeyField(models.CharField):
+class KeyField(models.CharField):  # type: ignore[type-arg]
     """Text compared byte by byte on both databases, so that its order is the order of its digits."""
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
@@ -65,9 +65,7 @@ class Memory(TenantOwned):
     class Meta(TenantOwned.Meta):
         db_table = "sfm_memories"
         constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "namespace", "coordinate_key"], name="sfm_memories_address"
-            ),
+            models.UniqueConstraint(fields=["tenant", "namespace", "coordinate_key"], name="sfm_memories_address"),
         ]
         indexes = [
             models.Index(fields=["tenant", "namespace", "created_at"], name="sfm_memories_created"),
@@ -147,9 +145,7 @@ class VectorEmbedding(TenantOwned):
         ]
         indexes = [
             models.Index(fields=["due_at"], name="sfm_embeddings_due", condition=models.Q(due_at__isnull=False)),
-            models.Index(
-                fields=["tenant"], name="sfm_embeddings_backlog", condition=models.Q(due_at__isnull=False)
-            ),
+            models.Index(fields=["tenant"], name="sfm_embeddings_backlog", condition=models.Q(due_at__isnull=False)),
             models.Index(fields=["memory"], name="sfm_embeddings_memory"),
         ]
 

@@ -143,9 +143,7 @@ def stats(caller: Caller) -> dict[str, Any]:
         memories = memories.filter(namespace__in=caller.namespaces)
     now = timezone.now()
     gone = Q(deleted_at__isnull=False) | Q(expires_at__lte=now)
-    rows = memories.values("namespace", "memory_type").annotate(
-        all=Count("seq"), gone=Count("seq", filter=gone)
-    )
+    rows = memories.values("namespace", "memory_type").annotate(all=Count("seq"), gone=Count("seq", filter=gone))
     namespaces: dict[str, int] = {}
     types = {"episodic": 0, "semantic": 0}
     deleted = 0
@@ -218,7 +216,10 @@ def _nearest(memories: QuerySet[Memory], ball: Ball, limit: int, cursor: str | N
     measured = ((ball.distance(key), key) for key in keys)
     nearest = heapq.nsmallest(limit + 1, (each for each in measured if each[0] <= ball.radius and each > after))
     page = nearest[:limit]
-    rows = {row.coordinate_key: row for row in with_index_state(memories.filter(coordinate_key__in=[key for _, key in page]))}
+    rows = {
+        row.coordinate_key: row
+        for row in with_index_state(memories.filter(coordinate_key__in=[key for _, key in page]))
+    }
     items = []
     for distance, key in page:
         if key in rows:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -90,9 +90,7 @@ def store(caller: Caller, new: NewMemory, precondition: Precondition | None = No
     return store_many(caller, [new], precondition)[0]
 
 
-def store_many(
-    caller: Caller, items: Sequence[NewMemory], precondition: Precondition | None = None
-) -> list[Stored]:
+def store_many(caller: Caller, items: Sequence[NewMemory], precondition: Precondition | None = None) -> list[Stored]:
     """Store all of `items` in one transaction, or none; a coordinate that stands twice keeps the last one."""
     caller.require("write", {item.namespace for item in items})
     for item in items:
@@ -199,9 +197,7 @@ def _store(caller: Caller, items: Sequence[NewMemory], precondition: Preconditio
     return [stored[position] for position in range(len(items))]
 
 
-def _store_in(
-    caller: Caller, namespace: str, items: Sequence[NewMemory], precondition: Precondition
-) -> list[Stored]:
+def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precondition: Precondition) -> list[Stored]:
     rows = _rows(caller, namespace, {item.coordinate.key for item in items})
     known = set(rows)
     results: list[Stored] = []
@@ -366,5 +362,3 @@ def _retrying(work: Callable[[], Result]) -> Result:
             if not left:
                 raise Conflict("this coordinate is being written by others all the time; try again") from None
     raise AssertionError("unreachable")
-
-

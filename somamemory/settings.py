@@ -28,7 +28,7 @@ def _data_dir() -> Path:
 def _secret_key() -> str:
     """`SOMA_SECRET_KEY`, or one made on the first start and kept beside the data."""
     if given := env.str("SOMA_SECRET_KEY", ""):
-        return given
+        return str(given)
     path = DATA_DIR / "secret-key"
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -41,7 +41,7 @@ def _secret_key() -> str:
 
 def _bounded(name: str, default: int, low: int, high: int) -> int:
     try:
-        value = env.int(name, default)
+        value = int(env.int(name, default))
     except ValueError:
         raise ConfigurationError(f"{name} must be a whole number") from None
     if not low <= value <= high:

@@ -67,10 +67,7 @@ def issue(
         raise InvalidInput("scopes", f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
     if not scopes:
         raise InvalidInput("scopes", "a key needs at least one scope")
-    if secret is None:
-        token = _generate()
-    else:
-        token = _check_imported(secret)
+    token = _generate() if secret is None else _check_imported(secret)
     with transaction.atomic():
         key, created = ApiKey.objects.get_or_create(
             digest=_digest(token),

@@ -404,25 +404,41 @@ def test_threads_may_search_upsert_and_delete_at_once(index, rng):
     assert len(list(index.scan(ANNA))) == 200
 
 
-def test_every_row_is_found_while_a_flush_runs(index, rng):
-    steady = points(100, rng)
-    index.upsert(ANNA, steady)
+@pytest.fixture
+def slow_flush(monkeypatch) -> None:
+    """Lite between swapping its memtable and writing the old one, for long enough to be met."""
+    from milvus_lite.engine import collection
+
+    class SlowLog(collection.WAL):  # type: ignore[misc]
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            time.sleep(0.05)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(collection, "WAL", SlowLog)
+
+
+def test_every_row_is_found_while_a_flush_runs(index, rng, slow_flush):
+    acknowledged: set[UUID] = set()
+    missing: list[set[UUID]] = []
     done = threading.Event()
-    missing: list[UUID] = []
 
     def look() -> None:
         while not done.is_set():
-            missing.extend({p.id for p in steady} - set(found(index, ANNA, 1, limit=1000)))
+            expected = set(acknowledged)
+            missing.append(expected - set(found(index, ANNA, 1, limit=2000)))
 
-    with ThreadPoolExecutor(4) as pool:
-        watchers = [pool.submit(look) for _ in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        watchers = [pool.submit(look) for _ in range(2)]
         for _ in range(8):
-            index.upsert(ANNA, steady)
-            index.upsert(BERT, points(500, rng))  # a flush each
+            fresh = points(60, rng)
+            index.upsert(ANNA, fresh)
+            acknowledged.update(p.id for p in fresh)
+            index.upsert(BERT, points(440, rng))  # on Lite, a flush
         done.set()
         for watcher in watchers:
             watcher.result()
-    assert missing == []
+    assert missing
+    assert not any(missing)
 
 
 _CHILD = """

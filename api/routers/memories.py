@@ -89,9 +89,7 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
         _refused(at, body.items[at], bad[at]) if at in bad else _bulk_result(at, next(stored))
         for at in range(len(checked))
     ]
-    return reply(
-        {"results": results, "stored": len(good), "failed": len(bad)}, 207 if bad else 200
-    )
+    return reply({"results": results, "stored": len(good), "failed": len(bad)}, 207 if bad else 200)
 
 
 @router.post("/memories/bulk/get", response={200: BulkGotOut, **PROBLEMS})
@@ -121,9 +119,7 @@ def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams
 
 
 @router.patch("/memories/{coord}", response={200: MemoryEnvelope, **PROBLEMS})
-def patch(
-    request: Request, coord: Path[CoordText], query: Query[NamespaceParams], body: PatchBody
-) -> HttpResponse:
+def patch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
     """Change parts of a memory, by JSON merge patch (RFC 7396)."""
     memory = services.patch(request.caller, query.namespace, coord, _changes(body), conditions.of(request))
     return reply({"memory": present.memory(memory)}, headers=conditions.etag(memory.version))
@@ -210,5 +206,3 @@ def _bulk_result(at: int, result: services.Stored) -> dict[str, Any]:
     memory = result.memory
     status = 201 if result.created else 200
     return {"index": at, "status": status, "coord": memory.coordinate.text, "version": memory.version}
-
-

@@ -59,9 +59,10 @@ def translating_errors(action: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line: gRPC adds connection traces that help nobody who reads a log."""
-    text = str(getattr(error, "message", "") or error) or type(error).__name__
-    return text.splitlines()[0][:300]
+    """One line: gRPC's own text carries connection traces that help nobody who reads a log."""
+    details = getattr(error, "details", None)  # what a grpc.RpcError has instead of a message
+    text = details() if details else getattr(error, "message", "")
+    return (text or str(error) or type(error).__name__).splitlines()[0][:300]
 
 
 class _Gate:

@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from django.db import connection, transaction
@@ -197,7 +198,7 @@ _SETTLE = """
 """
 
 
-def _settled(job: _Job, lease: uuid.UUID) -> tuple[object, ...]:
+def _settled(job: _Job, lease: uuid.UUID) -> tuple[Any, ...]:
     memory, row, convert = job.memory, job.row, connection.ops
     assert memory is not None  # noqa: S101 - purged memories have no row to settle
     # A deleted memory keeps its vector: to restore it costs no embedding.

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -28,7 +29,7 @@ from memories import embeddings, index, payloads, selectors
 from memories.embeddings.base import Vectors
 from memories.index import generations
 from memories.index.base import MAX_LIMIT, Hit, Where, unit_vector, usable
-from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
+from memories.models import EmbeddingGeneration, Memory
 from memories.search import lexical, ranking, text
 from memories.search.ranking import Scores, Stats, Weights
 from memories.selectors import Narrowing
@@ -121,9 +122,7 @@ def search(caller: Caller, wanted: Search) -> Results:
 class _SemanticLeg:
     """Begins to ask the index when it is made, so that the lexical leg runs meanwhile."""
 
-    def __init__(
-        self, caller: Caller, wanted: Search, memories: QuerySet[Memory], stats: Stats, pool: int
-    ) -> None:
+    def __init__(self, caller: Caller, wanted: Search, memories: QuerySet[Memory], stats: Stats, pool: int) -> None:
         self.caller, self.wanted, self.memories, self.pool = caller, wanted, memories, pool
         self.generation = generations.active()
         self.query = ranking.dense_query(wanted.query, stats)
@@ -170,7 +169,7 @@ class _SemanticLeg:
     def _all_vectors(self) -> Iterable[tuple[UUID, bytes]]:
         return self._vectors(self.memories).iterator(chunk_size=EXACT)
 
-    def _vectors(self, memories: QuerySet[Memory]) -> QuerySet[Memory, tuple[UUID, bytes]]:
+    def _vectors(self, memories: QuerySet[Memory]) -> QuerySet[Memory, tuple[UUID, Any]]:
         return memories.filter(
             embeddings__generation=self.generation, embeddings__indexed_version__isnull=False
         ).values_list("id", "embeddings__vector")
@@ -196,8 +195,8 @@ class _SemanticLeg:
         )
         if len(rows) > MAX_PENDING:
             raise IndexUnavailable(f"more than {MAX_PENDING} memories are not yet indexed; ask again a little later")
-        own = [(row.id, row.vector) for row in rows if row.own]  # type: ignore[attr-defined]
-        made = [row for row in rows if not row.own]  # type: ignore[attr-defined]
+        own = [(row.id, row.vector) for row in rows if row.own]
+        made = [row for row in rows if not row.own]
         found = _similarities(own, vector)
         if made:
             texts = [text.embedding_text(payloads.text_of(row.payload), row.context) for row in made]
@@ -240,7 +239,9 @@ def _similarities(rows: Sequence[tuple[UUID, bytes]], vector: Vectors) -> dict[U
         return {}
     matrix = np.frombuffer(b"".join(bytes(raw) for _, raw in filled), dtype="<f4").reshape(len(filled), -1)
     norms = np.linalg.norm(matrix.astype(np.float64), axis=1)
-    cosines = matrix.astype(np.float64) @ unit_vector(vector, len(vector)).astype(np.float64) / np.maximum(norms, 1e-300)
+    cosines = (
+        matrix.astype(np.float64) @ unit_vector(vector, len(vector)).astype(np.float64) / np.maximum(norms, 1e-300)
+    )
     return {id: float(min(1.0, max(-1.0, cosine))) for (id, _), cosine in zip(filled, cosines, strict=True)}
 
 

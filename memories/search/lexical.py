@@ -73,7 +73,9 @@ class Matches(Func):
         super().__init__(F("seq"))
         self.expression = expression
 
-    def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_sqlite(  # type: ignore[override]
+        self, compiler: SQLCompiler, connection: Any, **extra: Any
+    ) -> tuple[str, list[Any]]:
         seq, parameters = compiler.compile(self.source_expressions[0])
         sql = f"{seq} IN (SELECT rowid FROM sfm_memory_terms WHERE sfm_memory_terms MATCH %s)"  # noqa: S608
         return sql, [*parameters, self.expression]
@@ -118,7 +120,7 @@ def _frequencies(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]
         one = "SELECT count(*) FROM (SELECT 1 FROM sfm_memory_terms WHERE sfm_memory_terms MATCH %s LIMIT %s)"
     else:
         one = "SELECT count(*) FROM (SELECT 1 FROM sfm_memories WHERE terms_vector @@ %s::tsquery LIMIT %s) AS t"
-    parameters: list[object] = []
+    parameters: list[str | int] = []
     for term in terms:
         parameters += [_match(tenant, namespaces, [term]), MAX_FREQUENCY]
     with connection.cursor() as cursor:

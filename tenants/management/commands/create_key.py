@@ -21,7 +21,9 @@ class Command(BaseCommand):
         whose.add_argument("slug", nargs="?", help="the tenant")
         whose.add_argument("--operator", action="store_true", help="an operator key, for all tenants")
         parser.add_argument("--name", default="", help="what it is for")
-        parser.add_argument("--scope", action="append", choices=SCOPES, help="may be repeated; default: read write delete")
+        parser.add_argument(
+            "--scope", action="append", choices=SCOPES, help="may be repeated; default: read write delete"
+        )
         parser.add_argument("--namespace", action="append", default=[], help="only this one; may be repeated")
         parser.add_argument(
             "--import-secret",
