@@ -31,10 +31,23 @@ def sections() -> Iterator[tuple[int, int, str, str, str]]:
     """(file number, section number, file, title, text) of README.md and everything in docs/."""
     files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     for file_number, path in enumerate(files, start=1):
-        parts = re.split(r"^#{1,3} +(.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        for number, (title, text) in enumerate(zip(parts[1::2], parts[2::2], strict=True), start=1):
-            if text.strip():
-                yield file_number, number, path.name, title.strip(), text.strip()
+        for number, (title, lines) in enumerate(_split(path.read_text(encoding="utf-8")), start=1):
+            if text := "\n".join(lines).strip():
+                yield file_number, number, path.name, title, text
+
+
+def _split(markdown: str) -> list[tuple[str, list[str]]]:
+    """(heading, lines below it); a `#` inside a fenced block is a comment, no heading."""
+    found: list[tuple[str, list[str]]] = []
+    fenced = False
+    for line in markdown.splitlines():
+        fenced ^= line.startswith("```")
+        heading = None if fenced else re.fullmatch(r"#{1,3} +(.+)", line)
+        if heading:
+            found.append((heading[1], []))
+        elif found:
+            found[-1][1].append(line)
+    return found
 
 
 @contextlib.contextmanager

@@ -34,6 +34,6 @@ def remove(seqs: list[int], ids: list[UUID]) -> None:
     """Delete rows for good; their outbox rows stay until the index has forgotten them. Needs a transaction."""
     Memory.all_tenants.filter(seq__in=seqs).delete()
     # The version moves on, so that a drain which has just read the memory cannot settle the row with it.
-    VectorEmbedding.all_tenants.filter(memory__in=ids).update(
+    VectorEmbedding.all_tenants.filter(memory_id__in=ids).update(  # type: ignore[misc]
         wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
     )
