@@ -1,0 +1,182 @@
+"""The strict parser: what is valid comes in as it was sent, and nothing else comes in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.json import MAX_DEPTH, parse
+from somamemory.errors import InvalidInput, MalformedRequest, SomaError
+
+INT64 = 1 << 63
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-INT64, INT64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=20
+)
+
+
+def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
+    return (opening * depth + closing * depth).encode()
+
+
+@given(values, st.booleans())
+def test_what_is_valid_comes_in_as_it_was_sent(value: Any, ascii_only: bool) -> None:
+    assert parse(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
+
+
+@given(values)
+def test_white_space_between_the_tokens_means_nothing(value: Any) -> None:
+    assert parse(json.dumps(value, indent=2).encode()) == value
+
+
+@given(st.binary(max_size=64))
+def test_no_bytes_do_more_than_be_refused(raw: bytes) -> None:
+    try:
+        parse(raw)
+    except (MalformedRequest, InvalidInput):
+        pass
+
+
+@given(st.integers(min_value=INT64) | st.integers(max_value=-INT64 - 1))
+def test_no_whole_number_beyond_64_bits_comes_in(number: int) -> None:
+    with pytest.raises(InvalidInput):
+        parse(str(number).encode())
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("template", ["%s", "[%s]", '{"a": {"b": %s}}'])
+def test_what_is_not_a_number_is_refused_anywhere(template: str, name: str) -> None:
+    with pytest.raises(InvalidInput, match=name):
+        parse((template % name).encode())
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + "0" * 400 + ".0", "1e" + "9" * 100])
+def test_a_number_beyond_a_64_bit_float_is_refused(number: str) -> None:
+    with pytest.raises(InvalidInput, match="64-bit float"):
+        parse(number.encode())
+
+
+@pytest.mark.parametrize("number", [str(INT64), str(-INT64 - 1), "9" * 100_000, "-" + "9" * 100_000])
+def test_a_whole_number_beyond_64_bits_is_refused(number: str) -> None:
+    with pytest.raises(InvalidInput, match="64-bit range"):
+        parse(number.encode())
+
+
+@pytest.mark.parametrize("number", [INT64 - 1, -INT64, 0])
+def test_the_largest_whole_numbers_come_in_exactly(number: int) -> None:
+    assert parse(str(number).encode()) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"a": 1, "a": 1}', "a"),
+        ('{"x": [{"twice": 1, "b": 2, "twice": 3}]}', "twice"),
+        ('{"a": 1, "\\u0061": 1}', "a"),
+        ('{"\\ud800": 1, "\\ud800": 1}', "?"),
+    ],
+)
+def test_a_name_that_stands_twice_in_an_object_is_refused_by_name(text: str, field: str) -> None:
+    with pytest.raises(InvalidInput, match="stands twice") as refused:
+        parse(text.encode())
+    assert list(refused.value.fields) == [field]
+
+
+def test_a_name_may_stand_in_several_objects() -> None:
+    assert parse(b'[{"a": 1}, {"a": {"a": 2}}]') == [{"a": 1}, {"a": {"a": 2}}]
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('"\\u0000"', "body"),
+        ('{"payload": {"text": "a\\u0000"}}', "payload.text"),
+        ('{"payload": {"a\\u0000": 1}}', "payload"),
+        ('{"list": [1, ["x", "\\u0000"]]}', "list.1.1"),
+    ],
+)
+def test_a_nul_is_refused_where_it_stands(text: str, field: str) -> None:
+    with pytest.raises(InvalidInput, match="NUL") as refused:
+        parse(text.encode())
+    assert list(refused.value.fields) == [field]
+
+
+@pytest.mark.parametrize("escape", ["\\ud800", "\\udfff", "\\udc00\\ud800", "a\\ud83d", "\\ud83dx\\ude00"])
+def test_a_lone_surrogate_is_refused(escape: str) -> None:
+    for text in (f'"{escape}"', f'{{"{escape}": 1}}', f'{{"a": ["{escape}"]}}'):
+        with pytest.raises(InvalidInput, match="surrogate"):
+            parse(text.encode())
+
+
+def test_a_pair_of_surrogates_is_one_character() -> None:
+    assert parse(b'"\\ud83d\\ude00"') == "\N{GRINNING FACE}"
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_nesting_is_taken_up_to_its_bound_and_no_deeper(opening: str, closing: str) -> None:
+    def text(depth: int) -> bytes:
+        return (opening * depth + "1" + closing * depth).encode()
+
+    parse(text(MAX_DEPTH))
+    with pytest.raises(InvalidInput, match="nested deeper than 32"):
+        parse(text(MAX_DEPTH + 1))
+
+
+@pytest.mark.parametrize("raw", [nested(100_000), b"[" * 100_000, nested(100_000, '{"a":', "}"), nested(900)])
+def test_very_deep_nesting_is_refused_and_nothing_breaks(raw: bytes) -> None:
+    with pytest.raises(SomaError):
+        parse(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b" ",
+        b"{",
+        b'{"a"}',
+        b'{"a": 1,}',
+        b"[1,]",
+        b"{'a': 1}",
+        b"{a: 1}",
+        b"01",
+        b"+1",
+        b".5",
+        b"1.",
+        b"1_000",
+        b"0x10",
+        b"nan",
+        b"None",
+        b"True",
+        b'"\n"',
+        b'"\\x41"',
+        b'"\\u12"',
+        b"// a comment\n1",
+        b"1 2",
+        b"{} {}",
+        b"[1\x0c]",
+        b"\xc2\xa01",
+        b"\xef\xbb\xbf{}",
+    ],
+)
+def test_what_is_not_json_is_malformed(raw: bytes) -> None:
+    with pytest.raises(MalformedRequest, match="not JSON"):
+        parse(raw)
+
+
+@pytest.mark.parametrize("raw", [b'"\xff"', b'"\xc3"', b'"\xed\xa0\x80"', b'"\xc0\x80"', "{}".encode("utf-16")])
+def test_what_is_not_utf8_is_malformed(raw: bytes) -> None:
+    with pytest.raises(MalformedRequest, match="not UTF-8"):
+        parse(raw)
