@@ -123,12 +123,12 @@ look() {
     done
     return 1
 }
-if ! look 'import ensurepip, venv' && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+if ! look 'import venv; from ensurepip import bootstrap' && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing python3-venv ..."
     export DEBIAN_FRONTEND=noninteractive
     { apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv; } >/dev/null || true
 fi
-if ! look 'import ensurepip, venv'; then
+if ! look 'import venv; from ensurepip import bootstrap'; then
     if look ''; then
         version="$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
         echo "Python $$version is here without its venv module: apt-get install python$$version-venv" >&2
