@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
@@ -77,7 +78,7 @@ def checked(item: NewMemory) -> NewMemory:
     dimension = generations.active().dimension
     if len(item.embedding) != dimension:
         raise DimensionMismatch("embedding", f"has {len(item.embedding)} numbers; this installation's have {dimension}")
-    if not usable(item.embedding):
+    if not usable(_float32(item.embedding)):
         raise InvalidInput("embedding", "must be finite in 32 bits and not all zero")
     return item
 
@@ -105,14 +106,16 @@ def patch(
     changes: Json,
     precondition: Precondition | None = None,
 ) -> Memory:
-    """Merge `changes` (payload, metadata: RFC 7396; importance, memory_type, context, expires_at: as they are)."""
+    """Merge `changes` (payload, metadata: RFC 7396; importance, memory_type, context, expires_at: as they are).
+
+    None sets metadata, importance, context or expires_at back to what it is when nobody gives it.
+    """
     caller.require("write", [namespace])
     with transaction.atomic():
         memory = _live_for_update(caller, namespace, coordinate)
         (precondition or Precondition()).check(memory)
         for name, value in changes.items():
-            merging = name in ("payload", "metadata")
-            setattr(memory, name, payloads.merge_patch(getattr(memory, name), value) if merging else value)
+            setattr(memory, name, _patched(name, getattr(memory, name), value))
         _check_expiry(changes.get("expires_at"))
         memory.terms = _terms(memory.payload, memory.context)
         memory.version += 1
@@ -241,6 +244,12 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMe
     return memory
 
 
+def _patched(name: str, old: Any, value: Any) -> Any:
+    if value is None:
+        return Memory._meta.get_field(name).get_default()
+    return payloads.merge_patch(old, value) if name in ("payload", "metadata") else value
+
+
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",
     "version", "created_at", "updated_at", "expires_at", "deleted_at",
@@ -279,7 +288,7 @@ def _mark_due(memories: Sequence[Memory], own: dict[uuid.UUID, Vectors | None] |
             wanted_version=memory.version,
             due_at=now,
             own=vector is not None,
-            vector=None if vector is None else vector.astype("<f4").tobytes(),
+            vector=None if vector is None else _float32(vector).tobytes(),
         )
         (without if vector is None else with_own).append(row)
     again = ["wanted_version", "due_at", "attempts", "error"]
@@ -341,6 +350,12 @@ def _is_live(memory: Memory) -> bool:
 
 def _has_expired(memory: Memory) -> bool:
     return memory.expires_at is not None and memory.expires_at <= timezone.now()
+
+
+def _float32(vector: Vectors) -> Vectors:
+    """As it is stored; what does not fit becomes infinite, or zero."""
+    with np.errstate(over="ignore", under="ignore"):
+        return vector.astype("<f4")
 
 
 def _terms(payload: Json, context: str) -> str:

@@ -41,11 +41,14 @@ class OpenAIEmbedder:
     def _embed_batch(self, texts: list[str]) -> Vectors:
         with translating_errors():
             answer = self._client.embeddings.create(model=self.model, input=texts, encoding_format="float")
-        rows = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
+        data = getattr(answer, "data", None)  # the client passes on whatever came with status 200
+        if not isinstance(data, list):
+            raise EmbedderUnavailable("the provider answered something else than embeddings")
+        rows = [item.embedding for item in sorted(data, key=lambda item: item.index)]
         if len(rows) != len(texts):
             raise EmbedderUnavailable(f"the provider answered {len(rows)} vectors for {len(texts)} texts")
         if any(len(row) != self.dimension for row in rows):
-            raise EmbedderRefused(
+            raise EmbedderUnavailable(
                 f"the model '{self.model}' makes vectors of {len(rows[0])} numbers; "
                 f"SOMA_EMBEDDING_DIMENSION says {self.dimension}"
             )
@@ -59,6 +62,8 @@ def translating_errors() -> Iterator[None]:
     except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error
     except openai.APIStatusError as error:
-        raise EmbedderRefused(f"the embedding provider refused: HTTP {error.status_code}") from error
+        # Only these speak of the texts; a wrong key or model name is nobody's text's fault, and may be mended.
+        refused = EmbedderRefused if error.status_code in (400, 413, 422) else EmbedderUnavailable
+        raise refused(f"the embedding provider refused: HTTP {error.status_code}") from error
     except openai.OpenAIError as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from cachetools import TTLCache
 from django.db import IntegrityError, transaction
@@ -21,9 +22,14 @@ def active() -> EmbeddingGeneration:
         found = _cache.get("active")
     if found is None:
         found = _active() or _create()
-        with _lock:
-            _cache["active"] = found
+        # Not before the commit: what is rolled back must not be remembered.
+        transaction.on_commit(partial(_remember, found))
     return found
+
+
+def _remember(generation: EmbeddingGeneration) -> None:
+    with _lock:
+        _cache["active"] = generation
 
 
 def check_settings() -> None:

@@ -31,7 +31,7 @@ from memories.index import generations
 from memories.index.base import Point, usable
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.search import text
-from somamemory.errors import EmbedderRefused, Unavailable
+from somamemory.errors import EmbedderRefused, SomaError, Unavailable
 
 log = logging.getLogger("soma.index")
 
@@ -41,6 +41,7 @@ LEASE = timedelta(minutes=5)
 MAX_BACKOFF_S = 300
 # From this many attempts on, a row counts as failed; it is still tried again.
 FAILED_ATTEMPTS = 3
+_MAX_ATTEMPTS = 30_000  # what the column holds
 _ERROR_LENGTH = 500
 
 
@@ -72,16 +73,15 @@ def drain(limit: int = BATCH) -> int:
     if not rows:
         return 0
     jobs = _read(rows)
+    _embed(jobs)
+    without_vector = [job for job in jobs if job.error]
+    writing = _still_leased([job for job in jobs if not job.error], lease)
     try:
-        _embed(generation, jobs)
-        done = [job for job in jobs if not job.error]
-        _write(generation, done)
-    except Unavailable as error:
-        log.warning("the index could not be brought up to date", extra={"reason": str(error), "rows": len(rows)})
-        _postpone(jobs, lease, str(error))
-        return len(rows)
-    _settle(done, lease)
-    _postpone([job for job in jobs if job.error], lease)
+        _write(generation, writing)
+    except SomaError as error:
+        for job in writing:
+            job.error = str(error)
+    _finish(writing + without_vector, lease)
     return len(rows)
 
 
@@ -105,7 +105,8 @@ def _lease(generation: EmbeddingGeneration, lease: uuid.UUID, limit: int) -> lis
         rows = list(
             VectorEmbedding.all_tenants.select_for_update(skip_locked=True)
             .filter(Q(lease_until=None) | Q(lease_until__lt=now), generation=generation, due_at__lte=now)
-            .order_by("due_at")[:limit]
+            .order_by("due_at")
+            .defer("vector", "text_hash", "own")[:limit]
         )
         if rows:
             VectorEmbedding.all_tenants.filter(id__in=[row.id for row in rows]).update(
@@ -115,17 +116,21 @@ def _lease(generation: EmbeddingGeneration, lease: uuid.UUID, limit: int) -> lis
 
 
 def _read(rows: list[VectorEmbedding]) -> list[_Job]:
-    """The memories as they are now; deleted and expired ones have no text and no vector."""
+    """The memories as they are now; deleted and expired ones have no text and no vector.
+
+    One statement, so that a memory and its row are of one moment: a vector of the caller's own that comes in after
+    the lease must not be taken for none.
+    """
     now = timezone.now()
-    memories = Memory.all_tenants.in_bulk([row.memory_id for row in rows], field_name="id")
+    ids = [row.id for row in rows]
+    current = {row.id: row for row in VectorEmbedding.all_tenants.filter(id__in=ids).select_related("memory")}
     jobs = []
-    for row in rows:
-        job = _Job(row, memories.get(row.memory_id))
+    for leased in rows:
+        row = current.get(leased.id)
+        job = _Job(row or leased, row.memory if row else None)
         if job.memory and job.memory.deleted_at is None and not _expired(job.memory, now):
             job.text = text.embedding_text(payloads.text_of(job.memory.payload), job.memory.context)
             job.vector = _kept_vector(job)
-        elif job.memory:
-            job.text = ""
         jobs.append(job)
     return jobs
 
@@ -134,26 +139,42 @@ def _kept_vector(job: _Job) -> Vectors | None:
     """The vector in the database, when it is the caller's own or was made from this very text."""
     row = job.row
     if row.vector is not None and (row.own or bytes(row.text_hash or b"") == _hash(job.text)):
-        return np.frombuffer(row.vector, dtype="<f4")
+        vector = np.frombuffer(row.vector, dtype="<f4")
+        return vector if usable(vector) else None
     return None
 
 
-def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
-    """Give each job that has text but no vector its vector, or the reason why it cannot have one."""
-    wanting = [job for job in jobs if job.vector is None and job.text.strip()]
+def _embed(jobs: list[_Job]) -> None:
+    """Give each job that has text but no vector its vector, or the reason why it cannot have one (now)."""
+    wanting = [job for job in jobs if job.text.strip() and job.vector is None and not job.row.own]
     if not wanting:
         return
     try:
         vectors = embeddings.current().embed([job.text for job in wanting])
     except EmbedderRefused as error:
-        if len(wanting) == 1:
+        if len(wanting) > 1:  # one text spoils the batch: close in on it, and let the others pass
+            middle = len(wanting) // 2
+            _embed(wanting[:middle])
+            _embed(wanting[middle:])
+        else:
             wanting[0].error = str(error)
-            return
-        for job in wanting:  # one text spoils the batch: find it, and let the others pass
-            _embed(generation, [job])
-        return
-    for job, vector in zip(wanting, vectors, strict=True):
-        job.vector = vector if usable(vector) else None
+    except Unavailable as error:
+        for job in wanting:  # the others, to delete or with a vector already, need no embedder
+            job.error = str(error)
+    else:
+        for job, vector in zip(wanting, vectors, strict=True):
+            job.vector = vector if usable(vector) else None
+
+
+def _still_leased(jobs: list[_Job], lease: uuid.UUID) -> list[_Job]:
+    """The jobs whose lease lasts long enough to write to the index: embedding may have taken longer than foreseen.
+
+    Without it, an older version could be written over the newer one of another drain. Those left out come again when
+    their lease has run out; their vectors are cached by then.
+    """
+    rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease)
+    kept = set(rows.filter(lease_until__gt=timezone.now() + LEASE / 2).values_list("id", flat=True))
+    return [job for job in jobs if job.row.id in kept]
 
 
 def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
@@ -174,19 +195,39 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
         target.delete(tenant, old)
 
 
-def _settle(jobs: list[_Job], lease: uuid.UUID) -> None:
-    """Record what the index now holds; rows whose memory has moved on stay due."""
-    kept = [job for job in jobs if job.memory is not None]
-    purged = [job.row.id for job in jobs if job.memory is None]
+def _finish(jobs: list[_Job], lease: uuid.UUID) -> None:
+    """Record what became of each job and give its row free.
+
+    Rows that a writer holds right now come last, one at a time: a transaction that holds some rows while it waits for
+    others could deadlock with a writer of many.
+    """
+    rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease)
     with transaction.atomic():
-        if kept:
-            with connection.cursor() as cursor:
-                cursor.executemany(_SETTLE, [_settled(job, lease) for job in kept])
-        if purged:
-            VectorEmbedding.all_tenants.filter(id__in=purged, lease=lease).delete()
-        VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in kept], lease=lease).update(
-            lease=None, lease_until=None, due_at=timezone.now()
-        )
+        free = set(rows.select_for_update(skip_locked=True).values_list("id", flat=True))
+        _record([job for job in jobs if job.row.id in free], lease)
+    for job in jobs:
+        if job.row.id not in free:
+            with transaction.atomic():
+                _record([job], lease)
+
+
+def _record(jobs: list[_Job], lease: uuid.UUID) -> None:
+    """Settle what the index now holds, postpone what failed; rows whose memory has moved on stay due."""
+    settled = [_settled(job, lease) for job in jobs if job.memory and not job.error]
+    purged = [job.row.id for job in jobs if not job.memory and not job.error]
+    failed = [job for job in jobs if job.error]
+    if failed:
+        log.warning("memories wait for the index", extra={"reason": failed[0].error, "rows": len(failed)})
+    with connection.cursor() as cursor:
+        if settled:
+            cursor.executemany(_SETTLE, settled)
+        if failed:
+            cursor.executemany(_POSTPONE, [_postponed(job, lease) for job in failed])
+    if purged:
+        VectorEmbedding.all_tenants.filter(id__in=purged, lease=lease).delete()
+    VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease).update(
+        lease=None, lease_until=None, due_at=timezone.now()
+    )
 
 
 # A statement of our own: each row gets another vector, and the condition must be checked as the row is written.
@@ -199,7 +240,7 @@ _SETTLE = """
 
 
 def _settled(job: _Job, lease: uuid.UUID) -> tuple[Any, ...]:
-    memory, row, convert = job.memory, job.row, connection.ops
+    memory, row = job.memory, job.row
     assert memory is not None  # noqa: S101 - purged memories have no row to settle
     # A deleted memory keeps its vector: to restore it costs no embedding.
     vector = bytes(row.vector) if job.vector is None and row.vector else _bytes(job.vector)
@@ -210,25 +251,36 @@ def _settled(job: _Job, lease: uuid.UUID) -> tuple[Any, ...]:
         vector,
         text_hash,
         None if job.absent else memory.version,
-        convert.adapt_datetimefield_value(again),
+        connection.ops.adapt_datetimefield_value(again),
         row.id,
-        lease.hex if not connection.features.has_native_uuid_field else lease,
+        _uuid_parameter(lease),
         memory.version,
     )
 
 
-def _postpone(jobs: list[_Job], lease: uuid.UUID, error: str = "") -> None:
-    """Try these again later, each time after a longer pause."""
-    for job in jobs:
-        attempts = job.row.attempts + 1
-        pause_s = min(2**attempts, MAX_BACKOFF_S) * random.uniform(0.5, 1.0)
-        VectorEmbedding.all_tenants.filter(id=job.row.id, lease=lease).update(
-            lease=None,
-            lease_until=None,
-            attempts=min(attempts, 30_000),
-            due_at=timezone.now() + timedelta(seconds=pause_s),
-            error=(job.error or error)[:_ERROR_LENGTH],
-        )
+# Again later, each time after a longer pause.
+_POSTPONE = """
+    UPDATE sfm_vector_embeddings
+    SET attempts = %s, due_at = %s, error = %s, lease = NULL, lease_until = NULL
+    WHERE id = %s AND lease = %s AND wanted_version = %s
+"""
+
+
+def _postponed(job: _Job, lease: uuid.UUID) -> tuple[Any, ...]:
+    attempts = min(job.row.attempts + 1, _MAX_ATTEMPTS)
+    pause_s = min(2 ** min(attempts, 10), MAX_BACKOFF_S) * random.uniform(0.5, 1.0)
+    return (
+        attempts,
+        connection.ops.adapt_datetimefield_value(timezone.now() + timedelta(seconds=pause_s)),
+        job.error[:_ERROR_LENGTH],
+        job.row.id,
+        _uuid_parameter(lease),
+        job.row.wanted_version,
+    )
+
+
+def _uuid_parameter(value: uuid.UUID) -> object:
+    return value if connection.features.has_native_uuid_field else value.hex
 
 
 def _expired(memory: Memory, now: datetime) -> bool:

@@ -10,7 +10,7 @@ from django.db import DatabaseError, close_old_connections, connection, transact
 
 from memories import housekeeping, index
 from memories.index import sync
-from somamemory.errors import SomaError
+from somamemory.errors import ConfigurationError, SomaError
 
 log = logging.getLogger("soma.index")
 
@@ -46,9 +46,13 @@ class Worker(threading.Thread):
                 if time.monotonic() > tidy_at:
                     housekeeping.purge()
                     tidy_at = time.monotonic() + HOUSEKEEPING_S
-            except (DatabaseError, SomaError) as error:
+            except (DatabaseError, SomaError, ConfigurationError) as error:
                 # Nothing is lost: the rows stay due, and the next beat tries again.
                 log.warning("the index thread will try again", extra={"reason": str(error)})
+                self._stopping.wait(BEAT_S)
+            except Exception:
+                # A bug. Without this thread the index would silently fall behind until the next start.
+                log.exception("the index thread met a bug and goes on")
                 self._stopping.wait(BEAT_S)
             close_old_connections()
             _nudged.wait(BEAT_S)
