@@ -29,8 +29,8 @@ MAX_FREQUENCY = 10_000
 MAX_CANDIDATES = 5_000
 MAX_COUNTED = 200_000
 _SAMPLE = 1_000
-# Sizes of small namespaces are counted each time; those of large ones may be this old.
-_SMALL = 1_000
+# Sizes of small namespaces are counted each time; those of larger ones may be a minute old.
+_SMALL = 100
 _sizes: TTLCache[tuple[UUID, tuple[str, ...]], tuple[int, float]] = TTLCache(maxsize=10_000, ttl=60)
 _lock = threading.Lock()
 
