@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -122,17 +123,16 @@ def list_memories(
     if narrowing.ball is not None:
         return _nearest(memories, narrowing.ball, limit, cursor)
     descending = order.startswith("-")
-    column = {"coordinate": "coordinate_key"}.get(order.lstrip("-"), order.lstrip("-"))
+    time = None if order.endswith("coordinate") else order.lstrip("-")
     if cursor:
-        memories = memories.filter(_after(cursor, order, column, descending))
-    sign = "-" if descending else ""
-    rows = list(with_index_state(memories).order_by(f"{sign}{column}", f"{sign}seq")[: limit + 1])
+        memories = memories.filter(_after(cursor, order, time, descending))
+    columns = [f"-{name}" if descending else name for name in (time, "coordinate_key") if name]
+    rows = list(with_index_state(memories).order_by(*columns)[: limit + 1])
     if len(rows) <= limit:
         return Page(rows)
     last = rows[limit - 1]
-    value = getattr(last, column)
-    position = value.isoformat() if isinstance(value, datetime) else value
-    return Page(rows[:limit], cursors.encode(order, position, last.seq))
+    times = [getattr(last, time).isoformat()] if time else []
+    return Page(rows[:limit], cursors.encode(order, last.coordinate_key, *times))
 
 
 def stats(caller: Caller) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def _nearest(memories: QuerySet[Memory], ball: Ball, limit: int, cursor: str | N
     keys = list(memories.values_list("coordinate_key", flat=True)[: MAX_NEAR + 1])
     if len(keys) > MAX_NEAR:
         raise InvalidInput("radius", f"more than {MAX_NEAR} memories lie that near; make it smaller")
-    after = tuple(cursors.decode(cursor, float, str)) if cursor else (-1.0, "")
+    after = _last_seen(cursor) if cursor else (-1.0, "")
     measured = ((ball.distance(key), key) for key in keys)
     nearest = heapq.nsmallest(limit + 1, (each for each in measured if each[0] <= ball.radius and each > after))
     page = nearest[:limit]
@@ -228,16 +228,25 @@ def _nearest(memories: QuerySet[Memory], ball: Ball, limit: int, cursor: str | N
     return Page(items, cursors.encode(*page[-1]) if len(nearest) > limit else None)
 
 
-def _after(cursor: str, order: str, column: str, descending: bool) -> Q:
-    """Everything behind the cursor, in a list ordered by (column, seq)."""
-    made_for, text, seq = cursors.decode(cursor, str, str, int)
-    if made_for != order:
-        raise InvalidInput("cursor", f"belongs to a list in the order '{made_for}'")
-    if not 0 <= seq < 1 << 63:
+def _last_seen(cursor: str) -> tuple[float, str]:
+    distance, key = cursors.decode(cursor, float, str)
+    if not math.isfinite(distance):
         raise cursors.broken()
-    value: Any = _key(text) if column == "coordinate_key" else _instant(text)
+    return distance, _key(key)
+
+
+def _after(cursor: str, order: str, time: str | None, descending: bool) -> Q:
+    """Everything behind the cursor, in a list ordered by (time, coordinate), or by the coordinate alone."""
+    made_for, key, *times = cursors.decode(cursor, *[str] * (3 if time else 2))
+    if made_for != order:
+        raise cursors.broken()
     beyond = "lt" if descending else "gt"
-    return Q(**{f"{column}__{beyond}": value}) | Q(**{column: value, f"seq__{beyond}": seq})
+    later = Q(**{f"coordinate_key__{beyond}": _key(key)})
+    if time is None:
+        return later
+    at = _instant(times[0])
+    # The first condition is for the database, which can enter its index there.
+    return Q(**{f"{time}__{beyond}e": at}) & (Q(**{f"{time}__{beyond}": at}) | later)
 
 
 def _instant(text: str) -> datetime:
@@ -251,6 +260,6 @@ def _instant(text: str) -> datetime:
 
 
 def _key(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{1,512}", text):
+    if not re.fullmatch(r"(?:[0-9a-f]{16}){1,32}", text):
         raise cursors.broken()
     return text

@@ -166,18 +166,15 @@ def new_memory(body: StoreBody) -> NewMemory:
     )
 
 
-_DEFAULTS = {"payload": {}, "metadata": {}, "importance": 0.0, "memory_type": "episodic", "context": ""}
-
-
 def _changes(body: PatchBody) -> dict[str, Any]:
-    """What the patch names; null sets a member back to what it is when nobody gives it."""
+    """What the patch names."""
     given = {name: getattr(body, name) for name in body.model_fields_set}
     for name in ("payload", "memory_type"):
         if name in given and given[name] is None:
             raise InvalidInput(name, "cannot be removed")
     if not given:
         raise InvalidInput("body", "names nothing to change")
-    return {name: _DEFAULTS.get(name) if value is None else value for name, value in given.items()}
+    return given
 
 
 def _checked(item: dict[str, Any]) -> NewMemory | SomaError:
