@@ -27,17 +27,21 @@ proc_name = "somamemory"
 def post_worker_init(worker):
     from django.core.management import call_command
 
+    from memories import index
     from memories.embeddings import current
     from memories.index import generations
     from memories.index.worker import Worker
-    from somamemory.errors import ConfigurationError
+    from somamemory.errors import ConfigurationError, IndexUnavailable
 
     try:
         generations.check_settings()
+        index.of(generations.active()).ping()
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         worker.alive = False
         raise SystemExit(4) from None
+    except IndexUnavailable:
+        pass  # words find memories without it, and the drain tries again
     current().embed(["warm"])  # the first caller need not wait for the model
     if settings.INDEXER == "thread":
         indexer = Worker()

@@ -193,6 +193,9 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "soma": {"level": LOG_LEVEL},
         "django": {"level": "WARNING"},
+        # They log every failed call with a traceback; we say it once, in our own words.
+        "pymilvus": {"level": "CRITICAL"},
+        "milvus_lite": {"level": "CRITICAL"},
         # Our own request log says all of this once.
         "django.request": {"level": "CRITICAL"},
     },

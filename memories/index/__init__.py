@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from memories.index.base import VectorIndex
-from memories.models import EmbeddingGeneration
+
+if TYPE_CHECKING:
+    from memories.models import EmbeddingGeneration
 
 _open: dict[str, VectorIndex] = {}
 _lock = threading.Lock()

@@ -12,6 +12,7 @@ When the filters leave few memories, the index is not asked at all: their vector
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,8 +34,10 @@ from memories.models import EmbeddingGeneration, Memory
 from memories.search import lexical, ranking, text
 from memories.search.ranking import Scores, Stats, Weights
 from memories.selectors import Narrowing
-from somamemory.errors import IndexUnavailable, InvalidInput, Unavailable
+from somamemory.errors import ConfigurationError, IndexUnavailable, InvalidInput, Unavailable
 from tenants.caller import Caller
+
+log = logging.getLogger("soma.search")
 
 # Candidates of each leg: 60 and 200 give the same recall@10 on LoCoMo, and 200 cost 4 ms more than 100. The scores do
 # not depend on it, so pages within one step are cut from one order.
@@ -158,7 +161,7 @@ class _SemanticLeg:
                 confirmed = _confirmed(self.memories, also | similarities.keys(), self.wanted.narrowing)
                 break
             limit = min(limit * 4, MAX_LIMIT)
-            hits = index.of(self.generation).search(self.caller.tenant.id, vector, self.where, limit)
+            hits = _ask(self.generation, self.caller.tenant.id, vector, self.where, limit)
         self._add_similarities(confirmed, similarities, vector)
         return confirmed
 
@@ -224,7 +227,15 @@ def _embed_and_ask(
     vector = embeddings.current().embed([query])[0]
     if not usable(vector):
         return None, []
-    return vector, index.of(generation).search(tenant, vector, where, limit) if limit else []
+    return vector, _ask(generation, tenant, vector, where, limit) if limit else []
+
+
+def _ask(generation: EmbeddingGeneration, tenant: UUID, vector: Vectors, where: Where, limit: int) -> list[Hit]:
+    try:
+        return index.of(generation).search(tenant, vector, where, limit)
+    except ConfigurationError as error:  # such as a folder that another process has open
+        log.error("the vector index cannot be used", extra={"reason": str(error)})
+        raise IndexUnavailable("the vector index cannot be used; the server's log says why") from error
 
 
 def _confirmed(memories: QuerySet[Memory], ids: Iterable[UUID], narrowing: Narrowing) -> dict[UUID, _Candidate]:
