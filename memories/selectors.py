@@ -180,6 +180,8 @@ def with_index_state(memories: QuerySet[Memory]) -> QuerySet[Memory]:
 def _index_stats(caller: Caller, total: int, now: datetime) -> dict[str, Any]:
     generation = generations.active()
     due = VectorEmbedding.objects.for_tenant(caller.tenant).filter(generation=generation, due_at__isnull=False)
+    if caller.namespaces:
+        due = due.filter(memory__namespace__in=caller.namespaces)
     failed = Q(attempts__gte=FAILED_ATTEMPTS)
     counts = due.aggregate(
         failed=Count("id", filter=failed),

@@ -1,0 +1,136 @@
+"""One request for every route of the published contract, or several; a route without one fails `test_stranger.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from api.app import api
+
+Needs = Literal["read", "write", "delete", "operator", "nothing"]
+Route = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`path` and `body` name what they are about: {coord}, {text}, {cursor}, {near_cursor}, {slug}, {prefix}."""
+
+    path: str
+    body: Any = None
+
+    def filled(self, names: dict[str, str]) -> Case:
+        return Case(_filled(self.path, names), _filled(self.body, names))
+
+
+def _filled(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        for name, text in names.items():
+            value = value.replace("{" + name + "}", text)
+        return value
+    if isinstance(value, list):
+        return [_filled(item, names) for item in value]
+    if isinstance(value, dict):
+        return {name: _filled(item, names) for name, item in value.items()}
+    return value
+
+
+NEEDS: dict[Route, Needs] = {
+    ("GET", "/ping"): "nothing",
+    ("GET", "/healthz"): "nothing",
+    ("GET", "/readyz"): "nothing",
+    ("GET", "/health"): "nothing",
+    ("GET", "/memories/search"): "read",
+    ("POST", "/memories/search"): "read",
+    ("POST", "/memories"): "write",
+    ("GET", "/memories"): "read",
+    ("POST", "/memories/bulk"): "write",
+    ("POST", "/memories/bulk/get"): "read",
+    ("POST", "/memories/bulk/delete"): "delete",
+    ("GET", "/memories/{coord}"): "read",
+    ("PATCH", "/memories/{coord}"): "write",
+    ("DELETE", "/memories/{coord}"): "delete",
+    ("POST", "/memories/{coord}/restore"): "write",
+    ("GET", "/stats"): "read",
+    ("POST", "/tenants"): "operator",
+    ("GET", "/tenants"): "operator",
+    ("POST", "/tenants/{slug}/keys"): "operator",
+    ("GET", "/tenants/{slug}/keys"): "operator",
+    ("DELETE", "/tenants/{slug}/keys/{prefix}"): "operator",
+}
+
+CASES: dict[Route, list[Case]] = {
+    ("GET", "/memories/search"): [
+        Case("/memories/search?query={text}&top_k=50&explain=true"),
+        Case("/memories/search?query={text}&mode=keyword"),
+        Case("/memories/search?query={text}&mode=semantic&consistency=strong"),
+        Case("/memories/search?query={text}&prefix={coord}"),
+        Case("/memories/search?query={text}&near={coord}&radius=10"),
+        Case('/memories/search?query={text}&filters={"id":"{id}"}'),
+    ],
+    ("POST", "/memories/search"): [
+        Case("/memories/search", {"query": "{text}", "top_k": 200, "explain": True}),
+        Case("/memories/search", {"query": "{text}", "namespace": ["default", "n"], "consistency": "strong"}),
+        Case("/memories/search", {"query": "{text}", "mode": "keyword", "offset": 1}),
+        Case("/memories/search", {"query": "{text}", "filters": {"AND": [{"tag": "x"}, {"metadata.tenant": "acme"}]}}),
+        Case("/memories/search", {"query": "{text}", "weights": {"recency": 1, "importance": 1}}),
+    ],
+    ("GET", "/memories"): [
+        Case("/memories?limit=1000&include_deleted=true"),
+        Case("/memories?namespace=n"),
+        Case("/memories?prefix={coord}"),
+        Case("/memories?near={coord}&radius=10&limit=1"),
+        Case("/memories?box=-10,-10,-10;10,10,10"),
+        Case("/memories?cursor={cursor}"),
+        Case("/memories?cursor={time_cursor}&order=created_at"),
+        Case("/memories?near={coord}&radius=10&limit=1&cursor={near_cursor}"),
+    ],
+    ("POST", "/memories/bulk/get"): [
+        Case("/memories/bulk/get", {"coords": ["{coord}", "{deleted}", "9,9,9"]}),
+        Case("/memories/bulk/get", {"coords": ["{coord}"], "namespace": "n"}),
+    ],
+    ("GET", "/memories/{coord}"): [
+        Case("/memories/{coord}"),
+        Case("/memories/{coord}?namespace=n"),
+        Case("/memories/{deleted}"),
+        Case("/memories/{expired}"),
+    ],
+    ("PATCH", "/memories/{coord}"): [
+        Case("/memories/{coord}", {"payload": {"text": "mine now"}}),
+        Case("/memories/{coord}?namespace=n", {"expires_at": None}),
+    ],
+    ("POST", "/memories/{coord}/restore"): [Case("/memories/{deleted}/restore"), Case("/memories/{coord}/restore")],
+    ("GET", "/stats"): [Case("/stats")],
+    ("DELETE", "/memories/{coord}"): [
+        Case("/memories/{coord}"),
+        Case("/memories/{coord}?purge=true"),
+        Case("/memories/{deleted}?purge=true"),
+        Case("/memories/{coord}?namespace=n"),
+    ],
+    ("POST", "/memories/bulk/delete"): [Case("/memories/bulk/delete", {"coords": ["{coord}", "{deleted}"]})],
+    ("POST", "/memories"): [
+        Case("/memories", {"coord": "{coord}", "payload": {"text": "{text}"}}),
+        Case("/memories", {"coord": "{deleted}", "payload": {"text": "{text}"}, "namespace": "n"}),
+    ],
+    ("POST", "/memories/bulk"): [
+        Case("/memories/bulk", {"items": [{"coord": "{coord}", "payload": {}}, {"coord": "x", "payload": {}}]}),
+        Case("/memories/bulk", {"items": [{"coord": "{expired}", "payload": {}}], "atomic": True}),
+    ],
+    ("POST", "/tenants"): [Case("/tenants", {"slug": "{slug}"}), Case("/tenants", {"slug": "new"})],
+    ("GET", "/tenants"): [Case("/tenants")],
+    ("POST", "/tenants/{slug}/keys"): [Case("/tenants/{slug}/keys", {})],
+    ("GET", "/tenants/{slug}/keys"): [Case("/tenants/{slug}/keys")],
+    ("DELETE", "/tenants/{slug}/keys/{prefix}"): [Case("/tenants/{slug}/keys/{prefix}")],
+    ("GET", "/ping"): [Case("/ping")],
+    ("GET", "/healthz"): [Case("/healthz")],
+    ("GET", "/readyz"): [Case("/readyz")],
+    ("GET", "/health"): [Case("/health")],
+}
+
+
+def published() -> set[Route]:
+    """Every method and path of the OpenAPI document."""
+    return {
+        (method.upper(), path.removeprefix("/api/v1"))
+        for path, methods in api.get_openapi_schema()["paths"].items()
+        for method in methods
+    }
