@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,11 +130,15 @@ class Ball:
     radius: float
 
     def bounds(self) -> Box:
-        """The smallest box around the ball, rounded outwards so that it never loses a point of it."""
+        """The smallest box around the ball, rounded outwards so that it never loses a point of it.
+
+        A point is of the ball when its `distance` says so, and that may have been rounded down to the radius.
+        """
         numbers = self.centre.numbers
+        reach = math.nextafter(self.radius * (1 + 4 * sys.float_info.epsilon), math.inf)
         return Box(
-            tuple(_finite(math.nextafter(number - self.radius, -math.inf)) for number in numbers),
-            tuple(_finite(math.nextafter(number + self.radius, math.inf)) for number in numbers),
+            tuple(_finite(math.nextafter(number - reach, -math.inf)) for number in numbers),
+            tuple(_finite(math.nextafter(number + reach, math.inf)) for number in numbers),
         )
 
     def distance(self, key: str) -> float:

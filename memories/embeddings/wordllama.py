@@ -24,7 +24,8 @@ class WordLlamaEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         with self._loading:  # only the first call waits; the model itself is read-only
             model = self._model
-        vectors = model.embed(list(texts), norm=True)
+        with np.errstate(invalid="ignore"):  # a text of which it knows no word has length 0: its row is 0 in the end
+            vectors = model.embed(list(texts), norm=True)
         return np.ascontiguousarray(np.nan_to_num(vectors), dtype=np.float32)
 
     @cached_property
