@@ -29,6 +29,9 @@ def decode(cursor: str, *kinds: type) -> list[Any]:
         raise broken()
     if any(type(part) is not kind for part, kind in zip(position, kinds, strict=True)):
         raise broken()
+    # No position of ours holds anything else, and a database chokes on NUL.
+    if any(isinstance(part, str) and not (part.isascii() and part.isprintable()) for part in position):
+        raise broken()
     return position
 
 

@@ -27,7 +27,7 @@ from django.utils import timezone
 from somamemory.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from tenants import audit
 from tenants.caller import SCOPES, Caller
-from tenants.models import DEFAULT_TENANT_SLUG, ApiKey, Tenant
+from tenants.models import DEFAULT_TENANT_SLUG, ApiKey, Tenant, is_slug
 
 _ALPHABET = string.digits + string.ascii_letters
 _PREFIX_LENGTH = 8
@@ -82,13 +82,15 @@ def issue(
         )
         if not created:
             raise Conflict("this secret is a key already")
-        audit.record(caller, "key.issue", [key.prefix])
+        audit.record(caller.acting_for(tenant or caller.tenant), "key.issue", [key.prefix])
     return IssuedKey(key, token)
 
 
 def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
     """Stop a key. Other processes notice within `KEY_CACHE_S` seconds."""
     caller.require_operator()
+    if not (prefix.isascii() and prefix.isalnum()):
+        raise NotFound(f"no key '{prefix}' here")
     with transaction.atomic():
         key = ApiKey.objects.select_for_update().filter(prefix=prefix, tenant=tenant).order_by("created_at").last()
         if key is None:
@@ -96,7 +98,7 @@ def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
         if key.revoked_at is None:
             key.revoked_at = timezone.now()
             key.save(update_fields=["revoked_at"])
-            audit.record(caller, "key.revoke", [key.prefix])
+            audit.record(caller.acting_for(tenant or caller.tenant), "key.revoke", [key.prefix])
     forget_cached()
     return key
 
@@ -132,7 +134,7 @@ def find_tenant(slug: str) -> Tenant:
         cached = _tenants.get(slug)
     if cached is not None:
         return cached
-    tenant = Tenant.objects.filter(slug=slug, active=True).first()
+    tenant = Tenant.objects.filter(slug=slug, active=True).first() if is_slug(slug) else None
     if tenant is None:
         raise NotFound(f"no tenant '{slug}'")
     with _lock:

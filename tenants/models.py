@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 from django.core.validators import RegexValidator
@@ -10,6 +11,10 @@ from django.utils import timezone
 
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$"
 DEFAULT_TENANT_SLUG = "default"
+
+
+def is_slug(text: str) -> bool:
+    return re.fullmatch(SLUG_PATTERN, text) is not None
 
 
 class Tenant(models.Model):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from somamemory.errors import NotFound
 from tenants.caller import Caller
-from tenants.models import ApiKey, Tenant
+from tenants.models import ApiKey, Tenant, is_slug
 
 PAGE_LIMIT = 1000
 
@@ -20,7 +20,7 @@ def list_tenants(caller: Caller, after: str = "", limit: int = 50) -> Sequence[T
 def get_tenant(caller: Caller, slug: str) -> Tenant:
     """A tenant, active or not."""
     caller.require_operator()
-    tenant = Tenant.objects.filter(slug=slug).first()
+    tenant = Tenant.objects.filter(slug=slug).first() if is_slug(slug) else None
     if tenant is None:
         raise NotFound(f"no tenant '{slug}'")
     return tenant

@@ -1,0 +1,238 @@
+"""Tenants and their keys over HTTP: for operators alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from tenants.models import ApiKey, AuditEvent, Tenant
+from tests.conftest import Api, problem_of
+
+V1 = "/api/v1"
+
+
+def make(operator: Api, slug: str = "new", **fields: Any) -> Any:
+    return operator.post(f"{V1}/tenants", {"slug": slug, **fields})
+
+
+def issue(operator: Api, slug: str = "acme", **fields: Any) -> dict[str, Any]:
+    response = operator.post(f"{V1}/tenants/{slug}/keys", fields)
+    assert response.status_code == 201, response.content
+    issued: dict[str, Any] = response.json()
+    return issued
+
+
+# --- Tenants -----------------------------------------------------------------------------------------------------
+
+
+def test_a_tenant_is_made_and_its_key_works_at_once(operator: Api) -> None:
+    response = make(operator, name="New & Sons")
+    assert response.status_code == 201
+    made = response.json()
+    assert made.pop("created_at").endswith("Z")
+    assert made == {"slug": "new", "name": "New & Sons", "active": True}
+
+    key = issue(operator, "new")["key"]
+
+    Api(key, Tenant()).store("1")
+    assert operator.get("/memories/1", x_tenant="new").status_code == 200
+
+
+def test_one_slug_is_one_tenant(operator: Api) -> None:
+    make(operator, name="first")
+
+    problem_of(make(operator, name="second"), 409, "conflict")
+
+    assert Tenant.objects.get(slug="new").name == "first"
+
+
+@pytest.mark.parametrize(
+    "slug", ["", "A", "a b", "-a", "a-", "_a", "a_", "a.b", "a/b", "\u00e9", "a\n", "x" * 64, None, 1, ["a"]]
+)
+def test_a_bad_slug_is_refused(operator: Api, slug: Any) -> None:
+    problem_of(make(operator, slug), 422, field="slug")
+
+
+@pytest.mark.parametrize("slug", ["a", "0", "a-b_c", "x" * 63])
+def test_a_good_slug_is_taken(operator: Api, slug: str) -> None:
+    assert make(operator, slug).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"), [({"name": "x" * 256}, "name"), ({"name": None}, "name"), ({"active": False}, "active")]
+)
+def test_a_wrong_field_of_a_tenant_is_named(operator: Api, fields: dict[str, Any], field: str) -> None:
+    problem_of(make(operator, **fields), 422, field=field)
+
+
+def test_tenants_are_listed_in_pages_by_slug(operator: Api) -> None:
+    for slug in ("b", "a", "d", "c"):
+        make(operator, slug)
+
+    seen: list[str] = []
+    query = {"limit": "2"}
+    while True:
+        page = operator.get(f"{V1}/tenants?{urlencode(query)}").json()
+        seen += [row["slug"] for row in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+
+    assert seen == ["a", "b", "c", "d", "default"]
+
+
+CURSORS = ["x", "e30", *(base64.urlsafe_b64encode(json.dumps(each).encode()).decode() for each in (
+    [], [1], [None], ["a", "b"], ["\0"], ["a\0b"], ["\ud800"], "a",
+))]  # fmt: skip
+
+
+@pytest.mark.parametrize("cursor", CURSORS)
+def test_a_cursor_that_no_list_gave_is_refused(operator: Api, cursor: str) -> None:
+    problem_of(operator.get(f"{V1}/tenants?{urlencode({'cursor': cursor})}"), 422, field="cursor")
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1001", "x"])
+def test_a_limit_out_of_bounds_is_refused(operator: Api, limit: str) -> None:
+    problem_of(operator.get(f"{V1}/tenants?limit={limit}"), 422, field="limit")
+
+
+# --- Keys --------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_shown_once(api: Api, operator: Api) -> None:
+    issued = issue(operator, name="laptop", scopes=["read"], namespaces=["b", "a"], expires_at="2999-01-01T00:00:00Z")
+    assert Api(issued["key"], api.tenant).get("/memories?namespace=a").status_code == 200
+
+    secret = issued.pop("key")
+    listed = operator.get(f"{V1}/tenants/acme/keys")
+
+    assert issued in listed.json()["items"]
+    assert secret not in listed.content.decode()
+    assert (issued["name"], issued["scopes"], issued["namespaces"]) == ("laptop", ["read"], ["a", "b"])
+    assert (issued["expires_at"], issued["revoked_at"]) == ("2999-01-01T00:00:00Z", None)
+
+
+def test_a_key_may_read_write_and_delete_unless_told(api: Api, operator: Api) -> None:
+    assert issue(operator)["scopes"] == ["read", "write", "delete"]
+
+
+def test_a_secret_may_be_brought_along(api: Api, operator: Api) -> None:
+    secret = "sekha-" + "0123456789abcdef" * 2
+
+    assert issue(operator, secret=secret)["key"] == secret
+
+    assert Api(secret, api.tenant).get("/stats").status_code == 200
+    problem_of(operator.post(f"{V1}/tenants/acme/keys", {"secret": secret}), 409, "conflict")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"scopes": []}, "scopes"),
+        ({"scopes": ["root"]}, "scopes.0"),
+        ({"scopes": "read"}, "scopes"),
+        ({"scopes": ["read"] * 5}, "scopes"),
+        ({"namespaces": ["a b"]}, "namespaces.0"),
+        ({"namespaces": ["a"] * 101}, "namespaces"),
+        ({"expires_at": "soon"}, "expires_at"),
+        ({"name": "x" * 256}, "name"),
+        ({"secret": "short"}, "secret"),
+        ({"secret": "x" * 513}, "secret"),
+        ({"secret": "x" * 31 + " x"}, "secret"),
+        ({"tenant": "other"}, "tenant"),
+        ({"operator": True}, "operator"),
+    ],
+)
+def test_a_wrong_field_of_a_key_is_named_and_no_key_is_made(
+    api: Api, operator: Api, fields: dict[str, Any], field: str
+) -> None:
+    before = ApiKey.objects.count()
+
+    problem_of(operator.post(f"{V1}/tenants/acme/keys", fields), 422, field=field)
+
+    assert ApiKey.objects.count() == before
+
+
+def test_a_problem_never_shows_the_secret(api: Api, operator: Api) -> None:
+    response = operator.post(f"{V1}/tenants/acme/keys", {"secret": "s3cr3t value that has spaces in it, alas"})
+
+    assert "s3cr3t" not in response.content.decode()
+
+
+def test_a_revoked_key_stops(api: Api, operator: Api) -> None:
+    issued = issue(operator)
+    mine = Api(issued["key"], api.tenant)
+    assert mine.get("/stats").status_code == 200
+
+    revoked = operator.delete(f"{V1}/tenants/acme/keys/{issued['prefix']}")
+
+    assert revoked.status_code == 200
+    assert revoked.json()["revoked_at"].endswith("Z")
+    problem_of(mine.get("/stats"), 401)
+    assert api.get("/stats").status_code == 200
+
+
+def test_to_revoke_twice_changes_nothing(api: Api, operator: Api) -> None:
+    path = f"{V1}/tenants/acme/keys/{issue(operator)['prefix']}"
+
+    assert operator.delete(path).json() == operator.delete(path).json()
+
+
+def test_a_key_is_revoked_through_its_own_tenant_alone(api: Api, stranger: Api, operator: Api) -> None:
+    prefix = ApiKey.objects.get(tenant=api.tenant).prefix
+
+    problem_of(operator.delete(f"{V1}/tenants/stranger/keys/{prefix}"), 404, "not_found")
+
+    assert api.get("/stats").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "slug", ["nobody", "ACME", "%00", "a%00b", "%ff", "..", "x" * 3000, quote("\u00e9"), quote("'; --")]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_keys_of_an_unknown_tenant_are_404(operator: Api, method: str, slug: str) -> None:
+    path = f"{V1}/tenants/{slug}/keys" + ("/prefix" if method == "DELETE" else "")
+
+    problem_of(operator.request(method, path, {} if method == "POST" else None), 404, "not_found")
+
+
+@pytest.mark.parametrize("prefix", ["nokey", "%00", "%ff", "x" * 3000, quote("\u00e9")])
+def test_an_unknown_key_is_404(api: Api, operator: Api, prefix: str) -> None:
+    problem_of(operator.delete(f"{V1}/tenants/acme/keys/{prefix}"), 404, "not_found")
+
+
+def test_what_an_operator_does_is_audited(operator: Api) -> None:
+    make(operator)
+    prefix = issue(operator, "new")["prefix"]
+    operator.delete(f"{V1}/tenants/new/keys/{prefix}")
+
+    events = AuditEvent.objects.order_by("-id")[:3]
+    assert [(event.action, event.target) for event in reversed(events)] == [
+        ("tenant.create", "new"),
+        ("key.issue", prefix),
+        ("key.revoke", prefix),
+    ]
+
+
+def test_what_happens_to_a_tenants_keys_is_in_the_tenants_own_log(operator: Api) -> None:
+    make(operator)
+    prefix = issue(operator, "new")["prefix"]
+    operator.delete(f"{V1}/tenants/new/keys/{prefix}")
+
+    owners = AuditEvent.objects.filter(target=prefix).values_list("tenant__slug", flat=True)
+    assert set(owners) == {"new"}
+
+
+def test_a_tenants_key_with_every_scope_is_no_operator(api: Api) -> None:
+    for method, path, body in (
+        ("GET", "/tenants", None),
+        ("POST", "/tenants", {"slug": "mine"}),
+        ("GET", "/tenants/acme/keys", None),
+        ("POST", "/tenants/acme/keys", {}),
+        ("DELETE", "/tenants/acme/keys/x", None),
+    ):
+        problem_of(api.request(method, V1 + path, body), 403, "forbidden")
