@@ -22,6 +22,7 @@ accesslog = None  # the application writes one line a request
 errorlog = "-"
 loglevel = "warning"
 proc_name = "somamemory"
+control_socket_disable = True  # one path for all servers of a user; nobody asks it anything
 
 
 def post_worker_init(worker):

@@ -8,6 +8,9 @@ import uuid
 from django.db import migrations, models
 
 
+# The large columns come last: SQLite walks over all that stand before the one it reads.
+
+
 class Migration(migrations.Migration):
 
     initial = True
@@ -37,21 +40,21 @@ class Migration(migrations.Migration):
             name='Memory',
             fields=[
                 ('seq', models.BigAutoField(primary_key=True, serialize=False)),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='tenants.tenant')),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('namespace', memories.models.KeyField(max_length=255)),
                 ('coordinate_key', memories.models.KeyField(max_length=512)),
-                ('payload', memories.models.JsonField()),
-                ('metadata', memories.models.JsonField(default=dict)),
                 ('memory_type', models.CharField(choices=[('episodic', 'Episodic'), ('semantic', 'Semantic')], default='episodic', max_length=16)),
                 ('importance', models.FloatField(default=0.0)),
-                ('context', models.TextField(blank=True)),
-                ('terms', models.TextField(blank=True)),
                 ('version', models.PositiveIntegerField(default=1)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('expires_at', models.DateTimeField(null=True)),
                 ('deleted_at', models.DateTimeField(null=True)),
-                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='tenants.tenant')),
+                ('terms', models.TextField(blank=True)),
+                ('context', models.TextField(blank=True)),
+                ('metadata', memories.models.JsonField(default=dict)),
+                ('payload', memories.models.JsonField()),
             ],
             options={
                 'db_table': 'sfm_memories',
@@ -67,9 +70,11 @@ class Migration(migrations.Migration):
             name='VectorEmbedding',
             fields=[
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='tenants.tenant')),
+                ('generation', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, to='memories.embeddinggeneration')),
+                ('memory', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='embeddings', to='memories.memory', to_field='id')),
                 ('wanted_version', models.PositiveIntegerField()),
                 ('indexed_version', models.PositiveIntegerField(null=True)),
-                ('vector', models.BinaryField(null=True)),
                 ('text_hash', models.BinaryField(max_length=32, null=True)),
                 ('own', models.BooleanField(default=False)),
                 ('due_at', models.DateTimeField(null=True)),
@@ -77,9 +82,7 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(null=True)),
                 ('attempts', models.PositiveSmallIntegerField(default=0)),
                 ('error', models.CharField(blank=True, max_length=500)),
-                ('generation', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, to='memories.embeddinggeneration')),
-                ('memory', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='embeddings', to='memories.memory', to_field='id')),
-                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='tenants.tenant')),
+                ('vector', models.BinaryField(null=True)),
             ],
             options={
                 'db_table': 'sfm_vector_embeddings',

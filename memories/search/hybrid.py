@@ -105,19 +105,21 @@ def search(caller: Caller, wanted: Search) -> Results:
     matches: list[lexical.Match] = []
     if wanted.mode != SEMANTIC:
         matches = lexical.matches(memories, wanted.namespaces, stats, caller.tenant)
-        matches = [match for match in matches if wanted.narrowing.in_ball(match.coordinate_key)][:pool]
+        if wanted.narrowing.ball is None:  # else what lies outside the ball falls out when it is confirmed
+            matches = matches[:pool]
+    found_by_words = {match.seq for match in matches}
     degraded: list[str] = []
     candidates: dict[UUID, _Candidate] = {}
     if semantic:
         try:
-            candidates = semantic.candidates({match.id for match in matches})
+            candidates = semantic.candidates(found_by_words)
         except Unavailable:
             if wanted.mode == SEMANTIC:
                 raise
             degraded.append(SEMANTIC)
             weights = replace(weights, semantic=0.0, keyword=weights.keyword or 1.0)
     if not semantic or degraded:
-        candidates = _confirmed(memories, {match.id for match in matches}, wanted.narrowing)
+        candidates = _confirmed(memories, (), found_by_words, wanted.narrowing)
     ranked = _ranked(candidates.values(), terms, stats, weights, wanted)
     found = _page(memories, ranked, wanted)
     return Results(found, degraded, round((time.perf_counter() - started) * 1000, 2))
@@ -136,14 +138,17 @@ class _SemanticLeg:
             _embed_and_ask, self.generation, caller.tenant.id, self.query, self.where, pool if self.few is None else 0
         )
 
-    def candidates(self, also: set[UUID]) -> dict[UUID, _Candidate]:
-        """Confirmed memories near the query, and those of `also`, each with its similarity. Raises Unavailable."""
+    def candidates(self, also: set[int]) -> dict[UUID, _Candidate]:
+        """Confirmed memories near the query, and those with a number in `also`, each with its similarity.
+
+        Raises Unavailable.
+        """
         try:
             vector, hits = self.asked.result(SEMANTIC_DEADLINE_S)
         except FutureTimeout:
             raise IndexUnavailable("the vector index did not answer in time") from None
         if vector is None:  # no word of the query means anything to the model
-            return _confirmed(self.memories, also, self.wanted.narrowing)
+            return _confirmed(self.memories, (), also, self.wanted.narrowing)
         similarities: dict[UUID, float] = {}
         if self.few is not None:
             similarities = self._nearest_of(self.few, vector)
@@ -152,13 +157,13 @@ class _SemanticLeg:
         while True:
             similarities |= {hit.id: hit.similarity for hit in hits}
             similarities |= pending
-            confirmed = _confirmed(self.memories, also | similarities.keys(), self.wanted.narrowing)
+            confirmed = _confirmed(self.memories, similarities, also, self.wanted.narrowing)
             lost = len(hits) - sum(hit.id in confirmed for hit in hits)
             if not lost or len(hits) < limit or len(hits) - lost >= self.pool:
                 break
             if limit == MAX_LIMIT:  # the filters leave too few of what the index proposes: look at every vector
                 similarities |= self._nearest_of(self._all_vectors(), vector)
-                confirmed = _confirmed(self.memories, also | similarities.keys(), self.wanted.narrowing)
+                confirmed = _confirmed(self.memories, similarities, also, self.wanted.narrowing)
                 break
             limit = min(limit * 4, MAX_LIMIT)
             hits = _ask(self.generation, self.caller.tenant.id, vector, self.where, limit)
@@ -238,9 +243,12 @@ def _ask(generation: EmbeddingGeneration, tenant: UUID, vector: Vectors, where: 
         raise IndexUnavailable("the vector index cannot be used; the server's log says why") from error
 
 
-def _confirmed(memories: QuerySet[Memory], ids: Iterable[UUID], narrowing: Narrowing) -> dict[UUID, _Candidate]:
-    """Those of `ids` that the database knows as the caller's own, alive, and passing every filter."""
-    rows = memories.filter(id__in=list(ids)).values_list("id", "coordinate_key", "terms", "importance", "created_at")
+def _confirmed(
+    memories: QuerySet[Memory], ids: Iterable[UUID], seqs: Iterable[int], narrowing: Narrowing
+) -> dict[UUID, _Candidate]:
+    """Those of `ids` and `seqs` that the database knows as the caller's own, alive, and passing every filter."""
+    among = memories.filter(Q(id__in=list(ids)) | Q(seq__in=list(seqs)))
+    rows = among.values_list("id", "coordinate_key", "terms", "importance", "created_at")
     return {row[0]: _Candidate(*row) for row in rows if narrowing.in_ball(row[1])}
 
 

@@ -26,7 +26,7 @@ from tenants.models import Tenant
 # A term that occurs more often than this is "frequent": counting further would not change the order.
 MAX_FREQUENCY = 10_000
 # How many memories are ranked for one query; the rarest terms say which, the others only add to their scores.
-MAX_CANDIDATES = 5_000
+MAX_CANDIDATES = 2_000
 MAX_COUNTED = 200_000
 _SAMPLE = 1_000
 # Sizes of small namespaces are counted each time; those of larger ones may be a minute old.
@@ -37,8 +37,9 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Match:
-    id: UUID
-    coordinate_key: str
+    """`seq` is the memory's number in the database: reading it costs a tenth of reading its UUID."""
+
+    seq: int
     bm25: float
 
 
@@ -57,10 +58,10 @@ def matches(memories: QuerySet[Memory], namespaces: Sequence[str], stats: Stats,
     rows = (
         memories.filter(Matches(_match(tenant, namespaces, drivers)))
         .order_by("-seq")
-        .values_list("id", "coordinate_key", "terms")[:MAX_CANDIDATES]
+        .values_list("seq", "terms")[:MAX_CANDIDATES]
     )
-    found = [Match(id, key, ranking.bm25(terms, weights, stats.average_length)) for id, key, terms in rows]
-    found.sort(key=lambda match: (-match.bm25, match.coordinate_key, match.id))
+    found = [Match(seq, ranking.bm25(terms, weights, stats.average_length)) for seq, terms in rows]
+    found.sort(key=lambda match: (-match.bm25, match.seq))
     return found
 
 
