@@ -24,7 +24,7 @@ def memory(found: Any) -> dict[str, Any]:
         "importance": found.importance,
         "context": found.context,
         "version": found.version,
-        "index_state": getattr(found, "index_state", "pending"),  # just written: the index has yet to follow
+        "index_state": found.index_state,
         "created_at": instant(found.created_at),
         "updated_at": instant(found.updated_at),
         "expires_at": instant(found.expires_at),

@@ -12,6 +12,9 @@ from django.utils import timezone
 from memories import coordinates, payloads
 from tenants.scoping import TenantOwned
 
+# From this many attempts on, an outbox row counts as failed; it is still tried again.
+FAILED_ATTEMPTS = 3
+
 
 class KeyField(models.CharField):  # type: ignore[type-arg]
     """Text compared byte by byte on both databases, so that its order is the order of its digits."""
@@ -77,6 +80,27 @@ class Memory(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.namespace}[{self.coordinate.text}]"
+
+    @property
+    def is_live(self) -> bool:
+        """Neither deleted nor expired."""
+        return self.deleted_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
+    @property
+    def index_state(self) -> str:
+        """Of a memory read `with_index_state`: pending, failed, ready, or empty (nothing in it to index).
+
+        One that has just been written is pending.
+        """
+        row = vars(self)
+        if "indexed_version" not in row:
+            return "pending"
+        due_at, attempts = row["index_due_at"], row["index_attempts"] or 0
+        if due_at is not None and attempts >= FAILED_ATTEMPTS:
+            return "failed"
+        if due_at is not None and (attempts or due_at <= timezone.now()):
+            return "pending"
+        return "empty" if row["indexed_version"] is None else "ready"
 
     @property
     def coordinate(self) -> coordinates.Coordinate:

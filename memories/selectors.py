@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, CharField, Count, FilteredRelation, Q, QuerySet, Value, When
+from django.db.models import Count, F, FilteredRelation, Q, QuerySet, Value
 from django.db.models.functions import Length, Substr
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 from django.utils import timezone
@@ -20,8 +20,7 @@ from memories import cursors
 from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
 from memories.filters import Filter, to_q
 from memories.index import generations
-from memories.index.sync import FAILED_ATTEMPTS
-from memories.models import Memory, VectorEmbedding
+from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
 from somamemory.errors import InvalidInput, NotFound
 from tenants.caller import Caller
 
@@ -91,8 +90,8 @@ def stored(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
 
 def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
     """The memory at a coordinate, with its `index_state`. Raises NotFound."""
-    memory = with_index_state(live(caller, [namespace])).filter(coordinate_key=coordinate.key).first()
-    if memory is None:
+    memory = with_index_state(stored(caller, [namespace])).filter(coordinate_key=coordinate.key).order_by().first()
+    if memory is None or not memory.is_live:
         raise NotFound(f"no memory at coordinate {coordinate}")
     return memory
 
@@ -162,18 +161,13 @@ def stats(caller: Caller) -> dict[str, Any]:
 
 
 def with_index_state(memories: QuerySet[Memory]) -> QuerySet[Memory]:
-    """Adds `index_state`: pending, failed, ready, or empty (nothing in it to index)."""
+    """Adds what `Memory.index_state` is made of."""
     row = FilteredRelation("embeddings", condition=Q(embeddings__generation=generations.active()))
     return memories.annotate(
         row=row,
-        index_state=Case(
-            When(row__due_at__isnull=False, row__attempts__gte=FAILED_ATTEMPTS, then=Value("failed")),
-            When(row__due_at__lte=timezone.now(), then=Value("pending")),
-            When(row__due_at__isnull=False, row__attempts__gt=0, then=Value("pending")),
-            When(row__indexed_version__isnull=True, then=Value("empty")),
-            default=Value("ready"),
-            output_field=CharField(),
-        ),
+        index_due_at=F("row__due_at"),
+        index_attempts=F("row__attempts"),
+        indexed_version=F("row__indexed_version"),
     )
 
 

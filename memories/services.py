@@ -153,7 +153,7 @@ def delete_many(
             gone = list(rows.values())
             housekeeping.remove([memory.seq for memory in gone], [memory.id for memory in gone])
         else:
-            gone = [memory for memory in rows.values() if _is_live(memory)]
+            gone = [memory for memory in rows.values() if memory.is_live]
             _soft_delete(caller, gone)
         action = "memory.purge" if purge else "memory.delete"
         audit.record(caller, action, [memory.coordinate.text for memory in gone], namespace)
@@ -206,7 +206,7 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precon
     results: list[Stored] = []
     for item in items:
         current = rows.get(item.coordinate.key)
-        live = current if current is not None and _is_live(current) else None
+        live = current if current is not None and current.is_live else None
         precondition.check(live)
         rows[item.coordinate.key] = memory = _replaced(caller, current, live is None, item)
         results.append(Stored(memory, created=live is None))
@@ -334,7 +334,7 @@ def _rows(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memo
 
 def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> dict[str, Memory]:
     rows = _rows(caller, namespace, [each.key for each in coordinates])
-    return {key: memory for key, memory in rows.items() if _is_live(memory)}
+    return {key: memory for key, memory in rows.items() if memory.is_live}
 
 
 def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
@@ -342,10 +342,6 @@ def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate) -> 
     if memory is None:
         raise NotFound(f"no memory at coordinate {coordinate}")
     return memory
-
-
-def _is_live(memory: Memory) -> bool:
-    return memory.deleted_at is None and not _has_expired(memory)
 
 
 def _has_expired(memory: Memory) -> bool:

@@ -59,6 +59,8 @@ HOST = env.str("SOMA_HOST", "127.0.0.1")
 PORT = _bounded("SOMA_PORT", 9595, 1, 65535)
 THREADS = _bounded("SOMA_THREADS", 8, 1, 256)
 BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
+# Web processes of the whole installation. They share the limits without a Redis to count in.
+WORKERS = _bounded("SOMA_WORKERS", 1, 1, 1024)
 
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
@@ -87,6 +89,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 DATABASE_URL = env.str("SOMA_DATABASE_URL", "")
 _SQLITE = {
+    "CONN_MAX_AGE": None,  # opening one costs 0.6 ms
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": DATA_DIR / "somamemory.sqlite3",
     "TEST": {"NAME": DATA_DIR / "test.sqlite3"},  # a file: threads and WAL behave as they do in earnest
@@ -146,6 +149,11 @@ if REDIS_URL:
         },
     }
     DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+    # Every request waits for the limits, so they give up sooner; their errors decide what happens next.
+    CACHES["limits"] = {
+        **CACHES["default"],
+        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.05, "SOCKET_TIMEOUT": 0.05},
+    }
 
 # --- Vector index ------------------------------------------------------------------------------------------------
 
@@ -163,6 +171,22 @@ EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: wha
 EMBEDDING_BASE_URL = env.str("SOMA_EMBEDDING_BASE_URL", "")
 EMBEDDING_API_KEY = env.str("SOMA_EMBEDDING_API_KEY", "")
 EMBEDDING_TIMEOUT_S = env.float("SOMA_EMBEDDING_TIMEOUT_S", 20.0)
+
+# --- Limits; a rate or a concurrency of 0 is none ----------------------------------------------------------------
+
+KEY_RATE = _bounded("SOMA_KEY_RATE", 100, 0, 1_000_000)  # tokens a second
+KEY_BURST = _bounded("SOMA_KEY_BURST", 200, 1, 1_000_000)
+TENANT_RATE = _bounded("SOMA_TENANT_RATE", 400, 0, 1_000_000)
+TENANT_BURST = _bounded("SOMA_TENANT_BURST", 800, 1, 1_000_000)
+TENANT_CONCURRENCY = _bounded("SOMA_TENANT_CONCURRENCY", 0, 0, 10_000)
+# What a request of each kind takes, in tokens.
+COSTS = {
+    kind: _bounded(f"SOMA_COST_{kind.upper()}", tokens, 0, 1_000_000)
+    for kind, tokens in {"read": 1, "write": 5, "search": 5, "llm": 50}.items()
+}
+# Refused keys, per client address.
+AUTH_FAILURE_RATE = _bounded("SOMA_AUTH_FAILURE_RATE", 1, 0, 1_000_000)
+AUTH_FAILURE_BURST = _bounded("SOMA_AUTH_FAILURE_BURST", 20, 1, 1_000_000)
 
 # --- The edge ----------------------------------------------------------------------------------------------------
 

@@ -39,8 +39,6 @@ BATCH = 256
 # Far longer than the deadlines of one batch (embedder, index) together, so that a live drain never loses its lease.
 LEASE = timedelta(minutes=5)
 MAX_BACKOFF_S = 300
-# From this many attempts on, a row counts as failed; it is still tried again.
-FAILED_ATTEMPTS = 3
 _MAX_ATTEMPTS = 30_000  # what the column holds
 _ERROR_LENGTH = 500
 
