@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -10,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
+from ninja.openapi.schema import OpenAPISchema
 
 import somamemory
 from api.auth import KeyAuth
@@ -23,11 +25,25 @@ from somamemory.errors import (
     PayloadTooLarge,
     SomaError,
 )
-from somamemory.middleware import problem
+from somamemory.middleware import PROBLEM, problem
 
 log = logging.getLogger("soma.errors")
 
-api = NinjaAPI(
+
+class Api(NinjaAPI):
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        """The published contract. Ninja takes one content type for all answers; a problem has its own."""
+        schema = super().get_openapi_schema(**options)
+        for methods in schema["paths"].values():
+            for operation in methods.values():
+                for response in operation["responses"].values():
+                    content = response.get("content", {})
+                    if content.get("application/json", {}).get("schema", {}).get("$ref", "").endswith("/Problem"):
+                        content[PROBLEM] = content.pop("application/json")
+        return schema
+
+
+api = Api(
     title="SomaMemory",
     version=somamemory.__version__,
     description="Memories at coordinates, for AI agents.",

@@ -397,6 +397,45 @@ class KeysOut(BaseModel):
     items: list[KeyOut]
 
 
+# --- Health ------------------------------------------------------------------------------------------------------
+
+
+class PingOut(BaseModel):
+    status: str
+
+
+class HealthzOut(BaseModel):
+    status: str
+    kv_store: bool
+    vector_store: bool
+    graph_store: bool
+
+
+class ReadyOut(BaseModel):
+    ready: bool
+    reason: str | None = None
+
+
+class CheckOut(BaseModel):
+    status: Literal["healthy", "unhealthy"]
+    latency_ms: float
+
+
+class ServiceOut(BaseModel):
+    name: str
+    healthy: bool
+    latency_ms: float
+
+
+class HealthOut(BaseModel):
+    status: Literal["healthy", "degraded", "unhealthy"]
+    healthy: bool
+    version: str
+    uptime_seconds: float
+    checks: dict[str, CheckOut]
+    services: list[ServiceOut]
+
+
 # --- Problems ----------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import orjson
 from django.conf import settings
+from django.core.signals import got_request_exception
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
@@ -25,11 +27,20 @@ from somamemory.errors import (
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
 request_log = logging.getLogger("soma.requests")
+error_log = logging.getLogger("soma.errors")
 
 PROBLEM = "application/problem+json"
+# A problem, or what a health route has found.
+_SPEAKS_FOR_ITSELF = (PROBLEM, "application/json")
 COMPRESS_FROM_BYTES = 1024
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _AT_THE_ROOT = re.compile(r"/(?:memories|graph|stats|health|healthz|readyz|ping|metrics)(?:/|$)")
+
+
+@receiver(got_request_exception)
+def _log_bug(request: HttpRequest | None = None, **_: object) -> None:
+    """An error that no handler of the API has seen: it comes from outside of a route."""
+    error_log.error("unhandled error", extra={"request_id": getattr(request, "request_id", "")}, exc_info=True)
 
 
 class RequestContext:
@@ -86,7 +97,7 @@ class Problems:
         if refused is not None:
             return problem(request, refused)
         response = self.get_response(request)
-        if response.status_code < 400 or response["Content-Type"].startswith(PROBLEM):
+        if response.status_code < 400 or response["Content-Type"].startswith(_SPEAKS_FOR_ITSELF):
             return response
         made = problem(request, _as_error(response.status_code), status=response.status_code)
         if response.has_header("Allow"):

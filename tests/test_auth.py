@@ -37,10 +37,10 @@ NAMES = {
 
 def call(key: str, route: Route, **headers: str) -> Any:
     case = CASES[route][0].filled(NAMES)
-    return Api(key, Tenant()).request(route[0], "/api/v1" + case.path, case.body, **headers)
+    return Api(key, Tenant()).request(route[0], "/api/v1" + case.path, case.body, None, **headers)
 
 
-def bare(**headers: str) -> HttpResponse:
+def bare(**headers: str) -> Any:
     return Client().get("/stats", headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
@@ -271,7 +271,7 @@ def test_a_search_over_one_foreign_namespace_is_refused_whole(narrow: Api, names
 
 
 def test_a_batch_with_one_foreign_namespace_is_refused_whole(api: Api, narrow: Api) -> None:
-    items = [{"coord": "1", "payload": {}, "namespace": name} for name in ("mine", "default")]
+    items: list[Any] = [{"coord": "1", "payload": {}, "namespace": name} for name in ("mine", "default")]
 
     problem_of(narrow.post("/memories/bulk", {"items": items}), 403)
 

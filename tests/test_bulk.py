@@ -45,7 +45,13 @@ def test_each_of_many_is_stored_and_answered_in_its_place(api: Api) -> None:
 
 
 def test_an_item_may_say_all_that_a_store_may(api: Api) -> None:
-    fields = {"memory_type": "semantic", "metadata": {"a": 1}, "importance": 3.5, "context": "c", "namespace": "n"}
+    fields: dict[str, Any] = {
+        "memory_type": "semantic",
+        "metadata": {"a": 1},
+        "importance": 3.5,
+        "context": "c",
+        "namespace": "n",
+    }
     bulk(api, [item("1", expires_at="2999-01-01T00:00:00Z", **fields), item("1", ttl_seconds=60)])
 
     memory = api.get("/memories/1?namespace=n").json()["memory"]

@@ -73,7 +73,7 @@ def answer(api: Api, method: str, case: Case, **headers: str) -> tuple[int, dict
     """Status, headers and body, without what differs between any two requests."""
     head, mark, query = case.path.partition("?")
     path = "/api/v1" + head + mark + quote(query, safe="=&,;.{}:-_%")
-    response = api.request(method, path, case.body, **headers)
+    response = api.request(method, path, case.body, None, **headers)
     seen = {name: value for name, value in response.headers.items() if name not in ("X-Request-ID", "Content-Length")}
     return response.status_code, seen, scrubbed(response.content)
 

@@ -6,18 +6,19 @@ from django.http import HttpRequest, HttpResponse
 
 from api.json import reply
 from api.routes import StrictRouter
+from api.schemas import HealthOut, HealthzOut, PingOut, Problem, ReadyOut
 from memories import health
 
 router = StrictRouter(tags=["health"], auth=None)
 
 
-@router.get("/ping")
+@router.get("/ping", response={200: PingOut, 500: Problem})
 def ping(request: HttpRequest) -> HttpResponse:
     """The process answers."""
     return reply({"status": "ok"})
 
 
-@router.get("/healthz")
+@router.get("/healthz", response={200: HealthzOut, 500: Problem})
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process answers; which of its stores did, when they were last asked."""
     checks = health.report().checks
@@ -32,14 +33,14 @@ def healthz(request: HttpRequest) -> HttpResponse:
     )
 
 
-@router.get("/readyz")
+@router.get("/readyz", response={200: ReadyOut, 500: Problem, 503: ReadyOut})
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when the database answers and its migrations are applied, else 503."""
     ready, reason = health.ready()
     return reply({"ready": ready, **({"reason": reason} if reason else {})}, 200 if ready else 503)
 
 
-@router.get("/health")
+@router.get("/health", response={200: HealthOut, 500: Problem, 503: HealthOut})
 def full_health(request: HttpRequest) -> HttpResponse:
     """Each part, its state and its latency; at most ten seconds old."""
     report = health.report()

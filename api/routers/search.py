@@ -30,6 +30,9 @@ def search_by_query(request: Request, query: Query[SearchParams]) -> HttpRespons
             raw = json.parse(query.filters.encode("utf-8", "surrogatepass"))
         except MalformedRequest as error:
             raise InvalidInput("filters", error.detail.replace("the body", "it")) from None
+        except InvalidInput as error:
+            within = {f"filters.{name}".removesuffix(".body"): message for name, message in error.fields.items()}
+            raise InvalidInput(*within.popitem(), **within) from None
     return _answer(request, query, raw, {}, (query.namespace,))
 
 
