@@ -144,7 +144,7 @@ class Store(RuleBasedStateMachine):
         response = self.actors[actor].post("/memories/bulk", {"items": bodies, "atomic": atomic})
         assert response.status_code == 200, response.content
         for body, result in zip(bodies, response.json()["results"], strict=True):
-            address = Address(actor, body["namespace"], body["coord"])
+            address = Address(actor, str(body["namespace"]), str(body["coord"]))
             assert result["status"] == (200 if self.live(address) else 201)
             self._stored(address, body, {"version": result["version"]})
 
@@ -336,7 +336,7 @@ class Store(RuleBasedStateMachine):
 
 @pytest.mark.usefixtures("db")
 def test_any_order_of_changes_leaves_store_and_index_as_the_model_says(generation: EmbeddingGeneration) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Store,
         settings=settings(
             max_examples=30,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import openai
@@ -41,18 +42,24 @@ class OpenAIEmbedder:
     def _embed_batch(self, texts: list[str]) -> Vectors:
         with translating_errors():
             answer = self._client.embeddings.create(model=self.model, input=texts, encoding_format="float")
-        data = getattr(answer, "data", None)  # the client passes on whatever came with status 200
-        if not isinstance(data, list):
-            raise EmbedderUnavailable("the provider answered something else than embeddings")
-        rows = [item.embedding for item in sorted(data, key=lambda item: item.index)]
+        rows = _rows(answer)
         if len(rows) != len(texts):
             raise EmbedderUnavailable(f"the provider answered {len(rows)} vectors for {len(texts)} texts")
-        if any(len(row) != self.dimension for row in rows):
+        if any(row.shape != (self.dimension,) for row in rows):
             raise EmbedderUnavailable(
-                f"the model '{self.model}' makes vectors of {len(rows[0])} numbers; "
+                f"the model '{self.model}' makes vectors of {rows[0].size} numbers; "
                 f"SOMA_EMBEDDING_DIMENSION says {self.dimension}"
             )
-        return np.array(rows, dtype=np.float32)
+        return np.stack(rows)
+
+
+def _rows(answer: Any) -> list[Vectors]:
+    """The vectors in the order of the texts. The client passes on whatever came with status 200."""
+    try:
+        items = sorted(answer.data, key=lambda item: item.index)
+        return [np.array(item.embedding, dtype=np.float32) for item in items]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise EmbedderUnavailable("the provider answered something else than embeddings") from error
 
 
 @contextmanager

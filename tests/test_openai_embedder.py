@@ -1,0 +1,284 @@
+"""The embedder behind a network, against a real server on this machine that speaks OpenAI's embeddings API."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memories import embeddings
+from memories.embeddings.cache import CachedEmbedder
+from memories.embeddings.openai import BATCH, OpenAIEmbedder
+from memories.models import EmbeddingGeneration, VectorEmbedding
+from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnavailable
+from tests.conftest import Api, drain
+
+DIMENSION = 8
+
+Answer = tuple[int, Any]
+
+
+def vector_of(text: str, dimension: int = DIMENSION) -> list[float]:
+    return [byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:dimension]]
+
+
+def embedded(body: dict[str, Any], dimension: int = DIMENSION) -> Answer:
+    data = [
+        {"object": "embedding", "index": at, "embedding": vector_of(text, dimension)}
+        for at, text in enumerate(body["input"])
+    ]
+    # Out of order, which the format allows: `index` says which text is meant.
+    return 200, {"object": "list", "model": body["model"], "data": data[::-1], "usage": {}}
+
+
+class Provider:
+    """The server. `script` holds the answers to come; when it is used up, every request succeeds."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.script: list[Callable[[dict[str, Any]], Answer]] = []
+        self.default: Callable[[dict[str, Any]], Answer] = embedded
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                provider.requests.append(body)
+                provider.headers.append(dict(self.headers.items()))
+                answer = provider.script.pop(0) if provider.script else provider.default
+                status, content = answer(body)
+                raw = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+                try:
+                    self.send_response(status)
+                    self.send_header("Content-Type", "text/html" if isinstance(content, str) else "application/json")
+                    self.send_header("Content-Length", str(len(raw)))
+                    self.end_headers()
+                    self.wfile.write(raw)
+                except OSError:
+                    self.close_connection = True  # the client has given up
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(5)
+
+
+def failing(status: int, message: str = "no") -> Callable[[dict[str, Any]], Answer]:
+    return lambda body: (status, {"error": {"message": message, "type": "x", "code": None}})
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    made = Provider()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def make(provider: Provider) -> Iterator[Callable[..., OpenAIEmbedder]]:
+    made: list[OpenAIEmbedder] = []
+
+    def build(timeout_s: float = 5.0, base_url: str = "", dimension: int = DIMENSION) -> OpenAIEmbedder:
+        made.append(
+            OpenAIEmbedder(
+                model="tiny",
+                dimension=dimension,
+                base_url=base_url or provider.url,
+                api_key="sk-x",
+                timeout_s=timeout_s,
+            )
+        )
+        return made[-1]
+
+    yield build
+    for embedder in made:
+        embedder._client.close()
+
+
+@pytest.fixture
+def embedder(make: Callable[..., OpenAIEmbedder]) -> OpenAIEmbedder:
+    return make()
+
+
+def test_each_text_gets_its_own_vector_whatever_the_order_of_the_answer(embedder: OpenAIEmbedder) -> None:
+    vectors = embedder.embed(["one", "two", "three"])
+    assert vectors.dtype == np.float32
+    assert np.allclose(vectors, [vector_of("one"), vector_of("two"), vector_of("three")])
+
+
+def test_the_request_names_the_model_and_the_key(embedder: OpenAIEmbedder, provider: Provider) -> None:
+    embedder.embed(["one"])
+    assert provider.requests == [{"model": "tiny", "input": ["one"], "encoding_format": "float"}]
+    assert provider.headers[0]["Authorization"] == "Bearer sk-x"
+
+
+def test_many_texts_are_sent_in_batches(embedder: OpenAIEmbedder, provider: Provider) -> None:
+    texts = [f"text {at}" for at in range(2 * BATCH + 1)]
+    vectors = embedder.embed(texts)
+    assert [len(request["input"]) for request in provider.requests] == [BATCH, BATCH, 1]
+    assert np.allclose(vectors, [vector_of(text) for text in texts])
+
+
+def test_empty_texts_are_not_sent_and_have_zero_rows(embedder: OpenAIEmbedder, provider: Provider) -> None:
+    vectors = embedder.embed(["", "one", "  \n"])
+    assert provider.requests[0]["input"] == ["one"]
+    assert not vectors[[0, 2]].any()
+    assert np.allclose(vectors[1], vector_of("one"))
+
+
+def test_no_text_at_all_asks_nobody(embedder: OpenAIEmbedder, provider: Provider) -> None:
+    assert embedder.embed([]).shape == (0, DIMENSION)
+    assert embedder.embed([""]).shape == (1, DIMENSION)
+    assert provider.requests == []
+
+
+def test_it_waits_and_tries_again_when_it_asks_too_much(embedder: OpenAIEmbedder, provider: Provider) -> None:
+    provider.script = [failing(429)]
+    assert np.allclose(embedder.embed(["one"]), [vector_of("one")])
+    assert len(provider.requests) == 2
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_provider_that_keeps_failing_is_unavailable(
+    embedder: OpenAIEmbedder, provider: Provider, status: int
+) -> None:
+    provider.default = failing(status)
+    with pytest.raises(EmbedderUnavailable) as caught:
+        embedder.embed(["one"])
+    assert not isinstance(caught.value, EmbedderRefused)
+    assert len(provider.requests) == 3
+
+
+def test_a_provider_that_does_not_answer_in_time_is_unavailable(
+    make: Callable[..., OpenAIEmbedder], provider: Provider
+) -> None:
+    def late(body: dict[str, Any]) -> Answer:
+        time.sleep(0.6)
+        return embedded(body)
+
+    provider.default = late
+    started = time.monotonic()
+    with pytest.raises(EmbedderUnavailable, match="APITimeoutError"):
+        make(timeout_s=0.15).embed(["one"])
+    assert time.monotonic() - started < 5
+
+
+def test_a_provider_that_is_not_there_is_unavailable(make: Callable[..., OpenAIEmbedder]) -> None:
+    with pytest.raises(EmbedderUnavailable, match="APIConnectionError"):
+        make(base_url="http://127.0.0.1:9/v1").embed(["one"])
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_provider_that_does_not_take_the_texts_refuses_them(
+    embedder: OpenAIEmbedder, provider: Provider, status: int
+) -> None:
+    provider.default = failing(status, "too long")
+    with pytest.raises(EmbedderRefused, match=f"HTTP {status}"):
+        embedder.embed(["one"])
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_wrong_key_or_model_is_not_the_fault_of_a_text(
+    embedder: OpenAIEmbedder, provider: Provider, status: int
+) -> None:
+    provider.default = failing(status)
+    with pytest.raises(EmbedderUnavailable, match=f"HTTP {status}") as caught:
+        embedder.embed(["one"])
+    assert not isinstance(caught.value, EmbedderRefused)
+
+
+def test_vectors_of_another_dimension_are_an_error_that_says_what_to_set(
+    embedder: OpenAIEmbedder, provider: Provider
+) -> None:
+    provider.default = lambda body: embedded(body, 5)
+    with pytest.raises(EmbedderUnavailable, match="makes vectors of 5 numbers; SOMA_EMBEDDING_DIMENSION says 8"):
+        embedder.embed(["one"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<html>a proxy's login page</html>",
+        {},
+        {"data": None},
+        {"data": []},
+        {"data": [{"index": 0}]},
+        {"data": [{"index": 0, "embedding": None}]},
+        {"data": [{"index": 0, "embedding": ["x"] * 8}]},
+        {"data": ["x"]},
+        [],
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_an_error_of_ours(
+    embedder: OpenAIEmbedder, provider: Provider, content: Any
+) -> None:
+    provider.default = lambda body: (200, content)
+    with pytest.raises(EmbedderUnavailable):
+        embedder.embed(["one"])
+
+
+def test_an_error_names_neither_the_key_nor_the_address(embedder: OpenAIEmbedder, provider: Provider) -> None:
+    provider.default = failing(401, "Incorrect API key provided: sk-x")
+    with pytest.raises(EmbedderUnavailable) as caught:
+        embedder.embed(["one"])
+    assert "sk-x" not in str(caught.value)
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def test_known_texts_are_not_sent_again(embedder: OpenAIEmbedder, provider: Provider) -> None:
+    cached = CachedEmbedder(embedder)
+    cached.embed(["one", "two"])
+    vectors = cached.embed(["two", "three", "two"])
+    assert [request["input"] for request in provider.requests] == [["one", "two"], ["three"]]
+    assert np.allclose(vectors, [vector_of("two"), vector_of("three"), vector_of("two")])
+
+
+@pytest.mark.parametrize(("model", "dimension"), [("", 8), ("tiny", 0)])
+def test_a_model_and_a_dimension_are_needed(model: str, dimension: int) -> None:
+    with pytest.raises(ConfigurationError, match="SOMA_EMBEDDING_MODEL and SOMA_EMBEDDING_DIMENSION"):
+        OpenAIEmbedder(model=model, dimension=dimension, base_url="http://x", api_key="", timeout_s=1)
+
+
+def test_the_drain_works_with_it_and_lets_one_refused_text_wait(
+    api: Api,
+    generation: EmbeddingGeneration,
+    make: Callable[..., OpenAIEmbedder],
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def picky(body: dict[str, Any]) -> Answer:
+        return failing(400)(body) if "bad" in body["input"] else embedded(body, 256)
+
+    def long_vector(text: str, dimension: int) -> list[float]:
+        return [byte / 255 for byte in hashlib.shake_256(text.encode()).digest(dimension)]
+
+    monkeypatch.setitem(globals(), "vector_of", long_vector)
+    provider.default = picky
+    embedder = make(dimension=256)
+    monkeypatch.setattr(embeddings, "current", lambda: embedder)
+    for at, text in enumerate(["one", "bad", "two"]):
+        api.store(str(at), text)
+    drain()
+    states = [api.get(f"/memories/{at}").json()["memory"]["index_state"] for at in range(3)]
+    assert states == ["ready", "pending", "ready"]
+    assert VectorEmbedding.objects.for_tenant(api.tenant).get(due_at__isnull=False).error.endswith("HTTP 400")
