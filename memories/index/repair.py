@@ -38,11 +38,13 @@ def _of_tenant(generation: EmbeddingGeneration, tenant: UUID) -> int:
     target = index.of(generation)
     held = dict(target.scan(tenant))  # before the rows are read: what comes in later has a row already
     wrong: list[int] = []
+    now = timezone.now()
     rows = VectorEmbedding.all_tenants.filter(generation=generation, tenant_id=tenant)
-    for row, memory, version in rows.values_list("id", "memory_id", "indexed_version").iterator():
-        if held.pop(memory, None) != version:  # type: ignore[call-overload] # the stubs miss `to_field`
+    for row, memory, version, due_at in rows.values_list("id", "memory_id", "indexed_version", "due_at").iterator():
+        due = due_at is not None and due_at <= now
+        if held.pop(memory, None) != version and not due:  # type: ignore[call-overload] # the stubs miss `to_field`
             wrong.append(row)
     for start in range(0, len(wrong), _BATCH):
-        VectorEmbedding.all_tenants.filter(id__in=wrong[start : start + _BATCH]).update(due_at=timezone.now())
+        VectorEmbedding.all_tenants.filter(id__in=wrong[start : start + _BATCH]).update(due_at=now)
     target.delete(tenant, list(held))
     return len(wrong) + len(held)
