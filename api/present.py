@@ -28,6 +28,8 @@ def memory(found: Any) -> dict[str, Any]:
         "created_at": instant(found.created_at),
         "updated_at": instant(found.updated_at),
         "expires_at": instant(found.expires_at),
+        "access_count": found.access_count,  # as of the last write-back
+        "last_accessed_at": instant(found.last_accessed_at),
     }
     if found.deleted_at is not None:
         shown["deleted_at"] = instant(found.deleted_at)

@@ -202,6 +202,8 @@ class MemoryOut(BaseModel):
     created_at: str
     updated_at: str
     expires_at: str | None
+    access_count: int
+    last_accessed_at: str | None
     deleted_at: str | None = None
     distance: float | None = None
 

@@ -1,4 +1,4 @@
-"""The state of the parts this process depends on, asked at most every ten seconds."""
+"""The state of the parts the service depends on, asked at most every ten seconds, by one process for all."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachetools import TTLCache, cached
-from django.core.cache import cache
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 import somamemory
 from memories import index
 from memories.index import generations
+from somamemory import caching
 from somamemory.errors import ConfigurationError, SomaError
 
 LIFETIME_S = 10
@@ -41,17 +41,27 @@ class Report:
         return "healthy" if all(check.healthy for check in self.checks.values()) else "degraded"
 
 
-_reports: TTLCache[object, Report] = TTLCache(maxsize=1, ttl=LIFETIME_S)
-
-
-@cached(_reports, lock=threading.Lock())
 def report() -> Report:
+    return Report(_checks(), somamemory.__version__, round(time.monotonic() - _STARTED, 1))
+
+
+_known: TTLCache[object, dict[str, Check]] = TTLCache(maxsize=1, ttl=LIFETIME_S / 2)
+
+
+@cached(_known, lock=threading.Lock())
+def _checks() -> dict[str, Check]:
+    """What a process has found; it remembers that for half of the time, the others see it for the other half."""
+    shared = caching.get(None, "health", somamemory.__version__)
+    if shared is not None:
+        return {name: Check(*found) for name, found in shared.items()}
     checks = {
         "database": _timed(_database),
         "vector_index": _timed(lambda: index.of(generations.active()).ping()),
-        "cache": _timed(lambda: cache.get("health")),
+        "cache": _timed(_cache),
     }
-    return Report(checks, somamemory.__version__, round(time.monotonic() - _STARTED, 1))
+    found = {name: (check.healthy, check.latency_ms) for name, check in checks.items()}
+    caching.set(None, "health", somamemory.__version__, value=found, lifetime_s=LIFETIME_S / 2)
+    return checks
 
 
 def ready() -> tuple[bool, str]:
@@ -71,15 +81,20 @@ def _database() -> None:
         cursor.execute("SELECT 1")
 
 
+def _cache() -> None:
+    if not caching.healthy():
+        raise ConnectionError("the cache does not answer")
+
+
 def _timed(ask: Callable[[], object]) -> Check:
     started = time.perf_counter()
     try:
         ask()
         healthy = True
-    except (DatabaseError, SomaError, ConfigurationError):
+    except (DatabaseError, SomaError, ConfigurationError, ConnectionError):
         healthy = False
     return Check(healthy, round((time.perf_counter() - started) * 1000, 2))
 
 
 def forget_cached() -> None:
-    _reports.clear()
+    _known.clear()

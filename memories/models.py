@@ -64,6 +64,9 @@ class Memory(TenantOwned):
     updated_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
+    # Written by `access` now and then. No index on them, or every write-back would have to touch all the others too.
+    access_count = models.BigIntegerField(default=0, db_default=0)
+    last_accessed_at = models.DateTimeField(null=True)
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_memories"

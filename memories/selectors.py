@@ -16,7 +16,7 @@ from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from memories import cursors
+from memories import access, cursors
 from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
 from memories.filters import Filter, to_q
 from memories.index import generations
@@ -93,6 +93,7 @@ def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory
     memory = with_index_state(stored(caller, [namespace])).filter(coordinate_key=coordinate.key).order_by().first()
     if memory is None or not memory.is_live:
         raise NotFound(f"no memory at coordinate {coordinate}")
+    access.count([memory])
     return memory
 
 
@@ -103,6 +104,7 @@ def get_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) 
         memory.coordinate_key: memory
         for memory in with_index_state(live(caller, [namespace])).filter(coordinate_key__in=set(keys))
     }
+    access.count(found.values())
     return [found.get(key) for key in keys]
 
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from memories import housekeeping, payloads
 from memories.coordinates import Coordinate
 from memories.embeddings.base import Vectors
-from memories.index import generations, worker
+from memories.index import generations, nudge
 from memories.index.base import usable
 from memories.models import Memory, VectorEmbedding
 from memories.payloads import Json
@@ -157,7 +157,7 @@ def delete_many(
             _soft_delete(caller, gone)
         action = "memory.purge" if purge else "memory.delete"
         audit.record(caller, action, [memory.coordinate.text for memory in gone], namespace)
-        worker.nudge_on_commit()
+        nudge.on_commit()
     return {memory.coordinate for memory in gone}
 
 
@@ -182,7 +182,7 @@ def retry_failed(caller: Caller) -> int:
     caller.require("admin")
     failed = VectorEmbedding.objects.for_tenant(caller.tenant).filter(due_at__isnull=False, attempts__gt=0)
     count = failed.update(due_at=timezone.now(), attempts=0)
-    worker.nudge_on_commit()
+    nudge.on_commit()
     return count
 
 
@@ -241,6 +241,7 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMe
         memory.seq, memory.id, memory.version = current.seq, current.id, current.version + 1
         if not created:
             memory.created_at = current.created_at
+            memory.access_count, memory.last_accessed_at = current.access_count, current.last_accessed_at
     return memory
 
 
@@ -252,7 +253,7 @@ def _patched(name: str, old: Any, value: Any) -> Any:
 
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",
-    "version", "created_at", "updated_at", "expires_at", "deleted_at",
+    "version", "created_at", "updated_at", "expires_at", "deleted_at", "access_count", "last_accessed_at",
 ]  # fmt: skip
 
 
@@ -296,7 +297,7 @@ def _mark_due(memories: Sequence[Memory], own: dict[uuid.UUID, Vectors | None] |
         again = [*again, "own"]
     _upsert(without, again)
     _upsert(with_own, [*again, "vector", "text_hash"])
-    worker.nudge_on_commit()
+    nudge.on_commit()
 
 
 def _upsert(rows: list[VectorEmbedding], update_fields: list[str]) -> None:

@@ -145,23 +145,104 @@ if REDIS_URL:
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
             "SOCKET_CONNECT_TIMEOUT": 0.5,
             "SOCKET_TIMEOUT": 0.5,
-            "IGNORE_EXCEPTIONS": True,
+            # somamemory/caching.py goes on without Redis, and must know that it does. One try: redis-py's usual four
+            # make 4.5 s of a port where nobody listens.
+            "IGNORE_EXCEPTIONS": False,
+            "CONNECTION_POOL_KWARGS": {"retry": None, "max_connections": 1_000},
         },
     }
-    DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
     # Every request waits for the limits, so they give up sooner; their errors decide what happens next.
     CACHES["limits"] = {
         **CACHES["default"],
-        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.05, "SOCKET_TIMEOUT": 0.05},
+        "OPTIONS": {
+            "SOCKET_CONNECT_TIMEOUT": 0.05,
+            "SOCKET_TIMEOUT": 0.05,
+            "CONNECTION_POOL_KWARGS": {"retry": None},  # one try; redis-py would make four, with pauses
+        },
     }
 
 # --- Vector index ------------------------------------------------------------------------------------------------
 
 MILVUS_URI = env.str("SOMA_MILVUS_URI", str(DATA_DIR / "milvus.db"))
 MILVUS_TOKEN = env.str("SOMA_MILVUS_TOKEN", "")
+MILVUS_CA = env.str("SOMA_MILVUS_CA", "")  # a file; the machine's own certificates are trusted without it
 MILVUS_TIMEOUT_S = env.float("SOMA_MILVUS_TIMEOUT_S", 10.0)
-# Who drains the outbox: `thread` (inside the server, the default for one machine) or `none` (somebody else does).
-INDEXER = env.str("SOMA_INDEXER", "thread")
+MILVUS_SEARCH_TIMEOUT_S = env.float("SOMA_MILVUS_SEARCH_TIMEOUT_S", 2.0)
+# One Milvus database may serve several installations when each has its own: what is there
+# under this name and unknown to the database is an orphan.
+MILVUS_PREFIX = env.str("SOMA_MILVUS_PREFIX", "memories")
+MILVUS_HNSW_M = _bounded("SOMA_MILVUS_HNSW_M", 16, 4, 64)
+MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 8, 512)
+MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 128, 8, 32_768)
+# A switch of the embedding generation is noticed within this time in every process.
+GENERATION_CACHE_S = 5
+# So many memories of one tenant waiting for the index: its writes are refused until there are fewer.
+MAX_BACKLOG = _bounded("SOMA_MAX_BACKLOG", 100_000, 1, 100_000_000)
+
+# --- Jobs: a thread of the server, or Celery ---------------------------------------------------------------------
+
+# A second Redis, with `maxmemory-policy noeviction`: a cache may forget, a queue may not.
+BROKER_URL = env.str("SOMA_BROKER_URL", "")
+# Who drains the outbox: `thread` (inside the server), `celery` (workers), or `none` (somebody else does).
+INDEXER = env.str("SOMA_INDEXER", "celery" if BROKER_URL else "thread")
+if INDEXER not in ("thread", "celery", "none"):
+    raise ConfigurationError(f"SOMA_INDEXER is '{INDEXER}'; it can be thread, celery or none")
+if INDEXER == "celery" and not BROKER_URL:
+    raise ConfigurationError("SOMA_INDEXER is 'celery': set SOMA_BROKER_URL to the Redis of the job queue")
+# Far longer than the deadlines of one batch (embedder, index) together, so that a live drain never loses its lease;
+# the rows of a drain that was killed wait for so long.
+INDEX_LEASE_S = _bounded("SOMA_INDEX_LEASE_S", 300, 2, 3600)
+DRAIN_INTERVAL_S = _bounded("SOMA_DRAIN_INTERVAL_S", 3, 1, 3600)  # what a lost nudge costs
+DRAIN_LIMIT_S = 60  # then a drain gives way to other jobs; the next beat goes on
+ACCESS_INTERVAL_S = _bounded("SOMA_ACCESS_INTERVAL_S", 10, 1, 3600)
+PURGE_INTERVAL_S = 600
+
+
+def _every(task: str, interval_s: int) -> dict[str, Any]:
+    """Thrown away unread when it is older than an interval, so that a queue nobody reads does not grow."""
+    return {"task": task, "schedule": interval_s, "options": {"expires": interval_s}}
+
+
+CELERY_BROKER_URL = BROKER_URL
+CELERY_BEAT_SCHEDULE = {
+    "drain": _every("memories.drain", DRAIN_INTERVAL_S),
+    "write-back-accesses": _every("memories.write_back_accesses", ACCESS_INTERVAL_S),
+    "purge": _every("memories.purge", PURGE_INTERVAL_S),
+}
+# In memory: no file to write, to lock or to find broken after kill -9. After a start every interval begins anew.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+CELERY_TASK_DEFAULT_QUEUE = "soma"
+# A message is done when its task is: what a worker was killed over is delivered again, and every task may run twice.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A task ends before the broker takes it for lost and delivers it to somebody else.
+CELERY_TASK_SOFT_TIME_LIMIT = 270
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 600,
+    "socket_connect_timeout": 2,
+    "socket_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,  # a connection that died in silence is noticed
+}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = False
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+# A drain that loses its broker finishes; it needs only the database and the index.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_CONCURRENCY = _bounded("SOMA_WORKER_CONCURRENCY", 1, 1, 64)
+# What a vendor's library leaks is given back now and then.
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 10_000
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_TIMEZONE = "UTC"
 
 # --- Embeddings --------------------------------------------------------------------------------------------------
 

@@ -7,36 +7,48 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from django.core.cache import cache
 
 from memories.embeddings.base import Embedder, Vectors
+from somamemory import caching
 
 LIFETIME_S = 7 * 24 * 3600
+Parts = tuple[object, ...]
 
 
 class CachedEmbedder:
-    """Around an embedder that is slower than the cache (one behind a network)."""
+    """Around an embedder that is slower than the cache (one behind a network).
+
+    The entries belong to no tenant: a vector follows from the text and the model alone.
+    """
 
     def __init__(self, inner: Embedder) -> None:
         self._inner = inner
         self.provider, self.model, self.dimension = inner.provider, inner.model, inner.dimension
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        keys = [self._key(text) for text in texts]
-        known = {key: self._decode(value) for key, value in cache.get_many(set(keys)).items()}
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        parts = [self._parts(text) for text in texts]
+        known = self._known(set(parts))
+        missing = {part: text for part, text in zip(parts, texts, strict=True) if part not in known}
         if missing:
             fresh = dict(zip(missing, self._inner.embed(list(missing.values())), strict=True))
-            cache.set_many({key: self._encode(vector) for key, vector in fresh.items()}, LIFETIME_S)
+            written = {part: _encode(vector) for part, vector in fresh.items()}
+            caching.set_many(None, "embedding", written, LIFETIME_S)
             known |= fresh
-        return np.stack([known[key] for key in keys])
+        return np.stack([known[part] for part in parts])
 
-    def _key(self, text: str) -> str:
-        name = "\0".join((self.provider, self.model, str(self.dimension), text))
-        return "embedding:1:" + hashlib.sha256(name.encode()).hexdigest()
+    def _known(self, parts: set[Parts]) -> dict[Parts, Vectors]:
+        found = caching.get_many(None, "embedding", parts)
+        vectors = {part: _decode(value) for part, value in found.items()}
+        return {part: vector for part, vector in vectors.items() if len(vector) == self.dimension}
 
-    def _encode(self, vector: Vectors) -> str:
-        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    def _parts(self, text: str) -> Parts:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return self.provider, self.model, self.dimension, digest
 
-    def _decode(self, text: str) -> Vectors:
-        return np.frombuffer(base64.b64decode(text), dtype="<f4")
+
+def _encode(vector: Vectors) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+def _decode(text: str) -> Vectors:
+    return np.frombuffer(base64.b64decode(text), dtype="<f4")

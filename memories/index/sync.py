@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -36,8 +37,7 @@ from somamemory.errors import EmbedderRefused, SomaError, Unavailable
 log = logging.getLogger("soma.index")
 
 BATCH = 256
-# Far longer than the deadlines of one batch (embedder, index) together, so that a live drain never loses its lease.
-LEASE = timedelta(minutes=5)
+LEASE = timedelta(seconds=settings.INDEX_LEASE_S)
 MAX_BACKOFF_S = 300
 _MAX_ATTEMPTS = 30_000  # what the column holds
 _ERROR_LENGTH = 500

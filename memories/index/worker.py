@@ -6,23 +6,16 @@ import logging
 import threading
 import time
 
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import DatabaseError, close_old_connections, connection
 
 from memories import housekeeping, index
-from memories.index import repair, sync
+from memories.index import nudge, repair, sync
 from somamemory.errors import ConfigurationError, SomaError
 
 log = logging.getLogger("soma.index")
 
 BEAT_S = 1.0  # a lost nudge costs at most this
 HOUSEKEEPING_S = 600.0
-
-_nudged = threading.Event()
-
-
-def nudge_on_commit() -> None:
-    """Tell the thread of this process, once the transaction is through, that there is work."""
-    transaction.on_commit(_nudged.set)
 
 
 class Worker(threading.Thread):
@@ -41,7 +34,7 @@ class Worker(threading.Thread):
                     sync.release_leases()
                     repair.mark_differences()
                     prepared = True
-                _nudged.clear()
+                nudge.asked.clear()
                 while sync.drain() and not self._stopping.is_set():
                     pass
                 if time.monotonic() > tidy_at:
@@ -56,11 +49,11 @@ class Worker(threading.Thread):
                 log.exception("the index thread met a bug and goes on")
                 self._stopping.wait(BEAT_S)
             close_old_connections()
-            _nudged.wait(BEAT_S)
+            nudge.asked.wait(BEAT_S)
         connection.close()
 
     def stop(self, timeout_s: float) -> None:
         self._stopping.set()
-        _nudged.set()
+        nudge.asked.set()
         self.join(timeout_s)
         index.close_all()

@@ -26,7 +26,7 @@ import numpy as np
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from memories import embeddings, index, payloads, selectors
+from memories import access, embeddings, index, payloads, selectors
 from memories.embeddings.base import Vectors
 from memories.index import generations
 from memories.index.base import MAX_LIMIT, Hit, Where, unit_vector, usable
@@ -122,6 +122,7 @@ def search(caller: Caller, wanted: Search) -> Results:
         candidates = _confirmed(memories, (), found_by_words, wanted.narrowing)
     ranked = _ranked(candidates.values(), terms, stats, weights, wanted)
     found = _page(memories, ranked, wanted)
+    access.count([each.memory for each in found])
     return Results(found, degraded, round((time.perf_counter() - started) * 1000, 2))
 
 

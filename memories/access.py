@@ -1,0 +1,190 @@
+"""How often, and when last, a memory was read: counted without a write on a read.
+
+A read adds one in this process. A thread carries the counts on: without Redis every few seconds into the database; with
+Redis every second into Redis, where those of all processes add up, and a job writes them back in batches.
+
+What is not yet written back is lost when the process that holds it dies (a second's worth; without Redis
+`SOMA_ACCESS_INTERVAL_S` worth), or Redis does (`SOMA_ACCESS_INTERVAL_S` worth). In the moment Redis breaks off, one
+batch may count twice. Memory is bounded: beyond `MAX_MEMORIES`, reads of further memories go uncounted until the next
+write-back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection, transaction
+
+from memories.models import Memory
+from somamemory import caching
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+log = logging.getLogger("soma.access")
+
+MAX_MEMORIES = 20_000  # in a process, and again in Redis
+FLUSH_S = 1.0
+BATCH = 500
+_TIMES, _LAST = "soma:1:access:times", "soma:1:access:last"
+
+Counts = dict[UUID, tuple[int, float]]  # how often since the last write-back, and when last (seconds since 1970)
+
+_lock = threading.Lock()
+_counted: Counts = {}
+
+
+def count(memories: Iterable[Memory]) -> None:
+    """These memories have been read, just now. Costs about a microsecond each."""
+    now = time.time()
+    _add({memory.id: (1, now) for memory in memories})
+
+
+def flush() -> None:
+    """Carry what this process has counted into Redis; keep it while Redis cannot be reached, or is full."""
+    if counts := _take():
+        accepted = caching.with_redis(lambda redis: _into_redis(redis, counts))
+        if not accepted:
+            _add(counts)
+
+
+def write_back() -> int:
+    """Write all counts into the database; how many memories that concerned.
+
+    Of rows that a writer holds right now, and of what the database refuses, the counts wait for the next time.
+    """
+    counts = _take()
+    if caching.shared():
+        _merge(counts, caching.with_redis(_out_of_redis) or {})
+    written, left = 0, iter(counts.items())
+    while batch := dict(islice(left, BATCH)):
+        try:
+            written += _update(batch)
+        except DatabaseError:
+            _add(batch | dict(left))
+            raise
+    return written
+
+
+class Writer(threading.Thread):
+    """Carries the counts of a serving process on. Start it after the fork; `stop` writes what is left."""
+
+    def __init__(self) -> None:
+        super().__init__(name="soma-access", daemon=True)
+        self._stopping = threading.Event()
+        # With Redis and Celery, a job of the beat does it for all processes.
+        self._writes_back = not (caching.shared() and settings.INDEXER == "celery")
+
+    def run(self) -> None:
+        due_at = time.monotonic() + settings.ACCESS_INTERVAL_S
+        while not self._stopping.wait(FLUSH_S):
+            due = time.monotonic() >= due_at
+            self._carry_on(write=due)
+            if due:
+                due_at = time.monotonic() + settings.ACCESS_INTERVAL_S
+        self._carry_on(write=True)
+        connection.close()
+
+    def stop(self, timeout_s: float) -> None:
+        self._stopping.set()
+        self.join(timeout_s)
+
+    def _carry_on(self, *, write: bool) -> None:
+        try:
+            if caching.shared():
+                flush()
+            if write and self._writes_back:
+                write_back()
+                close_old_connections()
+        except DatabaseError as error:
+            log.warning("reads will be written back later", extra={"reason": str(error)})
+        except Exception:
+            # A bug, which must not end the thread: reads would go uncounted until the next start.
+            log.exception("the access counter met a bug and goes on")
+
+
+def _add(counts: Mapping[UUID, tuple[int, float]]) -> None:
+    with _lock:
+        _merge(_counted, counts)
+
+
+def _merge(into: Counts, counts: Mapping[UUID, tuple[int, float]]) -> None:
+    for id, (times, last) in counts.items():
+        known = into.get(id)
+        if known is not None:
+            into[id] = (known[0] + times, max(known[1], last))
+        elif len(into) < MAX_MEMORIES:
+            into[id] = (times, last)
+
+
+def _take() -> Counts:
+    with _lock:
+        taken = dict(_counted)
+        _counted.clear()
+    return taken
+
+
+def _into_redis(redis: Redis, counts: Counts) -> bool:
+    """Whether there was room."""
+    if redis.hlen(_TIMES) + len(counts) > 2 * MAX_MEMORIES:
+        return False
+    with redis.pipeline(transaction=True) as together:
+        for id, (times, last) in counts.items():
+            together.hincrby(_TIMES, id.hex, times)
+            together.hset(_LAST, id.hex, repr(last))
+        together.execute()
+    return True
+
+
+def _out_of_redis(redis: Redis) -> Counts:
+    """Everything, which Redis then no longer has: of two jobs at the same time one gets nothing."""
+    with redis.pipeline(transaction=True) as together:
+        together.hgetall(_TIMES)
+        together.hgetall(_LAST)
+        together.delete(_TIMES, _LAST)
+        times, last, _ = together.execute()
+    return {UUID(id.decode()): (int(many), float(last[id])) for id, many in times.items() if id in last}
+
+
+def _update(counts: Counts) -> int:
+    """Add to the rows nobody holds: to wait for a writer of many rows, holding others, could deadlock with it."""
+    with transaction.atomic():
+        rows = Memory.all_tenants.filter(id__in=list(counts))
+        free = set(rows.select_for_update(skip_locked=True, no_key=True).values_list("id", flat=True))
+        if free:
+            with connection.cursor() as cursor:
+                cursor.execute(_statement(len(free)), list(_parameters(counts, free)))
+    if len(free) < len(counts):
+        held = set(rows.exclude(id__in=free).values_list("id", flat=True))  # the others are purged
+        _add({id: counts[id] for id in held})
+    return len(free)
+
+
+def _statement(rows: int) -> str:
+    """Touches no indexed column, so PostgreSQL need not touch an index; neither version nor updated_at moves."""
+    if connection.vendor == "postgresql":
+        row, latest = "(%s::uuid, %s::bigint, %s::timestamptz)", "GREATEST(sfm_memories.last_accessed_at, seen.at)"
+    else:
+        row, latest = "(%s, %s, %s)", "MAX(COALESCE(sfm_memories.last_accessed_at, seen.at), seen.at)"
+    return f"""
+        WITH seen(id, times, at) AS (VALUES {", ".join([row] * rows)})
+        UPDATE sfm_memories
+        SET access_count = sfm_memories.access_count + seen.times, last_accessed_at = {latest}
+        FROM seen WHERE sfm_memories.id = seen.id
+    """  # noqa: S608 - only placeholders are put in
+
+
+def _parameters(counts: Counts, ids: Iterable[UUID]) -> Iterator[Any]:
+    for id in ids:
+        times, last = counts[id]
+        yield id if connection.features.has_native_uuid_field else id.hex
+        yield times
+        yield connection.ops.adapt_datetimefield_value(datetime.fromtimestamp(last, UTC))

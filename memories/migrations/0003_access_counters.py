@@ -1,0 +1,34 @@
+"""How often and when last a memory was read.
+
+Plain ADD COLUMN on both engines: no row is rewritten, old code can still insert, and SQLite's table, which Django would
+build anew for a column that is not null, keeps its triggers.
+"""
+
+from django.db import migrations, models
+
+COLUMNS = {"access_count": ("bigint", "NOT NULL DEFAULT 0"), "last_accessed_at": (None, "NULL")}
+TIME = {"sqlite": "datetime", "postgresql": "timestamp with time zone"}
+
+
+def add(apps, schema_editor):
+    for name, (kind, rest) in COLUMNS.items():
+        kind = kind or TIME[schema_editor.connection.vendor]
+        schema_editor.execute(f"ALTER TABLE sfm_memories ADD COLUMN {name} {kind} {rest}")
+
+
+def remove(apps, schema_editor):
+    for name in COLUMNS:
+        schema_editor.execute(f"ALTER TABLE sfm_memories DROP COLUMN {name}")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("memories", "0002_full_text")]
+    operations = [
+        migrations.SeparateDatabaseAndState(
+            [migrations.RunPython(add, remove)],
+            [
+                migrations.AddField("memory", "access_count", models.BigIntegerField(db_default=0, default=0)),
+                migrations.AddField("memory", "last_accessed_at", models.DateTimeField(null=True)),
+            ],
+        ),
+    ]

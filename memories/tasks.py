@@ -1,0 +1,65 @@
+"""The jobs of a Celery worker. Nothing or ids in, one call, and no harm in running twice, late, or side by side.
+
+What there is to do stands in the database; a message only says that now is a good moment. Losing one costs a beat.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from celery import shared_task
+from celery.signals import worker_process_init, worker_process_shutdown
+from django.conf import settings
+from django.db import DatabaseError
+
+from memories import access, embeddings, housekeeping, index
+from memories.index import generations, nudge, sync
+from somamemory.errors import ConfigurationError, SomaError
+
+log = logging.getLogger("soma.tasks")
+
+
+@shared_task(name=nudge.DRAIN)
+def drain() -> None:
+    """Bring the index up to date, for so long that other jobs get their turn."""
+    until = time.monotonic() + settings.DRAIN_LIMIT_S
+    _trying(lambda: _drain(until))
+
+
+@shared_task(name="memories.purge")
+def purge() -> None:
+    """Remove for good what was deleted, or has expired, longer ago than the retention time."""
+    _trying(housekeeping.purge)
+
+
+@shared_task(name="memories.write_back_accesses")
+def write_back_accesses() -> None:
+    """Write the reads that Redis has counted into the memories."""
+    _trying(access.write_back)
+
+
+def _drain(until: float) -> None:
+    while sync.drain() and time.monotonic() < until:
+        pass
+
+
+def _trying(work: Callable[[], object]) -> None:
+    """Run it; what a later beat can mend is one line in the log, not a failed task with a stack."""
+    try:
+        work()
+    except (DatabaseError, SomaError, ConfigurationError) as error:
+        log.warning("a job will be tried again", extra={"reason": str(error)})
+
+
+@worker_process_init.connect
+def _prepare(**_: object) -> None:
+    """Load the model once a process, and not while the first memories wait."""
+    _trying(generations.check_settings)
+    _trying(lambda: embeddings.current().embed(["warm"]))
+
+
+@worker_process_shutdown.connect
+def _let_go(**_: object) -> None:
+    index.close_all()
