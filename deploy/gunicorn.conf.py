@@ -10,8 +10,9 @@ django.setup()
 from django.conf import settings  # noqa: E402 - needs the setup
 
 bind = f"{settings.HOST}:{settings.PORT}"
-# One process: Milvus Lite and SQLite's fair queue of writers live in it. Threads wait for the database, not for us.
-workers = 1
+# One process unless told otherwise: Milvus Lite and SQLite's fair queue of writers live in it. Threads wait for the
+# database, not for us.
+workers = settings.WORKERS
 worker_class = "gthread"
 threads = settings.THREADS
 timeout = 60
@@ -28,7 +29,7 @@ control_socket_disable = True  # one path for all servers of a user; nobody asks
 def post_worker_init(worker):
     from django.core.management import call_command
 
-    from memories import index
+    from memories import access, index
     from memories.embeddings import current
     from memories.index import generations
     from memories.index.worker import Worker
@@ -44,15 +45,17 @@ def post_worker_init(worker):
     except IndexUnavailable:
         pass  # words find memories without it, and the drain tries again
     current().embed(["warm"])  # the first caller need not wait for the model
+    # After the fork: threads and connections do not survive it.
+    worker.soma_threads = [access.Writer()]
     if settings.INDEXER == "thread":
-        indexer = Worker()
-        indexer.start()
-        worker.soma_indexer = indexer
-        atexit.register(indexer.stop, 3)
-    call_command("banner")
+        worker.soma_threads.append(Worker())
+    for thread in worker.soma_threads:
+        thread.start()
+        atexit.register(thread.stop, 3)
+    if worker.age == 1:  # the first of several, and none that takes the place of another
+        call_command("banner")
 
 
 def worker_exit(server, worker):
-    indexer = getattr(worker, "soma_indexer", None)
-    if indexer:
-        indexer.stop(3)
+    for thread in getattr(worker, "soma_threads", []):
+        thread.stop(3)
