@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.http import HttpRequest
 from ninja.security.base import AuthBase
 
-from somamemory.errors import InvalidInput, MalformedRequest, Unauthenticated
+from api import throttle
+from somamemory.errors import Forbidden, InvalidInput, MalformedRequest, NotFound, Unauthenticated
 from tenants import keys
 from tenants.caller import Caller
 
@@ -24,18 +25,28 @@ class KeyAuth(AuthBase):
     openapi_scheme = "bearer"
 
     def __call__(self, request: HttpRequest) -> Caller:
-        token = _token(request)
-        if not token:
-            raise Unauthenticated("send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
-        caller = keys.authenticate(token, _tenant(request), getattr(request, "request_id", ""))
+        try:
+            caller = _authenticated(request)
+        except (Unauthenticated, Forbidden, NotFound):
+            throttle.note_refused_key(request)
+            raise
         request.caller = caller  # type: ignore[attr-defined]
+        throttle.admit(request, caller)
         # Known before, said only to those who may call at all.
         if unknown := getattr(request, "refused_query", None):
             raise InvalidInput(unknown[0], unknown[1])
         return caller
 
 
-def _token(request: HttpRequest) -> str:
+def _authenticated(request: HttpRequest) -> Caller:
+    token = token_of(request)
+    if not token:
+        raise Unauthenticated("send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+    return keys.authenticate(token, _tenant(request), getattr(request, "request_id", ""))
+
+
+def token_of(request: HttpRequest) -> str:
+    """The key as it was sent, or nothing."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()

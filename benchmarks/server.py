@@ -31,6 +31,8 @@ class Server:
             "SOMA_DATA_DIR": str(data_dir),
             "SOMA_PORT": str(self.port),
             "SOMA_BOOTSTRAP_KEY": self.key,
+            "SOMA_KEY_RATE": "0",
+            "SOMA_TENANT_RATE": "0",
             **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -11,8 +11,15 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from memories.models import Memory, VectorEmbedding
+from tenants import idempotency
 
 BATCH = 500
+
+
+def tidy() -> None:
+    """All that is done now and then, by whoever feeds the index."""
+    purge()
+    idempotency.sweep()
 
 
 def purge(limit: int = 100_000) -> int:

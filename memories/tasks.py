@@ -30,8 +30,8 @@ def drain() -> None:
 
 @shared_task(name="memories.purge")
 def purge() -> None:
-    """Remove for good what was deleted, or has expired, longer ago than the retention time."""
-    _trying(housekeeping.purge)
+    """Remove for good what was deleted, or has expired, longer ago than the retention time; sweep what is old."""
+    _trying(housekeeping.tidy)
 
 
 @shared_task(name="memories.write_back_accesses")

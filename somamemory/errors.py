@@ -10,9 +10,12 @@ SomaError
 ├── Forbidden (403)             the key is good, but may not do this
 ├── NotFound (404)
 ├── Conflict (409)
+│   └── StillRunning            another request with this Idempotency-Key has not ended yet
 ├── PreconditionFailed (412)    If-Match or If-None-Match did not hold
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
+├── KeyReused (422)             an Idempotency-Key came again with another request
+├── RateLimited (429)           `retry_after_s` says when there is room again
 └── Unavailable (503)           try again later; `retry_after_s` says when
     ├── DatabaseBusy
     ├── EmbedderUnavailable
@@ -25,6 +28,7 @@ ConfigurationError is not among them: it stops a process before it serves anybod
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 
 
 class ConfigurationError(Exception):
@@ -118,6 +122,15 @@ class Conflict(SomaError):
     title = "Conflict"
 
 
+class StillRunning(Conflict):
+    code = "still_running"
+    title = "The first request with this Idempotency-Key is still running"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
+
+
 class PreconditionFailed(SomaError):
     status = 412
     code = "precondition_failed"
@@ -134,6 +147,26 @@ class UnsupportedMediaType(SomaError):
     status = 415
     code = "unsupported_media_type"
     title = "The body must be application/json"
+
+
+class KeyReused(SomaError):
+    status = 422
+    code = "idempotency_key_reused"
+    title = "This Idempotency-Key belongs to another request"
+
+
+class RateLimited(SomaError):
+    status = 429
+    code = "rate_limited"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, retry_after_s: float) -> None:
+        super().__init__(detail)
+        self.retry_after_s = max(1, ceil(retry_after_s))
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
 
 
 class Unavailable(SomaError):

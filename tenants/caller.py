@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,7 @@ class Caller:
     namespaces: frozenset[str] = field(default_factory=frozenset)  # empty: all
     operator: bool = False
     request_id: str = ""
+    key_id: uuid.UUID | None = None  # None: no key, but the command line
 
     def require(self, scope: str, namespaces: Iterable[str] = ()) -> None:
         """Refuse (403) unless the key has `scope` and may use every one of `namespaces`."""

@@ -125,6 +125,7 @@ def authenticate(token: str, tenant_slug: str | None, request_id: str = "") -> C
         namespaces=frozenset(key.namespaces),
         operator=key.tenant is None,
         request_id=request_id,
+        key_id=key.id,
     )
 
 

@@ -9,6 +9,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from tenants.scoping import TenantOwned
+
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$"
 DEFAULT_TENANT_SLUG = "default"
 
@@ -74,3 +76,24 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.target}"
+
+
+class IdempotencyKey(TenantOwned):
+    """A request that has had its effect, and the answer to it. Written in the transaction of the effect."""
+
+    id = models.BigAutoField(primary_key=True)
+    key_id = models.UUIDField()  # of the API key; it may be deleted before this row is
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32)  # of the request
+    answer = models.BinaryField()  # sealed: only the API key that asked can open it
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_idempotency_keys"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "key_id", "key"], name="sfm_idempotency_key"),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="sfm_idempotency_age")]
+
+    def __str__(self) -> str:
+        return self.key

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from django.db import models
 
-from tenants.models import Tenant
+if TYPE_CHECKING:
+    from tenants.models import Tenant
 
 Row = TypeVar("Row", bound="TenantOwned", covariant=True)
 
@@ -20,7 +21,8 @@ class TenantManager(models.Manager[Row]):
         raise UnscopedQuery(f"say {self.model.__name__}.objects.for_tenant(tenant)")
 
     def for_tenant(self, tenant: Tenant) -> models.QuerySet[Row]:
-        if not isinstance(tenant, Tenant):
+        owner: Any = self.model._meta.get_field("tenant").related_model
+        if not isinstance(tenant, owner):
             raise UnscopedQuery(f"a tenant is needed, not {tenant!r}")
         return super().get_queryset().filter(tenant=tenant)
 
@@ -30,7 +32,7 @@ class TenantOwned(models.Model):
 
     # No database constraint: with one, every insert takes a lock on (and writes to) its tenant's single row.
     tenant = models.ForeignKey(
-        Tenant, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+        "tenants.Tenant", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
 
     # For the few jobs that serve all tenants; tests/test_wall.py lists the files that may say it.

@@ -15,7 +15,7 @@ from api import conditions, present
 from api.auth import Request
 from api.json import reply
 from api.problems import field_errors
-from api.routes import PROBLEMS, StrictRouter
+from api.routes import PROBLEMS, StrictRouter, kind
 from api.schemas import (
     BulkCoordsBody,
     BulkDeletedOut,
@@ -93,6 +93,7 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
 
 
 @router.post("/memories/bulk/get", response={200: BulkGotOut, **PROBLEMS})
+@kind("read")
 def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     """The memories at up to 1000 coordinates, in the order asked for; null where there is none."""
     found = selectors.get_many(request.caller, body.namespace, body.coords)

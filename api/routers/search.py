@@ -10,7 +10,7 @@ from ninja import Query
 from api import json, present
 from api.auth import Request
 from api.json import reply
-from api.routes import PROBLEMS, StrictRouter
+from api.routes import PROBLEMS, StrictRouter, kind
 from api.schemas import SearchBody, SearchOut, SearchParams, ball
 from memories import filters
 from memories.search import hybrid
@@ -22,6 +22,7 @@ router = StrictRouter(tags=["search"])
 
 
 @router.get("/memories/search", response={200: SearchOut, **PROBLEMS}, exclude_unset=True)
+@kind("search")
 def search_by_query(request: Request, query: Query[SearchParams]) -> HttpResponse:
     """The memories that answer a query best."""
     raw = None
@@ -37,6 +38,7 @@ def search_by_query(request: Request, query: Query[SearchParams]) -> HttpRespons
 
 
 @router.post("/memories/search", response={200: SearchOut, **PROBLEMS})
+@kind("search")
 def search(request: Request, body: SearchBody) -> HttpResponse:
     """The memories that answer a query best."""
     weights = body.weights.model_dump(exclude_none=True)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from memories import housekeeping, index
@@ -31,14 +32,15 @@ class Worker(threading.Thread):
         while not self._stopping.is_set():
             try:
                 if not prepared:
-                    sync.release_leases()
+                    if settings.WORKERS == 1:  # else the leases may belong to the threads of the other processes
+                        sync.release_leases()
                     repair.mark_differences()
                     prepared = True
                 nudge.asked.clear()
                 while sync.drain() and not self._stopping.is_set():
                     pass
                 if time.monotonic() > tidy_at:
-                    housekeeping.purge()
+                    housekeeping.tidy()
                     tidy_at = time.monotonic() + HOUSEKEEPING_S
             except (DatabaseError, SomaError, ConfigurationError) as error:
                 # Nothing is lost: the rows stay due, and the next beat tries again.
