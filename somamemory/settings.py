@@ -90,7 +90,7 @@ TEMPLATES: list[dict[str, Any]] = [
 DATABASE_URL = env.str("SOMA_DATABASE_URL", "")
 _SQLITE = {
     "CONN_MAX_AGE": None,  # opening one costs 0.6 ms
-    "ENGINE": "django.db.backends.sqlite3",
+    "ENGINE": "somamemory.sqlite",
     "NAME": DATA_DIR / "somamemory.sqlite3",
     "TEST": {"NAME": DATA_DIR / "test.sqlite3"},  # a file: threads and WAL behave as they do in earnest
     "OPTIONS": {
