@@ -1,0 +1,126 @@
+"""Sends each of many writes several times at once, and counts the effects: `python -m benchmarks.idempotency`.
+
+Against servers of its own: one on SQLite, or, with --database (an empty PostgreSQL database), as many as --servers
+says. Ends with 0 when every request had exactly one effect and every sending the same answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import pathlib
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+
+from benchmarks.server import Client, Server
+
+
+class Outcomes:
+    """What the senders have seen: the answers to each key, and how often they had to come again."""
+
+    def __init__(self, keys: int) -> None:
+        self.answers: list[Counter[str]] = [Counter() for _ in range(keys)]
+        self.done = self.replayed = self.again = 0
+        self.lock = threading.Lock()
+
+    def note(self, key: int, answer: str, replayed: bool) -> None:
+        with self.lock:
+            self.answers[key][answer] += 1
+            self.replayed += replayed
+            self.done += not replayed
+
+
+def send_all(servers: list[Server], work: list[int], outcomes: Outcomes) -> None:
+    """One thread: takes sendings from `work` until there are none."""
+    clients = [server.client() for server in servers]
+    while True:
+        try:
+            number = work.pop()
+        except IndexError:
+            return
+        answer, replayed = send(random.choice(clients), number, outcomes)
+        outcomes.note(number, answer, replayed)
+
+
+def send(client: Client, number: int, outcomes: Outcomes) -> tuple[str, bool]:
+    body = json.dumps({"coord": [1, number], "payload": {"text": f"memory {number}"}})
+    headers = {**client.headers, "Idempotency-Key": f"key-{number}"}
+    while True:
+        try:
+            client.connection.request("POST", "/memories", body, headers)
+            response = client.connection.getresponse()
+            content = response.read().decode()
+        except (OSError, http.client.HTTPException):
+            client.connection.close()  # whether it had its effect is what the key is for
+            continue
+        if response.status == 201:
+            return content, response.headers.get("Idempotent-Replayed") == "true"
+        if response.status not in (409, 503):
+            raise RuntimeError(f"{response.status}: {content}")
+        outcomes.again += 1
+        time.sleep(0.01)
+
+
+def failures(client: Client, keys: int, copies: int, outcomes: Outcomes) -> list[str]:
+    """What is not as it should be."""
+    versions: Counter[int] = Counter()
+    cursor = ""
+    while cursor is not None:
+        page = client.get(f"/memories?prefix=1&limit=1000{cursor and '&cursor=' + cursor}")
+        versions.update(item["version"] for item in page["items"])
+        cursor = page["next_cursor"]
+    wrong = []
+    if versions != {1: keys}:
+        wrong.append(f"versions of the memories: {dict(versions)}, not {keys} times 1")
+    if outcomes.done != keys or outcomes.replayed != keys * (copies - 1):
+        wrong.append(f"{outcomes.done} effects and {outcomes.replayed} replays were reported")
+    if several := sum(len(answers) != 1 or answers.total() != copies for answers in outcomes.answers):
+        wrong.append(f"{several} keys had several answers")
+    return wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keys", type=int, default=10_000)
+    parser.add_argument("--copies", type=int, default=5)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--servers", type=int, default=1, help="more than one needs --database")
+    parser.add_argument("--database", default="", help="postgres://… of an empty database")
+    options = parser.parse_args()
+    if options.servers > 1 and not options.database:
+        parser.error("several servers need --database")
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+        servers: list[Server] = []
+        for number in range(options.servers):
+            (home := pathlib.Path(folder) / str(number)).mkdir()
+            settings = {"SOMA_DATABASE_URL": options.database, "SOMA_INDEXER": "none", "SOMA_LOG_LEVEL": "WARNING"}
+            server = Server(home, **settings)
+            if servers:
+                server.key = servers[0].key
+            servers.append(running.enter_context(server))
+        work = [number for number in range(options.keys) for _ in range(options.copies)]
+        outcomes, began = Outcomes(options.keys), time.monotonic()
+        senders = [threading.Thread(target=send_all, args=(servers, work, outcomes)) for _ in range(options.clients)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+        took_s = time.monotonic() - began
+        wrong = failures(servers[0].client(), options.keys, options.copies, outcomes)
+
+    sent = options.keys * options.copies
+    print(f"{sent} sendings of {options.keys} requests in {took_s:.1f} s ({sent / took_s:.0f}/s):")
+    print(f"{outcomes.done} effects, {outcomes.replayed} replays, {outcomes.again} told to come again")
+    print("\n".join(wrong) or "every request had one effect, and all its sendings one answer")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
