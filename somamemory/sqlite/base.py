@@ -1,9 +1,9 @@
 """The backend itself; Django looks for it under this name.
 
 SQLite has one writer at a time. Its own way of waiting is to look again after ever longer pauses, up to 0.1 s, so that
-whoever comes by at the right moment is first: with 16 threads writing, the longest wait was 4.1 s and some gave up
-after their 5 s ("database is locked"). With a queue in front of it the longest wait is 0.4 s, and each writer waits as
-long as the others. Other processes still take their chance by SQLite's own rule.
+whoever comes by at the right moment is first. With 16 threads that store on two cores the longest waits were 0.7 to
+4.1 s, and with batches some gave up after their 5 s ("database is locked"). With a queue in front of it all of them
+wait 0.7 s at most. Other processes still take their chance by SQLite's own rule.
 """
 
 from __future__ import annotations
