@@ -27,7 +27,8 @@ from tenants import audit
 from tenants.caller import Caller
 
 # Two callers creating one address at the same time: the second finds it there on its next try.
-_TRIES = 5
+# Each try waits for the others, who have then created theirs for good; batches of many addresses may need several.
+_TRIES = 25
 Result = TypeVar("Result")
 
 
