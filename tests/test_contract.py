@@ -1,0 +1,108 @@
+"""The published contract against the application itself: whatever the document allows, and what it does not, is
+answered by a status, a content type and a shape that the document names, and never by a 5xx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import CheckFunction, not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from somamemory.wsgi import application
+from tests.conftest import Api
+
+CHECKS: list[CheckFunction] = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+EXAMPLES = 12
+PLAIN = {"Accept-Encoding": "identity"}  # the client of these tests cannot unpack
+
+
+def served(environ: Any, start_response: Any) -> Any:
+    """The application, without closing the connection of the test, as a server would before and after a request."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)  # which Django's own test client connects again
+    return application(environ, start_response)
+
+
+document = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", served)
+document.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+bounded = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(autouse=True)
+def _leaves_the_signals_as_they_were() -> Iterator[None]:
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+def answered_as_published(case: Any, key: str) -> None:
+    case.call_and_validate(headers={**PLAIN, "Authorization": f"Bearer {key}"}, checks=CHECKS)
+
+
+@document.parametrize()
+@bounded
+def test_a_tenant_is_answered_as_published(case: Any, api: Api) -> None:
+    answered_as_published(case, api.key)
+
+
+@document.include(path_regex="/tenants").parametrize()
+@bounded
+def test_an_operator_is_answered_as_published(case: Any, operator: Api) -> None:
+    answered_as_published(case, operator.key)
+
+
+@document.parametrize()
+@settings(bounded, max_examples=2)
+def test_without_a_key_the_answer_is_as_published(case: Any, db: None) -> None:
+    case.call_and_validate(headers=PLAIN, checks=CHECKS)
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
+def test_a_search_that_finds_is_of_the_published_shape(api: Api, mode: str) -> None:
+    api.store("1", "an aardvark", metadata={"a": 1}, expires_at="2999-01-01T00:00:00Z")
+    operation = document["/api/v1/memories/search"]["POST"]
+
+    case = operation.Case(
+        body={"query": "aardvark", "mode": mode, "explain": True, "consistency": "strong"},
+        media_type="application/json",
+    )
+    response = case.call(headers={**PLAIN, "Authorization": f"Bearer {api.key}"})
+
+    assert response.json()["memories"]
+    case.validate_response(response, checks=CHECKS)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/memories", "/api/v1/stats"])
+def test_what_is_there_is_of_the_published_shape(api: Api, path: str) -> None:
+    api.store("1", "an aardvark", metadata={"a": 1}, expires_at="2999-01-01T00:00:00Z")
+    api.store("2")
+    api.delete("/memories/2")
+    case = document[path]["GET"].Case(query={"include_deleted": "true"} if path.endswith("memories") else {})
+
+    response = case.call(headers={**PLAIN, "Authorization": f"Bearer {api.key}"})
+
+    assert response.status_code == 200
+    case.validate_response(response, checks=CHECKS)
