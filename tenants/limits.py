@@ -5,7 +5,8 @@ I.371): tokens flow in with `rate`, at most `burst` of them stay, and taking n t
 
 The processes share their buckets in Redis. Without one, or while it does not answer, each has its part of them. A
 process takes what a limit gives in 50 ms from Redis at once and spends it by itself: over any time t, P processes pass
-at most `burst + rate * t + P * rate * 0.05` tokens, and a limit below 40 tokens a second is exact.
+at most `burst + rate * t + P * rate * 0.05` tokens of a key (of a tenant: so much for each of its active keys), and a
+limit below 40 tokens a second is exact.
 """
 
 from __future__ import annotations
