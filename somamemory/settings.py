@@ -129,16 +129,16 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Cache: Redis by URL, or in process --------------------------------------------------------------------------
 
 REDIS_URL = env.str("SOMA_REDIS_URL", "")
-CACHES: dict[str, dict[str, Any]] = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        "OPTIONS": {"MAX_ENTRIES": 20_000},
-    }
-}
-if REDIS_URL:
-    CACHES["default"] = {
+
+
+def caches_in(redis_url: str) -> dict[str, dict[str, Any]]:
+    """The caches in a Redis, or without one in this process."""
+    if not redis_url:
+        backend = "django.core.cache.backends.locmem.LocMemCache"
+        return {"default": {"BACKEND": backend, "OPTIONS": {"MAX_ENTRIES": 20_000}}}
+    default: dict[str, Any] = {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": REDIS_URL,
+        "LOCATION": redis_url,
         "KEY_PREFIX": "soma",
         "OPTIONS": {
             # Pickle would let whoever can write to Redis run code here.
@@ -152,14 +152,11 @@ if REDIS_URL:
         },
     }
     # Every request waits for the limits, so they give up sooner; their errors decide what happens next.
-    CACHES["limits"] = {
-        **CACHES["default"],
-        "OPTIONS": {
-            "SOCKET_CONNECT_TIMEOUT": 0.05,
-            "SOCKET_TIMEOUT": 0.05,
-            "CONNECTION_POOL_KWARGS": {"retry": None},  # one try; redis-py would make four, with pauses
-        },
-    }
+    limits = {"SOCKET_CONNECT_TIMEOUT": 0.05, "SOCKET_TIMEOUT": 0.05}
+    return {"default": default, "limits": {**default, "OPTIONS": {**default["OPTIONS"], **limits}}}
+
+
+CACHES = caches_in(REDIS_URL)
 
 # --- Vector index ------------------------------------------------------------------------------------------------
 
