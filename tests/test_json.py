@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.json import MAX_DEPTH, parse
@@ -32,22 +32,26 @@ def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
     return (opening * depth + closing * depth).encode()
 
 
+@settings(deadline=None)
 @given(values, st.booleans())
 def test_what_is_valid_comes_in_as_it_was_sent(value: Any, ascii_only: bool) -> None:
     assert parse(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
+@settings(deadline=None)
 @given(values)
 def test_white_space_between_the_tokens_means_nothing(value: Any) -> None:
     assert parse(json.dumps(value, indent=2).encode()) == value
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_no_bytes_do_more_than_be_refused(raw: bytes) -> None:
     with suppress(MalformedRequest, InvalidInput):
         parse(raw)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=INT64) | st.integers(max_value=-INT64 - 1))
 def test_no_whole_number_beyond_64_bits_comes_in(number: int) -> None:
     with pytest.raises(InvalidInput):

@@ -10,7 +10,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from memories.index import generations
-from memories.models import EmbeddingGeneration
 from tests.conftest import Api, drain, problem_of
 from tests.every_route import CASES, NEEDS
 
@@ -27,9 +26,10 @@ def statements(api: Api, method: str, path: str, body: Any = None) -> list[str]:
 
 
 @pytest.fixture
-def warm(api: Api, generation: EmbeddingGeneration) -> Api:
+def warm(api: Api, django_capture_on_commit_callbacks: Any) -> Api:
     """What a process remembers of keys, generations and namespaces is remembered now."""
-    generations._remember(generation)  # by itself only after a commit, which no test makes
+    with django_capture_on_commit_callbacks(execute=True):  # a generation is remembered once it is committed
+        generations.active()
     api.store("0", "warm")
     api.search("warm")
     return api
