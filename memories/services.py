@@ -248,7 +248,7 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMe
 
 def _patched(name: str, old: Any, value: Any) -> Any:
     if value is None:
-        return Memory._meta.get_field(name).get_default()
+        return getattr(Memory(), name)
     return payloads.merge_patch(old, value) if name in ("payload", "metadata") else value
 
 
