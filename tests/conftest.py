@@ -47,16 +47,16 @@ class Api:
         return client.generic(method, path, content, content_type=kind, headers=sent)
 
     def get(self, path: str, **headers: str) -> Any:
-        return self.request("GET", path, **headers)
+        return self.request("GET", path, None, None, **headers)
 
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
-        return self.request("POST", path, body, **headers)
+        return self.request("POST", path, body, None, **headers)
 
     def patch(self, path: str, body: Any = None, **headers: str) -> Any:
-        return self.request("PATCH", path, body, **headers)
+        return self.request("PATCH", path, body, None, **headers)
 
     def delete(self, path: str, **headers: str) -> Any:
-        return self.request("DELETE", path, **headers)
+        return self.request("DELETE", path, None, None, **headers)
 
     def store(self, coord: str, text: str = "a memory", **fields: Any) -> Any:
         """Store a memory and expect it to work."""

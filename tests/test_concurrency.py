@@ -82,8 +82,12 @@ def test_patches_of_one_memory_lose_none(api: Api, together: Together) -> None:
 def test_of_many_that_create_an_address_exactly_one_succeeds(api: Api, together: Together) -> None:
     for round_ in range(5):
         body = {"coord": [round_], "payload": {"text": "mine"}}
-        statuses = together(lambda _, body=body: api.post("/memories", body, if_none_match="*").status_code)
-        assert Counter(statuses) == {201: 1, 412: 15}
+
+        def create(_: int, body: dict[str, Any] = body) -> int:
+            status: int = api.post("/memories", body, if_none_match="*").status_code
+            return status
+
+        assert Counter(together(create)) == {201: 1, 412: 15}
 
 
 def test_of_many_that_replace_one_version_exactly_one_succeeds(api: Api, together: Together) -> None:
