@@ -93,7 +93,7 @@ class Index:
 @pytest.fixture
 def embedder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
-    monkeypatch.setattr(embeddings, "current", lambda: recorder)
+    monkeypatch.setattr(embeddings, "of", lambda recipe: recorder)
     return recorder
 
 
@@ -366,6 +366,15 @@ def test_a_postponed_row_is_left_alone_until_it_is_due(api: Api, embedder: Recor
     embedder.down = True
     sync.drain()
     assert sync.drain() == 0
+
+
+def test_a_strong_search_also_finds_what_waits_after_a_failure(api: Api, engine: Index) -> None:
+    api.store("1", "a walrus on the ice")
+    engine.down = True
+    sync.drain()
+    engine.down = False
+    found = api.search("walrus", mode="semantic", consistency="strong")
+    assert [memory["coord"] for memory in found] == ["1.0"]
 
 
 def test_a_row_that_fails_again_and_again_counts_as_failed(api: Api, embedder: Recorder) -> None:

@@ -200,7 +200,7 @@ class _SemanticLeg:
         behind = Q(embeddings__indexed_version=None) | ~Q(embeddings__indexed_version=F("version"))
         rows = list(
             self.memories.filter(
-                behind, embeddings__generation=self.generation, embeddings__due_at__lte=timezone.now()
+                behind, embeddings__generation=self.generation, embeddings__due_at__isnull=False
             ).annotate(own=F("embeddings__own"), vector=F("embeddings__vector"))[: MAX_PENDING + 1]
         )
         if len(rows) > MAX_PENDING:
