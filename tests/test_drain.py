@@ -93,7 +93,7 @@ class Index:
 @pytest.fixture
 def embedder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
-    monkeypatch.setattr(embeddings, "of", lambda recipe: recorder)
+    monkeypatch.setattr(embeddings, "current", lambda: recorder)
     return recorder
 
 
