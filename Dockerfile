@@ -1,0 +1,33 @@
+# syntax=docker/dockerfile:1
+# One image for the web server, the worker, the beat and the migrations; docker-compose.yml says which it is.
+# It runs as nobody in particular, and writes to /data and /tmp alone.
+
+FROM python:3.11-slim-bookworm AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/venv
+COPY requirements/base.txt /tmp/base.txt
+RUN /opt/venv/bin/pip install --require-hashes -r /tmp/base.txt
+WORKDIR /opt/somamemory
+COPY manage.py ./
+COPY deploy/gunicorn.conf.py deploy/
+COPY somamemory somamemory
+COPY api api
+COPY tenants tenants
+COPY memories memories
+# The root file system is read-only later on.
+RUN /opt/venv/bin/python -m compileall -q .
+
+FROM python:3.11-slim-bookworm
+RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin soma && install -d -o soma -m 700 /data
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/somamemory /opt/somamemory
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    DJANGO_SETTINGS_MODULE=somamemory.settings SOMA_HOST=0.0.0.0 SOMA_DATA_DIR=/data
+WORKDIR /opt/somamemory
+USER 10001
+VOLUME /data
+EXPOSE 9595
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9595/readyz', timeout=4)"]
+# By itself: the embedded service, everything in /data.
+CMD ["python", "manage.py", "serve"]
