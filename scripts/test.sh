@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lint, types, and the tests on SQLite and on PostgreSQL with Redis; `make test` calls it.
-# It starts its own PostgreSQL and Redis on free loopback ports, in a temporary folder, and leaves nothing behind.
+# It starts its own PostgreSQL and two Redis on free loopback ports, in a temporary folder, and leaves nothing behind.
 #
 #   scripts/test.sh [-- options of pytest]
 #   SOMA_TEST_PROCESSES   parallel test processes, 2 unless set
@@ -150,6 +150,9 @@ start_postgresql() {
 start_redis() {
     start redis 'eady to accept connections' redis-server --bind 127.0.0.1 --save '' --appendonly no --port
     redis_url="redis://127.0.0.1:$port/0"
+    start broker 'eady to accept connections' redis-server --bind 127.0.0.1 --save '' --appendonly no \
+        --maxmemory-policy noeviction --port
+    broker_url="redis://127.0.0.1:$port/0"
 }
 
 
@@ -176,7 +179,9 @@ stage() { # name, command ...; runs it with its own data folder, and goes on whe
 }
 
 tests() { "$python" -m pytest -n "$processes" ${pytest_options[@]+"${pytest_options[@]}"}; }
-tests_on_postgresql() { SOMA_DATABASE_URL="$database_url" SOMA_REDIS_URL="$redis_url" tests; }
+tests_on_postgresql() {
+    SOMA_DATABASE_URL="$database_url" SOMA_REDIS_URL="$redis_url" SOMA_TEST_BROKER_URL="$broker_url" tests
+}
 
 if ! [ -x "$python" ]; then
     say "There is no .venv yet: make venv-test" >&2
@@ -185,7 +190,7 @@ fi
 need_servers
 find_postgresql
 make_folder
-say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and Redis in $folder ..."
+say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and two Redis in $folder ..."
 start_postgresql
 start_redis
 
