@@ -72,7 +72,7 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/search", {"query": "{text}", "namespace": ["default", "n"], "consistency": "strong"}),
         Case("/memories/search", {"query": "{text}", "mode": "keyword", "offset": 1}),
         Case("/memories/search", {"query": "{text}", "filters": {"AND": [{"tag": "x"}, {"metadata.tenant": "acme"}]}}),
-        Case("/memories/search", {"query": "{text}", "weights": {"recency": 1, "importance": 1}}),
+        Case("/memories/search", {"query": "{text}", "weights": {"importance": 1}}),
     ],
     ("GET", "/memories"): [
         Case("/memories?limit=1000&include_deleted=true"),
