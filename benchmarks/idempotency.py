@@ -12,6 +12,7 @@ import http.client
 import json
 import pathlib
 import random
+import secrets
 import sys
 import tempfile
 import threading
@@ -98,9 +99,12 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         servers: list[Server] = []
+        secret = secrets.token_urlsafe(50)
         for number in range(options.servers):
             (home := pathlib.Path(folder) / str(number)).mkdir()
-            settings = {"SOMA_DATABASE_URL": options.database, "SOMA_INDEXER": "none", "SOMA_LOG_LEVEL": "WARNING"}
+            settings = {"SOMA_INDEXER": "none", "SOMA_LOG_LEVEL": "WARNING"}
+            if options.database:
+                settings |= {"SOMA_DATABASE_URL": options.database, "SOMA_SECRET_KEY": secret}
             server = Server(home, **settings)
             if servers:
                 server.key = servers[0].key
