@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
+
+from django.db.models import Q
 
 from somamemory.errors import NotFound
 from tenants.caller import Caller
 from tenants.models import ApiKey, Tenant, is_slug
-
-PAGE_LIMIT = 1000
-
 
 def list_tenants(caller: Caller, after: str = "", limit: int = 50) -> Sequence[Tenant]:
     """Up to `limit` tenants by slug, those after `after`."""
@@ -26,7 +26,16 @@ def get_tenant(caller: Caller, slug: str) -> Tenant:
     return tenant
 
 
-def list_keys(caller: Caller, tenant: Tenant | None) -> Sequence[ApiKey]:
-    """The newest keys of a tenant (None: the operators'), without their secrets."""
+def list_keys(
+    caller: Caller, tenant: Tenant | None, after: UUID | None = None, limit: int | None = None
+) -> Sequence[ApiKey]:
+    """A tenant's keys (None: the operators'), without their secrets, the newest first; those after the key `after`."""
     caller.require_operator()
-    return list(ApiKey.objects.filter(tenant=tenant).order_by("-created_at", "prefix")[:PAGE_LIMIT])
+    keys = ApiKey.objects.filter(tenant=tenant)
+    if after is not None:
+        last = keys.filter(id=after).first()
+        if last is None:
+            return []
+        older = Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, id__lt=last.id)
+        return list(keys.filter(older).order_by("-created_at", "-id")[:limit])
+    return list(keys.order_by("-created_at", "-id")[:limit])

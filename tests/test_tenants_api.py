@@ -236,3 +236,17 @@ def test_a_tenants_key_with_every_scope_is_no_operator(api: Api) -> None:
         ("DELETE", "/tenants/acme/keys/x", None),
     ):
         problem_of(api.request(method, V1 + path, body), 403, "forbidden")
+
+
+def test_pages_of_keys_joined_are_all_keys_the_newest_first(operator: Api) -> None:
+    make(operator)
+    made = [issue(operator, "new")["prefix"] for _ in range(5)]
+    pages: list[list[str]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        answer = operator.get(f"{V1}/tenants/new/keys?limit=2{cursor}").json()
+        pages.append([key["prefix"] for key in answer["items"]])
+        cursor = answer["next_cursor"] and f"&cursor={answer['next_cursor']}"
+
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert [prefix for page in pages for prefix in page] == made[::-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from django.http import HttpResponse
 from ninja import Query
@@ -57,10 +58,14 @@ def issue_key(request: Request, slug: str, body: KeyBody) -> HttpResponse:
 
 
 @router.get("/tenants/{slug}/keys", response={200: KeysOut, **PROBLEMS})
-def list_keys(request: Request, slug: str) -> HttpResponse:
+def list_keys(request: Request, slug: str, query: Query[PageParams]) -> HttpResponse:
     """A tenant's keys, the newest first, without their secrets."""
     tenant = selectors.get_tenant(request.caller, slug)
-    return reply({"items": [present.key(row) for row in selectors.list_keys(request.caller, tenant)]})
+    after = _key_id(query.cursor) if query.cursor else None
+    rows = selectors.list_keys(request.caller, tenant, after, query.limit + 1)
+    page = rows[: query.limit]
+    more = cursors.encode(page[-1].id.hex) if len(rows) > query.limit else None
+    return reply({"items": [present.key(row) for row in page], "next_cursor": more})
 
 
 @router.delete("/tenants/{slug}/keys/{prefix}", response={200: KeyOut, **PROBLEMS})
@@ -68,3 +73,10 @@ def revoke_key(request: Request, slug: str, prefix: str) -> HttpResponse:
     """Stop a key. Other processes notice within five seconds."""
     tenant = selectors.get_tenant(request.caller, slug)
     return reply(present.key(keys.revoke(request.caller, prefix, tenant)))
+
+
+def _key_id(cursor: str) -> UUID:
+    try:
+        return UUID(cursors.decode(cursor, str)[0])
+    except ValueError:
+        raise cursors.broken() from None
