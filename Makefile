@@ -15,7 +15,7 @@ PACKAGES := $(wildcard somamemory api tenants memories tests)
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo test lint types format bench lock clean venv venv-test
+.PHONY: help run demo test test-milvus lint types format bench lock clean venv venv-test
 
 help: ## this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -26,8 +26,11 @@ run: venv ## start the service here (SOMA_HOST, SOMA_PORT, SOMA_THREADS, SOMA_DA
 demo: venv ## this documentation as memories, and five questions to it
 	exec $(PY) -m benchmarks.demo $(ARGS)
 
-test: venv-test ## lint, types, and the tests on SQLite and on PostgreSQL (ARGS="-k word" goes to pytest)
+test: venv-test ## lint, types, the tests on SQLite, PostgreSQL and Milvus (ARGS="-k word" goes to pytest)
 	exec scripts/test.sh -- $(ARGS)
+
+test-milvus: venv-test ## the vector index and searches on a real Milvus server, which it installs, starts and stops
+	exec scripts/test-milvus.sh -- $(ARGS)
 
 lint: venv-test ## layout, likely bugs, and the direction of imports
 	failed=0
@@ -48,7 +51,7 @@ bench: venv ## measure the embedded service on this machine
 
 lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade takes newer versions)
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
-	for set in base test; do
+	for set in base test milvus; do
 	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command 'make lock' \
 	        $(ARGS) requirements/$$set.in -o requirements/$$set.txt

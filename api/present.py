@@ -89,3 +89,18 @@ def key(row: Any) -> dict[str, Any]:
         "expires_at": instant(row.expires_at),
         "revoked_at": instant(row.revoked_at),
     }
+
+
+def job(row: Any) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "kind": row.kind,
+        "state": row.state,
+        "done": row.done,
+        "total": row.total,
+        "error": row.error or None,
+        "started_at": instant(row.started_at),
+        "finished_at": instant(row.finished_at),
+        "phase": row.data.get("phase"),
+        "comparison": row.data.get("comparison"),
+    }

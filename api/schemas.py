@@ -269,6 +269,7 @@ class IndexStats(BaseModel):
     generation: str
     model: str
     dimension: int
+    oldest_due_seconds: int
 
 
 class StatsOut(BaseModel):
@@ -397,6 +398,7 @@ class IssuedKeyOut(KeyOut):
 
 class KeysOut(BaseModel):
     items: list[KeyOut]
+    next_cursor: str | None
 
 
 # --- Health ------------------------------------------------------------------------------------------------------
@@ -463,3 +465,34 @@ def ball(near: Coordinate | None, radius: float | None) -> Ball | None:
     if (near is None) != (radius is None):
         raise InvalidInput("radius" if radius is None else "near", "near and radius go together")
     return None if near is None or radius is None else Ball(near, radius)
+
+
+# --- Jobs --------------------------------------------------------------------------------------------------------
+
+
+class RebuildBody(Body):
+    """Nothing: as before, but anew. Another provider or model: for operators."""
+
+    provider: Annotated[str, Field(max_length=64)] = ""
+    model: Annotated[str, Field(max_length=255)] = ""
+    dimension: Annotated[int, Field(ge=0, le=8192)] = 0
+    from_stored_vectors: bool = False
+
+
+class RebuildOut(BaseModel):
+    job_id: str
+    state: str
+    estimated_completion_seconds: int
+
+
+class JobOut(BaseModel):
+    id: str
+    kind: str
+    state: Literal["queued", "running", "done", "failed"]
+    done: int
+    total: int | None
+    error: str | None
+    started_at: str | None
+    finished_at: str | None
+    phase: str | None
+    comparison: dict[str, Any] | None

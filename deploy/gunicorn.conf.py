@@ -29,7 +29,7 @@ control_socket_disable = True  # one path for all servers of a user; nobody asks
 def post_worker_init(worker):
     from django.core.management import call_command
 
-    from memories import access, index
+    from memories import access, index, jobs
     from memories.embeddings import current
     from memories.index import generations
     from memories.index.worker import Worker
@@ -48,7 +48,7 @@ def post_worker_init(worker):
     # After the fork: threads and connections do not survive it.
     worker.soma_threads = [access.Writer()]
     if settings.INDEXER == "thread":
-        worker.soma_threads.append(Worker())
+        worker.soma_threads += [Worker(), jobs.Runner()]
     for thread in worker.soma_threads:
         thread.start()
         atexit.register(thread.stop, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from django.db import models
@@ -138,6 +139,61 @@ class EmbeddingGeneration(models.Model):
         return f"{self.provider}/{self.model} ({self.dimension})"
 
 
+class Job(models.Model):
+    """Long work for the whole installation. Whoever can do it leases it for a step at a time.
+
+    All that is needed to go on after a crash is in `data`; each step may run twice.
+    """
+
+    class Kind(models.TextChoices):
+        REBUILD = "rebuild_embeddings"
+        RECONCILE = "reconcile"
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # Who asked for it. Nothing of a tenant's is in it, so it stands before the wall.
+    tenant = models.ForeignKey(
+        "tenants.Tenant", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    kind = models.CharField(max_length=32, choices=Kind.choices)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.QUEUED)
+    data = models.JSONField(default=dict)
+    done = models.PositiveBigIntegerField(default=0)
+    total = models.PositiveBigIntegerField(null=True)  # None: not known yet
+    error = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    lease = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "sfm_jobs"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind"], name="sfm_one_open_job", condition=models.Q(state__in=["queued", "running"])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.state}"
+
+    # Longer than a step takes, or a part of it between two renewals; the job of somebody who was killed waits for it.
+    LEASE = timedelta(seconds=60)
+
+    def renew(self) -> None:
+        """Keep the lease in a step that takes long, and show how far it has come."""
+        self.lease_until = timezone.now() + self.LEASE
+        Job.objects.filter(id=self.id, lease=self.lease).update(
+            lease_until=self.lease_until, done=self.done, total=self.total
+        )
+
+
 class VectorEmbedding(TenantOwned):
     """The vector of a memory, and the outbox: *that* the index must catch up with it, never *what* to write there.
 
@@ -171,8 +227,15 @@ class VectorEmbedding(TenantOwned):
             models.UniqueConstraint(fields=["tenant", "generation", "memory"], name="sfm_embedding_of_memory"),
         ]
         indexes = [
-            models.Index(fields=["due_at"], name="sfm_embeddings_due", condition=models.Q(due_at__isnull=False)),
-            models.Index(fields=["tenant"], name="sfm_embeddings_backlog", condition=models.Q(due_at__isnull=False)),
+            # The generation first: the rows of one that is building must not be walked to find those of the other.
+            models.Index(
+                fields=["generation", "due_at"], name="sfm_embeddings_queue", condition=models.Q(due_at__isnull=False)
+            ),
+            models.Index(
+                fields=["tenant", "generation", "due_at"],
+                name="sfm_embeddings_waiting",
+                condition=models.Q(due_at__isnull=False),
+            ),
             models.Index(fields=["memory"], name="sfm_embeddings_memory"),
         ]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, FilteredRelation, Q, QuerySet, Value
+from django.db.models import Count, F, FilteredRelation, Min, Q, QuerySet, Value
 from django.db.models.functions import Length, Substr
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 from django.utils import timezone
@@ -187,9 +187,12 @@ def _index_stats(caller: Caller, total: int, now: datetime) -> dict[str, Any]:
         **counts,
         "ready": max(0, total - counts["failed"] - counts["pending"]),
         "generation": str(generation.id),
+        oldest=Min("due_at", filter=Q(due_at__lte=now)),
         "model": f"{generation.provider}/{generation.model}",
+    oldest = counts.pop("oldest")
         "dimension": generation.dimension,
     }
+        "oldest_due_seconds": round((now - oldest).total_seconds()) if oldest else 0,
 
 
 def _in_box(box: Box) -> list[Any]:

@@ -278,21 +278,23 @@ def _save(new: list[Memory], old: list[Memory]) -> None:
 
 def _mark_due(memories: Sequence[Memory], own: dict[uuid.UUID, Vectors | None] | None = None) -> None:
     """Write the outbox rows: the index must catch up with these memories. Resets the back-off of earlier failures."""
-    generation, now, vectors = generations.active(), timezone.now(), own or {}
+    now, vectors = timezone.now(), own or {}
     with_own: list[VectorEmbedding] = []
     without: list[VectorEmbedding] = []
-    for memory in memories:
-        vector = vectors.get(memory.id)
-        row = VectorEmbedding(
-            tenant_id=memory.tenant_id,
-            generation=generation,
-            memory_id=memory.id,
-            wanted_version=memory.version,
-            due_at=now,
-            own=vector is not None,
-            vector=None if vector is None else _float32(vector).tobytes(),
-        )
-        (without if vector is None else with_own).append(row)
+    for generation in generations.written():
+        fits = generations.alike(generation, generations.active())  # an own vector is one of the active generation
+        for memory in memories:
+            vector = vectors.get(memory.id) if fits else None
+            row = VectorEmbedding(
+                tenant_id=memory.tenant_id,
+                generation=generation,
+                memory_id=memory.id,
+                wanted_version=memory.version,
+                due_at=now,
+                own=vector is not None,
+                vector=None if vector is None else _float32(vector).tobytes(),
+            )
+            (without if vector is None else with_own).append(row)
     again = ["wanted_version", "due_at", "attempts", "error"]
     if own is not None:  # a whole new memory: an own vector of the old one is void (its text_hash is empty)
         again = [*again, "own"]

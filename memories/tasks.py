@@ -14,8 +14,8 @@ from celery.signals import worker_process_init, worker_process_shutdown
 from django.conf import settings
 from django.db import DatabaseError
 
-from memories import access, embeddings, housekeeping, index
-from memories.index import generations, nudge, sync
+from memories import access, embeddings, housekeeping, index, jobs
+from memories.index import generations, nudge, reconcile, sync
 from somamemory.errors import ConfigurationError, SomaError
 
 log = logging.getLogger("soma.tasks")
@@ -34,6 +34,19 @@ def purge() -> None:
     _trying(housekeeping.tidy)
 
 
+@shared_task(name="memories.advance_jobs")
+def advance_jobs() -> None:
+    """Go on with long jobs, for so long that other tasks get their turn."""
+    until = time.monotonic() + settings.DRAIN_LIMIT_S
+    _trying(lambda: _advance(until))
+
+
+@shared_task(name="memories.reconcile")
+def reconcile_index() -> None:
+    """Put right what differs between the index and the database."""
+    _trying(lambda: reconcile.everything(repair=True))
+
+
 @shared_task(name="memories.write_back_accesses")
 def write_back_accesses() -> None:
     """Write the reads that Redis has counted into the memories."""
@@ -43,6 +56,11 @@ def write_back_accesses() -> None:
 def _drain(until: float) -> None:
     while sync.drain() and time.monotonic() < until:
         pass
+
+
+def _advance(until: float) -> None:
+    while jobs.advance() and time.monotonic() < until:
+        time.sleep(0.2)
 
 
 def _trying(work: Callable[[], object]) -> None:

@@ -296,6 +296,8 @@ LOGGING: dict[str, Any] = {
         "soma": {"level": LOG_LEVEL},
         "django": {"level": "WARNING"},
         # They log every failed call with a traceback; we say it once, in our own words.
+    "jobs": _every("memories.advance_jobs", DRAIN_INTERVAL_S),
+    "reconcile": _every("memories.reconcile", 24 * 3600),
         "pymilvus": {"level": "CRITICAL"},
         "milvus_lite": {"level": "CRITICAL"},
         # Our own request log says all of this once.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from api.app import api
 
-Needs = Literal["read", "write", "delete", "operator", "nothing"]
+Needs = Literal["read", "write", "delete", "admin", "operator", "nothing"]
 Route = tuple[str, str]
 
 
@@ -56,6 +56,8 @@ NEEDS: dict[Route, Needs] = {
     ("POST", "/tenants/{slug}/keys"): "operator",
     ("GET", "/tenants/{slug}/keys"): "operator",
     ("DELETE", "/tenants/{slug}/keys/{prefix}"): "operator",
+    ("POST", "/rebuild-embeddings"): "operator",  # with a provider; without one, "admin" will do
+    ("GET", "/jobs/{id}"): "admin",
 }
 
 CASES: dict[Route, list[Case]] = {
@@ -120,6 +122,8 @@ CASES: dict[Route, list[Case]] = {
     ("POST", "/tenants/{slug}/keys"): [Case("/tenants/{slug}/keys", {})],
     ("GET", "/tenants/{slug}/keys"): [Case("/tenants/{slug}/keys")],
     ("DELETE", "/tenants/{slug}/keys/{prefix}"): [Case("/tenants/{slug}/keys/{prefix}")],
+    ("POST", "/rebuild-embeddings"): [Case("/rebuild-embeddings", {"provider": "hashing", "dimension": 8})],
+    ("GET", "/jobs/{id}"): [Case("/jobs/6f1c1f0e-0000-4000-8000-000000000001")],
     ("GET", "/ping"): [Case("/ping")],
     ("GET", "/healthz"): [Case("/healthz")],
     ("GET", "/readyz"): [Case("/readyz")],

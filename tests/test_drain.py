@@ -94,6 +94,7 @@ class Index:
 def embedder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(embeddings, "current", lambda: recorder)
+    monkeypatch.setattr(embeddings, "of", lambda recipe: recorder)
     return recorder
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from memories.index.base import Hit, Point, UnusableVector, VectorIndex, Where, usable
-from memories.index.milvus import MilvusIndex
+from memories.index.milvus import Connection, MilvusIndex
 from somamemory.errors import ConfigurationError, DimensionMismatch, IndexUnavailable, InvalidInput
 
 DIMENSION = 32
@@ -37,7 +37,7 @@ def make(request, tmp_path) -> Iterator[Make]:
 
     def build(collection: str = name, dimension: int = DIMENSION) -> MilvusIndex:
         uri = SERVER if request.param == "server" else str(tmp_path / "vectors.db")
-        made.append(MilvusIndex(uri, "", collection, dimension, 10.0, consistency="Strong"))
+        made.append(MilvusIndex(Connection(uri, search_timeout_s=10), collection, dimension, consistency="Strong"))
         return made[-1]
 
     yield build
@@ -447,8 +447,8 @@ from uuid import UUID
 django.setup()
 import numpy as np
 from memories.index.base import Point
-from memories.index.milvus import MilvusIndex
-index = MilvusIndex(sys.argv[1], "", "test_child", 32, 10.0)
+from memories.index.milvus import Connection, MilvusIndex
+index = MilvusIndex(Connection(sys.argv[1]), "test_child", 32)
 tenant, vectors = UUID(int=1), np.eye(32, dtype=np.float32)
 ids = [UUID(int=n + 100) for n in range(1200)]
 index.upsert(tenant, [Point(id, 1, "default", "note", vectors[n % 32]) for n, id in enumerate(ids)])
@@ -477,7 +477,7 @@ def child(tmp_path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_second_process_is_told_who_has_the_folder(tmp_path, child):
-    second = MilvusIndex(str(tmp_path / "vectors.db"), "", "test_child", DIMENSION, 10.0)
+    second = MilvusIndex(Connection(str(tmp_path / "vectors.db")), "test_child", DIMENSION)
     with pytest.raises(ConfigurationError, match=r"another process has .*vectors\.db open"):
         second.ping()
     child.send_signal(signal.SIGKILL)
@@ -489,7 +489,7 @@ def test_a_second_process_is_told_who_has_the_folder(tmp_path, child):
 def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path, child):
     child.send_signal(signal.SIGKILL)
     child.wait()
-    index = MilvusIndex(str(tmp_path / "vectors.db"), "", "test_child", DIMENSION, 10.0)
+    index = MilvusIndex(Connection(str(tmp_path / "vectors.db")), "test_child", DIMENSION)
     assert sorted(index.scan(ANNA)) == [(UUID(int=n + 100), 1) for n in range(50, 1200)]
     assert len(found(index, ANNA, 1, limit=2000)) == 1150
     index.close()
@@ -499,7 +499,7 @@ def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path, child):
 
 
 def test_an_engine_that_is_not_there_is_unavailable_within_the_deadline():
-    index = MilvusIndex("http://127.0.0.1:9", "", "test", DIMENSION, 1.0)
+    index = MilvusIndex(Connection("http://127.0.0.1:9", timeout_s=1.0), "test", DIMENSION)
     started = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(found, index, ANNA, 1) for _ in range(8)]
@@ -509,12 +509,12 @@ def test_an_engine_that_is_not_there_is_unavailable_within_the_deadline():
 
 def test_an_address_of_no_known_kind_is_refused():
     with pytest.raises(ConfigurationError):
-        MilvusIndex("redis://127.0.0.1", "", "test", DIMENSION, 1.0)
+        MilvusIndex(Connection("redis://127.0.0.1"), "test", DIMENSION)
 
 
 def test_making_an_index_neither_imports_the_vendor_nor_touches_the_disk(tmp_path):
     code = "import sys, django; django.setup(); import memories.index.milvus as m; " + (
-        "m.MilvusIndex(sys.argv[1], '', 'c', 8, 1.0).close(); assert 'pymilvus' not in sys.modules"
+        "m.MilvusIndex(m.Connection(sys.argv[1]), 'c', 8).close(); assert 'pymilvus' not in sys.modules"
     )
     environment = {"DJANGO_SETTINGS_MODULE": "somamemory.settings", **os.environ, "PYTHONPATH": str(HOME)}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.db")], check=True, env=environment)

@@ -21,7 +21,11 @@ MAY_SAY_ALL_TENANTS = {
     "memories/services.py",  # inserts and upserts, whose rows name their tenant
     "memories/housekeeping.py",  # the purge
     "memories/index/sync.py",  # the drain
-    "memories/access.py",  # writes counters of reads back, by ids that a tenant's read has given
+    "memories/index/outbox.py",  # rows for memories that lack one
+    "memories/index/rebuild.py",  # a generation holds the vectors of all tenants
+    "memories/index/comparison.py",  # of two generations
+    "memories/index/reconcile.py",  # compares index and database, tenant by tenant
+    "memories/jobs.py",  # an estimate of how much there is
     "memories/index/repair.py",  # compares the index with the database
 }
 OURS = ("api", "memories", "somamemory", "tenants")

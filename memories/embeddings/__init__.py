@@ -3,45 +3,71 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Protocol
 
 from django.conf import settings
 
 from memories.embeddings.base import Embedder
 from somamemory.errors import ConfigurationError
 
+PROVIDERS = ("wordllama", "openai", "hashing")
 
-@lru_cache(maxsize=1)
+
+class Recipe(Protocol):
+    """How vectors are made; an embedding generation is one."""
+
+    provider: str
+    model: str
+    dimension: int
+
+
+def of(recipe: Recipe) -> Embedder:
+    """The embedder of a generation; what it needs beside the recipe (address, key) is in the settings.
+
+    Raises ConfigurationError.
+    """
+    return made(recipe.provider, recipe.model, recipe.dimension)
+
+
 def current() -> Embedder:
-    """The embedder of the settings. Raises ConfigurationError."""
-    if settings.EMBEDDING_PROVIDER == "wordllama":
+    """The embedder of the settings, which the first generation is made with. Raises ConfigurationError."""
+    return made(settings.EMBEDDING_PROVIDER, settings.EMBEDDING_MODEL, settings.EMBEDDING_DIMENSION)
+
+
+@lru_cache(maxsize=8)
+def made(provider: str, model: str = "", dimension: int = 0) -> Embedder:
+    """model "" and dimension 0: the provider's own. Raises ConfigurationError."""
+    if provider == "wordllama":
         from memories.embeddings.wordllama import WordLlamaEmbedder
 
-        return _checked(WordLlamaEmbedder())
-    if settings.EMBEDDING_PROVIDER == "openai":
+        return _checked(WordLlamaEmbedder(), model, dimension)
+    if provider == "hashing":
+        from memories.embeddings.hashing import DIMENSION, HashingEmbedder
+
+        return _checked(HashingEmbedder(dimension or DIMENSION), model, dimension)
+    if provider == "openai":
         from memories.embeddings.cache import CachedEmbedder
         from memories.embeddings.openai import OpenAIEmbedder
 
         return CachedEmbedder(
             OpenAIEmbedder(
-                model=settings.EMBEDDING_MODEL,
-                dimension=settings.EMBEDDING_DIMENSION,
+                model=model,
+                dimension=dimension,
                 base_url=settings.EMBEDDING_BASE_URL,
                 api_key=settings.EMBEDDING_API_KEY,
                 timeout_s=settings.EMBEDDING_TIMEOUT_S,
             )
         )
-    raise ConfigurationError(
-        f"SOMA_EMBEDDING_PROVIDER is '{settings.EMBEDDING_PROVIDER}'; it can be wordllama or openai"
-    )
+    raise ConfigurationError(f"the embedding provider is '{provider}'; it can be {', '.join(PROVIDERS)}")
 
 
-def _checked(embedder: Embedder) -> Embedder:
+def _checked(embedder: Embedder, model: str, dimension: int) -> Embedder:
     """Refuse settings that contradict a model whose name and size are fixed."""
-    if settings.EMBEDDING_MODEL not in ("", embedder.model):
+    if model not in ("", embedder.model):
         raise ConfigurationError(f"{embedder.provider} has one model, '{embedder.model}'; unset SOMA_EMBEDDING_MODEL")
-    if settings.EMBEDDING_DIMENSION not in (0, embedder.dimension):
+    if dimension not in (0, embedder.dimension):
         raise ConfigurationError(
             f"{embedder.provider} makes vectors of {embedder.dimension} numbers; "
-            f"SOMA_EMBEDDING_DIMENSION says {settings.EMBEDDING_DIMENSION}. Unset it"
+            f"SOMA_EMBEDDING_DIMENSION says {dimension}. Unset it"
         )
     return embedder

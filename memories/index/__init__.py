@@ -20,16 +20,28 @@ def of(generation: EmbeddingGeneration) -> VectorIndex:
     """The index that holds a generation; one client a process and collection, made on first use (after the fork)."""
     with _lock:
         if generation.collection not in _open:
-            from memories.index.milvus import MilvusIndex
+            from memories.index.milvus import Connection, Hnsw, MilvusIndex
 
             _open[generation.collection] = MilvusIndex(
-                uri=settings.MILVUS_URI,
-                token=settings.MILVUS_TOKEN,
-                collection=generation.collection,
-                dimension=generation.dimension,
-                timeout_s=settings.MILVUS_TIMEOUT_S,
+                Connection(
+                    uri=settings.MILVUS_URI,
+                    token=settings.MILVUS_TOKEN,
+                    ca=settings.MILVUS_CA,
+                    timeout_s=settings.MILVUS_TIMEOUT_S,
+                    search_timeout_s=settings.MILVUS_SEARCH_TIMEOUT_S,
+                ),
+                generation.collection,
+                generation.dimension,
+                hnsw=Hnsw(settings.MILVUS_HNSW_M, settings.MILVUS_HNSW_EF_CONSTRUCTION, settings.MILVUS_HNSW_EF),
             )
         return _open[generation.collection]
+
+
+def drop(generation: EmbeddingGeneration) -> None:
+    """Take a generation's vectors out of the engine for good. May be repeated."""
+    of(generation).drop()
+    with _lock:
+        _open.pop(generation.collection, None)
 
 
 def close_all() -> None:

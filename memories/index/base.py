@@ -79,8 +79,26 @@ class VectorIndex(Protocol):
     def drop_tenant(self, tenant: UUID) -> None:
         """Take out everything that the tenant has."""
 
-    def scan(self, tenant: UUID) -> Iterator[tuple[UUID, int]]:
-        """(id, version) of everything held for the tenant, in no order; to compare with the database."""
+    def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
+        """(id, version) of everything held for the tenant, in no order; to compare with the database.
+
+        prefix: only ids that begin with these hexadecimal digits.
+        """
+
+    def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
+        """Some of the tenants, other than these, that the index holds something of; empty if there is none."""
+
+    def collections(self) -> list[str]:
+        """The names of all collections beside this one, and its own."""
+
+    def drop(self) -> None:
+        """Take the whole collection out. A later call would make it anew, empty."""
+
+    def drop_other(self, collection: str) -> None:
+        """Take another collection out; an unknown one is no error."""
+
+    def publish(self, alias: str) -> None:
+        """Let `alias` name this collection, and no other any more; for people and tools that look at the engine."""
 
     def ping(self) -> None:
         """Return if the index can be searched."""

@@ -1,46 +1,85 @@
-"""Which embedding generation is in use."""
+"""Which embedding generations there are: the active one is searched; one that is building is written as well.
+
+A process remembers them for `GENERATION_CACHE_S`. Until that has passed after a change, some processes still write and
+search as before; `index.rebuild` waits for them.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import partial
 
 from cachetools import TTLCache
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from memories import embeddings
+from memories.embeddings.base import Embedder
 from memories.models import EmbeddingGeneration
 from somamemory.errors import ConfigurationError
 
-_cache: TTLCache[str, EmbeddingGeneration] = TTLCache(maxsize=1, ttl=5)
+State = EmbeddingGeneration.State
+
+_cache: TTLCache[str, list[EmbeddingGeneration]] = TTLCache(maxsize=1, ttl=settings.GENERATION_CACHE_S)
 _lock = threading.Lock()
 
 
 def active() -> EmbeddingGeneration:
     """The generation that is searched; made from the settings when there is none yet."""
+    return written()[0]
+
+
+def written() -> Sequence[EmbeddingGeneration]:
+    """The generations that every write must reach: the active one first, then those that are building."""
     with _lock:
-        found = _cache.get("active")
+        found = _cache.get("written")
     if found is None:
-        found = _active() or _create()
+        found = in_use() or [_create()]
         # Not before the commit: what is rolled back must not be remembered.
         transaction.on_commit(partial(_remember, found))
     return found
 
 
-def _remember(generation: EmbeddingGeneration) -> None:
-    with _lock:
-        _cache["active"] = generation
+def in_use() -> list[EmbeddingGeneration]:
+    """As `written`, but as the database has it now; empty before the first start."""
+    rows = EmbeddingGeneration.objects.filter(state__in=[State.ACTIVE, State.BUILDING]).order_by("created_at")
+    return sorted(rows, key=lambda row: row.state != State.ACTIVE)
+
+
+def alike(one: EmbeddingGeneration, other: EmbeddingGeneration | Embedder) -> bool:
+    """Whether vectors of both can be compared."""
+    return (one.provider, one.model, one.dimension) == (other.provider, other.model, other.dimension)
+
+
+def begin(embedder: Embedder) -> EmbeddingGeneration:
+    """A new generation, building."""
+    made = _new(embedder, State.BUILDING)
+    made.save(force_insert=True)
+    forget_cached()
+    return made
+
+
+def switch_to(generation: EmbeddingGeneration) -> None:
+    """Make a building generation the active one, and retire the one before, at once."""
+    rows = EmbeddingGeneration.objects
+    with transaction.atomic():
+        rows.filter(state=State.ACTIVE).exclude(id=generation.id).update(state=State.RETIRED)
+        rows.filter(id=generation.id, state=State.BUILDING).update(state=State.ACTIVE)
+    forget_cached()
 
 
 def check_settings() -> None:
     """Refuse settings whose vectors would not fit those that are stored. Raises ConfigurationError."""
     embedder, stored = embeddings.current(), active()
-    chosen = (embedder.provider, embedder.model, embedder.dimension)
-    if chosen != (stored.provider, stored.model, stored.dimension):
+    if not alike(stored, embedder):
         raise ConfigurationError(
             f"the stored vectors were made by {stored}, but the settings say "
             f"{embedder.provider}/{embedder.model} ({embedder.dimension}): "
-            f"set SOMA_EMBEDDING_PROVIDER, _MODEL and _DIMENSION back, or use another database"
+            f"set SOMA_EMBEDDING_PROVIDER={stored.provider}, SOMA_EMBEDDING_MODEL={stored.model} and "
+            f"SOMA_EMBEDDING_DIMENSION={stored.dimension}; and then, to change over without a pause, run "
+            f"manage.py reembed --provider {embedder.provider} --model {embedder.model} "
+            f"--dimension {embedder.dimension}"
         )
 
 
@@ -49,22 +88,24 @@ def forget_cached() -> None:
         _cache.clear()
 
 
-def _active() -> EmbeddingGeneration | None:
-    return EmbeddingGeneration.objects.filter(state=EmbeddingGeneration.State.ACTIVE).first()
+def _remember(found: list[EmbeddingGeneration]) -> None:
+    with _lock:
+        _cache["written"] = found
 
 
 def _create() -> EmbeddingGeneration:
-    embedder = embeddings.current()
-    made = EmbeddingGeneration(
-        provider=embedder.provider,
-        model=embedder.model,
-        dimension=embedder.dimension,
-        state=EmbeddingGeneration.State.ACTIVE,
-    )
-    made.collection = f"memories_{made.id.hex[:12]}"
+    made = _new(embeddings.current(), State.ACTIVE)
     try:
         with transaction.atomic():
             made.save(force_insert=True)
     except IntegrityError:  # another process was first; the unique constraint allows one active generation
-        return EmbeddingGeneration.objects.get(state=EmbeddingGeneration.State.ACTIVE)
+        return EmbeddingGeneration.objects.get(state=State.ACTIVE)
+    return made
+
+
+def _new(embedder: Embedder, state: State) -> EmbeddingGeneration:
+    made = EmbeddingGeneration(
+        provider=embedder.provider, model=embedder.model, dimension=embedder.dimension, state=state
+    )
+    made.collection = f"{settings.MILVUS_PREFIX}_{made.id.hex[:12]}"
     return made

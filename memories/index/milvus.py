@@ -1,39 +1,77 @@
 """The vector index on Milvus: in-process (Milvus Lite, a path ending in .db) or a server (http, https, tcp).
 
-The only file that knows pymilvus and milvus_lite. Both are imported when the first call connects: it takes a
-third of a second and grpc threads that commands without a search have no use for.
+The only file that knows pymilvus. It is imported when the first call connects: that takes a third of a second and grpc
+threads that commands without a search have no use for.
 """
 
 from __future__ import annotations
 
-import atexit
 import hashlib
+import logging
 import math
+import os
+import random
 import re
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from memories.index.base import Hit, Point, Vector, Where, checked_limit, unit_vector
+from memories.index.breaker import Breaker
+from memories.index.lite import LiteFolder
 from somamemory.errors import ConfigurationError, IndexUnavailable
 
 T = TypeVar("T")
+log = logging.getLogger("soma.index")
 
 FIELDS = frozenset({"id", "tenant", "namespace", "memory_type", "version", "vector"})
 NAMESPACE_BYTES = 1020  # Milvus counts bytes: 255 characters of four
 ROWS_PER_CALL = 1000
 BYTES_PER_CALL = 16 * 1024 * 1024  # a server's proxy refuses messages above 64 MB
 SCAN_PAGE_ROWS = 16_384
+NOT_FOUND = 100
 NOT_LOADED = 101
+# Not ready, unavailable, too many requests, rate limit; no replica, no channel, no node: a server in the middle of a
+# restart answers so.
+TRANSIENT = frozenset({1, 2, 4, 8, 401, 503, 901, 902, 903})
+RETRY_AFTER_S = 0.02  # doubled each time, times 0.5 to 1.5
+ATTEMPTS = 4
 OPENING_TIMEOUT_S = 60.0  # creating, loading and dropping take as long as there are rows
-RETRY_CONNECT_AFTER_S = 1.0
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the engine is and how long to wait for it.
+
+    uri: a path ending in .db, or http://, https://, tcp://; token: "user:password" or an API key, may be empty; ca: a
+    file of certificates to trust, for https; timeout_s: the deadline of a call; search_timeout_s: that of a search on a
+    server (Lite computes in this process: it is slow before it is down).
+    """
+
+    uri: str
+    token: str = ""
+    ca: str = ""
+    timeout_s: float = 10.0
+    search_timeout_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class Hnsw:
+    """The graph of a server's index (Malkov and Yashunin, arXiv 1603.09320): links a node, breadth of the building, and
+    least breadth of a search; that is at least twice the limit."""
+
+    m: int = 16
+    ef_construction: int = 200
+    ef: int = 128
+
+    def breadth(self, limit: int) -> int:
+        return min(max(self.ef, 2 * limit), 32_768)  # below the limit is refused; a server takes no more
+
 
 # Lite searches rows that are not flushed in Python: 10 to 15 µs each, against 40 ms for a flush of 500.
 LITE_FLUSH_AFTER_ROWS = 500
@@ -65,153 +103,43 @@ def _reason(error: Exception) -> str:
     return (text or str(error) or type(error).__name__).splitlines()[0][:300]
 
 
-class _Gate:
-    """Many searches, or one flush.
-
-    Lite swaps in an empty memtable before the frozen one is on disk: a search in between would miss its rows.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._searches = 0
-        self._flushing = False
-
-    @contextmanager
-    def searching(self, timeout_s: float) -> Iterator[None]:
-        with self._changed:
-            self._wait(lambda: not self._flushing, timeout_s)
-            self._searches += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._searches -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def flushing(self, timeout_s: float) -> Iterator[None]:
-        with self._changed:
-            self._wait(lambda: not self._flushing, timeout_s)
-            self._flushing = True  # from here on no new search begins, so that a busy index is flushed too
-            try:
-                self._wait(lambda: self._searches == 0, timeout_s)
-            except IndexUnavailable:
-                self._release()
-                raise
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._release()
-
-    def _release(self) -> None:
-        self._flushing = False
-        self._changed.notify_all()
-
-    def _wait(self, condition: Callable[[], bool], timeout_s: float) -> None:
-        if not self._changed.wait_for(condition, timeout_s):
-            raise IndexUnavailable("the vector index is busy")
-
-
-class _LiteFolder:
-    """A Milvus Lite database that this process has open, shared by all its indexes (one per generation)."""
-
-    _open: ClassVar[dict[Path, _LiteFolder]] = {}
-    _opening: ClassVar[threading.Lock] = threading.Lock()
-
-    def __init__(self, path: Path) -> None:
-        from milvus_lite import DataDirLockedError
-        from milvus_lite.adapter.grpc.server import start_server_in_thread
-
-        self.path = path
-        self.gate = _Gate()
-        self._writer = threading.Lock()
-        self._users = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Lite's server asks for no password. A socket in a folder of our own keeps the machine's other users out,
-        # where its usual TCP port would let them in.
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="soma-"))
-        self.uri = f"unix:{self._socket_folder}/lite"
-        try:
-            self._server, self._database, _ = start_server_in_thread(
-                str(path), host="unix", port=f"{self._socket_folder}/lite"
-            )
-        except DataDirLockedError as error:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
-            raise ConfigurationError(
-                f"another process has the vector index {path} open; Milvus Lite serves one process at a time: "
-                "stop the other one, or give SOMA_MILVUS_URI the address of a Milvus server"
-            ) from error
-
-    @classmethod
-    def acquire(cls, uri: str) -> _LiteFolder:
-        path = Path(uri).resolve()
-        with cls._opening:
-            folder = cls._open.get(path)
-            if folder is None:
-                folder = cls._open[path] = cls(path)
-                atexit.register(folder._shut)
-            folder._users += 1
-            return folder
-
-    def release(self) -> None:
-        with self._opening:
-            self._users -= 1
-            if self._users == 0:
-                del self._open[self.path]
-                atexit.unregister(self._shut)
-                self._shut()
-
-    def _shut(self) -> None:
-        self._server.stop(grace=2).wait()
-        self._database.close()
-        shutil.rmtree(self._socket_folder, ignore_errors=True)
-
-    @contextmanager
-    def writing(self, timeout_s: float) -> Iterator[None]:
-        """One writer at a time: Lite numbers its rows without a lock, and concurrent flushes fail."""
-        if not self._writer.acquire(timeout=timeout_s):
-            raise IndexUnavailable("the vector index is busy")
-        try:
-            yield
-        finally:
-            self._writer.release()
+Call = Callable[[Any, dict[str, Any]], T]  # the client, and the arguments that set the deadline
 
 
 class MilvusIndex:
-    """A `VectorIndex` in one Milvus collection; made cheaply, connected by the first call.
+    """A `VectorIndex` in one Milvus collection; made cheaply, connected by the first call, anew after a fork.
 
-    uri: a path ending in .db, or http://, https://, tcp://; token: "user:password" or an API key, may be empty;
-    collection: letters, digits, underscores; timeout_s: the deadline of each call to the engine;
-    consistency: what a server's searches wait for. "Strong" sees every finished upsert and costs 200 ms.
+    collection: letters, digits, underscores; consistency: what a server's searches wait for. "Strong" sees every
+    finished upsert and costs 200 ms.
     Any call may raise `ConfigurationError` when the index cannot be used as configured.
     """
 
     def __init__(
         self,
-        uri: str,
-        token: str,
+        connection: Connection,
         collection: str,
         dimension: int,
-        timeout_s: float,
         *,
+        hnsw: Hnsw | None = None,
         consistency: str = "Bounded",
     ) -> None:
-        if not re.match(r"(https?|tcp)://", uri) and not uri.endswith(".db"):
+        if not re.match(r"(https?|tcp)://", connection.uri) and not connection.uri.endswith(".db"):
             raise ConfigurationError(
-                f"SOMA_MILVUS_URI must end in .db or begin with http://, https:// or tcp://: {uri}"
+                f"SOMA_MILVUS_URI must end in .db or begin with http://, https:// or tcp://: {connection.uri}"
             )
-        self._uri = uri
-        self._token = token
+        self._at = connection
         self._collection = collection
         self._dimension = dimension
-        self._timeout_s = timeout_s
+        self._hnsw = hnsw or Hnsw()
         self._consistency = consistency
+        self._timeout_s = connection.timeout_s
+        self._search_timeout_s = self._timeout_s if self._on_lite else min(self._timeout_s, connection.search_timeout_s)
         self._connecting = threading.Lock()
         self._client: Any = None
-        self._lite: _LiteFolder | None = None
+        self._client_of = 0  # the process that made it
+        self._lite: LiteFolder | None = None
         self._unflushed_rows = 0
-        self._refused_until = 0.0
+        self._breaker = Breaker(self._reconnect)
 
     # -- the protocol --------------------------------------------------------------------------------------------
 
@@ -221,141 +149,195 @@ class MilvusIndex:
         rows = [_row(tenant, point, self._dimension) for point in latest.values()]
         per_call = max(1, min(ROWS_PER_CALL, BYTES_PER_CALL // (4 * self._dimension + 2 * NAMESPACE_BYTES)))
         for batch in _batches(rows, per_call):
-            with self._writing(len(batch)) as client, translating_errors("take vectors in"):
-                client.upsert(self._collection, batch, timeout=self._timeout_s)
+            self._write("take vectors in", partial(self._upsert, batch), len(batch))
 
     def search(self, tenant: UUID, vector: Vector, where: Where, limit: int) -> list[Hit]:
         checked_limit(limit)
         query = unit_vector(vector, self._dimension)
-        with self._reading() as client, translating_errors("search"):
-            found = self._once_loaded(
-                client,
-                lambda: client.search(
-                    self._collection,
-                    [query],
-                    filter=_expression(tenant, where),
-                    limit=limit,
-                    output_fields=["id"],
-                    # ef below the limit is refused; 32,768 is the most that a server takes.
-                    search_params={"metric_type": "COSINE", "params": {"ef": min(max(128, 2 * limit), 32_768)}},
-                    consistency_level=self._consistency,
-                    timeout=self._timeout_s,
-                    partition_names=self._partitions(tenant),
-                ),
-            )
+        found = self._read(
+            "search",
+            lambda client, timeout: client.search(
+                self._collection,
+                [query],
+                filter=_expression(tenant, where),
+                limit=limit,
+                output_fields=["id"],
+                search_params={"metric_type": "COSINE", "params": {"ef": self._hnsw.breadth(limit)}},
+                consistency_level=self._consistency,
+                partition_names=self._partitions(tenant),
+                **timeout,
+            ),
+            self._search_timeout_s,
+        )
         return sorted((_hit(row) for row in found[0]), key=lambda hit: (-hit.similarity, hit.id.hex))
 
     def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
         for batch in _batches([id_.hex for id_ in ids], ROWS_PER_CALL):
-            with self._writing(len(batch)) as client, translating_errors("delete vectors"):
-                self._once_loaded(client, partial(self._delete, client, tenant, batch))
+            self._write("delete vectors", partial(self._delete, tenant, batch), len(batch))
 
     def drop_tenant(self, tenant: UUID) -> None:
-        with self._writing(LITE_FLUSH_AFTER_ROWS) as client, translating_errors("drop a tenant"):
-            self._once_loaded(
-                client,
-                lambda: client.delete(
-                    self._collection,
-                    filter=_expression(tenant),
-                    timeout=max(self._timeout_s, OPENING_TIMEOUT_S),
-                    partition_name=self._partition(tenant),
-                ),
-            )
-
-    def scan(self, tenant: UUID) -> Iterator[tuple[UUID, int]]:
-        return self._scan(tenant, "")
-
-    def ping(self) -> None:
-        with self._reading() as client, translating_errors("answer"):
-            client.get_server_version(timeout=self._timeout_s)
-
-    def close(self) -> None:
-        with self._connecting:
-            client, self._client = self._client, None
-            lite, self._lite = self._lite, None
-            if client is not None:
-                client.close()
-            if lite is not None:
-                lite.release()
-
-    # -- one call ------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _reading(self) -> Iterator[Any]:
-        client = self._connected()
-        with self._lite.gate.searching(self._timeout_s) if self._lite else nullcontext():
-            yield client
-
-    @contextmanager
-    def _writing(self, rows: int) -> Iterator[Any]:
-        client = self._connected()
-        if self._lite is None:
-            yield client
-            return
-        with self._lite.writing(self._timeout_s):
-            yield client
-            self._unflushed_rows += rows
-            if self._unflushed_rows >= LITE_FLUSH_AFTER_ROWS:
-                self._flush(client, self._lite)
-
-    def _flush(self, client: Any, lite: _LiteFolder) -> None:
-        with lite.gate.flushing(self._timeout_s), translating_errors("flush"):
-            client.flush(self._collection, timeout=OPENING_TIMEOUT_S)
-        self._unflushed_rows = 0
-
-    def _once_loaded(self, client: Any, call: Callable[[], T]) -> T:
-        """The call's result; a collection that was released meanwhile (a restart does that) is loaded first."""
-        from pymilvus import MilvusException
-
-        try:
-            return call()
-        except MilvusException as error:
-            if error.code != NOT_LOADED:
-                raise
-        client.load_collection(self._collection, timeout=self._timeout_s)
-        return call()
-
-    def _delete(self, client: Any, tenant: UUID, ids: list[str]) -> None:
-        if self._lite is None:
-            expression = f"{_expression(tenant)} and id in {_listed(ids)}"
-            client.delete(self._collection, filter=expression, timeout=self._timeout_s)
-            return
-        # Lite reads every row to evaluate such an expression (120 ms at 30,000 rows); by id alone it takes 2 ms.
-        rows = client.get(
-            self._collection,
-            ids,
-            output_fields=["tenant"],
-            partition_names=self._partitions(tenant),
-            timeout=self._timeout_s,
+        self._write(
+            "drop a tenant",
+            lambda client, timeout: client.delete(
+                self._collection,
+                filter=_expression(tenant),
+                partition_name=self._partition(tenant),
+                **timeout,
+            ),
+            LITE_FLUSH_AFTER_ROWS,
+            max(self._timeout_s, OPENING_TIMEOUT_S),
         )
-        own = [row["id"] for row in rows if row["tenant"] == tenant.hex]
-        if own:
-            client.delete(self._collection, ids=own, partition_name=self._partition(tenant), timeout=self._timeout_s)
 
-    def _scan(self, tenant: UUID, prefix: str) -> Iterator[tuple[UUID, int]]:
-        """The rows whose id begins with the prefix. A full page may not be all of them: it is read again in sixteen.
+    def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
+        """A full page may not be all of the rows: it is read again in sixteen parts.
 
         pymilvus' own iterator falls back to the client's clock when the server names no time, and then misses rows.
         """
-        with self._reading() as client, translating_errors("list what it holds"):
-            rows = self._once_loaded(
-                client,
-                lambda: client.query(
-                    self._collection,
-                    filter=f'{_expression(tenant)} and id like "{prefix}%"',
-                    limit=SCAN_PAGE_ROWS,
-                    output_fields=["id", "version"],
-                    partition_names=self._partitions(tenant),
-                    # A row missed here would be taken for one that the index has lost.
-                    consistency_level="Strong",
-                    timeout=self._timeout_s,
-                ),
-            )
+        rows = self._read(
+            "list what it holds",
+            lambda client, timeout: client.query(
+                self._collection,
+                filter=f'{_expression(tenant)} and id like "{prefix}%"',
+                limit=SCAN_PAGE_ROWS,
+                output_fields=["id", "version"],
+                partition_names=self._partitions(tenant),
+                # A row missed here would be taken for one that the index has lost.
+                consistency_level="Strong",
+                **timeout,
+            ),
+        )
         if len(rows) < SCAN_PAGE_ROWS:
             yield from ((UUID(row["id"]), int(row["version"])) for row in rows)
             return
         for digit in "0123456789abcdef":
-            yield from self._scan(tenant, prefix + digit)
+            yield from self.scan(tenant, prefix + digit)
+
+    def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
+        rows = self._read(
+            "list tenants",
+            lambda client, timeout: client.query(
+                self._collection,
+                filter=f"tenant not in {_listed(tenant.hex for tenant in known)}",
+                limit=1000,
+                output_fields=["tenant"],
+                consistency_level="Strong",
+                **timeout,
+            ),
+        )
+        return {UUID(row["tenant"]) for row in rows}
+
+    def ping(self) -> None:
+        self._read("answer", lambda client, timeout: client.get_server_version(**timeout), self._search_timeout_s)
+
+    def collections(self) -> list[str]:
+        names: list[str] = self._read("list collections", lambda client, timeout: client.list_collections(**timeout))
+        return names
+
+    def drop(self) -> None:
+        self._drop(self._collection)
+        self.close()
+
+    def drop_other(self, collection: str) -> None:
+        self._drop(collection)
+
+    def publish(self, alias: str) -> None:
+        def point(client: Any, timeout: dict[str, Any]) -> None:
+            from pymilvus import MilvusException
+
+            try:
+                client.create_alias(self._collection, alias, **timeout)
+            except MilvusException:  # it is there
+                client.alter_alias(self._collection, alias, **timeout)
+
+        self._read("name a collection", point)
+
+    def close(self) -> None:
+        with self._connecting:
+            self._forget()
+
+    # -- one call ------------------------------------------------------------------------------------------------
+
+    def _read(self, action: str, call: Call[T], timeout_s: float | None = None) -> T:
+        deadline = time.monotonic() + (timeout_s or self._timeout_s)
+        client = self._connected(deadline)
+        with self._lite.gate.searching(self._timeout_s) if self._lite else nullcontext():
+            return self._call(action, client, call, deadline)
+
+    def _write(self, action: str, call: Call[object], rows: int, timeout_s: float | None = None) -> None:
+        deadline = time.monotonic() + (timeout_s or self._timeout_s)
+        client, lite = self._connected(deadline), self._lite
+        if lite is None:
+            self._call(action, client, call, deadline)
+            return
+        with lite.writing(self._timeout_s):
+            self._call(action, client, call, deadline)
+            self._unflushed_rows += rows
+            if self._unflushed_rows >= LITE_FLUSH_AFTER_ROWS:
+                self._flush(client, lite)
+
+    def _call(self, action: str, client: Any, call: Call[T], deadline: float) -> T:
+        """The call's result; tried again after a transient error, as long as there is time.
+
+        A collection that was released meanwhile (a restart does that) is loaded first.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                with translating_errors(action):
+                    result = call(client, _timeout(deadline))
+            except IndexUnavailable as error:
+                pause_s = RETRY_AFTER_S * 2**attempt * random.uniform(0.5, 1.5)
+                again = attempt < ATTEMPTS - 1 and time.monotonic() + pause_s < deadline
+                if again and _code(error) == NOT_LOADED:
+                    began = time.monotonic()
+                    self._load(client)
+                    deadline += time.monotonic() - began
+                elif again and _is_transient(error):
+                    time.sleep(pause_s)
+                else:
+                    self._note(error)
+                    raise
+            else:
+                self._breaker.worked()
+                return result
+        raise AssertionError("unreachable")
+
+    def _note(self, error: IndexUnavailable) -> None:
+        """What a failure says of the engine: that it is down, that the collection is gone, or nothing."""
+        if _code(error) == NOT_FOUND:
+            self.close()  # the next call makes it anew
+        elif _is_transient(error) and not self._on_lite:
+            self._breaker.failed()
+
+    def _load(self, client: Any) -> None:
+        with translating_errors("load"):
+            client.load_collection(self._collection, timeout=self._timeout_s)
+
+    def _flush(self, client: Any, lite: LiteFolder) -> None:
+        with lite.gate.flushing(self._timeout_s), translating_errors("flush"):
+            client.flush(self._collection, timeout=OPENING_TIMEOUT_S)
+        self._unflushed_rows = 0
+
+    def _upsert(self, rows: list[dict[str, Any]], client: Any, timeout: dict[str, Any]) -> None:
+        client.upsert(self._collection, rows, **timeout)
+
+    def _delete(self, tenant: UUID, ids: list[str], client: Any, timeout: dict[str, Any]) -> None:
+        if self._lite is None:
+            client.delete(self._collection, filter=f"{_expression(tenant)} and id in {_listed(ids)}", **timeout)
+            return
+        # Lite reads every row to evaluate such an expression (120 ms at 30,000 rows); by id alone it takes 2 ms.
+        rows = client.get(
+            self._collection, ids, output_fields=["tenant"], partition_names=self._partitions(tenant), **timeout
+        )
+        own = [row["id"] for row in rows if row["tenant"] == tenant.hex]
+        if own:
+            client.delete(self._collection, ids=own, partition_name=self._partition(tenant), **timeout)
+
+    def _drop(self, collection: str) -> None:
+        self._read(
+            "drop a collection",
+            lambda client, timeout: client.drop_collection(collection, timeout=OPENING_TIMEOUT_S),
+            OPENING_TIMEOUT_S,
+        )
 
     def _partition(self, tenant: UUID) -> str | None:
         """On Lite, the partition of the tenant's rows; none for a server, which works it out and refuses to be told.
@@ -373,33 +355,49 @@ class MilvusIndex:
 
     # -- connecting ----------------------------------------------------------------------------------------------
 
-    def _connected(self) -> Any:
-        client = self._client
-        if client is not None:
-            return client
-        if not self._connecting.acquire(timeout=self._timeout_s):
+    def _connected(self, deadline: float) -> Any:
+        self._breaker.check()
+        if self._client is not None and self._client_of == os.getpid():
+            return self._client
+        if not self._connecting.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise IndexUnavailable("the vector index is still being opened")
         try:
+            if self._client_of != os.getpid():
+                self._client = None  # a connection of the process that forked us; closing it would be felt there
             if self._client is None:
+                self._breaker.check()
                 self._client = self._connect()
+                self._client_of = os.getpid()
             return self._client
         finally:
             self._connecting.release()
 
+    def _reconnect(self) -> None:
+        """Open a new connection: one that has failed is tried again by gRPC after up to two minutes only."""
+        with self._connecting:
+            self._forget()
+            self._client = self._connect()
+            self._client_of = os.getpid()
+
+    def _forget(self) -> None:
+        client, self._client = self._client, None
+        lite, self._lite = self._lite, None
+        if client is not None and self._client_of == os.getpid():
+            client.close()
+        if lite is not None:
+            lite.release()
+
     def _connect(self) -> Any:
-        # While the engine is down each attempt takes the whole deadline; requests must not queue up for it.
-        if time.monotonic() < self._refused_until:
-            raise IndexUnavailable("the vector index did not answer a moment ago")
         with ExitStack() as undo:
             lite = None
-            if self._uri.endswith(".db"):
-                lite = _LiteFolder.acquire(self._uri)
+            if self._on_lite:
+                lite = LiteFolder.acquire(self._at.uri)
                 undo.callback(lite.release)
             try:
                 with translating_errors("open"):
-                    client = self._open(lite.uri if lite else self._uri, undo)
+                    client = self._open(lite.uri if lite else self._at.uri, undo)
             except IndexUnavailable:
-                self._refused_until = time.monotonic() + RETRY_CONNECT_AFTER_S
+                self._breaker.open()  # each attempt takes its whole deadline; requests must not queue up for it
                 raise
             undo.pop_all()
         self._lite = lite
@@ -410,8 +408,9 @@ class MilvusIndex:
     def _open(self, uri: str, undo: ExitStack) -> Any:
         from pymilvus import MilvusClient
 
+        trust = {"secure": True, "server_pem_path": self._at.ca} if self._at.ca else {}
         # Not shared: pymilvus would hand one connection to all indexes of an address, and close none of them.
-        client = MilvusClient(uri=uri, token=self._token, timeout=self._timeout_s, dedicated=True)
+        client = MilvusClient(uri=uri, token=self._at.token, timeout=self._search_timeout_s, dedicated=True, **trust)
         undo.callback(client.close)
         name, deadline = self._collection, self._timeout_s
         if not client.has_collection(name, timeout=deadline):
@@ -447,7 +446,7 @@ class MilvusIndex:
         if self._on_lite:
             wanted.add_index("vector", index_type="FLAT", metric_type="COSINE")
         else:
-            build = {"M": 16, "efConstruction": 200}
+            build = {"M": self._hnsw.m, "efConstruction": self._hnsw.ef_construction}
             wanted.add_index("vector", index_type="HNSW", metric_type="COSINE", params=build)
         return wanted
 
@@ -467,7 +466,37 @@ class MilvusIndex:
 
     @property
     def _on_lite(self) -> bool:
-        return self._uri.endswith(".db")
+        return self._at.uri.endswith(".db")
+
+
+class _OneAttempt(float):
+    """Seconds for one attempt.
+
+    pymilvus repeats a refused call for as long as `timeout` says, and up to three seconds longer, without jitter. It
+    asks `elapsed >= timeout`, which this number always affirms; to gRPC it is a number like any other.
+    """
+
+    def __le__(self, other: float) -> bool:
+        return True
+
+
+def _timeout(deadline: float) -> dict[str, Any]:
+    """The arguments that end a call of pymilvus' at the deadline."""
+    return {"timeout": _OneAttempt(max(0.01, deadline - time.monotonic()))}
+
+
+def _code(error: IndexUnavailable) -> object:
+    """The vendor's code: a number of Milvus', or a status of gRPC's."""
+    code = getattr(error.__cause__, "code", None)
+    return code() if callable(code) else code
+
+
+def _is_transient(error: IndexUnavailable) -> bool:
+    import grpc
+
+    code = _code(error)
+    silent = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN}
+    return code in TRANSIENT or code in silent or isinstance(error.__cause__, grpc.FutureTimeoutError)
 
 
 def _partition_count(server_version: str) -> int:

@@ -64,14 +64,20 @@ class _Job:
 
 
 def drain(limit: int = BATCH) -> int:
-    """Do up to `limit` due rows; how many there were. Raises nothing that a later call could mend."""
-    generation = generations.active()
+    """Do up to `limit` due rows of each generation; how many there were.
+
+    Raises nothing that a later call could mend.
+    """
+    return sum(_drain(generation, limit) for generation in generations.in_use())
+
+
+def _drain(generation: EmbeddingGeneration, limit: int) -> int:
     lease = uuid.uuid4()
     rows = _lease(generation, lease, limit)
     if not rows:
         return 0
     jobs = _read(rows)
-    _embed(jobs)
+    _embed(generation, jobs)
     without_vector = [job for job in jobs if job.error]
     writing = _still_leased([job for job in jobs if not job.error], lease)
     try:
@@ -142,18 +148,18 @@ def _kept_vector(job: _Job) -> Vectors | None:
     return None
 
 
-def _embed(jobs: list[_Job]) -> None:
+def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
     """Give each job that has text but no vector its vector, or the reason why it cannot have one (now)."""
     wanting = [job for job in jobs if job.text.strip() and job.vector is None and not job.row.own]
     if not wanting:
         return
     try:
-        vectors = embeddings.current().embed([job.text for job in wanting])
+        vectors = embeddings.of(generation).embed([job.text for job in wanting])
     except EmbedderRefused as error:
         if len(wanting) > 1:  # one text spoils the batch: close in on it, and let the others pass
             middle = len(wanting) // 2
-            _embed(wanting[:middle])
-            _embed(wanting[middle:])
+            _embed(generation, wanting[:middle])
+            _embed(generation, wanting[middle:])
         else:
             wanting[0].error = str(error)
     except Unavailable as error:

@@ -210,7 +210,7 @@ class _SemanticLeg:
         found = _similarities(own, vector)
         if made:
             texts = [text.embedding_text(payloads.text_of(row.payload), row.context) for row in made]
-            rows_made = embeddings.current().embed(texts)
+            rows_made = embeddings.of(self.generation).embed(texts)
             found |= {row.id: _cosine(made_vector, vector) for row, made_vector in zip(made, rows_made, strict=True)}
         return found
 
@@ -230,7 +230,7 @@ def _embed_and_ask(
     generation: EmbeddingGeneration, tenant: UUID, query: str, where: Where, limit: int
 ) -> tuple[Vectors | None, list[Hit]]:
     """Runs beside the lexical leg: no database here."""
-    vector = embeddings.current().embed([query])[0]
+    vector = embeddings.of(generation).embed([query])[0]
     if not usable(vector):
         return None, []
     return vector, _ask(generation, tenant, vector, where, limit) if limit else []

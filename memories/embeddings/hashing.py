@@ -1,0 +1,44 @@
+"""Feature hashing (Weinberger and others, arXiv 0902.2206): no model, no network, any dimension.
+
+For tests, and for a machine on which no model can run. It knows words, not meaning: "car" and "automobile" are as far
+apart as "car" and "tea", which the lexical leg of a search finds out as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from memories.embeddings.base import Vectors
+from memories.search import text
+
+DIMENSION = 512
+
+
+class HashingEmbedder:
+    """A text is the sum of its terms, each with a sign at a place that its hash decides, damped by its logarithm."""
+
+    provider = "hashing"
+    model = "terms-1"
+
+    def __init__(self, dimension: int = DIMENSION) -> None:
+        self.dimension = dimension
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for row, each in zip(vectors, texts, strict=True):
+            for term, count in Counter(text.terms(each)).items():
+                number = _hash(term)
+                row[(number >> 1) % self.dimension] += (1 if number & 1 else -1) * (1 + np.log(count))
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.maximum(norms, np.float32(1e-30))
+        return vectors
+
+
+@lru_cache(maxsize=50_000)
+def _hash(term: str) -> int:
+    return int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest())

@@ -1,0 +1,68 @@
+"""The circuit breaker before the vector index: while it is down, nobody waits for it.
+
+Nygard, "Release It!", with one difference: whether it is back is asked beside the requests, never by one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from somamemory.errors import ConfigurationError, IndexUnavailable
+
+log = logging.getLogger("soma.index")
+
+FAILURES = 3  # one after the other
+PAUSE_S = 2.0
+
+
+class Breaker:
+    """Opens after `FAILURES` calls in a row have failed; then `probe` is tried every `PAUSE_S` until it works."""
+
+    def __init__(self, probe: Callable[[], None]) -> None:
+        self._probe = probe
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._probe_at = 0.0  # 0: closed
+        self._probing = False
+
+    def check(self) -> None:
+        """Return if a call may be made. Raises IndexUnavailable at once while the breaker is open."""
+        if not (at := self._probe_at):
+            return
+        with self._lock:
+            if time.monotonic() >= at and not self._probing:
+                self._probing = True
+                threading.Thread(target=self._look, name="soma-index-probe", daemon=True).start()
+        raise IndexUnavailable("the vector index did not answer a moment ago")
+
+    def worked(self) -> None:
+        if self._failures:
+            self._failures = 0
+
+    def failed(self) -> None:
+        with self._lock:
+            self._failures += 1
+            if self._failures < FAILURES:
+                return
+        self.open()
+
+    def open(self) -> None:
+        with self._lock:
+            if not self._probe_at:
+                log.warning("the vector index does not answer; searches go on without it")
+            self._probe_at = time.monotonic() + PAUSE_S
+
+    def _look(self) -> None:
+        try:
+            self._probe()
+        except (IndexUnavailable, ConfigurationError):
+            back = False
+        else:
+            back = True
+            log.warning("the vector index answers again")
+        with self._lock:
+            self._failures, self._probing = 0, False
+            self._probe_at = 0.0 if back else time.monotonic() + PAUSE_S

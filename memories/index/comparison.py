@@ -1,0 +1,74 @@
+"""What two embedding generations find for the same questions."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from memories import embeddings, index, payloads
+from memories.index.base import Where, usable
+from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
+from somamemory.errors import ConfigurationError, Unavailable
+
+SAMPLE = 100
+K = 10
+WORDS = 8  # of a memory make a question
+DEADLINE_S = 30.0
+
+
+def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], object]) -> dict[str, Any]:
+    """{questions, k, agreement, known_item_old, known_item_new}, the last three 0 to 1, or None without a question.
+
+    A question is the beginning of a memory. agreement: the share of the first `k` found that both have in common;
+    known item: how often the memory itself is among the `k` found in its namespace. `old` may be lost: it counts as
+    having found nothing.
+    """
+    asked = old_right = new_right = 0
+    agreeing = 0.0
+    until = time.monotonic() + DEADLINE_S
+    for memory in _sample(new):
+        question = " ".join(payloads.text_of(memory.payload).split()[:WORDS])
+        found_new = _found(new, memory, question)
+        if found_new is None:
+            continue
+        found_old = _found(old, memory, question) or set()
+        asked += 1
+        agreeing += len(found_old & found_new) / max(1, len(found_new)) if found_new else 0
+        old_right += memory.id in found_old
+        new_right += memory.id in found_new
+        renew()
+        if time.monotonic() > until:
+            break
+    shares = (agreeing, old_right, new_right) if asked else (None, None, None)
+    names = ("agreement", "known_item_old", "known_item_new")
+    return {"questions": asked, "k": K} | {
+        name: None if share is None else round(share / asked, 3) for name, share in zip(names, shares, strict=True)
+    }
+
+
+def _sample(generation: EmbeddingGeneration) -> list[Memory]:
+    """Memories that the generation's index holds, drawn over the whole range of their rows."""
+    rows = VectorEmbedding.all_tenants.filter(generation=generation, indexed_version__isnull=False)
+    first, last = rows.order_by("id").first(), rows.order_by("-id").first()
+    if first is None or last is None:
+        return []
+    picked: set[UUID] = set()
+    for _ in range(SAMPLE):
+        row = rows.filter(id__gte=random.randint(first.id, last.id)).order_by("id").defer("vector").first()
+        if row is not None:
+            picked.add(row.memory_id)
+    return list(Memory.all_tenants.filter(id__in=picked, deleted_at=None))
+
+
+def _found(generation: EmbeddingGeneration, memory: Memory, question: str) -> set[UUID] | None:
+    try:
+        vector = embeddings.of(generation).embed([question])[0]
+        if not usable(vector):
+            return None
+        hits = index.of(generation).search(memory.tenant_id, vector, Where((memory.namespace,)), K)
+    except (Unavailable, ConfigurationError):
+        return None
+    return {hit.id for hit in hits}

@@ -1,0 +1,98 @@
+"""Outbox rows for memories that lack one, or whose row does not know of the latest version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from memories.index import generations
+from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
+
+BATCH = 1000
+
+
+def fill(
+    generation: EmbeddingGeneration, after: int, source: EmbeddingGeneration | None = None, *, all_vectors: bool = False
+) -> tuple[int | None, int]:
+    """Look at the next `BATCH` memories behind the number `after`: (the last one's number or None, how many lacked).
+
+    source: the generation to take vectors over from, where they can be compared with those of `generation`: the
+    callers' own, and with `all_vectors` the others too.
+    """
+    columns = ("seq", "id", "tenant_id", "version", "deleted_at", "expires_at")
+    batch = list(Memory.all_tenants.filter(seq__gt=after).order_by("seq").values_list(*columns)[:BATCH])
+    if not batch:
+        return None, 0
+    now = timezone.now()
+    rows = rows_of(generation).filter(memory_id__in=[row[1] for row in batch])
+    known: dict[UUID, int] = dict(rows.values_list("memory_id", "wanted_version"))
+    lacking = [
+        (id, tenant, version)
+        for _, id, tenant, version, deleted_at, expires_at in batch
+        if (known[id] < version if id in known else deleted_at is None and not _past(expires_at, now))
+    ]
+    mark(generation, lacking, source, all_vectors=all_vectors)
+    return batch[-1][0], len(lacking)
+
+
+def rows_of(generation: EmbeddingGeneration | None) -> Any:
+    """Any: the type stubs take `memory_id` for a number, not for the `id` of the memory that it refers to."""
+    return VectorEmbedding.all_tenants.filter(generation=generation)
+
+
+def mark(
+    generation: EmbeddingGeneration,
+    memories: Sequence[tuple[UUID, UUID, int]],
+    source: EmbeddingGeneration | None = None,
+    *,
+    all_vectors: bool = False,
+) -> None:
+    """Make these (id, tenant, version) due. A writer who comes in between is later than we are, and wins."""
+    if not memories:
+        return
+    now = timezone.now()
+    kept = _vectors(source, [id for id, _, _ in memories], all_vectors) if _comparable(source, generation) else {}
+    new = []
+    for id, tenant, version in memories:
+        vector, text_hash, own = kept.get(id, (None, None, False))
+        new.append(
+            VectorEmbedding(
+                tenant_id=tenant,
+                generation=generation,
+                memory_id=id,
+                wanted_version=version,
+                due_at=now,
+                vector=vector,
+                text_hash=text_hash,
+                own=own,
+            )
+        )
+    VectorEmbedding.all_tenants.bulk_create(new, ignore_conflicts=True)
+    for id, _, version in memories:
+        rows_of(generation).filter(memory_id=id, wanted_version__lt=version).update(
+            wanted_version=version, due_at=now, attempts=0
+        )
+
+
+def _comparable(source: EmbeddingGeneration | None, generation: EmbeddingGeneration) -> bool:
+    return source is not None and generations.alike(source, generation)
+
+
+def _vectors(
+    source: EmbeddingGeneration | None, ids: Sequence[UUID], all_vectors: bool
+) -> dict[UUID, tuple[bytes, bytes | None, bool]]:
+    rows = rows_of(source).filter(memory_id__in=ids, vector__isnull=False)
+    if not all_vectors:
+        rows = rows.filter(own=True)
+    return {
+        id: (bytes(vector), bytes(text_hash) if text_hash else None, own)
+        for id, vector, text_hash, own in rows.values_list("memory_id", "vector", "text_hash", "own")
+    }
+
+
+def _past(expires_at: datetime | None, now: datetime) -> bool:
+    return expires_at is not None and expires_at <= now

@@ -1,0 +1,193 @@
+"""A new embedding generation, built beside the one that is searched; the steps of the job `rebuild_embeddings`.
+
+1. *check*: the new embedder answers. A generation is made; from now on every write marks both.
+2. *rows*: every memory gets an outbox row of it, and the drain begins to work them off. Passes are repeated until one,
+   begun when no process can remember the former state any more, finds nothing that is missing or behind.
+3. *embed*: wait for the drain.
+4. *compare*: what both generations find for the same questions; stored with the job.
+5. *switch*: building → active, active → retired, in one transaction.
+6. *retire*: when nobody can be searching the old one any more, remove its rows and its collection.
+
+A step may be killed anywhere and run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from memories import embeddings, index
+from memories.embeddings.base import Embedder
+from memories.index import comparison, generations, outbox
+from memories.index.base import usable
+from memories.models import EmbeddingGeneration, Job, VectorEmbedding
+from somamemory.errors import ConfigurationError, EmbedderUnavailable
+
+CHECK, ROWS, EMBED, COMPARE, SWITCH, RETIRE, UNDO = (
+    "check", "rows", "embed", "compare", "switch", "retire", "undo",
+)  # fmt: skip
+# Beyond what processes remember: a search that has begun with the old generation, a write that is being committed.
+GRACE_S = 15
+STEP_S = 0.5
+FAILED_ATTEMPTS = 3  # as index.sync counts
+# Memories that cannot be embedded any more may be left behind, up to this share.
+MAY_FAIL = 0.001
+_DELETED_PER_STEP = 5_000
+
+
+def step(job: Job) -> bool:
+    """Do a part of the job; whether it is over now."""
+    phases: dict[str, Callable[[Job], bool]] = {
+        CHECK: _check, ROWS: _rows, EMBED: _embed, COMPARE: _compare, SWITCH: _switch, RETIRE: _retire, UNDO: _undo,
+    }  # fmt: skip
+    return phases[job.data.get("phase", CHECK)](job)
+
+
+def can_be_cancelled(job: Job) -> bool:
+    return job.data.get("phase", CHECK) in (CHECK, ROWS, EMBED, COMPARE)
+
+
+def _check(job: Job) -> bool:
+    embedder = _embedder(job)
+    try:
+        if not usable(embedder.embed(["memory"])[0]):
+            raise ConfigurationError(f"{embedder.provider}/{embedder.model} gives no usable vector")
+    except EmbedderUnavailable as error:
+        raise ConfigurationError(f"the new embedder does not answer: {error}") from error
+    old = generations.active()
+    building = EmbeddingGeneration.objects.filter(state=generations.State.BUILDING).first()
+    if building is not None and not generations.alike(building, embedder):
+        raise ConfigurationError(f"another generation is being built: {building}")
+    new = building or generations.begin(embedder)
+    job.data |= {"phase": ROWS, "old": str(old.id), "new": str(new.id), "began": _now(), "after": 0, "lacked": 0}
+    return False
+
+
+def _rows(job: Job) -> bool:
+    if _seconds_since(job.data["began"]) < 0:  # a pass that may be the last begins later
+        return False
+    old, new = _generation(job, "old"), _generation(job, "new")
+    until = time.monotonic() + STEP_S
+    while time.monotonic() < until:
+        last, lacked = outbox.fill(new, job.data["after"], old, all_vectors=job.data.get("from_stored_vectors", False))
+        job.data["lacked"] += lacked
+        if last is None:
+            return _pass_is_over(job, new)
+        job.data["after"] = last
+    _count(job, new)
+    return False
+
+
+def _pass_is_over(job: Job, new: EmbeddingGeneration) -> bool:
+    remembered_until = new.created_at + timedelta(seconds=settings.GENERATION_CACHE_S + 1)
+    began = datetime.fromisoformat(job.data["began"])
+    if job.data["lacked"] == 0 and began > remembered_until:
+        job.data["phase"] = EMBED
+    else:
+        job.data |= {"after": 0, "lacked": 0, "began": max(timezone.now(), remembered_until).isoformat()}
+    _count(job, new)
+    return False
+
+
+def _embed(job: Job) -> bool:
+    new = _generation(job, "new")
+    waiting = _count(job, new)
+    failed = waiting.filter(attempts__gte=FAILED_ATTEMPTS).count()
+    old_failed = VectorEmbedding.all_tenants.filter(
+        generation_id=job.data["old"], due_at__isnull=False, attempts__gte=FAILED_ATTEMPTS
+    ).count()
+    if waiting.count() == failed and failed <= old_failed + MAY_FAIL * (job.total or 0):
+        job.data["phase"] = COMPARE
+    elif failed:
+        reason = waiting.filter(attempts__gt=0).values_list("error", flat=True).first()
+        job.error = f"{failed} memories cannot be embedded so far: {reason}"
+    return False
+
+
+def _compare(job: Job) -> bool:
+    old, new = _generation(job, "old"), _generation(job, "new")
+    job.data["comparison"] = comparison.of(old, new, job.renew)
+    job.data["phase"] = SWITCH
+    return False
+
+
+def _switch(job: Job) -> bool:
+    new = _generation(job, "new")
+    generations.switch_to(new)
+    index.of(new).publish(f"{settings.MILVUS_PREFIX}_active")
+    job.data |= {"phase": RETIRE, "remove": job.data["old"], "at": _now(), "after": 0}
+    return False
+
+
+def _undo(job: Job) -> bool:
+    failed = job.data.get("failed", "cancelled")
+    if "new" not in job.data:
+        job.data["failed"] = failed
+        return True
+    EmbeddingGeneration.objects.filter(id=job.data["new"], state=generations.State.BUILDING).update(
+        state=generations.State.RETIRED
+    )
+    generations.forget_cached()
+    job.data |= {"phase": RETIRE, "remove": job.data["new"], "at": _now(), "failed": failed}
+    return False
+
+
+def _retire(job: Job) -> bool:
+    if _seconds_since(job.data["at"]) < settings.GENERATION_CACHE_S + GRACE_S:
+        return False
+    old = EmbeddingGeneration.objects.filter(id=job.data["remove"], state=generations.State.RETIRED).first()
+    if old is None:  # killed right after the last line of this function
+        return True
+    if not job.data.get("failed") and not _swept(job):
+        return False
+    rows = VectorEmbedding.all_tenants.filter(generation=old)
+    batch = list(rows.values_list("id", flat=True)[:_DELETED_PER_STEP])
+    if batch:
+        rows.filter(id__in=batch).delete()
+        return False
+    index.drop(old)
+    old.delete()
+    return True
+
+
+def _swept(job: Job) -> bool:
+    """Once more, before the old one goes: a write that took longer than anybody remembers is not lost either."""
+    last, _ = outbox.fill(_generation(job, "new"), job.data["after"])
+    if last is not None:
+        job.data["after"] = last
+    return last is None
+
+
+def _embedder(job: Job) -> Embedder:
+    if provider := job.data.get("provider"):
+        return embeddings.made(provider, job.data["model"], job.data["dimension"])
+    return embeddings.of(generations.active())
+
+
+def _generation(job: Job, which: str) -> EmbeddingGeneration:
+    return EmbeddingGeneration.objects.get(id=UUID(job.data[which]))
+
+
+def _count(job: Job, new: EmbeddingGeneration) -> QuerySet[VectorEmbedding]:
+    """Bring `done` and `total` up to date; the rows that still wait."""
+    rows = VectorEmbedding.all_tenants.filter(generation=new)
+    # One that will expire is due then, and does not wait.
+    waiting = rows.filter(Q(due_at__lte=timezone.now()) | Q(due_at__isnull=False, attempts__gt=0))
+    job.total = rows.count()
+    job.done = job.total - waiting.count()
+    return waiting
+
+
+def _now() -> str:
+    return timezone.now().isoformat()
+
+
+def _seconds_since(moment: Any) -> float:
+    return (timezone.now() - datetime.fromisoformat(moment)).total_seconds()

@@ -1,0 +1,226 @@
+"""Compares the index with the database, by id and version, and puts right what differs; the job `reconcile`.
+
+The database is read before the index, and every difference is looked at again afterwards: what somebody has changed
+meanwhile is no difference. Rows that are due are none either; the drain is at them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from memories import index
+from memories.index import generations, nudge, outbox
+from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
+from somamemory.errors import NotFound
+from tenants.models import Tenant
+
+MISSING, STALE, ORPHANED = "missing", "stale", "orphaned"
+KINDS = (MISSING, STALE, ORPHANED)
+EXAMPLES = 5
+PART = 8_000  # memories compared at a time, about
+STEP_S = 5.0
+
+
+@dataclass
+class Report:
+    """Counts, and a few examples ("tenant/id") of each kind. pending: memories that the drain is at."""
+
+    checked: int = 0
+    pending: int = 0
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    examples: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    collections: list[str] = field(default_factory=list)  # of generations that are gone
+
+    @property
+    def different(self) -> bool:
+        return bool(self.collections or any(self.counts.values()))
+
+    def note(self, kind: str, tenant: UUID, ids: Iterable[UUID]) -> None:
+        for id in ids:
+            self.counts[kind] += 1
+            if len(self.examples[kind]) < EXAMPLES:
+                self.examples[kind].append(f"{tenant}/{id}")
+
+
+@dataclass(frozen=True)
+class _Row:
+    wanted: int
+    indexed: int | None
+    due: bool
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the database says of a memory."""
+
+    row: _Row | None
+    version: int | None  # None: there is no such memory any more
+    live: bool
+
+    def difference(self, held: int | None) -> str | None:
+        """What is wrong when the index holds this version of it (None: nothing)."""
+        if self.row is None:
+            return MISSING if self.live else ORPHANED if held is not None else None
+        if self.row.due:
+            return None
+        if self.live and self.row.wanted != self.version:
+            return STALE
+        expected = self.row.indexed if self.live else None
+        if held == expected:
+            return None
+        return ORPHANED if expected is None else MISSING if held is None else STALE
+
+
+NOTHING = _Known(None, None, False)
+
+
+def everything(*, repair: bool, renew: Callable[[], object] = lambda: None) -> Report:
+    """All tenants, at once; for a nightly job. Raises IndexUnavailable."""
+    report, generation = Report(), generations.active()
+    for tenant in Tenant.objects.order_by("id").values_list("id", flat=True).iterator():
+        of_tenant(generation, tenant, report, repair=repair, renew=renew)
+    strangers(generation, report, repair=repair)
+    return report
+
+
+def step(job: Job) -> bool:
+    """Some tenants of the job; whether it is over."""
+    generation = generations.active()
+    report = Report(**job.data.get("report", {}))
+    only, repair = job.data.get("tenant"), job.data.get("repair", False)
+    if only and not Tenant.objects.filter(slug=only).exists():
+        raise NotFound(f"no tenant '{only}'")
+    tenants = Tenant.objects.filter(**({"slug": only} if only else {})).order_by("id")
+    if job.total is None:
+        job.total = _memories(generation, tenants)
+    until = time.monotonic() + STEP_S
+    left = tenants.filter(id__gt=job.data["after"]) if "after" in job.data else tenants
+    over = True
+    for tenant in left.values_list("id", flat=True):
+        of_tenant(generation, tenant, report, repair=repair, renew=job.renew)
+        job.data |= {"after": str(tenant), "report": asdict(report)}
+        job.done = report.checked
+        if time.monotonic() > until:
+            over = False
+            break
+    if over:
+        if not only:
+            strangers(generation, report, repair=repair)
+        job.data["report"] = asdict(report)
+        job.done = job.total = report.checked
+    return over
+
+
+def of_tenant(
+    generation: EmbeddingGeneration,
+    tenant: UUID,
+    report: Report,
+    *,
+    repair: bool,
+    renew: Callable[[], object] = lambda: None,
+) -> None:
+    """One tenant, in parts by the first digits of the ids, so that memory stays bounded."""
+    count = VectorEmbedding.all_tenants.filter(generation=generation, tenant_id=tenant).count()
+    digits = 0
+    while count > PART * 16**digits:
+        digits += 1
+    for number in range(16**digits):
+        _part(generation, tenant, f"{number:0{digits}x}" if digits else "", report, repair)
+        renew()
+
+
+def strangers(generation: EmbeddingGeneration, report: Report, *, repair: bool) -> None:
+    """What the index holds of tenants and generations that no longer exist."""
+    target = index.of(generation)
+    known = list(Tenant.objects.values_list("id", flat=True))
+    while found := target.tenants_but(known):
+        for tenant in sorted(found):
+            report.note(ORPHANED, tenant, (id for id, _ in target.scan(tenant)))
+            if repair:
+                target.drop_tenant(tenant)
+            known.append(tenant)
+    ours = re.compile(rf"{re.escape(settings.MILVUS_PREFIX)}_[0-9a-f]{{12}}")
+    names = {name for name in target.collections() if ours.fullmatch(name)}
+    # Read after the collections: a generation is written down before its collection is made.
+    gone = names - set(EmbeddingGeneration.objects.values_list("collection", flat=True))
+    for name in sorted(gone):
+        report.collections.append(name)
+        if repair:
+            target.drop_other(name)
+
+
+def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Report, repair: bool) -> None:
+    low, high = UUID(prefix.ljust(32, "0")), UUID(prefix.ljust(32, "f"))
+    rows = outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__gte=low, memory_id__lte=high)
+    memories = Memory.all_tenants.filter(id__gte=low, id__lte=high)
+    known = _known(tenant, rows, memories)
+    held = dict(index.of(generation).scan(tenant, prefix))
+    report.checked += len(known)
+    report.pending += sum(each.row is not None and each.row.due for each in known.values())
+    suspects = {
+        id: kind
+        for id in known.keys() | held.keys()
+        if (kind := known.get(id, NOTHING).difference(held.get(id))) is not None
+    }
+    if not suspects:
+        return
+    ids = list(suspects)
+    now_known: dict[UUID, _Known] = {}
+    for start in range(0, len(ids), outbox.BATCH):
+        some = ids[start : start + outbox.BATCH]
+        rows = outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__in=some)
+        now_known |= _known(tenant, rows, Memory.all_tenants.filter(id__in=some))
+    # A row that has been settled since looks different now; one that was replaced is due.
+    certain = {id: now_known.get(id, NOTHING) for id in ids if now_known.get(id, NOTHING) == known.get(id, NOTHING)}
+    for kind in KINDS:
+        report.note(kind, tenant, (id for id in certain if suspects[id] == kind))
+    if repair:
+        _repair(generation, tenant, certain)
+
+
+def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known]) -> None:
+    """Make them due; only what nobody can bring back is deleted here, beside the drain."""
+    outbox.mark(generation, [(id, tenant, each.version) for id, each in wrong.items() if each.live and each.version])
+    with_row = [id for id, each in wrong.items() if each.row is not None]
+    for start in range(0, len(with_row), outbox.BATCH):
+        some = with_row[start : start + outbox.BATCH]
+        outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__in=some).update(
+            due_at=timezone.now(), attempts=0
+        )
+    unknown = [id for id, each in wrong.items() if each.row is None and each.version is None]
+    index.of(generation).delete(tenant, unknown)
+    nudge.on_commit()
+
+
+def _known(tenant: UUID, rows: Any, memories: QuerySet[Memory]) -> dict[UUID, _Known]:
+    now = timezone.now()
+    found_rows = {
+        id: _Row(wanted, indexed, due_at is not None and (due_at <= now or attempts > 0))
+        for id, wanted, indexed, due_at, attempts in rows.values_list(
+            "memory_id", "wanted_version", "indexed_version", "due_at", "attempts"
+        )
+    }
+    found: dict[UUID, _Known] = {id: _Known(row, None, False) for id, row in found_rows.items()}
+    columns = ("id", "version", "deleted_at", "expires_at")
+    for id, version, deleted_at, expires_at in memories.filter(tenant_id=tenant).values_list(*columns):
+        live = deleted_at is None and not _past(expires_at, now)
+        found[id] = _Known(found_rows.get(id), version, live)
+    return found
+
+
+def _memories(generation: EmbeddingGeneration, tenants: QuerySet[Tenant]) -> int:
+    return int(outbox.rows_of(generation).filter(tenant__in=tenants).count())
+
+
+def _past(expires_at: datetime | None, now: datetime) -> bool:
+    return expires_at is not None and expires_at <= now

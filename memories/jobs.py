@@ -1,0 +1,198 @@
+"""Long work for the whole installation: asked for here, done a step at a time by whoever can.
+
+On one machine a thread of the server does the steps, because only the server may open the vector index; with Celery its
+workers do. A command that finds nobody does them itself. What is done stands in the database after each step, so that
+whoever comes next goes on where the last one was killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError, close_old_connections, connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from memories import embeddings
+from memories.index import generations, rebuild, reconcile
+from memories.models import Job, Memory
+from somamemory.errors import ConfigurationError, Conflict, InvalidInput, NotFound, SomaError, Unavailable
+from tenants import audit
+from tenants.caller import Caller
+
+log = logging.getLogger("soma.jobs")
+
+BEAT_S = 1.0
+MEMORIES_PER_S = 300  # what an estimate assumes: WordLlama and Milvus on two cores reach more, a provider less
+
+Kind, State = Job.Kind, Job.State
+# Jobs are about all memories: a key that may use some namespaces only may not ask for one. No namespace is named so.
+ALL_NAMESPACES = ("",)
+OPEN = Q(state__in=[State.QUEUED, State.RUNNING])
+STEPS: dict[str, Callable[[Job], bool]] = {Kind.REBUILD: rebuild.step, Kind.RECONCILE: reconcile.step}
+
+
+def start_rebuild(
+    caller: Caller, provider: str = "", model: str = "", dimension: int = 0, *, from_stored_vectors: bool = False
+) -> Job:
+    """Ask for a new embedding generation, of the active one's kind unless a provider is named.
+
+    Raises Conflict while one is being built, Forbidden, InvalidInput.
+    """
+    caller.require("admin", ALL_NAMESPACES)
+    recipe: dict[str, Any] = {}
+    if provider:
+        caller.require_operator()
+        try:
+            embedder = embeddings.made(provider, model, dimension)
+        except ConfigurationError as error:
+            raise InvalidInput("provider", str(error)) from None
+        if from_stored_vectors and not generations.alike(generations.active(), embedder):
+            raise InvalidInput("from_stored_vectors", "the stored vectors are another model's")
+        recipe = {"provider": embedder.provider, "model": embedder.model, "dimension": embedder.dimension}
+    elif model or dimension:
+        raise InvalidInput("provider", "name it when you name a model or a dimension")
+    return _start(caller, Kind.REBUILD, {**recipe, "from_stored_vectors": from_stored_vectors})
+
+
+def start_reconcile(caller: Caller, *, repair: bool = False, tenant: str = "") -> Job:
+    """Ask for a comparison of the index with the database. Raises Conflict while one runs, Forbidden."""
+    caller.require_operator()
+    return _start(caller, Kind.RECONCILE, {"repair": repair, "tenant": tenant})
+
+
+def cancel_rebuild(caller: Caller) -> Job:
+    """Give up the generation that is being built; what was built is removed by the next steps. Raises NotFound."""
+    caller.require_operator()
+    with transaction.atomic():
+        job = Job.objects.select_for_update().filter(OPEN, kind=Kind.REBUILD).first()
+        if job is None or not rebuild.can_be_cancelled(job):
+            raise NotFound("no embedding generation is being built that could be given up")
+        job.data = {**job.data, "phase": rebuild.UNDO}
+        job.lease = job.lease_until = None  # whoever is in the middle of a step loses it
+        job.save(update_fields=["data", "lease", "lease_until"])
+        audit.record(caller, "job.cancel", [str(job.id)])
+    return job
+
+
+def get(caller: Caller, id: uuid.UUID) -> Job:
+    """A job that the caller's tenant has asked for; an operator sees all. Raises NotFound."""
+    caller.require("admin", ALL_NAMESPACES)
+    job = Job.objects.filter(id=id).first()
+    if job is None or not (caller.operator or job.tenant_id == caller.tenant.id):
+        raise NotFound("no such job")
+    return job
+
+
+def latest(caller: Caller, kind: str) -> Job:
+    """The job of this kind that was asked for last. Raises NotFound."""
+    caller.require_operator()
+    job = Job.objects.filter(kind=kind).order_by("-created_at").first()
+    if job is None:
+        raise NotFound("no such job has been asked for")
+    return job
+
+
+def estimated_s() -> int:
+    """A guess of how long a rebuild will take."""
+    waits_s = 2 * settings.GENERATION_CACHE_S + rebuild.GRACE_S
+    return max(1, round(waits_s + Memory.all_tenants.count() / MEMORIES_PER_S))
+
+
+def advance() -> bool:
+    """Do one step of a job that nobody else is at; whether there was one."""
+    lease = uuid.uuid4()
+    job = _lease(lease)
+    if job is None:
+        return False
+    job.error = ""
+    try:
+        finished = STEPS[job.kind](job)
+    except Unavailable as error:
+        if job.kind == Kind.RECONCILE:  # somebody waits for the answer; the nightly one comes again
+            _settle(job, lease, error=str(error), state=State.FAILED)
+            return True
+        _settle(job, lease, error=str(error), pause_s=2 * BEAT_S)
+    except (SomaError, ConfigurationError) as error:
+        _settle(job, lease, error=str(error), state=State.FAILED)
+    else:
+        state = (State.FAILED if job.data.get("failed") else State.DONE) if finished else State.RUNNING
+        _settle(job, lease, error=job.data.get("failed") or job.error, state=state)
+    return True
+
+
+class Runner(threading.Thread):
+    """Does the steps in the process that owns the index; `stop` ends it between two steps."""
+
+    def __init__(self) -> None:
+        super().__init__(name="soma-jobs", daemon=True)
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        alone = False
+        while not self._stopping.is_set():
+            try:
+                if not alone:  # whoever had a lease was the process before this one
+                    Job.objects.filter(OPEN).update(lease=None, lease_until=None)
+                    alone = True
+                busy = advance()
+            except (DatabaseError, SomaError, ConfigurationError) as error:
+                log.warning("a job will be tried again", extra={"reason": str(error)})
+                busy = False
+            except Exception:
+                # A bug. Without this thread no job would go on until the next start.
+                log.exception("a job met a bug")
+                busy = False
+            close_old_connections()
+            self._stopping.wait(0.2 if busy else BEAT_S)
+        connection.close()
+
+    def stop(self, timeout_s: float) -> None:
+        self._stopping.set()
+        self.join(timeout_s)
+
+
+def _start(caller: Caller, kind: str, data: dict[str, Any]) -> Job:
+    try:
+        with transaction.atomic():
+            job = Job.objects.create(tenant=caller.tenant, kind=kind, data=data)
+            audit.record(caller, "job.start", [f"{kind} {job.id}"])
+    except IntegrityError:
+        raise Conflict(f"a job of this kind ({kind}) is running already") from None
+    return job
+
+
+def _lease(lease: uuid.UUID) -> Job | None:
+    now = timezone.now()
+    free = Job.objects.filter(OPEN).filter(Q(lease_until=None) | Q(lease_until__lt=now))
+    if not free.exists():  # without a transaction, which on SQLite would wait for the writers
+        return None
+    with transaction.atomic():
+        job = free.select_for_update(skip_locked=True).order_by("created_at").first()
+        if job is not None:
+            job.lease, job.lease_until, job.state = lease, now + Job.LEASE, State.RUNNING
+            job.started_at = job.started_at or now
+            job.save(update_fields=["lease", "lease_until", "state", "started_at"])
+    return job
+
+
+def _settle(job: Job, lease: uuid.UUID, *, error: str, state: str = State.RUNNING, pause_s: float = 0) -> None:
+    """Write the step down, unless somebody else has taken the job over or cancelled it meanwhile."""
+    now = timezone.now()
+    over = state in (State.DONE, State.FAILED)
+    Job.objects.filter(id=job.id, lease=lease).update(
+        state=state,
+        data=job.data,
+        done=job.done,
+        total=job.total,
+        error=error[:500],
+        finished_at=now if over else None,
+        lease=None,
+        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,
+    )
