@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from ninja import NinjaAPI
@@ -18,6 +18,7 @@ from api.auth import KeyAuth
 from api.json import StrictParser
 from api.problems import field_errors
 from api.routers import health, jobs, memories, search, tenants
+from somamemory import sqlstate
 from somamemory.errors import (
     DatabaseBusy,
     InvalidInput,
@@ -90,9 +91,11 @@ def on_unreadable(request: HttpRequest, error: UnreadablePostError) -> HttpRespo
     return problem(request, MalformedRequest("the body ended before its Content-Length"))
 
 
-@api.exception_handler(OperationalError)
+@api.exception_handler(DatabaseError)
 @api.exception_handler(InterfaceError)
-def on_database_down(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+def on_database_down(request: HttpRequest, error: DatabaseError | InterfaceError) -> HttpResponse:
+    if not sqlstate.is_busy(error):
+        return on_bug(request, error)
     log.error("the database did not answer", extra={"request_id": getattr(request, "request_id", "")}, exc_info=error)
     return problem(request, DatabaseBusy())
 

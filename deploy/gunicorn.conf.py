@@ -9,6 +9,14 @@ django.setup()
 
 from django.conf import settings  # noqa: E402 - needs the setup
 
+from somamemory import checks  # noqa: E402
+from somamemory.errors import ConfigurationError  # noqa: E402
+
+try:
+    checks.refuse_impossible_settings()
+except ConfigurationError as error:
+    raise SystemExit(f"error: {error}") from None
+
 bind = f"{settings.HOST}:{settings.PORT}"
 # One process unless told otherwise: Milvus Lite and SQLite's fair queue of writers live in it. Threads wait for the
 # database, not for us.

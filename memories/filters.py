@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import reduce
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
@@ -37,6 +38,7 @@ MAX_LIST = 1_000
 MAX_LISTED = 10_000  # values in all lists together: SQLite takes 32,766 parameters
 MAX_SEGMENTS = 16
 MAX_SEGMENT_LENGTH = 255
+_MAX_INDEXED = 20  # a look into PostgreSQL's index for each value of a list; more of them, and it reads the rows
 
 Number: TypeAlias = int | float
 Scalar: TypeAlias = str | int | float | bool | None
@@ -436,12 +438,14 @@ def _postgresql(leaf: Leaf, document: _Sql) -> _Sql:
         case "exists", wanted:
             return _sql("{} IS NOT NULL" if wanted else "{} IS NULL", value)
         case "in", tuple(operands):
-            return _sql("COALESCE({} = ANY ({}::jsonb[]), FALSE)", value, _value(_array_of_json(operands)))
+            one_of = _sql("COALESCE({} = ANY ({}::jsonb[]), FALSE)", value, _value(_array_of_json(operands)))
+            return _found_by_index(document, leaf.path, operands, one_of)
+        case "contains", str(operand):
+            has = _sql("strpos({}, {}::text) > 0", text, _value(operand))
+            return _by_type(kind, {"array": _json_contains(value, [operand]), "string": has})
         case "contains", operand:
-            branches = {"array": _sql("{} @> {}::jsonb", value, _value(json.dumps([operand])))}
-            if isinstance(operand, str):
-                branches["string"] = _sql("strpos({}, {}::text) > 0", text, _value(operand))
-            return _by_type(kind, branches)
+            has = _by_type(kind, {"array": _json_contains(value, [operand])})
+            return _found_by_index(document, leaf.path, [[operand]], has)
         case "icontains", needle:
             folded = _postgresql_fold(_sql("{}::text", _value(needle)))
             has = _sql("strpos({}, {}) > 0", _postgresql_fold(text), folded)
@@ -454,6 +458,23 @@ def _postgresql(leaf: Leaf, document: _Sql) -> _Sql:
         case operator, operand:
             compared = f"{{}} {_ORDER[operator]} {{}}::jsonb"
             return _by_type(kind, {"number": _sql(compared, value, _value(json.dumps(operand)))})
+
+
+def _found_by_index(document: _Sql, path: Sequence[str], operands: Sequence[object], condition: _Sql) -> _Sql:
+    """The condition, preceded by what follows from it and the index on the whole document can answer.
+
+    The document contains {"a": {"b": operand}} for one of the operands. That alone would not do: it holds for a list
+    with such an item as well.
+    """
+    if not 0 < len(operands) <= _MAX_INDEXED:
+        return condition
+    nested = [reduce(lambda inner, key: {key: inner}, reversed(path), operand) for operand in operands]
+    any_of = " OR ".join(["{}"] * len(nested))
+    return _sql(f"(({any_of}) AND {{}})", *(_json_contains(document, each) for each in nested), condition)
+
+
+def _json_contains(document: _Sql, part: object) -> _Sql:
+    return _sql("{} @> {}::jsonb", document, _value(json.dumps(part)))
 
 
 def _array_of_json(operands: Iterable[object]) -> str:

@@ -22,6 +22,7 @@ from memories.filters import Filter, to_q
 from memories.index import generations
 from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
 from somamemory.errors import InvalidInput, NotFound
+from somamemory.replicas import may_read_replica
 from tenants.caller import Caller
 
 # `near` sorts by distance outside the database; a ball with more memories than this must be made smaller.
@@ -88,6 +89,7 @@ def stored(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
     return Memory.objects.for_tenant(caller.tenant).filter(namespace__in=namespaces)
 
 
+@may_read_replica
 def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
     """The memory at a coordinate, with its `index_state`. Raises NotFound."""
     memory = with_index_state(stored(caller, [namespace])).filter(coordinate_key=coordinate.key).order_by().first()
@@ -97,6 +99,7 @@ def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory
     return memory
 
 
+@may_read_replica
 def get_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> list[Memory | None]:
     """For each coordinate its memory, or None, in the order asked for."""
     keys = [coordinate.key for coordinate in coordinates]
@@ -108,6 +111,7 @@ def get_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) 
     return [found.get(key) for key in keys]
 
 
+@may_read_replica
 def list_memories(
     caller: Caller,
     namespace: str,
@@ -136,6 +140,7 @@ def list_memories(
     return Page(rows[:limit], cursors.encode(order, last.coordinate_key, *times))
 
 
+@may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
     """Counts of the caller's tenant (or of the namespaces that its key may use)."""
     caller.require("read")

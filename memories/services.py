@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -22,6 +22,7 @@ from memories.index.base import usable
 from memories.models import Memory, VectorEmbedding
 from memories.payloads import Json
 from memories.search import text
+from somamemory import sqlstate
 from somamemory.errors import Conflict, DimensionMismatch, InvalidInput, NotFound, PreconditionFailed
 from tenants import audit
 from tenants.caller import Caller
@@ -368,7 +369,11 @@ def _check_expiry(expires_at: datetime | None) -> None:
 
 
 def _retrying(work: Callable[[], Result]) -> Result:
-    """Run `work` in a transaction, again when another writer has created the same address meanwhile."""
+    """Run `work` in a transaction; again when another writer has created the same address meanwhile, or in a deadlock.
+
+    A deadlock inside a larger transaction ends that one, which whoever began it may run again.
+    """
+    nested = transaction.get_connection().in_atomic_block
     for left in reversed(range(_TRIES)):
         try:
             with transaction.atomic():
@@ -376,4 +381,7 @@ def _retrying(work: Callable[[], Result]) -> Result:
         except IntegrityError:
             if not left:
                 raise Conflict("this coordinate is being written by others all the time; try again") from None
+        except OperationalError as error:
+            if nested or not left or not sqlstate.is_transient(error):
+                raise
     raise AssertionError("unreachable")

@@ -14,7 +14,20 @@ import environ
 
 from somamemory.errors import ConfigurationError
 
-env = environ.Env()
+
+class _Env(environ.Env):  # type: ignore[misc]
+    """Remembers what it was asked for: a variable that nobody reads is a typo, or a setting silently ignored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: set[str] = set()
+
+    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
+        self.known.add(var)
+        return super().get_value(var, *args, **kwargs)
+
+
+env = _Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -49,8 +62,29 @@ def _bounded(name: str, default: int, low: int, high: int) -> int:
     return value
 
 
+def _share(name: str, default: float) -> float:
+    try:
+        value = float(env.float(name, default))
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a number") from None
+    if not 0 <= value <= 1:
+        raise ConfigurationError(f"{name} must be between 0 and 1; it is {value}")
+    return value
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that look like ours and are none. SOMA_TEST_… belongs to the tests."""
+    ours = {name for name in os.environ if name.startswith("SOMA_") and not name.startswith("SOMA_TEST_")}
+    return sorted(ours - env.known)
+
+
+def known_variables() -> frozenset[str]:
+    return frozenset(env.known)
+
+
 DATA_DIR = _data_dir()
 SECRET_KEY = _secret_key()
+SECRET_KEY_IS_MADE = not env.str("SOMA_SECRET_KEY", "")
 DEBUG = env.bool("SOMA_DEBUG", False)
 # Header authentication only and no link is ever built from Host, so any name may be used to reach the API.
 ALLOWED_HOSTS = env.list("SOMA_ALLOWED_HOSTS", default=["*"])
@@ -78,6 +112,20 @@ MIDDLEWARE = [
     "somamemory.middleware.RootAliases",
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]
+# Web pages of these origins may call the API; of no others. A page sends its key itself, and no cookie exists here.
+CORS_ALLOWED_ORIGINS = env.list("SOMA_CORS_ORIGINS", default=[])
+CORS_ALLOW_HEADERS = [
+    "accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match",
+    "x-api-key", "x-request-id", "x-soma-tenant", "x-tenant",
+]  # fmt: skip
+CORS_EXPOSE_HEADERS = [
+    "etag", "idempotent-replayed", "location", "ratelimit", "ratelimit-policy", "retry-after",
+    "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-request-id",
+]  # fmt: skip
+if CORS_ALLOWED_ORIGINS:
+    INSTALLED_APPS.append("corsheaders")  # its checks refuse what is no origin
+    # Before whatever answers by itself: a page could not read an error without these headers.
+    MIDDLEWARE.insert(1, "corsheaders.middleware.CorsMiddleware")
 ROOT_URLCONF = "somamemory.urls"
 WSGI_APPLICATION = "somamemory.wsgi.application"
 APPEND_SLASH = False
@@ -106,24 +154,67 @@ _SQLITE = {
 }
 
 
-def _database() -> dict[str, Any]:
-    if not DATABASE_URL:
+CONNECT_TIMEOUT_S = _bounded("SOMA_DATABASE_CONNECT_TIMEOUT_S", 3, 2, 60)
+STATEMENT_TIMEOUT_S = _bounded("SOMA_DATABASE_STATEMENT_TIMEOUT_S", 30, 1, 3600)
+LOCK_TIMEOUT_S = _bounded("SOMA_DATABASE_LOCK_TIMEOUT_S", 10, 1, 3600)
+# False behind a pooler that gives each transaction another connection (PgBouncer before 1.21).
+PREPARE_STATEMENTS = env.bool("SOMA_DATABASE_PREPARE", True)
+
+
+def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
+    from somamemory.postgresql import Cursor
+
+    timeouts = {
+        # A runaway statement or a forgotten lock ends by itself, before the client gives up.
+        "statement_timeout": STATEMENT_TIMEOUT_S,
+        "lock_timeout": LOCK_TIMEOUT_S,
+        "idle_in_transaction_session_timeout": 60,
+    }
+    options = {
+        **parsed.get("OPTIONS", {}),
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "options": " ".join(f"-c {name}={seconds}s" for name, seconds in timeouts.items()),
+        # A server that has vanished without a word is noticed within 20 seconds, not after two hours.
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        "server_side_binding": True,
+        "cursor_factory": Cursor,
+        "prepare_threshold": 2 if PREPARE_STATEMENTS else None,  # from the third time on
+    }
+    return {
+        **parsed,
+        "OPTIONS": options,
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": not PREPARE_STATEMENTS,
+    }
+
+
+def _database(url: str) -> dict[str, Any]:
+    if not url:
         return _SQLITE
-    parsed: dict[str, Any] = env.db_url_config(DATABASE_URL)
+    parsed: dict[str, Any] = env.db_url_config(url)
     if parsed["ENGINE"] == "django.db.backends.sqlite3":
         return {**_SQLITE, "NAME": parsed["NAME"]}
-    if parsed["ENGINE"] != "django.db.backends.postgresql":
-        raise ConfigurationError("SOMA_DATABASE_URL must begin with postgres:// or sqlite:///")
-    parsed["OPTIONS"] = {
-        **parsed.get("OPTIONS", {}),
-        "connect_timeout": 5,
-        # -c: a runaway statement or a forgotten lock ends by itself, before the client gives up.
-        "options": "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
-    }
-    return {**parsed, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+    if parsed["ENGINE"] == "django.db.backends.postgresql":
+        return _postgresql(parsed)
+    raise ConfigurationError("the URL of a database must begin with postgres:// or sqlite:///")
 
 
-DATABASES = {"default": _database()}
+DATABASES = {"default": _database(DATABASE_URL)}
+
+# Copies that PostgreSQL keeps by streaming replication; `somamemory.replicas` says who reads there, and when.
+REPLICA_URLS = env.list("SOMA_DATABASE_REPLICA_URLS", default=[])
+READ_WEIGHT = _share("SOMA_READ_WEIGHT", 0.8)
+# So long after a write its caller reads from the primary: longer than the replicas lag behind.
+READ_OWN_WRITES_S = _bounded("SOMA_READ_OWN_WRITES_S", 5, 1, 3600)
+REPLICAS = [f"replica{number}" for number in range(1, len(REPLICA_URLS) + 1)]
+for _alias, _url in zip(REPLICAS, REPLICA_URLS, strict=True):
+    DATABASES[_alias] = {**_database(_url), "TEST": {"MIRROR": "default"}}
+if REPLICAS:
+    DATABASE_ROUTERS = ["somamemory.replicas.Router"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Cache: Redis by URL, or in process --------------------------------------------------------------------------
@@ -205,6 +296,8 @@ CELERY_BEAT_SCHEDULE = {
     "drain": _every("memories.drain", DRAIN_INTERVAL_S),
     "write-back-accesses": _every("memories.write_back_accesses", ACCESS_INTERVAL_S),
     "purge": _every("memories.purge", PURGE_INTERVAL_S),
+    "jobs": _every("memories.advance_jobs", DRAIN_INTERVAL_S),
+    "reconcile": _every("memories.reconcile", 24 * 3600),
 }
 # In memory: no file to write, to lock or to find broken after kill -9. After a start every interval begins anew.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
@@ -252,10 +345,10 @@ EMBEDDING_TIMEOUT_S = env.float("SOMA_EMBEDDING_TIMEOUT_S", 20.0)
 
 # --- Limits; a rate or a concurrency of 0 is none ----------------------------------------------------------------
 
-KEY_RATE = _bounded("SOMA_KEY_RATE", 100, 0, 1_000_000)  # tokens a second
-KEY_BURST = _bounded("SOMA_KEY_BURST", 200, 1, 1_000_000)
-TENANT_RATE = _bounded("SOMA_TENANT_RATE", 400, 0, 1_000_000)
-TENANT_BURST = _bounded("SOMA_TENANT_BURST", 800, 1, 1_000_000)
+KEY_RATE = _bounded("SOMA_KEY_RATE", 5_000, 0, 1_000_000)  # tokens a second
+KEY_BURST = _bounded("SOMA_KEY_BURST", 10_000, 1, 1_000_000)
+TENANT_RATE = _bounded("SOMA_TENANT_RATE", 20_000, 0, 1_000_000)
+TENANT_BURST = _bounded("SOMA_TENANT_BURST", 40_000, 1, 1_000_000)
 TENANT_CONCURRENCY = _bounded("SOMA_TENANT_CONCURRENCY", 0, 0, 10_000)
 # What a request of each kind takes, in tokens.
 COSTS = {
@@ -296,8 +389,6 @@ LOGGING: dict[str, Any] = {
         "soma": {"level": LOG_LEVEL},
         "django": {"level": "WARNING"},
         # They log every failed call with a traceback; we say it once, in our own words.
-    "jobs": _every("memories.advance_jobs", DRAIN_INTERVAL_S),
-    "reconcile": _every("memories.reconcile", 24 * 3600),
         "pymilvus": {"level": "CRITICAL"},
         "milvus_lite": {"level": "CRITICAL"},
         # Our own request log says all of this once.

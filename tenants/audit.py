@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from somamemory import replicas
 from tenants.caller import Caller
 from tenants.models import AuditEvent
 
@@ -27,3 +28,4 @@ def record(caller: Caller, action: str, targets: Iterable[str], namespace: str =
         )
         for target in targets
     )
+    replicas.wrote(caller)

@@ -35,6 +35,8 @@ class TenantOwned(models.Model):
         "tenants.Tenant", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
 
+    may_be_read_from_replica = True  # by the selectors that say so: see somamemory.replicas
+
     # For the few jobs that serve all tenants; tests/test_wall.py lists the files that may say it.
     all_tenants: ClassVar[models.Manager[Self]] = models.Manager()
     objects: ClassVar[TenantManager[Any]] = TenantManager()

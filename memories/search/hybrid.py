@@ -34,6 +34,7 @@ from memories.models import EmbeddingGeneration, Memory
 from memories.search import lexical, ranking, text
 from memories.search.ranking import Scores, Stats, Weights
 from memories.selectors import Narrowing
+from somamemory import replicas
 from somamemory.errors import ConfigurationError, IndexUnavailable, InvalidInput, Unavailable
 from tenants.caller import Caller
 
@@ -95,6 +96,14 @@ class _Candidate:
 
 def search(caller: Caller, wanted: Search) -> Results:
     """The best memories for a query. Raises IndexUnavailable or EmbedderUnavailable in semantic mode only."""
+    if not wanted.strong:
+        return _search(caller, wanted)
+    with replicas.from_primary():
+        return _search(caller, wanted)
+
+
+@replicas.may_read_replica
+def _search(caller: Caller, wanted: Search) -> Results:
     started = time.perf_counter()
     memories = wanted.narrowing.apply(selectors.live(caller, wanted.namespaces))
     weights = _weights(wanted)

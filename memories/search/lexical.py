@@ -21,6 +21,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from memories.models import Memory
 from memories.search import ranking
 from memories.search.ranking import Stats
+from somamemory import replicas
 from tenants.models import Tenant
 
 # A term that occurs more often than this is "frequent": counting further would not change the order.
@@ -124,7 +125,7 @@ def _frequencies(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]
     parameters: list[str | int] = []
     for term in terms:
         parameters += [_match(tenant, namespaces, [term]), MAX_FREQUENCY]
-    with connection.cursor() as cursor:
+    with replicas.connection().cursor() as cursor:
         cursor.execute("SELECT " + ", ".join(f"({one})" for _ in terms), parameters)
         return list(cursor.fetchone() or [])
 

@@ -1,0 +1,34 @@
+"""What the project needs from Django before the first command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.db import connections
+from django.db.models.signals import post_migrate, pre_migrate
+
+
+class SomaConfig(AppConfig):
+    name = "somamemory"
+
+    def ready(self) -> None:
+        from somamemory import checks  # noqa: F401 - registers them
+
+        pre_migrate.connect(_without_statement_timeout, dispatch_uid="somamemory.migrating")
+        post_migrate.connect(_with_statement_timeout, dispatch_uid="somamemory.migrated")
+
+
+def _without_statement_timeout(using: str, **kwargs: Any) -> None:
+    """To index a million rows takes longer than any request may. The lock time-out stays: nobody waits for us."""
+    _say(using, "SET statement_timeout = 0")
+
+
+def _with_statement_timeout(using: str, **kwargs: Any) -> None:
+    _say(using, "RESET statement_timeout")
+
+
+def _say(using: str, statement: str) -> None:
+    if connections[using].vendor == "postgresql":
+        with connections[using].cursor() as cursor:
+            cursor.execute(statement)

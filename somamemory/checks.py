@@ -1,0 +1,79 @@
+"""What is refused before anything is served: settings that cannot work together, one line each.
+
+`manage.py check --deploy` tells; every command, the server and the workers ask by themselves.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps.config import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register, run_checks
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from somamemory.errors import ConfigurationError
+from somamemory.settings import known_variables, unknown_variables
+
+OURS = "soma"
+
+
+def refuse_impossible_settings() -> None:
+    """For whatever starts without `manage.py`. Raises ConfigurationError, with a line for each error."""
+    errors = [message for message in run_checks(tags=[OURS]) if message.is_serious()]
+    if errors:
+        raise ConfigurationError("\n".join(f"{error.id}: {error.msg}" for error in errors))
+
+
+@register(OURS)
+def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """A setting with a wrong name would be ignored in silence."""
+    return [Error(_unknown(name), id="soma.E001") for name in unknown_variables()]
+
+
+@register(OURS)
+def check_mixes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    return list(mixes(connections[DEFAULT_DB_ALIAS].vendor))
+
+
+@register(OURS, deploy=True)
+def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.DEBUG:
+        return []
+    return [Error("SOMA_DEBUG must be off where others reach the service: it shows code and settings", id="soma.E006")]
+
+
+def mixes(vendor: str) -> Iterator[CheckMessage]:
+    """What cannot work together, on a database of this kind."""
+    on_sqlite = vendor == "sqlite"
+    several = settings.WORKERS > 1
+    if several and on_sqlite:
+        yield Error(
+            "SOMA_WORKERS must be 1 on SQLite, whose queue of writers lives in one process: set SOMA_DATABASE_URL",
+            id="soma.E002",
+        )
+    if several and settings.MILVUS_URI.endswith(".db"):
+        yield Error(
+            "SOMA_WORKERS must be 1 on Milvus Lite, which one process keeps open: set SOMA_MILVUS_URI to a server",
+            id="soma.E003",
+        )
+    if settings.REPLICAS and on_sqlite:
+        yield Error("SOMA_DATABASE_REPLICA_URLS needs PostgreSQL: set SOMA_DATABASE_URL", id="soma.E004")
+    if settings.SECRET_KEY_IS_MADE and not on_sqlite:
+        yield Error(
+            "SOMA_SECRET_KEY is missing: on PostgreSQL every process must have the same, 50 random characters or more",
+            id="soma.E005",
+        )
+    if several and settings.REPLICAS and not settings.REDIS_URL:
+        yield Warning(
+            "without SOMA_REDIS_URL a process does not know what a caller has just written through another one, and "
+            "may let him read from a replica that is behind",
+            id="soma.W001",
+        )
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, known_variables(), n=1)
+    return f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ": see docs/configuration.md")

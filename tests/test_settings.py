@@ -1,0 +1,114 @@
+"""Settings: what cannot work is refused with one line, and every knob is documented."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.checks import CheckMessage
+
+from somamemory import checks
+from somamemory.settings import known_variables
+
+HOME = Path(__file__).resolve().parent.parent
+
+
+def check(tmp_path: Path, *options: str, **variables: str) -> tuple[int, str]:
+    """The exit code and the output of `manage.py check` with these variables and no others of ours."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SOMA_", "DJANGO_"))}
+    done = subprocess.run(
+        [sys.executable, str(HOME / "manage.py"), "check", *options],
+        env={**inherited, "SOMA_DATA_DIR": str(tmp_path), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def mixes(settings, vendor: str, **values: object) -> list[str | None]:
+    for name, value in {"WORKERS": 1, "REPLICAS": [], "REDIS_URL": "", "SECRET_KEY_IS_MADE": False, **values}.items():
+        setattr(settings, name, value)
+    found: list[CheckMessage] = list(checks.mixes(vendor))
+    return [message.id for message in found]
+
+
+def test_the_defaults_pass_every_check(tmp_path) -> None:
+    code, output = check(tmp_path, "--deploy")
+
+    assert code == 0, output
+
+
+def test_every_mistake_has_a_line_of_its_own(tmp_path) -> None:
+    code, output = check(
+        tmp_path,
+        "--deploy",
+        SOMA_DATABASE_URL="postgres://nobody@127.0.0.1:1/none",
+        SOMA_WORKERS="2",
+        SOMA_THREDS="4",
+        SOMA_DEBUG="1",
+    )
+
+    assert code == 1
+    lines = [line for line in output.splitlines() if "(soma.E" in line]
+    assert [re.findall(r"soma\.E\d+", line) for line in lines] == [
+        ["soma.E001"], ["soma.E003"], ["soma.E005"], ["soma.E006"]
+    ]  # fmt: skip
+    assert "SOMA_THREDS is no setting; did you mean SOMA_THREADS?" in lines[0]
+
+
+def test_a_value_of_the_wrong_kind_is_one_line_and_no_stack(tmp_path) -> None:
+    code, output = check(tmp_path, SOMA_PORT="many")
+
+    assert code == 1
+    assert output == "error: SOMA_PORT must be a whole number\n"
+
+
+def test_an_origin_that_is_none_is_refused(tmp_path) -> None:
+    code, output = check(tmp_path, SOMA_CORS_ORIGINS="app.example.org")
+
+    assert code == 1
+    assert "app.example.org" in output
+
+
+@pytest.mark.parametrize(
+    ("vendor", "values", "expected"),
+    [
+        ("sqlite", {}, []),
+        ("sqlite", {"SECRET_KEY_IS_MADE": True}, []),
+        ("sqlite", {"WORKERS": 2, "MILVUS_URI": "http://milvus:19530"}, ["soma.E002"]),
+        ("sqlite", {"REPLICAS": ["replica1"]}, ["soma.E004"]),
+        ("postgresql", {"SECRET_KEY_IS_MADE": True}, ["soma.E005"]),
+        ("postgresql", {"WORKERS": 2, "MILVUS_URI": "/data/milvus.db"}, ["soma.E003"]),
+        ("postgresql", {"WORKERS": 2, "MILVUS_URI": "http://milvus:19530", "INDEXER": "thread"}, []),
+        ("postgresql", {"REPLICAS": ["replica1"]}, []),
+        (
+            "postgresql",
+            {"REPLICAS": ["replica1"], "WORKERS": 2, "MILVUS_URI": "http://milvus:19530"},
+            ["soma.W001"],
+        ),
+        (
+            "postgresql",
+            {"REPLICAS": ["replica1"], "WORKERS": 2, "MILVUS_URI": "http://milvus:19530", "REDIS_URL": "redis://r"},
+            [],
+        ),
+    ],
+)
+def test_impossible_mixes_are_refused_and_possible_ones_are_not(settings, vendor, values, expected) -> None:
+    assert mixes(settings, vendor, **values) == expected
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    documented = set(re.findall(r"`(SOMA_[A-Z0-9_]+)`", (HOME / "docs" / "configuration.md").read_text()))
+
+    assert documented == known_variables()
+
+
+def test_every_variable_named_in_the_settings_is_known_whatever_the_others_say() -> None:
+    named = set(re.findall(r'"(SOMA_[A-Z0-9_]*[A-Z0-9])"', (HOME / "somamemory" / "settings.py").read_text()))
+
+    assert named <= known_variables()
