@@ -187,17 +187,17 @@ def _index_stats(caller: Caller, total: int, now: datetime) -> dict[str, Any]:
     counts = due.aggregate(
         failed=Count("id", filter=failed),
         pending=Count("id", filter=~failed & (Q(due_at__lte=now) | Q(attempts__gt=0))),
+        oldest=Min("due_at", filter=Q(due_at__lte=now)),
     )
+    oldest = counts.pop("oldest")
     return {
         **counts,
+        "oldest_due_seconds": round((now - oldest).total_seconds()) if oldest else 0,
         "ready": max(0, total - counts["failed"] - counts["pending"]),
         "generation": str(generation.id),
-        oldest=Min("due_at", filter=Q(due_at__lte=now)),
         "model": f"{generation.provider}/{generation.model}",
-    oldest = counts.pop("oldest")
         "dimension": generation.dimension,
     }
-        "oldest_due_seconds": round((now - oldest).total_seconds()) if oldest else 0,
 
 
 def _in_box(box: Box) -> list[Any]:
