@@ -11,6 +11,7 @@ from somamemory.errors import NotFound
 from tenants.caller import Caller
 from tenants.models import ApiKey, Tenant, is_slug
 
+
 def list_tenants(caller: Caller, after: str = "", limit: int = 50) -> Sequence[Tenant]:
     """Up to `limit` tenants by slug, those after `after`."""
     caller.require_operator()

@@ -11,7 +11,6 @@ from memories.models import Memory
 from tenants.models import Tenant
 
 
-
 def test_statistics_say_how_far_each_leading_column_narrows() -> None:
     assert planner.estimate(["tenant_id", "namespace", "coordinate_key"], unique=True) == "1000000 100000 25000 1"
 

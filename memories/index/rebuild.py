@@ -27,7 +27,7 @@ from memories import embeddings, index
 from memories.embeddings.base import Embedder
 from memories.index import comparison, generations, outbox
 from memories.index.base import usable
-from memories.models import EmbeddingGeneration, Job, VectorEmbedding
+from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
 from somamemory.errors import ConfigurationError, EmbedderUnavailable
 
 CHECK, ROWS, EMBED, COMPARE, SWITCH, RETIRE, UNDO = (
@@ -66,6 +66,7 @@ def _check(job: Job) -> bool:
     if building is not None and not generations.alike(building, embedder):
         raise ConfigurationError(f"another generation is being built: {building}")
     new = building or generations.begin(embedder)
+    job.data["memories"] = Memory.all_tenants.filter(deleted_at=None).count()
     job.data |= {"phase": ROWS, "old": str(old.id), "new": str(new.id), "began": _now(), "after": 0, "lacked": 0}
     return False
 
@@ -180,8 +181,9 @@ def _count(job: Job, new: EmbeddingGeneration) -> QuerySet[VectorEmbedding]:
     rows = VectorEmbedding.all_tenants.filter(generation=new)
     # One that will expire is due then, and does not wait.
     waiting = rows.filter(Q(due_at__lte=timezone.now()) | Q(due_at__isnull=False, attempts__gt=0))
-    job.total = rows.count()
-    job.done = job.total - waiting.count()
+    there = rows.count()
+    job.total = max(there, job.data.get("memories", 0) if job.data["phase"] == ROWS else 0)
+    job.done = there - waiting.count()
     return waiting
 
 
