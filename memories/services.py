@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
+import orjson
+from django.conf import settings
 from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
@@ -23,7 +25,7 @@ from memories.models import Memory, VectorEmbedding
 from memories.payloads import Json
 from memories.search import text
 from somamemory import sqlstate
-from somamemory.errors import Conflict, DimensionMismatch, InvalidInput, NotFound, PreconditionFailed
+from somamemory.errors import Conflict, DimensionMismatch, InvalidInput, NotFound, PayloadTooLarge, PreconditionFailed
 from tenants import audit
 from tenants.caller import Caller
 
@@ -119,6 +121,7 @@ def patch(
         for name, value in changes.items():
             setattr(memory, name, _patched(name, getattr(memory, name), value))
         _check_expiry(changes.get("expires_at"))
+        _check_size(memory)
         memory.terms = _terms(memory.payload, memory.context)
         memory.version += 1
         memory.updated_at = timezone.now()
@@ -361,6 +364,13 @@ def _float32(vector: Vectors) -> Vectors:
 
 def _terms(payload: Json, context: str) -> str:
     return text.index_terms(payloads.text_of(payload), context)
+
+
+def _check_size(memory: Memory) -> None:
+    """Patches must not let a memory grow beyond what one body could have stored."""
+    size = len(orjson.dumps([memory.payload, memory.metadata]))
+    if size > settings.MAX_BODY_BYTES:
+        raise PayloadTooLarge(f"the memory would have {size} bytes; at most {settings.MAX_BODY_BYTES} are kept")
 
 
 def _check_expiry(expires_at: datetime | None) -> None:

@@ -550,3 +550,14 @@ def test_the_text_of_a_body_may_be_any_unicode(api: Api) -> None:
 
     assert memory_at(api, "1")["payload"] == {"text": text}
     assert json.loads(api.get("/memories").content)["items"][0]["payload"] == {"text": text}
+
+
+def test_patches_do_not_let_a_memory_grow_beyond_a_body(api: Api, settings: Any) -> None:
+    api.store("1", "small")
+    settings.MAX_BODY_BYTES = 1000
+
+    for name in "abc":
+        answer = api.patch("/memories/1", {"payload": {name: "x" * 400}})
+
+    problem_of(answer, 413, "payload_too_large")
+    assert set(api.get("/memories/1").json()["memory"]["payload"]) == {"text", "a", "b"}
