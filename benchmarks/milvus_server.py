@@ -36,6 +36,14 @@ for name, value in options.items():
 milvus._initialize_data_files(unpacked)
 config.resolve()
 """
+# The etcd inside would take the ports 2379 and 2380, whatever the package was told: a second server could not start.
+_ETCD = """name: default
+listen-client-urls: {client}
+advertise-client-urls: {client}
+listen-peer-urls: {peer}
+initial-advertise-peer-urls: {peer}
+initial-cluster: default={peer}
+"""
 _PORTS = (
     "etcd_port", "root_coord_port", "proxy_port", "proxy_internal_port", "query_coord_port", "query_node_port",
     "index_coord_port", "index_node_port", "data_coord_port", "data_node_port",
@@ -67,11 +75,7 @@ class MilvusServer:
         began = time.monotonic()
         unpacked = CACHE / "unpacked"
         if not (self.folder / "configs" / "milvus.yaml").exists():
-            told = json.dumps({"ports": self.ports, "log.level": "error", "etcd_log_level": "error", **self.options})
-            subprocess.run(
-                [PYTHON, "-c", _PREPARE, str(self.folder), str(unpacked), told],
-                check=True,
-            )
+            self._prepare(unpacked)
         programs = unpacked / "bin"
         environment = os.environ | {
             "DEPLOY_MODE": "STANDALONE",
@@ -97,6 +101,15 @@ class MilvusServer:
             time.sleep(0.1)
         self.kill()
         raise Missing(f"the Milvus server did not answer within {START_TIMEOUT_S} s:\n{self.log()[-2000:]}")
+
+    def _prepare(self, unpacked: pathlib.Path) -> None:
+        told = json.dumps({"ports": self.ports, "log.level": "error", "etcd_log_level": "error", **self.options})
+        subprocess.run([PYTHON, "-c", _PREPARE, str(self.folder), str(unpacked), told], check=True)
+        client, peer = (f"http://127.0.0.1:{port}" for port in (self.ports["etcd_port"], free_port()))
+        etcd, milvus = self.folder / "configs" / "etcd.yaml", self.folder / "configs" / "milvus.yaml"
+        etcd.write_text(_ETCD.format(client=client, peer=peer))
+        text = milvus.read_text()
+        milvus.write_text(text.replace("\netcd:\n", f"\netcd:\n  config:\n    path: {etcd}\n", 1))
 
     def kill(self, how: int = signal.SIGKILL) -> None:
         if self.process is not None:
