@@ -200,6 +200,39 @@ def _index_stats(caller: Caller, total: int, now: datetime) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """What of one tenant waits for one generation's index."""
+
+    tenant: str
+    generation: str
+    pending: int
+    failed: int
+    oldest_s: int
+    reason: str  # of the failure that was met most often
+
+
+def index_queue(caller: Caller) -> list[Waiting]:
+    """The tenants that something waits of, the longest wait first; for operators."""
+    caller.require_operator()
+    now = timezone.now()
+    failed = Q(attempts__gte=FAILED_ATTEMPTS)
+    found = []
+    for generation in generations.in_use():
+        rows = VectorEmbedding.all_tenants.filter(generation=generation, due_at__isnull=False)
+        rows = rows.filter(Q(due_at__lte=now) | Q(attempts__gt=0))
+        counts = rows.values("tenant_id", "tenant__slug").annotate(
+            failed=Count("id", filter=failed), pending=Count("id", filter=~failed), oldest=Min("due_at")
+        )
+        for each in counts.order_by("oldest"):
+            reasons = rows.filter(tenant_id=each["tenant_id"]).exclude(error="").values_list("error")
+            most = reasons.annotate(times=Count("id")).order_by("-times").first()
+            age_s = max(0, round((now - each["oldest"]).total_seconds()))
+            why = most[0] if most else ""
+            found.append(Waiting(each["tenant__slug"], str(generation), each["pending"], each["failed"], age_s, why))
+    return found
+
+
 def _in_box(box: Box) -> list[Any]:
     """Conditions on the key alone, so that no number is converted in the database. The first range uses the index."""
     ranges = box.key_ranges

@@ -19,7 +19,7 @@ from django.utils import timezone
 from memories import housekeeping, payloads
 from memories.coordinates import Coordinate
 from memories.embeddings.base import Vectors
-from memories.index import generations, nudge
+from memories.index import backlog, generations, nudge
 from memories.index.base import usable
 from memories.models import Memory, VectorEmbedding
 from memories.payloads import Json
@@ -98,6 +98,7 @@ def store(caller: Caller, new: NewMemory, precondition: Precondition | None = No
 def store_many(caller: Caller, items: Sequence[NewMemory], precondition: Precondition | None = None) -> list[Stored]:
     """Store all of `items` in one transaction, or none; a coordinate that stands twice keeps the last one."""
     caller.require("write", {item.namespace for item in items})
+    backlog.check(caller.tenant)
     for item in items:
         checked(item)
     return _retrying(lambda: _store(caller, items, precondition or Precondition()))
@@ -115,6 +116,7 @@ def patch(
     None sets metadata, importance, context or expires_at back to what it is when nobody gives it.
     """
     caller.require("write", [namespace])
+    backlog.check(caller.tenant)
     with transaction.atomic():
         memory = _live_for_update(caller, namespace, coordinate)
         (precondition or Precondition()).check(memory)

@@ -16,6 +16,7 @@ SomaError
 ├── UnsupportedMediaType (415)
 ├── KeyReused (422)             an Idempotency-Key came again with another request
 ├── RateLimited (429)           `retry_after_s` says when there is room again
+├── IndexBacklog (429)          too many of the tenant's memories wait for the index
 └── Unavailable (503)           try again later; `retry_after_s` says when
     ├── DatabaseBusy
     ├── EmbedderUnavailable
@@ -163,6 +164,17 @@ class RateLimited(SomaError):
     def __init__(self, detail: str, retry_after_s: float) -> None:
         super().__init__(detail)
         self.retry_after_s = max(1, ceil(retry_after_s))
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
+
+
+class IndexBacklog(SomaError):
+    status = 429
+    code = "index_backlog"
+    title = "Too many memories wait for the index"
+    retry_after_s = 30
 
     @property
     def headers(self) -> Mapping[str, str]:

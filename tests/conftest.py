@@ -18,7 +18,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from memories import health, index
-from memories.index import generations, sync
+from memories.index import backlog, generations, sync
 from memories.models import EmbeddingGeneration
 from memories.search import lexical
 from tenants import keys, limits
@@ -88,6 +88,7 @@ def _nothing_remembered() -> None:
     keys.forget_cached()
     limits.forget()
     generations.forget_cached()
+    backlog.forget_cached()
     lexical.forget_cached()
     health.forget_cached()
     cache.clear()

@@ -85,10 +85,10 @@ def test_the_index_on_a_server_equals_the_database_after_changes_and_deletions(a
 
 
 def test_a_server_has_an_alias_for_the_active_generation(acme: Api, on_server: EmbeddingGeneration) -> None:
-    target = index.of(on_server)
+    target: Any = index.of(on_server)
     for _ in range(2):
         target.publish(f"{settings.MILVUS_PREFIX}_active")
-    client = target._client
+    client: Any = target._client
     named = client.describe_alias(f"{settings.MILVUS_PREFIX}_active")
     assert named["collection_name"] == on_server.collection
     client.drop_alias(f"{settings.MILVUS_PREFIX}_active")
@@ -100,7 +100,7 @@ def test_a_refused_connection_to_a_server_is_noticed_within_the_retries_not_the_
     calls = []
 
     def refused(client: Any, timeout: dict[str, Any]) -> None:
-        import grpc
+        import grpc  # type: ignore[import-untyped]
 
         calls.append(timeout["timeout"])
         error = grpc.RpcError()

@@ -39,7 +39,7 @@ STEP_S = 0.5
 FAILED_ATTEMPTS = 3  # as index.sync counts
 # Memories that cannot be embedded any more may be left behind, up to this share.
 MAY_FAIL = 0.001
-_DELETED_PER_STEP = 5_000
+_DELETED_AT_ONCE = 500
 
 
 def step(job: Job) -> bool:
@@ -148,14 +148,26 @@ def _retire(job: Job) -> bool:
         return True
     if not job.data.get("failed") and not _swept(job):
         return False
-    rows = VectorEmbedding.all_tenants.filter(generation=old)
-    batch = list(rows.values_list("id", flat=True)[:_DELETED_PER_STEP])
-    if batch:
-        rows.filter(id__in=batch).delete()
+    if not _rows_are_gone(job, old):
         return False
     index.drop(old)
     old.delete()
     return True
+
+
+def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
+    """Delete some, in short transactions: on SQLite every writer waits for them."""
+    rows = VectorEmbedding.all_tenants.filter(generation=old)
+    until = time.monotonic() + STEP_S
+    while time.monotonic() < until:
+        # Behind the last one, so that what is deleted already is not walked through again.
+        some = rows.filter(id__gt=job.data.get("deleted", 0)).order_by("id")
+        batch = list(some.values_list("id", flat=True)[:_DELETED_AT_ONCE])
+        if not batch:
+            return True
+        VectorEmbedding.all_tenants.filter(id__in=batch).delete()
+        job.data["deleted"] = batch[-1]
+    return False
 
 
 def _swept(job: Job) -> bool:
