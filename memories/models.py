@@ -77,8 +77,21 @@ class Memory(TenantOwned):
         indexes = [
             models.Index(fields=["tenant", "namespace", "created_at"], name="sfm_memories_created"),
             models.Index(fields=["tenant", "namespace", "updated_at"], name="sfm_memories_updated"),
+            # The rest of it keeps counting within the index; equal entries share one place there.
+            models.Index(
+                fields=["tenant", "namespace", "memory_type", "deleted_at", "expires_at"], name="sfm_memories_type"
+            ),
+            # Most memories have none, and nobody looks for those.
+            models.Index(
+                fields=["tenant", "namespace", "importance"],
+                name="sfm_memories_importance",
+                condition=models.Q(importance__gt=0),
+            ),
             models.Index(
                 fields=["expires_at"], name="sfm_memories_expiry", condition=models.Q(expires_at__isnull=False)
+            ),
+            models.Index(
+                fields=["deleted_at"], name="sfm_memories_deleted", condition=models.Q(deleted_at__isnull=False)
             ),
         ]
 

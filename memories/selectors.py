@@ -149,7 +149,9 @@ def stats(caller: Caller) -> dict[str, Any]:
         memories = memories.filter(namespace__in=caller.namespaces)
     now = timezone.now()
     gone = Q(deleted_at__isnull=False) | Q(expires_at__lte=now)
-    rows = memories.values("namespace", "memory_type").annotate(all=Count("seq"), gone=Count("seq", filter=gone))
+    # Counted by a column of the index, which thus is all that the database has to read.
+    counts = {"all": Count("memory_type"), "gone": Count("memory_type", filter=gone)}
+    rows = memories.values("namespace", "memory_type").annotate(**counts)
     namespaces: dict[str, int] = {}
     types = {"episodic": 0, "semantic": 0}
     deleted = 0

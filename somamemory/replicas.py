@@ -87,7 +87,9 @@ def may_read_replica(select: Callable[Concatenate[R, P], Result]) -> Callable[Co
         alias = _choose(caller)
         try:
             with _from(alias):
-                return select(caller, *args, **kwargs)
+                answer = select(caller, *args, **kwargs)
+            _wake(alias)
+            return answer
         except (DatabaseError, InterfaceError) as error:
             if alias == DEFAULT_DB_ALIAS or not _may_ask_primary_instead(alias, error):
                 raise
@@ -145,6 +147,14 @@ def _choose(caller: Reader) -> str:
         if alias in _asleep_until:  # this read finds out whether it is back; the others do not wait for it meanwhile
             _asleep_until[alias] = now + PAUSE_S
     return alias
+
+
+def _wake(alias: str) -> None:
+    """A replica has answered."""
+    if alias in _asleep_until:
+        with _lock:
+            _asleep_until.pop(alias, None)
+        log.warning("a replica answers again", extra={"replica": alias})
 
 
 def _may_ask_primary_instead(alias: str, error: DatabaseError | InterfaceError) -> bool:
