@@ -23,6 +23,9 @@ _DISTINCT = {
     "generation_id": 1,
     "memory_type": 2,
     "importance": 10,
+    # Inside of other columns: nearly always NULL. In front, an index holds only the rest of them.
+    "deleted_at": 1,
+    "expires_at": 1,
     "from_key": 50_000,
     "to_key": 50_000,
 }
@@ -58,7 +61,8 @@ def estimate(columns: list[str], unique: bool) -> str:
     """The statistics of one index, `"1000000 100000 25000 1"` for a unique (tenant_id, namespace, coordinate_key)."""
     rows, parts = _ROWS, [_ROWS]
     for column in columns:
-        rows = max(1, rows // _DISTINCT.get(column, _ROWS))
+        in_front = len(parts) == 1 and column in ("deleted_at", "expires_at")
+        rows = max(1, rows // (_ROWS if in_front else _DISTINCT.get(column, _ROWS)))
         parts.append(rows)
     if unique:
         parts[-1] = 1

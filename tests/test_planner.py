@@ -26,3 +26,10 @@ def test_memories_with_known_ids_are_not_looked_for_in_the_whole_namespace(tenan
 
     # PostgreSQL has real statistics, and an empty table: there any index will do.
     assert connection.vendor != "sqlite" or "(id=?)" in plan, plan
+
+
+def test_statistics_know_that_hardly_any_memory_of_a_namespace_is_deleted() -> None:
+    columns = ["tenant_id", "namespace", "memory_type", "deleted_at"]
+
+    assert planner.estimate(columns, unique=False) == "1000000 100000 25000 12500 12500"
+    assert planner.estimate(["deleted_at"], unique=False) == "1000000 1"
