@@ -146,6 +146,7 @@ class Installation:
         uri = str(self.folder / "index" / "milvus.db") if service == "worker" else f"http://127.0.0.1:{free_port()}"
         (self.folder / "index").mkdir(exist_ok=True)
         return inherited | {
+            "DJANGO_SETTINGS_MODULE": "somamemory.settings",  # as the image says
             "HOSTNAME": socket.gethostname(),
             "SOMA_DATA_DIR": str(self.folder / "data"),
             "SOMA_SECRET_KEY": "not a secret, in a test",
@@ -246,13 +247,19 @@ class Installation:
 
 
 @contextlib.contextmanager
-def installation(folder: Path, broker_url: str | None = None, **more: str) -> Iterator[Installation]:
-    """Migrated and empty, nothing started yet. Its cache, and without `broker_url` its broker, are Redis of its own."""
+def installation(
+    folder: Path, broker_url: str | None = None, database_url: str = "", **more: str
+) -> Iterator[Installation]:
+    """Migrated and empty, nothing started yet. Its cache, and without `broker_url` its broker, are Redis of its own.
+
+    Its database is made beside the one of `database_url`, or else of the settings.
+    """
+    database_url = database_url or settings.DATABASE_URL
     name = f"soma_installation_{os.getpid()}_{random.randrange(10**9)}"
     cache_server, broker = RedisServer(folder, "cache"), RedisServer(folder, "broker")
-    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
+    with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-        url = urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
+        url = urlunsplit(urlsplit(database_url)._replace(path=f"/{name}"))
         made = Installation(folder, url, cache_server.url, broker_url or broker.url, more)
         made.cache, made.broker = cache_server, broker
         try:

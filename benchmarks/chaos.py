@@ -1,0 +1,418 @@
+"""Kills each part of an installation with -9 in turn, while clients write, and looks whether anything was lost.
+
+    python -m benchmarks.chaos [--writes 10000] [--clients 8] [--database postgres://…] [--down 5]
+
+Two web workers, a Celery worker, the beat, two Redis and a Milvus server (scripts/test-milvus.sh installs it), all of
+its own; of PostgreSQL it needs an address where it may create a database, which it drops in the end. Clients store,
+replace and delete; what got no answer, or was refused, they send again (a store with its Idempotency-Key) until it is
+acknowledged. So the version of each memory says how often it was changed. Ends with 0 when everything acknowledged is
+there, once, and the index equals the database within 60 s of the last restart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from http.client import HTTPException
+from typing import Any
+
+from benchmarks.milvus_server import MilvusServer
+from benchmarks.server import Client
+from tests.processes import KEY, Installation, installation, wait_for
+
+CONVERGE_S = 60
+GIVE_UP_S = 120  # a write that nobody has acknowledged for so long is not sent again
+TURN_S = 120
+ADDRESSES = 250  # of each client at most: the same ones are written again and again
+SETTINGS = {
+    "SOMA_WORKERS": "2",
+    "SOMA_LOG_LEVEL": "WARNING",
+    "SOMA_INDEX_LEASE_S": "30",  # what a killed worker was at must be free again in time
+    "SOMA_DRAIN_INTERVAL_S": "3",
+}
+
+
+@dataclass
+class Progress:
+    """How many writes the clients may begin and have finished, and what they have met; shared by all threads."""
+
+    acknowledged: int = 0
+    unanswered: int = 0
+    given_up: int = 0
+    slowest_s: float = 0.0
+    refused: Counter[int] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    stopped: bool = False
+    _allowed: int = 0
+    _begun: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def done(self) -> int:
+        return self.acknowledged + self.given_up
+
+    def allow(self, writes: int) -> None:
+        with self._changed:
+            self._allowed += writes
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        with self._changed:
+            self.stopped = True
+            self._changed.notify_all()
+
+    def may_begin(self) -> bool:
+        """Wait for a write to be allowed; false when there will be no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.stopped or self._begun < self._allowed)
+            self._begun += not self.stopped
+            return not self.stopped
+
+    def note(self, status: int | None, took_s: float, accepted: bool) -> None:
+        with self._changed:
+            if status is None:
+                self.unanswered += 1
+                return
+            self.slowest_s = max(self.slowest_s, took_s)
+            if accepted:
+                self.acknowledged += 1
+                self._changed.notify_all()
+            else:
+                self.refused[status] += 1
+
+    def give_up(self, problem: str) -> None:
+        with self._changed:
+            self.given_up += 1
+            self.problems.append(problem)
+            self._changed.notify_all()
+
+    def wait_until(self, done: int, timeout_s: float) -> None:
+        """Until so many writes are over, or the time is."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.done >= done, timeout_s)
+
+
+@dataclass
+class Memory:
+    """What a client knows of one of its addresses."""
+
+    number: int | None = None  # None: deleted, or never there
+    effects: int = 0
+    certain: bool = True
+
+
+class Writer(threading.Thread):
+    """One client, with addresses of its own."""
+
+    def __init__(self, at: int, port: int, progress: Progress, addresses: int) -> None:
+        super().__init__(name=f"writer {at}", daemon=True)
+        self.at, self.port, self.progress = at, port, progress
+        self.memories = {f"{at}.0,{number}.0": Memory() for number in range(addresses)}
+        self.dice = random.Random(at)
+        self.writes = 0
+        self.client = self._connected()
+
+    def run(self) -> None:
+        while self.progress.may_begin():
+            self.writes += 1
+            coord = self.dice.choice(list(self.memories))
+            if self.memories[coord].number is not None and self.dice.random() < 0.4:
+                self._remove(coord)
+            else:
+                self._store(coord)
+
+    def _store(self, coord: str) -> None:
+        known = self.memories[coord]
+        text = f"turtle number{self.writes} of writer{self.at}"
+        body = {"coord": coord, "payload": {"text": text, "number": self.writes}}
+        answer = self._until_acknowledged("POST", "/memories", body, {200, 201})
+        if answer is None:
+            known.certain = False
+            return
+        known.number = self.writes
+        known.effects += 1
+        if known.certain and answer[1]["version"] != known.effects:
+            self._complain(f"{coord} is in version {answer[1]['version']} after {known.effects} writes")
+
+    def _remove(self, coord: str) -> None:
+        known = self.memories[coord]
+        answer = self._until_acknowledged("DELETE", f"/memories/{coord}", None, {200, 204, 404})
+        if answer is None:
+            known.certain = False
+            return
+        if answer[0] == 404 and known.certain and not self.sent_again:
+            self._complain(f"{coord} was acknowledged and is not there")
+        known.number = None
+        known.effects += 1
+
+    def _until_acknowledged(self, method: str, path: str, body: Any, good: set[int]) -> tuple[int, Any] | None:
+        self.client.headers["Idempotency-Key"] = f"{self.at}-{self.writes}"
+        self.sent_again = False
+        until = time.monotonic() + GIVE_UP_S
+        while time.monotonic() < until and not self.progress.stopped:
+            status, answer = self._send(method, path, body, good)
+            if status in good:
+                return status or 0, answer
+            # Refused is refused; only what got no answer, or a server's error, may have happened.
+            self.sent_again = self.sent_again or status is None or status >= 500
+            if status is not None and status < 500 and status not in (409, 429):
+                break
+            time.sleep(0.1)
+        self.progress.give_up(f"{method} {path}: not acknowledged; the last answer was {status}: {answer}")
+        return None
+
+    def _send(self, method: str, path: str, body: Any, good: set[int]) -> tuple[int | None, Any]:
+        began = time.monotonic()
+        status, answer = None, None
+        try:
+            status, answer = self.client.call(method, path, body)
+        except (OSError, HTTPException, ValueError):
+            headers = self.client.headers
+            self.client.connection.close()
+            self.client = self._connected()
+            self.client.headers = headers
+        self.progress.note(status, time.monotonic() - began, status in good)
+        return status, answer
+
+    def _connected(self) -> Client:
+        return Client(self.port, KEY, "default", timeout_s=30)
+
+    def _complain(self, problem: str) -> None:
+        self.progress.problems.append(problem)
+
+
+@dataclass
+class Turn:
+    """One part that was killed, and what the clients noticed of it until it was up again."""
+
+    name: str
+    down_s: float
+    acknowledged: int
+    refused: int
+    unanswered: int
+
+
+class Chaos:
+    """An installation under attack."""
+
+    def __init__(self, place: Installation, milvus: MilvusServer, writes: int, clients: int, down_s: float) -> None:
+        self.place, self.milvus, self.writes, self.down_s = place, milvus, writes, down_s
+        self.progress = Progress()
+        self.turns: list[Turn] = []
+        addresses = max(10, min(ADDRESSES, writes // clients // 4))
+        self.writers = [Writer(at + 1, place.port, self.progress, addresses) for at in range(clients)]
+        self.last_restart = 0.0
+        self.converged_s = self.compared_s = float("inf")
+        self.reconciled = -1
+        self.report = ""
+
+    def parts(self) -> list[tuple[str, Callable[[], object], Callable[[], object]]]:
+        """Name, how to kill it, how to start it again. Last the two that the index waits for."""
+        place = self.place
+        return [
+            ("beat", partial(place.kill, "beat"), partial(place.start, "beat")),
+            ("cache Redis", place.cache.kill, place.cache.start),
+            ("broker Redis", place.broker.kill, place.broker.start),
+            ("one web worker", self._kill_one_web_worker, self._wait_for_web_workers),
+            ("web, all of it", partial(place.kill, "web"), partial(place.start, "web")),
+            ("Celery worker", partial(place.kill, "worker"), partial(place.start, "worker")),
+            ("Milvus", self.milvus.kill, self.milvus.start),
+        ]
+
+    def run(self) -> None:
+        """Everything, one part after the other; then wait for the index."""
+        for writer in self.writers:
+            writer.start()
+        try:
+            parts = self.parts()
+            for number, part in enumerate(parts):
+                self._turn(*part, until=self.writes * (number + 1) // len(parts))
+            self._converge()
+        finally:
+            self.progress.stop()
+            for writer in self.writers:
+                writer.join(40)
+
+    def _turn(self, name: str, kill: Callable[[], object], start: Callable[[], object], until: int) -> None:
+        """A third of its writes before the kill, a third while it is down, the last third from its restart on."""
+        progress = self.progress
+        first = progress.done
+        third = max(1, (until - first) // 3)
+        progress.allow(third * 2)
+        progress.wait_until(first + third // 2, TURN_S)
+        before = (progress.acknowledged, progress.refused.total(), progress.unanswered)
+        began = time.monotonic()
+        kill()
+        progress.wait_until(first + third * 2, self.down_s)
+        time.sleep(max(0.0, began + self.down_s - time.monotonic()))
+        progress.allow(until - first - third * 2)
+        start()
+        self.last_restart = time.monotonic()
+        after = (progress.acknowledged, progress.refused.total(), progress.unanswered)
+        noticed = [new - old for new, old in zip(after, before, strict=True)]
+        self.turns.append(Turn(name, self.last_restart - began, *noticed))
+        progress.wait_until(until, TURN_S)
+
+    def _converge(self) -> None:
+        """How long after the last restart nothing waits any more, and `reconcile` finds no difference."""
+        place = self.place
+        with contextlib.suppress(AssertionError):
+            wait_for(self._nothing_waits, 3 * CONVERGE_S, 0.2)
+            self.converged_s = time.monotonic() - self.last_restart
+        done = subprocess.run(
+            [*place.command("migrate")[:2], "reconcile"],
+            env=place.environment("web"),
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        self.compared_s = time.monotonic() - self.last_restart
+        self.reconciled, self.report = done.returncode, (done.stdout + done.stderr).strip()
+
+    def _nothing_waits(self) -> bool:
+        status, answer = self.place.call("GET", "/stats")
+        return status == 200 and not answer["index"]["pending"] and not answer["index"]["failed"]
+
+    def _web_workers(self) -> list[int]:
+        running = self.place.processes["web"].running
+        assert running is not None
+        children = pathlib.Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def _kill_one_web_worker(self) -> None:
+        self.killed = self._web_workers()[0]
+        os.kill(self.killed, signal.SIGKILL)
+
+    def _wait_for_web_workers(self) -> None:
+        """Their parent starts another."""
+        wait_for(lambda: len(set(self._web_workers()) - {self.killed}) == 2, 30)
+
+    def wrong(self) -> list[str]:
+        """What is not as it should be."""
+        wrong = list(self.progress.problems) + self._lost()
+        if self.progress.done < self.writes:
+            wrong.append(f"only {self.progress.done} of {self.writes} writes were done")
+        if max(self.converged_s, self.compared_s) > CONVERGE_S:
+            wrong.append(f"the index equalled the database {self.compared_s:.1f} s after the last restart only")
+        if self.reconciled or " 0 of them waiting" not in self.report:
+            wrong.append(f"reconcile ended with {self.reconciled}: {self.report}")
+        return wrong
+
+    def _lost(self) -> list[str]:
+        found: dict[str, tuple[int, int]] = {}
+        wrong = []
+        for memory in self._memories():
+            if memory["coord"] in found:
+                wrong.append(f"{memory['coord']} is there twice")
+            found[memory["coord"]] = memory["payload"]["number"], memory["version"]
+        for writer in self.writers:
+            for coord, known in writer.memories.items():
+                expected = None if known.number is None else (known.number, known.effects)
+                held = found.pop(coord, None)
+                if known.certain and held != expected:
+                    wrong.append(f"{coord} holds (number, version) {held}, acknowledged was {expected}")
+        return wrong + [f"{coord} was never written" for coord in found]
+
+    def _memories(self) -> Iterator[dict[str, Any]]:
+        cursor = ""
+        while cursor is not None:
+            page = self.place.get(f"/memories?limit=1000{cursor and '&cursor=' + cursor}")
+            yield from page["items"]
+            cursor = page["next_cursor"]
+
+    def tell(self) -> None:
+        print(f"{'killed -9':16}{'down s':>8}{'acknowledged':>14}{'refused':>9}{'unanswered':>12}  meanwhile")
+        for turn in self.turns:
+            print(f"{turn.name:16}{turn.down_s:8.1f}{turn.acknowledged:14,}{turn.refused:9,}{turn.unanswered:12,}")
+        progress = self.progress
+        statuses = ", ".join(f"{count:,} with {status}" for status, count in sorted(progress.refused.items()))
+        print()
+        print(f"acknowledged    {progress.acknowledged:,} of {self.writes:,} writes, {progress.given_up:,} given up")
+        print(f"refused         {statuses or 'none'} (sent again)")
+        print(f"unanswered      {progress.unanswered:,} (sent again)")
+        print(f"slowest answer  {progress.slowest_s:.2f} s")
+        print(
+            f"converged       {self.converged_s:.1f} s after the last restart; compared after {self.compared_s:.1f} s"
+        )
+        print(f"reconcile       exit code {self.reconciled}: {' / '.join(self.report.splitlines())}")
+
+
+@contextlib.contextmanager
+def prepared(folder: pathlib.Path, database_url: str, writes: int, clients: int, down_s: float) -> Iterator[Chaos]:
+    """Everything is up; whatever happens, it is stopped in the end."""
+    for name in ("place", "milvus"):
+        (folder / name).mkdir()
+    milvus = MilvusServer(folder / "milvus")
+    try:
+        milvus.start()
+        more = {**SETTINGS, "SOMA_MILVUS_URI": milvus.uri}
+        with installation(folder / "place", None, database_url, **more) as place:
+            place.start("web", "worker", "beat")
+            yield Chaos(place, milvus, writes, clients, down_s)
+    finally:
+        milvus.kill()
+
+
+@contextlib.contextmanager
+def shown(chaos: Chaos) -> Iterator[None]:
+    """One line that is written over, on a terminal only."""
+    over = threading.Event()
+
+    def show() -> None:
+        while not over.wait(0.5):
+            part = chaos.turns[-1].name if chaos.turns else "nothing"
+            line = f"{chaos.progress.done:,} of {chaos.writes:,} writes; back so far: {len(chaos.turns)}, last {part}"
+            print("\r" + line.ljust(78), end="", flush=True)
+        print("\r" + " " * 78 + "\r", end="", flush=True)
+
+    thread = threading.Thread(target=show, daemon=True)
+    if sys.stdout.isatty():
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if thread.is_alive():
+            thread.join()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--writes", type=int, default=10_000)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--down", type=float, default=5, help="seconds that each part stays down, at least")
+    parser.add_argument("--database", default=os.environ.get("SOMA_DATABASE_URL", ""), help="postgres://…")
+    options = parser.parse_args()
+    if not options.database.startswith("postgres"):
+        parser.error("--database (or SOMA_DATABASE_URL) must name a PostgreSQL database")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sizes = (options.writes, options.clients, options.down)
+    with tempfile.TemporaryDirectory(prefix="soma-chaos-") as folder:
+        try:
+            with prepared(pathlib.Path(folder), options.database, *sizes) as chaos:
+                with shown(chaos):
+                    chaos.run()
+                chaos.tell()
+                wrong = chaos.wrong()
+        except KeyboardInterrupt:
+            print("\ninterrupted; everything that was started is stopped", file=sys.stderr)
+            return 130
+    print("\n".join(wrong[:20]) or "Everything acknowledged is there, once, and the index equals the database.")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
