@@ -65,6 +65,7 @@ class Index:
     def __init__(self, inner: VectorIndex) -> None:
         self._inner = inner
         self.down = False
+        self.known_down = False
         self.after_upsert: Callable[[], None] = lambda: None
 
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
@@ -76,6 +77,9 @@ class Index:
     def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
         self._check()
         self._inner.delete(tenant, ids)
+
+    def available(self) -> bool:
+        return not self.known_down
 
     def scan(self, tenant: UUID) -> Iterator[tuple[UUID, int]]:
         self._check()
@@ -334,6 +338,18 @@ def test_nothing_is_lost_while_the_index_is_down(api: Api, engine: Index) -> Non
     let_time_pass(minutes=10)
     drain()
     assert held(api.tenant) == {memory["id"]: 2}
+
+
+def test_an_outage_that_is_known_costs_no_row_an_attempt(api: Api, engine: Index) -> None:
+    id = api.store("1")["id"]
+    engine.down = engine.known_down = True
+
+    assert sync.drain() == 0
+
+    assert (row_of(id).attempts, row_of(id).lease) == (0, None)
+    engine.down = engine.known_down = False
+    assert sync.drain() == 1  # at once
+    assert held(api.tenant) == {id: 1}
 
 
 def test_what_needs_no_embedder_goes_on_without_it(api: Api, embedder: Recorder) -> None:

@@ -100,6 +100,9 @@ class VectorIndex(Protocol):
     def publish(self, alias: str) -> None:
         """Let `alias` name this collection, and no other any more; for people and tools that look at the engine."""
 
+    def available(self) -> bool:
+        """False while the engine is known to be down, so that a call would fail at once. Does not wait."""
+
     def ping(self) -> None:
         """Return if the index can be searched."""
 

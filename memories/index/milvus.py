@@ -226,6 +226,13 @@ class MilvusIndex:
         )
         return {UUID(row["tenant"]) for row in rows}
 
+    def available(self) -> bool:
+        try:
+            self._breaker.check()  # which also looks, beside us, whether the engine is back
+        except IndexUnavailable:
+            return False
+        return True
+
     def ping(self) -> None:
         self._read("answer", lambda client, timeout: client.get_server_version(**timeout), self._search_timeout_s)
 

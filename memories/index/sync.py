@@ -72,6 +72,9 @@ def drain(limit: int = BATCH) -> int:
 
 
 def _drain(generation: EmbeddingGeneration, limit: int) -> int:
+    # No row is to blame for an outage: each attempt would have it wait longer after the engine is back.
+    if not index.of(generation).available():
+        return 0
     lease = uuid.uuid4()
     rows = _lease(generation, lease, limit)
     if not rows:
