@@ -1,10 +1,12 @@
 """How gunicorn serves SomaMemory; `manage.py serve` uses it too."""
 
 import atexit
+import os
 import sys
 
 import django
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
 django.setup()
 
 from django.conf import settings  # noqa: E402 - needs the setup

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 
 from celery import shared_task
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import beat_init, worker_init, worker_process_init, worker_process_shutdown
 from django.conf import settings
 from django.db import DatabaseError
 
 from memories import access, embeddings, housekeeping, index, jobs
 from memories.index import generations, nudge, reconcile, sync
+from somamemory import checks
 from somamemory.errors import ConfigurationError, SomaError
 
 log = logging.getLogger("soma.tasks")
@@ -69,6 +70,16 @@ def _trying(work: Callable[[], object]) -> None:
         work()
     except (DatabaseError, SomaError, ConfigurationError) as error:
         log.warning("a job will be tried again", extra={"reason": str(error)})
+
+
+@worker_init.connect
+@beat_init.connect
+def refuse_impossible_settings(**signal: object) -> None:
+    """As the server does, before anything is done."""
+    try:
+        checks.refuse_impossible_settings()
+    except ConfigurationError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 @worker_process_init.connect

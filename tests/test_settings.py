@@ -19,9 +19,15 @@ HOME = Path(__file__).resolve().parent.parent
 
 def check(tmp_path: Path, *options: str, **variables: str) -> tuple[int, str]:
     """The exit code and the output of `manage.py check` with these variables and no others of ours."""
+    return run(tmp_path, [str(HOME / "manage.py"), "check", *options], **variables)
+
+
+def run(tmp_path: Path, command: list[str], **variables: str) -> tuple[int, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SOMA_", "DJANGO_"))}
     done = subprocess.run(
-        [sys.executable, str(HOME / "manage.py"), "check", *options],
+        [sys.executable, *command],
+        cwd=HOME,
+        timeout=60,
         env={**inherited, "SOMA_DATA_DIR": str(tmp_path), **variables},
         capture_output=True,
         text=True,
@@ -73,6 +79,22 @@ def test_an_origin_that_is_none_is_refused(tmp_path) -> None:
 
     assert code == 1
     assert "app.example.org" in output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "-m gunicorn --config deploy/gunicorn.conf.py somamemory.wsgi:application",
+        "-m celery -A somamemory worker",
+        "-m celery -A somamemory beat",
+        "manage.py serve",
+    ],
+)
+def test_whatever_starts_refuses_to(tmp_path, command: str) -> None:
+    code, output = run(tmp_path, command.split(), SOMA_THREDS="4", SOMA_BROKER_URL="redis://127.0.0.1:1/0")
+
+    assert code == 1
+    assert "SOMA_THREDS is no setting; did you mean SOMA_THREADS?" in output
 
 
 @pytest.mark.parametrize(
