@@ -15,7 +15,7 @@ PACKAGES := $(wildcard somamemory api tenants memories tests)
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo test test-milvus lint types format bench lock clean venv venv-test
+.PHONY: help run demo test test-milvus lint types format bench chaos lock clean venv venv-test
 
 help: ## this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -48,6 +48,9 @@ format: venv-test ## lay the code out and sort its imports
 
 bench: venv ## measure the embedded service on this machine
 	exec $(PY) -m benchmarks.embedded $(ARGS)
+
+chaos: venv-test ## kill each part of an installation with -9 in turn, while clients write (needs ARGS="--database URL")
+	exec $(PY) -m benchmarks.chaos $(ARGS)
 
 lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade takes newer versions)
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv

@@ -29,7 +29,7 @@ from functools import partial
 from http.client import HTTPException
 from typing import Any
 
-from benchmarks.milvus_server import MilvusServer
+from benchmarks.milvus_server import MilvusServer, Missing
 from benchmarks.server import Client
 from tests.processes import KEY, Installation, installation, wait_for
 
@@ -194,6 +194,9 @@ class Writer(threading.Thread):
         self.progress.problems.append(problem)
 
 
+Part = tuple[str, Callable[[], object], Callable[[], object]]
+
+
 @dataclass
 class Turn:
     """One part that was killed, and what the clients noticed of it until it was up again."""
@@ -219,7 +222,7 @@ class Chaos:
         self.reconciled = -1
         self.report = ""
 
-    def parts(self) -> list[tuple[str, Callable[[], object], Callable[[], object]]]:
+    def parts(self) -> list[Part]:
         """Name, how to kill it, how to start it again. Last the two that the index waits for."""
         place = self.place
         return [
@@ -232,12 +235,12 @@ class Chaos:
             ("Milvus", self.milvus.kill, self.milvus.start),
         ]
 
-    def run(self) -> None:
+    def run(self, parts: list[Part] | None = None) -> None:
         """Everything, one part after the other; then wait for the index."""
+        parts = parts or self.parts()
         for writer in self.writers:
             writer.start()
         try:
-            parts = self.parts()
             for number, part in enumerate(parts):
                 self._turn(*part, until=self.writes * (number + 1) // len(parts))
             self._converge()
@@ -410,6 +413,9 @@ def main() -> int:
         except KeyboardInterrupt:
             print("\ninterrupted; everything that was started is stopped", file=sys.stderr)
             return 130
+        except Missing as error:
+            print(error, file=sys.stderr)
+            return 2
     print("\n".join(wrong[:20]) or "Everything acknowledged is there, once, and the index equals the database.")
     return 1 if wrong else 0
 

@@ -5,6 +5,7 @@
 #
 #   scripts/test-milvus.sh [-- options of pytest]
 #   SOMA_TEST_MILVUS_PROCESSES   parallel test processes, 4 unless set: the tests mostly wait for the server
+#   SOMA_TEST_DATABASE_URL       a PostgreSQL that can make a database: each server is killed in turn, too
 #
 # Ends with 2 when the server cannot be had on this machine.
 set -euo pipefail
@@ -32,4 +33,4 @@ if ! install_server; then
     exit 2
 fi
 exec "$python" -m benchmarks.milvus_server "$python" -m pytest -n "${SOMA_TEST_MILVUS_PROCESSES:-4}" \
-    -k server tests/test_vector_index.py tests/test_milvus_server.py "$@"
+    -k server tests/test_vector_index.py tests/test_milvus_server.py tests/test_chaos.py "$@"

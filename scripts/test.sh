@@ -191,6 +191,8 @@ tests_on_postgresql() {
     SOMA_DATABASE_URL="$database_url" SOMA_REDIS_URL="$redis_url" SOMA_TEST_BROKER_URL="$broker_url" tests
 }
 
+tests_on_milvus() { SOMA_TEST_DATABASE_URL="$database_url" scripts/test-milvus.sh; }
+
 if ! [ -x "$python" ]; then
     say "There is no .venv yet: make venv-test" >&2
     exit 2
@@ -207,7 +209,7 @@ stage types make --no-print-directory types
 stage sqlite tests
 stage postgresql tests_on_postgresql
 # Options choose among the tests of the suite; the server is started for all of its own only.
-if [ ${#pytest_options[@]} = 0 ]; then stage milvus scripts/test-milvus.sh; fi
+if [ ${#pytest_options[@]} = 0 ]; then stage milvus tests_on_milvus; fi
 
 say "" "==== summary ===="
 printf '%s\n' "${summary[@]}" ${notes[@]+"${notes[@]}"} "$(printf '%-25s %4d s' total "$SECONDS")"
