@@ -126,6 +126,13 @@ class Writer(threading.Thread):
         self.client = self._connected()
 
     def run(self) -> None:
+        with contextlib.closing(self):
+            self._work()
+
+    def close(self) -> None:
+        self.client.connection.close()
+
+    def _work(self) -> None:
         while self.progress.may_begin():
             self.writes += 1
             coord = self.dice.choice(list(self.memories))

@@ -47,7 +47,7 @@ def post_worker_init(worker):
 
     try:
         generations.check_settings()
-        index.of(generations.active()).ping()
+        index.try_out(generations.active())
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         worker.alive = False

@@ -16,8 +16,10 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
+from memories import index as indexes
 from memories.index.base import Hit, Point, UnusableVector, VectorIndex, Where, usable
 from memories.index.milvus import Connection, MilvusIndex
+from memories.models import EmbeddingGeneration
 from somamemory.errors import ConfigurationError, DimensionMismatch, IndexUnavailable, InvalidInput
 
 DIMENSION = 32
@@ -519,3 +521,34 @@ def test_making_an_index_neither_imports_the_vendor_nor_touches_the_disk(tmp_pat
     environment = {"DJANGO_SETTINGS_MODULE": "somamemory.settings", **os.environ, "PYTHONPATH": str(HOME)}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.db")], check=True, env=environment)
     assert not (tmp_path / "x.db").exists()
+
+
+class _Slow:
+    """An engine that takes connections and does not answer yet."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.answer = threading.Event()
+        self.error = error
+
+    def ping(self) -> None:
+        if self.error:
+            raise self.error
+        self.answer.wait(10)
+
+
+def test_a_start_does_not_wait_for_a_milvus_that_recovers(monkeypatch, settings):
+    settings.MILVUS_URI, settings.MILVUS_SEARCH_TIMEOUT_S = "http://127.0.0.1:9", 0.2
+    slow = _Slow()
+    monkeypatch.setattr(indexes, "of", lambda generation: slow)
+    began = time.monotonic()
+
+    indexes.try_out(EmbeddingGeneration())
+
+    slow.answer.set()
+    assert 0.1 < time.monotonic() - began < 5
+
+
+def test_a_start_says_what_speaks_against_the_index(monkeypatch):
+    monkeypatch.setattr(indexes, "of", lambda generation: _Slow(ConfigurationError("another dimension")))
+    with pytest.raises(ConfigurationError, match="another dimension"):
+        indexes.try_out(EmbeddingGeneration())

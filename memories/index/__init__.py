@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from memories.index.base import VectorIndex
+from somamemory.errors import ConfigurationError, SomaError
 
 if TYPE_CHECKING:
     from memories.models import EmbeddingGeneration
@@ -35,6 +36,27 @@ def of(generation: EmbeddingGeneration) -> VectorIndex:
                 hnsw=Hnsw(settings.MILVUS_HNSW_M, settings.MILVUS_HNSW_EF_CONSTRUCTION, settings.MILVUS_HNSW_EF),
             )
         return _open[generation.collection]
+
+
+def try_out(generation: EmbeddingGeneration) -> None:
+    """Raise what speaks against using the index, as far as it turns out in time.
+
+    A Milvus server that recovers from a crash takes connections, and then half a minute to load a collection: whoever
+    starts meanwhile must not wait for that. Milvus Lite is in this process, and waited for.
+    """
+    errors: list[Exception] = []
+
+    def ping() -> None:
+        try:
+            of(generation).ping()
+        except (SomaError, ConfigurationError) as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=ping, name="soma-index-try-out", daemon=True)
+    thread.start()
+    thread.join(None if settings.MILVUS_URI.endswith(".db") else settings.MILVUS_SEARCH_TIMEOUT_S)
+    if errors:
+        raise errors[0]
 
 
 def drop(generation: EmbeddingGeneration) -> None:
