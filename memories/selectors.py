@@ -295,7 +295,8 @@ def _instant(text: str) -> datetime:
         instant = parse_datetime(text)
     except ValueError:
         instant = None
-    if instant is None or instant.tzinfo is None:
+    # A year at the edge of the calendar could leave it on its way to UTC.
+    if instant is None or instant.tzinfo is None or not 1 < instant.year < 9999:
         raise cursors.broken()
     return instant
 

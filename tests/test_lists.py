@@ -348,7 +348,18 @@ def test_a_cursor_that_no_answer_gave_is_refused(api: Api, made: str | bytes, qu
     problem_of(api.get("/memories?" + urlencode({"cursor": made, **query})), 422, field="cursor")
 
 
-@pytest.mark.parametrize("text", ["2026-13-01T00:00:00+00:00", "2026-01-01T00:00:00", "x", "\0", "9" * 50])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "2026-13-01T00:00:00+00:00",
+        "2026-01-01T00:00:00",
+        "x",
+        "\0",
+        "9" * 50,
+    ],
+)
 def test_a_cursor_with_a_wrong_time_is_refused(api: Api, text: str) -> None:
     made = cursor(["created_at", KEY, text])
 
