@@ -16,6 +16,7 @@ from memories.index.reconcile import Report
 from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
 from somamemory.errors import Forbidden, IndexUnavailable
 from tenants.caller import Caller
+from tenants.models import Tenant
 from tests.conftest import Api, drain
 
 
@@ -166,8 +167,9 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 
 @pytest.fixture
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _at_once(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No server takes the job in these tests."""
+    Tenant.objects.get_or_create(slug="default")  # whom the command acts for
     monkeypatch.setattr("memories.management.watching.TAKEN_WITHIN_S", 0)
 
 

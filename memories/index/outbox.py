@@ -18,7 +18,9 @@ BATCH = 1000
 def fill(
     generation: EmbeddingGeneration, after: int, source: EmbeddingGeneration | None = None, *, all_vectors: bool = False
 ) -> tuple[int | None, int]:
-    """Look at the next `BATCH` memories behind the number `after`: (the last one's number or None, how many lacked).
+    """Look at the next `BATCH` memories behind the number `after`: (the last one's number, how many lacked).
+
+    The number is None at the end: when there were fewer, so that a steady stream of new ones does not go on for ever.
 
     source: the generation to take vectors over from, where they can be compared with those of `generation`: the
     callers' own, and with `all_vectors` the others too.
@@ -36,7 +38,7 @@ def fill(
         if (known[id] < version if id in known else deleted_at is None and not _past(expires_at, now))
     ]
     mark(generation, lacking, source, all_vectors=all_vectors)
-    return batch[-1][0], len(lacking)
+    return batch[-1][0] if len(batch) == BATCH else None, len(lacking)
 
 
 def rows_of(generation: EmbeddingGeneration | None) -> Any:

@@ -104,7 +104,10 @@ def _embed(job: Job) -> bool:
     old_failed = VectorEmbedding.all_tenants.filter(
         generation_id=job.data["old"], due_at__isnull=False, attempts__gte=FAILED_ATTEMPTS
     ).count()
-    if waiting.count() == failed and failed <= old_failed + MAY_FAIL * (job.total or 0):
+    # Whatever has been written since this phase began is due soon in both: waiting for it would never end under load.
+    then = job.data.setdefault("embedding_since", _now())
+    open_rows = waiting.filter(Q(due_at__lte=then) | Q(attempts__gt=0)).count()
+    if open_rows == failed and failed <= old_failed + MAY_FAIL * (job.total or 0):
         job.data["phase"] = COMPARE
     elif failed:
         reason = waiting.filter(attempts__gt=0).values_list("error", flat=True).first()
@@ -172,10 +175,10 @@ def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
 
 def _swept(job: Job) -> bool:
     """Once more, before the old one goes: a write that took longer than anybody remembers is not lost either."""
-    last, _ = outbox.fill(_generation(job, "new"), job.data["after"])
-    if last is not None:
-        job.data["after"] = last
-    return last is None
+    if not job.data.get("swept"):
+        last, _ = outbox.fill(_generation(job, "new"), job.data["after"])
+        job.data |= {"after": last, "swept": last is None}
+    return bool(job.data["swept"])
 
 
 def _embedder(job: Job) -> Embedder:
