@@ -33,6 +33,13 @@ def of(request: HttpRequest) -> Precondition:
     return Precondition(version=int(tag[1]), absent=none_match == "*")
 
 
+def refuse(request: HttpRequest) -> None:
+    """For writes that take no condition: one that is ignored could do what the caller wanted to prevent."""
+    for name in ("If-Match", "If-None-Match"):
+        if name in request.headers:
+            raise MalformedRequest(f"{name} is for writes to one memory; this route takes no condition")
+
+
 def not_modified(request: HttpRequest, version: int) -> bool:
     """Whether the caller's If-None-Match names this very version."""
     given = request.headers.get("If-None-Match", "")

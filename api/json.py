@@ -18,6 +18,8 @@ from ninja.parser import Parser
 from somamemory.errors import InvalidInput, MalformedRequest, UnsupportedMediaType
 
 MAX_DEPTH = 32
+# One URL has another answer for each key and tenant, and no cache in between may mix them up.
+PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key, X-Tenant, X-Soma-Tenant"}
 _INT64 = 1 << 63
 _MAX_DIGITS = 19
 
@@ -55,7 +57,7 @@ class StrictParser(Parser):
 def reply(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """An answer; times as RFC 3339 in UTC with a Z."""
     content = orjson.dumps(data, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
-    return HttpResponse(content, status=status, content_type="application/json", headers=dict(headers or {}))
+    return HttpResponse(content, status=status, content_type="application/json", headers={**PRIVATE, **(headers or {})})
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,7 +77,8 @@ def _integer(digits: str) -> int:
 
 def _float(digits: str) -> float:
     number = float(digits)
-    if not math.isfinite(number):
+    vanished = not number and any(digit in "123456789" for digit in digits.lower().partition("e")[0])
+    if vanished or not math.isfinite(number):
         raise InvalidInput("body", "holds a number outside the range of a 64-bit float")
     return number
 

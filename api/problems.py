@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,11 +11,15 @@ MAX_ERRORS = 20
 _MESSAGES = {"extra_forbidden": "unknown field", "missing": "is required"}
 
 
+_INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")
+
+
 def field_errors(errors: Iterable[Any], skip: int = 0) -> list[tuple[str, str]]:
     """`(field, message)` of pydantic's errors; `skip` leading parts of each location are the framework's."""
     found: dict[str, str] = {}
     for error in errors:
-        parts = [str(part) for part in error["loc"][skip:]]
+        # Which member of a union was tried is pydantic's affair.
+        parts = [str(part) for part in error["loc"][skip:] if not _INTERNAL.match(str(part))]
         name = ".".join(parts)[:200] or "body"
         message = _MESSAGES.get(error["type"], error["msg"].removeprefix("Value error, "))
         found.setdefault(name, message)

@@ -55,7 +55,10 @@ def _coordinate(value: Any) -> Coordinate:
 def _instant(value: Any) -> datetime:
     """RFC 3339 with an offset."""
     if isinstance(value, str) and _RFC3339.fullmatch(value):
-        instant = datetime.fromisoformat(value.upper())
+        try:
+            instant = datetime.fromisoformat(value.upper())
+        except ValueError:  # the 30th of February, an offset of 99 hours
+            raise ValueError("is not a time of the calendar") from None
         if 1 < instant.year < 9999:  # a year at the edge could leave the calendar on its way to UTC
             return instant
     raise ValueError("must be a time like 2026-01-31T12:00:00Z, with its offset from UTC")

@@ -29,6 +29,7 @@ timeout = 60
 graceful_timeout = 4  # Ctrl-C ends within five seconds
 keepalive = 75
 max_requests = 0
+limit_request_line = 8190  # the most that gunicorn takes; POST searches have room for longer queries
 accesslog = None  # the application writes one line a request
 errorlog = "-"
 loglevel = "warning"

@@ -58,7 +58,7 @@ def parse(text: str) -> Coordinate:
     for part in parts:
         if not _NUMBER.fullmatch(part):
             raise InvalidCoordinate(f"a coordinate is 1 to {MAX_DIMENSIONS} decimal numbers joined by commas")
-    return of(map(float, parts))
+    return of(map(_float, parts))
 
 
 def of(numbers: Iterable[float]) -> Coordinate:
@@ -77,6 +77,14 @@ def of(numbers: Iterable[float]) -> Coordinate:
 
 def from_key(key: str) -> Coordinate:
     return Coordinate(key)
+
+
+def _float(digits: str) -> float:
+    """The number; one that is not zero must not become it, or it would stand for another address."""
+    number = float(digits)
+    if not number and re.search("[1-9]", digits.lower().partition("e")[0]):
+        raise InvalidCoordinate("the numbers of a coordinate must fit a 64-bit float; one is too small")
+    return number
 
 
 def encode(numbers: Sequence[float]) -> str:

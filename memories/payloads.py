@@ -38,13 +38,16 @@ def text_of(payload: Json) -> str:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Every string leaf, in order; depth is bounded by the parser at the edge."""
+    """Every string leaf, members in the order of their names: jsonb does not keep the one they came in.
+
+    The depth is bounded by the parser at the edge.
+    """
     if isinstance(value, str):
         if value.strip():
             yield value
     elif isinstance(value, dict):
-        for item in value.values():
-            yield from _strings(item)
+        for name in sorted(value):
+            yield from _strings(value[name])
     elif isinstance(value, list):
         for item in value:
             yield from _strings(item)

@@ -116,6 +116,7 @@ def patch(
     None sets metadata, importance, context or expires_at back to what it is when nobody gives it.
     """
     caller.require("write", [namespace])
+    caller.require("read", [namespace])  # the answer shows the memory
     backlog.check(caller.tenant)
     with transaction.atomic():
         memory = _live_for_update(caller, namespace, coordinate)
@@ -171,6 +172,7 @@ def delete_many(
 def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
     """Undo a soft delete. Raises NotFound when nothing deleted is there any more."""
     caller.require("write", [namespace])
+    caller.require("read", [namespace])  # the answer shows the memory
     with transaction.atomic():
         memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
         if memory is None or memory.deleted_at is None or _has_expired(memory):

@@ -279,7 +279,7 @@ if INDEXER == "celery" and not BROKER_URL:
     raise ConfigurationError("SOMA_INDEXER is 'celery': set SOMA_BROKER_URL to the Redis of the job queue")
 # Far longer than the deadlines of one batch (embedder, index) together, so that a live drain never loses its lease;
 # the rows of a drain that was killed wait for so long.
-INDEX_LEASE_S = _bounded("SOMA_INDEX_LEASE_S", 300, 2, 3600)
+INDEX_LEASE_S = _bounded("SOMA_INDEX_LEASE_S", 60, 2, 3600)
 DRAIN_INTERVAL_S = _bounded("SOMA_DRAIN_INTERVAL_S", 3, 1, 3600)  # what a lost nudge costs
 DRAIN_LIMIT_S = 60  # then a drain gives way to other jobs; the next beat goes on
 ACCESS_INTERVAL_S = _bounded("SOMA_ACCESS_INTERVAL_S", 10, 1, 3600)

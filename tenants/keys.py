@@ -65,6 +65,8 @@ def issue(
     caller.require_operator()
     if unknown := set(scopes) - set(SCOPES):
         raise InvalidInput("scopes", f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise InvalidInput("expires_at", "must be in the future")
     if not scopes:
         raise InvalidInput("scopes", "a key needs at least one scope")
     token = _generate() if secret is None else _check_imported(secret)

@@ -211,9 +211,17 @@ def test_every_route_refuses_a_key_that_lacks_its_scope(api: Api, route: Route) 
     assert needs in problem["detail"]
 
 
+SHOW_WHAT_THEY_CHANGE = {("PATCH", "/memories/{coord}"), ("POST", "/memories/{coord}/restore")}
+
+
+@pytest.mark.parametrize("route", sorted(SHOW_WHAT_THEY_CHANGE), ids=str)
+def test_a_write_that_shows_the_memory_needs_to_read_too(api: Api, route: Route) -> None:
+    problem_of(call(issue_key(api.tenant, scopes=("write",)), route), 403)
+
+
 @pytest.mark.parametrize("route", [route for route in ROUTES if NEEDS[route] != "operator"], ids=str)
 def test_every_route_takes_a_key_with_its_one_scope(api: Api, route: Route) -> None:
-    key = issue_key(api.tenant, scopes=(NEEDS[route],))
+    key = issue_key(api.tenant, scopes=(NEEDS[route], "read") if route in SHOW_WHAT_THEY_CHANGE else (NEEDS[route],))
 
     assert call(key, route).status_code in (200, 201, 207, 404)
 

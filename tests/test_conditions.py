@@ -177,3 +177,17 @@ def test_the_weak_tag_that_compression_makes_comes_back_as_the_same_version(api:
 
     assert api.get("/memories/1", if_none_match=tag).status_code == 304
     assert api.patch("/memories/1", {"importance": 1}, if_match=tag).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/memories/bulk", "/memories/bulk/delete", "/memories/1/restore"])
+@pytest.mark.parametrize("header", [{"if_match": '"77"'}, {"if_none_match": "*"}])
+def test_a_condition_is_never_ignored(api: Api, path: str, header: dict[str, str]) -> None:
+    api.store("1", "as it was")
+    body = {
+        "/memories/bulk": {"items": [{"coord": "1", "payload": {"text": "overwritten"}}]},
+        "/memories/bulk/delete": {"coords": ["1"]},
+    }.get(path)
+
+    problem_of(api.post(path, body, **header), 400, "malformed_request")
+
+    assert api.get("/memories/1").json()["memory"]["payload"] == {"text": "as it was"}

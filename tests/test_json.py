@@ -183,3 +183,14 @@ def test_what_is_not_json_is_malformed(raw: bytes) -> None:
 def test_what_is_not_utf8_is_malformed(raw: bytes) -> None:
     with pytest.raises(MalformedRequest, match="not UTF-8"):
         parse(raw)
+
+
+@pytest.mark.parametrize("digits", ["1e-400", "-2e-324", "0." + "0" * 400 + "1"])
+def test_a_number_that_would_become_zero_is_refused(digits: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse(b"[" + digits.encode() + b"]")
+
+
+@pytest.mark.parametrize("digits", ["0e-400", "0.0", "-0.0", "5e-324"])
+def test_a_number_that_is_zero_or_just_fits_is_taken(digits: str) -> None:
+    assert parse(b"[" + digits.encode() + b"]") == [float(digits)]

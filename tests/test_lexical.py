@@ -26,7 +26,7 @@ def matched(caller: Caller, query: str, *namespaces: str) -> list[Match]:
         where,
         stats,
         caller.tenant,
-    )
+    )[0]
 
 
 def coords_of(found: list[Match]) -> list[str]:

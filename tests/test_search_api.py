@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from memories import embeddings, index
 from memories.models import Memory
-from memories.search import hybrid
+from memories.search import hybrid, lexical
 from somamemory.errors import EmbedderUnavailable, IndexUnavailable
 from tests.conftest import Api, drain, problem_of
 
@@ -280,11 +280,39 @@ def test_recency_counts_when_it_is_asked_for(api: Api) -> None:
     [
         ("hybrid", {"semantic": 0, "keyword": 0}),
         ("semantic", {"semantic": 0}),
-        ("keyword", {"keyword": 0, "semantic": 1}),
+        ("keyword", {"keyword": 0}),
     ],
 )
 def test_weights_that_leave_nothing_are_refused(zoo: Api, mode: str, weights: dict[str, float]) -> None:
     problem_of(zoo.post("/memories/search", {"query": "x", "mode": mode, "weights": weights}), 422, field="weights")
+
+
+@pytest.mark.parametrize(("mode", "part"), [("keyword", "semantic"), ("semantic", "keyword")])
+def test_a_weight_that_would_count_for_nothing_is_refused(zoo: Api, mode: str, part: str) -> None:
+    answer = zoo.post("/memories/search", {"query": "x", "mode": mode, "weights": {part: 0.5}})
+
+    problem_of(answer, 422, field=f"weights.{part}")
+
+
+def test_a_common_word_finds_the_best_of_all_that_hold_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lexical, "MAX_CANDIDATES", 3)
+    api.store("1", "common")
+    for number in range(2, 9):
+        api.store(str(number), "common among many other words that make it long")
+
+    answer = api.post("/memories/search", {"query": "common", "mode": "keyword", "top_k": 8}).json()
+
+    assert (answer["memories"][0]["coord"], len(answer["memories"]), answer["degraded"]) == ("1.0", 8, [])
+
+
+def test_a_keyword_search_says_when_it_has_not_ranked_all_matches(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lexical, "MAX_RANKED", 3)
+    for number in range(5):
+        api.store(str(number), "common")
+
+    answer = api.post("/memories/search", {"query": "common", "mode": "keyword", "top_k": 8}).json()
+
+    assert (len(answer["memories"]), answer["degraded"]) == (3, ["keyword"])
 
 
 # --- What is not indexed yet -------------------------------------------------------------------------------------
@@ -414,7 +442,7 @@ def test_without_the_embedder_words_still_find(zoo: Api, search: Search, monkeyp
         def embed(self, texts: list[str]) -> None:
             raise EmbedderUnavailable("the provider at 10.0.0.1 says no")
 
-    monkeypatch.setattr(embeddings, "current", Down)
+    monkeypatch.setattr(embeddings, "of", lambda generation: Down())
 
     assert search(zoo, "aardvark")["degraded"] == ["semantic"]
     problem_of(zoo.post("/memories/search", {"query": "aardvark", "mode": "semantic"}), 503, "embedder_unavailable")

@@ -37,5 +37,5 @@ def rebuild_embeddings(request: Request, body: RebuildBody | None = None) -> Htt
 
 @router.get("/jobs/{id}", response={200: JobOut, **PROBLEMS})
 def get_job(request: Request, id: UUID) -> HttpResponse:
-    """A job that this tenant has asked for."""
+    """How far a job has come."""
     return reply(present.job(jobs.get(request.caller, id)))

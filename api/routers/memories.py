@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from api import conditions, present
 from api.auth import Request
-from api.json import reply
+from api.json import PRIVATE, reply
 from api.problems import field_errors
 from api.routes import PROBLEMS, StrictRouter, kind
 from api.schemas import (
@@ -78,6 +78,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
 @router.post("/memories/bulk", response={200: BulkStoredOut, 207: BulkStoredOut, **PROBLEMS})
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     """Store up to 1000 memories; with `atomic` all or none, else each that can be."""
+    conditions.refuse(request)
     checked = [_checked(item) for item in body.items]
     bad = {at: error for at, error in enumerate(checked) if isinstance(error, SomaError)}
     if bad and body.atomic:
@@ -104,6 +105,7 @@ def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
 @router.post("/memories/bulk/delete", response={200: BulkDeletedOut, **PROBLEMS})
 def delete_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     """Soft delete up to 1000 memories, all in one transaction."""
+    conditions.refuse(request)
     gone = services.delete_many(request.caller, body.namespace, body.coords)
     results = [{"coord": coord.text, "deleted": coord in gone} for coord in body.coords]
     return reply({"results": results, "deleted": len(gone)})
@@ -115,7 +117,7 @@ def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams
     memory = selectors.get_memory(request.caller, query.namespace, coord)
     headers = conditions.etag(memory.version)
     if conditions.not_modified(request, memory.version):
-        return HttpResponse(status=304, headers=headers)
+        return HttpResponse(status=304, headers={**PRIVATE, **headers})
     return reply({"memory": present.memory(memory)}, headers=headers)
 
 
@@ -138,6 +140,7 @@ def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams])
 @router.post("/memories/{coord}/restore", response={200: MemoryEnvelope, **PROBLEMS})
 def restore(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
     """Undo a soft delete, within the retention time."""
+    conditions.refuse(request)
     memory = services.restore(request.caller, query.namespace, coord)
     return reply({"memory": present.memory(memory)}, headers=conditions.etag(memory.version))
 

@@ -70,8 +70,11 @@ class VectorIndex(Protocol):
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
         """Put points in, replacing those with the same id. Raises `DimensionMismatch`, `UnusableVector`."""
 
-    def search(self, tenant: UUID, vector: Vector, where: Where, limit: int) -> list[Hit]:
-        """The nearest points, best first, equal similarities in the order of their ids; limit is 1 to 16,384."""
+    def search(self, tenant: UUID, vector: Vector, where: Where, limit: int, *, fresh: bool = False) -> list[Hit]:
+        """The nearest points, best first, equal similarities in the order of their ids; limit is 1 to 16,384.
+
+        `fresh`: everything that was upserted before this call is seen, also if that takes longer.
+        """
 
     def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
         """Take points out; an id that is unknown, or another tenant's, is no error and changes nothing."""

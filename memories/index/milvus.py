@@ -151,7 +151,7 @@ class MilvusIndex:
         for batch in _batches(rows, per_call):
             self._write("take vectors in", partial(self._upsert, batch), len(batch))
 
-    def search(self, tenant: UUID, vector: Vector, where: Where, limit: int) -> list[Hit]:
+    def search(self, tenant: UUID, vector: Vector, where: Where, limit: int, *, fresh: bool = False) -> list[Hit]:
         checked_limit(limit)
         query = unit_vector(vector, self._dimension)
         found = self._read(
@@ -163,7 +163,7 @@ class MilvusIndex:
                 limit=limit,
                 output_fields=["id"],
                 search_params={"metric_type": "COSINE", "params": {"ef": self._hnsw.breadth(limit)}},
-                consistency_level=self._consistency,
+                consistency_level="Strong" if fresh else self._consistency,
                 partition_names=self._partitions(tenant),
                 **timeout,
             ),

@@ -30,7 +30,7 @@ from memories import access, embeddings, index, payloads, selectors
 from memories.embeddings.base import Vectors
 from memories.index import generations
 from memories.index.base import MAX_LIMIT, Hit, Where, unit_vector, usable
-from memories.models import EmbeddingGeneration, Memory
+from memories.models import Memory
 from memories.search import lexical, ranking, text
 from memories.search.ranking import Scores, Stats, Weights
 from memories.selectors import Narrowing
@@ -112,12 +112,15 @@ def _search(caller: Caller, wanted: Search) -> Results:
     pool = next((size for size in POOLS if wanted.offset + wanted.top_k <= size // 2), POOLS[-1])
     semantic = _SemanticLeg(caller, wanted, memories, stats, pool) if wanted.mode != KEYWORD else None
     matches: list[lexical.Match] = []
+    degraded: list[str] = []
     if wanted.mode != SEMANTIC:
-        matches = lexical.matches(memories, wanted.namespaces, stats, caller.tenant)
+        most = lexical.MAX_CANDIDATES if semantic else lexical.MAX_RANKED
+        matches, all_ranked = lexical.matches(memories, wanted.namespaces, stats, caller.tenant, most)
+        if not (semantic or all_ranked):
+            degraded.append(KEYWORD)
         if wanted.narrowing.ball is None:  # else what lies outside the ball falls out when it is confirmed
             matches = matches[:pool]
     found_by_words = {match.seq for match in matches}
-    degraded: list[str] = []
     candidates: dict[UUID, _Candidate] = {}
     if semantic:
         try:
@@ -127,7 +130,7 @@ def _search(caller: Caller, wanted: Search) -> Results:
                 raise
             degraded.append(SEMANTIC)
             weights = replace(weights, semantic=0.0, keyword=weights.keyword or 1.0)
-    if not semantic or degraded:
+    if not semantic or SEMANTIC in degraded:
         candidates = _confirmed(memories, (), found_by_words, wanted.narrowing)
     ranked = _ranked(candidates.values(), terms, stats, weights, wanted)
     found = _page(memories, ranked, wanted)
@@ -143,9 +146,11 @@ class _SemanticLeg:
         self.generation = generations.active()
         self.query = ranking.dense_query(wanted.query, stats)
         self.where = Where(wanted.namespaces, wanted.narrowing.memory_type)
+        # Read before the index is asked: what is settled in between is in both, and not in neither.
+        self.pending = self._pending_rows() if wanted.strong else []
         self.few = None if wanted.narrowing.index_can_apply_all else self._few_vectors()
         self.asked: Future[tuple[Vectors | None, list[Hit]]] = _legs.submit(
-            _embed_and_ask, self.generation, caller.tenant.id, self.query, self.where, pool if self.few is None else 0
+            self._embed_and_ask, pool if self.few is None else 0
         )
 
     def candidates(self, also: set[int]) -> dict[UUID, _Candidate]:
@@ -162,7 +167,7 @@ class _SemanticLeg:
         similarities: dict[UUID, float] = {}
         if self.few is not None:
             similarities = self._nearest_of(self.few, vector)
-        pending = self._pending(vector) if self.wanted.strong else {}
+        pending = self._pending_similarities(vector)
         limit = self.pool
         while True:
             similarities |= {hit.id: hit.similarity for hit in hits}
@@ -176,9 +181,25 @@ class _SemanticLeg:
                 confirmed = _confirmed(self.memories, similarities, also, self.wanted.narrowing)
                 break
             limit = min(limit * 4, MAX_LIMIT)
-            hits = _ask(self.generation, self.caller.tenant.id, vector, self.where, limit)
+            hits = self._ask(vector, limit)
         self._add_similarities(confirmed, similarities, vector)
         return confirmed
+
+    def _embed_and_ask(self, limit: int) -> tuple[Vectors | None, list[Hit]]:
+        """Runs beside the lexical leg: no database here."""
+        vector = embeddings.of(self.generation).embed([self.query])[0]
+        if not usable(vector):
+            return None, []
+        return vector, self._ask(vector, limit) if limit else []
+
+    def _ask(self, vector: Vectors, limit: int) -> list[Hit]:
+        try:
+            return index.of(self.generation).search(
+                self.caller.tenant.id, vector, self.where, limit, fresh=self.wanted.strong
+            )
+        except ConfigurationError as error:  # such as a folder that another process has open
+            log.error("the vector index cannot be used", extra={"reason": str(error)})
+            raise IndexUnavailable("the vector index cannot be used; the server's log says why") from error
 
     def _few_vectors(self) -> list[tuple[UUID, bytes]] | None:
         """The vectors of all memories that pass the filters, if those are few; else None."""
@@ -204,14 +225,15 @@ class _SemanticLeg:
                 batch = []
         return _top(best | _similarities(batch, vector), self.pool)
 
-    def _pending(self, vector: Vectors) -> dict[UUID, float]:
-        """The similarity of every memory that the index has not caught up with, embedded here and now."""
+    def _pending_rows(self) -> list[Memory]:
+        """The memories that the index has not caught up with: one more than MAX_PENDING at most."""
         behind = Q(embeddings__indexed_version=None) | ~Q(embeddings__indexed_version=F("version"))
-        rows = list(
-            self.memories.filter(
-                behind, embeddings__generation=self.generation, embeddings__due_at__isnull=False
-            ).annotate(own=F("embeddings__own"), vector=F("embeddings__vector"))[: MAX_PENDING + 1]
-        )
+        rows = self.memories.filter(behind, embeddings__generation=self.generation, embeddings__due_at__isnull=False)
+        return list(rows.annotate(own=F("embeddings__own"), vector=F("embeddings__vector"))[: MAX_PENDING + 1])
+
+    def _pending_similarities(self, vector: Vectors) -> dict[UUID, float]:
+        """The similarity of each of them, embedded here and now."""
+        rows: list[Any] = list(self.pending)
         if len(rows) > MAX_PENDING:
             raise IndexUnavailable(f"more than {MAX_PENDING} memories are not yet indexed; ask again a little later")
         own = [(row.id, row.vector) for row in rows if row.own]
@@ -233,24 +255,6 @@ class _SemanticLeg:
             known = {**known, **_similarities(list(rows), vector)}
         for id, candidate in confirmed.items():
             candidate.similarity = known.get(id)
-
-
-def _embed_and_ask(
-    generation: EmbeddingGeneration, tenant: UUID, query: str, where: Where, limit: int
-) -> tuple[Vectors | None, list[Hit]]:
-    """Runs beside the lexical leg: no database here."""
-    vector = embeddings.of(generation).embed([query])[0]
-    if not usable(vector):
-        return None, []
-    return vector, _ask(generation, tenant, vector, where, limit) if limit else []
-
-
-def _ask(generation: EmbeddingGeneration, tenant: UUID, vector: Vectors, where: Where, limit: int) -> list[Hit]:
-    try:
-        return index.of(generation).search(tenant, vector, where, limit)
-    except ConfigurationError as error:  # such as a folder that another process has open
-        log.error("the vector index cannot be used", extra={"reason": str(error)})
-        raise IndexUnavailable("the vector index cannot be used; the server's log says why") from error
 
 
 def _confirmed(
@@ -287,6 +291,9 @@ def _top(similarities: Mapping[UUID, float], count: int) -> dict[UUID, float]:
 
 def _weights(wanted: Search) -> Weights:
     given = dict(wanted.weights)
+    for part, mode in (("keyword", SEMANTIC), ("semantic", KEYWORD)):
+        if wanted.mode == mode and given.get(part):
+            raise InvalidInput(f"weights.{part}", f"counts for nothing in the mode {mode}")
     if wanted.mode == SEMANTIC:
         given = {"semantic": 1.0, **given, "keyword": 0.0}
     elif wanted.mode == KEYWORD:

@@ -28,6 +28,8 @@ from tenants.models import Tenant
 MAX_FREQUENCY = 10_000
 # How many memories are ranked for one query; the rarest terms say which, the others only add to their scores.
 MAX_CANDIDATES = 2_000
+# The same where words alone decide: all that match, up to here.
+MAX_RANKED = 20_000
 MAX_COUNTED = 200_000
 _SAMPLE = 1_000
 # Sizes of small namespaces are counted each time; those of larger ones may be a minute old.
@@ -50,20 +52,27 @@ def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) 
     return Stats(documents, average_length, dict(zip(terms, _frequencies(tenant, namespaces, terms), strict=True)))
 
 
-def matches(memories: QuerySet[Memory], namespaces: Sequence[str], stats: Stats, tenant: Tenant) -> list[Match]:
-    """Those of `memories` that hold terms of the query (the keys of `stats.frequency`), best first."""
-    drivers = _drivers(stats)
+def matches(
+    memories: QuerySet[Memory], namespaces: Sequence[str], stats: Stats, tenant: Tenant, most: int = MAX_CANDIDATES
+) -> tuple[list[Match], bool]:
+    """Those of `memories` that hold terms of the query (the keys of `stats.frequency`), best first.
+
+    At most `most` are ranked; the second value says whether these were all.
+    """
+    drivers = _drivers(stats, most)
     if not drivers:
-        return []
+        return [], True
     weights = ranking.term_weights(list(stats.frequency), stats)
     rows = (
         memories.filter(Matches(_match(tenant, namespaces, drivers)))
         .order_by("-seq")
-        .values_list("seq", "terms")[:MAX_CANDIDATES]
+        .values_list("seq", "terms")[: most + 1]
     )
     found = [Match(seq, ranking.bm25(terms, weights, stats.average_length)) for seq, terms in rows]
+    complete = len(found) <= most and len(drivers) == sum(1 for frequency in stats.frequency.values() if frequency)
+    found = found[:most]
     found.sort(key=lambda match: (-match.bm25, match.seq))
-    return found
+    return found, complete
 
 
 class Matches(Func):
@@ -88,7 +97,7 @@ class Matches(Func):
         return f"{table}.terms_vector @@ %s::tsquery", [*parameters, self.expression]
 
 
-def _drivers(stats: Stats) -> list[str]:
+def _drivers(stats: Stats, most: int) -> list[str]:
     """The rarest terms whose memories fit the pool together; one at least, if any occurs."""
     chosen: list[str] = []
     together = 0
@@ -96,7 +105,7 @@ def _drivers(stats: Stats) -> list[str]:
         if not frequency:
             continue
         together += frequency
-        if chosen and together > MAX_CANDIDATES:
+        if chosen and together > most:
             break
         chosen.append(term)
     return chosen
