@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -139,7 +140,9 @@ def test_the_index_hears_of_it_after_the_commit(api: Api, django_capture_on_comm
     with django_capture_on_commit_callbacks() as callbacks:
         api.post("/memories", BODY, idempotency_key="k")
 
-    assert len(callbacks) == len(of_a_plain_store) > 0
+    # The others remember for a while what was read or written, and are not there each time.
+    nudges = [callback for callback in callbacks if not isinstance(callback, partial)]
+    assert len(nudges) == len([each for each in of_a_plain_store if not isinstance(each, partial)]) > 0
     assert VectorEmbedding.objects.for_tenant(api.tenant).filter(due_at__isnull=False).count() == 2
 
 

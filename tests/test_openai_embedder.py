@@ -275,7 +275,7 @@ def test_the_drain_works_with_it_and_lets_one_refused_text_wait(
     monkeypatch.setitem(globals(), "vector_of", long_vector)
     provider.default = picky
     embedder = make(dimension=256)
-    monkeypatch.setattr(embeddings, "current", lambda: embedder)
+    monkeypatch.setattr(embeddings, "of", lambda generation: embedder)
     for at, text in enumerate(["one", "bad", "two"]):
         api.store(str(at), text)
     drain()

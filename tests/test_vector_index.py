@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -552,3 +553,18 @@ def test_a_start_says_what_speaks_against_the_index(monkeypatch):
     monkeypatch.setattr(indexes, "of", lambda generation: _Slow(ConfigurationError("another dimension")))
     with pytest.raises(ConfigurationError, match="another dimension"):
         indexes.try_out(EmbeddingGeneration())
+
+
+def test_a_long_path_of_temporary_files_does_not_keep_lite_from_its_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    index = MilvusIndex(
+        uri=str(tmp_path / "milvus.db"), token="", collection="memories_long", dimension=4, timeout_s=10
+    )
+
+    index.ping()
+
+    index.close()

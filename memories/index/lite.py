@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 import threading
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from somamemory.errors import ConfigurationError, IndexUnavailable
+
+# The path of a Unix socket has 107 bytes at most; ours adds "/soma-xxxxxxxx/lite".
+MAX_SOCKET_PARENT = 80
 
 
 class Gate:
@@ -79,7 +83,7 @@ class LiteFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Lite's server asks for no password. A socket in a folder of our own keeps the machine's other users out,
         # where its usual TCP port would let them in.
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="soma-"))
+        self._socket_folder = _socket_folder()
         self.uri = f"unix:{self._socket_folder}/lite"
         try:
             self._server, self._database, _ = start_server_in_thread(
@@ -125,3 +129,13 @@ class LiteFolder:
             yield
         finally:
             self._writer.release()
+
+
+def _socket_folder() -> Path:
+    """A new folder that is ours alone, with a path short enough for a socket in it."""
+    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes it safely
+        if len(parent) <= MAX_SOCKET_PARENT and os.access(parent, os.W_OK):
+            return Path(tempfile.mkdtemp(prefix="soma-", dir=parent))
+    raise ConfigurationError(
+        "Milvus Lite needs a folder for its socket: set TMPDIR to a short path that can be written"
+    )
