@@ -561,9 +561,7 @@ def test_a_long_path_of_temporary_files_does_not_keep_lite_from_its_socket(
     long = tmp_path / ("x" * 100)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
-    index = MilvusIndex(
-        uri=str(tmp_path / "milvus.db"), token="", collection="memories_long", dimension=4, timeout_s=10
-    )
+    index = MilvusIndex(Connection(str(tmp_path / "milvus.db")), "memories_long", 4)
 
     index.ping()
 
