@@ -162,6 +162,7 @@ class Installation:
             "SOMA_DRAIN_INTERVAL_S": "1",
             "SOMA_ACCESS_INTERVAL_S": "1",
             **self.more,
+            **({"SOMA_WORKERS": "1"} if service == "worker" else {}),  # several on Milvus Lite are refused
         }
 
     def command(self, service: str) -> list[str]:
