@@ -193,6 +193,10 @@ class Installation:
         with redis.Redis.from_url(self.broker_url) as server:
             return bool(server.llen("soma"))
 
+    def empty_broker(self) -> None:
+        with redis.Redis.from_url(self.broker_url) as server:
+            server.delete("soma")
+
     def start(self, *services: str) -> None:
         for service in services:
             process = Process(self.command(service), self.environment(service), self.folder / f"{service}.log")
