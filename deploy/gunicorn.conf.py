@@ -3,6 +3,7 @@
 import atexit
 import os
 import sys
+import threading
 
 import django
 
@@ -70,3 +71,5 @@ def post_worker_init(worker):
 def worker_exit(server, worker):
     for thread in getattr(worker, "soma_threads", []):
         thread.stop(3)
+    # Ours have ended; what the libraries' own threads meet while Python is taken down under them helps nobody.
+    threading.excepthook = lambda problem: None
