@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -175,7 +176,7 @@ class Installation:
         kind, *rest = compose()["services"][service]["healthcheck"]["test"]
         if kind == "CMD":
             return [sys.executable, *(word.replace(":9595", f":{self.port}") for word in rest[1:])]
-        return ["sh", "-c", re.sub(r"^python\b", sys.executable, rest[0].replace("$$", "$"))]
+        return ["sh", "-c", re.sub(r"^python\b", shlex.quote(sys.executable), rest[0].replace("$$", "$"))]
 
     def run(self, command: list[str], service: str) -> str:
         """Run a command to its end, which must be a good one; what it says."""
