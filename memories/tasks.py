@@ -45,7 +45,7 @@ def advance_jobs() -> None:
 @shared_task(name="memories.reconcile")
 def reconcile_index() -> None:
     """Put right what differs between the index and the database."""
-    _trying(lambda: reconcile.everything(repair=True))
+    _trying(reconcile.repair_all)
 
 
 @shared_task(name="memories.write_back_accesses")

@@ -21,7 +21,7 @@ from django.utils import timezone
 from memories import embeddings, index
 from memories.embeddings.base import Vectors
 from memories.embeddings.wordllama import WordLlamaEmbedder
-from memories.index import generations, repair, sync, worker
+from memories.index import generations, reconcile, sync, worker
 from memories.index.base import Point, VectorIndex
 from memories.models import FAILED_ATTEMPTS, EmbeddingGeneration, Memory, VectorEmbedding
 from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnavailable, IndexUnavailable
@@ -459,7 +459,7 @@ def test_a_bug_in_a_drain_does_not_end_the_thread(
 
     monkeypatch.setattr(sync, "drain", drain_once)
     monkeypatch.setattr(sync, "release_leases", lambda: 0)
-    monkeypatch.setattr(repair, "mark_differences", lambda: 0)
+    monkeypatch.setattr(reconcile, "repair_all", lambda: None)
     monkeypatch.setattr(worker, "BEAT_S", 0.01)
     thread = worker.Worker()
     monkeypatch.setattr(index, "close_all", lambda: None)
@@ -682,7 +682,7 @@ def test_a_lost_point_comes_back(api: Api, embedder: Recorder) -> None:
     memory, other = api.store("1", "lost"), api.store("2", "kept")
     drain()
     index.of(generations.active()).delete(api.tenant.id, [UUID(memory["id"])])
-    assert repair.mark_differences() == 1
+    assert reconcile.repair_all().different
     drain()
     assert held(api.tenant) == {memory["id"]: 1, other["id"]: 1}
     assert embedder.texts == ["lost", "kept"]
@@ -694,7 +694,7 @@ def test_an_old_version_in_the_index_is_brought_up_to_date(api: Api) -> None:
     drain()
     old = Point(UUID(memory["id"]), 1, "default", "episodic", np.array(axis(0), dtype=np.float32))
     index.of(generations.active()).upsert(api.tenant.id, [old])
-    assert repair.mark_differences() == 1
+    assert reconcile.repair_all().different
     drain()
     assert held(api.tenant) == {memory["id"]: 2}
 
@@ -704,7 +704,7 @@ def test_a_point_that_nobody_knows_is_taken_out(api: Api) -> None:
     drain()
     orphan = Point(uuid.uuid4(), 1, "default", "episodic", np.array(axis(0), dtype=np.float32))
     index.of(generations.active()).upsert(api.tenant.id, [orphan])
-    assert repair.mark_differences() == 1
+    assert reconcile.repair_all().different
     assert held(api.tenant) == {memory["id"]: 1}
 
 
@@ -715,7 +715,7 @@ def test_where_nothing_differs_nothing_falls_due(api: Api) -> None:
     api.store("4")
     api.delete("/memories/4")
     drain()
-    assert repair.mark_differences() == 0
+    assert not reconcile.repair_all().different
     assert sync.backlog() == 0
 
 

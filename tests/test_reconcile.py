@@ -134,22 +134,43 @@ def test_the_examples_name_tenant_and_memory(api: Api, ids: list[uuid.UUID]) -> 
     assert compared(api).examples["missing"] == [f"{api.tenant.id}/{ids[0]}"]
 
 
-def test_tenants_and_generations_that_are_gone_are_orphans_and_a_repair_removes_them(
-    api: Api, ids: list[uuid.UUID], monkeypatch: pytest.MonkeyPatch, settings: Any
+def test_what_a_tenant_that_is_gone_has_left_is_an_orphan_and_a_repair_removes_it(
+    api: Api, ids: list[uuid.UUID]
 ) -> None:
-    settings.MILVUS_PREFIX = f"gone_{uuid.uuid4().hex[:6]}"
-    gone = EmbeddingGeneration(dimension=8, collection=f"{settings.MILVUS_PREFIX}_{uuid.uuid4().hex[:12]}")
-    index.of(gone).ping()
     target, nobody = index.of(generations.active()), uuid.uuid4()
     target.upsert(nobody, [point(uuid.uuid4(), 1), point(uuid.uuid4(), 1)])
     report = Report()
     reconcile.strangers(generations.active(), report, repair=True)
     assert report.counts["orphaned"] >= 2
-    assert report.collections == [gone.collection]
     report = Report()
     reconcile.strangers(generations.active(), report, repair=False)
     assert not report.different
     assert list(target.scan(nobody)) == []
+
+
+@pytest.fixture
+def gone(settings: Any) -> EmbeddingGeneration:
+    """A generation that has a collection, and no row."""
+    settings.MILVUS_PREFIX = f"gone_{uuid.uuid4().hex[:6]}"
+    generation = EmbeddingGeneration(dimension=8, collection=f"{settings.MILVUS_PREFIX}_{uuid.uuid4().hex[:12]}")
+    index.of(generation).ping()
+    return generation
+
+
+def test_the_collection_of_a_generation_that_is_gone_is_a_leftover(gone: EmbeddingGeneration) -> None:
+    report = Report()
+    reconcile.leftovers(report, repair=True)
+    assert report.collections == [gone.collection]
+    report = Report()
+    reconcile.leftovers(report, repair=False)
+    assert not report.different
+
+
+def test_nobody_drops_a_collection_without_being_asked(gone: EmbeddingGeneration) -> None:
+    """It may be that of another installation with the same prefix."""
+    reconcile.repair_all()
+    assert gone.collection in index.of(generations.active()).collections()
+    reconcile.leftovers(Report(), repair=True)
 
 
 # --- The command ---------------------------------------------------------------------------------------------------

@@ -27,7 +27,6 @@ MAY_SAY_ALL_TENANTS = {
     "memories/index/reconcile.py",  # compares index and database, tenant by tenant
     "memories/selectors.py",  # what waits for the index, for operators
     "memories/jobs.py",  # an estimate of how much there is
-    "memories/index/repair.py",  # compares the index with the database
     "memories/access.py",  # writes counters of reads back, by ids that a tenant's read has given
 }
 OURS = ("api", "memories", "somamemory", "tenants")

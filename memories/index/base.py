@@ -70,10 +70,13 @@ class VectorIndex(Protocol):
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
         """Put points in, replacing those with the same id. Raises `DimensionMismatch`, `UnusableVector`."""
 
-    def search(self, tenant: UUID, vector: Vector, where: Where, limit: int, *, fresh: bool = False) -> list[Hit]:
+    def search(
+        self, tenant: UUID, vector: Vector, where: Where, limit: int, *, fresh: bool = False, hasty: bool = False
+    ) -> list[Hit]:
         """The nearest points, best first, equal similarities in the order of their ids; limit is 1 to 16,384.
 
-        `fresh`: everything that was upserted before this call is seen, also if that takes longer.
+        `fresh`: everything that was upserted before this call is seen, also if that takes longer. `hasty`: the caller
+        has another answer, and would rather give that than wait much longer than such a call takes lately.
         """
 
     def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:

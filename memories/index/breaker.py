@@ -1,6 +1,7 @@
-"""The circuit breaker before the vector index: while it is down, nobody waits for it.
+"""Before the vector index: while it is down nobody waits for it, and while it hangs nobody waits long.
 
-Nygard, "Release It!", with one difference: whether it is back is asked beside the requests, never by one of them.
+The circuit breaker is that of Nygard, "Release It!", with one difference: whether it is back is asked beside the
+requests, never by one of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,33 @@ log = logging.getLogger("soma.index")
 
 FAILURES = 3  # one after the other
 PAUSE_S = 2.0
+
+
+# A call that takes so many times as long as usual will not come back in time; below `HASTE_S` nobody minds.
+PATIENCE = 8
+HASTE_S = 0.15
+
+
+class Pace:
+    """How long calls take lately, and so how long somebody who can do without the answer should wait for it.
+
+    longest_s: what to wait while nothing is known, and at most. Calls that were given up count too, so that an engine
+    that has become slow for good is soon waited for again.
+    """
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self._usual_s: float | None = None
+
+    def note(self, took_s: float) -> None:
+        usual_s = self._usual_s  # a race between two threads loses one of many
+        self._usual_s = took_s if usual_s is None else usual_s + 0.1 * (took_s - usual_s)
+
+    @property
+    def patience_s(self) -> float:
+        if self._usual_s is None:
+            return self._longest_s
+        return min(self._longest_s, max(HASTE_S, PATIENCE * self._usual_s))
 
 
 class Breaker:

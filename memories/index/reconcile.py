@@ -6,6 +6,7 @@ meanwhile is no difference. Rows that are due are none either; the drain is at t
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +24,8 @@ from memories.index import generations, nudge, outbox
 from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
 from somamemory.errors import NotFound
 from tenants.models import Tenant
+
+log = logging.getLogger("soma.index")
 
 MISSING, STALE, ORPHANED = "missing", "stale", "orphaned"
 KINDS = (MISSING, STALE, ORPHANED)
@@ -84,12 +87,19 @@ class _Known:
 NOTHING = _Known(None, None, False)
 
 
-def everything(*, repair: bool, renew: Callable[[], object] = lambda: None) -> Report:
-    """All tenants, at once; for a nightly job. Raises IndexUnavailable."""
+def repair_all() -> Report:
+    """All tenants, at once; for the nightly job, and for the start of an embedded server. Raises IndexUnavailable.
+
+    The drain cannot know of a loss in the index itself: after a power cut (Milvus Lite does not sync each write to the
+    disk), or when somebody has deleted its folder or brought back an old one. Collections are left to the operator's
+    own `reconcile --repair`: they may be those of another installation with the same prefix.
+    """
     report, generation = Report(), generations.active()
     for tenant in Tenant.objects.order_by("id").values_list("id", flat=True).iterator():
-        of_tenant(generation, tenant, report, repair=repair, renew=renew)
-    strangers(generation, report, repair=repair)
+        of_tenant(generation, tenant, report, repair=True)
+    strangers(generation, report, repair=True)
+    if report.different:
+        log.warning("the index differed from the database; it will catch up", extra=dict(report.counts))
     return report
 
 
@@ -116,6 +126,7 @@ def step(job: Job) -> bool:
     if over:
         if not only:
             strangers(generation, report, repair=repair)
+            leftovers(report, repair=repair)
         job.data["report"] = asdict(report)
         job.done = job.total = report.checked
     return over
@@ -140,7 +151,7 @@ def of_tenant(
 
 
 def strangers(generation: EmbeddingGeneration, report: Report, *, repair: bool) -> None:
-    """What the index holds of tenants and generations that no longer exist."""
+    """What the index holds of tenants that no longer exist."""
     target = index.of(generation)
     known = list(Tenant.objects.values_list("id", flat=True))
     while found := target.tenants_but(known):
@@ -149,6 +160,11 @@ def strangers(generation: EmbeddingGeneration, report: Report, *, repair: bool) 
             if repair:
                 target.drop_tenant(tenant)
             known.append(tenant)
+
+
+def leftovers(report: Report, *, repair: bool) -> None:
+    """Collections of generations that no longer exist."""
+    target = index.of(generations.active())
     ours = re.compile(rf"{re.escape(settings.MILVUS_PREFIX)}_[0-9a-f]{{12}}")
     names = {name for name in target.collections() if ours.fullmatch(name)}
     # Read after the collections: a generation is written down before its collection is made.

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from memories import housekeeping, index
-from memories.index import nudge, repair, sync
+from memories.index import nudge, reconcile, sync
 from somamemory.errors import ConfigurationError, SomaError
 
 log = logging.getLogger("soma.index")
@@ -34,7 +34,7 @@ class Worker(threading.Thread):
                 if not prepared:
                     if settings.WORKERS == 1:  # else the leases may belong to the threads of the other processes
                         sync.release_leases()
-                    repair.mark_differences()
+                    reconcile.repair_all()
                     prepared = True
                 nudge.asked.clear()
                 while sync.drain() and not self._stopping.is_set():

@@ -195,7 +195,12 @@ class _SemanticLeg:
     def _ask(self, vector: Vectors, limit: int) -> list[Hit]:
         try:
             return index.of(self.generation).search(
-                self.caller.tenant.id, vector, self.where, limit, fresh=self.wanted.strong
+                self.caller.tenant.id,
+                vector,
+                self.where,
+                limit,
+                fresh=self.wanted.strong,
+                hasty=self.wanted.mode == HYBRID,
             )
         except ConfigurationError as error:  # such as a folder that another process has open
             log.error("the vector index cannot be used", extra={"reason": str(error)})
