@@ -149,7 +149,7 @@ def test_what_a_tenant_that_is_gone_has_left_is_an_orphan_and_a_repair_removes_i
 
 
 @pytest.fixture
-def gone(settings: Any) -> EmbeddingGeneration:
+def gone(db: None, settings: Any) -> EmbeddingGeneration:
     """A generation that has a collection, and no row."""
     settings.MILVUS_PREFIX = f"gone_{uuid.uuid4().hex[:6]}"
     generation = EmbeddingGeneration(dimension=8, collection=f"{settings.MILVUS_PREFIX}_{uuid.uuid4().hex[:12]}")
