@@ -31,6 +31,7 @@ class Server:
             "SOMA_DATA_DIR": str(data_dir),
             "SOMA_PORT": str(self.port),
             "SOMA_BOOTSTRAP_KEY": self.key,
+            "SOMA_SECRET_KEY": secrets.token_urlsafe(50),  # PostgreSQL asks for one
             "SOMA_KEY_RATE": "0",
             "SOMA_TENANT_RATE": "0",
             **settings,
