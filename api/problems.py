@@ -8,7 +8,18 @@ from typing import Any
 
 MAX_ERRORS = 20
 # What pydantic says of an unknown field does not name it.
-_MESSAGES = {"extra_forbidden": "unknown field", "missing": "is required"}
+_MESSAGES = {
+    "extra_forbidden": "unknown field",
+    "missing": "is required",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "list_type": "must be a list",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+}
 
 
 _INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")

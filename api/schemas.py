@@ -83,6 +83,12 @@ def _storable(text: str) -> str:
     return text
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
 def _each_once(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
@@ -122,7 +128,7 @@ MemoryType = Literal["episodic", "semantic"]
 Importance = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Limit = Annotated[Whole, Field(ge=1, le=1000)]
 Text = Annotated[str, AfterValidator(_storable)]
-QueryText = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_QUERY_LENGTH)]
+QueryText = Annotated[Text, StringConstraints(max_length=MAX_QUERY_LENGTH), AfterValidator(_not_blank)]
 Radius = Annotated[Decimal, Field(ge=0, le=1e100)]
 
 

@@ -21,7 +21,7 @@ NAMESPACE = "documentation"
 QUESTIONS = (
     "How do I start the service on my laptop?",
     "What happens to a search when the vector index is down?",
-    "How are API keys stored?",
+    "What is limited, and what does a client see that sends too much?",
     "Why can one tenant never see another tenant's memories?",
     "Which embedding model is used when there is no internet?",
 )
@@ -58,7 +58,7 @@ def client() -> Iterator[Client]:
     running = Client(port, key.read_text() if key.is_file() else "", "default", 60)
     with contextlib.suppress(OSError, http.client.HTTPException):
         if key.is_file() and running.call("GET", "/stats")[0] == 200:
-            print(f"Using the server on port {port}.")
+            print(f"Using the server on port {port}: tenant 'default', namespace '{NAMESPACE}'.")
             yield running
             return
     print("No server is running here; starting one for the moment …")

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import secrets
 import signal
 import socket
@@ -140,7 +141,12 @@ class Client:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback on which nobody listens, and which no outgoing connection is given.
+
+    The system takes those from 32768 on: a server that is killed could find its port in use when it is started again.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_240, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -68,6 +68,11 @@ def post_worker_init(worker):
         call_command("banner")
 
 
+def worker_int(worker):
+    if worker.age == 1:
+        print("Stopping …", flush=True)
+
+
 def worker_exit(server, worker):
     for thread in getattr(worker, "soma_threads", []):
         thread.stop(3)

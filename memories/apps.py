@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.checks import register
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
@@ -11,7 +12,12 @@ class MemoriesConfig(AppConfig):
     name = "memories"
 
     def ready(self) -> None:
-        from memories import filters, planner  # need the models, which are not there when this file is imported
+        from memories import (  # need the models, which are not there when this file is imported
+            embeddings,
+            filters,
+            planner,
+        )
 
+        register(embeddings.check_settings, "soma", deploy=True)
         connection_created.connect(filters.register_functions, dispatch_uid="memories.filters")
         post_migrate.connect(planner.fix_statistics, sender=self, dispatch_uid="memories.planner")

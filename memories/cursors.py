@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from typing import Any
 
 from somamemory.errors import InvalidInput
 
 _MAX_LENGTH = 2048
+
+
+def mark_of(*conditions: Any) -> str:
+    """What tells the cursors of one list from those of another; the conditions say by their `repr` what they are."""
+    return hashlib.sha256(repr(conditions).encode()).hexdigest()[:16]
 
 
 def encode(*position: Any) -> str:

@@ -160,6 +160,7 @@ def _start(caller: Caller, kind: str, data: dict[str, Any]) -> Job:
         with transaction.atomic():
             job = Job.objects.create(tenant=caller.tenant, kind=kind, data=data)
             audit.record(caller, "job.start", [f"{kind} {job.id}"])
+            transaction.on_commit(lambda: log.info("a job is queued", extra={"job": str(job.id), "kind": kind}))
     except IntegrityError:
         raise Conflict(f"a job of this kind ({kind}) is running already") from None
     return job
@@ -183,7 +184,7 @@ def _settle(job: Job, lease: uuid.UUID, *, error: str, state: str = State.RUNNIN
     """Write the step down, unless somebody else has taken the job over or cancelled it meanwhile."""
     now = timezone.now()
     over = state in (State.DONE, State.FAILED)
-    Job.objects.filter(id=job.id, lease=lease).update(
+    written = Job.objects.filter(id=job.id, lease=lease).update(
         state=state,
         data=job.data,
         done=job.done,
@@ -193,3 +194,7 @@ def _settle(job: Job, lease: uuid.UUID, *, error: str, state: str = State.RUNNIN
         lease=None,
         lease_until=now + timedelta(seconds=pause_s) if pause_s else None,
     )
+    if written and (over or error):
+        how = "has ended" if over else "will be tried again"
+        level = logging.WARNING if error else logging.INFO
+        log.log(level, f"a job {how}", extra={"job": str(job.id), "kind": job.kind, "state": state, "reason": error})

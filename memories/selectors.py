@@ -126,18 +126,20 @@ def list_memories(
     base = stored(caller, [namespace]) if include_deleted else live(caller, [namespace])
     memories = narrowing.apply(base)
     if narrowing.ball is not None:
-        return _nearest(memories, narrowing.ball, limit, cursor)
+        of_list = cursors.mark_of(namespace, narrowing, include_deleted)
+        return _nearest(memories, narrowing.ball, of_list, limit, cursor)
     descending = order.startswith("-")
     time = None if order.endswith("coordinate") else order.lstrip("-")
+    of_list = cursors.mark_of(namespace, narrowing, include_deleted, order)
     if cursor:
-        memories = memories.filter(_after(cursor, order, time, descending))
+        memories = memories.filter(_after(cursor, of_list, time, descending))
     columns = [f"-{name}" if descending else name for name in (time, "coordinate_key") if name]
     rows = list(with_index_state(memories).order_by(*columns)[: limit + 1])
     if len(rows) <= limit:
         return Page(rows)
     last = rows[limit - 1]
     times = [getattr(last, time).isoformat()] if time else []
-    return Page(rows[:limit], cursors.encode(order, last.coordinate_key, *times))
+    return Page(rows[:limit], cursors.encode(of_list, last.coordinate_key, *times))
 
 
 @may_read_replica
@@ -248,12 +250,12 @@ def _in_box(box: Box) -> list[Any]:
     return conditions
 
 
-def _nearest(memories: QuerySet[Memory], ball: Ball, limit: int, cursor: str | None) -> Page:
+def _nearest(memories: QuerySet[Memory], ball: Ball, of_list: str, limit: int, cursor: str | None) -> Page:
     """The page in the order of distance, then coordinate."""
     keys = list(memories.values_list("coordinate_key", flat=True)[: MAX_NEAR + 1])
     if len(keys) > MAX_NEAR:
         raise InvalidInput("radius", f"more than {MAX_NEAR} memories lie that near; make it smaller")
-    after = _last_seen(cursor) if cursor else (-1.0, "")
+    after = _last_seen(cursor, of_list) if cursor else (-1.0, "")
     measured = ((ball.distance(key), key) for key in keys)
     nearest = heapq.nsmallest(limit + 1, (each for each in measured if each[0] <= ball.radius and each > after))
     page = nearest[:limit]
@@ -266,20 +268,20 @@ def _nearest(memories: QuerySet[Memory], ball: Ball, limit: int, cursor: str | N
         if key in rows:
             rows[key].distance = distance  # type: ignore[attr-defined]
             items.append(rows[key])
-    return Page(items, cursors.encode(*page[-1]) if len(nearest) > limit else None)
+    return Page(items, cursors.encode(of_list, *page[-1]) if len(nearest) > limit else None)
 
 
-def _last_seen(cursor: str) -> tuple[float, str]:
-    distance, key = cursors.decode(cursor, float, str)
-    if not math.isfinite(distance):
+def _last_seen(cursor: str, of_list: str) -> tuple[float, str]:
+    made_for, distance, key = cursors.decode(cursor, str, float, str)
+    if made_for != of_list or not math.isfinite(distance):
         raise cursors.broken()
     return distance, _key(key)
 
 
-def _after(cursor: str, order: str, time: str | None, descending: bool) -> Q:
+def _after(cursor: str, of_list: str, time: str | None, descending: bool) -> Q:
     """Everything behind the cursor, in a list ordered by (time, coordinate), or by the coordinate alone."""
     made_for, key, *times = cursors.decode(cursor, *[str] * (3 if time else 2))
-    if made_for != order:
+    if made_for != of_list:
         raise cursors.broken()
     beyond = "lt" if descending else "gt"
     later = Q(**{f"coordinate_key__{beyond}": _key(key)})

@@ -64,8 +64,9 @@ class Precondition:
         if self.absent and current is not None:
             raise PreconditionFailed("a memory is stored at this coordinate already")
         if self.version is not None and (current is None or current.version != self.version):
-            is_now = "gone" if current is None else f"in version {current.version}"
-            raise PreconditionFailed(f"the memory is {is_now}, not in version {self.version}")
+            if current is None:
+                raise PreconditionFailed("no memory is stored at this coordinate, in this version or any other")
+            raise PreconditionFailed(f"the memory is in version {current.version}, not {self.version}")
 
 
 @dataclass(frozen=True)

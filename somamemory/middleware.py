@@ -12,7 +12,7 @@ import orjson
 from django.conf import settings
 from django.core.signals import got_request_exception
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 
@@ -56,8 +56,10 @@ class RequestContext:
         request.request_id = request_id  # type: ignore[attr-defined]
         method = request.method
         if method == "HEAD":
-            request.method = "GET"  # the server sends the head alone
+            request.method = "GET"
         response = self.get_response(request)
+        if method == "HEAD":
+            _leave_out_the_body(response)
         response["X-Request-ID"] = request_id
         caller = getattr(request, "caller", None)
         match = request.resolver_match
@@ -101,7 +103,8 @@ class Problems:
             return response
         made = problem(request, _as_error(response.status_code), status=response.status_code)
         if response.has_header("Allow"):
-            made["Allow"] = response["Allow"]
+            methods = response["Allow"].split(", ")
+            made["Allow"] = ", ".join([*methods, "HEAD"] if "GET" in methods and "HEAD" not in methods else methods)
         return made
 
 
@@ -146,6 +149,15 @@ def _encodable(value: object) -> object:
     if isinstance(value, dict):
         return {name: _encodable(item) for name, item in value.items()}
     return value
+
+
+def _leave_out_the_body(response: HttpResponseBase) -> None:
+    """The head says how long the body would be."""
+    if isinstance(response, StreamingHttpResponse):
+        response.streaming_content = ()
+    elif isinstance(response, HttpResponse):
+        response["Content-Length"] = str(len(response.content))
+        response.content = b""
 
 
 def _refused_length(request: HttpRequest) -> SomaError | None:

@@ -25,13 +25,15 @@ def ensure() -> str | None:
     `SOMA_BOOTSTRAP_KEY` chooses the secret. It is kept in the data folder, readable by its owner only.
     """
     wanted = settings.BOOTSTRAP_KEY or None
+    try:
+        if wanted:  # also where there is a key already: it would not be taken anywhere else
+            keys.check_secret(wanted)
+    except InvalidInput as error:
+        raise ConfigurationError(f"SOMA_BOOTSTRAP_KEY: {error.fields['secret']}") from None
     if ApiKey.objects.exists():
         return None
     caller = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
-    try:
-        issued = keys.issue(caller, None, name="first key", scopes=SCOPES, secret=wanted)
-    except InvalidInput as error:
-        raise ConfigurationError(f"SOMA_BOOTSTRAP_KEY: {error.fields['secret']}") from None
+    issued = keys.issue(caller, None, name="first key", scopes=SCOPES, secret=wanted)
     _keep(issued.secret)
     return issued.secret
 

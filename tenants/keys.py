@@ -69,7 +69,7 @@ def issue(
         raise InvalidInput("expires_at", "must be in the future")
     if not scopes:
         raise InvalidInput("scopes", "a key needs at least one scope")
-    token = _generate() if secret is None else _check_imported(secret)
+    token = _generate() if secret is None else check_secret(secret)
     with transaction.atomic():
         key, created = ApiKey.objects.get_or_create(
             digest=_digest(token),
@@ -206,7 +206,8 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _check_imported(secret: str) -> str:
+def check_secret(secret: str) -> str:
+    """An imported secret, if it can be one. Raises InvalidInput."""
     if not MIN_IMPORTED_LENGTH <= len(secret) <= MAX_KEY_LENGTH:
         raise InvalidInput("secret", f"must have {MIN_IMPORTED_LENGTH} to {MAX_KEY_LENGTH} characters")
     if not secret.isascii() or not secret.isprintable() or " " in secret:

@@ -29,6 +29,8 @@ import redis
 import yaml
 from django.conf import settings
 
+from benchmarks.server import free_port
+
 HOME = Path(__file__).resolve().parent.parent
 KEY = "a-key-for-tests-that-is-long-enough-0123456789"
 Value = TypeVar("Value")
@@ -45,13 +47,6 @@ def wait_for(ask: Callable[[], Value], timeout_s: float = 20, pause_s: float = 0
             return answer  # type: ignore[no-any-return]
         assert time.monotonic() < deadline, f"not within {timeout_s} s; the last answer was {answer!r}"
         time.sleep(pause_s)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -15,7 +15,7 @@ from somamemory.errors import IndexUnavailable
 def opened(probe: object = None) -> Breaker:
     made = Breaker(probe or (lambda: None))  # type: ignore[arg-type]
     for _ in range(FAILURES):
-        made.failed()
+        made.failed("no answer")
     return made
 
 
@@ -27,7 +27,7 @@ def test_failures_in_a_row_open_it() -> None:
 def test_a_success_between_failures_keeps_it_closed() -> None:
     made = Breaker(lambda: None)
     for _ in range(FAILURES * 2):
-        made.failed()
+        made.failed("no answer")
         made.worked()
     made.check()
 

@@ -24,6 +24,7 @@ def test_a_kill_of_each_server_in_turn_loses_nothing_and_the_index_equals_the_da
         # Milvus first: it takes half a minute to recover, and the others need not wait for that.
         attack.run(attack.parts()[::-1])
         attack.tell()
+        print(attack.place.log("worker")[-4000:])  # shown when something below does not hold
         assert len(attack.turns) == 7
         assert attack.progress.acknowledged == 400
         assert attack.progress.refused.keys() <= {409, 429, 503}

@@ -9,7 +9,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,8 @@ import psycopg
 import pytest
 from django.conf import settings
 
+from benchmarks.server import free_port
+
 HOME = Path(__file__).resolve().parent.parent
 KEY = "a-key-for-tests-that-is-long-enough-0123456789"
 KILLS = 20
@@ -33,13 +34,6 @@ WRITERS = 4
 START_S = 15.0
 
 Json = dict[str, Any]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

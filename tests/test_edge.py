@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import logging
 import re
@@ -12,9 +13,10 @@ from urllib.parse import urlencode
 import pytest
 from django.conf import settings
 from django.contrib.staticfiles import finders
+from django.core.wsgi import get_wsgi_application
 from django.db import OperationalError, connection
 from django.http import HttpResponse
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 import somamemory
@@ -87,18 +89,18 @@ def test_an_unknown_path_is_404(db: None, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/memories", {"GET", "POST"}),
-        ("DELETE", "/memories", {"GET", "POST"}),
-        ("PUT", "/memories/1", {"GET", "PATCH", "DELETE"}),
+        ("PUT", "/memories", {"GET", "HEAD", "POST"}),
+        ("DELETE", "/memories", {"GET", "HEAD", "POST"}),
+        ("PUT", "/memories/1", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("GET", "/memories/bulk", {"POST"}),
-        ("PATCH", "/memories/search", {"GET", "POST"}),
+        ("PATCH", "/memories/search", {"GET", "HEAD", "POST"}),
         ("GET", "/memories/1/restore", {"POST"}),
-        ("POST", "/stats", {"GET"}),
-        ("OPTIONS", "/memories", {"GET", "POST"}),
-        ("TRACE", "/memories", {"GET", "POST"}),
-        ("BREW", "/memories", {"GET", "POST"}),
-        ("POST", "/ping", {"GET"}),
-        ("PUT", "/api/v1/tenants", {"GET", "POST"}),
+        ("POST", "/stats", {"GET", "HEAD"}),
+        ("OPTIONS", "/memories", {"GET", "HEAD", "POST"}),
+        ("TRACE", "/memories", {"GET", "HEAD", "POST"}),
+        ("BREW", "/memories", {"GET", "HEAD", "POST"}),
+        ("POST", "/ping", {"GET", "HEAD"}),
+        ("PUT", "/api/v1/tenants", {"GET", "HEAD", "POST"}),
     ],
 )
 def test_a_wrong_method_is_405_and_names_the_right_ones(api: Api, method: str, path: str, allowed: set[str]) -> None:
@@ -290,6 +292,20 @@ def test_head_answers_as_get_does(api: Api, path: str) -> None:
     assert head.status_code == got.status_code
     assert head["Content-Type"] == got["Content-Type"]
     assert head.get("ETag") == got.get("ETag")
+
+
+def test_head_has_no_body_and_tells_how_long_it_would_be(api: Api) -> None:
+    """As a server sees it: the test client drops the body of such an answer itself."""
+    heads: list[list[tuple[str, str]]] = []
+    request = RequestFactory().request(REQUEST_METHOD="HEAD", PATH_INFO="/ping").META
+
+    def start(status: str, head: list[tuple[str, str]], error: Any = None, /) -> Any:
+        heads.append(head)
+
+    answer = get_wsgi_application()({**request, "wsgi.input": io.BytesIO()}, start)
+
+    assert b"".join(answer) == b""
+    assert int(dict(heads[0])["Content-Length"]) == len(api.get("/ping").content)
 
 
 def test_the_log_says_head(api: Api, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,9 +15,11 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memories import selectors
+from memories import coordinates, selectors
+from memories.coordinates import Ball
+from memories.cursors import mark_of
 from memories.models import Memory
-from memories.selectors import ORDERS
+from memories.selectors import ORDERS, Narrowing
 from tests.conftest import Api, problem_of
 
 BASE = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -329,16 +331,20 @@ def cursor(position: object) -> str:
 
 
 KEY = "bff0000000000000"  # of the coordinate 1
+UP, DOWN, TIME = (
+    mark_of("default", Narrowing(), False, order) for order in ("coordinate", "-coordinate", "created_at")
+)
+NEAR = mark_of("default", Narrowing(ball=Ball(coordinates.parse("1"), 5.0)), False)
 RAW_CURSORS = [
     *["x", "!", "%", "e30", "\u00e9", b"\xed\xa0\x80", "A" * 2048, "A" * 2049, "A" * 5000, "bnVsbA"],
     base64.urlsafe_b64encode(b"[" * 1000).decode(),
     base64.urlsafe_b64encode(b"\xff\xfe").decode(),
 ]
 POSITIONS: list[object] = [
-    *[None, {}, [], 1, "x", [1], [[]], ["coordinate"], ["coordinate", 1], ["coordinate", None], ["coordinate", KEY, 1]],
-    *[["coordinate", text] for text in ("", "zz", "bff0", "\0", KEY + "\n", KEY + "0", KEY * 33)],
-    *[["-coordinate", KEY], ["created_at", KEY, "2026-01-01T00:00:00+00:00"], ["\0", KEY], ["\ud800", KEY]],
-    *[[math.nan, KEY], [math.inf, KEY], [-1.0, "\0"], ["1", KEY], [1, KEY], [True, KEY]],
+    *[None, {}, [], 1, "x", [1], [[]], [UP], [UP, 1], [UP, None], [UP, KEY, 1]],
+    *[[UP, text] for text in ("", "zz", "bff0", "\0", KEY + "\n", KEY + "0", KEY * 33)],
+    *[[DOWN, KEY], [TIME, KEY, "2026-01-01T00:00:00+00:00"], ["\0", KEY], ["\ud800", KEY]],
+    *[[NEAR, *rest] for rest in ([math.nan, KEY], [math.inf, KEY], [-1.0, "\0"], ["1", KEY], [1, KEY], [True, KEY])],
 ]
 
 
@@ -361,7 +367,7 @@ def test_a_cursor_that_no_answer_gave_is_refused(api: Api, made: str | bytes, qu
     ],
 )
 def test_a_cursor_with_a_wrong_time_is_refused(api: Api, text: str) -> None:
-    made = cursor(["created_at", KEY, text])
+    made = cursor([TIME, KEY, text])
 
     problem_of(api.get("/memories?" + urlencode({"cursor": made, "order": "created_at"})), 422, field="cursor")
 
@@ -372,6 +378,15 @@ def test_a_cursor_of_another_order_is_refused(api: Api) -> None:
 
     for query in ({"order": "-coordinate"}, {"order": "created_at"}, {"near": "1", "radius": 5}):
         problem_of(api.get("/memories?" + urlencode({"cursor": made, **query})), 422, field="cursor")
+
+
+def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
+    store_all(api, ["1", "2", "7,1", "7,2"])
+    made = page(api, limit=1, prefix="7")["next_cursor"]
+
+    for query in ({}, {"prefix": "1"}, {"prefix": "7", "memory_type": "semantic"}, {"prefix": "7", "namespace": "n"}):
+        problem_of(api.get("/memories?" + urlencode({"cursor": made, **query})), 422, field="cursor")
+    assert page(api, limit=9, prefix="7", cursor=made)["items"][0]["coord"] == "7.0,2.0"
 
 
 def test_a_cursor_tells_nothing_about_others(api: Api) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.core.checks import CheckMessage
 
+from benchmarks.server import free_port
 from somamemory import checks
 from somamemory.settings import known_variables
 
@@ -95,6 +97,33 @@ def test_whatever_starts_refuses_to(tmp_path, command: str) -> None:
 
     assert code == 1
     assert "SOMA_THREDS is no setting; did you mean SOMA_THREADS?" in output
+
+
+def test_an_embedder_that_cannot_be_made_is_told_before_anything_starts(tmp_path) -> None:
+    code, output = check(tmp_path, "--deploy", SOMA_EMBEDDING_PROVIDER="abacus")
+
+    assert code == 1
+    assert "(soma.E007) the embedding provider is 'abacus'" in output
+
+
+def test_a_port_in_use_is_one_line_that_names_the_setting(tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, output = run(tmp_path, ["manage.py", "serve"], SOMA_PORT=port)
+
+    assert code == 1
+    assert len(output.splitlines()) == 1
+    assert f"port {port}" in output
+    assert "SOMA_PORT" in output
+
+
+def test_a_bootstrap_key_that_is_too_short_is_refused_at_every_start(tmp_path) -> None:
+    assert run(tmp_path, ["manage.py", "bootstrap"])[0] == 0
+
+    code, output = run(tmp_path, ["manage.py", "serve"], SOMA_BOOTSTRAP_KEY="short", SOMA_PORT=str(free_port()))
+
+    assert code == 1
+    assert "SOMA_BOOTSTRAP_KEY: must have 32 to 512 characters" in output
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
+from django.apps.config import AppConfig
 from django.conf import settings
+from django.core.checks import CheckMessage, Error
 
 from memories.embeddings.base import Embedder
 from somamemory.errors import ConfigurationError
@@ -59,6 +62,15 @@ def made(provider: str, model: str = "", dimension: int = 0) -> Embedder:
             )
         )
     raise ConfigurationError(f"the embedding provider is '{provider}'; it can be {', '.join(PROVIDERS)}")
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
+    """For `manage.py check --deploy`: whether the embedder of the settings can be made."""
+    try:
+        current()
+    except ConfigurationError as error:
+        return [Error(str(error), id="soma.E007")]
+    return []
 
 
 def _checked(embedder: Embedder, model: str, dimension: int) -> Embedder:

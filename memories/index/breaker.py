@@ -70,17 +70,17 @@ class Breaker:
         if self._failures:
             self._failures = 0
 
-    def failed(self) -> None:
+    def failed(self, reason: str) -> None:
         with self._lock:
             self._failures += 1
             if self._failures < FAILURES:
                 return
-        self.open()
+        self.open(reason)
 
-    def open(self) -> None:
+    def open(self, reason: str) -> None:
         with self._lock:
             if not self._probe_at:
-                log.warning("the vector index does not answer; searches go on without it")
+                log.warning("the vector index does not answer; searches go on without it", extra={"reason": reason})
             self._probe_at = time.monotonic() + PAUSE_S
 
     def _look(self) -> None:

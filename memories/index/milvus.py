@@ -327,7 +327,7 @@ class MilvusIndex:
         if _code(error) == NOT_FOUND:
             self.close()  # the next call makes it anew
         elif _is_transient(error) and not self._on_lite:
-            self._breaker.failed()
+            self._breaker.failed(f"{self._at.uri}: {error.detail}")
 
     def _load(self, client: Any) -> None:
         with translating_errors("load"):
@@ -417,8 +417,9 @@ class MilvusIndex:
             try:
                 with translating_errors("open"):
                     client = self._open(lite.uri if lite else self._at.uri, undo)
-            except IndexUnavailable:
-                self._breaker.open()  # each attempt takes its whole deadline; requests must not queue up for it
+            except IndexUnavailable as error:
+                # Each attempt takes its whole deadline; requests must not queue up for it.
+                self._breaker.open(f"{self._at.uri}: {error.detail}")
                 raise
             undo.pop_all()
         self._lite = lite

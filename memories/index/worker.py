@@ -29,6 +29,7 @@ class Worker(threading.Thread):
     def run(self) -> None:
         prepared = False
         tidy_at = time.monotonic() + HOUSEKEEPING_S
+        told = ""
         while not self._stopping.is_set():
             try:
                 if not prepared:
@@ -43,8 +44,10 @@ class Worker(threading.Thread):
                     housekeeping.tidy()
                     tidy_at = time.monotonic() + HOUSEKEEPING_S
             except (DatabaseError, SomaError, ConfigurationError) as error:
-                # Nothing is lost: the rows stay due, and the next beat tries again.
-                log.warning("the index thread will try again", extra={"reason": str(error)})
+                # Nothing is lost: the rows stay due, and the next beat tries again. The same reason is told once.
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("the index thread will try again", extra={"reason": told})
                 self._stopping.wait(BEAT_S)
             except Exception:
                 # A bug. Without this thread the index would silently fall behind until the next start.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,19 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
+from somamemory import checks
 from somamemory.errors import ConfigurationError
 
 
 class Command(BaseCommand):
     help = "Migrate, make the first key if there is none, and serve on SOMA_HOST:SOMA_PORT until Ctrl-C."
     requires_migrations_checks = False
+    requires_system_checks: list[str] = []  # ours says each error in one line
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
+            checks.refuse_impossible_settings()
+            _refuse_a_used_port()
             call_command("bootstrap")
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
@@ -34,3 +40,20 @@ class Command(BaseCommand):
         command = [sys.executable, "-m", "gunicorn", "--config", str(config), "somamemory.wsgi:application"]
         sys.stdout.flush()
         os.execv(sys.executable, command)  # noqa: S606 - no shell
+
+
+def _refuse_a_used_port() -> None:
+    """gunicorn would try five times and say eleven lines. Raises ConfigurationError."""
+    family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a port at rest is free
+        try:
+            probe.bind((settings.HOST, settings.PORT))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                where = f"{settings.HOST}:{settings.PORT}"
+                raise ConfigurationError(f"cannot listen on {where}: {error.strerror}") from None
+            raise ConfigurationError(
+                f"port {settings.PORT} of {settings.HOST} is in use; if that is not SomaMemory running already, "
+                "choose another one with SOMA_PORT"
+            ) from None

@@ -25,6 +25,7 @@ class Command(BaseCommand):
             f"\nSomaMemory is ready at {url}  (docs: {url}/api/v1/docs, data: {settings.DATA_DIR}, Ctrl-C stops it)\n\n"
             f"Store a first memory:\n\n"
             f"curl -s {url}/memories -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' "
-            """-d '{"coord": "1,2,3", "payload": {"text": "The quick brown fox"}}'\n"""
+            # A namespace of its own: whoever pastes it again replaces nothing else.
+            """-d '{"coord": "1,2,3", "namespace": "hello", "payload": {"text": "The quick brown fox"}}'\n"""
         )
         self.stdout.flush()
