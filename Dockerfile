@@ -14,6 +14,7 @@ COPY somamemory somamemory
 COPY api api
 COPY tenants tenants
 COPY memories memories
+COPY graph graph
 # The root file system is read-only later on.
 RUN /opt/venv/bin/python -m compileall -q .
 

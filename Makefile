@@ -11,11 +11,11 @@ SHELL := bash
 unexport PYTHONHOME PYTHONPATH
 
 PY := .venv/bin/python
-PACKAGES := $(wildcard somamemory api tenants memories tests)
+PACKAGES := $(wildcard somamemory api tenants memories graph tests)
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo test test-milvus lint types format bench chaos lock clean venv venv-test
+.PHONY: help run demo test test-milvus lint types format bench bench-graph chaos lock clean venv venv-test
 
 help: ## this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -48,6 +48,9 @@ format: venv-test ## lay the code out and sort its imports
 
 bench: venv ## measure the embedded service on this machine
 	exec $(PY) -m benchmarks.embedded $(ARGS)
+
+bench-graph: venv-test ## measure walks along 100,000 and 1,000,000 links (ARGS="--database URL" for PostgreSQL)
+	exec $(PY) -m benchmarks.graph $(ARGS)
 
 chaos: venv-test ## kill each part of an installation with -9 in turn, while clients write (needs ARGS="--database URL")
 	exec $(PY) -m benchmarks.chaos $(ARGS)

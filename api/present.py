@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from memories import coordinates
+from memories.coordinates import Coordinate
+
 
 def instant(value: datetime | None) -> str | None:
     """RFC 3339 in UTC, with a Z."""
@@ -73,6 +76,73 @@ def hit(found: Any) -> dict[str, Any]:
     if found.scores is not None:
         shown["scores"] = found.scores
     return shown
+
+
+def linked(result: Any) -> dict[str, Any]:
+    link = result.link
+    return {
+        "ok": True,
+        "from_coord": link.start.text,
+        "to_coord": link.end.text,
+        "link_type": link.link_type,
+        "strength": link.strength,
+        "namespace": link.namespace,
+        "valid_from": instant(link.valid_from),
+        "valid_to": instant(link.valid_to),
+        "created": result.created,
+    }
+
+
+def bulk_linked(at: int, result: Any) -> dict[str, Any]:
+    link = result.link
+    return {
+        "index": at,
+        "status": 201 if result.created else 200,
+        "from_coord": link.start.text,
+        "to_coord": link.end.text,
+        "link_type": link.link_type,
+    }
+
+
+def neighbourhood(start: Coordinate, found: Any) -> dict[str, Any]:
+    shown = [neighbour(each) for each in found.neighbours]
+    if found.memories is not None:
+        for each, row in zip(shown, found.memories, strict=True):
+            each["memory"] = row and memory(row)
+    return {"coord": start.text, "neighbors": shown, "truncated": found.truncated}
+
+
+def neighbour(found: Any) -> dict[str, Any]:
+    last = found.path[-1]
+    numbers = list(coordinates.decode(found.key))
+    return {
+        "coord": ",".join(map(repr, numbers)),
+        "coordinate": numbers,
+        "link_type": last.link_type,
+        "strength": last.strength,
+        "hops": len(found.path),
+        "direction": "in" if last.backwards else "out",
+        "path": [text(found.path[0].before), *(text(step.after) for step in found.path)],
+    }
+
+
+def path(start: Coordinate, goal: Coordinate, found: Any) -> dict[str, Any]:
+    steps = found.steps
+    there = steps is not None
+    return {
+        "from_coord": start.text,
+        "to_coord": goal.text,
+        "found": there,
+        "path": [start.text, *(text(step.after) for step in steps)] if there else [],
+        "link_types": [step.link_type for step in steps or ()],
+        "length": len(steps) if there else None,
+        "cost": round(found.cost, 9) if there else None,
+        "truncated": found.truncated,
+    }
+
+
+def text(key: str) -> str:
+    return coordinates.from_key(key).text
 
 
 def tenant(row: Any) -> dict[str, Any]:

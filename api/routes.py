@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from ninja import Router
 from ninja.utils import contribute_operation_callback
 
@@ -20,12 +21,13 @@ PROBLEMS: dict[int, type[Problem]] = dict.fromkeys(_STATUSES, Problem)
 
 
 Kind = Literal["read", "write", "search", "llm"]
+AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
 
 
-def kind(of: Kind) -> Callable[[View], View]:
+def kind(of: Kind) -> Callable[[AnyView], AnyView]:
     """What a route does, where its method does not say it. Stands below the route's declaration."""
 
-    def marked(view: View) -> View:
+    def marked(view: AnyView) -> AnyView:
         view.soma_kind = of  # type: ignore[attr-defined]
         return view
 

@@ -124,6 +124,7 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Decimal = Annotated[float, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
 NamespaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,255}$", max_length=255)]
 NamespaceList = Annotated[list[NamespaceName], Field(min_length=1, max_length=100), AfterValidator(_each_once)]
+LinkType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$", max_length=100)]
 MemoryType = Literal["episodic", "semantic"]
 Importance = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 Limit = Annotated[Whole, Field(ge=1, le=1000)]
@@ -287,6 +288,7 @@ class StatsOut(BaseModel):
     semantic: int
     deleted: int
     namespaces: dict[str, int]
+    links: int
     index: IndexStats
 
 
@@ -298,6 +300,14 @@ class Weights(Body):
     keyword: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     recency: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     importance: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+
+
+class ExpandBody(Body):
+    """Go on from the best hits along links, in both directions."""
+
+    hops: Annotated[int, Field(ge=1, le=3)] = 1
+    link_type: LinkType | Annotated[list[LinkType], Field(min_length=1, max_length=100)] | None = None
+    weight: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.25
 
 
 Mode = Literal["hybrid", "semantic", "keyword"]
@@ -319,6 +329,7 @@ class SearchBody(Body):
     min_score: MinScore = 0.0
     consistency: Consistency = "eventual"
     weights: Weights = Field(default_factory=Weights)
+    expand: ExpandBody | None = None
     explain: bool = False
 
 

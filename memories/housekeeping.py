@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -14,6 +14,17 @@ from memories.models import Memory, VectorEmbedding
 from tenants import idempotency
 
 BATCH = 500
+Forget = Callable[[Sequence[Memory]], None]
+
+_others: list[Forget] = []
+
+
+def when_removed(forget: Forget) -> None:
+    """For what is kept elsewhere about memories: `forget` is called with those that are removed for good.
+
+    It runs inside the transaction of their removal, so that neither is ever there without the other.
+    """
+    _others.append(forget)
 
 
 def tidy() -> None:
@@ -29,18 +40,21 @@ def purge(limit: int = 100_000) -> int:
     purged = 0
     while purged < limit:
         with transaction.atomic():
-            batch = list(old.select_for_update(skip_locked=True).values_list("seq", "id")[:BATCH])
-            remove([seq for seq, _ in batch], [memory_id for _, memory_id in batch])
+            address = ("tenant_id", "namespace", "coordinate_key")
+            batch = list(old.select_for_update(skip_locked=True).only("seq", "id", *address)[:BATCH])
+            remove(batch)
         purged += len(batch)
         if len(batch) < BATCH:
             break
     return purged
 
 
-def remove(seqs: list[int], ids: list[UUID]) -> None:
+def remove(memories: Sequence[Memory]) -> None:
     """Delete rows for good; their outbox rows stay until the index has forgotten them. Needs a transaction."""
-    Memory.all_tenants.filter(seq__in=seqs).delete()
+    Memory.all_tenants.filter(seq__in=[memory.seq for memory in memories]).delete()
     # The version moves on, so that a drain which has just read the memory cannot settle the row with it.
-    VectorEmbedding.all_tenants.filter(memory_id__in=ids).update(  # type: ignore[misc]
+    VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(
         wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
     )
+    for forget in _others:
+        forget(memories)

@@ -102,7 +102,7 @@ def store_many(caller: Caller, items: Sequence[NewMemory], precondition: Precond
     backlog.check(caller.tenant)
     for item in items:
         checked(item)
-    return _retrying(lambda: _store(caller, items, precondition or Precondition()))
+    return retrying(lambda: _store(caller, items, precondition or Precondition()))
 
 
 def patch(
@@ -160,7 +160,7 @@ def delete_many(
         rows = _rows(caller, namespace, [each.key for each in coordinates])
         if purge:
             gone = list(rows.values())
-            housekeeping.remove([memory.seq for memory in gone], [memory.id for memory in gone])
+            housekeeping.remove(gone)
         else:
             gone = [memory for memory in rows.values() if memory.is_live]
             _soft_delete(caller, gone)
@@ -269,7 +269,7 @@ _REPLACED_FIELDS = [
 
 def _save(new: list[Memory], old: list[Memory]) -> None:
     if new:
-        # An address that somebody else has just created raises IntegrityError; `_retrying` begins again.
+        # An address that somebody else has just created raises IntegrityError; `retrying` begins again.
         Memory.all_tenants.bulk_create(new)
     if old:
         # These rows are locked. One upsert for all of them, unlike bulk_update's CASE for every field; the keys of the
@@ -383,8 +383,8 @@ def _check_expiry(expires_at: datetime | None) -> None:
         raise InvalidInput("expires_at", "must be in the future")
 
 
-def _retrying(work: Callable[[], Result]) -> Result:
-    """Run `work` in a transaction; again when another writer has created the same address meanwhile, or in a deadlock.
+def retrying(work: Callable[[], Result]) -> Result:
+    """Run `work` in a transaction; again when another writer has created the same row meanwhile, or in a deadlock.
 
     A deadlock inside a larger transaction ends that one, which whoever began it may run again.
     """
@@ -395,7 +395,7 @@ def _retrying(work: Callable[[], Result]) -> Result:
                 return work()
         except IntegrityError:
             if not left:
-                raise Conflict("this coordinate is being written by others all the time; try again") from None
+                raise Conflict("others are writing here all the time; try again") from None
         except OperationalError as error:
             if nested or not left or not sqlstate.is_transient(error):
                 raise

@@ -103,6 +103,7 @@ INSTALLED_APPS = [
     "ninja",  # its docs pages, served from the package
     "tenants",
     "memories",
+    "graph",
     "somamemory",
 ]
 MIDDLEWARE = [

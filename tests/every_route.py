@@ -51,6 +51,12 @@ NEEDS: dict[Route, Needs] = {
     ("DELETE", "/memories/{coord}"): "delete",
     ("POST", "/memories/{coord}/restore"): "write",
     ("GET", "/stats"): "read",
+    ("GET", "/graph/neighbors"): "read",
+    ("GET", "/graph/path"): "read",
+    ("GET", "/graph/export"): "read",
+    ("POST", "/graph/link"): "write",
+    ("POST", "/graph/links/bulk"): "write",
+    ("DELETE", "/graph/link"): "delete",
     ("POST", "/tenants"): "operator",
     ("GET", "/tenants"): "operator",
     ("POST", "/tenants/{slug}/keys"): "operator",
@@ -75,6 +81,7 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/search", {"query": "{text}", "mode": "keyword", "offset": 1}),
         Case("/memories/search", {"query": "{text}", "filters": {"AND": [{"tag": "x"}, {"metadata.tenant": "acme"}]}}),
         Case("/memories/search", {"query": "{text}", "weights": {"importance": 1}}),
+        Case("/memories/search", {"query": "{text}", "expand": {"hops": 3}, "explain": True}),
     ],
     ("GET", "/memories"): [
         Case("/memories?limit=1000&include_deleted=true"),
@@ -102,6 +109,32 @@ CASES: dict[Route, list[Case]] = {
     ],
     ("POST", "/memories/{coord}/restore"): [Case("/memories/{deleted}/restore"), Case("/memories/{coord}/restore")],
     ("GET", "/stats"): [Case("/stats")],
+    ("GET", "/graph/neighbors"): [
+        Case("/graph/neighbors?coord={coord}&k_hop=5&direction=both&include_memory=true&limit=1000"),
+        Case("/graph/neighbors?coord={deleted}&direction=in&namespace=n"),
+        Case("/graph/neighbors?coord={expired}&direction=in&link_type=follows,related&min_strength=0.1"),
+    ],
+    ("GET", "/graph/path"): [
+        Case("/graph/path?from_coord={coord}&to_coord={expired}"),
+        Case("/graph/path?from_coord={coord}&to_coord={expired}&direction=both&weighted=true&max_length=20"),
+    ],
+    ("GET", "/graph/export"): [
+        Case("/graph/export"),
+        Case("/graph/export?format=graphml&prefix={coord}"),
+        Case("/graph/export?namespace=n"),
+    ],
+    ("DELETE", "/graph/link"): [
+        Case("/graph/link?from_coord={coord}&to_coord={deleted}"),
+        Case("/graph/link?from_coord={coord}&to_coord={deleted}&namespace=n&link_type=follows"),
+    ],
+    ("POST", "/graph/link"): [
+        Case("/graph/link", {"from_coord": "{coord}", "to_coord": "{deleted}", "metadata": {"tenant": "acme"}}),
+        Case("/graph/link", {"from_coord": "{deleted}", "to_coord": "{expired}", "namespace": "n", "strength": 0.5}),
+    ],
+    ("POST", "/graph/links/bulk"): [
+        Case("/graph/links/bulk", {"links": [{"from_coord": "{coord}", "to_coord": "{expired}"}, {"from_coord": "x"}]}),
+        Case("/graph/links/bulk", {"links": [{"from_coord": "{coord}", "to_coord": "5"}], "atomic": True}),
+    ],
     ("DELETE", "/memories/{coord}"): [
         Case("/memories/{coord}"),
         Case("/memories/{coord}?purge=true"),

@@ -151,7 +151,7 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
         lambda whose: lambda: selectors._index_stats(whose, 0, timezone.now()),
     ],
     "sfm_embeddings_memory": [
-        lambda whose: lambda: housekeeping.remove([-1], [uuid.uuid4()]),
+        lambda whose: lambda: housekeeping.remove([Memory(seq=-1, id=uuid.uuid4())]),
     ],
     "sfm_memories_id_key": [
         lambda whose: (

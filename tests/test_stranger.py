@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from django.utils import timezone
 
+from graph.models import Link
 from memories.models import Memory, VectorEmbedding
 from tenants import keys
 from tenants.models import ApiKey, AuditEvent, Tenant
@@ -30,6 +32,14 @@ def furnish(api: Api) -> dict[str, str]:
     api.store(NAMES["expired"], TEXT, ttl_seconds=60, **tags)
     for number in range(30):
         api.store(f"1,2,{number}", f"{TEXT} {number}", **tags)
+    ends = [NAMES["coord"], NAMES["deleted"], NAMES["expired"], "1,2,0", "100,1"]
+    links = [
+        {"from_coord": start, "to_coord": end, "link_type": kind, "namespace": namespace, "metadata": {"text": TEXT}}
+        for start, end in pairwise(ends)
+        for kind in ("related", "follows")
+        for namespace in ("default", "n")
+    ]
+    assert api.post("/graph/links/bulk", {"links": links}).json()["failed"] == 0
     drain()
     api.delete(f"/memories/{NAMES['deleted']}")
     at_expired = Memory.objects.for_tenant(api.tenant).filter(expires_at__isnull=False)
@@ -51,7 +61,7 @@ def furnish(api: Api) -> dict[str, str]:
 
 def erase(api: Api) -> None:
     """As if acme had never been; what the index still holds is what a crash could leave there."""
-    for rows in (Memory.objects, VectorEmbedding.objects):
+    for rows in (Memory.objects, VectorEmbedding.objects, Link.objects):
         rows.for_tenant(api.tenant).delete()
     AuditEvent.objects.filter(tenant=api.tenant).delete()
     ApiKey.objects.filter(tenant=api.tenant).delete()
@@ -75,7 +85,7 @@ def answer(api: Api, method: str, case: Case, **headers: str) -> tuple[int, dict
     path = "/api/v1" + head + mark + quote(query, safe="=&,;.{}:-_%")
     response = api.request(method, path, case.body, None, **headers)
     seen = {name: value for name, value in response.headers.items() if name not in ("X-Request-ID", "Content-Length")}
-    return response.status_code, seen, scrubbed(response.content)
+    return response.status_code, seen, scrubbed(response.getvalue())
 
 
 def scrubbed(content: bytes) -> str:
@@ -96,7 +106,8 @@ def everything(api: Api, names: dict[str, str]) -> list[tuple[str, str, tuple[in
 
 def state(api: Api) -> list[Any]:
     return [
-        list(rows.for_tenant(api.tenant).order_by("pk").values()) for rows in (Memory.objects, VectorEmbedding.objects)
+        list(rows.for_tenant(api.tenant).order_by("pk").values())
+        for rows in (Memory.objects, VectorEmbedding.objects, Link.objects)
     ]
 
 

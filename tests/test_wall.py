@@ -10,6 +10,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db.models import Model, UniqueConstraint
 
+from graph.models import Link
 from memories.models import Memory, VectorEmbedding
 from tenants.models import Tenant
 from tenants.scoping import TenantOwned, UnscopedQuery
@@ -27,9 +28,11 @@ MAY_SAY_ALL_TENANTS = {
     "memories/index/reconcile.py",  # compares index and database, tenant by tenant
     "memories/selectors.py",  # what waits for the index, for operators
     "memories/jobs.py",  # an estimate of how much there is
+    "graph/services.py",  # inserts and upserts, whose rows name their tenant
+    "graph/housekeeping.py",  # links of purged addresses
     "memories/access.py",  # writes counters of reads back, by ids that a tenant's read has given
 }
-OURS = ("api", "memories", "somamemory", "tenants")
+OURS = ("api", "graph", "memories", "somamemory", "tenants")
 
 
 def owned() -> list[type[Model]]:
@@ -37,7 +40,7 @@ def owned() -> list[type[Model]]:
 
 
 def test_there_is_something_behind_the_wall() -> None:
-    assert {Memory, VectorEmbedding} <= set(owned())
+    assert {Memory, VectorEmbedding, Link} <= set(owned())
 
 
 @pytest.mark.parametrize("model", owned())

@@ -9,12 +9,10 @@ import numpy as np
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Path, Query
-from pydantic import ValidationError
 
-from api import conditions, present
+from api import bulk, conditions, present
 from api.auth import Request
 from api.json import PRIVATE, reply
-from api.problems import field_errors
 from api.routes import PROBLEMS, StrictRouter, kind
 from api.schemas import (
     BulkCoordsBody,
@@ -34,6 +32,7 @@ from api.schemas import (
     StoreBody,
     StoredOut,
 )
+from graph import selectors as graph
 from memories import selectors, services
 from memories.selectors import Narrowing
 from memories.services import NewMemory
@@ -79,18 +78,17 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     """Store up to 1000 memories; with `atomic` all or none, else each that can be."""
     conditions.refuse(request)
-    checked = [_checked(item) for item in body.items]
-    bad = {at: error for at, error in enumerate(checked) if isinstance(error, SomaError)}
-    if bad and body.atomic:
-        at, error = next(iter(bad.items()))
-        raise _at_item(at, error)
-    good = [item for item in checked if isinstance(item, NewMemory)]
+    items = [bulk.checked(raw, StoreBody, lambda each: services.checked(new_memory(each))) for raw in body.items]
+    if body.atomic:
+        bulk.all_or_none(items, "items", ".coord")
+    good = [item for item in items if isinstance(item, NewMemory)]
     stored = iter(services.store_many(request.caller, good) if good else [])
     results = [
-        _refused(at, body.items[at], bad[at]) if at in bad else _bulk_result(at, next(stored))
-        for at in range(len(checked))
+        _refused(at, body.items[at], item) if isinstance(item, SomaError) else _bulk_result(at, next(stored))
+        for at, item in enumerate(items)
     ]
-    return reply({"results": results, "stored": len(good), "failed": len(bad)}, 207 if bad else 200)
+    failed = len(items) - len(good)
+    return reply({"results": results, "stored": len(good), "failed": failed}, 207 if failed else 200)
 
 
 @router.post("/memories/bulk/get", response={200: BulkGotOut, **PROBLEMS})
@@ -148,7 +146,7 @@ def restore(request: Request, coord: Path[CoordText], query: Query[NamespacePara
 @router.get("/stats", response={200: StatsOut, **PROBLEMS})
 def stats(request: Request) -> HttpResponse:
     """What this tenant has stored, and how far the index has come."""
-    return reply(selectors.stats(request.caller))
+    return reply(graph.stats(request.caller))
 
 
 def new_memory(body: StoreBody) -> NewMemory:
@@ -181,26 +179,9 @@ def _changes(body: PatchBody) -> dict[str, Any]:
     return given
 
 
-def _checked(item: dict[str, Any]) -> NewMemory | SomaError:
-    try:
-        return services.checked(new_memory(StoreBody.model_validate(item)))
-    except ValidationError as error:
-        fields = field_errors(error.errors())
-        return InvalidInput(*fields[0], **dict(fields[1:]))
-    except SomaError as error:
-        return error
-
-
-def _at_item(at: int, error: SomaError) -> SomaError:
-    fields = [(f"items.{at}.{each['field']}", each["message"]) for each in error.errors]
-    fields = fields or [(f"items.{at}.coord", error.detail)]
-    return InvalidInput(*fields[0], **dict(fields[1:]))
-
-
 def _refused(at: int, item: dict[str, Any], error: SomaError) -> dict[str, Any]:
     coord = item.get("coord")
-    problem = {"status": error.status, "code": error.code, "detail": error.detail, "errors": error.errors}
-    return {"index": at, "status": error.status, "coord": coord if isinstance(coord, str) else None, "error": problem}
+    return {**bulk.refused(at, error), "coord": coord if isinstance(coord, str) else None}
 
 
 def _bulk_result(at: int, result: services.Stored) -> dict[str, Any]:

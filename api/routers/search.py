@@ -11,7 +11,8 @@ from api import json, present
 from api.auth import Request
 from api.json import reply
 from api.routes import PROBLEMS, StrictRouter, kind
-from api.schemas import SearchBody, SearchOut, SearchParams, ball
+from api.schemas import ExpandBody, SearchBody, SearchOut, SearchParams, ball
+from graph.expansion import Neighbourhood
 from memories import filters
 from memories.search import hybrid
 from memories.search.hybrid import Search
@@ -34,7 +35,7 @@ def search_by_query(request: Request, query: Query[SearchParams]) -> HttpRespons
         except InvalidInput as error:
             within = {f"filters.{name}".removesuffix(".body"): message for name, message in error.fields.items()}
             raise InvalidInput(*within.popitem(), **within) from None
-    return _answer(request, query, raw, {}, (query.namespace,))
+    return _answer(request, query, raw, {}, (query.namespace,), None)
 
 
 @router.post("/memories/search", response={200: SearchOut, **PROBLEMS})
@@ -43,7 +44,7 @@ def search(request: Request, body: SearchBody) -> HttpResponse:
     """The memories that answer a query best."""
     weights = body.weights.model_dump(exclude_none=True)
     namespaces = (body.namespace,) if isinstance(body.namespace, str) else tuple(body.namespace)
-    return _answer(request, body, body.filters, weights, namespaces)
+    return _answer(request, body, body.filters, weights, namespaces, body.expand)
 
 
 def _answer(
@@ -52,6 +53,7 @@ def _answer(
     raw_filters: Any,
     weights: dict[str, float],
     namespaces: tuple[str, ...],
+    expand: ExpandBody | None,
 ) -> HttpResponse:
     wanted = Search(
         query=given.query,
@@ -69,6 +71,7 @@ def _answer(
         strong=given.consistency == "strong",
         weights=weights,
         explain=given.explain,
+        expansion=_expansion(expand) if expand else None,
     )
     results = hybrid.search(request.caller, wanted)
     return reply(
@@ -79,3 +82,8 @@ def _answer(
             "took_ms": results.took_ms,
         }
     )
+
+
+def _expansion(given: ExpandBody) -> Neighbourhood:
+    types = (given.link_type,) if isinstance(given.link_type, str) else tuple(given.link_type or ())
+    return Neighbourhood(given.hops, types, given.weight)

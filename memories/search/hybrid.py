@@ -7,6 +7,9 @@
 3. The database confirms every candidate, with all filters; if some fall out, the semantic leg is asked for more.
 4. Fuse, sort, cut, and only then read the payloads of the page.
 
+With an `expansion`, what lies near the best of them joins in between, is confirmed and scored like any other, and all
+are fused once more.
+
 When the filters leave few memories, the index is not asked at all: their vectors in the database answer exactly.
 """
 
@@ -32,6 +35,7 @@ from memories.index import generations
 from memories.index.base import MAX_LIMIT, Hit, Where, unit_vector, usable
 from memories.models import Memory
 from memories.search import lexical, ranking, text
+from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.ranking import Scores, Stats, Weights
 from memories.selectors import Narrowing
 from somamemory import replicas
@@ -50,6 +54,7 @@ MAX_PENDING = 1_000
 SEMANTIC_DEADLINE_S = 15.0
 RECENCY_HALF_LIFE_S = 7 * 24 * 3600.0
 HYBRID, SEMANTIC, KEYWORD = "hybrid", "semantic", "keyword"
+GRAPH = "graph"
 
 _legs = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic")
 
@@ -66,6 +71,7 @@ class Search:
     strong: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)  # overrides of ranking.Weights
     explain: bool = False
+    expansion: Expansion | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,10 @@ class _Candidate:
     importance: float
     created_at: datetime
     similarity: float | None = None  # None: the index has nothing of it yet
+    graph: float = 0.0  # what an expansion has given it
+
+
+_CANDIDATE = ("id", "coordinate_key", "terms", "importance", "created_at")
 
 
 def search(caller: Caller, wanted: Search) -> Results:
@@ -132,8 +142,14 @@ def _search(caller: Caller, wanted: Search) -> Results:
             weights = replace(weights, semantic=0.0, keyword=weights.keyword or 1.0)
     if not semantic or SEMANTIC in degraded:
         candidates = _confirmed(memories, (), found_by_words, wanted.narrowing)
-    ranked = _ranked(candidates.values(), terms, stats, weights, wanted)
-    found = _page(memories, ranked, wanted)
+        semantic = None
+    ranked = _ranked(candidates.values(), terms, stats, weights)
+    if wanted.expansion:
+        if not _expand(caller, wanted.expansion, wanted.narrowing, memories, ranked, candidates, semantic):
+            degraded.append(GRAPH)
+        weights = replace(weights, graph=wanted.expansion.weight)
+        ranked = _ranked(candidates.values(), terms, stats, weights)
+    found = _page(memories, [each for each in ranked if each[0] >= wanted.min_score], wanted)
     access.count([each.memory for each in found])
     return Results(found, degraded, round((time.perf_counter() - started) * 1000, 2))
 
@@ -152,6 +168,7 @@ class _SemanticLeg:
         self.asked: Future[tuple[Vectors | None, list[Hit]]] = _legs.submit(
             self._embed_and_ask, pool if self.few is None else 0
         )
+        self.vector: Vectors | None = None  # of the query, once `candidates` has it
 
     def candidates(self, also: set[int]) -> dict[UUID, _Candidate]:
         """Confirmed memories near the query, and those with a number in `also`, each with its similarity.
@@ -162,6 +179,7 @@ class _SemanticLeg:
             vector, hits = self.asked.result(SEMANTIC_DEADLINE_S)
         except FutureTimeout:
             raise IndexUnavailable("the vector index did not answer in time") from None
+        self.vector = vector
         if vector is None:  # no word of the query means anything to the model
             return _confirmed(self.memories, (), also, self.wanted.narrowing)
         similarities: dict[UUID, float] = {}
@@ -182,7 +200,7 @@ class _SemanticLeg:
                 break
             limit = min(limit * 4, MAX_LIMIT)
             hits = self._ask(vector, limit)
-        self._add_similarities(confirmed, similarities, vector)
+        self.add_similarities(confirmed, similarities)
         return confirmed
 
     def _embed_and_ask(self, limit: int) -> tuple[Vectors | None, list[Hit]]:
@@ -250,16 +268,46 @@ class _SemanticLeg:
             found |= {row.id: _cosine(made_vector, vector) for row, made_vector in zip(made, rows_made, strict=True)}
         return found
 
-    def _add_similarities(
-        self, confirmed: dict[UUID, _Candidate], known: Mapping[UUID, float], vector: Vectors
-    ) -> None:
-        """Give each candidate its similarity; those that words alone have found have their vector in the database."""
+    def add_similarities(self, confirmed: dict[UUID, _Candidate], known: Mapping[UUID, float] | None = None) -> None:
+        """Give each candidate its similarity; those that others have found have their vector in the database."""
+        known = known or {}
         missing = [id for id in confirmed if id not in known]
-        if missing:
+        if missing and self.vector is not None:
             rows = self._vectors(Memory.objects.for_tenant(self.caller.tenant).filter(id__in=missing))
-            known = {**known, **_similarities(list(rows), vector)}
+            known = {**known, **_similarities(list(rows), self.vector)}
         for id, candidate in confirmed.items():
             candidate.similarity = known.get(id)
+
+
+def _expand(
+    caller: Caller,
+    expansion: Expansion,
+    narrowing: Narrowing,
+    memories: QuerySet[Memory],
+    ranked: Sequence[tuple[float, _Candidate, Scores]],
+    candidates: dict[UUID, _Candidate],
+    semantic: _SemanticLeg | None,
+) -> bool:
+    """Let what lies near the best hits join the candidates; whether that was all of it."""
+    best = {candidate.id: score for score, candidate, _ in ranked[:MAX_SEEDS]}
+    addresses = memories.filter(id__in=list(best)).values_list("id", "namespace", "coordinate_key")
+    reached = expansion.reach(caller, [Seed((place, key), best[id]) for id, place, key in addresses])
+    by_namespace: dict[str, list[str]] = {}
+    for namespace, key in reached.scores:
+        by_namespace.setdefault(namespace, []).append(key)
+    near = Q(pk__in=[])
+    for namespace, keys in by_namespace.items():
+        near |= Q(namespace=namespace, coordinate_key__in=keys)
+    joined: dict[UUID, _Candidate] = {}
+    for namespace, *row in memories.filter(near).values_list("namespace", *_CANDIDATE):
+        candidate = candidates.get(row[0]) or _Candidate(*row)
+        candidate.graph = reached.scores[namespace, candidate.coordinate_key]
+        if candidate.id not in candidates and narrowing.in_ball(candidate.coordinate_key):
+            joined[candidate.id] = candidate
+    if semantic:
+        semantic.add_similarities(joined)
+    candidates.update(joined)
+    return reached.complete
 
 
 def _confirmed(
@@ -267,7 +315,7 @@ def _confirmed(
 ) -> dict[UUID, _Candidate]:
     """Those of `ids` and `seqs` that the database knows as the caller's own, alive, and passing every filter."""
     among = memories.filter(Q(id__in=list(ids)) | Q(seq__in=list(seqs)))
-    rows = among.values_list("id", "coordinate_key", "terms", "importance", "created_at")
+    rows = among.values_list(*_CANDIDATE)
     return {row[0]: _Candidate(*row) for row in rows if narrowing.in_ball(row[1])}
 
 
@@ -310,7 +358,7 @@ def _weights(wanted: Search) -> Weights:
 
 
 def _ranked(
-    candidates: Iterable[_Candidate], terms: Sequence[str], stats: Stats, weights: Weights, wanted: Search
+    candidates: Iterable[_Candidate], terms: Sequence[str], stats: Stats, weights: Weights
 ) -> list[tuple[float, _Candidate, Scores]]:
     """Best first; equal scores in the order of their coordinates."""
     now = timezone.now()
@@ -322,9 +370,10 @@ def _ranked(
             keyword=ranking.keyword(ranking.bm25(candidate.terms, term_weights, stats.average_length), term_weights),
             recency=ranking.recency((now - candidate.created_at).total_seconds(), RECENCY_HALF_LIFE_S),
             importance=ranking.importance(candidate.importance),
+            graph=candidate.graph,
         )
         score = _fused(candidate, scores, weights)
-        if score >= wanted.min_score and score > 0:
+        if score > 0:
             ranked.append((score, candidate, scores))
     ranked.sort(key=lambda item: (-item[0], item[1].coordinate_key, item[1].id))
     return ranked
@@ -333,9 +382,10 @@ def _ranked(
 def _fused(candidate: _Candidate, scores: Scores, weights: Weights) -> float:
     """A memory that is not indexed yet is judged by what is known of it."""
     if candidate.similarity is None and weights.semantic:
-        if not weights.keyword:
+        if weights.keyword:
+            weights = replace(weights, semantic=0.0)
+        elif not scores.graph:
             return 0.0
-        weights = replace(weights, semantic=0.0)
     return ranking.fuse(scores, weights)
 
 
@@ -360,9 +410,10 @@ def _page(
 def _explained(candidate: _Candidate, scores: Scores, wanted: Search) -> dict[str, float | None] | None:
     if not wanted.explain:
         return None
-    return {
+    explained = {
         "semantic": None if candidate.similarity is None else round(scores.semantic, 6),
         "keyword": round(scores.keyword, 6),
         "recency": round(scores.recency, 6),
         "importance": round(scores.importance, 6),
     }
+    return {**explained, GRAPH: round(scores.graph, 6)} if wanted.expansion else explained

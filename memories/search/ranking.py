@@ -49,9 +49,10 @@ class Weights:
     keyword: float = 0.75
     recency: float = 0.0
     importance: float = 0.0
+    graph: float = 0.0
 
     def __post_init__(self) -> None:
-        values = (self.semantic, self.keyword, self.recency, self.importance)
+        values = (self.semantic, self.keyword, self.recency, self.importance, self.graph)
         if not all(weight >= 0 for weight in values) or not 0 < sum(values) < math.inf:
             raise ValueError("weights are finite numbers from 0, and one of them at least is above 0")
 
@@ -64,6 +65,7 @@ class Scores:
     keyword: float = 0.0
     recency: float = 0.0
     importance: float = 0.0
+    graph: float = 0.0  # what reaches it from the best hits: see search.expansion
 
 
 DEFAULT_WEIGHTS = Weights()
@@ -132,8 +134,10 @@ def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> float:
         + weights.keyword * scores.keyword
         + weights.recency * scores.recency
         + weights.importance * scores.importance
+        + weights.graph * scores.graph
     )
-    return min(weighted / (weights.semantic + weights.keyword + weights.recency + weights.importance), 1.0)
+    together = weights.semantic + weights.keyword + weights.recency + weights.importance + weights.graph
+    return min(weighted / together, 1.0)
 
 
 def dense_query(query: str, stats: Stats) -> str:

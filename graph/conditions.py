@@ -1,0 +1,60 @@
+"""Conditions on several rows or columns at once, each a single parameter however many values there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from django.db.models import BooleanField, F, Func
+from django.db.models.sql.compiler import SQLCompiler
+
+Compiled = tuple[str, list[Any]]
+
+
+class Among(Func):
+    """The text columns, together, are one of `rows`; answered by a look into the index for each of them.
+
+    `Among(["from_key"], [("a",), ("b",)])`. A list of thousands of parameters would be a new statement for each
+    length, to be parsed and planned anew, and there is an end to how many a database takes.
+    """
+
+    output_field = BooleanField()
+
+    def __init__(self, columns: Sequence[str], rows: Collection[Sequence[str]]) -> None:
+        super().__init__(*map(F, columns))
+        self.rows = rows
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Compiled:  # type: ignore[override]
+        columns, parameters = _columns(self, compiler)
+        values = ", ".join(f"json_extract(value, '$[{at}]')" for at in range(len(self.source_expressions)))
+        sql = f"({columns}) IN (SELECT {values} FROM json_each(%s))"  # noqa: S608 - no value is put in
+        return sql, [*parameters, json.dumps([list(row) for row in self.rows])]
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Compiled:
+        columns, parameters = _columns(self, compiler)
+        arrays = [[row[at] for row in self.rows] for at in range(len(self.source_expressions))]
+        if len(arrays) == 1:
+            return f"{columns} = ANY(%s::text[])", [*parameters, *arrays]
+        marks = ", ".join("%s::text[]" for _ in arrays)
+        return f"({columns}) IN (SELECT * FROM unnest({marks}))", [*parameters, *arrays]  # noqa: S608
+
+
+class Beyond(Func):
+    """The columns come after `values` in their common order; a range of the index that begins with them."""
+
+    output_field = BooleanField()
+
+    def __init__(self, columns: Sequence[str], values: Sequence[str]) -> None:
+        super().__init__(*map(F, columns))
+        self.values = values
+
+    def as_sql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Compiled:  # type: ignore[override]
+        columns, parameters = _columns(self, compiler)
+        marks = ", ".join("%s" for _ in self.values)
+        return f"({columns}) > ({marks})", [*parameters, *self.values]
+
+
+def _columns(condition: Func, compiler: SQLCompiler) -> tuple[str, list[Any]]:
+    compiled = [compiler.compile(each) for each in condition.source_expressions]
+    return ", ".join(sql for sql, _ in compiled), [value for _, values in compiled for value in values]

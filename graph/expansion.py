@@ -1,0 +1,40 @@
+"""Links as a source for search: what the best hits are linked to joins the candidates."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graph import walks
+from graph.selectors import Reader, Which, links_in
+from memories.search.expansion import MAX_REACHED, Address, Reached, Seed
+from tenants.caller import Caller
+
+# Links that one search may read.
+MAX_READ = 5_000
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Along the links of these types (none: all), in both directions, `hops` far (`walks.spread`)."""
+
+    hops: int = 1
+    link_types: tuple[str, ...] = ()
+    weight: float = 0.25
+
+    def reach(self, caller: Caller, seeds: Sequence[Seed]) -> Reached:
+        by_namespace: dict[str, dict[str, float]] = {}
+        for seed in seeds:
+            namespace, key = seed.address
+            by_namespace.setdefault(namespace, {})[key] = seed.score
+        scores: dict[Address, float] = {}
+        left, complete = MAX_READ, True
+        for namespace, keys in sorted(by_namespace.items()):
+            read = Reader(links_in(caller, namespace), Which("both", self.link_types), most=left)
+            for key, score in walks.spread(read, keys, self.hops).items():
+                scores[namespace, key] = score
+            left -= read.read
+            complete = complete and not read.truncated
+        best = heapq.nsmallest(MAX_REACHED, scores.items(), key=lambda item: (-item[1], item[0]))
+        return Reached(dict(best), complete and len(best) == len(scores))

@@ -1,0 +1,113 @@
+"""A graph as a file, in pieces, so that no more than a page of it is ever in memory."""
+
+from __future__ import annotations
+
+import io
+import json as json_text
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+from xml.sax.saxutils import XMLGenerator
+from xml.sax.xmlreader import AttributesImpl
+
+import orjson
+
+from graph.models import Link
+from graph.selectors import Subgraph
+
+PIECE = 500  # links in one piece
+_NAMESPACE = "http://graphml.graphdrawing.org/xmlns"
+# name → GraphML's type
+_DATA = {
+    "link_type": "string",
+    "strength": "double",
+    "metadata": "string",  # JSON
+    "valid_from": "string",  # RFC 3339
+    "valid_to": "string",
+}
+
+
+def json(graph: Subgraph) -> Iterator[bytes]:
+    """`{"links": [...]}`, each as `POST /graph/links/bulk` takes it."""
+    yield b'{"links":['
+    between = b""
+    for links in _pieces(graph.links()):
+        yield between + b",".join(orjson.dumps(fields(link)) for link in links)
+        between = b","
+    yield b"]}"
+
+
+def graphml(graph: Subgraph) -> Iterator[bytes]:
+    """GraphML (http://graphml.graphdrawing.org/specification.html): nodes are addresses, edges are links.
+
+    Metadata is written as JSON in ASCII: XML knows no control characters.
+    """
+    buffer = io.StringIO()
+    xml = XMLGenerator(buffer, encoding="utf-8", short_empty_elements=True)
+    xml.startDocument()
+    xml.startElement("graphml", AttributesImpl({"xmlns": _NAMESPACE}))
+    for name, kind in _DATA.items():
+        _element(xml, "key", {"id": name, "for": "edge", "attr.name": name, "attr.type": kind})
+    xml.startElement("graph", AttributesImpl({"edgedefault": "directed"}))
+    for addresses in _pieces(graph.addresses()):
+        for address in addresses:
+            _element(xml, "node", {"id": address.text})
+        yield _taken(buffer)
+    for links in _pieces(graph.links()):
+        for link in links:
+            _edge(xml, link)
+        yield _taken(buffer)
+    xml.endElement("graph")
+    xml.endElement("graphml")
+    xml.endDocument()
+    yield _taken(buffer)
+
+
+def fields(link: Link) -> dict[str, Any]:
+    return {
+        "from_coord": link.start.text,
+        "to_coord": link.end.text,
+        "link_type": link.link_type,
+        "strength": link.strength,
+        "metadata": link.metadata,
+        "namespace": link.namespace,
+        "valid_from": _instant(link.valid_from),
+        "valid_to": _instant(link.valid_to),
+    }
+
+
+def _edge(xml: XMLGenerator, link: Link) -> None:
+    values = fields(link)
+    values["metadata"] = json_text.dumps(link.metadata)
+    # An id keeps parallel links apart.
+    ends = {"id": f"e{link.id}", "source": values["from_coord"], "target": values["to_coord"]}
+    xml.startElement("edge", AttributesImpl(ends))
+    for name in _DATA:
+        if values[name] is not None:
+            _element(xml, "data", {"key": name}, str(values[name]))
+    xml.endElement("edge")
+
+
+def _element(xml: XMLGenerator, name: str, attributes: dict[str, str], text: str = "") -> None:
+    xml.startElement(name, AttributesImpl(attributes))
+    xml.characters(text)
+    xml.endElement(name)
+
+
+def _taken(buffer: io.StringIO) -> bytes:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text.encode()
+
+
+def _pieces(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    rows = iter(rows)
+    while piece := list(islice(rows, PIECE)):
+        yield piece
+
+
+def _instant(value: datetime | None) -> str | None:
+    """RFC 3339 in UTC, with a Z."""
+    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")

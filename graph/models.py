@@ -1,0 +1,53 @@
+"""Links: typed, weighted, time-bounded, from one address to another of the same namespace."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from memories import coordinates
+from memories.coordinates import Coordinate
+from memories.models import JsonField, KeyField
+from tenants.scoping import TenantOwned
+
+MAX_KEY_LENGTH = coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER
+MAX_TYPE_LENGTH = 100
+
+
+class Link(TenantOwned):
+    """One link. It joins addresses, whether or not a memory is stored there."""
+
+    id = models.BigAutoField(primary_key=True)
+    namespace = KeyField(max_length=255)
+    from_key = KeyField(max_length=MAX_KEY_LENGTH)
+    to_key = KeyField(max_length=MAX_KEY_LENGTH)
+    link_type = KeyField(max_length=MAX_TYPE_LENGTH)
+    strength = models.FloatField(default=1.0)  # 0 to 1
+    valid_from = models.DateTimeField(null=True)  # None: since ever
+    valid_to = models.DateTimeField(null=True)  # the first moment it no longer holds; None: for ever
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    metadata = JsonField(default=dict)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_graph_links"
+        constraints = [
+            # Walks forwards and exports go along it too.
+            models.UniqueConstraint(
+                fields=["tenant", "namespace", "from_key", "to_key", "link_type"], name="sfm_links_forwards"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "namespace", "to_key", "from_key"], name="sfm_links_backwards"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.start} -{self.link_type}-> {self.end}"
+
+    @property
+    def start(self) -> Coordinate:
+        return coordinates.from_key(self.from_key)
+
+    @property
+    def end(self) -> Coordinate:
+        return coordinates.from_key(self.to_key)

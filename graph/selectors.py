@@ -1,0 +1,205 @@
+"""The only readers of links."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+import memories.selectors
+from graph import walks
+from graph.conditions import Among, Beyond
+from graph.models import Link
+from graph.walks import Neighbour, Row, Step
+from memories import coordinates
+from memories.coordinates import Coordinate
+from memories.models import Memory
+from somamemory.replicas import may_read_replica
+from tenants.caller import Caller
+
+MAX_HOPS = 5
+MAX_LENGTH = 20
+# Links that one request may read. A hub of 10,000 fits several times over; what is read takes about 2 µs a link.
+MAX_READ = 50_000
+EXPORT_PAGE = 1_000
+Direction = Literal["out", "in", "both"]
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which links a walk may take. `as_of`: those valid at that time; None: now."""
+
+    direction: Direction = "out"
+    link_types: tuple[str, ...] = ()  # none: all
+    min_strength: float = 0.0
+    as_of: datetime | None = None
+
+    def of(self, links: QuerySet[Link]) -> QuerySet[Link]:
+        at = self.as_of or timezone.now()
+        links = links.filter(
+            Q(valid_from__isnull=True) | Q(valid_from__lte=at), Q(valid_to__isnull=True) | Q(valid_to__gt=at)
+        )
+        if self.link_types:
+            links = links.filter(link_type__in=self.link_types)
+        return links.filter(strength__gte=self.min_strength) if self.min_strength else links
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """`memories`, when they were asked for: of each neighbour, None where none is stored (any more).
+
+    `truncated`: there were too many links to read, and addresses may be missing.
+    """
+
+    neighbours: Sequence[Neighbour]
+    memories: Sequence[Memory | None] | None
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Path:
+    """`steps` is None when no path was found; if then `truncated`, there may be one.
+
+    Of a weighted path, `truncated` says that there may be a cheaper one.
+    """
+
+    steps: Sequence[Step] | None
+    truncated: bool
+
+    @property
+    def cost(self) -> float:
+        return walks.total(self.steps or ())
+
+
+@dataclass
+class Reader:
+    """Reads links for a walk: one statement a hop and direction, `most` links in all."""
+
+    links: QuerySet[Link]
+    which: Which
+    most: int = MAX_READ
+    truncated: bool = False
+    read: int = field(default=0, init=False)
+
+    def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
+        links = self.which.of(self.links)
+        found: list[tuple[bool, list[Row]]] = []
+        for backwards in (False, True):
+            if self.which.direction == ("out" if backwards else "in"):
+                continue
+            near, far = ("to_key", "from_key") if backwards != reverse else ("from_key", "to_key")
+            rows = links.filter(Among([near], [(key,) for key in keys]))
+            left = self.most - self.read
+            some: list[Row] = list(rows.values_list(near, far, "link_type", "strength")[: left + 1])
+            if len(some) > left:
+                self.truncated = True
+                some.pop()
+            self.read += len(some)
+            found.append((backwards, some))
+        return found
+
+
+def links_in(caller: Caller, namespace: str) -> QuerySet[Link]:
+    """The caller's links in a namespace."""
+    caller.require("read", [namespace])
+    return Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
+
+
+@may_read_replica
+def neighbours(
+    caller: Caller,
+    namespace: str,
+    start: Coordinate,
+    which: Which,
+    *,
+    hops: int = 1,
+    limit: int = 50,
+    offset: int = 0,
+    include_memory: bool = False,
+) -> Neighbourhood:
+    """A page of the addresses within `hops` links: see `walks.neighbours`."""
+    read = Reader(links_in(caller, namespace), which)
+    page = walks.neighbours(read, start.key, hops, offset + limit)[offset:]
+    memories_there = None
+    if include_memory:
+        there = [coordinates.from_key(each.key) for each in page]
+        memories_there = memories.selectors.get_many(caller, namespace, there)
+    return Neighbourhood(page, memories_there, read.truncated)
+
+
+@may_read_replica
+def shortest_path(
+    caller: Caller,
+    namespace: str,
+    start: Coordinate,
+    goal: Coordinate,
+    which: Which,
+    *,
+    max_length: int = MAX_LENGTH,
+    weighted: bool = False,
+) -> Path:
+    """The path with the fewest steps, or with `weighted` the cheapest, of `max_length` steps at most."""
+    read = Reader(links_in(caller, namespace), which)
+    steps = (walks.cheapest if weighted else walks.shortest)(read, start.key, goal.key, max_length)
+    # A shortest path that was found is one, whatever else there was to read.
+    return Path(steps, read.truncated and (weighted or steps is None))
+
+
+@may_read_replica
+def stats(caller: Caller) -> dict[str, Any]:
+    """What the memories count, and the links."""
+    counted = memories.selectors.stats(caller)
+    links = Link.objects.for_tenant(caller.tenant)
+    if caller.namespaces:
+        links = links.filter(namespace__in=caller.namespaces)
+    return {**counted, "links": links.count()}
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """The links among the addresses below a prefix, or in all of a namespace, as of when this was made.
+
+    Read page by page, so that neither memory nor a transaction is held for long: every link that was there all the
+    time comes exactly once; one that is removed meanwhile may be missing, one that is made meanwhile is.
+    """
+
+    rows: QuerySet[Link]
+
+    def addresses(self) -> Iterator[Coordinate]:
+        """Each end of a link once, in order."""
+        last = ""
+        while True:
+            page = sorted({key for column in ("from_key", "to_key") for key in self._keys(column, last)})
+            page = page[:EXPORT_PAGE]
+            yield from map(coordinates.from_key, page)
+            if len(page) < EXPORT_PAGE:
+                return
+            last = page[-1]
+
+    def links(self) -> Iterator[Link]:
+        """In the order of where they come from, where they go to, and type."""
+        columns = ["from_key", "to_key", "link_type"]
+        rows = self.rows.order_by(*columns)
+        page = list(rows[:EXPORT_PAGE])
+        while page:
+            yield from page
+            last = page[-1]
+            after = Beyond(columns, [last.from_key, last.to_key, last.link_type])
+            page = list(rows.filter(after)[:EXPORT_PAGE]) if len(page) == EXPORT_PAGE else []
+
+    def _keys(self, column: str, last: str) -> QuerySet[Link, str]:
+        rows = self.rows.filter(**{f"{column}__gt": last}).order_by(column)
+        return rows.values_list(column, flat=True).distinct()[:EXPORT_PAGE]
+
+
+def subgraph(caller: Caller, namespace: str, prefix: Coordinate | None = None) -> Subgraph:
+    """The links of a namespace; with `prefix` those of which both ends lie there."""
+    rows = links_in(caller, namespace)
+    if prefix is not None:
+        low, high = prefix.subtree
+        rows = rows.filter(from_key__gte=low, from_key__lt=high, to_key__gte=low, to_key__lt=high)
+    return Subgraph(rows.filter(created_at__lte=timezone.now()))

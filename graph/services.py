@@ -1,0 +1,138 @@
+"""The only writers of links. One transaction a change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from graph.conditions import Among
+from graph.models import Link
+from memories.coordinates import Coordinate
+from memories.payloads import Json
+from memories.services import retrying
+from somamemory.errors import InvalidInput
+from tenants import audit
+from tenants.caller import Caller
+
+DEFAULT_TYPE = "related"
+Key = tuple[str, str, str]  # (from, to, type)
+
+
+@dataclass(frozen=True)
+class NewLink:
+    """A link as a caller wants it. `strength` is 0 to 1; `metadata` is kept and means nothing here."""
+
+    start: Coordinate
+    end: Coordinate
+    link_type: str = DEFAULT_TYPE
+    strength: float = 1.0
+    namespace: str = "default"
+    metadata: Json = field(default_factory=dict)
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.start.key, self.end.key, self.link_type
+
+
+@dataclass(frozen=True)
+class Linked:
+    link: Link
+    created: bool
+
+
+def checked(new: NewLink) -> NewLink:
+    """The link, if it could be made. Raises InvalidInput."""
+    if new.valid_from is not None and new.valid_to is not None and new.valid_to <= new.valid_from:
+        raise InvalidInput("valid_to", "must be after valid_from, or the link would never be valid")
+    return new
+
+
+def link(caller: Caller, new: NewLink) -> Linked:
+    """Join two addresses, replacing their link of this type. Raises InvalidInput, Forbidden."""
+    return link_many(caller, [new])[0]
+
+
+def link_many(caller: Caller, items: Sequence[NewLink]) -> list[Linked]:
+    """All of `items` in one transaction, or none; a link that stands twice keeps the last one."""
+    caller.require("write", {item.namespace for item in items})
+    for item in items:
+        checked(item)
+    return retrying(lambda: _link(caller, items))
+
+
+def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, link_type: str = DEFAULT_TYPE) -> bool:
+    """Remove a link; whether there was one."""
+    caller.require("delete", [namespace])
+    there = Link.objects.for_tenant(caller.tenant).filter(
+        namespace=namespace, from_key=start.key, to_key=end.key, link_type=link_type
+    )
+    with transaction.atomic():
+        count, _ = there.delete()
+        if count:
+            audit.record(caller, "graph.unlink", [_shown(start, end, link_type)], namespace)
+    return bool(count)
+
+
+def _link(caller: Caller, items: Sequence[NewLink]) -> list[Linked]:
+    by_namespace: dict[str, list[NewLink]] = {}
+    for item in items:
+        by_namespace.setdefault(item.namespace, []).append(item)
+    made: dict[int, Linked] = {}
+    for namespace in sorted(by_namespace):  # in one order everywhere, so that two batches cannot deadlock
+        group = by_namespace[namespace]
+        made.update(zip(map(id, group), _link_in(caller, namespace, group), strict=True))
+    return [made[id(item)] for item in items]
+
+
+def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink]) -> list[Linked]:
+    known = _rows(caller, namespace, {item.key for item in items})
+    rows: dict[Key, Link] = {}
+    results = []
+    for item in items:
+        created = item.key not in known and item.key not in rows
+        rows[item.key] = row = _row(caller, item)
+        results.append(Linked(row, created))
+    # Somebody else may just have made one of the new links: IntegrityError, and `retrying` finds it there.
+    Link.all_tenants.bulk_create([rows[key] for key in sorted(rows) if key not in known])
+    Link.all_tenants.bulk_create(
+        [rows[key] for key in sorted(rows) if key in known],
+        update_conflicts=True,
+        unique_fields=["tenant", "namespace", "from_key", "to_key", "link_type"],
+        update_fields=["strength", "metadata", "valid_from", "valid_to", "updated_at"],
+    )
+    audit.record(caller, "graph.link", [_shown(item.start, item.end, item.link_type) for item in items], namespace)
+    return results
+
+
+def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> set[Key]:
+    """Those of the links that are there, locked in the order of their keys."""
+    columns = ("from_key", "to_key", "link_type")
+    links = Link.objects.for_tenant(caller.tenant).filter(Among(columns, sorted(keys)), namespace=namespace)
+    return set(links.select_for_update().order_by(*columns).values_list(*columns))
+
+
+def _row(caller: Caller, item: NewLink) -> Link:
+    now = timezone.now()
+    return Link(
+        tenant=caller.tenant,
+        namespace=item.namespace,
+        from_key=item.start.key,
+        to_key=item.end.key,
+        link_type=item.link_type,
+        strength=item.strength,
+        metadata=item.metadata,
+        valid_from=item.valid_from,
+        valid_to=item.valid_to,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _shown(start: Coordinate, end: Coordinate, link_type: str) -> str:
+    return f"{start} -{link_type}-> {end}"

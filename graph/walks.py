@@ -1,0 +1,253 @@
+"""Walks along links: neighbours and paths. Pure.
+
+The links come from a `Read`, which is asked once a hop for all addresses that the walk has come to; what it has read
+is all that a walk costs. Of several links to one address the *best* counts: the strongest, then by the name of its
+type, by the address it comes from, and forwards before backwards. So every answer is the same wherever the links are
+kept, and in whatever order they come.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+# A step costs 1 - strength, and this: of two equally strong ways the shorter one is cheaper.
+STEP_COST = 0.01
+# Half of a score is left after each hop of `spread`.
+DAMPING = 0.5
+
+Row = tuple[str, str, str, float]  # (an address asked for, the address at the other end, link type, strength)
+Arrival = tuple[float, str, str, bool]  # (-strength, link type, the address before, backwards): the smallest is best
+
+
+class Read(Protocol):
+    """The links of addresses. `truncated` once there were more than may be read; the rest is then unknown."""
+
+    truncated: bool
+
+    def __call__(self, keys: Collection[str], *, reverse: bool = False) -> Iterable[tuple[bool, Iterable[Row]]]:
+        """`(backwards, rows)`: in the direction of the walk, or with `reverse` against it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One link of a walk; `backwards` when the walk goes against its direction."""
+
+    before: str
+    after: str
+    link_type: str
+    strength: float
+    backwards: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """`path`: the steps to it, the last of which is the link that the answer tells of."""
+
+    key: str
+    path: tuple[Step, ...]
+
+
+def cost(strength: float) -> float:
+    """Of one step: from 0.01 for the strongest link to 1.01 for the weakest."""
+    return 1.0 - strength + STEP_COST
+
+
+def neighbours(read: Read, start: str, most_hops: int, enough: int) -> list[Neighbour]:
+    """Addresses within `most_hops`, each at its smallest number of hops, `enough` of them at most.
+
+    In the order of hops, then strength (of the last link, strongest first), then address. Hops that come after enough
+    addresses are not walked.
+    """
+    seen: dict[str, Arrival | None] = {start: None}
+    found: list[str] = []
+    frontier: Collection[str] = [start]
+    for _ in range(most_hops):
+        level = _arrivals(read(frontier), seen)
+        seen.update(level)
+        found += heapq.nsmallest(enough - len(found), level, key=lambda key: (level[key][0], key))
+        if not level or len(found) >= enough or read.truncated:
+            break
+        frontier = level
+    return [Neighbour(key, tuple(_steps_to(key, seen))) for key in found]
+
+
+def shortest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
+    """A path with the fewest steps, `most_hops` at most; None when there is none, or when too much had to be read."""
+    return _meet(read, start, goal, most_hops).path
+
+
+def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
+    """The path of `most_hops` steps at most whose costs add up to the least; of equals the one with fewer steps.
+
+    Bellman and Ford's rounds instead of Dijkstra's queue: after round n the cheapest path of n steps is known, so the
+    limit is exact, and each round reads the links of all its addresses at once. A shortest path, found from both ends,
+    comes first: it says whether there is anything to be found, what it costs at most, and how far the goal is at least.
+    """
+    meeting = _meet(read, start, goal, most_hops)
+    best = meeting.path
+    if best is None or not best:
+        return best
+    limit = total(best)
+    costs = {start: 0.0}
+    rounds: list[dict[str, tuple[float, Step]]] = []
+    links = _Remembering(read)
+    frontier = costs.copy()
+    for hop in range(1, most_hops + 1):
+        improved: dict[str, tuple[float, Step]] = {}
+        for step in links.of(frontier):
+            spent = frontier[step.before] + cost(step.strength)
+            to_go = meeting.least_hops(step.after)
+            if hop + to_go > most_hops or spent + to_go * STEP_COST >= limit or spent >= costs.get(step.after, limit):
+                continue
+            known = improved.get(step.after)
+            if known is None or (spent, _rank(step)) < (known[0], _rank(known[1])):
+                improved[step.after] = spent, step
+        rounds.append(improved)
+        costs.update({key: spent for key, (spent, _) in improved.items()})
+        if goal in improved:
+            limit, best = costs[goal], _steps_back(rounds, goal)
+        frontier = {key: spent for key, (spent, _) in improved.items() if key != goal}
+        if not frontier or read.truncated:
+            break
+    return best
+
+
+def total(path: Iterable[Step]) -> float:
+    """The costs of a path, added up from its start."""
+    return sum((cost(step.strength) for step in path), 0.0)
+
+
+def spread(read: Read, scores: Mapping[str, float], hops: int) -> dict[str, float]:
+    """What reaches other addresses of the scores (0 to 1) of some: half after each hop, times the link's strength.
+
+    An address gets the most of what comes at its first hop; one of those in `scores` only from direct links of others,
+    and never its own back.
+    """
+    reached: dict[str, float] = {}
+    seen = set(scores)
+    frontier = dict(scores)
+    for hop in range(1, hops + 1):
+        level: dict[str, float] = {}
+        for _, rows in read(frontier):
+            for before, after, _, strength in rows:
+                if after == before or (hop > 1 and after in seen):
+                    continue
+                level[after] = max(level.get(after, 0.0), frontier[before] * strength * DAMPING)
+        reached.update(level)
+        frontier = {key: score for key, score in level.items() if key not in seen}
+        seen.update(frontier)
+        if not frontier or read.truncated:
+            break
+    return {key: score for key, score in reached.items() if score > 0}
+
+
+def _arrivals(read: Iterable[tuple[bool, Iterable[Row]]], seen: Collection[str]) -> dict[str, Arrival]:
+    """The best link to each address that has not been seen."""
+    level: dict[str, Arrival] = {}
+    for backwards, rows in read:
+        for before, after, link_type, strength in rows:
+            if after in seen:
+                continue
+            arrival = (-strength, link_type, before, backwards)
+            known = level.get(after)
+            if known is None or arrival < known:
+                level[after] = arrival
+    return level
+
+
+def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
+    """From the address that nothing arrived at, to `key`."""
+    steps = []
+    while (arrival := seen[key]) is not None:
+        strength, link_type, before, backwards = arrival
+        steps.append(Step(before, key, link_type, -strength, backwards))
+        key = before
+    return steps[::-1]
+
+
+def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
+    """From `key` to where a walk against the direction began."""
+    steps = []
+    while (arrival := seen[key]) is not None:
+        strength, link_type, after, backwards = arrival
+        steps.append(Step(key, after, link_type, -strength, backwards))
+        key = after
+    return steps
+
+
+def _steps_back(rounds: list[dict[str, tuple[float, Step]]], goal: str) -> list[Step]:
+    steps = []
+    for improved in reversed(rounds):
+        _, step = improved[goal]
+        steps.append(step)
+        goal = step.before
+    return steps[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """Where two walks met: one from the start, one from the goal, which knows how far it has come."""
+
+    path: list[Step] | None
+    least_hops: Callable[[str], int]  # from an address to the goal
+
+
+def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
+    """Breadth first from both ends, always on the narrower side.
+
+    When m hops from the start and n from the goal have not met, no path has m + n steps or fewer. So the first meeting
+    is on a shortest path.
+    """
+    ahead: dict[str, Arrival | None] = {start: None}
+    behind: dict[str, Arrival | None] = {goal: None}
+    levels: list[Collection[str]] = [[goal]]  # complete ones behind
+    frontier: Collection[str] = [start]
+
+    def to_goal() -> Callable[[str], int]:
+        hops = {key: hop for hop, level in enumerate(levels) for key in level}
+        return lambda key: hops.get(key, len(levels))
+
+    if start == goal:
+        return _Meeting([], to_goal())
+    for _ in range(most_hops):
+        reverse = len(levels[-1]) < len(frontier)
+        seen, other = (behind, ahead) if reverse else (ahead, behind)
+        level = _arrivals(read(levels[-1] if reverse else frontier, reverse=reverse), seen)
+        seen.update(level)
+        if met := [key for key in level if key in other]:
+            key = min(met)
+            return _Meeting(_steps_to(key, ahead) + _steps_from(key, behind), to_goal())
+        if not level or read.truncated:
+            break
+        if reverse:
+            levels.append(level)
+        else:
+            frontier = level
+    return _Meeting(None, to_goal())
+
+
+class _Remembering:
+    """Reads the links of each address once."""
+
+    def __init__(self, read: Read) -> None:
+        self.read = read
+        self.known: dict[str, list[Step]] = {}
+
+    def of(self, keys: Collection[str]) -> Iterable[Step]:
+        """Every step from these addresses."""
+        new = [key for key in keys if key not in self.known]
+        self.known.update((key, []) for key in new)
+        if new:
+            for backwards, rows in self.read(new):
+                for before, after, link_type, strength in rows:
+                    self.known[before].append(Step(before, after, link_type, strength, backwards))
+        for key in keys:
+            yield from self.known[key]
+
+
+def _rank(step: Step) -> Arrival:
+    return -step.strength, step.link_type, step.before, step.backwards
