@@ -15,6 +15,8 @@ from typing import Protocol
 
 # A step costs 1 - strength, and this: of two equally strong ways the shorter one is cheaper.
 STEP_COST = 0.01
+# Costs that differ by no more than this are equal: adding them up rounds.
+_ROUNDING = 1e-9
 # Half of a score is left after each hop of `spread`.
 DAMPING = 0.5
 
@@ -49,6 +51,9 @@ class Neighbour:
 
     key: str
     path: tuple[Step, ...]
+
+
+Walk = Callable[[Read, str, str, int], "list[Step] | None"]  # from one address to another, of so many steps at most
 
 
 def cost(strength: float) -> float:
@@ -101,7 +106,9 @@ def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | 
         for step in links.of(frontier):
             spent = frontier[step.before] + cost(step.strength)
             to_go = meeting.least_hops(step.after)
-            if hop + to_go > most_hops or spent + to_go * STEP_COST >= limit or spent >= costs.get(step.after, limit):
+            if hop + to_go > most_hops or spent + to_go * STEP_COST > limit - _ROUNDING:
+                continue
+            if spent >= costs.get(step.after, limit):
                 continue
             known = improved.get(step.after)
             if known is None or (spent, _rank(step)) < (known[0], _rank(known[1])):
@@ -197,7 +204,7 @@ class _Meeting:
 
 
 def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
-    """Breadth first from both ends, always on the narrower side.
+    """Breadth first from both ends, always on the narrower side, of equals on the one that has come less far.
 
     When m hops from the start and n from the goal have not met, no path has m + n steps or fewer. So the first meeting
     is on a shortest path.
@@ -213,8 +220,9 @@ def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
 
     if start == goal:
         return _Meeting([], to_goal())
-    for _ in range(most_hops):
-        reverse = len(levels[-1]) < len(frontier)
+    for hop in range(most_hops):
+        hops_behind = len(levels) - 1
+        reverse = (len(levels[-1]), hops_behind) < (len(frontier), hop - hops_behind)
         seen, other = (behind, ahead) if reverse else (ahead, behind)
         level = _arrivals(read(levels[-1] if reverse else frontier, reverse=reverse), seen)
         seen.update(level)
