@@ -52,12 +52,13 @@ class Which:
 class Neighbourhood:
     """`memories`, when they were asked for: of each neighbour, None where none is stored (any more).
 
-    `truncated`: there were too many links to read, and addresses may be missing.
+    `truncated`: there were too many links to read, and addresses may be missing. `read`: how many links were.
     """
 
     neighbours: Sequence[Neighbour]
     memories: Sequence[Memory | None] | None
     truncated: bool
+    read: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Path:
 
     steps: Sequence[Step] | None
     truncated: bool
+    read: int
 
     @property
     def cost(self) -> float:
@@ -128,7 +130,7 @@ def neighbours(
     if include_memory:
         there = [coordinates.from_key(each.key) for each in page]
         memories_there = memories.selectors.get_many(caller, namespace, there)
-    return Neighbourhood(page, memories_there, read.truncated)
+    return Neighbourhood(page, memories_there, read.truncated, read.read)
 
 
 @may_read_replica
@@ -146,7 +148,7 @@ def shortest_path(
     read = Reader(links_in(caller, namespace), which)
     steps = (walks.cheapest if weighted else walks.shortest)(read, start.key, goal.key, max_length)
     # A shortest path that was found is one, whatever else there was to read.
-    return Path(steps, read.truncated and (weighted or steps is None))
+    return Path(steps, read.truncated and (weighted or steps is None), read.read)
 
 
 @may_read_replica
