@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from api.schemas import (
     MAX_BULK,
@@ -27,21 +26,14 @@ MAX_TYPES = 100
 _TYPE = r"[A-Za-z0-9._:-]{1,100}"
 
 
-def _types(value: Any) -> Any:
-    """`a,b`: one name, or several joined by commas."""
-    if isinstance(value, str):
-        names = tuple(dict.fromkeys(value.split(",")))
-        if len(names) > MAX_TYPES:
-            raise ValueError(f"names more than {MAX_TYPES} types")
-        if not all(re.fullmatch(_TYPE, name) for name in names):
-            raise ValueError("must be names of 1 to 100 of A-Z, a-z, 0-9 and ._:- joined by commas")
-        return names
-    return value
+def _not_too_many(names: str) -> str:
+    if names.count(",") >= MAX_TYPES:
+        raise ValueError(f"names more than {MAX_TYPES} types")
+    return names
 
 
-TypeList = Annotated[
-    tuple[str, ...], BeforeValidator(_types), WithJsonSchema({"type": "string", "pattern": f"^{_TYPE}(,{_TYPE})*$"})
-]
+# One, or several joined by commas.
+TypeNames = Annotated[str, StringConstraints(pattern=f"^{_TYPE}(,{_TYPE})*$"), AfterValidator(_not_too_many)]
 Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Direction = Literal["out", "in", "both"]
 
@@ -70,13 +62,14 @@ class UnlinkParams(NamespaceParams):
 
 
 class WalkParams(NamespaceParams):
-    link_type: TypeList = ()
+    link_type: TypeNames | None = None
     direction: Direction = "out"
     min_strength: Annotated[Decimal, Field(ge=0, le=1)] = 0.0
     as_of: Instant | None = None
 
     def which(self) -> Which:
-        return Which(self.direction, self.link_type, self.min_strength, self.as_of)
+        types = tuple(dict.fromkeys(self.link_type.split(","))) if self.link_type else ()
+        return Which(self.direction, types, self.min_strength, self.as_of)
 
 
 class NeighborParams(WalkParams):

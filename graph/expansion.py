@@ -31,7 +31,7 @@ class Neighbourhood:
         scores: dict[Address, float] = {}
         left, complete = MAX_READ, True
         for namespace, keys in sorted(by_namespace.items()):
-            read = Reader(links_in(caller, namespace), Which("both", self.link_types), most=left)
+            read = Reader(links_in(caller, namespace), Which("both", self.link_types), left)
             for key, score in walks.spread(read, keys, self.hops).items():
                 scores[namespace, key] = score
             left -= read.read

@@ -83,8 +83,8 @@ class Reader:
 
     links: QuerySet[Link]
     which: Which
-    most: int = MAX_READ
-    truncated: bool = False
+    most: int
+    truncated: bool = field(default=False, init=False)
     read: int = field(default=0, init=False)
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
@@ -124,7 +124,7 @@ def neighbours(
     include_memory: bool = False,
 ) -> Neighbourhood:
     """A page of the addresses within `hops` links: see `walks.neighbours`."""
-    read = Reader(links_in(caller, namespace), which)
+    read = Reader(links_in(caller, namespace), which, MAX_READ)
     page = walks.neighbours(read, start.key, hops, offset + limit)[offset:]
     memories_there = None
     if include_memory:
@@ -145,7 +145,7 @@ def shortest_path(
     weighted: bool = False,
 ) -> Path:
     """The path with the fewest steps, or with `weighted` the cheapest, of `max_length` steps at most."""
-    read = Reader(links_in(caller, namespace), which)
+    read = Reader(links_in(caller, namespace), which, MAX_READ)
     steps = (walks.cheapest if weighted else walks.shortest)(read, start.key, goal.key, max_length)
     # A shortest path that was found is one, whatever else there was to read.
     return Path(steps, read.truncated and (weighted or steps is None), read.read)

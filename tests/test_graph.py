@@ -240,8 +240,8 @@ def test_a_hub_is_paged_to_its_end(crowd: Caller) -> None:
     assert [key for each in pages for key in each] == [at(1, n).key for n in range(HUB)]
 
 
-def test_too_many_links_are_not_read_and_the_answer_says_so(crowd: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = replace(selectors.Reader(selectors.links_in(crowd, "default"), Which()), most=100)
+def test_too_many_links_are_not_read_and_the_answer_says_so(crowd: Caller) -> None:
+    reader = selectors.Reader(selectors.links_in(crowd, "default"), Which(), 100)
 
     [(_, rows)] = reader([at(1).key])
 
@@ -249,7 +249,7 @@ def test_too_many_links_are_not_read_and_the_answer_says_so(crowd: Caller, monke
 
 
 def test_exactly_as_many_links_as_may_be_read_are_not_too_many(crowd: Caller) -> None:
-    reader = replace(selectors.Reader(selectors.links_in(crowd, "default"), Which()), most=HUB)
+    reader = selectors.Reader(selectors.links_in(crowd, "default"), Which(), HUB)
 
     [(_, rows)] = reader([at(1).key])
 
