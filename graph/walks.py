@@ -9,7 +9,7 @@ kept, and in whatever order they come.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,7 +90,8 @@ def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | 
 
     Bellman and Ford's rounds instead of Dijkstra's queue: after round n the cheapest path of n steps is known, so the
     limit is exact, and each round reads the links of all its addresses at once. A shortest path, found from both ends,
-    comes first: it says whether there is anything to be found, what it costs at most, and how far the goal is at least.
+    comes first: it says whether there is anything to be found, what that costs at most, and how far the goal is at
+    least; what cannot be better any more is not walked.
     """
     meeting = _meet(read, start, goal, most_hops)
     best = meeting.path
@@ -98,21 +99,21 @@ def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | 
         return best
     limit = total(best)
     costs = {start: 0.0}
-    rounds: list[dict[str, tuple[float, Step]]] = []
+    rounds: list[dict[str, tuple[float, Arrival]]] = []
     links = _Remembering(read)
     frontier = costs.copy()
     for hop in range(1, most_hops + 1):
-        improved: dict[str, tuple[float, Step]] = {}
-        for step in links.of(frontier):
-            spent = frontier[step.before] + cost(step.strength)
-            to_go = meeting.least_hops(step.after)
-            if hop + to_go > most_hops or spent + to_go * STEP_COST > limit - _ROUNDING:
+        improved: dict[str, tuple[float, Arrival]] = {}
+        for before, after, price, arrival in links.of(frontier):
+            spent = frontier[before] + price
+            if spent >= costs.get(after, limit):
                 continue
-            if spent >= costs.get(step.after, limit):
+            hops_left, cost_left = meeting.at_least(after)
+            if hop + hops_left > most_hops or spent + cost_left > limit - _ROUNDING:
                 continue
-            known = improved.get(step.after)
-            if known is None or (spent, _rank(step)) < (known[0], _rank(known[1])):
-                improved[step.after] = spent, step
+            known = improved.get(after)
+            if known is None or (spent, arrival) < known:
+                improved[after] = spent, arrival
         rounds.append(improved)
         costs.update({key: spent for key, (spent, _) in improved.items()})
         if goal in improved:
@@ -186,21 +187,32 @@ def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
     return steps
 
 
-def _steps_back(rounds: list[dict[str, tuple[float, Step]]], goal: str) -> list[Step]:
+def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> list[Step]:
+    """From the first round's start to `goal`, which the last round has reached."""
     steps = []
     for improved in reversed(rounds):
-        _, step = improved[goal]
-        steps.append(step)
-        goal = step.before
+        strength, link_type, before, backwards = improved[goal][1]
+        steps.append(Step(before, goal, link_type, -strength, backwards))
+        goal = before
     return steps[::-1]
 
 
-@dataclass(frozen=True, slots=True)
 class _Meeting:
-    """Where two walks met: one from the start, one from the goal, which knows how far it has come."""
+    """Where two walks met, one from the start and one from the goal, and what the latter has seen on its way."""
 
-    path: list[Step] | None
-    least_hops: Callable[[str], int]  # from an address to the goal
+    def __init__(self, path: list[Step] | None, levels: list[dict[str, Arrival]]) -> None:
+        self.path = path
+        self._hops = {key: hops for hops, level in enumerate(levels) for key in level}
+        # Every way to the goal crosses each level, so it costs at least the best link from each to the next.
+        self._floors = [0.0]
+        for level in levels[1:]:
+            self._floors.append(self._floors[-1] + cost(-min(level.values())[0]))
+
+    def at_least(self, key: str) -> tuple[int, float]:
+        """How many hops, and what cost, it takes from here to the goal at least."""
+        beyond = len(self._floors)
+        hops = self._hops.get(key, beyond)
+        return hops, self._floors[hops] if hops < beyond else self._floors[-1] + STEP_COST
 
 
 def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
@@ -211,31 +223,26 @@ def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
     """
     ahead: dict[str, Arrival | None] = {start: None}
     behind: dict[str, Arrival | None] = {goal: None}
-    levels: list[Collection[str]] = [[goal]]  # complete ones behind
+    levels: list[dict[str, Arrival]] = [{goal: (0.0, "", goal, False)}]  # complete ones behind
     frontier: Collection[str] = [start]
-
-    def to_goal() -> Callable[[str], int]:
-        hops = {key: hop for hop, level in enumerate(levels) for key in level}
-        return lambda key: hops.get(key, len(levels))
-
     if start == goal:
-        return _Meeting([], to_goal())
+        return _Meeting([], levels)
     for hop in range(most_hops):
         hops_behind = len(levels) - 1
         reverse = (len(levels[-1]), hops_behind) < (len(frontier), hop - hops_behind)
         seen, other = (behind, ahead) if reverse else (ahead, behind)
         level = _arrivals(read(levels[-1] if reverse else frontier, reverse=reverse), seen)
         seen.update(level)
+        if reverse and level and not read.truncated:
+            levels.append(level)
         if met := [key for key in level if key in other]:
             key = min(met)
-            return _Meeting(_steps_to(key, ahead) + _steps_from(key, behind), to_goal())
+            return _Meeting(_steps_to(key, ahead) + _steps_from(key, behind), levels)
         if not level or read.truncated:
             break
-        if reverse:
-            levels.append(level)
-        else:
+        if not reverse:
             frontier = level
-    return _Meeting(None, to_goal())
+    return _Meeting(None, levels)
 
 
 class _Remembering:
@@ -243,19 +250,16 @@ class _Remembering:
 
     def __init__(self, read: Read) -> None:
         self.read = read
-        self.known: dict[str, list[Step]] = {}
+        self.known: dict[str, list[tuple[str, str, float, Arrival]]] = {}
 
-    def of(self, keys: Collection[str]) -> Iterable[Step]:
-        """Every step from these addresses."""
+    def of(self, keys: Collection[str]) -> Iterator[tuple[str, str, float, Arrival]]:
+        """Every link of these addresses, and what it costs to take it."""
         new = [key for key in keys if key not in self.known]
         self.known.update((key, []) for key in new)
         if new:
             for backwards, rows in self.read(new):
                 for before, after, link_type, strength in rows:
-                    self.known[before].append(Step(before, after, link_type, strength, backwards))
+                    arrival = (-strength, link_type, before, backwards)
+                    self.known[before].append((before, after, cost(strength), arrival))
         for key in keys:
             yield from self.known[key]
-
-
-def _rank(step: Step) -> Arrival:
-    return -step.strength, step.link_type, step.before, step.backwards
