@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from graph.models import Link
 from memories import index
 from memories.index import generations, sync
 from memories.models import Memory
@@ -77,6 +78,29 @@ def test_patches_of_one_memory_lose_none(api: Api, together: Together) -> None:
     memory = api.get("/memories/1").json()["memory"]
     assert memory["version"] == 1 + 16 * 5
     assert len(memory["metadata"]) == 16 * 5
+
+
+def test_of_many_that_make_a_link_exactly_one_has_created_it(api: Api, together: Together) -> None:
+    for round_ in range(5):
+        body = {"from_coord": [round_], "to_coord": [7]}
+
+        def link(_: int, body: dict[str, Any] = body) -> bool:
+            created: bool = api.post("/graph/link", body).json()["created"]
+            return created
+
+        assert Counter(together(link)) == {True: 1, False: 15}
+    assert Link.objects.for_tenant(api.tenant).count() == 5
+
+
+def test_batches_of_the_same_links_in_any_order_all_succeed(api: Api, together: Together) -> None:
+    links = [{"from_coord": [n], "to_coord": [n + 1]} for n in range(50)]
+
+    def work(number: int) -> set[int]:
+        mixed = random.Random(number).sample(links, len(links))
+        return {api.post("/graph/links/bulk", {"links": mixed, "atomic": True}).status_code for _ in range(3)}
+
+    assert together(work) == [{200}] * THREADS
+    assert Link.objects.for_tenant(api.tenant).count() == 50
 
 
 def test_of_many_that_create_an_address_exactly_one_succeeds(api: Api, together: Together) -> None:
