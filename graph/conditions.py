@@ -27,8 +27,11 @@ class Among(Func):
 
     def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Compiled:  # type: ignore[override]
         columns, parameters = _columns(self, compiler)
+        if len(self.source_expressions) == 1:
+            sql = f"{columns} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - no value is put in
+            return sql, [*parameters, json.dumps([row[0] for row in self.rows])]
         values = ", ".join(f"json_extract(value, '$[{at}]')" for at in range(len(self.source_expressions)))
-        sql = f"({columns}) IN (SELECT {values} FROM json_each(%s))"  # noqa: S608 - no value is put in
+        sql = f"({columns}) IN (SELECT {values} FROM json_each(%s))"  # noqa: S608
         return sql, [*parameters, json.dumps([list(row) for row in self.rows])]
 
     def as_postgresql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Compiled:

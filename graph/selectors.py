@@ -87,14 +87,16 @@ class Reader:
     truncated: bool = field(default=False, init=False)
     read: int = field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        self.links = self.which.of(self.links)  # once, so that "now" is one moment for the whole walk
+
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
-        links = self.which.of(self.links)
         found: list[tuple[bool, list[Row]]] = []
         for backwards in (False, True):
             if self.which.direction == ("out" if backwards else "in"):
                 continue
             near, far = ("to_key", "from_key") if backwards != reverse else ("from_key", "to_key")
-            rows = links.filter(Among([near], [(key,) for key in keys]))
+            rows = self.links.filter(Among([near], [(key,) for key in keys]))
             left = self.most - self.read
             some: list[Row] = list(rows.values_list(near, far, "link_type", "strength")[: left + 1])
             if len(some) > left:
@@ -125,7 +127,7 @@ def neighbours(
 ) -> Neighbourhood:
     """A page of the addresses within `hops` links: see `walks.neighbours`."""
     read = Reader(links_in(caller, namespace), which, MAX_READ)
-    page = walks.neighbours(read, start.key, hops, offset + limit)[offset:]
+    page = walks.neighbours(read, start.key, hops, limit, offset)
     memories_there = None
     if include_memory:
         there = [coordinates.from_key(each.key) for each in page]

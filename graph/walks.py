@@ -61,12 +61,13 @@ def cost(strength: float) -> float:
     return 1.0 - strength + STEP_COST
 
 
-def neighbours(read: Read, start: str, most_hops: int, enough: int) -> list[Neighbour]:
-    """Addresses within `most_hops`, each at its smallest number of hops, `enough` of them at most.
+def neighbours(read: Read, start: str, most_hops: int, limit: int, offset: int = 0) -> list[Neighbour]:
+    """A page of the addresses within `most_hops`, each at its smallest number of hops.
 
-    In the order of hops, then strength (of the last link, strongest first), then address. Hops that come after enough
-    addresses are not walked.
+    In the order of hops, then strength (of the last link, strongest first), then address. Hops that come after the end
+    of the page are not walked.
     """
+    enough = offset + limit
     seen: dict[str, Arrival | None] = {start: None}
     found: list[str] = []
     frontier: Collection[str] = [start]
@@ -77,7 +78,7 @@ def neighbours(read: Read, start: str, most_hops: int, enough: int) -> list[Neig
         if not level or len(found) >= enough or read.truncated:
             break
         frontier = level
-    return [Neighbour(key, tuple(_steps_to(key, seen))) for key in found]
+    return [Neighbour(key, tuple(_steps_to(key, seen))) for key in found[offset:]]
 
 
 def shortest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:

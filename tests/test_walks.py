@@ -48,7 +48,7 @@ def numbered(steps: Collection[walks.Step]) -> list[tuple[int, int, str]]:
     return [(int(step.before), int(step.after), step.link_type) for step in steps]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(questions)
 def test_neighbours_and_their_hops_are_those_of_networkx(question: Question) -> None:
     found = walks.neighbours(read(question), str(question.start), question.most, 1000)
@@ -72,7 +72,7 @@ def test_fewer_neighbours_are_the_first_of_all(question: Question) -> None:
         assert some == every[:enough]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(questions)
 def test_a_shortest_path_has_the_length_that_networkx_says(question: Question) -> None:
     path = walks.shortest(read(question), str(question.start), str(question.goal), question.most)
@@ -81,7 +81,7 @@ def test_a_shortest_path_has_the_length_that_networkx_says(question: Question) -
     assert steps_are_real(question, numbered(path or []))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(questions)
 def test_a_weighted_path_costs_what_networkx_says_within_the_length(question: Question) -> None:
     path = walks.cheapest(read(question), str(question.start), str(question.goal), question.most)
