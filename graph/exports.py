@@ -54,9 +54,9 @@ def graphml(graph: Subgraph) -> Iterator[bytes]:
         for address in addresses:
             _element(xml, "node", {"id": address.text})
         yield _taken(buffer)
-    for links in _pieces(graph.links()):
-        for link in links:
-            _edge(xml, link)
+    for links in _pieces(enumerate(graph.links(), start=1)):
+        for number, link in links:
+            _edge(xml, number, link)
         yield _taken(buffer)
     xml.endElement("graph")
     xml.endElement("graphml")
@@ -77,11 +77,11 @@ def fields(link: Link) -> dict[str, Any]:
     }
 
 
-def _edge(xml: XMLGenerator, link: Link) -> None:
+def _edge(xml: XMLGenerator, number: int, link: Link) -> None:
     values = fields(link)
     values["metadata"] = json_text.dumps(link.metadata)
-    # An id keeps parallel links apart.
-    ends = {"id": f"e{link.id}", "source": values["from_coord"], "target": values["to_coord"]}
+    # An id keeps parallel links apart; that of the database would tell how many links others have made.
+    ends = {"id": f"e{number}", "source": values["from_coord"], "target": values["to_coord"]}
     xml.startElement("edge", AttributesImpl(ends))
     for name in _DATA:
         if values[name] is not None:

@@ -65,6 +65,18 @@ def test_networkx_reads_what_was_linked(linked: Api) -> None:
     assert sorted(found, key=order) == sorted(wanted, key=order)
 
 
+def test_an_export_does_not_tell_how_many_links_others_have_made(linked: Api, stranger: Api) -> None:
+    before = exported(linked, "format=graphml")
+    linked.post("/graph/links/bulk", {"links": [{"from_coord": "8", "to_coord": "9"}], "atomic": True})
+    for whose in (stranger, linked):
+        for coord in ("1", "2"):  # a purge removes every link of these
+            whose.store(coord)
+            whose.delete(f"/memories/{coord}?purge=true")
+    stranger.post("/graph/links/bulk", {"links": LINKS})
+
+    assert exported(stranger, "format=graphml") == before
+
+
 def test_the_json_can_be_sent_back(linked: Api, stranger: Api) -> None:
     content = exported(linked)
     links = json.loads(content)["links"]
