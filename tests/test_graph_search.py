@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from graph import expansion
 from memories.search import hybrid
@@ -144,6 +146,28 @@ def test_pages_are_cut_from_one_order_however_many_hits_there_are(api: Api) -> N
 
     assert every == pages
     assert len(every) == 30 + MAX_SEEDS
+
+
+def test_an_expansion_takes_as_many_statements_whatever_it_reaches(api: Api) -> None:
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert len(api.search(QUERY, mode="keyword", expand={"hops": 2}, top_k=200)) > 3
+        return len(captured)
+
+    def fill(start: int, count: int) -> None:
+        ends = range(start, start + count)
+        items = [{"coord": [1, n], "payload": {"text": f"aardvark {n}"}} for n in ends]
+        items += [{"coord": [hop, n], "payload": {"text": f"snow {n}"}} for n in ends for hop in (2, 3)]
+        api.post("/memories/bulk", {"items": items})
+        links = [{"from_coord": [hop, n], "to_coord": [hop + 1, n]} for n in ends for hop in (1, 2)]
+        api.post("/graph/links/bulk", {"links": links})
+
+    fill(0, 3)
+    statements()  # what a process remembers is remembered now
+    few = statements()
+    fill(10, 20)
+
+    assert statements() == few <= 12
 
 
 def test_too_many_links_are_named_in_the_answer(linked: Api, monkeypatch: pytest.MonkeyPatch) -> None:
