@@ -90,7 +90,7 @@ READS = [(route, case) for route, cases in CASES.items() if NEEDS[route] in ("re
 def test_reading_writes_nothing(warm: Api, route: Any, case: Any) -> None:
     fill(warm, 1, 3)
     names = {"coord": "1", "deleted": "8", "expired": "9", "text": "aardvark", "id": "x"}
-    for name, query in (("cursor", ""), ("time_cursor", "order=created_at"), ("near_cursor", "near=1&radius=9")):
+    for name, query in (("cursor", ""), ("time_cursor", "order=created_at"), ("near_cursor", "near=1&radius=10")):
         names[name] = warm.get(f"/memories?limit=1&{query}").json()["next_cursor"]
     filled = case.filled(names)
 

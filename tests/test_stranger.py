@@ -55,7 +55,7 @@ def furnish(api: Api) -> dict[str, str]:
         "prefix": ApiKey.objects.get(tenant=api.tenant).prefix,
         "cursor": cursor(""),
         "time_cursor": cursor("order=created_at"),
-        "near_cursor": cursor("near=1,2,3&radius=9"),
+        "near_cursor": cursor("near=1,2,3&radius=10"),
     }
 
 
