@@ -1,0 +1,192 @@
+#!/usr/bin/env bash
+# Installs SomaMemory as systemd services on this machine, or brings an installation up to date; run it again at any time.
+#
+#   deploy/install.sh [--dry-run] [--port N] [--no-start]
+#   deploy/install.sh --uninstall [--purge] [--dry-run]
+#
+#   --dry-run    print what would be done, and do nothing
+#   --port N     of the loopback, when it is installed for the first time (9595)
+#   --no-start   put everything in place, and leave the services as they are
+#   --uninstall  remove services and program; data, settings and user stay
+#   --purge      with --uninstall: data, settings and user go too
+#   --root DIR   put everything below DIR and start nothing; for images and tests
+#   --venv DIR   use this Python environment instead of making one; for images and tests
+#
+# Program: /opt/somamemory. Settings: /etc/somamemory/environment (mode 600, made once, never changed by a later run).
+# Data: /var/lib/somamemory. docs/operations/systemd.md says how to go on.
+set -euo pipefail
+
+source="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+dry='' port=9595 start=1 uninstall='' purge='' root='' venv=''
+while [ $# -gt 0 ]; do
+    case $1 in
+        --dry-run) dry=1 ;;
+        --port) port="${2:?--port needs a number}"; shift ;;
+        --no-start) start='' ;;
+        --uninstall) uninstall=1 ;;
+        --purge) purge=1 ;;
+        --root) root="${2:?--root needs a folder}"; start=''; shift ;;
+        --venv) venv="${2:?--venv needs a folder}"; shift ;;
+        -h|--help) sed -nE '2,/^set/{s/^# ?//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
+        *) echo "error: no option '$1'; --help lists them" >&2; exit 2 ;;
+    esac
+    shift
+done
+[[ $port =~ ^[0-9]{1,5}$ ]] && [ "$port" -ge 1 ] && [ "$port" -le 65535 ] || {
+    echo "error: --port takes a number from 1 to 65535, not '$port'" >&2; exit 2; }
+[ -z "$purge" ] || [ -n "$uninstall" ] || { echo "error: --purge goes with --uninstall" >&2; exit 2; }
+
+program="$root/opt/somamemory" settings="$root/etc/somamemory" data="$root/var/lib/somamemory"
+units="$root/etc/systemd/system" account=somamemory
+
+say() { printf '%s\n' "$*"; }
+run() { # a command that changes something
+    if [ -n "$dry" ]; then say "would run: $*"; else "$@"; fi
+}
+systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+# What the program needs to run, as in the image, and the guides of the operators.
+PARTS="$(sed -nE 's/^COPY ([a-z_]+) .*/\1/p' "$source/Dockerfile" | grep -v '^requirements$') manage.py deploy docs requirements LICENSE"
+
+need_root() {
+    [ -n "$root" ] || [ -n "$dry" ] || [ "$(id -u)" = 0 ] || {
+        echo "error: this needs root (sudo $0)" >&2; exit 1; }
+}
+
+find_python() {
+    for python in python3.13 python3.12 python3.11 python3; do
+        if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then return 0; fi
+    done
+    echo "error: Python 3.11 or newer with venv is needed: apt-get install python3 python3-venv" >&2
+    exit 1
+}
+
+make_account() {
+    [ -z "$root" ] || return 0
+    if id "$account" >/dev/null 2>&1; then return 0; fi
+    run useradd --system --user-group --no-create-home --home-dir "$data" --shell /usr/sbin/nologin "$account"
+}
+
+copy_program() { # beside the old one, and then in its place, so that a broken copy is never run
+    local new="$program.new"
+    run rm -rf "$new"
+    run mkdir -p "$new"
+    for part in $PARTS; do
+        [ ! -e "$source/$part" ] || run cp -a "$source/$part" "$new/"
+    done
+    [ -n "$dry" ] || find "$new" -name __pycache__ -type d -prune -exec rm -rf {} +
+    if [ -n "$venv" ]; then
+        run ln -s "$venv" "$new/.venv"
+    elif [ -e "$program/.venv" ]; then
+        run mv "$program/.venv" "$new/.venv"  # its programs are called by `python -m`: it may stay where it is
+    fi
+    if [ -e "$program" ]; then
+        run rm -rf "$program.old"
+        run mv "$program" "$program.old"
+    fi
+    run mv "$new" "$program"
+    run rm -rf "$program.old"
+}
+
+make_environment() {
+    [ -z "$venv" ] || return 0
+    find_python
+    [ -e "$program/.venv/bin/python" ] || run "$python" -m venv "$program/.venv"
+    local wanted
+    wanted="$(cksum < "$source/requirements/base.txt")"
+    [ "$wanted" != "$(cat "$program/.venv/base.installed" 2>/dev/null)" ] || return 0
+    say "Installing the Python packages (a minute or two the first time) ..."
+    run "$program/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
+        -r "$program/requirements/base.txt"
+    [ -n "$dry" ] || echo "$wanted" > "$program/.venv/base.installed"
+}
+
+make_settings() {
+    run mkdir -p "$settings" "$data"
+    run chmod 700 "$data"
+    [ -n "$root" ] || run chown "$account:$account" "$data"
+    if [ -e "$settings/environment" ]; then
+        say "Keeping $settings/environment."
+        return 0
+    fi
+    if [ -n "$dry" ]; then
+        say "would write: $settings/environment (mode 600) with a new SOMA_SECRET_KEY"
+        return 0
+    fi
+    (
+        umask 077
+        cat > "$settings/environment" <<END
+# Settings of SomaMemory; docs/configuration.md lists them. Restart after a change: systemctl restart 'somamemory*'
+SOMA_SECRET_KEY=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
+SOMA_HOST=127.0.0.1
+SOMA_PORT=$port
+# One machine needs no more. For several processes (worker and beat are started where a broker is named):
+#SOMA_DATABASE_URL=postgres://soma:PASSWORD@127.0.0.1:5432/soma
+#SOMA_REDIS_URL=redis://127.0.0.1:6379/0
+#SOMA_BROKER_URL=redis://127.0.0.1:6380/0
+#SOMA_MILVUS_URI=http://127.0.0.1:19530
+#SOMA_WORKERS=2
+END
+    )
+}
+
+the_port() { [ ! -e "$settings/environment" ] || sed -nE 's/^SOMA_PORT=([0-9]+)$/\1/p' "$settings/environment" | tail -n 1; }
+has_broker() { grep -q '^SOMA_BROKER_URL=.' "$settings/environment" 2>/dev/null; }
+
+install_units() {
+    run mkdir -p "$units"
+    local port_now
+    port_now="$(the_port)"
+    for unit in "$source"/deploy/systemd/somamemory*; do
+        if [ -n "$dry" ]; then
+            say "would write: $units/$(basename "$unit")"
+        else
+            sed "s/127\.0\.0\.1:9595/127.0.0.1:${port_now:-$port}/" "$unit" > "$units/$(basename "$unit")"
+            chmod 644 "$units/$(basename "$unit")"
+        fi
+    done
+}
+
+start_services() {
+    local wanted=(somamemory.socket somamemory.service somamemory-backup.timer)
+    if has_broker; then wanted+=(somamemory-worker.service somamemory-beat.service); fi
+    if [ -z "$start" ] || { [ -z "$dry" ] && ! systemd_runs; }; then
+        say "Not started. systemctl daemon-reload; systemctl enable --now ${wanted[*]}"
+        return 0
+    fi
+    run systemctl daemon-reload
+    run systemctl start somamemory-migrate.service  # before anything new runs: what it adds, the old program can bear
+    run systemctl enable --quiet "${wanted[@]}"
+    run systemctl start somamemory.socket  # it keeps the port: who connects meanwhile waits
+    run systemctl restart "${wanted[@]:1}"
+    [ -n "$dry" ] || say "SomaMemory answers on http://127.0.0.1:$(the_port); the first key is in $data/first-key."
+}
+
+remove() {
+    if systemd_runs || [ -n "$dry" ]; then
+        run systemctl disable --quiet --now somamemory.service somamemory.socket somamemory-worker.service \
+            somamemory-beat.service somamemory-backup.timer || true
+    fi
+    for unit in "$units"/somamemory*; do
+        [ ! -e "$unit" ] || run rm -f "$unit"
+    done
+    if systemd_runs; then run systemctl daemon-reload; fi
+    run rm -rf "$program"
+    if [ -z "$purge" ]; then
+        say "Kept: $data, $settings and the user $account. --purge removes them."
+        return 0
+    fi
+    run rm -rf "$data" "$settings"
+    if [ -z "$root" ] && id "$account" >/dev/null 2>&1; then run userdel "$account"; fi
+}
+
+need_root
+if [ -n "$uninstall" ]; then
+    remove
+    exit 0
+fi
+make_account
+copy_program
+make_environment
+make_settings
+install_units
+start_services
