@@ -15,6 +15,7 @@ COPY api api
 COPY tenants tenants
 COPY memories memories
 COPY graph graph
+COPY conversations conversations
 # The root file system is read-only later on.
 RUN /opt/venv/bin/python -m compileall -q .
 

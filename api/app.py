@@ -17,7 +17,7 @@ import somamemory
 from api.auth import KeyAuth
 from api.json import StrictParser
 from api.problems import field_errors
-from api.routers import graph, health, jobs, memories, search, tenants
+from api.routers import context, conversations, graph, health, jobs, memories, search, tenants
 from somamemory import sqlstate
 from somamemory.errors import (
     DatabaseBusy,
@@ -55,6 +55,8 @@ api = Api(
 api.add_router("", search.router)  # before memories: /memories/search is not a coordinate
 api.add_router("", memories.router)
 api.add_router("", graph.router)
+api.add_router("", conversations.router)
+api.add_router("", context.router)
 api.add_router("", tenants.router)
 api.add_router("", jobs.router)
 api.add_router("", health.router)

@@ -8,6 +8,8 @@ from typing import Any
 from memories import coordinates
 from memories.coordinates import Coordinate
 
+_NO_ID = "00000000-0000-0000-0000-000000000000"
+
 
 def instant(value: datetime | None) -> str | None:
     """RFC 3339 in UTC, with a Z."""
@@ -143,6 +145,114 @@ def path(start: Coordinate, goal: Coordinate, found: Any) -> dict[str, Any]:
 
 def text(key: str) -> str:
     return coordinates.from_key(key).text
+
+
+def conversation(row: Any) -> dict[str, Any]:
+    """One without a label or a folder has empty ones: Sekha's clients take them for text."""
+    return {
+        "id": str(row.id),
+        "conversation_id": str(row.id),
+        "number": row.number,
+        "label": row.label,
+        "folder": row.folder,
+        "status": row.status,
+        "importance_score": row.importance,
+        "message_count": row.message_count,
+        "word_count": row.word_count,
+        "metadata": row.metadata,
+        "created_at": instant(row.created_at),
+        "updated_at": instant(row.updated_at),
+    }
+
+
+def listed_conversation(row: Any) -> dict[str, Any]:
+    """Sekha's lists consist of search results, which name no message."""
+    of_a_result = {"message_id": _NO_ID, "score": 1.0, "content": row.label, "timestamp": instant(row.updated_at)}
+    return {**conversation(row), **of_a_result}
+
+
+def message(row: Any, conversation: Any) -> dict[str, Any]:
+    numbers = row.coordinate.numbers
+    return {
+        "id": str(row.id),
+        "conversation_id": str(conversation.id),
+        "role": row.payload.get("role", "system"),  # a summary has none
+        "content": row.payload.get("content", ""),
+        "coord": ",".join(map(repr, numbers)),
+        "turn": int(numbers[1]),
+        "timestamp": instant(row.created_at),
+        "metadata": row.metadata,
+        "importance": row.importance,
+    }
+
+
+def message_hit(hit: Any) -> dict[str, Any]:
+    shown = message(hit.message, hit.conversation)
+    kept = {name: shown[name] for name in ("conversation_id", "role", "content", "coord", "metadata", "timestamp")}
+    return {
+        "message_id": shown["id"],
+        **kept,
+        "score": hit.score,
+        "similarity": hit.similarity,
+        "label": hit.conversation.label,
+        "folder": hit.conversation.folder,
+    }
+
+
+def full_text_hit(hit: Any) -> dict[str, Any]:
+    shown = message(hit.message, hit.conversation)
+    return {**shown, "rank": hit.score, "label": hit.conversation.label, "folder": hit.conversation.folder}
+
+
+def context_message(item: Any) -> dict[str, Any]:
+    of = item.conversation
+    shown = message(item.message, of)
+    citation = {"label": of.label, "folder": of.folder, "timestamp": shown["timestamp"]}
+    return {
+        **shown,
+        "content": item.candidate.content,  # it may be cut
+        "metadata": {**shown["metadata"], "citation": citation},
+        "label": of.label,
+        "folder": of.folder,
+    }
+
+
+def manifest(assembled: Any) -> dict[str, Any]:
+    return {
+        "items": [_context_item(item) for item in assembled.items],
+        "used_tokens": assembled.used_tokens,
+        "budget": assembled.budget,
+        "target": assembled.target,
+        "left_out": [_left_out(item, rejected) for item, rejected in assembled.left_out],
+        "context_hash": assembled.hash,
+        "as_of": instant(assembled.as_of),
+        "degraded": assembled.degraded,
+    }
+
+
+def _context_item(item: Any) -> dict[str, Any]:
+    found = item.candidate
+    scores = {
+        "total": round(found.score, 6),
+        "relevance": round(found.parts.relevance, 6),
+        "importance": round(found.parts.importance, 6),
+        "recency": round(found.parts.recency, 6),
+        "label": found.parts.label,
+    }
+    more = {"scores": scores, "tokens": found.tokens, "source": found.source, "truncated": found.truncated}
+    return {**context_message(item), **more}
+
+
+def _left_out(item: Any, rejected: Any) -> dict[str, Any]:
+    return {
+        "id": str(item.message.id),
+        "conversation_id": str(item.conversation.id),
+        "coord": item.message.coordinate.text,
+        "reason": rejected.reason,
+        "score": round(rejected.candidate.score, 6),
+        "tokens": rejected.candidate.tokens,
+        "duplicate_of": None if rejected.duplicate_of is None else str(rejected.duplicate_of),
+    }
 
 
 def tenant(row: Any) -> dict[str, Any]:

@@ -289,6 +289,7 @@ class StatsOut(BaseModel):
     deleted: int
     namespaces: dict[str, int]
     links: int
+    conversations: int
     index: IndexStats
 
 

@@ -31,6 +31,16 @@ ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at"
 
 
 @dataclass(frozen=True)
+class Places:
+    """Subtrees that something else than the memories themselves has chosen, such as the conversations of a folder."""
+
+    condition: Q  # on a memory: it lies in one of them
+    share: float = 1.0  # of the memories of these namespaces, about
+    # A condition that enumerates what lies there by its address, if that is little.
+    few: Q | None = None
+
+
+@dataclass(frozen=True)
 class Narrowing:
     """Which of a caller's memories are meant. Every way to read honours every part of it."""
 
@@ -42,6 +52,8 @@ class Narrowing:
     created_after: datetime | None = None
     created_before: datetime | None = None
     updated_after: datetime | None = None
+    places: Places | None = None
+    also: Q | None = None  # a condition on Memory, true or false for each
 
     @property
     def index_can_apply_all(self) -> bool:
@@ -59,6 +71,10 @@ class Narrowing:
         memories = memories.filter(**{name: value for name, value in plain.items() if value is not None})
         if self.filters is not None:
             memories = memories.filter(to_q(self.filters))
+        if self.places is not None:
+            memories = memories.filter(self.places.condition)
+        if self.also is not None:
+            memories = memories.filter(self.also)
         if self.prefix is not None:
             low, high = self.prefix.subtree
             memories = memories.filter(coordinate_key__gte=low, coordinate_key__lt=high)

@@ -16,7 +16,7 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from memories import housekeeping, payloads
+from memories import housekeeping, kept, payloads
 from memories.coordinates import Coordinate
 from memories.embeddings.base import Vectors
 from memories.index import backlog, generations, nudge
@@ -48,6 +48,7 @@ class NewMemory:
     context: str = ""
     expires_at: datetime | None = None
     embedding: Vectors | None = None
+    created_at: datetime | None = None  # when it happened, if that is not now
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,10 @@ class Stored:
     created: bool
 
 
-def checked(item: NewMemory) -> NewMemory:
+def checked(item: NewMemory, *, as_keeper: bool = False) -> NewMemory:
     """The item, if it could be stored. Raises DimensionMismatch or InvalidInput."""
+    if not as_keeper:
+        kept.refuse([item.namespace])
     _check_expiry(item.expires_at)
     if item.embedding is None:
         return item
@@ -96,12 +99,21 @@ def store(caller: Caller, new: NewMemory, precondition: Precondition | None = No
     return store_many(caller, [new], precondition)[0]
 
 
-def store_many(caller: Caller, items: Sequence[NewMemory], precondition: Precondition | None = None) -> list[Stored]:
-    """Store all of `items` in one transaction, or none; a coordinate that stands twice keeps the last one."""
+def store_many(
+    caller: Caller,
+    items: Sequence[NewMemory],
+    precondition: Precondition | None = None,
+    *,
+    as_keeper: bool = False,
+) -> list[Stored]:
+    """Store all of `items` in one transaction, or none; a coordinate that stands twice keeps the last one.
+
+    as_keeper: the caller's request came in through the part of the service that keeps the namespace (see `kept`).
+    """
     caller.require("write", {item.namespace for item in items})
     backlog.check(caller.tenant)
     for item in items:
-        checked(item)
+        checked(item, as_keeper=as_keeper)
     return retrying(lambda: _store(caller, items, precondition or Precondition()))
 
 
@@ -118,6 +130,7 @@ def patch(
     """
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the answer shows the memory
+    kept.refuse([namespace])
     backlog.check(caller.tenant)
     with transaction.atomic():
         memory = _live_for_update(caller, namespace, coordinate)
@@ -145,6 +158,7 @@ def delete(
 ) -> bool:
     """Soft delete, or with `purge` for good; whether there was anything to delete."""
     caller.require("delete", [namespace])
+    kept.refuse([namespace])
     with transaction.atomic():
         if precondition and precondition != Precondition():
             precondition.check(_find_live(caller, namespace, [coordinate]).get(coordinate.key))
@@ -156,6 +170,7 @@ def delete_many(
 ) -> set[Coordinate]:
     """Delete memories in one transaction; the coordinates where there was one."""
     caller.require("delete", [namespace])
+    kept.refuse([namespace])
     with transaction.atomic():
         rows = _rows(caller, namespace, [each.key for each in coordinates])
         if purge:
@@ -170,10 +185,30 @@ def delete_many(
     return {memory.coordinate for memory in gone}
 
 
+def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, as_keeper: bool = False) -> int:
+    """Soft delete the memory at a coordinate and all below it, in one transaction; how many there were."""
+    caller.require("delete", [namespace])
+    if not as_keeper:
+        kept.refuse([namespace])
+    low, high = root.subtree
+    rows = Memory.objects.for_tenant(caller.tenant).filter(
+        namespace=namespace, coordinate_key__gte=low, coordinate_key__lt=high, deleted_at=None
+    )
+    ordered = rows.only("seq", "id", "tenant_id", "version").order_by("coordinate_key").select_for_update()
+    gone = 0
+    with transaction.atomic():
+        while batch := list(ordered[: housekeeping.BATCH]):  # what is deleted is not found again
+            _soft_delete(caller, batch)
+            gone += len(batch)
+        audit.record(caller, "memory.delete_subtree", [root.text], namespace)
+    return gone
+
+
 def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
     """Undo a soft delete. Raises NotFound when nothing deleted is there any more."""
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the answer shows the memory
+    kept.refuse([namespace])
     with transaction.atomic():
         memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
         if memory is None or memory.deleted_at is None or _has_expired(memory):
@@ -244,7 +279,7 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMe
         context=item.context,
         terms=_terms(item.payload, item.context),
         expires_at=item.expires_at,
-        created_at=now,
+        created_at=item.created_at or now,
         updated_at=now,
     )
     if current is not None:

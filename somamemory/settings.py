@@ -104,6 +104,7 @@ INSTALLED_APPS = [
     "tenants",
     "memories",
     "graph",
+    "conversations",
     "somamemory",
 ]
 MIDDLEWARE = [
@@ -359,6 +360,20 @@ COSTS = {
 # Refused keys, per client address.
 AUTH_FAILURE_RATE = _bounded("SOMA_AUTH_FAILURE_RATE", 1, 0, 1_000_000)
 AUTH_FAILURE_BURST = _bounded("SOMA_AUTH_FAILURE_BURST", 20, 1, 1_000_000)
+
+# --- Context assembly: how much each part of a message's score counts; only their proportion matters ----------------
+
+CONTEXT_RELEVANCE = _share("SOMA_CONTEXT_RELEVANCE", 0.7)
+CONTEXT_IMPORTANCE = _share("SOMA_CONTEXT_IMPORTANCE", 0.1)
+CONTEXT_RECENCY = _share("SOMA_CONTEXT_RECENCY", 0.1)
+CONTEXT_LABEL = _share("SOMA_CONTEXT_LABEL", 0.1)
+if not CONTEXT_RELEVANCE + CONTEXT_IMPORTANCE + CONTEXT_RECENCY + CONTEXT_LABEL:
+    raise ConfigurationError("one of SOMA_CONTEXT_RELEVANCE, _IMPORTANCE, _RECENCY and _LABEL must be above 0")
+CONTEXT_HALF_LIFE_DAYS = _bounded("SOMA_CONTEXT_HALF_LIFE_DAYS", 7, 1, 36_500)
+# The rest of the budget is left for the prompt around the messages.
+CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.85)
+# Messages whose vectors are so close say the same, if neither has a word of its own.
+CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 
 # --- The edge ----------------------------------------------------------------------------------------------------
 

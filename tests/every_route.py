@@ -13,7 +13,7 @@ Route = tuple[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """`path` and `body` name what they are about: {coord}, {text}, {cursor}, {near_cursor}, {slug}, {prefix}."""
+    """`path` and `body` name what they are about: {coord}, {text}, {cursor}, {conversation}, {slug}, {prefix} …"""
 
     path: str
     body: Any = None
@@ -57,6 +57,23 @@ NEEDS: dict[Route, Needs] = {
     ("POST", "/graph/link"): "write",
     ("POST", "/graph/links/bulk"): "write",
     ("DELETE", "/graph/link"): "delete",
+    ("POST", "/conversations"): "write",
+    ("GET", "/conversations"): "read",
+    ("GET", "/conversations/count"): "read",
+    ("GET", "/conversations/{id}"): "read",
+    ("PATCH", "/conversations/{id}"): "write",
+    ("DELETE", "/conversations/{id}"): "delete",
+    ("GET", "/conversations/{id}/messages"): "read",
+    ("POST", "/conversations/{id}/messages"): "write",
+    ("PUT", "/conversations/{id}/label"): "write",
+    ("PUT", "/conversations/{id}/folder"): "write",
+    ("PUT", "/conversations/{id}/status"): "write",
+    ("PUT", "/conversations/{id}/pin"): "write",
+    ("PUT", "/conversations/{id}/archive"): "write",
+    ("POST", "/query"): "read",
+    ("POST", "/query/smart"): "read",
+    ("POST", "/search/fts"): "read",
+    ("POST", "/context/assemble"): "read",
     ("POST", "/tenants"): "operator",
     ("GET", "/tenants"): "operator",
     ("POST", "/tenants/{slug}/keys"): "operator",
@@ -108,6 +125,42 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/{coord}?namespace=n", {"expires_at": None}),
     ],
     ("POST", "/memories/{coord}/restore"): [Case("/memories/{deleted}/restore"), Case("/memories/{coord}/restore")],
+    ("GET", "/conversations"): [
+        Case("/conversations?q=vault&folder=/vault&label=Vault&status=pinned"),
+        Case("/conversations?page=1&page_size=200&pinned=true&archived=false"),
+        Case("/conversations?limit=1&cursor={conversations_cursor}"),
+    ],
+    ("GET", "/conversations/count"): [Case("/conversations/count?label=Vault&folder=/vault")],
+    ("GET", "/conversations/{id}"): [Case("/conversations/{conversation}")],
+    ("GET", "/conversations/{id}/messages"): [Case("/conversations/{conversation}/messages?limit=1")],
+    ("POST", "/query"): [
+        Case("/query", {"query": "{text}"}),
+        Case("/query", {"query": "{text}", "limit": 1000, "filters": {"folder": "/vault", "status": "pinned"}}),
+        Case("/query", {"query": "{text}", "filters": {"conversation_id": "{conversation}", "role": "user"}}),
+        Case("/query", {"query": "{text}", "filters": {"OR": [{"label": "Vault"}, {"metadata.tenant": "acme"}]}}),
+    ],
+    ("POST", "/query/smart"): [Case("/query/smart", {"query": "{text}", "limit": None, "offset": None})],
+    ("POST", "/search/fts"): [
+        Case("/search/fts", {"query": "aardvark"}),
+        Case("/search/fts", {"query": '"sleeps in the vault" -bread'}),
+    ],
+    ("POST", "/context/assemble"): [
+        Case("/context/assemble", {"query": "{text}", "preferred_labels": ["Vault"], "context_budget": 1000000}),
+        Case(
+            "/context/assemble?manifest=true",
+            {"query": "{text}", "excluded_folders": ["/vault"], "as_of": "2026-01-01T00:00:00Z"},
+        ),
+    ],
+    ("PATCH", "/conversations/{id}"): [Case("/conversations/{conversation}", {"label": "mine now"})],
+    ("POST", "/conversations/{id}/messages"): [
+        Case("/conversations/{conversation}/messages", {"messages": [{"role": "user", "content": "{text}"}]})
+    ],
+    ("PUT", "/conversations/{id}/label"): [Case("/conversations/{conversation}/label", {"label": "mine"})],
+    ("PUT", "/conversations/{id}/folder"): [Case("/conversations/{conversation}/folder", {"folder": "/mine"})],
+    ("PUT", "/conversations/{id}/status"): [Case("/conversations/{conversation}/status", {"status": "active"})],
+    ("PUT", "/conversations/{id}/pin"): [Case("/conversations/{conversation}/pin")],
+    ("PUT", "/conversations/{id}/archive"): [Case("/conversations/{conversation}/archive")],
+    ("DELETE", "/conversations/{id}"): [Case("/conversations/{conversation}")],
     ("GET", "/stats"): [Case("/stats")],
     ("GET", "/graph/neighbors"): [
         Case("/graph/neighbors?coord={coord}&k_hop=5&direction=both&include_memory=true&limit=1000"),
@@ -142,6 +195,11 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/{coord}?namespace=n"),
     ],
     ("POST", "/memories/bulk/delete"): [Case("/memories/bulk/delete", {"coords": ["{coord}", "{deleted}"]})],
+    ("POST", "/conversations"): [
+        Case(
+            "/conversations", {"label": "Vault", "folder": "/vault", "messages": [{"role": "user", "content": "mine"}]}
+        )
+    ],
     ("POST", "/memories"): [
         Case("/memories", {"coord": "{coord}", "payload": {"text": "{text}"}}),
         Case("/memories", {"coord": "{deleted}", "payload": {"text": "{text}"}, "namespace": "n"}),

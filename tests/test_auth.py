@@ -32,6 +32,7 @@ NAMES = {
     "slug": "acme",
     "prefix": "none",
     "cursor": "",
+    "conversation": "6f1c1f0e-0000-4000-8000-000000000001",
 }
 
 
@@ -211,11 +212,16 @@ def test_every_route_refuses_a_key_that_lacks_its_scope(api: Api, route: Route) 
     assert needs in problem["detail"]
 
 
-SHOW_WHAT_THEY_CHANGE = {("PATCH", "/memories/{coord}"), ("POST", "/memories/{coord}/restore")}
+SHOW_WHAT_THEY_CHANGE = {
+    ("PATCH", "/memories/{coord}"),
+    ("POST", "/memories/{coord}/restore"),
+    ("POST", "/conversations/{id}/messages"),
+    *((method, path) for method, path in NEEDS if path.startswith("/conversations/") and method in ("PUT", "PATCH")),
+}
 
 
 @pytest.mark.parametrize("route", sorted(SHOW_WHAT_THEY_CHANGE), ids=str)
-def test_a_write_that_shows_the_memory_needs_to_read_too(api: Api, route: Route) -> None:
+def test_a_write_that_shows_what_was_there_needs_to_read_too(api: Api, route: Route) -> None:
     problem_of(call(issue_key(api.tenant, scopes=("write",)), route), 403)
 
 

@@ -24,7 +24,14 @@ from tests.conftest import Api, issue_key, problem_of
 
 BODY = {"coord": "1", "payload": {"text": "once"}}
 # POSTs that change nothing, and may be sent again as they are.
-READING = {"/api/v1/memories/search", "/api/v1/memories/bulk/get"}
+READING = {
+    "/api/v1/memories/search",
+    "/api/v1/memories/bulk/get",
+    "/api/v1/query",
+    "/api/v1/query/smart",
+    "/api/v1/search/fts",
+    "/api/v1/context/assemble",
+}
 
 
 def recorded(tenant: Tenant) -> int:

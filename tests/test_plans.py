@@ -15,6 +15,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from conversations import selectors as conversations
+from conversations.models import Conversation
+from conversations.selectors import Wanted
 from memories import coordinates, housekeeping, selectors
 from memories.filters import parse
 from memories.index import generations, sync
@@ -54,6 +57,18 @@ OUTBOX = """
 """
 
 
+CONVERSATIONS = """
+    INSERT INTO sfm_conversations (
+        id, tenant_id, number, key, label, folded_label, folder, place, status, importance, message_count, word_count,
+        last_turn, metadata, created_at, updated_at
+    )
+    SELECT gen_random_uuid(), %s, n, lpad(to_hex(n), 16, '0'), 'label ' || n %% 900, '', '/f' || n %% 800,
+        '/f' || n %% 800 || '/', CASE n %% 100 WHEN 1 THEN 'pinned' ELSE 'active' END, 5, 1, 5, 1, '{}', now(),
+        now() - n * interval '1 minute'
+    FROM generate_series(1, 10000) AS n
+"""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def filled(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
@@ -65,10 +80,12 @@ def filled(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
             cursor.executemany(MEMORIES, [[tenant] for tenant in TENANTS])
             cursor.execute(OUTBOX, [GENERATION])
             # Not only statistics: what is read from an index alone needs the map that VACUUM makes.
-            cursor.execute("VACUUM (ANALYZE) sfm_memories, sfm_vector_embeddings")
+            cursor.executemany(CONVERSATIONS, [[tenant] for tenant in TENANTS])
+            cursor.execute("VACUUM (ANALYZE) sfm_memories, sfm_vector_embeddings, sfm_conversations")
         yield
         VectorEmbedding.all_tenants.filter(tenant__in=TENANTS).delete()
         Memory.all_tenants.filter(tenant__in=TENANTS).delete()
+        Conversation.all_tenants.filter(tenant__in=TENANTS).delete()
         EmbeddingGeneration.objects.all().delete()
         Tenant.objects.filter(id__in=TENANTS).delete()
         connection.close()
@@ -153,6 +170,15 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     "sfm_embeddings_memory": [
         lambda whose: lambda: housekeeping.remove([Memory(seq=-1, id=uuid.uuid4())]),
     ],
+    "sfm_conversations_updated": [lambda whose: lambda: conversations.list_conversations(whose, Wanted())],
+    "sfm_conversations_status": [
+        lambda whose: lambda: conversations.list_conversations(whose, Wanted(pinned=True)),
+    ],
+    "sfm_conversations_label": [lambda whose: lambda: conversations.count(whose, Wanted(label="label 7"))],
+    "sfm_conversations_place": [lambda whose: lambda: conversations.count(whose, Wanted(folder="f7"))],
+    "sfm_conversations_key": [
+        lambda whose: lambda: conversations.of_messages(whose.tenant, [Memory(coordinate_key=f"{7:016x}")]),
+    ],
     "sfm_memories_id_key": [
         lambda whose: (
             lambda: hybrid._confirmed(
@@ -177,7 +203,8 @@ def test_no_table_that_grows_has_an_index_that_no_question_uses() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisunique "
-            "AND indrelid IN ('sfm_memories'::regclass, 'sfm_vector_embeddings'::regclass)"
+            "AND indrelid IN ('sfm_memories'::regclass, 'sfm_vector_embeddings'::regclass, "
+            "'sfm_conversations'::regclass)"
         )
         there = {row[0] for row in cursor.fetchall()}
 

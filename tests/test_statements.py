@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from memories.index import generations
 from tests.conftest import Api, drain, problem_of
 from tests.every_route import CASES, NEEDS
+from tests.talk import ROOT, begin, said
 
 WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|MERGE|CREATE|DROP|ALTER|SAVEPOINT|BEGIN)", re.IGNORECASE)
 BOOKKEEPING = re.compile(r"\s*(SAVEPOINT|RELEASE|BEGIN|COMMIT|ROLLBACK)", re.IGNORECASE)
@@ -83,6 +84,55 @@ def test_a_list_near_a_point_takes_as_many_statements_whatever_it_finds(warm: Ap
     assert len(statements(warm, "GET", "/memories?near=0&radius=1000&limit=1000")) == few <= 2
 
 
+def test_a_list_of_conversations_takes_as_many_statements_whatever_there_is(warm: Api) -> None:
+    def count(path: str) -> int:
+        return len(statements(warm, "GET", path))
+
+    def counts() -> list[int]:
+        return [
+            count(f"{ROOT}?page_size=200"),
+            count(f"{ROOT}?folder=/f&q=l&limit=200"),
+            count(f"{ROOT}/{id}/messages"),
+        ]
+
+    id = begin(warm, "one", label="l", folder="/f")["id"]
+    few = counts()
+    for _ in range(15):
+        begin(warm, "another", label="l", folder="/f")
+    warm.post(f"{ROOT}/{id}/messages", {"messages": said(*map(str, range(40)))})
+
+    assert counts() == few == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/query", {}),
+        ("/query", {"filters": {"folder": "/f"}}),
+        ("/search/fts", {}),
+        ("/context/assemble", {}),
+        ("/context/assemble?manifest=true", {"preferred_labels": ["l"], "excluded_folders": ["/x"]}),
+    ],
+)
+def test_a_search_over_messages_takes_as_many_statements_whatever_it_finds(
+    warm: Api, path: str, more: dict[str, Any]
+) -> None:
+    def count() -> int:
+        return len(statements(warm, "POST", f"/api/v1{path}", {"query": "aardvark", **more}))
+
+    for label in ("l", "pinned", "archived"):
+        id = begin(warm, "an aardvark", "and another aardvark", label=label, folder="/f")["id"]
+        if label != "l":
+            warm.request("PUT", f"{ROOT}/{id}/status", {"status": label})
+    drain()
+    few = count()
+    for number in range(10):
+        begin(warm, *(f"aardvark {number} {at}" for at in range(9)), label="l", folder="/f")
+    drain()
+
+    assert count() == few <= 25
+
+
 READS = [(route, case) for route, cases in CASES.items() if NEEDS[route] in ("read", "nothing") for case in cases]
 
 
@@ -90,12 +140,16 @@ READS = [(route, case) for route, cases in CASES.items() if NEEDS[route] in ("re
 def test_reading_writes_nothing(warm: Api, route: Any, case: Any) -> None:
     fill(warm, 1, 3)
     names = {"coord": "1", "deleted": "8", "expired": "9", "text": "aardvark", "id": "x"}
+    talk = {"label": "Vault", "messages": [{"role": "user", "content": "an aardvark"}]}
+    names["conversation"] = warm.post("/api/v1/conversations", talk).json()["id"]
+    warm.post("/api/v1/conversations", talk)
+    names["conversations_cursor"] = warm.get("/api/v1/conversations?limit=1").json()["next_cursor"]
     for name, query in (("cursor", ""), ("time_cursor", "order=created_at"), ("near_cursor", "near=1&radius=10")):
         names[name] = warm.get(f"/memories?limit=1&{query}").json()["next_cursor"]
     filled = case.filled(names)
 
     with CaptureQueriesContext(connection) as captured:
-        response = warm.request(route[0], filled.path, filled.body)
+        response = warm.request(route[0], "/api/v1" + filled.path, filled.body)
 
     assert response.status_code in (200, 404), response.content
     assert [query["sql"] for query in captured if WRITES.match(query["sql"])] == []

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from django.utils import timezone
 
+from conversations.models import Conversation, NumberStripe
 from graph.models import Link
 from memories.models import Memory, VectorEmbedding
 from tenants import keys
@@ -40,6 +41,13 @@ def furnish(api: Api) -> dict[str, str]:
         for namespace in ("default", "n")
     ]
     assert api.post("/graph/links/bulk", {"links": links}).json()["failed"] == 0
+    talk = {
+        "label": "Vault",
+        "folder": "/vault",
+        "messages": [{"role": "user", "content": TEXT, "metadata": tags["metadata"]}],
+    }
+    conversations = [api.post("/api/v1/conversations", talk).json()["id"] for _ in range(2)]
+    api.request("PUT", f"/api/v1/conversations/{conversations[0]}/pin")
     drain()
     api.delete(f"/memories/{NAMES['deleted']}")
     at_expired = Memory.objects.for_tenant(api.tenant).filter(expires_at__isnull=False)
@@ -56,12 +64,15 @@ def furnish(api: Api) -> dict[str, str]:
         "cursor": cursor(""),
         "time_cursor": cursor("order=created_at"),
         "near_cursor": cursor("near=1,2,3&radius=10"),
+        "conversation": conversations[0],
+        "conversations_cursor": api.get("/api/v1/conversations?limit=1").json()["next_cursor"],
     }
 
 
 def erase(api: Api) -> None:
     """As if acme had never been; what the index still holds is what a crash could leave there."""
-    for rows in (Memory.objects, VectorEmbedding.objects, Link.objects):
+    everything = (Memory, VectorEmbedding, Link, Conversation, NumberStripe)
+    for rows in (model.objects for model in everything):
         rows.for_tenant(api.tenant).delete()
     AuditEvent.objects.filter(tenant=api.tenant).delete()
     ApiKey.objects.filter(tenant=api.tenant).delete()
@@ -107,7 +118,7 @@ def everything(api: Api, names: dict[str, str]) -> list[tuple[str, str, tuple[in
 def state(api: Api) -> list[Any]:
     return [
         list(rows.for_tenant(api.tenant).order_by("pk").values())
-        for rows in (Memory.objects, VectorEmbedding.objects, Link.objects)
+        for rows in (Memory.objects, VectorEmbedding.objects, Link.objects, Conversation.objects)
     ]
 
 

@@ -32,7 +32,7 @@ MAY_SAY_ALL_TENANTS = {
     "graph/housekeeping.py",  # links of purged addresses
     "memories/access.py",  # writes counters of reads back, by ids that a tenant's read has given
 }
-OURS = ("api", "graph", "memories", "somamemory", "tenants")
+OURS = ("api", "conversations", "graph", "memories", "somamemory", "tenants")
 
 
 def owned() -> list[type[Model]]:

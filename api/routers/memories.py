@@ -32,7 +32,7 @@ from api.schemas import (
     StoreBody,
     StoredOut,
 )
-from graph import selectors as graph
+from conversations import selectors as conversations
 from memories import selectors, services
 from memories.selectors import Narrowing
 from memories.services import NewMemory
@@ -146,7 +146,7 @@ def restore(request: Request, coord: Path[CoordText], query: Query[NamespacePara
 @router.get("/stats", response={200: StatsOut, **PROBLEMS})
 def stats(request: Request) -> HttpResponse:
     """What this tenant has stored, and how far the index has come."""
-    return reply(graph.stats(request.caller))
+    return reply(conversations.stats(request.caller))
 
 
 def new_memory(body: StoreBody) -> NewMemory:

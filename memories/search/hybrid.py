@@ -16,6 +16,7 @@ When the filters leave few memories, the index is not asked at all: their vector
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,6 +50,8 @@ log = logging.getLogger("soma.search")
 POOLS = (100, 400, 2_000, 11_000)
 # With so few memories left by the filters, all their vectors are compared.
 EXACT = 2_000
+# The first question to the index allows for so much more to fall out than the share of `Places` says.
+_SPARE = 1.5
 # More memories than this waiting for the index: `consistency=strong` is refused rather than slow.
 MAX_PENDING = 1_000
 SEMANTIC_DEADLINE_S = 15.0
@@ -72,6 +75,7 @@ class Search:
     weights: Mapping[str, float] = field(default_factory=dict)  # overrides of ranking.Weights
     explain: bool = False
     expansion: Expansion | None = None
+    shown: bool = True  # False: these are candidates, and have not been read by anybody yet
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Results:
     found: Sequence[Found]
     degraded: list[str]
     took_ms: float
+    total: int = 0  # how many were ranked
 
 
 @dataclass
@@ -149,9 +154,10 @@ def _search(caller: Caller, wanted: Search) -> Results:
             degraded.append(GRAPH)
         weights = replace(weights, graph=wanted.expansion.weight)
         ranked = _ranked(candidates.values(), terms, stats, weights)
-    found = _page(memories, [each for each in ranked if each[0] >= wanted.min_score], wanted)
-    access.count([each.memory for each in found])
-    return Results(found, degraded, round((time.perf_counter() - started) * 1000, 2))
+    good = [each for each in ranked if each[0] >= wanted.min_score]
+    found = _page(memories, good, wanted)
+    access.count(each.memory for each in found if wanted.shown)
+    return Results(found, degraded, round((time.perf_counter() - started) * 1000, 2), len(good))
 
 
 class _SemanticLeg:
@@ -165,8 +171,9 @@ class _SemanticLeg:
         # Read before the index is asked: what is settled in between is in both, and not in neither.
         self.pending = self._pending_rows() if wanted.strong else []
         self.few = None if wanted.narrowing.index_can_apply_all else self._few_vectors()
+        self.limit = self._first_limit()
         self.asked: Future[tuple[Vectors | None, list[Hit]]] = _legs.submit(
-            self._embed_and_ask, pool if self.few is None else 0
+            self._embed_and_ask, self.limit if self.few is None else 0
         )
         self.vector: Vectors | None = None  # of the query, once `candidates` has it
 
@@ -186,7 +193,7 @@ class _SemanticLeg:
         if self.few is not None:
             similarities = self._nearest_of(self.few, vector)
         pending = self._pending_similarities(vector)
-        limit = self.pool
+        limit = self.limit
         while True:
             similarities |= {hit.id: hit.similarity for hit in hits}
             similarities |= pending
@@ -226,8 +233,20 @@ class _SemanticLeg:
 
     def _few_vectors(self) -> list[tuple[UUID, bytes]] | None:
         """The vectors of all memories that pass the filters, if those are few; else None."""
+        narrowing = self.wanted.narrowing
+        if narrowing.places is not None and narrowing.places.few is not None:
+            return list(self._vectors(self.memories.filter(narrowing.places.few)))
+        if narrowing == Narrowing(memory_type=narrowing.memory_type, places=narrowing.places):
+            return None  # known to be many
         rows = list(self._vectors(self.memories)[: EXACT + 1])
         return rows if len(rows) <= EXACT else None
+
+    def _first_limit(self) -> int:
+        """How many hits to ask for, so that a pool of them lies in the right places."""
+        places = self.wanted.narrowing.places
+        if places is None or places.share * MAX_LIMIT <= self.pool:
+            return self.pool
+        return min(math.ceil(self.pool / places.share * _SPARE), MAX_LIMIT) if places.share < 1 else self.pool
 
     def _all_vectors(self) -> Iterable[tuple[UUID, bytes]]:
         return self._vectors(self.memories).iterator(chunk_size=EXACT)

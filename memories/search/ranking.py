@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memories.search.text import content_terms
 
@@ -35,6 +35,9 @@ class Stats:
     documents: int
     average_length: float
     frequency: Mapping[str, int]
+
+    def only(self, term: str) -> Stats:
+        return replace(self, frequency={term: self.frequency[term]})
 
 
 @dataclass(frozen=True, slots=True)

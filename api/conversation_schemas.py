@@ -1,0 +1,273 @@
+"""What goes in and out of the routes for conversations, their search, and context."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+
+from api.schemas import MAX_BULK, MAX_OFFSET, Body, Instant, Limit, Params, QueryText, Text, Whole
+from conversations import folders
+
+MAX_LABEL_LENGTH = 500
+MAX_CONTENT_LENGTH = 100_000
+MAX_BUDGET = 1_000_000
+
+
+def _folder(text: str) -> str:
+    if wrong := folders.problem(text):
+        raise ValueError(wrong)
+    return text
+
+
+def _spoken(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _empty_for_null(value: Any) -> Any:
+    return {} if value is None else value
+
+
+Label = Annotated[Text, Field(max_length=MAX_LABEL_LENGTH)]
+Folder = Annotated[Text, Field(max_length=folders.MAX_LENGTH), AfterValidator(_folder)]
+Status = Literal["active", "pinned", "archived"]
+Role = Literal["user", "assistant", "system", "tool"]
+ImportanceScore = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
+Metadata = Annotated[dict[str, Any], BeforeValidator(_empty_for_null)]
+PageNumber = Annotated[Whole, Field(ge=1, le=1_000_000)]
+PageSize = Annotated[Whole, Field(ge=1, le=200)]
+
+
+class MessageBody(Body):
+    role: Role
+    content: Annotated[Text, Field(min_length=1, max_length=MAX_CONTENT_LENGTH), AfterValidator(_spoken)]
+    metadata: Metadata = Field(default_factory=dict)
+    timestamp: Instant | None = None
+
+
+class ConversationBody(Body):
+    label: Label | None = None
+    folder: Folder | None = None
+    messages: Annotated[list[MessageBody], Field(max_length=MAX_BULK)] = Field(default_factory=list)
+    metadata: Metadata = Field(default_factory=dict)
+    importance_score: ImportanceScore | None = None
+
+
+class MessagesBody(Body):
+    messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MAX_BULK)]
+
+
+class LabelBody(Body):
+    label: Label | None
+    folder: Folder | None = None
+
+
+class FolderBody(Body):
+    folder: Folder | None
+
+
+class StatusBody(Body):
+    status: Status
+
+
+class ConversationPatch(Body):
+    """A member that is absent is left alone; null sets it back to what it is when nobody gives it."""
+
+    label: Label | None = None
+    folder: Folder | None = None
+    status: Status = "active"
+    importance_score: ImportanceScore | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class CountParams(Params):
+    label: Label | None = None
+    folder: Folder | None = None
+
+
+class ConversationListParams(CountParams):
+    status: Status | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
+    q: Annotated[Text, Field(max_length=MAX_LABEL_LENGTH)] | None = None
+    page: PageNumber | None = None
+    page_size: PageSize | None = None
+    cursor: Annotated[str, Field(max_length=2048)] | None = None
+    limit: PageSize | None = None
+
+
+class MessageListParams(Params):
+    limit: Limit = 50
+    cursor: Annotated[str, Field(max_length=2048)] | None = None
+
+
+class QueryBody(Body):
+    query: QueryText
+    filters: dict[str, Any] | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] | None = None
+    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] | None = None
+
+
+class FullTextBody(Body):
+    query: QueryText
+    limit: Annotated[int, Field(ge=1, le=1000)] | None = None
+    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] | None = None
+
+
+class ContextBody(Body):
+    query: QueryText
+    preferred_labels: Annotated[list[Label], Field(max_length=100)] = Field(default_factory=list)
+    excluded_folders: Annotated[list[Folder], Field(max_length=100)] = Field(default_factory=list)
+    context_budget: Annotated[int, Field(ge=1, le=MAX_BUDGET)] = 4000
+    order: Literal["relevance", "chronological"] = "relevance"
+    include_archived: bool = False
+    truncate: bool = False
+    as_of: Instant | None = None
+
+
+class ContextParams(Params):
+    manifest: bool = False
+
+
+class ConversationOut(BaseModel):
+    id: str
+    conversation_id: str
+    number: int
+    label: str
+    folder: str
+    status: Status
+    importance_score: float
+    message_count: int
+    word_count: int
+    metadata: dict[str, Any]
+    created_at: str
+    updated_at: str
+
+
+class ChangedOut(ConversationOut):
+    success: bool
+
+
+class ListedOut(ConversationOut):
+    """With the members of a search result, which Sekha's clients expect in a list."""
+
+    message_id: str
+    score: float
+    content: str
+    timestamp: str
+
+
+class ConversationsOut(BaseModel):
+    results: list[ListedOut]
+    total: int
+    page: int
+    page_size: int
+    next_cursor: str | None
+
+
+class CountOut(BaseModel):
+    count: int
+    label: str | None
+    folder: str | None
+
+
+class ConversationDeletedOut(BaseModel):
+    success: bool
+    id: str
+
+
+class MessageOut(BaseModel):
+    id: str
+    conversation_id: str
+    role: str
+    content: str
+    coord: str
+    turn: int
+    timestamp: str
+    metadata: dict[str, Any]
+    importance: float
+
+
+class MessagesOut(BaseModel):
+    items: list[MessageOut]
+    total: int
+    next_cursor: str | None
+
+
+class QueryResultOut(BaseModel):
+    conversation_id: str
+    message_id: str
+    score: float
+    similarity: float | None
+    role: str
+    content: str
+    coord: str
+    metadata: dict[str, Any]
+    label: str
+    folder: str
+    timestamp: str
+
+
+class QueryOut(BaseModel):
+    results: list[QueryResultOut]
+    total: int
+    page: int
+    page_size: int
+    degraded: list[str]
+
+
+class FullTextResultOut(MessageOut):
+    rank: float
+    label: str
+    folder: str
+
+
+class FullTextOut(BaseModel):
+    results: list[FullTextResultOut]
+    total: int
+    degraded: list[str]
+
+
+class ContextMessageOut(MessageOut):
+    """`metadata.citation` says where it comes from: `label`, `folder`, `timestamp`."""
+
+    label: str
+    folder: str
+
+
+class ContextScores(BaseModel):
+    total: float
+    relevance: float
+    importance: float
+    recency: float
+    label: float
+
+
+class ContextItemOut(ContextMessageOut):
+    scores: ContextScores
+    tokens: int
+    source: str
+    truncated: bool
+
+
+class LeftOut(BaseModel):
+    id: str
+    conversation_id: str
+    coord: str
+    reason: Literal["budget", "duplicate", "excluded"]
+    score: float | None
+    tokens: int | None
+    duplicate_of: str | None = None
+
+
+class ManifestOut(BaseModel):
+    items: list[ContextItemOut]
+    used_tokens: int
+    budget: int
+    target: int
+    left_out: list[LeftOut]
+    context_hash: str
+    as_of: str
+    degraded: list[str]

@@ -1,0 +1,165 @@
+"""Filters on messages: the grammar of `memories.filters`, and what a message's conversation adds to it.
+
+    {"folder": "/work", "status": {"ne": "archived"}, "role": "user", "timestamp": {"gte": "2026-01-01T00:00:00Z"}}
+
+`label`, `folder`, `status` and `conversation_id` are the conversation's; `role`, `content`, `timestamp`, `importance`
+and `metadata.…` the message's. A folder means everything below it, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models.functions import StrIndex, Substr
+from django.db.models.lookups import GreaterThan
+
+from conversations import folders
+from conversations.models import Conversation
+from conversations.selectors import in_folder
+from memories import filters
+from memories.coordinates import DIGITS_PER_NUMBER
+from memories.filters import And, Filter, Leaf, Not, Or
+from somamemory.errors import InvalidInput
+from tenants.models import Tenant
+
+_OF_MESSAGES = ("role", "content")
+_OPERATORS = {
+    "label": ("eq", "ne", "in", "nin", "contains", "icontains", "exists"),
+    "folder": ("eq", "ne", "in", "nin", "exists"),
+    "status": ("eq", "ne", "in", "nin"),
+    "conversation_id": ("eq", "ne", "in", "nin"),
+}
+_EVERY = Q(pk__isnull=False)
+_NONE = Q(pk__in=[])
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Both must hold: one on Conversation, one on Memory. None: all pass."""
+
+    conversation: Q | None = None
+    message: Q | None = None
+
+
+def translate(tenant: Tenant, raw: object) -> Condition:
+    """The filters of a request. Raises InvalidInput."""
+    parsed = filters.parse(raw)
+    parts = parsed.parts if isinstance(parsed, And) else (parsed,)
+    found = Condition()
+    for part in parts:
+        if _only_conversations(part):
+            found = replace(found, conversation=_both(found.conversation, _on_conversation(part)))
+        else:
+            found = replace(found, message=_both(found.message, _on_message(tenant, part)))
+    return found
+
+
+def in_conversations(tenant: Tenant, condition: Q) -> Q:
+    """A condition on messages (or summaries): their conversation fulfils this one."""
+    number = Substr(OuterRef("coordinate_key"), 1, DIGITS_PER_NUMBER)
+    return Q(Exists(Conversation.objects.for_tenant(tenant).filter(condition, key=number)))
+
+
+def _both(one: Q | None, other: Q) -> Q:
+    return other if one is None else one & other
+
+
+def _field(leaf: Leaf) -> str:
+    """The name as the caller knows it; of a conversation's field, if it is in `_OPERATORS`."""
+    return ".".join(leaf.path) if leaf.column == "payload" else leaf.column
+
+
+def _only_conversations(part: Filter) -> bool:
+    match part:
+        case And(parts) | Or(parts):
+            return all(map(_only_conversations, parts))
+        case Not(inner):
+            return _only_conversations(inner)
+    return _field(part) in _OPERATORS
+
+
+def _on_conversation(part: Filter) -> Q:
+    match part:
+        case And(parts):
+            return Q(*map(_on_conversation, parts)) if parts else _EVERY
+        case Or(parts):
+            return Q(*map(_on_conversation, parts), _connector=Q.OR) if parts else _NONE
+        case Not(inner):
+            return ~_on_conversation(inner)
+    return _conversation_leaf(part)
+
+
+def _on_message(tenant: Tenant, part: Filter) -> Q:
+    match part:
+        case And(parts):
+            return Q(*(_on_message(tenant, each) for each in parts)) if parts else _EVERY
+        case Or(parts):
+            return Q(*(_on_message(tenant, each) for each in parts), _connector=Q.OR) if parts else _NONE
+        case Not(inner):
+            return ~_on_message(tenant, inner)
+    if _field(part) in _OPERATORS:
+        return in_conversations(tenant, _conversation_leaf(part))
+    return filters.to_q(_message_leaf(part))
+
+
+def _message_leaf(leaf: Leaf) -> Filter:
+    if leaf.column != "payload" or leaf.path in [(name,) for name in _OF_MESSAGES]:
+        return leaf
+    if leaf.path == ("timestamp",):
+        # Its time is when the memory was made; parsed anew, as a time.
+        return filters.parse({"created_at": {leaf.operator: _plain(leaf.operand)}})
+    known = ", ".join([*_OPERATORS, *_OF_MESSAGES, "timestamp", "importance", "metadata.<field>"])
+    raise InvalidInput(f"filters.{_field(leaf)}"[:200], f"is no field of a message; use {known}")
+
+
+def _plain(operand: object) -> object:
+    return list(operand) if isinstance(operand, tuple) else operand
+
+
+def _conversation_leaf(leaf: Leaf) -> Q:
+    name = _field(leaf)
+    at = f"filters.{name}"
+    if leaf.operator not in _OPERATORS[name]:
+        raise InvalidInput(at, f"does not have the operator {leaf.operator}; use {', '.join(_OPERATORS[name])}")
+    if leaf.operator == "exists":
+        return ~Q((name, "")) if leaf.operand else Q((name, ""))
+    if leaf.operator in ("ne", "nin"):
+        return ~_conversation_leaf(replace(leaf, operator={"ne": "eq", "nin": "in"}[leaf.operator]))
+    texts = [_text(value, at) for value in (leaf.operand if isinstance(leaf.operand, tuple) else (leaf.operand,))]
+    if leaf.operator == "contains":
+        return Q(GreaterThan(StrIndex("label", Value(texts[0])), 0))
+    if leaf.operator == "icontains":
+        return Q(GreaterThan(StrIndex("folded_label", Value(filters.fold(texts[0]))), 0))
+    return _one_of(name, texts, at)
+
+
+def _one_of(name: str, texts: list[str], at: str) -> Q:
+    if name == "folder":
+        for text in texts:
+            if wrong := folders.problem(text):
+                raise InvalidInput(at, wrong)
+        return Q(*map(in_folder, texts), _connector=Q.OR) if texts else _NONE
+    if name == "status":
+        unknown = set(texts) - set(Conversation.Status.values)
+        if unknown:
+            raise InvalidInput(at, f"must be one of {', '.join(Conversation.Status.values)}")
+    if name == "conversation_id":
+        return Q(id__in=[_id(text, at) for text in texts])
+    return Q((f"{name}__in", texts))
+
+
+def _text(value: object, at: str) -> str:
+    if value is None:
+        return ""  # as for those that have none
+    if not isinstance(value, str):
+        raise InvalidInput(at, "must be a string")
+    return value
+
+
+def _id(text: str, at: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput(at, "must be the id of a conversation") from None

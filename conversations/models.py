@@ -1,0 +1,81 @@
+"""What the messages of a conversation have in common. The messages themselves are memories."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.utils import timezone
+
+from conversations import folders
+from memories import coordinates
+from memories.coordinates import Coordinate
+from memories.models import JsonField, KeyField
+from tenants.scoping import TenantOwned
+
+MAX_LABEL_LENGTH = 500
+DEFAULT_IMPORTANCE = 5.0
+PINNED_IMPORTANCE = 10.0
+
+
+class Conversation(TenantOwned):
+    """The message of turn `t` is the memory at `[number, t]` in the namespace `conversations`."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        PINNED = "pinned"
+        ARCHIVED = "archived"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    number = models.PositiveBigIntegerField()
+    key = KeyField(max_length=coordinates.DIGITS_PER_NUMBER)  # of the number: all messages' keys begin with it
+    label = models.CharField(max_length=MAX_LABEL_LENGTH, blank=True)  # empty: none
+    folded_label = models.CharField(max_length=2 * MAX_LABEL_LENGTH, blank=True)  # without case
+    folder = models.CharField(max_length=folders.MAX_LENGTH, blank=True)  # as it was given; empty: none
+    place = KeyField(max_length=folders.MAX_LENGTH + 2)  # of the folder: what lies below it begins with it
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
+    importance = models.FloatField(default=DEFAULT_IMPORTANCE)
+    message_count = models.PositiveIntegerField(default=0)
+    word_count = models.PositiveBigIntegerField(default=0)
+    last_turn = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    metadata = JsonField(default=dict)  # last: SQLite walks over all that stands before the column it reads
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_conversations"
+        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="sfm_conversations_key")]
+        indexes = [
+            models.Index(fields=["tenant", "updated_at", "number"], name="sfm_conversations_updated"),
+            models.Index(fields=["tenant", "status", "updated_at", "number"], name="sfm_conversations_status"),
+            models.Index(fields=["tenant", "label"], name="sfm_conversations_label"),
+            models.Index(fields=["tenant", "place"], name="sfm_conversations_place"),
+        ]
+
+    def __str__(self) -> str:
+        return f"conversation {self.number}"
+
+    @property
+    def root(self) -> Coordinate:
+        """Where its messages lie."""
+        return coordinates.from_key(self.key)
+
+
+class NumberStripe(TenantOwned):
+    """Gives away the numbers of a tenant's conversations: this stripe every 16th, beginning with its own.
+
+    Several stripes, so that those who begin a conversation at the same time need not wait for one another.
+    """
+
+    STRIPES = 16
+
+    id = models.BigAutoField(primary_key=True)
+    stripe = models.PositiveSmallIntegerField()
+    next = models.PositiveBigIntegerField()
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_conversation_numbers"
+        constraints = [models.UniqueConstraint(fields=["tenant", "stripe"], name="sfm_conversation_number_stripe")]
+
+    def __str__(self) -> str:
+        return f"conversation numbers from {self.next}"

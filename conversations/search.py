@@ -1,0 +1,121 @@
+"""Searches over messages: by meaning and by word (`query`), and by exact words (`full_text`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db.models import Q, Sum
+
+from conversations import fulltext
+from conversations.filters import Condition, in_conversations, translate
+from conversations.models import Conversation
+from conversations.selectors import number_key, of_messages
+from memories import access, coordinates
+from memories import selectors as memories
+from memories.kept import CONVERSATIONS
+from memories.models import Memory
+from memories.search import hybrid, lexical
+from memories.search.hybrid import KEYWORD, Found, Search
+from memories.selectors import Narrowing, Places
+from somamemory.errors import InvalidInput
+from somamemory.replicas import may_read_replica
+from tenants.caller import Caller
+from tenants.models import Tenant
+
+# So many conversations are told to the database by the ranges of their messages, one condition each.
+_MAX_RANGES = 200
+# With so few messages in them, all their vectors are compared, and the index is not asked.
+_EXACT = 5_000
+# So many messages that hold the words are looked at closely: whether it is their own, and where they stand.
+_MAX_READ = 1_000
+
+
+@dataclass(frozen=True)
+class Hit:
+    message: Memory
+    conversation: Conversation
+    score: float
+    similarity: float | None = None  # None: the index has nothing of it yet, or was not asked
+
+
+@dataclass(frozen=True)
+class Hits:
+    """`total` is how many were ranked. `degraded` names a leg that is down, or did not see everything."""
+
+    found: Sequence[Hit]
+    total: int
+    degraded: Sequence[str]
+
+
+@may_read_replica
+def query(caller: Caller, words: str, raw_filters: object = None, *, limit: int = 10, offset: int = 0) -> Hits:
+    """The messages that answer a question best, by meaning and by word; `raw_filters` as `conversations.filters` says.
+
+    Raises InvalidInput.
+    """
+    caller.require("read", [CONVERSATIONS])
+    condition = Condition() if raw_filters is None else translate(caller.tenant, raw_filters)
+    narrowing = Narrowing(places=places(caller.tenant, condition.conversation), also=condition.message)
+    wanted = Search(words, namespaces=(CONVERSATIONS,), narrowing=narrowing, top_k=limit, offset=offset, explain=True)
+    results = hybrid.search(caller, wanted)
+    of = of_messages(caller.tenant, [found.memory for found in results.found])
+    return Hits(list(_hits(results.found, of)), results.total, results.degraded)
+
+
+@may_read_replica
+def full_text(caller: Caller, words: str, *, limit: int = 10, offset: int = 0) -> Hits:
+    """The messages that hold these words themselves; phrases in quotation marks as they stand, `-words` not at all."""
+    caller.require("read", [CONVERSATIONS])
+    wanted = fulltext.parse(words)
+    if not wanted.terms:
+        raise InvalidInput("query", "needs a word to look for")
+    stats = lexical.statistics(caller.tenant, [CONVERSATIONS], wanted.terms)
+    # The rarest word of a phrase finds every message that can hold it.
+    must = [term for phrase in wanted.phrases for term in phrase if term in stats.frequency]
+    leading = stats if not must else stats.only(min(must, key=lambda term: stats.frequency[term]))
+    rows = memories.live(caller, [CONVERSATIONS])
+    matches, complete = lexical.matches(rows, [CONVERSATIONS], leading, caller.tenant, lexical.MAX_RANKED)
+    complete = complete and len(matches) <= _MAX_READ
+    read = {row.seq: row for row in rows.filter(seq__in=[match.seq for match in matches[:_MAX_READ]])}
+    scored = [(fulltext.score(wanted, str(row.payload.get("content", "")), stats), row) for row in read.values()]
+    ranked = [(score, row) for score, row in scored if score is not None]
+    ranked.sort(key=lambda each: (-each[0], each[1].coordinate_key))
+    page = ranked[offset : offset + limit]
+    of = of_messages(caller.tenant, [row for _, row in page])
+    access.count([row for _, row in page])
+    found = [Hit(row, of[key], round(score, 6)) for score, row in page if (key := number_key(row.coordinate_key)) in of]
+    return Hits(found, len(ranked), [] if complete else [KEYWORD])
+
+
+def places(tenant: Tenant, condition: Q | None, *, with_summaries: bool = False) -> Places | None:
+    """Where the messages lie whose conversations fulfil a condition; None: everywhere."""
+    if condition is None:
+        return None
+    conversations = Conversation.objects.for_tenant(tenant)
+    inside = in_conversations(tenant, condition)
+    few = list(conversations.filter(condition).values_list("key", "number", "last_turn")[: _MAX_RANGES + 1])
+    if len(few) <= _MAX_RANGES and sum(turns for _, _, turns in few) <= _EXACT:
+        ranges = [Q(coordinate_key__gte=low, coordinate_key__lt=high) for low, high in map(_subtree, few)]
+        return Places(inside, few=Q(*ranges, _connector=Q.OR) if ranges else Q(pk__in=[]))
+    turns = conversations.aggregate(there=Sum("last_turn", filter=condition), all=Sum("last_turn"))
+    there, all_turns = turns["there"] or 0, turns["all"] or 0
+    if there <= _EXACT and not with_summaries:
+        rows = conversations.filter(condition).values_list("number", "last_turn")
+        keys = [coordinates.encode([number, turn]) for number, last in rows for turn in range(1, last + 1)]
+        return Places(inside, few=Q(coordinate_key__in=keys[: 2 * _EXACT]))
+    return Places(inside, share=min(1.0, there / max(all_turns, 1)))
+
+
+def _subtree(row: tuple[str, int, int]) -> tuple[str, str]:
+    return coordinates.from_key(row[0]).subtree
+
+
+def _hits(found: Sequence[Found], of: Mapping[str, Conversation]) -> list[Hit]:
+    """A conversation that has just been deleted takes its messages with it."""
+    hits = []
+    for each in found:
+        conversation = of.get(number_key(each.memory.coordinate_key))
+        if conversation is not None:
+            hits.append(Hit(each.memory, conversation, each.score, (each.scores or {}).get("semantic")))
+    return hits

@@ -1,0 +1,201 @@
+"""The only readers of conversations and their messages, search apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import StrIndex
+from django.db.models.lookups import GreaterThan
+from django.utils.dateparse import parse_datetime
+
+from conversations import cache, folders
+from conversations.models import Conversation
+from graph import selectors as graph
+from memories import coordinates, cursors, filters
+from memories import selectors as memories
+from memories.coordinates import DIGITS_PER_NUMBER
+from memories.kept import CONVERSATIONS
+from memories.models import Memory
+from memories.selectors import Narrowing
+from somamemory.errors import InvalidInput, NotFound
+from somamemory.replicas import may_read_replica
+from tenants.caller import Caller
+from tenants.models import Tenant
+
+# Pages are counted off from the beginning; whoever goes further uses the cursor.
+MAX_PAGED = 100_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which conversations are meant; None and False leave a part open."""
+
+    label: str | None = None
+    folder: str | None = None  # with everything below it
+    status: str | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
+    part_of_label: str | None = None  # whatever its case
+
+    def condition(self) -> Q:
+        found = Q()
+        if self.label is not None:
+            found &= Q(label=self.label)
+        if self.folder is not None:
+            found &= in_folder(self.folder)
+        if self.status is not None:
+            found &= Q(status=self.status)
+        for wanted, status in (
+            (self.pinned, Conversation.Status.PINNED),
+            (self.archived, Conversation.Status.ARCHIVED),
+        ):
+            if wanted is not None:
+                found &= Q(status=status) if wanted else ~Q(status=status)
+        if self.part_of_label:
+            found &= Q(GreaterThan(StrIndex("folded_label", Value(filters.fold(self.part_of_label))), 0))
+        return found
+
+
+@dataclass(frozen=True)
+class Page:
+    items: Sequence[Conversation]
+    total: int
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class Messages:
+    conversation: Conversation
+    items: Sequence[Memory]
+    next_cursor: str | None
+
+
+def get(caller: Caller, id: UUID) -> Conversation:
+    """Raises NotFound."""
+    caller.require("read", [CONVERSATIONS])
+    facts = cache.conversation(caller.tenant, id, partial(_facts_of, caller.tenant, id))
+    if facts is None:
+        raise NotFound(f"no conversation {id}")
+    return _from_facts(facts)
+
+
+def list_conversations(
+    caller: Caller, wanted: Wanted, *, limit: int = 50, page: int = 1, cursor: str | None = None
+) -> Page:
+    """One page, those first that changed last; with a cursor, what follows it."""
+    caller.require("read", [CONVERSATIONS])
+    if (page - 1) * limit > MAX_PAGED:
+        raise InvalidInput("page", f"lies beyond the first {MAX_PAGED} conversations; follow next_cursor instead")
+    if cursor:
+        _position(cursor, wanted)  # a bad one is not looked up
+    question = repr((asdict(wanted), limit, page, cursor))
+    answer = cache.listed(caller.tenant, question, partial(_listed, caller.tenant, wanted, limit, page, cursor))
+    return Page([_from_facts(facts) for facts in answer["items"]], answer["total"], answer["next_cursor"])
+
+
+@may_read_replica
+def count(caller: Caller, wanted: Wanted) -> int:
+    caller.require("read", [CONVERSATIONS])
+    return Conversation.objects.for_tenant(caller.tenant).filter(wanted.condition()).count()
+
+
+@may_read_replica
+def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = None) -> Messages:
+    """Messages in the order of their turns. Raises NotFound."""
+    caller.require("read", [CONVERSATIONS])
+    conversation = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
+    if conversation is None:
+        raise NotFound(f"no conversation {id}")
+    page = memories.list_memories(
+        caller, CONVERSATIONS, Narrowing(prefix=conversation.root), limit=limit, cursor=cursor
+    )
+    return Messages(conversation, page.items, page.next_cursor)
+
+
+@may_read_replica
+def stats(caller: Caller) -> dict[str, Any]:
+    """Counts of the caller's tenant (or of the namespaces that its key may use)."""
+    found = graph.stats(caller)
+    visible = not caller.namespaces or CONVERSATIONS in caller.namespaces
+    return {**found, "conversations": count(caller, Wanted()) if visible else 0}
+
+
+def of_messages(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]:
+    """The conversations that these messages belong to, by the key of their number; one statement."""
+    keys = {number_key(row.coordinate_key) for row in rows}
+    found = Conversation.objects.for_tenant(tenant).filter(key__in=keys) if keys else []
+    return {each.key: each for each in found}
+
+
+def number_key(coordinate_key: str) -> str:
+    """Of a message's coordinate, the key of its first number, which is the conversation's."""
+    return coordinate_key[:DIGITS_PER_NUMBER]
+
+
+def turn(row: Memory) -> int:
+    return int(coordinates.decode(row.coordinate_key)[1])
+
+
+def in_folder(folder: str) -> Q:
+    """A condition on conversations: in this folder, or below it."""
+    low, high = folders.subtree(folder)
+    return Q(place__gte=low, place__lt=high)
+
+
+def _facts_of(tenant: Tenant, id: UUID) -> dict[str, Any] | None:
+    found = Conversation.objects.for_tenant(tenant).filter(id=id).first()
+    return None if found is None else _facts(found)
+
+
+def _listed(tenant: Tenant, wanted: Wanted, limit: int, page: int, cursor: str | None) -> dict[str, Any]:
+    matching: QuerySet[Conversation] = Conversation.objects.for_tenant(tenant).filter(wanted.condition())
+    rows = matching
+    first = (page - 1) * limit
+    if cursor:
+        at, number = _position(cursor, wanted)
+        # The first condition is for the database, which can enter its index there.
+        rows = rows.filter(Q(updated_at__lte=at), Q(updated_at__lt=at) | Q(number__lt=number))
+    found = list(rows.order_by("-updated_at", "-number")[first : first + limit + 1])
+    last = found[limit - 1] if len(found) > limit else None
+    return {
+        "items": [_facts(each) for each in found[:limit]],
+        "total": matching.count(),
+        "next_cursor": _cursor(wanted, last) if last else None,
+    }
+
+
+def _cursor(wanted: Wanted, last: Conversation) -> str:
+    return cursors.encode(cursors.mark_of(wanted), last.updated_at.isoformat(), last.number)
+
+
+def _position(cursor: str, wanted: Wanted) -> tuple[datetime, int]:
+    made_for, text, number = cursors.decode(cursor, str, str, int)
+    try:
+        at = parse_datetime(text)
+    except ValueError:
+        at = None
+    if (
+        made_for != cursors.mark_of(wanted)
+        or at is None
+        or at.tzinfo is None
+        or not 1 < at.year < 9999
+        or not 0 <= number < 1 << 63
+    ):
+        raise cursors.broken()
+    return at, number
+
+
+def _facts(conversation: Conversation) -> dict[str, Any]:
+    """As JSON can say them."""
+    return {each.attname: getattr(conversation, each.attname) for each in Conversation._meta.concrete_fields}
+
+
+def _from_facts(facts: dict[str, Any]) -> Conversation:
+    values = {each.attname: each.to_python(facts[each.attname]) for each in Conversation._meta.concrete_fields}
+    return Conversation(**values)

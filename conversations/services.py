@@ -1,0 +1,227 @@
+"""The only writers of conversations. A conversation and its messages change in one transaction.
+
+Whoever appends holds the row of that conversation, and no other: its turns are 1, 2, 3 … without a gap, whatever
+happens at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from conversations import cache, folders
+from conversations.models import DEFAULT_IMPORTANCE, PINNED_IMPORTANCE, Conversation, NumberStripe
+from memories import coordinates, filters, payloads
+from memories import services as memories
+from memories.coordinates import Coordinate
+from memories.kept import CONVERSATIONS, SUMMARIES
+from memories.models import Memory
+from memories.payloads import Json
+from memories.services import NewMemory
+from somamemory.errors import Conflict, NotFound
+from tenants import audit
+from tenants.caller import Caller
+
+Status = Conversation.Status
+# A number of 31 bits, as everybody can count with.
+MAX_TURN = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class NewMessage:
+    """`timestamp`: when it was said, if that is not now."""
+
+    role: str
+    content: str
+    metadata: Json = field(default_factory=dict)
+    timestamp: datetime | None = None
+
+
+@dataclass(frozen=True)
+class NewConversation:
+    label: str = ""
+    folder: str = ""
+    messages: Sequence[NewMessage] = ()
+    metadata: Json = field(default_factory=dict)
+    importance: float = DEFAULT_IMPORTANCE
+
+
+def create(caller: Caller, new: NewConversation) -> Conversation:
+    """A new conversation with its messages: all of it, or nothing."""
+    caller.require("write", [CONVERSATIONS])
+    with transaction.atomic():
+        number = _next_number(caller)
+        conversation = Conversation(
+            tenant=caller.tenant,
+            number=number,
+            key=coordinates.encode([float(number)]),
+            importance=new.importance,
+            metadata=new.metadata,
+        )
+        _name(conversation, new.label)
+        _file(conversation, new.folder)
+        _write(caller, conversation, new.messages)
+        conversation.save(force_insert=True)
+        audit.record(caller, "conversation.create", [str(conversation.id)], CONVERSATIONS)
+        cache.forget_on_commit(caller.tenant, conversation.id)
+    return conversation
+
+
+def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Conversation, list[Memory]]:
+    """Add messages to the end: all of them, or none. The conversation as it is now, and the messages."""
+    caller.require("write", [CONVERSATIONS])
+    caller.require("read", [CONVERSATIONS])  # the answer tells how many there are
+    with transaction.atomic():
+        conversation = _for_update(caller, id)
+        written = _write(caller, conversation, messages)
+        _save(caller, conversation, "message_count", "word_count", "last_turn")
+    return conversation, written
+
+
+def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
+    """Set `label`, `folder`, `status`, `importance`; merge `metadata` (RFC 7396). None sets back to the default."""
+    caller.require("write", [CONVERSATIONS])
+    caller.require("read", [CONVERSATIONS])  # the answer shows the conversation
+    with transaction.atomic():
+        conversation = _for_update(caller, id)
+        for name, value in changes.items():
+            _CHANGES[name](conversation, value)
+        _save(caller, conversation, "label", "folded_label", "folder", "place", "status", "importance", "metadata")
+        audit.record(caller, "conversation.change", [str(id)], CONVERSATIONS)
+    return conversation
+
+
+def pin(caller: Caller, id: UUID) -> Conversation:
+    return change(caller, id, {"status": Status.PINNED, "importance": PINNED_IMPORTANCE})
+
+
+def archive(caller: Caller, id: UUID) -> Conversation:
+    return change(caller, id, {"status": Status.ARCHIVED})
+
+
+def delete(caller: Caller, id: UUID) -> None:
+    """Delete a conversation with its messages and summaries; searches no longer find them. Raises NotFound."""
+    caller.require("delete", [CONVERSATIONS])
+    with transaction.atomic():
+        conversation = _for_update(caller, id)
+        for namespace in (CONVERSATIONS, SUMMARIES):
+            memories.delete_subtree(keeper(caller), namespace, conversation.root, as_keeper=True)
+        conversation.delete()
+        audit.record(caller, "conversation.delete", [str(id)], CONVERSATIONS)
+        cache.forget_on_commit(caller.tenant, id)
+
+
+def keeper(caller: Caller) -> Caller:
+    """The caller for summaries, too: who may use the conversations may use what is said of them."""
+    if CONVERSATIONS not in caller.namespaces:
+        return caller
+    return replace(caller, namespaces=caller.namespaces | {SUMMARIES})
+
+
+def _next_number(caller: Caller) -> int:
+    """A number that no conversation of this tenant has had; 1, 2, 3 … unless several are made at the same time."""
+    stripes = NumberStripe.objects.for_tenant(caller.tenant)
+    free = stripes.select_for_update(skip_locked=True).order_by("next")
+    stripe: NumberStripe | None = free.first()
+    if stripe is None:
+        every = range(1, NumberStripe.STRIPES + 1)
+        made = [NumberStripe(tenant=caller.tenant, stripe=first, next=first) for first in every]
+        stripes.bulk_create(made, ignore_conflicts=True)
+        # If there still is none, all of them are held: wait for one.
+        stripe = free.first() or stripes.select_for_update().order_by("?").first()
+        assert stripe is not None  # noqa: S101 - they are never taken away
+    number = stripe.next
+    stripe.next += NumberStripe.STRIPES
+    stripe.save(update_fields=["next"])
+    return number
+
+
+def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMessage]) -> list[Memory]:
+    """Store messages at the next turns, each to be found by the words of the one before it, too."""
+    first = conversation.last_turn + 1
+    if conversation.last_turn + len(messages) > MAX_TURN:
+        raise Conflict("this conversation is full; begin another one")
+    if not messages:
+        return []
+    before = _last_content(caller, conversation)
+    items = []
+    for turn, message in enumerate(messages, start=first):
+        items.append(
+            NewMemory(
+                coordinate=coordinates.of([conversation.number, turn]),
+                payload={"role": message.role, "content": message.content},
+                namespace=CONVERSATIONS,
+                metadata=message.metadata,
+                context=before,
+                created_at=message.timestamp,
+            )
+        )
+        before = message.content[: payloads.MAX_TEXT_LENGTH]
+    stored = memories.store_many(caller, items, as_keeper=True)
+    conversation.last_turn += len(items)
+    conversation.message_count += len(items)
+    conversation.word_count += sum(len(message.content.split()) for message in messages)
+    return [each.memory for each in stored]
+
+
+def _last_content(caller: Caller, conversation: Conversation) -> str:
+    if not conversation.last_turn:
+        return ""
+    last: Coordinate = coordinates.of([conversation.number, conversation.last_turn])
+    rows = Memory.objects.for_tenant(caller.tenant).filter(
+        namespace=CONVERSATIONS, coordinate_key=last.key, deleted_at=None
+    )
+    payload = rows.values_list("payload", flat=True).first() or {}
+    return str(payload.get("content", ""))[: payloads.MAX_TEXT_LENGTH]
+
+
+def _for_update(caller: Caller, id: UUID) -> Conversation:
+    found: Conversation | None = (
+        Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True).filter(id=id).first()
+    )
+    if found is None:
+        raise NotFound(f"no conversation {id}")
+    return found
+
+
+def _save(caller: Caller, conversation: Conversation, *fields: str) -> None:
+    conversation.updated_at = timezone.now()
+    conversation.save(update_fields=[*fields, "updated_at"])
+    cache.forget_on_commit(caller.tenant, conversation.id)
+
+
+def _name(conversation: Conversation, label: str | None) -> None:
+    conversation.label = label or ""
+    conversation.folded_label = filters.fold(conversation.label)
+
+
+def _file(conversation: Conversation, folder: str | None) -> None:
+    conversation.folder = folder or ""
+    conversation.place = folders.place(conversation.folder)
+
+
+def _set_status(conversation: Conversation, status: str) -> None:
+    conversation.status = status
+
+
+def _weigh(conversation: Conversation, importance: float | None) -> None:
+    conversation.importance = DEFAULT_IMPORTANCE if importance is None else importance
+
+
+def _describe(conversation: Conversation, metadata: Any) -> None:
+    conversation.metadata = {} if metadata is None else payloads.merge_patch(conversation.metadata, metadata)
+
+
+_CHANGES: Mapping[str, Callable[[Conversation, Any], None]] = {
+    "label": _name,
+    "folder": _file,
+    "status": _set_status,
+    "importance": _weigh,
+    "metadata": _describe,
+}

@@ -1,0 +1,192 @@
+"""The rules of context assembly, apart from any database."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversations import context, tokens
+from conversations.context import Candidate, Parts, Weights
+from memories import coordinates
+from memories.embeddings.base import Vectors
+
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def candidate(
+    number: int, content: str | None = None, score: float = 0.5, length: int = 10, **more: object
+) -> Candidate:
+    made = Candidate(
+        id=uuid.UUID(int=number),
+        address=coordinates.encode([1.0, float(number)]),
+        content=f"message {number}" if content is None else content,
+        tokens=length,
+        said_at=BEGINNING + timedelta(seconds=number),
+        parts=Parts(),
+        score=score,
+    )
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("parts", "score"),
+    [
+        (Parts(), 0.0),
+        (Parts(1, 1, 1, 1), 1.0),
+        (Parts(relevance=1), 0.7),
+        (Parts(importance=1), 0.1),
+        (Parts(recency=0.5, label=1), 0.15),
+    ],
+)
+def test_the_score_is_the_weighted_mean_of_its_parts(parts: Parts, score: float) -> None:
+    assert context.score(parts, Weights()) == pytest.approx(score)
+
+
+def test_only_the_proportion_of_weights_matters() -> None:
+    parts = Parts(0.3, 0.6, 0.1, 1)
+
+    assert context.score(parts, Weights(0.2, 0.4, 0.6, 0.8)) == pytest.approx(
+        context.score(parts, Weights(0.1, 0.2, 0.3, 0.4))
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Thanks, Mel!", "thanks mel", True),
+        ("a  b\nc", "A b c.", True),
+        ("no", "now", False),
+        ("…", "…", True),
+        ("?!", "!?", False),
+    ],
+)
+def test_texts_are_the_same_without_case_punctuation_and_spacing(one: str, other: str, same: bool) -> None:
+    assert (context.normalised(one) == context.normalised(other)) is same
+
+
+def test_of_two_that_say_the_same_the_better_stays() -> None:
+    best, copy, other = candidate(1, "Hello."), candidate(2, "hello"), candidate(3, "bye")
+
+    kept, rejected = context.without_duplicates([best, copy, other], 0.95)
+
+    assert kept == [best, other]
+    assert [(each.candidate, each.reason, each.duplicate_of) for each in rejected] == [(copy, "duplicate", best.id)]
+
+
+EAST, NEARLY_EAST, NORTH = np.array([1.0, 0.0]), np.array([30.0, 1.0]), np.array([0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "vector", "same"),
+    [
+        ("Thanks so much, Mel!", "Thank you, Mel", NEARLY_EAST, True),
+        ("Thanks so much, Mel!", "Thank you, Mel", NORTH, False),
+        ("The train leaves at 3", "The train leaves at 4", NEARLY_EAST, False),
+        ("We meet Ada", "We meet", NEARLY_EAST, True),
+        ("We meet", "We meet Ada", NEARLY_EAST, False),
+        ("We meet", "And then?", NEARLY_EAST, False),
+        ("Thanks so much, Mel!", "Thank you, Mel", np.zeros(2), False),
+    ],
+)
+def test_close_vectors_say_the_same_if_no_word_is_new(one: str, other: str, vector: Vectors, same: bool) -> None:
+    kept, _ = context.without_duplicates([candidate(1, one, vector=EAST), candidate(2, other, vector=vector)], 0.95)
+
+    assert len(kept) == (1 if same else 2)
+
+
+def test_the_most_valuable_per_token_comes_first() -> None:
+    long, short = candidate(1, score=0.6, length=90), candidate(2, score=0.6, length=30)
+
+    assert context.pack([long, short], 100) == ([short], [long])
+
+
+def test_short_messages_that_hardly_matter_do_not_outweigh_one_that_does() -> None:
+    good = candidate(1, score=0.8, length=40)
+    chatter = [candidate(number, score=0.3, length=4) for number in range(2, 12)]
+
+    chosen, _ = context.pack([*chatter, good], 40)
+
+    assert chosen == [good]
+
+
+def test_what_fits_into_the_rest_is_still_taken() -> None:
+    large, small = candidate(1, score=0.9, length=90), candidate(2, score=0.1, length=10)
+    too_large = candidate(3, score=0.5, length=20)
+
+    assert context.pack([large, too_large, small], 100) == ([large, small], [too_large])
+
+
+def test_a_message_is_cut_only_when_that_is_asked_for() -> None:
+    large = candidate(1, length=90)
+
+    def cut(each: Candidate, most: int) -> Candidate:
+        return replace(each, tokens=most, truncated=True)
+
+    assert context.pack([large], 50) == ([], [large])
+    assert context.pack([large], 50, cut)[0][0].truncated
+    assert context.pack([large], 5, cut) == ([], [large])  # not worth reading
+
+
+def test_orders_are_by_score_or_by_time() -> None:
+    items = [candidate(3, score=0.1), candidate(1, score=0.5), candidate(2, score=0.9)]
+
+    assert [each.id.int for each in context.in_order(items, "relevance")] == [2, 1, 3]
+    assert [each.id.int for each in context.in_order(items, "chronological")] == [1, 2, 3]
+
+
+def test_the_fingerprint_tells_other_messages_versions_orders_and_questions_apart() -> None:
+    one, other = candidate(1), candidate(2)
+    told = [
+        context.fingerprint("q", [one, other]),
+        context.fingerprint("q", [other, one]),
+        context.fingerprint("q", [one]),
+        context.fingerprint("r", [one, other]),
+        context.fingerprint("q", [replace(one, version=2), other]),
+        context.fingerprint("q", [replace(one, truncated=True), other]),
+    ]
+
+    assert len(set(told)) == len(told)
+    assert told[0] == context.fingerprint("q", [replace(one, said_at=BEGINNING, score=0.9), other])
+
+
+messages = st.lists(st.tuples(st.text(max_size=200), st.floats(0, 1)), max_size=30)
+
+
+@given(messages, st.integers(1, 300), st.booleans())
+def test_a_context_never_has_more_tokens_than_its_budget(
+    said: list[tuple[str, float]], budget: int, truncate: bool
+) -> None:
+    """Counted anew, over what really comes out."""
+    lengths = tokens.count([text for text, _ in said])
+    items = [candidate(n, text, score, lengths[n]) for n, (text, score) in enumerate(said)]
+
+    def cut(each: Candidate, most: int) -> Candidate:
+        beginning = tokens.cut(each.content, most)
+        return replace(each, content=beginning, tokens=tokens.count([beginning])[0], truncated=True)
+
+    chosen, left = context.pack(items, budget, cut if truncate else None)
+
+    assert sum(tokens.count([each.content for each in chosen])) <= budget
+    assert {each.id for each in chosen} | {each.id for each in left} == {each.id for each in items}
+    assert len(chosen) + len(left) == len(items)
+    if not truncate:
+        assert all(each in items for each in chosen)
+
+
+@given(st.text(max_size=300), st.integers(0, 50))
+def test_a_cut_text_is_a_beginning_within_its_tokens(text: str, most: int) -> None:
+    beginning = tokens.cut(text, most)
+
+    assert text.startswith(beginning)
+    assert tokens.count([beginning])[0] <= most
+
+
+def test_tokens_are_those_of_a_tokenizer_and_not_of_a_rule_of_thumb() -> None:
+    assert tokens.count(["Hello world", "", "antidisestablishmentarianism"])[:2] == [2, 0]
+    assert tokens.count(["x" * 400])[0] != 100
