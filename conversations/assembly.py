@@ -99,9 +99,9 @@ def assemble(caller: Caller, wanted: Wanted) -> Assembled:
     target = int(wanted.budget * settings.CONTEXT_FILL)
     distinct, repeated = context.without_duplicates(context.best_first(gathering.recall()), settings.CONTEXT_DUPLICATE)
     best, _ = context.pack(distinct, target)
-    candidates = context.best_first([*distinct, *gathering.neighbours(best)])
-    distinct, repeated_beside = context.without_duplicates(candidates, settings.CONTEXT_DUPLICATE)
-    chosen, left = context.pack(distinct, target, _cut if wanted.truncate else None)
+    beside = gathering.neighbours(best)
+    fresh, repeated_beside = context.without_duplicates(beside, settings.CONTEXT_DUPLICATE, distinct)
+    chosen, left = context.pack([*distinct, *fresh], target, _cut if wanted.truncate else None)
     ordered = context.in_order(chosen, wanted.order)
     rejected = [Rejected(each, context.BUDGET) for each in context.best_first(left)] + repeated + repeated_beside
     if wanted.tell_excluded:

@@ -94,13 +94,17 @@ def normalised(text: str) -> str:
     return " ".join(words) or " ".join(text.split())
 
 
-def without_duplicates(candidates: Sequence[Candidate], similar_from: float) -> tuple[list[Candidate], list[Rejected]]:
-    """Those that say something which none before them says, and the others.
+def without_duplicates(
+    candidates: Sequence[Candidate], similar_from: float, known: Sequence[Candidate] = ()
+) -> tuple[list[Candidate], list[Rejected]]:
+    """Those that say something which none before them says, and none of the `known`; and the others.
 
     The same is said by the same words; and by vectors with this cosine at least, if there is no word that is not in
     the other: "at three" and "at four" are close, and not the same.
     """
-    seen = _Seen(len(candidates), similar_from)
+    seen = _Seen(len(known) + len(candidates), similar_from)
+    for each in known:
+        seen.add(each)
     kept: list[Candidate] = []
     rejected: list[Rejected] = []
     for candidate in candidates:
