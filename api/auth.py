@@ -42,7 +42,9 @@ def _authenticated(request: HttpRequest) -> Caller:
     token = token_of(request)
     if not token:
         raise Unauthenticated("send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
-    return keys.authenticate(token, _tenant(request), getattr(request, "request_id", ""))
+    return keys.authenticate(
+        token, _tenant(request), getattr(request, "request_id", ""), getattr(request, "client_address", "")
+    )
 
 
 def token_of(request: HttpRequest) -> str:

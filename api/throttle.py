@@ -37,7 +37,7 @@ def admit(request: HttpRequest, caller: Caller) -> None:
 
 def note_refused_key(request: HttpRequest) -> None:
     """Count a failed authentication. Raises RateLimited for an address with too many; a good key never comes here."""
-    decision = limits.refuse(request.META.get("REMOTE_ADDR", ""))
+    decision = limits.refuse(getattr(request, "client_address", ""))
     if not decision.allowed:
         raise RateLimited("too many refused keys from this address", decision.retry_after_s)
 

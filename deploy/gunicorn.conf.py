@@ -46,6 +46,7 @@ def post_worker_init(worker):
     from memories.index import generations
     from memories.index.worker import Worker
     from somamemory.errors import ConfigurationError, IndexUnavailable
+    from tenants.keeper import Keeper
 
     try:
         generations.check_settings()
@@ -58,7 +59,7 @@ def post_worker_init(worker):
         pass  # words find memories without it, and the drain tries again
     current().embed(["warm"])  # the first caller need not wait for the model
     # After the fork: threads and connections do not survive it.
-    worker.soma_threads = [access.Writer()]
+    worker.soma_threads = [access.Writer(), Keeper()]
     if settings.INDEXER == "thread":
         worker.soma_threads += [Worker(), jobs.Runner()]
     for thread in worker.soma_threads:

@@ -16,7 +16,7 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from memories import housekeeping, kept, payloads
+from memories import housekeeping, kept, payloads, trail
 from memories.coordinates import Coordinate
 from memories.embeddings.base import Vectors
 from memories.index import backlog, generations, nudge
@@ -27,6 +27,7 @@ from memories.search import text
 from somamemory import sqlstate
 from somamemory.errors import Conflict, DimensionMismatch, InvalidInput, NotFound, PayloadTooLarge, PreconditionFailed
 from tenants import audit
+from tenants.audit import Change
 from tenants.caller import Caller
 
 # Two callers creating one address at the same time: the second finds it there on its next try.
@@ -135,6 +136,7 @@ def patch(
     with transaction.atomic():
         memory = _live_for_update(caller, namespace, coordinate)
         (precondition or Precondition()).check(memory)
+        before = trail.state(memory)
         for name, value in changes.items():
             setattr(memory, name, _patched(name, getattr(memory, name), value))
         _check_expiry(changes.get("expires_at"))
@@ -144,7 +146,7 @@ def patch(
         memory.updated_at = timezone.now()
         memory.save(update_fields=[*changes, "terms", "version", "updated_at"])
         _mark_due([memory])
-        audit.record(caller, "memory.patch", [coordinate.text], namespace)
+        audit.record(caller, "memory.patch", [Change(coordinate.text, before, trail.state(memory))], namespace)
     return memory
 
 
@@ -173,14 +175,14 @@ def delete_many(
     kept.refuse([namespace])
     with transaction.atomic():
         rows = _rows(caller, namespace, [each.key for each in coordinates])
+        gone = [memory for memory in rows.values() if purge or memory.is_live]
+        before = [trail.state(memory) for memory in gone]
         if purge:
-            gone = list(rows.values())
             housekeeping.remove(gone)
         else:
-            gone = [memory for memory in rows.values() if memory.is_live]
             _soft_delete(caller, gone)
         action = "memory.purge" if purge else "memory.delete"
-        audit.record(caller, action, [memory.coordinate.text for memory in gone], namespace)
+        audit.record(caller, action, trail.deletions(gone, before, purged=purge), namespace)
         nudge.on_commit()
     return {memory.coordinate for memory in gone}
 
@@ -213,12 +215,13 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
         memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
         if memory is None or memory.deleted_at is None or _has_expired(memory):
             raise NotFound(f"no deleted memory at coordinate {coordinate}")
+        before = trail.state(memory)
         memory.deleted_at = None
         memory.version += 1
         memory.updated_at = timezone.now()
         memory.save(update_fields=["deleted_at", "version", "updated_at"])
         _mark_due([memory])
-        audit.record(caller, "memory.restore", [coordinate.text], namespace)
+        audit.record(caller, "memory.restore", [Change(coordinate.text, before, trail.state(memory))], namespace)
     return memory
 
 
@@ -249,19 +252,21 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precon
     rows = _rows(caller, namespace, {item.coordinate.key for item in items})
     known = set(rows)
     results: list[Stored] = []
+    changes: list[Change] = []
     for item in items:
         current = rows.get(item.coordinate.key)
         live = current if current is not None and current.is_live else None
         precondition.check(live)
         rows[item.coordinate.key] = memory = _replaced(caller, current, live is None, item)
         results.append(Stored(memory, created=live is None))
+        changes.append(Change(item.coordinate.text, trail.state(current), trail.state(memory)))
     final = {item.coordinate.key: item for item in items}
     _save(
         new=[rows[key] for key in sorted(final) if key not in known],
         old=[rows[key] for key in sorted(final) if key in known],
     )
     _mark_due([rows[key] for key in final], {rows[key].id: item.embedding for key, item in final.items()})
-    audit.record(caller, "memory.store", [item.coordinate.text for item in items], namespace)
+    audit.record(caller, "memory.store", changes, namespace)
     return results
 
 

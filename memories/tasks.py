@@ -18,6 +18,7 @@ from memories import access, embeddings, housekeeping, index, jobs
 from memories.index import generations, nudge, reconcile, sync
 from somamemory import checks
 from somamemory.errors import ConfigurationError, SomaError
+from tenants import keeper
 
 log = logging.getLogger("soma.tasks")
 
@@ -52,6 +53,18 @@ def reconcile_index() -> None:
 def write_back_accesses() -> None:
     """Write the reads that Redis has counted into the memories."""
     _trying(access.write_back)
+
+
+@shared_task(name="memories.keep")
+def keep() -> None:
+    """Seal the audit log, and what else is done every few seconds for all tenants."""
+    _trying(keeper.keep)
+
+
+@shared_task(name="memories.keep_hourly")
+def keep_hourly() -> None:
+    """Prune the audit log, and what else is done once in a while."""
+    _trying(keeper.keep_hourly)
 
 
 def _drain(until: float) -> None:

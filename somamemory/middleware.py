@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 
+from somamemory import addresses
 from somamemory.errors import (
     LengthRequired,
     MalformedRequest,
@@ -54,6 +55,10 @@ class RequestContext:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         request.request_id = request_id  # type: ignore[attr-defined]
+        address = addresses.client(
+            request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""), settings.TRUSTED_PROXIES
+        )
+        request.client_address = address  # type: ignore[attr-defined]
         method = request.method
         if method == "HEAD":
             request.method = "GET"
@@ -72,7 +77,7 @@ class RequestContext:
                 "status": response.status_code,
                 "duration_ms": round((time.perf_counter() - started) * 1000, 1),
                 "tenant": caller.tenant.slug if caller else None,
-                "ip": request.META.get("REMOTE_ADDR"),
+                "ip": address,
             },
         )
         return response

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.contrib.postgres.operations import AddIndexConcurrently
-from django.db.migrations import AddIndex, RunSQL
+from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
+from django.db.migrations import AddIndex, RemoveIndex, RunSQL
 from django.db.migrations.state import ProjectState
 
 Editor = Any  # BaseDatabaseSchemaEditor, which the stubs want without its PostgreSQL arguments
@@ -31,6 +31,24 @@ class AddIndexOnline(AddIndexConcurrently):
     def database_backwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
         if editor.connection.vendor != "postgresql":
             AddIndex.database_backwards(self, app_label, editor, before, after)
+            return
+        with patience(editor):
+            super().database_backwards(app_label, editor, before, after)
+
+
+class RemoveIndexOnline(RemoveIndexConcurrently):
+    """An index that goes while others read and write."""
+
+    def database_forwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
+        if editor.connection.vendor != "postgresql":
+            RemoveIndex.database_forwards(self, app_label, editor, before, after)
+            return
+        with patience(editor):
+            super().database_forwards(app_label, editor, before, after)
+
+    def database_backwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
+        if editor.connection.vendor != "postgresql":
+            RemoveIndex.database_backwards(self, app_label, editor, before, after)
             return
         with patience(editor):
             super().database_backwards(app_label, editor, before, after)

@@ -12,6 +12,7 @@ from typing import Any
 
 import environ
 
+from somamemory import addresses
 from somamemory.errors import ConfigurationError
 
 
@@ -286,6 +287,7 @@ DRAIN_INTERVAL_S = _bounded("SOMA_DRAIN_INTERVAL_S", 3, 1, 3600)  # what a lost 
 DRAIN_LIMIT_S = 60  # then a drain gives way to other jobs; the next beat goes on
 ACCESS_INTERVAL_S = _bounded("SOMA_ACCESS_INTERVAL_S", 10, 1, 3600)
 PURGE_INTERVAL_S = 600
+KEEPER_INTERVAL_S = 15  # how often the audit log is sealed, among others
 
 
 def _every(task: str, interval_s: int) -> dict[str, Any]:
@@ -300,6 +302,8 @@ CELERY_BEAT_SCHEDULE = {
     "purge": _every("memories.purge", PURGE_INTERVAL_S),
     "jobs": _every("memories.advance_jobs", DRAIN_INTERVAL_S),
     "reconcile": _every("memories.reconcile", 24 * 3600),
+    "keep": _every("memories.keep", KEEPER_INTERVAL_S),
+    "keep-hourly": _every("memories.keep_hourly", 3600),
 }
 # In memory: no file to write, to lock or to find broken after kill -9. After a start every interval begins anew.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
@@ -377,10 +381,15 @@ CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 
 # --- The edge ----------------------------------------------------------------------------------------------------
 
+# Reverse proxies whose X-Forwarded-For is believed: networks or addresses.
+TRUSTED_PROXIES = addresses.networks(env.list("SOMA_TRUSTED_PROXIES", default=[]))
 MAX_BODY_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 # A soft-deleted or expired memory can be restored for this long, then it is purged.
 RETENTION_DAYS = _bounded("SOMA_RETENTION_DAYS", 30, 0, 36_500)
+# The audit log is kept for so many days; 0: for good. Its chain is signed with a key that must outlive SOMA_SECRET_KEY.
+AUDIT_RETENTION_DAYS = _bounded("SOMA_AUDIT_RETENTION_DAYS", 0, 0, 36_500)
+AUDIT_KEY = env.str("SOMA_AUDIT_KEY", "") or SECRET_KEY
 # A revoked key stops working within this time in every process.
 KEY_CACHE_S = 5
 

@@ -17,12 +17,13 @@ class Caller:
     """A checked identity acting for one tenant."""
 
     tenant: Tenant
-    actor: str  # "key:<prefix>" or "command", for the audit log
+    actor: str  # "key:<prefix>", "staff:<name>" or "command", for the audit log
     scopes: frozenset[str]
     namespaces: frozenset[str] = field(default_factory=frozenset)  # empty: all
     operator: bool = False
     request_id: str = ""
     key_id: uuid.UUID | None = None  # None: no key, but the command line
+    address: str = ""  # of the client, as far as the proxies in between are trusted
 
     def require(self, scope: str, namespaces: Iterable[str] = ()) -> None:
         """Refuse (403) unless the key has `scope` and may use every one of `namespaces`."""
@@ -37,6 +38,12 @@ class Caller:
 
     def acting_for(self, tenant: Tenant) -> Caller:
         return replace(self, tenant=tenant)
+
+    @classmethod
+    def staff(cls, tenant: Tenant, name: str, address: str = "", request_id: str = "") -> Caller:
+        """Somebody signed in to the admin, who has been allowed to act for this tenant."""
+        actor = f"staff:{name}"[:64]
+        return cls(tenant, actor, frozenset(SCOPES), operator=True, request_id=request_id, address=address)
 
     @classmethod
     def command(cls, tenant: Tenant) -> Caller:

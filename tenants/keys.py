@@ -105,7 +105,7 @@ def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
     return key
 
 
-def authenticate(token: str, tenant_slug: str | None, request_id: str = "") -> Caller:
+def authenticate(token: str, tenant_slug: str | None, request_id: str = "", address: str = "") -> Caller:
     """The caller behind a key, acting for the tenant that the header names.
 
     Raises Unauthenticated (401), Forbidden (403, a tenant's key with another tenant's header) or NotFound (404, an
@@ -128,6 +128,7 @@ def authenticate(token: str, tenant_slug: str | None, request_id: str = "") -> C
         operator=key.tenant is None,
         request_id=request_id,
         key_id=key.id,
+        address=address,
     )
 
 

@@ -22,11 +22,24 @@ def is_slug(text: str) -> bool:
 class Tenant(models.Model):
     """One customer of the installation. Everything stored belongs to exactly one."""
 
+    class Tier(models.TextChoices):
+        FREE = "free"
+        STANDARD = "standard"
+        PREMIUM = "premium"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.CharField(max_length=63, unique=True, validators=[RegexValidator(SLUG_PATTERN)])
     name = models.CharField(max_length=255, blank=True)
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # What metrics tell tenants apart by: a few kinds, never each of them.
+    tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.STANDARD, db_default=Tier.STANDARD)
+    # Empty: no limit. `tenants.usage` counts and enforces them.
+    quota_memories = models.PositiveBigIntegerField(null=True, blank=True)
+    quota_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    quota_keys = models.PositiveBigIntegerField(null=True, blank=True)
+    quota_requests_per_day = models.PositiveBigIntegerField(null=True, blank=True)
+    quota_llm_tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
 
     class Meta:
         db_table = "sfm_tenants"
@@ -58,24 +71,100 @@ class ApiKey(models.Model):
 
 
 class AuditEvent(models.Model):
-    """What was changed, by whom. Written in the transaction of the change, never changed afterwards."""
+    """What was changed, by whom. Written in the transaction of the change, never changed afterwards.
+
+    A trigger refuses to update a row, or to delete one for which no checkpoint stands.
+    """
 
     id = models.BigAutoField(primary_key=True)
-    # No database constraint: each insert would lock the tenant's row, and it must outlive the tenant.
+    # No database constraint: each insert would lock the tenant's row.
     tenant = models.ForeignKey(Tenant, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     at = models.DateTimeField(default=timezone.now, editable=False)
-    actor = models.CharField(max_length=64)  # "key:<prefix>" or "command"
+    actor = models.CharField(max_length=64)  # "key:<prefix>", "staff:<name>" or "command"
     action = models.CharField(max_length=64)  # "memory.store"
     namespace = models.CharField(max_length=255, blank=True)
     target = models.CharField(max_length=2048)
     request_id = models.CharField(max_length=128, blank=True)
+    address = models.CharField(max_length=45, blank=True, default="", db_default="")  # of the client
+    before_hash = models.BinaryField(max_length=32, null=True)  # SHA-256 of what was there; None: nothing
+    after_hash = models.BinaryField(max_length=32, null=True)
 
     class Meta:
         db_table = "sfm_audit_log"
-        indexes = [models.Index(fields=["tenant", "at"], name="sfm_audit_tenant_at")]
+        indexes = [models.Index(fields=["tenant", "id"], name="sfm_audit_tenant_id")]
 
     def __str__(self) -> str:
         return f"{self.action} {self.target}"
+
+
+class AuditBlock(TenantOwned):
+    """Some rows of a tenant's log, sealed. Its hash holds that of the block before it: see `tenants.audit.chain`."""
+
+    id = models.BigAutoField(primary_key=True)
+    number = models.PositiveBigIntegerField()  # 1, 2, 3, … for each tenant
+    first_id = models.PositiveBigIntegerField()
+    last_id = models.PositiveBigIntegerField()
+    count = models.PositiveIntegerField()
+    last_at = models.DateTimeField()
+    sealed_at = models.DateTimeField()
+    previous = models.BinaryField(max_length=32)
+    hash = models.BinaryField(max_length=32)
+    marks = models.BinaryField()  # to name a row that is wrong
+    signature = models.BinaryField(max_length=32)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_audit_blocks"
+        constraints = [models.UniqueConstraint(fields=["tenant", "number"], name="sfm_audit_block_number")]
+
+    def __str__(self) -> str:
+        return f"block {self.number}"
+
+
+class AuditCheckpoint(TenantOwned):
+    """Stands for the blocks and rows up to it, which have outlived the retention time. Each signs the one before it."""
+
+    id = models.BigAutoField(primary_key=True)
+    number = models.PositiveBigIntegerField()  # of the last block it stands for
+    last_id = models.PositiveBigIntegerField()
+    hash = models.BinaryField(max_length=32)  # of that block
+    at = models.DateTimeField()
+    previous = models.BinaryField(max_length=32)
+    signature = models.BinaryField(max_length=32)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_audit_checkpoints"
+        constraints = [models.UniqueConstraint(fields=["tenant", "number"], name="sfm_audit_checkpoint_number")]
+
+    def __str__(self) -> str:
+        return f"checkpoint at block {self.number}"
+
+
+class AuditSealer(models.Model):
+    """One row: how far the log is sealed. Whoever seals locks it; nobody else does."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    sealed_to = models.PositiveBigIntegerField(default=0)  # the number of a row
+
+    class Meta:
+        db_table = "sfm_audit_sealer"
+
+    def __str__(self) -> str:
+        return str(self.sealed_to)
+
+
+class ErasedTenant(models.Model):
+    """That there was a tenant. Its name is not kept; who knows it can ask again whether everything is gone."""
+
+    tenant_id = models.UUIDField(primary_key=True)
+    slug_digest = models.BinaryField(max_length=32, db_index=True)
+    erased_at = models.DateTimeField(default=timezone.now)
+    confirmed_at = models.DateTimeField(null=True)  # a second look, for what was written while the first one ran
+
+    class Meta:
+        db_table = "sfm_erased_tenants"
+
+    def __str__(self) -> str:
+        return str(self.tenant_id)
 
 
 class IdempotencyKey(TenantOwned):
@@ -97,3 +186,39 @@ class IdempotencyKey(TenantOwned):
 
     def __str__(self) -> str:
         return self.key
+
+
+class UsageStripe(TenantOwned):
+    """A part of what a tenant with a quota keeps; the sum over its stripes is the whole.
+
+    Writers that run at the same time add to different stripes, each in the transaction of its change.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    stripe = models.SmallIntegerField()  # 0: what the job has counted; else a writer's
+    memories = models.BigIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0)
+    counted_at = models.DateTimeField(null=True)  # of stripe 0
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_usage_stripes"
+        constraints = [models.UniqueConstraint(fields=["tenant", "stripe"], name="sfm_usage_stripe")]
+
+    def __str__(self) -> str:
+        return f"{self.memories} memories in stripe {self.stripe}"
+
+
+class DailyUsage(TenantOwned):
+    """What a tenant has asked for on one day (UTC). Every process adds its part every few seconds."""
+
+    id = models.BigAutoField(primary_key=True)
+    day = models.DateField()
+    requests = models.BigIntegerField(default=0)
+    llm_tokens = models.BigIntegerField(default=0)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_usage_daily"
+        constraints = [models.UniqueConstraint(fields=["tenant", "day"], name="sfm_usage_day")]
+
+    def __str__(self) -> str:
+        return f"{self.requests} requests on {self.day}"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.cache import cache
+from django.core.management.commands import flush
 from django.http import HttpResponse
 from django.test import Client
 
@@ -24,6 +25,7 @@ from memories.search import lexical
 from tenants import keys, limits
 from tenants.caller import SCOPES, Caller
 from tenants.models import Tenant
+from tests.unguarded import flushing
 
 # Not skipped but not there: a run without Redis has nothing to say about it.
 collect_ignore = [] if settings.REDIS_URL else ["test_limits_redis.py"]
@@ -80,6 +82,14 @@ def _index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     settings.MILVUS_URI = str(tmp_path_factory.mktemp("index") / "milvus.db")
     yield
     index.close_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables_can_be_emptied() -> Iterator[None]:
+    """What nobody may do to the audit log happens between two tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flush.Command, "handle", flushing(flush.Command.handle))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from django.db import OperationalError, close_old_connections, connection
+from django.db import OperationalError, close_old_connections, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from memories.models import Memory, VectorEmbedding
 from tenants import audit, keys
+from tenants.audit import checking, sealing
+from tenants.caller import Caller
+from tenants.models import Tenant
 from tests.conftest import Api, problem_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -180,3 +183,30 @@ def test_full_text_and_json_conditions_are_planned_with_their_values(api: Api) -
     statements = prepared()
     assert statements
     assert not [each for each in statements if "@@" in each or "@>" in each]
+
+
+def test_the_audit_log_is_sealed_only_below_what_somebody_is_still_writing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sealing, "PATIENCE_S", 0.1)
+    caller = Caller.command(Tenant.objects.get_or_create(slug="default")[0])
+    written, go_on = threading.Event(), threading.Event()
+
+    def write_slowly() -> None:
+        with transaction.atomic():
+            audit.record(caller, "test.do", ["first"])
+            written.set()
+            go_on.wait(10)
+        connection.close()
+
+    slow = threading.Thread(target=write_slowly)
+    slow.start()
+    written.wait(10)
+    with transaction.atomic():
+        audit.record(caller, "test.do", ["second"])
+
+    assert sealing.seal() == 0
+    go_on.set()
+    slow.join()
+    assert sealing.seal() == 2
+    assert checking.check(caller).intact

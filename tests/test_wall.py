@@ -19,6 +19,8 @@ from tenants.scoping import TenantOwned, UnscopedQuery
 MAY_SAY_ALL_TENANTS = {
     "tenants/scoping.py",  # the wall itself
     "tenants/idempotency.py",  # the sweep
+    "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
+    "tenants/audit/checking.py",  # chains whose tenant is gone
     "memories/services.py",  # inserts and upserts, whose rows name their tenant
     "memories/housekeeping.py",  # the purge
     "memories/index/sync.py",  # the drain

@@ -1,0 +1,54 @@
+"""Who is at the other end: the address of the client, as far as the proxies in between are trusted."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+
+from somamemory.errors import ConfigurationError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+MAX_HOPS = 32
+
+
+def networks(names: Sequence[str]) -> tuple[Network, ...]:
+    """Networks from their names, `10.0.0.0/8` or a single address. Raises ConfigurationError."""
+    try:
+        return tuple(ipaddress.ip_network(name.strip()) for name in names)
+    except ValueError as error:
+        raise ConfigurationError(f"not a network: {error}") from None
+
+
+def among(address: str, allowed: Sequence[Network]) -> bool:
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in allowed)
+
+
+def client(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
+    """The address of the client.
+
+    peer: who opened the connection; forwarded_for: X-Forwarded-For, whose last entries are by the proxies nearest to
+    us. The nearest that is no trusted proxy is the client: what stands before it, anybody can have written.
+    """
+    if not forwarded_for or not among(peer, trusted):
+        return peer
+    address = peer
+    for hop in reversed(forwarded_for.split(",")[-MAX_HOPS:]):
+        parsed = _parsed(hop.strip())
+        if parsed is None:
+            return address
+        address = str(parsed)
+        if not among(address, trusted):
+            break
+    return address
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address

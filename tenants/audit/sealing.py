@@ -1,0 +1,175 @@
+"""Seals the audit log: rows into blocks, each tenant's blocks into a chain. Writers never wait for it.
+
+1. Find a number up to which the log is *settled*: no transaction that still runs could add a row below it.
+2. Take the rows from where the last run ended up to there, in order, and make one block for each tenant in them.
+3. The blocks and the place where to go on are written in one transaction.
+
+Only one sealer works at a time, and dying anywhere leaves things as they were.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from tenants.audit import chain
+from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, Tenant
+
+log = logging.getLogger("soma.audit")
+
+BATCH = 2_000
+DELETE_BATCH = 1_000
+# Writers commit in milliseconds; behind one that does not, the next run comes by.
+PATIENCE_S = 10.0
+_PAUSE_S = 0.02
+
+
+def seal(limit: int = 200_000) -> int:
+    """Seal up to about `limit` rows; how many there were."""
+    begin = AuditSealer.objects.values_list("sealed_to", flat=True).first()
+    if begin is None:
+        begin = AuditSealer.objects.get_or_create(id=1)[0].sealed_to
+    if not AuditEvent.objects.filter(id__gt=begin).exists():  # no transaction, which on SQLite would wait for writers
+        return 0
+    horizon = settled()
+    sealed = 0
+    while horizon is not None and sealed < limit and (count := _seal_batch(horizon)):
+        sealed += count
+    return sealed
+
+
+def settled() -> int | None:
+    """A number such that every row up to it is there, or will never be; None when that cannot be known in time.
+
+    SQLite has one writer at a time, who commits before the next one gets a number. In PostgreSQL a row may become
+    visible after rows with higher numbers. A transaction locks the table (against changes of its definition only)
+    before it takes a number: once those have ended that held the lock after we looked, nothing below can come.
+    """
+    horizon: int = AuditEvent.objects.aggregate(last=Max("id"))["last"] or 0
+    if connection.vendor != "postgresql":
+        return horizon
+    until = time.monotonic() + PATIENCE_S
+    writing = _writers()
+    while writing:
+        if time.monotonic() > until:
+            log.warning("the audit log cannot be sealed yet: a transaction has been writing to it for long")
+            return None
+        time.sleep(_PAUSE_S)
+        writing &= _writers()
+    return horizon
+
+
+def _writers() -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND granted "
+            "AND relation = 'sfm_audit_log'::regclass AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid() "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _seal_batch(horizon: int) -> int:
+    with transaction.atomic():
+        sealer = AuditSealer.objects.select_for_update(skip_locked=True).first()
+        if sealer is None:  # somebody else is at it
+            return 0
+        rows = list(AuditEvent.objects.filter(id__gt=sealer.sealed_to, id__lte=horizon).order_by("id")[:BATCH])
+        by_tenant: dict[UUID, list[AuditEvent]] = {}
+        for row in rows:
+            if row.tenant_id is not None:
+                by_tenant.setdefault(row.tenant_id, []).append(row)
+        blocks = [_block(tenant, events) for tenant, events in by_tenant.items()]
+        AuditBlock.all_tenants.bulk_create(blocks)
+        if rows:
+            AuditSealer.objects.filter(id=sealer.id).update(sealed_to=rows[-1].id)
+    for block in blocks:  # whoever keeps the log elsewhere keeps the head of the chain with it
+        log.info("audit block sealed", extra=asdict(chain.head(block)))
+    return len(rows)
+
+
+def _block(tenant: UUID, events: list[AuditEvent]) -> AuditBlock:
+    head = head_of(tenant)
+    now = timezone.now()
+    digests = [chain.digest(event) for event in events]
+    block = AuditBlock(
+        tenant_id=tenant,
+        number=head.number + 1 if head else 1,
+        first_id=events[0].id,
+        last_id=events[-1].id,
+        count=len(events),
+        last_at=max(event.at for event in events),
+        sealed_at=now,
+        previous=bytes(head.hash) if head else chain.NOTHING_BEFORE,
+        marks=chain.marks(zip((event.id for event in events), digests, strict=True)),
+    )
+    block.hash = chain.block_hash(
+        bytes(block.previous), tenant, block.number, block.first_id, block.last_id, digests, block.sealed_at
+    )
+    block.signature = chain.sign(chain.Place.of(block))
+    return block
+
+
+def head_of(tenant: UUID) -> AuditBlock | None:
+    """The last block of a tenant's chain; pruning never takes that one."""
+    return AuditBlock.all_tenants.filter(tenant_id=tenant).order_by("-number").first()
+
+
+def prune() -> int:
+    """Remove rows older than the retention time, a whole block at a time; how many rows there were.
+
+    What is removed stands in a signed checkpoint first: without one the database refuses to delete a row.
+    """
+    if not settings.AUDIT_RETENTION_DAYS:
+        return 0
+    before = timezone.now() - timedelta(days=settings.AUDIT_RETENTION_DAYS)
+    pruned = 0
+    for tenant in Tenant.objects.order_by("id").values_list("id", flat=True).iterator():
+        head = head_of(tenant)
+        if head is None:
+            continue
+        old = AuditBlock.all_tenants.filter(tenant_id=tenant, last_at__lt=before, number__lt=head.number)
+        # A block is pruned with all before it, so the one before the first that is young enough decides.
+        young = AuditBlock.all_tenants.filter(tenant_id=tenant, last_at__gte=before).order_by("number").first()
+        last = old.filter(number__lt=young.number if young else head.number).order_by("-number").first()
+        if last is not None:
+            _checkpoint(last)
+        pruned += _remove_covered(tenant)
+    return pruned
+
+
+def _checkpoint(block: AuditBlock) -> None:
+    now = timezone.now()
+    with transaction.atomic():
+        earlier = AuditCheckpoint.all_tenants.filter(tenant_id=block.tenant_id).order_by("-number").first()
+        previous = bytes(earlier.signature) if earlier else chain.NOTHING_BEFORE
+        AuditCheckpoint.all_tenants.create(
+            tenant_id=block.tenant_id,
+            number=block.number,
+            last_id=block.last_id,
+            hash=bytes(block.hash),
+            at=now,
+            previous=previous,
+            signature=chain.sign_checkpoint(chain.Place.of(block), previous, now),
+        )
+
+
+def _remove_covered(tenant: UUID) -> int:
+    """Delete what the tenant's last checkpoint stands for, in small transactions; may be broken off and go on."""
+    checkpoint = AuditCheckpoint.all_tenants.filter(tenant_id=tenant).order_by("-number").first()
+    if checkpoint is None:
+        return 0
+    removed = 0
+    events = AuditEvent.objects.filter(tenant_id=tenant, id__lte=checkpoint.last_id).order_by("id")
+    while ids := list(events.values_list("id", flat=True)[:DELETE_BATCH]):
+        removed += AuditEvent.objects.filter(id__in=ids).delete()[0]
+    AuditBlock.all_tenants.filter(tenant_id=tenant, number__lte=checkpoint.number).delete()
+    return removed

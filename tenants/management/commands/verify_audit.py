@@ -1,0 +1,58 @@
+"""`manage.py verify_audit`: has anybody touched the audit log?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from tenants import selectors
+from tenants.audit import checking
+from tenants.audit.chain import Head
+from tenants.audit.checking import Report
+from tenants.management.console import operator, speaking_errors
+
+TOUCHED = 1
+
+
+class Command(BaseCommand):
+    help = (
+        "Walk the chain of every tenant's audit log: changed, deleted, inserted and swapped rows, missing blocks, and "
+        "with --heads a chain that was cut off. Exit code 0: intact, 1: touched."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--tenant", metavar="SLUG", help="only this one")
+        parser.add_argument("--heads", type=Path, metavar="FILE", help="heads that were exported earlier")
+        parser.add_argument("--export", type=Path, metavar="FILE", help="write the heads of today; keep them elsewhere")
+
+    def handle(self, *args: Any, tenant: str | None, heads: Path | None, export: Path | None, **options: Any) -> None:
+        with speaking_errors():
+            only = selectors.get_tenant(operator(), tenant) if tenant else None
+            report = checking.check(operator(), _known(heads), only)
+            self._tell(report)
+            if export and report.intact:
+                export.write_text(checking.exported(checking.heads(operator())))
+                self.stdout.write(f"The heads are in {export}.")
+        if not report.intact:
+            raise SystemExit(TOUCHED)
+
+    def _tell(self, report: Report) -> None:
+        for problem in report.problems:
+            self.stdout.write(self.style.ERROR(str(problem)))
+        self.stdout.write(f"{report.tenants:,} tenants, {report.blocks:,} blocks, {report.events:,} sealed rows.")
+        if report.unsealed_since:
+            since = f"{report.unsealed_since:%Y-%m-%d %H:%M:%S}"
+            self.stdout.write(f"{report.unsealed:,} rows since {since} UTC are not sealed yet, and cannot be judged.")
+        if report.intact:
+            self.stdout.write(self.style.SUCCESS("Nobody has touched it."))
+
+
+def _known(file: Path | None) -> list[Head]:
+    if file is None:
+        return []
+    try:
+        return checking.imported(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{file}: {error}") from None
