@@ -7,6 +7,7 @@ from typing import Any
 
 from memories import coordinates
 from memories.coordinates import Coordinate
+from tenants.services import quotas_of
 
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -256,7 +257,47 @@ def _left_out(item: Any, rejected: Any) -> dict[str, Any]:
 
 
 def tenant(row: Any) -> dict[str, Any]:
-    return {"slug": row.slug, "name": row.name, "active": row.active, "created_at": instant(row.created_at)}
+    return {
+        "slug": row.slug,
+        "name": row.name,
+        "active": row.active,
+        "tier": row.tier,
+        "quotas": quotas_of(row),
+        "created_at": instant(row.created_at),
+    }
+
+
+def usage(slug: str, found: dict[str, tuple[int, int | None]]) -> dict[str, Any]:
+    return {"slug": slug, **{name: {"used": used, "quota": quota} for name, (used, quota) in found.items()}}
+
+
+def audit_event(row: Any, sealed_to: int) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "at": instant(row.at),
+        "actor": row.actor,
+        "action": row.action,
+        "namespace": row.namespace,
+        "target": row.target,
+        "request_id": row.request_id,
+        "address": row.address,
+        "before_hash": row.before_hash and bytes(row.before_hash).hex(),
+        "after_hash": row.after_hash and bytes(row.after_hash).hex(),
+        "sealed": row.id <= sealed_to,
+    }
+
+
+def receipt(made: Any) -> dict[str, Any]:
+    return {
+        "slug": made.tenant,
+        "id": str(made.id),
+        "erased_at": instant(made.erased_at),
+        "rows": made.rows,
+        "elsewhere": made.elsewhere,
+        "total": made.total,
+        "complete": made.complete,
+        "missing": made.missing,
+    }
 
 
 def key(row: Any) -> dict[str, Any]:

@@ -375,16 +375,95 @@ class SearchOut(BaseModel):
 # --- Tenants -----------------------------------------------------------------------------------------------------
 
 
+Tier = Literal["free", "standard", "premium"]
+Quota = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Quotas(Body):
+    """Null: no limit. A member that is absent is left alone."""
+
+    memories: Quota | None = None
+    bytes: Quota | None = None
+    keys: Quota | None = None
+    requests_per_day: Quota | None = None
+    llm_tokens_per_day: Quota | None = None
+
+
 class TenantBody(Body):
     slug: Annotated[str, Field(max_length=63)]
-    name: Annotated[str, Field(max_length=255)] = ""
+    name: Annotated[Text, Field(max_length=255)] = ""
+    tier: Tier = "standard"
+    quotas: Quotas = Field(default_factory=Quotas)
+
+
+class TenantPatch(Body):
+    """A member that is absent is left alone."""
+
+    name: Annotated[Text, Field(max_length=255)] | None = None
+    tier: Tier | None = None
+    active: bool | None = None
+    quotas: Quotas = Field(default_factory=Quotas)
+
+
+class QuotasOut(BaseModel):
+    memories: int | None
+    bytes: int | None
+    keys: int | None
+    requests_per_day: int | None
+    llm_tokens_per_day: int | None
 
 
 class TenantOut(BaseModel):
     slug: str
     name: str
     active: bool
+    tier: Tier
+    quotas: QuotasOut
     created_at: str
+
+
+class Used(BaseModel):
+    used: int
+    quota: int | None
+
+
+class UsageOut(BaseModel):
+    slug: str
+    memories: Used
+    bytes: Used
+    keys: Used
+    requests_per_day: Used
+    llm_tokens_per_day: Used
+
+
+class AuditOut(BaseModel):
+    id: int
+    at: str
+    actor: str
+    action: str
+    namespace: str
+    target: str
+    request_id: str
+    address: str
+    before_hash: str | None
+    after_hash: str | None
+    sealed: bool
+
+
+class AuditPageOut(BaseModel):
+    items: list[AuditOut]
+    next_cursor: str | None
+
+
+class ErasedOut(BaseModel):
+    slug: str
+    id: str
+    erased_at: str
+    rows: dict[str, int]
+    elsewhere: dict[str, int]
+    total: int
+    complete: bool
+    missing: list[str]
 
 
 class TenantsOut(BaseModel):
@@ -401,6 +480,10 @@ class KeyBody(Body):
     namespaces: Annotated[list[NamespaceName], Field(max_length=100)] = Field(default_factory=list)
     expires_at: Instant | None = None
     secret: Annotated[str, Field(max_length=512)] | None = None
+
+
+class RotateBody(Body):
+    overlap_hours: Annotated[int, Field(ge=0, le=720)] = 24
 
 
 class KeyOut(BaseModel):

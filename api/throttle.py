@@ -13,7 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from somamemory.errors import RateLimited
-from tenants import limits
+from tenants import limits, usage
 from tenants.caller import Caller
 
 KINDS = ("read", "write", "search", "llm")
@@ -28,6 +28,7 @@ def admit(request: HttpRequest, caller: Caller) -> None:
         request.running_for = caller.tenant.id  # type: ignore[attr-defined]
     if caller.key_id is None:
         return
+    usage.count_request(caller.tenant)
     cost = settings.COSTS[getattr(request, "kind", "read")]
     decision = limits.take(caller.tenant.id, caller.key_id, cost)
     request.quotas = decision.quotas  # type: ignore[attr-defined]

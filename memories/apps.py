@@ -13,10 +13,16 @@ class MemoriesConfig(AppConfig):
 
     def ready(self) -> None:
         from memories import (  # need the models, which are not there when this file is imported
+            amounts,
             embeddings,
             filters,
             planner,
         )
+        from tenants import erasure, usage
+
+        erasure.also("vectors", amounts.forget_vectors)
+        erasure.also("words", amounts.forget_words)
+        usage.count_with(amounts.count)
 
         register(embeddings.check_settings, "soma", deploy=True)
         connection_created.connect(filters.register_functions, dispatch_uid="memories.filters")

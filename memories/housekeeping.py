@@ -11,7 +11,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from memories.models import Memory, VectorEmbedding
-from tenants import idempotency
+from tenants import idempotency, usage
+from tenants.models import Tenant
 
 BATCH = 500
 Forget = Callable[[Sequence[Memory]], None]
@@ -41,7 +42,7 @@ def purge(limit: int = 100_000) -> int:
     while purged < limit:
         with transaction.atomic():
             address = ("tenant_id", "namespace", "coordinate_key")
-            batch = list(old.select_for_update(skip_locked=True).only("seq", "id", *address)[:BATCH])
+            batch = list(old.select_for_update(skip_locked=True).only("seq", "id", "size", *address)[:BATCH])
             remove(batch)
         purged += len(batch)
         if len(batch) < BATCH:
@@ -56,5 +57,14 @@ def remove(memories: Sequence[Memory]) -> None:
     VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(
         wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
     )
+    _note(memories)
     for forget in _others:
         forget(memories)
+
+
+def _note(gone: Sequence[Memory]) -> None:
+    """Their tenants keep less now."""
+    tenants = Tenant.objects.in_bulk({memory.tenant_id for memory in gone})
+    for id in sorted(tenants):
+        sizes = [memory.size for memory in gone if memory.tenant_id == id]
+        usage.add(tenants[id], -len(sizes), -sum(sizes))

@@ -68,6 +68,7 @@ class Memory(TenantOwned):
     # Written by `access` now and then. No index on them, or every write-back would have to touch all the others too.
     access_count = models.BigIntegerField(default=0, db_default=0)
     last_accessed_at = models.DateTimeField(null=True)
+    size = models.PositiveIntegerField(default=0, db_default=0)  # bytes, as `memories.amounts` counts them
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_memories"

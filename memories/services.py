@@ -16,7 +16,7 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from memories import housekeeping, kept, payloads, trail
+from memories import amounts, housekeeping, kept, payloads, trail
 from memories.coordinates import Coordinate
 from memories.embeddings.base import Vectors
 from memories.index import backlog, generations, nudge
@@ -26,7 +26,7 @@ from memories.payloads import Json
 from memories.search import text
 from somamemory import sqlstate
 from somamemory.errors import Conflict, DimensionMismatch, InvalidInput, NotFound, PayloadTooLarge, PreconditionFailed
-from tenants import audit
+from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
 
@@ -144,8 +144,10 @@ def patch(
         memory.terms = _terms(memory.payload, memory.context)
         memory.version += 1
         memory.updated_at = timezone.now()
-        memory.save(update_fields=[*changes, "terms", "version", "updated_at"])
+        size, memory.size = memory.size, amounts.size(memory)
+        memory.save(update_fields=[*changes, "terms", "version", "updated_at", "size"])
         _mark_due([memory])
+        usage.add(caller.tenant, 0, memory.size - size)
         audit.record(caller, "memory.patch", [Change(coordinate.text, before, trail.state(memory))], namespace)
     return memory
 
@@ -250,7 +252,7 @@ def _store(caller: Caller, items: Sequence[NewMemory], precondition: Preconditio
 
 def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precondition: Precondition) -> list[Stored]:
     rows = _rows(caller, namespace, {item.coordinate.key for item in items})
-    known = set(rows)
+    known = dict(rows)
     results: list[Stored] = []
     changes: list[Change] = []
     for item in items:
@@ -266,6 +268,7 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precon
         old=[rows[key] for key in sorted(final) if key in known],
     )
     _mark_due([rows[key] for key in final], {rows[key].id: item.embedding for key, item in final.items()})
+    usage.add(caller.tenant, *amounts.difference([known.get(key) for key in final], [rows[key] for key in final]))
     audit.record(caller, "memory.store", changes, namespace)
     return results
 
@@ -287,6 +290,7 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMe
         created_at=item.created_at or now,
         updated_at=now,
     )
+    memory.size = amounts.size(memory)
     if current is not None:
         memory.seq, memory.id, memory.version = current.seq, current.id, current.version + 1
         if not created:
@@ -303,7 +307,7 @@ def _patched(name: str, old: Any, value: Any) -> Any:
 
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",
-    "version", "created_at", "updated_at", "expires_at", "deleted_at", "access_count", "last_accessed_at",
+    "version", "created_at", "updated_at", "expires_at", "deleted_at", "access_count", "last_accessed_at", "size",
 ]  # fmt: skip
 
 

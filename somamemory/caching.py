@@ -21,6 +21,8 @@ import orjson
 from django.conf import settings
 from django.core.cache import cache
 
+from somamemory.errors import Unavailable
+
 if TYPE_CHECKING:
     from redis import Redis
 
@@ -58,6 +60,26 @@ def set_many(tenant: UUID | None, kind: str, entries: Mapping[tuple[object, ...]
 def invalidate(tenant: UUID | None, kind: str, *parts: object) -> None:
     """Forget an entry. With Redis down it may be seen again until its lifetime is over: see above."""
     _asking(lambda: cache.delete(key(tenant, kind, *parts)), None)
+
+
+def erase(tenant: UUID) -> int:
+    """Forget all entries of a tenant; how many there were. Raises Unavailable while Redis does not answer.
+
+    Without Redis the entries live in each process, where they end with their lifetime; those of this one go now.
+    """
+    prefix = f"{SCHEMA}:{tenant.hex}:"
+    if not shared():
+        local: Any = cache
+        names = [name for name in list(local._cache) if prefix in name]
+        for name in names:
+            local._cache.pop(name, None)
+            local._expire_info.pop(name, None)
+        return len(names)
+    pattern: Any = cache
+    removed = _asking(lambda: pattern.delete_pattern(f"{prefix}*"), None)
+    if removed is None:
+        raise Unavailable("the cache does not answer")
+    return int(removed)
 
 
 def key(tenant: UUID | None, kind: str, *parts: object) -> str:

@@ -8,6 +8,7 @@ SomaError
 ├── LengthRequired (411)        a chunked body
 ├── Unauthenticated (401)
 ├── Forbidden (403)             the key is good, but may not do this
+├── QuotaExceeded (403)         of memories, bytes or keys; of requests, RateLimited says when
 ├── NotFound (404)
 ├── Conflict (409)
 │   └── StillRunning            another request with this Idempotency-Key has not ended yet
@@ -16,6 +17,7 @@ SomaError
 ├── UnsupportedMediaType (415)
 ├── KeyReused (422)             an Idempotency-Key came again with another request
 ├── RateLimited (429)           `retry_after_s` says when there is room again
+│   └── RequestQuotaExceeded    the tenant's requests of today are used up
 ├── IndexBacklog (429)          too many of the tenant's memories wait for the index
 └── Unavailable (503)           try again later; `retry_after_s` says when
     ├── DatabaseBusy
@@ -111,6 +113,12 @@ class Forbidden(SomaError):
     title = "This key may not do that"
 
 
+class QuotaExceeded(SomaError):
+    status = 403
+    code = "quota_exceeded"
+    title = "The tenant's quota is used up"
+
+
 class NotFound(SomaError):
     status = 404
     code = "not_found"
@@ -168,6 +176,11 @@ class RateLimited(SomaError):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"Retry-After": str(self.retry_after_s)}
+
+
+class RequestQuotaExceeded(RateLimited):
+    code = "quota_exceeded"
+    title = "The tenant's quota is used up"
 
 
 class IndexBacklog(SomaError):

@@ -151,6 +151,7 @@ _SQLITE = {
         # FULL: a commit survives a power cut. NORMAL would not promise that in WAL mode.
         "init_command": (
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;"
+            "PRAGMA secure_delete=ON;"  # what is deleted is overwritten
             "PRAGMA mmap_size=268435456; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864;"
         ),
     },

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from somamemory.errors import ConfigurationError, SomaError
+from tenants import erasure, usage
 from tenants.audit import sealing
 
 log = logging.getLogger("soma.keeper")
@@ -25,6 +26,8 @@ HOUR_S = 3600.0
 def keep() -> None:
     """All that is done every `KEEPER_INTERVAL_S` for the whole installation."""
     sealing.seal()
+    erasure.look_again()
+    usage.recount_old()
 
 
 def keep_hourly() -> None:
@@ -42,14 +45,17 @@ class Keeper(threading.Thread):
 
     def run(self) -> None:
         hourly_at = time.monotonic() + HOUR_S / 60
-        while not self._stopping.wait(settings.KEEPER_INTERVAL_S):
-            if not self._for_all:
-                continue
-            self._trying(keep)
-            if time.monotonic() > hourly_at:
+        keep_at = 0.0
+        while not self._stopping.wait(usage.FLUSH_S):
+            self._trying(usage.flush)
+            if self._for_all and time.monotonic() > keep_at:
+                self._trying(keep)
+                keep_at = time.monotonic() + settings.KEEPER_INTERVAL_S
+            if self._for_all and time.monotonic() > hourly_at:
                 self._trying(keep_hourly)
                 hourly_at = time.monotonic() + HOUR_S
             close_old_connections()
+        self._trying(usage.flush)
         connection.close()
 
     def stop(self, timeout_s: float) -> None:

@@ -16,7 +16,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cachetools import TTLCache
 from django.conf import settings
@@ -24,8 +24,9 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from somamemory.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
-from tenants import audit
+from somamemory.errors import Conflict, Forbidden, InvalidInput, NotFound, QuotaExceeded, Unauthenticated
+from tenants import audit, selectors
+from tenants.audit import Change
 from tenants.caller import SCOPES, Caller
 from tenants.models import DEFAULT_TENANT_SLUG, ApiKey, Tenant, is_slug
 
@@ -36,6 +37,7 @@ _CHECKSUM_LENGTH = 6  # 62 ** 6 > 2 ** 32
 _FORM = re.compile(rf"soma_([0-9A-Za-z]{{{_PREFIX_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}})")
 MIN_IMPORTED_LENGTH = 32
 MAX_KEY_LENGTH = 512
+ROTATION_OVERLAP = timedelta(hours=24)
 
 # What this process has just looked up; a revoked key lives on in here for at most KEY_CACHE_S seconds.
 _keys: TTLCache[bytes, ApiKey] = TTLCache(maxsize=10_000, ttl=settings.KEY_CACHE_S)
@@ -71,6 +73,8 @@ def issue(
         raise InvalidInput("scopes", "a key needs at least one scope")
     token = _generate() if secret is None else check_secret(secret)
     with transaction.atomic():
+        if tenant is not None:
+            _check_quota(tenant)
         key, created = ApiKey.objects.get_or_create(
             digest=_digest(token),
             defaults={
@@ -84,23 +88,50 @@ def issue(
         )
         if not created:
             raise Conflict("this secret is a key already")
-        audit.record(caller.acting_for(tenant or caller.tenant), "key.issue", [key.prefix])
+        audit.record(caller.acting_for(tenant or caller.tenant), "key.issue", [Change(key.prefix, None, _facts(key))])
     return IssuedKey(key, token)
+
+
+def rotate(caller: Caller, prefix: str, tenant: Tenant | None, overlap: timedelta = ROTATION_OVERLAP) -> IssuedKey:
+    """Make a key that may do what the key `prefix` may; that one goes on working for `overlap`.
+
+    Raises NotFound, and Conflict for a key that works no more.
+    """
+    caller.require_operator()
+    now, token = timezone.now(), _generate()
+    with transaction.atomic():
+        old = _locked(prefix, tenant)
+        if _ended(old):
+            raise Conflict(f"the key '{prefix}' works no more; issue a new one")
+        new = ApiKey.objects.create(
+            tenant=tenant,
+            name=old.name,
+            prefix=_prefix(token),
+            digest=_digest(token),
+            scopes=old.scopes,
+            namespaces=old.namespaces,
+            expires_at=old.expires_at,
+        )
+        before = _facts(old)
+        old.expires_at = min(now + overlap, old.expires_at or now + overlap)
+        old.save(update_fields=["expires_at"])
+        changes = [Change(old.prefix, before, _facts(old)), Change(new.prefix, None, _facts(new))]
+        audit.record(caller.acting_for(tenant or caller.tenant), "key.rotate", changes)
+    forget_cached()
+    return IssuedKey(new, token)
 
 
 def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
     """Stop a key. Other processes notice within `KEY_CACHE_S` seconds."""
     caller.require_operator()
-    if not (prefix.isascii() and prefix.isalnum()):
-        raise NotFound(f"no key '{prefix}' here")
     with transaction.atomic():
-        key = ApiKey.objects.select_for_update().filter(prefix=prefix, tenant=tenant).order_by("created_at").last()
-        if key is None:
-            raise NotFound(f"no key '{prefix}' here")
+        key = _locked(prefix, tenant)
         if key.revoked_at is None:
+            before = _facts(key)
             key.revoked_at = timezone.now()
             key.save(update_fields=["revoked_at"])
-            audit.record(caller.acting_for(tenant or caller.tenant), "key.revoke", [key.prefix])
+            change = Change(key.prefix, before, _facts(key))
+            audit.record(caller.acting_for(tenant or caller.tenant), "key.revoke", [change])
     forget_cached()
     return key
 
@@ -170,6 +201,27 @@ def _find(token: str) -> ApiKey | None:
                 _keys[digest] = key
             return key
     return None
+
+
+def _locked(prefix: str, tenant: Tenant | None) -> ApiKey:
+    key = None
+    if prefix.isascii() and prefix.isalnum():
+        key = ApiKey.objects.select_for_update().filter(prefix=prefix, tenant=tenant).order_by("created_at").last()
+    if key is None:
+        raise NotFound(f"no key '{prefix}' here")
+    return key
+
+
+def _check_quota(tenant: Tenant) -> None:
+    """Exact: whoever issues keys for a tenant locks its row, which nobody else does."""
+    quota = Tenant.objects.select_for_update().values_list("quota_keys", flat=True).get(id=tenant.id)
+    if quota is not None and selectors.live_keys(tenant).count() >= quota:
+        raise QuotaExceeded(f"this tenant may have {quota:,} keys that work, and has them")
+
+
+def _facts(key: ApiKey) -> bytes:
+    """For the audit log: a hash of all that is known of a key but its secret."""
+    return audit.fingerprint(key.prefix, key.name, key.scopes, key.namespaces, key.expires_at, key.revoked_at)
 
 
 def _ended(key: ApiKey) -> bool:

@@ -177,6 +177,8 @@ class IdempotencyKey(TenantOwned):
     answer = models.BinaryField()  # sealed: only the API key that asked can open it
     created_at = models.DateTimeField(default=timezone.now)
 
+    exported = False  # sealed for the key that asked
+
     class Meta(TenantOwned.Meta):
         db_table = "sfm_idempotency_keys"
         constraints = [

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from somamemory.errors import NotFound
+from tenants import usage
 from tenants.caller import Caller
-from tenants.models import ApiKey, Tenant, is_slug
+from tenants.models import ApiKey, AuditBlock, AuditEvent, Tenant, is_slug
 
 
 def list_tenants(caller: Caller, after: str = "", limit: int = 50) -> Sequence[Tenant]:
@@ -46,3 +50,57 @@ def list_keys(
         older = Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, id__lt=last.id)
         return list(keys.filter(older).order_by("-created_at", "-id")[:limit])
     return list(keys.order_by("-created_at", "-id")[:limit])
+
+
+def usage_of(caller: Caller, tenant: Tenant) -> dict[str, tuple[int, int | None]]:
+    """What a tenant uses and may use, by quota; memories and bytes are counted now, the rest is as known here."""
+    caller.require_operator()
+    memories, bytes = usage.counted(tenant)
+    today = usage.today(tenant)
+    return {
+        "memories": (memories, tenant.quota_memories),
+        "bytes": (bytes, tenant.quota_bytes),
+        "keys": (live_keys(tenant).count(), tenant.quota_keys),
+        "requests_per_day": (today.requests, tenant.quota_requests_per_day),
+        "llm_tokens_per_day": (today.llm_tokens, tenant.quota_llm_tokens_per_day),
+    }
+
+
+def live_keys(tenant: Tenant) -> QuerySet[ApiKey]:
+    """Those that work."""
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    return ApiKey.objects.filter(unexpired, tenant=tenant, revoked_at=None)
+
+
+@dataclass(frozen=True)
+class AuditFilter:
+    """Which rows of the audit log; empty: all."""
+
+    action: str = ""
+    actor: str = ""
+    target: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def apply(self, rows: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        wanted = {"action": self.action, "actor": self.actor, "target": self.target}
+        wanted_times = {"at__gte": self.since, "at__lt": self.until}
+        rows = rows.filter(**{name: value for name, value in wanted.items() if value})
+        return rows.filter(**{name: value for name, value in wanted_times.items() if value})
+
+
+def list_audit(
+    caller: Caller, tenant: Tenant, which: AuditFilter | None = None, before: int | None = None, limit: int = 50
+) -> Sequence[AuditEvent]:
+    """Up to `limit` rows of a tenant's log, the newest first, those before the row `before`."""
+    caller.require_operator()
+    rows = (which or AuditFilter()).apply(AuditEvent.objects.filter(tenant=tenant))
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    return list(rows.order_by("-id")[:limit])
+
+
+def sealed_to(tenant: Tenant) -> int:
+    """The number of the last row of the tenant's log that is sealed; 0 before the first."""
+    head = AuditBlock.objects.for_tenant(tenant).order_by("-number").values_list("last_id", flat=True).first()
+    return head or 0

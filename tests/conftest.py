@@ -22,7 +22,7 @@ from memories import health, index
 from memories.index import backlog, generations, sync
 from memories.models import EmbeddingGeneration
 from memories.search import lexical
-from tenants import keys, limits
+from tenants import keys, limits, usage
 from tenants.caller import SCOPES, Caller
 from tenants.models import Tenant
 from tests.unguarded import flushing
@@ -97,6 +97,7 @@ def _nothing_remembered() -> None:
     """What a process remembers of the database must not outlive the test that put it there."""
     keys.forget_cached()
     limits.forget()
+    usage.forget()
     generations.forget_cached()
     backlog.forget_cached()
     lexical.forget_cached()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
 
+from tenants.audit import sealing
 from tenants.models import ApiKey, AuditEvent, Tenant
 from tests.conftest import Api, problem_of
 
@@ -34,7 +38,8 @@ def test_a_tenant_is_made_and_its_key_works_at_once(operator: Api) -> None:
     assert response.status_code == 201
     made = response.json()
     assert made.pop("created_at").endswith("Z")
-    assert made == {"slug": "new", "name": "New & Sons", "active": True}
+    no_limits = dict.fromkeys(("memories", "bytes", "keys", "requests_per_day", "llm_tokens_per_day"))
+    assert made == {"slug": "new", "name": "New & Sons", "active": True, "tier": "standard", "quotas": no_limits}
 
     key = issue(operator, "new")["key"]
 
@@ -250,3 +255,143 @@ def test_pages_of_keys_joined_are_all_keys_the_newest_first(operator: Api) -> No
 
     assert [len(page) for page in pages] == [2, 2, 1]
     assert [prefix for page in pages for prefix in page] == made[::-1]
+
+
+# --- What else an operator does ----------------------------------------------------------------------------------
+
+
+def test_a_tenant_is_shown_and_changed(api: Api, operator: Api) -> None:
+    changed = operator.patch(f"{V1}/tenants/acme", {"name": "New", "tier": "premium", "quotas": {"keys": 5}})
+
+    assert changed.status_code == 200
+    assert changed.json() == operator.get(f"{V1}/tenants/acme").json()
+    assert (changed.json()["name"], changed.json()["tier"]) == ("New", "premium")
+    assert changed.json()["quotas"]["keys"] == 5
+    assert operator.patch(f"{V1}/tenants/acme", {"quotas": {"keys": None}}).json()["quotas"]["keys"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "body"),
+        ({"quotas": {}}, "body"),
+        ({"quotas": {"keys": -1}}, "quotas.keys"),
+        ({"quotas": {"keys": 2**63}}, "body"),
+        ({"quotas": {"wishes": 3}}, "quotas.wishes"),
+        ({"tier": "gold"}, "tier"),
+        ({"slug": "other"}, "slug"),
+        ({"name": "a\0"}, "name"),
+    ],
+)
+def test_a_wrong_change_is_named_and_changes_nothing(api: Api, operator: Api, body: Any, field: str) -> None:
+    problem_of(operator.patch(f"{V1}/tenants/acme", body), 422, field=field)
+
+    assert operator.get(f"{V1}/tenants/acme").json()["name"] == "Acme"
+
+
+def test_a_suspended_tenant_is_refused_and_keeps_what_it_has(api: Api, operator: Api) -> None:
+    api.store("1")
+    operator.patch(f"{V1}/tenants/acme", {"active": False})
+
+    problem_of(api.get("/memories/1"), 401)
+    problem_of(operator.get("/memories/1", x_tenant="acme"), 404)
+
+    operator.patch(f"{V1}/tenants/acme", {"active": True})
+    assert api.get("/memories/1").status_code == 200
+
+
+def test_a_rotated_key_and_its_successor_work_side_by_side_for_a_day(api: Api, operator: Api) -> None:
+    old = issue(operator, scopes=["read"], namespaces=["n"], name="agent")
+
+    response = operator.post(f"{V1}/tenants/acme/keys/{old['prefix']}/rotate", {})
+
+    new = response.json()
+    assert response.status_code == 201
+    assert (new["name"], new["scopes"], new["namespaces"]) == ("agent", ["read"], ["n"])
+    for key in (old["key"], new["key"]):
+        assert Api(key, api.tenant).get("/memories?namespace=n").status_code == 200
+    ends = ApiKey.objects.get(prefix=old["prefix"]).expires_at
+    assert ends is not None
+    assert timedelta(hours=23, minutes=59) < ends - timezone.now() <= timedelta(hours=24)
+    assert new["expires_at"] is None
+
+
+def test_a_rotated_key_ends_when_the_overlap_is_over(api: Api, operator: Api) -> None:
+    old = issue(operator, expires_at="2999-01-01T00:00:00Z")
+    path = f"{V1}/tenants/acme/keys/{old['prefix']}/rotate"
+
+    new = operator.post(path, {"overlap_hours": 0}).json()
+
+    problem_of(Api(old["key"], api.tenant).get("/stats"), 401)
+    assert Api(new["key"], api.tenant).get("/stats").status_code == 200
+    assert new["expires_at"] == "2999-01-01T00:00:00Z"
+    problem_of(operator.post(path), 409, "conflict")
+
+
+@pytest.mark.parametrize("hours", [-1, 721, "1", 1.5])
+def test_an_overlap_out_of_bounds_is_refused(api: Api, operator: Api, hours: Any) -> None:
+    path = f"{V1}/tenants/acme/keys/{issue(operator)['prefix']}/rotate"
+
+    problem_of(operator.post(path, {"overlap_hours": hours}), 422, field="overlap_hours")
+
+
+def test_the_log_of_a_tenant_is_shown_the_newest_first_and_in_pages(api: Api, operator: Api) -> None:
+    for n in range(5):
+        api.store(str(n))
+    sealing.seal()
+    api.delete("/memories/0")
+    seen: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = operator.get(f"{V1}/tenants/acme/audit?limit=2{cursor and '&cursor=' + cursor}").json()
+        seen += page["items"]
+        cursor = page["next_cursor"]
+
+    assert [(row["action"], row["target"]) for row in seen[:3]] == [
+        ("memory.delete", "0.0"),
+        ("memory.store", "4.0"),
+        ("memory.store", "3.0"),
+    ]
+    assert [row["sealed"] for row in seen[:2]] == [False, True]
+    assert len({row["id"] for row in seen}) == len(seen) == 7
+    assert seen[0]["address"] == "127.0.0.1"
+
+
+def test_the_log_is_narrowed_by_who_what_and_when(api: Api, operator: Api) -> None:
+    api.store("1")
+    api.delete("/memories/1")
+
+    def found(**query: str) -> list[str]:
+        answer = operator.get(f"{V1}/tenants/acme/audit?{urlencode(query)}").json()
+        return [row["action"] for row in answer["items"]]
+
+    assert found(action="memory.delete") == ["memory.delete"]
+    assert found(actor="command") == ["key.issue"]
+    assert found(target="1.0", until="2999-01-01T00:00:00Z") == ["memory.delete", "memory.store"]
+    assert found(since="2999-01-01T00:00:00Z") == []
+
+
+@pytest.mark.parametrize("cursor", ["x", "e30", "W10", "WyJhIl0", "WzBd", "Wy0xXQ", "Wzk5OTk5OTk5OTk5OTk5OTk5OTk5XQ"])
+def test_a_cursor_that_no_log_gave_is_refused(api: Api, operator: Api, cursor: str) -> None:
+    problem_of(operator.get(f"{V1}/tenants/acme/audit?{urlencode({'cursor': cursor})}"), 422, field="cursor")
+
+
+def test_the_commands_do_the_same(api: Api, capsys: Any) -> None:
+    call_command("update_tenant", "acme", quota=["memories=7", "bytes=none"], suspend=True)
+    call_command("list_tenants")
+    assert "suspended" in (out := capsys.readouterr().out)
+    assert "memories 7" in out
+    call_command("update_tenant", "acme", resume=True)
+    api.store("1")
+    call_command("tenant_usage", "acme")
+    assert "of 7 (14%)" in capsys.readouterr().out
+    call_command("audit_log", "acme", action="memory.store")
+    assert "default[1.0]" in capsys.readouterr().out
+    call_command("rotate_key", ApiKey.objects.get(tenant=api.tenant).prefix, tenant="acme")
+    assert Api(capsys.readouterr().out.strip(), api.tenant).get("/stats").status_code == 200
+
+
+@pytest.mark.parametrize("quota", ["memories", "memories=x", "wishes=3", "memories=-1"])
+def test_a_quota_that_cannot_be_is_one_clear_line(api: Api, quota: str) -> None:
+    with pytest.raises(CommandError, match=quota.split("=")[0]):
+        call_command("update_tenant", "acme", quota=[quota])

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from ninja import Query
 from pydantic import Field
 
-from api import present
+from api import conditions, present
 from api.auth import Request
-from api.json import reply
+from api.json import PRIVATE, reply
 from api.routes import PROBLEMS, StrictRouter
-from api.schemas import IssuedKeyOut, KeyBody, KeyOut, KeysOut, Limit, Params, TenantBody, TenantOut, TenantsOut
+from api.schemas import (
+    AuditPageOut,
+    ErasedOut,
+    Instant,
+    IssuedKeyOut,
+    KeyBody,
+    KeyOut,
+    KeysOut,
+    Limit,
+    Params,
+    Quotas,
+    RotateBody,
+    TenantBody,
+    TenantOut,
+    TenantPatch,
+    TenantsOut,
+    Text,
+    UsageOut,
+)
 from memories import cursors
-from tenants import keys, selectors, services
+from tenants import erasure, export, keys, selectors, services
+from tenants.selectors import AuditFilter
 
+_NDJSON = {"responses": {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}}
+ShortText = Annotated[Text, Field(max_length=64)]
 router = StrictRouter(tags=["operators"])
 
 
@@ -25,10 +47,19 @@ class PageParams(Params):
     cursor: Annotated[str, Field(max_length=2048)] | None = None
 
 
+class AuditParams(PageParams):
+    action: ShortText = ""
+    actor: ShortText = ""
+    target: Annotated[Text, Field(max_length=2048)] = ""
+    since: Instant | None = None
+    until: Instant | None = None
+
+
 @router.post("/tenants", response={201: TenantOut, **PROBLEMS})
 def create_tenant(request: Request, body: TenantBody) -> HttpResponse:
     """Make a tenant."""
-    return reply(present.tenant(services.create_tenant(request.caller, body.slug, body.name)), 201)
+    made = services.create_tenant(request.caller, body.slug, body.name, body.tier, _given(body.quotas))
+    return reply(present.tenant(made), 201)
 
 
 @router.get("/tenants", response={200: TenantsOut, **PROBLEMS})
@@ -39,6 +70,55 @@ def list_tenants(request: Request, query: Query[PageParams]) -> HttpResponse:
     page = rows[: query.limit]
     more = cursors.encode(page[-1].slug) if len(rows) > query.limit else None
     return reply({"items": [present.tenant(row) for row in page], "next_cursor": more})
+
+
+@router.get("/tenants/{slug}", response={200: TenantOut, **PROBLEMS})
+def get_tenant(request: Request, slug: str) -> HttpResponse:
+    """A tenant and its quotas."""
+    return reply(present.tenant(selectors.get_tenant(request.caller, slug)))
+
+
+@router.patch("/tenants/{slug}", response={200: TenantOut, **PROBLEMS})
+def update_tenant(request: Request, slug: str, body: TenantPatch) -> HttpResponse:
+    """Rename a tenant, suspend it (`active`: false), or change its tier and quotas."""
+    conditions.refuse(request)
+    changed = services.update_tenant(
+        request.caller, slug, name=body.name, tier=body.tier, active=body.active, quotas=_given(body.quotas)
+    )
+    return reply(present.tenant(changed))
+
+
+@router.delete("/tenants/{slug}", response={200: ErasedOut, **PROBLEMS})
+def erase_tenant(request: Request, slug: str) -> HttpResponse:
+    """Erase everything of a tenant, for good; the receipt counts it. Sent again it confirms that nothing is left."""
+    conditions.refuse(request)
+    return reply(present.receipt(erasure.erase(request.caller, slug)))
+
+
+@router.get("/tenants/{slug}/usage", response={200: UsageOut, **PROBLEMS})
+def usage(request: Request, slug: str) -> HttpResponse:
+    """What a tenant uses, beside its quotas."""
+    tenant = selectors.get_tenant(request.caller, slug)
+    return reply(present.usage(slug, selectors.usage_of(request.caller, tenant)))
+
+
+@router.get("/tenants/{slug}/audit", response={200: AuditPageOut, **PROBLEMS})
+def list_audit(request: Request, slug: str, query: Query[AuditParams]) -> HttpResponse:
+    """What was changed, by whom, from where; the newest first."""
+    tenant = selectors.get_tenant(request.caller, slug)
+    which = AuditFilter(query.action, query.actor, query.target, query.since, query.until)
+    before = _row_id(query.cursor) if query.cursor else None
+    rows = selectors.list_audit(request.caller, tenant, which, before, query.limit + 1)
+    page, sealed_to = rows[: query.limit], selectors.sealed_to(tenant)
+    more = cursors.encode(page[-1].id) if len(rows) > query.limit else None
+    return reply({"items": [present.audit_event(row, sealed_to) for row in page], "next_cursor": more})
+
+
+@router.get("/tenants/{slug}/export", response={200: None, **PROBLEMS}, openapi_extra=_NDJSON)
+def export_tenant(request: Request, slug: str) -> StreamingHttpResponse:
+    """All that a tenant has, as lines of JSON (application/x-ndjson); the last one counts them."""
+    lines = export.lines(request.caller, slug)
+    return StreamingHttpResponse(lines, content_type="application/x-ndjson", headers=PRIVATE)
 
 
 @router.post("/tenants/{slug}/keys", response={201: IssuedKeyOut, **PROBLEMS})
@@ -68,11 +148,32 @@ def list_keys(request: Request, slug: str, query: Query[PageParams]) -> HttpResp
     return reply({"items": [present.key(row) for row in page], "next_cursor": more})
 
 
+@router.post("/tenants/{slug}/keys/{prefix}/rotate", response={201: IssuedKeyOut, **PROBLEMS})
+def rotate_key(request: Request, slug: str, prefix: str, body: RotateBody | None = None) -> HttpResponse:
+    """Make a key like this one, which goes on working for a day, or as long as you say."""
+    tenant = selectors.get_tenant(request.caller, slug)
+    overlap = timedelta(hours=(body or RotateBody()).overlap_hours)
+    issued = keys.rotate(request.caller, prefix, tenant, overlap)
+    return reply({**present.key(issued.key), "key": issued.secret}, 201)
+
+
 @router.delete("/tenants/{slug}/keys/{prefix}", response={200: KeyOut, **PROBLEMS})
 def revoke_key(request: Request, slug: str, prefix: str) -> HttpResponse:
     """Stop a key. Other processes notice within five seconds."""
     tenant = selectors.get_tenant(request.caller, slug)
     return reply(present.key(keys.revoke(request.caller, prefix, tenant)))
+
+
+def _given(quotas: Quotas) -> dict[str, int | None]:
+    """Those that the body names."""
+    return {name: getattr(quotas, name) for name in quotas.model_fields_set}
+
+
+def _row_id(cursor: str) -> int:
+    number: int = cursors.decode(cursor, int)[0]
+    if not 0 < number < 2**63:
+        raise cursors.broken()
+    return number
 
 
 def _key_id(cursor: str) -> UUID:

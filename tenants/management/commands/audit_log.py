@@ -1,0 +1,29 @@
+"""`manage.py audit_log SLUG`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from tenants import selectors
+from tenants.management.console import operator, speaking_errors
+from tenants.selectors import AuditFilter
+
+
+class Command(BaseCommand):
+    help = "What was changed of a tenant, by whom; the newest first."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("slug", help="the tenant")
+        parser.add_argument("--action", default="", help='such as "memory.store"')
+        parser.add_argument("--actor", default="", help='such as "key:PREFIX"')
+        parser.add_argument("--limit", type=int, default=50)
+
+    def handle(self, *args: Any, slug: str, action: str, actor: str, limit: int, **options: Any) -> None:
+        with speaking_errors():
+            tenant = selectors.get_tenant(operator(), slug)
+            rows = selectors.list_audit(operator(), tenant, AuditFilter(action, actor), limit=max(1, limit))
+        for row in rows:
+            place = f"{row.namespace}[{row.target}]" if row.namespace else row.target
+            self.stdout.write(f"{row.at:%Y-%m-%d %H:%M:%S}  {row.actor:16} {row.action:16} {row.address:15} {place}")

@@ -1,0 +1,31 @@
+"""`manage.py export_tenant SLUG > file.jsonl`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from tenants import export
+from tenants.management.console import operator, speaking_errors
+
+
+class Command(BaseCommand):
+    help = "Write all that a tenant has as lines of JSON; the last line counts them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("slug", help="the tenant")
+        parser.add_argument("--to", type=Path, metavar="FILE", help="left out: standard output")
+
+    def handle(self, *args: Any, slug: str, to: Path | None, **options: Any) -> None:
+        with speaking_errors():
+            lines = export.lines(operator(), slug)
+        if to is None:
+            for line in lines:
+                sys.stdout.buffer.write(line)
+            return
+        with to.open("xb") as file:
+            count = sum(1 for line in lines if file.write(line))
+        self.stdout.write(f"{count - 2:,} rows are in {to}.")

@@ -1,0 +1,24 @@
+"""`manage.py tenant_usage SLUG`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from tenants import selectors
+from tenants.management.console import operator, speaking_errors
+
+
+class Command(BaseCommand):
+    help = "What a tenant uses, beside its quotas. Requests and tokens are those of today (UTC)."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("slug", help="the tenant")
+
+    def handle(self, *args: Any, slug: str, **options: Any) -> None:
+        with speaking_errors():
+            found = selectors.usage_of(operator(), selectors.get_tenant(operator(), slug))
+        for name, (used, quota) in found.items():
+            of = f"of {quota:,} ({used / quota:.0%})" if quota else "of 0" if quota == 0 else "no limit"
+            self.stdout.write(f"{name:20} {used:16,}  {of}")

@@ -1,0 +1,52 @@
+"""`manage.py update_tenant SLUG`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from tenants import services
+from tenants.management.console import operator, speaking_errors
+from tenants.models import Tenant
+
+
+class Command(BaseCommand):
+    help = "Rename a tenant, suspend or resume it, or change its tier and quotas."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("slug", help="the tenant")
+        parser.add_argument("--name", help="what people call it")
+        parser.add_argument("--tier", choices=Tenant.Tier.values)
+        state = parser.add_mutually_exclusive_group()
+        state.add_argument("--suspend", action="store_true", help="refuse its keys; its data stays")
+        state.add_argument("--resume", action="store_true", help="let its keys in again")
+        parser.add_argument(
+            "--quota",
+            action="append",
+            default=[],
+            metavar="NAME=NUMBER",
+            help=f"may be repeated; NAME is one of {', '.join(services.QUOTAS)}; NAME=none takes the limit away",
+        )
+
+    def handle(self, *args: Any, slug: str, **options: Any) -> None:
+        active = False if options["suspend"] else True if options["resume"] else None
+        with speaking_errors():
+            services.update_tenant(
+                operator(),
+                slug,
+                name=options["name"],
+                tier=options["tier"],
+                active=active,
+                quotas=dict(_quota(each) for each in options["quota"]),
+            )
+        self.stdout.write(self.style.SUCCESS(f"Tenant '{slug}' is changed.") + " Servers notice within 5 seconds.")
+
+
+def _quota(text: str) -> tuple[str, int | None]:
+    name, _, value = text.partition("=")
+    if value == "none":
+        return name, None
+    if not (value.isascii() and value.isdigit()):
+        raise CommandError(f"--quota {text}: write NAME=NUMBER or NAME=none")
+    return name, int(value)
