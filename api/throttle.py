@@ -12,7 +12,8 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from somamemory.errors import RateLimited
+from somamemory import metrics
+from somamemory.errors import RateLimited, RequestQuotaExceeded
 from tenants import limits, usage
 from tenants.caller import Caller
 
@@ -24,15 +25,21 @@ def admit(request: HttpRequest, caller: Caller) -> None:
     most = settings.TENANT_CONCURRENCY
     if most:
         if not limits.running.enter(caller.tenant.id, most):
+            metrics.rate_limited.labels("concurrency").inc()
             raise RateLimited(f"this tenant has {most} requests running; that is its limit", 1)
         request.running_for = caller.tenant.id  # type: ignore[attr-defined]
     if caller.key_id is None:
         return
-    usage.count_request(caller.tenant)
+    try:
+        usage.count_request(caller.tenant)
+    except RequestQuotaExceeded:
+        metrics.rate_limited.labels("quota").inc()
+        raise
     cost = settings.COSTS[getattr(request, "kind", "read")]
     decision = limits.take(caller.tenant.id, caller.key_id, cost)
     request.quotas = decision.quotas  # type: ignore[attr-defined]
     if not decision.allowed:
+        metrics.rate_limited.labels(min(decision.quotas, key=lambda quota: quota.remaining).limit.name).inc()
         raise RateLimited(_refusal(cost, decision), decision.retry_after_s)
 
 
@@ -40,6 +47,7 @@ def note_refused_key(request: HttpRequest) -> None:
     """Count a failed authentication. Raises RateLimited for an address with too many; a good key never comes here."""
     decision = limits.refuse(getattr(request, "client_address", ""))
     if not decision.allowed:
+        metrics.rate_limited.labels("address").inc()
         raise RateLimited("too many refused keys from this address", decision.retry_after_s)
 
 

@@ -2,12 +2,16 @@
 
 import atexit
 import os
+import shutil
 import sys
+import tempfile
 import threading
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
+# Where the workers keep their metrics, so that any of them can tell the sum. Before anything imports the library.
+metrics_dir = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="soma-metrics-"))
 django.setup()
 
 from django.conf import settings  # noqa: E402 - needs the setup
@@ -72,6 +76,16 @@ def post_worker_init(worker):
 def worker_int(worker):
     if worker.age == 1:
         print("Stopping …", flush=True)
+
+
+def child_exit(server, worker):
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # what it had counted stays; what it was doing ends
+
+
+def on_exit(server):
+    shutil.rmtree(metrics_dir, ignore_errors=True)
 
 
 def worker_exit(server, worker):

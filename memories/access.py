@@ -24,7 +24,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection, transaction
 
 from memories.models import Memory
-from somamemory import caching
+from somamemory import caching, logs
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -105,7 +105,7 @@ class Writer(threading.Thread):
                 write_back()
                 close_old_connections()
         except DatabaseError as error:
-            log.warning("reads will be written back later", extra={"reason": str(error)})
+            log.warning("reads will be written back later", extra={"reason": logs.reason(error)})
         except Exception:
             # A bug, which must not end the thread: reads would go uncounted until the next start.
             log.exception("the access counter met a bug and goes on")

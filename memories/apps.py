@@ -16,6 +16,7 @@ class MemoriesConfig(AppConfig):
             amounts,
             embeddings,
             filters,
+            gauges,  # noqa: F401 - declares what Prometheus is told
             planner,
         )
         from tenants import erasure, usage

@@ -22,6 +22,7 @@ from django.utils import timezone
 from memories import embeddings
 from memories.index import generations, rebuild, reconcile
 from memories.models import Job, Memory
+from somamemory import logs
 from somamemory.errors import ConfigurationError, Conflict, InvalidInput, NotFound, SomaError, Unavailable
 from tenants import audit
 from tenants.caller import Caller
@@ -140,7 +141,7 @@ class Runner(threading.Thread):
                     alone = True
                 busy = advance()
             except (DatabaseError, SomaError, ConfigurationError) as error:
-                log.warning("a job will be tried again", extra={"reason": str(error)})
+                log.warning("a job will be tried again", extra={"reason": logs.reason(error)})
                 busy = False
             except Exception:
                 # A bug. Without this thread no job would go on until the next start.

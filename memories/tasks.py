@@ -16,7 +16,7 @@ from django.db import DatabaseError
 
 from memories import access, embeddings, housekeeping, index, jobs
 from memories.index import generations, nudge, reconcile, sync
-from somamemory import checks
+from somamemory import checks, logs
 from somamemory.errors import ConfigurationError, SomaError
 from tenants import keeper
 
@@ -82,7 +82,7 @@ def _trying(work: Callable[[], object]) -> None:
     try:
         work()
     except (DatabaseError, SomaError, ConfigurationError) as error:
-        log.warning("a job will be tried again", extra={"reason": str(error)})
+        log.warning("a job will be tried again", extra={"reason": logs.reason(error)})
 
 
 @worker_init.connect

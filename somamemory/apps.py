@@ -6,6 +6,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.db import connections
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate, pre_migrate
 
 
@@ -13,7 +14,12 @@ class SomaConfig(AppConfig):
     name = "somamemory"
 
     def ready(self) -> None:
-        from somamemory import checks  # noqa: F401 - registers them
+        from somamemory import (
+            checks,  # noqa: F401 - registers them
+            queries,
+        )
+
+        connection_created.connect(queries.watch, dispatch_uid="somamemory.queries")
 
         pre_migrate.connect(_without_statement_timeout, dispatch_uid="somamemory.migrating")
         post_migrate.connect(_with_statement_timeout, dispatch_uid="somamemory.migrated")

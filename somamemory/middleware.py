@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 
-from somamemory import addresses
+from somamemory import addresses, metrics
 from somamemory.errors import (
     LengthRequired,
     MalformedRequest,
@@ -62,20 +62,30 @@ class RequestContext:
         method = request.method
         if method == "HEAD":
             request.method = "GET"
-        response = self.get_response(request)
+        metrics.in_flight.inc()
+        try:
+            response = self.get_response(request)
+        finally:
+            metrics.in_flight.dec()
         if method == "HEAD":
             _leave_out_the_body(response)
         response["X-Request-ID"] = request_id
         caller = getattr(request, "caller", None)
         match = request.resolver_match
+        route = match.route if match else None  # the template: a path may hold what people store
+        took_s = time.perf_counter() - started
+        label, verb = route or "none", metrics.method_label(method)
+        tier = caller.tenant.tier if caller else "none"
+        metrics.requests.labels(label, verb, response.status_code, tier).inc()
+        metrics.request_seconds.labels(label, verb).observe(took_s)
         request_log.info(
             "request",
             extra={
                 "request_id": request_id,
                 "method": method,
-                "path": match.route if match else None,  # the template: a path may hold what people store
+                "path": route,
                 "status": response.status_code,
-                "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+                "duration_ms": round(took_s * 1000, 1),
                 "tenant": caller.tenant.slug if caller else None,
                 "ip": address,
             },

@@ -6,6 +6,7 @@ Every knob is a `SOMA_…` variable with a default that works on one machine; do
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -386,6 +387,14 @@ CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 TRUSTED_PROXIES = addresses.networks(env.list("SOMA_TRUSTED_PROXIES", default=[]))
 MAX_BODY_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+# Who may read /metrics: networks or addresses. Its metrics under other names too: `sekha` makes sekha_… of soma_….
+METRICS_ALLOW = addresses.networks(env.list("SOMA_METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"]))
+METRICS_ARE_SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ  # the library's own switch, which gunicorn.conf.py sets
+METRICS_ALIAS = env.str("SOMA_METRICS_ALIAS", "")
+if METRICS_ALIAS and not re.fullmatch(r"[a-z][a-z0-9]{0,31}", METRICS_ALIAS):
+    raise ConfigurationError("SOMA_METRICS_ALIAS must be a word of 1 to 32 of a-z and 0-9")
+# A statement of the database that takes longer is logged, without its parameters; 0: none is.
+SLOW_QUERY_MS = _bounded("SOMA_SLOW_QUERY_MS", 500, 0, 3_600_000)
 # A soft-deleted or expired memory can be restored for this long, then it is purged.
 RETENTION_DAYS = _bounded("SOMA_RETENTION_DAYS", 30, 0, 36_500)
 # The audit log is kept for so many days; 0: for good. Its chain is signed with a key that must outlive SOMA_SECRET_KEY.

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
+from somamemory import logs
 from somamemory.errors import ConfigurationError, SomaError
 from tenants import erasure, usage
 from tenants.audit import sealing
@@ -66,7 +67,7 @@ class Keeper(threading.Thread):
         try:
             work()
         except (DatabaseError, SomaError, ConfigurationError) as error:
-            log.warning("the keeper will try again", extra={"reason": str(error)})
+            log.warning("the keeper will try again", extra={"reason": logs.reason(error)})
         except Exception:
             # A bug. Without this thread the log would stay unsealed until the next start.
             log.exception("the keeper met a bug and goes on")

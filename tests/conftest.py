@@ -22,6 +22,7 @@ from memories import health, index
 from memories.index import backlog, generations, sync
 from memories.models import EmbeddingGeneration
 from memories.search import lexical
+from somamemory import metrics
 from tenants import keys, limits, usage
 from tenants.caller import SCOPES, Caller
 from tenants.models import Tenant
@@ -30,7 +31,8 @@ from tests.unguarded import flushing
 # Not skipped but not there: a run without Redis has nothing to say about it.
 collect_ignore = [] if settings.REDIS_URL else ["test_limits_redis.py"]
 if not settings.DATABASE_URL.startswith("postgres"):  # several processes, and what only PostgreSQL has
-    collect_ignore += ["test_celery.py", "test_compose.py", "test_plans.py", "test_postgresql.py", "test_replicas.py"]
+    collect_ignore += ["test_celery.py", "test_compose.py", "test_metrics_workers.py", "test_plans.py"]
+    collect_ignore += ["test_postgresql.py", "test_replicas.py"]
 GENERATION = uuid.UUID(int=1)
 
 
@@ -98,6 +100,7 @@ def _nothing_remembered() -> None:
     keys.forget_cached()
     limits.forget()
     usage.forget()
+    metrics.forget_cached()
     generations.forget_cached()
     backlog.forget_cached()
     lexical.forget_cached()

@@ -39,6 +39,7 @@ NEEDS: dict[Route, Needs] = {
     ("GET", "/healthz"): "nothing",
     ("GET", "/readyz"): "nothing",
     ("GET", "/health"): "nothing",
+    ("GET", "/metrics"): "nothing",
     ("GET", "/memories/search"): "read",
     ("POST", "/memories/search"): "read",
     ("POST", "/memories"): "write",
@@ -233,6 +234,7 @@ CASES: dict[Route, list[Case]] = {
     ("GET", "/healthz"): [Case("/healthz")],
     ("GET", "/readyz"): [Case("/readyz")],
     ("GET", "/health"): [Case("/health")],
+    ("GET", "/metrics"): [Case("/metrics")],
 }
 
 

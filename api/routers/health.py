@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from api.json import reply
 from api.routes import StrictRouter
 from api.schemas import HealthOut, HealthzOut, PingOut, Problem, ReadyOut
 from memories import health
+from somamemory import addresses, metrics
+from somamemory.errors import Forbidden
 
+_TEXT = {"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}}
 router = StrictRouter(tags=["health"], auth=None)
 
 
@@ -38,6 +42,14 @@ def readyz(request: HttpRequest) -> HttpResponse:
     """200 when the database answers and its migrations are applied, else 503."""
     ready, reason = health.ready()
     return reply({"ready": ready, **({"reason": reason} if reason else {})}, 200 if ready else 503)
+
+
+@router.get("/metrics", response={200: None, 403: Problem, 500: Problem}, openapi_extra=_TEXT)
+def show_metrics(request: HttpRequest) -> HttpResponse:
+    """All metrics, in Prometheus' text format; for the addresses in SOMA_METRICS_ALLOW."""
+    if not addresses.among(getattr(request, "client_address", ""), settings.METRICS_ALLOW):
+        raise Forbidden("this address may not read the metrics: see SOMA_METRICS_ALLOW")
+    return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
 
 @router.get("/health", response={200: HealthOut, 500: Problem, 503: HealthOut})

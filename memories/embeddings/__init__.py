@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
 from memories.embeddings.base import Embedder
+from memories.embeddings.measured import MeasuredEmbedder
 from somamemory.errors import ConfigurationError
 
 PROVIDERS = ("wordllama", "openai", "hashing")
@@ -52,15 +53,14 @@ def made(provider: str, model: str = "", dimension: int = 0) -> Embedder:
         from memories.embeddings.cache import CachedEmbedder
         from memories.embeddings.openai import OpenAIEmbedder
 
-        return CachedEmbedder(
-            OpenAIEmbedder(
-                model=model,
-                dimension=dimension,
-                base_url=settings.EMBEDDING_BASE_URL,
-                api_key=settings.EMBEDDING_API_KEY,
-                timeout_s=settings.EMBEDDING_TIMEOUT_S,
-            )
+        inner = OpenAIEmbedder(
+            model=model,
+            dimension=dimension,
+            base_url=settings.EMBEDDING_BASE_URL,
+            api_key=settings.EMBEDDING_API_KEY,
+            timeout_s=settings.EMBEDDING_TIMEOUT_S,
         )
+        return CachedEmbedder(MeasuredEmbedder(inner))
     raise ConfigurationError(f"the embedding provider is '{provider}'; it can be {', '.join(PROVIDERS)}")
 
 
@@ -82,4 +82,4 @@ def _checked(embedder: Embedder, model: str, dimension: int) -> Embedder:
             f"{embedder.provider} makes vectors of {embedder.dimension} numbers; "
             f"SOMA_EMBEDDING_DIMENSION says {dimension}. Unset it"
         )
-    return embedder
+    return MeasuredEmbedder(embedder)

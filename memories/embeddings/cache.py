@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from memories.embeddings.base import Embedder, Vectors
-from somamemory import caching
+from somamemory import caching, metrics
 
 LIFETIME_S = 7 * 24 * 3600
 Parts = tuple[object, ...]
@@ -29,6 +29,8 @@ class CachedEmbedder:
         parts = [self._parts(text) for text in texts]
         known = self._known(set(parts))
         missing = {part: text for part, text in zip(parts, texts, strict=True) if part not in known}
+        metrics.embedding_cache.labels("hit").inc(len(parts) - len(missing))
+        metrics.embedding_cache.labels("miss").inc(len(missing))
         if missing:
             fresh = dict(zip(missing, self._inner.embed(list(missing.values())), strict=True))
             written = {part: _encode(vector) for part, vector in fresh.items()}

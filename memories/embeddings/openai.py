@@ -10,6 +10,7 @@ import numpy as np
 import openai
 
 from memories.embeddings.base import Vectors
+from somamemory import metrics
 from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnavailable
 
 BATCH = 128
@@ -42,6 +43,8 @@ class OpenAIEmbedder:
     def _embed_batch(self, texts: list[str]) -> Vectors:
         with translating_errors():
             answer = self._client.embeddings.create(model=self.model, input=texts, encoding_format="float")
+        usage = getattr(answer, "usage", None)
+        metrics.embedding_tokens.labels(self.provider).inc(getattr(usage, "total_tokens", None) or 0)
         rows = _rows(answer)
         if len(rows) != len(texts):
             raise EmbedderUnavailable(f"the provider answered {len(rows)} vectors for {len(texts)} texts")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from somamemory import metrics
 from somamemory.errors import ConfigurationError, IndexUnavailable
 
 log = logging.getLogger("soma.index")
@@ -79,6 +80,7 @@ class Breaker:
 
     def open(self, reason: str) -> None:
         with self._lock:
+            metrics.breaker_open.set(1)
             if not self._probe_at:
                 log.warning("the vector index does not answer; searches go on without it", extra={"reason": reason})
             self._probe_at = time.monotonic() + PAUSE_S
@@ -90,6 +92,7 @@ class Breaker:
             back = False
         else:
             back = True
+            metrics.breaker_open.set(0)
             log.warning("the vector index answers again")
         with self._lock:
             self._failures, self._probing = 0, False

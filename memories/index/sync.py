@@ -32,6 +32,7 @@ from memories.index import generations
 from memories.index.base import Point, usable
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.search import text
+from somamemory import metrics
 from somamemory.errors import EmbedderRefused, SomaError, Unavailable
 
 log = logging.getLogger("soma.index")
@@ -223,6 +224,8 @@ def _record(jobs: list[_Job], lease: uuid.UUID) -> None:
     settled = [_settled(job, lease) for job in jobs if job.memory and not job.error]
     purged = [job.row.id for job in jobs if not job.memory and not job.error]
     failed = [job for job in jobs if job.error]
+    metrics.indexed.labels("settled").inc(len(settled) + len(purged))
+    metrics.indexed.labels("failed").inc(len(failed))
     if failed:
         log.warning("memories wait for the index", extra={"reason": failed[0].error, "rows": len(failed)})
     with connection.cursor() as cursor:

@@ -11,6 +11,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from memories import housekeeping, index
 from memories.index import nudge, reconcile, sync
+from somamemory import logs
 from somamemory.errors import ConfigurationError, SomaError
 
 log = logging.getLogger("soma.index")
@@ -45,8 +46,8 @@ class Worker(threading.Thread):
                     tidy_at = time.monotonic() + HOUSEKEEPING_S
             except (DatabaseError, SomaError, ConfigurationError) as error:
                 # Nothing is lost: the rows stay due, and the next beat tries again. The same reason is told once.
-                if str(error) != told:
-                    told = str(error)
+                if logs.reason(error) != told:
+                    told = logs.reason(error)
                     log.warning("the index thread will try again", extra={"reason": told})
                 self._stopping.wait(BEAT_S)
             except Exception:

@@ -39,7 +39,7 @@ from memories.search import lexical, ranking, text
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.ranking import Scores, Stats, Weights
 from memories.selectors import Narrowing
-from somamemory import replicas
+from somamemory import metrics, replicas
 from somamemory.errors import ConfigurationError, IndexUnavailable, InvalidInput, Unavailable
 from tenants.caller import Caller
 
@@ -130,7 +130,9 @@ def _search(caller: Caller, wanted: Search) -> Results:
     degraded: list[str] = []
     if wanted.mode != SEMANTIC:
         most = lexical.MAX_CANDIDATES if semantic else lexical.MAX_RANKED
-        matches, all_ranked = lexical.matches(memories, wanted.namespaces, stats, caller.tenant, most)
+        with metrics.leg_seconds.labels(KEYWORD).time():
+            matches, all_ranked = lexical.matches(memories, wanted.namespaces, stats, caller.tenant, most)
+        metrics.candidates.labels(KEYWORD).observe(len(matches))
         if not (semantic or all_ranked):
             degraded.append(KEYWORD)
         if wanted.narrowing.ball is None:  # else what lies outside the ball falls out when it is confirmed
@@ -156,6 +158,9 @@ def _search(caller: Caller, wanted: Search) -> Results:
         ranked = _ranked(candidates.values(), terms, stats, weights)
     good = [each for each in ranked if each[0] >= wanted.min_score]
     found = _page(memories, good, wanted)
+    metrics.searches.labels(wanted.mode).inc()
+    for leg in degraded:
+        metrics.degraded.labels(leg).inc()
     access.count(each.memory for each in found if wanted.shown)
     return Results(found, degraded, round((time.perf_counter() - started) * 1000, 2), len(good))
 
@@ -206,12 +211,19 @@ class _SemanticLeg:
                 confirmed = _confirmed(self.memories, similarities, also, self.wanted.narrowing)
                 break
             limit = min(limit * 4, MAX_LIMIT)
+            metrics.refills.inc()
             hits = self._ask(vector, limit)
         self.add_similarities(confirmed, similarities)
         return confirmed
 
     def _embed_and_ask(self, limit: int) -> tuple[Vectors | None, list[Hit]]:
         """Runs beside the lexical leg: no database here."""
+        with metrics.leg_seconds.labels(SEMANTIC).time():
+            vector, hits = self._embedded_and_asked(limit)
+        metrics.candidates.labels(SEMANTIC).observe(len(hits))
+        return vector, hits
+
+    def _embedded_and_asked(self, limit: int) -> tuple[Vectors | None, list[Hit]]:
         vector = embeddings.of(self.generation).embed([self.query])[0]
         if not usable(vector):
             return None, []

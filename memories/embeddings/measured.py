@@ -1,0 +1,24 @@
+"""Counts what an embedder is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memories.embeddings.base import Embedder, Vectors
+from somamemory import metrics
+
+
+class MeasuredEmbedder:
+    def __init__(self, inner: Embedder) -> None:
+        self._inner = inner
+        self.provider, self.model, self.dimension = inner.provider, inner.model, inner.dimension
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        outcome = "failed"
+        try:
+            vectors = self._inner.embed(texts)
+            outcome = "ok"
+            metrics.embedded_texts.labels(self.provider).inc(len(texts))
+            return vectors
+        finally:
+            metrics.embedding_calls.labels(self.provider, outcome).inc()

@@ -1,0 +1,162 @@
+"""Every metric, declared once; `exposition` tells them to Prometheus.
+
+No label has more values than the code has places: routes, methods, kinds and tiers, never a tenant, a key or a path.
+Where several processes serve, each keeps its numbers in a file of a folder that they share (`deploy/gunicorn.conf.py`
+makes it), and whoever is asked adds them up; what a process had counted outlives it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from cachetools import TTLCache, cached
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+log = logging.getLogger("soma.metrics")
+
+# When each was born: as many lines again, for nobody.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+requests = Counter("soma_http_requests", "Requests answered", ["route", "method", "status", "tier"])
+request_seconds = Histogram(
+    "soma_http_request_duration_seconds", "Time to answer", ["route", "method"], buckets=_SECONDS
+)
+in_flight = Gauge("soma_http_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
+rate_limited = Counter("soma_rate_limited", "Requests refused: key, tenant, address, concurrency or quota", ["limit"])
+slow_statements = Counter("soma_database_slow_statements", "Statements slower than SOMA_SLOW_QUERY_MS")
+
+searches = Counter("soma_searches", "Searches", ["mode"])
+leg_seconds = Histogram("soma_search_leg_seconds", "Time of a leg of a search", ["leg"], buckets=_SECONDS)
+candidates = Histogram(
+    "soma_search_candidates",
+    "Candidates of a leg of a search",
+    ["leg"],
+    buckets=(0, 1, 10, 50, 100, 400, 2_000, 20_000),
+)
+refills = Counter("soma_search_refills", "Times the index was asked for more, as candidates fell out")
+degraded = Counter("soma_search_degraded", "Searches answered without a leg", ["leg"])
+
+indexed = Counter("soma_index_rows", "Rows of the outbox done by the drain", ["outcome"])  # settled or failed
+breaker_open = Gauge(
+    "soma_index_breaker_open", "1 while the vector index is known to be down", multiprocess_mode="livemax"
+)
+
+embedding_calls = Counter("soma_embedding_calls", "Calls of an embedder", ["provider", "outcome"])  # ok or failed
+embedded_texts = Counter("soma_embedding_texts", "Texts that were embedded", ["provider"])
+embedding_tokens = Counter("soma_embedding_tokens", "Tokens that a provider has charged for", ["provider"])
+embedding_cache = Counter("soma_embedding_cache", "Vectors looked for in the cache", ["result"])  # hit or miss
+
+Sample = tuple[Sequence[str], float]
+
+
+@dataclass(frozen=True)
+class _Looked:
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    look: Callable[[], Iterable[Sample]]
+
+
+_looked: dict[str, _Looked] = {}
+
+
+def at_scrape(name: str, help: str, labels: tuple[str, ...] = ()) -> Callable[..., Callable[[], Iterable[Sample]]]:
+    """For what stands in the database: the function is asked when Prometheus asks, every ten seconds at most.
+
+    It gives (values of the labels, number) pairs. In an app's `ready`, or in a module that it imports.
+    """
+
+    def declared(look: Callable[[], Iterable[Sample]]) -> Callable[[], Iterable[Sample]]:
+        _looked[name] = _Looked(name, help, labels, look)
+        return look
+
+    return declared
+
+
+def exposition() -> bytes:
+    """All metrics of all processes of this server, in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Aliased(_processes()))
+    registry.register(_FromDatabase())
+    return generate_latest(registry)
+
+
+def method_label(method: str | None) -> str:
+    return method if method in METHODS else "other"
+
+
+def forget_cached() -> None:
+    _remembered.clear()
+
+
+def _processes() -> Collector:
+    if settings.METRICS_ARE_SHARED:
+        return MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+    return REGISTRY
+
+
+class _Aliased(Collector):
+    """Every metric under its own name and, where asked for, under another installation's: `sekha_…` for `soma_…`."""
+
+    def __init__(self, inner: Collector) -> None:
+        self._inner = inner
+
+    def collect(self) -> Iterator[Metric]:
+        prefix = settings.METRICS_ALIAS
+        for metric in self._inner.collect():
+            yield metric
+            if prefix and metric.name.startswith("soma_"):
+                alias = Metric(_renamed(metric.name, prefix), metric.documentation, metric.type)
+                for sample in metric.samples:
+                    alias.samples.append(sample._replace(name=_renamed(sample.name, prefix)))
+                yield alias
+
+
+def _renamed(name: str, prefix: str) -> str:
+    return prefix + name.removeprefix("soma")
+
+
+class _FromDatabase(Collector):
+    def collect(self) -> Iterator[Metric]:
+        samples, failed = _look()
+        for each in _looked.values():
+            family = GaugeMetricFamily(each.name, each.help, labels=each.labels)
+            for labels, value in samples.get(each.name, ()):
+                family.add_metric(labels, value)
+            yield family
+        yield GaugeMetricFamily("soma_scrape_failed", "1 when the database could not be asked", value=float(failed))
+
+
+_remembered: TTLCache[object, tuple[dict[str, list[Sample]], bool]] = TTLCache(maxsize=1, ttl=10)
+
+
+@cached(_remembered, lock=threading.Lock())
+def _look() -> tuple[dict[str, list[Sample]], bool]:
+    samples: dict[str, list[Sample]] = {}
+    try:
+        for each in _looked.values():
+            samples[each.name] = list(each.look())
+    except (DatabaseError, InterfaceError) as error:
+        log.warning("some metrics are missing", extra={"reason": type(error).__name__})
+        return samples, True
+    return samples, False
