@@ -1,0 +1,158 @@
+"""From a dead disk back to a search: `python -m benchmarks.backup [--memories 100000]`.
+
+A server of its own is filled, backed up while clients write to it, killed, and its data thrown away. A bit of a copy of
+the backup is flipped, which must be found. The backup is restored into a new folder and served: every table must be
+what the manifest says, and within five minutes every memory must be found by meaning again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import random
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from benchmarks.rebuild import text
+from benchmarks.server import ROOT, Server
+
+GOAL_S = 300.0
+QUESTIONS = 100
+BATCH = 1_000
+
+
+def fill(server: Server, memories: int) -> None:
+    client = server.client(timeout_s=300)
+    for start in range(0, memories, BATCH):
+        items = [
+            {
+                "coord": [number // 1000, number % 1000],
+                "payload": {"text": text(number)},
+                "memory_type": "semantic",  # what the writers store is episodic
+            }
+            for number in range(start, min(memories, start + BATCH))
+        ]
+        client.post("/memories/bulk", {"items": items})
+    client.wait_until_indexed(3600)
+
+
+def manage(server: Server, *arguments: str) -> tuple[int, str, float]:
+    """(exit code, what it said, seconds)."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), *arguments],
+        env=server.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr, time.monotonic() - began
+
+
+class Writers:
+    """Clients that store memories all the time."""
+
+    def __init__(self, server: Server, clients: int = 4) -> None:
+        self.server, self.stored, self.done = server, 0, threading.Event()
+        self.threads = [threading.Thread(target=self._run, args=(number,)) for number in range(clients)]
+
+    def __enter__(self) -> Writers:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.done.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        client, at = self.server.client(), 0
+        while not self.done.is_set():
+            client.post(
+                "/memories", {"coord": [-1, number, at], "payload": {"text": f"a note of writer {number}, its {at}th"}}
+            )
+            self.stored += 1
+            at += 1
+
+
+def found(server: Server, memories: int) -> list[set[str]]:
+    """What some questions find by meaning, the first ten of each."""
+    client = server.client()
+    asked = [text(number) for number in random.Random(1).sample(range(memories), min(QUESTIONS, memories))]
+    wanted = {"top_k": 10, "mode": "semantic", "memory_type": "semantic"}
+    answers = [client.post("/memories/search", {"query": query, **wanted})["memories"] for query in asked]
+    return [{hit["coord"] for hit in hits} for hits in answers]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--memories", type=int, default=100_000)
+    options = parser.parse_args()
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="soma-bench-") as name:
+        home = pathlib.Path(name)
+        (home / "first").mkdir()
+        settings = {"SOMA_SECRET_KEY": secrets.token_urlsafe(50), "SOMA_LOG_LEVEL": "WARNING"}
+        server = Server(home / "first", **settings)
+        server.start()
+        fill(server, options.memories)
+        known = found(server, options.memories)
+        with Writers(server) as writers:
+            time.sleep(1)
+            before = writers.stored
+            code, said, took_s = manage(server, "backup", "--to", str(home / "backups"))
+            during = writers.stored - before
+        print(f"backup: {took_s:.1f} s, while {during} memories were stored ({during / took_s:.0f}/s)")
+        wrong += [] if code == 0 else [said]
+        (folder,) = (home / "backups").iterdir()
+        server.kill()
+        shutil.rmtree(home / "first")
+
+        manifest = json.loads((folder / "manifest.json").read_text())
+        print(f"        {manifest['bytes'] / 2**20:.0f} MiB, {manifest['tables']['sfm_memories']['rows']} memories")
+        shutil.copytree(folder, home / "flipped")
+        file = home / "flipped" / manifest["file"]
+        with file.open("r+b") as opened:
+            opened.seek(file.stat().st_size // 2)
+            byte = opened.read(1)[0]
+            opened.seek(-1, 1)
+            opened.write(bytes([byte ^ 1]))
+
+        (home / "second").mkdir()
+        second = Server(home / "second", **settings)
+        second.key = server.key
+        code, said, took_s = manage(second, "verify_backup", str(home / "flipped"))
+        print(f"a flipped bit: {'found' if code and 'damaged' in said else 'NOT FOUND'}")
+        wrong += [] if code and "damaged" in said else ["a flipped bit was not found"]
+        code, said, took_s = manage(second, "verify_backup", str(folder))
+        print(f"verify_backup: {took_s:.1f} s, {said.strip().splitlines()[-1]}")
+        wrong += [] if code == 0 else [said]
+
+        began = time.monotonic()
+        code, said, took_s = manage(second, "restore", str(folder))  # compares every table with the manifest
+        print(f"restore: {took_s:.1f} s, {said.strip().splitlines()[-1]}")
+        wrong += [] if code == 0 else [said]
+        with second:
+            client = second.client()
+            hits = client.post("/memories/search", {"query": text(7), "mode": "keyword"})["memories"]
+            print(f"by words after {time.monotonic() - began:.1f} s: {len(hits)} found")
+            client.wait_until_indexed(3600)
+            all_s = time.monotonic() - began
+            again = found(second, options.memories)
+            same = sum(len(old & new) for old, new in zip(known, again, strict=True)) / sum(map(len, known))
+            print(f"by meaning after {all_s:.1f} s: {same:.1%} of what {len(known)} questions found before")
+        wrong += [] if all_s <= GOAL_S else [f"it took {all_s:.0f} s"]
+        wrong += [] if same >= 0.95 else ["not everything is found by meaning"]
+    print("\n".join(wrong) or "as it was")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

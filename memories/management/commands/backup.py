@@ -1,0 +1,39 @@
+"""`manage.py backup`: one moment of everything, while the service goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from memories import backup
+from memories.management.progress import Bar
+from somamemory.errors import ConfigurationError
+from tenants.management.console import speaking_errors
+
+
+class Command(BaseCommand):
+    help = "Put the whole database into a folder, as it is at one moment, with a manifest to check it by."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--to", type=Path, metavar="FOLDER", help="left out: backups in the data folder")
+        parser.add_argument("--keep-days", type=int, default=14, help="older backups there are removed; never the last")
+
+    def handle(self, *args: Any, to: Path | None, keep_days: int, **options: Any) -> None:
+        to = to or Path(settings.DATA_DIR) / "backups"
+        bar = Bar(self.stdout)  # type: ignore[arg-type]
+        with speaking_errors():
+            try:
+                folder = backup.make(to, bar)
+            except (OSError, ConfigurationError) as error:
+                raise CommandError(str(error)) from None
+            manifest = backup.read(folder)
+        bar.end()
+        swept = backup.sweep(to, max(0, keep_days))
+        rows = sum(table["rows"] for table in manifest.tables.values())
+        self.stdout.write(self.style.SUCCESS(f"{folder}") + f"  {rows:,} rows, {manifest.bytes:,} bytes")
+        if swept:
+            self.stdout.write(f"Removed, as older than {keep_days} days: {', '.join(swept)}")
+        self.stdout.write(f"Next: manage.py verify_backup {folder}")
