@@ -52,7 +52,7 @@ def manage(server: Server, *arguments: str) -> tuple[int, str, float]:
         text=True,
         check=False,
     )
-    return done.returncode, done.stdout + done.stderr, time.monotonic() - began
+    return done.returncode, done.stdout + (done.stderr if done.returncode else ""), time.monotonic() - began
 
 
 class Writers:
