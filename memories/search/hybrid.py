@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -111,10 +112,12 @@ _CANDIDATE = ("id", "coordinate_key", "terms", "importance", "created_at")
 
 def search(caller: Caller, wanted: Search) -> Results:
     """The best memories for a query. Raises IndexUnavailable or EmbedderUnavailable in semantic mode only."""
-    if not wanted.strong:
-        return _search(caller, wanted)
-    with replicas.from_primary():
-        return _search(caller, wanted)
+    with replicas.from_primary() if wanted.strong else nullcontext():
+        results = _search(caller, wanted)
+    metrics.searches.labels(wanted.mode).inc()
+    for leg in results.degraded:
+        metrics.degraded.labels(leg).inc()
+    return results
 
 
 @replicas.may_read_replica
@@ -158,9 +161,6 @@ def _search(caller: Caller, wanted: Search) -> Results:
         ranked = _ranked(candidates.values(), terms, stats, weights)
     good = [each for each in ranked if each[0] >= wanted.min_score]
     found = _page(memories, good, wanted)
-    metrics.searches.labels(wanted.mode).inc()
-    for leg in degraded:
-        metrics.degraded.labels(leg).inc()
     access.count(each.memory for each in found if wanted.shown)
     return Results(found, degraded, round((time.perf_counter() - started) * 1000, 2), len(good))
 
