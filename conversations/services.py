@@ -26,6 +26,7 @@ from memories.payloads import Json
 from memories.services import NewMemory
 from somamemory.errors import Conflict, NotFound
 from tenants import audit
+from tenants.audit import Change
 from tenants.caller import Caller
 
 Status = Conversation.Status
@@ -68,7 +69,8 @@ def create(caller: Caller, new: NewConversation) -> Conversation:
         _file(conversation, new.folder)
         _write(caller, conversation, new.messages)
         conversation.save(force_insert=True)
-        audit.record(caller, "conversation.create", [str(conversation.id)], CONVERSATIONS)
+        made = Change(str(conversation.id), None, audit.state(conversation))
+        audit.record(caller, "conversation.create", [made], CONVERSATIONS)
         cache.forget_on_commit(caller.tenant, conversation.id)
     return conversation
 
@@ -90,10 +92,12 @@ def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
     caller.require("read", [CONVERSATIONS])  # the answer shows the conversation
     with transaction.atomic():
         conversation = _for_update(caller, id)
+        before = audit.state(conversation)
         for name, value in changes.items():
             _CHANGES[name](conversation, value)
         _save(caller, conversation, "label", "folded_label", "folder", "place", "status", "importance", "metadata")
-        audit.record(caller, "conversation.change", [str(id)], CONVERSATIONS)
+        changed = Change(str(id), before, audit.state(conversation))
+        audit.record(caller, "conversation.change", [changed], CONVERSATIONS)
     return conversation
 
 
@@ -112,8 +116,9 @@ def delete(caller: Caller, id: UUID) -> None:
         conversation = _for_update(caller, id)
         for namespace in (CONVERSATIONS, SUMMARIES):
             memories.delete_subtree(keeper(caller), namespace, conversation.root, as_keeper=True)
+        gone = Change(str(id), audit.state(conversation))
         conversation.delete()
-        audit.record(caller, "conversation.delete", [str(id)], CONVERSATIONS)
+        audit.record(caller, "conversation.delete", [gone], CONVERSATIONS)
         cache.forget_on_commit(caller.tenant, id)
 
 

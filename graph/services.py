@@ -16,6 +16,7 @@ from memories.payloads import Json
 from memories.services import retrying
 from somamemory.errors import InvalidInput
 from tenants import audit
+from tenants.audit import Change
 from tenants.caller import Caller
 
 DEFAULT_TYPE = "related"
@@ -73,10 +74,12 @@ def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
         namespace=namespace, from_key=start.key, to_key=end.key, link_type=link_type
     )
     with transaction.atomic():
-        count, _ = there.delete()
-        if count:
-            audit.record(caller, "graph.unlink", [_shown(start, end, link_type)], namespace)
-    return bool(count)
+        link = there.select_for_update().first()
+        if link is None:
+            return False
+        link.delete()
+        audit.record(caller, "graph.unlink", [Change(_shown(start, end, link_type), _state(link))], namespace)
+    return True
 
 
 def _link(caller: Caller, items: Sequence[NewLink]) -> list[Linked]:
@@ -93,11 +96,12 @@ def _link(caller: Caller, items: Sequence[NewLink]) -> list[Linked]:
 def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink]) -> list[Linked]:
     known = _rows(caller, namespace, {item.key for item in items})
     rows: dict[Key, Link] = {}
-    results = []
+    results, changes = [], []
     for item in items:
-        created = item.key not in known and item.key not in rows
+        before = rows.get(item.key) or known.get(item.key)
         rows[item.key] = row = _row(caller, item)
-        results.append(Linked(row, created))
+        results.append(Linked(row, before is None))
+        changes.append(Change(_shown(item.start, item.end, item.link_type), _state(before), _state(row)))
     # Somebody else may just have made one of the new links: IntegrityError, and `retrying` finds it there.
     Link.all_tenants.bulk_create([rows[key] for key in sorted(rows) if key not in known])
     Link.all_tenants.bulk_create(
@@ -106,15 +110,23 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink]) -> list[L
         unique_fields=["tenant", "namespace", "from_key", "to_key", "link_type"],
         update_fields=["strength", "metadata", "valid_from", "valid_to", "updated_at"],
     )
-    audit.record(caller, "graph.link", [_shown(item.start, item.end, item.link_type) for item in items], namespace)
+    audit.record(caller, "graph.link", changes, namespace)
     return results
 
 
-def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> set[Key]:
+def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> dict[Key, Link]:
     """Those of the links that are there, locked in the order of their keys."""
     columns = ("from_key", "to_key", "link_type")
     links = Link.objects.for_tenant(caller.tenant).filter(Among(columns, sorted(keys)), namespace=namespace)
-    return set(links.select_for_update().order_by(*columns).values_list(*columns))
+    rows = links.select_for_update().order_by(*columns)
+    return {(row.from_key, row.to_key, row.link_type): row for row in rows}
+
+
+def _state(link: Link | None) -> bytes | None:
+    """For the audit log: a hash of what a caller can have said of a link."""
+    if link is None:
+        return None
+    return audit.fingerprint(link.strength, link.metadata, link.valid_from, link.valid_to)
 
 
 def _row(caller: Caller, item: NewLink) -> Link:

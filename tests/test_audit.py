@@ -120,6 +120,31 @@ def test_of_a_batch_each_memory_has_its_hashes(api: Api) -> None:
     assert (first.before_hash, other.before_hash) == (None, None)
 
 
+def test_the_hashes_of_a_links_and_a_conversations_history_join(api: Api) -> None:
+    link = {"from_coord": "1", "to_coord": "2"}
+    api.post("/graph/link", {**link, "strength": 1.0, "metadata": {"n": 1e16}})
+    api.post("/graph/link", {**link, "strength": 0.5})
+    api.delete("/graph/link?from_coord=1&to_coord=2")
+    made = api.post("/api/v1/conversations", {"label": "a", "folder": "b", "messages": [], "metadata": {"n": 1e16}})
+    assert made.status_code == 201, made.content
+    path = f"/api/v1/conversations/{made.json()['id']}"
+    api.patch(path, {"label": "c"})
+    api.delete(path)
+
+    for kind in ("graph.", "conversation."):
+        rows = list(AuditEvent.objects.filter(tenant=api.tenant, action__startswith=kind).order_by("id"))
+        hashes = [
+            (row.before_hash and bytes(row.before_hash), row.after_hash and bytes(row.after_hash)) for row in rows
+        ]
+        assert len(rows) == 3
+        assert (hashes[0][0], hashes[-1][1]) == (None, None)
+        assert [after for _, after in hashes[:-1]] == [before for before, _ in hashes[1:]]
+
+
+def _bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)
+
+
 # --- Append-only -------------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ MAY_SAY_ALL_TENANTS = {
     "memories/index/comparison.py",  # of two generations
     "memories/index/reconcile.py",  # compares index and database, tenant by tenant
     "memories/selectors.py",  # what waits for the index, for operators
+    "conversations/gauges.py",  # how many there are
     "memories/gauges.py",  # how much waits for the index
     "memories/jobs.py",  # an estimate of how much there is
     "graph/services.py",  # inserts and upserts, whose rows name their tenant

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Model
 from django.utils import timezone
 
 from somamemory import replicas
@@ -73,6 +74,11 @@ def fingerprint(*parts: Any) -> bytes:
     return hashlib.sha256(words.encode()).digest()
 
 
+def state(row: Model) -> bytes:
+    """SHA-256 of all columns of a row, as they are in memory."""
+    return fingerprint(*(field.value_from_object(row) for field in row._meta.concrete_fields))
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)  # jsonb writes 1e16 as a whole number
@@ -82,4 +88,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
     return str(value) if isinstance(value, UUID) else value
