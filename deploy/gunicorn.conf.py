@@ -1,11 +1,12 @@
 """How gunicorn serves SomaMemory; `manage.py serve` uses it too."""
 
 import atexit
+import contextlib
+import logging
 import os
 import shutil
 import sys
 import tempfile
-import threading
 
 import django
 
@@ -15,6 +16,7 @@ metrics_dir = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp
 django.setup()
 
 from django.conf import settings  # noqa: E402 - needs the setup
+from django.db import DatabaseError, connection  # noqa: E402
 
 from somamemory import checks  # noqa: E402
 from somamemory.errors import ConfigurationError  # noqa: E402
@@ -89,7 +91,19 @@ def on_exit(server):
 
 
 def worker_exit(server, worker):
+    """Ours have ended in order; then the process ends at once.
+
+    The libraries' own threads would meet Python being taken down under them: stacks in the log that help nobody, and
+    on a busy machine longer than Ctrl-C may take.
+    """
     for thread in getattr(worker, "soma_threads", []):
         thread.stop(3)
-    # Ours have ended; what the libraries' own threads meet while Python is taken down under them helps nobody.
-    threading.excepthook = lambda problem: None
+    with contextlib.suppress(DatabaseError):
+        if connection.vendor == "sqlite":
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the one file is all there is to copy
+    error = sys.exc_info()[1]
+    code = error.code if isinstance(error, SystemExit) else error and 1
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0)

@@ -179,7 +179,7 @@ HOSTILE = [
         "$1",
         "?",
     ),
-    *("§scope", "walrus§scope", "\u0001", "\ufeffwalrus", "🦭", "walrus\nAND\nice", "\t", "١٢٣"),
+    *("§scope", "walrus§scope", "\u0001", "\ufeffwalrus", "🦭", "walrus\nAND\nice", "١٢٣"),
 ]
 
 
