@@ -72,6 +72,16 @@ def _share(name: str, default: float) -> float:
     return value
 
 
+def _price(name: str) -> float:
+    try:
+        value = float(env.float(name, 0.0))
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a number") from None
+    if not 0 <= value <= 100_000:
+        raise ConfigurationError(f"{name} must be between 0 and 100000; it is {value}")
+    return value
+
+
 def unknown_variables() -> list[str]:
     """Variables of the environment that look like ours and are none. SOMA_TEST_… belongs to the tests."""
     ours = {name for name in os.environ if name.startswith("SOMA_") and not name.startswith("SOMA_TEST_")}
@@ -344,6 +354,22 @@ EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: wha
 EMBEDDING_BASE_URL = env.str("SOMA_EMBEDDING_BASE_URL", "")
 EMBEDDING_API_KEY = env.str("SOMA_EMBEDDING_API_KEY", "")
 EMBEDDING_TIMEOUT_S = env.float("SOMA_EMBEDDING_TIMEOUT_S", 20.0)
+
+# --- Language models ---------------------------------------------------------------------------------------------
+
+# `offline`: none; summaries, labels and importance are then made without one.
+LLM_PROVIDER = env.str("SOMA_LLM_PROVIDER", "offline")
+LLM_MODEL = env.str("SOMA_LLM_MODEL", "")
+LLM_BASE_URL = env.str("SOMA_LLM_BASE_URL", "")
+LLM_API_KEY = env.str("SOMA_LLM_API_KEY", "")
+LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # one question with all its tries
+LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)  # of each tenant; 0 is no limit
+LLM_PRICE_INPUT = _price("SOMA_LLM_PRICE_INPUT")  # dollars for a million tokens
+LLM_PRICE_OUTPUT = _price("SOMA_LLM_PRICE_OUTPUT")
+if LLM_PROVIDER not in ("offline", "openai", "anthropic"):
+    raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{LLM_PROVIDER}'; it can be offline, openai or anthropic")
+if LLM_PROVIDER != "offline" and not LLM_MODEL:
+    raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{LLM_PROVIDER}': set SOMA_LLM_MODEL to the name of its model")
 
 # --- Limits; a rate or a concurrency of 0 is none ----------------------------------------------------------------
 
