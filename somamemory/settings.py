@@ -366,6 +366,7 @@ LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # one questio
 LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)  # of each tenant; 0 is no limit
 LLM_PRICE_INPUT = _price("SOMA_LLM_PRICE_INPUT")  # dollars for a million tokens
 LLM_PRICE_OUTPUT = _price("SOMA_LLM_PRICE_OUTPUT")
+SUMMARY_INTERVAL_S = _bounded("SOMA_SUMMARY_INTERVAL_S", 600, 0, 86_400)  # 0: only on demand
 if LLM_PROVIDER not in ("offline", "openai", "anthropic"):
     raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{LLM_PROVIDER}'; it can be offline, openai or anthropic")
 if LLM_PROVIDER != "offline" and not LLM_MODEL:
