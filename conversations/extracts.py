@@ -22,6 +22,7 @@ BALANCE = 0.7  # of being central, against being new
 # however central it is ("That sounds great!"): it is taken only where there is no other.
 _FULL_TERMS, _FEWEST_TERMS = 6, 4
 
+_CLOSING = "\"'”’)]"  # noqa: RUF001 - as texts have them
 _END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")  # noqa: RUF001 - other scripts end sentences, too
 
 
@@ -31,7 +32,7 @@ def sentences(passage: str) -> list[str]:
     start = 0
     for match in _END.finditer(passage):
         # A closing quotation mark belongs to the sentence that it closes.
-        end = match.start() + len(match[0]) - len(match[0].lstrip("\"'”’)]"))
+        end = match.start() + len(match[0]) - len(match[0].lstrip(_CLOSING))
         pieces.append(passage[start:end].strip())
         start = match.end()
     pieces.append(passage[start:].strip())
@@ -74,4 +75,5 @@ def chosen(lines: Sequence[str], vectors: Vectors, most_words: int) -> list[int]
 
 def _unit(vectors: Vectors) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    unit: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return unit

@@ -35,28 +35,54 @@ def _sign(points: float, reason: str, pattern: str) -> _Sign:
 
 
 _SIGNS = (
-    _sign(2.5, "asks to be remembered", r"\b(remember (this|that|to|my)|don'?t forget|keep in mind|note that|fyi|important(ly)?)\b"),
-    _sign(2.0, "a decision", r"\b(we (have )?decided|i(?:'ve| have)? decided|let'?s go with|we(?:'ll| will) (use|go|do)|agreed|the plan is|approved|final(ly|ised|ized)? (decision|choice))\b"),
-    _sign(1.5, "a promise or a task", r"\b(i(?:'ll| will)|i promise|todo|to-do|deadline|due (by|on)|action item|must|have to|need to)\b"),
-    _sign(1.5, "something about a person", r"\b(my (name|birthday|address|phone|e-?mail|wife|husband|partner|son|daughter|mother|father|mom|dad|boss|doctor|job|allerg\w+)|i(?:'m| am) allergic|i (live|work|was born|moved) (in|at|to|for))\b"),
-    _sign(1.0, "a date or a time", r"\b(\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}|(mon|tues|wednes|thurs|fri|satur|sun)day|(january|february|march|april|june|july|august|september|october|november|december)|tomorrow|next (week|month|year)|\d{1,2}(:\d\d)? ?[ap]m)\b"),
-    _sign(1.0, "numbers or amounts", r"([$€£¥] ?\d|\b\d+([.,]\d+)? ?(%|usd|eur|gbp|kg|km|hours?|days?|years?)\b)"),  # noqa: RUF001
+    _sign(
+        2.5,
+        "asks to be remembered",
+        r"\b(remember (this|that|to|my)|don'?t forget|keep in mind|note that|fyi|important(ly)?)\b",
+    ),
+    _sign(
+        2.0,
+        "a decision",
+        r"\b(we (have )?decided|i(?:'ve| have)? decided|let'?s go with|we(?:'ll| will) (use|go|do)|agreed|the plan is|"
+        r"approved|final(ly|ised|ized)? (decision|choice))\b",
+    ),
+    _sign(
+        1.5,
+        "a promise or a task",
+        r"\b(i(?:'ll| will)|i promise|todo|to-do|deadline|due (by|on)|action item|must|have to|need to)\b",
+    ),
+    _sign(
+        1.5,
+        "something about a person",
+        r"\b(my (name|birthday|address|phone|e-?mail|wife|husband|partner|son|daughter|mother|father|mom|dad|boss|"
+        r"doctor|job|allerg\w+)|i(?:'m| am) allergic|i (live|work|was born|moved) (in|at|to|for))\b",
+    ),
+    _sign(
+        1.0,
+        "a date or a time",
+        r"\b(\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}|(mon|tues|wednes|thurs|fri|satur|sun)day|tomorrow|"
+        r"(january|february|march|april|june|july|august|september|october|november|december)|"
+        r"next (week|month|year)|\d{1,2}(:\d\d)? ?[ap]m)\b",
+    ),
+    _sign(1.0, "numbers or amounts", r"([$€£¥] ?\d|\b\d+([.,]\d+)? ?(%|usd|eur|gbp|kg|km|hours?|days?|years?)\b)"),
     _sign(0.8, "code or an error", r"(```|\btraceback\b|\b\w*(error|exception)\b)"),
-    _sign(0.5, "a link or an address", r"(https?://|[\w.+-]+@[\w-]+\.\w)"),
+    _sign(0.5, "a link or an address", r"(https?://|[\w.+-]{1,64}@[\w-]+\.\w)"),
     _sign(0.5, "a question", r"\?"),
-)  # fmt: skip
+)
 _POLITE = re.compile(
-    r"\W*(thanks?|thank you|ok(ay)?|great|cool|nice|sure|hi|hello|hey|bye|good (morning|night|day)|you'?re welcome|yes|no|"
-    r"lol|haha|wow|perfect|got it|sounds good)\b",
+    r"\W*(thanks?|thank you|ok(ay)?|great|cool|nice|sure|hi|hello|hey|bye|good (morning|night|day)|you'?re welcome|yes|"
+    r"no|lol|haha|wow|perfect|got it|sounds good)\b",
     re.IGNORECASE,
 )
 _SHORT_TERMS, _LONG_TERMS = 3, 40
+_READ = 20_000  # characters of a message
 
 
 def judge(content: str, role: str = "user") -> Judged:
     """The score of a message by itself."""
+    content = content[:_READ]
     reasons: list[tuple[float, str]] = [(sign.points, sign.reason) for sign in _SIGNS if sign.pattern.search(content)]
-    terms = len(text.content_terms(content[:20_000]))
+    terms = len(text.content_terms(content))
     if terms <= _SHORT_TERMS and _POLITE.match(content):
         reasons.append((-2.0, "only polite"))
     elif terms >= _LONG_TERMS:

@@ -130,9 +130,7 @@ def _created(caller: Caller, item: Imported) -> tuple[str, int]:
         ),
     )
     _append(caller, conversation.id, item.messages)
-    row = _row(caller, item) or ImportedConversation(
-        tenant=caller.tenant, source=item.source, source_id=item.source_id
-    )
+    row = _row(caller, item) or ImportedConversation(tenant=caller.tenant, source=item.source, source_id=item.source_id)
     row.conversation_id = conversation.id  # the one before has been deleted
     row.save()
     return CREATED, len(item.messages)

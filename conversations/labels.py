@@ -145,7 +145,9 @@ def _rarity(caller: Caller, terms: Sequence[str]) -> Mapping[str, float]:
 def _sample(caller: Caller, conversation: Conversation) -> list[str]:
     """What was said at the beginning and in the end."""
     number, last = conversation.number, conversation.last_turn
-    ends = {turn for start in (1, max(1, last - _SAMPLED + 1)) for turn in range(start, min(start + _SAMPLED, last + 1))}
+    ends = {
+        turn for start in (1, max(1, last - _SAMPLED + 1)) for turn in range(start, min(start + _SAMPLED, last + 1))
+    }
     keys = [coordinates.encode([number, turn]) for turn in sorted(ends)]
     rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys).order_by("coordinate_key")
     return [str(payload.get("content", ""))[:4_000] for payload in rows.values_list("payload", flat=True)]

@@ -34,7 +34,7 @@ class Period:
 
     @property
     def numbers(self) -> tuple[int, int]:
-        """Level and period as the last two numbers of a summary's coordinate: (1, 20261120), (2, 202647), (3, 202611)."""
+        """The last two numbers of a summary's coordinate: (1, 20261120), (2, 202647), (3, 202611)."""
         return LEVELS.index(self.level) + 1, int(self.name.replace("-", "").replace("W", ""))
 
     @property

@@ -88,7 +88,10 @@ def key_phrases(
     )[:_MAX_WEIGHED]
     rare = rarity(sorted({term for terms, _ in phrases for term in terms}))
     weighed = [
-        (terms, replace(phrase, score=phrase.score * (0.3 + 0.7 * sum(rare.get(term, 1.0) for term in terms) / len(terms))))
+        (
+            terms,
+            replace(phrase, score=phrase.score * (0.3 + 0.7 * sum(rare.get(term, 1.0) for term in terms) / len(terms))),
+        )
         for terms, phrase in phrases
     ]
     return _distinct(_ranked(weighed), most)

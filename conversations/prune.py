@@ -110,7 +110,9 @@ def _moved(caller: Caller, ids: Sequence[UUID], status: str, action: str) -> lis
 
 def _in(found: Sequence[Conversation]) -> Q:
     """What lies at the numbers of these conversations, by ranges of the index."""
-    ranges = [Q(coordinate_key__gte=low, coordinate_key__lt=high) for low, high in (each.root.subtree for each in found)]
+    ranges = [
+        Q(coordinate_key__gte=low, coordinate_key__lt=high) for low, high in (each.root.subtree for each in found)
+    ]
     return Q(*ranges, _connector=Q.OR)
 
 

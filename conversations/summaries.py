@@ -1,8 +1,8 @@
 """Summaries of conversations: of each day, of each week from its days, of each month from its weeks.
 
 A summary is a memory at `[conversation number, level, period]` in the namespace `summaries`, linked (`summarises`) to
-what it covers: to the summaries below it, a day's to its messages. An address of two numbers there is a message's, which
-itself lies in `conversations`. It carries the fingerprint of its source, and is made anew only when that has changed.
+what it covers: to the summaries below it, a day's to its messages. (An address of two numbers there is a message's,
+which itself lies in `conversations`.) It carries a fingerprint of its source, and is made anew only when that changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from conversations import extracts, llm, periods
 from conversations.llm import asking
-from conversations.llm.base import ChatModel, estimated_tokens
+from conversations.llm.base import estimated_tokens
 from conversations.llm.schemas import SummaryAnswer
 from conversations.models import Conversation
 from conversations.periods import DAILY, LEVELS, Period

@@ -25,7 +25,7 @@ MEDIA_TYPES = ("application/json", "application/x-ndjson", "application/zip", "t
 MAX_UNPACKED_BYTES = 200 * 1024 * 1024
 _ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES, _ANYTHING)}}
-_FILE = {"content": {name.split(";")[0]: {"schema": {}} for name in exporters.CONTENT_TYPES.values()}}
+_FILE: dict[str, Any] = {"content": {name.split(";")[0]: {"schema": {}} for name in exporters.CONTENT_TYPES.values()}}
 
 
 @router.post("/import", response={200: ImportOut, 207: ImportOut, **PROBLEMS}, openapi_extra=_BODY)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, BinaryIO, NoReturn
 
 from conversations.importers import chatgpt, claude, simple, splitting, text
@@ -20,12 +21,15 @@ AUTO = "auto"
 SOURCES = (AUTO, chatgpt.SOURCE, claude.SOURCE, simple.SOMA, simple.SOURCE, text.MARKDOWN, text.TEXT)
 MAX_TEXT_BYTES = 32 * 1024 * 1024  # Markdown and plain text are read as a whole
 _ZIP = b"PK\x03\x04"
+_SUFFIX = re.compile(r"\.(md|markdown|txt|text)$", re.IGNORECASE)
 _MEMBER = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 _HEAD_BYTES = 1 << 12
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 
-def read(file: BinaryIO, source: str = AUTO, name: str = "", most_bytes: int | None = None) -> Iterator[Imported | Broken]:
+def read(
+    file: BinaryIO, source: str = AUTO, name: str = "", most_bytes: int | None = None
+) -> Iterator[Imported | Broken]:
     """The conversations of a file that can be sought in; `name` labels one that says nothing of itself.
 
     most_bytes: of what a ZIP file may unpack to.
@@ -35,7 +39,7 @@ def read(file: BinaryIO, source: str = AUTO, name: str = "", most_bytes: int | N
     if head.startswith(_ZIP):
         yield from _zipped(file, source, most_bytes)
         return
-    if source in (text.MARKDOWN, text.TEXT) or (source == AUTO and head.lstrip(_BLANKS)[:1] not in b"[{"):
+    if source in (text.MARKDOWN, text.TEXT) or (source == AUTO and head.lstrip(_BLANKS)[:1] not in (b"[", b"{")):
         yield from _texts(file, source, name)
         return
     yield from _json(file, source)
@@ -90,10 +94,7 @@ def _items(part: Element | Broken, source: str) -> Iterator[Imported | Broken]:
         yield Broken(part.place, str(error))
         return
     for place, item in inside:
-        try:
-            yield checked(_conversation(item, source))
-        except Unreadable as error:
-            yield Broken(place, str(error))
+        yield _told(place, partial(_conversation, item, source))
 
 
 def _parsed(raw: bytes) -> Any:
@@ -144,23 +145,23 @@ def _texts(file: BinaryIO, source: str, name: str) -> Iterator[Imported | Broken
         return
     if not whole.strip():
         yield Broken("the file", "is empty")
-        return
-    if text.is_ours(whole) and source != text.TEXT:
-        for place, each in text.ours(whole):
-            yield from _told(place, each)
-        return
-    kind = source if source != AUTO else text.MARKDOWN if name.lower().endswith((".md", ".markdown")) or whole.lstrip().startswith("#") else text.TEXT
-    try:
-        yield checked(text.conversation(whole, kind, re.sub(r"\.(md|markdown|txt|text)$", "", name, flags=re.IGNORECASE)))
-    except Unreadable as error:
-        yield Broken("the file", str(error))
+    elif source != text.TEXT and text.is_ours(whole):
+        for place, part in text.parts(whole):
+            yield _told(place, partial(text.ours, part))
+    else:
+        kind = _kind_of_text(whole, source, name)
+        yield _told("the file", partial(text.conversation, whole, kind, _SUFFIX.sub("", name)))
 
 
-def _told(place: str, found: Imported | Unreadable) -> Iterator[Imported | Broken]:
-    if isinstance(found, Unreadable):
-        yield Broken(place, str(found))
-        return
+def _kind_of_text(whole: str, source: str, name: str) -> str:
+    if source != AUTO:
+        return source
+    is_markdown = name.lower().endswith((".md", ".markdown")) or whole.lstrip().startswith(("#", "**"))
+    return text.MARKDOWN if is_markdown else text.TEXT
+
+
+def _told(place: str, tell: Callable[[], Imported]) -> Imported | Broken:
     try:
-        yield checked(found)
+        return checked(tell())
     except Unreadable as error:
-        yield Broken(place, str(error))
+        return Broken(place, str(error))

@@ -86,7 +86,8 @@ def _leaves(nodes: dict[str, Any]) -> Iterator[tuple[str, Json]]:
 
 def _latest_leaf(nodes: dict[str, Any]) -> str | None:
     def time_of(leaf: tuple[str, Json]) -> float:
-        created = (leaf[1].get("message") or {}).get("create_time")
+        message = leaf[1].get("message")
+        created = message.get("create_time") if isinstance(message, dict) else None
         return float(created) if isinstance(created, int | float) else 0.0
 
     return max(_leaves(nodes), key=time_of, default=(None, {}))[0]
@@ -106,7 +107,7 @@ def _message(node: Json, left_out: Counter[str]) -> NewMessage | None:
     content = told.get("content")
     if not isinstance(content, dict):
         raise Unreadable(f"its message {str(told.get('id'))[:50]!r} has no content")
-    metadata = told.get("metadata") if isinstance(told.get("metadata"), dict) else {}
+    metadata: Json = told["metadata"] if isinstance(told.get("metadata"), dict) else {}
     kind = content.get("content_type")
     if metadata.get("is_visually_hidden_from_conversation") is True or kind in _NOT_SAID:
         left_out[_NOT_SAID.get(str(kind), "hidden")] += 1

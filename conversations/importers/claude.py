@@ -23,9 +23,7 @@ def is_one(item: Json) -> bool:
 def conversation(item: Json) -> Imported:
     """Raises Unreadable."""
     left_out: Counter[str] = Counter()
-    messages = [
-        message for told in item["chat_messages"] if (message := _message(told, left_out)) is not None
-    ]
+    messages = [message for told in item["chat_messages"] if (message := _message(told, left_out)) is not None]
     source_id = item.get("uuid") or item.get("id")
     if not isinstance(source_id, str):
         raise Unreadable("it has no uuid")
@@ -45,11 +43,13 @@ def _message(told: Any, left_out: Counter[str]) -> NewMessage | None:
     if not isinstance(told, dict):
         raise Unreadable("one of its messages is no object")
     # Newer exports have everything in `content`, older ones only the `text`.
-    texts = list(text_of(told.get("content"), left_out)) or [told.get("text") or ""]
+    texts = list(text_of(told.get("content"), left_out)) or _text(told.get("text"))
     for file in objects(told.get("attachments")):
-        texts.append(f"[file: {file.get('file_name') or 'without a name'}]\n{file.get('extracted_content') or ''}".strip())
+        texts.append(
+            f"[file: {file.get('file_name') or 'without a name'}]\n{file.get('extracted_content') or ''}".strip()
+        )
     texts += [f"[file: {file['file_name']}]" for file in objects(told.get("files")) if file.get("file_name")]
-    text = "\n\n".join(each for each in texts if isinstance(each, str) and each.strip())
+    text = "\n\n".join(each for each in texts if each.strip())
     if not text:
         left_out["empty"] += 1
         return None
@@ -60,6 +60,10 @@ def _message(told: Any, left_out: Counter[str]) -> NewMessage | None:
         metadata={"source_id": source_id} if isinstance(source_id, str) else {},
         timestamp=moment(told.get("created_at")),
     )
+
+
+def _text(value: object) -> list[str]:
+    return [value] if isinstance(value, str) else []
 
 
 def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:

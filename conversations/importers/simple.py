@@ -46,9 +46,7 @@ def ours(item: Json) -> Imported:
 def conversation(item: Json) -> Imported:
     """Raises Unreadable."""
     left_out: Counter[str] = Counter()
-    messages = [
-        message for told in item["messages"] if (message := _message(told, left_out)) is not None
-    ]
+    messages = [message for told in item["messages"] if (message := _message(told, left_out)) is not None]
     label, more = label_of(item.get("label") or item.get("title") or item.get("name"))
     given = item.get("id") or item.get("uuid") or item.get("conversation_id")
     source_id = str(given) if isinstance(given, str | int) else by_beginning(label, messages)

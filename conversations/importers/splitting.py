@@ -116,8 +116,10 @@ class _Scan:
         self.depth -= 1
         if self.start is not None and self.depth == self.floor:
             raw = bytes(self.buffer[self.start : self.at])
-            yield Broken(self.place, _TOO_LONG) if self.too_long or len(raw) > MAX_ELEMENT_BYTES else Element(
-                self.place, raw
+            yield (
+                Broken(self.place, _TOO_LONG)
+                if self.too_long or len(raw) > MAX_ELEMENT_BYTES
+                else Element(self.place, raw)
             )
             self.start, self.too_long = None, False
         if not self.depth:

@@ -23,11 +23,10 @@ _MARK = "<!-- soma:"
 _MARKED = re.compile(r"<!-- soma:(conversation|message) (\{.*\}) -->")
 _ESCAPED = re.compile(r"^(\\*<!-- soma:)", re.MULTILINE)
 _UNESCAPE = re.compile(r"^\\(\\*<!-- soma:)", re.MULTILINE)
+_BEGINNING = re.compile(rf"^{_MARK}conversation ", re.MULTILINE)
 _NAME = r"[A-Za-z]{2,12}"
 _SPEAKERS = {
-    MARKDOWN: re.compile(
-        rf"^(?:#{{1,6}} +({_NAME}):? *$|\*\*({_NAME}):?\*\*:?[ \t]*|({_NAME}):[ \t]+)", re.MULTILINE
-    ),
+    MARKDOWN: re.compile(rf"^(?:#{{1,6}} +({_NAME}):? *$|\*\*({_NAME}):?\*\*:?[ \t]*|({_NAME}):[ \t]+)", re.MULTILINE),
     TEXT: re.compile(rf"^({_NAME}):(?:[ \t]+|$)", re.MULTILINE),
 }
 _TITLE = re.compile(r"\A\s*# +(.+?) *$", re.MULTILINE)
@@ -35,7 +34,9 @@ _TITLE = re.compile(r"\A\s*# +(.+?) *$", re.MULTILINE)
 
 def mark(kind: str, facts: Json) -> str:
     """The comment that announces a conversation or a message. `>` is written as an escape: `-->` would end it."""
-    return f"<!-- soma:{kind} {orjson.dumps(facts, option=orjson.OPT_UTC_Z).decode().replace('>', chr(92) + 'u003e')} -->"
+    return (
+        f"<!-- soma:{kind} {orjson.dumps(facts, option=orjson.OPT_UTC_Z).decode().replace('>', chr(92) + 'u003e')} -->"
+    )
 
 
 def escaped(content: str) -> str:
@@ -47,15 +48,11 @@ def is_ours(text: str) -> bool:
     return text.startswith(f"{_MARK}conversation ")
 
 
-def ours(text: str) -> Iterator[tuple[str, Imported | Unreadable]]:
+def parts(text: str) -> Iterator[tuple[str, str]]:
     """The conversations of our own Markdown, each with its place."""
-    starts = [match.start() for match in re.finditer(rf"^{_MARK}conversation ", text, re.MULTILINE)]
+    starts = [match.start() for match in _BEGINNING.finditer(text)]
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(text)], strict=True), start=1):
-        place = f"conversation {number} (line {text.count(chr(10), 0, start) + 1})"
-        try:
-            yield place, _ours(text[start:end])
-        except Unreadable as error:
-            yield place, error
+        yield f"conversation {number} (line {text.count(chr(10), 0, start) + 1})", text[start:end]
 
 
 def conversation(text: str, kind: str, name: str) -> Imported:
@@ -92,10 +89,11 @@ def _named(match: re.Match[str]) -> str:
     return next(group for group in match.groups() if group)
 
 
-def _ours(text: str) -> Imported:
-    parts = re.split(rf"^(?={_MARK}message )", text, flags=re.MULTILINE)
-    facts, _ = _marked(parts[0])
-    return simple.ours({**facts, "messages": [_message(part) for part in parts[1:]]})
+def ours(text: str) -> Imported:
+    """A conversation of our own Markdown. Raises Unreadable."""
+    head, *told = re.split(rf"^(?={_MARK}message )", text, flags=re.MULTILINE)
+    facts, _ = _marked(head)
+    return simple.ours({**facts, "messages": [_message(part) for part in told]})
 
 
 def _message(part: str) -> Json:

@@ -33,9 +33,7 @@ class AnthropicChat:
             "model": self.name,
             "max_tokens": max_tokens,
             "system": "\n\n".join(each.content for each in messages if each.role == "system"),
-            "messages": [
-                {"role": each.role, "content": each.content} for each in messages if each.role != "system"
-            ],
+            "messages": [{"role": each.role, "content": each.content} for each in messages if each.role != "system"],
         }
         if schema is not None:
             body["tools"] = [{"name": _TOOL, "description": "Give your answer.", "input_schema": plain(schema)}]

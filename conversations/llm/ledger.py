@@ -61,7 +61,9 @@ def reserve(caller: Caller, purpose: str, model: str, prompt_tokens: int, max_to
 
 def used(tenant: Tenant, now: datetime) -> Mapping[str, int]:
     """Prompt tokens, completion tokens and millionths of a dollar in the month (UTC) of `now`."""
-    sums = LlmCall.objects.for_tenant(tenant).filter(month=month_of(now)).aggregate(**{name: Sum(name) for name in _SUMS})
+    sums = (
+        LlmCall.objects.for_tenant(tenant).filter(month=month_of(now)).aggregate(**{name: Sum(name) for name in _SUMS})
+    )
     return {name: int(value or 0) for name, value in sums.items()}
 
 

@@ -15,7 +15,7 @@ _UNTOLD = ("title", "default", "minLength", "maxLength", "minimum", "maximum", "
 
 def _printable(text: str) -> str:
     """No NUL, which no database holds, and no other control character but those of a text with lines."""
-    if any(ord(letter) < 32 and letter not in "\n\t" or 0xD800 <= ord(letter) <= 0xDFFF for letter in text):
+    if any((ord(letter) < 32 and letter not in "\n\t") or 0xD800 <= ord(letter) <= 0xDFFF for letter in text):
         raise ValueError("must not hold control characters")
     return text
 
@@ -27,7 +27,9 @@ def _one_line(text: str) -> str:
 
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_printable)]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_REASON_LENGTH), AfterValidator(_printable)]
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=MAX_REASON_LENGTH), AfterValidator(_printable)
+]
 
 
 class _Answer(BaseModel):

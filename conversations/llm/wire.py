@@ -1,4 +1,4 @@
-"""JSON over HTTP to a provider: one deadline over all tries, bounded answers, and our errors instead of the vendor's."""
+"""JSON over HTTP to a provider: one deadline over all tries, bounded answers, our errors instead of the vendor's."""
 
 from __future__ import annotations
 
