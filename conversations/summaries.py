@@ -40,9 +40,9 @@ from tenants.caller import Caller
 
 EXTRACTIVE = "extractive"
 LINK_TYPE = "summarises"
-# Words of a summary at most; a third of its source where that is short.
+# Words of a summary at most; where its source is short, half of it, and where it is very short, all that fits.
 MOST_WORDS = {"daily": 120, "weekly": 200, "monthly": 300}
-_LEAST_WORDS = 25
+_LEAST_WORDS = 60
 MAX_MESSAGES = 10_000  # of one day; `covers.left_out` says how many more there were
 MAX_PROMPT_TOKENS = 24_000
 _LINKS_AT_ONCE = 1_000
@@ -161,7 +161,7 @@ class _Rolling:
     def _text(self, period: Period, texts: Sequence[Mapping[str, str]]) -> tuple[str, str, int]:
         """The summary, who made it, and the tokens that took."""
         words = sum(len(each["text"].split()) for each in texts)
-        most = max(_LEAST_WORDS, min(MOST_WORDS[period.level], words // 3))
+        most = max(_LEAST_WORDS, min(MOST_WORDS[period.level], words // 2))
         if self.model is None:
             return _extract(texts, most), EXTRACTIVE, 0
         data = {

@@ -151,7 +151,7 @@ class PayloadTooLarge(SomaError):
 class UnsupportedMediaType(SomaError):
     status = 415
     code = "unsupported_media_type"
-    title = "The body must be application/json"
+    title = "The body has another media type than it must have"
 
 
 class KeyReused(SomaError):

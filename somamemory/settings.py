@@ -296,6 +296,7 @@ DRAIN_INTERVAL_S = _bounded("SOMA_DRAIN_INTERVAL_S", 3, 1, 3600)  # what a lost 
 DRAIN_LIMIT_S = 60  # then a drain gives way to other jobs; the next beat goes on
 ACCESS_INTERVAL_S = _bounded("SOMA_ACCESS_INTERVAL_S", 10, 1, 3600)
 PURGE_INTERVAL_S = 600
+SUMMARY_INTERVAL_S = _bounded("SOMA_SUMMARY_INTERVAL_S", 600, 0, 86_400)  # 0: only on demand
 
 
 def _every(task: str, interval_s: int) -> dict[str, Any]:
@@ -310,6 +311,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge": _every("memories.purge", PURGE_INTERVAL_S),
     "jobs": _every("memories.advance_jobs", DRAIN_INTERVAL_S),
     "reconcile": _every("memories.reconcile", 24 * 3600),
+    **({"summarise": _every("conversations.summarise", SUMMARY_INTERVAL_S)} if SUMMARY_INTERVAL_S else {}),
 }
 # In memory: no file to write, to lock or to find broken after kill -9. After a start every interval begins anew.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
@@ -366,7 +368,6 @@ LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # one questio
 LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)  # of each tenant; 0 is no limit
 LLM_PRICE_INPUT = _price("SOMA_LLM_PRICE_INPUT")  # dollars for a million tokens
 LLM_PRICE_OUTPUT = _price("SOMA_LLM_PRICE_OUTPUT")
-SUMMARY_INTERVAL_S = _bounded("SOMA_SUMMARY_INTERVAL_S", 600, 0, 86_400)  # 0: only on demand
 if LLM_PROVIDER not in ("offline", "openai", "anthropic"):
     raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{LLM_PROVIDER}'; it can be offline, openai or anthropic")
 if LLM_PROVIDER != "offline" and not LLM_MODEL:

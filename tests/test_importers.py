@@ -96,7 +96,7 @@ def test_a_tree_with_a_missing_message_is_reported() -> None:
     [
         ({"content_type": "tether_quote", "url": "https://a.b", "title": "T", "text": "Q"}, "T\n\nhttps://a.b\n\nQ"),
         ({"content_type": "multimodal_text", "parts": [{"content_type": "audio_transcription", "text": "Hi"}]}, "Hi"),
-        ({"content_type": "system_error", "name": "Timeout", "text": "It took too long"}, "Timeout\n\nIt took too long"),
+        ({"content_type": "system_error", "name": "Timeout", "text": "Too long"}, "Timeout\n\nToo long"),
         ({"content_type": "code", "language": "unknown", "text": "x"}, "```\nx\n```"),
         ({"content_type": "text", "parts": [{"content_type": "new_kind"}]}, "[new_kind]"),
     ],
@@ -141,7 +141,7 @@ def test_an_older_export_of_claude_has_only_the_text() -> None:
     [
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]},
         [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
-        {"id": 7, "messages": [{"role": "human", "content": [{"type": "text", "text": "Hi"}]}, {"role": "ai", "text": "Hello"}]},
+        {"messages": [{"sender": "human", "content": [{"text": "Hi"}]}, {"role": "ai", "text": "Hello"}]},
     ],
 )  # fmt: skip
 def test_simple_forms_are_read(told: Any) -> None:
@@ -227,8 +227,9 @@ def test_what_cannot_be_kept_is_said(content: str | bytes, words: str) -> None:
 
 def test_nothing_that_a_file_may_hold_breaks_the_reader() -> None:
     shapes: list[Any] = [None, 1, "x", [], {}, {"mapping": 1}, {"mapping": {"a": 1}, "current_node": "a"}]
-    shapes += [{"chat_messages": [shape], "uuid": "u"} for shape in ({}, 1, {"content": [1, {}], "sender": "human"})]
-    shapes += [{"mapping": {"a": {"message": shape}}, "id": "i"} for shape in (1, {}, {"author": {}, "content": {}})]
+    messages: list[Any] = [{}, 1, {"content": [1, {}], "sender": "human"}, {"author": {}, "content": {}}]
+    shapes += [{"chat_messages": [message], "uuid": "u"} for message in messages]
+    shapes += [{"mapping": {"a": {"message": message}}, "id": "i"} for message in messages]
     shapes += [{"messages": shape} for shape in (1, [1], [[]], [{"role": 1}])]
 
     for shape in shapes:

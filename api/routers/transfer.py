@@ -36,11 +36,11 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     something in the file could not be read; the answer says where.
     """
     conditions.refuse(request)
+    if not request.body:
+        raise InvalidInput("body", "is empty; it must be the file")
     media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media_type not in MEDIA_TYPES:
         raise UnsupportedMediaType("send the file with one of these as its Content-Type: " + ", ".join(MEDIA_TYPES))
-    if not request.body:
-        raise InvalidInput("body", "is empty; it must be the file")
     found = importers.read(io.BytesIO(request.body), query.source, query.name, MAX_UNPACKED_BYTES)
     report = importing.take_in(request.caller, found, dry_run=query.dry_run)
     return reply(present.import_report(report, query.dry_run), 207 if report.failed else 200)
