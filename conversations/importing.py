@@ -22,12 +22,13 @@ from conversations.models import Conversation, ImportedConversation
 from conversations.services import NewConversation, NewMessage
 from memories import selectors as memories
 from memories.kept import CONVERSATIONS
-from somamemory.errors import SomaError
+from somamemory.errors import IndexBacklog, SomaError, Unavailable
 from tenants.caller import Caller
 
 CREATED, EXTENDED, UNCHANGED, DIVERGED = "created", "extended", "unchanged", "diverged"
 MAX_ERRORS = 1_000
 _AT_ONCE = 500  # messages of one statement
+Wait = Callable[[SomaError], None]
 
 
 @dataclass
@@ -56,8 +57,13 @@ def take_in(
     *,
     dry_run: bool = False,
     progress: Callable[[Report], None] = lambda report: None,
+    wait: Wait | None = None,
 ) -> Report:
-    """Store what an importer has read. One that cannot be stored is reported, and the others are."""
+    """Store what an importer has read. One that cannot be stored is reported, and the others are.
+
+    wait: called when there is no room at the moment, before the same conversation is tried again; without it that
+    error ends the import, and doing it once more goes on where it ended. Raises IndexBacklog, Unavailable, Forbidden.
+    """
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
     report = Report()
@@ -65,14 +71,16 @@ def take_in(
         if isinstance(item, Broken):
             report.note(item)
         else:
-            _take_one(caller, item, report, dry_run)
+            _take_one(caller, item, report, dry_run, wait)
         progress(report)
     return report
 
 
-def _take_one(caller: Caller, item: Imported, report: Report, dry_run: bool) -> None:
+def _take_one(caller: Caller, item: Imported, report: Report, dry_run: bool, wait: Wait | None) -> None:
     try:
-        outcome, added = ("readable", len(item.messages)) if dry_run else _stored(caller, item)
+        outcome, added = ("readable", len(item.messages)) if dry_run else _patiently(caller, item, wait)
+    except (IndexBacklog, Unavailable):
+        raise
     except SomaError as error:
         report.note(Broken(f"{item.source} {item.source_id}", str(error)))
         return
@@ -83,6 +91,16 @@ def _take_one(caller: Caller, item: Imported, report: Report, dry_run: bool) -> 
         report.note(
             Broken(f"{item.source} {item.source_id}", "it has other messages than when it was imported; left as it is")
         )
+
+
+def _patiently(caller: Caller, item: Imported, wait: Wait | None) -> tuple[str, int]:
+    while True:
+        try:
+            return _stored(caller, item)
+        except (IndexBacklog, Unavailable) as error:
+            if wait is None:
+                raise
+            wait(error)
 
 
 def _stored(caller: Caller, item: Imported) -> tuple[str, int]:

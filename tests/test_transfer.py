@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from django.core.management import CommandError, call_command
+from hypothesis import HealthCheck, given
+from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
 from conversations import exporters, importers, importing, services
@@ -15,8 +18,9 @@ from conversations.importers import text as markdown
 from conversations.importers.base import Imported
 from conversations.models import Conversation, ImportedConversation
 from conversations.selectors import Wanted
+from memories.index import backlog
 from memories.models import Memory
-from somamemory.errors import Conflict
+from somamemory.errors import Conflict, SomaError
 from tenants.caller import Caller
 from tenants.models import Tenant
 from tests.conftest import Api, issue_key, problem_of
@@ -162,6 +166,34 @@ def test_a_conversation_is_taken_over_whole_or_not_at_all(api: Api, monkeypatch:
     assert counted(api) == (0, 0)
 
 
+def test_an_import_ends_where_there_is_no_more_room_and_goes_on_later(api: Api, settings: Any) -> None:
+    api.store("1")
+    api.store("2")
+    backlog.forget_cached()
+    settings.MAX_BACKLOG = 1
+    problem_of(send(api, file_of(chatgpt(), claude())), 429, code="index_backlog")
+    assert counted(api) == (0, 0)
+
+    backlog.forget_cached()
+    settings.MAX_BACKLOG = 100
+    assert report(api, file_of(chatgpt(), claude()))["conversations"] == {"created": 2}
+
+
+def test_a_command_waits_for_room(api: Api, caller: Caller, settings: Any) -> None:
+    api.store("1")
+    api.store("2")
+    backlog.forget_cached()
+    settings.MAX_BACKLOG = 1
+
+    def make_room(error: SomaError) -> None:
+        backlog.forget_cached()
+        settings.MAX_BACKLOG = 100
+
+    done = importing.take_in(caller, importers.read(io.BytesIO(file_of(chatgpt()))), wait=make_room)
+
+    assert done.counts == {"created": 1}
+
+
 def test_two_tenants_import_the_same_file_each_for_itself(api: Api, stranger: Api) -> None:
     report(api, file_of(chatgpt()))
 
@@ -249,7 +281,7 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@bounded(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXTS | st.just("<!-- soma:message x -->\n## a") | st.just("\n\n## user\n\n"), min_size=1, max_size=4))
 def test_every_text_survives_markdown(texts: list[str]) -> None:
     facts = {"format": "somamemory.conversation/1", "id": "x", "label": "l", "folder": "", "metadata": {}}
@@ -267,3 +299,23 @@ def test_a_stranger_exports_nothing_of_ours(api: Api, stranger: Api) -> None:
 
     assert json.loads(exported(stranger, "json")) == []
     assert Tenant.objects.count() >= 2
+
+
+def test_a_command_takes_a_file_over(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "conversations.json").write_bytes(file_of(chatgpt(), claude()))
+    (tmp_path / "notes.md").write_text("# Notes\n\n## User\n\nBuy beans.\n")
+
+    call_command("import_conversations", str(tmp_path), "--tenant", "acme")
+
+    assert counted(api) == (3, 7)
+    assert "2 created; 6 messages" in capsys.readouterr().out
+
+
+def test_a_command_says_what_it_could_not_take_over(api: Api, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "broken.json").write_bytes(file_of(chatgpt(), claude())[:-200])
+
+    with pytest.raises(CommandError, match="1 could not be taken over"):
+        call_command("import_conversations", str(tmp_path), "--tenant", "acme")
+
+    assert "the file ends in the middle of it" in capsys.readouterr().out
+    assert counted(api) == (1, 4)

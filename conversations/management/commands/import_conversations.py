@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from conversations import importers, importing
 from conversations.importers.base import Broken, Imported
 from conversations.importing import Report
+from somamemory.errors import SomaError
 from tenants.caller import Caller
 from tenants.keys import find_tenant
 from tenants.management.console import speaking_errors
@@ -23,6 +24,7 @@ _SHOW_EVERY_S = 0.5
 _BAR = 30
 _SETTLED_S = 5.0  # a file in a watched folder that has not changed for so long has been written
 _LOOK_EVERY_S = 2.0
+_WAIT_S = 5.0
 
 
 def _path(text: str) -> Path:
@@ -75,10 +77,17 @@ class Command(BaseCommand):
         bar = _Bar(self, path)
         with path.open("rb") as file:
             found = importers.read(file, options["source"], path.name)
-            report = importing.take_in(caller, bar.over(found, file), dry_run=options["dry_run"], progress=bar.show)
+            report = importing.take_in(
+                caller, bar.over(found, file), dry_run=options["dry_run"], progress=bar.show, wait=self._wait
+            )
         bar.clear()
         self._tell(path, report)
         return report
+
+    def _wait(self, error: SomaError) -> None:
+        """The server, or a worker, makes room: it must be running."""
+        self.stderr.write(f"waiting: {error}")
+        time.sleep(_WAIT_S)
 
     def _tell(self, path: Path, report: Report) -> None:
         told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(report.counts.items())) or "nothing"
