@@ -41,8 +41,8 @@ from tenants.caller import Caller
 EXTRACTIVE = "extractive"
 LINK_TYPE = "summarises"
 # Words of a summary at most; where its source is short, half of it, and where it is very short, all that fits.
-MOST_WORDS = {"daily": 120, "weekly": 200, "monthly": 300}
-_LEAST_WORDS = 60
+MOST_WORDS = {"daily": 60, "weekly": 80, "monthly": 110}
+_LEAST_WORDS = 40
 MAX_MESSAGES = 10_000  # of one day; `covers.left_out` says how many more there were
 MAX_PROMPT_TOKENS = 24_000
 _LINKS_AT_ONCE = 1_000
