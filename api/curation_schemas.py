@@ -92,6 +92,7 @@ class CoversOut(BaseModel):
     last_turn: int
     messages: int
     left_out: int
+    days: list[str]
     from_: Annotated[str, Field(alias="from")]
     to: str
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.rollup FILE [--budget 300 600 1200]
 
-FILE holds `{"conversations": [{"name", "turns": [{"speaker", "text", "session", "date"}], "questions": [{"question"}]}]}`,
-as LoCoMo's conversations can be written. A session counts as covered when a message of it, or a summary that covers its
-day, is in the context. It works in a data folder of its own.
+FILE holds `{"conversations": [{"name", "turns": [{"speaker", "text", "id", "session", "date"}], "questions":
+[{"question", "evidence"}]}]}`, as LoCoMo's conversations can be written. A session counts as covered when a message of
+it, or a summary that covers its day, is in the context. It works in a data folder of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("file", type=Path)
     options.add_argument("--budget", type=int, nargs="+", default=[300, 600, 1200])
-    options.add_argument("--questions", type=int, default=50, help="of each conversation")
+    options.add_argument("--questions", type=int, default=50, help="of each conversation; 0: broad ones instead")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(SOMA_DATA_DIR=folder, DJANGO_SETTINGS_MODULE="somamemory.settings", SOMA_LOG_LEVEL="ERROR")
@@ -75,7 +75,8 @@ def _measure(told: list, given: argparse.Namespace) -> None:
         after = _covered(caller, told, numbers, sessions, budget, given.questions)
         print(
             f"budget {budget}: sessions covered {before[budget][0]:.2f} without, {after[0]:.2f} with summaries; "
-            f"{after[1]:.2f} summaries in a context"
+            f"{after[1]:.2f} summaries in a context; "
+            f"evidence recall {before[budget][2]:.3f} without, {after[2]:.3f} with"
         )
     for row in Conversation.objects.for_tenant(caller.tenant).order_by("number"):
         found = labels.suggest(caller, row.id)
@@ -83,15 +84,17 @@ def _measure(told: list, given: argparse.Namespace) -> None:
     index.close_all()
 
 
-def _covered(caller, told: list, numbers: dict, sessions: dict, budget: int, most: int) -> tuple[float, float]:
+def _covered(caller, told: list, numbers: dict, sessions: dict, budget: int, most: int) -> tuple[float, float, float]:
     """The mean number of sessions that a context covers, and of summaries in it."""
     from conversations import assembly
     from conversations.assembly import Wanted
 
-    counts, summaries = [], []
+    counts, summaries, recalls = [], [], []
     for each in told:
         names = sorted({turn["speaker"] for turn in each["turns"]})
-        for asked in _asked(each, names, most):
+        ids = {turn["id"]: at for at, turn in enumerate(each["turns"], 1)}
+        for asked, evidence in _asked(each, names, most):
+            turns_found = set()
             found = assembly.assemble(caller, Wanted(asked, budget=budget))
             seen = set()
             for item in found.items:
@@ -100,19 +103,22 @@ def _covered(caller, told: list, numbers: dict, sessions: dict, budget: int, mos
                     covers = item.message.metadata["covers"]
                     turns = range(covers["first_turn"], covers["last_turn"] + 1)
                 else:
+                    turns_found.add((number, int(item.message.coordinate.numbers[1])))
                     turns = range(int(item.message.coordinate.numbers[1]), int(item.message.coordinate.numbers[1]) + 1)
                 seen |= {(number, sessions[number][turn - 1]) for turn in turns}
+            wanted = {(numbers[each["name"]], ids[one]) for one in evidence if one in ids}
+            if wanted:
+                recalls.append(len(wanted & turns_found) / len(wanted))
             counts.append(len(seen))
             summaries.append(sum(item.message.namespace == "summaries" for item in found.items))
-    return statistics.fmean(counts), statistics.fmean(summaries)
+    return statistics.fmean(counts), statistics.fmean(summaries), statistics.fmean(recalls or [0])
 
 
 def _asked(each, names, most):
     if most:
-        return [asked["question"] for asked in each.get("questions", [])[:most]]
-    return [f"What has been going on in {name}'s life?" for name in names] + [
-        f"Tell me about {names[0]} and {names[1]}, their families, work and plans.",
-        "What happened over the last months?", "Summary of what they talked about"]
+        return [(asked["question"], asked["evidence"]) for asked in each.get("questions", [])[:most]]
+    broad = [f"What has been going on in {name}'s life?" for name in names]
+    return [(question, []) for question in [*broad, "What happened over the last months?"]]
 
 
 def _moment(text: str) -> datetime:

@@ -50,7 +50,7 @@ _LINKS_AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class Summary:
-    """`covers`: first and last turn and moment, how many messages, and how many of them were left out."""
+    """`covers`: first and last turn and moment, how many messages, how many of them were left out, and which days."""
 
     conversation: Conversation
     period: Period
@@ -246,6 +246,7 @@ def _covers(turns: Sequence[_Turn], parts: Sequence[Summary]) -> dict[str, Any]:
         "last_turn": max(turn.number for turn in turns),
         "messages": len(turns),
         "left_out": left_out,
+        "days": sorted({turn.said_at.date().isoformat() for turn in turns}),
         "from": min(turn.said_at for turn in turns).isoformat(),
         "to": max(turn.said_at for turn in turns).isoformat(),
     }

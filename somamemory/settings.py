@@ -401,6 +401,7 @@ CONTEXT_HALF_LIFE_DAYS = _bounded("SOMA_CONTEXT_HALF_LIFE_DAYS", 7, 1, 36_500)
 # The rest of the budget is left for the prompt around the messages.
 CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.85)
 # Messages whose vectors are so close say the same, if neither has a word of its own.
+CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 
 # --- The edge ----------------------------------------------------------------------------------------------------

@@ -24,6 +24,11 @@ TOPICS = (
     "The compost reached sixty degrees in the middle, which is warm enough to kill most of the weed seeds.",
     "Our neighbour offered to lend the big tiller in exchange for two crates of apples in the autumn.",
 )
+WHO = ("Ada", "Grace", "Barbara", "Frances", "Radia")
+WHAT = (
+    "rhubarb", "wheelbarrow", "blackbirds", "irrigation", "mulch", "pears", "beehives", "fence", "slugs", "lavender",
+    "moles", "scarecrow", "pond", "gooseberries", "hailstorm", "sundial", "ladder",
+)  # fmt: skip
 
 
 def talk(api: Api, days: list[datetime], label: str = "Garden", each: int = 3) -> Any:
@@ -31,7 +36,7 @@ def talk(api: Api, days: list[datetime], label: str = "Garden", each: int = 3) -
     messages = [
         {
             "role": "user" if turn % 2 == 0 else "assistant",
-            "content": f"{TOPICS[(at + turn) % len(TOPICS)]} That is note {at * each + turn + 1} of the season.",
+            "content": note(at * each + turn),
             "timestamp": (day + timedelta(minutes=turn)).isoformat().replace("+00:00", "Z"),
         }
         for at, day in enumerate(days)
@@ -40,6 +45,12 @@ def talk(api: Api, days: list[datetime], label: str = "Garden", each: int = 3) -
     response = api.post("/api/v1/conversations", {"label": label, "messages": messages})
     assert response.status_code == 201, response.content
     return response.json()
+
+
+def note(number: int) -> str:
+    """No two of the first eighty-five are about the same."""
+    who, what, where = WHO[number % 5], WHAT[number % 17], TOPICS[(number + number // 5) % len(TOPICS)]
+    return f"{where} {who} also told me about the {what} in the garden, which is note {number + 1} of the season."
 
 
 def month() -> list[datetime]:
@@ -188,31 +199,40 @@ def test_both_routes_answer_alike(api: Api) -> None:
 # --- Context -----------------------------------------------------------------------------------------------------
 
 
-def test_a_small_context_covers_more_days_with_summaries(api: Api) -> None:
+def test_a_small_context_for_a_broad_question_covers_more_days_with_summaries(api: Api, settings: Any) -> None:
     conversation = talk(api, month(), each=6)
+    broad = summarize(api, conversation["id"], "monthly")["summary"]  # nothing else answers all of it
     drain()
-    without = days_of(api)
-    summarize(api, conversation["id"], "monthly")
+    settings.CONTEXT_SUMMARIES = 0.6
+    covered = days_of(api, broad)
+    Memory.objects.for_tenant(api.tenant).filter(namespace="summaries").delete()
+
+    assert len(covered) > len(days_of(api, broad))
+
+
+def test_a_context_with_summaries_keeps_its_budget(api: Api) -> None:
+    conversation = talk(api, month(), each=6)
+    broad = summarize(api, conversation["id"], "monthly")["summary"]
     drain()
 
-    covered = days_of(api)
+    for budget in (50, 200, 300, 1_000):
+        told = manifest(api, broad, budget)
+        assert told["used_tokens"] == sum(item["tokens"] for item in told["items"]) <= told["target"]
+        assert len({item["id"] for item in told["items"]}) == len(told["items"])
 
-    assert len(covered) > len(without)
 
-
-def days_of(api: Api) -> set[str]:
-    """The days that a small context tells of, by its messages and by what its summaries cover."""
-    body = {"query": "What happened in the garden with the greenhouse and the tomato bed?", "context_budget": 300}
+def manifest(api: Api, question: str, budget: int) -> Any:
+    body = {"query": question, "context_budget": budget}
     response = api.post("/api/v1/context/assemble?manifest=true", body)
     assert response.status_code == 200, response.content
+    return response.json()
+
+
+def days_of(api: Api, question: str) -> set[str]:
+    """The days that a small context tells of, by its messages and by what its summaries cover."""
     days: set[str] = set()
-    for item in response.json()["items"]:
-        if item["source"] != "summary":
-            days.add(item["timestamp"][:10])
-            continue
-        covers = item["metadata"]["covers"]
-        dates = (day.date().isoformat() for day in month())
-        days |= {day for day in dates if covers["from"][:10] <= day <= covers["to"][:10]}
+    for item in manifest(api, question, 300)["items"]:
+        days |= set(item["metadata"]["covers"]["days"]) if item["source"] == "summary" else {item["timestamp"][:10]}
     return days
 
 
