@@ -205,7 +205,9 @@ def test_summaries_are_taken_for_the_days_that_nothing_tells_of() -> None:
     assert context.covering([known, fresh, month], covered, days(1, 2), 20) == []
 
 
-@given(st.lists(st.tuples(st.integers(1, 60), st.sets(st.integers(1, 28), max_size=9)), max_size=12), st.integers(0, 99))
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.sets(st.integers(1, 28), max_size=9)), max_size=12), st.integers(0, 99)
+)
 def test_summaries_keep_their_room_and_each_adds_a_day(made: list[tuple[int, set[int]]], room: int) -> None:
     summaries = [candidate(number, length=length) for number, (length, _) in enumerate(made)]
     covered = {each.id: days(*dates) for each, (_, dates) in zip(summaries, made, strict=True)}
