@@ -201,7 +201,7 @@ class _Rolling:
                 metadata={
                     "fingerprint": fingerprint,
                     "tokens_used": tokens,
-                    "generated_at": timezone.now().isoformat(),
+                    "generated_at": _instant(timezone.now()),
                     "covers": _covers(turns, parts),
                 },
                 created_at=turns[-1].said_at,
@@ -247,9 +247,13 @@ def _covers(turns: Sequence[_Turn], parts: Sequence[Summary]) -> dict[str, Any]:
         "messages": len(turns),
         "left_out": left_out,
         "days": sorted({turn.said_at.date().isoformat() for turn in turns}),
-        "from": min(turn.said_at for turn in turns).isoformat(),
-        "to": max(turn.said_at for turn in turns).isoformat(),
+        "from": _instant(min(turn.said_at for turn in turns)),
+        "to": _instant(max(turn.said_at for turn in turns)),
     }
+
+
+def _instant(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _fingerprint(source: Iterable[str | _Turn]) -> str:

@@ -230,7 +230,7 @@ def test_nothing_that_a_file_may_hold_breaks_the_reader() -> None:
     messages: list[Any] = [{}, 1, {"content": [1, {}], "sender": "human"}, {"author": {}, "content": {}}]
     shapes += [{"chat_messages": [message], "uuid": "u"} for message in messages]
     shapes += [{"mapping": {"a": {"message": message}}, "id": "i"} for message in messages]
-    shapes += [{"messages": told} for told in ([1], [[]], [{"role": 1}])]
+    shapes += [{"messages": [message]} for message in [*messages, [], {"role": 1}]]
 
     for shape in shapes:
         for each in read(json.dumps([shape])):

@@ -67,6 +67,19 @@ def used(tenant: Tenant, now: datetime) -> Mapping[str, int]:
     return {name: int(value or 0) for name, value in sums.items()}
 
 
+def told(tenant: Tenant) -> dict[str, int | float | None]:
+    """What a tenant has used this month, for people. `limit` is in tokens; None is none."""
+    now = timezone.now()
+    sums = used(tenant, now)
+    return {
+        "month": month_of(now),
+        "prompt_tokens": sums["prompt_tokens"],
+        "completion_tokens": sums["completion_tokens"],
+        "cost_usd": sums["micro_usd"] / 1_000_000,
+        "limit": settings.LLM_MONTHLY_TOKENS or None,
+    }
+
+
 def tokens(sums: Mapping[str, int]) -> int:
     return sums["prompt_tokens"] + sums["completion_tokens"]
 
