@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
 from conversations import extracts, importance, phrases, pruning
@@ -58,11 +59,13 @@ def test_a_text_is_taken_apart_into_its_sentences(text: str, found: list[str]) -
     assert extracts.sentences(text) == found
 
 
+@bounded(deadline=None)
 @given(st.text(max_size=300))
 def test_every_sentence_stands_in_its_text(text: str) -> None:
     assert all(sentence in text for sentence in extracts.sentences(text))
 
 
+@bounded(deadline=None)
 @given(
     st.lists(st.sampled_from([*BEANS, *BIKES, "Yes.", "Thanks a lot!"]), min_size=1, max_size=30), st.integers(1, 60)
 )
@@ -169,6 +172,7 @@ def test_what_people_come_back_for_is_more_important(more: str, less: str) -> No
     assert importance.judge(more).score > importance.judge(less).score
 
 
+@bounded(deadline=None)
 @given(st.text(max_size=400), st.sampled_from(["user", "assistant", "system", "tool"]))
 def test_every_message_has_an_importance_from_1_to_10(content: str, role: str) -> None:
     assert 1 <= importance.judge(content, role).score <= 10
@@ -235,6 +239,7 @@ def test_what_is_used_important_or_pinned_is_kept(facts: Facts) -> None:
     assert pruning.judge(facts, 30, 5).recommendation == "keep"
 
 
+@bounded(deadline=None)
 @given(st.floats(0, 1e5), st.floats(1, 10), st.integers(0, 10**9), st.floats(0, 1))
 def test_what_there_is_to_gain_is_a_share(idle: float, worth: float, tokens: int, covered: float) -> None:
     assert 0 <= pruning.judge(Facts(idle, worth, tokens, covered), 0, 10).score <= 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
 from conversations import importers
@@ -241,6 +242,7 @@ NAMES = ("mapping", "chat_messages", "messages", "role", "content", "message", "
 LEAVES = st.none() | st.booleans() | st.floats() | st.text()
 
 
+@bounded(deadline=None)
 @given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner)))
 def test_whatever_json_there_is_it_is_read_or_reported(value: Any) -> None:
     for each in read(json.dumps([value])):
@@ -306,6 +308,7 @@ def test_a_text_in_which_nobody_is_named_is_the_users() -> None:
 # --- Taking apart ------------------------------------------------------------------------------------------------
 
 
+@bounded(deadline=None)
 @given(st.lists(st.recursive(st.text(max_size=30) | st.integers(), lambda inner: st.lists(inner, max_size=4)).map(
     lambda value: {"value": value}), max_size=6), st.integers(1, 40))  # fmt: skip
 def test_an_array_is_taken_apart_alike_however_it_is_read(items: list[Any], chunk: int) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
 from conversations import periods
@@ -31,6 +32,7 @@ def test_a_period_has_a_name_and_numbers(level: str, day: date, name: str, numbe
     assert (period.name, period.numbers) == (name, numbers)
 
 
+@bounded(deadline=None)
 @given(DAYS, st.sampled_from(periods.LEVELS))
 def test_a_day_lies_in_its_period_and_the_period_begins_with_itself(day: date, level: str) -> None:
     period = periods.of(level, day)
@@ -41,6 +43,7 @@ def test_a_day_lies_in_its_period_and_the_period_begins_with_itself(day: date, l
     assert periods.of(level, period.end - timedelta(days=1)) == period
 
 
+@bounded(deadline=None)
 @given(st.sets(DAYS, max_size=40))
 def test_months_hold_their_days_once(days: set[date]) -> None:
     for month in {periods.of(MONTHLY, day) for day in days}:
