@@ -34,7 +34,7 @@ def run(until: float | None = None) -> int:
         for conversation, tenant in due:
             if until is not None and time.monotonic() > until:
                 return made
-            made += _one(conversation, tenant)
+            made += _one(conversation, tenant, until)
     return made
 
 
@@ -44,12 +44,12 @@ def _due() -> list[tuple[Conversation, Tenant]]:
     return [(row, row.tenant) for row in found]
 
 
-def _one(conversation: Conversation, tenant: Tenant) -> int:
+def _one(conversation: Conversation, tenant: Tenant, until: float | None) -> int:
     """One conversation. A failure makes it wait, and not the others."""
     now = timezone.now()
     caller = Caller(tenant=tenant, actor="schedule", scopes=frozenset(("read", "write")))
     try:
-        made, again = summaries.roll_up(caller, conversation, now)
+        made, again = summaries.roll_up(caller, conversation, now, until)
     except SomaError as error:
         made, again = 0, now + _RETRY
         log.warning("a conversation will be summarised later", extra={"reason": error.code})

@@ -8,6 +8,7 @@ which itself lies in `conversations`.) It carries a fingerprint of its source, a
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -92,11 +93,18 @@ def summarize(caller: Caller, id: UUID, level: str, day: date | None = None) -> 
     return rolling.made(period)
 
 
-def roll_up(caller: Caller, conversation: Conversation, now: datetime) -> tuple[int, datetime | None]:
-    """Make every summary of a period that is over and has changed: how many, and when the next period will be over."""
+def roll_up(
+    caller: Caller, conversation: Conversation, now: datetime, until: float | None = None
+) -> tuple[int, datetime | None]:
+    """Make every summary of a period that is over and has changed: how many, and when the next period will be over.
+
+    until: on the clock of `time.monotonic`; what is left then is due at once.
+    """
     rolling = _Rolling(caller, conversation)
     for level in LEVELS:
         for period in sorted({periods.of(level, day) for day in rolling.days}):
+            if until is not None and time.monotonic() > until:
+                return rolling.written, now
             if period.is_over(now):
                 rolling.made(period)
     ends = (periods.next_end(day, now) for day in rolling.days)
@@ -172,6 +180,12 @@ class _Rolling:
         answer = asking.ask(self.caller, self.model, "summarize", data, SummaryAnswer, words=most)
         return answer.value.summary, self.model.name, answer.tokens
 
+    def _hold(self) -> None:
+        """Nobody deletes the conversation, or makes the same summary, until this transaction has ended."""
+        mine = Conversation.objects.for_tenant(self.caller.tenant).filter(id=self.conversation.id)
+        if mine.select_for_update(no_key=True).values_list("id").first() is None:
+            raise NotFound(f"no conversation {self.conversation.id}")
+
     def _store(
         self,
         period: Period,
@@ -184,6 +198,7 @@ class _Rolling:
     ) -> Memory:
         address = self._address(period)
         with transaction.atomic():
+            self._hold()
             current = memories.live(self.caller, [SUMMARIES]).filter(coordinate_key=address.key).first()
             if current is not None and current.metadata.get("fingerprint") == fingerprint:
                 return current  # somebody else has made it meanwhile

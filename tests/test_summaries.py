@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from conversations import llm, schedule
+from conversations import llm, schedule, summaries
 from conversations.llm import wire
 from conversations.models import Conversation, LlmCall
 from graph.models import Link
 from memories.models import Memory
+from tenants.caller import Caller
 from tenants.models import AuditEvent
 from tests.chat_provider import ChatProvider, answers, dies, fails, hangs, says
 from tests.conftest import Api, drain, problem_of
@@ -330,6 +332,40 @@ def test_while_a_model_is_down_everything_else_works(api: Api, provider: ChatPro
     assert datetime.now(UTC) < row.summarise_at < datetime.now(UTC) + timedelta(hours=2)
     assert api.get(f"/api/v1/conversations/{conversation['id']}").status_code == 200
     assert api.post("/api/v1/query", {"query": "greenhouse"}).status_code == 200
+    assert stored(api) == []
+
+
+def test_health_tells_of_a_model_that_fails(api: Api, provider: ChatProvider) -> None:
+    assert api.get("/api/v1/health").json()["checks"]["llm"]["status"] == "healthy"
+    provider.default = fails(500)
+    conversation = talk(api, month())
+    for _ in range(3):
+        api.post("/api/v1/summarize", {"conversation_id": conversation["id"]})
+
+    told = api.get("/api/v1/health").json()
+
+    assert (told["checks"]["llm"]["status"], told["status"]) == ("unhealthy", "degraded")
+
+
+def test_work_that_takes_too_long_goes_on_later(api: Api) -> None:
+    conversation = talk(api, month())
+
+    assert schedule.run(until=time.monotonic() - 1) == 0
+    row = Conversation.objects.for_tenant(api.tenant).get(id=conversation["id"])
+    assert summaries.roll_up(Caller.command(api.tenant), row, datetime.now(UTC), time.monotonic() - 1)[0] == 0
+    assert schedule.run() == 21
+
+
+def test_a_conversation_deleted_meanwhile_gets_no_summary(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversation = talk(api, month()[:1])
+
+    def delete_first(texts: Any, most_words: int) -> str:
+        api.delete(f"/api/v1/conversations/{conversation['id']}")
+        return "too late"
+
+    monkeypatch.setattr(summaries, "_extract", delete_first)
+
+    problem_of(api.post("/api/v1/summarize", {"conversation_id": conversation["id"]}), 404)
     assert stored(api) == []
 
 

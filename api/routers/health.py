@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.http import HttpRequest, HttpResponse
 
 from api.json import reply
 from api.routes import StrictRouter
 from api.schemas import HealthOut, HealthzOut, PingOut, Problem, ReadyOut
+from conversations import llm
 from memories import health
+from memories.health import Check
 
 router = StrictRouter(tags=["health"], auth=None)
 
@@ -44,6 +48,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
 def full_health(request: HttpRequest) -> HttpResponse:
     """Each part, its state and its latency; at most ten seconds old."""
     report = health.report()
+    if (answering := llm.healthy()) is not None:
+        report = replace(report, checks={**report.checks, "llm": Check(answering, 0.0)})
     checks = {
         name: {"status": "healthy" if check.healthy else "unhealthy", "latency_ms": check.latency_ms}
         for name, check in report.checks.items()

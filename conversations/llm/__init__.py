@@ -25,6 +25,12 @@ def current() -> ChatModel | None:
     )
 
 
+def healthy() -> bool | None:
+    """Whether the model has answered lately; None: there is none. Nobody is asked, as each question costs."""
+    model = current()
+    return None if model is None else model.is_answering
+
+
 @lru_cache(maxsize=2)
 def made(provider: str, model: str, base_url: str, api_key: str, timeout_s: float) -> ChatModel:
     """Raises ConfigurationError."""

@@ -26,6 +26,10 @@ class AnthropicChat:
         headers = {"x-api-key": api_key, "anthropic-version": VERSION}
         self.wire = Wire(base_url or BASE_URL, headers, timeout_s)
 
+    @property
+    def is_answering(self) -> bool:
+        return not self.wire.breaker.is_open
+
     def complete(
         self, messages: Sequence[Message], max_tokens: int, schema: type[BaseModel] | None = None
     ) -> Completion:

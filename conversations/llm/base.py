@@ -33,6 +33,11 @@ class ChatModel(Protocol):
 
     name: str  # as answers and stored summaries show it
 
+    @property
+    def is_answering(self) -> bool:
+        """False while its breaker is open."""
+        ...
+
     def complete(
         self, messages: Sequence[Message], max_tokens: int, schema: type[BaseModel] | None = None
     ) -> Completion:

@@ -26,6 +26,10 @@ class OpenAIChat:
         self._limit = "max_tokens" if base_url and base_url.rstrip("/") != BASE_URL else "max_completion_tokens"
         self._takes_schemas = True
 
+    @property
+    def is_answering(self) -> bool:
+        return not self.wire.breaker.is_open
+
     def complete(
         self, messages: Sequence[Message], max_tokens: int, schema: type[BaseModel] | None = None
     ) -> Completion:
