@@ -17,7 +17,18 @@ import somamemory
 from api.auth import KeyAuth
 from api.json import StrictParser
 from api.problems import field_errors
-from api.routers import context, conversations, graph, health, jobs, memories, search, tenants
+from api.routers import (
+    context,
+    conversations,
+    curation,
+    graph,
+    health,
+    jobs,
+    memories,
+    search,
+    tenants,
+    transfer,
+)
 from somamemory import sqlstate
 from somamemory.errors import (
     DatabaseBusy,
@@ -57,6 +68,8 @@ api.add_router("", memories.router)
 api.add_router("", graph.router)
 api.add_router("", conversations.router)
 api.add_router("", context.router)
+api.add_router("", curation.router)
+api.add_router("", transfer.router)
 api.add_router("", tenants.router)
 api.add_router("", jobs.router)
 api.add_router("", health.router)

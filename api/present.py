@@ -325,3 +325,57 @@ def job(row: Any) -> dict[str, Any]:
         "phase": row.data.get("phase"),
         "comparison": row.data.get("comparison"),
     }
+
+
+def summary(found: Any) -> dict[str, Any]:
+    return {
+        "conversation_id": str(found.conversation.id),
+        "level": found.period.level,
+        "period": found.period.name,
+        "coord": found.coordinate.text,
+        "summary": found.text,
+        "model": found.model,
+        "tokens_used": found.tokens_used,
+        "generated_at": found.generated_at,
+        "covers": found.covers,
+    }
+
+
+def suggestions(found: Any) -> dict[str, Any]:
+    told = ("label", "confidence", "is_existing", "reason")
+    return {
+        "conversation_id": str(found.conversation.id),
+        "suggestions": [{name: getattr(each, name) for name in told} for each in found.suggestions],
+        "model": found.model,
+    }
+
+
+def rated(found: Any) -> dict[str, Any]:
+    return {"score": found.score, "reasoning": found.reasoning, "model": found.model}
+
+
+def prune_suggestion(found: Any) -> dict[str, Any]:
+    of = found.conversation
+    return {
+        "conversation_id": str(of.id),
+        "conversation_label": of.label,
+        "last_accessed": instant(found.last_accessed),
+        "message_count": of.message_count,
+        "token_estimate": found.token_estimate,
+        "importance_score": of.importance,
+        "preview": found.preview,
+        "recommendation": found.verdict.recommendation,
+        "score": found.verdict.score,
+        "reasons": list(found.verdict.reasons),
+    }
+
+
+def import_report(report: Any, dry_run: bool) -> dict[str, Any]:
+    return {
+        "conversations": dict(report.counts),
+        "messages": report.messages,
+        "left_out": dict(report.left_out),
+        "failed": report.failed,
+        "errors": [{"place": each.place, "reason": each.reason} for each in report.errors],
+        "dry_run": dry_run,
+    }

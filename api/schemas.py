@@ -282,6 +282,16 @@ class IndexStats(BaseModel):
     oldest_due_seconds: int
 
 
+class LanguageModelStats(BaseModel):
+    """Of this month (202611), in UTC. `limit` is how many tokens the tenant may use."""
+
+    month: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    limit: int | None
+
+
 class StatsOut(BaseModel):
     total_memories: int
     episodic: int
@@ -290,6 +300,7 @@ class StatsOut(BaseModel):
     namespaces: dict[str, int]
     links: int
     conversations: int
+    language_model: LanguageModelStats | None
     index: IndexStats
 
 

@@ -7,7 +7,7 @@ turns beside what these would fill the budget with then compete for it, too. No 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Lock
@@ -20,7 +20,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from conversations import context, tokens
-from conversations.context import Candidate, Parts, Rejected, Weights
+from conversations.context import Candidate, Day, Parts, Rejected, Weights
 from conversations.filters import in_conversations
 from conversations.models import Conversation
 from conversations.search import places
@@ -46,6 +46,8 @@ _RECENT_DAYS = 7
 _WITH_NEIGHBOURS = 50  # of the best chosen
 # What the turn beside a good one is worth: on LoCoMo, half as relevant puts .01 more of the evidence into a context.
 _NEIGHBOURS_SHARE = 0.5
+# A question that one message answers much better than any summary wants that message, and not an overview.
+_SUMMARY_WORTH = 0.4
 # How many of those that were left out are told.
 MAX_LEFT_OUT = 1_000
 EXCLUDED_TOLD = 20
@@ -101,7 +103,7 @@ def assemble(caller: Caller, wanted: Wanted) -> Assembled:
     best, _ = context.pack(distinct, target)
     beside = gathering.neighbours(best)
     fresh, repeated_beside = context.without_duplicates(beside, settings.CONTEXT_DUPLICATE, distinct)
-    chosen, left = context.pack([*distinct, *fresh], target, _cut if wanted.truncate else None)
+    chosen, left = _packed(gathering, [*distinct, *fresh], target, _cut if wanted.truncate else None)
     ordered = context.in_order(chosen, wanted.order)
     rejected = [Rejected(each, context.BUDGET) for each in context.best_first(left)] + repeated + repeated_beside
     if wanted.tell_excluded:
@@ -118,6 +120,29 @@ def assemble(caller: Caller, wanted: Wanted) -> Assembled:
         as_of=as_of,
         degraded=gathering.degraded,
     )
+
+
+def _packed(
+    gathering: _Gathering,
+    candidates: Sequence[Candidate],
+    target: int,
+    cut: Callable[[Candidate, int], Candidate] | None,
+) -> tuple[list[Candidate], list[Candidate]]:
+    """(what fits, what does not). A share of the room is for summaries, of days that the messages do not tell of."""
+    days = {each.id: gathering.days(each) for each in candidates}
+    best = max((each.score for each in candidates if each.source != "summary"), default=0.0)
+    summaries = [each for each in candidates if each.source == "summary" and each.score >= _SUMMARY_WORTH * best]
+    if not summaries:
+        return context.pack(candidates, target, cut)
+    chosen, left = context.pack(candidates, target - int(target * settings.CONTEXT_SUMMARIES))
+    room = target - sum(each.tokens for each in chosen)
+    taken = {each.id for each in chosen}
+    told = (day for each in chosen for day in days[each.id])
+    chosen += context.covering([each for each in summaries if each.id not in taken], days, told, room)
+    taken = {each.id for each in chosen}
+    room = target - sum(each.tokens for each in chosen)
+    more, left = context.pack([each for each in left if each.id not in taken], room, cut)
+    return chosen + more, left
 
 
 class _Gathering:
@@ -166,6 +191,14 @@ class _Gathering:
             return []
         found = self._search(~self.allowed, EXCLUDED_TOLD)
         return self._candidates([(each.memory, "search", each.score) for each in found])
+
+    def days(self, candidate: Candidate) -> frozenset[Day]:
+        """The days of its conversation that a message, or a summary, tells of."""
+        row = self.rows[candidate.id]
+        key = number_key(row.coordinate_key)
+        if candidate.source != "summary":
+            return frozenset([(key, row.created_at.date().isoformat())])
+        return frozenset((key, date) for date in row.metadata.get("covers", {}).get("days", ()))
 
     def item(self, candidate: Candidate) -> Item:
         row = self.rows[candidate.id]

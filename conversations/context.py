@@ -10,7 +10,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -27,6 +27,9 @@ SHARPNESS = 8.0
 # What is left for a message that is cut must be worth reading.
 MIN_CUT_TOKENS = 32
 _WORD = re.compile(r"[^\W_]+")
+
+
+Day = tuple[str, str]  # of a conversation: its key, and a date
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,24 @@ def pack(
         else:
             left.append(candidate)
     return chosen, left
+
+
+def covering(
+    candidates: Sequence[Candidate], days: Mapping[UUID, frozenset[Day]], told: Iterable[Day], budget: int
+) -> list[Candidate]:
+    """Those summaries that fit and together tell of the most days that nothing tells of yet, the best first."""
+    known = set(told)
+    chosen: list[Candidate] = []
+    left = {each.id: each for each in candidates if days.get(each.id)}
+    while left:
+        news = {id: len(days[id] - known) for id, each in left.items() if each.tokens <= budget}
+        best = max(news, key=lambda id: (news[id] * _density(left[id]), left[id].address, id), default=None)
+        if best is None or not news[best]:
+            break
+        chosen.append(left.pop(best))
+        budget -= chosen[-1].tokens
+        known |= days[best]
+    return chosen
 
 
 def in_order(chosen: Iterable[Candidate], order: str) -> list[Candidate]:

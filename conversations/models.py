@@ -40,6 +40,8 @@ class Conversation(TenantOwned):
     last_turn = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
+    # When there is something to summarise: a day that holds messages is over. Empty: all of it is done.
+    summarise_at = models.DateTimeField(null=True)
     metadata = JsonField(default=dict)  # last: SQLite walks over all that stands before the column it reads
 
     class Meta(TenantOwned.Meta):
@@ -50,6 +52,11 @@ class Conversation(TenantOwned):
             models.Index(fields=["tenant", "status", "updated_at", "number"], name="sfm_conversations_status"),
             models.Index(fields=["tenant", "label"], name="sfm_conversations_label"),
             models.Index(fields=["tenant", "place"], name="sfm_conversations_place"),
+            models.Index(
+                fields=["summarise_at"],
+                name="sfm_conversations_summarise",
+                condition=models.Q(summarise_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -79,3 +86,40 @@ class NumberStripe(TenantOwned):
 
     def __str__(self) -> str:
         return f"conversation numbers from {self.next}"
+
+
+class ImportedConversation(TenantOwned):
+    """Which conversation of ours a conversation of another service has become."""
+
+    id = models.BigAutoField(primary_key=True)
+    source = models.CharField(max_length=16)
+    source_id = models.CharField(max_length=255)
+    conversation_id = models.UUIDField()  # it may be deleted before this row is
+    imported_at = models.DateTimeField(default=timezone.now)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_imported_conversations"
+        constraints = [models.UniqueConstraint(fields=["tenant", "source", "source_id"], name="sfm_import_source_id")]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.source_id}"
+
+
+class LlmCall(TenantOwned):
+    """One call of a language model and what it took; until it has ended, what it may take at most."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    month = models.PositiveIntegerField()  # 202611
+    at = models.DateTimeField(default=timezone.now)
+    purpose = models.CharField(max_length=32)
+    model = models.CharField(max_length=255)
+    prompt_tokens = models.PositiveBigIntegerField()
+    completion_tokens = models.PositiveBigIntegerField()
+    micro_usd = models.PositiveBigIntegerField()  # millionths of a dollar
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_llm_calls"
+        constraints = [models.UniqueConstraint(fields=["tenant", "month", "id"], name="sfm_llm_calls_month")]
+
+    def __str__(self) -> str:
+        return f"{self.purpose} {self.at:%Y-%m-%d}"

@@ -15,6 +15,7 @@ from django.db.models.lookups import GreaterThan
 from django.utils.dateparse import parse_datetime
 
 from conversations import cache, folders
+from conversations.llm import ledger
 from conversations.models import Conversation
 from graph import selectors as graph
 from memories import coordinates, cursors, filters
@@ -123,7 +124,11 @@ def stats(caller: Caller) -> dict[str, Any]:
     """Counts of the caller's tenant (or of the namespaces that its key may use)."""
     found = graph.stats(caller)
     visible = not caller.namespaces or CONVERSATIONS in caller.namespaces
-    return {**found, "conversations": count(caller, Wanted()) if visible else 0}
+    return {
+        **found,
+        "conversations": count(caller, Wanted()) if visible else 0,
+        "language_model": ledger.told(caller.tenant) if visible else None,
+    }
 
 
 def of_messages(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
-from conversations import cache, folders
+from conversations import cache, folders, periods
 from conversations.models import DEFAULT_IMPORTANCE, PINNED_IMPORTANCE, Conversation, NumberStripe
 from memories import coordinates, filters, payloads
 from memories import services as memories
@@ -51,6 +51,8 @@ class NewConversation:
     messages: Sequence[NewMessage] = ()
     metadata: Json = field(default_factory=dict)
     importance: float = DEFAULT_IMPORTANCE
+    status: str = Status.ACTIVE
+    created_at: datetime | None = None  # if that was not now
 
 
 def create(caller: Caller, new: NewConversation) -> Conversation:
@@ -64,7 +66,9 @@ def create(caller: Caller, new: NewConversation) -> Conversation:
             key=coordinates.encode([float(number)]),
             importance=new.importance,
             metadata=new.metadata,
+            status=new.status,
         )
+        conversation.created_at = new.created_at or conversation.created_at
         _name(conversation, new.label)
         _file(conversation, new.folder)
         _write(caller, conversation, new.messages)
@@ -82,7 +86,7 @@ def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Co
     with transaction.atomic():
         conversation = _for_update(caller, id)
         written = _write(caller, conversation, messages)
-        _save(caller, conversation, "message_count", "word_count", "last_turn")
+        _save(caller, conversation, "message_count", "word_count", "last_turn", "summarise_at")
     return conversation, written
 
 
@@ -169,6 +173,9 @@ def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMes
         )
         before = message.content[: payloads.MAX_TEXT_LENGTH]
     stored = memories.store_many(caller, items, as_keeper=True)
+    # A day that is over is summarised; one that was long ago is over already.
+    over = periods.midnight(min(each.memory.created_at for each in stored).date() + timedelta(days=1))
+    conversation.summarise_at = min(over, conversation.summarise_at or over)
     conversation.last_turn += len(items)
     conversation.message_count += len(items)
     conversation.word_count += sum(len(message.content.split()) for message in messages)

@@ -47,6 +47,7 @@ control_socket_disable = True  # one path for all servers of a user; nobody asks
 def post_worker_init(worker):
     from django.core.management import call_command
 
+    from conversations import schedule
     from memories import access, index, jobs
     from memories.embeddings import current
     from memories.index import generations
@@ -68,6 +69,8 @@ def post_worker_init(worker):
     worker.soma_threads = [access.Writer(), Keeper()]
     if settings.INDEXER == "thread":
         worker.soma_threads += [Worker(), jobs.Runner()]
+        if settings.SUMMARY_INTERVAL_S:
+            worker.soma_threads.append(schedule.Runner())
     for thread in worker.soma_threads:
         thread.start()
         atexit.register(thread.stop, 3)

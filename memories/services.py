@@ -124,6 +124,8 @@ def patch(
     coordinate: Coordinate,
     changes: Json,
     precondition: Precondition | None = None,
+    *,
+    as_keeper: bool = False,
 ) -> Memory:
     """Merge `changes` (payload, metadata: RFC 7396; importance, memory_type, context, expires_at: as they are).
 
@@ -131,7 +133,8 @@ def patch(
     """
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the answer shows the memory
-    kept.refuse([namespace])
+    if not as_keeper:
+        kept.refuse([namespace])
     backlog.check(caller.tenant)
     with transaction.atomic():
         memory = _live_for_update(caller, namespace, coordinate)

@@ -19,11 +19,15 @@ SomaError
 ├── RateLimited (429)           `retry_after_s` says when there is room again
 │   └── RequestQuotaExceeded    the tenant's requests of today are used up
 ├── IndexBacklog (429)          too many of the tenant's memories wait for the index
+├── LlmBudgetExceeded (429)     the tenant's tokens for language models are used up this month
 └── Unavailable (503)           try again later; `retry_after_s` says when
     ├── DatabaseBusy
     ├── EmbedderUnavailable
     │   └── EmbedderRefused     the provider will never take this text
-    └── IndexUnavailable
+    ├── IndexUnavailable
+    └── LlmUnavailable
+        ├── LlmRefused          the provider will never take this question
+        └── LlmAnswerInvalid    the model answered something else than it was asked for
 
 ConfigurationError is not among them: it stops a process before it serves anybody.
 """
@@ -155,7 +159,7 @@ class PayloadTooLarge(SomaError):
 class UnsupportedMediaType(SomaError):
     status = 415
     code = "unsupported_media_type"
-    title = "The body must be application/json"
+    title = "The body has another media type than it must have"
 
 
 class KeyReused(SomaError):
@@ -194,6 +198,11 @@ class IndexBacklog(SomaError):
         return {"Retry-After": str(self.retry_after_s)}
 
 
+class LlmBudgetExceeded(RateLimited):
+    code = "llm_budget_exceeded"
+    title = "This month's tokens for language models are used up"
+
+
 class Unavailable(SomaError):
     status = 503
     code = "unavailable"
@@ -224,3 +233,26 @@ class EmbedderRefused(EmbedderUnavailable):
 class IndexUnavailable(Unavailable):
     code = "index_unavailable"
     title = "The vector index does not answer"
+
+
+class LlmUnavailable(Unavailable):
+    """`sent`: the question went out and was given up, so that the provider may charge for it."""
+
+    code = "llm_unavailable"
+    title = "The language model does not answer"
+
+    def __init__(self, detail: str = "", retry_after_s: float = 0.0, *, sent: bool = False) -> None:
+        super().__init__(detail)
+        self.sent = sent
+        if retry_after_s:
+            self.retry_after_s = ceil(retry_after_s)
+
+
+class LlmRefused(LlmUnavailable):
+    code = "llm_refused"
+    title = "The language model's provider refuses the question"
+
+
+class LlmAnswerInvalid(LlmUnavailable):
+    code = "llm_answer_invalid"
+    title = "The language model's answer cannot be used"

@@ -74,6 +74,16 @@ def _share(name: str, default: float) -> float:
     return value
 
 
+def _price(name: str) -> float:
+    try:
+        value = float(env.float(name, 0.0))
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a number") from None
+    if not 0 <= value <= 100_000:
+        raise ConfigurationError(f"{name} must be between 0 and 100000; it is {value}")
+    return value
+
+
 def unknown_variables() -> list[str]:
     """Variables of the environment that look like ours and are none. SOMA_TEST_… belongs to the tests."""
     ours = {name for name in os.environ if name.startswith("SOMA_") and not name.startswith("SOMA_TEST_")}
@@ -290,6 +300,7 @@ DRAIN_LIMIT_S = 60  # then a drain gives way to other jobs; the next beat goes o
 ACCESS_INTERVAL_S = _bounded("SOMA_ACCESS_INTERVAL_S", 10, 1, 3600)
 PURGE_INTERVAL_S = 600
 KEEPER_INTERVAL_S = 15  # how often the audit log is sealed, among others
+SUMMARY_INTERVAL_S = _bounded("SOMA_SUMMARY_INTERVAL_S", 600, 0, 86_400)  # 0: only on demand
 
 
 def _every(task: str, interval_s: int) -> dict[str, Any]:
@@ -306,6 +317,7 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile": _every("memories.reconcile", 24 * 3600),
     "keep": _every("memories.keep", KEEPER_INTERVAL_S),
     "keep-hourly": _every("memories.keep_hourly", 3600),
+    **({"summarise": _every("conversations.summarise", SUMMARY_INTERVAL_S)} if SUMMARY_INTERVAL_S else {}),
 }
 # In memory: no file to write, to lock or to find broken after kill -9. After a start every interval begins anew.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
@@ -351,6 +363,22 @@ EMBEDDING_BASE_URL = env.str("SOMA_EMBEDDING_BASE_URL", "")
 EMBEDDING_API_KEY = env.str("SOMA_EMBEDDING_API_KEY", "")
 EMBEDDING_TIMEOUT_S = env.float("SOMA_EMBEDDING_TIMEOUT_S", 20.0)
 
+# --- Language models ---------------------------------------------------------------------------------------------
+
+# `offline`: none; summaries, labels and importance are then made without one.
+LLM_PROVIDER = env.str("SOMA_LLM_PROVIDER", "offline")
+LLM_MODEL = env.str("SOMA_LLM_MODEL", "")
+LLM_BASE_URL = env.str("SOMA_LLM_BASE_URL", "")
+LLM_API_KEY = env.str("SOMA_LLM_API_KEY", "")
+LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # one question with all its tries
+LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)  # of each tenant; 0 is no limit
+LLM_PRICE_INPUT = _price("SOMA_LLM_PRICE_INPUT")  # dollars for a million tokens
+LLM_PRICE_OUTPUT = _price("SOMA_LLM_PRICE_OUTPUT")
+if LLM_PROVIDER not in ("offline", "openai", "anthropic"):
+    raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{LLM_PROVIDER}'; it can be offline, openai or anthropic")
+if LLM_PROVIDER != "offline" and not LLM_MODEL:
+    raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{LLM_PROVIDER}': set SOMA_LLM_MODEL to the name of its model")
+
 # --- Limits; a rate or a concurrency of 0 is none ----------------------------------------------------------------
 
 KEY_RATE = _bounded("SOMA_KEY_RATE", 5_000, 0, 1_000_000)  # tokens a second
@@ -379,6 +407,7 @@ CONTEXT_HALF_LIFE_DAYS = _bounded("SOMA_CONTEXT_HALF_LIFE_DAYS", 7, 1, 36_500)
 # The rest of the budget is left for the prompt around the messages.
 CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.85)
 # Messages whose vectors are so close say the same, if neither has a word of its own.
+CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 
 # --- The edge ----------------------------------------------------------------------------------------------------

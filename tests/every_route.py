@@ -71,6 +71,17 @@ NEEDS: dict[Route, Needs] = {
     ("PUT", "/conversations/{id}/status"): "write",
     ("PUT", "/conversations/{id}/pin"): "write",
     ("PUT", "/conversations/{id}/archive"): "write",
+    ("POST", "/summarize"): "write",
+    ("POST", "/conversations/{id}/summary"): "write",
+    ("POST", "/labels/suggest"): "read",
+    ("POST", "/conversations/{id}/suggest-labels"): "read",
+    ("POST", "/messages/{id}/importance"): "write",
+    ("POST", "/prune/dry-run"): "read",
+    ("GET", "/prune/suggestions"): "read",
+    ("POST", "/prune/execute"): "write",
+    ("POST", "/prune/undo"): "write",
+    ("POST", "/import"): "write",
+    ("GET", "/export"): "read",
     ("POST", "/query"): "read",
     ("POST", "/query/smart"): "read",
     ("POST", "/search/fts"): "read",
@@ -159,6 +170,22 @@ CASES: dict[Route, list[Case]] = {
             {"query": "{text}", "excluded_folders": ["/vault"], "as_of": "2026-01-01T00:00:00Z"},
         ),
     ],
+    ("POST", "/labels/suggest"): [Case("/labels/suggest", {"conversation_id": "{conversation}"})],
+    ("POST", "/conversations/{id}/suggest-labels"): [Case("/conversations/{conversation}/suggest-labels")],
+    ("POST", "/prune/dry-run"): [Case("/prune/dry-run", {"threshold_days": 0, "importance_threshold": 10})],
+    ("GET", "/prune/suggestions"): [Case("/prune/suggestions?threshold_days=0&importance_threshold=10")],
+    ("GET", "/export"): [
+        Case("/export?label=Vault&folder=/vault"),
+        Case("/export?format=jsonl"),
+        Case("/export?format=markdown"),
+    ],
+    ("POST", "/summarize"): [
+        Case("/summarize", {"conversation_id": "{conversation}", "level": "monthly"}),
+    ],
+    ("POST", "/conversations/{id}/summary"): [Case("/conversations/{conversation}/summary?level=weekly")],
+    ("POST", "/messages/{id}/importance"): [Case("/messages/{message}/importance")],
+    ("POST", "/prune/execute"): [Case("/prune/execute", {"conversation_ids": ["{conversation}"]})],
+    ("POST", "/prune/undo"): [Case("/prune/undo", {"conversation_ids": ["{conversation}"]})],
     ("PATCH", "/conversations/{id}"): [Case("/conversations/{conversation}", {"label": "mine now"})],
     ("POST", "/conversations/{id}/messages"): [
         Case("/conversations/{conversation}/messages", {"messages": [{"role": "user", "content": "{text}"}]})
@@ -203,6 +230,10 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/{coord}?namespace=n"),
     ],
     ("POST", "/memories/bulk/delete"): [Case("/memories/bulk/delete", {"coords": ["{coord}", "{deleted}"]})],
+    ("POST", "/import"): [
+        Case("/import", [{"id": "{conversation}", "messages": [{"role": "user", "content": "mine"}]}]),
+        Case("/import?source=soma&dry_run=true", [{"id": "{conversation}"}]),
+    ],
     ("POST", "/conversations"): [
         Case(
             "/conversations", {"label": "Vault", "folder": "/vault", "messages": [{"role": "user", "content": "mine"}]}

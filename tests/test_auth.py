@@ -31,6 +31,7 @@ NAMES = {
     "id": "x",
     "slug": "acme",
     "prefix": "none",
+    "message": "6f1c1f0e-0000-4000-8000-000000000003",
     "cursor": "",
     "conversation": "6f1c1f0e-0000-4000-8000-000000000001",
 }
@@ -217,6 +218,8 @@ SHOW_WHAT_THEY_CHANGE = {
     ("POST", "/memories/{coord}/restore"),
     ("POST", "/conversations/{id}/messages"),
     *((method, path) for method, path in NEEDS if path.startswith("/conversations/") and method in ("PUT", "PATCH")),
+    *(("POST", path) for path in ("/summarize", "/conversations/{id}/summary", "/messages/{id}/importance")),
+    *(("POST", path) for path in ("/prune/execute", "/prune/undo", "/import")),
 }
 
 

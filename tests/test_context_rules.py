@@ -190,3 +190,32 @@ def test_a_cut_text_is_a_beginning_within_its_tokens(text: str, most: int) -> No
 def test_tokens_are_those_of_a_tokenizer_and_not_of_a_rule_of_thumb() -> None:
     assert tokens.count(["Hello world", "", "antidisestablishmentarianism"])[:2] == [2, 0]
     assert tokens.count(["x" * 400])[0] != 100
+
+
+def days(*dates: int) -> frozenset[tuple[str, str]]:
+    return frozenset(("a", f"2026-01-{date:02}") for date in dates)
+
+
+def test_summaries_are_taken_for_the_days_that_nothing_tells_of() -> None:
+    known, fresh, month = candidate(1), candidate(2), candidate(3, length=30)
+    covered = {known.id: days(1), fresh.id: days(2), month.id: days(1, 2, 3, 4, 5, 6, 7)}
+
+    assert context.covering([known, fresh, month], covered, days(1), 100) == [month]
+    assert context.covering([known, fresh, month], covered, days(1), 20) == [fresh]
+    assert context.covering([known, fresh, month], covered, days(1, 2), 20) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.sets(st.integers(1, 28), max_size=9)), max_size=12), st.integers(0, 99)
+)
+def test_summaries_keep_their_room_and_each_adds_a_day(made: list[tuple[int, set[int]]], room: int) -> None:
+    summaries = [candidate(number, length=length) for number, (length, _) in enumerate(made)]
+    covered = {each.id: days(*dates) for each, (_, dates) in zip(summaries, made, strict=True)}
+
+    chosen = context.covering(summaries, covered, [], room)
+
+    assert sum(each.tokens for each in chosen) <= room
+    told: set[tuple[str, str]] = set()
+    for each in chosen:
+        assert covered[each.id] - told
+        told |= covered[each.id]

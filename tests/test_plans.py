@@ -15,6 +15,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from conversations import schedule
 from conversations import selectors as conversations
 from conversations.models import Conversation
 from conversations.selectors import Wanted
@@ -176,6 +177,7 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     ],
     "sfm_conversations_label": [lambda whose: lambda: conversations.count(whose, Wanted(label="label 7"))],
     "sfm_conversations_place": [lambda whose: lambda: conversations.count(whose, Wanted(folder="f7"))],
+    "sfm_conversations_summarise": [lambda whose: schedule._due],
     "sfm_conversations_key": [
         lambda whose: lambda: conversations.of_messages(whose.tenant, [Memory(coordinate_key=f"{7:016x}")]),
     ],

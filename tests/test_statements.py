@@ -143,6 +143,8 @@ def test_reading_writes_nothing(warm: Api, route: Any, case: Any) -> None:
     talk = {"label": "Vault", "messages": [{"role": "user", "content": "an aardvark"}]}
     names["conversation"] = warm.post("/api/v1/conversations", talk).json()["id"]
     warm.post("/api/v1/conversations", talk)
+    messages = warm.get(f"/api/v1/conversations/{names['conversation']}/messages").json()
+    names["message"] = messages["items"][0]["id"]
     names["conversations_cursor"] = warm.get("/api/v1/conversations?limit=1").json()["next_cursor"]
     for name, query in (("cursor", ""), ("time_cursor", "order=created_at"), ("near_cursor", "near=1&radius=10")):
         names[name] = warm.get(f"/memories?limit=1&{query}").json()["next_cursor"]

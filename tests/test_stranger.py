@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from django.utils import timezone
 
-from conversations.models import Conversation, NumberStripe
+from conversations.models import Conversation, ImportedConversation, LlmCall, NumberStripe
 from graph.models import Link
 from memories.models import Memory, VectorEmbedding
 from tenants import keys
@@ -66,13 +66,14 @@ def furnish(api: Api) -> dict[str, str]:
         "time_cursor": cursor("order=created_at"),
         "near_cursor": cursor("near=1,2,3&radius=10"),
         "conversation": conversations[0],
+        "message": api.get(f"/api/v1/conversations/{conversations[0]}/messages").json()["items"][0]["id"],
         "conversations_cursor": api.get("/api/v1/conversations?limit=1").json()["next_cursor"],
     }
 
 
 def erase(api: Api) -> None:
     """As if acme had never been; what the index still holds is what a crash could leave there."""
-    everything = (Memory, VectorEmbedding, Link, Conversation, NumberStripe)
+    everything = (Memory, VectorEmbedding, Link, Conversation, NumberStripe, ImportedConversation, LlmCall)
     for rows in (model.objects for model in everything):
         rows.for_tenant(api.tenant).delete()
     with unguarded():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -47,8 +48,9 @@ def create(request: Request, body: ConversationBody) -> HttpResponse:
         folder=body.folder or "",
         messages=[_message(each) for each in body.messages],
         metadata=body.metadata,
-        **({} if body.importance_score is None else {"importance": body.importance_score}),
     )
+    if body.importance_score is not None:
+        new = replace(new, importance=body.importance_score)
     return reply(present.conversation(services.create(request.caller, new)), 201)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from api.json import reply
 from api.routes import StrictRouter
 from api.schemas import HealthOut, HealthzOut, PingOut, Problem, ReadyOut
+from conversations import llm
 from memories import health
+from memories.health import Check
 from somamemory import addresses, metrics
 from somamemory.errors import Forbidden
 
@@ -56,6 +60,8 @@ def show_metrics(request: HttpRequest) -> HttpResponse:
 def full_health(request: HttpRequest) -> HttpResponse:
     """Each part, its state and its latency; at most ten seconds old."""
     report = health.report()
+    if (answering := llm.healthy()) is not None:
+        report = replace(report, checks={**report.checks, "llm": Check(answering, 0.0)})
     checks = {
         name: {"status": "healthy" if check.healthy else "unhealthy", "latency_ms": check.latency_ms}
         for name, check in report.checks.items()

@@ -1,0 +1,103 @@
+"""What makes much of conversations little: summaries, labels, importance, and putting away."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpResponse
+from ninja import Query
+
+from api import conditions, present
+from api.auth import Request
+from api.curation_schemas import (
+    ArchivedOut,
+    ConversationIdBody,
+    ConversationIdsBody,
+    PruneBody,
+    PruneParams,
+    PruneSuggestionOut,
+    PruneSuggestionsOut,
+    RatedOut,
+    RestoredOut,
+    SuggestionOut,
+    SuggestionsOut,
+    SummarizeBody,
+    SummaryOut,
+    SummaryParams,
+)
+from api.json import reply
+from api.routes import PROBLEMS, StrictRouter, kind
+from conversations import labels, prune, rating, summaries
+
+router = StrictRouter(tags=["curation"])
+
+
+@router.post("/summarize", response={200: SummaryOut, **PROBLEMS}, by_alias=True)
+@kind("llm")
+def summarize(request: Request, body: SummarizeBody) -> HttpResponse:
+    """The summary of a day, week or month of a conversation; made anew only when its source has changed."""
+    conditions.refuse(request)
+    found = summaries.summarize(request.caller, body.conversation_id, body.level, body.day)
+    return reply(present.summary(found))
+
+
+@router.post("/conversations/{id}/summary", response={200: SummaryOut, **PROBLEMS}, by_alias=True)
+@kind("llm")
+def summary(request: Request, id: UUID, query: Query[SummaryParams]) -> HttpResponse:
+    """The summary of a day, week or month of a conversation; made anew only when its source has changed."""
+    conditions.refuse(request)
+    return reply(present.summary(summaries.summarize(request.caller, id, query.level, query.day)))
+
+
+@router.post("/labels/suggest", response={200: SuggestionsOut, **PROBLEMS})
+@kind("llm")
+def suggest(request: Request, body: ConversationIdBody) -> HttpResponse:
+    """Up to five labels for a conversation; nothing is changed."""
+    return reply(present.suggestions(labels.suggest(request.caller, body.conversation_id)))
+
+
+@router.post("/conversations/{id}/suggest-labels", response={200: list[SuggestionOut], **PROBLEMS})
+@kind("llm")
+def suggest_labels(request: Request, id: UUID) -> HttpResponse:
+    """Up to five labels for a conversation, as a bare list; nothing is changed."""
+    return reply(present.suggestions(labels.suggest(request.caller, id))["suggestions"])
+
+
+@router.post("/messages/{id}/importance", response={200: RatedOut, **PROBLEMS})
+@kind("llm")
+def importance(request: Request, id: UUID) -> HttpResponse:
+    """Judge how important a message is; the score becomes its importance."""
+    conditions.refuse(request)
+    return reply(present.rated(rating.rate(request.caller, id)))
+
+
+@router.post("/prune/dry-run", response={200: PruneSuggestionsOut, **PROBLEMS})
+@kind("read")
+def dry_run(request: Request, body: PruneBody | None = None) -> HttpResponse:
+    """Conversations that could be archived, and what each holds; nothing is changed."""
+    given = body or PruneBody()
+    found = prune.suggestions(request.caller, given.threshold_days, given.importance_threshold)
+    return reply({"suggestions": [present.prune_suggestion(each) for each in found], "total": len(found)})
+
+
+@router.get("/prune/suggestions", response={200: list[PruneSuggestionOut], **PROBLEMS})
+def prune_suggestions(request: Request, query: Query[PruneParams]) -> HttpResponse:
+    """Conversations that could be archived, as a bare list."""
+    found = prune.suggestions(request.caller, query.threshold_days, query.importance_threshold)
+    return reply([present.prune_suggestion(each) for each in found])
+
+
+@router.post("/prune/execute", response={200: ArchivedOut, **PROBLEMS})
+def execute(request: Request, body: ConversationIdsBody) -> HttpResponse:
+    """Archive all of these conversations, or none."""
+    conditions.refuse(request)
+    moved = prune.execute(request.caller, body.conversation_ids)
+    return reply({"archived": len(moved), "conversation_ids": [str(row.id) for row in moved]})
+
+
+@router.post("/prune/undo", response={200: RestoredOut, **PROBLEMS})
+def undo(request: Request, body: ConversationIdsBody) -> HttpResponse:
+    """Make archived conversations active again: all of these, or none."""
+    conditions.refuse(request)
+    moved = prune.undo(request.caller, body.conversation_ids)
+    return reply({"restored": len(moved), "conversation_ids": [str(row.id) for row in moved]})

@@ -1,0 +1,61 @@
+"""Anthropic's Messages API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from conversations.llm.base import Completion, Message
+from conversations.llm.schemas import plain
+from conversations.llm.wire import Wire
+from somamemory.errors import LlmAnswerInvalid
+
+BASE_URL = "https://api.anthropic.com"
+VERSION = "2023-06-01"
+_TOOL = "answer"
+
+
+class AnthropicChat:
+    """POST /v1/messages; structured output is the input of a tool that the model must use, and nobody runs."""
+
+    def __init__(self, *, model: str, base_url: str, api_key: str, timeout_s: float) -> None:
+        self.name = model
+        headers = {"x-api-key": api_key, "anthropic-version": VERSION}
+        self.wire = Wire(base_url or BASE_URL, headers, timeout_s)
+
+    @property
+    def is_answering(self) -> bool:
+        return not self.wire.breaker.is_open
+
+    def complete(
+        self, messages: Sequence[Message], max_tokens: int, schema: type[BaseModel] | None = None
+    ) -> Completion:
+        body: dict[str, Any] = {
+            "model": self.name,
+            "max_tokens": max_tokens,
+            "system": "\n\n".join(each.content for each in messages if each.role == "system"),
+            "messages": [{"role": each.role, "content": each.content} for each in messages if each.role != "system"],
+        }
+        if schema is not None:
+            body["tools"] = [{"name": _TOOL, "description": "Give your answer.", "input_schema": plain(schema)}]
+            body["tool_choice"] = {"type": "tool", "name": _TOOL}
+        return _completion(self.wire.post("/v1/messages", body))
+
+
+def _completion(answer: Any) -> Completion:
+    try:
+        blocks = answer["content"]
+        used = [block["input"] for block in blocks if block["type"] == "tool_use"]
+        text = (
+            orjson.dumps(used[0]).decode()
+            if used
+            else "".join(block["text"] for block in blocks if block["type"] == "text")
+        )
+        usage = answer.get("usage") or {}
+        counts = usage.get("input_tokens"), usage.get("output_tokens")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise LlmAnswerInvalid("the language model's provider answered something else than a message") from None
+    return Completion(text, *(count if type(count) is int and count >= 0 else None for count in counts))

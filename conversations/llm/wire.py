@@ -1,0 +1,126 @@
+"""JSON over HTTP to a provider: one deadline over all tries, bounded answers, our errors instead of the vendor's."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import orjson
+
+from conversations.llm.breaker import Breaker
+from somamemory.errors import ConfigurationError, LlmAnswerInvalid, LlmRefused, LlmUnavailable
+
+TRIES = 3
+FIRST_PAUSE_S = 0.5  # doubled for each further try, of which a random half or more is waited
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+CONNECT_TIMEOUT_S = 5.0
+_TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+# Only these speak of what was asked; a wrong key or model name is not the question's fault, and may be mended.
+_OF_THE_QUESTION = frozenset({400, 413, 422})
+
+
+class Wire:
+    """Connections to one provider, shared by all threads of the process."""
+
+    def __init__(self, base_url: str, headers: Mapping[str, str], timeout_s: float) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise ConfigurationError("SOMA_LLM_BASE_URL must begin with http:// or https://")
+        self.timeout_s = timeout_s
+        self.breaker = Breaker()
+        self._url = base_url.rstrip("/")
+        # A redirect would take the key, and the conversation, to an address that nobody has set.
+        self._client = httpx.Client(headers=dict(headers), follow_redirects=False)
+        self._stopped = threading.Event()
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """What the provider answers, as JSON. Waits at most about `timeout_s`, all tries together.
+
+        Raises LlmUnavailable, LlmRefused, LlmAnswerInvalid.
+        """
+        self.breaker.check()
+        try:
+            answer = self._tried(path, orjson.dumps(body))
+        except (LlmRefused, LlmAnswerInvalid):
+            self.breaker.worked()  # it is there
+            raise
+        except LlmUnavailable:
+            self.breaker.failed()
+            raise
+        self.breaker.worked()
+        return answer
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._client.close()
+
+    def _tried(self, path: str, content: bytes) -> Any:
+        deadline = time.monotonic() + self.timeout_s
+        for tried in range(1, TRIES + 1):
+            try:
+                return self._once(path, content, deadline)
+            except _Again as again:
+                pause_s = max(again.pause_s, FIRST_PAUSE_S * 2 ** (tried - 1) * random.uniform(0.5, 1))
+                if tried == TRIES or time.monotonic() + pause_s >= deadline:
+                    raise LlmUnavailable(str(again), again.pause_s) from again.__cause__
+                self._stopped.wait(pause_s)
+        raise AssertionError("unreachable")
+
+    def _once(self, path: str, content: bytes, deadline: float) -> Any:
+        left_s = max(0.001, deadline - time.monotonic())
+        timeout = httpx.Timeout(left_s, connect=min(left_s, CONNECT_TIMEOUT_S))
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        try:
+            with self._client.stream(
+                "POST", self._url + path, content=content, headers=headers, timeout=timeout
+            ) as response:
+                raw = _read(response, deadline)
+        except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout) as error:
+            raise LlmUnavailable(f"the language model did not answer within {self.timeout_s:g} s", sent=True) from error
+        except httpx.HTTPError as error:
+            raise _Again(f"the language model cannot be reached: {type(error).__name__}") from error
+        return _checked(response, raw)
+
+
+class _Again(Exception):
+    """It may work in a moment; in `pause_s` seconds, says the provider."""
+
+    def __init__(self, message: str, pause_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause_s = pause_s
+
+
+def _read(response: httpx.Response, deadline: float) -> bytes:
+    chunks, size = [], 0
+    for chunk in response.iter_bytes():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise LlmAnswerInvalid(f"the language model's answer is longer than {MAX_ANSWER_BYTES} bytes")
+        if time.monotonic() > deadline:  # one that sends a byte now and then is no better than one that hangs
+            raise LlmUnavailable("the language model's answer took too long", sent=True)
+    return b"".join(chunks)
+
+
+def _checked(response: httpx.Response, raw: bytes) -> Any:
+    """The provider's own words stay out of our messages: they may hold the key, or somebody's text."""
+    status = response.status_code
+    if status in _TRANSIENT:
+        raise _Again(f"the language model's provider answered HTTP {status}", _retry_after_s(response))
+    if status in _OF_THE_QUESTION:
+        raise LlmRefused(f"the language model's provider refused what it was asked: HTTP {status}")
+    if status != 200:
+        raise LlmUnavailable(f"the language model's provider refused: HTTP {status}")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise LlmAnswerInvalid("the language model's provider answered something else than JSON") from None
+
+
+def _retry_after_s(response: httpx.Response) -> float:
+    """The header's seconds; the other form, a date, is left to our own pauses."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0

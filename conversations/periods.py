@@ -1,0 +1,85 @@
+"""Days, weeks and months that summaries are of, in UTC. Pure.
+
+A week is that of ISO 8601: it begins on Monday, and belongs as a whole to the month that holds its Thursday. So every
+day is in one week, every week in one month, and nothing is summarised twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+DAILY, WEEKLY, MONTHLY = "daily", "weekly", "monthly"
+LEVELS = (DAILY, WEEKLY, MONTHLY)
+
+
+@dataclass(frozen=True, order=True)
+class Period:
+    """`first` is the day it begins on."""
+
+    level: str
+    first: date
+
+    @property
+    def name(self) -> str:
+        """`2026-11-20`, `2026-W47` or `2026-11`."""
+        if self.level == DAILY:
+            return self.first.isoformat()
+        if self.level == WEEKLY:
+            year, week, _ = self.first.isocalendar()
+            return f"{year}-W{week:02}"
+        month = _thursday(self.first)
+        return f"{month.year}-{month.month:02}"
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """The last two numbers of a summary's coordinate: (1, 20261120), (2, 202647), (3, 202611)."""
+        return LEVELS.index(self.level) + 1, int(self.name.replace("-", "").replace("W", ""))
+
+    @property
+    def end(self) -> date:
+        """The first day after it."""
+        if self.level == DAILY:
+            return self.first + timedelta(days=1)
+        if self.level == WEEKLY:
+            return self.first + timedelta(days=7)
+        # Twenty-eight days later it is the same month's last week, or the next month's first.
+        later = self.first + timedelta(days=28)
+        return later if of(MONTHLY, later).first == later else later + timedelta(days=7)
+
+    def is_over(self, now: datetime) -> bool:
+        return now >= midnight(self.end)
+
+
+def of(level: str, day: date) -> Period:
+    """The period that holds a day."""
+    if level == DAILY:
+        return Period(DAILY, day)
+    monday = day - timedelta(days=day.weekday())
+    if level == WEEKLY:
+        return Period(WEEKLY, monday)
+    first = _thursday(monday).replace(day=1)
+    # The first Thursday of the month is in its first week.
+    thursday = first + timedelta(days=(3 - first.weekday()) % 7)
+    return Period(MONTHLY, thursday - timedelta(days=3))
+
+
+def parts(period: Period, days: Iterable[date]) -> list[Period]:
+    """The periods of the level below that hold any of these days, in order."""
+    below = LEVELS[LEVELS.index(period.level) - 1]
+    return sorted({of(below, day) for day in days if period.first <= day < period.end})
+
+
+def next_end(day: date, now: datetime) -> datetime | None:
+    """When the next of the periods that hold a day will be over; None once all are."""
+    ends = [midnight(of(level, day).end) for level in LEVELS]
+    return min((end for end in ends if end > now), default=None)
+
+
+def midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _thursday(monday: date) -> date:
+    return monday + timedelta(days=3)
