@@ -124,7 +124,7 @@ def test_an_address_that_is_none_is_refused() -> None:
 # --- When the provider misbehaves --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("behaviour", [fails(429), fails(500), fails(503), fails(529), dies], ids=str)
+@pytest.mark.parametrize("behaviour", [fails(429), fails(500), fails(503), fails(529), dies])
 def test_what_passes_is_tried_again(model: OpenAIChat, provider: ChatProvider, behaviour: Any) -> None:
     provider.script = [behaviour, behaviour]
 
@@ -132,7 +132,7 @@ def test_what_passes_is_tried_again(model: OpenAIChat, provider: ChatProvider, b
     assert len(provider.requests) == 3
 
 
-@pytest.mark.parametrize("behaviour", [fails(429), fails(500), dies], ids=str)
+@pytest.mark.parametrize("behaviour", [fails(429), fails(500), dies])
 def test_what_does_not_pass_is_unavailable(model: OpenAIChat, provider: ChatProvider, behaviour: Any) -> None:
     provider.default = behaviour
 

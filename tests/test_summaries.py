@@ -304,9 +304,7 @@ def test_what_a_model_has_written_is_not_asked_for_again(api: Api, provider: Cha
     assert len(stored(api)) == 1
 
 
-@pytest.mark.parametrize(
-    "behaviour", [fails(429), fails(500), dies, hangs, answers("<html>"), says("no JSON")], ids=str
-)
+@pytest.mark.parametrize("behaviour", [fails(429), fails(500), dies, hangs, answers("<html>"), says("no JSON")])
 def test_a_model_that_fails_stores_nothing_and_says_so(
     api: Api, provider: ChatProvider, settings: Any, behaviour: Any
 ) -> None:
