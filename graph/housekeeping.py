@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.db.models import Q
+
 from graph.conditions import Among
 from graph.models import Link
 from memories.models import Memory
+
+_BATCH = 500
 
 
 def forget(purged: Sequence[Memory]) -> None:
@@ -22,5 +26,9 @@ def forget(purged: Sequence[Memory]) -> None:
         keys.setdefault((memory.tenant_id, memory.namespace), []).append((memory.coordinate_key,))
     for (tenant_id, namespace), rows in keys.items():
         links = Link.all_tenants.filter(tenant_id=tenant_id, namespace=namespace)
-        for column in ("from_key", "to_key"):
-            links.filter(Among([column], rows)).delete()
+        touching = links.filter(Q(Among(["from_key"], rows)) | Q(Among(["to_key"], rows)))
+        # Locked in the order in which everybody locks them: two purges may share links, and links are made meanwhile.
+        locked = touching.select_for_update().order_by("from_key", "to_key", "link_type").values_list("id", flat=True)
+        ids = list(locked)
+        for start in range(0, len(ids), _BATCH):
+            links.filter(id__in=ids[start : start + _BATCH]).delete()

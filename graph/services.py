@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from graph.conditions import Among
@@ -64,7 +65,8 @@ def link_many(caller: Caller, items: Sequence[NewLink]) -> list[Linked]:
     caller.require("write", {item.namespace for item in items})
     for item in items:
         checked(item)
-    return retrying(lambda: _link(caller, items))
+    tries = count()
+    return retrying(lambda: _link(caller, items, again=next(tries) > 0))
 
 
 def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, link_type: str = DEFAULT_TYPE) -> bool:
@@ -82,18 +84,20 @@ def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
     return True
 
 
-def _link(caller: Caller, items: Sequence[NewLink]) -> list[Linked]:
+def _link(caller: Caller, items: Sequence[NewLink], again: bool) -> list[Linked]:
     by_namespace: dict[str, list[NewLink]] = {}
     for item in items:
         by_namespace.setdefault(item.namespace, []).append(item)
     made: dict[int, Linked] = {}
     for namespace in sorted(by_namespace):  # in one order everywhere, so that two batches cannot deadlock
         group = by_namespace[namespace]
-        made.update(zip(map(id, group), _link_in(caller, namespace, group), strict=True))
+        made.update(zip(map(id, group), _link_in(caller, namespace, group, again), strict=True))
     return [made[id(item)] for item in items]
 
 
-def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink]) -> list[Linked]:
+def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bool) -> list[Linked]:
+    if again:
+        _take_turns(caller, namespace)
     known = _rows(caller, namespace, {item.key for item in items})
     rows: dict[Key, Link] = {}
     results, changes = [], []
@@ -102,7 +106,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink]) -> list[L
         rows[item.key] = row = _row(caller, item)
         results.append(Linked(row, before is None))
         changes.append(Change(_shown(item.start, item.end, item.link_type), _state(before), _state(row)))
-    # Somebody else may just have made one of the new links: IntegrityError, and `retrying` finds it there.
+    # Somebody else may just have made one of the new links: IntegrityError, and `retrying` comes again.
     Link.all_tenants.bulk_create([rows[key] for key in sorted(rows) if key not in known])
     Link.all_tenants.bulk_create(
         [rows[key] for key in sorted(rows) if key in known],
@@ -112,6 +116,14 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink]) -> list[L
     )
     audit.record(caller, "graph.link", changes, namespace)
     return results
+
+
+def _take_turns(caller: Caller, namespace: str) -> None:
+    """Where many make the same links, those that have failed come one after the other, or they would fail again."""
+    if connection.vendor == "postgresql":  # on SQLite there is one writer anyway
+        with connection.cursor() as cursor:
+            whose = f"links of {caller.tenant.id} in {namespace}"
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [whose])
 
 
 def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> dict[Key, Link]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
@@ -33,6 +35,7 @@ from tenants.caller import Caller
 # Two callers creating one address at the same time: the second finds it there on its next try.
 # Each try waits for the others, who have then created theirs for good; batches of many addresses may need several.
 _TRIES = 25
+_PAUSE_S = 0.02
 Result = TypeVar("Result")
 
 
@@ -166,10 +169,13 @@ def delete(
     """Soft delete, or with `purge` for good; whether there was anything to delete."""
     caller.require("delete", [namespace])
     kept.refuse([namespace])
-    with transaction.atomic():
+
+    def once() -> bool:
         if precondition and precondition != Precondition():
             precondition.check(_find_live(caller, namespace, [coordinate]).get(coordinate.key))
-        return bool(delete_many(caller, namespace, [coordinate], purge=purge))
+        return bool(_delete_many(caller, namespace, [coordinate], purge))
+
+    return retrying(once)
 
 
 def delete_many(
@@ -178,17 +184,22 @@ def delete_many(
     """Delete memories in one transaction; the coordinates where there was one."""
     caller.require("delete", [namespace])
     kept.refuse([namespace])
-    with transaction.atomic():
-        rows = _rows(caller, namespace, [each.key for each in coordinates])
-        gone = [memory for memory in rows.values() if purge or memory.is_live]
-        before = [trail.state(memory) for memory in gone]
-        if purge:
-            housekeeping.remove(gone)
-        else:
-            _soft_delete(caller, gone)
-        action = "memory.purge" if purge else "memory.delete"
-        audit.record(caller, action, trail.deletions(gone, before, purged=purge), namespace)
-        nudge.on_commit()
+    at = list(coordinates)
+    return retrying(lambda: _delete_many(caller, namespace, at, purge))
+
+
+def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate], purge: bool) -> set[Coordinate]:
+    """The transaction of `delete_many`."""
+    rows = _rows(caller, namespace, [each.key for each in coordinates])
+    gone = [memory for memory in rows.values() if purge or memory.is_live]
+    before = [trail.state(memory) for memory in gone]
+    if purge:
+        housekeeping.remove(gone)
+    else:
+        _soft_delete(caller, gone)
+    action = "memory.purge" if purge else "memory.delete"
+    audit.record(caller, action, trail.deletions(gone, before, purged=purge), namespace)
+    nudge.on_commit()
     return {memory.coordinate for memory in gone}
 
 
@@ -446,4 +457,6 @@ def retrying(work: Callable[[], Result]) -> Result:
         except OperationalError as error:
             if nested or not left or not sqlstate.is_transient(error):
                 raise
+        if not nested:
+            time.sleep(random.uniform(0, _PAUSE_S))  # or those who met would meet again
     raise AssertionError("unreachable")
