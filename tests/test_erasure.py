@@ -274,3 +274,10 @@ def test_the_command_writes_the_same(planted: Api, operator: Api, tmp_path: Path
     lines = (tmp_path / "acme.jsonl").read_bytes().splitlines()
     assert json.loads(lines[-1]) == exported(operator)[-1]
     assert VectorEmbedding._meta.db_table in json.loads(lines[-1])["end"]
+
+
+def test_the_head_of_an_export_has_no_body(planted: Api, operator: Api) -> None:
+    response = operator.request("HEAD", f"{V1}/tenants/acme/export")
+
+    assert response.status_code == 200
+    assert b"".join(response.streaming_content if response.streaming else [response.content]) == b""
