@@ -5,9 +5,11 @@ Every knob is a `SOMA_…` variable with a default that works on one machine; do
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import secrets
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -425,6 +427,7 @@ WORKER_METRICS_PORT = _bounded("SOMA_WORKER_METRICS_PORT", 0, 0, 65535)
 # gunicorn.conf.py makes it; for those of Celery it is made here, as nothing of ours is asked before.
 if WORKER_METRICS_PORT and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
+    atexit.register(shutil.rmtree, os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 METRICS_ARE_SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 METRICS_ALIAS = env.str("SOMA_METRICS_ALIAS", "")
 if METRICS_ALIAS and not re.fullmatch(r"[a-z][a-z0-9]{0,31}", METRICS_ALIAS):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from memories import services
 from memories.coordinates import parse
 from memories.services import NewMemory
 from somamemory.logs import JsonFormatter
-from tenants import audit, keeper
+from tenants import audit, keeper, usage
 from tenants.audit import chain, checking, sealing
 from tenants.audit.chain import Head
 from tenants.audit.checking import Report
@@ -494,3 +495,32 @@ def test_the_log_lines_of_the_sealer_are_heads(chained: Caller, caplog: pytest.L
 
     mine = [head for head in heads() if head.tenant == str(chained.tenant.id)]
     assert checking.imported(JsonFormatter().format(line)) == mine
+
+
+def test_the_keepers_thread_goes_on_after_an_error_and_after_a_bug(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = Caller.command(Tenant.objects.get_or_create(slug="default")[0])
+    record(caller, "new")
+    monkeypatch.setattr(settings, "KEEPER_INTERVAL_S", 0)
+    monkeypatch.setattr(usage, "FLUSH_S", 0.01)
+    errors: list[Exception] = [KeyError(), IntegrityError()]
+    sealed = threading.Event()
+
+    def seal() -> int:
+        if errors:
+            raise errors.pop()
+        count = sealing.seal()
+        sealed.set()
+        return count
+
+    monkeypatch.setattr(keeper, "sealing", SimpleNamespace(seal=seal, prune=sealing.prune))
+    thread = keeper.Keeper()
+    thread.start()
+    try:
+        assert sealed.wait(10)
+    finally:
+        thread.stop(10)
+
+    assert not thread.is_alive()
+    assert checking.check(caller).unsealed == 0
