@@ -12,7 +12,7 @@ import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
 # Where the workers keep their metrics, so that any of them can tell the sum. Before anything imports the library.
-metrics_dir = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="soma-metrics-"))
+metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
 django.setup()
 
 from django.conf import settings  # noqa: E402 - needs the setup
@@ -84,9 +84,9 @@ def worker_int(worker):
 
 
 def child_exit(server, worker):
-    from prometheus_client import multiprocess
+    from somamemory import metrics
 
-    multiprocess.mark_process_dead(worker.pid)  # what it had counted stays; what it was doing ends
+    metrics.process_ended(worker.pid)
 
 
 def on_exit(server):

@@ -16,7 +16,7 @@ from django.db import DatabaseError
 
 from memories import access, embeddings, housekeeping, index, jobs
 from memories.index import generations, nudge, reconcile, sync
-from somamemory import checks, logs
+from somamemory import checks, logs, metrics
 from somamemory.errors import ConfigurationError, SomaError
 from tenants import keeper
 
@@ -95,6 +95,12 @@ def refuse_impossible_settings(**signal: object) -> None:
         raise SystemExit(f"error: {error}") from None
 
 
+@worker_init.connect
+def _tell_metrics(**_: object) -> None:
+    if settings.WORKER_METRICS_PORT:
+        metrics.serve(settings.HOST, settings.WORKER_METRICS_PORT)
+
+
 @worker_process_init.connect
 def _prepare(**_: object) -> None:
     """Load the model once a process, and not while the first memories wait."""
@@ -103,5 +109,6 @@ def _prepare(**_: object) -> None:
 
 
 @worker_process_shutdown.connect
-def _let_go(**_: object) -> None:
+def _let_go(pid: int, **_: object) -> None:
     index.close_all()
+    metrics.process_ended(pid)

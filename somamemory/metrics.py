@@ -23,9 +23,10 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
     generate_latest,
+    start_http_server,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 log = logging.getLogger("soma.metrics")
@@ -99,6 +100,19 @@ def exposition() -> bytes:
     registry.register(_Aliased(_processes()))
     registry.register(_FromDatabase())
     return generate_latest(registry)
+
+
+def serve(host: str, port: int) -> None:
+    """Tell the metrics of this process and its children over HTTP, on a thread: for those that serve nothing else."""
+    registry = CollectorRegistry()
+    registry.register(_Aliased(_processes()))
+    start_http_server(port, host, registry)
+
+
+def process_ended(pid: int) -> None:
+    """What it had counted stays; what it was doing ends."""
+    if settings.METRICS_ARE_SHARED:
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def method_label(method: str | None) -> str:

@@ -5,9 +5,12 @@ Every knob is a `SOMA_…` variable with a default that works on one machine; do
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import secrets
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -418,7 +421,14 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 # Who may read /metrics: networks or addresses. Its metrics under other names too: `sekha` makes sekha_… of soma_….
 METRICS_ALLOW = addresses.networks(env.list("SOMA_METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"]))
-METRICS_ARE_SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ  # the library's own switch, which gunicorn.conf.py sets
+# Where a Celery worker tells its metrics; 0: nowhere.
+WORKER_METRICS_PORT = _bounded("SOMA_WORKER_METRICS_PORT", 0, 0, 65535)
+# The library's own switch: a folder where the processes of a server keep their numbers. For web workers,
+# gunicorn.conf.py makes it; for those of Celery it is made here, as nothing of ours is asked before.
+if WORKER_METRICS_PORT and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
+    atexit.register(shutil.rmtree, os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+METRICS_ARE_SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 METRICS_ALIAS = env.str("SOMA_METRICS_ALIAS", "")
 if METRICS_ALIAS and not re.fullmatch(r"[a-z][a-z0-9]{0,31}", METRICS_ALIAS):
     raise ConfigurationError("SOMA_METRICS_ALIAS must be a word of 1 to 32 of a-z and 0-9")

@@ -128,7 +128,7 @@ def _remove(tenant: Tenant, receipt: Receipt) -> None:
 def _remove_rows(model: type[Model], tenant: Tenant) -> int:
     """In small transactions, so that nobody waits for long."""
     rows, removed = registry.rows(model, tenant), 0
-    while batch := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+    while batch := list(rows.order_by().values_list("pk", flat=True)[:BATCH]):
         removed += rows.filter(pk__in=batch).delete()[1].get(model._meta.label, 0)
     return removed
 

@@ -5,8 +5,9 @@ transaction of its change, so that no two wait for each other; a change that wou
 sum does not show what others have not committed yet: with W writers at once at most W - 1 changes too many pass. On
 SQLite, with one writer at a time, none does.
 
-*Requests and tokens* are counted in each process and added to the day's row every few seconds. A process knows its own
-at once and those of the others after `FLUSH_S + LOOK_AGAIN_S` seconds at most: so long they can exceed the quota.
+*Requests* are counted in each process and added to the day's row every few seconds. A process knows its own at once and
+those of the others after `FLUSH_S + LOOK_AGAIN_S` seconds at most: so long they can exceed the quota. *Tokens* of
+language models are written at once, and known to the others after `LOOK_AGAIN_S`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from cachetools import TTLCache
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
 
@@ -99,10 +100,12 @@ def counted(tenant: Tenant) -> tuple[int, int]:
 
 def recount(tenant: Tenant, *, again_soon: bool = False) -> None:
     """Put right what the stripes say; again_soon: some processes may not know of the quota yet, and not have noted."""
-    memories, bytes, noted_memories, noted_bytes = _counter[-1](tenant)
-    _add_to(tenant, COUNTED, memories - noted_memories, bytes - noted_bytes)
     at = timezone.now() - (RECOUNT - timedelta(minutes=1) if again_soon else timedelta())
-    UsageStripe.objects.for_tenant(tenant).filter(stripe=COUNTED).update(counted_at=at)
+    with transaction.atomic():
+        _add_to(tenant, COUNTED, 0, 0)  # its lock: two who count at the same time must not both correct
+        memories, bytes, noted_memories, noted_bytes = _counter[-1](tenant)
+        _add_to(tenant, COUNTED, memories - noted_memories, bytes - noted_bytes)
+        UsageStripe.objects.for_tenant(tenant).filter(stripe=COUNTED).update(counted_at=at)
 
 
 def recount_old() -> None:
@@ -147,9 +150,11 @@ def count_request(tenant: Tenant) -> None:
 
 
 def count_llm_tokens(tenant: Tenant, tokens: int) -> None:
-    """Tokens that a language model has read or written for this tenant."""
+    """Tokens that a language model has read or written for this tenant. Written at once: jobs have no keeper."""
+    day, mine = timezone.now().date(), _Today(0, tokens)
+    _write(tenant.id, day, mine)
     with _counts.lock:
-        _counts.unwritten[tenant.id, timezone.now().date()].llm_tokens += tokens
+        _add_up(_counts.known.get((tenant.id, day)), mine)
 
 
 def llm_tokens_left(tenant: Tenant) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from memories import services
 from memories.coordinates import parse
 from memories.services import NewMemory
 from somamemory.logs import JsonFormatter
-from tenants import audit, keeper
+from tenants import audit, keeper, usage
 from tenants.audit import chain, checking, sealing
 from tenants.audit.chain import Head
 from tenants.audit.checking import Report
@@ -34,8 +35,7 @@ def record(caller: Caller, *targets: str) -> None:
         audit.record(caller, "test.do", targets)
 
 
-@pytest.fixture
-def operator_caller(db: None) -> Caller:
+def operators() -> Caller:
     return Caller.command(Tenant.objects.get_or_create(slug="default")[0])
 
 
@@ -50,11 +50,11 @@ def chained(caller: Caller) -> Caller:
 
 
 def check(known: list[Head] | None = None) -> Report:
-    return checking.check(Caller.command(Tenant.objects.get(slug="default")), known or [])
+    return checking.check(operators(), known or [])
 
 
 def heads() -> list[Head]:
-    return list(checking.heads(Caller.command(Tenant.objects.get(slug="default"))))
+    return list(checking.heads(operators()))
 
 
 def kinds(report: Report) -> set[str]:
@@ -88,7 +88,7 @@ def test_a_request_is_noted_with_its_address_and_id(api: Api) -> None:
 
 def test_no_row_without_a_transaction(transactional_db: None) -> None:
     with pytest.raises(RuntimeError, match="transaction"):
-        audit.record(Caller.command(Tenant.objects.get_or_create(slug="default")[0]), "test.do", ["1"])
+        audit.record(operators(), "test.do", ["1"])
 
 
 def test_the_hashes_of_a_memorys_history_join(api: Api) -> None:
@@ -426,7 +426,6 @@ def test_what_a_checkpoint_does_not_cover_cannot_be_deleted(pruned: Caller) -> N
 
 
 def test_eight_writers_at_once_leave_one_unbroken_chain(transactional_db: None) -> None:
-    default, _ = Tenant.objects.get_or_create(slug="default")
     tenant = Tenant.objects.create(slug="acme")
     issue_key(tenant)
     writers, each = 8, 12
@@ -452,7 +451,7 @@ def test_eight_writers_at_once_leave_one_unbroken_chain(transactional_db: None) 
     sealer.join()
     sealing.seal()
 
-    report = checking.check(Caller.command(default), list(checking.heads(Caller.command(default))))
+    report = check(heads())
     blocks = AuditBlock.objects.for_tenant(tenant).order_by("number")
     assert report.intact, report.problems
     assert report.unsealed == 0
@@ -494,3 +493,32 @@ def test_the_log_lines_of_the_sealer_are_heads(chained: Caller, caplog: pytest.L
 
     mine = [head for head in heads() if head.tenant == str(chained.tenant.id)]
     assert checking.imported(JsonFormatter().format(line)) == mine
+
+
+def test_the_keepers_thread_goes_on_after_an_error_and_after_a_bug(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = operators()
+    record(caller, "new")
+    monkeypatch.setattr(settings, "KEEPER_INTERVAL_S", 0)
+    monkeypatch.setattr(usage, "FLUSH_S", 0.01)
+    errors: list[Exception] = [KeyError(), IntegrityError()]
+    sealed = threading.Event()
+
+    def seal() -> int:
+        if errors:
+            raise errors.pop()
+        count = sealing.seal()
+        sealed.set()
+        return count
+
+    monkeypatch.setattr(keeper, "sealing", SimpleNamespace(seal=seal, prune=sealing.prune))
+    thread = keeper.Keeper()
+    thread.start()
+    try:
+        assert sealed.wait(10)
+    finally:
+        thread.stop(10)
+
+    assert not thread.is_alive()
+    assert checking.check(caller).unsealed == 0

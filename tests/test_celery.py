@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from pytest_django import Settings
 
+from benchmarks.server import free_port
 from memories import embeddings, index
 from memories.models import EmbeddingGeneration
 from tests.processes import Installation, broker_of_the_leg, installation, wait_for
@@ -23,7 +26,10 @@ BEHIND = "SELECT count(*) FROM sfm_vector_embeddings WHERE indexed_version IS DI
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Everything is up."""
-    with installation(tmp_path_factory.mktemp("place"), broker_of_the_leg()) as made:
+    metrics_port = str(free_port())
+    with installation(
+        tmp_path_factory.mktemp("place"), broker_of_the_leg(), SOMA_WORKER_METRICS_PORT=metrics_port
+    ) as made:
         made.start("web", "worker", "beat")
         yield made
 
@@ -45,6 +51,18 @@ def alone(fragile: Installation) -> Iterator[Installation]:
     yield fragile
     for service in {"worker", "beat"} & set(fragile.processes):
         fragile.kill(service)
+
+
+def test_a_worker_tells_what_its_processes_have_done(place: Installation) -> None:
+    place.store("7", "counted")
+    place.settle()
+
+    with urlopen(f"http://127.0.0.1:{place.more['SOMA_WORKER_METRICS_PORT']}/metrics", timeout=5) as answer:
+        told = answer.read().decode()
+
+    settled = re.search(r'^soma_index_rows_total\{outcome="settled"\} ([0-9.]+)$', told, re.MULTILINE)
+    assert settled is not None
+    assert float(settled[1]) >= 1
 
 
 def by_meaning(place: Installation, query: str, kind: str) -> list[str]:

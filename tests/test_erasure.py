@@ -233,7 +233,7 @@ def test_the_command_erases_and_asks_first(planted: Api, monkeypatch: Any, capsy
 def exported(operator: Api) -> list[dict[str, Any]]:
     response = operator.get(f"{V1}/tenants/acme/export")
     assert (response.status_code, response["Content-Type"]) == (200, "application/x-ndjson")
-    return [json.loads(line) for line in b"".join(response.streaming_content).splitlines()]
+    return [json.loads(line) for line in response.content.splitlines()]
 
 
 def test_an_export_has_every_row_and_ends_with_their_number(planted: Api, operator: Api, others: list[Api]) -> None:
@@ -274,3 +274,10 @@ def test_the_command_writes_the_same(planted: Api, operator: Api, tmp_path: Path
     lines = (tmp_path / "acme.jsonl").read_bytes().splitlines()
     assert json.loads(lines[-1]) == exported(operator)[-1]
     assert VectorEmbedding._meta.db_table in json.loads(lines[-1])["end"]
+
+
+def test_the_head_of_an_export_has_no_body(planted: Api, operator: Api) -> None:
+    response = operator.request("HEAD", f"{V1}/tenants/acme/export")
+
+    assert response.status_code == 200
+    assert response.content == b""

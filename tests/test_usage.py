@@ -136,6 +136,23 @@ def test_what_went_wrong_is_put_right_by_the_next_count(api: Api, limit: Any) ->
     assert is_exact(api.tenant)
 
 
+def test_two_who_count_at_once_correct_once(transactional_db: None) -> None:
+    tenant = Tenant.objects.create(slug="acme", quota_memories=20)
+    Memory.all_tenants.bulk_create([Memory(tenant=tenant, namespace="n", coordinate_key="0" * 16, payload={})])
+
+    def count() -> None:
+        usage.recount(tenant)
+        connection.close()
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert usage.stored(tenant) == (1, 0)
+
+
 def test_writers_side_by_side_exceed_a_quota_by_no_more_than_there_are_of_them(transactional_db: None) -> None:
     tenant = Tenant.objects.create(slug="acme", quota_memories=20)
     writers = 4
@@ -227,7 +244,7 @@ def test_tokens_of_language_models_are_a_budget(api: Api, limit: Any) -> None:
     tenant = Tenant.objects.get(slug="acme")
 
     usage.count_llm_tokens(tenant, 70)
-    usage.flush()
+    usage.forget()  # another process
     usage.count_llm_tokens(tenant, 20)
     assert usage.llm_tokens_left(tenant) == 10
     usage.count_llm_tokens(tenant, 20)

@@ -21,7 +21,7 @@ from django.utils import timezone
 from somamemory import replicas
 from tenants.caller import Caller
 
-_TARGET_LENGTH = 2048
+_TARGET_LENGTH, _ADDRESS_LENGTH = 2048, 45
 _COLUMNS = (
     "tenant_id", "at", "actor", "action", "namespace", "target", "request_id", "address", "before_hash", "after_hash",
 )  # fmt: skip
@@ -54,7 +54,7 @@ def record(caller: Caller, action: str, targets: Iterable[str | Change], namespa
             namespace,
             change.target[:_TARGET_LENGTH],
             caller.request_id,
-            caller.address,
+            caller.address[:_ADDRESS_LENGTH],
             change.before,
             change.after,
         )
