@@ -208,3 +208,20 @@ def test_no_writer_waits_long_under_load(api: Api, together: Together) -> None:
 
     waits = together(work)
     assert max(waits) < 3, sorted(waits)
+
+
+def test_purges_of_linked_memories_beside_the_making_of_links_all_succeed(api: Api, together: Together) -> None:
+    def work(number: int) -> set[int]:
+        chosen = random.Random(number)
+        links = [{"from_coord": [chosen.randrange(8)], "to_coord": [chosen.randrange(8)]} for _ in range(20)]
+        answers = set()
+        for _ in range(3):
+            at = chosen.randrange(8)
+            answers |= {
+                api.post("/graph/links/bulk", {"links": links, "atomic": True}).status_code,
+                api.post("/memories", {"coord": [at], "payload": {"text": "x"}}).status_code,
+                api.delete(f"/memories/{at}?purge=true").status_code,
+            }
+        return answers
+
+    assert {status for some in together(work) for status in some} <= {200, 201}
