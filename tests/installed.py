@@ -30,6 +30,11 @@ def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+def with_socket(listening: socket, words: list[str]) -> list[str]:
+    """The command, to be started with the socket among its descriptors, as a service that systemd activates by it."""
+    return [sys.executable, "-c", _WITH_SOCKET, str(listening.fileno()), *words]
+
+
 @dataclass(frozen=True)
 class Tree:
     root: Path
@@ -86,16 +91,13 @@ class Tree:
 
     def process(self, name: str, listening: socket | None = None, **more: str) -> Process:
         """A service, not yet started."""
-        words, descriptors = self.words(name), ()
-        if listening is not None:
-            descriptors = (listening.fileno(),)  # type: ignore[assignment]
-            words = [sys.executable, "-c", _WITH_SOCKET, str(descriptors[0]), *words]
+        words = self.words(name)
         return Process(
-            words,
+            with_socket(listening, words) if listening else words,
             self.environment(name) | more,
             self.root / f"{name}.log",
             folder=Path(self.unit(name)["Service"]["WorkingDirectory"]),
-            descriptors=descriptors,
+            descriptors=(listening.fileno(),) if listening else (),
         )
 
 
