@@ -2,8 +2,8 @@
 
     python -m benchmarks.rolling --database postgres://… [--restarts 20] [--rate 50]
 
-Each server is stopped with SIGTERM and started again as systemd would: its listening socket stays open meanwhile, so that
-who connects waits. nginx runs with deploy/nginx; of PostgreSQL it needs an address where it may create a database,
+Each server is stopped with SIGTERM and started again as systemd would: its listening socket stays open meanwhile, so
+that who connects waits. nginx runs with deploy/nginx; of PostgreSQL it needs an address where it may create a database,
 which it drops in the end. Ends with 0 when every request was answered with success.
 """
 
@@ -163,9 +163,7 @@ def main() -> int:
             restarts.append(backends[number % 2].restart())
             print(f"restart {number + 1}: {restarts[-1]:.1f} s, {len(load.took_s)} requests so far", flush=True)
     took = sorted(load.took_s)
-    print(
-        f"{len(took)} requests, {len(load.failures)} failed; {options.restarts} restarts of {max(restarts):.1f} s at most"
-    )
+    print(f"{len(took)} requests, {len(load.failures)} failed; {len(restarts)} restarts, {max(restarts):.1f} s at most")
     print(
         f"p50 {took[len(took) // 2] * 1000:.0f} ms, p99 {took[len(took) * 99 // 100] * 1000:.0f} ms, "
         f"longest {took[-1]:.1f} s"
