@@ -97,12 +97,16 @@ def answers(running: Server, memories: int) -> dict[str, Any]:
 
 
 def move(folder: pathlib.Path, url: str) -> subprocess.CompletedProcess[str]:
+    return manage(folder, "migrate_database", "--to", "-", given=url + "\n")
+
+
+def manage(folder: pathlib.Path, *words: str, given: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
     return subprocess.run(
-        [sys.executable, "manage.py", "migrate_database", "--to", "-"],
-        input=url + "\n",
+        [sys.executable, "manage.py", *words],
+        input=given,
         cwd=ROOT,
-        env=environment | {"SOMA_DATA_DIR": str(folder), "SOMA_SECRET_KEY": SECRET},
+        env=environment | {"SOMA_DATA_DIR": str(folder), "SOMA_SECRET_KEY": SECRET, **settings},
         capture_output=True,
         text=True,
         check=False,
