@@ -15,8 +15,8 @@ PACKAGES := $(wildcard somamemory api tenants memories graph conversations tests
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo test test-docs test-milvus lint types format bench bench-graph bench-conversations chaos lock clean venv \
-	venv-test
+.PHONY: help run demo test test-docs test-milvus lint types format bench bench-graph bench-conversations chaos lock clean \
+	venv venv-test
 
 help: ## this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
