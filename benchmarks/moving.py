@@ -31,7 +31,7 @@ QUERIES = 50
 SECRET = "not a secret, in a benchmark"
 # What one of the two might write in another way.
 ODD: dict[str, Any] = {
-    "numbers": [0.1, 1e300, -1e-300, 5.0, 9_007_199_254_740_993, -(2**63), 0, True, None],
+    "numbers": [0.1, 1e16, -0.0, 1e22, 1e300, -1e-300, 5.0, 9_007_199_254_740_993, -(2**63), 0, True, None],
     "text": "naïve — 𝄞 \u2028 'quoted' \"twice\" \\ back",
     "": {"nested": [[], {}, ""]},
 }

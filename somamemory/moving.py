@@ -129,7 +129,18 @@ def _all(model: Model, using: str) -> models.QuerySet[Any]:
 
 
 def _canonical(row: tuple[Any, ...]) -> bytes:
-    return json.dumps(row, sort_keys=True, default=_plain).encode("utf-8", "surrogatepass")
+    return json.dumps(_numbers(row), sort_keys=True, default=_plain).encode("utf-8", "surrogatepass")
+
+
+def _numbers(value: Any) -> Any:
+    """jsonb writes 1e16 as a whole number, and -0.0 as 0: the same number, so the same hash."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _numbers(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbers(item) for item in value]
+    return value
 
 
 def _plain(value: Any) -> str:

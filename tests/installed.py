@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,12 +90,12 @@ class Tree:
             check=False,
         )
 
-    def process(self, name: str, listening: socket | None = None, **more: str) -> Process:
+    def process(self, name: str, listening: socket | None = None, more: Mapping[str, str] | None = None) -> Process:
         """A service, not yet started."""
         words = self.words(name)
         return Process(
             with_socket(listening, words) if listening else words,
-            self.environment(name) | more,
+            self.environment(name) | dict(more or {}),
             self.root / f"{name}.log",
             folder=Path(self.unit(name)["Service"]["WorkingDirectory"]),
             descriptors=(listening.fileno(),) if listening else (),

@@ -8,7 +8,7 @@ import re
 import shutil
 import ssl
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPResponse, HTTPSConnection
 from pathlib import Path
 
@@ -49,9 +49,11 @@ class Proxy:
         trusting = ssl.create_default_context(cafile=str(self.certificate))
         return _Here(NAME, self.port, context=trusting, timeout=timeout_s)
 
-    def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[HTTPResponse, bytes]:
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[HTTPResponse, bytes]:
         with contextlib.closing(self.connection()) as connection:
-            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
             return response, response.read()
 

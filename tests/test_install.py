@@ -239,6 +239,9 @@ def test_a_life_of_the_web_server(service: Service) -> None:
     waiting.join(60)
 
     assert [status for status, _ in answers] == [200]
+    saved = service.tree.run("somamemory-backup.service")  # while it serves
+    assert saved.returncode == 0, saved.stderr
+    assert len(list((service.tree.data / "backups").iterdir())) == 1
     assert found(service) == ["Ada likes her coffee without sugar."]
     assert service.stop() == 0
 

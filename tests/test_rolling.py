@@ -27,7 +27,7 @@ def test_worker_and_beat_run_by_the_commands_of_their_units(tmp_path: Path) -> N
     tree = installed(tmp_path / "tree")
     with installation(tmp_path) as place:
         for name in ("worker", "beat"):
-            process = tree.process(f"somamemory-{name}.service", **place.environment(name))
+            process = tree.process(f"somamemory-{name}.service", more=place.environment(name))
             place.processes[name] = process
         place.processes["beat"].start()
         wait_for(place.broker_has_messages, 30)
