@@ -15,8 +15,8 @@ PACKAGES := $(wildcard somamemory api tenants memories graph conversations tests
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo test test-milvus lint types format bench bench-graph bench-conversations chaos lock clean venv \
-	venv-test
+.PHONY: help run demo test test-docs test-milvus lint types format bench bench-graph bench-conversations chaos lock clean \
+	venv venv-test
 
 help: ## this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -32,6 +32,9 @@ test: venv-test ## lint, types, the tests on SQLite, PostgreSQL and Milvus (ARGS
 
 test-milvus: venv-test ## the vector index and searches on a real Milvus server, which it installs, starts and stops
 	exec scripts/test-milvus.sh -- $(ARGS)
+
+test-docs: venv-test ## type what README and docs tell to type, against a server of its own, and follow their links
+	exec $(PY) -m pytest -q tests/test_documentation.py $(ARGS)
 
 lint: venv-test ## layout, likely bugs, and the direction of imports
 	failed=0

@@ -54,8 +54,10 @@ class Server:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended at once:\n{self.log()}")
             with contextlib.suppress(OSError, http.client.HTTPException):
-                if self.client(timeout_s=5).call("GET", "/readyz")[0] == 200:
-                    return time.monotonic() - began
+                client = self.client(timeout_s=5)
+                with contextlib.closing(client.connection):
+                    if client.call("GET", "/readyz")[0] == 200:
+                        return time.monotonic() - began
             time.sleep(0.05)
         raise RuntimeError(f"the server did not answer within {START_TIMEOUT_S} s:\n{self.log()}")
 

@@ -12,8 +12,9 @@
 #   --root DIR   put everything below DIR and start nothing; for images and tests
 #   --venv DIR   use this Python environment instead of making one; for images and tests
 #
-# Program: /opt/somamemory. Settings: /etc/somamemory/environment (mode 600, made once, never changed by a later run).
-# Data: /var/lib/somamemory. docs/operations/systemd.md says how to go on.
+# Program: /opt/somamemory; /usr/local/sbin/somamemory COMMAND runs a command of its manage.py.
+# Settings: /etc/somamemory/environment (mode 600, made once, never changed by a later run). Data: /var/lib/somamemory.
+# docs/operations/systemd.md says how to go on.
 set -euo pipefail
 
 source="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -37,7 +38,7 @@ done
 [ -z "$purge" ] || [ -n "$uninstall" ] || { echo "error: --purge goes with --uninstall" >&2; exit 2; }
 
 program="$root/opt/somamemory" settings="$root/etc/somamemory" data="$root/var/lib/somamemory"
-units="$root/etc/systemd/system" account=somamemory
+units="$root/etc/systemd/system" commands="$root/usr/local/sbin" account=somamemory
 
 say() { printf '%s\n' "$*"; }
 run() { # a command that changes something
@@ -146,6 +147,11 @@ install_units() {
     done
 }
 
+install_command() {
+    run mkdir -p "$commands"
+    run install -m 755 "$source/deploy/somamemory" "$commands/somamemory"
+}
+
 start_services() {
     local wanted=(somamemory.socket somamemory.service somamemory-backup.timer)
     if has_broker; then wanted+=(somamemory-worker.service somamemory-beat.service); fi
@@ -170,7 +176,7 @@ remove() {
         [ ! -e "$unit" ] || run rm -f "$unit"
     done
     if systemd_runs; then run systemctl daemon-reload; fi
-    run rm -rf "$program"
+    run rm -rf "$program" "$commands/somamemory"
     if [ -z "$purge" ]; then
         say "Kept: $data, $settings and the user $account. --purge removes them."
         return 0
@@ -189,4 +195,5 @@ copy_program
 make_environment
 make_settings
 install_units
+install_command
 start_services

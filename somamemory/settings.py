@@ -210,7 +210,8 @@ def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _database(url: str) -> dict[str, Any]:
+def database(url: str) -> dict[str, Any]:
+    """Django's settings of the database at a URL; of SQLite in the data folder without one."""
     if not url:
         return _SQLITE
     parsed: dict[str, Any] = env.db_url_config(url)
@@ -221,7 +222,7 @@ def _database(url: str) -> dict[str, Any]:
     raise ConfigurationError("the URL of a database must begin with postgres:// or sqlite:///")
 
 
-DATABASES = {"default": _database(DATABASE_URL)}
+DATABASES = {"default": database(DATABASE_URL)}
 
 # Copies that PostgreSQL keeps by streaming replication; `somamemory.replicas` says who reads there, and when.
 REPLICA_URLS = env.list("SOMA_DATABASE_REPLICA_URLS", default=[])
@@ -230,7 +231,7 @@ READ_WEIGHT = _share("SOMA_READ_WEIGHT", 0.8)
 READ_OWN_WRITES_S = _bounded("SOMA_READ_OWN_WRITES_S", 5, 1, 3600)
 REPLICAS = [f"replica{number}" for number in range(1, len(REPLICA_URLS) + 1)]
 for _alias, _url in zip(REPLICAS, REPLICA_URLS, strict=True):
-    DATABASES[_alias] = {**_database(_url), "TEST": {"MIRROR": "default"}}
+    DATABASES[_alias] = {**database(_url), "TEST": {"MIRROR": "default"}}
 if REPLICAS:
     DATABASE_ROUTERS = ["somamemory.replicas.Router"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

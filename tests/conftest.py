@@ -34,6 +34,12 @@ if not settings.DATABASE_URL.startswith("postgres"):  # several processes, and w
     collect_ignore += ["test_celery.py", "test_compose.py", "test_metrics_workers.py", "test_plans.py"]
     collect_ignore += ["test_postgresql.py", "test_replicas.py"]
 GENERATION = uuid.UUID(int=1)
+# The first two need a PostgreSQL; the others start a server on a SQLite of its own, and once is enough.
+collect_ignore += (
+    ["test_moving.py", "test_rolling.py"]
+    if not settings.DATABASE_URL.startswith("postgres")
+    else ["test_install.py", "test_kubernetes.py", "test_proxies.py", "test_documentation.py"]
+)
 
 
 @dataclass

@@ -57,6 +57,8 @@ class Process:
     environment: dict[str, str]
     log_file: Path
     running: subprocess.Popen[bytes] | None = None
+    folder: Path = HOME
+    descriptors: tuple[int, ...] = ()  # of ours that it gets
 
     @property
     def log(self) -> str:
@@ -65,7 +67,13 @@ class Process:
     def start(self) -> None:
         with self.log_file.open("ab") as log:
             self.running = subprocess.Popen(
-                self.command, env=self.environment, cwd=HOME, stdout=log, stderr=log, start_new_session=True
+                self.command,
+                env=self.environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=self.descriptors,
             )
 
     def send(self, how: signal.Signals) -> None:

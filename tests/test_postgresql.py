@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError, close_old_connections, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -210,3 +213,14 @@ def test_the_audit_log_is_sealed_only_below_what_somebody_is_still_writing(
     slow.join()
     assert sealing.seal() == 2
     assert checking.check(caller).intact
+
+
+def test_every_setting_that_we_advise_is_one_of_this_postgresql() -> None:
+    text = (Path(settings.BASE_DIR) / "deploy/postgresql/somamemory.conf").read_text()
+    advised = set(re.findall(r"^([a-z_]+) = ", text, re.MULTILINE))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM pg_settings")
+        known = {name for (name,) in cursor.fetchall()}
+
+    assert advised
+    assert advised <= known

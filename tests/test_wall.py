@@ -18,6 +18,7 @@ from tenants.scoping import TenantOwned, UnscopedQuery
 # Each says in its own words why it must serve all tenants at once.
 MAY_SAY_ALL_TENANTS = {
     "tenants/scoping.py",  # the wall itself
+    "somamemory/moving.py",  # a database moves as a whole
     "tenants/idempotency.py",  # the sweep
     "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
     "tenants/audit/checking.py",  # chains whose tenant is gone

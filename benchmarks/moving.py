@@ -1,0 +1,143 @@
+"""Moves an installation from SQLite to PostgreSQL, and asks both the same questions.
+
+    python -m benchmarks.moving --database postgres://… [--memories 50000]
+
+A server on SQLite is filled and asked, stopped, moved by `manage.py migrate_database`, and started again on PostgreSQL
+with the same data folder. Ends with 0 when the command found counts and hashes equal, and every answer is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from benchmarks.embedded import texts
+from benchmarks.server import ROOT, Server
+
+BULK = 500
+QUERIES = 50
+SECRET = "not a secret, in a benchmark"
+# What one of the two might write in another way.
+ODD: dict[str, Any] = {
+    "numbers": [0.1, 1e16, -0.0, 1e22, 1e300, -1e-300, 5.0, 9_007_199_254_740_993, -(2**63), 0, True, None],
+    "text": "naïve — 𝄞 \u2028 'quoted' \"twice\" \\ back",
+    "": {"nested": [[], {}, ""]},
+}
+
+
+@contextlib.contextmanager
+def empty_database(url: str) -> Iterator[str]:
+    """The address of a new database beside the given one; dropped in the end."""
+    name = f"soma_moving_{os.getpid()}_{random.randrange(10**9)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def server(folder: pathlib.Path, **settings: str) -> Server:
+    made = Server(folder, SOMA_SECRET_KEY=SECRET, SOMA_ACCESS_INTERVAL_S="1", **settings)
+    made.key = made.environment["SOMA_BOOTSTRAP_KEY"] = "a-key-that-both-servers-know-0123456789"
+    return made
+
+
+def fill(running: Server, memories: int) -> None:
+    """Memories in bulk, some of them odd, replaced or deleted; links; all indexed."""
+    client, source = running.client(), texts(seed=1)
+    with contextlib.closing(client.connection):
+        for first in range(0, memories, BULK):
+            items = [
+                {"coord": [n // 1000, n % 1000], "payload": {"text": next(source)}, "importance": n % 11}
+                for n in range(first, min(first + BULK, memories))
+            ]
+            client.post("/memories/bulk", {"items": items})
+        client.post("/memories", {"coord": "-1.5,2e-7", "payload": ODD, "metadata": ODD, "namespace": "odd"})
+        for n in range(min(100, memories // 4)):
+            client.post("/memories", {"coord": [0, n], "payload": {"text": next(source), "again": n}})
+            client.post("/graph/link", {"from_coord": [0, n], "to_coord": [0, n + 1], "link_type": "follows"})
+        client.post("/memories", {"coord": "9,9,9", "payload": {"text": "the last, and gone"}})
+        assert client.call("DELETE", "/memories/9,9,9")[0] in (200, 204)
+        client.wait_until_indexed(3600)
+
+
+def answers(running: Server, memories: int) -> dict[str, Any]:
+    """What the server says to many questions."""
+    dice, source = random.Random(7), texts(seed=1)
+    words = [next(source).split() for _ in range(min(memories, 1000))]
+    client = running.client()
+    told: dict[str, Any] = {}
+    with contextlib.closing(client.connection):
+        for mode in ("hybrid", "keyword", "semantic"):
+            for number in range(QUERIES):
+                query = " ".join(dice.choice(words)[:6])
+                found = client.post("/memories/search", {"query": query, "top_k": 10, "mode": mode})
+                told[f"{mode} {number}"] = [
+                    (each["coord"], each["payload"], each["version"], round(each["score"], 6))
+                    for each in found["memories"]
+                ]
+        told["odd"] = client.get("/memories/-1.5,2e-7?namespace=odd")["memory"]["payload"]
+        told["neighbours"] = sorted(map(str, client.get("/graph/neighbors?coord=0,5")["neighbors"]))
+        told["gone"] = client.call("GET", "/memories/9,9,9")[0]
+        told["stats"] = client.get("/stats")
+    return told
+
+
+def move(folder: pathlib.Path, url: str) -> subprocess.CompletedProcess[str]:
+    return manage(folder, "migrate_database", "--to", "-", given=url + "\n")
+
+
+def manage(folder: pathlib.Path, *words: str, given: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
+    return subprocess.run(
+        [sys.executable, "manage.py", *words],
+        input=given,
+        cwd=ROOT,
+        env=environment | {"SOMA_DATA_DIR": str(folder), "SOMA_SECRET_KEY": SECRET, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", default=os.environ.get("SOMA_DATABASE_URL", ""), help="postgres://…")
+    parser.add_argument("--memories", type=int, default=50_000)
+    options = parser.parse_args()
+    if not options.database.startswith("postgres"):
+        parser.error("needs --database postgres://… where a database may be created")
+    with tempfile.TemporaryDirectory() as name, empty_database(options.database) as url:
+        folder = pathlib.Path(name)
+        with server(folder) as running:
+            fill(running, options.memories)
+            before = answers(running, options.memories)
+        began = time.monotonic()
+        done = move(folder, url)
+        print(f"moved in {time.monotonic() - began:.0f} s:\n{done.stdout}{done.stderr}")
+        if done.returncode:
+            return 1
+        with server(folder, SOMA_DATABASE_URL=url) as running:
+            after = answers(running, options.memories)
+    different = [question for question in before if before[question] != after[question]]
+    print(f"{len(before)} answers, {len(different)} of them different")
+    for question in different[:5]:
+        print(f"{question}\n  before {before[question]}\n  after  {after[question]}")
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""Takes everything from one database to another, row by row with the same ids, and proves that it has arrived.
+
+All of it is one transaction in the target: it ends equal to the source, or as empty as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connections, models, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+from somamemory import settings
+from somamemory.errors import ConfigurationError
+
+SOURCE, TARGET = "default", "target"
+_ROWS = 500  # at a time: far below PostgreSQL's 65,535 parameters for one statement
+# What the migrations themselves put into a new database; the source has its own.
+_MADE_BY_MIGRATIONS = {"sfm_tenants": 1, "sfm_audit_sealer": 1, "auth_permission": None, "django_content_type": None}
+
+Model = type[models.Model]
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a table holds, whatever the order of its rows."""
+
+    rows: int
+    sum_of_hashes: int
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} rows, {self.sum_of_hashes:064x}"
+
+
+def move(url: str, tell: Tell) -> dict[str, Content]:
+    """Copy the default database, a SQLite, into an empty PostgreSQL; what each table holds now, by name.
+
+    Nobody can write to the source meanwhile: a server that still runs refuses writes with 503.
+    Raises ConfigurationError (nothing has changed) where the two are not what is needed, or differ in the end.
+    """
+    connections.databases[TARGET] = connections.configure_settings({"default": {}, TARGET: settings.database(url)})[
+        TARGET
+    ]
+    try:
+        _refuse_others_than_sqlite_to_postgresql()
+        _refuse_old_schema()
+        call_command("migrate", database=TARGET, verbosity=0, interactive=False)
+        with transaction.atomic(using=SOURCE), transaction.atomic(using=TARGET):
+            return _move(tell)
+    finally:
+        connections[TARGET].close()
+        del connections[TARGET]
+        del connections.databases[TARGET]
+
+
+def content(model: Model, using: str) -> Content:
+    """Every stored value of every row goes into it."""
+    names = [field.attname for field in model._meta.concrete_fields]
+    count = total = 0
+    for row in _all(model, using).values_list(*names).iterator(_ROWS):
+        count += 1
+        total += int.from_bytes(hashlib.sha256(_canonical(row)).digest())
+    return Content(count, total % 2**256)
+
+
+def _move(tell: Tell) -> dict[str, Content]:
+    tables = list(_models())
+    for model in tables:
+        _refuse_rows(model)
+    for model in tables:
+        if model._meta.db_table in _MADE_BY_MIGRATIONS:
+            _all(model, TARGET)._raw_delete(TARGET)
+    for model in tables:
+        _copy(model)
+    _go_on_counting(tables)
+    moved = {}
+    for model in tables:
+        before, after = content(model, SOURCE), content(model, TARGET)
+        if before != after:
+            raise ConfigurationError(
+                f"{model._meta.db_table} has not arrived as it was: {before} before, {after} after; nothing was kept"
+            )
+        tell(f"{model._meta.db_table:32} {after}")
+        moved[model._meta.db_table] = after
+    return moved
+
+
+def _copy(model: Model) -> None:
+    batch: list[models.Model] = []
+    target = _all(model, TARGET)
+    for row in _all(model, SOURCE).order_by("pk").iterator(_ROWS):
+        batch.append(row)
+        if len(batch) == _ROWS:
+            target.bulk_create(batch)
+            batch = []
+    target.bulk_create(batch)
+
+
+def _go_on_counting(tables: list[Model]) -> None:
+    """The next number of each table is the one that the source would have given: none is ever given twice."""
+    with connections[SOURCE].cursor() as cursor:
+        cursor.execute("SELECT name, seq FROM sqlite_sequence")
+        last = dict(cursor.fetchall())
+    with connections[TARGET].cursor() as cursor:
+        for model in tables:
+            key = model._meta.pk
+            if isinstance(key, models.AutoField | models.BigAutoField) and (number := last.get(model._meta.db_table)):
+                cursor.execute(
+                    "SELECT setval(pg_get_serial_sequence(%s, %s), %s)", [model._meta.db_table, key.column, number]
+                )
+
+
+def _models() -> Iterator[Model]:
+    for model in apps.get_models(include_auto_created=True):
+        if model._meta.managed and not model._meta.proxy:
+            yield model
+
+
+def _all(model: Model, using: str) -> models.QuerySet[Any]:
+    manager: models.Manager[Any] = getattr(model, "all_tenants", None) or model.objects  # type: ignore[attr-defined]
+    return manager.using(using).order_by()
+
+
+def _canonical(row: tuple[Any, ...]) -> bytes:
+    return json.dumps(_numbers(row), sort_keys=True, default=_plain).encode("utf-8", "surrogatepass")
+
+
+def _numbers(value: Any) -> Any:
+    """jsonb writes 1e16 as a whole number, and -0.0 as 0: the same number, so the same hash."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _numbers(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbers(item) for item in value]
+    return value
+
+
+def _plain(value: Any) -> str:
+    return bytes(value).hex() if isinstance(value, bytes | memoryview) else str(value)
+
+
+def _refuse_others_than_sqlite_to_postgresql() -> None:
+    if (vendor := connections[SOURCE].vendor) != "sqlite":
+        raise ConfigurationError(
+            f"only a SQLite can be moved, and the settings name a {vendor}: unset SOMA_DATABASE_URL"
+        )
+    if connections[TARGET].vendor != "postgresql":
+        raise ConfigurationError("the target must be a PostgreSQL: postgres://user:password@host/database")
+
+
+def _refuse_old_schema() -> None:
+    executor = MigrationExecutor(connections[SOURCE])
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise ConfigurationError("the database is of an older version: run manage.py bootstrap first")
+
+
+def _refuse_rows(model: Model) -> None:
+    table = model._meta.db_table
+    allowed = _MADE_BY_MIGRATIONS.get(table, 0)
+    if allowed is not None and _all(model, TARGET)[: allowed + 1].count() > allowed:
+        raise ConfigurationError(f"the target is not empty: it has rows in {table}; nothing was changed")

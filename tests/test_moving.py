@@ -1,0 +1,101 @@
+"""`manage.py migrate_database`: from SQLite to PostgreSQL; `python -m benchmarks.moving` does it at full size."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings
+
+from benchmarks import moving
+
+MEMORIES = 60
+
+
+@pytest.fixture
+def target() -> Iterator[str]:
+    with moving.empty_database(settings.DATABASE_URL) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder on SQLite, with something in it; nobody serves it now."""
+    folder = tmp_path_factory.mktemp("source")
+    with moving.server(folder) as running:
+        moving.fill(running, MEMORIES)
+    return folder
+
+
+def ask(url: str, question: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(question.encode()).fetchall()
+
+
+def test_everything_arrives_and_is_found_as_before(tmp_path: Path, target: str) -> None:
+    with moving.server(tmp_path) as running:
+        moving.fill(running, MEMORIES)
+        before = moving.answers(running, MEMORIES)
+
+    done = moving.move(tmp_path, target)
+
+    assert done.returncode == 0, done.stderr
+    assert "are equal in both" in done.stdout
+    with moving.server(tmp_path, SOMA_DATABASE_URL=target) as running:
+        assert moving.answers(running, MEMORIES) == before
+        client = running.client()
+        client.post("/memories", {"coord": "7,7", "payload": {"text": "new in the new place"}})
+        client.connection.close()
+    numbers = [row[0] for row in ask(target, "SELECT seq FROM sfm_memories ORDER BY seq")]
+    assert len(numbers) == len(set(numbers)) == MEMORIES + 3  # with the odd one, the deleted one and the new one
+
+    again = moving.move(tmp_path, target)
+    assert again.returncode == 1
+    assert "the target is not empty" in again.stderr
+
+
+def test_no_number_is_given_twice_even_when_the_last_row_is_gone(source: Path, target: str) -> None:
+    with sqlite3.connect(source / "somamemory.sqlite3") as database:
+        database.execute("UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'sfm_memories'")
+    database.close()
+
+    assert moving.move(source, target).returncode == 0
+    assert ask(target, "SELECT nextval(pg_get_serial_sequence('sfm_memories', 'seq'))") == [(5001,)]
+
+
+def test_a_row_that_arrives_changed_leaves_the_target_empty_and_may_be_tried_again(source: Path, target: str) -> None:
+    moving.manage(source, "migrate", SOMA_DATABASE_URL=target)
+    with psycopg.connect(target) as connection:  # as if one column could not hold what it is given
+        connection.execute(
+            "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN NEW.importance := 1; RETURN NEW; END $$"
+        )
+        connection.execute("CREATE TRIGGER spoil BEFORE INSERT ON sfm_memories FOR EACH ROW EXECUTE FUNCTION spoil()")
+
+    done = moving.move(source, target)
+
+    assert done.returncode == 1
+    assert "sfm_memories has not arrived as it was" in done.stderr
+    assert ask(target, "SELECT count(*) FROM sfm_memories") == [(0,)]
+    with psycopg.connect(target) as connection:
+        connection.execute("DROP TRIGGER spoil ON sfm_memories")
+    assert moving.move(source, target).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("sqlite:////tmp/other.sqlite3", "the target must be a PostgreSQL"),
+        ("mysql://somebody@127.0.0.1/db", "must begin with postgres://"),
+        ("postgres://nobody@127.0.0.1:1/none", "Connection refused"),
+    ],
+)
+def test_a_target_that_cannot_be_is_one_line_and_no_stack(source: Path, url: str, reason: str) -> None:
+    done = moving.move(source, url)
+
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
