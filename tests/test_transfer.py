@@ -45,7 +45,7 @@ def exported(api: Api, format: str, query: str = "") -> bytes:
     response = api.get(f"/api/v1/export?format={format}{query}")
     assert response.status_code == 200
     assert response["Content-Type"].startswith(FORMATS[format])
-    content: bytes = response.content
+    content: bytes = response.getvalue()
     return content
 
 
