@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
@@ -194,6 +196,26 @@ def test_a_command_waits_for_room(api: Api, caller: Caller, settings: Any) -> No
     done = importing.take_in(caller, importers.read(io.BytesIO(file_of(chatgpt()))), wait=make_room)
 
     assert done.counts == {"created": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_that_several_import_at_once_is_taken_over_once(api: Api) -> None:
+    outcomes: list[str] = []
+
+    def take_over() -> None:
+        try:
+            outcomes.extend(report(api, file_of(chatgpt()))["conversations"])
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=take_over) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcomes) == ["created", *["unchanged"] * 4]
+    assert counted(api) == (1, 4)
 
 
 def test_two_tenants_import_the_same_file_each_for_itself(api: Api, stranger: Api) -> None:
