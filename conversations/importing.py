@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from conversations import services
 from conversations.importers import simple
@@ -105,37 +105,31 @@ def _patiently(caller: Caller, item: Imported, wait: Wait | None) -> tuple[str, 
 
 def _stored(caller: Caller, item: Imported) -> tuple[str, int]:
     """What happened, and how many messages were added."""
-    try:
-        with transaction.atomic():
-            known = _known(caller, item)
-            return _created(caller, item) if known is None else _extended(caller, known, item)
-    except IntegrityError:
-        # Somebody else has just taken it over, too.
-        with transaction.atomic():
-            known = _known(caller, item)
-            if known is None:
-                raise
-            return _extended(caller, known, item)
+    with transaction.atomic():
+        row = _claimed(caller, item)
+        conversations = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
+        known = conversations.filter(id=row.conversation_id).first()
+        return _created(caller, row, item) if known is None else _extended(caller, known, item)
 
 
-def _known(caller: Caller, item: Imported) -> Conversation | None:
-    """The conversation that this one has become, or that it was exported from."""
-    conversations = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
-    row = _row(caller, item)
-    if row is not None:
-        return conversations.filter(id=row.conversation_id).first()
-    if item.source == simple.SOMA and (id := _uuid(item.source_id)) is not None:
-        return conversations.filter(id=id).first()
-    return None
+def _claimed(caller: Caller, item: Imported) -> ImportedConversation:
+    """The row of this source and id, which whoever imports the same at the same time waits for.
+
+    It names the conversation that this one has become. That may be deleted since, or not be there yet: an export of
+    our own names the one that it was made of, which may be here.
+    """
+    rows = ImportedConversation.objects.for_tenant(caller.tenant).select_for_update()
+    here = _uuid(item.source_id) if item.source == simple.SOMA else None
+    row: ImportedConversation
+    row, _ = rows.get_or_create(
+        source=item.source,
+        source_id=item.source_id,
+        defaults={"tenant": caller.tenant, "conversation_id": here or uuid4()},
+    )
+    return row
 
 
-def _row(caller: Caller, item: Imported) -> ImportedConversation | None:
-    rows = ImportedConversation.objects.for_tenant(caller.tenant)
-    found: ImportedConversation | None = rows.filter(source=item.source, source_id=item.source_id).first()
-    return found
-
-
-def _created(caller: Caller, item: Imported) -> tuple[str, int]:
+def _created(caller: Caller, row: ImportedConversation, item: Imported) -> tuple[str, int]:
     conversation = services.create(
         caller,
         NewConversation(
@@ -147,10 +141,9 @@ def _created(caller: Caller, item: Imported) -> tuple[str, int]:
             created_at=item.created_at,
         ),
     )
+    row.conversation_id = conversation.id
+    row.save(update_fields=["conversation_id"])
     _append(caller, conversation.id, item.messages)
-    row = _row(caller, item) or ImportedConversation(tenant=caller.tenant, source=item.source, source_id=item.source_id)
-    row.conversation_id = conversation.id  # the one before has been deleted
-    row.save()
     return CREATED, len(item.messages)
 
 

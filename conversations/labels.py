@@ -154,11 +154,11 @@ def _sample(caller: Caller, conversation: Conversation) -> list[str]:
 
 
 def _within(said: Sequence[str], most_tokens: int) -> list[str]:
-    """As many messages from the beginning as fit."""
+    """As many messages from the beginning as fit; each of them is short enough by itself."""
     kept: list[str] = []
     for text in said:
         most_tokens -= estimated_tokens(text) + 4
         if most_tokens < 0:
             break
         kept.append(text)
-    return kept or [said[0][:most_tokens]] if said else []
+    return kept

@@ -127,6 +127,13 @@ def test_claudes_messages_have_their_attachments_and_tools() -> None:
     assert found.left_out == {"empty": 1, "thoughts": 1}
 
 
+def test_whatever_a_tool_was_given_is_shown() -> None:
+    told = claude()
+    told["chat_messages"][1]["content"] = [{"type": "tool_use", "name": "n", "input": {"n": 10**30, "e": "é"}}]
+
+    assert '"n": 1000000000000000000000000000000,\n  "e": "é"' in said(one(file_of(told)))[1][1]
+
+
 def test_an_older_export_of_claude_has_only_the_text() -> None:
     told = claude()
     told["chat_messages"] = [{"uuid": "m", "text": "Hello", "sender": "human", "created_at": "2024-01-01T00:00:00Z"}]
@@ -220,6 +227,7 @@ def test_a_line_that_is_no_json_concerns_no_other() -> None:
         ('[{"messages": [{"role": "user", "content": "a", "timestamp": "soon"}]}]', "is no time"),
         ('[{"messages": [{"role": "user", "content": "a"}], "folder": "../up"}]', "its folder"),
         ('[{"messages": [{"role": "user", "content": NaN}]}]', "NaN"),
+        ('[{"messages": [], "n": 1' + "0" * 5_000 + "}]", "number of 64 bits"),
     ],
 )
 def test_what_cannot_be_kept_is_said(content: str | bytes, words: str) -> None:
@@ -283,6 +291,13 @@ def test_markdown_is_taken_apart_where_somebody_speaks() -> None:
 
     assert found.label == "Beans"
     assert said(found) == [("user", "Where?"), ("assistant", "In the sun.\n\n### Notes\n\nSix hours.")]
+
+
+def test_a_title_is_found_in_a_line_of_any_length() -> None:
+    found = one("# Beans" + " " * 1_000_000 + "x" + " " * 1_000_000 + "\n\n## User\n\nWhere?\n", name="x.md")
+
+    assert found.label.startswith("Beans")
+    assert said(found) == [("user", "Where?")]
 
 
 def test_bold_names_begin_messages_too() -> None:

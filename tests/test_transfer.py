@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
@@ -43,7 +47,7 @@ def exported(api: Api, format: str, query: str = "") -> bytes:
     response = api.get(f"/api/v1/export?format={format}{query}")
     assert response.status_code == 200
     assert response["Content-Type"].startswith(FORMATS[format])
-    content: bytes = response.content
+    content: bytes = response.getvalue()
     return content
 
 
@@ -194,6 +198,26 @@ def test_a_command_waits_for_room(api: Api, caller: Caller, settings: Any) -> No
     assert done.counts == {"created": 1}
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_file_that_several_import_at_once_is_taken_over_once(api: Api) -> None:
+    outcomes: list[str] = []
+
+    def take_over() -> None:
+        try:
+            outcomes.extend(report(api, file_of(chatgpt()))["conversations"])
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=take_over) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcomes) == ["created", *["unchanged"] * 4]
+    assert counted(api) == (1, 4)
+
+
 def test_two_tenants_import_the_same_file_each_for_itself(api: Api, stranger: Api) -> None:
     report(api, file_of(chatgpt()))
 
@@ -319,3 +343,37 @@ def test_a_command_says_what_it_could_not_take_over(api: Api, tmp_path: Path, ca
 
     assert "the file ends in the middle of it" in capsys.readouterr().out
     assert counted(api) == (1, 4)
+
+
+def test_a_watched_folder_is_taken_over_as_files_come(
+    api: Api, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def pause(seconds: float) -> None:
+        """Between two looks a file is written, grows, and after a third it is Ctrl-C."""
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise KeyboardInterrupt
+        file = tmp_path / "chat.json"
+        file.write_bytes(file_of(chatgpt() if looks == 1 else grown(chatgpt(), "And ants?")))
+        os.utime(file, (looks, looks))  # long ago: it has been written
+
+    monkeypatch.setattr(time, "sleep", pause)
+    call_command("import_conversations", str(tmp_path), "--tenant", "acme", "--watch")
+
+    assert counted(api) == (1, 5)
+    assert capsys.readouterr().out.endswith("Stopped.\n")
+
+
+def test_every_message_of_a_folder_is_judged_by_a_command(api: Api, capsys: Any) -> None:
+    message = {"role": "user", "content": "Remember that I am allergic to nuts."}
+    for folder in ("/a/b", "/c"):
+        api.post("/api/v1/conversations", {"folder": folder, "label": folder, "messages": [message]})
+
+    call_command("rate_messages", "/a", "--tenant", "acme")
+
+    rows = Memory.objects.for_tenant(api.tenant).filter(namespace="conversations").order_by("coordinate_key")
+    assert [row.importance for row in rows] == [7.0, 0.0]
+    assert capsys.readouterr().out == "/a/b: 1 messages\n"

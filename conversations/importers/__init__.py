@@ -104,6 +104,10 @@ def _parsed(raw: bytes) -> Any:
         raise Unreadable("it is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise Unreadable(f"it is not JSON: {error.msg} at character {error.pos} of it") from None
+    except Unreadable:
+        raise
+    except ValueError:  # a whole number of thousands of digits
+        raise Unreadable("it holds a number that is no number of 64 bits") from None
     except RecursionError:
         raise Unreadable("it is nested too deep") from None
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
-
-import orjson
 
 from conversations.importers.base import Imported, Unreadable, label_of, moment, objects, role_of
 from conversations.services import NewMessage
@@ -86,4 +85,4 @@ def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    return json.dumps(value, ensure_ascii=False, indent=2)

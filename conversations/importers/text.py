@@ -29,7 +29,7 @@ _SPEAKERS = {
     MARKDOWN: re.compile(rf"^(?:#{{1,6}} +({_NAME}):? *$|\*\*({_NAME}):?\*\*:?[ \t]*|({_NAME}):[ \t]+)", re.MULTILINE),
     TEXT: re.compile(rf"^({_NAME}):(?:[ \t]+|$)", re.MULTILINE),
 }
-_TITLE = re.compile(r"\A\s*# +(.+?) *$", re.MULTILINE)
+_TITLE = re.compile(r"\A\s*# (.+)$", re.MULTILINE)
 
 
 def mark(kind: str, facts: Json) -> str:
