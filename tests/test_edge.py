@@ -72,7 +72,7 @@ def test_any_other_request_id_is_replaced(api: Api, given: str) -> None:
         "/api/v2/memories",
         "/memories/",
         "/memories/1/2",
-        "/admin/",
+        "/administration/",
         "/static/nothing.js",
         "/memories/1/restore/x",
         "/%00",
