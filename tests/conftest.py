@@ -34,7 +34,7 @@ from tenants.models import Tenant
 from tests.unguarded import flushing
 
 # Not skipped but not there: a run without Redis has nothing to say about it.
-collect_ignore = [] if settings.REDIS_URL else ["test_limits_redis.py"]
+collect_ignore = [] if settings.REDIS_URL else ["test_limits_redis.py", "test_traffic_redis.py"]
 if not settings.DATABASE_URL.startswith("postgres"):  # several processes, and what only PostgreSQL has
     collect_ignore += ["test_celery.py", "test_compose.py", "test_metrics_workers.py", "test_plans.py"]
     collect_ignore += ["test_postgresql.py", "test_replicas.py"]
