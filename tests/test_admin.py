@@ -185,7 +185,7 @@ def test_a_member_of_staff_changes_nothing_of_another_tenant(helper: Client, api
         assert helper.post(page(action, of), {"_form_submitted": "on"}).status_code in (200, 403)
     made = {"_form_submitted": "on", "tenant": "stranger", "scopes": ["read"]}
     helper.post(page("tenants_apikey_issue"), made)
-    helper.post(page("tenants_apikey_issue"), {**made, "tenant": ""})
+    helper.post(page("tenants_apikey_issue"), {**made, "tenant": "*"})
 
     assert stranger.get("/memories/1").status_code == 200
     assert ApiKey.objects.filter(tenant=stranger.tenant, revoked_at=None).count() == 1
@@ -384,6 +384,14 @@ def test_a_new_key_is_shown_once_and_works(boss: Client, api: Api) -> None:
     ):
         assert secret not in shown(boss, path)
     assert [event.actor.split(":")[0] for event in events("key.issue") if event.target == key.prefix] == ["staff"]
+
+
+def test_an_operators_key_is_made_only_when_it_is_asked_for(boss: Client, api: Api) -> None:
+    assert "soma_" not in submit(boss, "tenants_apikey_issue", tenant="", scopes=["read"])
+    assert not ApiKey.objects.filter(tenant=None).exists()
+    secret = secret_in(submit(boss, "tenants_apikey_issue", tenant="*", scopes=["read"]))
+
+    assert Api(secret, api.tenant).get("/api/v1/tenants").status_code == 200
 
 
 def test_a_rotated_key_works_beside_its_successor_for_a_day(boss: Client, api: Api) -> None:

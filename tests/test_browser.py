@@ -29,12 +29,12 @@ def browser(live_server: Any, settings: Any) -> Iterator[Browser]:
     connection.close()
 
 
-def confirm(browser: Browser, action: str) -> None:
+def confirm(browser: Browser, action: str, first: str = "") -> None:
     """Press an action's button and, once htmx has its form in hand, the one in the dialog."""
     browser.click(f"a[hx-get$='/{action}/']")
     in_hand = "!!(document.querySelector('#dialog form') || {})['htmx-internal-data']"
     browser.until(lambda: browser.run(f"return {in_hand}"))
-    browser.run("document.querySelector('#dialog form').requestSubmit()")
+    browser.run(f"{first}; document.querySelector('#dialog form').requestSubmit()")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -48,7 +48,7 @@ def test_a_walk_through_every_page_meets_no_error(browser: Browser) -> None:
 
     # What changes something: a dialog, its form, and the page after it.
     browser.visit("keys", "/admin/tenants/apikey/")
-    confirm(browser, "issue")
+    confirm(browser, "issue", "document.querySelector('#dialog [name=tenant]').value = 'tenant-1'")
     browser.until(lambda: browser.run("return !!document.querySelector('.console-secret input')"))
     assert browser.run("return document.querySelector('.console-secret input').value").startswith("soma_")
 

@@ -33,6 +33,7 @@ from tenants.caller import SCOPES, Caller
 from tenants.models import ApiKey, Tenant
 from tenants.selectors import live_keys
 
+OPERATOR = "*"  # no slug looks so
 NAMESPACE = r"^[A-Za-z0-9._:/-]{1,255}$"
 
 
@@ -210,9 +211,9 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         slugs = staff.tenants_of(self.request.user).order_by("slug").values_list("slug", flat=True)
-        operator = [("", "(an operator's key)")] if self.request.user.is_superuser else []
-        self.fields["tenant"].choices = [(slug, slug) for slug in slugs[:1000]] + operator
-        self.fields["tenant"].required = not operator
+        operator = [(OPERATOR, "(none: an operator's key, for all tenants)")] if self.request.user.is_superuser else []
+        # Nothing is chosen beforehand, least of all the key that opens every door.
+        self.fields["tenant"].choices = [("", "choose"), *((slug, slug) for slug in slugs[:1000]), *operator]
 
     def clean_namespaces(self) -> list[str]:
         field = forms.RegexField(NAMESPACE)
@@ -262,7 +263,7 @@ class KeyAdmin(Listed):
         variant=ActionVariant.PRIMARY,
         dialog={
             "title": "New key",
-            "description": "Its secret is shown once, on the next page, and kept by nobody.",
+            "description": "Its secret is shown once, here, and kept by nobody.",
             "form_class": NewKeyForm,
             "form_submit_text": "Make the key",
         },
@@ -270,7 +271,7 @@ class KeyAdmin(Listed):
     def issue(self, request: HttpRequest, form: NewKeyForm) -> HttpResponse:
         wanted = form.cleaned_data
         try:
-            if wanted["tenant"]:
+            if wanted["tenant"] != OPERATOR:
                 tenant = staff.tenant_named(request, wanted["tenant"])
                 caller = staff.caller(request, tenant, permission="tenants.add_apikey")
             else:
