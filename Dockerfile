@@ -16,6 +16,7 @@ COPY tenants tenants
 COPY memories memories
 COPY graph graph
 COPY conversations conversations
+COPY console console
 # The root file system is read-only later on.
 RUN /opt/venv/bin/python -m compileall -q .
 

@@ -11,12 +11,12 @@ SHELL := bash
 unexport PYTHONHOME PYTHONPATH
 
 PY := .venv/bin/python
-PACKAGES := $(wildcard somamemory api tenants memories graph conversations tests)
+PACKAGES := $(wildcard somamemory console api tenants memories graph conversations tests)
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo test test-docs test-milvus lint types format bench bench-graph bench-conversations chaos lock clean \
-	venv venv-test
+.PHONY: help run demo test test-docs test-milvus lint types format bench bench-graph bench-conversations \
+	bench-console chaos lock clean venv venv-test
 
 help: ## this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -58,6 +58,9 @@ bench-graph: venv-test ## measure walks along 100,000 and 1,000,000 links (ARGS=
 
 bench-conversations: venv ## latency of conversations, queries and contexts (ARGS="--database URL" for PostgreSQL)
 	exec $(PY) -m benchmarks.conversations $(ARGS)
+
+bench-console: venv-test ## walk through the pages over 100,000 memories in headless Chromium (ARGS="--pictures docs/images")
+	exec $(PY) -m benchmarks.console $(ARGS)
 
 chaos: venv-test ## kill each part of an installation with -9 in turn, while clients write (needs ARGS="--database URL")
 	exec $(PY) -m benchmarks.chaos $(ARGS)

@@ -24,6 +24,7 @@ from api.routers import (
     graph,
     health,
     jobs,
+    map,
     memories,
     search,
     tenants,
@@ -64,6 +65,7 @@ api = Api(
     urls_namespace="api",
 )
 api.add_router("", search.router)  # before memories: /memories/search is not a coordinate
+api.add_router("", map.router)
 api.add_router("", memories.router)
 api.add_router("", graph.router)
 api.add_router("", conversations.router)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from memories import coordinates
+from memories import atlas, coordinates
 from memories.coordinates import Coordinate
 from tenants.services import quotas_of
 
@@ -253,6 +253,41 @@ def _left_out(item: Any, rejected: Any) -> dict[str, Any]:
         "score": round(rejected.candidate.score, 6),
         "tokens": rejected.candidate.tokens,
         "duplicate_of": None if rejected.duplicate_of is None else str(rejected.duplicate_of),
+    }
+
+
+def grid(namespace: str, found: Any) -> dict[str, Any]:
+    return {
+        "namespace": namespace,
+        "axes": list(found.axes),
+        "low": list(found.low),
+        "high": list(found.high),
+        "resolution": found.resolution,
+        "total": found.total,
+        "elsewhere": found.elsewhere,
+        "cells": [{"column": each.column, "row": each.row, **_sums(each)} for each in found.cells],
+        "memories": None if found.memories is None else [_single(row) for row in found.memories],
+    }
+
+
+def places(namespace: str, depth: int, found: Any) -> dict[str, Any]:
+    cells = [{"coord": each.place.text, "coordinate": list(each.place.numbers), **_sums(each)} for each in found.cells]
+    return {"namespace": namespace, "depth": depth, "cells": cells, "next_cursor": found.next_cursor}
+
+
+def _sums(cell: Any) -> dict[str, Any]:
+    return {"count": cell.count, "importance": cell.importance, "max_importance": cell.max_importance}
+
+
+def _single(row: Any) -> dict[str, Any]:
+    numbers = list(row.coordinate.numbers)
+    return {
+        "id": str(row.id),
+        "coord": ",".join(map(repr, numbers)),
+        "coordinate": numbers,
+        "memory_type": row.memory_type,
+        "importance": row.importance,
+        "text": atlas.excerpt(row),
     }
 
 

@@ -26,6 +26,7 @@ MAX_LENGTH = 20
 # Links that one request may read. A hub of 10,000 fits several times over; what is read takes about 2 µs a link.
 MAX_READ = 50_000
 EXPORT_PAGE = 1_000
+MAX_DRAWN = 300
 Direction = Literal["out", "in", "both"]
 
 
@@ -133,6 +134,35 @@ def neighbours(
         there = [coordinates.from_key(each.key) for each in page]
         memories_there = memories.selectors.get_many(caller, namespace, there)
     return Neighbourhood(page, memories_there, read.truncated, read.read)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What lies around an address. `nodes`: (key, hops, memory or None), the address itself first; `links`: all that
+    join two of them, at most MAX_DRAWN. `truncated`: there is more.
+    """
+
+    nodes: Sequence[tuple[str, int, Memory | None]]
+    links: Sequence[Link]
+    truncated: bool
+
+
+@may_read_replica
+def network(caller: Caller, namespace: str, start: Coordinate, *, hops: int = 2, limit: int = 40) -> Network:
+    """The nearest `limit` addresses in either direction, to be drawn; not counted as reads of their memories."""
+    which = Which(direction="both")
+    read = Reader(links_in(caller, namespace), which, MAX_READ)
+    near = walks.neighbours(read, start.key, hops, limit + 1)
+    keys = {start.key: 0, **{each.key: len(each.path) for each in near[:limit]}}
+    there = memories.selectors.live(caller, [namespace]).filter(coordinate_key__in=keys)
+    stored = {memory.coordinate_key: memory for memory in there}
+    among = which.of(links_in(caller, namespace)).filter(from_key__in=keys, to_key__in=keys)
+    links = list(among.order_by("from_key", "to_key", "link_type")[: MAX_DRAWN + 1])
+    return Network(
+        [(key, far, stored.get(key)) for key, far in keys.items()],
+        links[:MAX_DRAWN],
+        read.truncated or len(near) > limit or len(links) > MAX_DRAWN,
+    )
 
 
 @may_read_replica

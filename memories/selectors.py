@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Count, F, FilteredRelation, Min, Q, QuerySet, Value
 from django.db.models.functions import Length, Substr
@@ -21,6 +22,7 @@ from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
 from memories.filters import Filter, to_q
 from memories.index import generations
 from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
+from somamemory import replicas
 from somamemory.errors import InvalidInput, NotFound
 from somamemory.replicas import may_read_replica
 from tenants.caller import Caller
@@ -185,6 +187,50 @@ def stats(caller: Caller) -> dict[str, Any]:
         "namespaces": {name: count for name, count in namespaces.items() if count},
         "index": _index_stats(caller, sum(types.values()), now),
     }
+
+
+@may_read_replica
+def namespaces(caller: Caller, limit: int = 200) -> list[str]:
+    """The first `limit` namespaces in which the caller's tenant has stored anything, by name.
+
+    One look into the index for each, not one for each memory.
+    """
+    caller.require("read")
+    if caller.namespaces:
+        mine = Memory.objects.for_tenant(caller.tenant).filter(namespace__in=caller.namespaces)
+        return list(mine.order_by("namespace").values_list("namespace", flat=True).distinct()[:limit])
+    connection = replicas.connection()
+    tenant = caller.tenant.id if connection.features.has_native_uuid_field else caller.tenant.id.hex
+    with connection.cursor() as cursor:
+        cursor.execute(_NAMESPACES, [tenant, tenant, limit])
+        return [row[0] for row in cursor.fetchall()]
+
+
+_NAMESPACES = """
+    WITH RECURSIVE found(name) AS (
+        SELECT (SELECT min(namespace) FROM sfm_memories WHERE tenant_id = %s)
+        UNION ALL
+        SELECT (SELECT min(namespace) FROM sfm_memories WHERE tenant_id = %s AND namespace > found.name)
+        FROM found WHERE found.name IS NOT NULL
+    )
+    SELECT name FROM found WHERE name IS NOT NULL LIMIT %s
+"""
+
+
+@may_read_replica
+def inspect(caller: Caller, id: UUID) -> Memory:
+    """A memory by its id, deleted or expired ones too, for whoever looks after them; not counted as a read.
+
+    Raises NotFound.
+    """
+    caller.require("read")
+    rows = Memory.objects.for_tenant(caller.tenant)
+    if caller.namespaces:
+        rows = rows.filter(namespace__in=caller.namespaces)
+    memory = with_index_state(rows).filter(id=id).order_by().first()
+    if memory is None:
+        raise NotFound("no such memory")
+    return memory
 
 
 def with_index_state(memories: QuerySet[Memory]) -> QuerySet[Memory]:

@@ -245,8 +245,11 @@ def retry_failed(caller: Caller) -> int:
     """Make the tenant's failed index rows due at once; how many there were."""
     caller.require("admin")
     failed = VectorEmbedding.objects.for_tenant(caller.tenant).filter(due_at__isnull=False, attempts__gt=0)
-    count = failed.update(due_at=timezone.now(), attempts=0)
-    nudge.on_commit()
+    with transaction.atomic():
+        count = failed.update(due_at=timezone.now(), attempts=0)
+        if count:
+            audit.record(caller, "index.retry", [f"{count} memories"])
+        nudge.on_commit()
     return count
 
 

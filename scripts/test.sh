@@ -44,9 +44,15 @@ missing_packages() {
     command -v redis-server >/dev/null || say redis-server
 }
 
+# Nice to have: without them the pages are not walked through.
+missing_browser() {
+    command -v chromium >/dev/null || say chromium
+    command -v chromedriver >/dev/null || say chromium-driver
+}
+
 need_servers() {
     local packages become_root=()
-    mapfile -t packages < <(missing_packages)
+    mapfile -t packages < <(missing_packages; missing_browser)
     [ ${#packages[@]} -gt 0 ] || return 0
     [ "$(id -u)" = 0 ] || become_root=(sudo -n)
     if command -v apt-get >/dev/null && ${become_root[@]+"${become_root[@]}"} true 2>/dev/null; then
@@ -55,6 +61,7 @@ need_servers() {
         { "${become_root[@]}" update && "${become_root[@]}" install -y --no-install-recommends "${packages[@]}"; } \
             >/dev/null || true
     fi
+    if [ -n "$(missing_browser)" ]; then notes+=("No browser walks through the pages: there is no Chromium."); fi
     mapfile -t packages < <(missing_packages)
     [ ${#packages[@]} -gt 0 ] || return 0
     say "The tests need PostgreSQL 15 or newer and Redis on this machine (installed, not running)." >&2

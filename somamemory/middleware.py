@@ -1,4 +1,7 @@
-"""What happens to every request, outermost first: `RequestContext`, `Compression`, `Problems`, `RootAliases`."""
+"""What happens to every request, outermost first: `RequestContext`, `Compression`, `Problems`, `RootAliases`.
+
+`ForPeople` adds sessions and all that pages need to those below /admin/; a request of the API passes it by.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,22 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.signals import got_request_exception
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.gzip import GZipMiddleware
+from django.middleware.security import SecurityMiddleware
 
-from somamemory import addresses, metrics
+from somamemory import addresses, metrics, traffic
 from somamemory.errors import (
     LengthRequired,
     MalformedRequest,
@@ -35,6 +44,23 @@ PROBLEM = "application/problem+json"
 _SPEAKS_FOR_ITSELF = (PROBLEM, "application/json")
 COMPRESS_FROM_BYTES = 1024
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_API = "api/v1/"
+_PEOPLE = "/admin/"
+# No script but our own files. Alpine, by which unfold's pages move, evaluates the attributes that it finds in them
+# (unsafe-eval); their colours stand in a style element, and widths in style attributes.
+_CONTENT_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
 _AT_THE_ROOT = re.compile(r"/(?:memories|graph|stats|health|healthz|readyz|ping|metrics)(?:/|$)")
 
 
@@ -78,6 +104,8 @@ class RequestContext:
         tier = caller.tenant.tier if caller else "none"
         metrics.requests.labels(label, verb, response.status_code, tier).inc()
         metrics.request_seconds.labels(label, verb).observe(took_s)
+        if label.startswith(_API):
+            traffic.seen.note(response.status_code, took_s * 1000)
         request_log.info(
             "request",
             extra={
@@ -104,7 +132,7 @@ class Compression(GZipMiddleware):
 
 
 class Problems:
-    """Every error is problem+json, also those that Django answers itself (404, 405, 400, 500)."""
+    """Every error is problem+json, also those that Django answers itself (404, 405, 400, 500); but people get pages."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -115,6 +143,8 @@ class Problems:
             return problem(request, refused)
         response = self.get_response(request)
         if response.status_code < 400 or response["Content-Type"].startswith(_SPEAKS_FOR_ITSELF):
+            return response
+        if settings.ADMIN and request.path_info.startswith(_PEOPLE):
             return response
         made = problem(request, _as_error(response.status_code), status=response.status_code)
         if response.has_header("Allow"):
@@ -133,6 +163,30 @@ class RootAliases:
         if _AT_THE_ROOT.match(request.path_info):
             request.path_info = "/api/v1" + request.path_info
         return self.get_response(request)
+
+
+class ForPeople:
+    """Sessions, signing in, and the headers that a page should have, for what is below /admin/ and for nothing else."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = self.for_people = get_response
+        inner_first: tuple[Callable[[Handler], Any], ...] = (
+            MessageMiddleware,
+            AuthenticationMiddleware,
+            SessionMiddleware,
+            XFrameOptionsMiddleware,
+            SecurityMiddleware,
+        )
+        for middleware in inner_first:
+            self.for_people = middleware(self.for_people)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path_info.startswith(_PEOPLE):
+            return self.get_response(request)
+        response = self.for_people(request)
+        response.headers.setdefault("Content-Security-Policy", _CONTENT_POLICY)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
 
 
 def problem(request: HttpRequest, error: SomaError, status: int | None = None) -> HttpResponse:

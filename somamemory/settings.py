@@ -112,14 +112,19 @@ BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
 WORKERS = _bounded("SOMA_WORKERS", 1, 1, 1024)
 
 INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",  # before the admin whose templates it replaces
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.contenttypes",
     "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
     "django.contrib.staticfiles",
     "ninja",  # its docs pages, served from the package
     "tenants",
     "memories",
     "graph",
     "conversations",
+    "console",
     "somamemory",
 ]
 MIDDLEWARE = [
@@ -129,7 +134,11 @@ MIDDLEWARE = [
     "somamemory.middleware.RootAliases",
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]
-# Web pages of these origins may call the API; of no others. A page sends its key itself, and no cookie exists here.
+# The pages for people, below /admin/. Their tables are there in any case; without them nobody can sign in.
+ADMIN = env.bool("SOMA_ADMIN", True)
+if ADMIN:
+    MIDDLEWARE.insert(4, "somamemory.middleware.ForPeople")
+# Web pages of these origins may call the API; of no others. A page sends its key itself, and the API takes no cookie.
 CORS_ALLOWED_ORIGINS = env.list("SOMA_CORS_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [
     "accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match",
@@ -147,7 +156,17 @@ ROOT_URLCONF = "somamemory.urls"
 WSGI_APPLICATION = "somamemory.wsgi.application"
 APPEND_SLASH = False
 TEMPLATES: list[dict[str, Any]] = [
-    {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True, "OPTIONS": {}}
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
 ]
 
 # --- Database: PostgreSQL by URL, or SQLite in the data folder ---------------------------------------------------
@@ -413,6 +432,43 @@ CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.85)
 # Messages whose vectors are so close say the same, if neither has a word of its own.
 CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
+# --- The pages for people ----------------------------------------------------------------------------------------
+
+# Attempts to sign in that an address gets in a minute, and a user name; the same number at once. 0 is no limit.
+SIGN_IN_PER_MINUTE = _bounded("SOMA_SIGN_IN_PER_MINUTE", 10, 0, 10_000)
+# Cookies travel by HTTPS only; browsers take that to hold for this very machine, too. False gives them away in plain.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SOMA_ADMIN_SECURE_COOKIES", True)
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "soma_session", "soma_csrf"
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"  # the API never sees them
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = _bounded("SOMA_ADMIN_SESSION_HOURS", 12, 1, 24 * 30) * 3600
+# Where a proxy takes HTTPS and does not say so (X-Forwarded-Proto): https://memory.example.org
+CSRF_TRUSTED_ORIGINS = env.list("SOMA_ADMIN_ORIGINS", default=[])
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # in the database, not in a cookie
+LOGIN_URL = "admin:login"
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "SomaMemory",
+    "SITE_HEADER": "SomaMemory",
+    "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "console.navigation.icon"}],
+    "SITE_URL": None,
+    "SHOW_HISTORY": False,  # of the admin's own log: the audit has it all
+    "SHOW_VIEW_ON_SITE": False,
+    "STYLES": ["console.navigation.style"],
+    "SIDEBAR": {"show_search": False, "navigation": "console.navigation.sidebar"},
+    "COLORS": {
+        "primary": {
+            "50": "#eefbf8", "100": "#d4f4ec", "200": "#ace8da", "300": "#77d5c3", "400": "#43bba8", "500": "#27a08f",
+            "600": "#198174", "700": "#18675e", "800": "#18524d", "900": "#184541", "950": "#072826",
+        }
+    },
+}  # fmt: skip
 
 # --- The edge ----------------------------------------------------------------------------------------------------
 
@@ -449,8 +505,15 @@ WHITENOISE_USE_FINDERS = True  # no collectstatic step between a clone and a run
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
+FORMAT_MODULE_PATH = "console.formats"
 SILENCED_SYSTEM_CHECKS = [
-    "security.W003",  # no cookie authenticates anything here, so there is no request to forge
+    "security.W003",  # the API takes no cookie, so there is nothing to forge; each page of the admin checks by itself
+    # All that the admin asks for is inside of `somamemory.middleware.ForPeople`.
+    "security.W001",
+    "security.W002",
+    "admin.E408",
+    "admin.E409",
+    "admin.E410",
 ]
 
 LOG_LEVEL = env.str("SOMA_LOG_LEVEL", "INFO").upper()

@@ -1,7 +1,21 @@
 """The table of contents."""
 
+from typing import Any
+
+from django.conf import settings
 from django.urls import path
 
 from api.app import api
 
-urlpatterns = [path("api/v1/", api.urls)]
+urlpatterns: list[Any] = [path("api/v1/", api.urls)]
+
+if settings.ADMIN:
+    from django.views.generic import RedirectView
+
+    from console.site import site
+
+    urlpatterns += [
+        path("admin/", site.urls),
+        path("admin", RedirectView.as_view(url="/admin/")),
+        path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}console/icon.svg")),  # asked for unasked
+    ]

@@ -11,6 +11,7 @@ limit below 40 tokens a second is exact.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import math
 import threading
@@ -244,6 +245,21 @@ def refuse(address: str) -> Decision:
     limit = Limit("address", settings.AUTH_FAILURE_RATE, settings.AUTH_FAILURE_BURST)
     taken = _refused.take([_network(address)], [limit], 1, 1, time.monotonic())
     return _decision(taken.tokens == 1, [limit], taken.debts, 1)
+
+
+def sign_in(address: str, name: str) -> Decision:
+    """Note that somebody at this address tries to sign in under this name; each has a limit of its own."""
+    if not settings.SIGN_IN_PER_MINUTE:
+        return Decision(True)
+    per_minute = settings.SIGN_IN_PER_MINUTE
+    limits = [Limit(what, per_minute / 60, per_minute) for what in ("address", "name")]
+    digest = hashlib.sha256(name.strip().casefold().encode("utf-8", "replace")).hexdigest()
+    names = (f"sign-in:address:{_network(address)}", f"sign-in:name:{digest}")
+    if settings.REDIS_URL and (decision := _shared.take(names, limits, 1, time.monotonic())):
+        return decision
+    limits = [_part_of(limit) for limit in limits]
+    taken = _refused.take(names, limits, 1, 1, time.monotonic())
+    return _decision(taken.tokens == 1, limits, taken.debts, 1)
 
 
 def forget() -> None:

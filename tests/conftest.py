@@ -1,4 +1,5 @@
 """The cast: `api` speaks for the tenant acme, `stranger` for another tenant, `operator` for whoever runs the place.
+`boss` is a superuser at the pages, `helper` a member of staff for acme alone.
 
 The database, the vector index and the embedder are the real ones.
 """
@@ -13,11 +14,15 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.core.management.commands import flush
 from django.http import HttpResponse
 from django.test import Client
+from django.urls import reverse
 
+from benchmarks.console import BROWSER
+from console.models import StaffTenant
 from memories import health, index
 from memories.index import backlog, generations, sync
 from memories.models import EmbeddingGeneration
@@ -29,10 +34,12 @@ from tenants.models import Tenant
 from tests.unguarded import flushing
 
 # Not skipped but not there: a run without Redis has nothing to say about it.
-collect_ignore = [] if settings.REDIS_URL else ["test_limits_redis.py"]
+collect_ignore = [] if settings.REDIS_URL else ["test_limits_redis.py", "test_traffic_redis.py"]
 if not settings.DATABASE_URL.startswith("postgres"):  # several processes, and what only PostgreSQL has
     collect_ignore += ["test_celery.py", "test_compose.py", "test_metrics_workers.py", "test_plans.py"]
     collect_ignore += ["test_postgresql.py", "test_replicas.py"]
+if not BROWSER:
+    collect_ignore.append("test_browser.py")
 GENERATION = uuid.UUID(int=1)
 # The first two need a PostgreSQL; the others start a server on a SQLite of its own, and once is enough.
 collect_ignore += (
@@ -155,6 +162,36 @@ def stranger(generation: EmbeddingGeneration) -> Api:
 def operator(generation: EmbeddingGeneration) -> Api:
     tenant, _ = Tenant.objects.get_or_create(slug="default")
     return Api(issue_key(None), tenant)
+
+
+@pytest.fixture
+def boss(generation: EmbeddingGeneration) -> Client:
+    """A superuser, signed in."""
+    Tenant.objects.get_or_create(slug="default")
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
+    return client
+
+
+@pytest.fixture
+def helper(boss: Client, tenant: Tenant) -> Client:
+    """A member of staff who may do everything, for acme alone."""
+    user = User.objects.create_user("helper", is_staff=True)
+    user.user_permissions.set(Permission.objects.all())
+    StaffTenant.objects.create(user=user, tenant=tenant)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def page(name: str, *args: Any, **query: str) -> str:
+    return reverse(f"admin:{name}", args=args, query=query)
+
+
+def shown(client: Client, path: str) -> str:
+    response = client.get(path)
+    assert response.status_code == 200, (path, response.status_code)
+    return response.content.decode()
 
 
 def issue_key(tenant: Tenant | None, scopes: tuple[str, ...] = SCOPES, **more: Any) -> str:

@@ -42,6 +42,7 @@ NEEDS: dict[Route, Needs] = {
     ("GET", "/metrics"): "nothing",
     ("GET", "/memories/search"): "read",
     ("POST", "/memories/search"): "read",
+    ("GET", "/memories/map"): "read",
     ("POST", "/memories"): "write",
     ("GET", "/memories"): "read",
     ("POST", "/memories/bulk"): "write",
@@ -118,6 +119,12 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/search", {"query": "{text}", "filters": {"AND": [{"tag": "x"}, {"metadata.tenant": "acme"}]}}),
         Case("/memories/search", {"query": "{text}", "weights": {"importance": 1}}),
         Case("/memories/search", {"query": "{text}", "expand": {"hops": 3}, "explain": True}),
+    ],
+    ("GET", "/memories/map"): [
+        Case("/memories/map"),
+        Case("/memories/map?depth=2&limit=1"),
+        Case("/memories/map?prefix={coord}&axes=0,1"),
+        Case("/memories/map?namespace=n&axes=0,2&box=-10,-10;10,10&resolution=4"),
     ],
     ("GET", "/memories"): [
         Case("/memories?limit=1000&include_deleted=true"),

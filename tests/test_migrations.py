@@ -25,7 +25,7 @@ def test_the_models_have_no_change_without_a_migration() -> None:
 def test_no_migration_stops_the_old_code(tmp_path: Any) -> None:
     linter = MigrationLinter(
         str(tmp_path),
-        include_apps=["conversations", "graph", "memories", "tenants"],
+        include_apps=["console", "conversations", "graph", "memories", "tenants"],
         ignore_name=FOUNDING,
         no_cache=True,
         no_output=True,

@@ -1,0 +1,80 @@
+"""What goes into the map of memories, and comes out of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
+
+from api.schemas import BoxText, CoordText, Limit, MemoryType, NamespaceParams, Whole
+from memories import coordinates
+from somamemory.errors import InvalidInput
+
+
+def _axes(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[0-9]{1,2}(,[0-9]{1,2})?", text):
+        raise ValueError("is one or two positions in a coordinate, the first being 0: 0,1")
+    axes = tuple(map(int, text.split(",")))
+    if max(axes) >= coordinates.MAX_DIMENSIONS or len(set(axes)) != len(axes):
+        raise ValueError(f"are different positions from 0 to {coordinates.MAX_DIMENSIONS - 1}")
+    return axes
+
+
+Axes = Annotated[tuple[int, ...], PlainValidator(_axes), WithJsonSchema({"type": "string", "example": "0,1"})]
+
+
+class MapParams(NamespaceParams):
+    prefix: CoordText | None = None
+    memory_type: MemoryType | None = None
+    depth: Annotated[Whole, Field(ge=1, le=coordinates.MAX_DIMENSIONS)] | None = None
+    axes: Axes | None = None
+    box: BoxText | None = None
+    resolution: Annotated[Whole, Field(ge=1, le=128)] | None = None
+    limit: Limit | None = None
+    cursor: Annotated[str, Field(max_length=2048)] | None = None
+
+    def check(self) -> None:
+        """`axes` asks for a grid, whose region `box` is; `depth` for places, in pages. Raises InvalidInput."""
+        if self.axes is None and (self.box or self.resolution):
+            raise InvalidInput("axes", "name the axes of the box or the resolution")
+        if self.axes is not None:
+            if self.depth or self.limit or self.cursor:
+                raise InvalidInput("axes", "give either axes, or depth with its limit and cursor")
+            if self.box and len(self.box.low) != len(self.axes):
+                raise InvalidInput("box", "needs a number for each of the axes")
+
+
+class CellOut(BaseModel):
+    """Memories in one part of the grid (`column`, `row`), or at one place and below (`coord`)."""
+
+    count: int
+    importance: float  # the mean
+    max_importance: float
+    column: int | None = None
+    row: int | None = None
+    coord: str | None = None
+    coordinate: list[float] | None = None
+
+
+class SingleOut(BaseModel):
+    id: str
+    coord: str
+    coordinate: list[float]
+    memory_type: MemoryType
+    importance: float
+    text: str
+
+
+class MapOut(BaseModel):
+    namespace: str
+    cells: list[CellOut]
+    depth: int | None = None
+    next_cursor: str | None = None
+    axes: list[int] | None = None
+    low: list[float] | None = None
+    high: list[float] | None = None
+    resolution: int | None = None
+    total: int | None = None
+    elsewhere: int | None = None
+    memories: list[SingleOut] | None = None

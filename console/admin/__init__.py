@@ -1,0 +1,3 @@
+"""The pages of each model, registered with `console.site`."""
+
+from console.admin import audit, conversations, index, links, memories, tenants, users  # noqa: F401

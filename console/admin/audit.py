@@ -1,0 +1,96 @@
+"""The audit log: to be read and narrowed, never changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.decorators import display
+
+from console import staff
+from console.base import Listed
+from console.site import site
+from tenants.models import AuditEvent
+
+ACTIONS = [
+    "memory.store", "memory.patch", "memory.delete", "memory.delete_subtree", "memory.purge", "memory.restore",
+    "graph.link", "graph.unlink", "conversation.create", "conversation.change", "conversation.delete", "key.issue",
+    "key.rotate", "key.revoke", "tenant.create", "tenant.update", "tenant.erase", "tenant.erased", "job.start",
+    "job.cancel", "index.retry", "staff.sign_in", "user.create", "user.update", "user.delete", "user.password",
+    "group.create", "group.update", "group.delete",
+]  # fmt: skip
+
+
+class ByTenant(admin.SimpleListFilter):
+    """The tenants that they may see."""
+
+    title = "tenant"
+    parameter_name = "of"
+    tenants = 500  # beyond, the name is typed into the search
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        slugs = staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)
+        return [(slug, slug) for slug in slugs[: self.tenants]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.value():
+            return queryset
+        # The id itself, which the planner can look up in its statistics.
+        tenant = staff.tenants_of(request.user).filter(slug=self.value()).values_list("id", flat=True).first()
+        return queryset.filter(tenant_id=tenant) if tenant else queryset.none()
+
+
+class ByAction(admin.SimpleListFilter):
+    title = "action"
+    parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(action, action) for action in ACTIONS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(action=self.value()) if self.value() else queryset
+
+
+class AuditAdmin(Listed):
+    list_display = ("at", "who", "address", "action", "whose", "namespace", "target")
+    list_display_links = ("at",)
+    list_filter = (ByTenant, ByAction)
+    fields = (
+        "id", "at", "actor", "address", "action", "whose", "namespace", "target", "before", "after", "request_id",
+    )  # fmt: skip
+    readonly_fields = ("id", "whose", "before", "after")
+    list_select_related = ("tenant",)
+    search_fields = ("actor", "request_id")
+    search_help_text = "an actor (key:…, staff:…, command) or a request id, as it stands"
+    order = ("-id",)
+
+    @display(description="who")
+    def who(self, row: AuditEvent) -> str:
+        return row.actor
+
+    @display(description="hash before", empty_value="nothing was there, or none is kept")
+    def before(self, row: AuditEvent) -> str | None:
+        return bytes(row.before_hash).hex() if row.before_hash else None
+
+    @display(description="hash after", empty_value="nothing is there, or none is kept")
+    def after(self, row: AuditEvent) -> str | None:
+        return bytes(row.after_hash).hex() if row.after_hash else None
+
+    @display(description="tenant")
+    def whose(self, row: AuditEvent) -> str:
+        return row.tenant.slug if row.tenant else "—"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if ":" in term or term == "command":
+            return queryset.filter(actor=term), False
+        return queryset.filter(request_id=term), False
+
+
+site.register(AuditEvent, AuditAdmin)

@@ -1,0 +1,117 @@
+"""Conversations: what they have in common, and the way to their messages, which are memories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+
+from console import staff
+from console.base import OfTenant, found, telling
+from console.site import site
+from conversations import selectors, services
+from conversations.models import Conversation
+from memories.kept import CONVERSATIONS
+
+LABELS = {"active": "success", "pinned": "info", "archived": "warning"}
+
+
+class ByStatus(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, value) for value in Conversation.Status.values]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
+class ConversationAdmin(OfTenant):
+    namespaced = False
+    list_display = ("number", "label", "folder", "state", "importance", "message_count", "updated_at")
+    list_display_links = ("number", "label")
+    list_filter = (ByStatus,)
+    search_fields = ("label",)
+    search_help_text = "a label or a folder as it stands, or a number"
+    order = ("-updated_at", "-number")
+    fields = (
+        "number", "label", "folder", "state", "importance", "message_count", "word_count", "messages", "metadata",
+        "created_at", "updated_at", "id",
+    )  # fmt: skip
+    readonly_fields = ("state", "messages", "id")
+    actions_detail = ("archive", "remove")
+
+    @display(description="status", label=LABELS)
+    def state(self, row: Conversation) -> str:
+        return row.status
+
+    @display(description="messages")
+    def messages(self, row: Conversation) -> str:
+        query = {"tenant": row.tenant.slug, "namespace": CONVERSATIONS, "q": row.root.text}
+        url = reverse("admin:memories_memory_changelist", query=query)
+        return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">Show them</a>', url)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = Q(label=term) | selectors.in_folder(term)
+        if term.isascii() and term.isdigit() and len(term) <= 18:
+            wanted |= Q(number=int(term))
+        return queryset.filter(wanted), False
+
+    def has_archive_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        row = self.get_object(request, object_id)
+        may = self.may(request, "memories.change_memory")
+        return may and row is not None and row.status != Conversation.Status.ARCHIVED
+
+    def has_remove_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self.may(request, "memories.delete_memory")
+
+    @action(
+        description="Archive",
+        icon="archive",
+        permissions=["archive"],
+        dialog={
+            "title": "Archive this conversation?",
+            "description": "Its messages stay, and are still found.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Archive",
+        },
+    )
+    def archive(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        with telling(request, "The conversation is archived."):
+            row = found(self.get_object(request, object_id))
+            services.archive(staff.caller(request, row.tenant), row.id)
+        return self.back(request)
+
+    @action(
+        description="Delete",
+        icon="delete",
+        permissions=["remove"],
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Delete this conversation?",
+            "description": "Its messages are deleted with it, and can be restored one by one for a while.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Delete",
+        },
+    )
+    def remove(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        with telling(request, "The conversation is deleted."):
+            row = found(self.get_object(request, object_id))
+            services.delete(staff.caller(request, row.tenant), row.id)
+        return self.back(request, reverse("admin:conversations_conversation_changelist"))
+
+
+site.register(Conversation, ConversationAdmin)

@@ -1,0 +1,172 @@
+"""What is behind with the index, the jobs, and the generations of embeddings."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+
+from console import staff
+from console.admin.memories import link
+from console.base import PAGE, Listed, telling
+from console.site import site
+from memories import jobs, services
+from memories.index import generations
+from memories.index.sync import MAX_BACKOFF_S
+from memories.models import FAILED_ATTEMPTS, EmbeddingGeneration, Job, Memory, VectorEmbedding
+from tenants.models import Tenant
+
+LABELS = {"queued": "info", "running": "warning", "done": "success", "failed": "danger"}
+
+
+class FailedAdmin(Listed):
+    """The rows of one tenant that the index has not taken after several attempts."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        tenant = staff.chosen_tenant(request)
+        if request.method == "POST" and tenant is not None:
+            with telling(request, "They are due at once, and tried again."):
+                services.retry_failed(staff.caller(request, tenant))
+            return redirect(f"{request.path}?tenant={tenant.slug}")
+        slugs = list(staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)[:500])
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Failed rows",
+            "tenant": tenant,
+            "tenants": slugs,
+            "rows": _failed(tenant) if tenant else [],
+            "page": PAGE,
+            "may_retry": self.may(request, "tenants.change_tenant"),
+        }
+        return TemplateResponse(request, "console/failed.html", context)
+
+
+def _failed(tenant: Tenant) -> list[dict[str, Any]]:
+    """Those that wait longest come last: each attempt is followed by a longer pause."""
+    soon = timezone.now() + timedelta(seconds=MAX_BACKOFF_S)
+    rows: QuerySet[VectorEmbedding] = VectorEmbedding.objects.for_tenant(tenant)
+    rows = rows.filter(generation=generations.active(), due_at__lte=soon, attempts__gte=FAILED_ATTEMPTS)
+    found = list(rows.defer("vector").order_by("-due_at")[:PAGE])
+    ids: list[Any] = [row.memory_id for row in found]
+    memories = {memory.id: memory for memory in Memory.objects.for_tenant(tenant).filter(id__in=ids)}  # purged: none
+    return [
+        {"row": row, "memory": memories.get(id), "link": link(tenant.slug, id)}
+        for row, id in zip(found, ids, strict=True)
+    ]
+
+
+class JobAdmin(Listed):
+    tenant_field = ""
+    list_display = ("kind", "state_label", "progress", "error", "created_at", "finished_at")
+    list_display_links = ("kind",)
+    list_filter = ("kind", "state")
+    order = ("-created_at", "-id")
+    fields = ("kind", "state", "progress", "error", "told", "created_at", "started_at", "finished_at", "lease_until")
+    readonly_fields = ("progress", "told")
+    actions_list = ("compare", "rebuild")
+    actions_detail = ("give_up",)
+
+    @display(description="state", label=LABELS)
+    def state_label(self, row: Job) -> str:
+        return row.state
+
+    @display(description="progress")
+    def progress(self, row: Job) -> str:
+        if row.total is None:
+            return f"{row.done:,}"
+        return f"{row.done:,} of {row.total:,}"
+
+    @display(description="what it has found")
+    def told(self, row: Job) -> str:
+        return json.dumps(row.data, indent=2, sort_keys=True)
+
+    def has_start_permission(self, request: HttpRequest) -> bool:
+        return bool(getattr(request.user, "is_superuser", False))
+
+    def has_cancel_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        row = self.get_object(request, object_id)
+        return row is not None and row.kind == Job.Kind.REBUILD and row.state in (Job.State.QUEUED, Job.State.RUNNING)
+
+    @action(
+        description="Compare index and database",
+        icon="compare_arrows",
+        permissions=["start"],
+        dialog={
+            "title": "Compare index and database?",
+            "description": "What differs is put right. It runs beside everything else.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Compare",
+        },
+    )
+    def compare(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
+        with telling(request, "It will begin within seconds."):
+            jobs.start_reconcile(staff.installation_caller(request), repair=True)
+        return self.back(request)
+
+    @action(
+        description="Rebuild embeddings",
+        icon="refresh",
+        permissions=["start"],
+        dialog={
+            "title": "Rebuild all embeddings?",
+            "description": "Everything is embedded anew while the old vectors go on serving. This costs time and, with "
+            "a provider, money.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Rebuild",
+        },
+    )
+    def rebuild(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
+        with telling(request, "It will begin within seconds."):
+            jobs.start_rebuild(staff.installation_caller(request))
+        return self.back(request)
+
+    @action(
+        description="Give up",
+        icon="cancel",
+        permissions=["cancel"],
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Give this rebuild up?",
+            "description": "What was built is removed. The old vectors go on serving.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Give up",
+        },
+    )
+    def give_up(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        with telling(request, "It is being taken back."):
+            jobs.cancel_rebuild(staff.installation_caller(request))
+        return self.back(request)
+
+
+class GenerationAdmin(Listed):
+    tenant_field = ""
+    list_display = ("named", "state_label", "dimension", "collection", "created_at")
+    list_display_links = ("named",)
+    order = ("-created_at", "-id")
+    fields = ("provider", "model", "dimension", "collection", "state", "created_at", "id")
+    readonly_fields = ("id",)
+
+    @display(description="model")
+    def named(self, row: EmbeddingGeneration) -> str:
+        return f"{row.provider}/{row.model}"
+
+    @display(description="state", label={"active": "success", "building": "warning", "retired": "info"})
+    def state_label(self, row: EmbeddingGeneration) -> str:
+        return row.state
+
+
+site.register(VectorEmbedding, FailedAdmin)
+site.register(Job, JobAdmin)
+site.register(EmbeddingGeneration, GenerationAdmin)

@@ -1,0 +1,83 @@
+"""Links between addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+
+from console import staff
+from console.base import OfTenant, found, telling
+from console.site import site
+from graph import services
+from graph.models import Link
+from memories import coordinates
+from somamemory.errors import InvalidCoordinate
+
+
+class LinkAdmin(OfTenant):
+    list_display = ("begin", "kind", "goal", "strength", "valid_from", "valid_to", "updated_at")
+    list_display_links = ("begin",)
+    search_fields = ("from_key",)
+    search_help_text = "a coordinate that is linked from or to"
+    order = ("from_key", "to_key", "link_type")
+    fields = (
+        "namespace", "begin", "kind", "goal", "strength", "valid_from", "valid_to", "metadata", "created_at",
+        "updated_at",
+    )  # fmt: skip
+    readonly_fields = ("begin", "goal", "kind")
+    actions_detail = ("unlink",)
+
+    @display(description="from")
+    def begin(self, row: Link) -> str:
+        return row.start.text
+
+    @display(description="to")
+    def goal(self, row: Link) -> str:
+        return row.end.text
+
+    @display(description="type", label=True)
+    def kind(self, row: Link) -> str:
+        return str(row.link_type)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if not search_term.strip():
+            return queryset, False
+        try:
+            key = coordinates.parse(search_term.replace(" ", "").strip("[]()")).key
+        except InvalidCoordinate:
+            return queryset.none(), False
+        return queryset.filter(Q(from_key=key) | Q(to_key=key)), False
+
+    def has_unlink_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self.may(request, "memories.delete_memory")
+
+    @action(
+        description="Remove",
+        icon="link_off",
+        permissions=["unlink"],
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Remove this link?",
+            "description": "The memories at both ends stay as they are.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Remove",
+        },
+    )
+    def unlink(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        row: Link | None = self.get_object(request, object_id)
+        with telling(request, "The link is removed."):
+            row = found(row)
+            services.unlink(staff.caller(request, row.tenant), row.namespace, row.start, row.end, row.link_type)
+        namespace = row.namespace if row else "default"
+        return self.back(request, reverse("admin:graph_link_changelist", query={"namespace": namespace}))
+
+
+site.register(Link, LinkAdmin)

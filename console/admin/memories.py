@@ -1,0 +1,205 @@
+"""Memories, as the operators of an installation look after them: through the selectors and services of everybody."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from console import staff, totals
+from console.base import PAGE, Listed, telling
+from console.site import site
+from memories import atlas, coordinates, selectors, services
+from memories.models import Memory
+from memories.search import hybrid
+from memories.selectors import Narrowing
+from somamemory.errors import InvalidCoordinate, NotFound, SomaError
+from tenants.caller import Caller
+
+ORDERS = {"coordinate": "by coordinate", "-created_at": "newest first", "-updated_at": "last changed first"}
+FOUND = 100  # by a search for words
+SHOWN = 200_000  # characters of a payload
+
+
+class MemoryAdmin(Listed):
+    """A page is of one tenant and one namespace, in the order of one of their indexes, as every list of memories is."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "title": "Memories"}
+        try:
+            context |= _listed(request)
+        except SomaError as error:
+            messages.error(request, error.detail)
+            context |= {"problem": True}
+        return TemplateResponse(request, "console/memories.html", context)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """`object_id` is `tenant/uuid`: a memory is read as its tenant's, or not at all."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            caller, memory = _named(request, object_id)
+        except (SomaError, ValueError):
+            messages.error(request, "There is no such memory.")
+            return redirect("admin:memories_memory_changelist")
+        if request.method == "POST":
+            _do(request, caller, memory, request.POST.get("do", ""))
+            return redirect(link(caller.tenant.slug, memory.id))
+        context = {**self.admin_site.each_context(request), **_described(request, caller, memory)}
+        return TemplateResponse(request, "console/memory.html", context)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.may(request, "memories.view_memory")
+
+
+def link(slug: str, id: UUID) -> str:
+    return reverse("admin:memories_memory_change", args=[f"{slug}/{id}"])
+
+
+def _listed(request: HttpRequest) -> dict[str, Any]:
+    tenant = staff.chosen_tenant(request)
+    slugs = list(staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)[:500])
+    if tenant is None:
+        return {"tenants": slugs}
+    caller = staff.caller(request, tenant)
+    namespaces = selectors.namespaces(caller)
+    namespace = staff.chosen_namespace(request, namespaces)
+    asked = request.GET.get("q", "").strip()[:8192]
+    order = request.GET.get("order", "")
+    chosen = {
+        "tenant": tenant,
+        "tenants": slugs,
+        "namespaces": namespaces if namespace in namespaces else [*namespaces, namespace],
+        "namespace": namespace,
+        "q": asked,
+        "order": order if order in ORDERS else "coordinate",
+        "orders": ORDERS,
+        "deleted": request.GET.get("deleted") == "on",
+        "kind": request.GET.get("type", "") if request.GET.get("type", "") in Memory.Type.values else "",
+        "kinds": Memory.Type.values,
+    }
+    return {**chosen, **_page(request, caller, chosen)}
+
+
+def _page(request: HttpRequest, caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
+    """By coordinate and below, where the question is one; else by words; else all."""
+    prefix = None
+    if chosen["q"]:
+        try:
+            prefix = coordinates.parse(chosen["q"].replace(" ", "").strip("[]()"))
+        except InvalidCoordinate:
+            return _searched(caller, chosen)
+    narrowing = Narrowing(memory_type=chosen["kind"] or None, prefix=prefix)
+    page = selectors.list_memories(
+        caller,
+        chosen["namespace"],
+        narrowing,
+        order=chosen["order"],
+        include_deleted=chosen["deleted"],
+        limit=PAGE,
+        cursor=request.GET.get("cursor") or None,
+    )
+    rows = selectors.stored if chosen["deleted"] else selectors.live
+    total = totals.estimate(narrowing.apply(rows(caller, [chosen["namespace"]])))
+    more = _query(request, cursor=page.next_cursor) if page.next_cursor else ""
+    first = _query(request, cursor="") if request.GET.get("cursor") else ""
+    return {"rows": [_row(row, caller) for row in page.items], "total": total, "more": more, "first": first}
+
+
+def _searched(caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
+    wanted = hybrid.Search(
+        chosen["q"],
+        namespaces=(chosen["namespace"],),
+        narrowing=Narrowing(memory_type=chosen["kind"] or None),
+        top_k=FOUND,
+        explain=True,
+    )
+    results = hybrid.search(caller, wanted)
+    rows = [{**_row(found.memory, caller), "score": found.score, "scores": found.scores} for found in results.found]
+    return {"rows": rows, "total": totals.Total(len(rows)), "searched": True, "degraded": results.degraded}
+
+
+def _row(memory: Memory, caller: Caller) -> dict[str, Any]:
+    return {
+        "memory": memory,
+        "coord": memory.coordinate.text,
+        "text": atlas.excerpt(memory),
+        "link": link(caller.tenant.slug, memory.id),
+        "state": _state(memory),
+    }
+
+
+def _state(memory: Memory) -> str:
+    if memory.deleted_at is not None:
+        return "deleted"
+    if memory.expires_at is not None and memory.expires_at <= timezone.now():
+        return "expired"
+    return memory.index_state if "indexed_version" in vars(memory) else "live"
+
+
+def _query(request: HttpRequest, **changed: str) -> str:
+    parameters = request.GET.copy()
+    for name, value in changed.items():
+        if value:
+            parameters[name] = value
+        else:
+            parameters.pop(name, None)
+    return "?" + parameters.urlencode()
+
+
+def _named(request: HttpRequest, object_id: str) -> tuple[Caller, Memory]:
+    slug, _, id = object_id.partition("/")
+    caller = staff.caller(request, staff.tenant_named(request, slug))
+    return caller, selectors.inspect(caller, UUID(id))
+
+
+def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> None:
+    if what == "delete":
+        with telling(request, "The memory is deleted. It can be restored from here."):
+            services.delete(caller, memory.namespace, memory.coordinate)
+    elif what == "restore":
+        with telling(request, "The memory is restored."):
+            services.restore(caller, memory.namespace, memory.coordinate)
+    else:
+        with telling(request, ""):
+            raise NotFound("no such action")
+
+
+def _described(request: HttpRequest, caller: Caller, memory: Memory) -> dict[str, Any]:
+    user: Any = request.user
+    text = json.dumps(memory.payload, indent=2, ensure_ascii=False, sort_keys=True)
+    row = memory.embeddings.order_by("-id").defer("vector").first()
+    state = _state(memory)
+    return {
+        "title": memory.coordinate.text,
+        "memory": memory,
+        "caller": caller,
+        "state": state,
+        "coord": memory.coordinate.text,
+        "payload": text[:SHOWN],
+        "cut": len(text) - SHOWN if len(text) > SHOWN else 0,
+        "metadata": json.dumps(memory.metadata, indent=2, ensure_ascii=False, sort_keys=True)[:SHOWN],
+        "row": row,
+        "may_delete": state not in ("deleted", "expired") and user.has_perm("memories.delete_memory"),
+        "may_restore": state == "deleted" and user.has_perm("memories.change_memory"),
+        "list_link": reverse("admin:memories_memory_changelist")
+        + f"?tenant={caller.tenant.slug}&namespace={memory.namespace}",
+        "explorer_link": reverse("admin:explorer")
+        + f"?tenant={caller.tenant.slug}&namespace={memory.namespace}&at={memory.coordinate.text}",
+    }
+
+
+site.register(Memory, MemoryAdmin)

@@ -1,0 +1,340 @@
+"""Tenants and their keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils import timezone
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from console import staff
+from console.admin.audit import ByTenant
+from console.base import Listed, found, telling
+from console.site import site
+from memories import sizes
+from somamemory.errors import SomaError
+from tenants import keys, services, usage
+from tenants.caller import SCOPES, Caller
+from tenants.models import ApiKey, Tenant
+from tenants.selectors import live_keys
+
+OPERATOR = "*"  # no slug looks so
+NAMESPACE = r"^[A-Za-z0-9._:/-]{1,255}$"
+
+
+class NewTenantForm(BaseDialogForm):  # type: ignore[misc]
+    slug = forms.CharField(max_length=63, widget=UnfoldAdminTextInputWidget, help_text="a-z, 0-9, - and _")
+    name = forms.CharField(max_length=255, required=False, widget=UnfoldAdminTextInputWidget)
+
+
+class QuotaForm(BaseDialogForm):  # type: ignore[misc]
+    tier = forms.ChoiceField(choices=[(tier, tier) for tier in Tenant.Tier.values], widget=UnfoldAdminSelectWidget)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        tenant = staff.tenants_of(self.request.user).filter(pk=self.object_id).first()
+        self.fields["tier"].initial = tenant and tenant.tier
+        for name in services.QUOTAS:
+            self.fields[name] = forms.IntegerField(
+                label=name.replace("_", " "),
+                required=False,
+                min_value=0,
+                max_value=services.MAX_QUOTA,
+                initial=tenant and getattr(tenant, f"quota_{name}"),
+                widget=UnfoldAdminIntegerFieldWidget,
+                help_text="empty: no limit",
+            )
+
+
+class TenantAdmin(Listed):
+    list_display = ("slug", "name", "state", "tier", "created_at")
+    list_display_links = ("slug",)
+    search_fields = ("slug",)
+    search_help_text = "the beginning of a slug"
+    order = ("slug",)
+    tenant_field = "pk"
+    fields = ("slug", "name", "active", "tier", "used", "created_at", "id")
+    readonly_fields = ("used", "id")
+    actions_list = ("create",)
+    actions_detail = ("quotas", "suspend", "resume")
+
+    @display(description="state", label={"active": "success", "suspended": "danger"})
+    def state(self, row: Tenant) -> str:
+        return "active" if row.active else "suspended"
+
+    @display(description="usage")
+    def used(self, row: Tenant) -> str:
+        return render_to_string("console/usage.html", {"rows": _usage(row)})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip().lower()
+        return (queryset.filter(slug__gte=term, slug__lt=term + "\x7f") if term else queryset), False
+
+    def has_create_permission(self, request: HttpRequest) -> bool:
+        return bool(getattr(request.user, "is_superuser", False))
+
+    def has_quotas_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self.has_create_permission(request)
+
+    def has_suspend_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self.may(request, "tenants.change_tenant") and self._is(request, object_id, active=True)
+
+    def has_resume_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self.may(request, "tenants.change_tenant") and self._is(request, object_id, active=False)
+
+    def _is(self, request: HttpRequest, object_id: Any, *, active: bool) -> bool:
+        row = self.get_object(request, object_id)
+        return row is not None and row.active == active
+
+    @action(
+        description="New tenant",
+        icon="add",
+        permissions=["create"],
+        variant=ActionVariant.PRIMARY,
+        dialog={"title": "New tenant", "description": "", "form_class": NewTenantForm, "form_submit_text": "Create"},
+    )
+    def create(self, request: HttpRequest, form: NewTenantForm) -> HttpResponse:
+        with telling(request, "The tenant is there. Give it a key next."):
+            caller = staff.installation_caller(request)
+            services.create_tenant(caller, form.cleaned_data["slug"], form.cleaned_data["name"])
+        return self.back(request)
+
+    @action(
+        description="Quotas",
+        icon="speed",
+        permissions=["quotas"],
+        dialog={"title": "Quotas", "description": "", "form_class": QuotaForm, "form_submit_text": "Set"},
+    )
+    def quotas(self, request: HttpRequest, form: QuotaForm, object_id: str) -> HttpResponse:
+        with telling(request, "The quotas are set."):
+            tenant = found(self.get_object(request, object_id))
+            wanted = {name: form.cleaned_data[name] for name in services.QUOTAS}
+            caller = staff.installation_caller(request)
+            services.update_tenant(caller, tenant.slug, tier=form.cleaned_data["tier"], quotas=wanted)
+        return self.back(request)
+
+    @action(
+        description="Suspend",
+        icon="pause_circle",
+        permissions=["suspend"],
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Suspend this tenant?",
+            "description": "Its keys stop working within five seconds. Nothing of it is removed.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Suspend",
+        },
+    )
+    def suspend(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        return self._set_active(request, object_id, active=False)
+
+    @action(
+        description="Let in again",
+        icon="play_circle",
+        permissions=["resume"],
+        variant=ActionVariant.SUCCESS,
+        dialog={
+            "title": "Let this tenant in again?",
+            "description": "Its keys that have not ended work again.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Let in",
+        },
+    )
+    def resume(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        return self._set_active(request, object_id, active=True)
+
+    def _set_active(self, request: HttpRequest, object_id: str, *, active: bool) -> HttpResponse:
+        with telling(request, "The tenant is let in again." if active else "The tenant is suspended."):
+            tenant = found(self.get_object(request, object_id))
+            caller = staff.caller(request, tenant, permission="tenants.change_tenant")
+            services.update_tenant(caller, tenant.slug, active=active)
+        return self.back(request)
+
+
+def _usage(tenant: Tenant) -> list[dict[str, Any]]:
+    """What it uses of what it may: quota, number, limit (None: none), and how full that is in percent.
+
+    Counted where a quota has it counted anyway; else memories are as of a minute ago, and bytes not known.
+    """
+    today = usage.today(tenant)
+    if usage.is_limited(tenant):
+        memories, size = usage.stored(tenant)
+        kept: dict[str, Any] = {"memories": f"{memories:,}", "bytes": f"{size:,}"}
+        numbers = {"memories": memories, "bytes": size}
+    else:
+        known, counted = sizes.of_tenants(Caller.command(tenant))
+        numbers = {"memories": known.get(tenant.pk, 0)}
+        kept = {} if counted else {"memories": f"about {numbers['memories']:,}"}
+    numbers["keys"] = live_keys(tenant).count()
+    numbers["requests_per_day"], numbers["llm_tokens_per_day"] = today.requests, today.llm_tokens
+    kept = {**{name: f"{number:,}" for name, number in numbers.items()}, **kept}
+    rows = []
+    for name, limit in services.quotas_of(tenant).items():
+        if name not in kept:
+            continue
+        full = None if limit is None else 100 if not limit else min(100, round(100 * numbers[name] / limit))
+        rows.append({"name": name.replace("_", " "), "used": kept[name], "limit": limit, "full": full})
+    return rows
+
+
+class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
+    tenant = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
+    name = forms.CharField(max_length=255, required=False, widget=UnfoldAdminTextInputWidget)
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope, scope) for scope in SCOPES],
+        initial=["read", "write", "delete"],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+    )
+    namespaces = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="one a line; empty: all of the tenant's",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        slugs = staff.tenants_of(self.request.user).order_by("slug").values_list("slug", flat=True)
+        operator = [(OPERATOR, "(none: an operator's key, for all tenants)")] if self.request.user.is_superuser else []
+        # Nothing is chosen beforehand, least of all the key that opens every door.
+        self.fields["tenant"].choices = [("", "choose"), *((slug, slug) for slug in slugs[:1000]), *operator]
+
+    def clean_namespaces(self) -> list[str]:
+        field = forms.RegexField(NAMESPACE)
+        return [field.clean(name.strip()) for name in self.cleaned_data["namespaces"].splitlines() if name.strip()]
+
+
+class KeyAdmin(Listed):
+    list_display = ("prefix", "name", "whose", "state", "scopes", "created_at", "expires_at")
+    list_display_links = ("prefix",)
+    list_filter = (ByTenant,)
+    list_select_related = ("tenant",)
+    search_fields = ("prefix",)
+    search_help_text = "the beginning of a prefix: the 8 letters after soma_"
+    order = ("-created_at", "-id")
+    fields = ("prefix", "name", "whose", "state", "scopes", "namespaces", "created_at", "expires_at", "revoked_at")
+    readonly_fields = ("whose", "state")
+    actions_list = ("issue",)
+    actions_detail = ("rotate", "revoke")
+
+    @display(description="tenant")
+    def whose(self, row: ApiKey) -> str:
+        return row.tenant.slug if row.tenant else "(operator)"
+
+    @display(description="state", label={"active": "success", "revoked": "danger", "expired": "warning"})
+    def state(self, row: ApiKey) -> str:
+        if row.revoked_at:
+            return "revoked"
+        return "expired" if row.expires_at and row.expires_at <= timezone.now() else "active"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip().removeprefix("soma_")[:8]
+        return (queryset.filter(prefix__startswith=term) if term else queryset), False
+
+    def has_issue_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "tenants.add_apikey")
+
+    def has_end_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        row = self.get_object(request, object_id)
+        return self.may(request, "tenants.change_apikey") and row is not None and self.state(row) == "active"
+
+    @action(
+        description="New key",
+        icon="add",
+        permissions=["issue"],
+        variant=ActionVariant.PRIMARY,
+        dialog={
+            "title": "New key",
+            "description": "Its secret is shown once, here, and kept by nobody.",
+            "form_class": NewKeyForm,
+            "form_submit_text": "Make the key",
+        },
+    )
+    def issue(self, request: HttpRequest, form: NewKeyForm) -> HttpResponse:
+        wanted = form.cleaned_data
+        try:
+            if wanted["tenant"] != OPERATOR:
+                tenant = staff.tenant_named(request, wanted["tenant"])
+                caller = staff.caller(request, tenant, permission="tenants.add_apikey")
+            else:
+                tenant, caller = None, staff.installation_caller(request)
+            issued = keys.issue(
+                caller, tenant, name=wanted["name"], scopes=wanted["scopes"], namespaces=wanted["namespaces"]
+            )
+        except SomaError as error:
+            messages.error(request, error.detail)
+            return self.back(request)
+        return self._shown(request, issued, "The new key")
+
+    @action(
+        description="Rotate",
+        icon="autorenew",
+        permissions=["end"],
+        dialog={
+            "title": "Rotate this key?",
+            "description": "A new key is made that may do the same. This one goes on working for 24 hours.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Rotate",
+        },
+    )
+    def rotate(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        try:
+            key, caller = self._key_and_caller(request, object_id)
+            issued = keys.rotate(caller, key.prefix, key.tenant)
+        except SomaError as error:
+            messages.error(request, error.detail)
+            return self.back(request)
+        return self._shown(request, issued, "The key that takes its place")
+
+    @action(
+        description="Revoke",
+        icon="block",
+        permissions=["end"],
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": "Revoke this key?",
+            "description": "It stops working within five seconds, for good.",
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Revoke",
+        },
+    )
+    def revoke(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        with telling(request, "The key is revoked."):
+            key, caller = self._key_and_caller(request, object_id)
+            keys.revoke(caller, key.prefix, key.tenant)
+        return self.back(request)
+
+    def _key_and_caller(self, request: HttpRequest, object_id: str) -> tuple[ApiKey, Any]:
+        key: ApiKey = found(self.get_object(request, object_id))
+        if key.tenant is None:
+            return key, staff.installation_caller(request)
+        return key, staff.caller(request, key.tenant, permission="tenants.change_apikey")
+
+    def _shown(self, request: HttpRequest, issued: keys.IssuedKey, what: str) -> HttpResponse:
+        """In the dialog, and nowhere else: it is kept neither in a session nor in a page that could be asked again."""
+        return render(request, "console/secret.html", {"secret": issued.secret, "key": issued.key, "what": what})
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.may(request, "tenants.view_apikey")
+
+
+site.register(Tenant, TenantAdmin)
+site.register(ApiKey, KeyAdmin)

@@ -1,0 +1,151 @@
+"""What the pages of all models share: read-only unless said otherwise, quick lists, and the audit for a history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from unfold.admin import ModelAdmin
+
+from console import staff
+from console.lists import KeysetChangeList
+from memories import selectors
+from somamemory.errors import NotFound, SomaError
+from tenants import audit
+from tenants.models import Tenant
+
+PAGE = 50
+
+
+class Listed(ModelAdmin):  # type: ignore[misc]
+    """A list in the order of an index, and a page for each row."""
+
+    list_per_page = PAGE
+    list_fullwidth = True
+    list_filter_sheet = True
+    show_full_result_count = False
+    sortable_by: Sequence[str] = ()
+    actions = None
+    order: tuple[str, ...] = ("-pk",)
+    tenant_field = "tenant"  # "" for what belongs to the installation: a superuser's
+
+    def keyset(self, request: HttpRequest) -> tuple[str, ...]:
+        return self.order
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
+        return KeysetChangeList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)
+        if getattr(request.user, "is_superuser", False):
+            return rows
+        if not self.tenant_field:
+            return rows.none()
+        return rows.filter(**{f"{self.tenant_field}__in": staff.tenants_of(request.user)})
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def may(self, request: HttpRequest, permission: str) -> bool:
+        return bool(request.user.has_perm(permission))
+
+    # Django's own log would be a second history, and one that can be edited.
+    def log_addition(self, request: HttpRequest, object: Model, message: Any) -> None:
+        self.audited(request, "create", object)
+
+    def log_change(self, request: HttpRequest, object: Model, message: Any) -> None:
+        self.audited(request, "update", object)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
+        for each in queryset:
+            self.audited(request, "delete", each)
+
+    def audited(self, request: HttpRequest, verb: str, row: Model) -> None:
+        tenant = row if isinstance(row, Tenant) else getattr(row, "tenant", None)
+        name = self.opts.model_name
+        audit.record(staff.recorder(request, tenant), f"{name}.{verb}", [f"{row.pk} {row}"])
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return redirect("admin:tenants_auditevent_changelist")
+
+    def back(self, request: HttpRequest, url: str | None = None) -> HttpResponse:
+        """After a dialog has done its work: the page anew, by the answer that htmx understands."""
+        return HttpResponse(headers={"HX-Redirect": url or self.page(request.resolver_match)})
+
+    def page(self, match: Any) -> str:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}"
+        if object_id := match.kwargs.get("object_id"):
+            return reverse(f"{name}_change", args=[object_id])
+        return reverse(f"{name}_changelist")
+
+
+class OfTenant(Listed):
+    """Rows behind the wall: a list is of one tenant, and of one namespace where there are namespaces."""
+
+    list_before_template = "console/place.html"
+    namespaced = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        tenant = _tenant_of(request)
+        if tenant is None:
+            return Listed.get_queryset(self, request).none()
+        rows: QuerySet[Any] = self.model.objects.for_tenant(tenant)
+        if self.namespaced and not (request.resolver_match and request.resolver_match.kwargs.get("object_id")):
+            rows = rows.filter(namespace=request.GET.get("namespace", "default"))
+        return rows
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        tenant = _tenant_of(request)
+        namespace = request.GET.get("namespace", "default")
+        names = selectors.namespaces(staff.caller(request, tenant)) if tenant and self.namespaced else []
+        place = {
+            "tenant": tenant,
+            "tenants": list(staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)[:500]),
+            "namespaced": self.namespaced,
+            "namespace": namespace,
+            "namespaces": names if namespace in names else [*names, namespace],
+        }
+        response: HttpResponse = super().changelist_view(request, {**place, **(extra_context or {})})
+        return response
+
+
+def _tenant_of(request: HttpRequest) -> Tenant | None:
+    try:
+        return staff.chosen_tenant(request)
+    except NotFound:
+        return None
+
+
+@contextmanager
+def telling(request: HttpRequest, done: Callable[[], str] | str) -> Iterator[None]:
+    """What was done, or why not, as a message on the next page."""
+    try:
+        yield
+    except SomaError as error:
+        messages.error(request, error.detail)
+    except PermissionDenied:
+        messages.error(request, "You may not do that.")
+    else:
+        messages.success(request, done if isinstance(done, str) else done())
+
+
+def found(row: Any) -> Any:
+    """The row. Raises NotFound when there is none, or none that they may see."""
+    if row is None:
+        raise NotFound
+    return row

@@ -1,0 +1,67 @@
+"""What a chart is drawn from: numbers that an SVG of 100 by 100 takes as they are. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a column chart: parts from the bottom up, each `(kind, y, height)`."""
+
+    x: float
+    width: float
+    parts: list[tuple[str, float, float]]
+    title: str
+
+
+@dataclass(frozen=True)
+class Columns:
+    bars: list[Bar]
+    most: int  # at the top of the chart
+
+
+def columns(stacks: Sequence[tuple[str, dict[str, int]]]) -> Columns:
+    """Stacked columns: `(title, {kind: number})` from left to right."""
+    most = rounded_up(max((sum(parts.values()) for _, parts in stacks), default=0))
+    width = 100 / max(1, len(stacks))
+    bars = []
+    for at, (title, parts) in enumerate(stacks):
+        top, drawn = 100.0, []
+        for kind, number in parts.items():
+            height = 100 * number / most
+            top -= height
+            if number:
+                drawn.append((kind, round(top, 2), round(height, 2)))
+        bars.append(Bar(round(at * width, 3), round(width * 0.82, 3), drawn, title))
+    return Columns(bars, most)
+
+
+def lines(values: Sequence[float | None]) -> tuple[list[str], float]:
+    """Polylines through values from left to right, None being a gap; and what the top of the chart stands for."""
+    most = float(rounded_up(max((value for value in values if value is not None), default=0)))
+    step = 100 / max(1, len(values))
+    found: list[list[str]] = [[]]
+    for at, value in enumerate(values):
+        if value is None:
+            found.append([])
+        else:
+            found[-1].append(f"{(at + 0.5) * step:.2f},{100 - 100 * value / most:.2f}")
+    return [" ".join(points if len(points) > 1 else _dash(points[0], step)) for points in found if points], most
+
+
+def _dash(point: str, width: float) -> list[str]:
+    """A line needs two points to be seen."""
+    x, y = point.split(",")
+    return [f"{float(x) - width / 2:.2f},{y}", f"{float(x) + width / 2:.2f},{y}"]
+
+
+def rounded_up(number: float) -> int:
+    """To a number that reads well: 1, 2 or 5 times a power of ten, and at least 1."""
+    power = 1
+    while True:
+        for step in (1, 2, 5):
+            if number <= step * power:
+                return step * power
+        power *= 10

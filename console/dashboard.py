@@ -1,0 +1,126 @@
+"""The first page: what is wrong, and since when, at a glance."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import HttpRequest
+
+from console import charts, staff
+from memories import health, sizes
+from memories.index import generations
+from memories.models import EmbeddingGeneration, Job
+from somamemory import traffic
+from tenants.caller import Caller
+from tenants.models import DEFAULT_TENANT_SLUG, Tenant
+
+TOP = 8
+NOW = 5  # minutes
+OLD_S = 60  # a queue that is older wants looking at
+
+
+def figures(request: HttpRequest) -> dict[str, Any]:
+    """For a superuser, all of the installation; for others, the state of its parts and their own tenants."""
+    whole = bool(getattr(request.user, "is_superuser", False))
+    eye = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
+    found = {"whole": whole, "parts": _parts(), **_tenants(request, eye)}
+    return {**found, **_traffic(), **_index(eye)} if whole else found
+
+
+def _parts() -> dict[str, Any]:
+    report = health.report()
+    names = {"database": "Database", "vector_index": "Vector index", "cache": "Cache"}
+    parts = [
+        {"name": names.get(name, name), "healthy": check.healthy, "latency_ms": check.latency_ms}
+        for name, check in report.checks.items()
+    ]
+    return {"status": report.status, "version": report.version, "uptime": _long(report.uptime_s), "each": parts}
+
+
+def _traffic() -> dict[str, Any]:
+    minutes = traffic.seen.recent()
+    stacks = [
+        (
+            f"{_clock(each.at)}  {each.good} answered, {each.refused} refused, {each.broken} failed",
+            {"good": each.good, "refused": each.refused, "broken": each.broken},
+        )
+        for each in minutes
+    ]
+    slow = [traffic.percentile(each.taking, 0.95) for each in minutes]
+    polylines, most_ms = charts.lines(slow)
+    late, hour = _sum(minutes[-NOW:]), _sum(minutes)
+    return {
+        "requests": charts.columns(stacks),
+        "slow": {"lines": polylines, "most": most_ms},
+        "from": _clock(minutes[0].at),
+        "until": _clock(minutes[-1].at),
+        "rate": round(late.total / NOW / 60, 1),
+        "broken": late.broken,
+        "broken_hour": hour.broken,
+        "refused": late.refused,
+        "refused_hour": hour.refused,
+        "total_hour": hour.total,
+        "p95": traffic.percentile(late.taking, 0.95),
+        "p50": traffic.percentile(late.taking, 0.5),
+        "p95_hour": traffic.percentile(hour.taking, 0.95),
+        "now": NOW,
+    }
+
+
+def _index(eye: Caller) -> dict[str, Any]:
+    queue = sizes.queue(eye)
+    building = EmbeddingGeneration.objects.filter(state=EmbeddingGeneration.State.BUILDING).first()
+    return {
+        "queue": queue,
+        "bound": sizes.BOUND,
+        "queue_is_old": queue.oldest_s > OLD_S,
+        "queue_age": _long(queue.oldest_s),
+        "generation": generations.active(),
+        "building": building,
+        "jobs": list(Job.objects.order_by("-created_at")[:4]),
+        "database_size": _size(sizes.database_bytes()),
+    }
+
+
+def _tenants(request: HttpRequest, eye: Caller) -> dict[str, Any]:
+    known, counted = sizes.of_tenants(eye)
+    mine = {tenant.pk: tenant for tenant in staff.tenants_of(request.user).filter(pk__in=list(known)[:10_000])}
+    ranked = sorted(((known[pk], tenant) for pk, tenant in mine.items()), key=lambda each: (-each[0], each[1].slug))
+    most, total = (ranked[0][0] if ranked else 0), sum(size for size, _ in ranked)
+    return {
+        "top": [
+            {"tenant": tenant, "size": size, "width": round(100 * size / most, 1) if most else 0,
+             "share": round(100 * size / total) if total else 0}
+            for size, tenant in ranked[:TOP]
+        ],
+        "others": len(ranked) - TOP if len(ranked) > TOP else 0,
+        "memories": total,
+        "counted": counted,
+    }  # fmt: skip
+
+
+def _sum(minutes: list[traffic.Minute]) -> traffic.Minute:
+    whole = traffic.Minute(0)
+    for each in minutes:
+        whole.add(each)
+    return whole
+
+
+def _clock(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).strftime("%H:%M")
+
+
+def _long(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _size(number: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"

@@ -1,0 +1,128 @@
+"""The explorer: memories on a map, found by words, and with what they are linked to. Asks what the API's routes ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from pydantic import ValidationError
+
+import graph.selectors
+from api import present
+from api.json import reply
+from api.map_schemas import MapParams
+from api.problems import field_errors
+from api.routers.map import mapped
+from console import staff
+from console.admin.memories import link
+from memories import atlas, selectors
+from memories.search import hybrid
+from somamemory.errors import InvalidInput, SomaError
+from somamemory.middleware import problem
+from tenants.caller import Caller
+
+HITS = 30
+_NOT_THE_MAPS = {"tenant"}
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """One tenant and namespace; `at` is a coordinate to begin with."""
+    from console.site import site
+
+    _may(request)
+    try:
+        tenant = staff.chosen_tenant(request)
+    except SomaError:
+        tenant = None
+    namespaces = selectors.namespaces(staff.caller(request, tenant)) if tenant else []
+    namespace = staff.chosen_namespace(request, namespaces)
+    context = {
+        **site.each_context(request),
+        "title": "Explorer",
+        "tenant": tenant,
+        "tenants": list(staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)[:500]),
+        "namespaces": namespaces if namespace in namespaces else [*namespaces, namespace],
+        "namespace": namespace,
+        "at": request.GET.get("at", ""),
+        "urls": {name: reverse(f"admin:explorer_{name}") for name in ("map", "search", "memory")},
+    }
+    return TemplateResponse(request, "console/explorer.html", context)
+
+
+def _answering(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpRequest], HttpResponse]:
+    """JSON for the script of the page, with errors as the API tells them."""
+
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        _may(request)
+        try:
+            caller = staff.caller(request, staff.tenant_named(request, request.GET.get("tenant", "")))
+            return reply(view(request, caller))
+        except ValidationError as error:
+            fields = field_errors(error.errors())
+            return problem(request, InvalidInput(*fields[0], **dict(fields[1:])))
+        except SomaError as error:
+            return problem(request, error)
+
+    return answer
+
+
+@_answering
+def map_cells(request: HttpRequest, caller: Caller) -> Any:
+    given = {name: value for name, value in request.GET.items() if name not in _NOT_THE_MAPS and value}
+    return mapped(caller, MapParams.model_validate(given))
+
+
+@_answering
+def search(request: HttpRequest, caller: Caller) -> Any:
+    words = request.GET.get("q", "").strip()
+    if not 1 <= len(words) <= 8192 or "\0" in words:
+        raise InvalidInput("q", "must have 1 to 8192 characters, and no NUL")
+    namespace = request.GET.get("namespace", "default")
+    wanted = hybrid.Search(words, namespaces=(namespace,), top_k=HITS, explain=True)
+    results = hybrid.search(caller, wanted)
+    return {
+        "memories": [present.hit(found) for found in results.found],
+        "degraded": results.degraded,
+        "took_ms": results.took_ms,
+    }
+
+
+@_answering
+def memory(request: HttpRequest, caller: Caller) -> Any:
+    try:
+        id = UUID(request.GET.get("id", ""))
+    except ValueError:
+        raise InvalidInput("id", "must be a UUID") from None
+    found = selectors.inspect(caller, id)
+    around = graph.selectors.network(caller, found.namespace, found.coordinate)
+    return {"memory": present.memory(found), "link": link(caller.tenant.slug, id), "network": _network(around)}
+
+
+def _network(found: graph.selectors.Network) -> Any:
+    nodes = [
+        {
+            "coord": present.text(key),
+            "hops": hops,
+            "id": str(row.id) if row else None,
+            "text": atlas.excerpt(row) if row else "",
+        }
+        for key, hops, row in found.nodes
+    ]
+    links = [
+        {"from": each.start.text, "to": each.end.text, "link_type": each.link_type, "strength": each.strength}
+        for each in found.links
+    ]
+    return {"nodes": nodes, "links": links, "truncated": found.truncated}
+
+
+def _may(request: HttpRequest) -> None:
+    user: Any = request.user
+    if not user.has_perm("memories.view_memory"):
+        raise PermissionDenied

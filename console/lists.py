@@ -1,0 +1,125 @@
+"""Lists of the admin that stay quick whatever their length: a page begins where the one before ended.
+
+No row is skipped over and none is counted. The order is that of an index; a list has just the orders it names.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.db.models import Model, Q
+from django.http import HttpRequest
+from django.utils.dateparse import parse_datetime
+from unfold.views import ChangeList
+
+from console import totals
+from memories import cursors
+from somamemory.errors import InvalidInput
+
+AFTER, BEFORE = "after", "before"
+OWN = {AFTER, BEFORE, "tenant", "namespace", "p", "all"}
+
+
+class _NoNumbers(Paginator):  # type: ignore[type-arg]
+    """What the templates ask of a paginator; pages have no numbers here."""
+
+    template_name = "console/pages.html"
+    count = 0
+
+
+class KeysetChangeList(ChangeList):  # type: ignore[misc]
+    """A change list that knows only the next page and the one before."""
+
+    total: totals.Total
+    next_query = previous_query = first_query = ""
+
+    def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_filters_params(params)
+        return {name: value for name, value in found.items() if name not in OWN}
+
+    def get_results(self, request: HttpRequest) -> None:
+        order: Sequence[str] = self.model_admin.keyset(request)
+        size = self.list_per_page
+        rows = self.queryset.order_by(*order)
+        before, after = request.GET.get(BEFORE), request.GET.get(AFTER)
+        backwards = before is not None
+        position = _position(before if backwards else after, order, self.model)
+        if position is not None:
+            rows = rows.filter(beyond(order, position, backwards=backwards))
+        page = list((rows.reverse() if backwards else rows)[: size + 1])
+        more = len(page) > size
+        page = page[:size]
+        if backwards:
+            page.reverse()
+        self.result_list = page
+        if page and (more or backwards):
+            self.next_query = self._page(AFTER, page[-1], order)
+        if page and (position is not None) and (more or not backwards):
+            self.previous_query = self._page(BEFORE, page[0], order)
+        if position is not None:
+            self.first_query = self.get_query_string(remove=[AFTER, BEFORE])
+        whole = position is None and not more
+        self.total = totals.Total(len(page)) if whole else totals.estimate(self.queryset)
+        self.result_count = len(page)
+        self.full_result_count = self.result_count  # "50 results (show all)" would be neither
+        self.show_full_result_count = False
+        self.show_admin_actions = False
+        self.can_show_all = self.multi_page = False
+        self.paginator = _NoNumbers(page, size)
+
+    def _page(self, which: str, row: Model, order: Sequence[str]) -> str:
+        values = [_said(getattr(row, name.lstrip("-"))) for name in order]
+        query: str = self.get_query_string({which: cursors.encode(*values)}, remove=[AFTER, BEFORE])
+        return query
+
+
+def beyond(order: Sequence[str], position: Sequence[Any], *, backwards: bool = False) -> Q:
+    """Everything behind a position, in an order by columns that all go the same way.
+
+    The first condition is for the database, which enters its index there.
+    """
+    descending = order[0].startswith("-")
+    further = "lt" if descending != backwards else "gt"
+    name, value = order[0].lstrip("-"), position[0]
+    if len(order) == 1:
+        return Q(**{f"{name}__{further}": value})
+    later = Q(**{f"{name}__{further}": value}) | beyond(order[1:], position[1:], backwards=backwards)
+    return Q(**{f"{name}__{further}e": value}) & later
+
+
+def _position(cursor: str | None, order: Sequence[str], model: type[Model]) -> list[Any] | None:
+    """Where a page begins; None for one that nobody could have been given: the first page is shown."""
+    if not cursor:
+        return None
+    fields = [model._meta.get_field("pk" if name == "pk" else name.lstrip("-")) for name in order]
+    kinds = [int if "Integer" in field.get_internal_type() or "Auto" in field.get_internal_type() else str
+             for field in fields]  # fmt: skip
+    try:
+        said = cursors.decode(cursor, *kinds)
+        return [_meant(value, field) for value, field in zip(said, fields, strict=True)]
+    except (InvalidInput, ValueError, OverflowError):
+        return None
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
+    return value if isinstance(value, int) else str(value)
+
+
+def _meant(value: Any, field: Any) -> Any:
+    kind = field.get_internal_type()
+    if kind == "DateTimeField":
+        instant = parse_datetime(value)
+        if instant is None or instant.tzinfo is None or not 1 < instant.year < 9999:
+            raise ValueError
+        return instant
+    if kind == "UUIDField":
+        return UUID(value)
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError
+    return value

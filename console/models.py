@@ -1,0 +1,25 @@
+"""Which tenants a member of staff may see."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from tenants.models import Tenant
+
+
+class StaffTenant(models.Model):
+    """A member of staff who is no superuser sees the tenants that are given to them, and no other."""
+
+    id = models.BigAutoField(primary_key=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="staff_tenants")
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="staff")
+
+    class Meta:
+        db_table = "sfm_staff_tenants"
+        verbose_name = "tenant of a member of staff"
+        verbose_name_plural = "tenants that this member of staff may see"
+        constraints = [models.UniqueConstraint(fields=["user", "tenant"], name="sfm_staff_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.user} may see {self.tenant}"

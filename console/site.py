@@ -1,0 +1,92 @@
+"""The site below /admin/."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import transaction
+from django.forms import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from unfold.forms import AuthenticationForm
+from unfold.sites import UnfoldAdminSite
+
+from console import staff
+from tenants import audit, limits
+
+log = logging.getLogger("soma.signin")
+TOO_MANY = "too_many"
+
+
+class SignInForm(AuthenticationForm):  # type: ignore[misc]
+    """Asks the limits before a password is hashed, which takes half a second of somebody's CPU."""
+
+    def clean(self) -> Any:
+        name = str(self.cleaned_data.get("username", ""))
+        decision = limits.sign_in(getattr(self.request, "client_address", ""), name)
+        if not decision.allowed:
+            self.retry_after_s = max(1, round(decision.retry_after_s))
+            raise ValidationError(f"Too many attempts. Try again in {self.retry_after_s} seconds.", code=TOO_MANY)
+        return super().clean()
+
+
+class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
+    site_title = site_header = "SomaMemory"
+    index_title = "Dashboard"
+    login_form = SignInForm
+    index_template = "console/dashboard.html"
+    enable_nav_sidebar = True
+
+    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        response: Any = super().login(request, extra_context)
+        if request.method != "POST":
+            return response  # type: ignore[no-any-return]
+        form = (getattr(response, "context_data", None) or {}).get("form")
+        if form is None:
+            _signed_in(request)
+            return response  # type: ignore[no-any-return]
+        log.warning(
+            "sign-in refused",
+            extra={"ip": getattr(request, "client_address", ""), "request_id": getattr(request, "request_id", "")},
+        )
+        if form.has_error("__all__", TOO_MANY):
+            response.status_code = 429
+            response["Retry-After"] = str(form.retry_after_s)
+        return response  # type: ignore[no-any-return]
+
+    def password_change(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        with transaction.atomic():
+            response: HttpResponse = super().password_change(request, extra_context)
+            if request.method == "POST" and response.status_code == 302:
+                audit.record(staff.recorder(request), "user.password", [str(request.user.pk)])
+        return response
+
+    def index(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        from console import dashboard
+
+        return super().index(request, {**dashboard.figures(request), **(extra_context or {})})  # type: ignore[no-any-return]
+
+    def extra_urls(self) -> list[URLPattern]:
+        from console import explorer
+
+        return [
+            path("explorer/", self.admin_view(explorer.page), name="explorer"),
+            path("explorer/map/", self.admin_view(explorer.map_cells), name="explorer_map"),
+            path("explorer/search/", self.admin_view(explorer.search), name="explorer_search"),
+            path("explorer/memory/", self.admin_view(explorer.memory), name="explorer_memory"),
+        ]
+
+
+def _signed_in(request: HttpRequest) -> None:
+    if not request.user.is_authenticated:
+        return
+    with transaction.atomic():
+        audit.record(staff.recorder(request), "staff.sign_in", [str(request.user.pk)])
+    SessionStore.clear_expired()  # seldom enough, and nobody else would
+
+
+site = ConsoleSite(name="admin")
+
+from console import admin  # noqa: E402, F401 - registers the models with the site above

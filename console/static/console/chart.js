@@ -1,0 +1,87 @@
+// What is drawn, apart from what it means: scales, ticks, a treemap, a network.
+
+export function scale(from, to, low, high) {
+    return (value) => to === from ? (low + high) / 2 : low + ((value - from) / (to - from)) * (high - low);
+}
+
+// Round numbers between two others, at most so many.
+export function ticks(low, high, most) {
+    const span = high - low;
+    if (!(span > 0) || !Number.isFinite(span)) return [low];
+    const rough = span / most, power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
+    const found = [];
+    for (let at = Math.ceil(low / step) * step; at <= high && found.length < 50; at += step) {
+        found.push(Math.abs(at) < step / 1e6 ? 0 : at);
+    }
+    return found;
+}
+
+export function short(number) {
+    const size = Math.abs(number);
+    if (size && (size >= 1e6 || size < 1e-3)) return number.toExponential(1);
+    return String(Number(number.toPrecision(5)));
+}
+
+// Rectangles whose areas are as the values (Bruls, Huizing and van Wijk: Squarified Treemaps, 2000).
+export function treemap(values, width, height) {
+    const total = values.reduce((sum, each) => sum + each, 0) || 1;
+    const areas = values.map((each) => (each / total) * width * height);
+    const boxes = new Array(values.length);
+    const order = areas.map((_, at) => at).sort((a, b) => areas[b] - areas[a]);
+    let left = 0, top = 0, right = width, bottom = height, row = [], sum = 0;
+    const worst = (items, all, side) => Math.max(...items.map((at) => {
+        const other = areas[at] / (all / side);
+        return Math.max((all / side) / other, other / (all / side));
+    }));
+    const lay = () => {
+        const wide = right - left >= bottom - top, side = wide ? bottom - top : right - left, deep = sum / side;
+        let along = wide ? top : left;
+        for (const at of row) {
+            const long = areas[at] / deep;
+            boxes[at] = wide ? [left, along, deep, long] : [along, top, long, deep];
+            along += long;
+        }
+        if (wide) left += deep; else top += deep;
+        row = []; sum = 0;
+    };
+    for (const at of order) {
+        const side = Math.min(right - left, bottom - top);
+        if (row.length && worst([...row, at], sum + areas[at], side) > worst(row, sum, side)) lay();
+        row.push(at); sum += areas[at];
+    }
+    if (row.length) lay();
+    return boxes;
+}
+
+// Where the nodes of a network lie: they push each other away, and links pull. The same each time.
+export function layout(nodes, links, width, height) {
+    const index = new Map(nodes.map((node, at) => [node.coord, at]));
+    const pairs = links.map((link) => [index.get(link.from), index.get(link.to)]).filter(([a, b]) => a !== undefined && b !== undefined);
+    const middle = [width / 2, height / 2], ideal = Math.sqrt((width * height) / nodes.length) * 0.7;
+    const at = nodes.map((node, n) => {
+        const angle = n * 2.399963, far = node.hops ? (node.hops * Math.min(width, height)) / 5 : 0;
+        return [middle[0] + Math.cos(angle) * far, middle[1] + Math.sin(angle) * far];
+    });
+    for (let round = 0; round < 120; round++) {
+        const push = at.map(() => [0, 0]), heat = (1 - round / 120) * 18;
+        for (let a = 0; a < at.length; a++) for (let b = a + 1; b < at.length; b++) {
+            const dx = at[a][0] - at[b][0] || 0.01, dy = at[a][1] - at[b][1] || 0.01;
+            const force = (ideal * ideal) / (dx * dx + dy * dy);
+            push[a][0] += dx * force; push[a][1] += dy * force;
+            push[b][0] -= dx * force; push[b][1] -= dy * force;
+        }
+        for (const [a, b] of pairs) {
+            const dx = at[a][0] - at[b][0], dy = at[a][1] - at[b][1], pull = Math.hypot(dx, dy) / ideal;
+            push[a][0] -= dx * pull; push[a][1] -= dy * pull;
+            push[b][0] += dx * pull; push[b][1] += dy * pull;
+        }
+        at.forEach((place, n) => {
+            if (n === 0) { place[0] = middle[0]; place[1] = middle[1]; return; } // the memory that was asked about
+            const far = Math.hypot(...push[n]) || 1, step = Math.min(far, heat) / far;
+            place[0] = Math.min(width - 14, Math.max(14, place[0] + push[n][0] * step));
+            place[1] = Math.min(height - 14, Math.max(14, place[1] + push[n][1] * step));
+        });
+    }
+    return at;
+}

@@ -1,0 +1,70 @@
+"""The pages in a real browser, headless: each is there, draws what it promises, and no script or policy complains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+from benchmarks.console import NAME, PASSWORD, READY, Browser, furnish, walk
+from memories.index import generations
+from tenants.models import AuditEvent, Tenant
+from tests.conftest import drain
+
+
+@pytest.fixture
+def browser(live_server: Any, settings: Any) -> Iterator[Browser]:
+    """Somebody signed in, and a few hundred memories."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    Tenant.objects.get_or_create(slug="default")
+    generations.forget_cached()
+    furnish(900, others=2)
+    drain()
+    with Browser(live_server.url) as made:
+        made.sign_in(NAME, PASSWORD)
+        yield made
+    connection.close()
+
+
+def confirm(browser: Browser, action: str, first: str = "") -> None:
+    """Press an action's button and, once htmx has its form in hand, the one in the dialog."""
+    browser.click(f"a[hx-get$='/{action}/']")
+    in_hand = "!!(document.querySelector('#dialog form') || {})['htmx-internal-data']"
+    browser.until(lambda: browser.run(f"return {in_hand}"))
+    browser.run(f"{first}; document.querySelector('#dialog form').requestSubmit()")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_walk_through_every_page_meets_no_error(browser: Browser) -> None:
+    walk(browser)
+
+    assert {visit.name: visit.complaints for visit in browser.visits if visit.complaints} == {}
+    assert {"dashboard", "explorer", "explorer-memory", "explorer-places", "memory", "user"} <= {
+        visit.name for visit in browser.visits
+    }
+
+    # What changes something: a dialog, its form, and the page after it.
+    browser.visit("keys", "/admin/tenants/apikey/")
+    confirm(browser, "issue", "document.querySelector('#dialog [name=tenant]').value = 'tenant-1'")
+    browser.until(lambda: browser.run("return !!document.querySelector('.console-secret input')"))
+    assert browser.run("return document.querySelector('.console-secret input').value").startswith("soma_")
+
+    tenant = Tenant.objects.get(slug="tenant-1")
+    browser.visit("tenant", f"/admin/tenants/tenant/{tenant.pk}/change/")
+    confirm(browser, "suspend")
+    browser.until(lambda: "Let in again" in browser.driver.page_source)
+    assert not Tenant.objects.get(slug="tenant-1").active
+    user = User.objects.get(username=NAME)
+    assert AuditEvent.objects.get(action="tenant.update").actor == f"staff:{user.pk}:{NAME}"
+
+    # The map answers to keys and buttons, and to a tenant with nothing in it.
+    browser.visit("explorer", "/admin/explorer/?tenant=tenant-2", READY)
+    before = browser.run("return document.getElementById('status').textContent")
+    for _ in range(4):
+        browser.act("closer", lambda: browser.click("#closer"), READY)
+    assert browser.run("return document.getElementById('status').textContent") != before
+    browser.visit("explorer-empty", "/admin/explorer/?tenant=tenant-2&namespace=nothing", READY)
+    assert browser.complaints() == []
