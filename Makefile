@@ -15,7 +15,7 @@ PACKAGES := $(wildcard somamemory console api tenants memories graph conversatio
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo test test-docs test-milvus lint types format bench bench-graph bench-conversations \
+.PHONY: help run demo docs test test-docs test-milvus lint types format bench bench-graph bench-conversations \
 	bench-console chaos lock clean venv venv-test
 
 help: ## this list
@@ -35,6 +35,12 @@ test-milvus: venv-test ## the vector index and searches on a real Milvus server,
 
 test-docs: venv-test ## type what README and docs tell to type, against a server of its own, and follow their links
 	exec $(PY) -m pytest -q tests/test_documentation.py $(ARGS)
+
+docs: venv ## the documentation as a site in .cache/site; a link that leads nowhere fails
+	[ -x .cache/docs/bin/python ] || $(PY) -m venv .cache/docs
+	.cache/docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	NO_MKDOCS_2_WARNING=1 .cache/docs/bin/python -m mkdocs build --strict --quiet
+	echo "Open .cache/site/index.html"
 
 lint: venv-test ## layout, likely bugs, and the direction of imports
 	failed=0
@@ -67,7 +73,7 @@ chaos: venv-test ## kill each part of an installation with -9 in turn, while cli
 
 lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade takes newer versions)
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
-	for set in base test milvus; do
+	for set in base test milvus docs; do
 	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command 'make lock' \
 	        $(ARGS) requirements/$$set.in -o requirements/$$set.txt

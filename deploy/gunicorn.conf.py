@@ -35,7 +35,9 @@ threads = settings.THREADS
 timeout = 60
 graceful_timeout = 4  # Ctrl-C ends within five seconds
 keepalive = 75
-max_requests = 0
+# What a library leaks is given back; not all processes at the same time. Who connects meanwhile waits in the socket.
+max_requests = settings.MAX_REQUESTS
+max_requests_jitter = max_requests // 10
 limit_request_line = 8190  # the most that gunicorn takes; POST searches have room for longer queries
 accesslog = None  # the application writes one line a request
 errorlog = "-"

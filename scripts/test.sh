@@ -69,6 +69,27 @@ need_servers() {
     exit 2
 }
 
+missing_tools() { # what deploy/ is tried with; tests that miss one say so
+    local each
+    for each in nginx:nginx-light caddy:caddy promtool:prometheus fail2ban-regex:fail2ban; do
+        PATH="$PATH:/usr/sbin:/sbin" command -v "${each%%:*}" >/dev/null || say "${each#*:}"
+    done
+}
+
+want_tools() {
+    local packages
+    mapfile -t packages < <(missing_tools)
+    [ ${#packages[@]} -gt 0 ] || return 0
+    # Not where installing them would start them: a web server on port 80 is nobody's wish for a test.
+    if [ "$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && command -v apt-get >/dev/null; then
+        say "Installing ${packages[*]} for the tests ..."
+        export DEBIAN_FRONTEND=noninteractive
+        { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${packages[@]}"; } >/dev/null 2>&1 || true
+        mapfile -t packages < <(missing_tools)
+    fi
+    [ ${#packages[@]} = 0 ] || notes+=("Not checked in deploy/, for want of tools: apt-get install ${packages[*]}")
+}
+
 
 # --- a folder, two servers, and their end ------------------------------------------------------------
 
@@ -205,6 +226,7 @@ if ! [ -x "$python" ]; then
     exit 2
 fi
 need_servers
+want_tools
 find_postgresql
 make_folder
 say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and two Redis in $folder ..."

@@ -110,6 +110,7 @@ THREADS = _bounded("SOMA_THREADS", 8, 1, 256)
 BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
 # Web processes of the whole installation. They share the limits without a Redis to count in.
 WORKERS = _bounded("SOMA_WORKERS", 1, 1, 1024)
+MAX_REQUESTS = _bounded("SOMA_MAX_REQUESTS", 0, 0, 100_000_000)
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # before the admin whose templates it replaces

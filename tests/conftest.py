@@ -45,7 +45,7 @@ GENERATION = uuid.UUID(int=1)
 collect_ignore += (
     ["test_moving.py", "test_rolling.py"]
     if not settings.DATABASE_URL.startswith("postgres")
-    else ["test_install.py", "test_kubernetes.py", "test_proxies.py", "test_documentation.py"]
+    else ["test_install.py", "test_kubernetes.py", "test_proxies.py", "test_documentation.py", "test_recycling.py"]
 )
 
 
