@@ -140,7 +140,7 @@ def _one_of(name: str, texts: list[str], at: str) -> Q:
         for text in texts:
             if wrong := folders.problem(text):
                 raise InvalidInput(at, wrong)
-        return Q(*map(in_folder, texts), _connector=Q.OR) if texts else _NONE
+        return in_folder(*texts)
     if name == "status":
         unknown = set(texts) - set(Conversation.Status.values)
         if unknown:

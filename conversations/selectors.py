@@ -18,6 +18,7 @@ from conversations import cache, folders
 from conversations.llm import ledger
 from conversations.models import Conversation
 from graph import selectors as graph
+from graph.conditions import BeginsWithAny
 from memories import coordinates, cursors, filters
 from memories import selectors as memories
 from memories.coordinates import DIGITS_PER_NUMBER
@@ -147,10 +148,12 @@ def turn(row: Memory) -> int:
     return int(coordinates.decode(row.coordinate_key)[1])
 
 
-def in_folder(folder: str) -> Q:
-    """A condition on conversations: in this folder, or below it."""
-    low, high = folders.subtree(folder)
-    return Q(place__gte=low, place__lt=high)
+def in_folder(*any_of: str) -> Q:
+    """A condition on conversations: in one of these folders, or below it."""
+    if len(any_of) == 1:
+        low, high = folders.subtree(any_of[0])
+        return Q(place__gte=low, place__lt=high)
+    return Q(BeginsWithAny("place", list(map(folders.place, any_of))))
 
 
 def _facts_of(tenant: Tenant, id: UUID) -> dict[str, Any] | None:

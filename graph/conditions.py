@@ -43,6 +43,26 @@ class Among(Func):
         return f"({columns}) IN (SELECT * FROM unnest({marks}))", [*parameters, *arrays]  # noqa: S608
 
 
+class BeginsWithAny(Func):
+    """The text column begins with one of `beginnings`. An OR of so many would be too deep for SQLite."""
+
+    output_field = BooleanField()
+
+    def __init__(self, column: str, beginnings: Sequence[str]) -> None:
+        super().__init__(F(column))
+        self.beginnings = beginnings
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Compiled:  # type: ignore[override]
+        column, parameters = _columns(self, compiler)
+        sql = f"EXISTS (SELECT 1 FROM json_each(%s) WHERE substr({column}, 1, length(value)) = value)"  # noqa: S608
+        return sql, [json.dumps(self.beginnings), *parameters]
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Compiled:
+        column, parameters = _columns(self, compiler)
+        sql = f"EXISTS (SELECT 1 FROM unnest(%s::text[]) AS beginning WHERE starts_with({column}, beginning))"  # noqa: S608
+        return sql, [list(self.beginnings), *parameters]
+
+
 class Beyond(Func):
     """The columns come after `values` in their common order; a range of the index that begins with them."""
 

@@ -9,6 +9,8 @@ DEADLOCK_DETECTED = "40P01"
 READ_ONLY = "25006"  # the primary has become a replica
 LOCK_NOT_AVAILABLE = "55P03"  # the lock time-out
 QUERY_CANCELED = "57014"  # the statement time-out
+# Held by others, or out of reach (sqlite.org/rescode.html).
+_SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
 _SERVER_STAYS_UP = (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED)
 
 
@@ -24,6 +26,9 @@ def is_transient(error: DatabaseError | InterfaceError) -> bool:
 
 def is_busy(error: DatabaseError | InterfaceError) -> bool:
     """The request is good; the database has no time, cannot be reached, or has just changed its role."""
+    if (name := getattr(error.__cause__, "sqlite_errorname", None)) is not None:
+        # SQLite calls much by one name, a statement that it will never take too.
+        return str(name).startswith(_SQLITE_BUSY)
     return isinstance(error, OperationalError | InterfaceError) or of(error) == READ_ONLY
 
 

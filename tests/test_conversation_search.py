@@ -66,6 +66,22 @@ def test_a_query_finds_what_the_filters_let_through(
     assert sorted(query(api, words, filters)) == found
 
 
+@pytest.mark.parametrize(
+    ("around", "found"),
+    [
+        (lambda many: {"folder": {"in": many}}, BOTH),
+        (lambda many: {"folder": {"nin": many}}, ["coffee at home"]),
+        (lambda many: {"OR": [{"folder": {"in": many}}, {"metadata.n": 1}]}, BOTH),
+        (lambda many: {"folder": {"in": []}}, []),
+    ],
+    ids=["in", "nin", "or", "empty"],
+)
+def test_hundreds_of_folders_are_one_filter(api: Api, talks: dict[str, str], around: Any, found: list[str]) -> None:
+    many = [f"/f/{number}" for number in range(599)]
+
+    assert sorted(query(api, "coffee", around([*many, "/jobs"]))) == found
+
+
 def test_one_conversation_can_be_asked_by_its_id(api: Api, talks: dict[str, str]) -> None:
     assert query(api, "coffee", {"conversation_id": talks["Home"]}) == ["coffee at home"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from django.db import InternalError, OperationalError
 
@@ -65,3 +67,14 @@ def test_an_error_of_our_own_making_is_not_blamed_on_the_database(api: Api, monk
     fail_first(monkeypatch, 100, failing_with("42P01", InternalError))
 
     problem_of(api.post("/memories", {"coord": "1", "payload": {}}), 500, "internal_error")
+
+
+@pytest.mark.parametrize(
+    ("name", "busy"), [("SQLITE_BUSY_SNAPSHOT", True), ("SQLITE_LOCKED", True), ("SQLITE_ERROR", False)]
+)
+def test_sqlite_is_busy_when_it_is_locked_and_not_when_it_cannot_take_a_statement(name: str, busy: bool) -> None:
+    error, cause = OperationalError("made up"), sqlite3.OperationalError()
+    cause.sqlite_errorname = name
+    error.__cause__ = cause
+
+    assert sqlstate.is_busy(error) is busy
