@@ -14,6 +14,7 @@ from memories.models import JsonField, KeyField
 from tenants.scoping import TenantOwned
 
 MAX_LABEL_LENGTH = 500
+MAX_METADATA_BYTES = 65_536  # of a conversation, as JSON: a list shows them all
 DEFAULT_IMPORTANCE = 5.0
 PINNED_IMPORTANCE = 10.0
 

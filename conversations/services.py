@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.db import transaction
 from django.utils import timezone
 
 from conversations import cache, folders, periods
-from conversations.models import DEFAULT_IMPORTANCE, PINNED_IMPORTANCE, Conversation, NumberStripe
+from conversations.models import DEFAULT_IMPORTANCE, MAX_METADATA_BYTES, PINNED_IMPORTANCE, Conversation, NumberStripe
 from memories import coordinates, filters, payloads
 from memories import services as memories
 from memories.coordinates import Coordinate
@@ -24,7 +25,7 @@ from memories.kept import CONVERSATIONS, SUMMARIES
 from memories.models import Memory
 from memories.payloads import Json
 from memories.services import NewMemory
-from somamemory.errors import Conflict, NotFound
+from somamemory.errors import Conflict, NotFound, PayloadTooLarge
 from tenants import audit
 from tenants.audit import Change
 from tenants.caller import Caller
@@ -71,6 +72,7 @@ def create(caller: Caller, new: NewConversation) -> Conversation:
         conversation.created_at = new.created_at or conversation.created_at
         _name(conversation, new.label)
         _file(conversation, new.folder)
+        _check_metadata(conversation)
         _write(caller, conversation, new.messages)
         conversation.save(force_insert=True)
         made = Change(str(conversation.id), None, audit.state(conversation))
@@ -228,6 +230,13 @@ def _weigh(conversation: Conversation, importance: float | None) -> None:
 
 def _describe(conversation: Conversation, metadata: Any) -> None:
     conversation.metadata = {} if metadata is None else payloads.merge_patch(conversation.metadata, metadata)
+    _check_metadata(conversation)
+
+
+def _check_metadata(conversation: Conversation) -> None:
+    size = len(orjson.dumps(conversation.metadata))
+    if size > MAX_METADATA_BYTES:
+        raise PayloadTooLarge(f"metadata would have {size} bytes; a conversation keeps at most {MAX_METADATA_BYTES}")
 
 
 _CHANGES: Mapping[str, Callable[[Conversation, Any], None]] = {

@@ -107,6 +107,19 @@ def test_everything_about_a_conversation_can_be_changed(api: Api) -> None:
     assert api.get(f"{ROOT}/{id}").json()["metadata"] == {"keep": 1, "new": 3}
 
 
+def test_metadata_of_a_conversation_do_not_grow_without_end(api: Api) -> None:
+    kept = {"a": "x" * 40_000}
+    made = begin(api, metadata=kept)
+
+    problem_of(api.patch(f"{ROOT}/{made['id']}", {"metadata": {"b": "x" * 40_000}}), 413, "payload_too_large")
+    problem_of(api.post(ROOT, {"metadata": {"a": "x" * 70_000}}), 413, "payload_too_large")
+    assert api.get(f"{ROOT}/{made['id']}").json()["metadata"] == kept
+
+
+def test_metadata_that_name_a_member_null_keep_it(api: Api) -> None:
+    assert begin(api, metadata={"a": None})["metadata"] == {"a": None}
+
+
 def test_a_change_that_names_nothing_is_refused(api: Api) -> None:
     problem_of(api.patch(f"{ROOT}/{begin(api, 'a')['id']}", {}), 422)
 

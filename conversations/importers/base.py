@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from conversations import folders
-from conversations.models import DEFAULT_IMPORTANCE, MAX_LABEL_LENGTH, Conversation
+from conversations.models import DEFAULT_IMPORTANCE, MAX_LABEL_LENGTH, MAX_METADATA_BYTES, Conversation
 from conversations.services import NewMessage
 from memories.payloads import Json
 
@@ -71,6 +73,8 @@ def checked(found: Imported) -> Imported:
     if len(found.messages) > MAX_MESSAGES:
         raise Unreadable(f"it has {len(found.messages)} messages; at most {MAX_MESSAGES} are taken over")
     _check_json(found.metadata, "its metadata")
+    if len(orjson.dumps(found.metadata)) > MAX_METADATA_BYTES:
+        raise Unreadable(f"its metadata have more than {MAX_METADATA_BYTES} bytes")
     for turn, message in enumerate(found.messages, start=1):
         if len(message.content) > MAX_CONTENT_LENGTH:
             raise Unreadable(f"message {turn} is longer than {MAX_CONTENT_LENGTH} characters")
