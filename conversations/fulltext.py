@@ -7,11 +7,14 @@ Anything else is plain text: there is no syntax to get wrong. What a word is, th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from memories.search import ranking, text
-from memories.search.ranking import Stats
+from somamemory.errors import InvalidInput
+
+MAX_PHRASES = 16
+MAX_WITHOUT = 32
 
 _PARTS = re.compile(r'(?P<without>(?<!\S)-)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+))')
 
@@ -26,12 +29,21 @@ class Query:
 
     @property
     def terms(self) -> list[str]:
-        """Everything that adds to the rank."""
-        wanted = [*self.words, *(term for phrase in self.phrases for term in phrase)]
-        return list(dict.fromkeys(wanted))[: text.MAX_QUERY_TERMS]
+        """Everything that adds to the rank, as far as it is looked up; phrases before words."""
+        return self._distinct[: text.MAX_QUERY_TERMS]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there are words that are not looked up."""
+        return len(self._distinct) > text.MAX_QUERY_TERMS
+
+    @property
+    def _distinct(self) -> list[str]:
+        return list(dict.fromkeys([*(term for phrase in self.phrases for term in phrase), *self.words]))
 
 
 def parse(query: str) -> Query:
+    """Raises InvalidInput for too many phrases or -words."""
     words: list[str] = []
     phrases: list[tuple[str, ...]] = []
     without: list[tuple[str, ...]] = []
@@ -46,24 +58,26 @@ def parse(query: str) -> Query:
             phrases.append(terms)
         else:
             words.append(part["word"])
+    for what, found, most in (("phrases", phrases, MAX_PHRASES), ("words to leave out", without, MAX_WITHOUT)):
+        if len(found) > most:
+            raise InvalidInput("query", f"has {len(found)} {what}; at most {most} are allowed")
     # All words at once: one that carries no meaning among others may be all there is.
-    return Query(tuple(text.query_terms(" ".join(words))), tuple(phrases), tuple(without))
+    return Query(tuple(text.distinct_terms(" ".join(words))), tuple(phrases), tuple(without))
 
 
-def score(query: Query, content: str, stats: Stats) -> float | None:
-    """How well a message answers, in [0, 1]; None if it does not."""
+def score(query: Query, content: str, weights: Mapping[str, float], average_length: float) -> float | None:
+    """How well a message answers, in [0, 1]; None if it does not. `weights`: `ranking.term_weights` of its terms."""
     own = text.terms(content)
-    if any(_holds(own, phrase) for phrase in query.without):
+    # A term holds no space, so that looking for a phrase is looking for a text.
+    said = f" {' '.join(own)} "
+    if any(_spoken(phrase) in said for phrase in query.without):
         return None
-    if not all(_holds(own, phrase) for phrase in query.phrases):
+    if not all(_spoken(phrase) in said for phrase in query.phrases):
         return None
-    if not query.phrases and not set(query.words) & set(own):
+    if not query.phrases and set(query.words).isdisjoint(own):
         return None
-    weights = ranking.term_weights(query.terms, stats)
-    return ranking.keyword(ranking.bm25(" ".join(own), weights, stats.average_length), weights)
+    return ranking.keyword(ranking.bm25(said, weights, average_length), weights)
 
 
-def _holds(own: Sequence[str], phrase: Sequence[str]) -> bool:
-    """Whether the terms stand side by side, in this order."""
-    first, length = phrase[0], len(phrase)
-    return any(term == first and tuple(own[at : at + length]) == tuple(phrase) for at, term in enumerate(own))
+def _spoken(phrase: Sequence[str]) -> str:
+    return f" {' '.join(phrase)} "

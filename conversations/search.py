@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from conversations import fulltext
 from conversations.filters import Condition, in_conversations, translate
 from conversations.models import Conversation
 from conversations.selectors import number_key, of_messages
-from memories import access, coordinates
+from memories import access, coordinates, payloads
 from memories import selectors as memories
 from memories.kept import CONVERSATIONS
 from memories.models import Memory
-from memories.search import hybrid, lexical
+from memories.search import hybrid, lexical, ranking
 from memories.search.hybrid import KEYWORD, Found, Search
+from memories.search.ranking import Stats
 from memories.selectors import Narrowing, Places
 from somamemory.errors import InvalidInput
 from somamemory.replicas import may_read_replica
@@ -29,6 +30,9 @@ _MAX_RANGES = 200
 _EXACT = 5_000
 # So many messages that hold the words are looked at closely: whether it is their own, and where they stand.
 _MAX_READ = 1_000
+# So many characters of them together, which take half a second; and so many messages are fetched at a time.
+_MAX_CHARACTERS = 1_000_000
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -76,16 +80,35 @@ def full_text(caller: Caller, words: str, *, limit: int = 10, offset: int = 0) -
     leading = stats if not must else stats.only(min(must, key=lambda term: stats.frequency[term]))
     rows = memories.live(caller, [CONVERSATIONS])
     matches, complete = lexical.matches(rows, [CONVERSATIONS], leading, caller.tenant, lexical.MAX_RANKED)
-    complete = complete and len(matches) <= _MAX_READ
-    read = {row.seq: row for row in rows.filter(seq__in=[match.seq for match in matches[:_MAX_READ]])}
-    scored = [(fulltext.score(wanted, str(row.payload.get("content", "")), stats), row) for row in read.values()]
-    ranked = [(score, row) for score, row in scored if score is not None]
+    ranked, all_read = _read(rows, [match.seq for match in matches], wanted, stats)
     ranked.sort(key=lambda each: (-each[0], each[1].coordinate_key))
     page = ranked[offset : offset + limit]
     of = of_messages(caller.tenant, [row for _, row in page])
     access.count([row for _, row in page])
     found = [Hit(row, of[key], round(score, 6)) for score, row in page if (key := number_key(row.coordinate_key)) in of]
-    return Hits(found, len(ranked), [] if complete else [KEYWORD])
+    return Hits(found, len(ranked), [] if complete and all_read and not wanted.is_cut else [KEYWORD])
+
+
+def _read(
+    rows: QuerySet[Memory], seqs: Sequence[int], wanted: fulltext.Query, stats: Stats
+) -> tuple[list[tuple[float, Memory]], bool]:
+    """The messages among `seqs` that hold what is wanted, with their scores; whether all of them were read."""
+    weights = ranking.term_weights(wanted.terms, stats)
+    found: list[tuple[float, Memory]] = []
+    left = _MAX_CHARACTERS
+    for start in range(0, min(len(seqs), _MAX_READ), _AT_ONCE):
+        batch = seqs[start : min(start + _AT_ONCE, _MAX_READ)]
+        there = {row.seq: row for row in rows.filter(seq__in=batch)}
+        for row in (there[seq] for seq in batch if seq in there):
+            # What lies behind is not indexed either.
+            content = str(row.payload.get("content", ""))[: payloads.MAX_TEXT_LENGTH]
+            left -= len(content)
+            if left < 0:
+                return found, False
+            score = fulltext.score(wanted, content, weights, stats.average_length)
+            if score is not None:
+                found.append((score, row))
+    return found, len(seqs) <= _MAX_READ
 
 
 def places(tenant: Tenant, condition: Q | None, *, with_summaries: bool = False) -> Places | None:

@@ -224,6 +224,38 @@ def test_full_text_says_when_there_was_more_than_it_read(api: Api, monkeypatch: 
     assert api.post("/api/v1/search/fts", {"query": "aardvark"}).json()["degraded"] == ["keyword"]
 
 
+def test_full_text_reads_no_more_than_it_has_time_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(api, *(f"aardvark {number}" for number in range(5)))
+    monkeypatch.setattr(search, "_MAX_CHARACTERS", 35)
+
+    answer = api.post("/api/v1/search/fts", {"query": "aardvark"}).json()
+
+    assert (answer["total"], answer["degraded"]) == (3, ["keyword"])
+
+
+@pytest.mark.parametrize(("query", "limit"), [('"a fox" ', 16), ("-fox ", 32)])
+def test_full_text_takes_so_many_phrases_and_exclusions_and_no_more(api: Api, query: str, limit: int) -> None:
+    begin(api, "a fox")
+
+    assert api.post("/api/v1/search/fts", {"query": f"hen {query * limit}"}).status_code == 200
+    problem_of(api.post("/api/v1/search/fts", {"query": f"hen {query * (limit + 1)}"}), 422, field="query")
+
+
+MANY_WORDS = " ".join(f"word{number}" for number in range(64))
+
+
+@pytest.mark.parametrize("path", ["/api/v1/search/fts", "/api/v1/query", "/memories/search"])
+def test_a_search_says_when_the_query_has_more_words_than_it_looks_up(api: Api, path: str) -> None:
+    assert api.post(path, {"query": MANY_WORDS}).json()["degraded"] == []
+    assert api.post(path, {"query": f"{MANY_WORDS} aardvark"}).json()["degraded"] == ["keyword"]
+
+
+def test_a_phrase_is_looked_up_however_many_words_stand_before_it(api: Api) -> None:
+    begin(api, "a striped aardvark", "an aardvark")
+
+    assert full_text(api, f'{MANY_WORDS} "striped aardvark"') == ["a striped aardvark"]
+
+
 @pytest.mark.parametrize(
     ("typed", "words", "phrases", "without"),
     [

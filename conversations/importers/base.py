@@ -72,9 +72,7 @@ def checked(found: Imported) -> Imported:
         raise Unreadable("its importance is not between 1 and 10")
     if len(found.messages) > MAX_MESSAGES:
         raise Unreadable(f"it has {len(found.messages)} messages; at most {MAX_MESSAGES} are taken over")
-    _check_json(found.metadata, "its metadata")
-    if len(orjson.dumps(found.metadata)) > MAX_METADATA_BYTES:
-        raise Unreadable(f"its metadata have more than {MAX_METADATA_BYTES} bytes")
+    _check_metadata(found.metadata)
     for turn, message in enumerate(found.messages, start=1):
         if len(message.content) > MAX_CONTENT_LENGTH:
             raise Unreadable(f"message {turn} is longer than {MAX_CONTENT_LENGTH} characters")
@@ -82,6 +80,12 @@ def checked(found: Imported) -> Imported:
             raise Unreadable(f"message {turn} holds a NUL character or half of one, which no database can keep")
         _check_json(message.metadata, f"the metadata of message {turn}")
     return found
+
+
+def _check_metadata(metadata: Json) -> None:
+    _check_json(metadata, "its metadata")
+    if len(orjson.dumps(metadata)) > MAX_METADATA_BYTES:
+        raise Unreadable(f"its metadata have more than {MAX_METADATA_BYTES} bytes")
 
 
 def role_of(name: object) -> str:

@@ -125,7 +125,8 @@ def _search(caller: Caller, wanted: Search) -> Results:
     started = time.perf_counter()
     memories = wanted.narrowing.apply(selectors.live(caller, wanted.namespaces))
     weights = _weights(wanted)
-    terms = text.query_terms(wanted.query)
+    every_term = text.distinct_terms(wanted.query)
+    terms = every_term[: text.MAX_QUERY_TERMS]
     stats = lexical.statistics(caller.tenant, wanted.namespaces, terms)
     pool = next((size for size in POOLS if wanted.offset + wanted.top_k <= size // 2), POOLS[-1])
     semantic = _SemanticLeg(caller, wanted, memories, stats, pool) if wanted.mode != KEYWORD else None
@@ -136,7 +137,7 @@ def _search(caller: Caller, wanted: Search) -> Results:
         with metrics.leg_seconds.labels(KEYWORD).time():
             matches, all_ranked = lexical.matches(memories, wanted.namespaces, stats, caller.tenant, most)
         metrics.candidates.labels(KEYWORD).observe(len(matches))
-        if not (semantic or all_ranked):
+        if len(every_term) > len(terms) or not (semantic or all_ranked):
             degraded.append(KEYWORD)
         if wanted.narrowing.ball is None:  # else what lies outside the ball falls out when it is confirmed
             matches = matches[:pool]

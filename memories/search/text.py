@@ -91,7 +91,12 @@ def terms(text: str) -> list[str]:
 
 def query_terms(text: str) -> list[str]:
     """The distinct terms of a query in reading order, at most `MAX_QUERY_TERMS`; none if it holds no word."""
-    return list(dict.fromkeys(terms(text)))[:MAX_QUERY_TERMS]
+    return distinct_terms(text)[:MAX_QUERY_TERMS]
+
+
+def distinct_terms(text: str) -> list[str]:
+    """As `query_terms`, but all of them: whether some are left out is for the one who asked to know."""
+    return list(dict.fromkeys(terms(text)))
 
 
 def content_terms(text: str) -> list[str]:
