@@ -260,8 +260,8 @@ def _allowed(caller: Caller, wanted: Wanted) -> Q | None:
         archived = Conversation.objects.for_tenant(caller.tenant).filter(status=Conversation.Status.ARCHIVED)
         if archived.exists():
             condition &= ~Q(status=Conversation.Status.ARCHIVED)
-    for folder in wanted.excluded_folders:
-        condition &= ~in_folder(folder)
+    if wanted.excluded_folders:
+        condition &= ~in_folder(*wanted.excluded_folders)
     return condition or None
 
 

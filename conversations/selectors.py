@@ -149,11 +149,15 @@ def turn(row: Memory) -> int:
 
 
 def in_folder(*any_of: str) -> Q:
-    """A condition on conversations: in one of these folders, or below it."""
-    if len(any_of) == 1:
-        low, high = folders.subtree(any_of[0])
-        return Q(place__gte=low, place__lt=high)
-    return Q(BeginsWithAny("place", list(map(folders.place, any_of))))
+    """A condition on conversations: in one of these folders, or below it; "" are those without a folder."""
+    inside = [folder for folder in any_of if folder]
+    found = Q(place=folders.ROOT, folder="") if len(inside) < len(any_of) else Q(pk__in=[])
+    if len(inside) == 1:
+        low, high = folders.subtree(inside[0])
+        found |= Q(place__gte=low, place__lt=high)
+    elif inside:
+        found |= Q(BeginsWithAny("place", list(map(folders.place, inside))))
+    return found
 
 
 def _facts_of(tenant: Tenant, id: UUID) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import pytest
 
 from conversations import fulltext, search
 from tests.conftest import Api, drain, problem_of
-from tests.talk import ROOT, begin, full_text, query, said
+from tests.talk import ROOT, assemble, begin, full_text, query, said
 
 
 @pytest.fixture
@@ -64,6 +64,37 @@ def test_a_query_finds_what_the_filters_let_through(
     api: Api, talks: dict[str, str], words: str, filters: dict[str, Any], found: list[str]
 ) -> None:
     assert sorted(query(api, words, filters)) == found
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"folder": ""}, ["coffee outside"]),
+        ({"folder": None}, ["coffee outside"]),
+        ({"folder": {"in": ["", "/jobs-old"]}}, ["coffee at home", "coffee outside"]),
+        (
+            {"folder": {"in": ["", "/jobs-old", "/jobs"]}},
+            ["coffee at home", "coffee at work", "coffee outside", BOTH[1]],
+        ),
+        ({"folder": {"ne": None}}, ["coffee at home", *BOTH]),
+        ({"folder": "/"}, ["coffee at home", "coffee at work", "coffee outside", BOTH[1]]),
+    ],
+    ids=str,
+)
+def test_no_folder_means_the_conversations_without_one(
+    api: Api, talks: dict[str, str], filters: dict[str, Any], found: list[str]
+) -> None:
+    begin(api, "coffee outside")
+
+    assert sorted(query(api, "coffee", filters)) == found
+
+
+def test_conversations_without_a_folder_can_be_left_out_of_context(api: Api, talks: dict[str, str]) -> None:
+    begin(api, "coffee outside")
+
+    items = assemble(api, "coffee", excluded_folders=[""], include_archived=True)["items"]
+
+    assert sorted(item["content"] for item in items) == ["coffee at home", *BOTH]
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,15 @@ def test_count_takes_label_and_folder_together(api: Api) -> None:
     assert api.get(f"{ROOT}/count?label=a&folder=/x").json() == {"count": 1, "label": "a", "folder": "/x"}
 
 
+def test_an_empty_folder_lists_and_counts_the_conversations_without_one(api: Api) -> None:
+    begin(api, "a", label="filed", folder="/a")
+    begin(api, "a", label="loose")
+
+    assert listed(api, "folder=") == ["loose"]
+    assert api.get(f"{ROOT}/count?folder=").json()["count"] == 1
+    assert api.get(f"{ROOT}/count?folder=/").json()["count"] == 2
+
+
 def test_stats_count_conversations(api: Api) -> None:
     begin(api, "a")
 
