@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from conversations.models import Conversation
+from graph.models import Link
 from memories.models import Memory
 from tests.conftest import Api, issue_key, problem_of
 from tests.talk import ROOT, begin, contents, said
@@ -147,6 +149,21 @@ def test_a_deleted_conversation_is_gone_with_its_messages(api: Api) -> None:
     assert not Memory.objects.for_tenant(api.tenant).filter(deleted_at=None).exists()
 
 
+@pytest.mark.parametrize("purge", [True, False])
+def test_a_purge_leaves_neither_messages_nor_links_and_a_soft_delete_keeps_both(api: Api, purge: bool) -> None:
+    made, other = begin(api, "one", "two"), begin(api, "three")
+    for start, end in (("2,1", "1,1"), ("1,2", "2,1"), ("1,9", "2,1"), ("2,1", "2,2")):
+        link = {"from_coord": start, "to_coord": end, "link_type": "about", "namespace": "conversations"}
+        assert api.post("/graph/link", link).status_code in (200, 201)
+
+    api.delete(f"{ROOT}/{made['id']}?purge={str(purge).lower()}")
+
+    assert Memory.all_tenants.count() == (1 if purge else 3)
+    assert Link.all_tenants.count() == (1 if purge else 4)
+    assert api.get(f"{ROOT}/{made['id']}").status_code == 404
+    assert contents(api, other["id"]) == ["three"]
+
+
 def test_a_long_conversation_is_deleted_as_a_whole(api: Api) -> None:
     id = begin(api, *(f"message {n}" for n in range(700)))["id"]
 
@@ -237,6 +254,27 @@ def test_count_takes_label_and_folder_together(api: Api) -> None:
     assert api.get(f"{ROOT}/count?label=a&folder=/x").json() == {"count": 1, "label": "a", "folder": "/x"}
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("/हिन्दी", "/हिन्दी"),
+        ("/ภาษาไทย", "/ภาษาไทย"),
+        ("/cafe\u0301", "/caf\u00e9"),
+        ("/a/b/", "/a/b"),
+        ("a/", "a"),
+        ("/", "/"),
+    ],
+)
+def test_a_folder_may_be_in_any_script_and_end_with_a_slash(api: Api, given: str, kept: str) -> None:
+    assert begin(api, "a", label="it", folder=given)["folder"] == kept
+    assert listed(api, f"folder={quote(given)}") == listed(api, f"folder={quote(kept)}") == ["it"]
+
+
+@pytest.mark.parametrize("folder", ["/\u0301a", "/a//", "//", "/a /"])
+def test_a_folder_with_an_empty_or_broken_part_is_refused(api: Api, folder: str) -> None:
+    problem_of(api.post(ROOT, {"folder": folder}), 422, field="folder")
+
+
 def test_an_empty_folder_lists_and_counts_the_conversations_without_one(api: Api) -> None:
     begin(api, "a", label="filed", folder="/a")
     begin(api, "a", label="loose")
@@ -279,7 +317,7 @@ def test_a_batch_with_one_bad_message_stores_none(api: Api, bad: Any) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"folder": "/a/../b"}, {"folder": ".."}, {"folder": "/a//b"}, {"folder": "/a/"}, {"folder": "a\\b"},
+        {"folder": "/a/../b"}, {"folder": ".."}, {"folder": "/a//b"}, {"folder": "/a//"}, {"folder": "a\\b"},
         {"folder": "/a*"}, {"folder": "a\nb"}, {"folder": "/ a"}, {"folder": "x" * 501}, {"folder": "/a" * 40},
         {"label": "x" * 501}, {"label": "a\0b"}, {"label": 7}, {"importance_score": 0}, {"importance_score": 11},
         {"messages": {}}, {"messages": said(*["x"] * 1001)}, {"status": "pinned"}, {"metadata": []},
