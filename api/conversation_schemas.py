@@ -98,6 +98,10 @@ class ConversationListParams(CountParams):
     limit: PageSize | None = None
 
 
+class ConversationDeleteParams(Params):
+    purge: bool = False
+
+
 class MessageListParams(Params):
     limit: Limit = 50
     cursor: Annotated[str, Field(max_length=2048)] | None = None

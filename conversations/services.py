@@ -17,7 +17,15 @@ from django.db import transaction
 from django.utils import timezone
 
 from conversations import cache, folders, periods
-from conversations.models import DEFAULT_IMPORTANCE, MAX_METADATA_BYTES, PINNED_IMPORTANCE, Conversation, NumberStripe
+from conversations.models import (
+    DEFAULT_IMPORTANCE,
+    MAX_METADATA_BYTES,
+    PINNED_IMPORTANCE,
+    Conversation,
+    ImportedConversation,
+    NumberStripe,
+)
+from graph import housekeeping as links
 from memories import coordinates, filters, payloads
 from memories import services as memories
 from memories.coordinates import Coordinate
@@ -115,16 +123,23 @@ def archive(caller: Caller, id: UUID) -> Conversation:
     return change(caller, id, {"status": Status.ARCHIVED})
 
 
-def delete(caller: Caller, id: UUID) -> None:
-    """Delete a conversation with its messages and summaries; searches no longer find them. Raises NotFound."""
+def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
+    """Delete a conversation with its messages and summaries; searches no longer find them. Raises NotFound.
+
+    purge: for good and at once, with their links; otherwise that happens to them after the retention time.
+    """
     caller.require("delete", [CONVERSATIONS])
     with transaction.atomic():
         conversation = _for_update(caller, id)
         for namespace in (CONVERSATIONS, SUMMARIES):
-            memories.delete_subtree(keeper(caller), namespace, conversation.root, as_keeper=True)
+            memories.delete_subtree(keeper(caller), namespace, conversation.root, purge=purge, as_keeper=True)
+            if purge:
+                links.forget_subtree(caller.tenant, namespace, conversation.root)
+        if purge:
+            ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id).delete()
         gone = Change(str(id), audit.state(conversation))
         conversation.delete()
-        audit.record(caller, "conversation.delete", [gone], CONVERSATIONS)
+        audit.record(caller, "conversation.purge" if purge else "conversation.delete", [gone], CONVERSATIONS)
         cache.forget_on_commit(caller.tenant, id)
 
 
@@ -216,7 +231,7 @@ def _name(conversation: Conversation, label: str | None) -> None:
 
 
 def _file(conversation: Conversation, folder: str | None) -> None:
-    conversation.folder = folder or ""
+    conversation.folder = folders.normal(folder or "")
     conversation.place = folders.place(conversation.folder)
 
 

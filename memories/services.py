@@ -203,22 +203,34 @@ def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinat
     return {memory.coordinate for memory in gone}
 
 
-def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, as_keeper: bool = False) -> int:
-    """Soft delete the memory at a coordinate and all below it, in one transaction; how many there were."""
+def delete_subtree(
+    caller: Caller, namespace: str, root: Coordinate, *, purge: bool = False, as_keeper: bool = False
+) -> int:
+    """Delete the memory at a coordinate and all below it, in one transaction; how many there were.
+
+    Softly, or with `purge` for good, with those that were deleted softly before.
+    """
     caller.require("delete", [namespace])
     if not as_keeper:
         kept.refuse([namespace])
     low, high = root.subtree
     rows = Memory.objects.for_tenant(caller.tenant).filter(
-        namespace=namespace, coordinate_key__gte=low, coordinate_key__lt=high, deleted_at=None
+        namespace=namespace, coordinate_key__gte=low, coordinate_key__lt=high
     )
-    ordered = rows.only("seq", "id", "tenant_id", "version").order_by("coordinate_key").select_for_update()
+    if not purge:
+        rows = rows.filter(deleted_at=None)
+    needed = ("seq", "id", "tenant_id", "version", "namespace", "coordinate_key", "size")
+    ordered = rows.only(*needed).order_by("coordinate_key").select_for_update()
     gone = 0
     with transaction.atomic():
         while batch := list(ordered[: housekeeping.BATCH]):  # what is deleted is not found again
-            _soft_delete(caller, batch)
+            if purge:
+                housekeeping.remove(batch)
+            else:
+                _soft_delete(caller, batch)
             gone += len(batch)
-        audit.record(caller, "memory.delete_subtree", [root.text], namespace)
+        audit.record(caller, "memory.purge_subtree" if purge else "memory.delete_subtree", [root.text], namespace)
+        nudge.on_commit()
     return gone
 
 

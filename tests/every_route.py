@@ -202,7 +202,10 @@ CASES: dict[Route, list[Case]] = {
     ("PUT", "/conversations/{id}/status"): [Case("/conversations/{conversation}/status", {"status": "active"})],
     ("PUT", "/conversations/{id}/pin"): [Case("/conversations/{conversation}/pin")],
     ("PUT", "/conversations/{id}/archive"): [Case("/conversations/{conversation}/archive")],
-    ("DELETE", "/conversations/{id}"): [Case("/conversations/{conversation}")],
+    ("DELETE", "/conversations/{id}"): [
+        Case("/conversations/{conversation}"),
+        Case("/conversations/{conversation}?purge=true"),
+    ],
     ("GET", "/stats"): [Case("/stats")],
     ("GET", "/graph/neighbors"): [
         Case("/graph/neighbors?coord={coord}&k_hop=5&direction=both&include_memory=true&limit=1000"),

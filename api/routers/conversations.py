@@ -15,6 +15,7 @@ from api.conversation_schemas import (
     ChangedOut,
     ConversationBody,
     ConversationDeletedOut,
+    ConversationDeleteParams,
     ConversationListParams,
     ConversationOut,
     ConversationPatch,
@@ -106,10 +107,10 @@ def patch(request: Request, id: UUID, body: ConversationPatch) -> HttpResponse:
 
 
 @router.delete("/conversations/{id}", response={200: ConversationDeletedOut, **PROBLEMS})
-def delete(request: Request, id: UUID) -> HttpResponse:
-    """Delete a conversation with its messages."""
+def delete(request: Request, id: UUID, query: Query[ConversationDeleteParams]) -> HttpResponse:
+    """Delete a conversation with its messages: softly, or for good with `purge=true`."""
     conditions.refuse(request)
-    services.delete(request.caller, id)
+    services.delete(request.caller, id, purge=query.purge)
     return reply({"success": True, "id": str(id)})
 
 
