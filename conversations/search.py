@@ -45,7 +45,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Hits:
-    """`total` is how many were ranked. `degraded` names a leg that is down, or did not see everything."""
+    """`total`: how many were ranked, or hold the words. `degraded` names a leg that is down, or did not see all."""
 
     found: Sequence[Hit]
     total: int
@@ -64,7 +64,8 @@ def query(caller: Caller, words: str, raw_filters: object = None, *, limit: int 
     wanted = Search(words, namespaces=(CONVERSATIONS,), narrowing=narrowing, top_k=limit, offset=offset, explain=True)
     results = hybrid.search(caller, wanted)
     of = of_messages(caller.tenant, [found.memory for found in results.found])
-    return Hits(list(_hits(results.found, of)), results.total, results.degraded)
+    degraded = results.degraded if results.every_match else sorted({*results.degraded, KEYWORD})
+    return Hits(list(_hits(results.found, of)), results.total, degraded)
 
 
 @may_read_replica

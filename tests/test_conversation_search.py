@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from conversations import fulltext, search
+from memories.search import hybrid, lexical
 from tests.conftest import Api, drain, problem_of
 from tests.talk import ROOT, assemble, begin, full_text, query, said
 
@@ -164,6 +165,26 @@ def test_pages_of_a_query_are_cut_from_one_order(api: Api) -> None:
 
     assert [each["content"] for each in response["results"]] == whole[3:6]
     assert (response["total"], response["page"], response["page_size"]) == (9, 2, 3)
+
+
+def test_the_total_of_a_query_is_the_same_on_every_page(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hybrid, "POOLS", (4, 400))
+    begin(api, *(f"aardvark {number}" for number in range(9)))
+    drain()
+
+    pages = [{"limit": 1}, {"limit": 2}, {"limit": 2, "offset": 4}, {"limit": 9}]
+    totals = [api.post("/api/v1/query", {"query": "aardvark", **page}).json()["total"] for page in pages]
+
+    assert totals == [9] * 4
+
+
+def test_a_query_says_when_not_all_that_hold_its_words_were_looked_at(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(api, *(f"aardvark {number}" for number in range(5)))
+    monkeypatch.setattr(lexical, "MAX_CANDIDATES", 3)
+
+    assert api.post("/api/v1/query", {"query": "aardvark"}).json()["degraded"] == ["keyword"]
 
 
 def test_a_hit_says_where_it_comes_from(api: Api, talks: dict[str, str]) -> None:

@@ -91,7 +91,8 @@ class Results:
     found: Sequence[Found]
     degraded: list[str]
     took_ms: float
-    total: int = 0  # how many were ranked
+    total: int = 0  # how many were ranked, or hold a word of the query, whichever is more
+    every_match: bool = True  # False: so many hold the words that not all were looked at
 
 
 @dataclass
@@ -132,6 +133,7 @@ def _search(caller: Caller, wanted: Search) -> Results:
     semantic = _SemanticLeg(caller, wanted, memories, stats, pool) if wanted.mode != KEYWORD else None
     matches: list[lexical.Match] = []
     degraded: list[str] = []
+    matched, all_ranked = 0, True
     if wanted.mode != SEMANTIC:
         most = lexical.MAX_CANDIDATES if semantic else lexical.MAX_RANKED
         with metrics.leg_seconds.labels(KEYWORD).time():
@@ -139,6 +141,7 @@ def _search(caller: Caller, wanted: Search) -> Results:
         metrics.candidates.labels(KEYWORD).observe(len(matches))
         if len(every_term) > len(terms) or not (semantic or all_ranked):
             degraded.append(KEYWORD)
+        matched = len(matches) if wanted.narrowing.ball is None and not wanted.min_score else 0
         if wanted.narrowing.ball is None:  # else what lies outside the ball falls out when it is confirmed
             matches = matches[:pool]
     found_by_words = {match.seq for match in matches}
@@ -163,7 +166,8 @@ def _search(caller: Caller, wanted: Search) -> Results:
     good = [each for each in ranked if each[0] >= wanted.min_score]
     found = _page(memories, good, wanted)
     access.count(each.memory for each in found if wanted.shown)
-    return Results(found, degraded, round((time.perf_counter() - started) * 1000, 2), len(good))
+    took_ms = round((time.perf_counter() - started) * 1000, 2)
+    return Results(found, degraded, took_ms, max(len(good), matched), all_ranked)
 
 
 class _SemanticLeg:
