@@ -54,6 +54,12 @@ class StrictParser(Parser):
         return parse(request.body)
 
 
+def refuse_body(request: HttpRequest) -> None:
+    """For routes that take no body: what it says would be ignored. One that says nothing, `{}`, is taken."""
+    if request.body and StrictParser().parse_body(request) != {}:
+        raise InvalidInput("body", "this route takes none")
+
+
 def reply(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """An answer; times as RFC 3339 in UTC with a Z."""
     content = orjson.dumps(data, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)

@@ -349,6 +349,15 @@ def test_a_bad_change_is_refused(api: Api, what: str, body: Any) -> None:
     problem_of(api.request("PUT", f"{ROOT}/{id}/{what}", body), 422)
 
 
+@pytest.mark.parametrize(("method", "what"), [("PUT", "/pin"), ("PUT", "/archive"), ("DELETE", "")])
+def test_a_body_that_would_be_ignored_is_refused(api: Api, method: str, what: str) -> None:
+    path = f"{ROOT}/{begin(api, 'a')['id']}{what}"
+
+    problem_of(api.request(method, path, {"purge": True}), 422, field="body")
+    problem_of(api.request(method, path, raw=b"{"), 400, "malformed_request")
+    assert api.request(method, path, {}).status_code == 200
+
+
 def test_an_id_that_is_none_is_refused(api: Api) -> None:
     problem_of(api.get(f"{ROOT}/7"), 422)
 
