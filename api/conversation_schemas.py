@@ -77,7 +77,7 @@ class ConversationPatch(Body):
 
     label: Label | None = None
     folder: Folder | None = None
-    status: Status = "active"
+    status: Status | None = None
     importance_score: ImportanceScore | None = None
     metadata: dict[str, Any] | None = None
 
@@ -95,7 +95,7 @@ class ConversationListParams(CountParams):
     page: PageNumber | None = None
     page_size: PageSize | None = None
     cursor: Annotated[str, Field(max_length=2048)] | None = None
-    limit: PageSize | None = None
+    limit: Limit | None = None
 
 
 class ConversationDeleteParams(Params):

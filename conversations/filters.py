@@ -109,7 +109,13 @@ def _message_leaf(leaf: Leaf) -> Filter:
         return leaf
     if leaf.path == ("timestamp",):
         # Its time is when the memory was made; parsed anew, as a time.
-        return filters.parse({"created_at": {leaf.operator: _plain(leaf.operand)}})
+        try:
+            return filters.parse({"created_at": {leaf.operator: _plain(leaf.operand)}})
+        except InvalidInput as error:
+            [(at, message)] = error.fields.items()
+            raise InvalidInput(
+                at.replace("created_at", "timestamp"), message.replace("created_at", "timestamp")
+            ) from None
     known = ", ".join([*_OPERATORS, *_OF_MESSAGES, "timestamp", "importance", "metadata.<field>"])
     raise InvalidInput(f"filters.{_field(leaf)}"[:200], f"is no field of a message; use {known}")
 
@@ -126,7 +132,9 @@ def _conversation_leaf(leaf: Leaf) -> Q:
     if leaf.operator == "exists":
         return ~Q((name, "")) if leaf.operand else Q((name, ""))
     if leaf.operator in ("ne", "nin"):
-        return ~_conversation_leaf(replace(leaf, operator={"ne": "eq", "nin": "in"}[leaf.operator]))
+        other = ~_conversation_leaf(replace(leaf, operator={"ne": "eq", "nin": "in"}[leaf.operator]))
+        # As everywhere, nothing but `exists` holds for what is not there.
+        return other & ~Q((name, "")) if name in ("label", "folder") else other
     texts = [_text(value, at) for value in (leaf.operand if isinstance(leaf.operand, tuple) else (leaf.operand,))]
     if leaf.operator == "contains":
         return Q(GreaterThan(StrIndex("label", Value(texts[0])), 0))

@@ -235,8 +235,8 @@ def _file(conversation: Conversation, folder: str | None) -> None:
     conversation.place = folders.place(conversation.folder)
 
 
-def _set_status(conversation: Conversation, status: str) -> None:
-    conversation.status = status
+def _set_status(conversation: Conversation, status: str | None) -> None:
+    conversation.status = status or Status.ACTIVE
 
 
 def _weigh(conversation: Conversation, importance: float | None) -> None:

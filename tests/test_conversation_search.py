@@ -90,6 +90,19 @@ def test_no_folder_means_the_conversations_without_one(
     assert sorted(query(api, "coffee", filters)) == found
 
 
+def test_a_conversation_without_a_label_is_not_one_with_another(api: Api, talks: dict[str, str]) -> None:
+    begin(api, "coffee outside")
+
+    assert sorted(query(api, "coffee", {"label": {"ne": "Home"}})) == BOTH
+    assert sorted(query(api, "coffee", {"label": {"nin": ["Work"]}})) == ["coffee at home"]
+
+
+def test_a_bad_time_is_called_as_the_caller_called_it(api: Api) -> None:
+    refused = api.post("/api/v1/query", {"query": "a", "filters": {"timestamp": {"gte": "yesterday"}}})
+
+    assert "timestamp" in problem_of(refused, 422)["errors"][0]["field"]
+
+
 def test_conversations_without_a_folder_can_be_left_out_of_context(api: Api, talks: dict[str, str]) -> None:
     begin(api, "coffee outside")
 

@@ -118,6 +118,13 @@ def test_metadata_of_a_conversation_do_not_grow_without_end(api: Api) -> None:
     assert api.get(f"{ROOT}/{made['id']}").json()["metadata"] == kept
 
 
+def test_a_status_of_null_is_the_one_it_began_with(api: Api) -> None:
+    made = begin(api)
+    api.request("PUT", f"{ROOT}/{made['id']}/pin")
+
+    assert api.patch(f"{ROOT}/{made['id']}", {"status": None}).json()["status"] == "active"
+
+
 def test_metadata_that_name_a_member_null_keep_it(api: Api) -> None:
     assert begin(api, metadata={"a": None})["metadata"] == {"a": None}
 
@@ -332,7 +339,7 @@ def test_a_bad_conversation_is_refused_and_not_stored(api: Api, body: dict[str, 
 
 @pytest.mark.parametrize(
     "query",
-    ["page=0", "page_size=0", "page_size=201", "limit=201", "status=gone", "folder=..", "page=1&limit=5",
+    ["page=0", "page_size=0", "page_size=201", "limit=1001", "status=gone", "folder=..", "page=1&limit=5",
      "page=1&cursor=x", "cursor=x", "page=1000000&page_size=200", "labels=x", "pinned=perhaps"],
 )  # fmt: skip
 def test_a_bad_list_is_refused(api: Api, query: str) -> None:
