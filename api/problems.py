@@ -22,6 +22,7 @@ _MESSAGES = {
 }
 
 
+_ITEMS = re.compile(r"\bitem(?=s?\b)")
 _INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")
 
 
@@ -33,6 +34,8 @@ def field_errors(errors: Iterable[Any], skip: int = 0) -> list[tuple[str, str]]:
         parts = [str(part) for part in error["loc"][skip:] if not _INTERNAL.match(str(part))]
         name = ".".join(parts)[:200] or "body"
         message = _MESSAGES.get(error["type"], error["msg"].removeprefix("Value error, "))
+        if message.startswith("Value should have"):  # a text of which more than the length is checked
+            message = _ITEMS.sub("character", message)
         found.setdefault(name, message)
         if len(found) == MAX_ERRORS:
             break

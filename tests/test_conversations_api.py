@@ -118,6 +118,14 @@ def test_metadata_of_a_conversation_do_not_grow_without_end(api: Api) -> None:
     assert api.get(f"{ROOT}/{made['id']}").json()["metadata"] == kept
 
 
+def test_a_message_that_is_too_long_is_told_in_characters(api: Api) -> None:
+    refused = api.post(ROOT, {"messages": said("x" * 100_001)})
+
+    [error] = problem_of(refused, 422)["errors"]
+    assert "100000 characters" in error["message"]
+    assert "item" not in error["message"]
+
+
 def test_a_status_of_null_is_the_one_it_began_with(api: Api) -> None:
     made = begin(api)
     api.request("PUT", f"{ROOT}/{made['id']}/pin")
