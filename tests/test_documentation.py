@@ -89,7 +89,12 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", documents(), ids=name_of)
 def test_every_command_that_is_named_exists(document: Path) -> None:
-    there = {path.stem for path in HOME.glob("*/management/commands/*.py")} | {"check", "migrate", "shell"}
+    there = {path.stem for path in HOME.glob("*/management/commands/*.py")} | {
+        "check",
+        "createsuperuser",
+        "migrate",
+        "shell",
+    }
     named = set(
         re.findall(
             r"(?:manage\.py|^somamemory|`somamemory|sudo somamemory) ([a-z][a-z_]+)", document.read_text(), re.MULTILINE
