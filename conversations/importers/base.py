@@ -103,6 +103,8 @@ def is_role(name: str) -> bool:
 def label_of(title: object) -> tuple[str, Json]:
     """A label, and what to note of a title that is too long to be one."""
     text = title.strip() if isinstance(title, str) else ""
+    if len(text) > MAX_LABEL_LENGTH:
+        text = " ".join(text.split())
     if len(text) <= MAX_LABEL_LENGTH:
         return text, {}
     return text[: MAX_LABEL_LENGTH - 1] + "…", {"title": text}
