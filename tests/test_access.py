@@ -199,7 +199,7 @@ def test_postgresql_touches_no_index_for_it(api: Api) -> None:
     items = [{"coord": [n], "payload": {"text": "x"}} for n in range(20)]
     api.post("/memories/bulk", {"items": items})
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE sfm_memories SET (fillfactor = 50)")
+        cursor.execute("ALTER TABLE sfm_memories SET (fillfactor = 30)")
         cursor.execute("VACUUM FULL sfm_memories")
         before = heap_only_updates()
         access.count(Memory.all_tenants.all())

@@ -128,13 +128,16 @@ def test_the_dashboard_takes_as_many_statements_however_many_tenants_there_are(
     api: Api,
     generation: Any,
 ) -> None:
-    def count() -> int:
+    def once() -> int:
         with CaptureQueriesContext(connection) as captured:
             shown(boss, page("index"))
         return len(captured)
 
+    def count() -> int:
+        """Where Redis is shared, another test may empty the cache at any moment."""
+        return min(once() for _ in range(3))
+
     api.store("1")
-    shown(boss, page("index"))
     few = count()
     for number in range(20):
         Tenant.objects.create(slug=f"tenant-{number}")

@@ -7,29 +7,29 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 TABLES = ("sfm_audit_log", "sfm_audit_blocks", "sfm_audit_checkpoints")
 _ON_SQLITE = f"SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN {TABLES}"
 
 
 @contextmanager
-def unguarded() -> Iterator[None]:
+def unguarded(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     """Without the triggers. Needs a transaction that the test takes back, or whole statements in between."""
-    if connection.vendor == "postgresql":
-        _say(*(f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in TABLES))
+    if connections[using].vendor == "postgresql":
+        _say(using, *(f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in TABLES))
         yield
-        _say(*(f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in TABLES))
+        _say(using, *(f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in TABLES))
         return
-    with connection.cursor() as cursor:
+    with connections[using].cursor() as cursor:
         triggers = cursor.execute(_ON_SQLITE).fetchall()
-    _say(*(f"DROP TRIGGER {name}" for name, _ in triggers))
+    _say(using, *(f"DROP TRIGGER {name}" for name, _ in triggers))
     yield
-    _say(*(sql for _, sql in triggers))
+    _say(using, *(sql for _, sql in triggers))
 
 
-def _say(*statements: str) -> None:
-    with connection.cursor() as cursor:
+def _say(using: str, *statements: str) -> None:
+    with connections[using].cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
 
@@ -39,7 +39,7 @@ def flushing(run: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(run)
     def emptied(*args: Any, **options: Any) -> Any:
-        with unguarded():
+        with unguarded(options.get("database", DEFAULT_DB_ALIAS)):
             return run(*args, **options)
 
     return emptied
