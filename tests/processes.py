@@ -280,7 +280,16 @@ def installation(
         finally:
             for process in [*made.processes.values(), cache_server, broker]:
                 process.kill()
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            wait_for(lambda: dropped(connection, name), 30, 0.5)
+
+
+def dropped(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Whether the database is gone now; while PostgreSQL itself vacuums it, nobody else may end that."""
+    try:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
 
 
 def broker_of_the_leg() -> str | None:
