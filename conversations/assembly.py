@@ -38,7 +38,11 @@ from memories.selectors import Narrowing
 from somamemory.replicas import may_read_replica
 from tenants.caller import Caller
 
-RECALLED = 200
+# The search proposes one message for so many tokens of the budget, but never fewer or more than these. More than fit
+# make room for what is worse: of the evidence (LoCoMo), budgets of 1,000 and 4,000 tokens hold .773 and .916 of 60
+# proposed, .768 and .894 of 200; at 16,000 tokens 60 cannot fill it, and .928 becomes .963 with 200.
+_TOKENS_A_PROPOSAL = 60
+_PROPOSED = (60, 400)
 _PINNED_CONVERSATIONS = 20
 _PINNED_TURNS = 10  # the last ones of each
 _RECENT = 100
@@ -160,7 +164,8 @@ class _Gathering:
 
     def recall(self) -> list[Candidate]:
         """What may be worth having, from every source, each message once."""
-        found = self._search(self.allowed, RECALLED)
+        fewest, most = _PROPOSED
+        found = self._search(self.allowed, min(max(fewest, self.wanted.budget // _TOKENS_A_PROPOSAL), most))
         relevance = {each.memory.id: each.score for each in found}
         sources = (
             ("search", [each.memory for each in found]),

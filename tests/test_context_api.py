@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.present import instant
-from conversations import tokens
+from conversations import assembly, tokens
 from memories import access, coordinates
 from memories import services as memories
 from memories.kept import SUMMARIES
@@ -58,6 +58,18 @@ def test_the_manifest_adds_up(api: Api) -> None:
     scores = [each["scores"]["total"] for each in made["items"]]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= part <= 1 for each in made["items"] for part in each["scores"].values())
+
+
+def test_the_search_proposes_more_the_larger_the_budget_is(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly, "_PROPOSED", (2, 5))
+    # In conversations of their own, so that none is beside another.
+    for number in range(8):
+        begin(api, f"aardvark {number}")
+    drain()
+
+    considered = [assemble(api, "aardvark", context_budget=budget) for budget in (20, 180, 60_000)]
+
+    assert [len(each["items"]) + len(each["left_out"]) for each in considered] == [2, 3, 5]
 
 
 def test_archived_conversations_are_left_out_unless_asked_for(api: Api) -> None:

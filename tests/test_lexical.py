@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -242,6 +243,23 @@ def test_frequencies_count_the_tenants_own_memories(api: Api, stranger: Api, cal
         stranger.store(str(at), "walrus and heron")
     stats = lexical.statistics(caller.tenant, ["default"], ["walrus", "heron", "owl"])
     assert (stats.documents, stats.frequency) == (2, {"walrus": 2, "heron": 1, "owl": 0})
+
+
+def test_only_terms_that_are_common_keep_their_count_for_a_while(
+    api: Api, stranger: Api, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lexical, "_COMMON", 2)
+    theirs = Caller.command(stranger.tenant)
+    api.store("1", "walrus")
+    api.store("2", "walrus and heron")
+
+    def frequency(whose: Caller) -> Mapping[str, int]:
+        return lexical.statistics(whose.tenant, ["default"], ["heron", "walrus"]).frequency
+
+    assert frequency(caller) == {"heron": 1, "walrus": 2}
+    api.store("3", "walrus and heron")
+    assert frequency(caller) == {"heron": 2, "walrus": 2}
+    assert frequency(theirs) == {"heron": 0, "walrus": 0}
 
 
 @pytest.mark.parametrize("sign", ["§", "", "' ", '" ', "§ "])
