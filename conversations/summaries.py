@@ -8,8 +8,7 @@ which itself lies in `conversations`.) It carries a fingerprint of its source, a
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
@@ -93,17 +92,21 @@ def summarize(caller: Caller, id: UUID, level: str, day: date | None = None) -> 
     return rolling.made(period)
 
 
+def never() -> bool:
+    return False
+
+
 def roll_up(
-    caller: Caller, conversation: Conversation, now: datetime, until: float | None = None
+    caller: Caller, conversation: Conversation, now: datetime, enough: Callable[[], bool] = never
 ) -> tuple[int, datetime | None]:
     """Make every summary of a period that is over and has changed: how many, and when the next period will be over.
 
-    until: on the clock of `time.monotonic`; what is left then is due at once.
+    enough: asked before each; what is left then is due at once.
     """
     rolling = _Rolling(caller, conversation)
     for level in LEVELS:
         for period in sorted({periods.of(level, day) for day in rolling.days}):
-            if until is not None and time.monotonic() > until:
+            if enough():
                 return rolling.written, now
             if period.is_over(now):
                 rolling.made(period)

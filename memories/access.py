@@ -11,7 +11,6 @@ write-back.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,15 +20,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from memories.models import Memory
-from somamemory import caching, logs
+from somamemory import background, caching
 
 if TYPE_CHECKING:
     from redis import Redis
-
-log = logging.getLogger("soma.access")
 
 MAX_MEMORIES = 20_000  # in a process, and again in Redis
 FLUSH_S = 1.0
@@ -74,41 +71,28 @@ def write_back() -> int:
     return written
 
 
-class Writer(threading.Thread):
-    """Carries the counts of a serving process on. Start it after the fork; `stop` writes what is left."""
+class Writer(background.Thread):
+    """Carries the counts of a serving process on; `stop` writes what is left."""
 
     def __init__(self) -> None:
-        super().__init__(name="soma-access", daemon=True)
-        self._stopping = threading.Event()
+        super().__init__("access")
         # With Redis and Celery, a job of the beat does it for all processes.
         self._writes_back = not (caching.shared() and settings.INDEXER == "celery")
 
-    def run(self) -> None:
+    def loop(self) -> None:
         due_at = time.monotonic() + settings.ACCESS_INTERVAL_S
-        while not self._stopping.wait(FLUSH_S):
+        while not self.stopping.wait(FLUSH_S):
             due = time.monotonic() >= due_at
             self._carry_on(write=due)
             if due:
                 due_at = time.monotonic() + settings.ACCESS_INTERVAL_S
         self._carry_on(write=True)
-        connection.close()
-
-    def stop(self, timeout_s: float) -> None:
-        self._stopping.set()
-        self.join(timeout_s)
 
     def _carry_on(self, *, write: bool) -> None:
-        try:
-            if caching.shared():
-                flush()
-            if write and self._writes_back:
-                write_back()
-                close_old_connections()
-        except DatabaseError as error:
-            log.warning("reads will be written back later", extra={"reason": logs.reason(error)})
-        except Exception:
-            # A bug, which must not end the thread: reads would go uncounted until the next start.
-            log.exception("the access counter met a bug and goes on")
+        if caching.shared():
+            self.attempt(flush)
+        if write and self._writes_back:
+            self.attempt(write_back)
 
 
 def _add(counts: Mapping[UUID, tuple[int, float]]) -> None:

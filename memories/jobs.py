@@ -8,21 +8,20 @@ whoever comes next goes on where the last one was killed.
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, close_old_connections, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from memories import embeddings
 from memories.index import generations, rebuild, reconcile
 from memories.models import Job, Memory
-from somamemory import logs
+from somamemory import background
 from somamemory.errors import ConfigurationError, Conflict, InvalidInput, NotFound, SomaError, Unavailable
 from tenants import audit
 from tenants.caller import Caller
@@ -125,35 +124,27 @@ def advance() -> bool:
     return True
 
 
-class Runner(threading.Thread):
+class Runner(background.Thread):
     """Does the steps in the process that owns the index; `stop` ends it between two steps."""
 
     def __init__(self) -> None:
-        super().__init__(name="soma-jobs", daemon=True)
-        self._stopping = threading.Event()
+        super().__init__("jobs")
+        self._busy = False
 
-    def run(self) -> None:
-        alone = False
-        while not self._stopping.is_set():
-            try:
-                if not alone:  # whoever had a lease was the process before this one
-                    Job.objects.filter(OPEN).update(lease=None, lease_until=None)
-                    alone = True
-                busy = advance()
-            except (DatabaseError, SomaError, ConfigurationError) as error:
-                log.warning("a job will be tried again", extra={"reason": logs.reason(error)})
-                busy = False
-            except Exception:
-                # A bug. Without this thread no job would go on until the next start.
-                log.exception("a job met a bug")
-                busy = False
-            close_old_connections()
-            self._stopping.wait(0.2 if busy else BEAT_S)
-        connection.close()
+    def loop(self) -> None:
+        while not self.stopping.is_set() and not self.attempt(_take_over):
+            self.stopping.wait(BEAT_S)
+        while not self.stopping.is_set():
+            went_well = self.attempt(self._advance)
+            self.stopping.wait(0.2 if went_well and self._busy else BEAT_S)
 
-    def stop(self, timeout_s: float) -> None:
-        self._stopping.set()
-        self.join(timeout_s)
+    def _advance(self) -> None:
+        self._busy = advance()
+
+
+def _take_over() -> None:
+    """Whoever had a lease was the process before this one."""
+    Job.objects.filter(OPEN).update(lease=None, lease_until=None)
 
 
 def _start(caller: Caller, kind: str, data: dict[str, Any]) -> Job:

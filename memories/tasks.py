@@ -12,12 +12,11 @@ from collections.abc import Callable
 from celery import shared_task
 from celery.signals import beat_init, worker_init, worker_process_init, worker_process_shutdown
 from django.conf import settings
-from django.db import DatabaseError
 
 from memories import access, embeddings, housekeeping, index, jobs
 from memories.index import generations, nudge, reconcile, sync
-from somamemory import checks, logs, metrics
-from somamemory.errors import ConfigurationError, SomaError
+from somamemory import background, checks, logs, metrics
+from somamemory.errors import ConfigurationError
 from tenants import keeper
 
 log = logging.getLogger("soma.tasks")
@@ -27,44 +26,44 @@ log = logging.getLogger("soma.tasks")
 def drain() -> None:
     """Bring the index up to date, for so long that other jobs get their turn."""
     until = time.monotonic() + settings.DRAIN_LIMIT_S
-    _trying(lambda: _drain(until))
+    trying(lambda: _drain(until))
 
 
 @shared_task(name="memories.purge")
 def purge() -> None:
     """Remove for good what was deleted, or has expired, longer ago than the retention time; sweep what is old."""
-    _trying(housekeeping.tidy)
+    trying(housekeeping.tidy)
 
 
 @shared_task(name="memories.advance_jobs")
 def advance_jobs() -> None:
     """Go on with long jobs, for so long that other tasks get their turn."""
     until = time.monotonic() + settings.DRAIN_LIMIT_S
-    _trying(lambda: _advance(until))
+    trying(lambda: _advance(until))
 
 
 @shared_task(name="memories.reconcile")
 def reconcile_index() -> None:
     """Put right what differs between the index and the database."""
-    _trying(reconcile.repair_all)
+    trying(reconcile.repair_all)
 
 
 @shared_task(name="memories.write_back_accesses")
 def write_back_accesses() -> None:
     """Write the reads that Redis has counted into the memories."""
-    _trying(access.write_back)
+    trying(access.write_back)
 
 
 @shared_task(name="memories.keep")
 def keep() -> None:
     """Seal the audit log, and what else is done every few seconds for all tenants."""
-    _trying(keeper.keep)
+    trying(keeper.keep)
 
 
 @shared_task(name="memories.keep_hourly")
 def keep_hourly() -> None:
     """Prune the audit log, and what else is done once in a while."""
-    _trying(keeper.keep_hourly)
+    trying(keeper.keep_hourly)
 
 
 def _drain(until: float) -> None:
@@ -77,11 +76,11 @@ def _advance(until: float) -> None:
         time.sleep(0.2)
 
 
-def _trying(work: Callable[[], object]) -> None:
+def trying(work: Callable[[], object]) -> None:
     """Run it; what a later beat can mend is one line in the log, not a failed task with a stack."""
     try:
         work()
-    except (DatabaseError, SomaError, ConfigurationError) as error:
+    except background.MENDABLE as error:
         log.warning("a job will be tried again", extra={"reason": logs.reason(error)})
 
 
@@ -104,8 +103,8 @@ def _tell_metrics(**_: object) -> None:
 @worker_process_init.connect
 def _prepare(**_: object) -> None:
     """Load the model once a process, and not while the first memories wait."""
-    _trying(generations.check_settings)
-    _trying(lambda: embeddings.current().embed(["warm"]))
+    trying(generations.check_settings)
+    trying(lambda: embeddings.current().embed(["warm"]))
 
 
 @worker_process_shutdown.connect

@@ -62,6 +62,10 @@ breaker_open = Gauge(
     "soma_index_breaker_open", "1 while the vector index is known to be down", multiprocess_mode="livemax"
 )
 
+background_failures = Counter(
+    "soma_background_failures", "Attempts of the threads beside the requests that failed", ["thread", "outcome"]
+)  # mendable or bug
+
 embedding_calls = Counter("soma_embedding_calls", "Calls of an embedder", ["provider", "outcome"])  # ok or failed
 embedded_texts = Counter("soma_embedding_texts", "Texts that were embedded", ["provider"])
 embedding_tokens = Counter("soma_embedding_tokens", "Tokens that a provider has charged for", ["provider"])

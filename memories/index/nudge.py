@@ -7,11 +7,12 @@ make one message. What is lost costs a beat.
 
 from __future__ import annotations
 
-import logging
 import threading
 
 from django.conf import settings
 from django.db import transaction
+
+from somamemory import background
 
 DRAIN = "memories.drain"
 # So many seconds pass at least between two messages of a process; a drain goes on until nothing is due.
@@ -20,8 +21,6 @@ PAUSE_S = 0.2
 PAUSE_AFTER_FAILURE_S = 5.0
 # A message older than this is thrown away unread: the beat has come by meanwhile.
 LIFETIME_S = 10
-
-log = logging.getLogger("soma.index")
 
 
 def on_commit() -> None:
@@ -41,8 +40,7 @@ class Publisher:
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._failing = False
+        self._thread: background.Thread | None = None
 
     def ask(self) -> None:
         """At most one nudge is pending, however often this is called."""
@@ -50,27 +48,22 @@ class Publisher:
         if self._thread is None or not self._thread.is_alive():  # not alive: it stayed behind in the parent process
             with self._lock:
                 if self._thread is None or not self._thread.is_alive():
-                    self._thread = threading.Thread(target=self._run, name="soma-nudge", daemon=True)
+                    self._thread = _Publishing(self._asked)
                     self._thread.start()
 
-    def _run(self) -> None:
-        pause = threading.Event()  # never set: a sleep
-        while True:
+
+class _Publishing(background.Thread):
+    mendable = (OSError,)  # the broker cannot be reached; the beat does the work
+
+    def __init__(self, asked: threading.Event) -> None:
+        super().__init__("nudge")
+        self._asked = asked
+
+    def loop(self) -> None:
+        while not self.stopping.is_set():
             self._asked.wait()
             self._asked.clear()
-            try:
-                publish()
-            except OSError as error:
-                if not self._failing:
-                    log.warning("the broker cannot be reached; the beat does the work", extra={"reason": str(error)})
-                self._failing = True
-            except Exception:
-                # A bug, which must not end the thread: nobody would start it again.
-                log.exception("the nudge met a bug and goes on")
-                self._failing = True
-            else:
-                self._failing = False
-            pause.wait(PAUSE_AFTER_FAILURE_S if self._failing else PAUSE_S)
+            self.stopping.wait(PAUSE_S if self.attempt(publish) else PAUSE_AFTER_FAILURE_S)
 
 
 def publish() -> None:
