@@ -17,9 +17,12 @@ django.setup()
 
 from django.conf import settings  # noqa: E402 - needs the setup
 from django.db import DatabaseError, connection  # noqa: E402
+from gunicorn import util  # noqa: E402
 
-from somamemory import checks  # noqa: E402
+from somamemory import checks, unreadable  # noqa: E402
 from somamemory.errors import ConfigurationError  # noqa: E402
+
+util.write_error = unreadable.write  # every error is problem+json
 
 try:
     checks.refuse_impossible_settings()
