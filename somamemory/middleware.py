@@ -43,6 +43,7 @@ PROBLEM = "application/problem+json"
 # A problem, or what a health route has found.
 _SPEAKS_FOR_ITSELF = (PROBLEM, "application/json")
 COMPRESS_FROM_BYTES = 1024
+_LENGTH_DIGITS = 20  # Python makes no number of more than 4,300
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _API = "api/v1/"
 _PEOPLE = "/admin/"
@@ -234,7 +235,7 @@ def _refused_length(request: HttpRequest) -> SomaError | None:
     if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
         return LengthRequired("send the body with a Content-Length, not chunked")
     length = request.headers.get("Content-Length") or "0"
-    if not (length.isascii() and length.isdigit()):
+    if not (length.isascii() and length.isdigit() and len(length) <= _LENGTH_DIGITS):
         return MalformedRequest("Content-Length must be a number")
     if int(length) > settings.MAX_BODY_BYTES:
         return PayloadTooLarge(f"the body has {length} bytes; at most {settings.MAX_BODY_BYTES} are taken")

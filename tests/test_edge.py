@@ -122,7 +122,7 @@ def test_a_large_body_within_the_bound_is_taken(api: Api) -> None:
     assert len(api.store("1", "x" * (9 * 1024 * 1024))["id"]) == 36
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "1_0", "1.0", "\u0661", "0x10"])
+@pytest.mark.parametrize("length", ["-1", "x", "1_0", "1.0", "\u0661", "0x10", pytest.param("9" * 5_000, id="huge")])
 def test_a_bad_content_length_is_400(api: Api, length: str) -> None:
     problem_of(api.request("POST", "/memories", raw=b"{}", content_length=length), 400, "malformed_request")
 
