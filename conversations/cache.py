@@ -20,6 +20,7 @@ from tenants.models import Tenant
 
 CONVERSATION_S = 3600.0
 LIST_S = 10.0
+ALONE_S = 10.0  # where a command's changes are not noticed
 # Longer than any entry lives.
 _STAMP_S = 2 * CONVERSATION_S
 _LISTS = "lists"
@@ -63,6 +64,8 @@ def _remembered(tenant: Tenant, about: str, question: str, read: Callable[[], An
         caching.set(tenant.id, "conversations", *stamp_at, value=stamp, lifetime_s=_STAMP_S)
     with replicas.from_primary():
         value = read()
+    if not caching.shared():
+        lifetime_s = min(lifetime_s, ALONE_S)
     if value is not None:  # anybody can ask for ids that nothing has
         caching.set(tenant.id, "conversations", *entry_at, value=[stamp, value], lifetime_s=lifetime_s)
     return value

@@ -75,6 +75,23 @@ def test_one_tenant_is_never_answered_from_what_another_asked(api: Api, stranger
     assert stranger.get(ROOT).json()["total"] == 0
 
 
+def test_without_a_common_cache_what_a_command_changes_is_seen_after_seconds(
+    api: Api, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WORKERS, settings.REDIS_URL, settings.INDEXER = 1, "", "thread"
+    lifetimes: list[float] = []
+    monkeypatch.setattr(cache.caching, "get_many", lambda *_: {})
+
+    def remember(*_: Any, lifetime_s: float, **__: Any) -> None:
+        lifetimes.append(lifetime_s)
+
+    monkeypatch.setattr(cache.caching, "set", remember)
+    api.get(f"{ROOT}/{begin(api, 'a')['id']}")
+
+    _, of_the_entry = lifetimes  # the stamp comes first
+    assert of_the_entry <= 10
+
+
 def test_several_processes_without_a_common_cache_remember_nothing(api: Api, settings: Any) -> None:
     settings.WORKERS, settings.REDIS_URL = 2, ""
     id = begin(api, "a")["id"]
