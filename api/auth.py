@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from ninja.security.base import AuthBase
 
 from api import throttle
+from api.json import refuse_body
 from somamemory.errors import Forbidden, InvalidInput, MalformedRequest, NotFound, Unauthenticated
 from tenants import keys
 from tenants.caller import Caller
@@ -35,6 +36,8 @@ class KeyAuth(AuthBase):
         # Known before, said only to those who may call at all.
         if unknown := getattr(request, "refused_query", None):
             raise InvalidInput(unknown[0], unknown[1])
+        if getattr(request, "takes_no_body", False):
+            refuse_body(request)
         return caller
 
 

@@ -39,7 +39,7 @@ class StrictRouter(Router):
 
     A GET reads and anything else writes, unless `kind` says otherwise: that decides what a request costs, and a POST
     that writes takes an Idempotency-Key. A parameter that nobody reads is a filter that is silently ignored, and one
-    that stands twice is half ignored.
+    that stands twice is half ignored; so is a body that nobody reads.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -68,6 +68,11 @@ def _admitted(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         if model.__ninja_param_source__ == "query"
         for name in model.__ninja_flatten_map__
     }
+    reads_body = (
+        operation.methods == ["GET"]
+        or "requestBody" in (operation.openapi_extra or {})
+        or any(model.__ninja_param_source__ == "body" for model in operation.models)
+    )
 
     @wraps(run)
     def checked(request: HttpRequest, **path: Any) -> HttpResponse:
@@ -77,6 +82,7 @@ def _admitted(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
             elif len(request.GET.getlist(name)) > 1:
                 request.refused_query = (name, "stands twice")  # type: ignore[attr-defined]
         request.kind = what  # type: ignore[attr-defined]
+        request.takes_no_body = not reads_body  # type: ignore[attr-defined]
         return throttle.released(request, lambda: run(request, **path))
 
     return checked

@@ -248,6 +248,32 @@ def test_a_route_without_parameters_takes_none(api: Api, method: str, path: str,
     problem_of(api.request(method, f"{path}?namespace=n", body), 422, field="namespace")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/memories/1"),
+        ("POST", "/memories/1/restore"),
+        ("DELETE", "/graph/link?from_coord=1&to_coord=2"),
+        ("DELETE", "/api/v1/tenants/acme"),
+        ("DELETE", "/api/v1/tenants/acme/keys/abcdefgh"),
+        ("POST", "/api/v1/conversations/00000000-0000-0000-0000-000000000000/summary?level=daily"),
+        ("POST", "/api/v1/conversations/00000000-0000-0000-0000-000000000000/suggest-labels"),
+    ],
+)
+def test_a_body_that_no_route_reads_is_refused(api: Api, method: str, path: str) -> None:
+    api.store("1")
+
+    problem_of(api.request(method, path, {"purge": True}), 422, field="body")
+
+    assert api.get("/memories/1").status_code == 200
+
+
+def test_an_empty_object_says_nothing_and_is_taken(api: Api) -> None:
+    api.store("1")
+
+    assert api.request("DELETE", "/memories/1", {}).json()["deleted"] is True
+
+
 def test_a_query_of_too_many_parameters_is_400(api: Api) -> None:
     query = "&".join(f"p{number}=1" for number in range(2000))
 

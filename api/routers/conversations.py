@@ -30,7 +30,7 @@ from api.conversation_schemas import (
     MessagesOut,
     StatusBody,
 )
-from api.json import refuse_body, reply
+from api.json import reply
 from api.routes import PROBLEMS, StrictRouter
 from conversations import selectors, services
 from conversations.selectors import Wanted
@@ -110,7 +110,6 @@ def patch(request: Request, id: UUID, body: ConversationPatch) -> HttpResponse:
 def delete(request: Request, id: UUID, query: Query[ConversationDeleteParams]) -> HttpResponse:
     """Delete a conversation with its messages: softly, or for good with `purge=true`."""
     conditions.refuse(request)
-    refuse_body(request)
     services.delete(request.caller, id, purge=query.purge)
     return reply({"success": True, "id": str(id)})
 
@@ -165,7 +164,6 @@ def set_status(request: Request, id: UUID, body: StatusBody) -> HttpResponse:
 def pin(request: Request, id: UUID) -> HttpResponse:
     """Pin a conversation; its importance becomes 10."""
     conditions.refuse(request)
-    refuse_body(request)
     return reply({"success": True, **present.conversation(services.pin(request.caller, id))})
 
 
@@ -173,7 +171,6 @@ def pin(request: Request, id: UUID) -> HttpResponse:
 def archive(request: Request, id: UUID) -> HttpResponse:
     """Archive a conversation: it can be found, and no longer becomes context by itself."""
     conditions.refuse(request)
-    refuse_body(request)
     return reply({"success": True, **present.conversation(services.archive(request.caller, id))})
 
 
