@@ -35,8 +35,8 @@ bind = f"{settings.HOST}:{settings.PORT}"
 workers = settings.WORKERS
 worker_class = "gthread"
 threads = settings.THREADS
-timeout = 60
-graceful_timeout = 4  # Ctrl-C ends within five seconds
+timeout = settings.WORKER_TIMEOUT_S
+graceful_timeout = settings.STOP_TIMEOUT_S
 keepalive = 75
 # What a library leaks is given back; not all processes at the same time. Who connects meanwhile waits in the socket.
 max_requests = settings.MAX_REQUESTS

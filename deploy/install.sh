@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs SomaMemory as systemd services on this machine, or brings an installation up to date; run it again at any time.
 #
-#   deploy/install.sh [--dry-run] [--port N] [--no-start]
+#   deploy/install.sh [--dry-run] [--port N] [--no-start] [--finish]
 #   deploy/install.sh --uninstall [--purge] [--dry-run]
 #
 #   --dry-run    print what would be done, and do nothing
 #   --port N     of the loopback, when it is installed for the first time (9595)
 #   --no-start   put everything in place, and leave the services as they are
+#   --finish     this is the last server of the installation to be upgraded: take away at the end what only the version
+#                before still used (with SQLite there is no other server, and it is done without being asked)
 #   --uninstall  remove services and program; data, settings and user stay
 #   --purge      with --uninstall: data, settings and user go too
 #   --root DIR   put everything below DIR and start nothing; for images and tests
@@ -18,12 +20,13 @@
 set -euo pipefail
 
 source="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-dry='' port=9595 start=1 uninstall='' purge='' root='' venv=''
+dry='' port=9595 start=1 finish='' uninstall='' purge='' root='' venv=''
 while [ $# -gt 0 ]; do
     case $1 in
         --dry-run) dry=1 ;;
         --port) port="${2:?--port needs a number}"; shift ;;
         --no-start) start='' ;;
+        --finish) finish=1 ;;
         --uninstall) uninstall=1 ;;
         --purge) purge=1 ;;
         --root) root="${2:?--root needs a folder}"; start=''; shift ;;
@@ -131,6 +134,7 @@ END
 }
 
 the_port() { [ ! -e "$settings/environment" ] || sed -nE 's/^SOMA_PORT=([0-9]+)$/\1/p' "$settings/environment" | tail -n 1; }
+has_other_servers() { grep -Eq '^SOMA_DATABASE_URL=.?postgres' "$settings/environment" 2>/dev/null; }
 has_broker() { grep -q '^SOMA_BROKER_URL=.' "$settings/environment" 2>/dev/null; }
 
 install_units() {
@@ -164,6 +168,11 @@ start_services() {
     run systemctl enable --quiet "${wanted[@]}"
     run systemctl start somamemory.socket  # it keeps the port: who connects meanwhile waits
     run systemctl restart "${wanted[@]:1}"
+    if [ -n "$finish" ] || ! has_other_servers; then
+        run "$commands/somamemory" finish_upgrade
+    else
+        say "When every server runs this version: somamemory finish_upgrade (or --finish here, on the last one)."
+    fi
     [ -n "$dry" ] || say "SomaMemory answers on http://127.0.0.1:$(the_port); the first key is in $data/first-key."
 }
 

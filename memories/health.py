@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from cachetools import TTLCache, cached
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 
 import somamemory
 from memories import index
 from memories.index import generations
-from somamemory import caching
+from somamemory import caching, upgrading
 from somamemory.errors import ConfigurationError, SomaError
 
 LIFETIME_S = 10
@@ -68,9 +67,8 @@ def ready() -> tuple[bool, str]:
     """Whether requests can be served, and if not, why."""
     try:
         _database()
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            return False, "migrations are missing: run manage.py migrate"
+        if upgrading.missing():
+            return False, "migrations are missing: run manage.py bootstrap"
     except DatabaseError:
         return False, "the database does not answer"
     return True, ""

@@ -108,9 +108,11 @@ HOST = env.str("SOMA_HOST", "127.0.0.1")
 PORT = _bounded("SOMA_PORT", 9595, 1, 65535)
 THREADS = _bounded("SOMA_THREADS", 8, 1, 256)
 BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
-# Web processes of the whole installation. They share the limits without a Redis to count in.
-WORKERS = _bounded("SOMA_WORKERS", 1, 1, 1024)
 MAX_REQUESTS = _bounded("SOMA_MAX_REQUESTS", 0, 0, 100_000_000)
+# A web process that gives no sign of life for so long is killed and replaced; no request is cut off by it.
+WORKER_TIMEOUT_S = _bounded("SOMA_WORKER_TIMEOUT_S", 120, 10, 3600)
+# So long a server that is told to stop has for the requests that it has begun.
+STOP_TIMEOUT_S = _bounded("SOMA_STOP_TIMEOUT_S", 4, 1, 600)
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # before the admin whose templates it replaces
@@ -301,6 +303,11 @@ MILVUS_PREFIX = env.str("SOMA_MILVUS_PREFIX", "memories")
 MILVUS_HNSW_M = _bounded("SOMA_MILVUS_HNSW_M", 16, 4, 64)
 MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 8, 512)
 MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 128, 8, 32_768)
+# Web processes of this server; they share the limits where there is no Redis to count in. SQLite's queue of writers and
+# Milvus Lite live in one process.
+WORKERS = _bounded(
+    "SOMA_WORKERS", 2 if DATABASE_URL.startswith("postgres") and not MILVUS_URI.endswith(".db") else 1, 1, 1024
+)
 # A switch of the embedding generation is noticed within this time in every process.
 GENERATION_CACHE_S = 5
 # So many memories of one tenant waiting for the index: its writes are refused until there are fewer.

@@ -42,11 +42,18 @@ if not settings.DATABASE_URL.startswith("postgres"):  # several processes, and w
 if not BROWSER:
     collect_ignore.append("test_browser.py")
 GENERATION = uuid.UUID(int=1)
-# The first two need a PostgreSQL; the others start a server on a SQLite of its own, and once is enough.
+# The first three need a PostgreSQL; the others start a server on a SQLite of its own, and once is enough.
 collect_ignore += (
-    ["test_moving.py", "test_rolling.py"]
+    ["test_moving.py", "test_rolling.py", "test_from_somafractalmemory.py"]
     if not settings.DATABASE_URL.startswith("postgres")
-    else ["test_install.py", "test_kubernetes.py", "test_proxies.py", "test_documentation.py", "test_recycling.py"]
+    else [
+        "test_install.py",
+        "test_kubernetes.py",
+        "test_proxies.py",
+        "test_documentation.py",
+        "test_recycling.py",
+        "test_from_sekha.py",
+    ]
 )
 
 

@@ -165,6 +165,7 @@ class Installation:
             "SOMA_TENANT_RATE": "0",
             "SOMA_DRAIN_INTERVAL_S": "1",
             "SOMA_ACCESS_INTERVAL_S": "1",
+            "SOMA_WORKERS": "1",
             **self.more,
             **({"SOMA_WORKERS": "1"} if service == "worker" else {}),  # several on Milvus Lite are refused
         }

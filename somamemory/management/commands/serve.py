@@ -12,8 +12,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
-from somamemory import checks
+from somamemory import checks, upgrading
 from somamemory.errors import ConfigurationError
 
 
@@ -26,6 +27,8 @@ class Command(BaseCommand):
         try:
             checks.refuse_impossible_settings()
             _refuse_a_used_port()
+            if connection.vendor == "sqlite":
+                upgrading.contract()  # of an earlier version nobody runs: this is the one server there is
             call_command("bootstrap")
         except ConfigurationError as error:
             raise CommandError(str(error)) from None

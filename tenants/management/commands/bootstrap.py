@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from somamemory import upgrading
+from somamemory.errors import ConfigurationError
 from tenants import first_key
 
 
 class Command(BaseCommand):
-    help = "Apply the migrations and make the first key if there is none."
+    help = (
+        "Apply the migrations that a running server of the version before can live with, and make the first key if "
+        "there is none. The other migrations wait for finish_upgrade."
+    )
     requires_migrations_checks = False
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--check", action="store_true", help="change nothing; exit code 1 if migrations are missing"
+        )
+
+    def handle(self, *args: Any, check: bool, **options: Any) -> None:
+        if check:
+            sys.exit(1 if upgrading.missing() else 0)
         self.stdout.write("Preparing the database …")
-        call_command("migrate", verbosity=0, interactive=False)
+        try:
+            upgrading.expand()
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from None
         secret = first_key.ensure()
         if secret:
             self.stdout.write(

@@ -1,0 +1,74 @@
+"""Writes the conversations of a Sekha database (SQLite) as JSON lines that `manage.py import_conversations` reads.
+
+    python scripts/from_sekha.py ~/.sekha/data/sekha.db > sekha.jsonl
+
+Reads the tables `conversations` and `messages` as Sekha's controller has made them since 0.1 (seen in its sources in
+November 2026), one conversation at a time, and changes nothing. Python's standard library is all it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+
+def conversations(path: Path) -> Iterator[dict[str, Any]]:
+    """Each in the form of our own export. Raises sqlite3.Error."""
+    with sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True) as database:
+        database.row_factory = sqlite3.Row
+        for row in database.execute("SELECT * FROM conversations ORDER BY created_at, id"):
+            said = database.execute(
+                "SELECT role, content, timestamp, metadata FROM messages WHERE conversation_id = ? "
+                "ORDER BY timestamp, rowid",
+                (row["id"],),
+            )
+            yield {
+                "format": "somamemory.conversation/1",
+                "id": _id(row["id"]),
+                "label": row["label"],
+                "folder": row["folder"],
+                "status": row["status"],
+                "importance_score": min(max(row["importance_score"], 1), 10),
+                "created_at": row["created_at"],
+                "messages": [_message(each) for each in said],
+            }
+
+
+def _message(row: sqlite3.Row) -> dict[str, Any]:
+    try:
+        metadata = json.loads(row["metadata"] or "{}")
+    except ValueError:
+        metadata = row["metadata"]
+    return {
+        "role": row["role"],
+        "content": row["content"],
+        "timestamp": row["timestamp"],
+        "metadata": metadata if isinstance(metadata, dict) else {"sekha": metadata},
+    }
+
+
+def _id(value: str | bytes) -> str:
+    """Ids are text, or 16 bytes, depending on the version that has written them."""
+    return str(uuid.UUID(bytes=value)) if isinstance(value, bytes) else value
+
+
+def main(path: str) -> int:
+    try:
+        for each in conversations(Path(path)):
+            print(json.dumps(each, ensure_ascii=False))
+    except sqlite3.Error as error:
+        print(f"error: {path}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,116 @@
+"""Moves memories and links from the PostgreSQL of a SomaFractalMemory into a running SomaMemory.
+
+    SOMA_KEY=… python scripts/from_somafractalmemory.py postgres://user:password@host/database http://127.0.0.1:9595
+    … --tenant acme     only this one, into the tenant that the key acts for (X-Tenant: acme for an operator's key)
+
+Reads `sfm_memories` and `sfm_graph_links` as SomaFractalMemory's Django version has them (seen in its sources in
+November 2026), and changes nothing there. May be run again: what is there already is replaced by the same. Ends with 1
+when something was refused, and says what.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+AT_ONCE = 500
+MEMORIES = """
+    SELECT id, namespace, coordinate, memory_type, payload, metadata, importance, created_at FROM sfm_memories
+    WHERE tenant = %s AND NOT is_deleted ORDER BY created_at, id
+"""
+LINKS = """
+    SELECT namespace, from_coordinate, to_coordinate, link_type, strength, metadata FROM sfm_graph_links
+    WHERE tenant = %s ORDER BY created_at, id
+"""
+
+
+def memory(row: dict[str, Any]) -> dict[str, Any]:
+    """As the routes of SomaMemory take it; what has no place there goes into its metadata."""
+    was = {"id": str(row["id"]), "created_at": row["created_at"].isoformat()}
+    if row["memory_type"] not in ("episodic", "semantic"):  # it knows beliefs, too
+        was["memory_type"] = row["memory_type"]
+    if not 0 <= row["importance"] <= 10:
+        was["importance"] = row["importance"]
+    return {
+        "namespace": row["namespace"],
+        "coord": row["coordinate"],
+        "memory_type": "episodic" if row["memory_type"] == "episodic" else "semantic",
+        "payload": row["payload"],
+        "metadata": {**(row["metadata"] or {}), "somafractalmemory": was},
+        "importance": min(max(row["importance"], 0), 10),
+    }
+
+
+def link(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "namespace": row["namespace"],
+        "from_coord": row["from_coordinate"],
+        "to_coord": row["to_coordinate"],
+        "link_type": row["link_type"],
+        "strength": min(max(row["strength"], 0), 1),
+        "metadata": row["metadata"] or {},
+    }
+
+
+def batches(items: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, AT_ONCE)):
+        yield batch
+
+
+class Target:
+    """A SomaMemory. Raises OSError when it cannot be reached, and SystemExit when it refuses everything."""
+
+    def __init__(self, url: str, key: str, tenant: str) -> None:
+        self.url, self.refused = url.rstrip("/"), 0
+        self.headers = {"Authorization": f"Bearer {key}", "X-Tenant": tenant, "Content-Type": "application/json"}
+
+    def send(self, path: str, name: str, items: list[dict[str, Any]]) -> None:
+        body = json.dumps({name: items}).encode()
+        request = urllib.request.Request(self.url + path, body, self.headers)  # noqa: S310 - the caller's own
+        try:
+            with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
+                results = json.load(response)["results"]
+        except urllib.error.HTTPError as error:
+            sys.exit(f"error: {path} answered {error.code}: {error.read(2000).decode(errors='replace')}")
+        for result in results:
+            if result.get("error"):
+                self.refused += 1
+                print(f"refused: {json.dumps(items[result['index']])[:200]}: {result['error']}", file=sys.stderr)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source")
+    parser.add_argument("target")
+    parser.add_argument("--tenant", default="default")
+    given = parser.parse_args()
+    target = Target(given.target, os.environ["SOMA_KEY"], given.tenant)
+    # Server-side cursors: the rows of a large table are not held here.
+    with psycopg.connect(given.source, row_factory=dict_row) as connection:
+        for path, name, statement, made in (
+            ("/memories/bulk", "items", MEMORIES, memory),
+            ("/graph/links/bulk", "links", LINKS, link),
+        ):
+            count = 0
+            with connection.cursor(name=name) as rows:
+                rows.execute(statement, [given.tenant])
+                for batch in batches(map(made, rows)):
+                    target.send(path, name, batch)
+                    count += len(batch)
+            print(f"{count:,} {'memories' if name == 'items' else name}")
+    return 1 if target.refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

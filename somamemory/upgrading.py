@@ -1,0 +1,69 @@
+"""An upgrade in two steps, so that the old program goes on serving through the first and is gone before the second.
+
+1. *Expand* (`bootstrap`, before a restart): what is added, which the version before can live with.
+2. *Contract* (`finish_upgrade`, when every server runs the new version): what is taken away, which only the version
+   before still used. A migration of this kind says so in its class: `after_restart = True`.
+"""
+
+from __future__ import annotations
+
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
+
+from somamemory.errors import ConfigurationError
+
+
+def expand() -> None:
+    """Apply what may come before a restart. Raises ConfigurationError when an earlier upgrade was not finished."""
+    executor = MigrationExecutor(connection)
+    held = _held_back(executor)
+    for migration in _plan(executor):
+        if not _is_late(migration) and _key(migration) in held:
+            raise ConfigurationError(
+                f"an earlier upgrade was not finished, and {migration.app_label}.{migration.name} builds on its end: "
+                "stop every server, run manage.py migrate, and start them again"
+            )
+    if not held:
+        call_command("migrate", interactive=False, verbosity=0)
+        return
+    for app in sorted(executor.loader.migrated_apps):
+        names = sorted(name for label, name in executor.loader.graph.nodes if label == app and (app, name) not in held)
+        if names:
+            call_command("migrate", app, names[-1], interactive=False, verbosity=0)
+
+
+def contract() -> list[str]:
+    """Apply the rest; the names of what that was. Only when no server runs the version before any more."""
+    names = [f"{migration.app_label}.{migration.name}" for migration in _plan(MigrationExecutor(connection))]
+    if names:
+        call_command("migrate", interactive=False, verbosity=0)
+    return names
+
+
+def missing() -> list[str]:
+    """What this program cannot serve without."""
+    executor = MigrationExecutor(connection)
+    held = _held_back(executor)
+    return [f"{each.app_label}.{each.name}" for each in _plan(executor) if _key(each) not in held]
+
+
+def _held_back(executor: MigrationExecutor) -> set[tuple[str, str]]:
+    """Those not yet applied that must wait, and whatever builds on them. On an empty database nothing waits."""
+    if not executor.loader.applied_migrations:
+        return set()
+    late = [_key(migration) for migration in _plan(executor) if _is_late(migration)]
+    return {below for key in late for below in executor.loader.graph.backwards_plan(key)}
+
+
+def _plan(executor: MigrationExecutor) -> list[Migration]:
+    return [migration for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+
+
+def _is_late(migration: Migration) -> bool:
+    return getattr(migration, "after_restart", False)
+
+
+def _key(migration: Migration) -> tuple[str, str]:
+    return migration.app_label, migration.name
