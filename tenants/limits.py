@@ -139,15 +139,15 @@ class SharedBuckets:
     def take(self, names: tuple[str, ...], limits: Sequence[Limit], cost: int, now: float) -> Decision | None:
         """The decision; None when Redis does not answer."""
         lease = self._lease(names)
-        try:
-            with lease.lock:
-                # Asked in here: those who have waited for one that failed need not fail as well.
-                if not self._circuit.lets_through():
-                    return None
+        with lease.lock:
+            # Asked and told in here: those who have waited for one that failed need not fail as well.
+            if not self._circuit.lets_through():
+                return None
+            try:
                 decision = self._spend(lease, names, limits, cost, now)
-        except BucketsUnavailable as error:
-            self._circuit.failed(error)
-            return None
+            except BucketsUnavailable as error:
+                self._circuit.failed(error)
+                return None
         self._circuit.worked()
         return decision
 

@@ -7,6 +7,7 @@ The database, the vector index and the embedder are the real ones.
 from __future__ import annotations
 
 import json
+import math
 import os
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from cachetools import TTLCache
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
@@ -28,7 +30,8 @@ from memories import health, index
 from memories.index import backlog, generations, sync
 from memories.models import EmbeddingGeneration
 from memories.search import lexical
-from somamemory import metrics
+from somamemory import caching, metrics, replicas
+from somamemory.settings import caches_in
 from tenants import keys, limits, usage
 from tenants.caller import SCOPES, Caller
 from tenants.models import Tenant
@@ -106,9 +109,33 @@ def _index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if settings.REDIS_URL:  # each test process empties its own
         number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
         settings.REDIS_URL = f"{settings.REDIS_URL.rpartition('/')[0]}/{number}"
-        settings.CACHES["default"]["LOCATION"] = settings.REDIS_URL
+        settings.CACHES.update(patient_caches_in(settings.REDIS_URL))
     yield
     index.close_all()
+
+
+def patient_caches_in(redis_url: str) -> dict[str, dict[str, Any]]:
+    """The caches in a Redis that a stall of the machine does not make an outage of."""
+    caches = caches_in(redis_url)
+    for each in caches.values():
+        each["OPTIONS"] |= {"SOCKET_CONNECT_TIMEOUT": 30, "SOCKET_TIMEOUT": 30}
+    return caches
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_memory_ends_within_a_test() -> Iterator[None]:
+    """How many statements a request takes must not depend on how many seconds have passed since the last."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in (
+            (keys, "_keys"),
+            (keys, "_tenants"),
+            (generations, "_cache"),
+            (backlog, "_full"),
+            (lexical, "_sizes"),
+            (replicas, "_wrote"),
+        ):
+            patch.setattr(module, name, TTLCache(maxsize=getattr(module, name).maxsize, ttl=math.inf))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -130,6 +157,7 @@ def _nothing_remembered() -> None:
     backlog.forget_cached()
     lexical.forget_cached()
     health.forget_cached()
+    caching._circuit = caching.Circuit()
     cache.clear()
 
 

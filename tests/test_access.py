@@ -16,8 +16,7 @@ from pytest_django import Settings
 from memories import access, coordinates
 from memories.models import Memory, VectorEmbedding
 from somamemory import caching
-from somamemory.settings import caches_in
-from tests.conftest import Api
+from tests.conftest import Api, patient_caches_in
 from tests.processes import RedisServer
 
 POSTGRESQL = connection.vendor == "postgresql"
@@ -36,7 +35,7 @@ def counting_in_redis(tmp_path: Path, settings: Settings, monkeypatch: pytest.Mo
     server = RedisServer(tmp_path)
     server.start()
     settings.REDIS_URL = server.url
-    settings.CACHES = caches_in(server.url)
+    settings.CACHES = patient_caches_in(server.url)
     monkeypatch.setattr(caching, "_circuit", caching.Circuit())
     monkeypatch.setattr(caching, "PAUSE_S", 0.0)
     yield server

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from django.conf import settings as configured
 
+from somamemory.settings import caches_in
 from tenants import limits
 from tenants.limits import Limit, LocalBuckets, SharedBuckets
 from tenants.limits_redis import RedisBuckets
-from tests.conftest import Api
+from tests.conftest import Api, patient_caches_in
 
 TENANT = uuid.UUID(int=2)
 
@@ -55,12 +56,10 @@ def server() -> Iterator[Redis]:
 @pytest.fixture
 def settings(settings: Any, server: Redis) -> Any:
     settings.REDIS_URL = f"redis://127.0.0.1:{server.port}/0"
-    settings.CACHES = {
-        **configured.CACHES,
-        "limits": {**configured.CACHES["limits"], "LOCATION": settings.REDIS_URL},
-    }
-    settings.KEY_RATE, settings.KEY_BURST = 10, 20
-    settings.TENANT_RATE, settings.TENANT_BURST = 20, 1000
+    settings.CACHES = {**configured.CACHES, "limits": patient_caches_in(settings.REDIS_URL)["limits"]}
+    # So little flows in that it is none, however long a test takes.
+    settings.KEY_RATE, settings.KEY_BURST = 0.001, 20
+    settings.TENANT_RATE, settings.TENANT_BURST = 0.002, 1000
     limits.forget()
     return settings
 
@@ -77,30 +76,49 @@ def pause(monkeypatch: pytest.MonkeyPatch) -> float:
     return 0.3
 
 
+@pytest.fixture
+def unasked_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause is longer than any test."""
+    monkeypatch.setattr("somamemory.caching.PAUSE_S", 3600.0)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Redis was asked for."""
+    calls: list[Any] = []
+    take = RedisBuckets.take
+
+    def counted(self: RedisBuckets, *given: Any) -> Any:
+        calls.append(given)
+        return take(self, *given)
+
+    monkeypatch.setattr(RedisBuckets, "take", counted)
+    return calls
+
+
 def test_redis_decides_like_the_process(settings: Any) -> None:
-    rule, other = Limit("key", 0.5, 20), Limit("tenant", 0.25, 30)
+    rule, other = Limit("key", 0.0005, 20), Limit("tenant", 0.00025, 30)
     names = [f"key:{uuid.uuid4()}", f"tenant:{uuid.uuid4()}"]
-    local, shared, now = LocalBuckets(), RedisBuckets(), time.monotonic()
+    local, shared = LocalBuckets(), RedisBuckets()
 
     for least, most in [(1, 1), (5, 5), (3, 10), (1, 100), (1, 1), (20, 20)]:
         here = local.take(names, [rule, other], least, most, time.monotonic())
         there = shared.take(names, [rule, other], least, most)
         assert here.tokens == there.tokens
-        assert here.debts == pytest.approx(there.debts, abs=0.1)
-    assert time.monotonic() - now < 0.5
+        assert here.debts == pytest.approx(there.debts, abs=30)  # seconds, of thousands
 
 
 def test_a_bucket_is_forgotten_when_it_is_full(settings: Any) -> None:
     from django_redis import get_redis_connection
 
     name = f"key:{uuid.uuid4()}"
-    RedisBuckets().take([name], [Limit("key", 100, 20)], 10, 10)
+    RedisBuckets().take([name], [Limit("key", 0.1, 20)], 10, 10)
 
-    assert 50 < get_redis_connection("limits").pttl(f"soma:limit:1:{name}") <= 100
+    assert 50_000 < get_redis_connection("limits").pttl(f"soma:limit:1:{name}") <= 100_000
 
 
 def test_processes_share_one_bucket(settings: Any, key: uuid.UUID) -> None:
-    rule, names = Limit("key", 0.1, 20), (f"key:{key}",)
+    rule, names = Limit("key", 0.001, 20), (f"key:{key}",)
     processes = [SharedBuckets() for _ in range(4)]
 
     def ask(number: int) -> bool:
@@ -129,25 +147,17 @@ def test_leases_pass_no_more_than_the_limit_gives(settings: Any, key: uuid.UUID)
     assert passed <= rule.burst + rule.rate * taken_s + 1
 
 
-def test_a_lease_asks_redis_only_now_and_then(settings: Any, key: uuid.UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Any] = []
-    take = RedisBuckets.take
-
-    def counted(self: RedisBuckets, *given: Any) -> Any:
-        calls.append(given)
-        return take(self, *given)
-
-    monkeypatch.setattr(RedisBuckets, "take", counted)
-    rule, buckets = Limit("key", 2000, 1000), SharedBuckets()
+def test_a_lease_asks_redis_only_now_and_then(settings: Any, key: uuid.UUID, calls: list[Any]) -> None:
+    rule, buckets, now = Limit("key", 2000, 1000), SharedBuckets(), time.monotonic()
 
     for _ in range(500):
-        assert buckets.take((f"key:{key}",), [rule], 1, time.monotonic())
+        assert buckets.take((f"key:{key}",), [rule], 1, now)
 
     assert len(calls) <= 6
 
 
 def test_what_is_left_counts_tokens_of_the_lease(settings: Any, key: uuid.UUID) -> None:
-    rule, buckets = Limit("key", 40, 20), SharedBuckets()
+    rule, buckets = Limit("key", 40, 20), SharedBuckets()  # which leases two
 
     decision = buckets.take((f"key:{key}",), [rule], 1, time.monotonic())
 
@@ -187,31 +197,30 @@ def test_requests_go_on_while_redis_is_killed_and_it_counts_again_afterwards(
     assert left() == 19  # in Redis again, which has lost everything
 
 
-def test_a_dead_redis_costs_next_to_nothing(settings: Any, server: Redis, pause: float, key: uuid.UUID) -> None:
-    settings.KEY_RATE = settings.KEY_BURST = settings.TENANT_RATE = settings.TENANT_BURST = 100_000
+@pytest.mark.usefixtures("unasked_after_a_failure")
+def test_a_dead_redis_costs_next_to_nothing(settings: Any, server: Redis, key: uuid.UUID, calls: list[Any]) -> None:
+    settings.KEY_BURST = settings.TENANT_BURST = 100_000
     server.kill()
     try:
-        began = time.perf_counter()
         assert all(limits.take(TENANT, key, 1).allowed for _ in range(500))
-        assert (time.perf_counter() - began) / 500 < 0.001
     finally:
         server.start()
 
+    assert len(calls) == 1
 
+
+@pytest.mark.usefixtures("unasked_after_a_failure")
 def test_a_redis_that_hangs_holds_up_one_request_and_not_those_behind_it(
-    settings: Any, server: Redis, key: uuid.UUID
+    settings: Any, server: Redis, key: uuid.UUID, calls: list[Any]
 ) -> None:
-    settings.KEY_RATE = settings.KEY_BURST = settings.TENANT_RATE = settings.TENANT_BURST = 100_000
-    assert limits.take(TENANT, key, 1).allowed
-    limits._shared._lease((f"key:{key}", f"tenant:{TENANT}")).tokens = 0
+    settings.KEY_BURST = settings.TENANT_BURST = 100_000
+    settings.CACHES = {**settings.CACHES, "limits": caches_in(settings.REDIS_URL)["limits"]}  # with its own time-out
     server.process.send_signal(signal.SIGSTOP)
     try:
-        began = time.perf_counter()
         with ThreadPoolExecutor(8) as threads:
             decisions = list(threads.map(lambda _: limits.take(TENANT, key, 1), range(100)))
-        took_s = time.perf_counter() - began
     finally:
         server.process.send_signal(signal.SIGCONT)
 
     assert all(decision.allowed for decision in decisions)
-    assert took_s < 0.3
+    assert len(calls) == 1
