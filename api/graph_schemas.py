@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
+from api.memory_schemas import MemoryOut
 from api.schemas import (
     MAX_BULK,
     Body,
@@ -15,7 +16,6 @@ from api.schemas import (
     Instant,
     Limit,
     LinkType,
-    MemoryOut,
     NamespaceName,
     NamespaceParams,
     Whole,

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import StrIndex
 from django.db.models.lookups import GreaterThan
@@ -16,7 +18,7 @@ from django.utils.dateparse import parse_datetime
 
 from conversations import cache, folders
 from conversations.llm import ledger
-from conversations.models import Conversation
+from conversations.models import MAX_METADATA_BYTES, Conversation
 from graph import selectors as graph
 from graph.conditions import BeginsWithAny
 from memories import coordinates, cursors, filters
@@ -32,6 +34,8 @@ from tenants.models import Tenant
 
 # Pages are counted off from the beginning; whoever goes further uses the cursor.
 MAX_PAGED = 100_000
+# Of metadata in one answer: as much as a whole page can have. A longer list, from a cursor on, ends earlier.
+MAX_LISTED_BYTES = 200 * MAX_METADATA_BYTES
 
 
 @dataclass(frozen=True)
@@ -174,12 +178,18 @@ def _listed(tenant: Tenant, wanted: Wanted, limit: int, page: int, cursor: str |
         # The first condition is for the database, which can enter its index there.
         rows = rows.filter(Q(updated_at__lte=at), Q(updated_at__lt=at) | Q(number__lt=number))
     found = list(rows.order_by("-updated_at", "-number")[first : first + limit + 1])
-    last = found[limit - 1] if len(found) > limit else None
+    shown = _that_fit(found[:limit])
+    last = shown[-1] if len(found) > len(shown) else None
     return {
-        "items": [_facts(each) for each in found[:limit]],
+        "items": [_facts(each) for each in shown],
         "total": matching.count(),
         "next_cursor": _cursor(wanted, last) if last else None,
     }
+
+
+def _that_fit(rows: Sequence[Conversation]) -> Sequence[Conversation]:
+    together = accumulate(len(orjson.dumps(row.metadata)) for row in rows)
+    return rows[: sum(size <= MAX_LISTED_BYTES for size in together)]
 
 
 def _cursor(wanted: Wanted, last: Conversation) -> str:

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from conversations import cache
+from somamemory import caching
 from tests.conftest import Api
 from tests.talk import ROOT, begin, said
 
@@ -80,12 +81,12 @@ def test_without_a_common_cache_what_a_command_changes_is_seen_after_seconds(
 ) -> None:
     settings.WORKERS, settings.REDIS_URL, settings.INDEXER = 1, "", "thread"
     lifetimes: list[float] = []
-    monkeypatch.setattr(cache.caching, "get_many", lambda *_: {})
+    monkeypatch.setattr(caching, "get_many", lambda *_: {})
 
     def remember(*_: Any, lifetime_s: float, **__: Any) -> None:
         lifetimes.append(lifetime_s)
 
-    monkeypatch.setattr(cache.caching, "set", remember)
+    monkeypatch.setattr(caching, "set", remember)
     api.get(f"{ROOT}/{begin(api, 'a')['id']}")
 
     _, of_the_entry = lifetimes  # the stamp comes first

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from conversations import selectors
 from conversations.models import Conversation
 from graph.models import Link
 from memories.models import Memory
@@ -362,6 +363,24 @@ def test_a_bad_change_is_refused(api: Api, what: str, body: Any) -> None:
     id = begin(api, "a")["id"]
 
     problem_of(api.request("PUT", f"{ROOT}/{id}/{what}", body), 422)
+
+
+def test_a_long_list_of_much_metadata_ends_early_and_goes_on_from_its_cursor(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [begin(api, "a", metadata={"x": "y" * 500})["id"] for _ in range(5)]
+    monkeypatch.setattr(selectors, "MAX_LISTED_BYTES", 1_200)
+
+    seen: list[list[str]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        answer = api.get(f"{ROOT}?limit=1000{cursor and '&cursor=' + cursor}").json()
+        seen.append([each["id"] for each in answer["results"]])
+        assert answer["total"] == 5
+        cursor = answer["next_cursor"]
+
+    assert [len(each) for each in seen] == [2, 2, 1]
+    assert sorted(id for page in seen for id in page) == sorted(made)
 
 
 @pytest.mark.parametrize(("method", "what"), [("PUT", "/pin"), ("PUT", "/archive"), ("DELETE", "")])

@@ -8,8 +8,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from api.json import reply
+from api.operations_schemas import HealthOut, HealthzOut, PingOut, ReadyOut
 from api.routes import StrictRouter
-from api.schemas import HealthOut, HealthzOut, PingOut, Problem, ReadyOut
+from api.schemas import Problem
 from conversations import llm
 from memories import health
 from memories.health import Check

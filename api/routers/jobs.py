@@ -9,8 +9,8 @@ from django.http import HttpResponse
 from api import present
 from api.auth import Request
 from api.json import reply
+from api.operations_schemas import JobOut, RebuildBody, RebuildOut
 from api.routes import PROBLEMS, StrictRouter
-from api.schemas import JobOut, RebuildBody, RebuildOut
 from memories import jobs
 
 router = StrictRouter(tags=["operators"])

@@ -13,25 +13,24 @@ from ninja import Path, Query
 from api import bulk, conditions, present
 from api.auth import Request
 from api.json import PRIVATE, reply
-from api.routes import PROBLEMS, StrictRouter, kind
-from api.schemas import (
+from api.memory_schemas import (
     BulkCoordsBody,
     BulkDeletedOut,
     BulkGotOut,
     BulkStoreBody,
     BulkStoredOut,
-    CoordText,
     DeletedOut,
     DeleteParams,
     ListParams,
     MemoryEnvelope,
-    NamespaceParams,
     PageOut,
     PatchBody,
     StatsOut,
     StoreBody,
     StoredOut,
 )
+from api.routes import PROBLEMS, StrictRouter, kind
+from api.schemas import CoordText, NamespaceParams
 from conversations import selectors as conversations
 from memories import selectors, services
 from memories.selectors import Narrowing

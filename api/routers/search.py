@@ -10,8 +10,8 @@ from ninja import Query
 from api import json, present
 from api.auth import Request
 from api.json import reply
+from api.memory_schemas import ExpandBody, SearchBody, SearchOut, SearchParams, ball
 from api.routes import PROBLEMS, StrictRouter, kind
-from api.schemas import ExpandBody, SearchBody, SearchOut, SearchParams, ball
 from graph.expansion import Neighbourhood
 from memories import filters
 from memories.search import hybrid

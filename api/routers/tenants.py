@@ -14,23 +14,20 @@ from api import conditions, present
 from api.auth import Request
 from api.json import PRIVATE, reply
 from api.routes import PROBLEMS, StrictRouter
-from api.schemas import (
+from api.schemas import Instant, Limit, Params, Text
+from api.tenant_schemas import (
     AuditPageOut,
     ErasedOut,
-    Instant,
     IssuedKeyOut,
     KeyBody,
     KeyOut,
     KeysOut,
-    Limit,
-    Params,
     Quotas,
     RotateBody,
     TenantBody,
     TenantOut,
     TenantPatch,
     TenantsOut,
-    Text,
     UsageOut,
 )
 from memories import cursors

@@ -1,0 +1,285 @@
+"""What goes in and out of the routes for memories and searches."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from api.schemas import (
+    MAX_BULK,
+    MAX_CONTEXT_LENGTH,
+    MAX_OFFSET,
+    Body,
+    BoxText,
+    Coord,
+    CoordText,
+    Decimal,
+    Importance,
+    Instant,
+    Limit,
+    LinkType,
+    MemoryType,
+    NamespaceList,
+    NamespaceName,
+    NamespaceParams,
+    Params,
+    QueryText,
+    Radius,
+    Whole,
+)
+from memories.coordinates import Ball, Coordinate
+from memories.selectors import ORDERS
+from somamemory.errors import InvalidInput
+
+# --- Memories ----------------------------------------------------------------------------------------------------
+
+
+class StoreBody(Body):
+    coord: Coord
+    payload: dict[str, Any]
+    memory_type: MemoryType = "episodic"
+    namespace: NamespaceName = "default"
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    importance: Importance = 0.0
+    context: Annotated[str, Field(max_length=MAX_CONTEXT_LENGTH)] = ""
+    ttl_seconds: Annotated[int, Field(ge=1, le=3_153_600_000)] | None = None
+    expires_at: Instant | None = None
+    embedding: Annotated[list[float], Field(min_length=1, max_length=8192)] | None = None
+
+
+class PatchBody(Body):
+    """RFC 7396. A member that is absent is left alone; null removes what can be absent."""
+
+    payload: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    importance: Importance | None = None
+    memory_type: MemoryType | None = None
+    context: Annotated[str, Field(max_length=MAX_CONTEXT_LENGTH)] | None = None
+    expires_at: Instant | None = None
+
+
+class BulkStoreBody(Body):
+    # Checked one by one, so that one bad item need not spoil the others.
+    items: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_BULK)]
+    atomic: bool = False
+
+
+class BulkCoordsBody(Body):
+    coords: Annotated[list[Coord], Field(min_length=1, max_length=MAX_BULK)]
+    namespace: NamespaceName = "default"
+
+
+class DeleteParams(NamespaceParams):
+    purge: bool = False
+
+
+class ListParams(NamespaceParams):
+    prefix: CoordText | None = None
+    near: CoordText | None = None
+    radius: Radius | None = None
+    box: BoxText | None = None
+    memory_type: MemoryType | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    updated_after: Instant | None = None
+    include_deleted: bool = False
+    order: Literal[ORDERS] | None = None  # type: ignore[valid-type]
+    limit: Limit = 50
+    cursor: Annotated[str, Field(max_length=2048)] | None = None
+
+    def ball(self) -> Ball | None:
+        return ball(self.near, self.radius)
+
+
+class MemoryOut(BaseModel):
+    id: str
+    coord: str
+    coordinate: list[float]
+    namespace: str
+    payload: dict[str, Any]
+    memory_type: MemoryType
+    metadata: dict[str, Any]
+    importance: float
+    context: str
+    version: int
+    index_state: str
+    created_at: str
+    updated_at: str
+    expires_at: str | None
+    access_count: int
+    last_accessed_at: str | None
+    deleted_at: str | None = None
+    distance: float | None = None
+
+
+class MemoryEnvelope(BaseModel):
+    memory: MemoryOut
+
+
+class StoredOut(BaseModel):
+    ok: bool
+    id: str
+    coord: str
+    coordinate: list[float]
+    namespace: str
+    memory_type: MemoryType
+    version: int
+    created: bool
+    index_state: str
+
+
+class DeletedOut(BaseModel):
+    coord: str
+    deleted: bool
+
+
+class PageOut(BaseModel):
+    items: list[MemoryOut]
+    next_cursor: str | None
+
+
+class BulkResult(BaseModel):
+    index: int
+    status: int
+    coord: str | None
+    version: int | None = None
+    error: dict[str, Any] | None = None
+
+
+class BulkStoredOut(BaseModel):
+    results: list[BulkResult]
+    stored: int
+    failed: int
+
+
+class BulkFound(BaseModel):
+    coord: str
+    memory: MemoryOut | None
+
+
+class BulkGotOut(BaseModel):
+    items: list[BulkFound]
+
+
+class BulkDeletedOut(BaseModel):
+    results: list[DeletedOut]
+    deleted: int
+
+
+class IndexStats(BaseModel):
+    pending: int
+    failed: int
+    ready: int
+    generation: str
+    model: str
+    dimension: int
+    oldest_due_seconds: int
+
+
+class LanguageModelStats(BaseModel):
+    """Of this month (202611), in UTC. `limit` is how many tokens the tenant may use."""
+
+    month: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    limit: int | None
+
+
+class StatsOut(BaseModel):
+    total_memories: int
+    episodic: int
+    semantic: int
+    deleted: int
+    namespaces: dict[str, int]
+    links: int
+    conversations: int
+    language_model: LanguageModelStats | None
+    index: IndexStats
+
+
+def ball(near: Coordinate | None, radius: float | None) -> Ball | None:
+    """`near` and `radius` go together."""
+    if (near is None) != (radius is None):
+        raise InvalidInput("radius" if radius is None else "near", "near and radius go together")
+    return None if near is None or radius is None else Ball(near, radius)
+
+
+# --- Search ------------------------------------------------------------------------------------------------------
+
+
+class Weights(Body):
+    semantic: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    keyword: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    recency: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    importance: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+
+
+class ExpandBody(Body):
+    """Go on from the best hits along links, in both directions."""
+
+    hops: Annotated[int, Field(ge=1, le=3)] = 1
+    link_type: LinkType | Annotated[list[LinkType], Field(min_length=1, max_length=100)] | None = None
+    weight: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.25
+
+
+Mode = Literal["hybrid", "semantic", "keyword"]
+Consistency = Literal["eventual", "strong"]
+MinScore = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class SearchBody(Body):
+    query: QueryText
+    top_k: Annotated[int, Field(ge=1, le=200)] = 5
+    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
+    namespace: NamespaceName | NamespaceList = "default"
+    memory_type: MemoryType | None = None
+    filters: dict[str, Any] | None = None
+    mode: Mode = "hybrid"
+    prefix: Coord | None = None
+    near: Coord | None = None
+    radius: Annotated[float, Field(ge=0, le=1e100, allow_inf_nan=False)] | None = None
+    min_score: MinScore = 0.0
+    consistency: Consistency = "eventual"
+    weights: Weights = Field(default_factory=Weights)
+    expand: ExpandBody | None = None
+    explain: bool = False
+
+
+class SearchParams(Params):
+    query: QueryText
+    top_k: Annotated[Whole, Field(ge=1, le=200)] = 5
+    offset: Annotated[Whole, Field(ge=0, le=MAX_OFFSET)] = 0
+    namespace: NamespaceName = "default"
+    memory_type: MemoryType | None = None
+    filters: Annotated[str, Field(max_length=65_536)] | None = None
+    mode: Mode = "hybrid"
+    prefix: CoordText | None = None
+    near: CoordText | None = None
+    radius: Radius | None = None
+    min_score: Annotated[Decimal, Field(ge=0, le=1)] = 0.0
+    consistency: Consistency = "eventual"
+    explain: bool = False
+
+
+class FoundOut(BaseModel):
+    id: str
+    coord: str
+    coordinate: list[float]
+    namespace: str
+    payload: dict[str, Any]
+    memory_type: MemoryType
+    metadata: dict[str, Any]
+    importance: float
+    created_at: str
+    version: int
+    score: float
+    scores: dict[str, float | None] | None = None
+
+
+class SearchOut(BaseModel):
+    memories: list[FoundOut]
+    degraded: list[str]
+    mode: str
+    took_ms: float

@@ -1,0 +1,138 @@
+"""What goes in and out of the routes for tenants, their keys and their audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from api.schemas import Body, Instant, NamespaceName, Text
+
+Tier = Literal["free", "standard", "premium"]
+Quota = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Quotas(Body):
+    """Null: no limit. A member that is absent is left alone."""
+
+    memories: Quota | None = None
+    bytes: Quota | None = None
+    keys: Quota | None = None
+    requests_per_day: Quota | None = None
+    llm_tokens_per_day: Quota | None = None
+
+
+class TenantBody(Body):
+    slug: Annotated[str, Field(max_length=63)]
+    name: Annotated[Text, Field(max_length=255)] = ""
+    tier: Tier = "standard"
+    quotas: Quotas = Field(default_factory=Quotas)
+
+
+class TenantPatch(Body):
+    """A member that is absent is left alone."""
+
+    name: Annotated[Text, Field(max_length=255)] | None = None
+    tier: Tier | None = None
+    active: bool | None = None
+    quotas: Quotas = Field(default_factory=Quotas)
+
+
+class QuotasOut(BaseModel):
+    memories: int | None
+    bytes: int | None
+    keys: int | None
+    requests_per_day: int | None
+    llm_tokens_per_day: int | None
+
+
+class TenantOut(BaseModel):
+    slug: str
+    name: str
+    active: bool
+    tier: Tier
+    quotas: QuotasOut
+    created_at: str
+
+
+class Used(BaseModel):
+    used: int
+    quota: int | None
+
+
+class UsageOut(BaseModel):
+    slug: str
+    memories: Used
+    bytes: Used
+    keys: Used
+    requests_per_day: Used
+    llm_tokens_per_day: Used
+
+
+class AuditOut(BaseModel):
+    id: int
+    at: str
+    actor: str
+    action: str
+    namespace: str
+    target: str
+    request_id: str
+    address: str
+    before_hash: str | None
+    after_hash: str | None
+    sealed: bool
+
+
+class AuditPageOut(BaseModel):
+    items: list[AuditOut]
+    next_cursor: str | None
+
+
+class ErasedOut(BaseModel):
+    slug: str
+    id: str
+    erased_at: str
+    rows: dict[str, int]
+    elsewhere: dict[str, int]
+    total: int
+    complete: bool
+    missing: list[str]
+
+
+class TenantsOut(BaseModel):
+    items: list[TenantOut]
+    next_cursor: str | None
+
+
+Scope = Literal["read", "write", "delete", "admin"]
+
+
+class KeyBody(Body):
+    name: Annotated[str, Field(max_length=255)] = ""
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=4)] = ["read", "write", "delete"]
+    namespaces: Annotated[list[NamespaceName], Field(max_length=100)] = Field(default_factory=list)
+    expires_at: Instant | None = None
+    secret: Annotated[str, Field(max_length=512)] | None = None
+
+
+class RotateBody(Body):
+    overlap_hours: Annotated[int, Field(ge=0, le=720)] = 24
+
+
+class KeyOut(BaseModel):
+    prefix: str
+    name: str
+    scopes: list[str]
+    namespaces: list[str]
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class IssuedKeyOut(KeyOut):
+    key: str
+
+
+class KeysOut(BaseModel):
+    items: list[KeyOut]
+    next_cursor: str | None
