@@ -11,12 +11,15 @@ import tempfile
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
+# The index's threads for one search spin while they wait: 29 ms of CPU at 10,000 memories instead of 13.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Where the workers keep their metrics, so that any of them can tell the sum. Before anything imports the library.
 metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
 django.setup()
 
 from django.conf import settings  # noqa: E402 - needs the setup
-from django.db import DatabaseError, connection  # noqa: E402
+from django.db import DatabaseError, connection, connections  # noqa: E402
 from gunicorn import util  # noqa: E402
 
 from somamemory import checks, unreadable  # noqa: E402
@@ -35,6 +38,9 @@ bind = f"{settings.HOST}:{settings.PORT}"
 workers = settings.WORKERS
 worker_class = "gthread"
 threads = settings.THREADS
+# The program is loaded once, and shared by the processes. What has threads or connections (database, Milvus, Redis, the
+# embedder) is made by each for itself, after the fork.
+preload_app = True
 timeout = settings.WORKER_TIMEOUT_S
 graceful_timeout = settings.STOP_TIMEOUT_S
 keepalive = 75
@@ -47,6 +53,10 @@ errorlog = "-"
 loglevel = "warning"
 proc_name = "somamemory"
 control_socket_disable = True  # one path for all servers of a user; nobody asks it anything
+
+
+def pre_fork(server, worker):
+    connections.close_all()  # should the checks have opened one
 
 
 def post_worker_init(worker):

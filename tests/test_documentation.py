@@ -1,8 +1,8 @@
 """What the documentation tells to type is typed, and where it points to is there. `make test-docs` runs these alone.
 
-Every `sh` block of README.md and docs/api.md is run, unless the line above it says `<!-- not run: why -->`; of other
-documents those that `<!-- run -->` stands above. The blocks of a document are run in one bash, from top to bottom, in a
-folder like a checkout, against a server of its own. A curl that is answered with an error fails.
+Every `sh` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a document are run in one
+bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl that is answered with an error
+fails. `somamemory COMMAND` is a command of manage.py there, as the installer makes it one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,12 @@ import pytest
 from benchmarks.server import Server
 from tests.processes import HOME
 
-ALL_ARE_RUN = ("README.md", "docs/api.md")
-BLOCK = re.compile(r"^(?:<!-- (run|not run: .+) -->\n)?```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:<!-- (not run: .+) -->\n)?```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The documents name the usual port.
 PREPARATION = """
 set -euo pipefail
 curl() { command curl --fail-with-body "${@//127.0.0.1:9595/127.0.0.1:$SOMA_PORT}"; }
+somamemory() { python manage.py "$@"; }
 """
 
 
@@ -37,8 +38,7 @@ def name_of(document: Path) -> str:
 
 
 def runnable(document: Path) -> list[str]:
-    found = BLOCK.findall(document.read_text())
-    return [text for mark, text in found if mark == "run" or (not mark and name_of(document) in ALL_ARE_RUN)]
+    return [text for mark, text in BLOCK.findall(document.read_text()) if not mark]
 
 
 def anchors(document: Path) -> set[str]:
@@ -51,27 +51,29 @@ def links(document: Path) -> list[str]:
     return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:", link)]
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("data")) as running:
+        yield running
+
+
 @pytest.mark.parametrize("document", [each for each in documents() if runnable(each)], ids=name_of)
-def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path) -> None:
-    checkout, data = tmp_path / "checkout", tmp_path / "data"
-    checkout.mkdir()
-    data.mkdir()
+def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path, server: Server) -> None:
     for path in HOME.iterdir():
         if path.name not in ("var", ".git"):
-            (checkout / path.name).symlink_to(path)
-    (checkout / "var").symlink_to(data)
-    script = PREPARATION + "\n".join(runnable(document))
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "var").symlink_to(server.data_dir)
+    script = PREPARATION + "\n".join(runnable(document)).replace("/var/lib/somamemory", str(server.data_dir))
 
-    with Server(data) as server:
-        done = subprocess.run(
-            ["bash", "-c", script],
-            cwd=checkout,
-            env={**server.environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**server.environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "urn:somamemory:problem" not in done.stdout
