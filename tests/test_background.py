@@ -12,6 +12,8 @@ from prometheus_client import REGISTRY
 from somamemory import background
 from somamemory.errors import ConfigurationError, IndexUnavailable
 
+pytestmark = pytest.mark.django_db  # an attempt looks at the connections, which an earlier test may have opened
+
 
 @pytest.fixture
 def thread() -> background.Thread:
