@@ -13,6 +13,7 @@ language models are written at once, and known to the others after `LOOK_AGAIN_S
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import threading
 from collections import defaultdict
@@ -124,6 +125,16 @@ def _add_to(tenant: Tenant, stripe: int, memories: int, bytes: int) -> None:
             "bytes = sfm_usage_stripes.bytes + excluded.bytes",
             [_id(tenant.id), stripe, memories, bytes],
         )
+
+
+def _begin_elsewhere() -> None:
+    """Processes that were forked from one would all begin at its number, and wait for each other."""
+    global _numbers
+    _numbers = itertools.count(random.randrange(STRIPES))
+    _own.__dict__.clear()
+
+
+os.register_at_fork(after_in_child=_begin_elsewhere)
 
 
 def _stripe() -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -249,3 +252,25 @@ def test_tokens_of_language_models_are_a_budget(api: Api, limit: Any) -> None:
     assert usage.llm_tokens_left(tenant) == 10
     usage.count_llm_tokens(tenant, 20)
     assert usage.llm_tokens_left(tenant) == 0
+
+
+_FORKED = """
+import os, django
+django.setup()
+from tenants import usage
+usage._stripe()
+for _ in range(12):
+    if not os.fork():
+        print(usage._stripe(), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_processes_that_were_forked_from_one_do_not_all_add_to_one_row() -> None:
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "somamemory.settings"}
+    told = subprocess.run(
+        [sys.executable, "-c", _FORKED], env=environment, check=True, capture_output=True, text=True, timeout=60
+    )
+
+    assert len(set(told.stdout.split())) > 1
