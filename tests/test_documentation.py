@@ -1,8 +1,8 @@
 """What the documentation tells to type is typed, and where it points to is there. `make test-docs` runs these alone.
 
 Every `sh` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a document are run in one
-bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl that is answered with an error
-fails. `somamemory COMMAND` is a command of manage.py there, as the installer makes it one.
+bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl that is answered with
+an error fails. `somamemory COMMAND` is a command of manage.py there, as the installer makes it one.
 """
 
 from __future__ import annotations
