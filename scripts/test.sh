@@ -22,6 +22,8 @@ for name in ${!SOMA_@}; do
     [[ $name == SOMA_TEST_* ]] || unset "$name"
 done
 unset ${!PG@} DJANGO_SETTINGS_MODULE MAKEFLAGS MFLAGS MAKELEVEL
+# What pytest makes of the tests and of its plugins, each of its processes would make anew: 7 s.
+unset PYTHONDONTWRITEBYTECODE
 
 
 # --- what is needed ----------------------------------------------------------------------------------
@@ -173,7 +175,8 @@ start_postgresql() {
         -c unix_socket_directories= -c fsync=off -c full_page_writes=off -c timezone=UTC -p
     # Not a superuser: the tests may do what the service may do, and make their databases.
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d postgres -v ON_ERROR_STOP=1 \
-        -c "CREATE ROLE soma LOGIN CREATEDB PASSWORD '$password'" -c 'CREATE DATABASE soma OWNER soma'
+        -c "CREATE ROLE soma LOGIN CREATEDB PASSWORD '$password'" -c 'CREATE DATABASE soma OWNER soma' \
+        -c 'GRANT SET ON PARAMETER deadlock_timeout TO soma' # a test decides who is the first to look for one
     database_url="postgres://soma:$password@127.0.0.1:$port/soma"
 }
 
@@ -214,7 +217,8 @@ stage() { # name, command ...; runs it with its own data folder, and goes on whe
     say "==== $name: $outcome, $((SECONDS - begun)) s ===="
 }
 
-tests() { "$python" -m pytest -n "$processes" ${pytest_options[@]+"${pytest_options[@]}"}; }
+# worksteal: the tests of a file stay with one process, and what they share is made once.
+tests() { "$python" -m pytest -n "$processes" --dist worksteal ${pytest_options[@]+"${pytest_options[@]}"}; }
 tests_on_postgresql() {
     SOMA_DATABASE_URL="$database_url" SOMA_REDIS_URL="$redis_url" SOMA_TEST_BROKER_URL="$broker_url" tests
 }

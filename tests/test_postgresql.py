@@ -147,10 +147,10 @@ def test_a_real_deadlock_is_broken_and_both_writers_succeed(api: Api) -> None:
         with elsewhere() as other:
             other.set_autocommit(False)
             with other.cursor() as cursor:
+                cursor.execute("SET deadlock_timeout = '1min'")  # the store is the first to look, and is ended
                 cursor.execute("SELECT 1 FROM sfm_memories WHERE seq = %s FOR UPDATE", [two])
                 holds.set()
                 wait_for(lambda: waiting(cursor))
-                time.sleep(0.3)  # the store waits for longer, so it is the first to look for a deadlock, and is ended
                 try:
                     cursor.execute("SELECT 1 FROM sfm_memories WHERE seq = %s FOR UPDATE", [one])
                 except OperationalError as error:
@@ -161,7 +161,8 @@ def test_a_real_deadlock_is_broken_and_both_writers_succeed(api: Api) -> None:
     thread.start()
     assert holds.wait(5)
     items = [{"coord": str(n), "payload": {"text": "stored"}} for n in (1, 2)]
-    response = api.post("/memories/bulk", {"items": items, "atomic": True})
+    with said("SET deadlock_timeout = '3s'"):  # by then the other waits for it
+        response = api.post("/memories/bulk", {"items": items, "atomic": True})
     thread.join()
 
     assert not failed

@@ -7,11 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from django.conf import settings
 
-
-@pytest.mark.skipif(bool(settings.DATABASE_URL), reason="the server of this test has an SQLite database of its own")
 def test_a_rebuild_survives_kill_9_with_no_failed_search_and_no_lost_write() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
     ended = subprocess.run(
