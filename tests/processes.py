@@ -36,7 +36,7 @@ KEY = "a-key-for-tests-that-is-long-enough-0123456789"
 Value = TypeVar("Value")
 
 
-def wait_for(ask: Callable[[], Value], timeout_s: float = 20, pause_s: float = 0.05) -> Value:
+def wait_for(ask: Callable[[], Value], timeout_s: float = 60, pause_s: float = 0.05) -> Value:
     """What `ask` answers as soon as that is true of something; an error of the network is not."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -81,7 +81,7 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.running.pid, how)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 15) -> int | None:
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 30) -> int | None:
         """The exit code, once every process of the group is gone; None when none was running."""
         if self.running is None:
             return None
@@ -117,7 +117,7 @@ class RedisServer(Process):
 
     def start(self) -> None:
         super().start()
-        wait_for(self._answers, 10)
+        wait_for(self._answers)
 
     def _answers(self) -> bool:
         with socket.create_connection(("127.0.0.1", self.port), 1):
@@ -243,7 +243,7 @@ class Installation:
         state: str = self.get(f"/memories/{coord}")["memory"]["index_state"]
         return state
 
-    def settle(self, timeout_s: float = 30) -> None:
+    def settle(self, timeout_s: float = 60) -> None:
         """Wait until the index has caught up."""
         wait_for(lambda: not self.get("/stats")["index"]["pending"], timeout_s)
 
@@ -281,7 +281,7 @@ def installation(
         finally:
             for process in [*made.processes.values(), cache_server, broker]:
                 process.kill()
-            wait_for(lambda: dropped(connection, name), 30, 0.5)
+            wait_for(lambda: dropped(connection, name), pause_s=0.5)
 
 
 def dropped(connection: psycopg.Connection[Any], name: str) -> bool:

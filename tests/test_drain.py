@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -658,19 +657,17 @@ def test_a_drain_passes_by_rows_that_somebody_else_holds(api: Api) -> None:
         with transaction.atomic():
             list(VectorEmbedding.all_tenants.select_for_update().filter(memory_id=busy["id"]))
             holding.set()
-            let_go.wait(30)
+            let_go.wait(60)
         connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert holding.wait(10)
-    started = time.monotonic()
+    assert holding.wait(60)
     drain()
-    took_s = time.monotonic() - started
+    passed_by = held(api.tenant)  # and nobody has waited
     let_go.set()
-    thread.join(10)
-    assert took_s < 5
-    assert held(api.tenant) == {free["id"]: 1}
+    thread.join(60)
+    assert passed_by == {free["id"]: 1}
     drain()
     assert held(api.tenant) == {free["id"]: 1, busy["id"]: 1}
 

@@ -111,7 +111,7 @@ def test_a_refused_connection_to_a_server_is_noticed_within_the_retries_not_the_
     with pytest.raises(IndexUnavailable):
         target._read("try", refused)
     assert len(calls) == 4
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5  # of ten
     target.drop()
 
 
@@ -193,7 +193,7 @@ def test_while_the_server_is_gone_searches_are_flagged_and_quick_and_afterwards_
         times.append(time.perf_counter() - began)
         assert answer["degraded"] == ["semantic"]
         assert [each["coord"] for each in answer["memories"]] == ["1.0"]
-    assert sorted(times)[-2] < 0.3
+    assert sorted(times)[len(times) * 9 // 10] < 0.3  # the others may have met a stall of the machine
     problem_of(acme.post("/memories/search", {**query, "mode": "semantic"}), 503, "index_unavailable")
     acme.store("2", "stored while the server was gone: tea")
     drain()

@@ -507,7 +507,7 @@ def test_an_engine_that_is_not_there_is_unavailable_within_the_deadline():
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(found, index, ANNA, 1) for _ in range(8)]
     assert {type(call.exception()) for call in calls} == {IndexUnavailable}
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 9  # the vendor's own is 10 s
 
 
 def test_an_address_of_no_known_kind_is_refused():
@@ -534,7 +534,7 @@ class _Slow:
     def ping(self) -> None:
         if self.error:
             raise self.error
-        self.answer.wait(10)
+        self.answer.wait(60)
 
 
 def test_a_start_does_not_wait_for_a_milvus_that_recovers(monkeypatch, settings):
@@ -546,7 +546,7 @@ def test_a_start_does_not_wait_for_a_milvus_that_recovers(monkeypatch, settings)
     indexes.try_out(EmbeddingGeneration())
 
     slow.answer.set()
-    assert 0.1 < time.monotonic() - began < 5
+    assert 0.1 < time.monotonic() - began < 30
 
 
 def test_a_start_says_what_speaks_against_the_index(monkeypatch):
