@@ -7,7 +7,7 @@ from typing import Any
 
 from memories import atlas, coordinates
 from memories.coordinates import Coordinate
-from tenants.services import quotas_of
+from tenants.services import policies_of, quotas_of
 
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -298,6 +298,7 @@ def tenant(row: Any) -> dict[str, Any]:
         "active": row.active,
         "tier": row.tier,
         "quotas": quotas_of(row),
+        "policies": policies_of(row),
         "created_at": instant(row.created_at),
     }
 

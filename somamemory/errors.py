@@ -19,7 +19,7 @@ SomaError
 ├── RateLimited (429)           `retry_after_s` says when there is room again
 │   └── RequestQuotaExceeded    the tenant's requests of today are used up
 ├── IndexBacklog (429)          too many of the tenant's memories wait for the index
-├── LlmBudgetExceeded (429)     the tenant's tokens for language models are used up this month
+├── LlmBudgetExceeded (429)     the tenant's tokens or money for language models are used up
 └── Unavailable (503)           try again later; `retry_after_s` says when
     ├── DatabaseBusy
     ├── EmbedderUnavailable
@@ -200,7 +200,7 @@ class IndexBacklog(SomaError):
 
 class LlmBudgetExceeded(RateLimited):
     code = "llm_budget_exceeded"
-    title = "This month's tokens for language models are used up"
+    title = "The tenant's budget for language models is used up"
 
 
 class Unavailable(SomaError):

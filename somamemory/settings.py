@@ -402,7 +402,8 @@ LLM_MODEL = env.str("SOMA_LLM_MODEL", "")
 LLM_BASE_URL = env.str("SOMA_LLM_BASE_URL", "")
 LLM_API_KEY = env.str("SOMA_LLM_API_KEY", "")
 LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # one question with all its tries
-LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)  # of each tenant; 0 is no limit
+LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)  # of a tenant without its own; 0: no limit
+LLM_MONTHLY_CENTS = _bounded("SOMA_LLM_MONTHLY_CENTS", 0, 0, 10**12)
 LLM_PRICE_INPUT = _price("SOMA_LLM_PRICE_INPUT")  # dollars for a million tokens
 LLM_PRICE_OUTPUT = _price("SOMA_LLM_PRICE_OUTPUT")
 if LLM_PROVIDER not in ("offline", "openai", "anthropic"):
