@@ -155,6 +155,7 @@ def conversation(row: Any) -> dict[str, Any]:
         "conversation_id": str(row.id),
         "number": row.number,
         "label": row.label,
+        "labelled_by": row.labelled_by,
         "folder": row.folder,
         "status": row.status,
         "importance_score": row.importance,
@@ -388,6 +389,34 @@ def suggestions(found: Any) -> dict[str, Any]:
 
 def rated(found: Any) -> dict[str, Any]:
     return {"score": found.score, "reasoning": found.reasoning, "model": found.model}
+
+
+def extraction(found: Any) -> dict[str, Any]:
+    """How far the facts of a conversation have come."""
+    of, chore = found.conversation, found.chore
+    return {
+        "conversation_id": str(of.id),
+        "state": found.state,
+        "read_to_turn": chore.turn if chore else 0,
+        "last_turn": of.last_turn,
+        "facts": chore.found if chore else 0,
+        "left_out": chore.left_out if chore else 0,
+        "cut": chore.cut if chore else 0,
+        "error": (chore.error or None) if chore else None,
+        "due_at": instant(chore.due_at) if chore else None,
+    }
+
+
+def fact(row: Any) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "coord": row.coordinate.text,
+        "fact": row.payload["text"],
+        "turn": row.payload["turn"],
+        "entities": row.payload["entities"],
+        "model": row.payload["model"],
+        "timestamp": instant(row.created_at),
+    }
 
 
 def prune_suggestion(found: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ SomaError
 ├── QuotaExceeded (403)         of memories, bytes or keys; of requests, RateLimited says when
 ├── NotFound (404)
 ├── Conflict (409)
-│   └── StillRunning            another request with this Idempotency-Key has not ended yet
+│   ├── StillRunning            another request with this Idempotency-Key has not ended yet
+│   └── LlmMissing              it needs a language model, and the settings name none
 ├── PreconditionFailed (412)    If-Match or If-None-Match did not hold
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
@@ -142,6 +143,11 @@ class StillRunning(Conflict):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"Retry-After": "1"}
+
+
+class LlmMissing(Conflict):
+    code = "llm_missing"
+    title = "There is no language model"
 
 
 class PreconditionFailed(SomaError):

@@ -332,6 +332,7 @@ ACCESS_INTERVAL_S = _bounded("SOMA_ACCESS_INTERVAL_S", 10, 1, 3600)
 PURGE_INTERVAL_S = 600
 KEEPER_INTERVAL_S = 15  # how often the audit log is sealed, among others
 SUMMARY_INTERVAL_S = _bounded("SOMA_SUMMARY_INTERVAL_S", 600, 0, 86_400)  # 0: only on demand
+CHORE_INTERVAL_S = _bounded("SOMA_CHORE_INTERVAL_S", 10, 0, 86_400)  # 0: facts and automatic labels by command only
 
 
 def _every(task: str, interval_s: int) -> dict[str, Any]:
@@ -348,6 +349,7 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile": _every("memories.reconcile", 24 * 3600),
     "keep": _every("memories.keep", KEEPER_INTERVAL_S),
     "keep-hourly": _every("memories.keep_hourly", 3600),
+    **({"work": _every("conversations.work", CHORE_INTERVAL_S)} if CHORE_INTERVAL_S else {}),
     **({"summarise": _every("conversations.summarise", SUMMARY_INTERVAL_S)} if SUMMARY_INTERVAL_S else {}),
 }
 # In memory: no file to write, to lock or to find broken after kill -9. After a start every interval begins anew.
