@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 migrations.RunSQL(
-                    "ALTER TABLE sfm_tenants ADD COLUMN extract_facts bool NOT NULL DEFAULT false",
+                    "ALTER TABLE sfm_tenants ADD COLUMN extract_facts bool DEFAULT false",
                     "ALTER TABLE sfm_tenants DROP COLUMN extract_facts",
                 )
             ],
