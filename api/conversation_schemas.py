@@ -140,6 +140,7 @@ class ConversationOut(BaseModel):
     conversation_id: str
     number: int
     label: str
+    labelled_by: str | None
     folder: str
     status: Status
     importance_score: float

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
 from api.conversation_schemas import Folder, Label
-from api.schemas import MAX_BULK, Body, Decimal, Params, Text
+from api.schemas import MAX_BULK, Body, Decimal, Limit, Params, Text
 from conversations import prune
 from conversations.exporters import JSON, JSONL, MARKDOWN
 from conversations.importers import SOURCES
@@ -120,6 +120,40 @@ class SuggestionsOut(BaseModel):
     conversation_id: str
     suggestions: list[SuggestionOut]
     model: str
+
+
+class ExtractionOut(BaseModel):
+    """`left_out`: facts that named no message which was asked about; `cut`: messages read only at their beginning."""
+
+    conversation_id: str
+    state: Literal["none", "queued", "running", "waiting", "failed", "done"]
+    read_to_turn: int
+    last_turn: int
+    facts: int
+    left_out: int
+    cut: int
+    error: str | None
+    due_at: str | None
+
+
+class FactOut(BaseModel):
+    id: str
+    coord: str
+    fact: str
+    turn: int
+    entities: list[str]
+    model: str
+    timestamp: str
+
+
+class FactsOut(ExtractionOut):
+    items: list[FactOut]
+    next_cursor: str | None
+
+
+class FactsParams(Params):
+    limit: Limit = 50
+    cursor: Annotated[str, Field(max_length=2048)] | None = None
 
 
 class RatedOut(BaseModel):

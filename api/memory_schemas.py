@@ -178,13 +178,14 @@ class IndexStats(BaseModel):
 
 
 class LanguageModelStats(BaseModel):
-    """Of this month (202611), in UTC. `limit` is how many tokens the tenant may use."""
+    """Of this month (202611), in UTC. `limit` is how many tokens the tenant may use, `limit_usd` how many dollars."""
 
     month: int
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float
     limit: int | None
+    limit_usd: float | None
 
 
 class StatsOut(BaseModel):

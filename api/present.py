@@ -7,7 +7,7 @@ from typing import Any
 
 from memories import atlas, coordinates
 from memories.coordinates import Coordinate
-from tenants.services import quotas_of
+from tenants.services import policies_of, quotas_of
 
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -155,6 +155,7 @@ def conversation(row: Any) -> dict[str, Any]:
         "conversation_id": str(row.id),
         "number": row.number,
         "label": row.label,
+        "labelled_by": row.labelled_by,
         "folder": row.folder,
         "status": row.status,
         "importance_score": row.importance,
@@ -298,6 +299,7 @@ def tenant(row: Any) -> dict[str, Any]:
         "active": row.active,
         "tier": row.tier,
         "quotas": quotas_of(row),
+        "policies": policies_of(row),
         "created_at": instant(row.created_at),
     }
 
@@ -387,6 +389,34 @@ def suggestions(found: Any) -> dict[str, Any]:
 
 def rated(found: Any) -> dict[str, Any]:
     return {"score": found.score, "reasoning": found.reasoning, "model": found.model}
+
+
+def extraction(found: Any) -> dict[str, Any]:
+    """How far the facts of a conversation have come."""
+    of, chore = found.conversation, found.chore
+    return {
+        "conversation_id": str(of.id),
+        "state": found.state,
+        "read_to_turn": chore.turn if chore else 0,
+        "last_turn": of.last_turn,
+        "facts": chore.found if chore else 0,
+        "left_out": chore.left_out if chore else 0,
+        "cut": chore.cut if chore else 0,
+        "error": (chore.error or None) if chore else None,
+        "due_at": instant(chore.due_at) if chore else None,
+    }
+
+
+def fact(row: Any) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "coord": row.coordinate.text,
+        "fact": row.payload["text"],
+        "turn": row.payload["turn"],
+        "entities": row.payload["entities"],
+        "model": row.payload["model"],
+        "timestamp": instant(row.created_at),
+    }
 
 
 def prune_suggestion(found: Any) -> dict[str, Any]:

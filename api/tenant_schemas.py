@@ -20,6 +20,16 @@ class Quotas(Body):
     keys: Quota | None = None
     requests_per_day: Quota | None = None
     llm_tokens_per_day: Quota | None = None
+    llm_tokens_per_month: Quota | None = None
+    llm_cents_per_month: Quota | None = None
+
+
+class Policies(Body):
+    """A label that is suggested with at least the confidence `auto_label` becomes that of a conversation without one;
+    null: none does. A member that is absent is left alone."""
+
+    auto_label: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    extract_facts: bool = False
 
 
 class TenantBody(Body):
@@ -27,6 +37,7 @@ class TenantBody(Body):
     name: Annotated[Text, Field(max_length=255)] = ""
     tier: Tier = "standard"
     quotas: Quotas = Field(default_factory=Quotas)
+    policies: Policies = Field(default_factory=Policies)
 
 
 class TenantPatch(Body):
@@ -36,6 +47,7 @@ class TenantPatch(Body):
     tier: Tier | None = None
     active: bool | None = None
     quotas: Quotas = Field(default_factory=Quotas)
+    policies: Policies = Field(default_factory=Policies)
 
 
 class QuotasOut(BaseModel):
@@ -44,6 +56,13 @@ class QuotasOut(BaseModel):
     keys: int | None
     requests_per_day: int | None
     llm_tokens_per_day: int | None
+    llm_tokens_per_month: int | None
+    llm_cents_per_month: int | None
+
+
+class PoliciesOut(BaseModel):
+    auto_label: float | None
+    extract_facts: bool
 
 
 class TenantOut(BaseModel):
@@ -52,6 +71,7 @@ class TenantOut(BaseModel):
     active: bool
     tier: Tier
     quotas: QuotasOut
+    policies: PoliciesOut
     created_at: str
 
 
@@ -67,6 +87,8 @@ class UsageOut(BaseModel):
     keys: Used
     requests_per_day: Used
     llm_tokens_per_day: Used
+    llm_tokens_per_month: Used
+    llm_cents_per_month: Used
 
 
 class AuditOut(BaseModel):

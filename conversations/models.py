@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from django.db import models
 from django.utils import timezone
@@ -43,6 +44,8 @@ class Conversation(TenantOwned):
     updated_at = models.DateTimeField(default=timezone.now)
     # When there is something to summarise: a day that holds messages is over. Empty: all of it is done.
     summarise_at = models.DateTimeField(null=True)
+    # Who chose the label, if it chose itself: a language model, or `key-phrases`. None: a caller.
+    labelled_by = models.CharField(max_length=255, null=True)  # noqa: DJ001 - SQLite adds no other column in place
     metadata = JsonField(default=dict)  # last: SQLite walks over all that stands before the column it reads
 
     class Meta(TenantOwned.Meta):
@@ -104,6 +107,57 @@ class ImportedConversation(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.source} {self.source_id}"
+
+
+class Chore(TenantOwned):
+    """Something to be done with a conversation beside the requests, and how far it has come.
+
+    Whoever appends sets `due_at`, and whoever does it takes that away, both while holding the conversation's row: so no
+    message comes unseen in between.
+    """
+
+    class Kind(models.TextChoices):
+        FACTS = "facts"
+        LABEL = "label"
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        WAITING = "waiting"  # it did not work, and will be tried again
+        FAILED = "failed"  # it did not work, and will be tried again when somebody asks for it, or says more
+        DONE = "done"
+
+    id = models.BigAutoField(primary_key=True)
+    conversation_id = models.UUIDField()
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    due_at = models.DateTimeField(null=True)  # None: there is nothing to do
+    turn = models.PositiveIntegerField(default=0)  # what was said up to here has been dealt with
+    found = models.PositiveIntegerField(default=0)  # facts that were stored
+    left_out = models.PositiveIntegerField(default=0)  # and those that named no message that was asked about
+    cut = models.PositiveIntegerField(default=0)  # messages of which only the beginning was read
+    attempts = models.PositiveSmallIntegerField(default=0)  # in a row that have failed
+    error = models.CharField(max_length=64, blank=True)  # the code of the last one
+    lease = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_conversation_chores"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "conversation_id", "kind"], name="sfm_chores_conversation")
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], name="sfm_chores_due", condition=models.Q(due_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.conversation_id}"
+
+    def state(self, now: datetime) -> str:
+        if self.due_at is None:
+            return self.State.FAILED if self.error else self.State.DONE
+        if self.lease_until is not None and self.lease_until > now:
+            return self.State.RUNNING
+        return self.State.WAITING if self.error else self.State.QUEUED
 
 
 class LlmCall(TenantOwned):

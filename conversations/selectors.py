@@ -219,5 +219,7 @@ def _facts(conversation: Conversation) -> dict[str, Any]:
 
 
 def _from_facts(facts: dict[str, Any]) -> Conversation:
-    values = {each.attname: each.to_python(facts[each.attname]) for each in Conversation._meta.concrete_fields}
-    return Conversation(**values)
+    columns = [
+        each for each in Conversation._meta.concrete_fields if each.attname in facts
+    ]  # an older version's lack some
+    return Conversation(**{each.attname: each.to_python(facts[each.attname]) for each in columns})

@@ -16,7 +16,7 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from conversations import cache, folders, periods
+from conversations import cache, chores, entities, folders, periods
 from conversations.models import (
     DEFAULT_IMPORTANCE,
     MAX_METADATA_BYTES,
@@ -29,7 +29,7 @@ from graph import housekeeping as links
 from memories import coordinates, filters, payloads
 from memories import services as memories
 from memories.coordinates import Coordinate
-from memories.kept import CONVERSATIONS, SUMMARIES
+from memories.kept import CONVERSATIONS, FACTS, SUMMARIES
 from memories.models import Memory
 from memories.payloads import Json
 from memories.services import NewMemory
@@ -83,6 +83,8 @@ def create(caller: Caller, new: NewConversation) -> Conversation:
         _check_metadata(conversation)
         _write(caller, conversation, new.messages)
         conversation.save(force_insert=True)
+        if new.messages:
+            chores.note(conversation, 0)
         made = Change(str(conversation.id), None, audit.state(conversation))
         audit.record(caller, "conversation.create", [made], CONVERSATIONS)
         cache.forget_on_commit(caller.tenant, conversation.id)
@@ -95,8 +97,11 @@ def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Co
     caller.require("read", [CONVERSATIONS])  # the answer tells how many there are
     with transaction.atomic():
         conversation = _for_update(caller, id)
+        before = conversation.last_turn
         written = _write(caller, conversation, messages)
         _save(caller, conversation, "message_count", "word_count", "last_turn", "summarise_at")
+        if written:
+            chores.note(conversation, before)
     return conversation, written
 
 
@@ -109,10 +114,30 @@ def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
         before = audit.state(conversation)
         for name, value in changes.items():
             _CHANGES[name](conversation, value)
-        _save(caller, conversation, "label", "folded_label", "folder", "place", "status", "importance", "metadata")
+        _save(caller, conversation, *_CHANGED)
         changed = Change(str(id), before, audit.state(conversation))
         audit.record(caller, "conversation.change", [changed], CONVERSATIONS)
     return conversation
+
+
+def label_unlabelled(caller: Caller, id: UUID, label: str, by: str) -> bool:
+    """Give a conversation a label that nobody has chosen, if it still has none; whether it had none.
+
+    by: who has suggested it. It keeps its place among those that changed last, as nobody has changed it.
+    """
+    caller.require("write", [CONVERSATIONS])
+    with transaction.atomic():
+        conversation = _for_update(caller, id)
+        if conversation.label:
+            return False
+        before = audit.state(conversation)
+        _name(conversation, label)
+        conversation.labelled_by = by[:255]
+        conversation.save(update_fields=["label", "folded_label", "labelled_by"])
+        cache.forget_on_commit(caller.tenant, id)
+        labelled = Change(str(id), before, audit.state(conversation))
+        audit.record(caller, "conversation.label", [labelled], CONVERSATIONS)
+    return True
 
 
 def pin(caller: Caller, id: UUID) -> Conversation:
@@ -124,17 +149,23 @@ def archive(caller: Caller, id: UUID) -> Conversation:
 
 
 def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
-    """Delete a conversation with its messages and summaries; searches no longer find them. Raises NotFound.
+    """Delete a conversation with its messages, summaries and facts; searches no longer find them. Raises NotFound.
+
+    So go entities that only its facts mention.
 
     purge: for good and at once, with their links; otherwise that happens to them after the retention time.
     """
     caller.require("delete", [CONVERSATIONS])
     with transaction.atomic():
         conversation = _for_update(caller, id)
-        for namespace in (CONVERSATIONS, SUMMARIES):
+        mentioned = entities.mentioned(caller.tenant, conversation.root)
+        for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
             memories.delete_subtree(keeper(caller), namespace, conversation.root, purge=purge, as_keeper=True)
-            if purge:
+            # An entity stays as long as a fact mentions it, and these facts can never come back.
+            if purge or namespace == FACTS:
                 links.forget_subtree(caller.tenant, namespace, conversation.root)
+        entities.forget(keeper(caller), mentioned, purge=purge)
+        chores.of(caller.tenant, id).delete()
         if purge:
             ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id).delete()
         gone = Change(str(id), audit.state(conversation))
@@ -144,10 +175,10 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
 
 
 def keeper(caller: Caller) -> Caller:
-    """The caller for summaries, too: who may use the conversations may use what is said of them."""
+    """The caller for summaries and facts, too: who may use conversations may use what is made of them."""
     if CONVERSATIONS not in caller.namespaces:
         return caller
-    return replace(caller, namespaces=caller.namespaces | {SUMMARIES})
+    return replace(caller, namespaces=caller.namespaces | {SUMMARIES, FACTS})
 
 
 def _next_number(caller: Caller) -> int:
@@ -254,8 +285,14 @@ def _check_metadata(conversation: Conversation) -> None:
         raise PayloadTooLarge(f"metadata would have {size} bytes; a conversation keeps at most {MAX_METADATA_BYTES}")
 
 
+def _rename(conversation: Conversation, label: str | None) -> None:
+    _name(conversation, label)
+    conversation.labelled_by = None
+
+
+_CHANGED = ("label", "folded_label", "labelled_by", "folder", "place", "status", "importance", "metadata")
 _CHANGES: Mapping[str, Callable[[Conversation, Any], None]] = {
-    "label": _name,
+    "label": _rename,
     "folder": _file,
     "status": _set_status,
     "importance": _weigh,

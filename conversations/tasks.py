@@ -7,7 +7,7 @@ import time
 from celery import shared_task
 from django.conf import settings
 
-from conversations import schedule
+from conversations import schedule, working
 from memories.tasks import trying
 
 
@@ -16,3 +16,10 @@ def summarise() -> None:
     """Summarise what is over, for so long that other tasks get their turn."""
     until = time.monotonic() + settings.DRAIN_LIMIT_S
     trying(lambda: schedule.run(lambda: time.monotonic() > until))
+
+
+@shared_task(name="conversations.work")
+def work() -> None:
+    """Do what is to be done with conversations, for so long that other tasks get their turn."""
+    until = time.monotonic() + settings.DRAIN_LIMIT_S
+    trying(lambda: working.run(lambda: time.monotonic() > until))

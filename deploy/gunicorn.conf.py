@@ -62,7 +62,7 @@ def pre_fork(server, worker):
 def post_worker_init(worker):
     from django.core.management import call_command
 
-    from conversations import schedule
+    from conversations import schedule, working
     from memories import access, index, jobs
     from memories.embeddings import current
     from memories.index import generations
@@ -86,6 +86,8 @@ def post_worker_init(worker):
         worker.soma_threads += [Worker(), jobs.Runner()]
         if settings.SUMMARY_INTERVAL_S:
             worker.soma_threads.append(schedule.Runner())
+        if settings.CHORE_INTERVAL_S:
+            worker.soma_threads.append(working.Runner())
     for thread in worker.soma_threads:
         thread.start()
         atexit.register(thread.stop, 3)

@@ -12,9 +12,11 @@ from somamemory.errors import InvalidInput
 
 CONVERSATIONS = "conversations"
 SUMMARIES = "summaries"
+FACTS = "facts"
 _ROUTES = {
     CONVERSATIONS: "/api/v1/conversations and /api/v1/conversations/{id}/messages",
     SUMMARIES: "/api/v1/conversations/{id}/summary",
+    FACTS: "/api/v1/conversations/{id}/facts",
 }
 
 

@@ -179,11 +179,17 @@ def delete(
 
 
 def delete_many(
-    caller: Caller, namespace: str, coordinates: Iterable[Coordinate], *, purge: bool = False
+    caller: Caller,
+    namespace: str,
+    coordinates: Iterable[Coordinate],
+    *,
+    purge: bool = False,
+    as_keeper: bool = False,
 ) -> set[Coordinate]:
     """Delete memories in one transaction; the coordinates where there was one."""
     caller.require("delete", [namespace])
-    kept.refuse([namespace])
+    if not as_keeper:
+        kept.refuse([namespace])
     at = list(coordinates)
     return retrying(lambda: _delete_many(caller, namespace, at, purge))
 

@@ -11,7 +11,8 @@ SomaError
 ├── QuotaExceeded (403)         of memories, bytes or keys; of requests, RateLimited says when
 ├── NotFound (404)
 ├── Conflict (409)
-│   └── StillRunning            another request with this Idempotency-Key has not ended yet
+│   ├── StillRunning            another request with this Idempotency-Key has not ended yet
+│   └── LlmMissing              it needs a language model, and the settings name none
 ├── PreconditionFailed (412)    If-Match or If-None-Match did not hold
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
@@ -19,7 +20,7 @@ SomaError
 ├── RateLimited (429)           `retry_after_s` says when there is room again
 │   └── RequestQuotaExceeded    the tenant's requests of today are used up
 ├── IndexBacklog (429)          too many of the tenant's memories wait for the index
-├── LlmBudgetExceeded (429)     the tenant's tokens for language models are used up this month
+├── LlmBudgetExceeded (429)     the tenant's tokens or money for language models are used up
 └── Unavailable (503)           try again later; `retry_after_s` says when
     ├── DatabaseBusy
     ├── EmbedderUnavailable
@@ -144,6 +145,11 @@ class StillRunning(Conflict):
         return {"Retry-After": "1"}
 
 
+class LlmMissing(Conflict):
+    code = "llm_missing"
+    title = "There is no language model"
+
+
 class PreconditionFailed(SomaError):
     status = 412
     code = "precondition_failed"
@@ -200,7 +206,7 @@ class IndexBacklog(SomaError):
 
 class LlmBudgetExceeded(RateLimited):
     code = "llm_budget_exceeded"
-    title = "This month's tokens for language models are used up"
+    title = "The tenant's budget for language models is used up"
 
 
 class Unavailable(SomaError):

@@ -332,6 +332,7 @@ ACCESS_INTERVAL_S = _bounded("SOMA_ACCESS_INTERVAL_S", 10, 1, 3600)
 PURGE_INTERVAL_S = 600
 KEEPER_INTERVAL_S = 15  # how often the audit log is sealed, among others
 SUMMARY_INTERVAL_S = _bounded("SOMA_SUMMARY_INTERVAL_S", 600, 0, 86_400)  # 0: only on demand
+CHORE_INTERVAL_S = _bounded("SOMA_CHORE_INTERVAL_S", 10, 0, 86_400)  # 0: facts and automatic labels by command only
 
 
 def _every(task: str, interval_s: int) -> dict[str, Any]:
@@ -348,6 +349,7 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile": _every("memories.reconcile", 24 * 3600),
     "keep": _every("memories.keep", KEEPER_INTERVAL_S),
     "keep-hourly": _every("memories.keep_hourly", 3600),
+    **({"work": _every("conversations.work", CHORE_INTERVAL_S)} if CHORE_INTERVAL_S else {}),
     **({"summarise": _every("conversations.summarise", SUMMARY_INTERVAL_S)} if SUMMARY_INTERVAL_S else {}),
 }
 # In memory: no file to write, to lock or to find broken after kill -9. After a start every interval begins anew.
@@ -402,7 +404,8 @@ LLM_MODEL = env.str("SOMA_LLM_MODEL", "")
 LLM_BASE_URL = env.str("SOMA_LLM_BASE_URL", "")
 LLM_API_KEY = env.str("SOMA_LLM_API_KEY", "")
 LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # one question with all its tries
-LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)  # of each tenant; 0 is no limit
+LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)  # of a tenant without its own; 0: no limit
+LLM_MONTHLY_CENTS = _bounded("SOMA_LLM_MONTHLY_CENTS", 0, 0, 10**12)
 LLM_PRICE_INPUT = _price("SOMA_LLM_PRICE_INPUT")  # dollars for a million tokens
 LLM_PRICE_OUTPUT = _price("SOMA_LLM_PRICE_OUTPUT")
 if LLM_PROVIDER not in ("offline", "openai", "anthropic"):

@@ -40,6 +40,12 @@ class Tenant(models.Model):
     quota_keys = models.PositiveBigIntegerField(null=True, blank=True)
     quota_requests_per_day = models.PositiveBigIntegerField(null=True, blank=True)
     quota_llm_tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
+    # Empty, these two are the installation's: SOMA_LLM_MONTHLY_TOKENS and _CENTS.
+    quota_llm_tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
+    quota_llm_cents_per_month = models.PositiveBigIntegerField(null=True, blank=True)
+    # What is done with conversations by itself. A label that is suggested with so much confidence becomes theirs.
+    auto_label = models.FloatField(null=True, blank=True)  # 0 to 1; empty: none does
+    extract_facts = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         db_table = "sfm_tenants"
@@ -216,7 +222,7 @@ class DailyUsage(TenantOwned):
     id = models.BigAutoField(primary_key=True)
     day = models.DateField()
     requests = models.BigIntegerField(default=0)
-    llm_tokens = models.BigIntegerField(default=0)
+    llm_tokens = models.BigIntegerField(default=0)  # always 0: the ledger counts them (sfm_llm_calls)
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_usage_daily"

@@ -53,16 +53,16 @@ def list_keys(
 
 
 def usage_of(caller: Caller, tenant: Tenant) -> dict[str, tuple[int, int | None]]:
-    """What a tenant uses and may use, by quota; memories and bytes are counted now, the rest is as known here."""
+    """What a tenant uses and may use, by quota; memories and bytes are counted now, requests are as known here."""
     caller.require_operator()
     memories, bytes = usage.counted(tenant)
-    today = usage.today(tenant)
+    llm_used = usage.llm_used(tenant)
     return {
         "memories": (memories, tenant.quota_memories),
         "bytes": (bytes, tenant.quota_bytes),
         "keys": (live_keys(tenant).count(), tenant.quota_keys),
-        "requests_per_day": (today.requests, tenant.quota_requests_per_day),
-        "llm_tokens_per_day": (today.llm_tokens, tenant.quota_llm_tokens_per_day),
+        "requests_per_day": (usage.requests_today(tenant), tenant.quota_requests_per_day),
+        **{name: (llm_used[name], limit) for name, limit in usage.llm_limits(tenant).items()},
     }
 
 

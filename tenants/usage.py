@@ -6,8 +6,10 @@ sum does not show what others have not committed yet: with W writers at once at 
 SQLite, with one writer at a time, none does.
 
 *Requests* are counted in each process and added to the day's row every few seconds. A process knows its own at once and
-those of the others after `FLUSH_S + LOOK_AGAIN_S` seconds at most: so long they can exceed the quota. *Tokens* of
-language models are written at once, and known to the others after `LOOK_AGAIN_S`.
+those of the others after `FLUSH_S + LOOK_AGAIN_S` seconds at most: so long they can exceed the quota.
+
+*Language models*: whoever asks them keeps the ledger, tells from it what a tenant has used (`llm_told_by`), and
+enforces `llm_limits`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from cachetools import TTLCache
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
@@ -35,26 +38,35 @@ COUNTED = 0  # the stripe of the job that counts
 RECOUNT = timedelta(hours=1)
 FLUSH_S = 5.0
 LOOK_AGAIN_S = 5.0
+MICRO_USD_PER_CENT = 10_000
 
 
-@dataclass
-class _Today:
-    """What this process has counted of a tenant's day and not yet written."""
-
-    requests: int = 0
-    llm_tokens: int = 0
+Day = tuple[UUID, date]  # of a tenant
 
 
 @dataclass
 class _Counts:
+    """Requests of tenants' days: what this process has counted and not yet written, and what is known of all."""
+
     lock: threading.Lock = field(default_factory=threading.Lock)
-    unwritten: defaultdict[tuple[UUID, date], _Today] = field(default_factory=lambda: defaultdict(_Today))
-    known: TTLCache[tuple[UUID, date], _Today] = field(default_factory=lambda: TTLCache(10_000, LOOK_AGAIN_S))
+    unwritten: defaultdict[Day, int] = field(default_factory=lambda: defaultdict(int))
+    known: TTLCache[Day, int] = field(default_factory=lambda: TTLCache(10_000, LOOK_AGAIN_S))
+
+
+@dataclass(frozen=True)
+class LlmUsage:
+    """What language models have taken for a tenant: tokens in and out, and millionths of a dollar (both UTC)."""
+
+    tokens_today: int = 0
+    tokens_this_month: int = 0
+    micro_usd_this_month: int = 0
 
 
 # (memories, bytes) that are there, and what the stripes say, both of one moment.
 Counter = Callable[[Tenant], tuple[int, int, int, int]]
 _counter: list[Counter] = []
+LlmReader = Callable[[Tenant], LlmUsage]
+_llm_reader: list[LlmReader] = []
 _counts = _Counts()
 _own = threading.local()
 _numbers = itertools.count(random.randrange(STRIPES))
@@ -145,49 +157,33 @@ def _stripe() -> int:
     return stripe
 
 
-# --- Requests and tokens -----------------------------------------------------------------------------------------
+# --- Requests ----------------------------------------------------------------------------------------------------
 
 
 def count_request(tenant: Tenant) -> None:
     """One more request of today. Raises RequestQuotaExceeded, and then it does not count."""
     now = timezone.now()
     with _counts.lock:
-        _counts.unwritten[tenant.id, now.date()].requests += 1
+        _counts.unwritten[tenant.id, now.date()] += 1
     quota = tenant.quota_requests_per_day
-    if quota is not None and today(tenant, now).requests > quota:
+    if quota is not None and requests_today(tenant, now) > quota:
         with _counts.lock:
-            _counts.unwritten[tenant.id, now.date()].requests -= 1
+            _counts.unwritten[tenant.id, now.date()] -= 1
         raise RequestQuotaExceeded(f"this tenant may send {quota:,} requests a day", _until_midnight_s(now))
 
 
-def count_llm_tokens(tenant: Tenant, tokens: int) -> None:
-    """Tokens that a language model has read or written for this tenant. Written at once: jobs have no keeper."""
-    day, mine = timezone.now().date(), _Today(0, tokens)
-    _write(tenant.id, day, mine)
-    with _counts.lock:
-        _add_up(_counts.known.get((tenant.id, day)), mine)
-
-
-def llm_tokens_left(tenant: Tenant) -> int | None:
-    """How many tokens language models may still spend on this tenant today; None: no limit."""
-    if tenant.quota_llm_tokens_per_day is None:
-        return None
-    return max(0, tenant.quota_llm_tokens_per_day - today(tenant).llm_tokens)
-
-
-def today(tenant: Tenant, now: datetime | None = None) -> _Today:
+def requests_today(tenant: Tenant, now: datetime | None = None) -> int:
     """What is known here of the tenant's day."""
     day = (now or timezone.now()).date()
     with _counts.lock:
         known = _counts.known.get((tenant.id, day))
     if known is None:
         row = DailyUsage.objects.for_tenant(tenant).filter(day=day).first()
-        known = _Today(row.requests, row.llm_tokens) if row else _Today()
+        known = row.requests if row else 0
         with _counts.lock:
             _counts.known[tenant.id, day] = known
     with _counts.lock:
-        mine = _counts.unwritten[tenant.id, day]
-        return _Today(known.requests + mine.requests, known.llm_tokens + mine.llm_tokens)
+        return known + _counts.unwritten[tenant.id, day]
 
 
 def flush() -> None:
@@ -195,35 +191,29 @@ def flush() -> None:
     with _counts.lock:
         taken = sorted(_counts.unwritten.items(), key=lambda item: item[0])
         _counts.unwritten.clear()
-        for key, mine in taken:  # until it is read again, what is known includes what is written here
-            _add_up(_counts.known.get(key), mine)
+        for day, mine in taken:  # until it is read again, what is known includes what is written here
+            if day in _counts.known:
+                _counts.known[day] += mine
     while taken:
-        (tenant, day), mine = taken[-1]
+        (tenant, of), mine = taken[-1]
         try:
-            _write(tenant, day, mine)
+            _write(tenant, of, mine)
         except DatabaseError:
             with _counts.lock:
-                for key, left in taken:
-                    _add_up(_counts.unwritten[key], left)
-                    _counts.known.pop(key, None)
+                for day, left in taken:
+                    _counts.unwritten[day] += left
+                    _counts.known.pop(day, None)
             raise
         taken.pop()
 
 
-def _add_up(into: _Today | None, more: _Today) -> None:
-    if into is not None:
-        into.requests += more.requests
-        into.llm_tokens += more.llm_tokens
-
-
-def _write(tenant: UUID, day: date, mine: _Today) -> None:
-    if mine.requests or mine.llm_tokens:
+def _write(tenant: UUID, day: date, requests: int) -> None:
+    if requests:
         with connection.cursor() as cursor:
             cursor.execute(
-                "INSERT INTO sfm_usage_daily (tenant_id, day, requests, llm_tokens) VALUES (%s, %s, %s, %s) "
-                "ON CONFLICT (tenant_id, day) DO UPDATE SET requests = sfm_usage_daily.requests + excluded.requests, "
-                "llm_tokens = sfm_usage_daily.llm_tokens + excluded.llm_tokens",
-                [_id(tenant), day, mine.requests, mine.llm_tokens],
+                "INSERT INTO sfm_usage_daily (tenant_id, day, requests, llm_tokens) VALUES (%s, %s, %s, 0) "
+                "ON CONFLICT (tenant_id, day) DO UPDATE SET requests = sfm_usage_daily.requests + excluded.requests",
+                [_id(tenant), day, requests],
             )
 
 
@@ -233,6 +223,39 @@ def forget(tenant: Tenant | None = None) -> None:
         for kept in (_counts.unwritten, _counts.known):
             for key in [key for key in kept if tenant is None or key[0] == tenant.id]:
                 del kept[key]
+
+
+# --- Language models ---------------------------------------------------------------------------------------------
+
+
+def llm_told_by(read: LlmReader) -> None:
+    """`read` tells what a tenant has used: whoever keeps the ledger."""
+    _llm_reader.append(read)
+
+
+def llm(tenant: Tenant) -> LlmUsage:
+    """What language models have taken for a tenant so far, those under way with the most that they may take."""
+    return _llm_reader[-1](tenant)
+
+
+def llm_limits(tenant: Tenant) -> dict[str, int | None]:
+    """The tenant's quotas for language models; where it has none of its own, the installation's. None: no limit."""
+    month, cents = tenant.quota_llm_tokens_per_month, tenant.quota_llm_cents_per_month
+    return {
+        "llm_tokens_per_day": tenant.quota_llm_tokens_per_day,
+        "llm_tokens_per_month": (settings.LLM_MONTHLY_TOKENS or None) if month is None else month,
+        "llm_cents_per_month": (settings.LLM_MONTHLY_CENTS or None) if cents is None else cents,
+    }
+
+
+def llm_used(tenant: Tenant) -> dict[str, int]:
+    """The same, as used so far; cents are rounded up."""
+    used = llm(tenant)
+    return {
+        "llm_tokens_per_day": used.tokens_today,
+        "llm_tokens_per_month": used.tokens_this_month,
+        "llm_cents_per_month": -(-used.micro_usd_this_month // MICRO_USD_PER_CENT),
+    }
 
 
 def _until_midnight_s(now: datetime) -> float:

@@ -360,6 +360,16 @@ def test_quotas_are_set_and_shown_beside_what_is_used(boss: Client, helper: Clie
     assert helper.post(page("tenants_tenant_quotas", api.tenant.pk), {"tier": "free"}).status_code == 403
 
 
+def test_policies_are_set(boss: Client, helper: Client, api: Api) -> None:
+    submit(boss, "tenants_tenant_policies", api.tenant.pk, auto_label="0.4", extract_facts="on")
+
+    tenant = Tenant.objects.get(pk=api.tenant.pk)
+    assert (tenant.auto_label, tenant.extract_facts) == (0.4, True)
+    assert helper.post(page("tenants_tenant_policies", api.tenant.pk), {"auto_label": ""}).status_code == 403
+    submit(boss, "tenants_tenant_policies", api.tenant.pk)
+    assert Tenant.objects.get(pk=api.tenant.pk).auto_label is None
+
+
 def test_an_action_asks_first_and_changes_nothing_by_a_link(boss: Client, api: Api) -> None:
     assert "Suspend this tenant?" in shown(boss, page("tenants_tenant_suspend", api.tenant.pk))
 

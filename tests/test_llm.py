@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from somamemory.errors import (
 from tenants.caller import Caller
 from tenants.models import Tenant
 from tests.chat_provider import ChatProvider, answers, claude_says, dies, fails, hangs, says
+from tests.conftest import Api
 
 ASKED = [Message("system", "Be brief."), Message("user", "Hi")]
 GOOD = {"summary": "They talked about beans."}
@@ -66,8 +68,8 @@ def ask(caller: Caller, model: ChatModel, data: Any = None) -> Any:
 
 
 def spent(tenant: Tenant) -> tuple[int, int]:
-    used = ledger.used(tenant, datetime.now(UTC))
-    return used["prompt_tokens"], used["completion_tokens"]
+    told = ledger.told(tenant)
+    return int(told["prompt_tokens"] or 0), int(told["completion_tokens"] or 0)
 
 
 # --- The wire formats --------------------------------------------------------------------------------------------
@@ -359,6 +361,49 @@ def test_beyond_the_budget_nobody_is_asked(
     assert "880 of 1000" in caught.value.detail
     assert len(provider.requests) == 1
     assert spent(caller.tenant) == (100, 20)
+
+
+@pytest.mark.parametrize(
+    ("quota", "left"),
+    [("llm_tokens_per_month", "880 of 1000"), ("llm_tokens_per_day", "880 of 1000"), ("llm_cents_per_month", "$10.00")],
+)
+def test_a_tenants_own_budget_takes_the_place_of_the_installations(
+    caller: Caller, model: OpenAIChat, provider: ChatProvider, settings: Any, quota: str, left: str
+) -> None:
+    settings.LLM_MONTHLY_TOKENS = 10**9
+    settings.LLM_PRICE_INPUT = settings.LLM_PRICE_OUTPUT = 10_000.0  # dollars for a million, one cent for a token
+    ask(caller, model)
+    setattr(caller.tenant, f"quota_{quota}", 1_000)
+
+    with pytest.raises(LlmBudgetExceeded, match=re.escape(left)) as caught:
+        ask(caller, model)
+
+    assert caught.value.retry_after_s <= (86_400 if "day" in quota else 31 * 86_400)
+    assert len(provider.requests) == 1
+
+
+def test_a_tenant_without_tokens_asks_nobody(caller: Caller, model: OpenAIChat, provider: ChatProvider) -> None:
+    caller.tenant.quota_llm_tokens_per_month = 0
+
+    with pytest.raises(LlmBudgetExceeded, match="0 of 0 tokens"):
+        ask(caller, model)
+    assert provider.requests == []
+
+
+def test_usage_and_statistics_are_told_from_the_ledger(
+    caller: Caller, api: Api, operator: Api, model: OpenAIChat, settings: Any
+) -> None:
+    settings.LLM_MONTHLY_TOKENS, settings.LLM_MONTHLY_CENTS = 5_000, 70
+    settings.LLM_PRICE_INPUT = settings.LLM_PRICE_OUTPUT = 60.0
+    operator.patch("/api/v1/tenants/acme", {"quotas": {"llm_tokens_per_day": 4_000, "llm_cents_per_month": 90}})
+    ask(caller, model)
+
+    used = operator.get("/api/v1/tenants/acme/usage").json()
+    assert used["llm_tokens_per_day"] == {"used": 120, "quota": 4_000}
+    assert used["llm_tokens_per_month"] == {"used": 120, "quota": 5_000}
+    assert used["llm_cents_per_month"] == {"used": 1, "quota": 90}
+    told = api.get("/stats").json()["language_model"]
+    assert (told["prompt_tokens"] + told["completion_tokens"], told["limit"], told["limit_usd"]) == (120, 5_000, 0.9)
 
 
 def test_another_tenant_has_a_budget_of_its_own(caller: Caller, model: OpenAIChat, settings: Any) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from django.utils import timezone
 
-from conversations.models import Conversation, ImportedConversation, LlmCall, NumberStripe
+from conversations.models import Chore, Conversation, ImportedConversation, LlmCall, NumberStripe
 from graph.models import Link
 from memories.models import Memory, VectorEmbedding
 from tenants import keys
@@ -73,7 +73,7 @@ def furnish(api: Api) -> dict[str, str]:
 
 def erase(api: Api) -> None:
     """As if acme had never been; what the index still holds is what a crash could leave there."""
-    everything = (Memory, VectorEmbedding, Link, Conversation, NumberStripe, ImportedConversation, LlmCall)
+    everything = (Memory, VectorEmbedding, Link, Conversation, NumberStripe, ImportedConversation, LlmCall, Chore)
     for rows in (model.objects for model in everything):
         rows.for_tenant(api.tenant).delete()
     with unguarded():

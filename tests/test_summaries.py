@@ -421,7 +421,7 @@ def test_what_a_model_has_cost_is_shown(api: Api, provider: ChatProvider, settin
     summarize(api, talk(api, month())["id"])
 
     told = api.get("/stats").json()["language_model"]
-    used = {"prompt_tokens": 100, "completion_tokens": 20, "cost_usd": 0.00045, "limit": None}
+    used = {"prompt_tokens": 100, "completion_tokens": 20, "cost_usd": 0.00045, "limit": None, "limit_usd": None}
     assert told == {"month": int(datetime.now(UTC).strftime("%Y%m")), **used}
 
 

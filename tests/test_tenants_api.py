@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from tenants.audit import sealing
 from tenants.models import ApiKey, AuditEvent, Tenant
+from tenants.services import QUOTAS
 from tests.conftest import Api, problem_of
 
 V1 = "/api/v1"
@@ -38,13 +39,37 @@ def test_a_tenant_is_made_and_its_key_works_at_once(operator: Api) -> None:
     assert response.status_code == 201
     made = response.json()
     assert made.pop("created_at").endswith("Z")
-    no_limits = dict.fromkeys(("memories", "bytes", "keys", "requests_per_day", "llm_tokens_per_day"))
-    assert made == {"slug": "new", "name": "New & Sons", "active": True, "tier": "standard", "quotas": no_limits}
+    assert made == {
+        "slug": "new",
+        "name": "New & Sons",
+        "active": True,
+        "tier": "standard",
+        "quotas": dict.fromkeys(QUOTAS),
+        "policies": {"auto_label": None, "extract_facts": False},
+    }
 
     key = issue(operator, "new")["key"]
 
     Api(key, Tenant()).store("1")
     assert operator.get("/memories/1", x_tenant="new").status_code == 200
+
+
+def test_policies_are_changed_one_by_one(operator: Api) -> None:
+    made = make(operator, policies={"extract_facts": True}).json()
+    assert made["policies"] == {"auto_label": None, "extract_facts": True}
+
+    operator.patch("/api/v1/tenants/new", {"policies": {"auto_label": 0.5}})
+    changed = operator.patch("/api/v1/tenants/new", {"policies": {"extract_facts": False}}).json()
+    assert changed["policies"] == {"auto_label": 0.5, "extract_facts": False}
+    off = operator.patch("/api/v1/tenants/new", {"policies": {"auto_label": None}}).json()
+    assert off["policies"]["auto_label"] is None
+
+
+@pytest.mark.parametrize("policies", [{"auto_label": 1.5}, {"auto_label": "x"}, {"extract_facts": None}, {"x": 1}])
+def test_a_policy_that_is_none_is_refused(operator: Api, policies: dict[str, Any]) -> None:
+    make(operator)
+
+    problem_of(operator.patch("/api/v1/tenants/new", {"policies": policies}), 422)
 
 
 def test_one_slug_is_one_tenant(operator: Api) -> None:

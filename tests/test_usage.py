@@ -241,19 +241,6 @@ def _fail(*args: object) -> None:
     raise DatabaseError
 
 
-def test_tokens_of_language_models_are_a_budget(api: Api, limit: Any) -> None:
-    assert usage.llm_tokens_left(api.tenant) is None
-    limit(llm_tokens_per_day=100)
-    tenant = Tenant.objects.get(slug="acme")
-
-    usage.count_llm_tokens(tenant, 70)
-    usage.forget()  # another process
-    usage.count_llm_tokens(tenant, 20)
-    assert usage.llm_tokens_left(tenant) == 10
-    usage.count_llm_tokens(tenant, 20)
-    assert usage.llm_tokens_left(tenant) == 0
-
-
 _FORKED = """
 import os, django
 django.setup()

@@ -13,6 +13,9 @@ from api.curation_schemas import (
     ArchivedOut,
     ConversationIdBody,
     ConversationIdsBody,
+    ExtractionOut,
+    FactsOut,
+    FactsParams,
     PruneBody,
     PruneParams,
     PruneSuggestionOut,
@@ -27,7 +30,7 @@ from api.curation_schemas import (
 )
 from api.json import reply
 from api.routes import PROBLEMS, StrictRouter, kind
-from conversations import labels, prune, rating, summaries
+from conversations import facts, labels, prune, rating, summaries
 
 router = StrictRouter(tags=["curation"])
 
@@ -61,6 +64,24 @@ def suggest(request: Request, body: ConversationIdBody) -> HttpResponse:
 def suggest_labels(request: Request, id: UUID) -> HttpResponse:
     """Up to five labels for a conversation, as a bare list; nothing is changed."""
     return reply(present.suggestions(labels.suggest(request.caller, id))["suggestions"])
+
+
+@router.post("/conversations/{id}/facts", response={200: ExtractionOut, 202: ExtractionOut, **PROBLEMS})
+@kind("llm")
+def extract_facts(request: Request, id: UUID) -> HttpResponse:
+    """Have the facts of what has been said since the last time taken out; 202 when there is something to read."""
+    conditions.refuse(request)
+    found = present.extraction(facts.request(request.caller, id))
+    return reply(found, 200 if found["state"] == "done" else 202)
+
+
+@router.get("/conversations/{id}/facts", response={200: FactsOut, **PROBLEMS})
+def list_facts(request: Request, id: UUID, query: Query[FactsParams]) -> HttpResponse:
+    """The facts of a conversation by the turns that state them, and how far they have come."""
+    found = facts.progress(request.caller, id)
+    page = facts.of_conversation(request.caller, found.conversation, limit=query.limit, cursor=query.cursor)
+    items = [present.fact(row) for row in page.items]
+    return reply({**present.extraction(found), "items": items, "next_cursor": page.next_cursor})
 
 
 @router.post("/messages/{id}/importance", response={200: RatedOut, **PROBLEMS})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -22,6 +22,7 @@ from api.tenant_schemas import (
     KeyBody,
     KeyOut,
     KeysOut,
+    Policies,
     Quotas,
     RotateBody,
     TenantBody,
@@ -55,7 +56,9 @@ class AuditParams(PageParams):
 @router.post("/tenants", response={201: TenantOut, **PROBLEMS})
 def create_tenant(request: Request, body: TenantBody) -> HttpResponse:
     """Make a tenant."""
-    made = services.create_tenant(request.caller, body.slug, body.name, body.tier, _given(body.quotas))
+    made = services.create_tenant(
+        request.caller, body.slug, body.name, body.tier, _given(body.quotas), _given(body.policies)
+    )
     return reply(present.tenant(made), 201)
 
 
@@ -77,10 +80,16 @@ def get_tenant(request: Request, slug: str) -> HttpResponse:
 
 @router.patch("/tenants/{slug}", response={200: TenantOut, **PROBLEMS})
 def update_tenant(request: Request, slug: str, body: TenantPatch) -> HttpResponse:
-    """Rename a tenant, suspend it (`active`: false), or change its tier and quotas."""
+    """Rename a tenant, suspend it (`active`: false), or change its tier, quotas and policies."""
     conditions.refuse(request)
     changed = services.update_tenant(
-        request.caller, slug, name=body.name, tier=body.tier, active=body.active, quotas=_given(body.quotas)
+        request.caller,
+        slug,
+        name=body.name,
+        tier=body.tier,
+        active=body.active,
+        quotas=_given(body.quotas),
+        policies=_given(body.policies),
     )
     return reply(present.tenant(changed))
 
@@ -161,9 +170,9 @@ def revoke_key(request: Request, slug: str, prefix: str) -> HttpResponse:
     return reply(present.key(keys.revoke(request.caller, prefix, tenant)))
 
 
-def _given(quotas: Quotas) -> dict[str, int | None]:
+def _given(part: Quotas | Policies) -> dict[str, Any]:
     """Those that the body names."""
-    return {name: getattr(quotas, name) for name in quotas.model_fields_set}
+    return {name: getattr(part, name) for name in part.model_fields_set}
 
 
 def _row_id(cursor: str) -> int:

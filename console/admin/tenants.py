@@ -16,10 +16,12 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminDecimalFieldWidget,
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
 )
 
 from console import staff
@@ -42,6 +44,9 @@ class NewTenantForm(BaseDialogForm):  # type: ignore[misc]
     name = forms.CharField(max_length=255, required=False, widget=UnfoldAdminTextInputWidget)
 
 
+_EMPTY = dict.fromkeys(("llm_tokens_per_month", "llm_cents_per_month"), "empty: as the installation's settings say")
+
+
 class QuotaForm(BaseDialogForm):  # type: ignore[misc]
     tier = forms.ChoiceField(choices=[(tier, tier) for tier in Tenant.Tier.values], widget=UnfoldAdminSelectWidget)
 
@@ -57,8 +62,30 @@ class QuotaForm(BaseDialogForm):  # type: ignore[misc]
                 max_value=services.MAX_QUOTA,
                 initial=tenant and getattr(tenant, f"quota_{name}"),
                 widget=UnfoldAdminIntegerFieldWidget,
-                help_text="empty: no limit",
+                help_text=_EMPTY.get(name, "empty: no limit"),
             )
+
+
+class PolicyForm(BaseDialogForm):  # type: ignore[misc]
+    auto_label = forms.FloatField(
+        required=False,
+        min_value=0,
+        max_value=1,
+        widget=UnfoldAdminDecimalFieldWidget,
+        help_text="a label suggested with so much confidence, 0 to 1, becomes that of a conversation without one; "
+        "empty: none does",
+    )
+    extract_facts = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+        help_text="take facts out of conversations by itself; needs a language model",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        tenant = staff.tenants_of(self.request.user).filter(pk=self.object_id).first()
+        for name in services.POLICIES:
+            self.fields[name].initial = tenant and getattr(tenant, name)
 
 
 class TenantAdmin(Listed):
@@ -71,7 +98,7 @@ class TenantAdmin(Listed):
     fields = ("slug", "name", "active", "tier", "used", "created_at", "id")
     readonly_fields = ("used", "id")
     actions_list = ("create",)
-    actions_detail = ("quotas", "suspend", "resume")
+    actions_detail = ("quotas", "policies", "suspend", "resume")
 
     @display(description="state", label={"active": "success", "suspended": "danger"})
     def state(self, row: Tenant) -> str:
@@ -114,6 +141,19 @@ class TenantAdmin(Listed):
         with telling(request, "The tenant is there. Give it a key next."):
             caller = staff.installation_caller(request)
             services.create_tenant(caller, form.cleaned_data["slug"], form.cleaned_data["name"])
+        return self.back(request)
+
+    @action(
+        description="Policies",
+        icon="rule",
+        permissions=["quotas"],
+        dialog={"title": "Policies", "description": "", "form_class": PolicyForm, "form_submit_text": "Set"},
+    )
+    def policies(self, request: HttpRequest, form: PolicyForm, object_id: str) -> HttpResponse:
+        with telling(request, "The policies are set."):
+            tenant = found(self.get_object(request, object_id))
+            wanted = {name: form.cleaned_data[name] for name in services.POLICIES}
+            services.update_tenant(staff.installation_caller(request), tenant.slug, policies=wanted)
         return self.back(request)
 
     @action(
@@ -173,7 +213,6 @@ def _usage(tenant: Tenant) -> list[dict[str, Any]]:
 
     Counted where a quota has it counted anyway; else memories are as of a minute ago, and bytes not known.
     """
-    today = usage.today(tenant)
     if usage.is_limited(tenant):
         memories, size = usage.stored(tenant)
         kept: dict[str, Any] = {"memories": f"{memories:,}", "bytes": f"{size:,}"}
@@ -183,10 +222,11 @@ def _usage(tenant: Tenant) -> list[dict[str, Any]]:
         numbers = {"memories": known.get(tenant.pk, 0)}
         kept = {} if counted else {"memories": f"about {numbers['memories']:,}"}
     numbers["keys"] = live_keys(tenant).count()
-    numbers["requests_per_day"], numbers["llm_tokens_per_day"] = today.requests, today.llm_tokens
+    numbers["requests_per_day"] = usage.requests_today(tenant)
+    numbers |= usage.llm_used(tenant)
     kept = {**{name: f"{number:,}" for name, number in numbers.items()}, **kept}
     rows = []
-    for name, limit in services.quotas_of(tenant).items():
+    for name, limit in (services.quotas_of(tenant) | usage.llm_limits(tenant)).items():
         if name not in kept:
             continue
         full = None if limit is None else 100 if not limit else min(100, round(100 * numbers[name] / limit))

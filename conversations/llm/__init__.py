@@ -7,7 +7,7 @@ from functools import lru_cache
 from django.conf import settings
 
 from conversations.llm.base import ChatModel
-from somamemory.errors import ConfigurationError
+from somamemory.errors import ConfigurationError, LlmMissing
 
 OFFLINE = "offline"
 
@@ -23,6 +23,14 @@ def current() -> ChatModel | None:
         settings.LLM_API_KEY,
         settings.LLM_TIMEOUT_S,
     )
+
+
+def needed() -> ChatModel:
+    """The model of the settings, for what cannot be done without one. Raises LlmMissing, ConfigurationError."""
+    model = current()
+    if model is None:
+        raise LlmMissing("this installation has no language model; its settings (SOMA_LLM_PROVIDER) name one")
+    return model
 
 
 def healthy() -> bool | None:

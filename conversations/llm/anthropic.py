@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from conversations.llm.base import Completion, Message
+from conversations.llm.base import Completion, Message, completed
 from conversations.llm.schemas import plain
-from conversations.llm.wire import Wire
+from conversations.llm.wire import OverWire
 from somamemory.errors import LlmAnswerInvalid
 
 BASE_URL = "https://api.anthropic.com"
@@ -18,17 +18,12 @@ VERSION = "2023-06-01"
 _TOOL = "answer"
 
 
-class AnthropicChat:
+class AnthropicChat(OverWire):
     """POST /v1/messages; structured output is the input of a tool that the model must use, and nobody runs."""
 
     def __init__(self, *, model: str, base_url: str, api_key: str, timeout_s: float) -> None:
-        self.name = model
         headers = {"x-api-key": api_key, "anthropic-version": VERSION}
-        self.wire = Wire(base_url or BASE_URL, headers, timeout_s)
-
-    @property
-    def is_answering(self) -> bool:
-        return not self.wire.breaker.is_open
+        super().__init__(model, base_url or BASE_URL, headers, timeout_s)
 
     def complete(
         self, messages: Sequence[Message], max_tokens: int, schema: type[BaseModel] | None = None
@@ -55,7 +50,6 @@ def _completion(answer: Any) -> Completion:
             else "".join(block["text"] for block in blocks if block["type"] == "text")
         )
         usage = answer.get("usage") or {}
-        counts = usage.get("input_tokens"), usage.get("output_tokens")
+        return completed(text, usage.get("input_tokens"), usage.get("output_tokens"))
     except (KeyError, IndexError, TypeError, AttributeError):
         raise LlmAnswerInvalid("the language model's provider answered something else than a message") from None
-    return Completion(text, *(count if type(count) is int and count >= 0 else None for count in counts))

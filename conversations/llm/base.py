@@ -28,6 +28,15 @@ class Completion:
     completion_tokens: int | None = None
 
 
+def completed(text: str, prompt_tokens: object, completion_tokens: object) -> Completion:
+    """With the provider's counts, as far as they are any."""
+    counts = (
+        count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
+        for count in (prompt_tokens, completion_tokens)
+    )
+    return Completion(text, *counts)
+
+
 class ChatModel(Protocol):
     """Messages in, one text out; with a schema, the text is meant to be JSON of that shape, and must be checked."""
 

@@ -1,4 +1,6 @@
-"""What language models have cost each tenant: one row a call, and a budget for each month.
+"""What language models have cost each tenant: one row a call, and budgets for each day and month.
+
+These rows are what quotas, usage and statistics are told from; nothing else counts.
 
 A call's most possible tokens are written down before it is made, and what it really took afterwards. So calls at the
 same time cannot together exceed the budget, and one whose process died has cost as much as it could have.
@@ -6,18 +8,19 @@ same time cannot together exceed the budget, and one whose process died has cost
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Sum
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from conversations.models import LlmCall
 from somamemory.errors import LlmBudgetExceeded
+from tenants import usage
 from tenants.caller import Caller
 from tenants.models import Tenant
+from tenants.usage import LlmUsage
 
 _SUMS = ("prompt_tokens", "completion_tokens", "micro_usd")
 
@@ -34,7 +37,7 @@ class Reserved:
 
 
 def reserve(caller: Caller, purpose: str, model: str, prompt_tokens: int, max_tokens: int) -> Reserved:
-    """Set aside what a call may take at most. Raises LlmBudgetExceeded when the month has not so much left."""
+    """Set aside what a call may take at most. Raises LlmBudgetExceeded when there is not so much left."""
     now = timezone.now()
     call = LlmCall.objects.for_tenant(caller.tenant).create(
         tenant=caller.tenant,
@@ -46,42 +49,67 @@ def reserve(caller: Caller, purpose: str, model: str, prompt_tokens: int, max_to
         completion_tokens=max_tokens,
         micro_usd=micro_usd(prompt_tokens, max_tokens),
     )
-    limit = settings.LLM_MONTHLY_TOKENS
-    # Its own row is in it. Of two calls that need the rest of the budget, both or one is refused, never none.
-    if limit and (spent := tokens(used(caller.tenant, now))) > limit:
+    try:
+        # Its own row is in it. Of two calls that need the rest of a budget, both or one is refused, never none.
+        _check(caller.tenant, now, prompt_tokens + max_tokens)
+    except LlmBudgetExceeded:
         call.delete()
-        asked = prompt_tokens + max_tokens
-        raise LlmBudgetExceeded(
-            f"this tenant has {max(0, limit - spent + asked)} of {limit} tokens left for language models this month; "
-            f"this call may need {asked}",
-            retry_after_s=(_next_month(now) - now).total_seconds(),
-        )
+        raise
     return Reserved(call)
 
 
-def used(tenant: Tenant, now: datetime) -> Mapping[str, int]:
-    """Prompt tokens, completion tokens and millionths of a dollar in the month (UTC) of `now`."""
-    sums = (
-        LlmCall.objects.for_tenant(tenant).filter(month=month_of(now)).aggregate(**{name: Sum(name) for name in _SUMS})
-    )
-    return {name: int(value or 0) for name, value in sums.items()}
+def _check(tenant: Tenant, now: datetime, asked: int) -> None:
+    """Raises LlmBudgetExceeded, with the time when there is a new one."""
+    limits = usage.llm_limits(tenant)
+    if all(limit is None for limit in limits.values()):
+        return
+    sums = used(tenant, now)
+    of_day, of_month = limits["llm_tokens_per_day"], limits["llm_tokens_per_month"]
+    cents = limits["llm_cents_per_month"]
+    for limit, spent, period, again in (
+        (of_day, sums.tokens_today, "today", _tomorrow(now)),
+        (of_month, sums.tokens_this_month, "this month", _next_month(now)),
+    ):
+        if limit is not None and spent > limit:
+            left = max(0, limit - spent + asked)
+            raise LlmBudgetExceeded(
+                f"this tenant has {left} of {limit} tokens left for language models {period}; "
+                f"this call may need {asked}",
+                retry_after_s=(again - now).total_seconds(),
+            )
+    if cents is not None and sums.micro_usd_this_month > cents * usage.MICRO_USD_PER_CENT:
+        raise LlmBudgetExceeded(
+            f"this call could cost more than what this tenant has left of ${cents / 100:.2f} for language models "
+            "this month",
+            retry_after_s=(_next_month(now) - now).total_seconds(),
+        )
+
+
+def used(tenant: Tenant, now: datetime | None = None) -> LlmUsage:
+    """What the tenant's calls have taken on the day and in the month (UTC) of `now`."""
+    now = now or timezone.now()
+    tokens = F("prompt_tokens") + F("completion_tokens")
+    today = Q(at__gte=now.replace(hour=0, minute=0, second=0, microsecond=0))
+    rows = LlmCall.objects.for_tenant(tenant).filter(month=month_of(now))
+    sums = rows.aggregate(day=Sum(tokens, filter=today), month=Sum(tokens), cost=Sum("micro_usd"))
+    return LlmUsage(int(sums["day"] or 0), int(sums["month"] or 0), int(sums["cost"] or 0))
 
 
 def told(tenant: Tenant) -> dict[str, int | float | None]:
-    """What a tenant has used this month, for people. `limit` is in tokens; None is none."""
+    """What a tenant has used this month, for people. `limit` is in tokens, `limit_usd` in dollars; None is none."""
     now = timezone.now()
-    sums = used(tenant, now)
+    rows = LlmCall.objects.for_tenant(tenant).filter(month=month_of(now))
+    sums = {name: int(value or 0) for name, value in rows.aggregate(**{name: Sum(name) for name in _SUMS}).items()}
+    limits = usage.llm_limits(tenant)
+    cents = limits["llm_cents_per_month"]
     return {
         "month": month_of(now),
         "prompt_tokens": sums["prompt_tokens"],
         "completion_tokens": sums["completion_tokens"],
         "cost_usd": sums["micro_usd"] / 1_000_000,
-        "limit": settings.LLM_MONTHLY_TOKENS or None,
+        "limit": limits["llm_tokens_per_month"],
+        "limit_usd": None if cents is None else cents / 100,
     }
-
-
-def tokens(sums: Mapping[str, int]) -> int:
-    return sums["prompt_tokens"] + sums["completion_tokens"]
 
 
 def micro_usd(prompt_tokens: int, completion_tokens: int) -> int:
@@ -92,6 +120,10 @@ def micro_usd(prompt_tokens: int, completion_tokens: int) -> int:
 def month_of(moment: datetime) -> int:
     """202611: November 2026."""
     return moment.year * 100 + moment.month
+
+
+def _tomorrow(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
 def _next_month(now: datetime) -> datetime:

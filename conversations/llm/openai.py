@@ -7,28 +7,23 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from conversations.llm.base import Completion, Message
+from conversations.llm.base import Completion, Message, completed
 from conversations.llm.schemas import plain
-from conversations.llm.wire import Wire
+from conversations.llm.wire import OverWire
 from somamemory.errors import LlmAnswerInvalid, LlmRefused
 
 BASE_URL = "https://api.openai.com/v1"
 
 
-class OpenAIChat:
+class OpenAIChat(OverWire):
     """POST /chat/completions of the API reference, with `response_format` for structured output."""
 
     def __init__(self, *, model: str, base_url: str, api_key: str, timeout_s: float) -> None:
-        self.name = model
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self.wire = Wire(base_url or BASE_URL, headers, timeout_s)
+        super().__init__(model, base_url or BASE_URL, headers, timeout_s)
         # OpenAI's newer models know only the one name, most others only the older one.
         self._limit = "max_tokens" if base_url and base_url.rstrip("/") != BASE_URL else "max_completion_tokens"
         self._takes_schemas = True
-
-    @property
-    def is_answering(self) -> bool:
-        return not self.wire.breaker.is_open
 
     def complete(
         self, messages: Sequence[Message], max_tokens: int, schema: type[BaseModel] | None = None
@@ -64,4 +59,4 @@ def _completion(answer: Any) -> Completion:
         raise LlmAnswerInvalid("the language model's provider answered something else than a completion") from None
     if not isinstance(text, str):
         raise LlmAnswerInvalid("the language model said nothing")
-    return Completion(text, *(count if type(count) is int and count >= 0 else None for count in counts))
+    return completed(text, *counts)

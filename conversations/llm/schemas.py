@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_SUMMARY_LENGTH = 8_000
 MAX_REASON_LENGTH = 500
+MAX_FACT_LENGTH = 500
+MAX_NAME_LENGTH = 100
 
 # What providers do not take in a schema; pydantic checks it afterwards.
 _UNTOLD = ("title", "default", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "pattern")
@@ -53,6 +55,21 @@ class LabelsAnswer(_Answer):
 class ImportanceAnswer(_Answer):
     score: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
     reasoning: Reason
+
+
+class EntityAnswer(_Answer):
+    name: Annotated[Words, Field(max_length=MAX_NAME_LENGTH), AfterValidator(_one_line)]
+    kind: Literal["person", "organization", "place", "product", "event", "other"]
+
+
+class FactAnswer(_Answer):
+    turn: int
+    fact: Annotated[Words, Field(max_length=MAX_FACT_LENGTH)]
+    entities: Annotated[list[EntityAnswer], Field(max_length=10)]
+
+
+class FactsAnswer(_Answer):
+    facts: Annotated[list[FactAnswer], Field(max_length=40)]
 
 
 def plain(schema: type[BaseModel]) -> dict[str, Any]:

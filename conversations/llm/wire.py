@@ -85,6 +85,18 @@ class Wire:
         return _checked(response, raw)
 
 
+class OverWire:
+    """What models behind a network have in common."""
+
+    def __init__(self, model: str, base_url: str, headers: Mapping[str, str], timeout_s: float) -> None:
+        self.name = model
+        self.wire = Wire(base_url, headers, timeout_s)
+
+    @property
+    def is_answering(self) -> bool:
+        return not self.wire.breaker.is_open
+
+
 class _Again(Exception):
     """It may work in a moment; in `pause_s` seconds, says the provider."""
 

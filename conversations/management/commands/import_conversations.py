@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
 from conversations import importers, importing
 from conversations.importers.base import Broken, Imported
@@ -49,6 +50,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with speaking_errors():
+            _map_nothing()
             caller = Caller.command(find_tenant(options["tenant"]))
             if options["watch"]:
                 self._watch(caller, options)
@@ -127,6 +129,13 @@ class _Bar:
     def clear(self) -> None:
         if self._visible:
             self._command.stdout.write("\r" + " " * 70 + "\r", ending="")
+
+
+def _map_nothing() -> None:
+    """SQLite maps up to 256 MiB of its file into a process: good for many readers, here memory taken for nothing."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA mmap_size = 0")
 
 
 def _files(path: Path) -> list[Path]:

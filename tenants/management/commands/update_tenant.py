@@ -12,7 +12,7 @@ from tenants.models import Tenant
 
 
 class Command(BaseCommand):
-    help = "Rename a tenant, suspend or resume it, or change its tier and quotas."
+    help = "Rename a tenant, suspend or resume it, or change its tier, quotas and policies."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="the tenant")
@@ -28,6 +28,16 @@ class Command(BaseCommand):
             metavar="NAME=NUMBER",
             help=f"may be repeated; NAME is one of {', '.join(services.QUOTAS)}; NAME=none takes the limit away",
         )
+        parser.add_argument(
+            "--auto-label",
+            metavar="CONFIDENCE",
+            help="conversations without a label get one that is suggested with so much confidence (0 to 1); none: not",
+        )
+        parser.add_argument(
+            "--extract-facts",
+            choices=("yes", "no"),
+            help="facts are taken out of conversations by themselves, with the language model",
+        )
 
     def handle(self, *args: Any, slug: str, **options: Any) -> None:
         active = False if options["suspend"] else True if options["resume"] else None
@@ -39,6 +49,7 @@ class Command(BaseCommand):
                 tier=options["tier"],
                 active=active,
                 quotas=dict(_quota(each) for each in options["quota"]),
+                policies=_policies(options["auto_label"], options["extract_facts"]),
             )
         self.stdout.write(self.style.SUCCESS(f"Tenant '{slug}' is changed.") + " Servers notice within 5 seconds.")
 
@@ -50,3 +61,15 @@ def _quota(text: str) -> tuple[str, int | None]:
     if not (value.isascii() and value.isdigit()):
         raise CommandError(f"--quota {text}: write NAME=NUMBER or NAME=none")
     return name, int(value)
+
+
+def _policies(auto_label: str | None, extract_facts: str | None) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if auto_label is not None:
+        try:
+            given["auto_label"] = None if auto_label == "none" else float(auto_label)
+        except ValueError:
+            raise CommandError(f"--auto-label {auto_label}: write a number from 0 to 1, or none") from None
+    if extract_facts is not None:
+        given["extract_facts"] = extract_facts == "yes"
+    return given

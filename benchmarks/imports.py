@@ -1,0 +1,174 @@
+"""A large ChatGPT export taken over on SQLite: `python -m benchmarks.imports --megabytes 500`.
+
+An export of that size in the true shape (a tree of messages for each conversation) is made up, taken over by `manage.py
+import_conversations` beside a server that embeds what comes in, and taken over once more, which must add nothing. Told
+are the time and the most memory that each process ever held at once (ru_maxrss, VmHWM; Linux). It all lies in a
+temporary folder, which takes some six times the size of the export and is removed in the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.embedded import texts
+from benchmarks.server import ROOT, Server
+
+LIMIT_MB = 300
+_TURNS = (8, 20, 40, 60, 94)  # a conversation has one of these numbers of messages
+_SENTENCES = (1, 2, 4, 8)
+
+
+def export(path: pathlib.Path, megabytes: float, seed: int = 1) -> tuple[int, int]:
+    """Write an export of this size; how many conversations and messages it has."""
+    chance, source = random.Random(seed), texts(seed)
+    conversations = messages = 0
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[")
+        while file.tell() < megabytes * 1_000_000:
+            turns = chance.choice(_TURNS)
+            file.write(",\n" if conversations else "\n")
+            json.dump(_conversation(conversations, turns, chance, source), file)
+            conversations += 1
+            messages += turns
+        file.write("\n]\n")
+    return conversations, messages
+
+
+def _conversation(number: int, turns: int, chance: random.Random, source: Iterator[str]) -> dict[str, Any]:
+    ids = [str(uuid.UUID(int=chance.getrandbits(128))) for _ in range(turns + 1)]
+    began = 1_600_000_000 + 9_000 * number
+    mapping = {}
+    for at, id in enumerate(ids):
+        message = None
+        if at:
+            said = ". ".join(next(source) for _ in range(chance.choice(_SENTENCES)))
+            message = {
+                "id": id,
+                "author": {"role": "user" if at % 2 else "assistant", "name": None, "metadata": {}},
+                "create_time": began + 30.5 * at,
+                "update_time": None,
+                "content": {"content_type": "text", "parts": [said]},
+                "status": "finished_successfully",
+                "end_turn": True,
+                "weight": 1.0,
+                "metadata": {"message_type": "next", "timestamp_": "absolute", "request_id": ids[0], "citations": []},
+                "recipient": "all",
+                "channel": None,
+            }
+        mapping[id] = {
+            "id": id,
+            "message": message,
+            "parent": ids[at - 1] if at else None,
+            "children": ids[at + 1 : at + 2],
+        }
+    return {
+        "title": f"Conversation {number}",
+        "create_time": began,
+        "update_time": began + 60.0 * turns,
+        "mapping": mapping,
+        "current_node": ids[-1],
+        "conversation_id": str(uuid.UUID(int=number + 1)),
+    }
+
+
+def take_over(path: pathlib.Path, environment: dict[str, str]) -> tuple[str, float, float]:
+    """Run the command: what it said last, its seconds, and the most MiB it held."""
+    began = time.monotonic()
+    command = [sys.executable, str(ROOT / "manage.py"), "import_conversations", str(path)]
+    with tempfile.TemporaryFile("w+") as told:
+        process = subprocess.Popen(command, env=environment, stdout=told, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        told.seek(0)
+        said = told.read()
+    if process.returncode:
+        raise RuntimeError(f"the import ended with {process.returncode}:\n{said}")
+    waits = said.count("waiting:")
+    last = said.strip().splitlines()[-1]
+    return (
+        f"{last} (waited {waits} times for the index)" if waits else last,
+        time.monotonic() - began,
+        used.ru_maxrss / 1024,
+    )
+
+
+def peak_mb(pid: int) -> float:
+    """The most that a process has held so far."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def group_peaks_mb(server: Server) -> list[float]:
+    """Of each process of the server, the largest first."""
+    assert server.process is not None
+    group = [
+        int(folder.name)
+        for folder in pathlib.Path("/proc").glob("[0-9]*")
+        if os.path.exists(folder) and _group(int(folder.name)) == server.process.pid
+    ]
+    return sorted(map(peak_mb, group), reverse=True)
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--megabytes", type=float, default=500)
+    options.add_argument("--folder", type=pathlib.Path, help="where the temporary folder is made")
+    options.add_argument("--without-server", action="store_true", help="store only; nothing is embedded meanwhile")
+    options.add_argument("--wait-s", type=float, default=7200, help="how long the index may take to catch up")
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+        folder = pathlib.Path(name)
+        path = folder / "conversations.json"
+        conversations, messages = export(path, given.megabytes)
+        print(f"{path.stat().st_size / 1e6:.0f} MB, {conversations:,} conversations, {messages:,} messages", flush=True)
+        (folder / "data").mkdir()
+        server = Server(folder / "data", SOMA_LOG_LEVEL="WARNING")
+        server.environment["SOMA_LOG_LEVEL"] = "WARNING"
+        if given.without_server:
+            server.environment["SOMA_MAX_BACKLOG"] = "100000000"
+            subprocess.run(
+                [sys.executable, str(ROOT / "manage.py"), "migrate", "-v0"], env=server.environment, check=True
+            )
+            _both(path, server, messages)
+            return
+        with server:
+            _both(path, server, messages)
+            began = time.monotonic()
+            server.client().wait_until_indexed(given.wait_s)
+            index = server.client().get("/stats")["index"]
+            print(f"index: {index['ready']:,} ready {time.monotonic() - began:.0f} s later, {index['failed']} failed")
+            peaks = ", ".join(f"{peak:.0f}" for peak in group_peaks_mb(server))
+            print(f"server, its processes' most memory: {peaks} MiB")
+
+
+def _both(path: pathlib.Path, server: Server, messages: int) -> None:
+    for turn in ("first", "second"):
+        said, took_s, peak = take_over(path, server.environment)
+        print(f"{turn}: {said.partition(': ')[2]} {took_s:.0f} s, {messages / took_s:,.0f} messages/s, {peak:.0f} MiB")
+        sys.stdout.flush()
+        if peak > LIMIT_MB:
+            raise SystemExit(f"the import took more than {LIMIT_MB} MiB")
+
+
+if __name__ == "__main__":
+    main()
