@@ -160,7 +160,15 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
 
 
 # Their defaults follow from other settings, or are told in words.
-TOLD_IN_WORDS = {"SOMA_AUDIT_KEY", "SOMA_DATA_DIR", "SOMA_MILVUS_URI", "SOMA_INDEXER", "SOMA_WORKERS", "SOMA_METRICS_ALLOW", "SOMA_ALLOWED_HOSTS"}
+TOLD_IN_WORDS = {
+    "SOMA_AUDIT_KEY",
+    "SOMA_DATA_DIR",
+    "SOMA_MILVUS_URI",
+    "SOMA_INDEXER",
+    "SOMA_WORKERS",
+    "SOMA_METRICS_ALLOW",
+    "SOMA_ALLOWED_HOSTS",
+}
 
 
 def test_the_documented_defaults_are_those_of_the_settings() -> None:
