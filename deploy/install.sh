@@ -56,13 +56,22 @@ need_root() {
         echo "error: this needs root (sudo $0)" >&2; exit 1; }
 }
 
-find_python() {
+find_python() { # that of the machine first; one in a home folder cannot be seen by the services
+    local PATH="/usr/local/bin:/usr/bin:/bin:$PATH"
     for python in python3.13 python3.12 python3.11 python3; do
-        if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then return 0; fi
+        if "$python" -c "$PYTHON_IS_FIT" 2>/dev/null; then
+            python="$(command -v "$python")"
+            return 0
+        fi
     done
-    echo "error: Python 3.11 or newer with venv is needed: apt-get install python3 python3-venv" >&2
+    echo "error: Python 3.11 or newer with venv is needed, outside of home folders: apt-get install python3 python3-venv" >&2
     exit 1
 }
+PYTHON_IS_FIT='
+import ensurepip, os, sys, venv
+at_home = os.path.realpath(sys.base_prefix).startswith(("/home/", "/root/", "/run/user/"))
+sys.exit(at_home or sys.version_info < (3, 11))
+'
 
 make_account() {
     [ -z "$root" ] || return 0
@@ -94,7 +103,7 @@ copy_program() { # beside the old one, and then in its place, so that a broken c
 make_environment() {
     [ -z "$venv" ] || return 0
     find_python
-    [ -e "$program/.venv/bin/python" ] || run "$python" -m venv "$program/.venv"
+    "$program/.venv/bin/python" -c "$PYTHON_IS_FIT" 2>/dev/null || run "$python" -m venv --clear "$program/.venv"
     local wanted
     wanted="$(cksum < "$source/requirements/base.txt")"
     [ "$wanted" != "$(cat "$program/.venv/base.installed" 2>/dev/null)" ] || return 0

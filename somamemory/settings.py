@@ -25,10 +25,10 @@ class _Env(environ.Env):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.known: set[str] = set()
+        self.known: dict[str, Any] = {}
 
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
-        self.known.add(var)
+        self.known[var] = kwargs.get("default", args[1] if len(args) > 1 else None)
         return super().get_value(var, *args, **kwargs)
 
 
@@ -90,11 +90,12 @@ def _price(name: str) -> float:
 def unknown_variables() -> list[str]:
     """Variables of the environment that look like ours and are none. SOMA_TEST_… belongs to the tests."""
     ours = {name for name in os.environ if name.startswith("SOMA_") and not name.startswith("SOMA_TEST_")}
-    return sorted(ours - env.known)
+    return sorted(ours - env.known.keys())
 
 
-def known_variables() -> frozenset[str]:
-    return frozenset(env.known)
+def known_variables() -> dict[str, Any]:
+    """Each with the default that it has when it is not set."""
+    return dict(env.known)
 
 
 DATA_DIR = _data_dir()
