@@ -134,7 +134,7 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
         for namespace in (CONVERSATIONS, SUMMARIES):
             memories.delete_subtree(keeper(caller), namespace, conversation.root, purge=purge, as_keeper=True)
             if purge:
-                links.forget_subtree(caller.tenant, namespace, conversation.root)
+                links.forget_subtree(caller, namespace, conversation.root)
         if purge:
             ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id).delete()
         gone = Change(str(id), audit.state(conversation))
