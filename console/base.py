@@ -99,7 +99,7 @@ class OfTenant(Listed):
     namespaced = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        tenant = _tenant_of(request)
+        tenant = tenant_asked_for(request)
         if tenant is None:
             return Listed.get_queryset(self, request).none()
         rows: QuerySet[Any] = self.model.objects.for_tenant(tenant)
@@ -110,7 +110,7 @@ class OfTenant(Listed):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        tenant = _tenant_of(request)
+        tenant = tenant_asked_for(request)
         namespace = request.GET.get("namespace", "default")
         names = selectors.namespaces(staff.caller(request, tenant)) if tenant and self.namespaced else []
         place = {
@@ -124,7 +124,8 @@ class OfTenant(Listed):
         return response
 
 
-def _tenant_of(request: HttpRequest) -> Tenant | None:
+def tenant_asked_for(request: HttpRequest) -> Tenant | None:
+    """None: there is none, or none that they may see."""
     try:
         return staff.chosen_tenant(request)
     except NotFound:

@@ -18,7 +18,7 @@ from unfold.forms import BaseDialogForm
 
 from console import staff
 from console.admin.memories import link
-from console.base import PAGE, Listed, telling
+from console.base import PAGE, Listed, telling, tenant_asked_for
 from console.site import site
 from memories import jobs, services
 from memories.index import generations
@@ -35,7 +35,7 @@ class FailedAdmin(Listed):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        tenant = staff.chosen_tenant(request)
+        tenant = tenant_asked_for(request)
         if request.method == "POST" and tenant is not None:
             with telling(request, "They are due at once, and tried again."):
                 services.retry_failed(staff.caller(request, tenant))

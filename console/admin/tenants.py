@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -47,7 +48,7 @@ class QuotaForm(BaseDialogForm):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        tenant = staff.tenants_of(self.request.user).filter(pk=self.object_id).first()
+        tenant = _tenant(self.request, self.object_id)
         self.fields["tier"].initial = tenant and tenant.tier
         for name in services.QUOTAS:
             self.fields[name] = forms.IntegerField(
@@ -59,6 +60,13 @@ class QuotaForm(BaseDialogForm):  # type: ignore[misc]
                 widget=UnfoldAdminIntegerFieldWidget,
                 help_text="empty: no limit",
             )
+
+
+def _tenant(request: HttpRequest, id: Any) -> Tenant | None:
+    try:
+        return staff.tenants_of(request.user).filter(pk=id).first()
+    except ValidationError:  # no UUID
+        return None
 
 
 class TenantAdmin(Listed):
