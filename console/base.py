@@ -13,6 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from unfold.admin import ModelAdmin
+from unfold.decorators import action
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
 
 from console import staff
 from console.lists import KeysetChangeList
@@ -130,6 +133,25 @@ def tenant_asked_for(request: HttpRequest) -> Tenant | None:
         return staff.chosen_tenant(request)
     except NotFound:
         return None
+
+
+def dialog(
+    name: str,
+    question: str,
+    explained: str = "",
+    *,
+    icon: str,
+    permission: str,
+    button: str = "",
+    form: type[BaseDialogForm] = BaseDialogForm,
+    variant: ActionVariant = ActionVariant.DEFAULT,
+) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+    """An action that asks first, and is done by the answer alone. `button`: what that says, if not the name."""
+    asked = {"title": question, "description": explained, "form_class": form, "form_submit_text": button or name}
+    decorated: Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]] = action(
+        description=name, icon=icon, permissions=[permission], variant=variant, dialog=asked
+    )
+    return decorated
 
 
 @contextmanager

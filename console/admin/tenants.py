@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import timezone
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import (
@@ -25,7 +25,7 @@ from unfold.widgets import (
 
 from console import staff
 from console.admin.audit import ByTenant
-from console.base import Listed, found, telling
+from console.base import Listed, dialog, found, telling
 from console.site import site
 from memories import sizes
 from somamemory.errors import SomaError
@@ -111,12 +111,14 @@ class TenantAdmin(Listed):
         row = self.get_object(request, object_id)
         return row is not None and row.active == active
 
-    @action(
-        description="New tenant",
+    @dialog(
+        "New tenant",
+        "New tenant",
         icon="add",
-        permissions=["create"],
+        permission="create",
+        button="Create",
+        form=NewTenantForm,
         variant=ActionVariant.PRIMARY,
-        dialog={"title": "New tenant", "description": "", "form_class": NewTenantForm, "form_submit_text": "Create"},
     )
     def create(self, request: HttpRequest, form: NewTenantForm) -> HttpResponse:
         with telling(request, "The tenant is there. Give it a key next."):
@@ -124,11 +126,13 @@ class TenantAdmin(Listed):
             services.create_tenant(caller, form.cleaned_data["slug"], form.cleaned_data["name"])
         return self.back(request)
 
-    @action(
-        description="Quotas",
+    @dialog(
+        "Quotas",
+        "Quotas",
         icon="speed",
-        permissions=["quotas"],
-        dialog={"title": "Quotas", "description": "", "form_class": QuotaForm, "form_submit_text": "Set"},
+        permission="quotas",
+        button="Set",
+        form=QuotaForm,
     )
     def quotas(self, request: HttpRequest, form: QuotaForm, object_id: str) -> HttpResponse:
         with telling(request, "The quotas are set."):
@@ -138,32 +142,25 @@ class TenantAdmin(Listed):
             services.update_tenant(caller, tenant.slug, tier=form.cleaned_data["tier"], quotas=wanted)
         return self.back(request)
 
-    @action(
-        description="Suspend",
+    @dialog(
+        "Suspend",
+        "Suspend this tenant?",
+        "Its keys stop working within five seconds. Nothing of it is removed.",
         icon="pause_circle",
-        permissions=["suspend"],
+        permission="suspend",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Suspend this tenant?",
-            "description": "Its keys stop working within five seconds. Nothing of it is removed.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Suspend",
-        },
     )
     def suspend(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         return self._set_active(request, object_id, active=False)
 
-    @action(
-        description="Let in again",
+    @dialog(
+        "Let in again",
+        "Let this tenant in again?",
+        "Its keys that have not ended work again.",
         icon="play_circle",
-        permissions=["resume"],
+        permission="resume",
+        button="Let in",
         variant=ActionVariant.SUCCESS,
-        dialog={
-            "title": "Let this tenant in again?",
-            "description": "Its keys that have not ended work again.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Let in",
-        },
     )
     def resume(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         return self._set_active(request, object_id, active=True)
@@ -264,17 +261,15 @@ class KeyAdmin(Listed):
         row = self.get_object(request, object_id)
         return self.may(request, "tenants.change_apikey") and row is not None and self.state(row) == "active"
 
-    @action(
-        description="New key",
+    @dialog(
+        "New key",
+        "New key",
+        "Its secret is shown once, here, and kept by nobody.",
         icon="add",
-        permissions=["issue"],
+        permission="issue",
+        button="Make the key",
+        form=NewKeyForm,
         variant=ActionVariant.PRIMARY,
-        dialog={
-            "title": "New key",
-            "description": "Its secret is shown once, here, and kept by nobody.",
-            "form_class": NewKeyForm,
-            "form_submit_text": "Make the key",
-        },
     )
     def issue(self, request: HttpRequest, form: NewKeyForm) -> HttpResponse:
         wanted = form.cleaned_data
@@ -292,16 +287,12 @@ class KeyAdmin(Listed):
             return self.back(request)
         return self._shown(request, issued, "The new key")
 
-    @action(
-        description="Rotate",
+    @dialog(
+        "Rotate",
+        "Rotate this key?",
+        "A new key is made that may do the same. This one goes on working for 24 hours.",
         icon="autorenew",
-        permissions=["end"],
-        dialog={
-            "title": "Rotate this key?",
-            "description": "A new key is made that may do the same. This one goes on working for 24 hours.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Rotate",
-        },
+        permission="end",
     )
     def rotate(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         try:
@@ -312,17 +303,13 @@ class KeyAdmin(Listed):
             return self.back(request)
         return self._shown(request, issued, "The key that takes its place")
 
-    @action(
-        description="Revoke",
+    @dialog(
+        "Revoke",
+        "Revoke this key?",
+        "It stops working within five seconds, for good.",
         icon="block",
-        permissions=["end"],
+        permission="end",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Revoke this key?",
-            "description": "It stops working within five seconds, for good.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Revoke",
-        },
     )
     def revoke(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         with telling(request, "The key is revoked."):
