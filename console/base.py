@@ -118,10 +118,9 @@ class OfTenant(Listed):
         names = selectors.namespaces(staff.caller(request, tenant)) if tenant and self.namespaced else []
         place = {
             "tenant": tenant,
-            "tenants": list(staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)[:500]),
-            "namespaced": self.namespaced,
+            "tenants": staff.slugs(request.user),
             "namespace": namespace,
-            "namespaces": names if namespace in names else [*names, namespace],
+            "namespaces": names if namespace in names or not self.namespaced else [*names, namespace],
         }
         response: HttpResponse = super().changelist_view(request, {**place, **(extra_context or {})})
         return response

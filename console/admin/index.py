@@ -40,7 +40,7 @@ class FailedAdmin(Listed):
             with telling(request, "They are due at once, and tried again."):
                 services.retry_failed(staff.caller(request, tenant))
             return redirect(f"{request.path}?tenant={tenant.slug}")
-        slugs = list(staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)[:500])
+        slugs = staff.slugs(request.user)
         context = {
             **self.admin_site.each_context(request),
             "title": "Failed rows",
