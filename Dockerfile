@@ -5,8 +5,11 @@
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
-COPY requirements/base.txt /tmp/base.txt
+COPY requirements/base.txt requirements/tracing.txt /tmp/
 RUN /opt/venv/bin/pip install --require-hashes -r /tmp/base.txt
+# `docker build --build-arg TRACING=1`: with what SOMA_TRACING_ENDPOINT needs.
+ARG TRACING=0
+RUN [ "$TRACING" = 0 ] || /opt/venv/bin/pip install --require-hashes -r /tmp/tracing.txt
 WORKDIR /opt/somamemory
 COPY manage.py ./
 COPY deploy/gunicorn.conf.py deploy/

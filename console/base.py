@@ -13,6 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from unfold.admin import ModelAdmin
+from unfold.decorators import action
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
 
 from console import staff
 from console.lists import KeysetChangeList
@@ -99,7 +102,7 @@ class OfTenant(Listed):
     namespaced = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        tenant = _tenant_of(request)
+        tenant = tenant_asked_for(request)
         if tenant is None:
             return Listed.get_queryset(self, request).none()
         rows: QuerySet[Any] = self.model.objects.for_tenant(tenant)
@@ -110,25 +113,44 @@ class OfTenant(Listed):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        tenant = _tenant_of(request)
+        tenant = tenant_asked_for(request)
         namespace = request.GET.get("namespace", "default")
         names = selectors.namespaces(staff.caller(request, tenant)) if tenant and self.namespaced else []
         place = {
             "tenant": tenant,
-            "tenants": list(staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)[:500]),
-            "namespaced": self.namespaced,
+            "tenants": staff.slugs(request.user),
             "namespace": namespace,
-            "namespaces": names if namespace in names else [*names, namespace],
+            "namespaces": names if namespace in names or not self.namespaced else [*names, namespace],
         }
         response: HttpResponse = super().changelist_view(request, {**place, **(extra_context or {})})
         return response
 
 
-def _tenant_of(request: HttpRequest) -> Tenant | None:
+def tenant_asked_for(request: HttpRequest) -> Tenant | None:
+    """None: there is none, or none that they may see."""
     try:
         return staff.chosen_tenant(request)
     except NotFound:
         return None
+
+
+def dialog(
+    name: str,
+    question: str,
+    explained: str = "",
+    *,
+    icon: str,
+    permission: str,
+    button: str = "",
+    form: type[BaseDialogForm] = BaseDialogForm,
+    variant: ActionVariant = ActionVariant.DEFAULT,
+) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+    """An action that asks first, and is done by the answer alone. `button`: what that says, if not the name."""
+    asked = {"title": question, "description": explained, "form_class": form, "form_submit_text": button or name}
+    decorated: Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]] = action(
+        description=name, icon=icon, permissions=[permission], variant=variant, dialog=asked
+    )
+    return decorated
 
 
 @contextmanager

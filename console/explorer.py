@@ -46,7 +46,7 @@ def page(request: HttpRequest) -> HttpResponse:
         **site.each_context(request),
         "title": "Explorer",
         "tenant": tenant,
-        "tenants": list(staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)[:500]),
+        "tenants": staff.slugs(request.user),
         "namespaces": namespaces if namespace in namespaces else [*namespaces, namespace],
         "namespace": namespace,
         "at": request.GET.get("at", ""),

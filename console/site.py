@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import transaction
+from django.core.exceptions import BadRequest
+from django.db import DataError, transaction
 from django.forms import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
@@ -38,6 +41,19 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
     login_form = SignInForm
     index_template = "console/dashboard.html"
     enable_nav_sidebar = True
+
+    def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
+        """Django's forms look for ids as they were sent; one that no column can hold is a bad request, and no bug."""
+
+        @wraps(view)
+        def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                return view(request, *args, **kwargs)
+            except (DataError, OverflowError) as error:
+                raise BadRequest from error
+
+        inner: Callable[..., HttpResponse] = super().admin_view(asked, cacheable)
+        return inner
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         response: Any = super().login(request, extra_context)

@@ -21,6 +21,7 @@ SCOPES = {
     "delete": "memories.delete_memory",
     "admin": "tenants.change_tenant",
 }
+CHOICES = 1_000
 _ACTOR_LENGTH: Any = AuditEvent._meta.get_field("actor").max_length
 
 
@@ -31,6 +32,11 @@ def tenants_of(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Tenant]:
     if getattr(user, "is_superuser", False):
         return Tenant.objects.all()
     return Tenant.objects.filter(staff__user_id=user.pk)
+
+
+def slugs(user: AbstractBaseUser | AnonymousUser) -> list[str]:
+    """Their tenants, as many as there is room for in a list to choose from."""
+    return list(tenants_of(user).order_by("slug").values_list("slug", flat=True)[:CHOICES])
 
 
 def tenant_named(request: HttpRequest, slug: str) -> Tenant:

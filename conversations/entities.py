@@ -11,7 +11,6 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from uuid import UUID
 
 from django.db.models import QuerySet
 from django.db.models.functions import Substr
@@ -68,35 +67,23 @@ def forget(caller: Caller, keys: Sequence[str], *, purge: bool) -> None:
         stores.delete_many(caller, FACTS, gone, purge=purge, as_keeper=True)
 
 
-def forget_with(removed: Sequence[Memory]) -> None:
+def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
     """Remove the facts of messages that are removed for good, and what only they mention. In that transaction."""
-    turns: dict[UUID, list[str]] = {}
-    for memory in removed:
-        if memory.namespace == CONVERSATIONS:
-            turns.setdefault(memory.tenant_id, []).append(memory.coordinate_key)
-    for tenant in Tenant.objects.in_bulk(turns).values():
-        _forget_turns(tenant, sorted(turns[tenant.id]))
-
-
-def _forget_turns(tenant: Tenant, turns: Sequence[str]) -> None:
-    below = Memory.objects.for_tenant(tenant).filter(
-        namespace=FACTS, coordinate_key__gte=turns[0], coordinate_key__lt=turns[-1] + "g"
-    )
+    turns = sorted(memory.coordinate_key for memory in removed if memory.namespace == CONVERSATIONS)
+    if not turns:
+        return
+    rows = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS).defer("terms").order_by("coordinate_key")
+    below = rows.filter(coordinate_key__gte=turns[0], coordinate_key__lt=turns[-1] + "g")
     of_turns = below.annotate(of=Substr("coordinate_key", 1, len(turns[0]))).filter(
-        Among(["of"], [(t,) for t in turns])
+        Among(["of"], [(turn,) for turn in turns])
     )
-    facts = list(of_turns.only(*_NEEDED).order_by("coordinate_key").select_for_update())
+    facts = list(of_turns.select_for_update())
     if not facts:
         return
-    mentions = _mentions(tenant).filter(Among(["from_key"], [(fact.coordinate_key,) for fact in facts]))
+    mentions = _mentions(caller.tenant).filter(Among(["from_key"], [(fact.coordinate_key,) for fact in facts]))
     keys = sorted(mentions.values_list("to_key", flat=True).distinct())
-    housekeeping.remove(facts)  # and with them their links
-    gone = _unmentioned(tenant, keys)
-    rows = Memory.objects.for_tenant(tenant).filter(namespace=FACTS, coordinate_key__in=gone)
-    housekeeping.remove(list(rows.only(*_NEEDED)))
-
-
-_NEEDED = ("seq", "id", "size", "tenant_id", "namespace", "coordinate_key")
+    housekeeping.remove(caller, facts)  # and with them their links
+    housekeeping.remove(caller, list(rows.filter(coordinate_key__in=_unmentioned(caller.tenant, keys))))
 
 
 def _unmentioned(tenant: Tenant, keys: Collection[str]) -> list[str]:

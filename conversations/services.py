@@ -163,7 +163,7 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
             memories.delete_subtree(keeper(caller), namespace, conversation.root, purge=purge, as_keeper=True)
             # An entity stays as long as a fact mentions it, and these facts can never come back.
             if purge or namespace == FACTS:
-                links.forget_subtree(caller.tenant, namespace, conversation.root)
+                links.forget_subtree(caller, namespace, conversation.root)
         entities.forget(keeper(caller), mentioned, purge=purge)
         chores.of(caller.tenant, id).delete()
         if purge:

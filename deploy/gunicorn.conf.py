@@ -67,6 +67,7 @@ def post_worker_init(worker):
     from memories.embeddings import current
     from memories.index import generations
     from memories.index.worker import Worker
+    from somamemory import tracing
     from somamemory.errors import ConfigurationError, IndexUnavailable
     from tenants.keeper import Keeper
 
@@ -81,6 +82,7 @@ def post_worker_init(worker):
         pass  # words find memories without it, and the drain tries again
     current().embed(["warm"])  # the first caller need not wait for the model
     # After the fork: threads and connections do not survive it.
+    tracing.start()
     worker.soma_threads = [access.Writer(), Keeper()]
     if settings.INDEXER == "thread":
         worker.soma_threads += [Worker(), jobs.Runner()]
@@ -116,11 +118,14 @@ def worker_exit(server, worker):
     The libraries' own threads would meet Python being taken down under them: stacks in the log that help nobody, and
     on a busy machine longer than Ctrl-C may take.
     """
+    from somamemory import tracing
+
     for thread in getattr(worker, "soma_threads", []):
         thread.stop(3)
     with contextlib.suppress(DatabaseError):
         if connection.vendor == "sqlite":
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the one file is all there is to copy
+    tracing.stop()
     error = sys.exc_info()[1]
     code = error.code if isinstance(error, SystemExit) else error and 1
     logging.shutdown()

@@ -8,39 +8,42 @@ Links of addresses that never held a memory stay until somebody removes them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
+from graph import trail
 from graph.conditions import Among
 from graph.models import Link
 from memories.coordinates import Coordinate
 from memories.models import Memory
-from tenants.models import Tenant
+from tenants import audit
+from tenants.caller import Caller
 
 _BATCH = 500
 
 
-def forget(purged: Sequence[Memory]) -> None:
+def forget(caller: Caller, purged: Sequence[Memory]) -> None:
     """Remove the links of these memories' addresses. Runs inside the transaction of their purge."""
-    keys: dict[tuple[UUID, str], list[tuple[str]]] = {}
+    keys: dict[str, list[tuple[str]]] = {}
     for memory in purged:
-        keys.setdefault((memory.tenant_id, memory.namespace), []).append((memory.coordinate_key,))
-    for (tenant_id, namespace), rows in keys.items():
-        links = Link.all_tenants.filter(tenant_id=tenant_id, namespace=namespace)
-        _remove(links, Q(Among(["from_key"], rows)) | Q(Among(["to_key"], rows)))
+        keys.setdefault(memory.namespace, []).append((memory.coordinate_key,))
+    for namespace, rows in keys.items():
+        _remove(caller, namespace, Q(Among(["from_key"], rows)) | Q(Among(["to_key"], rows)))
 
 
-def forget_subtree(tenant: Tenant, namespace: str, root: Coordinate) -> None:
+def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
     """Remove the links of an address and of all below it, whether or not memories were there. Needs a transaction."""
     low, high = root.subtree
-    links = Link.objects.for_tenant(tenant).filter(namespace=namespace)
-    _remove(links, Q(from_key__gte=low, from_key__lt=high) | Q(to_key__gte=low, to_key__lt=high))
+    touching = Q(from_key__gte=low, from_key__lt=high) | Q(to_key__gte=low, to_key__lt=high)
+    _remove(caller, namespace, touching)
 
 
-def _remove(links: QuerySet[Link], touching: Q) -> None:
+def _remove(caller: Caller, namespace: str, touching: Q) -> None:
+    links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
     # Locked in the order in which everybody locks them: two purges may share links, and links are made meanwhile.
-    locked = links.filter(touching).select_for_update().order_by("from_key", "to_key", "link_type")
-    ids = list(locked.values_list("id", flat=True))
+    in_order = links.order_by("from_key", "to_key", "link_type")
+    ids = list(in_order.filter(touching).select_for_update().values_list("id", flat=True))
     for start in range(0, len(ids), _BATCH):
-        links.filter(id__in=ids[start : start + _BATCH]).delete()
+        batch = in_order.filter(id__in=ids[start : start + _BATCH])
+        audit.record(caller, "graph.unlink", [trail.removed(link) for link in batch], namespace)
+        batch.delete()

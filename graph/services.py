@@ -10,6 +10,7 @@ from itertools import count
 from django.db import connection, transaction
 from django.utils import timezone
 
+from graph import trail
 from graph.conditions import Among
 from graph.models import Link
 from memories.coordinates import Coordinate
@@ -80,7 +81,7 @@ def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
         if link is None:
             return False
         link.delete()
-        audit.record(caller, "graph.unlink", [Change(_shown(start, end, link_type), _state(link))], namespace)
+        audit.record(caller, "graph.unlink", [trail.removed(link)], namespace)
     return True
 
 
@@ -105,7 +106,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
         before = rows.get(item.key) or known.get(item.key)
         rows[item.key] = row = _row(caller, item)
         results.append(Linked(row, before is None))
-        changes.append(Change(_shown(item.start, item.end, item.link_type), _state(before), _state(row)))
+        changes.append(Change(trail.name(row), trail.state(before), trail.state(row)))
     # Somebody else may just have made one of the new links: IntegrityError, and `retrying` comes again.
     Link.all_tenants.bulk_create([rows[key] for key in sorted(rows) if key not in known])
     Link.all_tenants.bulk_create(
@@ -134,13 +135,6 @@ def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> dict[Key, Link
     return {(row.from_key, row.to_key, row.link_type): row for row in rows}
 
 
-def _state(link: Link | None) -> bytes | None:
-    """For the audit log: a hash of what a caller can have said of a link."""
-    if link is None:
-        return None
-    return audit.fingerprint(link.strength, link.metadata, link.valid_from, link.valid_to)
-
-
 def _row(caller: Caller, item: NewLink) -> Link:
     now = timezone.now()
     return Link(
@@ -156,7 +150,3 @@ def _row(caller: Caller, item: NewLink) -> Link:
         created_at=now,
         updated_at=now,
     )
-
-
-def _shown(start: Coordinate, end: Coordinate, link_type: str) -> str:
-    return f"{start} -{link_type}-> {end}"

@@ -52,7 +52,7 @@ def jobs() -> Iterable[Sample]:
         yield (kind,), count
 
 
-@metrics.at_scrape("soma_database_bytes", "Size of the database")
+@metrics.at_scrape("soma_database_size_bytes", "Size of the database")
 def size() -> Iterable[Sample]:
     question = "SELECT pg_database_size(current_database())"
     if connection.vendor == "sqlite":

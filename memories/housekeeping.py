@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import groupby
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from memories import trail
 from memories.models import Memory, VectorEmbedding
-from tenants import idempotency, usage
+from tenants import audit, idempotency, usage
+from tenants.caller import Caller
 from tenants.models import Tenant
 
 BATCH = 500
-Forget = Callable[[Sequence[Memory]], None]
+BATCH_BYTES = 32 * 1024 * 1024  # one memory may have ten of them
+Forget = Callable[[Caller, Sequence[Memory]], None]
 
 _others: list[Forget] = []
 
 
 def when_removed(forget: Forget) -> None:
-    """For what is kept elsewhere about memories: `forget` is called with those that are removed for good.
+    """For what is kept elsewhere about memories: `forget` is called with whoever removes some for good, and those.
 
     It runs inside the transaction of their removal, so that neither is ever there without the other.
     """
@@ -35,36 +39,49 @@ def tidy() -> None:
 
 
 def purge(limit: int = 100_000) -> int:
-    """Remove up to `limit` memories that were deleted, or expired, longer ago than the retention time."""
+    """Remove up to about `limit` memories that were deleted, or expired, longer ago than the retention time."""
     before = timezone.now() - timedelta(days=settings.RETENTION_DAYS)
     old = Memory.all_tenants.filter(Q(deleted_at__lte=before) | Q(expires_at__lte=before))
     purged = 0
     while purged < limit:
         with transaction.atomic():
-            address = ("tenant_id", "namespace", "coordinate_key")
-            batch = list(old.select_for_update(skip_locked=True).only("seq", "id", "size", *address)[:BATCH])
-            remove(batch)
-        purged += len(batch)
-        if len(batch) < BATCH:
+            batch = batch_of(old.select_for_update(skip_locked=True))
+            tenants = Tenant.objects.in_bulk({memory.tenant_id for memory in batch})
+            for id in sorted({memory.tenant_id for memory in batch}):
+                # What a tenant that is being erased has left is nobody's, and goes all the same.
+                caller = Caller.retention(tenants.get(id) or Tenant(id=id))
+                remove(caller, [memory for memory in batch if memory.tenant_id == id])
+        if not batch:
             break
+        purged += len(batch)
     return purged
 
 
-def remove(memories: Sequence[Memory]) -> None:
-    """Delete rows for good; their outbox rows stay until the index has forgotten them. Needs a transaction."""
+def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
+    """The first of these rows, without their words, as many as may be in memory at a time."""
+    chosen: list[int] = []
+    total = 0
+    for seq, size in rows.values_list("seq", "size")[:BATCH]:
+        total += size
+        if chosen and total > BATCH_BYTES:
+            break
+        chosen.append(seq)
+    return list(Memory.all_tenants.filter(seq__in=chosen).defer("terms").order_by("coordinate_key"))
+
+
+def remove(caller: Caller, memories: Sequence[Memory]) -> None:
+    """Delete rows of the caller's tenant for good, and write each of them down. Needs a transaction.
+
+    Their outbox rows stay until the index has forgotten them.
+    """
     Memory.all_tenants.filter(seq__in=[memory.seq for memory in memories]).delete()
     # The version moves on, so that a drain which has just read the memory cannot settle the row with it.
     VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(
         wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
     )
-    _note(memories)
+    usage.add(caller.tenant, -len(memories), -sum(memory.size for memory in memories))
+    in_order = sorted(memories, key=lambda memory: (memory.namespace, memory.coordinate_key))
+    for namespace, group in groupby(in_order, key=lambda memory: memory.namespace):
+        audit.record(caller, "memory.purge", [trail.purged(memory) for memory in group], namespace)
     for forget in _others:
-        forget(memories)
-
-
-def _note(gone: Sequence[Memory]) -> None:
-    """Their tenants keep less now."""
-    tenants = Tenant.objects.in_bulk({memory.tenant_id for memory in gone})
-    for id in sorted(tenants):
-        sizes = [memory.size for memory in gone if memory.tenant_id == id]
-        usage.add(tenants[id], -len(sizes), -sum(sizes))
+        forget(caller, memories)

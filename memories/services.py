@@ -198,14 +198,7 @@ def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinat
     """The transaction of `delete_many`."""
     rows = _rows(caller, namespace, [each.key for each in coordinates])
     gone = [memory for memory in rows.values() if purge or memory.is_live]
-    before = [trail.state(memory) for memory in gone]
-    if purge:
-        housekeeping.remove(gone)
-    else:
-        _soft_delete(caller, gone)
-    action = "memory.purge" if purge else "memory.delete"
-    audit.record(caller, action, trail.deletions(gone, before, purged=purge), namespace)
-    nudge.on_commit()
+    _remove(caller, namespace, gone, purge)
     return {memory.coordinate for memory in gone}
 
 
@@ -225,18 +218,12 @@ def delete_subtree(
     )
     if not purge:
         rows = rows.filter(deleted_at=None)
-    needed = ("seq", "id", "tenant_id", "version", "namespace", "coordinate_key", "size")
-    ordered = rows.only(*needed).order_by("coordinate_key").select_for_update()
+    ordered = rows.order_by("coordinate_key").select_for_update()
     gone = 0
     with transaction.atomic():
-        while batch := list(ordered[: housekeeping.BATCH]):  # what is deleted is not found again
-            if purge:
-                housekeeping.remove(batch)
-            else:
-                _soft_delete(caller, batch)
+        while batch := housekeeping.batch_of(ordered):  # what is deleted is not found again
+            _remove(caller, namespace, batch, purge)
             gone += len(batch)
-        audit.record(caller, "memory.purge_subtree" if purge else "memory.delete_subtree", [root.text], namespace)
-        nudge.on_commit()
     return gone
 
 
@@ -401,16 +388,31 @@ def _upsert(rows: list[VectorEmbedding], update_fields: list[str]) -> None:
         )
 
 
-def _soft_delete(caller: Caller, memories: Sequence[Memory]) -> None:
+def _remove(caller: Caller, namespace: str, memories: Sequence[Memory], purge: bool) -> None:
+    """Delete locked rows of one namespace, and write each of them down."""
+    if purge:
+        housekeeping.remove(caller, memories)
+    else:
+        _soft_delete(caller, namespace, memories)
+    nudge.on_commit()
+
+
+def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> None:
     if not memories:
         return
+    before = [trail.state(memory) for memory in memories]
     now = timezone.now()
     Memory.objects.for_tenant(caller.tenant).filter(seq__in=[memory.seq for memory in memories]).update(
         deleted_at=now, updated_at=now, version=F("version") + 1
     )
     for memory in memories:
         memory.version += 1
+        memory.deleted_at = now
     _mark_due(memories)
+    changes = [
+        Change(memory.coordinate.text, was, trail.state(memory)) for memory, was in zip(memories, before, strict=True)
+    ]
+    audit.record(caller, "memory.delete", changes, namespace)
 
 
 def _rows(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:

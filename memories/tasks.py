@@ -15,7 +15,7 @@ from django.conf import settings
 
 from memories import access, embeddings, housekeeping, index, jobs
 from memories.index import generations, nudge, reconcile, sync
-from somamemory import background, checks, logs, metrics
+from somamemory import background, checks, logs, metrics, tracing
 from somamemory.errors import ConfigurationError
 from tenants import keeper
 
@@ -103,6 +103,7 @@ def _tell_metrics(**_: object) -> None:
 @worker_process_init.connect
 def _prepare(**_: object) -> None:
     """Load the model once a process, and not while the first memories wait."""
+    tracing.start()
     trying(generations.check_settings)
     trying(lambda: embeddings.current().embed(["warm"]))
 
@@ -110,4 +111,5 @@ def _prepare(**_: object) -> None:
 @worker_process_shutdown.connect
 def _let_go(pid: int, **_: object) -> None:
     index.close_all()
+    tracing.stop()
     metrics.process_ended(pid)

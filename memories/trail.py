@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from memories.models import Memory
 from tenants import audit
 from tenants.audit import Change
@@ -25,9 +23,5 @@ def state(memory: Memory | None, *, deleted: bool | None = None) -> bytes | None
     )
 
 
-def deletions(memories: Iterable[Memory], before: Sequence[bytes | None], *, purged: bool) -> list[Change]:
-    """`memories` as they are now in memory, whose `deleted_at` only the database knows yet."""
-    return [
-        Change(memory.coordinate.text, was, None if purged else state(memory, deleted=True))
-        for memory, was in zip(memories, before, strict=True)
-    ]
+def purged(memory: Memory) -> Change:
+    return Change(memory.coordinate.text, state(memory))

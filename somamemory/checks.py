@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -66,12 +67,24 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
             "SOMA_SECRET_KEY is missing: on PostgreSQL every process must have the same, 50 random characters or more",
             id="soma.E005",
         )
+    if settings.TRACING_ENDPOINT and not _is_installed("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
+        yield Error(
+            "SOMA_TRACING_ENDPOINT needs OpenTelemetry: pip install --require-hashes -r requirements/tracing.txt",
+            id="soma.E008",
+        )
     if several and settings.REPLICAS and not settings.REDIS_URL:
         yield Warning(
             "without SOMA_REDIS_URL a process does not know what a caller has just written through another one, and "
             "may let him read from a replica that is behind",
             id="soma.W001",
         )
+
+
+def _is_installed(*modules: str) -> bool:
+    try:
+        return all(importlib.util.find_spec(module) for module in modules)
+    except ModuleNotFoundError:  # not even the package around it
+        return False
 
 
 def _unknown(name: str) -> str:

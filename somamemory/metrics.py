@@ -102,7 +102,7 @@ def exposition() -> bytes:
     """All metrics of all processes of this server, in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Aliased(_processes()))
-    registry.register(_FromDatabase())
+    registry.register(_Aliased(_FromDatabase()))
     return generate_latest(registry)
 
 
@@ -150,8 +150,12 @@ class _Aliased(Collector):
                 yield alias
 
 
+# Sekha counts its conversations under a counter's name, which is no gauge's.
+_ALIASES = {"soma_conversations": "_conversations_total"}
+
+
 def _renamed(name: str, prefix: str) -> str:
-    return prefix + name.removeprefix("soma")
+    return prefix + _ALIASES.get(name, name.removeprefix("soma"))
 
 
 class _FromDatabase(Collector):

@@ -1,6 +1,7 @@
 """What happens to every request, outermost first: `RequestContext`, `Compression`, `Problems`, `RootAliases`.
 
-`ForPeople` adds sessions and all that pages need to those below /admin/; a request of the API passes it by.
+`ForPeople` adds sessions and all that pages need to those below /admin/; a request of the API passes it by. `Traced`
+stands before all of them, and only where traces are wanted.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.gzip import GZipMiddleware
 from django.middleware.security import SecurityMiddleware
 
-from somamemory import addresses, metrics, traffic
+from somamemory import addresses, metrics, tracing, traffic
 from somamemory.errors import (
     LengthRequired,
     MalformedRequest,
@@ -71,6 +72,34 @@ def _log_bug(request: HttpRequest | None = None, **_: object) -> None:
     error_log.error("unhandled error", extra={"request_id": getattr(request, "request_id", "")}, exc_info=True)
 
 
+class Traced:
+    """Makes each request a span, named by its route."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not tracing.is_on():  # a command, or a process that has not begun to serve
+            return self.get_response(request)
+        with tracing.served(request.headers.get(tracing.TRACEPARENT, "")) as span:
+            request.trace_id = tracing.number(span)  # type: ignore[attr-defined]
+            verb = metrics.method_label(request.method)
+            response = self.get_response(request)
+            match, caller = request.resolver_match, getattr(request, "caller", None)
+            span.update_name(f"{verb} {match.route if match else 'none'}")
+            span.set_attributes(
+                {
+                    "http.request.method": verb,
+                    "http.route": match.route if match else "none",
+                    "http.response.status_code": response.status_code,
+                    "soma.tenant": caller.tenant.slug if caller else "",
+                }
+            )
+            if response.status_code >= 500:
+                tracing.failed(span)
+            return response
+
+
 class RequestContext:
     """Gives each request its id and its line in the log."""
 
@@ -107,10 +136,12 @@ class RequestContext:
         metrics.request_seconds.labels(label, verb).observe(took_s)
         if label.startswith(_API):
             traffic.seen.note(response.status_code, took_s * 1000)
+        traced = getattr(request, "trace_id", None)
         request_log.info(
             "request",
             extra={
                 "request_id": request_id,
+                **({"trace_id": traced} if traced else {}),
                 "method": method,
                 "path": route,
                 "status": response.status_code,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,9 @@ from somamemory import metrics
 log = logging.getLogger("soma.queries")
 
 _LENGTH = 2_000
+# A thousand rows are a thousand times the same placeholders.
+_VALUES = re.compile(r"%s(?:, %s)+")
+_ROWS = re.compile(r"\(%s, …\)(?:, \(%s, …\))+")
 
 
 def watch(connection: BaseDatabaseWrapper, **signal: Any) -> None:
@@ -31,5 +35,9 @@ def _timed(execute: Callable[..., Any], sql: str, params: Any, many: bool, conte
         took_ms = (time.perf_counter() - started) * 1000
         if settings.SLOW_QUERY_MS and took_ms >= settings.SLOW_QUERY_MS:
             metrics.slow_statements.inc()
-            statement = " ".join(str(sql).split())[:_LENGTH]
-            log.warning("slow statement", extra={"statement": statement, "duration_ms": round(took_ms, 1)})
+            log.warning("slow statement", extra={"statement": _shown(str(sql)), "duration_ms": round(took_ms, 1)})
+
+
+def _shown(sql: str) -> str:
+    in_one_line = " ".join(sql.split())
+    return _ROWS.sub("(%s, …), …", _VALUES.sub("%s, …", in_one_line))[:_LENGTH]

@@ -87,6 +87,14 @@ def _price(name: str) -> float:
     return value
 
 
+def _pairs(name: str) -> dict[str, str]:
+    """`name=value,other=value`. What is wrong with it is not said in its words: a value may be a secret."""
+    pairs = [pair.partition("=") for pair in env.list(name, default=[])]
+    if not all(key.strip() and equals for key, equals, _ in pairs):
+        raise ConfigurationError(f"{name} must look like name=value,other=value")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
 def unknown_variables() -> list[str]:
     """Variables of the environment that look like ours and are none. SOMA_TEST_… belongs to the tests."""
     ours = {name for name in os.environ if name.startswith("SOMA_") and not name.startswith("SOMA_TEST_")}
@@ -501,6 +509,15 @@ METRICS_ARE_SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 METRICS_ALIAS = env.str("SOMA_METRICS_ALIAS", "")
 if METRICS_ALIAS and not re.fullmatch(r"[a-z][a-z0-9]{0,31}", METRICS_ALIAS):
     raise ConfigurationError("SOMA_METRICS_ALIAS must be a word of 1 to 32 of a-z and 0-9")
+# Traces go to this collector by OTLP over HTTP, `http://collector:4318/v1/traces`, with these headers; empty: nowhere.
+TRACING_ENDPOINT = env.str("SOMA_TRACING_ENDPOINT", "")
+if TRACING_ENDPOINT and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", TRACING_ENDPOINT):
+    raise ConfigurationError("SOMA_TRACING_ENDPOINT must be an address like http://collector:4318/v1/traces")
+TRACING_HEADERS = _pairs("SOMA_TRACING_HEADERS")
+TRACING_SERVICE = env.str("SOMA_TRACING_SERVICE", "somamemory")
+TRACING_SHARE = _share("SOMA_TRACING_SHARE", 1.0)  # of the requests and jobs
+if TRACING_ENDPOINT:
+    MIDDLEWARE.insert(0, "somamemory.middleware.Traced")
 # A statement of the database that takes longer is logged, without its parameters; 0: none is.
 SLOW_QUERY_MS = _bounded("SOMA_SLOW_QUERY_MS", 500, 0, 3_600_000)
 # A soft-deleted or expired memory can be restored for this long, then it is purged.
@@ -541,6 +558,7 @@ LOGGING: dict[str, Any] = {
         # They log every failed call with a traceback; we say it once, in our own words.
         "pymilvus": {"level": "CRITICAL"},
         "milvus_lite": {"level": "CRITICAL"},
+        "opentelemetry": {"level": "CRITICAL"},
         # Our own request log says all of this once.
         "django.request": {"level": "CRITICAL"},
     },

@@ -17,7 +17,7 @@ class Caller:
     """A checked identity acting for one tenant."""
 
     tenant: Tenant
-    actor: str  # "key:<prefix>", "staff:<name>" or "command", for the audit log
+    actor: str  # "key:<prefix>", "staff:<name>" or "command" or "retention", for the audit log
     scopes: frozenset[str]
     namespaces: frozenset[str] = field(default_factory=frozenset)  # empty: all
     operator: bool = False
@@ -40,12 +40,11 @@ class Caller:
         return replace(self, tenant=tenant)
 
     @classmethod
-    def staff(cls, tenant: Tenant, name: str, address: str = "", request_id: str = "") -> Caller:
-        """Somebody signed in to the admin, who has been allowed to act for this tenant."""
-        actor = f"staff:{name}"[:64]
-        return cls(tenant, actor, frozenset(SCOPES), operator=True, request_id=request_id, address=address)
-
-    @classmethod
     def command(cls, tenant: Tenant) -> Caller:
         """The person at the command line of the server."""
         return cls(tenant=tenant, actor="command", scopes=frozenset(SCOPES), operator=True)
+
+    @classmethod
+    def retention(cls, tenant: Tenant) -> Caller:
+        """Nobody: what time does, by the rules of the installation."""
+        return cls(tenant=tenant, actor="retention", scopes=frozenset())

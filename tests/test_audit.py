@@ -91,60 +91,6 @@ def test_no_row_without_a_transaction(transactional_db: None) -> None:
         audit.record(operators(), "test.do", ["1"])
 
 
-def test_the_hashes_of_a_memorys_history_join(api: Api) -> None:
-    api.store("1", payload={"text": "a", "numbers": [1e16, 1.0, 0.1, -0.0, 1e300, 12345678901]}, importance=2)
-    api.store("1", "b", metadata={"a": None}, expires_at="2999-01-01T00:00:00Z")
-    api.patch("/memories/1", {"payload": {"text": "c"}, "importance": 1.5})
-    api.delete("/memories/1")
-    api.post("/memories/1/restore")
-    api.store("1", "d", metadata={"n": 5e-7})
-    api.delete("/memories/1?purge=true")
-
-    rows = list(AuditEvent.objects.filter(tenant=api.tenant, action__startswith="memory.").order_by("id"))
-
-    hashes = [(bytes(row.before_hash or b""), bytes(row.after_hash or b"")) for row in rows]
-    done = [row.action.removeprefix("memory.") for row in rows]
-    assert done == ["store", "store", "patch", "delete", "restore", "store", "purge"]
-    assert hashes[0][0] == hashes[-1][1] == b""
-    assert [after for _, after in hashes[:-1]] == [before for before, _ in hashes[1:]]
-    assert len({after for _, after in hashes}) == len(hashes)
-
-
-def test_of_a_batch_each_memory_has_its_hashes(api: Api) -> None:
-    items = [{"coord": "1", "payload": {"n": 1}}, {"coord": "1", "payload": {"n": 2}}, {"coord": "2", "payload": {}}]
-    api.post("/memories/bulk", {"items": items})
-
-    first, second, other = AuditEvent.objects.filter(tenant=api.tenant, action="memory.store").order_by("id")
-
-    assert bytes(first.after_hash or b"") == bytes(second.before_hash or b"")
-    assert (first.before_hash, other.before_hash) == (None, None)
-
-
-def test_the_hashes_of_a_links_and_a_conversations_history_join(api: Api) -> None:
-    link = {"from_coord": "1", "to_coord": "2"}
-    api.post("/graph/link", {**link, "strength": 1.0, "metadata": {"n": 1e16}})
-    api.post("/graph/link", {**link, "strength": 0.5})
-    api.delete("/graph/link?from_coord=1&to_coord=2")
-    made = api.post("/api/v1/conversations", {"label": "a", "folder": "b", "messages": [], "metadata": {"n": 1e16}})
-    assert made.status_code == 201, made.content
-    path = f"/api/v1/conversations/{made.json()['id']}"
-    api.patch(path, {"label": "c"})
-    api.delete(path)
-
-    for kind in ("graph.", "conversation."):
-        rows = list(AuditEvent.objects.filter(tenant=api.tenant, action__startswith=kind).order_by("id"))
-        hashes = [
-            (row.before_hash and bytes(row.before_hash), row.after_hash and bytes(row.after_hash)) for row in rows
-        ]
-        assert len(rows) == 3
-        assert (hashes[0][0], hashes[-1][1]) == (None, None)
-        assert [after for _, after in hashes[:-1]] == [before for before, _ in hashes[1:]]
-
-
-def _bytes(value: Any) -> bytes | None:
-    return None if value is None else bytes(value)
-
-
 # --- Append-only -------------------------------------------------------------------------------------------------
 
 

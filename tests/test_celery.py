@@ -15,6 +15,7 @@ from pytest_django import Settings
 from benchmarks.server import free_port
 from memories import embeddings, index
 from memories.models import EmbeddingGeneration
+from tests.collector import Collector
 from tests.processes import Installation, broker_of_the_leg, installation, wait_for
 
 # What a dead broker may add to a write.
@@ -25,12 +26,17 @@ BEHIND = "SELECT count(*) FROM sfm_vector_embeddings WHERE indexed_version IS DI
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Installation]:
     """Everything is up."""
-    metrics_port = str(free_port())
-    with installation(
-        tmp_path_factory.mktemp("place"), broker_of_the_leg(), SOMA_WORKER_METRICS_PORT=metrics_port
-    ) as made:
+    more = {"SOMA_WORKER_METRICS_PORT": str(free_port()), "SOMA_TRACING_ENDPOINT": collector.url}
+    with installation(tmp_path_factory.mktemp("place"), broker_of_the_leg(), **more) as made:
         made.start("web", "worker", "beat")
         yield made
 
@@ -64,6 +70,15 @@ def test_a_worker_tells_what_its_processes_have_done(place: Installation) -> Non
     settled = re.search(r'^soma_index_rows_total\{outcome="settled"\} ([0-9.]+)$', told, re.MULTILINE)
     assert settled is not None
     assert float(settled[1]) >= 1
+
+
+def test_a_trace_leads_from_the_request_through_the_worker_to_the_index(
+    place: Installation, collector: Collector
+) -> None:
+    place.store("6", "to be traced")
+
+    wanted = {"send memories.drain", "memories.drain", "milvus: take vectors in"}
+    wait_for(lambda: wanted <= collector.of_the_trace("POST api/v1/memories"))
 
 
 def by_meaning(place: Installation, query: str, kind: str) -> list[str]:

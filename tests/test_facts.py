@@ -25,6 +25,7 @@ from memories import housekeeping
 from memories.models import Memory
 from somamemory.errors import LlmAnswerInvalid, LlmBudgetExceeded, LlmUnavailable, QuotaExceeded
 from tenants import keys
+from tenants.caller import Caller
 from tenants.models import Tenant
 from tests.chat_provider import Behaviour, Body, ChatProvider, answers, dies, fails, hangs, says
 from tests.conftest import Api, problem_of
@@ -461,10 +462,10 @@ def test_a_fact_goes_with_its_message(api: Api, provider: ChatProvider) -> None:
     working.run()
     rows = Memory.objects.for_tenant(api.tenant).filter(namespace="conversations").order_by("coordinate_key")
 
-    housekeeping.remove([rows[1]])
+    housekeeping.remove(Caller.retention(api.tenant), [rows[1]])
     assert [each["turn"] for each in told(api, made["id"])["items"]] == [1]
     assert names(api) == ["Ada Lovelace", "Bern"]
-    housekeeping.remove([rows[0]])
+    housekeeping.remove(Caller.retention(api.tenant), [rows[0]])
     assert stored(api) == []
     assert not Link.objects.for_tenant(api.tenant).filter(namespace="facts").exists()
 

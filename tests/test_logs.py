@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memories import services
-from somamemory import addresses
+from somamemory import addresses, queries
 from somamemory.errors import ConfigurationError
 from somamemory.logs import JsonFormatter
 from tests.conftest import Api
@@ -127,6 +127,17 @@ def test_a_slow_statement_is_logged_without_its_parameters(
     (line,) = [each for each in lines() if each["message"] == "slow statement"]
     assert line["statement"] == "SELECT %s"
     assert line["duration_ms"] >= 0
+
+
+def test_a_slow_statement_of_many_rows_is_a_short_line() -> None:
+    rows = ", ".join(["(%s, %s, %s)"] * 1000)
+
+    assert queries._shown(f"INSERT INTO t (a, b, c)\n VALUES {rows} RETURNING a") == (
+        "INSERT INTO t (a, b, c) VALUES (%s, …), … RETURNING a"
+    )
+    assert queries._shown("SELECT a WHERE b = %s AND c IN (%s, %s) AND d = %s") == (
+        "SELECT a WHERE b = %s AND c IN (%s, …) AND d = %s"
+    )
 
 
 def test_no_statement_is_slow_when_none_shall_be(api: Api, lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:

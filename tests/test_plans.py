@@ -169,7 +169,11 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
         lambda whose: lambda: selectors._index_stats(whose, 0, timezone.now()),
     ],
     "sfm_embeddings_memory": [
-        lambda whose: lambda: housekeeping.remove([Memory(seq=-1, id=uuid.uuid4())]),
+        lambda whose: (
+            lambda: housekeeping.remove(
+                whose, [Memory(seq=-1, id=uuid.uuid4(), coordinate_key=coordinates.of([7]).key)]
+            )
+        ),
     ],
     "sfm_conversations_updated": [lambda whose: lambda: conversations.list_conversations(whose, Wanted())],
     "sfm_conversations_status": [

@@ -35,7 +35,6 @@ MAY_SAY_ALL_TENANTS = {
     "memories/sizes.py",  # estimates of how much all tenants have, for operators
     "memories/jobs.py",  # an estimate of how much there is
     "graph/services.py",  # inserts and upserts, whose rows name their tenant
-    "graph/housekeeping.py",  # links of purged addresses
     "conversations/chores.py",  # the chores that are due
     "conversations/schedule.py",  # whose conversations are to be summarised
     "memories/access.py",  # writes counters of reads back, by ids that a tenant's read has given

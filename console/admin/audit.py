@@ -15,11 +15,11 @@ from console.site import site
 from tenants.models import AuditEvent
 
 ACTIONS = [
-    "memory.store", "memory.patch", "memory.delete", "memory.delete_subtree", "memory.purge", "memory.purge_subtree",
-    "memory.restore", "graph.link", "graph.unlink", "conversation.create", "conversation.change",
-    "conversation.delete", "conversation.purge", "key.issue", "key.rotate", "key.revoke", "tenant.create",
-    "tenant.update", "tenant.erase", "tenant.erased", "job.start", "job.cancel", "index.retry", "staff.sign_in",
-    "user.create", "user.update", "user.delete", "user.password", "group.create", "group.update", "group.delete",
+    "memory.store", "memory.patch", "memory.delete", "memory.purge", "memory.restore", "graph.link", "graph.unlink",
+    "conversation.create", "conversation.change", "conversation.delete", "conversation.purge", "key.issue",
+    "key.rotate", "key.revoke", "tenant.create", "tenant.update", "tenant.erase", "tenant.erased", "job.start",
+    "job.cancel", "index.retry", "staff.sign_in", "user.create", "user.update", "user.delete", "user.password",
+    "group.create", "group.update", "group.delete",
 ]  # fmt: skip
 
 
@@ -28,11 +28,9 @@ class ByTenant(admin.SimpleListFilter):
 
     title = "tenant"
     parameter_name = "of"
-    tenants = 500  # beyond, the name is typed into the search
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        slugs = staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)
-        return [(slug, slug) for slug in slugs[: self.tenants]]
+        return [(slug, slug) for slug in staff.slugs(request.user)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
@@ -63,7 +61,7 @@ class AuditAdmin(Listed):
     readonly_fields = ("id", "whose", "before", "after")
     list_select_related = ("tenant",)
     search_fields = ("actor", "request_id")
-    search_help_text = "an actor (key:…, staff:…, command) or a request id, as it stands"
+    search_help_text = "an actor (key:…, staff:…, command, retention) or a request id, as it stands"
     order = ("-id",)
 
     @display(description="who")
@@ -88,7 +86,7 @@ class AuditAdmin(Listed):
         term = search_term.strip()
         if not term:
             return queryset, False
-        if ":" in term or term == "command":
+        if ":" in term or term in ("command", "retention"):
             return queryset.filter(actor=term), False
         return queryset.filter(request_id=term), False
 

@@ -9,12 +9,12 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from console import staff
-from console.base import OfTenant, found, telling
+from console.base import OfTenant, dialog, found, telling
 from console.site import site
 from conversations import selectors, services
 from conversations.models import Conversation
@@ -78,16 +78,12 @@ class ConversationAdmin(OfTenant):
     def has_remove_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self.may(request, "memories.delete_memory")
 
-    @action(
-        description="Archive",
+    @dialog(
+        "Archive",
+        "Archive this conversation?",
+        "Its messages stay, and are still found.",
         icon="archive",
-        permissions=["archive"],
-        dialog={
-            "title": "Archive this conversation?",
-            "description": "Its messages stay, and are still found.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Archive",
-        },
+        permission="archive",
     )
     def archive(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         with telling(request, "The conversation is archived."):
@@ -95,17 +91,13 @@ class ConversationAdmin(OfTenant):
             services.archive(staff.caller(request, row.tenant), row.id)
         return self.back(request)
 
-    @action(
-        description="Delete",
+    @dialog(
+        "Delete",
+        "Delete this conversation?",
+        "Its messages are deleted with it, and can be restored one by one for a while.",
         icon="delete",
-        permissions=["remove"],
+        permission="remove",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Delete this conversation?",
-            "description": "Its messages are deleted with it, and can be restored one by one for a while.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Delete",
-        },
     )
     def remove(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         with telling(request, "The conversation is deleted."):

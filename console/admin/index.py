@@ -12,13 +12,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from console import staff
 from console.admin.memories import link
-from console.base import PAGE, Listed, telling
+from console.base import PAGE, Listed, dialog, telling, tenant_asked_for
 from console.site import site
 from memories import jobs, services
 from memories.index import generations
@@ -35,12 +35,12 @@ class FailedAdmin(Listed):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        tenant = staff.chosen_tenant(request)
+        tenant = tenant_asked_for(request)
         if request.method == "POST" and tenant is not None:
             with telling(request, "They are due at once, and tried again."):
                 services.retry_failed(staff.caller(request, tenant))
             return redirect(f"{request.path}?tenant={tenant.slug}")
-        slugs = list(staff.tenants_of(request.user).order_by("slug").values_list("slug", flat=True)[:500])
+        slugs = staff.slugs(request.user)
         context = {
             **self.admin_site.each_context(request),
             "title": "Failed rows",
@@ -99,50 +99,39 @@ class JobAdmin(Listed):
         row = self.get_object(request, object_id)
         return row is not None and row.kind == Job.Kind.REBUILD and row.state in (Job.State.QUEUED, Job.State.RUNNING)
 
-    @action(
-        description="Compare index and database",
+    @dialog(
+        "Compare index and database",
+        "Compare index and database?",
+        "What differs is put right. It runs beside everything else.",
         icon="compare_arrows",
-        permissions=["start"],
-        dialog={
-            "title": "Compare index and database?",
-            "description": "What differs is put right. It runs beside everything else.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Compare",
-        },
+        permission="start",
+        button="Compare",
     )
     def compare(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
         with telling(request, "It will begin within seconds."):
             jobs.start_reconcile(staff.installation_caller(request), repair=True)
         return self.back(request)
 
-    @action(
-        description="Rebuild embeddings",
+    @dialog(
+        "Rebuild embeddings",
+        "Rebuild all embeddings?",
+        "Everything is embedded anew while the old vectors go on serving. This costs time and, with a provider, money.",
         icon="refresh",
-        permissions=["start"],
-        dialog={
-            "title": "Rebuild all embeddings?",
-            "description": "Everything is embedded anew while the old vectors go on serving. This costs time and, with "
-            "a provider, money.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Rebuild",
-        },
+        permission="start",
+        button="Rebuild",
     )
     def rebuild(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
         with telling(request, "It will begin within seconds."):
             jobs.start_rebuild(staff.installation_caller(request))
         return self.back(request)
 
-    @action(
-        description="Give up",
+    @dialog(
+        "Give up",
+        "Give this rebuild up?",
+        "What was built is removed. The old vectors go on serving.",
         icon="cancel",
-        permissions=["cancel"],
+        permission="cancel",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Give this rebuild up?",
-            "description": "What was built is removed. The old vectors go on serving.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Give up",
-        },
     )
     def give_up(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         with telling(request, "It is being taken back."):

@@ -7,12 +7,12 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from console import staff
-from console.base import OfTenant, found, telling
+from console.base import OfTenant, dialog, found, telling
 from console.site import site
 from graph import services
 from graph.models import Link
@@ -59,17 +59,13 @@ class LinkAdmin(OfTenant):
     def has_unlink_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self.may(request, "memories.delete_memory")
 
-    @action(
-        description="Remove",
+    @dialog(
+        "Remove",
+        "Remove this link?",
+        "The memories at both ends stay as they are.",
         icon="link_off",
-        permissions=["unlink"],
+        permission="unlink",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Remove this link?",
-            "description": "The memories at both ends stay as they are.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Remove",
-        },
     )
     def unlink(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         row: Link | None = self.get_object(request, object_id)

@@ -6,12 +6,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import timezone
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import (
@@ -26,7 +27,7 @@ from unfold.widgets import (
 
 from console import staff
 from console.admin.audit import ByTenant
-from console.base import Listed, found, telling
+from console.base import Listed, dialog, found, telling
 from console.site import site
 from memories import sizes
 from somamemory.errors import SomaError
@@ -52,7 +53,7 @@ class QuotaForm(BaseDialogForm):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        tenant = staff.tenants_of(self.request.user).filter(pk=self.object_id).first()
+        tenant = _tenant(self.request, self.object_id)
         self.fields["tier"].initial = tenant and tenant.tier
         for name in services.QUOTAS:
             self.fields[name] = forms.IntegerField(
@@ -83,9 +84,16 @@ class PolicyForm(BaseDialogForm):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        tenant = staff.tenants_of(self.request.user).filter(pk=self.object_id).first()
+        tenant = _tenant(self.request, self.object_id)
         for name in services.POLICIES:
             self.fields[name].initial = tenant and getattr(tenant, name)
+
+
+def _tenant(request: HttpRequest, id: Any) -> Tenant | None:
+    try:
+        return staff.tenants_of(request.user).filter(pk=id).first()
+    except ValidationError:  # no UUID
+        return None
 
 
 class TenantAdmin(Listed):
@@ -130,12 +138,14 @@ class TenantAdmin(Listed):
         row = self.get_object(request, object_id)
         return row is not None and row.active == active
 
-    @action(
-        description="New tenant",
+    @dialog(
+        "New tenant",
+        "New tenant",
         icon="add",
-        permissions=["create"],
+        permission="create",
+        button="Create",
+        form=NewTenantForm,
         variant=ActionVariant.PRIMARY,
-        dialog={"title": "New tenant", "description": "", "form_class": NewTenantForm, "form_submit_text": "Create"},
     )
     def create(self, request: HttpRequest, form: NewTenantForm) -> HttpResponse:
         with telling(request, "The tenant is there. Give it a key next."):
@@ -143,12 +153,7 @@ class TenantAdmin(Listed):
             services.create_tenant(caller, form.cleaned_data["slug"], form.cleaned_data["name"])
         return self.back(request)
 
-    @action(
-        description="Policies",
-        icon="rule",
-        permissions=["quotas"],
-        dialog={"title": "Policies", "description": "", "form_class": PolicyForm, "form_submit_text": "Set"},
-    )
+    @dialog("Policies", "Policies", icon="rule", permission="quotas", button="Set", form=PolicyForm)
     def policies(self, request: HttpRequest, form: PolicyForm, object_id: str) -> HttpResponse:
         with telling(request, "The policies are set."):
             tenant = found(self.get_object(request, object_id))
@@ -156,11 +161,13 @@ class TenantAdmin(Listed):
             services.update_tenant(staff.installation_caller(request), tenant.slug, policies=wanted)
         return self.back(request)
 
-    @action(
-        description="Quotas",
+    @dialog(
+        "Quotas",
+        "Quotas",
         icon="speed",
-        permissions=["quotas"],
-        dialog={"title": "Quotas", "description": "", "form_class": QuotaForm, "form_submit_text": "Set"},
+        permission="quotas",
+        button="Set",
+        form=QuotaForm,
     )
     def quotas(self, request: HttpRequest, form: QuotaForm, object_id: str) -> HttpResponse:
         with telling(request, "The quotas are set."):
@@ -170,32 +177,25 @@ class TenantAdmin(Listed):
             services.update_tenant(caller, tenant.slug, tier=form.cleaned_data["tier"], quotas=wanted)
         return self.back(request)
 
-    @action(
-        description="Suspend",
+    @dialog(
+        "Suspend",
+        "Suspend this tenant?",
+        "Its keys stop working within five seconds. Nothing of it is removed.",
         icon="pause_circle",
-        permissions=["suspend"],
+        permission="suspend",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Suspend this tenant?",
-            "description": "Its keys stop working within five seconds. Nothing of it is removed.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Suspend",
-        },
     )
     def suspend(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         return self._set_active(request, object_id, active=False)
 
-    @action(
-        description="Let in again",
+    @dialog(
+        "Let in again",
+        "Let this tenant in again?",
+        "Its keys that have not ended work again.",
         icon="play_circle",
-        permissions=["resume"],
+        permission="resume",
+        button="Let in",
         variant=ActionVariant.SUCCESS,
-        dialog={
-            "title": "Let this tenant in again?",
-            "description": "Its keys that have not ended work again.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Let in",
-        },
     )
     def resume(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         return self._set_active(request, object_id, active=True)
@@ -250,10 +250,10 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        slugs = staff.tenants_of(self.request.user).order_by("slug").values_list("slug", flat=True)
+        slugs = staff.slugs(self.request.user)
         operator = [(OPERATOR, "(none: an operator's key, for all tenants)")] if self.request.user.is_superuser else []
         # Nothing is chosen beforehand, least of all the key that opens every door.
-        self.fields["tenant"].choices = [("", "choose"), *((slug, slug) for slug in slugs[:1000]), *operator]
+        self.fields["tenant"].choices = [("", "choose"), *((slug, slug) for slug in slugs), *operator]
 
     def clean_namespaces(self) -> list[str]:
         field = forms.RegexField(NAMESPACE)
@@ -296,17 +296,15 @@ class KeyAdmin(Listed):
         row = self.get_object(request, object_id)
         return self.may(request, "tenants.change_apikey") and row is not None and self.state(row) == "active"
 
-    @action(
-        description="New key",
+    @dialog(
+        "New key",
+        "New key",
+        "Its secret is shown once, here, and kept by nobody.",
         icon="add",
-        permissions=["issue"],
+        permission="issue",
+        button="Make the key",
+        form=NewKeyForm,
         variant=ActionVariant.PRIMARY,
-        dialog={
-            "title": "New key",
-            "description": "Its secret is shown once, here, and kept by nobody.",
-            "form_class": NewKeyForm,
-            "form_submit_text": "Make the key",
-        },
     )
     def issue(self, request: HttpRequest, form: NewKeyForm) -> HttpResponse:
         wanted = form.cleaned_data
@@ -324,16 +322,12 @@ class KeyAdmin(Listed):
             return self.back(request)
         return self._shown(request, issued, "The new key")
 
-    @action(
-        description="Rotate",
+    @dialog(
+        "Rotate",
+        "Rotate this key?",
+        "A new key is made that may do the same. This one goes on working for 24 hours.",
         icon="autorenew",
-        permissions=["end"],
-        dialog={
-            "title": "Rotate this key?",
-            "description": "A new key is made that may do the same. This one goes on working for 24 hours.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Rotate",
-        },
+        permission="end",
     )
     def rotate(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         try:
@@ -344,17 +338,13 @@ class KeyAdmin(Listed):
             return self.back(request)
         return self._shown(request, issued, "The key that takes its place")
 
-    @action(
-        description="Revoke",
+    @dialog(
+        "Revoke",
+        "Revoke this key?",
+        "It stops working within five seconds, for good.",
         icon="block",
-        permissions=["end"],
+        permission="end",
         variant=ActionVariant.DANGER,
-        dialog={
-            "title": "Revoke this key?",
-            "description": "It stops working within five seconds, for good.",
-            "form_class": BaseDialogForm,
-            "form_submit_text": "Revoke",
-        },
     )
     def revoke(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         with telling(request, "The key is revoked."):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from conversations.llm import ledger
 from conversations.llm.base import ChatModel, Completion, Message, estimated_tokens
+from somamemory import tracing
 from somamemory.errors import LlmAnswerInvalid, LlmUnavailable
 from tenants.caller import Caller
 
@@ -68,7 +69,8 @@ def _completed(
     estimate = sum(estimated_tokens(message.content) for message in messages)
     reserved = ledger.reserve(caller, purpose, model.name, estimate, max_tokens)
     try:
-        completion = model.complete(messages, max_tokens, shape)
+        with tracing.span("language model", purpose=purpose):
+            completion = model.complete(messages, max_tokens, shape)
     except LlmUnavailable as error:
         # What was read and then given up is paid for all the same.
         reserved.settle(estimate if error.sent or isinstance(error, LlmAnswerInvalid) else 0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memories.embeddings.base import Embedder, Vectors
-from somamemory import metrics
+from somamemory import metrics, tracing
 
 
 class MeasuredEmbedder:
@@ -16,7 +16,8 @@ class MeasuredEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         outcome = "failed"
         try:
-            vectors = self._inner.embed(texts)
+            with tracing.span("embed", provider=self.provider, texts=len(texts)):
+                vectors = self._inner.embed(texts)
             outcome = "ok"
             metrics.embedded_texts.labels(self.provider).inc(len(texts))
             return vectors

@@ -24,6 +24,7 @@ from uuid import UUID
 from memories.index.base import Hit, Point, Vector, Where, checked_limit, unit_vector
 from memories.index.breaker import Breaker, Pace
 from memories.index.lite import LiteFolder
+from somamemory import tracing
 from somamemory.errors import ConfigurationError, IndexUnavailable
 
 T = TypeVar("T")
@@ -297,6 +298,10 @@ class MilvusIndex:
                 self._flush(client, lite)
 
     def _call(self, action: str, client: Any, call: Call[T], deadline: float) -> T:
+        with tracing.span(f"milvus: {action}"):
+            return self._tried(action, client, call, deadline)
+
+    def _tried(self, action: str, client: Any, call: Call[T], deadline: float) -> T:
         """The call's result; tried again after a transient error, as long as there is time.
 
         A collection that was released meanwhile (a restart does that) is loaded first.

@@ -12,7 +12,7 @@ import threading
 from django.conf import settings
 from django.db import transaction
 
-from somamemory import background
+from somamemory import background, tracing
 
 DRAIN = "memories.drain"
 # So many seconds pass at least between two messages of a process; a drain goes on until nothing is due.
@@ -28,7 +28,12 @@ def on_commit() -> None:
     if settings.INDEXER == "celery":
         transaction.on_commit(_publisher.ask)
     elif settings.INDEXER == "thread":
-        transaction.on_commit(asked.set)
+        transaction.on_commit(_wake)
+
+
+def _wake() -> None:
+    tracing.ask()
+    asked.set()
 
 
 asked = threading.Event()  # the thread of this process waits for it
@@ -44,6 +49,7 @@ class Publisher:
 
     def ask(self) -> None:
         """At most one nudge is pending, however often this is called."""
+        tracing.ask()
         self._asked.set()
         if self._thread is None or not self._thread.is_alive():  # not alive: it stayed behind in the parent process
             with self._lock:
@@ -70,7 +76,8 @@ def publish() -> None:
     """Ask for one drain. Raises OSError when the broker cannot be reached."""
     from somamemory.celery import send  # not where there is no broker: Celery takes 0.1 s and 20 MB to import
 
-    send(DRAIN, LIFETIME_S)
+    with tracing.asked(f"send {DRAIN}"):
+        send(DRAIN, LIFETIME_S)
 
 
 _publisher = Publisher()

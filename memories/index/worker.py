@@ -8,7 +8,7 @@ from django.conf import settings
 
 from memories import housekeeping, index
 from memories.index import nudge, reconcile, sync
-from somamemory import background
+from somamemory import background, tracing
 
 BEAT_S = 1.0  # a lost nudge costs at most this
 HOUSEKEEPING_S = 600.0
@@ -40,8 +40,9 @@ class Worker(background.Thread):
         index.close_all()
 
     def _drain(self) -> None:
-        while sync.drain() and not self.stopping.is_set():
-            pass
+        with tracing.asked(nudge.DRAIN):
+            while sync.drain() and not self.stopping.is_set():
+                pass
 
 
 def _prepare() -> None:

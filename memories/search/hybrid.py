@@ -40,7 +40,7 @@ from memories.search import lexical, ranking, text
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.ranking import Scores, Stats, Weights
 from memories.selectors import Narrowing
-from somamemory import metrics, replicas
+from somamemory import metrics, replicas, tracing
 from somamemory.errors import ConfigurationError, IndexUnavailable, InvalidInput, Unavailable
 from tenants.caller import Caller
 
@@ -136,7 +136,7 @@ def _search(caller: Caller, wanted: Search) -> Results:
     matched, all_ranked = 0, True
     if wanted.mode != SEMANTIC:
         most = lexical.MAX_CANDIDATES if semantic else lexical.MAX_RANKED
-        with metrics.leg_seconds.labels(KEYWORD).time():
+        with metrics.leg_seconds.labels(KEYWORD).time(), tracing.span("search: words"):
             matches, all_ranked = lexical.matches(memories, wanted.namespaces, stats, caller.tenant, most)
         metrics.candidates.labels(KEYWORD).observe(len(matches))
         if len(every_term) > len(terms) or not (semantic or all_ranked):
@@ -183,7 +183,7 @@ class _SemanticLeg:
         self.few = None if wanted.narrowing.index_can_apply_all else self._few_vectors()
         self.limit = self._first_limit()
         self.asked: Future[tuple[Vectors | None, list[Hit]]] = _legs.submit(
-            self._embed_and_ask, self.limit if self.few is None else 0
+            tracing.carried(self._embed_and_ask), self.limit if self.few is None else 0
         )
         self.vector: Vectors | None = None  # of the query, once `candidates` has it
 
@@ -223,7 +223,7 @@ class _SemanticLeg:
 
     def _embed_and_ask(self, limit: int) -> tuple[Vectors | None, list[Hit]]:
         """Runs beside the lexical leg: no database here."""
-        with metrics.leg_seconds.labels(SEMANTIC).time():
+        with metrics.leg_seconds.labels(SEMANTIC).time(), tracing.span("search: meaning"):
             vector, hits = self._embedded_and_asked(limit)
         metrics.candidates.labels(SEMANTIC).observe(len(hits))
         return vector, hits

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from django.core.management.base import CommandError
 
-from somamemory.errors import SomaError
+from somamemory.errors import ConfigurationError, SomaError
 from tenants.caller import Caller
 from tenants.keys import find_tenant
 from tenants.models import DEFAULT_TENANT_SLUG
@@ -20,8 +20,10 @@ def operator() -> Caller:
 
 @contextmanager
 def speaking_errors() -> Iterator[None]:
-    """Our errors as one clear line instead of a traceback."""
+    """Our errors, and those of files, as one clear line instead of a traceback."""
     try:
         yield
     except SomaError as error:
         raise CommandError(error.detail) from None
+    except (ConfigurationError, OSError) as error:
+        raise CommandError(str(error)) from None

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from memories import backup
 from memories.management.progress import Bar
-from somamemory.errors import ConfigurationError
 from tenants.management.console import speaking_errors
 
 
@@ -25,10 +24,7 @@ class Command(BaseCommand):
         to = to or Path(settings.DATA_DIR) / "backups"
         bar = Bar(self.stdout)  # type: ignore[arg-type]
         with speaking_errors():
-            try:
-                folder = backup.make(to, bar)
-            except (OSError, ConfigurationError) as error:
-                raise CommandError(str(error)) from None
+            folder = backup.make(to, bar)
             manifest = backup.read(folder)
         bar.end()
         swept = backup.sweep(to, max(0, keep_days))

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from memories import backup
 from memories.management.progress import Bar
-from somamemory.errors import ConfigurationError
 from tenants.management.console import speaking_errors
 
 
@@ -24,10 +23,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
         bar = Bar(self.stdout)  # type: ignore[arg-type]
         with speaking_errors():
-            try:
-                manifest = backup.restore(folder, bar)
-            except (OSError, ConfigurationError) as error:
-                raise CommandError(str(error)) from None
+            manifest = backup.restore(folder, bar)
         bar.end()
         call_command("migrate", verbosity=0, interactive=False)
         memories = manifest.tables["sfm_memories"]["rows"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from memories import backup
 from memories.management.progress import Bar
-from somamemory.errors import ConfigurationError
 from tenants.management.console import speaking_errors
 
 
@@ -22,10 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
         bar = Bar(self.stdout)  # type: ignore[arg-type]
         with speaking_errors():
-            try:
-                manifest = backup.verify(folder, bar)
-            except (OSError, ConfigurationError) as error:
-                raise CommandError(str(error)) from None
+            manifest = backup.verify(folder, bar)
         bar.end()
         rows = sum(table["rows"] for table in manifest.tables.values())
         self.stdout.write(self.style.SUCCESS(f"Good: {rows:,} rows in {len(manifest.tables)} tables are as they were."))

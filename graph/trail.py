@@ -1,0 +1,22 @@
+"""What the audit log says of a link: its ends and type, and hashes of what was said of it."""
+
+from __future__ import annotations
+
+from graph.models import Link
+from tenants import audit
+from tenants.audit import Change
+
+
+def name(link: Link) -> str:
+    return f"{link.start} -{link.link_type}-> {link.end}"
+
+
+def state(link: Link | None) -> bytes | None:
+    """SHA-256 of what a caller can have said of a link; None for no link."""
+    if link is None:
+        return None
+    return audit.fingerprint(link.strength, link.metadata, link.valid_from, link.valid_to)
+
+
+def removed(link: Link) -> Change:
+    return Change(name(link), state(link))
