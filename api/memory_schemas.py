@@ -245,6 +245,7 @@ class SearchBody(Body):
     weights: Weights = Field(default_factory=Weights)
     expand: ExpandBody | None = None
     explain: bool = False
+    include_archived: bool = False
 
 
 class SearchParams(Params):
@@ -261,6 +262,7 @@ class SearchParams(Params):
     min_score: Annotated[Decimal, Field(ge=0, le=1)] = 0.0
     consistency: Consistency = "eventual"
     explain: bool = False
+    include_archived: bool = False
 
 
 class FoundOut(BaseModel):

@@ -16,12 +16,13 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from conversations import cache, folders, periods
+from conversations import cache, folders, periods, tiers
 from conversations.models import (
     DEFAULT_IMPORTANCE,
     MAX_METADATA_BYTES,
     PINNED_IMPORTANCE,
     Conversation,
+    DeletedConversation,
     ImportedConversation,
     NumberStripe,
 )
@@ -82,6 +83,8 @@ def create(caller: Caller, new: NewConversation) -> Conversation:
         _file(conversation, new.folder)
         _check_metadata(conversation)
         _write(caller, conversation, new.messages)
+        if conversation.status == Status.ARCHIVED:
+            tiers.settle(caller, conversation)
         conversation.save(force_insert=True)
         made = Change(str(conversation.id), None, audit.state(conversation))
         audit.record(caller, "conversation.create", [made], CONVERSATIONS)
@@ -93,10 +96,17 @@ def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Co
     """Add messages to the end: all of them, or none. The conversation as it is now, and the messages."""
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the answer tells how many there are
-    with transaction.atomic():
-        conversation = _for_update(caller, id)
-        written = _write(caller, conversation, messages)
-        _save(caller, conversation, "message_count", "word_count", "last_turn", "summarise_at")
+    return tiers.warmed(caller, lambda: _appended(caller, id, messages))
+
+
+@transaction.atomic
+def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Conversation, list[Memory]]:
+    conversation = _for_update(caller, id)
+    tiers.refuse_cold(conversation)
+    written = _write(caller, conversation, messages)
+    if conversation.status == Status.ARCHIVED:
+        tiers.settle(caller, conversation)
+    _save(caller, conversation, "message_count", "word_count", "last_turn", "summarise_at", "tier", "archived_at")
     return conversation, written
 
 
@@ -104,14 +114,22 @@ def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
     """Set `label`, `folder`, `status`, `importance`; merge `metadata` (RFC 7396). None sets back to the default."""
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the answer shows the conversation
-    with transaction.atomic():
-        conversation = _for_update(caller, id)
-        before = audit.state(conversation)
-        for name, value in changes.items():
-            _CHANGES[name](conversation, value)
-        _save(caller, conversation, "label", "folded_label", "folder", "place", "status", "importance", "metadata")
-        changed = Change(str(id), before, audit.state(conversation))
-        audit.record(caller, "conversation.change", [changed], CONVERSATIONS)
+    return tiers.warmed(caller, lambda: _changed(caller, id, changes))
+
+
+@transaction.atomic
+def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
+    conversation = _for_update(caller, id)
+    before, status = audit.state(conversation), conversation.status
+    for name, value in changes.items():
+        _CHANGES[name](conversation, value)
+    columns = ["label", "folded_label", "folder", "place", "status", "importance", "metadata"]
+    if Status.ARCHIVED in (status, conversation.status) and status != conversation.status:
+        tiers.settle(caller, conversation)
+        columns += ["tier", "archived_at"]
+    _save(caller, conversation, *columns)
+    changed = Change(str(id), before, audit.state(conversation))
+    audit.record(caller, "conversation.change", [changed], CONVERSATIONS)
     return conversation
 
 
@@ -126,21 +144,36 @@ def archive(caller: Caller, id: UUID) -> Conversation:
 def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
     """Delete a conversation with its messages and summaries; searches no longer find them. Raises NotFound.
 
-    purge: for good and at once, with their links; otherwise that happens to them after the retention time.
+    purge: for good and at once, with their links and what was deleted before; otherwise that happens to them after the
+    retention time.
     """
     caller.require("delete", [CONVERSATIONS])
     with transaction.atomic():
+        deleted = DeletedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
+        if purge and (before := deleted.select_for_update().first()) is not None:
+            _erase(caller, id, coordinates.from_key(before.key), purge=True)
+            audit.record(caller, "conversation.purge", [str(id)], CONVERSATIONS)
+            before.delete()
+            return
         conversation = _for_update(caller, id)
-        for namespace in (CONVERSATIONS, SUMMARIES):
-            memories.delete_subtree(keeper(caller), namespace, conversation.root, purge=purge, as_keeper=True)
-            if purge:
-                links.forget_subtree(caller.tenant, namespace, conversation.root)
-        if purge:
-            ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id).delete()
+        _erase(caller, id, conversation.root, purge=purge)
+        if not purge:
+            DeletedConversation(tenant=caller.tenant, conversation_id=id, key=conversation.key).save(force_insert=True)
         gone = Change(str(id), audit.state(conversation))
         conversation.delete()
         audit.record(caller, "conversation.purge" if purge else "conversation.delete", [gone], CONVERSATIONS)
         cache.forget_on_commit(caller.tenant, id)
+
+
+def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
+    """What lies below a conversation's number, and the file that may hold it."""
+    for namespace in (CONVERSATIONS, SUMMARIES):
+        memories.delete_subtree(keeper(caller), namespace, root, purge=purge, as_keeper=True)
+        if purge:
+            links.forget_subtree(caller.tenant, namespace, root)
+    tiers.forget(caller, id, at_once=purge)
+    if purge:
+        ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id).delete()
 
 
 def keeper(caller: Caller) -> Caller:

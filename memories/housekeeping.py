@@ -52,14 +52,19 @@ def purge(limit: int = 100_000) -> int:
 
 def remove(memories: Sequence[Memory]) -> None:
     """Delete rows for good; their outbox rows stay until the index has forgotten them. Needs a transaction."""
+    take_out(memories)
+    _note(memories)
+    for forget in _others:
+        forget(memories)
+
+
+def take_out(memories: Sequence[Memory]) -> None:
+    """Delete rows that are kept elsewhere: they still count against quotas, and their addresses keep their links."""
     Memory.all_tenants.filter(seq__in=[memory.seq for memory in memories]).delete()
     # The version moves on, so that a drain which has just read the memory cannot settle the row with it.
     VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(
         wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
     )
-    _note(memories)
-    for forget in _others:
-        forget(memories)
 
 
 def _note(gone: Sequence[Memory]) -> None:

@@ -34,17 +34,28 @@ class ByStatus(admin.SimpleListFilter):
         return queryset.filter(status=self.value()) if self.value() else queryset
 
 
+class ByTier(admin.SimpleListFilter):
+    title = "tier"
+    parameter_name = "tier"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, value) for value in Conversation.Tier.values]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(tier=self.value()) if self.value() else queryset
+
+
 class ConversationAdmin(OfTenant):
     namespaced = False
-    list_display = ("number", "label", "folder", "state", "importance", "message_count", "updated_at")
+    list_display = ("number", "label", "folder", "state", "tier", "importance", "message_count", "updated_at")
     list_display_links = ("number", "label")
-    list_filter = (ByStatus,)
+    list_filter = (ByStatus, ByTier)
     search_fields = ("label",)
     search_help_text = "a label or a folder as it stands, or a number"
     order = ("-updated_at", "-number")
     fields = (
-        "number", "label", "folder", "state", "importance", "message_count", "word_count", "messages", "metadata",
-        "created_at", "updated_at", "id",
+        "number", "label", "folder", "state", "tier", "importance", "message_count", "word_count", "messages",
+        "metadata", "created_at", "updated_at", "id",
     )  # fmt: skip
     readonly_fields = ("state", "messages", "id")
     actions_detail = ("archive", "remove")
@@ -84,7 +95,7 @@ class ConversationAdmin(OfTenant):
         permissions=["archive"],
         dialog={
             "title": "Archive this conversation?",
-            "description": "Its messages stay, and are still found.",
+            "description": "Its messages stay; searches look at them where they are asked to.",
             "form_class": BaseDialogForm,
             "form_submit_text": "Archive",
         },
@@ -102,7 +113,7 @@ class ConversationAdmin(OfTenant):
         variant=ActionVariant.DANGER,
         dialog={
             "title": "Delete this conversation?",
-            "description": "Its messages are deleted with it, and can be restored one by one for a while.",
+            "description": "Its messages are deleted with it.",
             "form_class": BaseDialogForm,
             "form_submit_text": "Delete",
         },
