@@ -6,6 +6,14 @@ import uuid
 from django.db import migrations, models
 
 
+def add(apps, schema_editor):
+    schema_editor.execute("ALTER TABLE sfm_conversations ADD COLUMN tier varchar(16) DEFAULT 'active'")
+
+
+def remove(apps, schema_editor):
+    schema_editor.execute("ALTER TABLE sfm_conversations DROP COLUMN tier")
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -28,6 +36,8 @@ class Migration(migrations.Migration):
                 ('tenant', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='tenants.tenant')),
             ],
             options={
+                'constraints': [models.UniqueConstraint(fields=('tenant', 'name'), name='sfm_cold_files_name'), models.UniqueConstraint(condition=models.Q(('dropped_at__isnull', True)), fields=('tenant', 'conversation_id'), name='sfm_one_cold_file')],
+                'indexes': [models.Index(condition=models.Q(('dropped_at__isnull', False)), fields=['dropped_at'], name='sfm_cold_files_dropped')],
                 'db_table': 'sfm_cold_files',
                 'abstract': False,
                 'base_manager_name': 'all_tenants',
@@ -47,6 +57,8 @@ class Migration(migrations.Migration):
                 ('tenant', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='tenants.tenant')),
             ],
             options={
+                'constraints': [models.UniqueConstraint(fields=('tenant', 'conversation_id'), name='sfm_deleted_conversation')],
+                'indexes': [models.Index(fields=['deleted_at'], name='sfm_deleted_conversations_at')],
                 'db_table': 'sfm_deleted_conversations',
                 'abstract': False,
                 'base_manager_name': 'all_tenants',
@@ -72,6 +84,7 @@ class Migration(migrations.Migration):
                 ('tenant', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='tenants.tenant')),
             ],
             options={
+                'constraints': [models.UniqueConstraint(fields=('tenant',), name='sfm_upkeep_tenant')],
                 'db_table': 'sfm_upkeep',
                 'abstract': False,
                 'base_manager_name': 'all_tenants',
@@ -86,33 +99,9 @@ class Migration(migrations.Migration):
             name='archived_at',
             field=models.DateTimeField(null=True),
         ),
-        migrations.AddField(
-            model_name='conversation',
-            name='tier',
-            field=models.CharField(choices=[('active', 'Active'), ('archived', 'Archived'), ('cold', 'Cold')], db_default='active', default='active', max_length=16),
-        ),
-        migrations.AddIndex(
-            model_name='coldfile',
-            index=models.Index(condition=models.Q(('dropped_at__isnull', False)), fields=['dropped_at'], name='sfm_cold_files_dropped'),
-        ),
-        migrations.AddConstraint(
-            model_name='coldfile',
-            constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='sfm_cold_files_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='coldfile',
-            constraint=models.UniqueConstraint(condition=models.Q(('dropped_at__isnull', True)), fields=('tenant', 'conversation_id'), name='sfm_one_cold_file'),
-        ),
-        migrations.AddIndex(
-            model_name='deletedconversation',
-            index=models.Index(fields=['deleted_at'], name='sfm_deleted_conversations_at'),
-        ),
-        migrations.AddConstraint(
-            model_name='deletedconversation',
-            constraint=models.UniqueConstraint(fields=('tenant', 'conversation_id'), name='sfm_deleted_conversation'),
-        ),
-        migrations.AddConstraint(
-            model_name='upkeep',
-            constraint=models.UniqueConstraint(fields=('tenant',), name='sfm_upkeep_tenant'),
+        # Django would make the column NOT NULL, and on SQLite copy the table for that.
+        migrations.SeparateDatabaseAndState(
+            [migrations.RunPython(add, remove)],
+            [migrations.AddField('conversation', 'tier', models.CharField(choices=[('active', 'Active'), ('archived', 'Archived'), ('cold', 'Cold')], db_default='active', default='active', max_length=16))],
         ),
     ]
