@@ -359,7 +359,8 @@ def cold_storage(where: str) -> dict[str, Any]:
             from storages.backends import s3  # noqa: F401
         except ImportError:
             raise ConfigurationError(
-                "SOMA_COLD_STORAGE names a bucket, and the packages for that are missing: pip install 'django-storages[s3]'"
+                "SOMA_COLD_STORAGE names a bucket, and the packages for that are missing: "
+                "pip install 'django-storages[s3]'"
             ) from None
         if not bucket:
             raise ConfigurationError("SOMA_COLD_STORAGE lacks the name of the bucket: s3://bucket/prefix")
