@@ -244,11 +244,12 @@ def messages(caller: Caller, conversation: Conversation) -> Iterator[Memory]:
         return
     low, high = conversation.root.subtree
     rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__lt=high).order_by("coordinate_key")
-    last = ""
+    last, seen = "", 0
     while page := list(rows.filter(coordinate_key__gte=low, coordinate_key__gt=last)[:_PAGE]):
         yield from page
-        last = page[-1].coordinate_key
-    yield from (row for row in read(caller, conversation) or () if row.coordinate_key > last)
+        last, seen = page[-1].coordinate_key, seen + len(page)
+    if seen < conversation.message_count:  # they have just been taken out
+        yield from (row for row in read(caller, conversation) or () if row.coordinate_key > last)
 
 
 def sweep(limit: int = 1_000) -> int:

@@ -624,3 +624,15 @@ def test_a_damaged_file_says_so_whatever_is_wrong_with_it() -> None:
 
 def test_cold_storage_is_a_folder_unless_a_bucket_is_named() -> None:
     assert storages["cold"].__class__ is shelf.Folder
+
+
+def test_an_export_that_meets_a_move_has_every_message(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = archived(api)
+    monkeypatch.setattr(tiers, "_PAGE", 1)
+    told = tiers.messages(keeper(api.tenant), row_of(id))
+
+    first = next(told)
+    assert freeze(api, id)
+    rest = list(told)
+
+    assert [row.payload["content"] for row in (first, *rest)] == SAID
