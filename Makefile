@@ -15,7 +15,7 @@ PACKAGES := $(wildcard somamemory console api tenants memories graph conversatio
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo docs test test-docs test-milvus lint types format bench bench-graph bench-conversations \
+.PHONY: help run demo docs test test-docs test-milvus lint types format bench bench-graph bench-conversations bench-tiers \
 	bench-console chaos lock clean venv venv-test
 
 help: ## this list
@@ -64,6 +64,9 @@ bench-graph: venv-test ## measure walks along 100,000 and 1,000,000 links (ARGS=
 
 bench-conversations: venv ## latency of conversations, queries and contexts (ARGS="--database URL" for PostgreSQL)
 	exec $(PY) -m benchmarks.conversations $(ARGS)
+
+bench-tiers: venv ## what it costs that conversations are archived, and cold
+	exec $(PY) -m benchmarks.tiers $(ARGS)
 
 bench-console: venv-test ## walk through the pages over 100,000 memories in headless Chromium (ARGS="--pictures docs/images")
 	exec $(PY) -m benchmarks.console $(ARGS)

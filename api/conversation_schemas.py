@@ -112,12 +112,14 @@ class QueryBody(Body):
     filters: dict[str, Any] | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] | None = None
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] | None = None
+    include_archived: bool | None = None
 
 
 class FullTextBody(Body):
     query: QueryText
     limit: Annotated[int, Field(ge=1, le=1000)] | None = None
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] | None = None
+    include_archived: bool = False
 
 
 class ContextBody(Body):
@@ -143,6 +145,7 @@ class ConversationOut(BaseModel):
     labelled_by: str | None
     folder: str
     status: Status
+    tier: Literal["active", "archived", "cold"]
     importance_score: float
     message_count: int
     word_count: int

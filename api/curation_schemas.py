@@ -38,6 +38,7 @@ Id = Annotated[UUID, PlainValidator(_uuid), WithJsonSchema({"type": "string", "f
 Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 Level = Literal["daily", "weekly", "monthly"]
 Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
+TierDays = Annotated[int, Field(ge=0, le=36_500)]
 Threshold = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
 Ids = Annotated[list[Id], Field(min_length=1, max_length=MAX_BULK)]
 
@@ -188,6 +189,31 @@ class ArchivedOut(BaseModel):
 class RestoredOut(BaseModel):
     restored: int
     conversation_ids: list[str]
+
+
+class PruningBody(Body):
+    mode: Literal["off", "report", "archive"] = "report"
+    threshold_days: Days = prune.DEFAULT_DAYS
+    importance_threshold: Threshold = prune.DEFAULT_IMPORTANCE
+
+
+class UpkeepPatch(Body):
+    """A member that is absent is left alone; null sets it back to what the installation has."""
+
+    active_days: TierDays | None = None
+    archived_days: TierDays | None = None
+    pruning: PruningBody | None = None
+
+
+class UpkeepOut(BaseModel):
+    """`active_days` and `archived_days` as they hold; `own`: those that are the tenant's."""
+
+    active_days: int
+    archived_days: int
+    own: list[str]
+    pruning: PruningBody
+    ran_at: str | None
+    report: dict[str, Any]
 
 
 class ImportErrorOut(BaseModel):

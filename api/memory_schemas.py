@@ -246,6 +246,7 @@ class SearchBody(Body):
     weights: Weights = Field(default_factory=Weights)
     expand: ExpandBody | None = None
     explain: bool = False
+    include_archived: bool = False
 
 
 class SearchParams(Params):
@@ -262,6 +263,7 @@ class SearchParams(Params):
     min_score: Annotated[Decimal, Field(ge=0, le=1)] = 0.0
     consistency: Consistency = "eventual"
     explain: bool = False
+    include_archived: bool = False
 
 
 class FoundOut(BaseModel):

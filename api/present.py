@@ -158,6 +158,7 @@ def conversation(row: Any) -> dict[str, Any]:
         "labelled_by": row.labelled_by,
         "folder": row.folder,
         "status": row.status,
+        "tier": row.tier,
         "importance_score": row.importance,
         "message_count": row.message_count,
         "word_count": row.word_count,
@@ -432,6 +433,21 @@ def prune_suggestion(found: Any) -> dict[str, Any]:
         "recommendation": found.verdict.recommendation,
         "score": found.verdict.score,
         "reasons": list(found.verdict.reasons),
+    }
+
+
+def upkeep(rules: Any, row: Any) -> dict[str, Any]:
+    return {
+        "active_days": rules.active_days,
+        "archived_days": rules.archived_days,
+        "own": [name for name in ("active_days", "archived_days") if getattr(row, name) is not None],
+        "pruning": {
+            "mode": row.pruning,
+            "threshold_days": row.pruning_days,
+            "importance_threshold": row.pruning_importance,
+        },
+        "ran_at": instant(row.ran_at),
+        "report": row.report,
     }
 
 

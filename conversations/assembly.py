@@ -165,7 +165,8 @@ class _Gathering:
     def recall(self) -> list[Candidate]:
         """What may be worth having, from every source, each message once."""
         fewest, most = _PROPOSED
-        found = self._search(self.allowed, min(max(fewest, self.wanted.budget // _TOKENS_A_PROPOSAL), most))
+        most_proposed = min(max(fewest, self.wanted.budget // _TOKENS_A_PROPOSAL), most)
+        found = self._search(self.allowed, most_proposed, include_archived=self.wanted.include_archived)
         relevance = {each.memory.id: each.score for each in found}
         sources = (
             ("search", [each.memory for each in found]),
@@ -194,7 +195,7 @@ class _Gathering:
         """The best of what is not allowed."""
         if self.allowed is None:
             return []
-        found = self._search(~self.allowed, EXCLUDED_TOLD)
+        found = self._search(~self.allowed, EXCLUDED_TOLD, include_archived=True)
         return self._candidates([(each.memory, "search", each.score) for each in found])
 
     def days(self, candidate: Candidate) -> frozenset[Day]:
@@ -209,10 +210,12 @@ class _Gathering:
         row = self.rows[candidate.id]
         return Item(row, self.conversations[number_key(row.coordinate_key)], candidate)
 
-    def _search(self, condition: Q | None, top_k: int) -> Sequence[hybrid.Found]:
+    def _search(self, condition: Q | None, top_k: int, *, include_archived: bool) -> Sequence[hybrid.Found]:
         narrowing = Narrowing(places=places(self.caller.tenant, condition, with_summaries=True))
         namespaces = (CONVERSATIONS, SUMMARIES)
-        search = Search(self.wanted.query, namespaces, narrowing, top_k=top_k, shown=False)
+        search = Search(
+            self.wanted.query, namespaces, narrowing, top_k=top_k, include_archived=include_archived, shown=False
+        )
         results = hybrid.search(self.caller, search)
         self.degraded = sorted({*self.degraded, *results.degraded})
         return results.found

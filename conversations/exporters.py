@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
+from conversations import tiers
 from conversations.importers import simple, text
 from conversations.models import Conversation
 from conversations.selectors import Wanted
-from memories import selectors as memories
 from memories.kept import CONVERSATIONS
 from tenants.caller import Caller
 
@@ -75,18 +75,13 @@ def _conversations(caller: Caller, wanted: Wanted) -> Iterator[Conversation]:
 
 
 def _messages(caller: Caller, conversation: Conversation) -> Iterator[dict[str, Any]]:
-    low, high = conversation.root.subtree
-    rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__lt=high).order_by("coordinate_key")
-    page = list(rows.filter(coordinate_key__gte=low)[:_PAGE])
-    while page:
-        for row in page:
-            yield {
-                "role": row.payload.get("role", ""),
-                "content": row.payload.get("content", ""),
-                "timestamp": _instant(row.created_at),
-                "metadata": row.metadata,
-            }
-        page = list(rows.filter(coordinate_key__gt=page[-1].coordinate_key)[:_PAGE])
+    for row in tiers.messages(caller, conversation):
+        yield {
+            "role": row.payload.get("role", ""),
+            "content": row.payload.get("content", ""),
+            "timestamp": _instant(row.created_at),
+            "metadata": row.metadata,
+        }
 
 
 def _facts(conversation: Conversation) -> dict[str, Any]:

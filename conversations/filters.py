@@ -41,13 +41,14 @@ class Condition:
 
     conversation: Q | None = None
     message: Q | None = None
+    speaks_of_archived: bool = False  # of the status, or of single conversations
 
 
 def translate(tenant: Tenant, raw: object) -> Condition:
     """The filters of a request. Raises InvalidInput."""
     parsed = filters.parse(raw)
     parts = parsed.parts if isinstance(parsed, And) else (parsed,)
-    found = Condition()
+    found = Condition(speaks_of_archived=any(map(_speaks_of_archived, parts)))
     for part in parts:
         if _only_conversations(part):
             found = replace(found, conversation=_both(found.conversation, _on_conversation(part)))
@@ -78,6 +79,15 @@ def _only_conversations(part: Filter) -> bool:
         case Not(inner):
             return _only_conversations(inner)
     return _field(part) in _OPERATORS
+
+
+def _speaks_of_archived(part: Filter) -> bool:
+    match part:
+        case And(parts) | Or(parts):
+            return any(map(_speaks_of_archived, parts))
+        case Not(inner):
+            return _speaks_of_archived(inner)
+    return _field(part) in ("status", "conversation_id")
 
 
 def _on_conversation(part: Filter) -> Q:

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from conversations import services
+from conversations import services, tiers
 from conversations.importers import simple
 from conversations.importers.base import Broken, Imported
 from conversations.models import Conversation, ImportedConversation
@@ -105,11 +105,18 @@ def _patiently(caller: Caller, item: Imported, wait: Wait | None) -> tuple[str, 
 
 def _stored(caller: Caller, item: Imported) -> tuple[str, int]:
     """What happened, and how many messages were added."""
-    with transaction.atomic():
-        row = _claimed(caller, item)
-        conversations = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
-        known = conversations.filter(id=row.conversation_id).first()
-        return _created(caller, row, item) if known is None else _extended(caller, known, item)
+    return tiers.warmed(caller, lambda: _stored_at_once(caller, item))
+
+
+@transaction.atomic
+def _stored_at_once(caller: Caller, item: Imported) -> tuple[str, int]:
+    row = _claimed(caller, item)
+    conversations = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
+    known = conversations.filter(id=row.conversation_id).first()
+    if known is None:
+        return _created(caller, row, item)
+    tiers.refuse_cold(known)  # it is compared with what is there
+    return _extended(caller, known, item)
 
 
 def _claimed(caller: Caller, item: Imported) -> ImportedConversation:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from conversations import llm, phrases, search
+from conversations import llm, phrases, search, tiers
 from conversations.llm import asking
 from conversations.llm.base import ChatModel, estimated_tokens
 from conversations.llm.schemas import LabelsAnswer
@@ -149,8 +150,13 @@ def _sample(caller: Caller, conversation: Conversation) -> list[str]:
         turn for start in (1, max(1, last - _SAMPLED + 1)) for turn in range(start, min(start + _SAMPLED, last + 1))
     }
     keys = [coordinates.encode([number, turn]) for turn in sorted(ends)]
-    rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys).order_by("coordinate_key")
-    return [str(payload.get("content", ""))[:4_000] for payload in rows.values_list("payload", flat=True)]
+    payloads: Iterable[Any]
+    if conversation.tier == Conversation.Tier.COLD and (kept := tiers.read(caller, conversation)) is not None:
+        payloads = (row.payload for row in kept if row.coordinate_key in set(keys))
+    else:
+        rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys).order_by("coordinate_key")
+        payloads = rows.values_list("payload", flat=True)
+    return [str(payload.get("content", ""))[:4_000] for payload in payloads]
 
 
 def _within(said: Sequence[str], most_tokens: int) -> list[str]:

@@ -28,6 +28,13 @@ class Conversation(TenantOwned):
         PINNED = "pinned"
         ARCHIVED = "archived"
 
+    class Tier(models.TextChoices):
+        """Where its messages are: in the index too, in the database alone, in a file."""
+
+        ACTIVE = "active"
+        ARCHIVED = "archived"
+        COLD = "cold"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     number = models.PositiveBigIntegerField()
     key = KeyField(max_length=coordinates.DIGITS_PER_NUMBER)  # of the number: all messages' keys begin with it
@@ -46,6 +53,9 @@ class Conversation(TenantOwned):
     summarise_at = models.DateTimeField(null=True)
     # Who chose the label, if it chose itself: a language model, or `key-phrases`. None: a caller.
     labelled_by = models.CharField(max_length=255, null=True)  # noqa: DJ001 - SQLite adds no other column in place
+    # Follows the status: archived or cold is what is archived, and nothing else.
+    tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.ACTIVE, db_default=Tier.ACTIVE)
+    archived_at = models.DateTimeField(null=True)  # when it was archived, or was used since
     metadata = JsonField(default=dict)  # last: SQLite walks over all that stands before the column it reads
 
     class Meta(TenantOwned.Meta):
@@ -61,6 +71,7 @@ class Conversation(TenantOwned):
                 name="sfm_conversations_summarise",
                 condition=models.Q(summarise_at__isnull=False),
             ),
+            models.Index(fields=["tenant", "tier", "status", "archived_at"], name="sfm_conversations_tier"),
         ]
 
     def __str__(self) -> str:
@@ -158,6 +169,85 @@ class Chore(TenantOwned):
         if self.lease_until is not None and self.lease_until > now:
             return self.State.RUNNING
         return self.State.WAITING if self.error else self.State.QUEUED
+
+
+class ColdFile(TenantOwned):
+    """A file that holds the messages of a conversation, or did, or was to: every file in the storage has a row first.
+
+    With `dropped_at` nothing needs it, and it is removed a while later.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    conversation_id = models.UUIDField()  # it may be deleted before this row is
+    name = models.CharField(max_length=255)  # ends with the SHA-256 of what is in it
+    bytes = models.PositiveBigIntegerField()  # of the file
+    memories = models.PositiveIntegerField()
+    size = models.PositiveBigIntegerField()  # of the memories, as quotas count them
+    written_at = models.DateTimeField(default=timezone.now)
+    dropped_at = models.DateTimeField(null=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_cold_files"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="sfm_cold_files_name"),
+            models.UniqueConstraint(
+                fields=["tenant", "conversation_id"],
+                name="sfm_one_cold_file",
+                condition=models.Q(dropped_at__isnull=True),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["dropped_at"], name="sfm_cold_files_dropped", condition=models.Q(dropped_at__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DeletedConversation(TenantOwned):
+    """What is needed to purge a conversation that was deleted softly, while its messages are still there."""
+
+    id = models.BigAutoField(primary_key=True)
+    conversation_id = models.UUIDField()
+    key = KeyField(max_length=coordinates.DIGITS_PER_NUMBER)
+    deleted_at = models.DateTimeField(default=timezone.now, db_index=False)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_deleted_conversations"
+        constraints = [models.UniqueConstraint(fields=["tenant", "conversation_id"], name="sfm_deleted_conversation")]
+        indexes = [models.Index(fields=["deleted_at"], name="sfm_deleted_conversations_at")]
+
+    def __str__(self) -> str:
+        return f"deleted conversation {self.conversation_id}"
+
+
+class Upkeep(TenantOwned):
+    """What a tenant wants done with what nobody uses any more, and what was done when somebody looked last."""
+
+    class Pruning(models.TextChoices):
+        OFF = "off"
+        REPORT = "report"
+        ARCHIVE = "archive"
+
+    id = models.BigAutoField(primary_key=True)
+    active_days = models.PositiveIntegerField(null=True)  # empty: the installation's; 0: never
+    archived_days = models.PositiveIntegerField(null=True)
+    pruning = models.CharField(max_length=16, choices=Pruning.choices, default=Pruning.OFF)
+    pruning_days = models.FloatField(default=90.0)
+    pruning_importance = models.FloatField(default=DEFAULT_IMPORTANCE)
+    ran_at = models.DateTimeField(null=True)
+    pruned_at = models.DateTimeField(null=True)
+    positions = JsonField(default=dict)  # where a run that was out of time goes on
+    report = JsonField(default=dict)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_upkeep"
+        constraints = [models.UniqueConstraint(fields=["tenant"], name="sfm_upkeep_tenant")]
+
+    def __str__(self) -> str:
+        return f"upkeep of {self.tenant_id}"
 
 
 class LlmCall(TenantOwned):

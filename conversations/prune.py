@@ -12,7 +12,7 @@ from django.db.models import Max, Q
 from django.db.models.functions import Substr
 from django.utils import timezone
 
-from conversations import cache, pruning
+from conversations import cache, pruning, tiers
 from conversations.models import Conversation
 from conversations.pruning import Facts, Verdict
 from conversations.selectors import number_key
@@ -58,10 +58,20 @@ def suggestions(
         updated_at__lte=now - timedelta(days=threshold_days),
         importance__lte=importance_threshold,
     )
-    found = list(old.order_by("updated_at", "number")[:MOST])
+    return judged(caller, list(old.order_by("updated_at", "number")[:MOST]), threshold_days, importance_threshold, now)
+
+
+def judged(
+    caller: Caller,
+    found: Sequence[Conversation],
+    threshold_days: float,
+    importance_threshold: float,
+    now: datetime,
+) -> list[Suggestion]:
+    """What the rule says of each of these, what there is most to gain from first; four statements."""
     if not found:
         return []
-    read, covered, begin = _read_at(caller, found), _covered(caller, found), _beginnings(caller, found)
+    read, covered, begin = read_at(caller, found), _covered(caller, found), _beginnings(caller, found)
     made = []
     for each in found:
         last = max(each.updated_at, read.get(each.key) or each.updated_at)
@@ -90,21 +100,29 @@ def undo(caller: Caller, ids: Sequence[UUID]) -> list[Conversation]:
 def _moved(caller: Caller, ids: Sequence[UUID], status: str, action: str) -> list[Conversation]:
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
-    with transaction.atomic():
-        rows = Conversation.objects.for_tenant(caller.tenant).filter(id__in=set(ids))
-        found = {row.id: row for row in rows.order_by("id").select_for_update(no_key=True)}
-        for id in ids:
-            if id not in found:
-                raise NotFound(f"no conversation {id}; nothing was changed")
-            if found[id].status == Status.PINNED:
-                raise Conflict(f"conversation {id} is pinned; nothing was changed")
-        moved = [row for row in found.values() if row.status != status]
-        for row in moved:
-            row.status = status
-            cache.forget_on_commit(caller.tenant, row.id)
+    if status == Status.ACTIVE:  # one after the other: each is a transaction of its own
+        for id in set(ids):
+            tiers.thaw(caller, id)
+    return tiers.warmed(caller, lambda: _moved_together(caller, ids, status, action))
+
+
+@transaction.atomic
+def _moved_together(caller: Caller, ids: Sequence[UUID], status: str, action: str) -> list[Conversation]:
+    rows = Conversation.objects.for_tenant(caller.tenant).filter(id__in=set(ids))
+    found = {row.id: row for row in rows.order_by("id").select_for_update(no_key=True)}
+    for id in ids:
+        if id not in found:
+            raise NotFound(f"no conversation {id}; nothing was changed")
+        if found[id].status == Status.PINNED:
+            raise Conflict(f"conversation {id} is pinned; nothing was changed")
+    moved = [row for row in found.values() if row.status != status]
+    for row in moved:
+        row.status = status
+        tiers.settle(caller, row)
         # When it was last used is what it is judged by, so that stays.
-        rows.filter(id__in=[row.id for row in moved]).update(status=status)
-        audit.record(caller, action, [str(row.id) for row in moved], CONVERSATIONS)
+        row.save(update_fields=["status", "tier", "archived_at"])
+        cache.forget_on_commit(caller.tenant, row.id)
+    audit.record(caller, action, [str(row.id) for row in moved], CONVERSATIONS)
     return moved
 
 
@@ -116,7 +134,7 @@ def _in(found: Sequence[Conversation]) -> Q:
     return Q(*ranges, _connector=Q.OR)
 
 
-def _read_at(caller: Caller, found: Sequence[Conversation]) -> Mapping[str, datetime | None]:
+def read_at(caller: Caller, found: Sequence[Conversation]) -> Mapping[str, datetime | None]:
     """When somebody last read a message of each."""
     rows = memories.live(caller, [CONVERSATIONS]).filter(_in(found)).order_by()
     grouped = rows.annotate(root=Substr("coordinate_key", 1, DIGITS_PER_NUMBER)).values("root")

@@ -1,7 +1,7 @@
-"""Summaries on schedule: each conversation says in its row when there is something to be summarised.
+"""What is done on schedule: summaries, and upkeep (`upkeep`).
 
-Whoever runs this takes those that are due, one after the other, and says for each when to come again: first, in case it
-ends in the middle, in an hour; then as it is.
+Whoever summarises takes those that are due, one after the other, and says for each when to come again: first, in case
+it ends in the middle, in an hour; then as it is.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
 from django.utils import timezone
 
-from conversations import summaries
+from conversations import summaries, upkeep
 from conversations.models import Conversation
 from somamemory import background
 from somamemory.errors import SomaError
@@ -25,6 +26,8 @@ log = logging.getLogger("soma.summaries")
 
 BATCH = 100
 _RETRY = timedelta(hours=1)
+_SHARE_S = 600.0  # then the other gets its turn
+Work = Callable[[Callable[[], bool]], object]
 
 
 def run(enough: Callable[[], bool] = summaries.never) -> int:
@@ -62,15 +65,19 @@ def _one(conversation: Conversation, tenant: Tenant, enough: Callable[[], bool])
 
 
 class Runner(background.Thread):
-    """Does it in the embedded server; `stop` ends it between two summaries."""
+    """Does it in the embedded server; `stop` ends it between two summaries, or moves."""
 
     def __init__(self) -> None:
         super().__init__("summaries")
 
     def loop(self) -> None:
-        while not self.stopping.wait(settings.SUMMARY_INTERVAL_S):
-            self.attempt(self._run)
+        intervals: dict[Work, int] = {run: settings.SUMMARY_INTERVAL_S, upkeep.run_all: settings.UPKEEP_TICK_S}
+        due = {work: time.monotonic() + interval_s for work, interval_s in intervals.items() if interval_s}
+        while due and not self.stopping.wait(max(0.0, min(due.values()) - time.monotonic())):
+            work = min(due, key=lambda each: due[each])
+            self.attempt(partial(self._for_a_while, work))
+            due[work] = time.monotonic() + intervals[work]
 
-    def _run(self) -> None:
-        until = time.monotonic() + settings.SUMMARY_INTERVAL_S
-        run(lambda: self.stopping.is_set() or time.monotonic() > until)
+    def _for_a_while(self, work: Work) -> None:
+        until = time.monotonic() + _SHARE_S
+        work(lambda: self.stopping.is_set() or time.monotonic() > until)

@@ -24,6 +24,7 @@ from somamemory.replicas import may_read_replica
 from tenants.caller import Caller
 from tenants.models import Tenant
 
+COLD = "cold"
 # So many conversations are told to the database by the ranges of their messages, one condition each.
 _MAX_RANGES = 200
 # With so few messages in them, all their vectors are compared, and the index is not asked.
@@ -45,7 +46,8 @@ class Hit:
 
 @dataclass(frozen=True)
 class Hits:
-    """`total`: how many were ranked, or hold the words. `degraded` names a leg that is down, or did not see all."""
+    """`total`: how many were ranked, or hold the words. `degraded` names a leg that is down, or did not see all, and
+    says `cold` where archived messages were asked for and some are in files."""
 
     found: Sequence[Hit]
     total: int
@@ -53,23 +55,44 @@ class Hits:
 
 
 @may_read_replica
-def query(caller: Caller, words: str, raw_filters: object = None, *, limit: int = 10, offset: int = 0) -> Hits:
+def query(
+    caller: Caller,
+    words: str,
+    raw_filters: object = None,
+    *,
+    limit: int = 10,
+    offset: int = 0,
+    include_archived: bool | None = None,
+) -> Hits:
     """The messages that answer a question best, by meaning and by word; `raw_filters` as `conversations.filters` says.
 
-    Raises InvalidInput.
+    include_archived: with those of archived conversations; None: where the filters speak of the status or of single
+    conversations. Raises InvalidInput.
     """
     caller.require("read", [CONVERSATIONS])
     condition = Condition() if raw_filters is None else translate(caller.tenant, raw_filters)
-    narrowing = Narrowing(places=places(caller.tenant, condition.conversation), also=condition.message)
-    wanted = Search(words, namespaces=(CONVERSATIONS,), narrowing=narrowing, top_k=limit, offset=offset, explain=True)
+    archived = condition.speaks_of_archived if include_archived is None else include_archived
+    wanted = Search(
+        words,
+        namespaces=(CONVERSATIONS,),
+        narrowing=Narrowing(places=places(caller.tenant, condition.conversation), also=condition.message),
+        top_k=limit,
+        offset=offset,
+        explain=True,
+        include_archived=archived,
+    )
     results = hybrid.search(caller, wanted)
     of = of_messages(caller.tenant, [found.memory for found in results.found])
-    degraded = results.degraded if results.every_match else sorted({*results.degraded, KEYWORD})
-    return Hits(list(_hits(results.found, of)), results.total, degraded)
+    degraded = set(results.degraded)
+    if not results.every_match:
+        degraded.add(KEYWORD)
+    if archived and _are_cold(caller.tenant):
+        degraded.add(COLD)
+    return Hits(list(_hits(results.found, of)), results.total, sorted(degraded))
 
 
 @may_read_replica
-def full_text(caller: Caller, words: str, *, limit: int = 10, offset: int = 0) -> Hits:
+def full_text(caller: Caller, words: str, *, limit: int = 10, offset: int = 0, include_archived: bool = False) -> Hits:
     """The messages that hold these words themselves; phrases in quotation marks as they stand, `-words` not at all."""
     caller.require("read", [CONVERSATIONS])
     wanted = fulltext.parse(words)
@@ -80,6 +103,8 @@ def full_text(caller: Caller, words: str, *, limit: int = 10, offset: int = 0) -
     must = [term for phrase in wanted.phrases for term in phrase if term in stats.frequency]
     leading = stats if not must else stats.only(min(must, key=lambda term: stats.frequency[term]))
     rows = memories.live(caller, [CONVERSATIONS])
+    if not include_archived:
+        rows = rows.filter(archived_at=None)
     matches, complete = lexical.matches(rows, [CONVERSATIONS], leading, caller.tenant, lexical.MAX_RANKED)
     ranked, all_read = _read(rows, [match.seq for match in matches], wanted, stats)
     ranked.sort(key=lambda each: (-each[0], each[1].coordinate_key))
@@ -87,7 +112,15 @@ def full_text(caller: Caller, words: str, *, limit: int = 10, offset: int = 0) -
     of = of_messages(caller.tenant, [row for _, row in page])
     access.count([row for _, row in page])
     found = [Hit(row, of[key], round(score, 6)) for score, row in page if (key := number_key(row.coordinate_key)) in of]
-    return Hits(found, len(ranked), [] if complete and all_read and not wanted.is_cut else [KEYWORD])
+    degraded = [] if complete and all_read and not wanted.is_cut else [KEYWORD]
+    if include_archived and _are_cold(caller.tenant):
+        degraded = [COLD, *degraded]
+    return Hits(found, len(ranked), degraded)
+
+
+def _are_cold(tenant: Tenant) -> bool:
+    """Whether there are messages that no search sees."""
+    return Conversation.objects.for_tenant(tenant).filter(tier=Conversation.Tier.COLD).exists()
 
 
 def _read(

@@ -16,7 +16,7 @@ from django.db.models.functions import StrIndex
 from django.db.models.lookups import GreaterThan
 from django.utils.dateparse import parse_datetime
 
-from conversations import cache, folders
+from conversations import cache, folders, recall, tiers
 from conversations.llm import ledger
 from conversations.models import MAX_METADATA_BYTES, Conversation
 from graph import selectors as graph
@@ -113,14 +113,25 @@ def count(caller: Caller, wanted: Wanted) -> int:
 
 @may_read_replica
 def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = None) -> Messages:
-    """Messages in the order of their turns. Raises NotFound."""
+    """Messages in the order of their turns; those of a cold conversation out of its file, and then it comes back.
+
+    Raises NotFound, ColdUnavailable.
+    """
     caller.require("read", [CONVERSATIONS])
     conversation = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
     if conversation is None:
         raise NotFound(f"no conversation {id}")
-    page = memories.list_memories(
-        caller, CONVERSATIONS, Narrowing(prefix=conversation.root), limit=limit, cursor=cursor
-    )
+    below = Narrowing(prefix=conversation.root)
+    if conversation.tier != Conversation.Tier.COLD:
+        page = memories.list_memories(caller, CONVERSATIONS, below, limit=limit, cursor=cursor)
+        if page.items or not conversation.message_count:
+            return Messages(conversation, page.items, page.next_cursor)
+    # It is cold, or has just become so.
+    if (kept := tiers.read(caller, conversation)) is not None:
+        recall.note(caller, conversation)
+        page = memories.page_of(kept, CONVERSATIONS, below, limit=limit, cursor=cursor)
+    else:
+        page = memories.list_memories(caller, CONVERSATIONS, below, limit=limit, cursor=cursor)
     return Messages(conversation, page.items, page.next_cursor)
 
 
@@ -219,7 +230,6 @@ def _facts(conversation: Conversation) -> dict[str, Any]:
 
 
 def _from_facts(facts: dict[str, Any]) -> Conversation:
-    columns = [
-        each for each in Conversation._meta.concrete_fields if each.attname in facts
-    ]  # an older version's lack some
-    return Conversation(**{each.attname: each.to_python(facts[each.attname]) for each in columns})
+    # While a new version takes over, an older one may have remembered this, which lacks some.
+    known = [each for each in Conversation._meta.concrete_fields if each.attname in facts]
+    return Conversation(**{each.attname: each.to_python(facts[each.attname]) for each in known})

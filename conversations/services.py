@@ -16,12 +16,13 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from conversations import cache, chores, entities, folders, periods
+from conversations import cache, chores, entities, folders, periods, tiers
 from conversations.models import (
     DEFAULT_IMPORTANCE,
     MAX_METADATA_BYTES,
     PINNED_IMPORTANCE,
     Conversation,
+    DeletedConversation,
     ImportedConversation,
     NumberStripe,
 )
@@ -82,6 +83,8 @@ def create(caller: Caller, new: NewConversation) -> Conversation:
         _file(conversation, new.folder)
         _check_metadata(conversation)
         _write(caller, conversation, new.messages)
+        if conversation.status == Status.ARCHIVED:
+            tiers.settle(caller, conversation)
         conversation.save(force_insert=True)
         if new.messages:
             chores.note(conversation, 0)
@@ -95,13 +98,20 @@ def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Co
     """Add messages to the end: all of them, or none. The conversation as it is now, and the messages."""
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the answer tells how many there are
-    with transaction.atomic():
-        conversation = _for_update(caller, id)
-        before = conversation.last_turn
-        written = _write(caller, conversation, messages)
-        _save(caller, conversation, "message_count", "word_count", "last_turn", "summarise_at")
-        if written:
-            chores.note(conversation, before)
+    return tiers.warmed(caller, lambda: _appended(caller, id, messages))
+
+
+@transaction.atomic
+def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Conversation, list[Memory]]:
+    conversation = _for_update(caller, id)
+    tiers.refuse_cold(conversation)
+    before = conversation.last_turn
+    written = _write(caller, conversation, messages)
+    if conversation.status == Status.ARCHIVED:
+        tiers.settle(caller, conversation)
+    _save(caller, conversation, "message_count", "word_count", "last_turn", "summarise_at", "tier", "archived_at")
+    if written:
+        chores.note(conversation, before)
     return conversation, written
 
 
@@ -109,14 +119,22 @@ def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
     """Set `label`, `folder`, `status`, `importance`; merge `metadata` (RFC 7396). None sets back to the default."""
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the answer shows the conversation
-    with transaction.atomic():
-        conversation = _for_update(caller, id)
-        before = audit.state(conversation)
-        for name, value in changes.items():
-            _CHANGES[name](conversation, value)
-        _save(caller, conversation, *_CHANGED)
-        changed = Change(str(id), before, audit.state(conversation))
-        audit.record(caller, "conversation.change", [changed], CONVERSATIONS)
+    return tiers.warmed(caller, lambda: _changed(caller, id, changes))
+
+
+@transaction.atomic
+def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
+    conversation = _for_update(caller, id)
+    before, status = audit.state(conversation), conversation.status
+    for name, value in changes.items():
+        _CHANGES[name](conversation, value)
+    columns: tuple[str, ...] = _CHANGED
+    if Status.ARCHIVED in (status, conversation.status) and status != conversation.status:
+        tiers.settle(caller, conversation)
+        columns = (*columns, "tier", "archived_at")
+    _save(caller, conversation, *columns)
+    changed = Change(str(id), before, audit.state(conversation))
+    audit.record(caller, "conversation.change", [changed], CONVERSATIONS)
     return conversation
 
 
@@ -153,25 +171,40 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
 
     So go entities that only its facts mention.
 
-    purge: for good and at once, with their links; otherwise that happens to them after the retention time.
+    purge: for good and at once, with their links and what was deleted before; otherwise that happens to them after the
+    retention time.
     """
     caller.require("delete", [CONVERSATIONS])
     with transaction.atomic():
+        deleted = DeletedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
+        if purge and (before := deleted.select_for_update().first()) is not None:
+            _erase(caller, id, coordinates.from_key(before.key), purge=True)
+            audit.record(caller, "conversation.purge", [str(id)], CONVERSATIONS)
+            before.delete()
+            return
         conversation = _for_update(caller, id)
-        mentioned = entities.mentioned(caller.tenant, conversation.root)
-        for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
-            memories.delete_subtree(keeper(caller), namespace, conversation.root, purge=purge, as_keeper=True)
-            # An entity stays as long as a fact mentions it, and these facts can never come back.
-            if purge or namespace == FACTS:
-                links.forget_subtree(caller, namespace, conversation.root)
-        entities.forget(keeper(caller), mentioned, purge=purge)
+        _erase(caller, id, conversation.root, purge=purge)
         chores.of(caller.tenant, id).delete()
-        if purge:
-            ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id).delete()
+        if not purge:
+            DeletedConversation(tenant=caller.tenant, conversation_id=id, key=conversation.key).save(force_insert=True)
         gone = Change(str(id), audit.state(conversation))
         conversation.delete()
         audit.record(caller, "conversation.purge" if purge else "conversation.delete", [gone], CONVERSATIONS)
         cache.forget_on_commit(caller.tenant, id)
+
+
+def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
+    """What lies below a conversation's number, and the file that may hold it."""
+    mentioned = entities.mentioned(caller.tenant, root)
+    for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
+        memories.delete_subtree(keeper(caller), namespace, root, purge=purge, as_keeper=True)
+        # An entity stays as long as a fact mentions it, and these facts can never come back.
+        if purge or namespace == FACTS:
+            links.forget_subtree(caller, namespace, root)
+    entities.forget(keeper(caller), mentioned, purge=purge)
+    tiers.forget(caller, id, at_once=purge)
+    if purge:
+        ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id).delete()
 
 
 def keeper(caller: Caller) -> Caller:

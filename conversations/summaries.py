@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from conversations import extracts, llm, periods
+from conversations import extracts, llm, periods, tiers
 from conversations.llm import asking
 from conversations.llm.base import estimated_tokens
 from conversations.llm.schemas import SummaryAnswer
@@ -83,6 +83,8 @@ def summarize(caller: Caller, id: UUID, level: str, day: date | None = None) -> 
     conversation = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
     if conversation is None:
         raise NotFound(f"no conversation {id}")
+    if conversation.tier == Conversation.Tier.COLD:
+        tiers.thaw(caller, id)
     rolling = _Rolling(caller, conversation)
     if not rolling.days:
         raise NotFound("the conversation has no messages yet")

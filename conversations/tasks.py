@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from celery import shared_task
 from django.conf import settings
 
-from conversations import schedule, working
+from conversations import schedule, upkeep, working
 from memories.tasks import trying
 
 
 @shared_task(name="conversations.summarise")
 def summarise() -> None:
     """Summarise what is over, for so long that other tasks get their turn."""
-    until = time.monotonic() + settings.DRAIN_LIMIT_S
-    trying(lambda: schedule.run(lambda: time.monotonic() > until))
+    _for_a_while(schedule.run)
+
+
+@shared_task(name="conversations.upkeep")
+def keep_up() -> None:
+    """Move on what nobody uses, for so long that other tasks get their turn."""
+    _for_a_while(upkeep.run_all)
 
 
 @shared_task(name="conversations.work")
-def work() -> None:
+def work_off() -> None:
     """Do what is to be done with conversations, for so long that other tasks get their turn."""
+    _for_a_while(working.run)
+
+
+def _for_a_while(work: Callable[[Callable[[], bool]], object]) -> None:
     until = time.monotonic() + settings.DRAIN_LIMIT_S
-    trying(lambda: working.run(lambda: time.monotonic() > until))
+    trying(lambda: work(lambda: time.monotonic() > until))

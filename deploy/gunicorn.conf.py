@@ -86,7 +86,7 @@ def post_worker_init(worker):
     worker.soma_threads = [access.Writer(), Keeper()]
     if settings.INDEXER == "thread":
         worker.soma_threads += [Worker(), jobs.Runner()]
-        if settings.SUMMARY_INTERVAL_S:
+        if settings.SUMMARY_INTERVAL_S or settings.UPKEEP_INTERVAL_S:
             worker.soma_threads.append(schedule.Runner())
         if settings.CHORE_INTERVAL_S:
             worker.soma_threads.append(working.Runner())

@@ -12,12 +12,20 @@ from memories.index import generations
 from memories.models import Memory
 from tenants.models import Tenant
 
+# Statements with one placeholder for the tenant: (memories, bytes) that are kept for it outside of the table.
+_elsewhere: list[str] = []
 _COUNT = """
-    SELECT kept.memories, kept.bytes, noted.memories, noted.bytes
+    SELECT kept.memories{memories}, kept.bytes{bytes}, noted.memories, noted.bytes
     FROM (SELECT COUNT(*) AS memories, COALESCE(SUM(size), 0) AS bytes FROM sfm_memories WHERE tenant_id = %s) AS kept,
          (SELECT COALESCE(SUM(memories), 0) AS memories, COALESCE(SUM(bytes), 0) AS bytes
-          FROM sfm_usage_stripes WHERE tenant_id = %s) AS noted
+          FROM sfm_usage_stripes WHERE tenant_id = %s) AS noted{tables}
 """
+
+
+def also_count(statement: str) -> None:
+    """For what is taken out of the table for a while: `SELECT … AS memories, … AS bytes … WHERE tenant_id = %s`."""
+    if statement not in _elsewhere:
+        _elsewhere.append(statement)
 
 
 def size(memory: Memory) -> int:
@@ -34,8 +42,14 @@ def difference(before: Iterable[Memory | None], after: Iterable[Memory | None]) 
 def count(tenant: Tenant) -> tuple[int, int, int, int]:
     """(memories, bytes) that are there, and the same as noted; of one moment, as it is one statement."""
     id = tenant.id if connection.features.has_native_uuid_field else tenant.id.hex
+    names = [f"away{number}" for number in range(len(_elsewhere))]
+    statement = _COUNT.format(
+        memories="".join(f" + {name}.memories" for name in names),
+        bytes="".join(f" + {name}.bytes" for name in names),
+        tables="".join(f", ({each}) AS {name}" for name, each in zip(names, _elsewhere, strict=True)),
+    )
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT, [id, id])
+        cursor.execute(statement, [id, id, *(id for _ in names)])
         memories, bytes, noted_memories, noted_bytes = (int(number) for number in cursor.fetchone())
     return memories, bytes, noted_memories, noted_bytes
 

@@ -74,14 +74,19 @@ def remove(caller: Caller, memories: Sequence[Memory]) -> None:
 
     Their outbox rows stay until the index has forgotten them.
     """
-    Memory.all_tenants.filter(seq__in=[memory.seq for memory in memories]).delete()
-    # The version moves on, so that a drain which has just read the memory cannot settle the row with it.
-    VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(
-        wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
-    )
+    take_out(memories)
     usage.add(caller.tenant, -len(memories), -sum(memory.size for memory in memories))
     in_order = sorted(memories, key=lambda memory: (memory.namespace, memory.coordinate_key))
     for namespace, group in groupby(in_order, key=lambda memory: memory.namespace):
         audit.record(caller, "memory.purge", [trail.purged(memory) for memory in group], namespace)
     for forget in _others:
         forget(caller, memories)
+
+
+def take_out(memories: Sequence[Memory]) -> None:
+    """Delete rows that are kept elsewhere: they still count against quotas, and their addresses keep their links."""
+    Memory.all_tenants.filter(seq__in=[memory.seq for memory in memories]).delete()
+    # The version moves on, so that a drain which has just read the memory cannot settle the row with it.
+    VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(
+        wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
+    )

@@ -69,6 +69,8 @@ class Memory(TenantOwned):
     access_count = models.BigIntegerField(default=0, db_default=0)
     last_accessed_at = models.DateTimeField(null=True)
     size = models.PositiveIntegerField(default=0, db_default=0)  # bytes, as `memories.amounts` counts them
+    # Set by `resting`: the index holds nothing of it, and searches look at it only where they are asked to.
+    archived_at = models.DateTimeField(null=True)
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_memories"
@@ -94,6 +96,11 @@ class Memory(TenantOwned):
             models.Index(
                 fields=["deleted_at"], name="sfm_memories_deleted", condition=models.Q(deleted_at__isnull=False)
             ),
+            models.Index(
+                fields=["tenant", "namespace", "archived_at"],
+                name="sfm_memories_archived",
+                condition=models.Q(archived_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -106,7 +113,7 @@ class Memory(TenantOwned):
 
     @property
     def index_state(self) -> str:
-        """Of a memory read `with_index_state`: pending, failed, ready, or empty (nothing in it to index).
+        """Of a memory read `with_index_state`: pending, failed, ready, archived, or empty (nothing in it to index).
 
         One that has just been written is pending.
         """
@@ -118,6 +125,8 @@ class Memory(TenantOwned):
             return "failed"
         if due_at is not None and (attempts or due_at <= timezone.now()):
             return "pending"
+        if self.archived_at is not None:
+            return "archived"
         return "empty" if row["indexed_version"] is None else "ready"
 
     @property

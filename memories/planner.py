@@ -26,8 +26,10 @@ _DISTINCT = {
     # Inside of other columns: nearly always NULL. In front, an index holds only the rest of them.
     "deleted_at": 1,
     "expires_at": 1,
+    "archived_at": 1_000,
     # Of conversations.
     "status": 3,
+    "tier": 3,
     "label": 1_000,
     "place": 1_000,
     "from_key": 50_000,

@@ -160,6 +160,21 @@ def list_memories(
     return Page(rows[:limit], cursors.encode(of_list, last.coordinate_key, *times))
 
 
+def page_of(
+    found: Sequence[Memory], namespace: str, narrowing: Narrowing, *, limit: int = 50, cursor: str | None = None
+) -> Page:
+    """As `list_memories` by coordinate, of what is kept elsewhere; a cursor of either goes on in the other."""
+    of_list = cursors.mark_of(namespace, narrowing, False, "coordinate")
+    if cursor:
+        made_for, key = cursors.decode(cursor, str, str)
+        if made_for != of_list:
+            raise cursors.broken()
+        after = _key(key)
+        found = [row for row in found if row.coordinate_key > after]
+    page = found[:limit]
+    return Page(page, cursors.encode(of_list, page[-1].coordinate_key) if len(found) > limit else None)
+
+
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
     """Counts of the caller's tenant (or of the namespaces that its key may use)."""

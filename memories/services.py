@@ -152,7 +152,7 @@ def patch(
         memory.updated_at = timezone.now()
         size, memory.size = memory.size, amounts.size(memory)
         memory.save(update_fields=[*changes, "terms", "version", "updated_at", "size"])
-        _mark_due([memory])
+        mark_due([memory])
         usage.add(caller.tenant, 0, memory.size - size)
         audit.record(caller, "memory.patch", [Change(coordinate.text, before, trail.state(memory))], namespace)
     return memory
@@ -241,7 +241,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
         memory.version += 1
         memory.updated_at = timezone.now()
         memory.save(update_fields=["deleted_at", "version", "updated_at"])
-        _mark_due([memory])
+        mark_due([memory])
         audit.record(caller, "memory.restore", [Change(coordinate.text, before, trail.state(memory))], namespace)
     return memory
 
@@ -289,7 +289,7 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precon
         new=[rows[key] for key in sorted(final) if key not in known],
         old=[rows[key] for key in sorted(final) if key in known],
     )
-    _mark_due([rows[key] for key in final], {rows[key].id: item.embedding for key, item in final.items()})
+    mark_due([rows[key] for key in final], {rows[key].id: item.embedding for key, item in final.items()})
     usage.add(caller.tenant, *amounts.difference([known.get(key) for key in final], [rows[key] for key in final]))
     audit.record(caller, "memory.store", changes, namespace)
     return results
@@ -330,6 +330,7 @@ def _patched(name: str, old: Any, value: Any) -> Any:
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",
     "version", "created_at", "updated_at", "expires_at", "deleted_at", "access_count", "last_accessed_at", "size",
+    "archived_at",
 ]  # fmt: skip
 
 
@@ -351,7 +352,7 @@ def _save(new: list[Memory], old: list[Memory]) -> None:
         )
 
 
-def _mark_due(memories: Sequence[Memory], own: dict[uuid.UUID, Vectors | None] | None = None) -> None:
+def mark_due(memories: Sequence[Memory], own: dict[uuid.UUID, Vectors | None] | None = None) -> None:
     """Write the outbox rows: the index must catch up with these memories. Resets the back-off of earlier failures."""
     now, vectors = timezone.now(), own or {}
     with_own: list[VectorEmbedding] = []
@@ -408,7 +409,7 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
     for memory in memories:
         memory.version += 1
         memory.deleted_at = now
-    _mark_due(memories)
+    mark_due(memories)
     changes = [
         Change(memory.coordinate.text, was, trail.state(memory)) for memory, was in zip(memories, before, strict=True)
     ]

@@ -12,7 +12,8 @@ SomaError
 ├── NotFound (404)
 ├── Conflict (409)
 │   ├── StillRunning            another request with this Idempotency-Key has not ended yet
-│   └── LlmMissing              it needs a language model, and the settings name none
+│   ├── LlmMissing              it needs a language model, and the settings name none
+│   └── ConversationIsCold      its messages are in a file, and did not come back in time
 ├── PreconditionFailed (412)    If-Match or If-None-Match did not hold
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
@@ -26,6 +27,8 @@ SomaError
     ├── EmbedderUnavailable
     │   └── EmbedderRefused     the provider will never take this text
     ├── IndexUnavailable
+    ├── ColdUnavailable         what keeps the files of cold conversations does not answer
+    │   └── ColdFileDamaged     a file is missing, or is not what was written
     └── LlmUnavailable
         ├── LlmRefused          the provider will never take this question
         └── LlmAnswerInvalid    the model answered something else than it was asked for
@@ -150,6 +153,11 @@ class LlmMissing(Conflict):
     title = "There is no language model"
 
 
+class ConversationIsCold(Conflict):
+    code = "conversation_is_cold"
+    title = "The messages of the conversation are in cold storage"
+
+
 class PreconditionFailed(SomaError):
     status = 412
     code = "precondition_failed"
@@ -239,6 +247,16 @@ class EmbedderRefused(EmbedderUnavailable):
 class IndexUnavailable(Unavailable):
     code = "index_unavailable"
     title = "The vector index does not answer"
+
+
+class ColdUnavailable(Unavailable):
+    code = "cold_storage_unavailable"
+    title = "The storage of cold conversations does not answer"
+
+
+class ColdFileDamaged(ColdUnavailable):
+    code = "cold_file_damaged"
+    title = "The file of a cold conversation is damaged"
 
 
 class LlmUnavailable(Unavailable):

@@ -71,6 +71,8 @@ embedded_texts = Counter("soma_embedding_texts", "Texts that were embedded", ["p
 embedding_tokens = Counter("soma_embedding_tokens", "Tokens that a provider has charged for", ["provider"])
 embedding_cache = Counter("soma_embedding_cache", "Vectors looked for in the cache", ["result"])  # hit or miss
 
+tier_moves = Counter("soma_tier_moves", "Conversations moved between tiers", ["to"])  # active, archived or cold
+
 Sample = tuple[Sequence[str], float]
 
 

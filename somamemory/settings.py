@@ -343,6 +343,52 @@ KEEPER_INTERVAL_S = 15  # how often the audit log is sealed, among others
 SUMMARY_INTERVAL_S = _bounded("SOMA_SUMMARY_INTERVAL_S", 600, 0, 86_400)  # 0: only on demand
 CHORE_INTERVAL_S = _bounded("SOMA_CHORE_INTERVAL_S", 10, 0, 86_400)  # 0: facts and automatic labels by command only
 
+# --- Tiers: what nobody uses leaves the index, then the database ---------------------------------------------------
+
+# An active conversation that nobody has used for so many days is archived; an archived one goes to a file. 0: never.
+ACTIVE_DAYS = _bounded("SOMA_ACTIVE_DAYS", 0, 0, 36_500)
+ARCHIVED_DAYS = _bounded("SOMA_ARCHIVED_DAYS", 0, 0, 36_500)
+UPKEEP_INTERVAL_S = _bounded("SOMA_UPKEEP_INTERVAL_S", 3600, 0, 86_400)  # 0: only by the command
+UPKEEP_TICK_S = min(UPKEEP_INTERVAL_S, 120)  # how often somebody looks whose turn it is
+COLD_STORAGE = env.str("SOMA_COLD_STORAGE", "") or str(DATA_DIR / "cold")
+COLD_S3 = {
+    "endpoint_url": env.str("SOMA_COLD_S3_ENDPOINT", "") or None,
+    "region_name": env.str("SOMA_COLD_S3_REGION", "") or None,
+    # Without them, those that the machine itself has.
+    "access_key": env.str("SOMA_COLD_S3_ACCESS_KEY", "") or None,
+    "secret_key": env.str("SOMA_COLD_S3_SECRET_KEY", "") or None,
+}
+
+
+def cold_storage(where: str) -> dict[str, Any]:
+    """Django's settings of the storage in a folder, or in a bucket: `s3://bucket/prefix`."""
+    if where.startswith("s3://"):
+        bucket, _, prefix = where.removeprefix("s3://").partition("/")
+        try:
+            from botocore.config import Config
+            from storages.backends import s3  # noqa: F401
+        except ImportError:
+            raise ConfigurationError(
+                "SOMA_COLD_STORAGE names a bucket, and the packages for that are missing: "
+                "pip install 'django-storages[s3]'"
+            ) from None
+        if not bucket:
+            raise ConfigurationError("SOMA_COLD_STORAGE lacks the name of the bucket: s3://bucket/prefix")
+        config = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 3, "mode": "standard"})
+        options = {"bucket_name": bucket, "location": prefix.strip("/"), "client_config": config, **COLD_S3}
+        return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**options, "file_overwrite": True}}
+    if "://" in where:
+        raise ConfigurationError("SOMA_COLD_STORAGE must be a folder or begin with s3://")
+    folder = Path(where).expanduser().resolve()
+    return {"BACKEND": "conversations.shelf.Folder", "OPTIONS": {"location": str(folder)}}
+
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "cold": cold_storage(COLD_STORAGE),
+}
+
 
 def _every(task: str, interval_s: int) -> dict[str, Any]:
     """Thrown away unread when it is older than an interval, so that a queue nobody reads does not grow."""
@@ -359,6 +405,7 @@ CELERY_BEAT_SCHEDULE = {
     "keep": _every("memories.keep", KEEPER_INTERVAL_S),
     "keep-hourly": _every("memories.keep_hourly", 3600),
     **({"work": _every("conversations.work", CHORE_INTERVAL_S)} if CHORE_INTERVAL_S else {}),
+    **({"upkeep": _every("conversations.upkeep", UPKEEP_TICK_S)} if UPKEEP_TICK_S else {}),
     **({"summarise": _every("conversations.summarise", SUMMARY_INTERVAL_S)} if SUMMARY_INTERVAL_S else {}),
 }
 # In memory: no file to write, to lock or to find broken after kill -9. After a start every interval begins anew.

@@ -7,6 +7,7 @@ server, or by a job of the beat; to do it twice, or side by side, does no harm.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from django.conf import settings
 
@@ -15,6 +16,14 @@ from tenants import erasure, usage
 from tenants.audit import sealing
 
 HOUR_S = 3600.0
+
+
+_others: list[Callable[[], object]] = []
+
+
+def also(work: Callable[[], object]) -> None:
+    """For what another room has noted in this process: `work` is called every few seconds, and does a little."""
+    _others.append(work)
 
 
 def keep() -> None:
@@ -40,7 +49,8 @@ class Keeper(background.Thread):
         hourly_at = time.monotonic() + HOUR_S / 60
         keep_at = 0.0
         while not self.stopping.wait(usage.FLUSH_S):
-            self.attempt(usage.flush)
+            for work in (usage.flush, *_others):
+                self.attempt(work)
             if self._for_all and time.monotonic() > keep_at:
                 self.attempt(keep)
                 keep_at = time.monotonic() + settings.KEEPER_INTERVAL_S

@@ -83,6 +83,8 @@ NEEDS: dict[Route, Needs] = {
     ("GET", "/prune/suggestions"): "read",
     ("POST", "/prune/execute"): "write",
     ("POST", "/prune/undo"): "write",
+    ("GET", "/upkeep"): "read",
+    ("PATCH", "/upkeep"): "admin",
     ("POST", "/import"): "write",
     ("GET", "/export"): "read",
     ("POST", "/query"): "read",
@@ -196,6 +198,8 @@ CASES: dict[Route, list[Case]] = {
     ("POST", "/conversations/{id}/facts"): [Case("/conversations/{conversation}/facts")],
     ("POST", "/messages/{id}/importance"): [Case("/messages/{message}/importance")],
     ("POST", "/prune/execute"): [Case("/prune/execute", {"conversation_ids": ["{conversation}"]})],
+    ("GET", "/upkeep"): [Case("/upkeep")],
+    ("PATCH", "/upkeep"): [Case("/upkeep", {"active_days": 1, "archived_days": 0, "pruning": {"mode": "archive"}})],
     ("POST", "/prune/undo"): [Case("/prune/undo", {"conversation_ids": ["{conversation}"]})],
     ("PATCH", "/conversations/{id}"): [Case("/conversations/{conversation}", {"label": "mine now"})],
     ("POST", "/conversations/{id}/messages"): [

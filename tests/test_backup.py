@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import threading
@@ -18,10 +19,14 @@ from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from conversations import coldcopies, tiers
+from conversations import services as talks
+from conversations.models import Conversation
+from conversations.services import NewConversation, NewMessage
 from memories import backup, services
 from memories.coordinates import parse
 from memories.services import NewMemory
-from somamemory.errors import Conflict, InvalidInput
+from somamemory.errors import ColdFileDamaged, Conflict, InvalidInput
 from tenants.caller import Caller
 from tenants.models import Tenant
 from tests.conftest import drain
@@ -225,3 +230,94 @@ def test_a_secret_key_that_was_made_comes_along(
     backup.restore(folder, connection=empty)
 
     assert (tmp_path / "secret-key").read_text() == "the old one"
+
+
+# --- Cold conversations ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frozen(filled: Caller, tmp_path: Path, settings: Any) -> Conversation:
+    """A conversation whose messages are in a file."""
+    settings.STORAGES = {**settings.STORAGES, "cold": cold_in(tmp_path / "cold")}
+    made = talks.create(filled, NewConversation(label="Zoo", messages=[NewMessage("user", "the aardvark digs")]))
+    talks.archive(filled, made.id)
+    Conversation.all_tenants.filter(id=made.id).update(summarise_at=None)
+    assert tiers.freeze(filled, made.id)
+    return made
+
+
+def cold_in(folder: Path) -> dict[str, Any]:
+    return {"BACKEND": "conversations.shelf.Folder", "OPTIONS": {"location": str(folder)}}
+
+
+def test_cold_conversations_come_back_with_a_backup(
+    filled: Caller, frozen: Conversation, empty: BaseDatabaseWrapper, tmp_path: Path, settings: Any
+) -> None:
+    folder = backup.make(tmp_path / "to")
+    settings.STORAGES = {**settings.STORAGES, "cold": cold_in(tmp_path / "another machine")}
+    with pytest.raises(ColdFileDamaged):
+        tiers.read(filled, frozen)
+
+    manifest = backup.restore(folder, connection=empty)
+
+    kept = tiers.read(filled, frozen)
+    assert [row.payload["content"] for row in kept or ()] == ["the aardvark digs"]
+    told = manifest.elsewhere["cold"]
+    assert (told["files"], told["missing"]) == (1, [])
+    [(name,)] = rows(empty, "SELECT name FROM sfm_cold_files WHERE dropped_at IS NULL")
+    assert (folder / "cold" / name).stat().st_size == told["bytes"]
+
+
+def test_a_file_that_the_last_backup_holds_takes_no_room_again(frozen: Conversation, tmp_path: Path) -> None:
+    one, other = (backup_as(tmp_path / "to", name) for name in ("soma-20260101T000000Z", "soma-20260102T000000Z"))
+
+    [first], [second] = (list((folder / "cold").rglob("*.gz")) for folder in (one, other))
+
+    assert first.samefile(second)
+    backup.verify(other)
+
+
+def backup_as(to: Path, name: str) -> Path:
+    """Two of one second would have one name."""
+    return backup.make(to).rename(to / name)
+
+
+@pytest.mark.parametrize("how", ["damaged", "missing", "too many"])
+def test_a_backup_whose_cold_files_are_wrong_is_refused(
+    frozen: Conversation, empty: BaseDatabaseWrapper, tmp_path: Path, how: str
+) -> None:
+    folder = backup.make(tmp_path / "to")
+    [file] = (folder / "cold").rglob("*.gz")
+    if how == "damaged":
+        file.write_bytes(b"something else")
+    elif how == "missing":
+        file.unlink()
+    else:
+        digest = hashlib.sha256(b"").hexdigest()
+        (folder / "cold" / f"{digest}.jsonl.gz").write_bytes(b"")
+
+    with pytest.raises(InvalidInput):
+        backup.verify(folder)
+    with pytest.raises(InvalidInput):
+        backup.restore(folder, connection=empty)
+    assert not backup.is_used(empty)
+
+
+def test_a_damaged_cold_file_is_named_and_the_rest_backed_up(frozen: Conversation, tmp_path: Path) -> None:
+    [file] = (tmp_path / "cold").rglob("*.gz")
+    file.write_bytes(b"")
+
+    manifest = backup.read(backup.make(tmp_path / "to"))
+
+    assert manifest.elsewhere["cold"]["missing"] == [file.relative_to(tmp_path / "cold").as_posix()]
+
+
+def test_what_is_needed_no_more_since_the_backup_began_is_in_it(
+    filled: Caller, frozen: Conversation, tmp_path: Path
+) -> None:
+    began = timezone.now()
+    assert tiers.thaw(filled, frozen.id)
+
+    told = coldcopies.copy(tmp_path / "copy", None, began, backup.silent)
+
+    assert told["files"] == 1

@@ -8,8 +8,9 @@ import pytest
 
 from conversations import fulltext, search
 from memories.search import hybrid, lexical
+from tests import talk
 from tests.conftest import Api, drain, problem_of
-from tests.talk import ROOT, assemble, begin, full_text, query, said
+from tests.talk import ROOT, assemble, begin, full_text, said
 
 
 @pytest.fixture
@@ -30,6 +31,11 @@ def talks(api: Api) -> dict[str, str]:
     api.request("PUT", f"{ROOT}/{home['id']}/archive")
     drain()
     return {"Work": work["id"], "Home": home["id"]}
+
+
+def query(api: Api, words: str, filters: dict[str, Any] | None = None, **more: Any) -> list[str]:
+    """In archived conversations, too: one of these is."""
+    return talk.query(api, words, filters, **{"include_archived": True, **more})
 
 
 BOTH = ["coffee at work", "more coffee at work"]
@@ -201,7 +207,8 @@ def test_a_query_says_when_not_all_that_hold_its_words_were_looked_at(
 
 
 def test_a_hit_says_where_it_comes_from(api: Api, talks: dict[str, str]) -> None:
-    [hit] = api.post("/api/v1/query/smart", {"query": "coffee", "filters": {"label": "Home"}}).json()["results"]
+    body = {"query": "coffee", "filters": {"label": "Home"}, "include_archived": True}
+    [hit] = api.post("/api/v1/query/smart", body).json()["results"]
 
     assert (hit["conversation_id"], hit["label"], hit["folder"]) == (talks["Home"], "Home", "/jobs-old")
     assert hit["score"] > 0
@@ -217,10 +224,10 @@ def test_a_moved_conversation_is_found_in_its_new_folder_at_once(api: Api, talks
 def test_a_deleted_conversation_is_found_by_nobody(api: Api, talks: dict[str, str]) -> None:
     api.delete(f"{ROOT}/{talks['Work']}")
 
-    assert query(api, "coffee") == full_text(api, "coffee") == ["coffee at home"]
-    assert [each["payload"]["content"] for each in api.search("coffee", namespace="conversations")] == [
-        "coffee at home"
-    ]
+    assert query(api, "coffee") == full_text(api, "coffee", include_archived=True) == ["coffee at home"]
+    assert [
+        each["payload"]["content"] for each in api.search("coffee", namespace="conversations", include_archived=True)
+    ] == ["coffee at home"]
 
 
 @pytest.fixture

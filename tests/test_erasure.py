@@ -133,7 +133,7 @@ def test_the_receipt_counts_what_was_there_and_a_second_run_confirms_zero(plante
     again = erase(operator)
 
     assert receipt["rows"] == {**there, "sfm_tenants": 1}
-    assert receipt["elsewhere"] == {"cache_entries": 1, "vectors": 3, "words": 0}
+    assert receipt["elsewhere"] == {"cache_entries": 1, "cold_files": 0, "vectors": 3, "words": 0}
     assert receipt["total"] == sum(there.values()) + 5
     assert (receipt["complete"], receipt["missing"]) == (True, [])
     assert (again["total"], set(again["rows"].values()), again["complete"]) == (0, {0}, True)

@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from conversations import schedule
+from conversations import schedule, search
 from conversations import selectors as conversations
 from conversations.models import Conversation
 from conversations.selectors import Wanted
@@ -36,7 +36,7 @@ TENANTS = [uuid.UUID(int=number) for number in (71, 72, 73)]
 MEMORIES = """
     INSERT INTO sfm_memories (
         id, tenant_id, namespace, coordinate_key, payload, metadata, memory_type, importance, context, terms, version,
-        created_at, updated_at, expires_at, deleted_at
+        created_at, updated_at, expires_at, deleted_at, archived_at
     )
     SELECT gen_random_uuid(), %s, 'n' || n %% 2, lpad(to_hex(n), 16, '0'),
         jsonb_build_object('text', 'word' || n, 'kind', 'k' || n %% 500, 'tags', jsonb_build_array(n %% 700)),
@@ -45,7 +45,8 @@ MEMORIES = """
         'word' || n || ' often' || n %% 7, 1,
         now() - n * interval '1 minute', now() - (n * 7919 %% 10000) * interval '1 minute',
         CASE n %% 100 WHEN 3 THEN now() - interval '40 days' END,
-        CASE n %% 100 WHEN 4 THEN now() - interval '40 days' END
+        CASE n %% 100 WHEN 4 THEN now() - interval '40 days' END,
+        CASE n %% 100 WHEN 6 THEN now() END
     FROM generate_series(1, 10000) AS n
 """
 OUTBOX = """
@@ -61,11 +62,11 @@ OUTBOX = """
 CONVERSATIONS = """
     INSERT INTO sfm_conversations (
         id, tenant_id, number, key, label, folded_label, folder, place, status, importance, message_count, word_count,
-        last_turn, metadata, created_at, updated_at
+        last_turn, metadata, created_at, updated_at, tier, archived_at
     )
     SELECT gen_random_uuid(), %s, n, lpad(to_hex(n), 16, '0'), 'label ' || n %% 900, '', '/f' || n %% 800,
         '/f' || n %% 800 || '/', CASE n %% 100 WHEN 1 THEN 'pinned' ELSE 'active' END, 5, 1, 5, 1, '{}', now(),
-        now() - n * interval '1 minute'
+        now() - n * interval '1 minute', CASE n %% 100 WHEN 2 THEN 'cold' ELSE 'active' END, NULL
     FROM generate_series(1, 10000) AS n
 """
 
@@ -162,6 +163,9 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     ],
     "sfm_memories_expiry": [lambda whose: housekeeping.purge],
     "sfm_memories_deleted": [lambda whose: housekeeping.purge],
+    "sfm_memories_archived": [
+        lambda whose: lambda: list(selectors.live(whose, ["n1"]).filter(archived_at__isnull=False)),
+    ],
     "sfm_embeddings_queue": [
         lambda whose: lambda: sync._lease(generations.active(), uuid.uuid4(), 256),
     ],
@@ -182,6 +186,7 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     "sfm_conversations_label": [lambda whose: lambda: conversations.count(whose, Wanted(label="label 7"))],
     "sfm_conversations_place": [lambda whose: lambda: conversations.count(whose, Wanted(folder="f7"))],
     "sfm_conversations_summarise": [lambda whose: schedule._due],
+    "sfm_conversations_tier": [lambda whose: lambda: search._are_cold(whose.tenant)],
     "sfm_conversations_key": [
         lambda whose: lambda: conversations.of_messages(whose.tenant, [Memory(coordinate_key=f"{7:016x}")]),
     ],

@@ -187,3 +187,18 @@ def test_every_variable_named_in_the_settings_is_known_whatever_the_others_say()
     named = set(re.findall(r'"(SOMA_[A-Z0-9_]*[A-Z0-9])"', (HOME / "somamemory" / "settings.py").read_text()))
 
     assert named <= set(known_variables())
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("s3://bucket/prefix", "pip install 'django-storages[s3]'"),
+        ("ftp://host/folder", "must be a folder or begin with s3://"),
+    ],
+)
+def test_a_cold_storage_that_cannot_be_had_is_refused(tmp_path: Path, where: str, says: str) -> None:
+    code, output = check(tmp_path, SOMA_COLD_STORAGE=where)
+
+    assert code == 1
+    assert output.startswith("error: SOMA_COLD_STORAGE ")
+    assert says in output

@@ -36,6 +36,9 @@ MAY_SAY_ALL_TENANTS = {
     "memories/jobs.py",  # an estimate of how much there is
     "graph/services.py",  # inserts and upserts, whose rows name their tenant
     "conversations/chores.py",  # the chores that are due
+    "conversations/tiers.py",  # the sweep
+    "conversations/coldcopies.py",  # a backup is of all tenants
+    "conversations/upkeep.py",  # whose turn it is
     "conversations/schedule.py",  # whose conversations are to be summarised
     "memories/access.py",  # writes counters of reads back, by ids that a tenant's read has given
 }

@@ -43,7 +43,13 @@ def smart_query(request: Request, body: QueryBody) -> HttpResponse:
 @kind("search")
 def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     """The messages that hold these words: "phrases" as they stand, -words not at all."""
-    hits = search.full_text(request.caller, body.query, limit=body.limit or 10, offset=body.offset or 0)
+    hits = search.full_text(
+        request.caller,
+        body.query,
+        limit=body.limit or 10,
+        offset=body.offset or 0,
+        include_archived=body.include_archived,
+    )
     return reply(
         {
             "results": [present.full_text_hit(hit) for hit in hits.found],
@@ -78,7 +84,9 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
 
 def _queried(request: Request, body: QueryBody) -> HttpResponse:
     limit, offset = body.limit or 10, body.offset or 0
-    hits = search.query(request.caller, body.query, body.filters, limit=limit, offset=offset)
+    hits = search.query(
+        request.caller, body.query, body.filters, limit=limit, offset=offset, include_archived=body.include_archived
+    )
     return reply(
         {
             "results": [present.message_hit(hit) for hit in hits.found],

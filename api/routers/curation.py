@@ -20,6 +20,7 @@ from api.curation_schemas import (
     PruneParams,
     PruneSuggestionOut,
     PruneSuggestionsOut,
+    PruningBody,
     RatedOut,
     RestoredOut,
     SuggestionOut,
@@ -27,10 +28,13 @@ from api.curation_schemas import (
     SummarizeBody,
     SummaryOut,
     SummaryParams,
+    UpkeepOut,
+    UpkeepPatch,
 )
 from api.json import reply
 from api.routes import PROBLEMS, StrictRouter, kind
-from conversations import facts, labels, prune, rating, summaries
+from conversations import facts, labels, prune, rating, summaries, upkeep
+from somamemory.errors import InvalidInput
 
 router = StrictRouter(tags=["curation"])
 
@@ -114,6 +118,27 @@ def execute(request: Request, body: ConversationIdsBody) -> HttpResponse:
     conditions.refuse(request)
     moved = prune.execute(request.caller, body.conversation_ids)
     return reply({"archived": len(moved), "conversation_ids": [str(row.id) for row in moved]})
+
+
+@router.get("/upkeep", response={200: UpkeepOut, **PROBLEMS})
+def fetch_upkeep(request: Request) -> HttpResponse:
+    """What is done with conversations that nobody uses any more, and what was done when somebody looked last."""
+    return reply(present.upkeep(*upkeep.get(request.caller)))
+
+
+@router.patch("/upkeep", response={200: UpkeepOut, **PROBLEMS})
+def patch_upkeep(request: Request, body: UpkeepPatch) -> HttpResponse:
+    """Change what is done; the next run goes by it."""
+    conditions.refuse(request)
+    given = {name: getattr(body, name) for name in body.model_fields_set}
+    if not given:
+        raise InvalidInput("body", "names nothing to change")
+    pruning = {}
+    if "pruning" in given:
+        told = given.pop("pruning") or PruningBody(mode="off")
+        pruning = {"pruning": told.mode, "pruning_days": told.threshold_days}
+        pruning["pruning_importance"] = told.importance_threshold
+    return reply(present.upkeep(*upkeep.change(request.caller, {**given, **pruning})))
 
 
 @router.post("/prune/undo", response={200: RestoredOut, **PROBLEMS})

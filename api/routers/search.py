@@ -71,6 +71,7 @@ def _answer(
         strong=given.consistency == "strong",
         weights=weights,
         explain=given.explain,
+        include_archived=given.include_archived,
         expansion=_expansion(expand) if expand else None,
     )
     results = hybrid.search(request.caller, wanted)

@@ -34,17 +34,28 @@ class ByStatus(admin.SimpleListFilter):
         return queryset.filter(status=self.value()) if self.value() else queryset
 
 
+class ByTier(admin.SimpleListFilter):
+    title = "tier"
+    parameter_name = "tier"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, value) for value in Conversation.Tier.values]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(tier=self.value()) if self.value() else queryset
+
+
 class ConversationAdmin(OfTenant):
     namespaced = False
-    list_display = ("number", "label", "folder", "state", "importance", "message_count", "updated_at")
+    list_display = ("number", "label", "folder", "state", "tier", "importance", "message_count", "updated_at")
     list_display_links = ("number", "label")
-    list_filter = (ByStatus,)
+    list_filter = (ByStatus, ByTier)
     search_fields = ("label",)
     search_help_text = "a label or a folder as it stands, or a number"
     order = ("-updated_at", "-number")
     fields = (
-        "number", "label", "folder", "state", "importance", "message_count", "word_count", "messages", "metadata",
-        "created_at", "updated_at", "id",
+        "number", "label", "folder", "state", "tier", "importance", "message_count", "word_count", "messages",
+        "metadata", "created_at", "updated_at", "id",
     )  # fmt: skip
     readonly_fields = ("state", "messages", "id")
     actions_detail = ("archive", "remove")
@@ -81,7 +92,7 @@ class ConversationAdmin(OfTenant):
     @dialog(
         "Archive",
         "Archive this conversation?",
-        "Its messages stay, and are still found.",
+        "Its messages stay; searches look at them where they are asked to.",
         icon="archive",
         permission="archive",
     )
@@ -94,7 +105,7 @@ class ConversationAdmin(OfTenant):
     @dialog(
         "Delete",
         "Delete this conversation?",
-        "Its messages are deleted with it, and can be restored one by one for a while.",
+        "Its messages are deleted with it.",
         icon="delete",
         permission="remove",
         variant=ActionVariant.DANGER,

@@ -15,7 +15,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,6 +49,7 @@ class Manifest:
     bytes: int
     sha256: str
     tables: Tables
+    elsewhere: dict[str, Any] = field(default_factory=dict)  # of what is kept in files: see `also`
 
 
 class Engine(Protocol):
@@ -67,6 +68,26 @@ class Engine(Protocol):
     def tables(self, connection: BaseDatabaseWrapper, progress: Progress) -> Tables: ...
 
 
+class Copier(Protocol):
+    """For what the database only names. Each gets a folder of its own in the backup."""
+
+    def copy(self, to: Path, earlier: Path | None, since: datetime, progress: Progress) -> dict[str, Any]:
+        """All that was needed at `since` or later; earlier: the same folder of the last backup. For the manifest."""
+
+    def check(self, folder: Path, told: dict[str, Any], progress: Progress) -> None:
+        """Raises InvalidInput where the folder is not what was written."""
+
+    def bring_back(self, folder: Path, told: dict[str, Any], progress: Progress) -> None: ...
+
+
+_others: dict[str, Copier] = {}
+
+
+def also(name: str, copier: Copier) -> None:
+    """`name`: of the folder, and in the manifest."""
+    _others[name] = copier
+
+
 def silent(phase: str, share: float) -> None:
     """For whoever wants to see no progress."""
 
@@ -78,11 +99,15 @@ def make(to: Path, progress: Progress = silent, connection: Any = default) -> Pa
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
     for broken in to.glob("soma-*.partial"):
         shutil.rmtree(broken)
+    earlier = max((path for path in to.iterdir() if _NAME.fullmatch(path.name)), default=None)
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(mode=0o700)
     engine = engine_of(connection)
     file = partial / engine.file_name
     tables = engine.dump(connection, file, progress)
+    elsewhere = {
+        name: copier.copy(partial / name, earlier and earlier / name, now, progress) for name, copier in _others.items()
+    }
     if settings.SECRET_KEY_IS_MADE:
         shutil.copy2(Path(settings.DATA_DIR) / SECRET_KEY, partial / SECRET_KEY)
     manifest = Manifest(
@@ -95,6 +120,7 @@ def make(to: Path, progress: Progress = silent, connection: Any = default) -> Pa
         bytes=file.stat().st_size,
         sha256=checksum(file, progress),
         tables=tables,
+        elsewhere=elsewhere,
     )
     _write(partial / MANIFEST, json.dumps(asdict(manifest), indent=2))
     _sync(file)
@@ -117,6 +143,9 @@ def restore(folder: Path, progress: Progress = silent, connection: Any = default
         raise InvalidInput("folder", f"made by a newer version of SomaMemory: {', '.join(sorted(unknown))}")
     if is_used(connection):
         raise Conflict("the database is not empty; a backup is restored into an empty place only")
+    _check_others(folder, manifest, progress)
+    for name, copier in _others.items():  # before anything in the database names them
+        copier.bring_back(folder / name, manifest.elsewhere.get(name, {}), progress)
     engine = engine_of(connection)
     engine.load(connection, folder / manifest.file, progress)
     _compare(manifest.tables, engine.tables(connection, progress))
@@ -131,6 +160,7 @@ def verify(folder: Path, progress: Progress = silent, connection: Any = default)
     manifest = read(folder, progress)
     if manifest.engine != connection.vendor:
         raise InvalidInput("folder", f"this is a backup of {manifest.engine}, and the settings say {connection.vendor}")
+    _check_others(folder, manifest, progress)
     _compare(manifest.tables, engine_of(connection).tables_in(connection, folder / manifest.file, progress))
     return manifest
 
@@ -181,6 +211,11 @@ def engine_of(connection: BaseDatabaseWrapper) -> Engine:
 def is_used(connection: BaseDatabaseWrapper) -> bool:
     with connection.cursor() as cursor:
         return any(name.startswith("sfm_") for name in connection.introspection.table_names(cursor))
+
+
+def _check_others(folder: Path, manifest: Manifest, progress: Progress) -> None:
+    for name, copier in _others.items():
+        copier.check(folder / name, manifest.elsewhere.get(name, {}), progress)
 
 
 def _compare(expected: Tables, found: Tables) -> None:

@@ -64,7 +64,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Known:
-    """What the database says of a memory."""
+    """What the database says of a memory; `live`: the index should hold it."""
 
     row: _Row | None
     version: int | None  # None: there is no such memory any more
@@ -227,9 +227,9 @@ def _known(tenant: UUID, rows: Any, memories: QuerySet[Memory]) -> dict[UUID, _K
         )
     }
     found: dict[UUID, _Known] = {id: _Known(row, None, False) for id, row in found_rows.items()}
-    columns = ("id", "version", "deleted_at", "expires_at")
-    for id, version, deleted_at, expires_at in memories.filter(tenant_id=tenant).values_list(*columns):
-        live = deleted_at is None and not _past(expires_at, now)
+    columns = ("id", "version", "deleted_at", "expires_at", "archived_at")
+    for id, version, deleted_at, expires_at, archived_at in memories.filter(tenant_id=tenant).values_list(*columns):
+        live = deleted_at is None and archived_at is None and not _past(expires_at, now)
         found[id] = _Known(found_rows.get(id), version, live)
     return found
 

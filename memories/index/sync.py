@@ -57,7 +57,7 @@ class _Job:
     @property
     def absent(self) -> bool:
         """The index must hold nothing for this memory."""
-        return self.memory is None or self.vector is None
+        return self.memory is None or self.vector is None or self.memory.archived_at is not None
 
     @property
     def text_hash(self) -> bytes | None:
@@ -190,7 +190,7 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
     points: dict[uuid.UUID, list[Point]] = defaultdict(list)
     gone: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
     for job in jobs:
-        if job.memory is None or job.vector is None:
+        if job.absent or job.memory is None or job.vector is None:
             gone[job.row.tenant_id].append(job.row.memory_id)
         else:
             memory = job.memory
@@ -222,7 +222,8 @@ def _finish(jobs: list[_Job], lease: uuid.UUID) -> None:
 def _record(jobs: list[_Job], lease: uuid.UUID) -> None:
     """Settle what the index now holds, postpone what failed; rows whose memory has moved on stay due."""
     settled = [_settled(job, lease) for job in jobs if job.memory and not job.error]
-    purged = [job.row.id for job in jobs if not job.memory and not job.error]
+    # One that has come back meanwhile, with the same id, moves its row on.
+    purged = [(job.row.id, _uuid_parameter(lease), job.row.wanted_version) for job in jobs if _is_done(job)]
     failed = [job for job in jobs if job.error]
     metrics.indexed.labels("settled").inc(len(settled) + len(purged))
     metrics.indexed.labels("failed").inc(len(failed))
@@ -233,12 +234,19 @@ def _record(jobs: list[_Job], lease: uuid.UUID) -> None:
             cursor.executemany(_SETTLE, settled)
         if failed:
             cursor.executemany(_POSTPONE, [_postponed(job, lease) for job in failed])
-    if purged:
-        VectorEmbedding.all_tenants.filter(id__in=purged, lease=lease).delete()
+        if purged:
+            cursor.executemany(_FORGET, purged)
     VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease).update(
         lease=None, lease_until=None, due_at=timezone.now()
     )
 
+
+def _is_done(job: _Job) -> bool:
+    """The memory is gone, and now the index knows."""
+    return job.memory is None and not job.error
+
+
+_FORGET = "DELETE FROM sfm_vector_embeddings WHERE id = %s AND lease = %s AND wanted_version = %s"
 
 # A statement of our own: each row gets another vector, and the condition must be checked as the row is written.
 _SETTLE = """
@@ -289,7 +297,7 @@ def _postponed(job: _Job, lease: uuid.UUID) -> tuple[Any, ...]:
     )
 
 
-def _uuid_parameter(value: uuid.UUID) -> object:
+def _uuid_parameter(value: uuid.UUID) -> Any:
     return value if connection.features.has_native_uuid_field else value.hex
 
 

@@ -10,7 +10,8 @@
 With an `expansion`, what lies near the best of them joins in between, is confirmed and scored like any other, and all
 are fused once more.
 
-When the filters leave few memories, the index is not asked at all: their vectors in the database answer exactly.
+When the filters leave few memories, the index is not asked at all: their vectors in the database answer exactly. So do
+those of archived memories, which the index does not hold; unless they are asked for, no leg sees them.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class Search:
     weights: Mapping[str, float] = field(default_factory=dict)  # overrides of ranking.Weights
     explain: bool = False
     expansion: Expansion | None = None
+    include_archived: bool = False
     shown: bool = True  # False: these are candidates, and have not been read by anybody yet
 
 
@@ -124,7 +126,8 @@ def search(caller: Caller, wanted: Search) -> Results:
 @replicas.may_read_replica
 def _search(caller: Caller, wanted: Search) -> Results:
     started = time.perf_counter()
-    memories = wanted.narrowing.apply(selectors.live(caller, wanted.namespaces))
+    asleep = Q() if wanted.include_archived else Q(archived_at=None)
+    memories = wanted.narrowing.apply(selectors.live(caller, wanted.namespaces).filter(asleep))
     weights = _weights(wanted)
     every_term = text.distinct_terms(wanted.query)
     terms = every_term[: text.MAX_QUERY_TERMS]
@@ -203,6 +206,8 @@ class _SemanticLeg:
         if self.few is not None:
             similarities = self._nearest_of(self.few, vector)
         pending = self._pending_similarities(vector)
+        if self.wanted.include_archived and self.few is None:
+            pending |= self._nearest_of(self._archived_vectors(), vector)
         limit = self.limit
         while True:
             similarities |= {hit.id: hit.similarity for hit in hits}
@@ -268,10 +273,14 @@ class _SemanticLeg:
     def _all_vectors(self) -> Iterable[tuple[UUID, bytes]]:
         return self._vectors(self.memories).iterator(chunk_size=EXACT)
 
+    def _archived_vectors(self) -> Iterable[tuple[UUID, bytes]]:
+        return self._vectors(self.memories.filter(archived_at__isnull=False)).iterator(chunk_size=EXACT)
+
     def _vectors(self, memories: QuerySet[Memory]) -> QuerySet[Memory, tuple[UUID, Any]]:
-        return memories.filter(
-            embeddings__generation=self.generation, embeddings__indexed_version__isnull=False
-        ).values_list("id", "embeddings__vector")
+        settled = Q(embeddings__indexed_version__isnull=False)
+        if self.wanted.include_archived:  # what the index does not hold has its vector all the same
+            settled |= Q(archived_at__isnull=False, embeddings__vector__isnull=False)
+        return memories.filter(settled, embeddings__generation=self.generation).values_list("id", "embeddings__vector")
 
     def _nearest_of(self, rows: Iterable[tuple[UUID, bytes]], vector: Vectors) -> dict[UUID, float]:
         """The `pool` nearest of these, exactly."""

@@ -32,4 +32,8 @@ class Command(BaseCommand):
         self.stdout.write(self.style.SUCCESS(f"{folder}") + f"  {rows:,} rows, {manifest.bytes:,} bytes")
         if swept:
             self.stdout.write(f"Removed, as older than {keep_days} days: {', '.join(swept)}")
+        for name, told in manifest.elsewhere.items():
+            self.stdout.write(f"{name}: {told['files']:,} files, {told['bytes']:,} bytes")
+            for each in told["missing"]:
+                self.stderr.write(f"missing or damaged, and not in the backup: {each}")
         self.stdout.write(f"Next: manage.py verify_backup {folder}")

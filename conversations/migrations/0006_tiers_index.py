@@ -1,0 +1,16 @@
+from django.db import migrations, models
+
+from somamemory.online import AddIndexOnline
+
+
+class Migration(migrations.Migration):
+    atomic = False  # an index is built online, outside of transactions
+
+    dependencies = [("conversations", "0005_tiers")]
+
+    operations = [
+        AddIndexOnline(
+            model_name="conversation",
+            index=models.Index(fields=["tenant", "tier", "status", "archived_at"], name="sfm_conversations_tier"),
+        ),
+    ]

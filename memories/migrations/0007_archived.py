@@ -1,0 +1,21 @@
+from django.db import migrations, models
+
+from somamemory.online import AddIndexOnline
+
+
+class Migration(migrations.Migration):
+    atomic = False  # an index is built online, outside of transactions
+
+    dependencies = [("memories", "0006_size")]
+
+    operations = [
+        migrations.AddField("memory", "archived_at", models.DateTimeField(null=True)),
+        AddIndexOnline(
+            model_name="memory",
+            index=models.Index(
+                condition=models.Q(("archived_at__isnull", False)),
+                fields=["tenant", "namespace", "archived_at"],
+                name="sfm_memories_archived",
+            ),
+        ),
+    ]
