@@ -163,6 +163,7 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
 # Their defaults follow from other settings, or are told in words.
 TOLD_IN_WORDS = {
     "SOMA_AUDIT_KEY",
+    "SOMA_COLD_STORAGE",
     "SOMA_DATA_DIR",
     "SOMA_MILVUS_URI",
     "SOMA_INDEXER",
