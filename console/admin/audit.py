@@ -17,10 +17,10 @@ from tenants.models import AuditEvent
 ACTIONS = [
     "memory.store", "memory.patch", "memory.delete", "memory.purge", "memory.restore", "graph.link", "graph.unlink",
     "conversation.create", "conversation.change", "conversation.delete", "conversation.purge",
-    "conversation.label", "conversation.archive_idle", "conversation.freeze", "conversation.thaw", "upkeep.change", "upkeep.prune",
-    "key.issue", "key.rotate", "key.revoke", "tenant.create", "tenant.update", "tenant.erase", "tenant.erased",
-    "job.start", "job.cancel", "index.retry", "staff.sign_in", "user.create", "user.update", "user.delete",
-    "user.password", "group.create", "group.update", "group.delete",
+    "conversation.label", "conversation.archive_idle", "conversation.freeze", "conversation.thaw", "upkeep.change",
+    "upkeep.prune", "key.issue", "key.rotate", "key.revoke", "tenant.create", "tenant.update", "tenant.erase",
+    "tenant.erased", "job.start", "job.cancel", "index.retry", "staff.sign_in", "user.create", "user.update",
+    "user.delete", "user.password", "group.create", "group.update", "group.delete",
 ]  # fmt: skip
 
 
