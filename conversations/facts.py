@@ -21,7 +21,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from conversations import chores, entities, llm
+from conversations import chores, entities, llm, tiers
 from conversations.llm import asking
 from conversations.llm.base import ChatModel, estimated_tokens
 from conversations.llm.schemas import FactAnswer, FactsAnswer
@@ -112,13 +112,15 @@ def step(caller: Caller, chore: Chore) -> int:
     """Read the next messages of a conversation, with one question to the model; how many facts they gave.
 
     Never inside a transaction. Afterwards the chore is due at once, or done. Raises NotFound, LlmMissing,
-    LlmUnavailable, LlmBudgetExceeded, IndexBacklog.
+    LlmUnavailable, LlmBudgetExceeded, IndexBacklog, ColdUnavailable; ConversationIsCold where it became so meanwhile.
     """
     caller = keeper(caller)
     caller.require("write", [CONVERSATIONS, FACTS])
     backlog.check(caller.tenant)  # or the answer would be paid for, and could not be stored
     model = llm.needed()
     conversation = _conversation(caller, chore.conversation_id)
+    if conversation.tier == Conversation.Tier.COLD:
+        tiers.thaw(caller, conversation.id)
     window = _window(caller, conversation, chore.turn)
     if not window.said:
         return _store(caller, chore, window, [], model.name)
@@ -185,6 +187,7 @@ def _store(caller: Caller, chore: Chore, window: _Window, answered: Sequence[Fac
     facts = _distinct(each for each in answered if each.turn in by_turn)
     with transaction.atomic():
         conversation = _conversation(caller, chore.conversation_id, for_update=True)
+        tiers.refuse_cold(conversation)  # or its messages may not have been there to be read
         current = chores.of(caller.tenant, conversation.id).select_for_update().filter(id=chore.id).first()
         if current is None or current.turn != window.begin:
             return 0

@@ -19,6 +19,7 @@ from conversations.models import Chore
 from conversations.summaries import never
 from somamemory import background
 from somamemory.errors import (
+    ConversationIsCold,
     IndexBacklog,
     LlmAnswerInvalid,
     LlmBudgetExceeded,
@@ -85,7 +86,7 @@ def again_at(error: SomaError, attempts: int, now: datetime) -> datetime | None:
         return now + timedelta(seconds=error.retry_after_s)
     if isinstance(error, LlmRefused | LlmAnswerInvalid) and attempts >= MOST_ATTEMPTS:
         return None
-    if isinstance(error, Unavailable | IndexBacklog | LlmMissing):
+    if isinstance(error, Unavailable | IndexBacklog | LlmMissing | ConversationIsCold):
         return now + min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(attempts - 1, 10)))
     return None
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
-from conversations import chores, entities, facts, labelling, labels, llm, working
+from conversations import chores, entities, facts, labelling, labels, llm, tiers, working
 from conversations.labels import Suggestion
 from conversations.models import Chore, Conversation, LlmCall
 from graph.models import Link
@@ -131,6 +133,23 @@ def test_facts_are_found_by_searches_and_walks(api: Api, provider: ChatProvider)
     assert best["payload"]["text"] == "Ada ordered a heater."
     around = api.get(f"/graph/neighbors?namespace=facts&coord={best['coord']}&link_type=mentions&include_memory=true")
     assert around.json()["neighbors"][0]["memory"]["payload"] == {"title": "Ada Lovelace", "kind": "person"}
+
+
+def test_a_conversation_in_cold_storage_comes_back_to_be_read(
+    api: Api, provider: ChatProvider, settings: Any, tmp_path: Path
+) -> None:
+    settings.STORAGES = {**settings.STORAGES, "cold": settings.STORAGES["cold"] | {"OPTIONS": {"location": tmp_path}}}
+    provider.default = a_fact_of_each
+    id = begin(api, "one", "two")["id"]
+    api.request("PUT", f"{ROOT}/{id}/archive")
+    Conversation.all_tenants.filter(id=id).update(summarise_at=None)
+    assert tiers.freeze(Caller(api.tenant, "schedule", frozenset(("read", "write"))), uuid.UUID(id))
+
+    ask(api, id)
+    working.run()
+
+    assert [each["turn"] for each in told(api, id)["items"]] == [1, 2]
+    assert Conversation.all_tenants.get(id=id).tier == "archived"
 
 
 def test_a_second_run_adds_nothing_and_asks_nobody(api: Api, provider: ChatProvider) -> None:
