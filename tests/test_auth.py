@@ -219,6 +219,7 @@ SHOW_WHAT_THEY_CHANGE = {
     ("POST", "/conversations/{id}/messages"),
     *((method, path) for method, path in NEEDS if path.startswith("/conversations/") and method in ("PUT", "PATCH")),
     *(("POST", path) for path in ("/summarize", "/conversations/{id}/summary", "/messages/{id}/importance")),
+    ("POST", "/conversations/{id}/facts"),
     *(("POST", path) for path in ("/prune/execute", "/prune/undo", "/import")),
 }
 

@@ -36,7 +36,12 @@ READING = {
     "/api/v1/prune/dry-run",
 }
 # They may ask a language model, which no transaction waits for, and write the same when they come again.
-REPEATABLE = {"/api/v1/summarize", "/api/v1/conversations/{id}/summary", "/api/v1/messages/{id}/importance"}
+REPEATABLE = {
+    "/api/v1/summarize",
+    "/api/v1/conversations/{id}/summary",
+    "/api/v1/conversations/{id}/facts",
+    "/api/v1/messages/{id}/importance",
+}
 
 
 def recorded(tenant: Tenant) -> int:

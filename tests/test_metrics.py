@@ -17,7 +17,7 @@ from tests.conftest import Api, drain, problem_of
 
 LABELS = {
     "route", "method", "status", "tier", "limit", "mode", "leg", "outcome", "provider", "result",
-    "state", "kind", "active", "thread", "le",
+    "state", "kind", "active", "thread", "to", "le",
 }  # fmt: skip
 
 
