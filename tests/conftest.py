@@ -20,6 +20,7 @@ from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.core.management.commands import flush
+from django.core.signals import setting_changed
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -116,6 +117,8 @@ def _index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
         settings.REDIS_URL = f"{settings.REDIS_URL.rpartition('/')[0]}/{number}"
         settings.CACHES.update(patient_caches_in(settings.REDIS_URL))
+        # What has been connected while the tests were collected is connected to the one that all share.
+        setting_changed.send(sender=None, setting="CACHES", value=settings.CACHES, enter=True)
     yield
     index.close_all()
 
