@@ -4,7 +4,7 @@
 # It starts its own PostgreSQL and two Redis on free loopback ports, in a temporary folder, and leaves nothing behind.
 #
 #   scripts/test.sh [-- options of pytest]
-#   SOMA_TEST_PROCESSES        parallel test processes, 2 unless set
+#   SOMA_TEST_PROCESSES        parallel test processes; one more than there are cores unless set, as many wait for servers
 #   SOMA_TEST_WITHOUT_MILVUS   1: where the Milvus server cannot be had, do not count that as a failure
 #
 # Ends with 0 when every stage passed, 1 when one failed, 2 when a server is missing.
@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ "${1-}" != -- ] || shift
 pytest_options=("$@")
 python="$PWD/.venv/bin/python"
-processes="${SOMA_TEST_PROCESSES:-2}"
+processes="${SOMA_TEST_PROCESSES:-$(($(nproc) + 1))}"
 say() { printf '%s\n' "$@"; }
 
 # The caller's own settings must decide nothing here.

@@ -325,7 +325,7 @@ def test_ctrl_c_ends_the_server_at_once_and_cleanly(server: Server) -> None:
     took_s = time.monotonic() - began
     idle.close()
     assert took_s < 5, server.log
-    assert "Traceback" not in server.log
+    assert "Traceback" not in server.log, server.log
 
 
 def test_a_second_start_is_quick_and_keeps_the_key(server: Server) -> None:
