@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import numpy as np
+import pymilvus
 import pytest
 
 from memories import index as indexes
@@ -89,6 +90,23 @@ def found(index: VectorIndex, tenant: UUID, *numbers: float, limit: int = 10, wh
 
 
 # -- what is in, and what is not ---------------------------------------------------------------------------------
+
+
+def test_nobody_pings_a_server_in_the_same_process(tmp_path, monkeypatch):
+    """It would hang up on whoever pings too often."""
+    made = []
+
+    class Client(pymilvus.MilvusClient):
+        def __init__(self, *args, **options):
+            made.append(options.get("grpc_options", {}))
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(pymilvus, "MilvusClient", Client)
+    index = MilvusIndex(Connection(str(tmp_path / "milvus.db")), "pings", DIMENSION)
+    index.ping()
+    index.close()
+
+    assert [options["grpc.keepalive_time_ms"] for options in made] == [2**31 - 1]
 
 
 def test_what_is_upserted_is_found_nearest_first_with_its_cosine(index):
@@ -449,6 +467,7 @@ import os, sys, django
 from uuid import UUID
 django.setup()
 import numpy as np
+import pymilvus
 from memories.index.base import Point
 from memories.index.milvus import Connection, MilvusIndex
 index = MilvusIndex(Connection(sys.argv[1]), "test_child", 32)

@@ -78,6 +78,7 @@ class Hnsw:
 LITE_FLUSH_AFTER_ROWS = 500
 LITE_PARTITIONS = 16
 
+_NEVER_MS = 2**31 - 1
 # More partitions mean fewer foreign rows beside a tenant's own.
 PARTITIONS = 64
 # Before 2.4 an upsert files a row under the hash of its id, not of its tenant (milvus-io/milvus#30772), where no
@@ -435,9 +436,13 @@ class MilvusIndex:
     def _open(self, uri: str, undo: ExitStack) -> Any:
         from pymilvus import MilvusClient
 
-        trust = {"secure": True, "server_pem_path": self._at.ca} if self._at.ca else {}
+        more: dict[str, Any] = {"secure": True, "server_pem_path": self._at.ca} if self._at.ca else {}
+        if self._on_lite:
+            # Lite's server may take pymilvus' pings for too many and hang up, and the next call fails. Within one process
+            # nobody needs to be told that the other is still there.
+            more["grpc_options"] = {"grpc.keepalive_time_ms": _NEVER_MS, "grpc.keepalive_permit_without_calls": False}
         # Not shared: pymilvus would hand one connection to all indexes of an address, and close none of them.
-        client = MilvusClient(uri=uri, token=self._at.token, timeout=self._search_timeout_s, dedicated=True, **trust)
+        client = MilvusClient(uri=uri, token=self._at.token, timeout=self._search_timeout_s, dedicated=True, **more)
         undo.callback(client.close)
         name, deadline = self._collection, self._timeout_s
         if not client.has_collection(name, timeout=deadline):
