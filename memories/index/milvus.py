@@ -438,8 +438,8 @@ class MilvusIndex:
 
         more: dict[str, Any] = {"secure": True, "server_pem_path": self._at.ca} if self._at.ca else {}
         if self._on_lite:
-            # Lite's server may take pymilvus' pings for too many and hang up, and the next call fails. Within one process
-            # nobody needs to be told that the other is still there.
+            # Lite's server may take pymilvus' pings for too many and hang up, and the next call fails. Within one
+            # process nobody needs to be told that the other is still there.
             more["grpc_options"] = {"grpc.keepalive_time_ms": _NEVER_MS, "grpc.keepalive_permit_without_calls": False}
         # Not shared: pymilvus would hand one connection to all indexes of an address, and close none of them.
         client = MilvusClient(uri=uri, token=self._at.token, timeout=self._search_timeout_s, dedicated=True, **more)
