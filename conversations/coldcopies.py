@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Model, Q
 
 from conversations import shelf, tiers
@@ -63,6 +64,8 @@ def check(folder: Path, told: dict[str, Any], progress: Progress) -> None:
 def bring_back(folder: Path, told: dict[str, Any], progress: Progress) -> None:
     """Into the storage that the settings name; what is there already is written again."""
     files = _files(folder)
+    if files and not settings.COLD_STORAGE:
+        raise InvalidInput("folder", f"{folder} holds files of cold conversations: set SOMA_COLD_STORAGE first")
     for number, file in enumerate(files, start=1):
         shelf.write(Packed(file.relative_to(folder).as_posix(), file.read_bytes()))
         progress("cold conversations", number / len(files))

@@ -143,8 +143,8 @@ class _Cold(ConversationIsCold):
 def freeze(caller: Caller, id: UUID) -> bool:
     """Put the messages of an archived conversation into a file; whether that has been done.
 
-    It is not for one that has not been summarised yet, is too large, or was touched meanwhile. Never inside a
-    transaction. Raises ColdUnavailable.
+    It is not for one that has not been summarised yet, is too large, or was touched meanwhile, and nowhere without
+    SOMA_COLD_STORAGE. Never inside a transaction. Raises ColdUnavailable.
     """
     caller.require("write", [CONVERSATIONS])
     conversation = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
@@ -286,7 +286,8 @@ def damaged(tenant: Tenant) -> Iterator[tuple[ColdFile, str]]:
 
 def _may_freeze(conversation: Conversation) -> bool:
     return (
-        conversation.status == Status.ARCHIVED
+        bool(settings.COLD_STORAGE)
+        and conversation.status == Status.ARCHIVED
         and conversation.tier == Tier.ARCHIVED
         and conversation.summarise_at is None
         and 0 < conversation.message_count <= MAX_MESSAGES

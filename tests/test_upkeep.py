@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +81,25 @@ def test_a_tenant_has_rules_of_its_own_or_those_of_the_installation(api: Api, se
 )
 def test_a_wrong_rule_is_refused(api: Api, body: Any, field: str) -> None:
     problem_of(api.patch(PATH, body), 422, field=field)
+
+
+def test_nothing_becomes_cold_where_nobody_has_said_which_storage_lasts(
+    api: Api,
+    settings: Any,
+    cold_folder: Path,  # noqa: F811
+) -> None:
+    """Beside a PostgreSQL the data folder may be a container's, and end with it."""
+    rules(api, archived_days=60)
+    id = begin(api, "old")["id"]
+    put(api, id, "archive")
+    older(id, 61)
+    settings.COLD_STORAGE = ""
+
+    problem_of(api.patch(PATH, {"archived_days": 30}), 422, field="archived_days")
+    assert api.get(PATH).json()["archived_days"] == 0
+    assert (run(api).cooled, tiers.freeze(keeper(api.tenant), uuid.UUID(id))) == (0, False)
+    assert (tier(api, id), contents(api, id), list(cold_folder.glob("*"))) == ("archived", ["old"], [])
+    assert rules(api, archived_days=0)["archived_days"] == 0
 
 
 def test_rules_are_changed_by_admins_and_seen_by_readers(api: Api, stranger: Api) -> None:
