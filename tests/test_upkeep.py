@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from conversations import recall, schedule, tiers, upkeep
 from conversations.models import Conversation, Upkeep
+from memories import access
 from memories.models import Memory
 from tenants.models import AuditEvent, Tenant
 from tests.conftest import Api, issue_key, problem_of
@@ -153,6 +154,21 @@ def test_what_is_read_in_the_archive_is_in_use(api: Api) -> None:
     lately_read(api, id, 61)
     older(id, 61)
     assert run(api).cooled == 1
+
+
+def test_what_is_read_page_by_page_is_in_use(api: Api) -> None:
+    rules(api, active_days=30, archived_days=60)
+    ids = [begin(api, name)["id"] for name in ("active", "archived")]
+    put(api, ids[1], "archive")
+    for id in ids:
+        older(id, 61)
+
+    assert [contents(api, id) for id in ids] == [["active"], ["archived"]]
+    access.write_back()
+    report = run(api)
+
+    assert (report.archived, report.cooled) == (0, 0)
+    assert [tier(api, id) for id in ids] == ["active", "archived"]
 
 
 def test_one_that_has_come_back_stays_for_as_long_as_any_other(api: Api) -> None:
