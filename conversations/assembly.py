@@ -23,7 +23,7 @@ from conversations import context, tokens
 from conversations.context import Candidate, Day, Parts, Rejected, Weights
 from conversations.filters import in_conversations
 from conversations.models import Conversation
-from conversations.search import places
+from conversations.search import COLD, are_cold, places
 from conversations.selectors import in_folder, number_key, of_messages
 from conversations.services import keeper
 from memories import access, coordinates, payloads
@@ -113,6 +113,9 @@ def assemble(caller: Caller, wanted: Wanted) -> Assembled:
     if wanted.tell_excluded:
         rejected += [Rejected(each, context.EXCLUDED) for each in gathering.excluded()]
     items = [gathering.item(each) for each in ordered]
+    degraded = set(gathering.degraded)
+    if wanted.include_archived and are_cold(caller.tenant):
+        degraded.add(COLD)
     access.count([item.message for item in items])
     return Assembled(
         items=items,
@@ -122,7 +125,7 @@ def assemble(caller: Caller, wanted: Wanted) -> Assembled:
         target=target,
         hash=context.fingerprint([wanted.query, wanted.budget, wanted.order], ordered),
         as_of=as_of,
-        degraded=gathering.degraded,
+        degraded=sorted(degraded),
     )
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Model, Q
 
 from conversations import shelf, tiers
@@ -63,19 +64,27 @@ def check(folder: Path, told: dict[str, Any], progress: Progress) -> None:
 def bring_back(folder: Path, told: dict[str, Any], progress: Progress) -> None:
     """Into the storage that the settings name; what is there already is written again."""
     files = _files(folder)
+    if files and not settings.COLD_STORAGE:
+        raise InvalidInput("folder", f"{folder} holds files of cold conversations: set SOMA_COLD_STORAGE first")
     for number, file in enumerate(files, start=1):
         shelf.write(Packed(file.relative_to(folder).as_posix(), file.read_bytes()))
         progress("cold conversations", number / len(files))
 
 
-def rows(tenant: Tenant) -> Iterator[Model]:
-    """The messages of a tenant's cold conversations, as they would be in the database."""
+def rows(tenant: Tenant, since: datetime) -> Iterator[Model]:
+    """The messages of a tenant's cold conversations, as they would be in the database.
+
+    Those of conversations that have come back since then, too: whoever has read the database meanwhile may have seen
+    them, or not.
+    """
     caller = Caller(tenant, "export", frozenset(("read",)))
-    cold = Conversation.objects.for_tenant(tenant).filter(tier=Conversation.Tier.COLD).order_by("key")
+    back = ColdFile.objects.for_tenant(tenant).filter(dropped_at__gte=since).values("conversation_id")
+    conversations = Conversation.objects.for_tenant(tenant).order_by("key")
+    cold = conversations.filter(Q(tier=Conversation.Tier.COLD) | Q(id__in=back))
     page = list(cold[:_PAGE])
     while page:
         for conversation in page:
-            yield from tiers.read(caller, conversation) or ()
+            yield from tiers.messages(caller, conversation)
         page = list(cold.filter(key__gt=page[-1].key)[:_PAGE])
 
 

@@ -22,7 +22,7 @@ from conversations.models import Conversation, ImportedConversation
 from conversations.services import NewConversation, NewMessage
 from memories import selectors as memories
 from memories.kept import CONVERSATIONS
-from somamemory.errors import IndexBacklog, SomaError, Unavailable
+from somamemory.errors import ColdFileDamaged, IndexBacklog, SomaError, Unavailable
 from tenants.caller import Caller
 
 CREATED, EXTENDED, UNCHANGED, DIVERGED = "created", "extended", "unchanged", "diverged"
@@ -79,6 +79,9 @@ def take_in(
 def _take_one(caller: Caller, item: Imported, report: Report, dry_run: bool, wait: Wait | None) -> None:
     try:
         outcome, added = ("readable", len(item.messages)) if dry_run else _patiently(caller, item, wait)
+    except ColdFileDamaged as error:  # to wait mends no file, and the other conversations need not
+        report.note(Broken(f"{item.source} {item.source_id}", str(error)))
+        return
     except (IndexBacklog, Unavailable):
         raise
     except SomaError as error:
@@ -97,6 +100,8 @@ def _patiently(caller: Caller, item: Imported, wait: Wait | None) -> tuple[str, 
     while True:
         try:
             return _stored(caller, item)
+        except ColdFileDamaged:
+            raise
         except (IndexBacklog, Unavailable) as error:
             if wait is None:
                 raise

@@ -101,20 +101,15 @@ def _moved(caller: Caller, ids: Sequence[UUID], status: str, action: str) -> lis
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
     if status == Status.ACTIVE:  # one after the other: each is a transaction of its own
-        for id in set(ids):
-            tiers.thaw(caller, id)
+        for row in _all_of(caller, ids).values():
+            if row.tier == Conversation.Tier.COLD:
+                tiers.thaw(caller, row.id)
     return tiers.warmed(caller, lambda: _moved_together(caller, ids, status, action))
 
 
 @transaction.atomic
 def _moved_together(caller: Caller, ids: Sequence[UUID], status: str, action: str) -> list[Conversation]:
-    rows = Conversation.objects.for_tenant(caller.tenant).filter(id__in=set(ids))
-    found = {row.id: row for row in rows.order_by("id").select_for_update(no_key=True)}
-    for id in ids:
-        if id not in found:
-            raise NotFound(f"no conversation {id}; nothing was changed")
-        if found[id].status == Status.PINNED:
-            raise Conflict(f"conversation {id} is pinned; nothing was changed")
+    found = _all_of(caller, ids, for_update=True)
     moved = [row for row in found.values() if row.status != status]
     for row in moved:
         row.status = status
@@ -124,6 +119,17 @@ def _moved_together(caller: Caller, ids: Sequence[UUID], status: str, action: st
         cache.forget_on_commit(caller.tenant, row.id)
     audit.record(caller, action, [str(row.id) for row in moved], CONVERSATIONS)
     return moved
+
+
+def _all_of(caller: Caller, ids: Sequence[UUID], *, for_update: bool = False) -> Mapping[UUID, Conversation]:
+    rows = Conversation.objects.for_tenant(caller.tenant).filter(id__in=set(ids)).order_by("id")
+    found = {row.id: row for row in (rows.select_for_update(no_key=True) if for_update else rows)}
+    for id in ids:
+        if id not in found:
+            raise NotFound(f"no conversation {id}; nothing was changed")
+        if found[id].status == Status.PINNED:
+            raise Conflict(f"conversation {id} is pinned; nothing was changed")
+    return found
 
 
 def _in(found: Sequence[Conversation]) -> Q:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from conversations import importance, llm
+from conversations import importance, llm, tiers
 from conversations.llm import asking
 from conversations.llm.schemas import ImportanceAnswer
 from conversations.models import Conversation
@@ -48,10 +48,15 @@ def rate(caller: Caller, message_id: UUID) -> Rated:
 
 
 def rate_folder(caller: Caller, folder: str) -> Iterator[tuple[Conversation, int]]:
-    """Judge every message of the conversations in a folder and below; each conversation, and how many it has."""
+    """Judge every message of the conversations in a folder and below; each conversation, and how many it has.
+
+    Those that are cold come back first. Raises ColdUnavailable, and what `rate` does.
+    """
     caller.require("write", [CONVERSATIONS])
     conversations = Conversation.objects.for_tenant(caller.tenant).filter(Wanted(folder=folder).condition())
     for conversation in conversations.order_by("number").iterator(chunk_size=100):
+        if conversation.tier == Conversation.Tier.COLD:
+            tiers.thaw(caller, conversation.id)
         low, high = conversation.root.subtree
         rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
         ids = list(rows.order_by("coordinate_key").values_list("id", flat=True))

@@ -86,7 +86,7 @@ def query(
     degraded = set(results.degraded)
     if not results.every_match:
         degraded.add(KEYWORD)
-    if archived and _are_cold(caller.tenant):
+    if archived and are_cold(caller.tenant):
         degraded.add(COLD)
     return Hits(list(_hits(results.found, of)), results.total, sorted(degraded))
 
@@ -113,12 +113,12 @@ def full_text(caller: Caller, words: str, *, limit: int = 10, offset: int = 0, i
     access.count([row for _, row in page])
     found = [Hit(row, of[key], round(score, 6)) for score, row in page if (key := number_key(row.coordinate_key)) in of]
     degraded = [] if complete and all_read and not wanted.is_cut else [KEYWORD]
-    if include_archived and _are_cold(caller.tenant):
+    if include_archived and are_cold(caller.tenant):
         degraded = [COLD, *degraded]
     return Hits(found, len(ranked), degraded)
 
 
-def _are_cold(tenant: Tenant) -> bool:
+def are_cold(tenant: Tenant) -> bool:
     """Whether there are messages that no search sees."""
     return Conversation.objects.for_tenant(tenant).filter(tier=Conversation.Tier.COLD).exists()
 

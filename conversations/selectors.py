@@ -21,7 +21,7 @@ from conversations.llm import ledger
 from conversations.models import MAX_METADATA_BYTES, Conversation
 from graph import selectors as graph
 from graph.conditions import BeginsWithAny
-from memories import coordinates, cursors, filters
+from memories import access, coordinates, cursors, filters
 from memories import selectors as memories
 from memories.coordinates import DIGITS_PER_NUMBER
 from memories.kept import CONVERSATIONS
@@ -115,6 +115,8 @@ def count(caller: Caller, wanted: Wanted) -> int:
 def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = None) -> Messages:
     """Messages in the order of their turns; those of a cold conversation out of its file, and then it comes back.
 
+    They have been read: who pages through a conversation uses it as much as who finds it.
+
     Raises NotFound, ColdUnavailable.
     """
     caller.require("read", [CONVERSATIONS])
@@ -125,6 +127,7 @@ def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = 
     if conversation.tier != Conversation.Tier.COLD:
         page = memories.list_memories(caller, CONVERSATIONS, below, limit=limit, cursor=cursor)
         if page.items or not conversation.message_count:
+            access.count(page.items)
             return Messages(conversation, page.items, page.next_cursor)
     # It is cold, or has just become so.
     if (kept := tiers.read(caller, conversation)) is not None:
@@ -132,6 +135,7 @@ def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = 
         page = memories.page_of(kept, CONVERSATIONS, below, limit=limit, cursor=cursor)
     else:
         page = memories.list_memories(caller, CONVERSATIONS, below, limit=limit, cursor=cursor)
+        access.count(page.items)
     return Messages(conversation, page.items, page.next_cursor)
 
 

@@ -196,10 +196,12 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
 def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     """What lies below a conversation's number, and the file that may hold it."""
     mentioned = entities.mentioned(caller.tenant, root)
+    in_file = tiers.is_in_file(caller.tenant, id)
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
         memories.delete_subtree(keeper(caller), namespace, root, purge=purge, as_keeper=True)
-        # An entity stays as long as a fact mentions it, and these facts can never come back.
-        if purge or namespace == FACTS:
+        # An entity stays as long as a fact mentions it, and these facts can never come back. The links of other
+        # messages go with their rows, when the retention time is over; those in a file have none.
+        if purge or namespace == FACTS or (namespace == CONVERSATIONS and in_file):
             links.forget_subtree(caller, namespace, root)
     entities.forget(keeper(caller), mentioned, purge=purge)
     tiers.forget(caller, id, at_once=purge)

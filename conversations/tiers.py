@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -25,7 +25,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, F, QuerySet, Sum
 from django.utils import timezone
 
 from conversations import cache, shelf
@@ -35,7 +35,7 @@ from memories import selectors as memories
 from memories.kept import CONVERSATIONS
 from memories.models import Memory
 from memories.resting import Taken
-from somamemory.errors import ColdUnavailable, ConversationIsCold
+from somamemory.errors import ColdFileDamaged, ColdUnavailable, ConversationIsCold
 from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
@@ -143,8 +143,8 @@ class _Cold(ConversationIsCold):
 def freeze(caller: Caller, id: UUID) -> bool:
     """Put the messages of an archived conversation into a file; whether that has been done.
 
-    It is not for one that has not been summarised yet, is too large, or was touched meanwhile. Never inside a
-    transaction. Raises ColdUnavailable.
+    It is not for one that has not been summarised yet, is too large, or was touched meanwhile, and nowhere without
+    SOMA_COLD_STORAGE. Never inside a transaction. Raises ColdUnavailable.
     """
     caller.require("write", [CONVERSATIONS])
     conversation = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
@@ -162,10 +162,14 @@ def freeze(caller: Caller, id: UUID) -> bool:
         bytes=len(packed.data),
         memories=len(rows),
         size=sum(row.size for row in rows),
+        written_at=now,
         dropped_at=now,  # until it is in use
     )
     file.save(force_insert=True)
     shelf.write(packed)
+    if not ColdFile.objects.for_tenant(caller.tenant).filter(id=file.id).exists():
+        shelf.remove(packed.name)  # the tenant has been erased meanwhile, and nobody would find it
+        return False
     with transaction.atomic():
         held = _held(caller, id)
         if held is None or not _may_freeze(held) or time.monotonic() - started > _WRITING_S:
@@ -192,10 +196,9 @@ def thaw(caller: Caller, id: UUID) -> bool:
 
     It stays archived, and counts as used now. Never inside a transaction. Raises ColdUnavailable, ColdFileDamaged.
     """
-    file = _file(caller.tenant, id)
-    if file is None:
+    if (found := _found(caller.tenant, id)) is None:
         return False
-    taken = shelf.unpack(shelf.read(file.name), caller.tenant.id, id)
+    file, taken = found
     now = timezone.now()
     with transaction.atomic():
         held = _held(caller, id)
@@ -211,6 +214,10 @@ def thaw(caller: Caller, id: UUID) -> bool:
     return True
 
 
+def is_in_file(tenant: Tenant, id: UUID) -> bool:
+    return _file(tenant, id) is not None
+
+
 def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
     """Give up the file of a conversation that is being deleted. Needs its transaction.
 
@@ -221,8 +228,12 @@ def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
         usage.add(caller.tenant, -file.memories, -file.size)
         file.dropped_at = timezone.now()
         file.save(update_fields=["dropped_at"])
-    if at_once and mine.update(dropped_at=_AT_ONCE):
-        transaction.on_commit(partial(_swept, list(mine)), robust=True)
+    if not at_once:
+        return
+    # One that was never in use may be written in this moment: its row stays, and `sweep` looks for it again.
+    written = set(mine.filter(dropped_at__gt=F("written_at")).values_list("id", flat=True))
+    if mine.update(dropped_at=_AT_ONCE):
+        transaction.on_commit(partial(_swept, list(mine), written), robust=True)
 
 
 def read(caller: Caller, conversation: Conversation) -> list[Memory] | None:
@@ -230,10 +241,9 @@ def read(caller: Caller, conversation: Conversation) -> list[Memory] | None:
 
     Raises ColdUnavailable, ColdFileDamaged.
     """
-    file = _file(caller.tenant, conversation.id)
-    if file is None:
+    if (found := _found(caller.tenant, conversation.id)) is None:
         return None
-    taken = shelf.unpack(shelf.read(file.name), caller.tenant.id, conversation.id)
+    _, taken = found
     return [each.memory(caller, CONVERSATIONS) for each in taken]
 
 
@@ -258,8 +268,9 @@ def sweep(limit: int = 1_000) -> int:
     DeletedConversation.all_tenants.filter(deleted_at__lte=purged).delete()
     old = ColdFile.all_tenants.filter(dropped_at__lte=timezone.now() - GRACE).order_by("dropped_at")
     files = list(old[:limit])
+    over = timezone.now() - 2 * timedelta(seconds=_WRITING_S)
     for file in files:
-        _remove(file)
+        _remove(file, for_good=file.dropped_at != _AT_ONCE or file.written_at < over)
     return len(files)
 
 
@@ -286,7 +297,8 @@ def damaged(tenant: Tenant) -> Iterator[tuple[ColdFile, str]]:
 
 def _may_freeze(conversation: Conversation) -> bool:
     return (
-        conversation.status == Status.ARCHIVED
+        bool(settings.COLD_STORAGE)
+        and conversation.status == Status.ARCHIVED
         and conversation.tier == Tier.ARCHIVED
         and conversation.summarise_at is None
         and 0 < conversation.message_count <= MAX_MESSAGES
@@ -316,14 +328,28 @@ def _file(tenant: Tenant, id: UUID) -> ColdFile | None:
     return found
 
 
-def _swept(files: Sequence[ColdFile]) -> None:
+def _found(tenant: Tenant, id: UUID) -> tuple[ColdFile, list[Taken]] | None:
+    """The file of a conversation and what is in it; None if it has none, or no longer."""
+    file = _file(tenant, id)
+    if file is None:
+        return None
+    try:
+        return file, shelf.unpack(shelf.read(file.name), tenant.id, id)
+    except ColdFileDamaged:
+        if _file(tenant, id) == file:
+            raise
+        return None  # it was purged between the two
+
+
+def _swept(files: Sequence[ColdFile], written: Collection[UUID]) -> None:
     for file in files:
         try:
-            _remove(file)
+            _remove(file, for_good=file.id in written)
         except ColdUnavailable as error:
             log.warning("a file of a purged conversation will be removed later", extra={"reason": str(error)})
 
 
-def _remove(file: ColdFile) -> None:
+def _remove(file: ColdFile, *, for_good: bool) -> None:
     shelf.remove(file.name)
-    ColdFile.all_tenants.filter(id=file.id, dropped_at__isnull=False).delete()
+    if for_good:
+        ColdFile.all_tenants.filter(id=file.id, dropped_at__isnull=False).delete()

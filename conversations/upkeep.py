@@ -28,7 +28,7 @@ from conversations.models import Conversation, Upkeep
 from memories.index import backlog
 from memories.kept import CONVERSATIONS
 from somamemory import metrics
-from somamemory.errors import ColdUnavailable, IndexBacklog, SomaError
+from somamemory.errors import ColdUnavailable, IndexBacklog, InvalidInput, SomaError
 from tenants import audit
 from tenants.audit import Change
 from tenants.caller import Caller
@@ -73,8 +73,10 @@ def get(caller: Caller) -> tuple[Rules, Upkeep]:
 
 
 def change(caller: Caller, changes: Mapping[str, Any]) -> tuple[Rules, Upkeep]:
-    """Set columns of `Upkeep`; None for days: as the installation has it."""
+    """Set columns of `Upkeep`; None for days: as the installation has it. Raises InvalidInput."""
     caller.require("admin", [CONVERSATIONS])
+    if changes.get("archived_days") and not settings.COLD_STORAGE:
+        raise InvalidInput("archived_days", "must be 0: this installation has no storage for cold conversations")
     with transaction.atomic():
         row = _row(caller.tenant, held=True)
         before = _fingerprint(row)
@@ -291,9 +293,10 @@ def _told(suggestion: prune.Suggestion) -> dict[str, Any]:
 
 
 def _rules(row: Upkeep) -> Rules:
+    archived_days = settings.ARCHIVED_DAYS if row.archived_days is None else row.archived_days
     return Rules(
         settings.ACTIVE_DAYS if row.active_days is None else row.active_days,
-        settings.ARCHIVED_DAYS if row.archived_days is None else row.archived_days,
+        archived_days if settings.COLD_STORAGE else 0,
     )
 
 

@@ -67,6 +67,12 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
             "SOMA_SECRET_KEY is missing: on PostgreSQL every process must have the same, 50 random characters or more",
             id="soma.E005",
         )
+    if settings.ARCHIVED_DAYS and not settings.COLD_STORAGE:
+        yield Error(
+            "SOMA_ARCHIVED_DAYS puts conversations into files: set SOMA_COLD_STORAGE to a folder that all processes "
+            "share and that outlives them, or to a bucket",
+            id="soma.E009",
+        )
     if settings.TRACING_ENDPOINT and not _is_installed("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
         yield Error(
             "SOMA_TRACING_ENDPOINT needs OpenTelemetry: pip install --require-hashes -r requirements/tracing.txt",

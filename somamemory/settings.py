@@ -350,7 +350,11 @@ ACTIVE_DAYS = _bounded("SOMA_ACTIVE_DAYS", 0, 0, 36_500)
 ARCHIVED_DAYS = _bounded("SOMA_ARCHIVED_DAYS", 0, 0, 36_500)
 UPKEEP_INTERVAL_S = _bounded("SOMA_UPKEEP_INTERVAL_S", 3600, 0, 86_400)  # 0: only by the command
 UPKEEP_TICK_S = min(UPKEEP_INTERVAL_S, 120)  # how often somebody looks whose turn it is
-COLD_STORAGE = env.str("SOMA_COLD_STORAGE", "") or str(DATA_DIR / "cold")
+# Empty: nothing becomes cold. Beside a PostgreSQL the data folder may be a container's, and gone with it, or one of
+# several: only whoever runs the service knows where a file stays, and says so.
+COLD_STORAGE = env.str("SOMA_COLD_STORAGE", "") or (
+    "" if DATABASE_URL.startswith("postgres") else str(DATA_DIR / "cold")
+)
 COLD_S3 = {
     "endpoint_url": env.str("SOMA_COLD_S3_ENDPOINT", "") or None,
     "region_name": env.str("SOMA_COLD_S3_REGION", "") or None,
@@ -386,7 +390,7 @@ def cold_storage(where: str) -> dict[str, Any]:
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    "cold": cold_storage(COLD_STORAGE),
+    "cold": cold_storage(COLD_STORAGE or str(DATA_DIR / "cold")),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -20,8 +21,8 @@ BATCH = 500
 # What would let somebody in.
 _SECRETS: dict[type[Model], set[str]] = {ApiKey: {"digest"}}
 
-# What the database only names: gives rows of a tenant as they would be there.
-Elsewhere = Callable[[Tenant], Iterator[Model]]
+# What the database only names: gives rows of a tenant as they would be there, with those that have come there since.
+Elsewhere = Callable[[Tenant, datetime], Iterator[Model]]
 _elsewhere: list[Elsewhere] = []
 
 
@@ -33,8 +34,8 @@ def also(rows: Elsewhere) -> None:
 def lines(caller: Caller, slug: str) -> Iterator[bytes]:
     """`{"tenant": …}`, then `{"table": …, "row": {…}}` for each row, then `{"end": {table: count}}`.
 
-    A stream without its last line was cut off. Each row is as it is when it is read; a backup has one moment for all.
-    Raises NotFound before the first line.
+    A stream without its last line was cut off. Each row is as it is when it is read, and one that moves meanwhile may
+    come twice; a backup has one moment for all. Raises NotFound before the first line.
     """
     tenant = selectors.get_tenant(caller, slug)
     return _lines(tenant)
@@ -42,7 +43,8 @@ def lines(caller: Caller, slug: str) -> Iterator[bytes]:
 
 def _lines(tenant: Tenant) -> Iterator[bytes]:
     facts = {"slug": tenant.slug, "name": tenant.name, "created_at": tenant.created_at}
-    yield _line({"tenant": facts, "version": VERSION, "exported_at": timezone.now()})
+    began = timezone.now()
+    yield _line({"tenant": facts, "version": VERSION, "exported_at": began})
     counts: Counter[str] = Counter()
     for model in registry.owned():
         if getattr(model, "exported", True):
@@ -50,7 +52,7 @@ def _lines(tenant: Tenant) -> Iterator[bytes]:
                 counts[model._meta.db_table] += 1
                 yield _line({"table": model._meta.db_table, "row": _shown(row)})
     for elsewhere in _elsewhere:
-        for row in elsewhere(tenant):
+        for row in elsewhere(tenant, began):
             counts[row._meta.db_table] += 1
             yield _line({"table": row._meta.db_table, "row": _shown(row)})
     yield _line({"end": dict(counts)})

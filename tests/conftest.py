@@ -113,6 +113,7 @@ def _index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Each test process has a vector index of its own."""
     settings.KEY_RATE = settings.TENANT_RATE = settings.AUTH_FAILURE_RATE = 0  # the tests of limits set their own
     settings.MILVUS_URI = str(tmp_path_factory.mktemp("index") / "milvus.db")
+    settings.COLD_STORAGE = "a folder of the test's own"
     if settings.REDIS_URL:  # each test process empties its own
         number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
         settings.REDIS_URL = f"{settings.REDIS_URL.rpartition('/')[0]}/{number}"

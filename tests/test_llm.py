@@ -390,6 +390,15 @@ def test_a_tenant_without_tokens_asks_nobody(caller: Caller, model: OpenAIChat, 
     assert provider.requests == []
 
 
+def test_what_a_call_took_is_nobodys_when_its_tenant_has_been_erased_meanwhile(api: Api) -> None:
+    reserved = ledger.reserve(Caller(api.tenant, "x", frozenset()), "labels", "model", 10, 10)
+    LlmCall.objects.for_tenant(api.tenant).delete()
+
+    reserved.settle(1, 1)
+
+    assert ledger.used(api.tenant).tokens_today == 0
+
+
 def test_usage_and_statistics_are_told_from_the_ledger(
     caller: Caller, api: Api, operator: Api, model: OpenAIChat, settings: Any
 ) -> None:

@@ -186,7 +186,7 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     "sfm_conversations_label": [lambda whose: lambda: conversations.count(whose, Wanted(label="label 7"))],
     "sfm_conversations_place": [lambda whose: lambda: conversations.count(whose, Wanted(folder="f7"))],
     "sfm_conversations_summarise": [lambda whose: schedule._due],
-    "sfm_conversations_tier": [lambda whose: lambda: search._are_cold(whose.tenant)],
+    "sfm_conversations_tier": [lambda whose: lambda: search.are_cold(whose.tenant)],
     "sfm_conversations_key": [
         lambda whose: lambda: conversations.of_messages(whose.tenant, [Memory(coordinate_key=f"{7:016x}")]),
     ],

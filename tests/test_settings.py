@@ -203,3 +203,20 @@ def test_a_cold_storage_that_cannot_be_had_is_refused(tmp_path: Path, where: str
     assert code == 1
     assert output.startswith("error: SOMA_COLD_STORAGE ")
     assert says in output
+
+
+@pytest.mark.parametrize(("database", "storage"), [("", "cold"), ("postgres://soma@127.0.0.1:1/soma", "")])
+def test_cold_files_have_a_place_of_their_own_accord_only_on_one_machine(
+    tmp_path: Path, database: str, storage: str
+) -> None:
+    """The data folder of a container ends with it."""
+    command = ["-c", "from somamemory import settings; print(settings.COLD_STORAGE)"]
+
+    _, output = run(tmp_path, command, SOMA_DATABASE_URL=database)
+
+    assert output.strip().rpartition("/")[2] == storage
+
+
+def test_a_rule_that_puts_conversations_into_files_needs_a_place_for_them(settings) -> None:
+    assert mixes(settings, "postgresql", ARCHIVED_DAYS=60, COLD_STORAGE="") == ["soma.E009"]
+    assert mixes(settings, "postgresql", ARCHIVED_DAYS=60, COLD_STORAGE="s3://bucket") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import uuid
@@ -16,7 +17,7 @@ from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from conversations import recall, shelf, tiers, upkeep
+from conversations import importers, importing, recall, shelf, tiers, upkeep
 from conversations.models import ColdFile, Conversation, DeletedConversation
 from graph.models import Link
 from memories import access, housekeeping, index, resting
@@ -272,6 +273,8 @@ def test_a_search_that_asks_for_archived_ones_says_that_some_are_cold(api: Api) 
 
     assert (answer["results"], answer["degraded"]) == ([], ["cold"])
     assert (words["results"], words["degraded"]) == ([], ["cold"])
+    assert assemble(api, "aardvark", include_archived=True)["degraded"] == ["cold"]
+    assert assemble(api, "aardvark")["degraded"] == []
     assert api.post("/api/v1/query", {"query": "aardvark"}).json()["degraded"] == []
 
 
@@ -289,6 +292,38 @@ def test_summaries_and_links_stay_where_they_are(api: Api) -> None:
     assert Link.objects.for_tenant(api.tenant).count() == links
     found = api.search("aardvark", namespace="summaries")
     assert "the aardvark digs" in found[0]["payload"]["summary"]
+
+
+def test_the_links_of_a_cold_conversation_go_with_it(api: Api) -> None:
+    """Those of messages in the database go with their rows, after the retention time; these have none."""
+    id = archived(api)
+    number = row_of(id).number
+    for start, end in ((f"{number},1", f"{number},2"), ("9999,1", f"{number},3")):
+        body = {"from_coord": start, "to_coord": end, "namespace": "conversations"}
+        assert api.post("/graph/link", body).status_code in (200, 201)
+    assert freeze(api, id)
+
+    assert api.delete(f"{ROOT}/{id}").status_code == 200
+
+    assert not Link.objects.for_tenant(api.tenant).filter(namespace="conversations").exists()
+
+
+def test_an_undo_that_names_one_that_is_not_there_brings_nothing_back(api: Api) -> None:
+    id = cold(api)
+
+    problem_of(api.post("/api/v1/prune/undo", {"conversation_ids": [id, str(uuid.uuid4())]}), 404)
+
+    assert tier(api, id) == "cold"
+
+
+def test_the_command_that_judges_messages_judges_cold_ones_too(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    cold(api)
+
+    call_command("rate_messages", "/animals", "--tenant", "acme")
+
+    assert capsys.readouterr().out == "Zoo: 3 messages\n"
+    rows = Memory.objects.for_tenant(api.tenant).filter(namespace="conversations")
+    assert [bool(row.importance) for row in rows] == [True] * 3
 
 
 def test_what_is_not_ready_stays_archived(api: Api) -> None:
@@ -368,6 +403,21 @@ def test_the_file_of_another_conversation_is_not_taken_for_this_one(api: Api, st
     problem = problem_of(api.get(f"{ROOT}/{mine}/messages"), 503, "cold_file_damaged")
 
     assert "secret" not in str(problem)
+
+
+def test_an_import_waits_for_no_damaged_file(api: Api, cold_folder: Path) -> None:
+    broken, _ = cold(api), cold(api, "the eel swims")
+    exported = b"".join(api.get("/api/v1/export").streaming_content)
+    file = cold_folder / ColdFile.all_tenants.get(conversation_id=broken).name
+    file.write_bytes(b"no gzip")
+
+    def wait(error: Exception) -> None:
+        raise AssertionError("nobody mends it meanwhile")
+
+    report = importing.take_in(keeper(api.tenant), importers.read(io.BytesIO(exported)), wait=wait)
+
+    assert (dict(report.counts), report.failed) == ({"unchanged": 1}, 1)
+    assert "not what was written" in report.errors[0].reason
 
 
 def test_a_storage_that_is_down_stops_reads_of_cold_ones_alone(
@@ -522,6 +572,59 @@ def test_a_cold_conversation_that_is_deleted_can_be_purged_with_its_file(
     problem_of(api.delete(f"{ROOT}/{id}?purge=true"), 404)
 
 
+def test_a_purge_takes_the_file_that_is_being_written_too(
+    api: Api, monkeypatch: pytest.MonkeyPatch, cold_folder: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    id = archived(api)
+    write = shelf.write
+
+    def meanwhile(packed: shelf.Packed) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            assert api.delete(f"{ROOT}/{id}?purge=true").status_code == 200
+        write(packed)
+
+    monkeypatch.setattr(shelf, "write", meanwhile)
+    assert not freeze(api, id)
+
+    tiers.sweep()
+    assert files(cold_folder) == []
+    ColdFile.all_tenants.update(written_at=timezone.now() - timedelta(hours=3))
+    tiers.sweep()
+    assert not ColdFile.all_tenants.exists()
+
+
+def test_an_erasure_takes_the_file_that_is_being_written_too(
+    api: Api, operator: Api, monkeypatch: pytest.MonkeyPatch, cold_folder: Path
+) -> None:
+    id = archived(api)
+    write = shelf.write
+
+    def meanwhile(packed: shelf.Packed) -> None:
+        assert operator.delete("/api/v1/tenants/acme").status_code == 200
+        write(packed)
+
+    monkeypatch.setattr(shelf, "write", meanwhile)
+
+    assert not freeze(api, id)
+    assert files(cold_folder) == []
+
+
+def test_one_that_is_purged_while_it_is_read_is_not_called_damaged(
+    api: Api, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    id = cold(api)
+    row, read = row_of(id), shelf.read
+
+    def meanwhile(name: str) -> bytes:
+        with django_capture_on_commit_callbacks(execute=True):
+            api.delete(f"{ROOT}/{id}?purge=true")
+        return read(name)
+
+    monkeypatch.setattr(shelf, "read", meanwhile)
+
+    assert tiers.read(keeper(api.tenant), row) is None
+
+
 def test_a_conversation_that_was_deleted_softly_can_be_purged(api: Api, stranger: Api) -> None:
     id = begin(api, *SAID)["id"]
     api.delete(f"{ROOT}/{id}")
@@ -587,6 +690,20 @@ def test_the_export_of_a_tenant_has_what_is_in_files(api: Api, operator: Api) ->
     lines = b"".join(operator.get("/api/v1/tenants/acme/export").streaming_content).splitlines()
 
     assert sum(b"the camel drinks" in line for line in lines) == 1
+
+
+def test_the_export_of_a_tenant_has_what_comes_back_meanwhile(api: Api, operator: Api) -> None:
+    begin(api, "one of the index")
+    id = cold(api)
+    exported = []
+
+    for line in operator.get("/api/v1/tenants/acme/export").streaming_content:
+        exported.append(line)
+        if b'"table":"sfm_vector_embeddings"' in line:  # the memories have been read
+            tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+
+    assert tier(api, id) == "archived"
+    assert any(b"the camel drinks" in line for line in exported)
 
 
 def test_each_move_is_in_the_audit_log(api: Api) -> None:

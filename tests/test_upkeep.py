@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from conversations import recall, schedule, tiers, upkeep
 from conversations.models import Conversation, Upkeep
+from memories import access
 from memories.models import Memory
 from tenants.models import AuditEvent, Tenant
 from tests.conftest import Api, issue_key, problem_of
@@ -82,6 +84,25 @@ def test_a_wrong_rule_is_refused(api: Api, body: Any, field: str) -> None:
     problem_of(api.patch(PATH, body), 422, field=field)
 
 
+def test_nothing_becomes_cold_where_nobody_has_said_which_storage_lasts(
+    api: Api,
+    settings: Any,
+    cold_folder: Path,  # noqa: F811
+) -> None:
+    """Beside a PostgreSQL the data folder may be a container's, and end with it."""
+    rules(api, archived_days=60)
+    id = begin(api, "old")["id"]
+    put(api, id, "archive")
+    older(id, 61)
+    settings.COLD_STORAGE = ""
+
+    problem_of(api.patch(PATH, {"archived_days": 30}), 422, field="archived_days")
+    assert api.get(PATH).json()["archived_days"] == 0
+    assert (run(api).cooled, tiers.freeze(keeper(api.tenant), uuid.UUID(id))) == (0, False)
+    assert (tier(api, id), contents(api, id), list(cold_folder.glob("*"))) == ("archived", ["old"], [])
+    assert rules(api, archived_days=0)["archived_days"] == 0
+
+
 def test_rules_are_changed_by_admins_and_seen_by_readers(api: Api, stranger: Api) -> None:
     reader = Api(issue_key(api.tenant, ("read", "write")), api.tenant)
     rules(api, active_days=7)
@@ -133,6 +154,21 @@ def test_what_is_read_in_the_archive_is_in_use(api: Api) -> None:
     lately_read(api, id, 61)
     older(id, 61)
     assert run(api).cooled == 1
+
+
+def test_what_is_read_page_by_page_is_in_use(api: Api) -> None:
+    rules(api, active_days=30, archived_days=60)
+    ids = [begin(api, name)["id"] for name in ("active", "archived")]
+    put(api, ids[1], "archive")
+    for id in ids:
+        older(id, 61)
+
+    assert [contents(api, id) for id in ids] == [["active"], ["archived"]]
+    access.write_back()
+    report = run(api)
+
+    assert (report.archived, report.cooled) == (0, 0)
+    assert [tier(api, id) for id in ids] == ["active", "archived"]
 
 
 def test_one_that_has_come_back_stays_for_as_long_as_any_other(api: Api) -> None:

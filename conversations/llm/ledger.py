@@ -30,10 +30,12 @@ class Reserved:
     call: LlmCall
 
     def settle(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """What the call really took."""
-        self.call.prompt_tokens, self.call.completion_tokens = prompt_tokens, completion_tokens
-        self.call.micro_usd = micro_usd(prompt_tokens, completion_tokens)
-        self.call.save(update_fields=_SUMS)
+        """What the call really took. The tenant may have been erased meanwhile, and its calls with it."""
+        LlmCall.objects.for_tenant(self.call.tenant).filter(id=self.call.id).update(
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            micro_usd=micro_usd(prompt_tokens, completion_tokens),
+        )
 
 
 def reserve(caller: Caller, purpose: str, model: str, prompt_tokens: int, max_tokens: int) -> Reserved:
