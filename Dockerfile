@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # One image for the web server, the worker, the beat and the migrations; docker-compose.yml says which it is.
-# It runs as nobody in particular, and writes to /data and /tmp alone.
+# It runs as nobody in particular, and writes to /data, /tmp and, where a volume is put there, /cold alone.
 
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -24,7 +24,7 @@ COPY console console
 RUN /opt/venv/bin/python -m compileall -q .
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin soma && install -d -o soma -m 700 /data
+RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin soma && install -d -o soma -m 700 /data /cold
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/somamemory /opt/somamemory
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

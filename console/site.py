@@ -8,9 +8,8 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.sessions.backends.db import SessionStore
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, ValidationError
 from django.db import DataError, transaction
-from django.forms import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from unfold.forms import AuthenticationForm
@@ -49,7 +48,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             try:
                 return view(request, *args, **kwargs)
-            except (DataError, OverflowError) as error:
+            except (DataError, OverflowError, ValidationError) as error:
                 raise BadRequest from error
 
         inner: Callable[..., HttpResponse] = super().admin_view(asked, cacheable)

@@ -87,7 +87,7 @@ def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Cal
     return Caller(
         tenant=tenant,
         actor=actor(user),
-        scopes=frozenset(scope for scope, needed in SCOPES.items() if _has(user, needed)),
+        scopes=frozenset(scope for scope, needed in SCOPES.items() if permission or _has(user, needed)),
         operator=bool(permission) or bool(getattr(user, "is_superuser", False)),
         request_id=getattr(request, "request_id", ""),
         address=getattr(request, "client_address", ""),

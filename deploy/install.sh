@@ -36,7 +36,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[[ $port =~ ^[0-9]{1,5}$ ]] && [ "$port" -ge 1 ] && [ "$port" -le 65535 ] || {
+[[ $port =~ ^[1-9][0-9]{0,4}$ ]] && [ "$port" -ge 1 ] && [ "$port" -le 65535 ] || {
     echo "error: --port takes a number from 1 to 65535, not '$port'" >&2; exit 2; }
 [ -z "$purge" ] || [ -n "$uninstall" ] || { echo "error: --purge goes with --uninstall" >&2; exit 2; }
 
@@ -142,7 +142,7 @@ END
     )
 }
 
-the_port() { [ ! -e "$settings/environment" ] || sed -nE 's/^SOMA_PORT=([0-9]+)$/\1/p' "$settings/environment" | tail -n 1; }
+the_port() { [ ! -e "$settings/environment" ] || sed -nE "s/^SOMA_PORT=[\"']?([0-9]+)[\"']?\$/\1/p" "$settings/environment" | tail -n 1; }
 has_other_servers() { grep -Eq '^SOMA_DATABASE_URL=.?postgres' "$settings/environment" 2>/dev/null; }
 has_broker() { grep -q '^SOMA_BROKER_URL=.' "$settings/environment" 2>/dev/null; }
 

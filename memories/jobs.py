@@ -80,7 +80,7 @@ def cancel_rebuild(caller: Caller) -> Job:
 
 def get(caller: Caller, id: uuid.UUID) -> Job:
     """Any job. Raises NotFound."""
-    caller.require_operator()
+    caller.require_operator("read")
     job = Job.objects.filter(id=id).first()
     if job is None:
         raise NotFound("no such job")
@@ -89,7 +89,7 @@ def get(caller: Caller, id: uuid.UUID) -> Job:
 
 def latest(caller: Caller, kind: str) -> Job:
     """The job of this kind that was asked for last. Raises NotFound."""
-    caller.require_operator()
+    caller.require_operator("read")
     job = Job.objects.filter(kind=kind).order_by("-created_at").first()
     if job is None:
         raise NotFound("no such job has been asked for")

@@ -295,7 +295,7 @@ class Waiting:
 
 def index_queue(caller: Caller) -> list[Waiting]:
     """The tenants that something waits of, the longest wait first; for operators."""
-    caller.require_operator()
+    caller.require_operator("read")
     now = timezone.now()
     failed = Q(attempts__gte=FAILED_ATTEMPTS)
     found = []

@@ -37,7 +37,7 @@ def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
 
     An estimate names the hundred largest.
     """
-    caller.require_operator()
+    caller.require_operator("read")
     known = caching.get(None, "sizes", connection.alias)
     if known is None:
         sizes, counted = _estimated() if _rows() > COUNTED else _counted()
@@ -48,7 +48,7 @@ def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
 
 def queue(caller: Caller, now: datetime | None = None) -> Queue:
     """Of all tenants, in the active generation."""
-    caller.require_operator()
+    caller.require_operator("read")
     now = now or timezone.now()
     due = VectorEmbedding.all_tenants.filter(generation=generations.active(), due_at__isnull=False).order_by()
     failed = due.filter(attempts__gte=FAILED_ATTEMPTS)

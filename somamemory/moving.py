@@ -51,6 +51,7 @@ def move(url: str, tell: Tell) -> dict[str, Content]:
     try:
         _refuse_others_than_sqlite_to_postgresql()
         _refuse_old_schema()
+        _refuse_what_is_there()
         call_command("migrate", database=TARGET, verbosity=0, interactive=False)
         with transaction.atomic(using=SOURCE), transaction.atomic(using=TARGET):
             return _move(tell)
@@ -160,6 +161,17 @@ def _refuse_old_schema() -> None:
     executor = MigrationExecutor(connections[SOURCE])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         raise ConfigurationError("the database is of an older version: run manage.py bootstrap first")
+
+
+def _refuse_what_is_there() -> None:
+    """Before a migration touches it: it may be somebody else's, or an installation of an older version."""
+    ours = {model._meta.db_table: model for model in _models()}
+    with connections[TARGET].cursor() as cursor:
+        there = set(connections[TARGET].introspection.table_names(cursor)) - {"django_migrations"}
+    if strange := sorted(there - ours.keys()):
+        raise ConfigurationError(f"the target is not empty: it has the table {strange[0]}; nothing was changed")
+    for name in sorted(there):
+        _refuse_rows(ours[name])
 
 
 def _refuse_rows(model: Model) -> None:

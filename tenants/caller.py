@@ -32,9 +32,13 @@ class Caller:
         if self.namespaces and not self.namespaces.issuperset(namespaces):
             raise Forbidden("this key may use only the namespaces " + ", ".join(sorted(self.namespaces)))
 
-    def require_operator(self) -> None:
+    def require_operator(self, scope: str = "admin") -> None:
+        """Refuse (403) whoever does not run the installation; `read` is enough to look."""
         if not self.operator:
             raise Forbidden("only an operator key may do that")
+        self.require(scope)
+        if self.namespaces:
+            raise Forbidden("this key may use only some namespaces, and that is about all of a tenant")
 
     def acting_for(self, tenant: Tenant) -> Caller:
         return replace(self, tenant=tenant)

@@ -1,7 +1,7 @@
 """Erases a tenant: every row, and what other places hold of it, with a receipt that a second run confirms.
 
 Rows are found by the models themselves (`tenants.registry`). Whatever else an app keeps of a tenant (vectors, files) it
-tells by `also`. A request that was under way may write once more; the keeper looks again a minute later.
+tells by `also`. A request or a job that was under way may write once more; the keeper looks again when none can be.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from tenants.models import DEFAULT_TENANT_SLUG, ErasedTenant, Tenant, is_slug
 log = logging.getLogger("soma.tenants")
 
 BATCH = 1_000
-LOOK_AGAIN = timedelta(seconds=60)
+# No job lasts longer, nor does a request whose client still waits.
+LOOK_AGAIN = timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT + 60)
 
 Leftover = Callable[[Tenant], int]
 _leftovers: dict[str, Leftover] = {"cache_entries": lambda tenant: caching.erase(tenant.id)}

@@ -95,11 +95,14 @@ def issue(
 def rotate(caller: Caller, prefix: str, tenant: Tenant | None, overlap: timedelta = ROTATION_OVERLAP) -> IssuedKey:
     """Make a key that may do what the key `prefix` may; that one goes on working for `overlap`.
 
-    Raises NotFound, and Conflict for a key that works no more.
+    Beyond a quota there is room for one that is running out. Raises NotFound, Conflict for a key that works no more,
+    and QuotaExceeded.
     """
     caller.require_operator()
     now, token = timezone.now(), _generate()
     with transaction.atomic():
+        if tenant is not None and overlap:
+            _check_quota(tenant, beyond=1)
         old = _locked(prefix, tenant)
         if _ended(old):
             raise Conflict(f"the key '{prefix}' works no more; issue a new one")
@@ -212,11 +215,11 @@ def _locked(prefix: str, tenant: Tenant | None) -> ApiKey:
     return key
 
 
-def _check_quota(tenant: Tenant) -> None:
-    """Exact: whoever issues keys for a tenant locks its row, which nobody else does."""
+def _check_quota(tenant: Tenant, beyond: int = 0) -> None:
+    """Exact: whoever makes keys for a tenant locks its row, which nobody else does. beyond: how many more may be."""
     quota = Tenant.objects.select_for_update().values_list("quota_keys", flat=True).get(id=tenant.id)
-    if quota is not None and selectors.live_keys(tenant).count() >= quota:
-        raise QuotaExceeded(f"this tenant may have {quota:,} keys that work, and has them")
+    if quota is not None and (there := selectors.live_keys(tenant).count()) >= quota + beyond:
+        raise QuotaExceeded(f"this tenant may have {quota:,} keys that work, and has {there:,}")
 
 
 def _facts(key: ApiKey) -> bytes:

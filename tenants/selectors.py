@@ -18,19 +18,19 @@ from tenants.models import ApiKey, AuditBlock, AuditEvent, Tenant, is_slug
 
 def list_tenants(caller: Caller, after: str = "", limit: int = 50) -> Sequence[Tenant]:
     """Up to `limit` tenants by slug, those after `after`."""
-    caller.require_operator()
+    caller.require_operator("read")
     return list(Tenant.objects.filter(slug__gt=after).order_by("slug")[:limit])
 
 
 def every_tenant(caller: Caller) -> Iterator[Tenant]:
     """Every tenant, by slug, one after the other."""
-    caller.require_operator()
+    caller.require_operator("read")
     return Tenant.objects.order_by("slug").iterator()
 
 
 def get_tenant(caller: Caller, slug: str) -> Tenant:
     """A tenant, active or not."""
-    caller.require_operator()
+    caller.require_operator("read")
     tenant = Tenant.objects.filter(slug=slug).first() if is_slug(slug) else None
     if tenant is None:
         raise NotFound(f"no tenant '{slug}'")
@@ -41,7 +41,7 @@ def list_keys(
     caller: Caller, tenant: Tenant | None, after: UUID | None = None, limit: int | None = None
 ) -> Sequence[ApiKey]:
     """A tenant's keys (None: the operators'), without their secrets, the newest first; those after the key `after`."""
-    caller.require_operator()
+    caller.require_operator("read")
     keys = ApiKey.objects.filter(tenant=tenant)
     if after is not None:
         last = keys.filter(id=after).first()
@@ -54,7 +54,7 @@ def list_keys(
 
 def usage_of(caller: Caller, tenant: Tenant) -> dict[str, tuple[int, int | None]]:
     """What a tenant uses and may use, by quota; memories and bytes are counted now, requests are as known here."""
-    caller.require_operator()
+    caller.require_operator("read")
     memories, bytes = usage.counted(tenant)
     llm_used = usage.llm_used(tenant)
     return {
@@ -93,7 +93,7 @@ def list_audit(
     caller: Caller, tenant: Tenant, which: AuditFilter | None = None, before: int | None = None, limit: int = 50
 ) -> Sequence[AuditEvent]:
     """Up to `limit` rows of a tenant's log, the newest first, those before the row `before`."""
-    caller.require_operator()
+    caller.require_operator("read")
     rows = (which or AuditFilter()).apply(AuditEvent.objects.filter(tenant=tenant))
     if before is not None:
         rows = rows.filter(id__lt=before)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -138,6 +139,21 @@ def test_a_request_of_the_api_asks_for_no_session_and_no_user(api: Api) -> None:
     assert not [query for query in captured if "django_session" in query["sql"] or "auth_user" in query["sql"]]
     assert "Set-Cookie" not in response
     assert "Content-Security-Policy" not in response
+
+
+@pytest.mark.parametrize("id", ["x", "1", "%00"])
+def test_an_id_that_none_can_be_is_a_bad_request(helper: Client, id: str) -> None:
+    tenants = ContentType.objects.get_for_model(Tenant)
+
+    assert helper.get(f"/admin/r/{tenants.id}/{id}/").status_code == 400
+
+
+def test_tenants_to_choose_from_are_found(helper: Client, api: Api, stranger: Api) -> None:
+    field = {"app_label": "console", "model_name": "stafftenant", "field_name": "tenant"}
+
+    found = helper.get("/admin/autocomplete/", field).json()["results"]
+
+    assert [each["text"] for each in found] == ["acme"]
 
 
 def test_a_page_that_is_not_there_is_a_page_and_no_problem(boss: Client) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -20,12 +22,12 @@ from memories import services
 from memories.coordinates import parse
 from memories.services import NewMemory
 from somamemory.logs import JsonFormatter
-from tenants import audit, keeper, usage
+from tenants import audit, erasure, keeper, usage
 from tenants.audit import chain, checking, sealing
 from tenants.audit.chain import Head
 from tenants.audit.checking import Report
 from tenants.caller import Caller
-from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, Tenant
+from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, ErasedTenant, Tenant
 from tests.conftest import Api, issue_key
 from tests.unguarded import unguarded
 
@@ -270,6 +272,24 @@ def test_a_tenant_that_vanished_without_an_erasure_is_found(chained: Caller) -> 
     assert kinds(check(known)) == {"truncated"}
 
 
+def test_a_tenant_that_was_only_noted_as_erased_is_found(chained: Caller) -> None:
+    """The note makes the triggers give way, without any being dropped."""
+    known = heads()
+    ErasedTenant.objects.create(tenant_id=chained.tenant.id, slug_digest=b"")
+    for model in (AuditBlock.all_tenants, AuditEvent.objects):
+        model.filter(tenant=chained.tenant).delete()
+    Tenant.objects.filter(id=chained.tenant.id).delete()
+
+    assert kinds(check(known)) == {"forged"}
+
+
+def test_an_erasure_that_is_not_over_yet_is_no_fault(chained: Caller) -> None:
+    erasure._begin(operators(), chained.tenant.slug)
+    AuditBlock.objects.for_tenant(chained.tenant).delete()
+
+    assert check(heads()).intact
+
+
 def test_the_unsealed_tail_is_named_and_not_judged(chained: Caller) -> None:
     record(chained, "new", "newer")
 
@@ -422,7 +442,19 @@ def test_the_command_tells_what_it_found(chained: Caller, tmp_path: Path, capsys
     assert "missing" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", "1"])
+HEAD = {"tenant": str(uuid.UUID(int=1)), "number": 1, "last_id": 1, "hash": "00", "signature": "00"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{", "[]", "{}", "1",
+        *(json.dumps(HEAD | wrong) for wrong in (
+            {"tenant": "acme"}, {"tenant": 1}, {"number": "1"}, {"number": -1}, {"number": 2**64}, {"last_id": None},
+            {"hash": "xy"}, {"hash": 0}, {"signature": "é"}, {"signature": None},
+        )),
+    ],
+)  # fmt: skip
 def test_a_file_that_holds_no_heads_is_refused(chained: Caller, tmp_path: Path, content: str) -> None:
     (tmp_path / "heads").write_text(content)
 

@@ -218,6 +218,22 @@ def test_what_a_broken_off_backup_left_is_swept(filled: Caller, tmp_path: Path) 
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_two_at_once_do_not_sweep_each_other(filled: Caller, tmp_path: Path) -> None:
+    """The timer, and somebody by hand."""
+    refused = []
+
+    def meanwhile(phase: str, share: float) -> None:
+        with pytest.raises(Conflict, match="another backup"):
+            backup.make(tmp_path)
+        refused.append(phase)
+
+    made = backup.make(tmp_path, meanwhile)
+
+    assert refused
+    assert backup.verify(made).tables
+    assert backup.make(tmp_path / "elsewhere").is_dir()
+
+
 def test_a_secret_key_that_was_made_comes_along(
     filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

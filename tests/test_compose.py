@@ -64,6 +64,14 @@ def test_the_cache_may_forget_and_the_broker_may_not() -> None:
     assert service("broker")["volumes"] == ["broker:/data"]
 
 
+@pytest.mark.parametrize("name", ["web", "worker"])
+def test_cold_conversations_lie_where_all_see_them_and_nothing_ends_with_a_container(name: str) -> None:
+    ours = service(name)
+    assert ours["environment"]["SOMA_COLD_STORAGE"] == "/cold"
+    assert ours["volumes"] == ["cold:/cold"]
+    assert re.search(r"install -d -o soma -m 700 /data /cold$", (HOME / "Dockerfile").read_text(), re.MULTILINE)
+
+
 def test_only_the_web_server_can_be_reached_and_only_from_this_machine() -> None:
     published = {name: each["ports"] for name, each in compose()["services"].items() if "ports" in each}
     assert list(published) == ["web"]

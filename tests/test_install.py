@@ -98,6 +98,7 @@ def test_the_port_is_the_same_in_the_settings_the_socket_and_the_probe(tmp_path:
     ("options", "word"),
     [
         (["--port", "0"], "--port"),
+        (["--port", "09595"], "--port"),
         (["--port", "65536"], "--port"),
         (["--port", "many"], "--port"),
         (["--purge"], "--uninstall"),

@@ -81,6 +81,16 @@ def test_no_object_holds_a_secret_and_every_setting_is_one(overlay: str) -> None
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_conversation_becomes_cold_in_a_folder_that_ends_with_its_pod(overlay: str) -> None:
+    (settings,) = (each["data"] for each in rendered(overlay) if each["kind"] == "ConfigMap")
+    storage = settings["SOMA_COLD_STORAGE"]
+    for pod in pods(overlay).values():
+        for container in pod["spec"]["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert not any(storage.startswith(mount["mountPath"]) for mount in container["volumeMounts"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_selector_finds_its_pods(overlay: str) -> None:
     labels = [pod["metadata"]["labels"].items() for pod in pods(overlay).values()]
     for each in rendered(overlay):

@@ -136,8 +136,16 @@ def test_only_those_who_may_read_them(db: None, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(settings, "TRUSTED_PROXIES", settings.METRICS_ALLOW)
     proxied: Any = Client()
     problem_of(proxied.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"}), 403, "forbidden")
+    assert proxied.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 200
     assert Client(REMOTE_ADDR="::1").get("/metrics").status_code == 200
     assert Client(REMOTE_ADDR="::ffff:127.0.0.1").get("/metrics").status_code == 200
+
+
+def test_a_proxy_that_nobody_has_named_does_not_open_them_to_everybody(db: None) -> None:
+    """One on this machine, with SOMA_TRUSTED_PROXIES forgotten: all the world would come from 127.0.0.1."""
+    proxied: Any = Client()
+
+    problem_of(proxied.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"}), 403, "forbidden")
 
 
 def test_they_are_told_under_other_names_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,17 @@ def test_no_number_is_given_twice_even_when_the_last_row_is_gone(source: Path, t
     assert ask(target, "SELECT nextval(pg_get_serial_sequence('sfm_memories', 'seq'))") == [(5001,)]
 
 
+def test_a_target_that_is_somebody_elses_is_left_as_it_was(source: Path, target: str) -> None:
+    with psycopg.connect(target) as connection:
+        connection.execute("CREATE TABLE theirs ()")
+
+    done = moving.move(source, target)
+
+    assert done.returncode == 1
+    assert "it has the table theirs; nothing was changed" in done.stderr
+    assert ask(target, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("theirs",)]
+
+
 def test_a_row_that_arrives_changed_leaves_the_target_empty_and_may_be_tried_again(source: Path, target: str) -> None:
     moving.manage(source, "migrate", SOMA_DATABASE_URL=target)
     with psycopg.connect(target) as connection:  # as if one column could not hold what it is given

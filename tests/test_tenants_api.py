@@ -15,7 +15,7 @@ from django.utils import timezone
 from tenants.audit import sealing
 from tenants.models import ApiKey, AuditEvent, Tenant
 from tenants.services import QUOTAS
-from tests.conftest import Api, problem_of
+from tests.conftest import Api, issue_key, problem_of
 
 V1 = "/api/v1"
 
@@ -268,6 +268,26 @@ def test_a_tenants_key_with_every_scope_is_no_operator(api: Api) -> None:
         problem_of(api.request(method, V1 + path, body), 403, "forbidden")
 
 
+@pytest.mark.parametrize("limits", [{"scopes": ("read", "write", "delete")}, {"namespaces": ["mine"]}])
+def test_an_operators_key_that_may_not_administer_changes_no_tenant(
+    api: Api, operator: Api, limits: dict[str, Any]
+) -> None:
+    limited = Api(issue_key(None, **limits), operator.tenant)
+    prefix = ApiKey.objects.get(tenant=api.tenant).prefix
+    for method, path, body in (
+        ("POST", "/tenants", {"slug": "mine"}),
+        ("PATCH", "/tenants/acme", {"active": False}),
+        ("DELETE", "/tenants/acme", None),
+        ("POST", "/tenants/acme/keys", {"scopes": ["admin"]}),
+        ("POST", f"/tenants/acme/keys/{prefix}/rotate", None),
+        ("DELETE", f"/tenants/acme/keys/{prefix}", None),
+        ("POST", "/rebuild-embeddings", {}),
+    ):
+        problem_of(limited.request(method, V1 + path, body), 403, "forbidden")
+
+    assert limited.get(f"{V1}/tenants").status_code == (403 if "namespaces" in limits else 200)
+
+
 def test_pages_of_keys_joined_are_all_keys_the_newest_first(operator: Api) -> None:
     make(operator)
     made = [issue(operator, "new")["prefix"] for _ in range(5)]
@@ -420,3 +440,26 @@ def test_the_commands_do_the_same(api: Api, capsys: Any) -> None:
 def test_a_quota_that_cannot_be_is_one_clear_line(api: Api, quota: str) -> None:
     with pytest.raises(CommandError, match=quota.split("=")[0]):
         call_command("update_tenant", "acme", quota=[quota])
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "options"),
+    [
+        ("create_key", [""], {}),
+        ("list_keys", [""], {}),
+        ("revoke_key", ["PREFIX"], {"tenant": ""}),
+        ("rotate_key", ["PREFIX"], {"tenant": ""}),
+        ("retry_failed", [], {"tenant": ""}),
+    ],
+)
+def test_a_tenant_whose_name_is_empty_is_not_the_operators(
+    api: Api, operator: Api, command: str, arguments: list[str], options: dict[str, str]
+) -> None:
+    """A script whose variable is not set must not end with a key for all tenants, or without one."""
+    mine = ApiKey.objects.get(tenant=None)
+
+    with pytest.raises(CommandError, match="no tenant ''"):
+        call_command(command, *(mine.prefix if each == "PREFIX" else each for each in arguments), **options)
+
+    assert list(ApiKey.objects.filter(tenant=None)) == [mine]
+    assert ApiKey.objects.get(tenant=None).revoked_at is None

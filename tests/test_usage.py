@@ -192,6 +192,18 @@ def test_a_quota_of_keys_counts_those_that_work(api: Api, operator: Api, limit: 
     operator.delete(f"{V1}/tenants/acme/keys/{prefix}")
 
 
+def test_a_rotation_exceeds_the_quota_of_keys_by_one_that_runs_out_and_no_more(
+    api: Api, operator: Api, limit: Any
+) -> None:
+    limit(keys=2)
+    prefix = operator.post(f"{V1}/tenants/acme/keys", {}).json()["prefix"]
+    successor = operator.post(f"{V1}/tenants/acme/keys/{prefix}/rotate").json()["prefix"]
+
+    problem_of(operator.post(f"{V1}/tenants/acme/keys/{successor}/rotate"), 403, "quota_exceeded")
+    assert shown(operator)["keys"] == 3
+    assert operator.post(f"{V1}/tenants/acme/keys/{prefix}/rotate", {"overlap_hours": 0}).status_code == 201
+
+
 # --- Requests ----------------------------------------------------------------------------------------------------
 
 

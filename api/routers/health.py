@@ -52,6 +52,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @router.get("/metrics", response={200: None, 403: Problem, 500: Problem}, openapi_extra=_TEXT)
 def show_metrics(request: HttpRequest) -> HttpResponse:
     """All metrics, in Prometheus' text format; for the addresses in SOMA_METRICS_ALLOW."""
+    peer = request.META.get("REMOTE_ADDR", "")
+    if "X-Forwarded-For" in request.headers and not addresses.among(peer, settings.TRUSTED_PROXIES):
+        raise Forbidden("a proxy passed this request on, and SOMA_TRUSTED_PROXIES does not name it")
     if not addresses.among(getattr(request, "client_address", ""), settings.METRICS_ALLOW):
         raise Forbidden("this address may not read the metrics: see SOMA_METRICS_ALLOW")
     return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)

@@ -101,7 +101,7 @@ class TenantAdmin(Listed):
     list_display_links = ("slug",)
     search_fields = ("slug",)
     search_help_text = "the beginning of a slug"
-    order = ("slug",)
+    order = ordering = ("slug",)
     tenant_field = "pk"
     fields = ("slug", "name", "active", "tier", "used", "created_at", "id")
     readonly_fields = ("used", "id")

@@ -8,13 +8,15 @@ database.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,10 +95,35 @@ def silent(phase: str, share: float) -> None:
 
 
 def make(to: Path, progress: Progress = silent, connection: Any = default) -> Path:
-    """A backup in a new folder below `to`. One that was broken off has another name, and is swept by the next."""
+    """A backup in a new folder below `to`. One that was broken off has another name, and is swept by the next.
+
+    Raises Conflict while another one is made there.
+    """
+    to.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone_in(to):
+        return _made(to, progress, connection)
+
+
+@contextmanager
+def _alone_in(to: Path) -> Iterator[None]:
+    """Another backup's unfinished folder looks like one that was broken off. Raises Conflict while one is made."""
+    descriptor = os.open(to, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Conflict(f"another backup is being made in {to}") from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _made(to: Path, progress: Progress, connection: Any) -> Path:
     now = timezone.now().astimezone(UTC)
     folder = to / f"soma-{now:%Y%m%dT%H%M%SZ}"
-    to.mkdir(parents=True, exist_ok=True, mode=0o700)
     for broken in to.glob("soma-*.partial"):
         shutil.rmtree(broken)
     earlier = max((path for path in to.iterdir() if _NAME.fullmatch(path.name)), default=None)

@@ -19,6 +19,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
         with speaking_errors():
-            everybody = [selectors.get_tenant(operator(), tenant)] if tenant else selectors.every_tenant(operator())
+            everybody = (
+                selectors.every_tenant(operator()) if tenant is None else [selectors.get_tenant(operator(), tenant)]
+            )
             count = sum(services.retry_failed(operator().acting_for(each)) for each in everybody)
         self.stdout.write(f"{count:,} memories will be tried again.")

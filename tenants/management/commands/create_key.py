@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, slug: str | None, name: str, **options: Any) -> None:
         scopes = options["scope"] or (SCOPES if options["operator"] else ("read", "write", "delete"))
         with speaking_errors():
-            tenant = selectors.get_tenant(operator(), slug) if slug else None
+            tenant = selectors.get_tenant(operator(), slug) if slug is not None else None
             issued = keys.issue(
                 operator(),
                 tenant,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,6 @@ class Command(BaseCommand):
             for line in lines:
                 sys.stdout.buffer.write(line)
             return
-        with to.open("xb") as file:
+        with speaking_errors(), os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             count = sum(1 for line in lines if file.write(line))
         self.stdout.write(f"{count - 2:,} rows are in {to}.")

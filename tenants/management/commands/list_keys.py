@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, slug: str | None, **options: Any) -> None:
         with speaking_errors():
-            tenant = selectors.get_tenant(operator(), slug) if slug else None
+            tenant = selectors.get_tenant(operator(), slug) if slug is not None else None
             rows = selectors.list_keys(operator(), tenant)
         if not rows:
             self.stdout.write("No keys. Next: manage.py create_key " + (slug or "--operator"))

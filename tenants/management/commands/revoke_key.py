@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, prefix: str, tenant: str | None, **options: Any) -> None:
         with speaking_errors():
-            owner = selectors.get_tenant(operator(), tenant) if tenant else None
+            owner = selectors.get_tenant(operator(), tenant) if tenant is not None else None
             keys.revoke(operator(), prefix, owner)
         self.stdout.write(
             self.style.SUCCESS(f"Key {prefix} is revoked.")

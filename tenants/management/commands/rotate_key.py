@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, prefix: str, tenant: str | None, overlap_hours: int, **options: Any) -> None:
         with speaking_errors():
-            owner = selectors.get_tenant(operator(), tenant) if tenant else None
+            owner = selectors.get_tenant(operator(), tenant) if tenant is not None else None
             issued = keys.rotate(operator(), prefix, owner, timedelta(hours=max(0, overlap_hours)))
         self.stderr.write("This key is shown only now:")
         self.stdout.write(issued.secret)

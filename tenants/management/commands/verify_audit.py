@@ -28,8 +28,10 @@ class Command(BaseCommand):
         parser.add_argument("--export", type=Path, metavar="FILE", help="write the heads of today; keep them elsewhere")
 
     def handle(self, *args: Any, tenant: str | None, heads: Path | None, export: Path | None, **options: Any) -> None:
+        if tenant is not None and export:
+            raise CommandError("--export writes the heads of every tenant: leave --tenant out")
         with speaking_errors():
-            only = selectors.get_tenant(operator(), tenant) if tenant else None
+            only = selectors.get_tenant(operator(), tenant) if tenant is not None else None
             report = checking.check(operator(), _known(heads), only)
             self._tell(report)
             if export and report.intact:
