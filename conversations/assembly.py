@@ -43,6 +43,8 @@ from tenants.caller import Caller
 # proposed, .768 and .894 of 200; at 16,000 tokens 60 cannot fill it, and .928 becomes .963 with 200.
 _TOKENS_A_PROPOSAL = 60
 _PROPOSED = (60, 400)
+# Summaries are few among many messages: of the best 60 there are too few to tell of what the messages leave out.
+_WITH_SUMMARIES = 200
 _PINNED_CONVERSATIONS = 20
 _PINNED_TURNS = 10  # the last ones of each
 _RECENT = 100
@@ -167,9 +169,7 @@ class _Gathering:
 
     def recall(self) -> list[Candidate]:
         """What may be worth having, from every source, each message once."""
-        fewest, most = _PROPOSED
-        most_proposed = min(max(fewest, self.wanted.budget // _TOKENS_A_PROPOSAL), most)
-        found = self._search(self.allowed, most_proposed, include_archived=self.wanted.include_archived)
+        found = self._proposed()
         relevance = {each.memory.id: each.score for each in found}
         sources = (
             ("search", [each.memory for each in found]),
@@ -182,6 +182,17 @@ class _Gathering:
                 told = "summary" if row.namespace == SUMMARIES else source
                 proposed.setdefault(row.id, (row, told, relevance.get(row.id, 0.0)))
         return self._candidates(list(proposed.values()))
+
+    def _proposed(self) -> list[hybrid.Found]:
+        """The best messages, no more than the budget may need; of summaries all among the best of many more."""
+        fewest, most = _PROPOSED
+        wanted = min(max(fewest, self.wanted.budget // _TOKENS_A_PROPOSAL), most)
+        summarised = memories.live(self.caller, [SUMMARIES]).exists()
+        top_k = max(wanted, _WITH_SUMMARIES) if summarised else wanted
+        found = self._search(self.allowed, top_k, include_archived=self.wanted.include_archived)
+        messages = [each for each in found if each.memory.namespace != SUMMARIES]
+        kept = {each.memory.id for each in messages[:wanted]}
+        return [each for each in found if each.memory.namespace == SUMMARIES or each.memory.id in kept]
 
     def neighbours(self, chosen: Sequence[Candidate]) -> list[Candidate]:
         """The turns before and after the best chosen, best first, without those that are known already."""
