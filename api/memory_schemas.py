@@ -92,7 +92,9 @@ class ListParams(NamespaceParams):
         return ball(self.near, self.radius)
 
 
-class MemoryOut(BaseModel):
+class _AnyMemoryOut(BaseModel):
+    """What every answer with a memory in it tells of it."""
+
     id: str
     coord: str
     coordinate: list[float]
@@ -101,10 +103,13 @@ class MemoryOut(BaseModel):
     memory_type: MemoryType
     metadata: dict[str, Any]
     importance: float
-    context: str
     version: int
-    index_state: str
     created_at: str
+
+
+class MemoryOut(_AnyMemoryOut):
+    context: str
+    index_state: str
     updated_at: str
     expires_at: str | None
     access_count: int
@@ -266,17 +271,7 @@ class SearchParams(Params):
     include_archived: bool = False
 
 
-class FoundOut(BaseModel):
-    id: str
-    coord: str
-    coordinate: list[float]
-    namespace: str
-    payload: dict[str, Any]
-    memory_type: MemoryType
-    metadata: dict[str, Any]
-    importance: float
-    created_at: str
-    version: int
+class FoundOut(_AnyMemoryOut):
     score: float
     scores: dict[str, float | None] | None = None
 

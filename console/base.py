@@ -95,7 +95,21 @@ class Listed(ModelAdmin):  # type: ignore[misc]
         return reverse(f"{name}_changelist")
 
 
-class OfTenant(Listed):
+class Searched(Listed):
+    """A list with a search that an index answers."""
+
+    def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Of the rows, those that a search asks for; `term` is not empty."""
+        raise NotImplementedError
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        return (self.matching(queryset, term) if term else queryset), False
+
+
+class OfTenant(Searched):
     """Rows behind the wall: a list is of one tenant, and of one namespace where there are namespaces."""
 
     list_before_template = "console/place.html"

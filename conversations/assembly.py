@@ -16,7 +16,7 @@ from uuid import UUID
 import numpy as np
 from cachetools import LRUCache
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Exists, Q
 from django.utils import timezone
 
 from conversations import context, tokens
@@ -37,6 +37,7 @@ from memories.search.hybrid import Search
 from memories.selectors import Narrowing
 from somamemory.replicas import may_read_replica
 from tenants.caller import Caller
+from tenants.models import Tenant
 
 # The search proposes one message for so many tokens of the budget, but never fewer or more than these. More than fit
 # make room for what is worse: of the evidence (LoCoMo), budgets of 1,000 and 4,000 tokens hold .773 and .916 of 60
@@ -159,7 +160,8 @@ class _Gathering:
 
     def __init__(self, caller: Caller, wanted: Wanted, as_of: datetime) -> None:
         self.caller, self.wanted, self.as_of = caller, wanted, as_of
-        self.allowed = _allowed(caller, wanted)
+        any_archived, self.any_summaries = _what_there_is(caller)
+        self.allowed = _allowed(wanted, any_archived)
         self.weights = Weights(
             settings.CONTEXT_RELEVANCE, settings.CONTEXT_IMPORTANCE, settings.CONTEXT_RECENCY, settings.CONTEXT_LABEL
         )
@@ -187,8 +189,7 @@ class _Gathering:
         """The best messages, no more than the budget may need; of summaries all among the best of many more."""
         fewest, most = _PROPOSED
         wanted = min(max(fewest, self.wanted.budget // _TOKENS_A_PROPOSAL), most)
-        summarised = memories.live(self.caller, [SUMMARIES]).exists()
-        top_k = max(wanted, _WITH_SUMMARIES) if summarised else wanted
+        top_k = max(wanted, _WITH_SUMMARIES) if self.any_summaries else wanted
         found = self._search(self.allowed, top_k, include_archived=self.wanted.include_archived)
         messages = [each for each in found if each.memory.namespace != SUMMARIES]
         kept = {each.memory.id for each in messages[:wanted]}
@@ -275,13 +276,19 @@ class _Gathering:
         )
 
 
-def _allowed(caller: Caller, wanted: Wanted) -> Q | None:
+def _what_there_is(caller: Caller) -> tuple[bool, bool]:
+    """(whether any conversation is archived, whether there is any summary)"""
+    archived = Conversation.objects.for_tenant(caller.tenant).filter(status=Conversation.Status.ARCHIVED)
+    summaries = memories.live(caller, [SUMMARIES])
+    either = Tenant.objects.filter(pk=caller.tenant.pk).values_list(Exists(archived), Exists(summaries))
+    return either.first() or (False, False)
+
+
+def _allowed(wanted: Wanted, any_archived: bool) -> Q | None:
     """The condition on conversations; None if all are allowed, so that nothing needs to be checked."""
     condition = Q()
-    if not wanted.include_archived:
-        archived = Conversation.objects.for_tenant(caller.tenant).filter(status=Conversation.Status.ARCHIVED)
-        if archived.exists():
-            condition &= ~Q(status=Conversation.Status.ARCHIVED)
+    if any_archived and not wanted.include_archived:
+        condition &= ~Q(status=Conversation.Status.ARCHIVED)
     if wanted.excluded_folders:
         condition &= ~in_folder(*wanted.excluded_folders)
     return condition or None

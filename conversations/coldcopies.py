@@ -21,6 +21,7 @@ from conversations.models import ColdFile, Conversation
 from conversations.shelf import Packed
 from memories.backup import Progress
 from memories.backup import checksum as checksum_of
+from somamemory import disk
 from somamemory.errors import ColdFileDamaged, InvalidInput
 from tenants.caller import Caller
 from tenants.models import Tenant
@@ -40,7 +41,7 @@ def copy(to: Path, earlier: Path | None, since: datetime, progress: Progress) ->
         try:
             if not (earlier and _linked(earlier / name, target)):
                 target.write_bytes(shelf.read(name))
-                _sync(target)
+                disk.sync(target)
         except ColdFileDamaged:
             missing.append(name)
             continue
@@ -100,14 +101,9 @@ def _linked(old: Path, new: Path) -> bool:
         os.link(old, new)
     except OSError:  # a file system without links
         shutil.copy2(old, new)
-        _sync(new)
+        disk.sync(new)
     return True
 
 
 def _unseen(phase: str, share: float) -> None:
     pass
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

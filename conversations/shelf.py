@@ -25,6 +25,7 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
 from memories.resting import Taken
+from somamemory import disk
 from somamemory.errors import ColdFileDamaged, ColdUnavailable
 
 FORMAT = "somamemory-cold/1"
@@ -109,11 +110,11 @@ class Folder(FileSystemStorage):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
-        except BaseException:
+        except BaseException:  # also when the process is asked to end: no half file stays
             Path(partial).unlink(missing_ok=True)
             raise
         for folder in (path.parent, *path.parent.parents[:2]):
-            _sync(folder)
+            disk.sync(folder)
         return name
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
@@ -151,11 +152,3 @@ def _listed(folder: str) -> tuple[list[str], list[str]]:
 def _storage() -> Storage:
     storage: Any = storages["cold"]
     return storage  # type: ignore[no-any-return]
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

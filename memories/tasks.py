@@ -25,8 +25,7 @@ log = logging.getLogger("soma.tasks")
 @shared_task(name=nudge.DRAIN)
 def drain() -> None:
     """Bring the index up to date, for so long that other jobs get their turn."""
-    until = time.monotonic() + settings.DRAIN_LIMIT_S
-    trying(lambda: _drain(until))
+    for_a_while(_drain)
 
 
 @shared_task(name="memories.purge")
@@ -38,8 +37,7 @@ def purge() -> None:
 @shared_task(name="memories.advance_jobs")
 def advance_jobs() -> None:
     """Go on with long jobs, for so long that other tasks get their turn."""
-    until = time.monotonic() + settings.DRAIN_LIMIT_S
-    trying(lambda: _advance(until))
+    for_a_while(_advance)
 
 
 @shared_task(name="memories.reconcile")
@@ -66,14 +64,20 @@ def keep_hourly() -> None:
     trying(keeper.keep_hourly)
 
 
-def _drain(until: float) -> None:
-    while sync.drain() and time.monotonic() < until:
+def _drain(over: Callable[[], bool]) -> None:
+    while sync.drain() and not over():
         pass
 
 
-def _advance(until: float) -> None:
-    while jobs.advance() and time.monotonic() < until:
+def _advance(over: Callable[[], bool]) -> None:
+    while jobs.advance() and not over():
         time.sleep(0.2)
+
+
+def for_a_while(work: Callable[[Callable[[], bool]], object]) -> None:
+    """Run it, and tell it when its time is over, so that other tasks get their turn."""
+    until = time.monotonic() + settings.DRAIN_LIMIT_S
+    trying(lambda: work(lambda: time.monotonic() > until))
 
 
 def trying(work: Callable[[], object]) -> None:

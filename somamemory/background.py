@@ -55,7 +55,7 @@ class Thread(threading.Thread):
             if reason != self._told:  # the same again and again is told once
                 self.log.warning("this thread will try again", extra={"reason": reason})
             self._told = reason
-        except Exception:
+        except Exception:  # a thread that ended here would leave its work undone until a restart
             metrics.background_failures.labels(self._role, "bug").inc()
             self.log.exception("this thread met a bug and goes on")
         else:

@@ -179,7 +179,7 @@ def _span(
     ) as made:
         try:
             yield made
-        except BaseException as error:
+        except BaseException as error:  # told, not handled: it goes on
             made.set_attribute("error.type", type(error).__qualname__)
             failed(made)
             raise

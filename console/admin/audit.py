@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 
 from console import staff
-from console.base import Listed
+from console.base import Searched
 from console.site import site
 from tenants.models import AuditEvent
 
@@ -52,7 +52,7 @@ class ByAction(admin.SimpleListFilter):
         return queryset.filter(action=self.value()) if self.value() else queryset
 
 
-class AuditAdmin(Listed):
+class AuditAdmin(Searched):
     list_display = ("at", "who", "address", "action", "whose", "namespace", "target")
     list_display_links = ("at",)
     list_filter = (ByTenant, ByAction)
@@ -81,15 +81,10 @@ class AuditAdmin(Listed):
     def whose(self, row: AuditEvent) -> str:
         return row.tenant.slug if row.tenant else "—"
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
+    def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         if ":" in term or term in ("command", "retention"):
-            return queryset.filter(actor=term), False
-        return queryset.filter(request_id=term), False
+            return rows.filter(actor=term)
+        return rows.filter(request_id=term)
 
 
 site.register(AuditEvent, AuditAdmin)

@@ -70,16 +70,11 @@ class ConversationAdmin(OfTenant):
         url = reverse("admin:memories_memory_changelist", query=query)
         return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">Show them</a>', url)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
-        if not term:
-            return queryset, False
+    def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         wanted = Q(label=term) | selectors.in_folder(term)
         if term.isascii() and term.isdigit() and len(term) <= 18:
             wanted |= Q(number=int(term))
-        return queryset.filter(wanted), False
+        return rows.filter(wanted)
 
     def has_archive_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         row = self.get_object(request, object_id)

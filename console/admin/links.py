@@ -45,16 +45,12 @@ class LinkAdmin(OfTenant):
     def kind(self, row: Link) -> str:
         return str(row.link_type)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        if not search_term.strip():
-            return queryset, False
+    def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         try:
-            key = coordinates.parse(search_term.replace(" ", "").strip("[]()")).key
+            key = coordinates.parse(term.replace(" ", "").strip("[]()")).key
         except InvalidCoordinate:
-            return queryset.none(), False
-        return queryset.filter(Q(from_key=key) | Q(to_key=key)), False
+            return rows.none()
+        return rows.filter(Q(from_key=key) | Q(to_key=key))
 
     def has_unlink_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return self.may(request, "memories.delete_memory")

@@ -27,7 +27,7 @@ from unfold.widgets import (
 
 from console import staff
 from console.admin.audit import ByTenant
-from console.base import Listed, dialog, found, telling
+from console.base import Searched, dialog, found, telling
 from console.site import site
 from memories import sizes
 from somamemory.errors import SomaError
@@ -96,7 +96,7 @@ def _tenant(request: HttpRequest, id: Any) -> Tenant | None:
         return None
 
 
-class TenantAdmin(Listed):
+class TenantAdmin(Searched):
     list_display = ("slug", "name", "state", "tier", "created_at")
     list_display_links = ("slug",)
     search_fields = ("slug",)
@@ -116,11 +116,9 @@ class TenantAdmin(Listed):
     def used(self, row: Tenant) -> str:
         return render_to_string("console/usage.html", {"rows": _usage(row)})
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip().lower()
-        return (queryset.filter(slug__gte=term, slug__lt=term + "\x7f") if term else queryset), False
+    def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        term = term.lower()
+        return rows.filter(slug__gte=term, slug__lt=term + "\x7f")
 
     def has_create_permission(self, request: HttpRequest) -> bool:
         return bool(getattr(request.user, "is_superuser", False))
@@ -260,7 +258,7 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
         return [field.clean(name.strip()) for name in self.cleaned_data["namespaces"].splitlines() if name.strip()]
 
 
-class KeyAdmin(Listed):
+class KeyAdmin(Searched):
     list_display = ("prefix", "name", "whose", "state", "scopes", "created_at", "expires_at")
     list_display_links = ("prefix",)
     list_filter = (ByTenant,)
@@ -283,11 +281,8 @@ class KeyAdmin(Listed):
             return "revoked"
         return "expired" if row.expires_at and row.expires_at <= timezone.now() else "active"
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip().removeprefix("soma_")[:8]
-        return (queryset.filter(prefix__startswith=term) if term else queryset), False
+    def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return rows.filter(prefix__startswith=term.removeprefix("soma_")[:8])
 
     def has_issue_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "tenants.add_apikey")

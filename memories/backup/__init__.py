@@ -29,6 +29,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 import somamemory
+from somamemory import disk
 from somamemory.errors import Conflict, InvalidInput
 
 MANIFEST, SECRET_KEY = "manifest.json", "secret-key"
@@ -150,10 +151,10 @@ def _made(to: Path, progress: Progress, connection: Any) -> Path:
         elsewhere=elsewhere,
     )
     _write(partial / MANIFEST, json.dumps(asdict(manifest), indent=2))
-    _sync(file)
-    _sync(partial)
+    disk.sync(file)
+    disk.sync(partial)
     partial.rename(folder)
-    _sync(to)
+    disk.sync(to)
     return folder
 
 
@@ -279,11 +280,3 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -39,7 +39,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._take_turn()
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
-        except BaseException:
+        except BaseException:  # whatever it was: a turn that is kept would stop every writer
             self._pass_on()
             raise
 
