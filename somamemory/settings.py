@@ -284,6 +284,7 @@ def caches_in(redis_url: str) -> dict[str, dict[str, Any]]:
         "OPTIONS": {
             # Pickle would let whoever can write to Redis run code here.
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "CONNECTION_FACTORY": "somamemory.redis_pools.PoolPerTimeout",
             "SOCKET_CONNECT_TIMEOUT": 0.5,
             "SOCKET_TIMEOUT": 0.5,
             # somamemory/caching.py goes on without Redis, and must know that it does. One try: redis-py's usual four

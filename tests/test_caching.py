@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from django.core.cache import cache
+from django_redis import get_redis_connection
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
@@ -130,6 +131,15 @@ def test_a_dead_redis_fails_nothing_and_costs_the_next_callers_nothing(
 
 
 @pytest.mark.usefixtures("unasked_after_a_failure")
+def test_each_cache_of_one_redis_keeps_its_own_time_out(redis_server: RedisServer, settings: Settings) -> None:
+    settings.CACHES = caches_in(redis_server.url)
+
+    pools = [get_redis_connection(name).connection_pool for name in ("default", "limits", "default")]
+
+    assert [pool.connection_kwargs["socket_timeout"] for pool in pools] == [0.5, 0.05, 0.5]
+    assert pools[0] is pools[2]
+
+
 def test_a_redis_that_hangs_costs_one_time_out_and_no_more(
     with_redis: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.conf import settings as configured
 
 from somamemory.settings import caches_in
 from tenants import limits
@@ -56,7 +55,7 @@ def server() -> Iterator[Redis]:
 @pytest.fixture
 def settings(settings: Any, server: Redis) -> Any:
     settings.REDIS_URL = f"redis://127.0.0.1:{server.port}/0"
-    settings.CACHES = {**configured.CACHES, "limits": patient_caches_in(settings.REDIS_URL)["limits"]}
+    settings.CACHES = patient_caches_in(settings.REDIS_URL)
     # So little flows in that it is none, however long a test takes.
     settings.KEY_RATE, settings.KEY_BURST = 0.001, 20
     settings.TENANT_RATE, settings.TENANT_BURST = 0.002, 1000
