@@ -6,6 +6,7 @@ The database, the vector index and the embedder are the real ones.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -65,6 +66,21 @@ if settings.DATABASE_URL.startswith("postgres"):
     collect_ignore += ["test_breaker.py", "test_context_rules.py", "test_coordinates.py", "test_importers.py"]
     collect_ignore += ["test_json.py", "test_payloads.py", "test_periods.py", "test_ranking.py", "test_settings.py"]
     collect_ignore += ["test_text.py", "test_vector_index.py", "test_walks.py"]
+
+# Minutes of waiting for servers that are killed and come back. Each test process begins with some of them, or all
+# others would be through long before the last.
+LONG = ("test_crash.py", "test_celery.py", "test_rebuild_crash.py", "test_documentation.py", "test_moving.py")
+
+
+@pytest.hookimpl(trylast=True)  # after the order has become a random one
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    processes: int = getattr(config, "workerinput", {}).get("workercount", 1)  # each takes a part from front to back
+    parts = [[item for item in items if item.path.name in LONG[number::processes]] for number in range(processes)]
+    rest = (item for item in items if item.path.name not in LONG)
+    for number, part in enumerate(parts):
+        share = len(items) // processes + (number >= processes - len(items) % processes)
+        part.extend(itertools.islice(rest, max(0, share - len(part))))
+    items[:] = [*itertools.chain(*parts), *rest]
 
 
 @dataclass

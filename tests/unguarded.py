@@ -9,6 +9,8 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from tenants.models import DEFAULT_TENANT_SLUG, Tenant
+
 TABLES = ("sfm_audit_log", "sfm_audit_blocks", "sfm_audit_checkpoints")
 _ON_SQLITE = f"SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN {TABLES}"
 
@@ -35,11 +37,13 @@ def _say(using: str, *statements: str) -> None:
 
 
 def flushing(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Between two tests the tables are emptied, all of them."""
+    """Between two tests the tables are emptied, all of them; what the migrations put there is there again."""
 
     @wraps(run)
-    def emptied(*args: Any, **options: Any) -> Any:
-        with unguarded(options.get("database", DEFAULT_DB_ALIAS)):
-            return run(*args, **options)
+    def emptied(*args: Any, **options: Any) -> None:
+        using = options.get("database", DEFAULT_DB_ALIAS)
+        with unguarded(using):
+            run(*args, **options)
+        Tenant.objects.using(using).create(slug=DEFAULT_TENANT_SLUG, name="Default")
 
     return emptied
