@@ -272,30 +272,31 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("SOMA_REDIS_URL", "")
 
 
-def caches_in(redis_url: str) -> dict[str, dict[str, Any]]:
-    """The caches in a Redis, or without one in this process."""
+def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.05) -> dict[str, dict[str, Any]]:
+    """The caches in a Redis, or without one in this process. Nothing waits longer than that for Redis."""
     if not redis_url:
         backend = "django.core.cache.backends.locmem.LocMemCache"
         return {"default": {"BACKEND": backend, "OPTIONS": {"MAX_ENTRIES": 20_000}}}
-    default: dict[str, Any] = {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": redis_url,
-        "KEY_PREFIX": "soma",
-        "OPTIONS": {
-            # Pickle would let whoever can write to Redis run code here.
-            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-            "CONNECTION_FACTORY": "somamemory.redis_pools.PoolPerTimeout",
-            "SOCKET_CONNECT_TIMEOUT": 0.5,
-            "SOCKET_TIMEOUT": 0.5,
-            # somamemory/caching.py goes on without Redis, and must know that it does. One try: redis-py's usual four
-            # make 4.5 s of a port where nobody listens.
-            "IGNORE_EXCEPTIONS": False,
-            "CONNECTION_POOL_KWARGS": {"retry": None, "max_connections": 1_000},
-        },
-    }
+
+    def waiting(seconds: float) -> dict[str, Any]:
+        # In the URL, as django-redis keeps one pool of connections a URL, with the options of whoever came first.
+        mark = "&" if "?" in redis_url else "?"
+        return {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": f"{redis_url}{mark}socket_connect_timeout={seconds}&socket_timeout={seconds}",
+            "KEY_PREFIX": "soma",
+            "OPTIONS": {
+                # Pickle would let whoever can write to Redis run code here.
+                "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+                # somamemory/caching.py goes on without Redis, and must know that it does. One try: redis-py's usual
+                # four make 4.5 s of a port where nobody listens.
+                "IGNORE_EXCEPTIONS": False,
+                "CONNECTION_POOL_KWARGS": {"retry": None, "max_connections": 1_000},
+            },
+        }
+
     # Every request waits for the limits, so they give up sooner; their errors decide what happens next.
-    limits = {"SOCKET_CONNECT_TIMEOUT": 0.05, "SOCKET_TIMEOUT": 0.05}
-    return {"default": default, "limits": {**default, "OPTIONS": {**default["OPTIONS"], **limits}}}
+    return {"default": waiting(wait_s), "limits": waiting(wait_for_limits_s)}
 
 
 CACHES = caches_in(REDIS_URL)

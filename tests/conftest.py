@@ -142,10 +142,7 @@ def _index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def patient_caches_in(redis_url: str) -> dict[str, dict[str, Any]]:
     """The caches in a Redis that a stall of the machine does not make an outage of."""
-    caches = caches_in(redis_url)
-    for each in caches.values():
-        each["OPTIONS"] |= {"SOCKET_CONNECT_TIMEOUT": 30, "SOCKET_TIMEOUT": 30}
-    return caches
+    return caches_in(redis_url, 30, 30)
 
 
 @pytest.fixture(scope="session", autouse=True)
