@@ -4,7 +4,7 @@
 # own under .cache; it runs in a temporary folder, on free ports of the loopback.
 #
 #   scripts/test-milvus.sh [-- options of pytest]
-#   SOMA_TEST_MILVUS_PROCESSES   parallel test processes, 4 unless set: the tests mostly wait for the server
+#   SOMA_TEST_MILVUS_PROCESSES   parallel test processes, 8 unless set: the tests mostly wait for the server
 #   SOMA_TEST_DATABASE_URL       a PostgreSQL that can make a database: each server is killed in turn, too
 #
 # Ends with 2 when the server cannot be had on this machine.
@@ -32,5 +32,5 @@ if ! install_server; then
     echo "The Milvus server of requirements/milvus.txt cannot be installed here (it exists for x86-64 Linux and macOS)." >&2
     exit 2
 fi
-exec "$python" -m benchmarks.milvus_server "$python" -m pytest -n "${SOMA_TEST_MILVUS_PROCESSES:-4}" \
+exec "$python" -m benchmarks.milvus_server "$python" -m pytest -n "${SOMA_TEST_MILVUS_PROCESSES:-8}" \
     -k server tests/test_vector_index.py tests/test_milvus_server.py tests/test_chaos.py "$@"
