@@ -129,6 +129,21 @@ def test_many_memories_are_compared_in_parts(api: Api, ids: list[uuid.UUID], mon
     assert (report.checked, report.counts["missing"]) == (6, 2)
 
 
+def test_thousands_at_once_are_put_right(api: Api) -> None:
+    """More than a statement has parameters for."""
+    for start in range(0, reconcile.PART, 1000):
+        items = [{"coord": [number], "payload": {}} for number in range(start, start + 1000)]
+        assert api.post("/memories/bulk", {"items": items}).status_code == 200
+    rows = VectorEmbedding.objects.for_tenant(api.tenant)
+    lost = set(rows.order_by("memory_id").values_list("memory_id", flat=True)[500:])
+    rows.filter(memory_id__in=lost).delete()
+    rows.update(due_at=None, indexed_version=1)
+
+    assert counts(api, repair=True) == (reconcile.PART, 0, 0)
+
+    assert rows.filter(due_at__isnull=False).count() == reconcile.PART
+
+
 def test_the_examples_name_tenant_and_memory(api: Api, ids: list[uuid.UUID]) -> None:
     index.of(generations.active()).delete(api.tenant.id, ids[:1])
     assert compared(api).examples["missing"] == [f"{api.tenant.id}/{ids[0]}"]

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from memories.index import generations
@@ -54,10 +55,18 @@ def mark(
     all_vectors: bool = False,
 ) -> None:
     """Make these (id, tenant, version) due. A writer who comes in between is later than we are, and wins."""
-    if not memories:
-        return
-    now = timezone.now()
-    kept = _vectors(source, [id for id, _, _ in memories], all_vectors) if _comparable(source, generation) else {}
+    for start in range(0, len(memories), BATCH):  # a statement of PostgreSQL takes 65,535 parameters
+        _mark(generation, memories[start : start + BATCH], source, all_vectors)
+
+
+def _mark(
+    generation: EmbeddingGeneration,
+    memories: Sequence[tuple[UUID, UUID, int]],
+    source: EmbeddingGeneration | None,
+    all_vectors: bool,
+) -> None:
+    now, ids = timezone.now(), [id for id, _, _ in memories]
+    kept = _vectors(source, ids, all_vectors) if _comparable(source, generation) else {}
     new = []
     for id, tenant, version in memories:
         vector, text_hash, own = kept.get(id, (None, None, False))
@@ -74,10 +83,11 @@ def mark(
             )
         )
     VectorEmbedding.all_tenants.bulk_create(new, ignore_conflicts=True)
-    for id, _, version in memories:
-        rows_of(generation).filter(memory_id=id, wanted_version__lt=version).update(
-            wanted_version=version, due_at=now, attempts=0
-        )
+    # Those that were there already. As of now: a writer since then has also written the row.
+    version_now = Memory.all_tenants.filter(id=OuterRef("memory_id")).values("version")
+    rows_of(generation).filter(memory_id__in=ids, wanted_version__lt=Subquery(version_now)).update(
+        wanted_version=Subquery(version_now), due_at=now, attempts=0
+    )
 
 
 def _comparable(source: EmbeddingGeneration | None, generation: EmbeddingGeneration) -> bool:
