@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from threading import Lock
 from uuid import UUID
 
 import numpy as np
 from cachetools import LRUCache
 from django.conf import settings
-from django.db.models import Exists, Q
+from django.db.models import Exists, Q, Subquery
 from django.utils import timezone
 
 from conversations import context, tokens
 from conversations.context import Candidate, Day, Parts, Rejected, Weights
-from conversations.filters import in_conversations
 from conversations.models import Conversation
 from conversations.search import COLD, are_cold, places
 from conversations.selectors import in_folder, number_key, of_messages
@@ -34,6 +34,7 @@ from memories.kept import CONVERSATIONS, SUMMARIES
 from memories.models import Memory, VectorEmbedding
 from memories.search import hybrid, ranking
 from memories.search.hybrid import Search
+from memories.search.ranking import Stats
 from memories.selectors import Narrowing
 from somamemory.replicas import may_read_replica
 from tenants.caller import Caller
@@ -49,6 +50,7 @@ _WITH_SUMMARIES = 200
 _PINNED_CONVERSATIONS = 20
 _PINNED_TURNS = 10  # the last ones of each
 _RECENT = 100
+_RECENT_READ = 1_000  # messages that may be among those; to look at all of the label's took 15 to 40 ms of 100,000
 _RECENT_DAYS = 7
 _WITH_NEIGHBOURS = 50  # of the best chosen
 # What the turn beside a good one is worth: on LoCoMo, half as relevant puts .01 more of the evidence into a context.
@@ -166,6 +168,7 @@ class _Gathering:
             settings.CONTEXT_RELEVANCE, settings.CONTEXT_IMPORTANCE, settings.CONTEXT_RECENCY, settings.CONTEXT_LABEL
         )
         self.degraded: Sequence[str] = []
+        self.stats: Stats | None = None
         self.rows: dict[UUID, Memory] = {}
         self.conversations: dict[str, Conversation] = {}
 
@@ -229,9 +232,16 @@ class _Gathering:
         narrowing = Narrowing(places=places(self.caller.tenant, condition, with_summaries=True))
         namespaces = (CONVERSATIONS, SUMMARIES)
         search = Search(
-            self.wanted.query, namespaces, narrowing, top_k=top_k, include_archived=include_archived, shown=False
+            self.wanted.query,
+            namespaces,
+            narrowing,
+            top_k=top_k,
+            include_archived=include_archived,
+            shown=False,
+            stats=self.stats,
         )
         results = hybrid.search(self.caller, search)
+        self.stats = results.stats
         self.degraded = sorted({*self.degraded, *results.degraded})
         return results.found
 
@@ -279,9 +289,10 @@ class _Gathering:
 def _what_there_is(caller: Caller) -> tuple[bool, bool]:
     """(whether any conversation is archived, whether there is any summary)"""
     archived = Conversation.objects.for_tenant(caller.tenant).filter(status=Conversation.Status.ARCHIVED)
-    summaries = memories.live(caller, [SUMMARIES])
-    either = Tenant.objects.filter(pk=caller.tenant.pk).values_list(Exists(archived), Exists(summaries))
-    return either.first() or (False, False)
+    # Ordered, or PostgreSQL reads the whole table for a namespace that has none: it expects one soon.
+    summary = memories.live(caller, [SUMMARIES]).order_by("coordinate_key").values("seq")[:1]
+    found = Tenant.objects.filter(pk=caller.tenant.pk).values_list(Exists(archived), Subquery(summary)).first()
+    return (found[0], found[1] is not None) if found else (False, False)
 
 
 def _allowed(wanted: Wanted, any_archived: bool) -> Q | None:
@@ -312,13 +323,17 @@ def _pinned(caller: Caller, allowed: Q | None) -> Sequence[Memory]:
 
 
 def _recent(caller: Caller, wanted: Wanted, as_of: datetime, allowed: Q | None) -> Sequence[Memory]:
-    """What was said in the last days under the preferred labels."""
+    """What was said in the last days under the preferred labels: looked for in what has changed last."""
     if not wanted.preferred_labels:
         return []
-    preferred = Q(allowed or Q(), label__in=sorted(wanted.preferred_labels))
-    rows = memories.live(caller, [CONVERSATIONS]).filter(
-        in_conversations(caller.tenant, preferred), created_at__gt=as_of - timedelta(days=_RECENT_DAYS)
+    since = as_of - timedelta(days=_RECENT_DAYS)
+    changed = Conversation.objects.for_tenant(caller.tenant).filter(
+        allowed or Q(), label__in=sorted(wanted.preferred_labels), updated_at__gt=since
     )
+    last = changed.order_by("-updated_at", "-number").values_list("number", "last_turn")[:_RECENT]
+    turns = ((number, turn) for number, end in last for turn in range(max(1, end - _RECENT + 1), end + 1))
+    keys = [coordinates.encode(turn) for turn in islice(turns, _RECENT_READ)]
+    rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys, created_at__gt=since)
     return list(rows.order_by("-created_at", "-coordinate_key")[:_RECENT])
 
 

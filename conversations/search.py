@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from django.db.models import Q, QuerySet, Sum
 
@@ -153,15 +154,21 @@ def places(tenant: Tenant, condition: Q | None, *, with_summaries: bool = False)
     inside = in_conversations(tenant, condition)
     few = list(conversations.filter(condition).values_list("key", "number", "last_turn")[: _MAX_RANGES + 1])
     if len(few) <= _MAX_RANGES and sum(turns for _, _, turns in few) <= _EXACT:
+        if not with_summaries:
+            return Places(inside, few=_of_turns((number, last) for _, number, last in few))
         ranges = [Q(coordinate_key__gte=low, coordinate_key__lt=high) for low, high in map(_subtree, few)]
         return Places(inside, few=Q(*ranges, _connector=Q.OR) if ranges else Q(pk__in=[]))
     turns = conversations.aggregate(there=Sum("last_turn", filter=condition), all=Sum("last_turn"))
     there, all_turns = turns["there"] or 0, turns["all"] or 0
     if there <= _EXACT and not with_summaries:
-        rows = conversations.filter(condition).values_list("number", "last_turn")
-        keys = [coordinates.encode([number, turn]) for number, last in rows for turn in range(1, last + 1)]
-        return Places(inside, few=Q(coordinate_key__in=keys[: 2 * _EXACT]))
+        return Places(inside, few=_of_turns(conversations.filter(condition).values_list("number", "last_turn")))
     return Places(inside, share=min(1.0, there / max(all_turns, 1)))
+
+
+def _of_turns(conversations: Iterable[tuple[int, int]]) -> Q:
+    """Of (number, last turn), all messages, by their addresses: as ranges, 200 take half as long again."""
+    keys = (coordinates.encode([number, turn]) for number, last in conversations for turn in range(1, last + 1))
+    return Q(coordinate_key__in=list(islice(keys, 2 * _EXACT)))
 
 
 def _subtree(row: tuple[str, int, int]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import logging
 import os
 import shutil
@@ -83,6 +84,9 @@ def post_worker_init(worker):
     current().embed(["warm"])  # the first caller need not wait for the model
     # After the fork: threads and connections do not survive it.
     tracing.start()
+    # What is loaded by now stays. To look whether it is still needed stopped everything for 100 ms, again and again.
+    gc.collect()
+    gc.freeze()
     worker.soma_threads = [access.Writer(), Keeper()]
     if settings.INDEXER == "thread":
         worker.soma_threads += [Worker(), jobs.Runner()]

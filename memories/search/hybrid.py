@@ -79,6 +79,7 @@ class Search:
     expansion: Expansion | None = None
     include_archived: bool = False
     shown: bool = True  # False: these are candidates, and have not been read by anybody yet
+    stats: Stats | None = None  # of the search before, when it was for the same words in the same namespaces
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Results:
     took_ms: float
     total: int = 0  # how many were ranked, or hold a word of the query, whichever is more
     every_match: bool = True  # False: so many hold the words that not all were looked at
+    stats: Stats | None = None
 
 
 @dataclass
@@ -131,7 +133,7 @@ def _search(caller: Caller, wanted: Search) -> Results:
     weights = _weights(wanted)
     every_term = text.distinct_terms(wanted.query)
     terms = every_term[: text.MAX_QUERY_TERMS]
-    stats = lexical.statistics(caller.tenant, wanted.namespaces, terms)
+    stats = wanted.stats or lexical.statistics(caller.tenant, wanted.namespaces, terms)
     pool = next((size for size in POOLS if wanted.offset + wanted.top_k <= size // 2), POOLS[-1])
     semantic = _SemanticLeg(caller, wanted, memories, stats, pool) if wanted.mode != KEYWORD else None
     matches: list[lexical.Match] = []
@@ -170,7 +172,7 @@ def _search(caller: Caller, wanted: Search) -> Results:
     found = _page(memories, good, wanted)
     access.count(each.memory for each in found if wanted.shown)
     took_ms = round((time.perf_counter() - started) * 1000, 2)
-    return Results(found, degraded, took_ms, max(len(good), matched), all_ranked)
+    return Results(found, degraded, took_ms, max(len(good), matched), all_ranked, stats)
 
 
 class _SemanticLeg:
