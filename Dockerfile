@@ -19,6 +19,7 @@ COPY tenants tenants
 COPY memories memories
 COPY graph graph
 COPY conversations conversations
+COPY operations operations
 COPY console console
 # The root file system is read-only later on.
 RUN /opt/venv/bin/python -m compileall -q .

@@ -11,7 +11,7 @@ SHELL := bash
 unexport PYTHONHOME PYTHONPATH
 
 PY := .venv/bin/python
-PACKAGES := $(wildcard somamemory console api tenants memories graph conversations tests)
+PACKAGES := somamemory console api operations conversations graph memories tenants testing tests
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 
@@ -34,7 +34,7 @@ test-milvus: venv-test ## the vector index and searches on a real Milvus server,
 	exec scripts/test-milvus.sh -- $(ARGS)
 
 test-docs: venv-test ## type what README and docs tell to type, against a server of its own, and follow their links
-	exec $(PY) -m pytest -q tests/test_documentation.py $(ARGS)
+	exec $(PY) -m pytest -q tests/contract/test_documentation.py $(ARGS)
 
 docs: venv ## the documentation as a site in .cache/site; a link that leads nowhere fails
 	[ -x .cache/docs/bin/python ] || $(PY) -m venv .cache/docs

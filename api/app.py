@@ -15,22 +15,20 @@ from ninja.openapi.schema import OpenAPISchema
 
 import somamemory
 from api.auth import KeyAuth
+from api.context.routes import router as context
+from api.conversations.routes import router as conversations
+from api.enrichment.routes import router as enrichment
+from api.graph.routes import router as graph
 from api.json import StrictParser
+from api.map.routes import router as map
+from api.memories.routes import router as memories
+from api.operations.health import router as health
+from api.operations.jobs import router as jobs
 from api.problems import field_errors
-from api.routers import (
-    context,
-    conversations,
-    curation,
-    graph,
-    health,
-    jobs,
-    map,
-    memories,
-    search,
-    tenants,
-    transfer,
-)
-from somamemory import sqlstate
+from api.search.routes import router as search
+from api.tenants.routes import router as tenants
+from api.transfer.routes import router as transfer
+from somamemory.db import sqlstate
 from somamemory.errors import (
     DatabaseBusy,
     InvalidInput,
@@ -38,7 +36,7 @@ from somamemory.errors import (
     PayloadTooLarge,
     SomaError,
 )
-from somamemory.middleware import PROBLEM, problem
+from somamemory.web.middleware import PROBLEM, problem
 
 log = logging.getLogger("soma.errors")
 
@@ -64,17 +62,21 @@ api = Api(
     auth=KeyAuth(),
     urls_namespace="api",
 )
-api.add_router("", search.router)  # before memories: /memories/search is not a coordinate
-api.add_router("", map.router)
-api.add_router("", memories.router)
-api.add_router("", graph.router)
-api.add_router("", conversations.router)
-api.add_router("", context.router)
-api.add_router("", curation.router)
-api.add_router("", transfer.router)
-api.add_router("", tenants.router)
-api.add_router("", jobs.router)
-api.add_router("", health.router)
+# Search comes before memories: /memories/search is not a coordinate.
+for router in (
+    search,
+    map,
+    memories,
+    graph,
+    conversations,
+    context,
+    enrichment,
+    transfer,
+    tenants,
+    jobs,
+    health,
+):
+    api.add_router("", router)
 
 
 @api.exception_handler(SomaError)

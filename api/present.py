@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from memories import atlas, coordinates
+from memories import coordinates, density_map
 from memories.coordinates import Coordinate
 from tenants.services import policies_of, quotas_of
 
@@ -289,7 +289,7 @@ def _single(row: Any) -> dict[str, Any]:
         "coordinate": numbers,
         "memory_type": row.memory_type,
         "importance": row.importance,
-        "text": atlas.excerpt(row),
+        "text": density_map.excerpt(row),
     }
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from somamemory import metrics
 from somamemory.errors import RateLimited, RequestQuotaExceeded
-from tenants import limits, usage
+from somamemory.telemetry import metrics
+from tenants import usage
 from tenants.caller import Caller
+from tenants.limits import policy
 
 KINDS = ("read", "write", "search", "llm")
 
@@ -24,7 +25,7 @@ def admit(request: HttpRequest, caller: Caller) -> None:
     """Let the request in, or raise RateLimited. `released` must follow in either case."""
     most = settings.TENANT_CONCURRENCY
     if most:
-        if not limits.running.enter(caller.tenant.id, most):
+        if not policy.running.enter(caller.tenant.id, most):
             metrics.rate_limited.labels("concurrency").inc()
             raise RateLimited(f"this tenant has {most} requests running; that is its limit", 1)
         request.running_for = caller.tenant.id  # type: ignore[attr-defined]
@@ -36,7 +37,7 @@ def admit(request: HttpRequest, caller: Caller) -> None:
         metrics.rate_limited.labels("quota").inc()
         raise
     cost = settings.COSTS[getattr(request, "kind", "read")]
-    decision = limits.take(caller.tenant.id, caller.key_id, cost)
+    decision = policy.take(caller.tenant.id, caller.key_id, cost)
     request.quotas = decision.quotas  # type: ignore[attr-defined]
     if not decision.allowed:
         metrics.rate_limited.labels(min(decision.quotas, key=lambda quota: quota.remaining).limit.name).inc()
@@ -45,7 +46,7 @@ def admit(request: HttpRequest, caller: Caller) -> None:
 
 def note_refused_key(request: HttpRequest) -> None:
     """Count a failed authentication. Raises RateLimited for an address with too many; a good key never comes here."""
-    decision = limits.refuse(getattr(request, "client_address", ""))
+    decision = policy.refuse(getattr(request, "client_address", ""))
     if not decision.allowed:
         metrics.rate_limited.labels("address").inc()
         raise RateLimited("too many refused keys from this address", decision.retry_after_s)
@@ -57,13 +58,13 @@ def released(request: HttpRequest, answer: Callable[[], HttpResponse]) -> HttpRe
         response = answer()
     finally:
         if tenant_id := getattr(request, "running_for", None):
-            limits.running.leave(tenant_id)
+            policy.running.leave(tenant_id)
     if quotas := getattr(request, "quotas", ()):
         _show(response, quotas)
     return response
 
 
-def _refusal(cost: int, decision: limits.Decision) -> str:
+def _refusal(cost: int, decision: policy.Decision) -> str:
     tightest = min(decision.quotas, key=lambda quota: quota.remaining)
     return (
         f"this request takes {cost} tokens and the {tightest.limit.name} has {tightest.remaining}; "
@@ -71,7 +72,7 @@ def _refusal(cost: int, decision: limits.Decision) -> str:
     )
 
 
-def _show(response: HttpResponse, quotas: tuple[limits.Quota, ...]) -> None:
+def _show(response: HttpResponse, quotas: tuple[policy.Quota, ...]) -> None:
     """As draft-ietf-httpapi-ratelimit-headers-10 wants it, and as everybody did before (of the tightest limit)."""
     response["RateLimit-Policy"] = ", ".join(
         f'"{quota.limit.name}";q={quota.limit.burst};w={math.ceil(quota.limit.burst / quota.limit.rate)}'

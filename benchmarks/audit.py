@@ -45,7 +45,7 @@ def measure(rounds: int, count: int) -> int:
     from memories.coordinates import of
     from memories.services import NewMemory
     from tenants import audit
-    from tenants.audit import checking, sealing
+    from tenants.audit import sealing, verification
     from tenants.caller import Caller
     from tenants.models import AuditEvent, Tenant
 
@@ -81,7 +81,7 @@ def measure(rounds: int, count: int) -> int:
     done.set()
     sealer.join()
     sealing.seal()
-    report: Any = checking.check(operator, only=tenant)
+    report: Any = verification.check(operator, only=tenant)
     noted = AuditEvent.objects.filter(tenant=tenant).count()
     ratio = statistics.median(ratios)
     print(f"{ratio:.2f} of the rate without it (median); {noted} rows for {written} writes in {report.blocks} blocks, ")

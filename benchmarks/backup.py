@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 from benchmarks.rebuild import text
-from benchmarks.server import ROOT, Server
+from testing.server import ROOT, Server
 
 GOAL_S = 300.0
 QUESTIONS = 100

@@ -29,9 +29,9 @@ from functools import partial
 from http.client import HTTPException
 from typing import Any
 
-from benchmarks.milvus_server import MilvusServer, Missing
-from benchmarks.server import Client
-from tests.processes import KEY, Installation, installation, wait_for
+from testing.milvus_server import MilvusServer, Missing
+from testing.processes import KEY, Installation, installation, wait_for
+from testing.server import Client
 
 CONVERGE_S = 60
 GIVE_UP_S = 120  # a write that nobody has acknowledged for so long is not sent again

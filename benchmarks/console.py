@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.server import Server
+from testing.server import Server
 
 NAME, PASSWORD = "operator", "a walk through the pages"
 BATCH = 500

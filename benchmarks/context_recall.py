@@ -21,7 +21,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from benchmarks.server import Client, Server
+from testing.server import Client, Server
 
 BATCH = 200
 BUDGETS = (500, 1_000, 2_000)

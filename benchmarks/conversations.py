@@ -1,7 +1,7 @@
 """Latency of conversations: `make bench-conversations`.
 
 Embedded at 10,000 messages; with `--database postgres://…` (an empty one) at 100,000, best with a Milvus server:
-`python -m benchmarks.milvus_server .venv/bin/python -m benchmarks.conversations --database postgres://…`. Ten messages
+`python -m testing.milvus_server .venv/bin/python -m benchmarks.conversations --database postgres://…`. Ten messages
 a conversation, a folder for every ten conversations. One real server, one client on the loopback, requests one after
 the other.
 """
@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.embedded import progress, texts
-from benchmarks.server import Client, Server
+from testing.server import Client, Server
 
 TURNS = 10
 PER_FOLDER = 10

@@ -15,7 +15,7 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 
-from benchmarks.server import ROOT, Client, Server
+from testing.server import ROOT, Client, Server
 
 NAMESPACE = "documentation"
 QUESTIONS = (

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.server import Client, Server
+from testing.server import Client, Server
 
 BULK = 500
 SIZES = (1_000, 10_000, 50_000)

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter
 
-from benchmarks.server import Client, Server
+from testing.server import Client, Server
 
 
 class Outcomes:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.embedded import texts
-from benchmarks.server import ROOT, Server
+from testing.server import ROOT, Server
 
 LIMIT_MB = 300
 _TURNS = (8, 20, 40, 60, 94)  # a conversation has one of these numbers of messages

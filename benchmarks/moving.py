@@ -24,7 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from benchmarks.embedded import texts
-from benchmarks.server import ROOT, Server
+from testing.server import ROOT, Server
 
 BULK = 500
 QUERIES = 50

@@ -16,9 +16,9 @@ import tempfile
 import threading
 import time
 
-from benchmarks.milvus_server import MilvusServer
 from benchmarks.rebuild import text
-from benchmarks.server import Server
+from testing.milvus_server import MilvusServer
+from testing.server import Server
 
 GOAL_MS = 300
 

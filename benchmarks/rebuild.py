@@ -22,8 +22,8 @@ import threading
 import time
 from collections import Counter
 
-from benchmarks.milvus_server import MilvusServer
-from benchmarks.server import ROOT, Client, Server
+from testing.milvus_server import MilvusServer
+from testing.server import ROOT, Client, Server
 
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "inlet", "jetty", "knoll", "lagoon")
 

@@ -23,9 +23,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 
-from tests import proxies
-from tests.installed import with_socket
-from tests.processes import KEY, Installation, Process, installation, wait_for
+from testing import proxies
+from testing.installation import with_socket
+from testing.processes import KEY, Installation, Process, installation, wait_for
 
 CLIENTS = 10
 

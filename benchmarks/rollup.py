@@ -37,12 +37,13 @@ def main() -> None:
 
 
 def _measure(told: list, given: argparse.Namespace) -> None:
-    from conversations import labels, schedule, services
+    from conversations import services
+    from conversations.enrichment import labels, schedule
     from conversations.models import Conversation
     from conversations.services import NewConversation, NewMessage
     from graph.models import Link
     from memories import index
-    from memories.index import sync
+    from memories.index import drain
     from memories.models import Memory
     from tenants.caller import Caller
     from tenants.models import Tenant
@@ -58,14 +59,14 @@ def _measure(told: list, given: argparse.Namespace) -> None:
         if turns[500:]:
             services.append(caller, conversation.id, turns[500:])
         sessions[conversation.number] = [turn["session"] for turn in each["turns"]]
-    while sync.drain():
+    while drain.drain():
         pass
     numbers = {row.label: row.number for row in Conversation.objects.for_tenant(caller.tenant)}
     before = {budget: _covered(caller, told, numbers, sessions, budget, given.questions) for budget in given.budget}
     started = time.perf_counter()
     made = schedule.run()
     took_s = time.perf_counter() - started
-    while sync.drain():
+    while drain.drain():
         pass
     rows = Memory.objects.for_tenant(caller.tenant).filter(namespace="summaries")
     levels = {level: rows.filter(payload__level=level).count() for level in ("daily", "weekly", "monthly")}
@@ -86,8 +87,8 @@ def _measure(told: list, given: argparse.Namespace) -> None:
 
 def _covered(caller, told: list, numbers: dict, sessions: dict, budget: int, most: int) -> tuple[float, float, float]:
     """The mean number of sessions that a context covers, and of summaries in it."""
-    from conversations import assembly
-    from conversations.assembly import Wanted
+    from conversations.context import assemble
+    from conversations.context.assemble import Wanted
 
     counts, summaries, recalls = [], [], []
     for each in told:
@@ -95,7 +96,7 @@ def _covered(caller, told: list, numbers: dict, sessions: dict, budget: int, mos
         ids = {turn["id"]: at for at, turn in enumerate(each["turns"], 1)}
         for asked, evidence in _asked(each, names, most):
             turns_found = set()
-            found = assembly.assemble(caller, Wanted(asked, budget=budget))
+            found = assemble.assemble(caller, Wanted(asked, budget=budget))
             seen = set()
             for item in found.items:
                 number = int(item.message.coordinate.numbers[0])

@@ -17,7 +17,7 @@ import time
 
 from benchmarks.conversations import ROOT, load, measured
 from benchmarks.embedded import texts
-from benchmarks.server import Client, Server
+from testing.server import Client, Server
 
 HOME = pathlib.Path(__file__).resolve().parent.parent
 

@@ -8,10 +8,10 @@ from typing import Any
 from django.http import HttpRequest
 
 from console import charts, staff
-from memories import health, sizes
 from memories.index import generations
 from memories.models import EmbeddingGeneration, Job
-from somamemory import traffic
+from operations import health, statistics
+from somamemory.web import request_stats
 from tenants.caller import Caller
 from tenants.models import DEFAULT_TENANT_SLUG, Tenant
 
@@ -39,7 +39,7 @@ def _parts() -> dict[str, Any]:
 
 
 def _traffic() -> dict[str, Any]:
-    minutes = traffic.seen.recent()
+    minutes = request_stats.seen.recent()
     stacks = [
         (
             f"{_clock(each.at)}  {each.good} answered, {each.refused} refused, {each.broken} failed",
@@ -47,7 +47,7 @@ def _traffic() -> dict[str, Any]:
         )
         for each in minutes
     ]
-    slow = [traffic.percentile(each.taking, 0.95) for each in minutes]
+    slow = [request_stats.percentile(each.taking, 0.95) for each in minutes]
     polylines, most_ms = charts.lines(slow)
     late, hour = _sum(minutes[-NOW:]), _sum(minutes)
     return {
@@ -61,30 +61,30 @@ def _traffic() -> dict[str, Any]:
         "refused": late.refused,
         "refused_hour": hour.refused,
         "total_hour": hour.total,
-        "p95": traffic.percentile(late.taking, 0.95),
-        "p50": traffic.percentile(late.taking, 0.5),
-        "p95_hour": traffic.percentile(hour.taking, 0.95),
+        "p95": request_stats.percentile(late.taking, 0.95),
+        "p50": request_stats.percentile(late.taking, 0.5),
+        "p95_hour": request_stats.percentile(hour.taking, 0.95),
         "now": NOW,
     }
 
 
 def _index(eye: Caller) -> dict[str, Any]:
-    queue = sizes.queue(eye)
+    queue = statistics.queue(eye)
     building = EmbeddingGeneration.objects.filter(state=EmbeddingGeneration.State.BUILDING).first()
     return {
         "queue": queue,
-        "bound": sizes.BOUND,
+        "bound": statistics.BOUND,
         "queue_is_old": queue.oldest_s > OLD_S,
         "queue_age": _long(queue.oldest_s),
         "generation": generations.active(),
         "building": building,
         "jobs": list(Job.objects.order_by("-created_at")[:4]),
-        "database_size": _size(sizes.database_bytes()),
+        "database_size": _size(statistics.database_bytes()),
     }
 
 
 def _tenants(request: HttpRequest, eye: Caller) -> dict[str, Any]:
-    known, counted = sizes.of_tenants(eye)
+    known, counted = statistics.of_tenants(eye)
     mine = {tenant.pk: tenant for tenant in staff.tenants_of(request.user).filter(pk__in=list(known)[:10_000])}
     ranked = sorted(((known[pk], tenant) for pk, tenant in mine.items()), key=lambda each: (-each[0], each[1].slug))
     most, total = (ranked[0][0] if ranked else 0), sum(size for size, _ in ranked)
@@ -100,8 +100,8 @@ def _tenants(request: HttpRequest, eye: Caller) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sum(minutes: list[traffic.Minute]) -> traffic.Minute:
-    whole = traffic.Minute(0)
+def _sum(minutes: list[request_stats.Minute]) -> request_stats.Minute:
+    whole = request_stats.Minute(0)
     for each in minutes:
         whole.add(each)
     return whole

@@ -16,15 +16,15 @@ from pydantic import ValidationError
 import graph.selectors
 from api import present
 from api.json import reply
-from api.map_schemas import MapParams
+from api.map.routes import mapped
+from api.map.schemas import MapParams
 from api.problems import field_errors
-from api.routers.map import mapped
 from console import staff
 from console.admin.memories import link
-from memories import atlas, selectors
+from memories import density_map, selectors
 from memories.search import hybrid
 from somamemory.errors import InvalidInput, SomaError
-from somamemory.middleware import problem
+from somamemory.web.middleware import problem
 from tenants.caller import Caller
 
 HITS = 30
@@ -111,7 +111,7 @@ def _network(found: graph.selectors.Network) -> Any:
             "coord": present.text(key),
             "hops": hops,
             "id": str(row.id) if row else None,
-            "text": atlas.excerpt(row) if row else "",
+            "text": density_map.excerpt(row) if row else "",
         }
         for key, hops, row in found.nodes
     ]

@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.utils.dateparse import parse_datetime
 from unfold.views import ChangeList
 
-from console import totals
+from console import row_counts
 from memories import cursors
 from somamemory.errors import InvalidInput
 
@@ -34,7 +34,7 @@ class _NoNumbers(Paginator):  # type: ignore[type-arg]
 class KeysetChangeList(ChangeList):  # type: ignore[misc]
     """A change list that knows only the next page and the one before."""
 
-    total: totals.Total
+    total: row_counts.Total
     next_query = previous_query = first_query = ""
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
         if position is not None:
             self.first_query = self.get_query_string(remove=[AFTER, BEFORE])
         whole = position is None and not more
-        self.total = totals.Total(len(page)) if whole else totals.estimate(self.queryset)
+        self.total = row_counts.Total(len(page)) if whole else row_counts.estimate(self.queryset)
         self.result_count = len(page)
         self.full_result_count = self.result_count  # "50 results (show all)" would be neither
         self.show_full_result_count = False

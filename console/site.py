@@ -16,7 +16,8 @@ from unfold.forms import AuthenticationForm
 from unfold.sites import UnfoldAdminSite
 
 from console import staff
-from tenants import audit, limits
+from tenants import audit
+from tenants.limits import policy
 
 log = logging.getLogger("soma.signin")
 TOO_MANY = "too_many"
@@ -27,7 +28,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
 
     def clean(self) -> Any:
         name = str(self.cleaned_data.get("username", ""))
-        decision = limits.sign_in(getattr(self.request, "client_address", ""), name)
+        decision = policy.sign_in(getattr(self.request, "client_address", ""), name)
         if not decision.allowed:
             self.retry_after_s = max(1, round(decision.retry_after_s))
             raise ValidationError(f"Too many attempts. Try again in {self.retry_after_s} seconds.", code=TOO_MANY)

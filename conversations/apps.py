@@ -7,21 +7,15 @@ class ConversationsConfig(AppConfig):
     name = "conversations"
 
     def ready(self) -> None:
-        from conversations import (
-            coldcopies,
-            entities,
-            gauges,  # noqa: F401 - declares what Prometheus is told
-            recall,
-            tiers,
-        )
+        from conversations.enrichment import entities
+        from conversations.lifecycle import cold_backup, thaw_queue, tiers
         from conversations.llm import ledger
-        from memories import amounts, backup, housekeeping
-        from tenants import erasure, export, keeper, usage
+        from memories import retention, storage_usage
+        from tenants import erasure, export, maintenance, usage
 
-        housekeeping.when_removed(entities.forget_with)
+        retention.when_removed(entities.forget_with)
         usage.llm_told_by(ledger.used)
-        amounts.also_count(tiers.KEPT)
-        backup.also(coldcopies.NAME, coldcopies)
+        storage_usage.also_count(tiers.KEPT)
         erasure.also("cold_files", tiers.forget_tenant)
-        export.also(coldcopies.rows)
-        keeper.also(recall.bring_back)
+        export.also(cold_backup.rows)
+        maintenance.also(thaw_queue.bring_back)

@@ -16,19 +16,20 @@ from django.db.models.functions import StrIndex
 from django.db.models.lookups import GreaterThan
 from django.utils.dateparse import parse_datetime
 
-from conversations import cache, folders, recall, tiers
+from conversations import folders, list_cache
+from conversations.lifecycle import thaw_queue, tiers
 from conversations.llm import ledger
 from conversations.models import MAX_METADATA_BYTES, Conversation
 from graph import selectors as graph
-from graph.conditions import BeginsWithAny
-from memories import access, coordinates, cursors, filters
+from graph.query_conditions import BeginsWithAny
+from memories import coordinates, cursors, filters, read_counts
 from memories import selectors as memories
 from memories.coordinates import DIGITS_PER_NUMBER
-from memories.kept import CONVERSATIONS
 from memories.models import Memory
+from memories.reserved_namespaces import CONVERSATIONS
 from memories.selectors import Narrowing
+from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput, NotFound
-from somamemory.replicas import may_read_replica
 from tenants.caller import Caller
 from tenants.models import Tenant
 
@@ -85,7 +86,7 @@ class Messages:
 def get(caller: Caller, id: UUID) -> Conversation:
     """Raises NotFound."""
     caller.require("read", [CONVERSATIONS])
-    facts = cache.conversation(caller.tenant, id, partial(_facts_of, caller.tenant, id))
+    facts = list_cache.conversation(caller.tenant, id, partial(_facts_of, caller.tenant, id))
     if facts is None:
         raise NotFound(f"no conversation {id}")
     return _from_facts(facts)
@@ -101,7 +102,7 @@ def list_conversations(
     if cursor:
         _position(cursor, wanted)  # a bad one is not looked up
     question = repr((asdict(wanted), limit, page, cursor))
-    answer = cache.listed(caller.tenant, question, partial(_listed, caller.tenant, wanted, limit, page, cursor))
+    answer = list_cache.listed(caller.tenant, question, partial(_listed, caller.tenant, wanted, limit, page, cursor))
     return Page([_from_facts(facts) for facts in answer["items"]], answer["total"], answer["next_cursor"])
 
 
@@ -127,15 +128,15 @@ def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = 
     if conversation.tier != Conversation.Tier.COLD:
         page = memories.list_memories(caller, CONVERSATIONS, below, limit=limit, cursor=cursor)
         if page.items or not conversation.message_count:
-            access.count(page.items)
+            read_counts.count(page.items)
             return Messages(conversation, page.items, page.next_cursor)
     # It is cold, or has just become so.
     if (kept := tiers.read(caller, conversation)) is not None:
-        recall.note(caller, conversation)
+        thaw_queue.note(caller, conversation)
         page = memories.page_of(kept, CONVERSATIONS, below, limit=limit, cursor=cursor)
     else:
         page = memories.list_memories(caller, CONVERSATIONS, below, limit=limit, cursor=cursor)
-        access.count(page.items)
+        read_counts.count(page.items)
     return Messages(conversation, page.items, page.next_cursor)
 
 

@@ -16,7 +16,9 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from conversations import cache, chores, entities, folders, periods, tiers
+from conversations import folders, list_cache
+from conversations.enrichment import entities, periods, queue
+from conversations.lifecycle import tiers
 from conversations.models import (
     DEFAULT_IMPORTANCE,
     MAX_METADATA_BYTES,
@@ -26,13 +28,13 @@ from conversations.models import (
     ImportedConversation,
     NumberStripe,
 )
-from graph import housekeeping as links
+from graph import retention as links
 from memories import coordinates, filters, payloads
 from memories import services as memories
 from memories.coordinates import Coordinate
-from memories.kept import CONVERSATIONS, FACTS, SUMMARIES
 from memories.models import Memory
 from memories.payloads import Json
+from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 from memories.services import NewMemory
 from somamemory.errors import Conflict, NotFound, PayloadTooLarge
 from tenants import audit
@@ -87,10 +89,10 @@ def create(caller: Caller, new: NewConversation) -> Conversation:
             tiers.settle(caller, conversation)
         conversation.save(force_insert=True)
         if new.messages:
-            chores.note(conversation, 0)
+            queue.note(conversation, 0)
         made = Change(str(conversation.id), None, audit.state(conversation))
         audit.record(caller, "conversation.create", [made], CONVERSATIONS)
-        cache.forget_on_commit(caller.tenant, conversation.id)
+        list_cache.forget_on_commit(caller.tenant, conversation.id)
     return conversation
 
 
@@ -111,7 +113,7 @@ def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple
         tiers.settle(caller, conversation)
     _save(caller, conversation, "message_count", "word_count", "last_turn", "summarise_at", "tier", "archived_at")
     if written:
-        chores.note(conversation, before)
+        queue.note(conversation, before)
     return conversation, written
 
 
@@ -152,7 +154,7 @@ def label_unlabelled(caller: Caller, id: UUID, label: str, by: str) -> bool:
         _name(conversation, label)
         conversation.labelled_by = by[:255]
         conversation.save(update_fields=["label", "folded_label", "labelled_by"])
-        cache.forget_on_commit(caller.tenant, id)
+        list_cache.forget_on_commit(caller.tenant, id)
         labelled = Change(str(id), before, audit.state(conversation))
         audit.record(caller, "conversation.label", [labelled], CONVERSATIONS)
     return True
@@ -184,13 +186,13 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
             return
         conversation = _for_update(caller, id)
         _erase(caller, id, conversation.root, purge=purge)
-        chores.of(caller.tenant, id).delete()
+        queue.of(caller.tenant, id).delete()
         if not purge:
             DeletedConversation(tenant=caller.tenant, conversation_id=id, key=conversation.key).save(force_insert=True)
         gone = Change(str(id), audit.state(conversation))
         conversation.delete()
         audit.record(caller, "conversation.purge" if purge else "conversation.delete", [gone], CONVERSATIONS)
-        cache.forget_on_commit(caller.tenant, id)
+        list_cache.forget_on_commit(caller.tenant, id)
 
 
 def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
@@ -288,7 +290,7 @@ def _for_update(caller: Caller, id: UUID) -> Conversation:
 def _save(caller: Caller, conversation: Conversation, *fields: str) -> None:
     conversation.updated_at = timezone.now()
     conversation.save(update_fields=[*fields, "updated_at"])
-    cache.forget_on_commit(caller.tenant, conversation.id)
+    list_cache.forget_on_commit(caller.tenant, conversation.id)
 
 
 def _name(conversation: Conversation, label: str | None) -> None:

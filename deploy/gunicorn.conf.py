@@ -23,10 +23,11 @@ from django.conf import settings  # noqa: E402 - needs the setup
 from django.db import DatabaseError, connection, connections  # noqa: E402
 from gunicorn import util  # noqa: E402
 
-from somamemory import checks, unreadable  # noqa: E402
+from somamemory import checks  # noqa: E402
 from somamemory.errors import ConfigurationError  # noqa: E402
+from somamemory.web import gunicorn_errors  # noqa: E402
 
-util.write_error = unreadable.write  # every error is problem+json
+util.write_error = gunicorn_errors.write  # every error is problem+json
 
 try:
     checks.refuse_impossible_settings()
@@ -63,14 +64,16 @@ def pre_fork(server, worker):
 def post_worker_init(worker):
     from django.core.management import call_command
 
-    from conversations import schedule, working
-    from memories import access, index, jobs
+    from conversations.enrichment import schedule
+    from conversations.enrichment import worker as working
+    from memories import index, read_counts
     from memories.embeddings import current
     from memories.index import generations
     from memories.index.worker import Worker
-    from somamemory import tracing
+    from operations import jobs
     from somamemory.errors import ConfigurationError, IndexUnavailable
-    from tenants.keeper import Keeper
+    from somamemory.telemetry import tracing
+    from tenants.maintenance import Keeper
 
     try:
         generations.check_settings()
@@ -87,7 +90,7 @@ def post_worker_init(worker):
     # What is loaded by now stays. To look whether it is still needed stopped everything for 100 ms, again and again.
     gc.collect()
     gc.freeze()
-    worker.soma_threads = [access.Writer(), Keeper()]
+    worker.soma_threads = [read_counts.Writer(), Keeper()]
     if settings.INDEXER == "thread":
         worker.soma_threads += [Worker(), jobs.Runner()]
         if settings.SUMMARY_INTERVAL_S or settings.UPKEEP_INTERVAL_S:
@@ -107,7 +110,7 @@ def worker_int(worker):
 
 
 def child_exit(server, worker):
-    from somamemory import metrics
+    from somamemory.telemetry import metrics
 
     metrics.process_ended(worker.pid)
 
@@ -122,7 +125,7 @@ def worker_exit(server, worker):
     The libraries' own threads would meet Python being taken down under them: stacks in the log that help nobody, and
     on a busy machine longer than Ctrl-C may take.
     """
-    from somamemory import tracing
+    from somamemory.telemetry import tracing
 
     for thread in getattr(worker, "soma_threads", []):
         thread.stop(3)

@@ -9,7 +9,7 @@ class GraphConfig(AppConfig):
     name = "graph"
 
     def ready(self) -> None:
-        from graph import housekeeping as links  # needs the models, which are not there when this file is imported
-        from memories import housekeeping
+        from graph import retention as links  # needs the models, which are not there when this file is imported
+        from memories import retention
 
-        housekeeping.when_removed(links.forget)
+        retention.when_removed(links.forget)

@@ -12,13 +12,13 @@ from django.utils import timezone
 
 import memories.selectors
 from graph import walks
-from graph.conditions import Among, Beyond
 from graph.models import Link
+from graph.query_conditions import Among, Beyond
 from graph.walks import Neighbour, Row, Step
 from memories import coordinates
 from memories.coordinates import Coordinate
 from memories.models import Memory
-from somamemory.replicas import may_read_replica
+from somamemory.db.replicas import may_read_replica
 from tenants.caller import Caller
 
 MAX_HOPS = 5

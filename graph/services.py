@@ -10,9 +10,9 @@ from itertools import count
 from django.db import connection, transaction
 from django.utils import timezone
 
-from graph import trail
-from graph.conditions import Among
+from graph import audit_state
 from graph.models import Link
+from graph.query_conditions import Among
 from memories.coordinates import Coordinate
 from memories.payloads import Json
 from memories.services import retrying
@@ -81,7 +81,7 @@ def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
         if link is None:
             return False
         link.delete()
-        audit.record(caller, "graph.unlink", [trail.removed(link)], namespace)
+        audit.record(caller, "graph.unlink", [audit_state.removed(link)], namespace)
     return True
 
 
@@ -106,7 +106,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
         before = rows.get(item.key) or known.get(item.key)
         rows[item.key] = row = _row(caller, item)
         results.append(Linked(row, before is None))
-        changes.append(Change(trail.name(row), trail.state(before), trail.state(row)))
+        changes.append(Change(audit_state.name(row), audit_state.state(before), audit_state.state(row)))
     # Somebody else may just have made one of the new links: IntegrityError, and `retrying` comes again.
     Link.all_tenants.bulk_create([rows[key] for key in sorted(rows) if key not in known])
     Link.all_tenants.bulk_create(

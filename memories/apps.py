@@ -12,19 +12,14 @@ class MemoriesConfig(AppConfig):
     name = "memories"
 
     def ready(self) -> None:
-        from memories import (  # need the models, which are not there when this file is imported
-            amounts,
-            embeddings,
-            filters,
-            gauges,  # noqa: F401 - declares what Prometheus is told
-            planner,
-        )
+        # These need the models, which do not exist yet when this file is imported.
+        from memories import embeddings, filters, planner_statistics, storage_usage
         from tenants import erasure, usage
 
-        erasure.also("vectors", amounts.forget_vectors)
-        erasure.also("words", amounts.forget_words)
-        usage.count_with(amounts.count)
+        erasure.also("vectors", storage_usage.forget_vectors)
+        erasure.also("words", storage_usage.forget_words)
+        usage.count_with(storage_usage.count)
 
         register(embeddings.check_settings, "soma", deploy=True)
         connection_created.connect(filters.register_functions, dispatch_uid="memories.filters")
-        post_migrate.connect(planner.fix_statistics, sender=self, dispatch_uid="memories.planner")
+        post_migrate.connect(planner_statistics.fix_statistics, sender=self, dispatch_uid="memories.planner_statistics")

@@ -17,14 +17,14 @@ from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from memories import access, cursors
+from memories import cursors, read_counts
 from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
 from memories.filters import Filter, to_q
 from memories.index import generations
 from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
-from somamemory import replicas
+from somamemory.db import replicas
+from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput, NotFound
-from somamemory.replicas import may_read_replica
 from tenants.caller import Caller
 
 # `near` sorts by distance outside the database; a ball with more memories than this must be made smaller.
@@ -113,7 +113,7 @@ def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory
     memory = with_index_state(stored(caller, [namespace])).filter(coordinate_key=coordinate.key).order_by().first()
     if memory is None or not memory.is_live:
         raise NotFound(f"no memory at coordinate {coordinate}")
-    access.count([memory])
+    read_counts.count([memory])
     return memory
 
 
@@ -125,7 +125,7 @@ def get_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) 
         memory.coordinate_key: memory
         for memory in with_index_state(live(caller, [namespace])).filter(coordinate_key__in=set(keys))
     }
-    access.count(found.values())
+    read_counts.count(found.values())
     return [found.get(key) for key in keys]
 
 

@@ -18,15 +18,15 @@ from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from memories import amounts, housekeeping, kept, payloads, trail
+from memories import audit_state, payloads, reserved_namespaces, retention, storage_usage
 from memories.coordinates import Coordinate
 from memories.embeddings.base import Vectors
-from memories.index import backlog, generations, nudge
+from memories.index import backpressure, generations, notify
 from memories.index.base import usable
 from memories.models import Memory, VectorEmbedding
 from memories.payloads import Json
-from memories.search import text
-from somamemory import sqlstate
+from memories.search import analyzer
+from somamemory.db import sqlstate
 from somamemory.errors import Conflict, DimensionMismatch, InvalidInput, NotFound, PayloadTooLarge, PreconditionFailed
 from tenants import audit, usage
 from tenants.audit import Change
@@ -83,7 +83,7 @@ class Stored:
 def checked(item: NewMemory, *, as_keeper: bool = False) -> NewMemory:
     """The item, if it could be stored. Raises DimensionMismatch or InvalidInput."""
     if not as_keeper:
-        kept.refuse([item.namespace])
+        reserved_namespaces.refuse([item.namespace])
     _check_expiry(item.expires_at)
     if item.embedding is None:
         return item
@@ -115,7 +115,7 @@ def store_many(
     as_keeper: the caller's request came in through the part of the service that keeps the namespace (see `kept`).
     """
     caller.require("write", {item.namespace for item in items})
-    backlog.check(caller.tenant)
+    backpressure.check(caller.tenant)
     for item in items:
         checked(item, as_keeper=as_keeper)
     return retrying(lambda: _store(caller, items, precondition or Precondition()))
@@ -137,12 +137,12 @@ def patch(
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the answer shows the memory
     if not as_keeper:
-        kept.refuse([namespace])
-    backlog.check(caller.tenant)
+        reserved_namespaces.refuse([namespace])
+    backpressure.check(caller.tenant)
     with transaction.atomic():
         memory = _live_for_update(caller, namespace, coordinate)
         (precondition or Precondition()).check(memory)
-        before = trail.state(memory)
+        before = audit_state.state(memory)
         for name, value in changes.items():
             setattr(memory, name, _patched(name, getattr(memory, name), value))
         _check_expiry(changes.get("expires_at"))
@@ -150,11 +150,11 @@ def patch(
         memory.terms = _terms(memory.payload, memory.context)
         memory.version += 1
         memory.updated_at = timezone.now()
-        size, memory.size = memory.size, amounts.size(memory)
+        size, memory.size = memory.size, storage_usage.size(memory)
         memory.save(update_fields=[*changes, "terms", "version", "updated_at", "size"])
         mark_due([memory])
         usage.add(caller.tenant, 0, memory.size - size)
-        audit.record(caller, "memory.patch", [Change(coordinate.text, before, trail.state(memory))], namespace)
+        audit.record(caller, "memory.patch", [Change(coordinate.text, before, audit_state.state(memory))], namespace)
     return memory
 
 
@@ -168,7 +168,7 @@ def delete(
 ) -> bool:
     """Soft delete, or with `purge` for good; whether there was anything to delete."""
     caller.require("delete", [namespace])
-    kept.refuse([namespace])
+    reserved_namespaces.refuse([namespace])
 
     def once() -> bool:
         if precondition and precondition != Precondition():
@@ -189,7 +189,7 @@ def delete_many(
     """Delete memories in one transaction; the coordinates where there was one."""
     caller.require("delete", [namespace])
     if not as_keeper:
-        kept.refuse([namespace])
+        reserved_namespaces.refuse([namespace])
     at = list(coordinates)
     return retrying(lambda: _delete_many(caller, namespace, at, purge))
 
@@ -211,7 +211,7 @@ def delete_subtree(
     """
     caller.require("delete", [namespace])
     if not as_keeper:
-        kept.refuse([namespace])
+        reserved_namespaces.refuse([namespace])
     low, high = root.subtree
     rows = Memory.objects.for_tenant(caller.tenant).filter(
         namespace=namespace, coordinate_key__gte=low, coordinate_key__lt=high
@@ -221,7 +221,7 @@ def delete_subtree(
     ordered = rows.order_by("coordinate_key").select_for_update()
     gone = 0
     with transaction.atomic():
-        while batch := housekeeping.batch_of(ordered):  # what is deleted is not found again
+        while batch := retention.batch_of(ordered):  # what is deleted is not found again
             _remove(caller, namespace, batch, purge)
             gone += len(batch)
     return gone
@@ -231,18 +231,18 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
     """Undo a soft delete. Raises NotFound when nothing deleted is there any more."""
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the answer shows the memory
-    kept.refuse([namespace])
+    reserved_namespaces.refuse([namespace])
     with transaction.atomic():
         memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
         if memory is None or memory.deleted_at is None or _has_expired(memory):
             raise NotFound(f"no deleted memory at coordinate {coordinate}")
-        before = trail.state(memory)
+        before = audit_state.state(memory)
         memory.deleted_at = None
         memory.version += 1
         memory.updated_at = timezone.now()
         memory.save(update_fields=["deleted_at", "version", "updated_at"])
         mark_due([memory])
-        audit.record(caller, "memory.restore", [Change(coordinate.text, before, trail.state(memory))], namespace)
+        audit.record(caller, "memory.restore", [Change(coordinate.text, before, audit_state.state(memory))], namespace)
     return memory
 
 
@@ -254,7 +254,7 @@ def retry_failed(caller: Caller) -> int:
         count = failed.update(due_at=timezone.now(), attempts=0)
         if count:
             audit.record(caller, "index.retry", [f"{count} memories"])
-        nudge.on_commit()
+        notify.on_commit()
     return count
 
 
@@ -283,14 +283,14 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precon
         precondition.check(live)
         rows[item.coordinate.key] = memory = _replaced(caller, current, live is None, item)
         results.append(Stored(memory, created=live is None))
-        changes.append(Change(item.coordinate.text, trail.state(current), trail.state(memory)))
+        changes.append(Change(item.coordinate.text, audit_state.state(current), audit_state.state(memory)))
     final = {item.coordinate.key: item for item in items}
     _save(
         new=[rows[key] for key in sorted(final) if key not in known],
         old=[rows[key] for key in sorted(final) if key in known],
     )
     mark_due([rows[key] for key in final], {rows[key].id: item.embedding for key, item in final.items()})
-    usage.add(caller.tenant, *amounts.difference([known.get(key) for key in final], [rows[key] for key in final]))
+    usage.add(caller.tenant, *storage_usage.difference([known.get(key) for key in final], [rows[key] for key in final]))
     audit.record(caller, "memory.store", changes, namespace)
     return results
 
@@ -312,7 +312,7 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMe
         created_at=item.created_at or now,
         updated_at=now,
     )
-    memory.size = amounts.size(memory)
+    memory.size = storage_usage.size(memory)
     if current is not None:
         memory.seq, memory.id, memory.version = current.seq, current.id, current.version + 1
         if not created:
@@ -376,7 +376,7 @@ def mark_due(memories: Sequence[Memory], own: dict[uuid.UUID, Vectors | None] | 
         again = [*again, "own"]
     _upsert(without, again)
     _upsert(with_own, [*again, "vector", "text_hash"])
-    nudge.on_commit()
+    notify.on_commit()
 
 
 def _upsert(rows: list[VectorEmbedding], update_fields: list[str]) -> None:
@@ -392,16 +392,16 @@ def _upsert(rows: list[VectorEmbedding], update_fields: list[str]) -> None:
 def _remove(caller: Caller, namespace: str, memories: Sequence[Memory], purge: bool) -> None:
     """Delete locked rows of one namespace, and write each of them down."""
     if purge:
-        housekeeping.remove(caller, memories)
+        retention.remove(caller, memories)
     else:
         _soft_delete(caller, namespace, memories)
-    nudge.on_commit()
+    notify.on_commit()
 
 
 def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> None:
     if not memories:
         return
-    before = [trail.state(memory) for memory in memories]
+    before = [audit_state.state(memory) for memory in memories]
     now = timezone.now()
     Memory.objects.for_tenant(caller.tenant).filter(seq__in=[memory.seq for memory in memories]).update(
         deleted_at=now, updated_at=now, version=F("version") + 1
@@ -411,7 +411,8 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
         memory.deleted_at = now
     mark_due(memories)
     changes = [
-        Change(memory.coordinate.text, was, trail.state(memory)) for memory, was in zip(memories, before, strict=True)
+        Change(memory.coordinate.text, was, audit_state.state(memory))
+        for memory, was in zip(memories, before, strict=True)
     ]
     audit.record(caller, "memory.delete", changes, namespace)
 
@@ -450,7 +451,7 @@ def _float32(vector: Vectors) -> Vectors:
 
 
 def _terms(payload: Json, context: str) -> str:
-    return text.index_terms(payloads.text_of(payload), context)
+    return analyzer.index_terms(payloads.text_of(payload), context)
 
 
 def _check_size(memory: Memory) -> None:

@@ -33,4 +33,4 @@ if ! install_server; then
     exit 2
 fi
 exec "$python" -m benchmarks.milvus_server "$python" -m pytest -n "${SOMA_TEST_MILVUS_PROCESSES:-8}" \
-    -k server tests/test_vector_index.py tests/test_milvus_server.py tests/test_chaos.py "$@"
+    -k server tests/memories/index/test_vector_index.py tests/processes/test_milvus_server.py tests/processes/test_chaos.py "$@"

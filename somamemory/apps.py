@@ -14,13 +14,10 @@ class SomaConfig(AppConfig):
     name = "somamemory"
 
     def ready(self) -> None:
-        from somamemory import (
-            checks,  # noqa: F401 - registers them
-            queries,
-        )
+        from somamemory import checks  # noqa: F401 - registers them
+        from somamemory.db import slow_queries
 
-        connection_created.connect(queries.watch, dispatch_uid="somamemory.queries")
-
+        connection_created.connect(slow_queries.watch, dispatch_uid="somamemory.slow_queries")
         pre_migrate.connect(_without_statement_timeout, dispatch_uid="somamemory.migrating")
         post_migrate.connect(_with_statement_timeout, dispatch_uid="somamemory.migrated")
 

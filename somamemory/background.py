@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from django.db import Error, close_old_connections, connections
 
-from somamemory import logs, metrics
 from somamemory.errors import ConfigurationError, SomaError
+from somamemory.telemetry import logs, metrics
 
 MENDABLE = (Error, SomaError, ConfigurationError)  # a later attempt may find it mended; everything else is a bug
 

@@ -9,7 +9,7 @@ from typing import Any
 from celery import Celery, Task
 from celery.exceptions import OperationalError
 
-from somamemory import tracing
+from somamemory.telemetry import tracing
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import environ
 
-from somamemory import addresses
 from somamemory.errors import ConfigurationError
+from somamemory.web import client_address
 
 
 class _Env(environ.Env):  # type: ignore[misc]
@@ -136,20 +136,21 @@ INSTALLED_APPS = [
     "memories",
     "graph",
     "conversations",
+    "operations",
     "console",
     "somamemory",
 ]
 MIDDLEWARE = [
-    "somamemory.middleware.RequestContext",
-    "somamemory.middleware.Compression",
-    "somamemory.middleware.Problems",
-    "somamemory.middleware.RootAliases",
+    "somamemory.web.middleware.RequestContext",
+    "somamemory.web.middleware.Compression",
+    "somamemory.web.middleware.Problems",
+    "somamemory.web.middleware.RootAliases",
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]
 # The pages for people, below /admin/. Their tables are there in any case; without them nobody can sign in.
 ADMIN = env.bool("SOMA_ADMIN", True)
 if ADMIN:
-    MIDDLEWARE.insert(4, "somamemory.middleware.ForPeople")
+    MIDDLEWARE.insert(4, "somamemory.web.middleware.ForPeople")
 # Web pages of these origins may call the API; of no others. A page sends its key itself, and the API takes no cookie.
 CORS_ALLOWED_ORIGINS = env.list("SOMA_CORS_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [
@@ -186,7 +187,7 @@ TEMPLATES: list[dict[str, Any]] = [
 DATABASE_URL = env.str("SOMA_DATABASE_URL", "")
 _SQLITE = {
     "CONN_MAX_AGE": None,  # opening one costs 0.6 ms
-    "ENGINE": "somamemory.sqlite",
+    "ENGINE": "somamemory.db.sqlite",
     "NAME": DATA_DIR / "somamemory.sqlite3",
     "TEST": {"NAME": DATA_DIR / "test.sqlite3"},  # a file: threads and WAL behave as they do in earnest
     "OPTIONS": {
@@ -211,7 +212,7 @@ PREPARE_STATEMENTS = env.bool("SOMA_DATABASE_PREPARE", True)
 
 
 def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
-    from somamemory.postgresql import Cursor
+    from somamemory.db.postgresql import Cursor
 
     timeouts = {
         # A runaway statement or a forgotten lock ends by itself, before the client gives up.
@@ -264,7 +265,7 @@ REPLICAS = [f"replica{number}" for number in range(1, len(REPLICA_URLS) + 1)]
 for _alias, _url in zip(REPLICAS, REPLICA_URLS, strict=True):
     DATABASES[_alias] = {**database(_url), "TEST": {"MIRROR": "default"}}
 if REPLICAS:
-    DATABASE_ROUTERS = ["somamemory.replicas.Router"]
+    DATABASE_ROUTERS = ["somamemory.db.replicas.Router"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Cache: Redis by URL, or in process --------------------------------------------------------------------------
@@ -386,7 +387,7 @@ def cold_storage(where: str) -> dict[str, Any]:
     if "://" in where:
         raise ConfigurationError("SOMA_COLD_STORAGE must be a folder or begin with s3://")
     folder = Path(where).expanduser().resolve()
-    return {"BACKEND": "conversations.shelf.Folder", "OPTIONS": {"location": str(folder)}}
+    return {"BACKEND": "conversations.lifecycle.cold_storage.Folder", "OPTIONS": {"location": str(folder)}}
 
 
 STORAGES = {
@@ -546,11 +547,11 @@ UNFOLD: dict[str, Any] = {
 # --- The edge ----------------------------------------------------------------------------------------------------
 
 # Reverse proxies whose X-Forwarded-For is believed: networks or addresses.
-TRUSTED_PROXIES = addresses.networks(env.list("SOMA_TRUSTED_PROXIES", default=[]))
+TRUSTED_PROXIES = client_address.networks(env.list("SOMA_TRUSTED_PROXIES", default=[]))
 MAX_BODY_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 # Who may read /metrics: networks or addresses. Its metrics under other names too: `sekha` makes sekha_… of soma_….
-METRICS_ALLOW = addresses.networks(env.list("SOMA_METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"]))
+METRICS_ALLOW = client_address.networks(env.list("SOMA_METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"]))
 # Where a Celery worker tells its metrics; 0: nowhere.
 WORKER_METRICS_PORT = _bounded("SOMA_WORKER_METRICS_PORT", 0, 0, 65535)
 # The library's own switch: a folder where the processes of a server keep their numbers. For web workers,
@@ -570,7 +571,7 @@ TRACING_HEADERS = _pairs("SOMA_TRACING_HEADERS")
 TRACING_SERVICE = env.str("SOMA_TRACING_SERVICE", "somamemory")
 TRACING_SHARE = _share("SOMA_TRACING_SHARE", 1.0)  # of the requests and jobs
 if TRACING_ENDPOINT:
-    MIDDLEWARE.insert(0, "somamemory.middleware.Traced")
+    MIDDLEWARE.insert(0, "somamemory.web.middleware.Traced")
 # A statement of the database that takes longer is logged, without its parameters; 0: none is.
 SLOW_QUERY_MS = _bounded("SOMA_SLOW_QUERY_MS", 500, 0, 3_600_000)
 # A soft-deleted or expired memory can be restored for this long, then it is purged.
@@ -602,7 +603,7 @@ LOG_LEVEL = env.str("SOMA_LOG_LEVEL", "INFO").upper()
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "somamemory.logs.JsonFormatter"}},
+    "formatters": {"json": {"()": "somamemory.telemetry.logs.JsonFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {

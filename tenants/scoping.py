@@ -37,7 +37,7 @@ class TenantOwned(models.Model):
 
     may_be_read_from_replica = True  # by the selectors that say so: see somamemory.replicas
 
-    # For the few jobs that serve all tenants; tests/test_wall.py lists the files that may say it.
+    # For the few jobs that serve all tenants; tests/contract/test_wall.py lists the files that may say it.
     all_tenants: ClassVar[models.Manager[Self]] = models.Manager()
     objects: ClassVar[TenantManager[Any]] = TenantManager()
 

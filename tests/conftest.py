@@ -28,48 +28,71 @@ from django.urls import reverse
 
 from benchmarks.console import BROWSER
 from console.models import StaffTenant
-from memories import health, index
-from memories.index import backlog, generations, sync
+from memories import index
+from memories.index import backpressure, generations
+from memories.index import drain as sync
 from memories.models import EmbeddingGeneration
 from memories.search import lexical
-from somamemory import caching, metrics, replicas
+from operations import health
+from somamemory import caching
+from somamemory.db import replicas
 from somamemory.settings import caches_in
-from tenants import keys, limits, usage
+from somamemory.telemetry import metrics
+from tenants import keys, usage
 from tenants.caller import SCOPES, Caller
+from tenants.limits import policy
 from tenants.models import Tenant
-from tests.unguarded import flushing
+from tests.support.unguarded import flushing
 
 # Not skipped but not there: a run without Redis has nothing to say about it.
-collect_ignore = [] if settings.REDIS_URL else ["test_limits_redis.py", "test_traffic_redis.py"]
+collect_ignore = (
+    [] if settings.REDIS_URL else ["tenants/test_limits_redis.py", "somamemory/test_request_stats_redis.py"]
+)
 if not settings.DATABASE_URL.startswith("postgres"):  # several processes, and what only PostgreSQL has
-    collect_ignore += ["test_celery.py", "test_compose.py", "test_metrics_workers.py", "test_plans.py"]
-    collect_ignore += ["test_postgresql.py", "test_replicas.py"]
+    collect_ignore += [
+        "processes/test_celery.py",
+        "processes/test_compose.py",
+        "processes/test_metrics_workers.py",
+        "somamemory/test_plans.py",
+    ]
+    collect_ignore += ["somamemory/test_postgresql.py", "somamemory/test_replicas.py"]
 if not BROWSER:
-    collect_ignore.append("test_browser.py")
+    collect_ignore.append("console/test_browser.py")
 GENERATION = uuid.UUID(int=1)
 # The first three need a PostgreSQL; the others start a server on a SQLite of its own, and once is enough.
 collect_ignore += (
-    ["test_moving.py", "test_rolling.py", "test_from_somafractalmemory.py"]
+    ["operations/test_migrate_database.py", "processes/test_rolling.py", "scripts/test_from_somafractalmemory.py"]
     if not settings.DATABASE_URL.startswith("postgres")
     else [
-        "test_install.py",
-        "test_kubernetes.py",
-        "test_proxies.py",
-        "test_documentation.py",
-        "test_recycling.py",
-        "test_from_sekha.py",
-        "test_rebuild_crash.py",
+        "deploy/test_install.py",
+        "deploy/test_kubernetes.py",
+        "deploy/test_proxies.py",
+        "contract/test_documentation.py",
+        "processes/test_recycling.py",
+        "scripts/test_from_sekha.py",
+        "processes/test_rebuild_crash.py",
     ]
 )
 # Nothing in these asks the database: what they say on one engine they say on both.
 if settings.DATABASE_URL.startswith("postgres"):
-    collect_ignore += ["test_breaker.py", "test_context_rules.py", "test_coordinates.py", "test_importers.py"]
-    collect_ignore += ["test_json.py", "test_payloads.py", "test_periods.py", "test_ranking.py", "test_settings.py"]
-    collect_ignore += ["test_text.py", "test_vector_index.py", "test_walks.py"]
+    collect_ignore += [
+        "memories/index/test_breaker.py",
+        "conversations/context/test_context_rules.py",
+        "memories/test_coordinates.py",
+        "conversations/transfer/test_formats.py",
+    ]
+    collect_ignore += [
+        "api/test_json.py",
+        "memories/test_payloads.py",
+        "conversations/enrichment/test_periods.py",
+        "memories/search/test_ranking.py",
+        "somamemory/test_settings.py",
+    ]
+    collect_ignore += ["memories/search/test_analyzer.py", "memories/index/test_vector_index.py", "graph/test_walks.py"]
 
 # Minutes of waiting for servers that are killed and come back. Each test process begins with some of them, or all
 # others would be through long before the last.
-LONG = ("test_crash.py", "test_celery.py", "test_rebuild_crash.py", "test_documentation.py", "test_moving.py")
+LONG = ("test_crash.py", "test_celery.py", "test_rebuild_crash.py", "test_documentation.py", "test_migrate_database.py")
 
 
 @pytest.hookimpl(trylast=True)  # after the order has become a random one
@@ -176,7 +199,7 @@ def _no_memory_ends_within_a_test() -> Iterator[None]:
             (keys, "_keys"),
             (keys, "_tenants"),
             (generations, "_cache"),
-            (backlog, "_full"),
+            (backpressure, "_full"),
             (lexical, "_sizes"),
             (replicas, "_wrote"),
         ):
@@ -196,11 +219,11 @@ def _tables_can_be_emptied() -> Iterator[None]:
 def _nothing_remembered() -> None:
     """What a process remembers of the database must not outlive the test that put it there."""
     keys.forget_cached()
-    limits.forget()
+    policy.forget()
     usage.forget()
     metrics.forget_cached()
     generations.forget_cached()
-    backlog.forget_cached()
+    backpressure.forget_cached()
     lexical.forget_cached()
     health.forget_cached()
     caching._circuit = caching.Circuit()

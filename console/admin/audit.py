@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 
 from console import staff
-from console.base import Searched
+from console.model_admin import Searched
 from console.site import site
 from tenants.models import AuditEvent
 

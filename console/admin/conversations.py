@@ -14,11 +14,11 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from console import staff
-from console.base import OfTenant, dialog, found, telling
+from console.model_admin import OfTenant, dialog, found, telling
 from console.site import site
 from conversations import selectors, services
 from conversations.models import Conversation
-from memories.kept import CONVERSATIONS
+from memories.reserved_namespaces import CONVERSATIONS
 
 LABELS = {"active": "success", "pinned": "info", "archived": "warning"}
 

@@ -18,12 +18,13 @@ from unfold.forms import BaseDialogForm
 
 from console import staff
 from console.admin.memories import link
-from console.base import PAGE, Listed, dialog, telling, tenant_asked_for
+from console.model_admin import PAGE, Listed, dialog, telling, tenant_asked_for
 from console.site import site
-from memories import jobs, services
+from memories import services
 from memories.index import generations
-from memories.index.sync import MAX_BACKOFF_S
+from memories.index.drain import MAX_BACKOFF_S
 from memories.models import FAILED_ATTEMPTS, EmbeddingGeneration, Job, Memory, VectorEmbedding
+from operations import jobs
 from tenants.models import Tenant
 
 LABELS = {"queued": "info", "running": "warning", "done": "success", "failed": "danger"}

@@ -12,7 +12,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from console import staff
-from console.base import OfTenant, dialog, found, telling
+from console.model_admin import OfTenant, dialog, found, telling
 from console.site import site
 from graph import services
 from graph.models import Link

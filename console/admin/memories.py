@@ -15,10 +15,10 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from console import staff, totals
-from console.base import PAGE, Listed, telling
+from console import row_counts, staff
+from console.model_admin import PAGE, Listed, telling
 from console.site import site
-from memories import atlas, coordinates, selectors, services
+from memories import coordinates, density_map, selectors, services
 from memories.models import Memory
 from memories.search import hybrid
 from memories.selectors import Narrowing
@@ -113,7 +113,7 @@ def _page(request: HttpRequest, caller: Caller, chosen: dict[str, Any]) -> dict[
         cursor=request.GET.get("cursor") or None,
     )
     rows = selectors.stored if chosen["deleted"] else selectors.live
-    total = totals.estimate(narrowing.apply(rows(caller, [chosen["namespace"]])))
+    total = row_counts.estimate(narrowing.apply(rows(caller, [chosen["namespace"]])))
     more = _query(request, cursor=page.next_cursor) if page.next_cursor else ""
     first = _query(request, cursor="") if request.GET.get("cursor") else ""
     return {"rows": [_row(row, caller) for row in page.items], "total": total, "more": more, "first": first}
@@ -129,14 +129,14 @@ def _searched(caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
     )
     results = hybrid.search(caller, wanted)
     rows = [{**_row(found.memory, caller), "score": found.score, "scores": found.scores} for found in results.found]
-    return {"rows": rows, "total": totals.Total(len(rows)), "searched": True, "degraded": results.degraded}
+    return {"rows": rows, "total": row_counts.Total(len(rows)), "searched": True, "degraded": results.degraded}
 
 
 def _row(memory: Memory, caller: Caller) -> dict[str, Any]:
     return {
         "memory": memory,
         "coord": memory.coordinate.text,
-        "text": atlas.excerpt(memory),
+        "text": density_map.excerpt(memory),
         "link": link(caller.tenant.slug, memory.id),
         "state": _state(memory),
     }

@@ -27,9 +27,9 @@ from unfold.widgets import (
 
 from console import staff
 from console.admin.audit import ByTenant
-from console.base import Searched, dialog, found, telling
+from console.model_admin import Searched, dialog, found, telling
 from console.site import site
-from memories import sizes
+from operations import statistics
 from somamemory.errors import SomaError
 from tenants import keys, services, usage
 from tenants.caller import SCOPES, Caller
@@ -216,7 +216,7 @@ def _usage(tenant: Tenant) -> list[dict[str, Any]]:
         kept: dict[str, Any] = {"memories": f"{memories:,}", "bytes": f"{size:,}"}
         numbers = {"memories": memories, "bytes": size}
     else:
-        known, counted = sizes.of_tenants(Caller.command(tenant))
+        known, counted = statistics.of_tenants(Caller.command(tenant))
         numbers = {"memories": known.get(tenant.pk, 0)}
         kept = {} if counted else {"memories": f"about {numbers['memories']:,}"}
     numbers["keys"] = live_keys(tenant).count()

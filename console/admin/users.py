@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from console.base import Listed
+from console.model_admin import Listed
 from console.models import StaffTenant
 from console.site import site
 

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from conversations import folders
 from tenants.caller import Caller
 from tenants.keys import find_tenant
-from tenants.management.console import speaking_errors
+from tenants.management.command_line import speaking_errors
 from tenants.models import DEFAULT_TENANT_SLUG
 
 

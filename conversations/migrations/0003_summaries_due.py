@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-from somamemory.online import AddIndexOnline
+from somamemory.db.migration_operations import AddIndexOnline
 
 
 class Migration(migrations.Migration):

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from memories.embeddings.base import Embedder, Vectors
-from somamemory import caching, metrics
+from somamemory import caching
+from somamemory.telemetry import metrics
 
 LIFETIME_S = 7 * 24 * 3600
 Parts = tuple[object, ...]

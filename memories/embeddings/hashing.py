@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from memories.embeddings.base import Vectors
-from memories.search import text
+from memories.search import analyzer
 
 DIMENSION = 512
 
@@ -32,7 +32,7 @@ class HashingEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for row, each in zip(vectors, texts, strict=True):
-            for term, count in Counter(text.terms(each)).items():
+            for term, count in Counter(analyzer.terms(each)).items():
                 for number in _hashes(term):
                     row[(number >> 1) % self.dimension] += (1 if number & 1 else -1) * (1 + np.log(count))
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memories.embeddings.base import Embedder, Vectors
-from somamemory import metrics, tracing
+from somamemory.telemetry import metrics, tracing
 
 
 class MeasuredEmbedder:

@@ -10,8 +10,8 @@ import numpy as np
 import openai
 
 from memories.embeddings.base import Vectors
-from somamemory import metrics
 from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnavailable
+from somamemory.telemetry import metrics
 
 BATCH = 128
 RETRIES = 2  # with exponential back-off and jitter, by the client; honours Retry-After

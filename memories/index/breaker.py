@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from somamemory import metrics
 from somamemory.errors import ConfigurationError, IndexUnavailable
+from somamemory.telemetry import metrics
 
 log = logging.getLogger("soma.index")
 

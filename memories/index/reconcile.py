@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from memories import index
-from memories.index import generations, nudge, outbox
+from memories.index import generations, notify, outbox
 from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
 from somamemory.errors import NotFound
 from tenants.models import Tenant
@@ -215,7 +215,7 @@ def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Kn
         )
     unknown = [id for id, each in wrong.items() if each.row is None and each.version is None]
     index.of(generation).delete(tenant, unknown)
-    nudge.on_commit()
+    notify.on_commit()
 
 
 def _known(tenant: UUID, rows: Any, memories: QuerySet[Memory]) -> dict[UUID, _Known]:

@@ -6,9 +6,10 @@ import time
 
 from django.conf import settings
 
-from memories import housekeeping, index
-from memories.index import nudge, reconcile, sync
-from somamemory import background, tracing
+from memories import index, retention
+from memories.index import drain, notify, reconcile
+from somamemory import background
+from somamemory.telemetry import tracing
 
 BEAT_S = 1.0  # a lost nudge costs at most this
 HOUSEKEEPING_S = 600.0
@@ -25,27 +26,27 @@ class Worker(background.Thread):
             self.stopping.wait(BEAT_S)
         tidy_at = time.monotonic() + HOUSEKEEPING_S
         while not self.stopping.is_set():
-            nudge.asked.clear()
+            notify.asked.clear()
             if not self.attempt(self._drain):
                 self.stopping.wait(BEAT_S)  # nothing is lost: the rows stay due
             if time.monotonic() > tidy_at:
-                self.attempt(housekeeping.tidy)
+                self.attempt(retention.tidy)
                 tidy_at = time.monotonic() + HOUSEKEEPING_S
-            nudge.asked.wait(BEAT_S)
+            notify.asked.wait(BEAT_S)
 
     def stop(self, timeout_s: float) -> None:
         self.stopping.set()
-        nudge.asked.set()
+        notify.asked.set()
         super().stop(timeout_s)
         index.close_all()
 
     def _drain(self) -> None:
-        with tracing.asked(nudge.DRAIN):
-            while sync.drain() and not self.stopping.is_set():
+        with tracing.asked(notify.DRAIN):
+            while drain.drain() and not self.stopping.is_set():
                 pass
 
 
 def _prepare() -> None:
     if settings.WORKERS == 1:  # else the leases may belong to the threads of the other processes
-        sync.release_leases()
+        drain.release_leases()
     reconcile.repair_all()

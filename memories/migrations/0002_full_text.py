@@ -1,6 +1,6 @@
 """Full text, kept by the database itself in the transaction of the change.
 
-Both engines index the same words (`Memory.terms`, made by `memories.search.text`) plus one word for the scope, tenant
+Both engines index the same words (`Memory.terms`, made by `memories.search.analyzer`) plus one word for the scope, tenant
 and namespace together, so that a query walks only what it may see, whatever the other tenants have stored. The scope begins with a sign that
 no word of a text can hold.
 """

@@ -1,11 +1,11 @@
 """Indexes for filters and for the purge, and how PostgreSQL keeps the tables that change most.
 
-tests/test_plans.py shows which query uses which index.
+tests/somamemory/test_plans.py shows which query uses which index.
 """
 
 from django.db import migrations, models
 
-from somamemory.online import AddIndexOnline, RunOnPostgreSQL
+from somamemory.db.migration_operations import AddIndexOnline, RunOnPostgreSQL
 
 # Equality in payload and metadata: see memories.filters.
 JSON_INDEXES = {

@@ -32,17 +32,18 @@ import numpy as np
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from memories import access, embeddings, index, payloads, selectors
+from memories import embeddings, index, payloads, read_counts, selectors
 from memories.embeddings.base import Vectors
 from memories.index import generations
 from memories.index.base import MAX_LIMIT, Hit, Where, unit_vector, usable
 from memories.models import Memory
-from memories.search import lexical, ranking, text
+from memories.search import analyzer, lexical, ranking
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.ranking import Scores, Stats, Weights
 from memories.selectors import Narrowing
-from somamemory import metrics, replicas, tracing
+from somamemory.db import replicas
 from somamemory.errors import ConfigurationError, IndexUnavailable, InvalidInput, Unavailable
+from somamemory.telemetry import metrics, tracing
 from tenants.caller import Caller
 
 log = logging.getLogger("soma.search")
@@ -131,8 +132,8 @@ def _search(caller: Caller, wanted: Search) -> Results:
     asleep = Q() if wanted.include_archived else Q(archived_at=None)
     memories = wanted.narrowing.apply(selectors.live(caller, wanted.namespaces).filter(asleep))
     weights = _weights(wanted)
-    every_term = text.distinct_terms(wanted.query)
-    terms = every_term[: text.MAX_QUERY_TERMS]
+    every_term = analyzer.distinct_terms(wanted.query)
+    terms = every_term[: analyzer.MAX_QUERY_TERMS]
     stats = wanted.stats or lexical.statistics(caller.tenant, wanted.namespaces, terms)
     pool = next((size for size in POOLS if wanted.offset + wanted.top_k <= size // 2), POOLS[-1])
     semantic = _SemanticLeg(caller, wanted, memories, stats, pool) if wanted.mode != KEYWORD else None
@@ -170,7 +171,7 @@ def _search(caller: Caller, wanted: Search) -> Results:
         ranked = _ranked(candidates.values(), terms, stats, weights)
     good = [each for each in ranked if each[0] >= wanted.min_score]
     found = _page(memories, good, wanted)
-    access.count(each.memory for each in found if wanted.shown)
+    read_counts.count(each.memory for each in found if wanted.shown)
     took_ms = round((time.perf_counter() - started) * 1000, 2)
     return Results(found, degraded, took_ms, max(len(good), matched), all_ranked, stats)
 
@@ -310,7 +311,7 @@ class _SemanticLeg:
         made = [row for row in rows if not row.own]
         found = _similarities(own, vector)
         if made:
-            texts = [text.embedding_text(payloads.text_of(row.payload), row.context) for row in made]
+            texts = [analyzer.embedding_text(payloads.text_of(row.payload), row.context) for row in made]
             rows_made = embeddings.of(self.generation).embed(texts)
             found |= {row.id: _cosine(made_vector, vector) for row, made_vector in zip(made, rows_made, strict=True)}
         return found

@@ -21,7 +21,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from memories.models import Memory
 from memories.search import ranking
 from memories.search.ranking import Stats
-from somamemory import replicas
+from somamemory.db import replicas
 from tenants.models import Tenant
 
 # A term that occurs more often than this is "frequent": counting further would not change the order.

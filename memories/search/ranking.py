@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from memories.search.text import content_terms
+from memories.search.analyzer import content_terms
 
 # Anserini's defaults, made for short passages; on turns of a dialogue .01 better than Lucene's 1.2 and .75 without
 # context, equal with it.

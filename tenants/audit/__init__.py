@@ -18,7 +18,7 @@ from django.db import connection
 from django.db.models import Model
 from django.utils import timezone
 
-from somamemory import replicas
+from somamemory.db import replicas
 from tenants.caller import Caller
 
 _TARGET_LENGTH, _ADDRESS_LENGTH = 2048, 45

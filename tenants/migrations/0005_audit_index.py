@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from somamemory.online import AddIndexOnline, RemoveIndexOnline
+from somamemory.db.migration_operations import AddIndexOnline, RemoveIndexOnline
 
 
 class Migration(migrations.Migration):

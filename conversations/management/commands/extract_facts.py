@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from conversations import llm, selectors
+from conversations.enrichment.worker import finish
 from conversations.management.folder import FolderCommand
 from conversations.models import Conversation
-from conversations.working import finish
 from tenants.caller import Caller
 
 

@@ -11,13 +11,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from conversations import importers, importing
-from conversations.importers.base import Broken, Imported
-from conversations.importing import Report
+from conversations.transfer import formats, importing
+from conversations.transfer.formats.base import Broken, Imported
+from conversations.transfer.importing import Report
 from somamemory.errors import SomaError
 from tenants.caller import Caller
 from tenants.keys import find_tenant
-from tenants.management.console import speaking_errors
+from tenants.management.command_line import speaking_errors
 from tenants.models import DEFAULT_TENANT_SLUG
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".zip", ".md", ".markdown", ".txt", ".text")
@@ -44,7 +44,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("path", type=_path, help="a file, or a folder of files")
         parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="whose they become")
-        parser.add_argument("--source", default=importers.AUTO, choices=importers.SOURCES)
+        parser.add_argument("--source", default=formats.AUTO, choices=formats.SOURCES)
         parser.add_argument("--dry-run", action="store_true", help="read and report, store nothing")
         parser.add_argument("--watch", action="store_true", help="go on with files as they come into the folder")
 
@@ -78,7 +78,7 @@ class Command(BaseCommand):
     def _take_in(self, caller: Caller, path: Path, options: dict[str, Any]) -> Report:
         bar = _Bar(self, path)
         with path.open("rb") as file:
-            found = importers.read(file, options["source"], path.name)
+            found = formats.read(file, options["source"], path.name)
             report = importing.take_in(
                 caller, bar.over(found, file), dry_run=options["dry_run"], progress=bar.show, wait=self._wait
             )

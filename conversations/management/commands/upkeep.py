@@ -7,12 +7,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from conversations import tiers, upkeep
-from conversations.upkeep import Report
-from memories.management.progress import Bar
+from conversations.lifecycle import policy, tiers
+from conversations.lifecycle.policy import Report
+from somamemory.management.progress import Bar
 from tenants.caller import Caller
 from tenants.keys import find_tenant
-from tenants.management.console import speaking_errors
+from tenants.management.command_line import speaking_errors
 from tenants.models import DEFAULT_TENANT_SLUG
 
 
@@ -31,8 +31,8 @@ class Command(BaseCommand):
             if verify:
                 self._verify(caller)
                 return
-            rules, _ = upkeep.get(caller)
-            report = upkeep.run(caller, timezone.now(), dry_run=dry_run, progress=bar)
+            rules, _ = policy.get(caller)
+            report = policy.run(caller, timezone.now(), dry_run=dry_run, progress=bar)
             bar.end()
             swept = 0 if dry_run else tiers.sweep()
         self._tell(report, rules)
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         if report.errors:
             raise CommandError(f"{len(report.errors)} stay where they are; see above", returncode=2)
 
-    def _tell(self, report: Report, rules: upkeep.Rules) -> None:
+    def _tell(self, report: Report, rules: policy.Rules) -> None:
         would = "would be " if report.dry_run else ""
         for count, what, days in (
             (report.archived, "archived", rules.active_days),

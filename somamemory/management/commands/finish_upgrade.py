@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from somamemory import upgrading
+from somamemory.db import migration_stages
 
 
 class Command(BaseCommand):
@@ -14,7 +14,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for name in (applied := upgrading.contract()):
+        for name in (applied := migration_stages.contract()):
             self.stdout.write(f"applied {name}")
         if not applied:
             self.stdout.write("Nothing was waiting.")

@@ -14,7 +14,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from somamemory import checks, upgrading
+from somamemory import checks
+from somamemory.db import migration_stages
 from somamemory.errors import ConfigurationError
 
 
@@ -28,7 +29,7 @@ class Command(BaseCommand):
             checks.refuse_impossible_settings()
             _refuse_a_used_port()
             if connection.vendor == "sqlite":
-                upgrading.contract()  # of an earlier version nobody runs: this is the one server there is
+                migration_stages.contract()  # of an earlier version nobody runs: this is the one server there is
             call_command("bootstrap")
         except ConfigurationError as error:
             raise CommandError(str(error)) from None

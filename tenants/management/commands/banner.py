@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from tenants import first_key
+from tenants import bootstrap
 
 
 class Command(BaseCommand):
@@ -19,8 +19,8 @@ class Command(BaseCommand):
         host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104 - compared only
         url = f"http://{host}:{settings.PORT}"
         key = "YOUR_KEY"
-        if first_key.path().is_file():
-            key = f"$(cat {shlex.quote(str(first_key.path()))})"
+        if bootstrap.path().is_file():
+            key = f"$(cat {shlex.quote(str(bootstrap.path()))})"
         self.stdout.write(
             f"\nSomaMemory is ready at {url}  (docs: {url}/api/v1/docs, data: {settings.DATA_DIR}, Ctrl-C stops it)\n\n"
             f"Store a first memory:\n\n"

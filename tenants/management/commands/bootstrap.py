@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from somamemory import upgrading
+from somamemory.db import migration_stages
 from somamemory.errors import ConfigurationError
-from tenants import first_key
+from tenants import bootstrap
 
 
 class Command(BaseCommand):
@@ -26,15 +26,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
         if check:
-            sys.exit(1 if upgrading.missing() else 0)
+            sys.exit(1 if migration_stages.missing() else 0)
         self.stdout.write("Preparing the database …")
         try:
-            upgrading.expand()
+            migration_stages.expand()
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
-        secret = first_key.ensure()
+        secret = bootstrap.ensure()
         if secret:
             self.stdout.write(
                 f"\nYour first key (an operator's, with every scope) is shown only now:\n\n    {secret}\n\n"
-                f"It is kept in {first_key.path()}, readable by you alone.\n"
+                f"It is kept in {bootstrap.path()}, readable by you alone.\n"
             )

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import keys, selectors
 from tenants.caller import SCOPES
-from tenants.management.console import operator, speaking_errors
+from tenants.management.command_line import operator, speaking_errors
 
 
 class Command(BaseCommand):

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import services
-from tenants.management.console import operator, speaking_errors
+from tenants.management.command_line import operator, speaking_errors
 
 
 class Command(BaseCommand):

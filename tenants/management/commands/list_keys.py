@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
 from tenants import selectors
-from tenants.management.console import operator, speaking_errors
+from tenants.management.command_line import operator, speaking_errors
 from tenants.models import ApiKey
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from tenants import selectors
-from tenants.management.console import operator
+from tenants.management.command_line import operator
 from tenants.services import quotas_of
 
 

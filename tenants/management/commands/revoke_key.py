@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import keys, selectors
-from tenants.management.console import operator, speaking_errors
+from tenants.management.command_line import operator, speaking_errors
 
 
 class Command(BaseCommand):

@@ -8,10 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants import selectors
-from tenants.audit import checking
+from tenants.audit import verification
 from tenants.audit.chain import Head
-from tenants.audit.checking import Report
-from tenants.management.console import operator, speaking_errors
+from tenants.audit.verification import Report
+from tenants.management.command_line import operator, speaking_errors
 
 TOUCHED = 1
 
@@ -32,10 +32,10 @@ class Command(BaseCommand):
             raise CommandError("--export writes the heads of every tenant: leave --tenant out")
         with speaking_errors():
             only = selectors.get_tenant(operator(), tenant) if tenant is not None else None
-            report = checking.check(operator(), _known(heads), only)
+            report = verification.check(operator(), _known(heads), only)
             self._tell(report)
             if export and report.intact:
-                export.write_text(checking.exported(checking.heads(operator())))
+                export.write_text(verification.exported(verification.heads(operator())))
                 self.stdout.write(f"The heads are in {export}.")
         if not report.intact:
             raise SystemExit(TOUCHED)
@@ -55,6 +55,6 @@ def _known(file: Path | None) -> list[Head]:
     if file is None:
         return []
     try:
-        return checking.imported(file.read_text())
+        return verification.imported(file.read_text())
     except (OSError, ValueError) as error:
         raise CommandError(f"{file}: {error}") from None

@@ -1,0 +1,99 @@
+"""Searches over messages, and the context for the next prompt."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from ninja import Query
+
+from api import present
+from api.auth import Request
+from api.conversations.schemas import (
+    ContextBody,
+    ContextMessageOut,
+    ContextParams,
+    FullTextBody,
+    FullTextOut,
+    ManifestOut,
+    QueryBody,
+    QueryOut,
+)
+from api.json import reply
+from api.routing import PROBLEMS, StrictRouter, kind
+from conversations.context import assemble as assembly
+from conversations.context.assemble import Wanted
+from conversations.search import semantic
+
+router = StrictRouter(tags=["conversations"])
+
+
+@router.post("/query", response={200: QueryOut, **PROBLEMS})
+@kind("search")
+def query(request: Request, body: QueryBody) -> HttpResponse:
+    """The messages that answer a question best, by meaning and by word."""
+    return _queried(request, body)
+
+
+@router.post("/query/smart", response={200: QueryOut, **PROBLEMS})
+@kind("search")
+def smart_query(request: Request, body: QueryBody) -> HttpResponse:
+    """The same, under its other name."""
+    return _queried(request, body)
+
+
+@router.post("/search/fts", response={200: FullTextOut, **PROBLEMS})
+@kind("search")
+def full_text(request: Request, body: FullTextBody) -> HttpResponse:
+    """The messages that hold these words: "phrases" as they stand, -words not at all."""
+    hits = semantic.full_text(
+        request.caller,
+        body.query,
+        limit=body.limit or 10,
+        offset=body.offset or 0,
+        include_archived=body.include_archived,
+    )
+    return reply(
+        {
+            "results": [present.full_text_hit(hit) for hit in hits.found],
+            "total": hits.total,
+            "degraded": hits.degraded,
+        }
+    )
+
+
+@router.post("/context/assemble", response={200: list[ContextMessageOut] | ManifestOut, **PROBLEMS})
+@kind("search")
+def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
+    """The messages worth having in the next prompt, within a budget of tokens."""
+    assembled = assembly.assemble(
+        request.caller,
+        Wanted(
+            body.query,
+            budget=body.context_budget,
+            preferred_labels=frozenset(body.preferred_labels),
+            excluded_folders=tuple(body.excluded_folders),
+            order=body.order,
+            include_archived=body.include_archived,
+            truncate=body.truncate,
+            as_of=body.as_of,
+            tell_excluded=query.manifest,
+        ),
+    )
+    if query.manifest:
+        return reply(present.manifest(assembled))
+    return reply([present.context_message(item) for item in assembled.items])
+
+
+def _queried(request: Request, body: QueryBody) -> HttpResponse:
+    limit, offset = body.limit or 10, body.offset or 0
+    hits = semantic.query(
+        request.caller, body.query, body.filters, limit=limit, offset=offset, include_archived=body.include_archived
+    )
+    return reply(
+        {
+            "results": [present.message_hit(hit) for hit in hits.found],
+            "total": hits.total,
+            "page": offset // limit + 1,
+            "page_size": limit,
+            "degraded": hits.degraded,
+        }
+    )

@@ -1,0 +1,183 @@
+"""Conversations and their messages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from ninja import Query
+
+from api import conditions, present
+from api.auth import Request
+from api.conversations.schemas import (
+    ChangedOut,
+    ConversationBody,
+    ConversationDeletedOut,
+    ConversationDeleteParams,
+    ConversationListParams,
+    ConversationOut,
+    ConversationPatch,
+    ConversationsOut,
+    CountOut,
+    CountParams,
+    FolderBody,
+    LabelBody,
+    MessageBody,
+    MessageListParams,
+    MessagesBody,
+    MessagesOut,
+    StatusBody,
+)
+from api.json import reply
+from api.routing import PROBLEMS, StrictRouter
+from conversations import selectors, services
+from conversations.selectors import Wanted
+from conversations.services import NewConversation, NewMessage
+from somamemory.errors import InvalidInput
+
+router = StrictRouter(tags=["conversations"])
+
+
+@router.post("/conversations", response={201: ConversationOut, **PROBLEMS})
+def create(request: Request, body: ConversationBody) -> HttpResponse:
+    """Begin a conversation, with its first messages."""
+    conditions.refuse(request)
+    new = NewConversation(
+        label=body.label or "",
+        folder=body.folder or "",
+        messages=[_message(each) for each in body.messages],
+        metadata=body.metadata,
+    )
+    if body.importance_score is not None:
+        new = replace(new, importance=body.importance_score)
+    return reply(present.conversation(services.create(request.caller, new)), 201)
+
+
+@router.get("/conversations", response={200: ConversationsOut, **PROBLEMS})
+def list_conversations(request: Request, query: Query[ConversationListParams]) -> HttpResponse:
+    """Conversations, those first that changed last: by pages, or from a cursor on."""
+    if (query.page or query.page_size) and (query.cursor or query.limit):
+        raise InvalidInput("cursor", "goes with limit; page goes with page_size")
+    size = query.page_size or query.limit or 50
+    wanted = Wanted(
+        label=query.label,
+        folder=query.folder,
+        status=query.status,
+        pinned=query.pinned,
+        archived=query.archived,
+        part_of_label=query.q,
+    )
+    page = query.page or 1
+    found = selectors.list_conversations(request.caller, wanted, limit=size, page=page, cursor=query.cursor)
+    return reply(
+        {
+            "results": [present.listed_conversation(row) for row in found.items],
+            "total": found.total,
+            "page": page,
+            "page_size": size,
+            "next_cursor": found.next_cursor,
+        }
+    )
+
+
+@router.get("/conversations/count", response={200: CountOut, **PROBLEMS})
+def count(request: Request, query: Query[CountParams]) -> HttpResponse:
+    """How many conversations have a label, lie in a folder, or both."""
+    number = selectors.count(request.caller, Wanted(label=query.label, folder=query.folder))
+    return reply({"count": number, "label": query.label, "folder": query.folder})
+
+
+@router.get("/conversations/{id}", response={200: ConversationOut, **PROBLEMS})
+def fetch(request: Request, id: UUID) -> HttpResponse:
+    """One conversation, without its messages."""
+    return reply(present.conversation(selectors.get(request.caller, id)))
+
+
+@router.patch("/conversations/{id}", response={200: ChangedOut, **PROBLEMS})
+def patch(request: Request, id: UUID, body: ConversationPatch) -> HttpResponse:
+    """Change anything about a conversation but its messages."""
+    given = {name: getattr(body, name) for name in body.model_fields_set}
+    if not given:
+        raise InvalidInput("body", "names nothing to change")
+    if "importance_score" in given:
+        given["importance"] = given.pop("importance_score")
+    return _changed(request, id, given)
+
+
+@router.delete("/conversations/{id}", response={200: ConversationDeletedOut, **PROBLEMS})
+def delete(request: Request, id: UUID, query: Query[ConversationDeleteParams]) -> HttpResponse:
+    """Delete a conversation with its messages: softly, or for good with `purge=true`."""
+    conditions.refuse(request)
+    services.delete(request.caller, id, purge=query.purge)
+    return reply({"success": True, "id": str(id)})
+
+
+@router.get("/conversations/{id}/messages", response={200: MessagesOut, **PROBLEMS})
+def messages(request: Request, id: UUID, query: Query[MessageListParams]) -> HttpResponse:
+    """The messages of a conversation, in the order of their turns."""
+    found = selectors.messages(request.caller, id, limit=query.limit, cursor=query.cursor)
+    return reply(
+        {
+            "items": [present.message(row, found.conversation) for row in found.items],
+            "total": found.conversation.message_count,
+            "next_cursor": found.next_cursor,
+        }
+    )
+
+
+@router.post("/conversations/{id}/messages", response={201: MessagesOut, **PROBLEMS})
+def append(request: Request, id: UUID, body: MessagesBody) -> HttpResponse:
+    """Add messages to the end, all of them or none. The answer has those that were added."""
+    conditions.refuse(request)
+    conversation, added = services.append(request.caller, id, [_message(each) for each in body.messages])
+    return reply(
+        {
+            "items": [present.message(row, conversation) for row in added],
+            "total": conversation.message_count,
+            "next_cursor": None,
+        },
+        201,
+    )
+
+
+@router.put("/conversations/{id}/label", response={200: ChangedOut, **PROBLEMS})
+def set_label(request: Request, id: UUID, body: LabelBody) -> HttpResponse:
+    """Give a conversation another label, and perhaps another folder."""
+    return _changed(request, id, {name: getattr(body, name) for name in body.model_fields_set})
+
+
+@router.put("/conversations/{id}/folder", response={200: ChangedOut, **PROBLEMS})
+def set_folder(request: Request, id: UUID, body: FolderBody) -> HttpResponse:
+    """Move a conversation to another folder."""
+    return _changed(request, id, {"folder": body.folder})
+
+
+@router.put("/conversations/{id}/status", response={200: ChangedOut, **PROBLEMS})
+def set_status(request: Request, id: UUID, body: StatusBody) -> HttpResponse:
+    """Make a conversation active, pinned or archived."""
+    return _changed(request, id, {"status": body.status})
+
+
+@router.put("/conversations/{id}/pin", response={200: ChangedOut, **PROBLEMS})
+def pin(request: Request, id: UUID) -> HttpResponse:
+    """Pin a conversation; its importance becomes 10."""
+    conditions.refuse(request)
+    return reply({"success": True, **present.conversation(services.pin(request.caller, id))})
+
+
+@router.put("/conversations/{id}/archive", response={200: ChangedOut, **PROBLEMS})
+def archive(request: Request, id: UUID) -> HttpResponse:
+    """Archive a conversation: it can be found, and no longer becomes context by itself."""
+    conditions.refuse(request)
+    return reply({"success": True, **present.conversation(services.archive(request.caller, id))})
+
+
+def _changed(request: Request, id: UUID, changes: dict[str, Any]) -> HttpResponse:
+    conditions.refuse(request)
+    return reply({"success": True, **present.conversation(services.change(request.caller, id, changes))})
+
+
+def _message(body: MessageBody) -> NewMessage:
+    return NewMessage(body.role, body.content, body.metadata, body.timestamp)

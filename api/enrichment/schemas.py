@@ -1,0 +1,230 @@
+"""What goes in and out of the routes for summaries, labels, importance, pruning, import and export."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
+
+from api.conversations.schemas import Folder, Label
+from api.schemas import MAX_BULK, Body, Decimal, Limit, Params, Text
+from conversations.lifecycle import pruning as prune
+from conversations.transfer.exporting import JSON, JSONL, MARKDOWN
+from conversations.transfer.formats import SOURCES
+
+
+def _uuid(value: Any) -> UUID:
+    try:
+        return UUID(value)
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError("must be a UUID") from None
+
+
+def _day(value: Any) -> date:
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("is not a day of the calendar") from None
+        if 1 < day.year < 9999:
+            return day
+    raise ValueError("must be a day like 2026-01-31")
+
+
+Id = Annotated[UUID, PlainValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
+Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+Level = Literal["daily", "weekly", "monthly"]
+Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
+TierDays = Annotated[int, Field(ge=0, le=36_500)]
+Threshold = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
+Ids = Annotated[list[Id], Field(min_length=1, max_length=MAX_BULK)]
+
+
+class SummarizeBody(Body):
+    """`day`: any day of the period that is meant; without it, the last one that holds messages."""
+
+    conversation_id: Id
+    level: Level = "daily"
+    day: Day | None = None
+
+
+class SummaryParams(Params):
+    level: Level = "daily"
+    day: Day | None = None
+
+
+class ConversationIdBody(Body):
+    conversation_id: Id
+
+
+class PruneBody(Body):
+    threshold_days: Days = prune.DEFAULT_DAYS
+    importance_threshold: Threshold = prune.DEFAULT_IMPORTANCE
+
+
+class PruneParams(Params):
+    threshold_days: Annotated[Decimal, Field(ge=0, le=36_500)] = prune.DEFAULT_DAYS
+    importance_threshold: Annotated[Decimal, Field(ge=1, le=10)] = prune.DEFAULT_IMPORTANCE
+
+
+class ConversationIdsBody(Body):
+    conversation_ids: Ids
+
+
+class ImportParams(Params):
+    """`name`: the label of a text that has no title."""
+
+    source: Literal[SOURCES] = "auto"  # type: ignore[valid-type]
+    name: Annotated[Text, Field(max_length=255)] = ""
+    dry_run: bool = False
+
+
+class ExportParams(Params):
+    label: Label | None = None
+    folder: Folder | None = None
+    format: Literal[JSON, JSONL, MARKDOWN] = JSON  # type: ignore[valid-type]
+
+
+class CoversOut(BaseModel):
+    first_turn: int
+    last_turn: int
+    messages: int
+    left_out: int
+    days: list[str]
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+
+
+class SummaryOut(BaseModel):
+    conversation_id: str
+    level: Level
+    period: str
+    coord: str
+    summary: str
+    model: str
+    tokens_used: int
+    generated_at: str
+    covers: CoversOut
+
+
+class SuggestionOut(BaseModel):
+    label: str
+    confidence: float
+    is_existing: bool
+    reason: str
+
+
+class SuggestionsOut(BaseModel):
+    conversation_id: str
+    suggestions: list[SuggestionOut]
+    model: str
+
+
+class ExtractionOut(BaseModel):
+    """`left_out`: facts that named no message which was asked about; `cut`: messages read only at their beginning."""
+
+    conversation_id: str
+    state: Literal["none", "queued", "running", "waiting", "failed", "done"]
+    read_to_turn: int
+    last_turn: int
+    facts: int
+    left_out: int
+    cut: int
+    error: str | None
+    due_at: str | None
+
+
+class FactOut(BaseModel):
+    id: str
+    coord: str
+    fact: str
+    turn: int
+    entities: list[str]
+    model: str
+    timestamp: str
+
+
+class FactsOut(ExtractionOut):
+    items: list[FactOut]
+    next_cursor: str | None
+
+
+class FactsParams(Params):
+    limit: Limit = 50
+    cursor: Annotated[str, Field(max_length=2048)] | None = None
+
+
+class RatedOut(BaseModel):
+    score: float
+    reasoning: str
+    model: str
+
+
+class PruneSuggestionOut(BaseModel):
+    conversation_id: str
+    conversation_label: str
+    last_accessed: str
+    message_count: int
+    token_estimate: int
+    importance_score: float
+    preview: str
+    recommendation: Literal["keep", "archive"]
+    score: float
+    reasons: list[str]
+
+
+class PruneSuggestionsOut(BaseModel):
+    suggestions: list[PruneSuggestionOut]
+    total: int
+
+
+class ArchivedOut(BaseModel):
+    archived: int
+    conversation_ids: list[str]
+
+
+class RestoredOut(BaseModel):
+    restored: int
+    conversation_ids: list[str]
+
+
+class PruningBody(Body):
+    mode: Literal["off", "report", "archive"] = "report"
+    threshold_days: Days = prune.DEFAULT_DAYS
+    importance_threshold: Threshold = prune.DEFAULT_IMPORTANCE
+
+
+class UpkeepPatch(Body):
+    """A member that is absent is left alone; null sets it back to what the installation has."""
+
+    active_days: TierDays | None = None
+    archived_days: TierDays | None = None
+    pruning: PruningBody | None = None
+
+
+class UpkeepOut(BaseModel):
+    """`active_days` and `archived_days` as they hold; `own`: those that are the tenant's."""
+
+    active_days: int
+    archived_days: int
+    own: list[str]
+    pruning: PruningBody
+    ran_at: str | None
+    report: dict[str, Any]
+
+
+class ImportErrorOut(BaseModel):
+    place: str
+    reason: str
+
+
+class ImportOut(BaseModel):
+    conversations: dict[str, int]
+    messages: int
+    left_out: dict[str, int]
+    failed: int
+    errors: list[ImportErrorOut]
+    dry_run: bool

@@ -1,0 +1,123 @@
+"""The graph: links, neighbours, paths, export."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse, StreamingHttpResponse
+from ninja import Query
+
+from api import bulk, conditions, present
+from api.auth import Request
+from api.graph.schemas import (
+    BulkLinkBody,
+    BulkLinkedOut,
+    ExportOut,
+    ExportParams,
+    LinkBody,
+    LinkOut,
+    NeighborParams,
+    NeighborsOut,
+    PathOut,
+    PathParams,
+    UnlinkedOut,
+    UnlinkParams,
+)
+from api.json import PRIVATE, reply
+from api.routing import PROBLEMS, StrictRouter, kind
+from graph import exporting, selectors, services
+from graph.services import NewLink
+from somamemory.errors import SomaError
+
+GRAPHML = "application/graphml+xml"
+router = StrictRouter(tags=["graph"])
+
+
+@router.post("/graph/link", response={200: LinkOut, **PROBLEMS})
+def link(request: Request, body: LinkBody) -> HttpResponse:
+    """Link two addresses, replacing their link of this type. A memory need not be stored there."""
+    conditions.refuse(request)
+    return reply(present.linked(services.link(request.caller, new_link(body))))
+
+
+@router.post("/graph/links/bulk", response={200: BulkLinkedOut, 207: BulkLinkedOut, **PROBLEMS})
+def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
+    """Make up to 1000 links; with `atomic` all or none, else each that can be."""
+    conditions.refuse(request)
+    items = [bulk.checked(raw, LinkBody, lambda each: services.checked(new_link(each))) for raw in body.links]
+    if body.atomic:
+        bulk.all_or_none(items, "links", "")
+    good = [item for item in items if isinstance(item, NewLink)]
+    made = iter(services.link_many(request.caller, good) if good else [])
+    results = [
+        bulk.refused(at, item) if isinstance(item, SomaError) else present.bulk_linked(at, next(made))
+        for at, item in enumerate(items)
+    ]
+    failed = len(items) - len(good)
+    return reply({"results": results, "stored": len(good), "failed": failed}, 207 if failed else 200)
+
+
+@router.delete("/graph/link", response={200: UnlinkedOut, **PROBLEMS})
+def unlink(request: Request, query: Query[UnlinkParams]) -> HttpResponse:
+    """Remove a link."""
+    conditions.refuse(request)
+    deleted = services.unlink(request.caller, query.namespace, query.from_coord, query.to_coord, query.link_type)
+    return reply({"deleted": deleted})
+
+
+@router.get("/graph/neighbors", response={200: NeighborsOut, **PROBLEMS})
+@kind("search")
+def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
+    """The addresses within some hops, each once: by hops, then the strength of the link to it, then coordinate."""
+    found = selectors.neighbours(
+        request.caller,
+        query.namespace,
+        query.coord,
+        query.which(),
+        hops=query.k_hop,
+        limit=query.limit,
+        offset=query.offset,
+        include_memory=query.include_memory,
+    )
+    return reply(present.neighbourhood(query.coord, found))
+
+
+@router.get("/graph/path", response={200: PathOut, **PROBLEMS})
+@kind("search")
+def path(request: Request, query: Query[PathParams]) -> HttpResponse:
+    """A path with the fewest steps; with `weighted` the cheapest, where a step costs 1 - strength + 0.01."""
+    found = selectors.shortest_path(
+        request.caller,
+        query.namespace,
+        query.from_coord,
+        query.to_coord,
+        query.which(),
+        max_length=query.max_length,
+        weighted=query.weighted,
+    )
+    return reply(present.path(query.from_coord, query.to_coord, found))
+
+
+@router.get(
+    "/graph/export",
+    response={200: ExportOut, **PROBLEMS},
+    openapi_extra={"responses": {200: {"content": {GRAPHML: {"schema": {"type": "string"}}}}}},
+)
+@kind("search")
+def export(request: Request, query: Query[ExportParams]) -> StreamingHttpResponse:
+    """The links of a namespace, or of what lies below `prefix`: JSON as `/graph/links/bulk` takes it, or GraphML."""
+    graph = selectors.subgraph(request.caller, query.namespace, query.prefix)
+    if query.format == "graphml":
+        return StreamingHttpResponse(exporting.graphml(graph), content_type=GRAPHML, headers=PRIVATE)
+    return StreamingHttpResponse(exporting.json(graph), content_type="application/json", headers=PRIVATE)
+
+
+def new_link(body: LinkBody) -> NewLink:
+    return NewLink(
+        start=body.from_coord,
+        end=body.to_coord,
+        link_type=body.link_type,
+        strength=body.strength,
+        namespace=body.namespace,
+        metadata=body.metadata,
+        valid_from=body.valid_from,
+        valid_to=body.valid_to,
+    )

@@ -1,0 +1,166 @@
+"""The shape of what goes in and out of the graph's routes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+from api.memories.schemas import MemoryOut
+from api.schemas import (
+    MAX_BULK,
+    Body,
+    Coord,
+    CoordText,
+    Decimal,
+    Instant,
+    Limit,
+    LinkType,
+    NamespaceName,
+    NamespaceParams,
+    Whole,
+)
+from graph.selectors import MAX_HOPS, MAX_LENGTH, MAX_READ, Which
+
+MAX_TYPES = 100
+_TYPE = r"[A-Za-z0-9._:-]{1,100}"
+
+
+def _not_too_many(names: str) -> str:
+    if names.count(",") >= MAX_TYPES:
+        raise ValueError(f"names more than {MAX_TYPES} types")
+    return names
+
+
+# One, or several joined by commas.
+TypeNames = Annotated[str, StringConstraints(pattern=f"^{_TYPE}(,{_TYPE})*$"), AfterValidator(_not_too_many)]
+Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Direction = Literal["out", "in", "both"]
+
+
+class LinkBody(Body):
+    from_coord: Coord
+    to_coord: Coord
+    link_type: LinkType = "related"
+    strength: Strength = 1.0
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    namespace: NamespaceName = "default"
+    valid_from: Instant | None = None
+    valid_to: Instant | None = None
+
+
+class BulkLinkBody(Body):
+    # Checked one by one, so that one bad link need not spoil the others.
+    links: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_BULK)]
+    atomic: bool = False
+
+
+class UnlinkParams(NamespaceParams):
+    from_coord: CoordText
+    to_coord: CoordText
+    link_type: LinkType = "related"
+
+
+class WalkParams(NamespaceParams):
+    link_type: TypeNames | None = None
+    direction: Direction = "out"
+    min_strength: Annotated[Decimal, Field(ge=0, le=1)] = 0.0
+    as_of: Instant | None = None
+
+    def which(self) -> Which:
+        types = tuple(dict.fromkeys(self.link_type.split(","))) if self.link_type else ()
+        return Which(self.direction, types, self.min_strength, self.as_of)
+
+
+class NeighborParams(WalkParams):
+    coord: CoordText
+    k_hop: Annotated[Whole, Field(ge=1, le=MAX_HOPS)] = 1
+    limit: Limit = 50
+    offset: Annotated[Whole, Field(ge=0, le=MAX_READ)] = 0  # there are never more
+    include_memory: bool = False
+
+
+class PathParams(WalkParams):
+    from_coord: CoordText
+    to_coord: CoordText
+    max_length: Annotated[Whole, Field(ge=1, le=MAX_LENGTH)] = 10
+    weighted: bool = False
+
+
+class ExportParams(NamespaceParams):
+    format: Literal["graphml", "json"] = "json"
+    prefix: CoordText | None = None
+
+
+class LinkOut(BaseModel):
+    ok: bool
+    from_coord: str
+    to_coord: str
+    link_type: str
+    strength: float
+    namespace: str
+    valid_from: str | None
+    valid_to: str | None
+    created: bool
+
+
+class UnlinkedOut(BaseModel):
+    deleted: bool
+
+
+class BulkLinkResult(BaseModel):
+    index: int
+    status: int
+    from_coord: str | None = None
+    to_coord: str | None = None
+    link_type: str | None = None
+    error: dict[str, Any] | None = None
+
+
+class BulkLinkedOut(BaseModel):
+    results: list[BulkLinkResult]
+    stored: int
+    failed: int
+
+
+class NeighborOut(BaseModel):
+    coord: str
+    coordinate: list[float]
+    link_type: str
+    strength: float
+    hops: int
+    direction: Literal["out", "in"]
+    path: list[str]
+    memory: MemoryOut | None = None
+
+
+class NeighborsOut(BaseModel):
+    coord: str
+    neighbors: list[NeighborOut]
+    truncated: bool
+
+
+class PathOut(BaseModel):
+    from_coord: str
+    to_coord: str
+    found: bool
+    path: list[str]
+    link_types: list[str]
+    length: int | None
+    cost: float | None
+    truncated: bool
+
+
+class ExportedLink(BaseModel):
+    from_coord: str
+    to_coord: str
+    link_type: str
+    strength: float
+    metadata: dict[str, Any]
+    namespace: str
+    valid_from: str | None
+    valid_to: str | None
+
+
+class ExportOut(BaseModel):
+    links: list[ExportedLink]

@@ -1,0 +1,42 @@
+"""Where memories lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from ninja import Query
+
+from api import present
+from api.auth import Request
+from api.json import reply
+from api.map.schemas import MapOut, MapParams
+from api.routing import PROBLEMS, StrictRouter, kind
+from memories import density_map
+from memories.selectors import Narrowing
+from tenants.caller import Caller
+
+router = StrictRouter(tags=["memories"])
+
+
+@router.get("/memories/map", response={200: MapOut, **PROBLEMS}, exclude_unset=True)
+@kind("search")
+def map_memories(request: Request, query: Query[MapParams]) -> HttpResponse:
+    """Where memories lie: counted in the cells of a grid (`axes`), or at the places below a prefix (`depth`)."""
+    return reply(mapped(request.caller, query))
+
+
+def mapped(caller: Caller, query: MapParams) -> dict[str, Any]:
+    query.check()
+    narrowing = Narrowing(memory_type=query.memory_type, prefix=query.prefix)
+    if query.axes is None:
+        depth = query.depth or 1
+        found = density_map.places(
+            caller, query.namespace, narrowing, depth, limit=query.limit or 50, cursor=query.cursor
+        )
+        return present.places(query.namespace, depth, found)
+    region = (query.box.low, query.box.high) if query.box else None
+    grid = density_map.grid(
+        caller, query.namespace, narrowing, query.axes, region=region, resolution=query.resolution or 48
+    )
+    return present.grid(query.namespace, grid)

@@ -1,0 +1,189 @@
+"""Memories: store, fetch, patch, delete, restore, list, bulk, stats."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from django.http import HttpResponse
+from django.utils import timezone
+from ninja import Path, Query
+
+from api import bulk, conditions, present
+from api.auth import Request
+from api.json import PRIVATE, reply
+from api.memories.schemas import (
+    BulkCoordsBody,
+    BulkDeletedOut,
+    BulkGotOut,
+    BulkStoreBody,
+    BulkStoredOut,
+    DeletedOut,
+    DeleteParams,
+    ListParams,
+    MemoryEnvelope,
+    PageOut,
+    PatchBody,
+    StatsOut,
+    StoreBody,
+    StoredOut,
+)
+from api.routing import PROBLEMS, StrictRouter, kind
+from api.schemas import CoordText, NamespaceParams
+from conversations import selectors as conversations
+from memories import selectors, services
+from memories.selectors import Narrowing
+from memories.services import NewMemory
+from somamemory.errors import InvalidInput, SomaError
+
+router = StrictRouter(tags=["memories"])
+
+
+@router.post("/memories", response={200: StoredOut, 201: StoredOut, **PROBLEMS})
+def store(request: Request, body: StoreBody) -> HttpResponse:
+    """Store a memory at its coordinate, replacing the one that is there."""
+    result = services.store(request.caller, new_memory(body), conditions.of(request))
+    return reply(present.stored(result), 201 if result.created else 200, conditions.etag(result.memory.version))
+
+
+@router.get("/memories", response={200: PageOut, **PROBLEMS})
+def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
+    """A page of a namespace: all of it, a subtree, a box, or what lies near a point."""
+    ball = query.ball()
+    if ball and query.order:
+        raise InvalidInput("order", "near sorts by distance; leave order out")
+    page = selectors.list_memories(
+        request.caller,
+        query.namespace,
+        Narrowing(
+            memory_type=query.memory_type,
+            prefix=query.prefix,
+            ball=ball,
+            box=query.box,
+            created_after=query.created_after,
+            created_before=query.created_before,
+            updated_after=query.updated_after,
+        ),
+        order=query.order or "coordinate",
+        include_deleted=query.include_deleted,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return reply({"items": [present.memory(row) for row in page.items], "next_cursor": page.next_cursor})
+
+
+@router.post("/memories/bulk", response={200: BulkStoredOut, 207: BulkStoredOut, **PROBLEMS})
+def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
+    """Store up to 1000 memories; with `atomic` all or none, else each that can be."""
+    conditions.refuse(request)
+    items = [bulk.checked(raw, StoreBody, lambda each: services.checked(new_memory(each))) for raw in body.items]
+    if body.atomic:
+        bulk.all_or_none(items, "items", ".coord")
+    good = [item for item in items if isinstance(item, NewMemory)]
+    stored = iter(services.store_many(request.caller, good) if good else [])
+    results = [
+        _refused(at, body.items[at], item) if isinstance(item, SomaError) else _bulk_result(at, next(stored))
+        for at, item in enumerate(items)
+    ]
+    failed = len(items) - len(good)
+    return reply({"results": results, "stored": len(good), "failed": failed}, 207 if failed else 200)
+
+
+@router.post("/memories/bulk/get", response={200: BulkGotOut, **PROBLEMS})
+@kind("read")
+def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
+    """The memories at up to 1000 coordinates, in the order asked for; null where there is none."""
+    found = selectors.get_many(request.caller, body.namespace, body.coords)
+    pairs = zip(body.coords, found, strict=True)
+    return reply({"items": [{"coord": coord.text, "memory": row and present.memory(row)} for coord, row in pairs]})
+
+
+@router.post("/memories/bulk/delete", response={200: BulkDeletedOut, **PROBLEMS})
+def delete_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
+    """Soft delete up to 1000 memories, all in one transaction."""
+    conditions.refuse(request)
+    gone = services.delete_many(request.caller, body.namespace, body.coords)
+    results = [{"coord": coord.text, "deleted": coord in gone} for coord in body.coords]
+    return reply({"results": results, "deleted": len(gone)})
+
+
+@router.get("/memories/{coord}", response={200: MemoryEnvelope, 304: None, **PROBLEMS})
+def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
+    """The memory stored at a coordinate."""
+    memory = selectors.get_memory(request.caller, query.namespace, coord)
+    headers = conditions.etag(memory.version)
+    if conditions.not_modified(request, memory.version):
+        return HttpResponse(status=304, headers={**PRIVATE, **headers})
+    return reply({"memory": present.memory(memory)}, headers=headers)
+
+
+@router.patch("/memories/{coord}", response={200: MemoryEnvelope, **PROBLEMS})
+def patch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
+    """Change parts of a memory, by JSON merge patch (RFC 7396)."""
+    memory = services.patch(request.caller, query.namespace, coord, _changes(body), conditions.of(request))
+    return reply({"memory": present.memory(memory)}, headers=conditions.etag(memory.version))
+
+
+@router.delete("/memories/{coord}", response={200: DeletedOut, **PROBLEMS})
+def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams]) -> HttpResponse:
+    """Delete a memory: softly, or for good with `purge=true`."""
+    deleted = services.delete(
+        request.caller, query.namespace, coord, purge=query.purge, precondition=conditions.of(request)
+    )
+    return reply({"coord": coord.text, "deleted": deleted})
+
+
+@router.post("/memories/{coord}/restore", response={200: MemoryEnvelope, **PROBLEMS})
+def restore(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
+    """Undo a soft delete, within the retention time."""
+    conditions.refuse(request)
+    memory = services.restore(request.caller, query.namespace, coord)
+    return reply({"memory": present.memory(memory)}, headers=conditions.etag(memory.version))
+
+
+@router.get("/stats", response={200: StatsOut, **PROBLEMS})
+def stats(request: Request) -> HttpResponse:
+    """What this tenant has stored, and how far the index has come."""
+    return reply(conversations.stats(request.caller))
+
+
+def new_memory(body: StoreBody) -> NewMemory:
+    if body.ttl_seconds is not None and body.expires_at is not None:
+        raise InvalidInput("ttl_seconds", "give either ttl_seconds or expires_at")
+    expires_at = body.expires_at
+    if body.ttl_seconds is not None:
+        expires_at = timezone.now() + timedelta(seconds=body.ttl_seconds)
+    return NewMemory(
+        coordinate=body.coord,
+        payload=body.payload,
+        namespace=body.namespace,
+        memory_type=body.memory_type,
+        metadata=body.metadata,
+        importance=body.importance,
+        context=body.context,
+        expires_at=expires_at,
+        embedding=None if body.embedding is None else np.array(body.embedding, dtype=np.float64),
+    )
+
+
+def _changes(body: PatchBody) -> dict[str, Any]:
+    """What the patch names."""
+    given = {name: getattr(body, name) for name in body.model_fields_set}
+    for name in ("payload", "memory_type"):
+        if name in given and given[name] is None:
+            raise InvalidInput(name, "cannot be removed")
+    if not given:
+        raise InvalidInput("body", "names nothing to change")
+    return given
+
+
+def _refused(at: int, item: dict[str, Any], error: SomaError) -> dict[str, Any]:
+    coord = item.get("coord")
+    return {**bulk.refused(at, error), "coord": coord if isinstance(coord, str) else None}
+
+
+def _bulk_result(at: int, result: services.Stored) -> dict[str, Any]:
+    memory = result.memory
+    status = 201 if result.created else 200
+    return {"index": at, "status": status, "coord": memory.coordinate.text, "version": memory.version}

@@ -1,0 +1,41 @@
+"""Long work for the whole installation: ask for it, and see how far it has come."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpResponse
+
+from api import present
+from api.auth import Request
+from api.json import reply
+from api.operations.schemas import JobOut, RebuildBody, RebuildOut
+from api.routing import PROBLEMS, StrictRouter
+from operations import jobs
+
+router = StrictRouter(tags=["operators"])
+
+
+@router.post("/rebuild-embeddings", response={202: RebuildOut, **PROBLEMS})
+def rebuild_embeddings(request: Request, body: RebuildBody | None = None) -> HttpResponse:
+    """Embed every memory anew, beside the vectors that are searched meanwhile."""
+    wanted = body or RebuildBody()
+    job = jobs.start_rebuild(
+        request.caller,
+        wanted.provider,
+        wanted.model,
+        wanted.dimension,
+        from_stored_vectors=wanted.from_stored_vectors,
+    )
+    answer = {
+        "job_id": str(job.id),
+        "state": job.state,
+        "estimated_completion_seconds": jobs.estimated_s(),
+    }
+    return reply(answer, 202, {"Location": f"/api/v1/jobs/{job.id}"})
+
+
+@router.get("/jobs/{id}", response={200: JobOut, **PROBLEMS})
+def get_job(request: Request, id: UUID) -> HttpResponse:
+    """How far a job has come."""
+    return reply(present.job(jobs.get(request.caller, id)))

@@ -1,0 +1,96 @@
+"""A question to the language model: a prompt from a file, the material as data, an answer of a known shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from conversations.llm import ledger
+from conversations.llm.base import ChatModel, Completion, Message, estimated_tokens
+from somamemory.errors import LlmAnswerInvalid, LlmUnavailable
+from somamemory.telemetry import tracing
+from tenants.caller import Caller
+
+_PROMPTS = Path(__file__).parent / "prompts"
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Answer(Generic[Shape]):
+    """What the model said, checked; `tokens` that it took, in and out."""
+
+    value: Shape
+    tokens: int
+
+
+def ask(
+    caller: Caller,
+    model: ChatModel,
+    prompt: str,
+    data: Mapping[str, Any],
+    shape: type[Shape],
+    *,
+    max_tokens: int = 1_000,
+    **blanks: object,
+) -> Answer[Shape]:
+    """Ask once, and once more when the answer has another shape. Never inside a transaction: this takes seconds.
+
+    What people have said goes in as one JSON text, which no quotation mark of theirs can end. What comes back is
+    text of a known shape that is shown or kept; there is nothing that a model could have done.
+
+    Raises LlmBudgetExceeded, LlmUnavailable, LlmRefused, LlmAnswerInvalid.
+    """
+    messages = [
+        Message("system", _prompt(prompt, tuple(sorted((name, str(value)) for name, value in blanks.items())))),
+        Message("user", orjson.dumps(data, option=orjson.OPT_UTC_Z).decode()),
+    ]
+    tokens = 0
+    for last in (False, True):
+        completion, counted = _completed(caller, model, prompt, messages, max_tokens, shape)
+        tokens += counted
+        try:
+            return Answer(shape.model_validate_json(_json_of(completion.text)), tokens)
+        except ValidationError:
+            if last:
+                break
+        messages += [Message("assistant", completion.text or "-"), Message("user", _prompt("repair", ()))]
+    raise LlmAnswerInvalid("the language model's answer has another shape than it was asked for")
+
+
+def _completed(
+    caller: Caller, model: ChatModel, purpose: str, messages: list[Message], max_tokens: int, shape: type[BaseModel]
+) -> tuple[Completion, int]:
+    estimate = sum(estimated_tokens(message.content) for message in messages)
+    reserved = ledger.reserve(caller, purpose, model.name, estimate, max_tokens)
+    try:
+        with tracing.span("language model", purpose=purpose):
+            completion = model.complete(messages, max_tokens, shape)
+    except LlmUnavailable as error:
+        # What was read and then given up is paid for all the same.
+        reserved.settle(estimate if error.sent or isinstance(error, LlmAnswerInvalid) else 0, 0)
+        raise
+    counted = (
+        estimate if completion.prompt_tokens is None else completion.prompt_tokens,
+        estimated_tokens(completion.text) if completion.completion_tokens is None else completion.completion_tokens,
+    )
+    reserved.settle(*counted)
+    return completion, sum(counted)
+
+
+def _json_of(text: str) -> str:
+    """Models like to put their JSON into a code block, with a word before it."""
+    return text[text.find("{") : text.rfind("}") + 1]
+
+
+@lru_cache(maxsize=64)
+def _prompt(name: str, blanks: tuple[tuple[str, str], ...]) -> str:
+    text = (_PROMPTS / f"{name}.md").read_text(encoding="utf-8").strip()
+    for blank, value in blanks:
+        text = text.replace("{" + blank + "}", value)
+    return text

@@ -1,0 +1,109 @@
+"""Conversations as files, a piece at a time: whatever their number, one page of messages is in memory.
+
+What an export holds, an import of it gives again (`importers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from conversations.lifecycle import tiers
+from conversations.models import Conversation
+from conversations.selectors import Wanted
+from conversations.transfer.formats import simple, text
+from memories.reserved_namespaces import CONVERSATIONS
+from tenants.caller import Caller
+
+JSON, JSONL, MARKDOWN = "json", "jsonl", "markdown"
+CONTENT_TYPES = {
+    JSON: "application/json",
+    JSONL: "application/x-ndjson",
+    MARKDOWN: "text/markdown; charset=utf-8",
+}
+_PAGE = 500
+
+
+def export(caller: Caller, wanted: Wanted, format: str) -> Iterator[bytes]:
+    """The conversations in the order of their numbers. What changes meanwhile is there as it is read."""
+    caller.require("read", [CONVERSATIONS])
+    return _EXPORTS[format](caller, wanted)
+
+
+def _json(caller: Caller, wanted: Wanted) -> Iterator[bytes]:
+    yield b"["
+    for at, conversation in enumerate(_conversations(caller, wanted)):
+        yield b",\n" if at else b"\n"
+        yield from _object(caller, conversation)
+    yield b"\n]\n"
+
+
+def _jsonl(caller: Caller, wanted: Wanted) -> Iterator[bytes]:
+    for conversation in _conversations(caller, wanted):
+        yield from _object(caller, conversation)
+        yield b"\n"
+
+
+def _object(caller: Caller, conversation: Conversation) -> Iterator[bytes]:
+    yield _dumped(_facts(conversation))[:-1] + b',"messages":['
+    for at, message in enumerate(_messages(caller, conversation)):
+        yield (b"," if at else b"") + _dumped(message)
+    yield b"]}"
+
+
+def _markdown(caller: Caller, wanted: Wanted) -> Iterator[bytes]:
+    for conversation in _conversations(caller, wanted):
+        heading = " ".join(conversation.label.split()) or "Conversation"
+        head = f"{text.mark('conversation', _facts(conversation))}\n# {heading}\n\n"
+        yield head.encode()
+        for message in _messages(caller, conversation):
+            content = message.pop("content")
+            part = f"{text.mark('message', message)}\n## {message['role']}\n\n{text.escaped(content)}\n\n"
+            yield part.encode()
+
+
+def _conversations(caller: Caller, wanted: Wanted) -> Iterator[Conversation]:
+    """Page by page: a cursor over all of them would keep a transaction open for as long as the reader likes."""
+    rows = Conversation.objects.for_tenant(caller.tenant).filter(wanted.condition()).order_by("key")
+    page = list(rows[:_PAGE])
+    while page:
+        yield from page
+        page = list(rows.filter(key__gt=page[-1].key)[:_PAGE])
+
+
+def _messages(caller: Caller, conversation: Conversation) -> Iterator[dict[str, Any]]:
+    for row in tiers.messages(caller, conversation):
+        yield {
+            "role": row.payload.get("role", ""),
+            "content": row.payload.get("content", ""),
+            "timestamp": _instant(row.created_at),
+            "metadata": row.metadata,
+        }
+
+
+def _facts(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "format": simple.FORMAT,
+        "id": str(conversation.id),
+        "label": conversation.label,
+        "folder": conversation.folder,
+        "status": conversation.status,
+        "importance_score": conversation.importance,
+        "metadata": conversation.metadata,
+        "created_at": _instant(conversation.created_at),
+        "updated_at": _instant(conversation.updated_at),
+    }
+
+
+def _instant(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _dumped(value: Any) -> bytes:
+    return orjson.dumps(value)
+
+
+_EXPORTS = {JSON: _json, JSONL: _jsonl, MARKDOWN: _markdown}

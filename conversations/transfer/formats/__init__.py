@@ -1,0 +1,171 @@
+"""Reads conversations out of files: ChatGPT's and Claude's exports, simple JSON, Markdown, text, and our own exports.
+
+Nothing here writes. JSON is read as a stream, one conversation in memory at a time; what is broken is told with its
+place, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, BinaryIO, NoReturn
+
+from conversations.transfer.formats import chatgpt, claude, simple, splitting, text
+from conversations.transfer.formats.base import Broken, Imported, Unreadable, checked
+from conversations.transfer.formats.splitting import Element
+
+AUTO = "auto"
+SOURCES = (AUTO, chatgpt.SOURCE, claude.SOURCE, simple.SOMA, simple.SOURCE, text.MARKDOWN, text.TEXT)
+MAX_TEXT_BYTES = 32 * 1024 * 1024  # Markdown and plain text are read as a whole
+_ZIP = b"PK\x03\x04"
+_SUFFIX = re.compile(r"\.(md|markdown|txt|text)$", re.IGNORECASE)
+_MEMBER = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
+_HEAD_BYTES = 1 << 12
+_BLANKS = b"\xef\xbb\xbf \t\r\n"
+
+
+def read(
+    file: BinaryIO, source: str = AUTO, name: str = "", most_bytes: int | None = None
+) -> Iterator[Imported | Broken]:
+    """The conversations of a file that can be sought in; `name` labels one that says nothing of itself.
+
+    most_bytes: of what a ZIP file may unpack to.
+    """
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    if head.startswith(_ZIP):
+        yield from _zipped(file, source, most_bytes)
+        return
+    if source in (text.MARKDOWN, text.TEXT) or (source == AUTO and head.lstrip(_BLANKS)[:1] not in (b"[", b"{")):
+        yield from _texts(file, source, name)
+        return
+    yield from _json(file, source)
+
+
+def _zipped(file: BinaryIO, source: str, most_bytes: int | None) -> Iterator[Imported | Broken]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = sorted(each for each in archive.namelist() if _MEMBER.fullmatch(each))
+            if not members:
+                yield Broken("the archive", "holds no conversations.json")
+            if most_bytes is not None and sum(archive.getinfo(each).file_size for each in members) > most_bytes:
+                yield Broken("the archive", f"unpacks to more than {most_bytes} bytes")
+                return
+            for member in members:
+                with archive.open(member) as inner:
+                    # It ends at the size it states, whatever it holds.
+                    yield from _json(inner, source)  # type: ignore[arg-type]
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        yield Broken("the archive", f"cannot be unpacked: {type(error).__name__}")
+
+
+def _json(file: BinaryIO, source: str) -> Iterator[Imported | Broken]:
+    parts = splitting.lines(file) if _is_lines(file) else splitting.elements(file)
+    found = False
+    for part in parts:
+        for item in _items(part, source):
+            found = True
+            yield item
+    if not found:
+        yield Broken("the file", "holds no conversation")
+
+
+def _is_lines(file: BinaryIO) -> bool:
+    """Whether the first line is a whole object, or is meant to be; else it is one value over many lines."""
+    first = file.readline(splitting.MAX_ELEMENT_BYTES).strip(_BLANKS)
+    file.seek(0)
+    return first.startswith(b"{") and first.endswith(b"}")
+
+
+def _items(part: Element | Broken, source: str) -> Iterator[Imported | Broken]:
+    if isinstance(part, Broken):
+        yield part
+        return
+    try:
+        value = _parsed(part.raw)
+        if isinstance(value, dict) and isinstance(value.get("conversations"), list):
+            inside = [(f"{part.place}, conversation {at}", each) for at, each in enumerate(value["conversations"], 1)]
+        else:
+            inside = [(part.place, value)]
+    except Unreadable as error:
+        yield Broken(part.place, str(error))
+        return
+    for place, item in inside:
+        yield _told(place, partial(_conversation, item, source))
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return json.loads(raw.decode("utf-8-sig"), parse_constant=_no_number)
+    except UnicodeDecodeError:
+        raise Unreadable("it is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"it is not JSON: {error.msg} at character {error.pos} of it") from None
+    except Unreadable:
+        raise
+    except ValueError:  # a whole number of thousands of digits
+        raise Unreadable("it holds a number that is no number of 64 bits") from None
+    except RecursionError:
+        raise Unreadable("it is nested too deep") from None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise Unreadable(f"it holds {name}, which is not a number")
+
+
+_KINDS = (
+    (chatgpt.SOURCE, chatgpt.is_one, chatgpt.conversation),
+    (claude.SOURCE, claude.is_one, claude.conversation),
+    (simple.SOMA, lambda item: simple.is_ours(item) and simple.is_one(item), simple.ours),
+    (simple.SOURCE, simple.is_one, simple.conversation),
+)
+
+
+def _conversation(item: Any, source: str) -> Imported:
+    if isinstance(item, list):  # a bare list of messages
+        item = {"messages": item}
+    if not isinstance(item, dict):
+        raise Unreadable("it is no object")
+    for name, is_one, conversation in _KINDS:
+        if source in (AUTO, name) and is_one(item):
+            return conversation(item)
+    raise Unreadable(
+        "it is no conversation of a known form" if source == AUTO else f"it is no conversation of the form '{source}'"
+    )
+
+
+def _texts(file: BinaryIO, source: str, name: str) -> Iterator[Imported | Broken]:
+    raw = file.read(MAX_TEXT_BYTES + 1)
+    if len(raw) > MAX_TEXT_BYTES:
+        yield Broken("the file", f"is longer than {MAX_TEXT_BYTES} bytes; texts are read as a whole")
+        return
+    try:
+        whole = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        yield Broken("the file", "is neither JSON nor text in UTF-8")
+        return
+    if not whole.strip():
+        yield Broken("the file", "is empty")
+    elif source != text.TEXT and text.is_ours(whole):
+        for place, part in text.parts(whole):
+            yield _told(place, partial(text.ours, part))
+    else:
+        kind = _kind_of_text(whole, source, name)
+        yield _told("the file", partial(text.conversation, whole, kind, _SUFFIX.sub("", name)))
+
+
+def _kind_of_text(whole: str, source: str, name: str) -> str:
+    if source != AUTO:
+        return source
+    is_markdown = name.lower().endswith((".md", ".markdown")) or whole.lstrip().startswith(("#", "**"))
+    return text.MARKDOWN if is_markdown else text.TEXT
+
+
+def _told(place: str, tell: Callable[[], Imported]) -> Imported | Broken:
+    try:
+        return checked(tell())
+    except Unreadable as error:
+        return Broken(place, str(error))

@@ -1,0 +1,164 @@
+"""ChatGPT's export: `conversations.json`, where each conversation is a tree of messages.
+
+Every edit and every regenerated answer is a branch; the conversation is the one that ends at `current_node`. What was
+shown to nobody (empty and hidden messages, a model's thoughts) is no message; images and other files are named where
+they stood, as the export does not hold them in this file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from conversations.services import NewMessage
+from conversations.transfer.formats.base import Imported, Unreadable, label_of, moment, objects, role_of
+from memories.payloads import Json
+
+SOURCE = "chatgpt"
+_POINTERS = {
+    "image_asset_pointer": "image",
+    "audio_asset_pointer": "audio",
+    "video_container_asset_pointer": "video",
+    "real_time_user_audio_video_asset_pointer": "audio",
+}
+_NOT_SAID = {"thoughts": "thoughts", "reasoning_recap": "thoughts", "user_editable_context": "hidden"}
+# The fields that hold the words of each other kind of content, in reading order.
+_FIELDS = ("title", "url", "name", "text", "result", "summary", "content", "response", "output")
+
+
+def is_one(item: Json) -> bool:
+    return isinstance(item.get("mapping"), dict)
+
+
+def conversation(item: Json) -> Imported:
+    """Raises Unreadable."""
+    nodes: dict[str, Any] = item["mapping"]
+    path = _path(nodes, item.get("current_node"))
+    left_out: Counter[str] = Counter()
+    messages = [message for node in path if (message := _message(node, left_out)) is not None]
+    if other := _branches(nodes) - 1:
+        left_out["other branches"] = max(other, 0)
+    source_id = item.get("conversation_id") or item.get("id")
+    if not isinstance(source_id, str):
+        raise Unreadable("it has no conversation_id")
+    label, more = label_of(item.get("title"))
+    about = {"model": item.get("default_model_slug"), "gizmo_id": item.get("gizmo_id")}
+    return Imported(
+        source=SOURCE,
+        source_id=source_id,
+        messages=messages,
+        label=label,
+        status="archived" if item.get("is_archived") is True else "active",
+        metadata={
+            "imported_from": SOURCE,
+            "source_id": source_id,
+            **{name: value for name, value in about.items() if isinstance(value, str)},
+            **more,
+        },
+        created_at=moment(item.get("create_time")),
+        left_out=+left_out,
+    )
+
+
+def _path(nodes: dict[str, Any], leaf: object) -> list[Json]:
+    """From the root to the node the conversation ends at."""
+    at = leaf if isinstance(leaf, str) and leaf in nodes else _latest_leaf(nodes)
+    path: list[Json] = []
+    seen: set[str] = set()
+    while isinstance(at, str):
+        if at in seen:
+            raise Unreadable("its messages go round in a circle")
+        seen.add(at)
+        node = nodes.get(at)
+        if not isinstance(node, dict):
+            raise Unreadable(f"its message {at[:50]!r} is missing")
+        path.append(node)
+        at = node.get("parent")
+    return path[::-1]
+
+
+def _leaves(nodes: dict[str, Any]) -> Iterator[tuple[str, Json]]:
+    for name, node in nodes.items():
+        if isinstance(node, dict) and not node.get("children"):
+            yield name, node
+
+
+def _latest_leaf(nodes: dict[str, Any]) -> str | None:
+    def time_of(leaf: tuple[str, Json]) -> float:
+        message = leaf[1].get("message")
+        created = message.get("create_time") if isinstance(message, dict) else None
+        return float(created) if isinstance(created, int | float) else 0.0
+
+    return max(_leaves(nodes), key=time_of, default=(None, {}))[0]
+
+
+def _branches(nodes: dict[str, Any]) -> int:
+    return sum(1 for _ in _leaves(nodes))
+
+
+def _message(node: Json, left_out: Counter[str]) -> NewMessage | None:
+    """None: nothing that anybody said."""
+    told = node.get("message")
+    if told is None:
+        return None  # the root
+    if not isinstance(told, dict) or not isinstance(told.get("author"), dict):
+        raise Unreadable(f"its message {str(node.get('id'))[:50]!r} is none")
+    content = told.get("content")
+    if not isinstance(content, dict):
+        raise Unreadable(f"its message {str(told.get('id'))[:50]!r} has no content")
+    metadata: Json = told["metadata"] if isinstance(told.get("metadata"), dict) else {}
+    kind = content.get("content_type")
+    if metadata.get("is_visually_hidden_from_conversation") is True or kind in _NOT_SAID:
+        left_out[_NOT_SAID.get(str(kind), "hidden")] += 1
+        return None
+    text = "\n\n".join(_texts(content, metadata))
+    if not text.strip():
+        left_out["empty"] += 1
+        return None
+    return NewMessage(
+        role=role_of(told["author"].get("role")),
+        content=text,
+        metadata=_about(told, metadata),
+        timestamp=moment(told.get("create_time")),
+    )
+
+
+def _texts(content: Json, metadata: Json) -> Iterator[str]:
+    """The words of a message, one part after the other."""
+    if content.get("content_type") == "code" and isinstance(content.get("text"), str):
+        language = content.get("language")
+        yield f"```{language if isinstance(language, str) and language != 'unknown' else ''}\n{content['text']}\n```"
+    elif isinstance(content.get("parts"), list):
+        for part in content["parts"]:
+            yield from _part(part)
+    else:
+        yield from (content[name] for name in _FIELDS if isinstance(content.get(name), str) and content[name])
+    for file in objects(metadata.get("attachments")):
+        if isinstance(file.get("name"), str):
+            yield f"[file: {file['name']}]"
+
+
+def _part(part: object) -> Iterator[str]:
+    if isinstance(part, str):
+        if part:
+            yield part
+    elif isinstance(part, dict):
+        kind = str(part.get("content_type"))
+        if kind in _POINTERS:
+            size = f" {part['width']}x{part['height']}" if part.get("width") and part.get("height") else ""
+            yield f"[{_POINTERS[kind]}: {part.get('asset_pointer') or 'not in the export'}{size}]"
+        elif isinstance(part.get("text"), str):  # audio_transcription, and others that carry words
+            yield part["text"]
+        else:
+            yield f"[{kind}]"
+
+
+def _about(told: Json, metadata: Json) -> Json:
+    found = {
+        "source_id": told.get("id"),
+        "model": metadata.get("model_slug"),
+        "tool": told["author"].get("name"),
+        "recipient": told.get("recipient") if told.get("recipient") != "all" else None,
+    }
+    return {name: value for name, value in found.items() if isinstance(value, str)}

@@ -1,0 +1,111 @@
+"""Our own export, and the simple forms that many tools write: an object with `messages`, or a bare list of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+from conversations.models import DEFAULT_IMPORTANCE
+from conversations.services import NewMessage
+from conversations.transfer.formats.base import Imported, Unreadable, label_of, moment, role_of
+from conversations.transfer.formats.claude import text_of
+from memories.payloads import Json
+
+SOMA = "soma"
+SOURCE = "messages"
+FORMAT = "somamemory.conversation/1"
+
+
+def is_ours(item: Json) -> bool:
+    return item.get("format") == FORMAT
+
+
+def is_one(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("messages"), list)
+
+
+def ours(item: Json) -> Imported:
+    """Raises Unreadable."""
+    importance = item.get("importance_score", DEFAULT_IMPORTANCE)
+    if isinstance(importance, bool) or not isinstance(importance, int | float):
+        raise Unreadable("its importance_score is no number")
+    return Imported(
+        source=SOMA,
+        source_id=_text(item, "id"),
+        messages=[_ours(told) for told in item["messages"]],
+        label=_text(item, "label"),
+        folder=_text(item, "folder"),
+        status=_text(item, "status") or "active",
+        importance=float(importance),
+        metadata=_object(item.get("metadata")),
+        created_at=moment(item.get("created_at")),
+    )
+
+
+def conversation(item: Json) -> Imported:
+    """Raises Unreadable."""
+    left_out: Counter[str] = Counter()
+    messages = [message for told in item["messages"] if (message := _message(told, left_out)) is not None]
+    label, more = label_of(item.get("label") or item.get("title") or item.get("name"))
+    given = item.get("id") or item.get("uuid") or item.get("conversation_id")
+    source_id = str(given) if isinstance(given, str | int) else by_beginning(label, messages)
+    return Imported(
+        source=SOURCE,
+        source_id=source_id,
+        messages=messages,
+        label=label,
+        folder=item["folder"] if isinstance(item.get("folder"), str) else "",
+        metadata={"imported_from": SOURCE, "source_id": source_id, **more},
+        created_at=moment(item.get("created_at") or item.get("create_time")),
+        left_out=+left_out,
+    )
+
+
+def by_beginning(label: str, messages: list[NewMessage]) -> str:
+    """An id for a conversation that has none: it stays the same while the conversation grows at its end."""
+    first = messages[0].content if messages else ""
+    return hashlib.sha256(f"{label}\0{first}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _ours(told: Any) -> NewMessage:
+    if not isinstance(told, dict) or not isinstance(told.get("content"), str):
+        raise Unreadable("one of its messages has no content")
+    return NewMessage(
+        role=role_of(told.get("role")),
+        content=told["content"],
+        metadata=_object(told.get("metadata")),
+        timestamp=moment(told.get("timestamp")),
+    )
+
+
+def _message(told: Any, left_out: Counter[str]) -> NewMessage | None:
+    if not isinstance(told, dict):
+        raise Unreadable("one of its messages is no object")
+    content = told.get("content", told.get("text"))
+    text = "\n\n".join(part for part in text_of(content, left_out) if part.strip())
+    if not text:
+        left_out["empty"] += 1
+        return None
+    metadata = told.get("metadata")
+    return NewMessage(
+        role=role_of(told.get("role") or told.get("sender")),
+        content=text,
+        metadata=metadata if isinstance(metadata, dict) else {},
+        timestamp=moment(told.get("timestamp") or told.get("created_at")),
+    )
+
+
+def _text(item: Json, name: str) -> str:
+    value = item.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Unreadable(f"its {name} is no text")
+    return value or ""
+
+
+def _object(value: Any) -> Json:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Unreadable("metadata must be an object")
+    return value

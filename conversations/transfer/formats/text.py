@@ -1,0 +1,116 @@
+"""Markdown and plain text: our own export, and what people keep in files.
+
+In our own Markdown each message is announced by a comment with its facts, so that reading it back gives the same
+conversation. In others a message begins where a heading, a bold word or the beginning of a line names who speaks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from conversations.services import NewMessage
+from conversations.transfer.formats import simple
+from conversations.transfer.formats.base import Imported, Unreadable, is_role, label_of, role_of
+from memories.payloads import Json
+
+MARKDOWN = "markdown"
+TEXT = "text"
+_MARK = "<!-- soma:"
+_MARKED = re.compile(r"<!-- soma:(conversation|message) (\{.*\}) -->")
+_ESCAPED = re.compile(r"^(\\*<!-- soma:)", re.MULTILINE)
+_UNESCAPE = re.compile(r"^\\(\\*<!-- soma:)", re.MULTILINE)
+_BEGINNING = re.compile(rf"^{_MARK}conversation ", re.MULTILINE)
+_NAME = r"[A-Za-z]{2,12}"
+_SPEAKERS = {
+    MARKDOWN: re.compile(rf"^(?:#{{1,6}} +({_NAME}):? *$|\*\*({_NAME}):?\*\*:?[ \t]*|({_NAME}):[ \t]+)", re.MULTILINE),
+    TEXT: re.compile(rf"^({_NAME}):(?:[ \t]+|$)", re.MULTILINE),
+}
+_TITLE = re.compile(r"\A\s*# (.+)$", re.MULTILINE)
+
+
+def mark(kind: str, facts: Json) -> str:
+    """The comment that announces a conversation or a message. `>` is written as an escape: `-->` would end it."""
+    return (
+        f"<!-- soma:{kind} {orjson.dumps(facts, option=orjson.OPT_UTC_Z).decode().replace('>', chr(92) + 'u003e')} -->"
+    )
+
+
+def escaped(content: str) -> str:
+    """A message as it may stand in our Markdown: no line of it looks like one of our comments."""
+    return _ESCAPED.sub(r"\\\1", content)
+
+
+def is_ours(text: str) -> bool:
+    return text.startswith(f"{_MARK}conversation ")
+
+
+def parts(text: str) -> Iterator[tuple[str, str]]:
+    """The conversations of our own Markdown, each with its place."""
+    starts = [match.start() for match in _BEGINNING.finditer(text)]
+    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(text)], strict=True), start=1):
+        yield f"conversation {number} (line {text.count(chr(10), 0, start) + 1})", text[start:end]
+
+
+def conversation(text: str, kind: str, name: str) -> Imported:
+    """A file with one conversation; `name` is its label where it has no title. Raises Unreadable."""
+    title = _TITLE.search(text) if kind == MARKDOWN else None
+    if title and is_role(title[1].strip(": ")):
+        title = None
+    label, more = label_of(title[1] if title else name)
+    messages = _messages(text[title.end() :] if title else text, _SPEAKERS[kind])
+    source_id = simple.by_beginning(label, messages)
+    return Imported(
+        source=kind,
+        source_id=source_id,
+        messages=messages,
+        label=label,
+        metadata={"imported_from": kind, "source_id": source_id, **more},
+    )
+
+
+def _messages(text: str, speakers: re.Pattern[str]) -> list[NewMessage]:
+    """What stands before the first speaker is the user's, and so is a text in which nobody is named."""
+    marks = [match for match in speakers.finditer(text) if is_role(_named(match))]
+    spoken: list[tuple[str, str]] = []
+    if before := text[: marks[0].start() if marks else len(text)].strip():
+        spoken.append(("user", before))
+    ends = [match.start() for match in marks[1:]] + [len(text)]
+    spoken += [
+        (role_of(_named(match)), text[match.end() : end].strip()) for match, end in zip(marks, ends, strict=bool(marks))
+    ]
+    return [NewMessage(role, content) for role, content in spoken if content]
+
+
+def _named(match: re.Match[str]) -> str:
+    return next(group for group in match.groups() if group)
+
+
+def ours(text: str) -> Imported:
+    """A conversation of our own Markdown. Raises Unreadable."""
+    head, *told = re.split(rf"^(?={_MARK}message )", text, flags=re.MULTILINE)
+    facts, _ = _marked(head)
+    return simple.ours({**facts, "messages": [_message(part) for part in told]})
+
+
+def _message(part: str) -> Json:
+    facts, rest = _marked(part)
+    heading, _, content = rest.partition("\n\n")
+    if not heading.startswith("## ") or not content.endswith("\n\n"):
+        raise Unreadable("the file ends in the middle of it, or a heading is gone")
+    return {**facts, "content": _UNESCAPE.sub(r"\1", content[:-2])}
+
+
+def _marked(part: str) -> tuple[dict[str, Any], str]:
+    line, _, rest = part.partition("\n")
+    match = _MARKED.fullmatch(line)
+    try:
+        facts = orjson.loads(match[2]) if match else None
+    except orjson.JSONDecodeError:
+        facts = None
+    if not isinstance(facts, dict):
+        raise Unreadable("the comment that begins it cannot be read")
+    return facts, rest

@@ -1,0 +1,49 @@
+"""What ends with a memory: the links of its address.
+
+An address holds one memory at most, so a purge (by a caller, or after the retention time) leaves it empty, and its
+links, from it and to it, go in the same transaction. A soft delete keeps them: a restored memory is linked as before.
+Links of addresses that never held a memory stay until somebody removes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import Q
+
+from graph import audit_state
+from graph.models import Link
+from graph.query_conditions import Among
+from memories.coordinates import Coordinate
+from memories.models import Memory
+from tenants import audit
+from tenants.caller import Caller
+
+_BATCH = 500
+
+
+def forget(caller: Caller, purged: Sequence[Memory]) -> None:
+    """Remove the links of these memories' addresses. Runs inside the transaction of their purge."""
+    keys: dict[str, list[tuple[str]]] = {}
+    for memory in purged:
+        keys.setdefault(memory.namespace, []).append((memory.coordinate_key,))
+    for namespace, rows in keys.items():
+        _remove(caller, namespace, Q(Among(["from_key"], rows)) | Q(Among(["to_key"], rows)))
+
+
+def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
+    """Remove the links of an address and of all below it, whether or not memories were there. Needs a transaction."""
+    low, high = root.subtree
+    touching = Q(from_key__gte=low, from_key__lt=high) | Q(to_key__gte=low, to_key__lt=high)
+    _remove(caller, namespace, touching)
+
+
+def _remove(caller: Caller, namespace: str, touching: Q) -> None:
+    links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
+    # Locked in the order in which everybody locks them: two purges may share links, and links are made meanwhile.
+    in_order = links.order_by("from_key", "to_key", "link_type")
+    ids = list(in_order.filter(touching).select_for_update().values_list("id", flat=True))
+    for start in range(0, len(ids), _BATCH):
+        batch = in_order.filter(id__in=ids[start : start + _BATCH])
+        audit.record(caller, "graph.unlink", [audit_state.removed(link) for link in batch], namespace)
+        batch.delete()

@@ -1,0 +1,101 @@
+"""Memories at rest: kept, but out of the index; or for a while out of the database, in the hands of whoever keeps them.
+
+An archived memory is read, listed and changed like any other. The index holds nothing of it, and a search looks at it
+only where it is asked to: its words and its vector are in the database. Rows that are taken out
+(`housekeeping.take_out`) come back with the same ids; meanwhile they count against quotas as before, and the links of
+their addresses stay.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from memories import payloads, retention
+from memories.coordinates import Coordinate
+from memories.index import notify
+from memories.models import Memory
+from memories.search import analyzer
+from memories.services import mark_due
+from tenants.caller import Caller
+
+# So far beyond the version that it had: the outbox was told of the one in between, when the row was taken out.
+_BEYOND = 2
+KEPT = (
+    "id", "coordinate_key", "payload", "metadata", "memory_type", "importance", "context", "version", "size",
+    "created_at", "updated_at", "access_count", "last_accessed_at",
+)  # fmt: skip
+
+
+def archive_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
+    """Take all that lives below an address out of the index; how many that concerned. Needs a transaction."""
+    return _moved(caller, namespace, root, timezone.now())
+
+
+def wake_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
+    """Give it back to the index. Needs a transaction."""
+    return _moved(caller, namespace, root, None)
+
+
+def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: datetime | None) -> int:
+    low, high = root.subtree
+    rows = Memory.objects.for_tenant(caller.tenant).filter(
+        namespace=namespace,
+        coordinate_key__gte=low,
+        coordinate_key__lt=high,
+        deleted_at=None,
+        archived_at__isnull=archived_at is not None,
+    )
+    needed = ("seq", "id", "tenant_id", "version")
+    ordered = rows.only(*needed).order_by("coordinate_key").select_for_update()
+    moved = 0
+    with transaction.atomic():
+        while batch := list(ordered[: retention.BATCH]):  # what has been moved is not found again
+            mine = Memory.objects.for_tenant(caller.tenant).filter(seq__in=[row.seq for row in batch])
+            # A new version, or a drain that has just read the old state would settle it.
+            mine.update(archived_at=archived_at, version=F("version") + 1)
+            for row in batch:
+                row.version += 1
+            mark_due(batch)
+            moved += len(batch)
+    return moved
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A row as it was, by the names in `KEPT`, as JSON can say them."""
+
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: Memory) -> Taken:
+        return cls({name: getattr(row, name) for name in KEPT})
+
+    def memory(self, caller: Caller, namespace: str) -> Memory:
+        """The memory, to be shown or to be stored again; nothing of it is in the database."""
+        facts = {name: self.facts[name] for name in KEPT}
+        for name in ("created_at", "updated_at", "last_accessed_at"):
+            if isinstance(facts[name], str):
+                facts[name] = datetime.fromisoformat(facts[name])
+        facts["id"] = uuid.UUID(str(facts["id"]))
+        return Memory(tenant=caller.tenant, namespace=namespace, **facts)
+
+
+def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) -> None:
+    """Store rows again that were taken out, at rest. Needs a transaction. Nobody else writes to their addresses."""
+    for start in range(0, len(memories), retention.BATCH):
+        batch = memories[start : start + retention.BATCH]
+        for row in batch:
+            row.terms = analyzer.index_terms(payloads.text_of(row.payload), row.context)
+            row.version += _BEYOND
+            row.archived_at = archived_at
+        Memory.objects.for_tenant(caller.tenant).bulk_create(batch)
+        mark_due(batch)
+    notify.on_commit()

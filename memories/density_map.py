@@ -1,0 +1,255 @@
+"""Where memories lie: counted in cells, or place by place, by the database; one by one where there are few.
+
+Every memory is counted, however many there are. The edges of the cells are compared with the digits of coordinate keys,
+so no number is converted in the database (see `coordinates`).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from django.db.models import Avg, Count, Func, IntegerField, Max, Min, Q, QuerySet, Value
+from django.db.models.functions import Length, Substr
+from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThanOrEqual
+
+from memories import coordinates, cursors, payloads, selectors
+from memories.coordinates import DIGITS_PER_NUMBER, MAX_DIMENSIONS, Coordinate
+from memories.models import Memory
+from memories.selectors import Narrowing
+from somamemory.db import replicas
+from somamemory.db.replicas import may_read_replica
+from somamemory.errors import InvalidInput
+from tenants.caller import Caller
+
+# So few memories are given one by one.
+SINGLE = 300
+TEXT_LENGTH = 200
+_CHUNK = 5_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`count` memories, the mean of their importance, and the greatest."""
+
+    count: int
+    importance: float
+    max_importance: float
+    column: int = 0
+    row: int = 0
+    place: Coordinate | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A region of one or two axes, cut into `resolution` parts along each."""
+
+    axes: Sequence[int]
+    low: Sequence[float]
+    high: Sequence[float]
+    resolution: int
+    cells: Sequence[Cell] = ()
+    total: int = 0  # in the region
+    elsewhere: int | None = None  # memories that have no number on one of the axes; None: not asked
+    memories: Sequence[Memory] | None = None  # None: too many
+
+
+@dataclass(frozen=True)
+class Places:
+    """What lies `depth` numbers below a prefix, in the order of the addresses."""
+
+    cells: Sequence[Cell] = field(default_factory=list)
+    next_cursor: str | None = None
+
+
+@may_read_replica
+def grid(
+    caller: Caller,
+    namespace: str,
+    narrowing: Narrowing,
+    axes: Sequence[int],
+    *,
+    region: Region | None = None,
+    resolution: int = 48,
+) -> Grid:
+    """The caller's live memories, counted in the cells of a region; without one, of the smallest that holds them all.
+
+    axes: one or two positions (from 0) in a coordinate. region: its corners, a number for each axis.
+    """
+    memories = narrowing.apply(selectors.live(caller, [namespace])).order_by()
+    elsewhere = None
+    measure = _measured_here if replicas.connection().vendor == "sqlite" else _measured_there
+    if region is None:
+        region, elsewhere, count = measure(memories, axes, True)
+        if region is None:
+            return Grid(axes, [], [], resolution, elsewhere=elsewhere, memories=[])
+    else:
+        count = measure(_inside(memories, axes, *region), axes, False)[2]
+    low, high = region
+    cells = count([_edges(low[at], high[at], resolution) for at in range(len(axes))])
+    total = sum(cell.count for cell in cells)
+    single = None
+    if total <= SINGLE:
+        single = list(_inside(memories, axes, low, high).order_by("coordinate_key")[:SINGLE])
+    return Grid(axes, list(low), list(high), resolution, cells, total, elsewhere, single)
+
+
+@may_read_replica
+def places(
+    caller: Caller,
+    namespace: str,
+    narrowing: Narrowing,
+    depth: int = 1,
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Places:
+    """The places `depth` numbers below `narrowing.prefix`, or the whole namespace, each with all that lies below it."""
+    above = len(narrowing.prefix.numbers) if narrowing.prefix else 0
+    if above + depth > MAX_DIMENSIONS:
+        raise InvalidInput("depth", f"a coordinate has at most {MAX_DIMENSIONS} numbers")
+    digits = DIGITS_PER_NUMBER * (above + depth)
+    memories = narrowing.apply(selectors.live(caller, [namespace]))
+    memories = memories.filter(GreaterThanOrEqual(Length("coordinate_key"), Value(digits)))
+    place = Substr("coordinate_key", 1, digits)
+    if cursor:
+        memories = memories.filter(GreaterThan(place, Value(_last(cursor, digits))))
+    rows: Any = list(memories.values(place=place).annotate(**_SUMS).order_by("place")[: limit + 1])
+    cells = [
+        Cell(each["count"], each["mean"], each["most"], place=coordinates.from_key(each["place"]))
+        for each in rows[:limit]
+    ]
+    return Places(cells, cursors.encode(rows[limit - 1]["place"]) if len(rows) > limit else None)
+
+
+def excerpt(memory: Memory) -> str:
+    """The beginning of its words, for a label."""
+    words = " ".join(payloads.text_of(memory.payload).split())
+    return words if len(words) <= TEXT_LENGTH else words[: TEXT_LENGTH - 1] + "…"
+
+
+# A region, how many have no place on its axes, and what counts the others in cells with these edges.
+Region = tuple[Sequence[float], Sequence[float]]
+Measured = tuple[Region | None, int | None, Callable[[Sequence[Sequence[str]]], list[Cell]]]
+
+
+def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], whole: bool) -> Measured:
+    """SQLite is in this process: to read all digits once, and to count them here, is four times as quick as there."""
+    first, span = min(axes), max(axes) - min(axes) + 1
+    length = span * DIGITS_PER_NUMBER
+    words = Substr("coordinate_key", first * DIGITS_PER_NUMBER + 1, length)
+    digits, importances, elsewhere = bytearray(), array("d"), 0
+    for word, importance in memories.values_list(words, "importance").iterator(chunk_size=_CHUNK):
+        if len(word) == length:
+            digits += word.encode()
+            importances.append(importance)
+        else:
+            elsewhere += 1
+    # Digits sort like the whole numbers that they are.
+    numbers = np.frombuffer(bytes.fromhex(digits.decode()), dtype=">u8").reshape(-1, span).astype(np.uint64)
+    numbers = numbers[:, [axis - first for axis in axes]]
+    weights = np.frombuffer(importances, dtype=np.float64)
+
+    def count(edges: Sequence[Sequence[str]]) -> list[Cell]:
+        parts = len(edges[0])
+        cell = np.zeros(len(numbers), dtype=np.int64)
+        for axis, each in enumerate(edges):
+            limits = np.array([int(edge, 16) for edge in each], dtype=np.uint64)
+            cell = cell * parts + np.searchsorted(limits, numbers[:, axis], side="right") - 1
+        size = parts ** len(edges)
+        counts = np.bincount(cell, minlength=size)
+        sums = np.bincount(cell, weights, minlength=size)
+        most = np.full(size, -np.inf)
+        np.maximum.at(most, cell, weights)
+        found = []
+        for at in np.flatnonzero(counts):
+            column, row = divmod(int(at), parts) if len(edges) > 1 else (int(at), 0)
+            found.append(Cell(int(counts[at]), float(sums[at] / counts[at]), float(most[at]), column, row))
+        return found
+
+    if not len(numbers):
+        return None, elsewhere, count
+    least, most = ([f"{word:016x}" for word in each] for each in (numbers.min(axis=0), numbers.max(axis=0)))
+    region = [coordinates.decode("".join(each)) for each in (least, most)]
+    return (region[0], region[1]), elsewhere, count
+
+
+def _measured_there(memories: QuerySet[Memory], axes: Sequence[int], whole: bool) -> Measured:
+    """PostgreSQL counts, and only cells travel."""
+    has = Q(GreaterThanOrEqual(Length("coordinate_key"), Value(DIGITS_PER_NUMBER * (max(axes) + 1))))
+
+    def count(edges: Sequence[Sequence[str]]) -> list[Cell]:
+        names = ["column", "row"][: len(axes)]
+        cells = {name: _Cell(_digits(axis), each) for name, axis, each in zip(names, axes, edges, strict=True)}
+        rows: Any = memories.filter(has).values(**cells).annotate(**_SUMS).order_by(*names)
+        return [
+            Cell(each["count"], each["mean"], each["most"], each["column"] - 1, each.get("row", 1) - 1) for each in rows
+        ]
+
+    if not whole:
+        return None, None, count
+    sums: dict[str, Any] = {"all": Count("seq"), "on": Count("seq", filter=has)}
+    for axis in axes:
+        sums |= {f"low{axis}": Min(_digits(axis), filter=has), f"high{axis}": Max(_digits(axis), filter=has)}
+    found = memories.aggregate(**sums)
+    elsewhere = found["all"] - found["on"]
+    if not found["on"]:
+        return None, elsewhere, count
+    low = [coordinates.decode(found[f"low{axis}"])[0] for axis in axes]
+    high = [coordinates.decode(found[f"high{axis}"])[0] for axis in axes]
+    return (low, high), elsewhere, count
+
+
+_SUMS: dict[str, Any] = {"count": Count("seq"), "mean": Avg("importance"), "most": Max("importance")}
+
+
+class _Cell(Func):
+    """How many of the edges lie at or below some digits, counted from 1."""
+
+    output_field = IntegerField()
+
+    def __init__(self, digits: Any, edges: Sequence[str] = (), **extra: Any) -> None:
+        self.edges = list(edges)
+        super().__init__(digits, **extra)
+
+    def as_sql(self, compiler: Any, connection: Any, **more: Any) -> Any:  # type: ignore[override]
+        sql, parameters = compiler.compile(self.source_expressions[0])
+        return f"width_bucket({sql}, %s::text[])", [*parameters, self.edges]
+
+
+def _digits(axis: int) -> Substr:
+    return Substr("coordinate_key", axis * DIGITS_PER_NUMBER + 1, DIGITS_PER_NUMBER)
+
+
+def _edges(low: float, high: float, parts: int) -> list[str]:
+    """The lower edge of each part as digits, in their order; the difference of two huge numbers would be infinite."""
+    between = (low * (1 - part / parts) + high * (part / parts) for part in range(parts))
+    return [coordinates.encode([edge]) for edge in sorted(min(high, max(low, edge)) for edge in between)]
+
+
+def _inside(
+    memories: QuerySet[Memory], axes: Sequence[int], low: Sequence[float], high: Sequence[float]
+) -> QuerySet[Memory]:
+    conditions: list[Any] = [
+        GreaterThanOrEqual(Length("coordinate_key"), Value(DIGITS_PER_NUMBER * (max(axes) + 1))),
+    ]
+    for axis, least, most in zip(axes, low, high, strict=True):
+        first, last = coordinates.encode([least]), coordinates.encode([most])
+        if axis == 0:  # the beginning of the key, by which the index is entered
+            conditions.append(Q(coordinate_key__gte=first, coordinate_key__lt=last + "g"))
+        else:
+            conditions += [
+                GreaterThanOrEqual(_digits(axis), Value(first)),
+                LessThanOrEqual(_digits(axis), Value(last)),
+            ]
+    return memories.filter(*conditions)
+
+
+def _last(cursor: str, digits: int) -> str:
+    (key,) = cursors.decode(cursor, str)
+    if len(key) != digits or not set(key) <= set("0123456789abcdef"):
+        raise cursors.broken()
+    return str(key)

@@ -1,0 +1,313 @@
+"""The drain: brings the vector index up to what the database says.
+
+1. Lease some due rows, so that no other drain works on the same memories.
+2. Read each memory as it is *now*; what the row was queued for does not matter.
+3. Embed what has changed (no transaction is open), then upsert into, or delete from, the index.
+4. Settle a row only if the memory has not moved on meanwhile; otherwise it stays due.
+
+Dying anywhere leaves the rows due; each step may be repeated. Any number of drains may run side by side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from memories import embeddings, index, payloads
+from memories.embeddings.base import Vectors
+from memories.index import generations
+from memories.index.base import Point, usable
+from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
+from memories.search import analyzer
+from somamemory.errors import EmbedderRefused, SomaError, Unavailable
+from somamemory.telemetry import metrics
+
+log = logging.getLogger("soma.index")
+
+BATCH = 256
+LEASE = timedelta(seconds=settings.INDEX_LEASE_S)
+MAX_BACKOFF_S = 300
+_MAX_ATTEMPTS = 30_000  # what the column holds
+_ERROR_LENGTH = 500
+
+
+@dataclass
+class _Job:
+    """One leased row and what became of it."""
+
+    row: VectorEmbedding
+    memory: Memory | None  # None: purged
+    text: str = ""
+    vector: Vectors | None = None
+    error: str = ""
+
+    @property
+    def absent(self) -> bool:
+        """The index must hold nothing for this memory."""
+        return self.memory is None or self.vector is None or self.memory.archived_at is not None
+
+    @property
+    def text_hash(self) -> bytes | None:
+        return None if self.row.own or self.vector is None else _hash(self.text)
+
+
+def drain(limit: int = BATCH) -> int:
+    """Do up to `limit` due rows of each generation; how many there were.
+
+    Raises nothing that a later call could mend.
+    """
+    return sum(_drain(generation, limit) for generation in generations.in_use())
+
+
+def _drain(generation: EmbeddingGeneration, limit: int) -> int:
+    # No row is to blame for an outage: each attempt would have it wait longer after the engine is back.
+    if not index.of(generation).available():
+        return 0
+    lease = uuid.uuid4()
+    rows = _lease(generation, lease, limit)
+    if not rows:
+        return 0
+    jobs = _read(rows)
+    _embed(generation, jobs)
+    without_vector = [job for job in jobs if job.error]
+    writing = _still_leased([job for job in jobs if not job.error], lease)
+    try:
+        _write(generation, writing)
+    except SomaError as error:
+        for job in writing:
+            job.error = str(error)
+    _finish(writing + without_vector, lease)
+    return len(rows)
+
+
+def release_leases() -> int:
+    """Make every postponed or leased row due at once; for a lone drain that has just started."""
+    return (
+        VectorEmbedding.all_tenants.filter(due_at__isnull=False)
+        .filter(Q(attempts__gt=0) | Q(lease_until__isnull=False))
+        .update(due_at=timezone.now(), lease=None, lease_until=None)
+    )
+
+
+def backlog() -> int:
+    """How many rows are due."""
+    return VectorEmbedding.all_tenants.filter(due_at__lte=timezone.now()).count()
+
+
+def _lease(generation: EmbeddingGeneration, lease: uuid.UUID, limit: int) -> list[VectorEmbedding]:
+    now = timezone.now()
+    with transaction.atomic():
+        rows = list(
+            VectorEmbedding.all_tenants.select_for_update(skip_locked=True)
+            .filter(Q(lease_until=None) | Q(lease_until__lt=now), generation=generation, due_at__lte=now)
+            .order_by("due_at")
+            .defer("vector", "text_hash", "own")[:limit]
+        )
+        if rows:
+            VectorEmbedding.all_tenants.filter(id__in=[row.id for row in rows]).update(
+                lease=lease, lease_until=now + LEASE
+            )
+    return rows
+
+
+def _read(rows: list[VectorEmbedding]) -> list[_Job]:
+    """The memories as they are now; deleted and expired ones have no text and no vector.
+
+    One statement, so that a memory and its row are of one moment: a vector of the caller's own that comes in after
+    the lease must not be taken for none.
+    """
+    now = timezone.now()
+    ids = [row.id for row in rows]
+    current = {row.id: row for row in VectorEmbedding.all_tenants.filter(id__in=ids).select_related("memory")}
+    jobs = []
+    for leased in rows:
+        row = current.get(leased.id)
+        job = _Job(row or leased, row.memory if row else None)
+        if job.memory and job.memory.deleted_at is None and not _expired(job.memory, now):
+            job.text = analyzer.embedding_text(payloads.text_of(job.memory.payload), job.memory.context)
+            job.vector = _kept_vector(job)
+        jobs.append(job)
+    return jobs
+
+
+def _kept_vector(job: _Job) -> Vectors | None:
+    """The vector in the database, when it is the caller's own or was made from this very text."""
+    row = job.row
+    if row.vector is not None and (row.own or bytes(row.text_hash or b"") == _hash(job.text)):
+        vector = np.frombuffer(row.vector, dtype="<f4")
+        return vector if usable(vector) else None
+    return None
+
+
+def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
+    """Give each job that has text but no vector its vector, or the reason why it cannot have one (now)."""
+    wanting = [job for job in jobs if job.text.strip() and job.vector is None and not job.row.own]
+    if not wanting:
+        return
+    try:
+        vectors = embeddings.of(generation).embed([job.text for job in wanting])
+    except EmbedderRefused as error:
+        if len(wanting) > 1:  # one text spoils the batch: close in on it, and let the others pass
+            middle = len(wanting) // 2
+            _embed(generation, wanting[:middle])
+            _embed(generation, wanting[middle:])
+        else:
+            wanting[0].error = str(error)
+    except Unavailable as error:
+        for job in wanting:  # the others, to delete or with a vector already, need no embedder
+            job.error = str(error)
+    else:
+        for job, vector in zip(wanting, vectors, strict=True):
+            job.vector = vector if usable(vector) else None
+
+
+def _still_leased(jobs: list[_Job], lease: uuid.UUID) -> list[_Job]:
+    """The jobs whose lease lasts long enough to write to the index: embedding may have taken longer than foreseen.
+
+    Without it, an older version could be written over the newer one of another drain. Those left out come again when
+    their lease has run out; their vectors are cached by then.
+    """
+    rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease)
+    kept = set(rows.filter(lease_until__gt=timezone.now() + LEASE / 2).values_list("id", flat=True))
+    return [job for job in jobs if job.row.id in kept]
+
+
+def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
+    target = index.of(generation)
+    points: dict[uuid.UUID, list[Point]] = defaultdict(list)
+    gone: dict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)
+    for job in jobs:
+        if job.absent or job.memory is None or job.vector is None:
+            gone[job.row.tenant_id].append(job.row.memory_id)
+        else:
+            memory = job.memory
+            points[memory.tenant_id].append(
+                Point(memory.id, memory.version, memory.namespace, memory.memory_type, job.vector)
+            )
+    for tenant, new in points.items():
+        target.upsert(tenant, new)
+    for tenant, old in gone.items():
+        target.delete(tenant, old)
+
+
+def _finish(jobs: list[_Job], lease: uuid.UUID) -> None:
+    """Record what became of each job and give its row free.
+
+    Rows that a writer holds right now come last, one at a time: a transaction that holds some rows while it waits for
+    others could deadlock with a writer of many.
+    """
+    rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease)
+    with transaction.atomic():
+        free = set(rows.select_for_update(skip_locked=True).values_list("id", flat=True))
+        _record([job for job in jobs if job.row.id in free], lease)
+    for job in jobs:
+        if job.row.id not in free:
+            with transaction.atomic():
+                _record([job], lease)
+
+
+def _record(jobs: list[_Job], lease: uuid.UUID) -> None:
+    """Settle what the index now holds, postpone what failed; rows whose memory has moved on stay due."""
+    settled = [_settled(job, lease) for job in jobs if job.memory and not job.error]
+    # One that has come back meanwhile, with the same id, moves its row on.
+    purged = [(job.row.id, _uuid_parameter(lease), job.row.wanted_version) for job in jobs if _is_done(job)]
+    failed = [job for job in jobs if job.error]
+    metrics.indexed.labels("settled").inc(len(settled) + len(purged))
+    metrics.indexed.labels("failed").inc(len(failed))
+    if failed:
+        log.warning("memories wait for the index", extra={"reason": failed[0].error, "rows": len(failed)})
+    with connection.cursor() as cursor:
+        if settled:
+            cursor.executemany(_SETTLE, settled)
+        if failed:
+            cursor.executemany(_POSTPONE, [_postponed(job, lease) for job in failed])
+        if purged:
+            cursor.executemany(_FORGET, purged)
+    VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease).update(
+        lease=None, lease_until=None, due_at=timezone.now()
+    )
+
+
+def _is_done(job: _Job) -> bool:
+    """The memory is gone, and now the index knows."""
+    return job.memory is None and not job.error
+
+
+_FORGET = "DELETE FROM sfm_vector_embeddings WHERE id = %s AND lease = %s AND wanted_version = %s"
+
+# A statement of our own: each row gets another vector, and the condition must be checked as the row is written.
+_SETTLE = """
+    UPDATE sfm_vector_embeddings
+    SET vector = %s, text_hash = %s, indexed_version = %s, due_at = %s,
+        lease = NULL, lease_until = NULL, attempts = 0, error = ''
+    WHERE id = %s AND lease = %s AND wanted_version = %s
+"""
+
+
+def _settled(job: _Job, lease: uuid.UUID) -> tuple[Any, ...]:
+    memory, row = job.memory, job.row
+    assert memory is not None  # noqa: S101 - purged memories have no row to settle
+    # A deleted memory keeps its vector: to restore it costs no embedding.
+    vector = bytes(row.vector) if job.vector is None and row.vector else _bytes(job.vector)
+    text_hash = bytes(row.text_hash) if job.vector is None and row.text_hash else job.text_hash
+    # The row of a memory that will expire falls due then, and takes it out of the index.
+    again = None if job.absent else memory.expires_at
+    return (
+        vector,
+        text_hash,
+        None if job.absent else memory.version,
+        connection.ops.adapt_datetimefield_value(again),
+        row.id,
+        _uuid_parameter(lease),
+        memory.version,
+    )
+
+
+# Again later, each time after a longer pause.
+_POSTPONE = """
+    UPDATE sfm_vector_embeddings
+    SET attempts = %s, due_at = %s, error = %s, lease = NULL, lease_until = NULL
+    WHERE id = %s AND lease = %s AND wanted_version = %s
+"""
+
+
+def _postponed(job: _Job, lease: uuid.UUID) -> tuple[Any, ...]:
+    attempts = min(job.row.attempts + 1, _MAX_ATTEMPTS)
+    pause_s = min(2 ** min(attempts, 10), MAX_BACKOFF_S) * random.uniform(0.5, 1.0)
+    return (
+        attempts,
+        connection.ops.adapt_datetimefield_value(timezone.now() + timedelta(seconds=pause_s)),
+        job.error[:_ERROR_LENGTH],
+        job.row.id,
+        _uuid_parameter(lease),
+        job.row.wanted_version,
+    )
+
+
+def _uuid_parameter(value: uuid.UUID) -> Any:
+    return value if connection.features.has_native_uuid_field else value.hex
+
+
+def _expired(memory: Memory, now: datetime) -> bool:
+    return memory.expires_at is not None and memory.expires_at <= now
+
+
+def _hash(words: str) -> bytes:
+    return hashlib.sha256(words.encode()).digest()
+
+
+def _bytes(vector: Vectors | None) -> bytes | None:
+    return None if vector is None else vector.astype("<f4").tobytes()

@@ -1,0 +1,150 @@
+"""PostgreSQL: pg_dump and pg_restore, and hashes taken from the very snapshot that is dumped."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from operations.backup import Tables
+from somamemory.errors import ConfigurationError, InvalidInput
+from somamemory.files import Progress
+
+_WITHOUT_TIME_OUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
+
+
+class PostgreSQL:
+    file_name = "database.dump"
+
+    def dump(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
+        with _session(connection) as session, session.cursor() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("SELECT pg_export_snapshot()")
+            snapshot = cursor.fetchone()[0]
+            options = ["--format=custom", "--compress=3", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
+            dump = _start("pg_dump", connection, [*options, f"--file={file}"])
+            try:
+                tables = _tables(session, progress)
+                _wait(dump, progress)
+            finally:
+                dump.kill()
+            cursor.execute("ROLLBACK")
+        return tables
+
+    def load(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> None:
+        options = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
+        name = connection.settings_dict["NAME"]
+        _wait(_start("pg_restore", connection, [*options, f"--dbname={name}", str(file)]), progress)
+
+    def tables_in(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
+        name = f"soma_verify_{secrets.token_hex(6)}"
+        with _session(connection) as session, session.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+            beside = _beside(connection, name)
+            try:
+                self.load(beside, file, progress)
+                return self.tables(beside, progress)
+            finally:
+                beside.close()
+                cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def tables(self, connection: BaseDatabaseWrapper, progress: Progress) -> Tables:
+        with _session(connection) as session:
+            return _tables(session, progress)
+
+
+@contextmanager
+def _session(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """A connection of our own that nothing times out."""
+    session = _beside(connection, str(connection.settings_dict["NAME"]))
+    with closing(session):
+        with session.cursor() as cursor:
+            for name in _WITHOUT_TIME_OUTS:
+                cursor.execute(f"SET {name} = 0")
+            cursor.execute("SET timezone = 'UTC'")
+        yield session
+
+
+def _beside(connection: BaseDatabaseWrapper, name: str) -> BaseDatabaseWrapper:
+    other = connection.copy()
+    other.settings_dict = {**connection.settings_dict, "NAME": name}
+    return other
+
+
+def _tables(session: BaseDatabaseWrapper, progress: Progress) -> Tables:
+    found: Tables = {}
+    with session.cursor() as cursor:
+        names = sorted(name for name in session.introspection.table_names(cursor))
+        for at, name in enumerate(names, start=1):
+            key = session.introspection.get_primary_key_column(cursor, name) or "1"
+            row = "encode(sha256(convert_to(t::text, 'UTF8')), 'hex')"
+            cursor.execute(
+                f"SELECT COUNT(*), encode(sha256(convert_to(COALESCE(string_agg({row}, '' ORDER BY t.{key}), ''), "  # noqa: S608
+                f"'UTF8')), 'hex') FROM \"{name}\" t"
+            )
+            rows, told = cursor.fetchone()
+            found[name] = {"rows": rows, "hash": told}
+            progress("hash", at / len(names))
+    return found
+
+
+def _start(program: str, connection: BaseDatabaseWrapper, options: list[str]) -> subprocess.Popen[str]:
+    """The password travels in the environment, which others cannot see."""
+    config: dict[str, Any] = connection.settings_dict
+    environment = {
+        "PGHOST": config.get("HOST"),
+        "PGPORT": config.get("PORT"),
+        "PGUSER": config.get("USER"),
+        "PGPASSWORD": config.get("PASSWORD"),
+        "PGDATABASE": config.get("NAME"),
+        **{
+            f"PG{name.upper()}": config["OPTIONS"].get(name) for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")
+        },
+    }
+    return subprocess.Popen(  # noqa: S603 - a program of PostgreSQL
+        [_program(program, connection), *options],
+        env={name: str(value) for name, value in environment.items() if value},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait(running: subprocess.Popen[str], progress: Progress) -> None:
+    name = Path(str(running.args[0])).name  # type: ignore[index]
+    began = time.monotonic()
+    while True:
+        try:
+            _, errors = running.communicate(timeout=1)
+            break
+        except subprocess.TimeoutExpired:
+            progress(f"{name}, {time.monotonic() - began:.0f} s", 0)
+    if running.returncode:
+        raise InvalidInput("folder", f"{name} failed: {errors.strip()[-500:]}")
+    progress(name, 1)
+
+
+def _program(name: str, connection: BaseDatabaseWrapper) -> str:
+    """The newest one, which must know the server's version. Raises ConfigurationError."""
+    server: int = connection.pg_version // 10_000  # type: ignore[attr-defined]
+    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=_major, reverse=True)
+    found = [str(path) for path in installed] or [path for path in [shutil.which(name)] if path]
+    for path in found:
+        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603
+        version = re.search(r"(\d+)", told)
+        if version and int(version[1]) >= server:
+            return path
+    raise ConfigurationError(f"{name} {server} or newer is needed: install PostgreSQL's client programs")
+
+
+def _major(path: Path) -> int:
+    name = path.parent.parent.name
+    return int(name) if name.isdigit() else 0

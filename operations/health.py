@@ -1,0 +1,99 @@
+"""The state of the parts the service depends on, asked at most every ten seconds, by one process for all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cachetools import TTLCache, cached
+from django.db import DatabaseError, connection
+
+import somamemory
+from memories import index
+from memories.index import generations
+from somamemory import caching
+from somamemory.db import migration_stages
+from somamemory.errors import ConfigurationError, SomaError
+
+LIFETIME_S = 10
+_STARTED = time.monotonic()
+
+
+@dataclass(frozen=True)
+class Check:
+    healthy: bool
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Report:
+    checks: dict[str, Check]
+    version: str
+    uptime_s: float
+
+    @property
+    def status(self) -> str:
+        """Without the database nothing works; without the index, words still find memories."""
+        if not self.checks["database"].healthy:
+            return "unhealthy"
+        return "healthy" if all(check.healthy for check in self.checks.values()) else "degraded"
+
+
+def report() -> Report:
+    return Report(_checks(), somamemory.__version__, round(time.monotonic() - _STARTED, 1))
+
+
+_known: TTLCache[object, dict[str, Check]] = TTLCache(maxsize=1, ttl=LIFETIME_S / 2)
+
+
+@cached(_known, lock=threading.Lock())
+def _checks() -> dict[str, Check]:
+    """What a process has found; it remembers that for half of the time, the others see it for the other half."""
+    shared = caching.get(None, "health", somamemory.__version__)
+    if shared is not None:
+        return {name: Check(*found) for name, found in shared.items()}
+    checks = {
+        "database": _timed(_database),
+        "vector_index": _timed(lambda: index.of(generations.active()).ping()),
+        "cache": _timed(_cache),
+    }
+    found = {name: (check.healthy, check.latency_ms) for name, check in checks.items()}
+    caching.set(None, "health", somamemory.__version__, value=found, lifetime_s=LIFETIME_S / 2)
+    return checks
+
+
+def ready() -> tuple[bool, str]:
+    """Whether requests can be served, and if not, why."""
+    try:
+        _database()
+        if migration_stages.missing():
+            return False, "migrations are missing: run manage.py bootstrap"
+    except DatabaseError:
+        return False, "the database does not answer"
+    return True, ""
+
+
+def _database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _cache() -> None:
+    if not caching.healthy():
+        raise ConnectionError("the cache does not answer")
+
+
+def _timed(ask: Callable[[], object]) -> Check:
+    started = time.perf_counter()
+    try:
+        ask()
+        healthy = True
+    except (DatabaseError, SomaError, ConfigurationError, ConnectionError):
+        healthy = False
+    return Check(healthy, round((time.perf_counter() - started) * 1000, 2))
+
+
+def forget_cached() -> None:
+    _known.clear()

@@ -1,0 +1,70 @@
+"""`manage.py reembed`: a new embedding generation, with no pause in service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from memories.models import Job
+from operations import jobs
+from operations.management.watch_job import watch
+from tenants.management.command_line import operator, speaking_errors
+
+
+class Command(BaseCommand):
+    help = (
+        "Embed all memories anew beside the vectors that are searched meanwhile, compare what both find, and switch. "
+        "The running server (or worker) does it; without one this command does. If it is stopped, --watch goes on."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--provider", default="", help="wordllama, openai or hashing; left out: as it is")
+        parser.add_argument("--model", default="", help="the provider's name of the model")
+        parser.add_argument("--dimension", type=int, default=0, help="how many numbers a vector has")
+        parser.add_argument(
+            "--from-stored-vectors",
+            action="store_true",
+            help="only make the collection anew, from the vectors in the database: the index was lost",
+        )
+        other = parser.add_mutually_exclusive_group()
+        other.add_argument("--watch", action="store_true", help="start nothing; go on with what is running")
+        other.add_argument("--cancel", action="store_true", help="give up the generation that is being built")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with speaking_errors():
+            job = watch(self._job(options), self.stdout)  # type: ignore[arg-type]
+        if job.state == Job.State.FAILED:
+            if options["cancel"]:
+                self.stdout.write("The new generation is given up; nothing has changed.")
+                return
+            raise CommandError(job.error)
+        self._tell(job)
+
+    def _job(self, options: dict[str, Any]) -> Job:
+        if options["cancel"]:
+            return jobs.cancel_rebuild(operator())
+        if options["watch"]:
+            return jobs.latest(operator(), Job.Kind.REBUILD)
+        return jobs.start_rebuild(
+            operator(),
+            options["provider"],
+            options["model"],
+            options["dimension"],
+            from_stored_vectors=options["from_stored_vectors"],
+        )
+
+    def _tell(self, job: Job) -> None:
+        found = job.data.get("comparison") or {}
+        if found.get("questions"):
+            self.stdout.write(
+                f"{found['questions']} questions, the first {found['k']} found: the memory itself is among them for "
+                f"{found['known_item_old']:.0%} (old) and {found['known_item_new']:.0%} (new); "
+                f"{found['agreement']:.0%} of what both find is the same."
+            )
+        self.stdout.write(self.style.SUCCESS(f"The new generation is active; it holds {job.total:,} memories."))
+        if job.data.get("provider"):
+            self.stdout.write(
+                f"Before the next start, set SOMA_EMBEDDING_PROVIDER={job.data['provider']} "
+                f"SOMA_EMBEDDING_MODEL={job.data['model']} SOMA_EMBEDDING_DIMENSION={job.data['dimension']}"
+            )

@@ -1,0 +1,26 @@
+"""`manage.py retry_failed`: try at once what would be tried later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from memories import services
+from tenants import selectors
+from tenants.management.command_line import operator, speaking_errors
+
+
+class Command(BaseCommand):
+    help = "Make the memories due that the index could not take so far; they are tried again within seconds."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--tenant", metavar="SLUG", help="only this one")
+
+    def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
+        with speaking_errors():
+            everybody = (
+                selectors.every_tenant(operator()) if tenant is None else [selectors.get_tenant(operator(), tenant)]
+            )
+            count = sum(services.retry_failed(operator().acting_for(each)) for each in everybody)
+        self.stdout.write(f"{count:,} memories will be tried again.")

@@ -1,0 +1,195 @@
+"""Reading from copies of the database, where that cannot be noticed.
+
+A selector that is marked `@may_read_replica` reads as a whole from one database: with the weight `SOMA_READ_WEIGHT`
+from a replica, else from the primary. Always from the primary read: whoever has written in the last few seconds,
+everything inside a transaction, commands and jobs, and whatever is not marked. Writes never go anywhere else.
+
+A replica that does not answer is left alone for a few seconds, and the read is done again on the primary; it changes
+nothing, so it may be run twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from uuid import UUID
+
+from cachetools import TTLCache
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+from somamemory import caching
+from somamemory.db import sqlstate
+
+# So long a replica that did not answer is not asked; then one read tries it.
+PAUSE_S = 5.0
+
+log = logging.getLogger("soma.replicas")
+
+
+class _Tenant(Protocol):
+    @property
+    def id(self) -> UUID: ...
+
+
+class Reader(Protocol):
+    """What has to be known of a caller (`tenants.caller.Caller`)."""
+
+    @property
+    def tenant(self) -> _Tenant: ...
+    @property
+    def actor(self) -> str: ...
+
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=Reader)
+Result = TypeVar("Result")
+
+# The database that the selector which is running reads from; None outside of one.
+_reading: ContextVar[str | None] = ContextVar("reading", default=None)
+_lock = threading.Lock()
+_asleep_until: dict[str, float] = {}  # in the time of `monotonic`
+_wrote: TTLCache[str, bool] = TTLCache(maxsize=100_000, ttl=settings.READ_OWN_WRITES_S)
+
+
+class Router:
+    """Django's database router. Only what a tenant owns is read from replicas: keys, limits and generations are few
+    and must be true at once."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str:
+        return _alias() if getattr(model, "may_be_read_from_replica", False) else DEFAULT_DB_ALIAS
+
+    def db_for_write(self, model: type[Model], **hints: Any) -> str:
+        return DEFAULT_DB_ALIAS
+
+    def allow_relation(self, one: Model, other: Model, **hints: Any) -> bool:
+        return True  # all are copies of one database
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return db == DEFAULT_DB_ALIAS
+
+
+def may_read_replica(select: Callable[Concatenate[R, P], Result]) -> Callable[Concatenate[R, P], Result]:
+    """For a selector that has read all it gives back before it returns; a lazy query would be run elsewhere."""
+
+    @wraps(select)
+    def reading(caller: R, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+        if not settings.REPLICAS or _reading.get() is not None:
+            return select(caller, *args, **kwargs)
+        alias = _choose(caller)
+        try:
+            with _from(alias):
+                answer = select(caller, *args, **kwargs)
+            _wake(alias)
+            return answer
+        except (DatabaseError, InterfaceError) as error:
+            if alias == DEFAULT_DB_ALIAS or not _may_ask_primary_instead(alias, error):
+                raise
+        with from_primary():
+            return select(caller, *args, **kwargs)
+
+    return reading
+
+
+def connection() -> BaseDatabaseWrapper:
+    """For statements of our own: the database that the selector which is running reads from."""
+    return connections[_alias()]
+
+
+def from_primary() -> AbstractContextManager[None]:
+    """For a read that must not be behind."""
+    return _from(DEFAULT_DB_ALIAS)
+
+
+def wrote(caller: Reader) -> None:
+    """Call it in the transaction of a change: from its commit on, the caller reads from the primary for a while."""
+    if settings.REPLICAS:
+        transaction.on_commit(partial(_remember_writer, _name(caller)))
+
+
+def forget() -> None:
+    """Drop what this process remembers of writers and outages."""
+    with _lock:
+        _wrote.clear()
+        _asleep_until.clear()
+
+
+def _alias() -> str:
+    return _reading.get() or DEFAULT_DB_ALIAS
+
+
+@contextmanager
+def _from(alias: str) -> Iterator[None]:
+    token = _reading.set(alias)
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+def _choose(caller: Reader) -> str:
+    if caller.actor == "command" or connections[DEFAULT_DB_ALIAS].in_atomic_block:
+        return DEFAULT_DB_ALIAS
+    if random.random() >= settings.READ_WEIGHT or _has_just_written(caller):
+        return DEFAULT_DB_ALIAS
+    now = time.monotonic()
+    with _lock:
+        awake = [alias for alias in settings.REPLICAS if _asleep_until.get(alias, 0.0) <= now]
+        alias = random.choice(awake) if awake else DEFAULT_DB_ALIAS
+        if alias in _asleep_until:  # this read finds out whether it is back; the others do not wait for it meanwhile
+            _asleep_until[alias] = now + PAUSE_S
+    return alias
+
+
+def _wake(alias: str) -> None:
+    """A replica has answered."""
+    if alias in _asleep_until:
+        with _lock:
+            _asleep_until.pop(alias, None)
+        log.warning("a replica answers again", extra={"replica": alias})
+
+
+def _may_ask_primary_instead(alias: str, error: DatabaseError | InterfaceError) -> bool:
+    """Whether a read that failed on a replica could do better on the primary; an outage is remembered."""
+    replica = connections[alias]
+    if not replica.errors_occurred:  # the primary failed, which a selector may ask as well
+        return False
+    if sqlstate.of(error) == sqlstate.QUERY_CANCELED:  # too long there, too long here
+        return False
+    if sqlstate.is_outage(error):
+        replica.close()
+        with _lock:
+            news = alias not in _asleep_until
+            _asleep_until[alias] = time.monotonic() + PAUSE_S
+        if news:
+            log.warning("a replica does not answer; reading without it", extra={"replica": alias, "reason": str(error)})
+    return True
+
+
+def _name(caller: Reader) -> str:
+    return f"wrote:{caller.tenant.id.hex}:{caller.actor}"
+
+
+def _remember_writer(name: str) -> None:
+    with _lock:
+        _wrote[name] = True
+    if caching.shared():
+        caching.with_redis(lambda redis: redis.set(name, 1, ex=settings.READ_OWN_WRITES_S))
+
+
+def _has_just_written(caller: Reader) -> bool:
+    name = _name(caller)
+    with _lock:
+        if name in _wrote:
+            return True
+    # None: nobody can say what other processes have written for this caller, so we must not be behind.
+    return caching.shared() and caching.with_redis(lambda redis: redis.exists(name)) != 0

@@ -1,0 +1,580 @@
+"""The admin: who may come in, what they see, that each change goes the way of the API's and is written down."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from console import row_counts
+from console.admin.audit import ACTIONS
+from console.models import StaffTenant
+from graph.models import Link
+from memories import coordinates, services
+from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
+from memories.services import NewMemory
+from tenants import keys
+from tenants.caller import SCOPES, Caller
+from tenants.models import ApiKey, AuditEvent, Tenant
+from tests.conftest import Api, drain, page, shown
+
+PACKAGES = ("api", "console", "conversations", "graph", "memories", "tenants")
+PASSWORD = "a long enough pass phrase"
+LISTS = [
+    "auth_user", "auth_group", "tenants_tenant", "tenants_apikey", "tenants_auditevent", "memories_memory",
+    "memories_vectorembedding", "graph_link", "conversations_conversation",
+    "memories_job", "memories_embeddinggeneration",
+]  # fmt: skip
+
+
+def memory_page(tenant: Tenant, id: Any) -> str:
+    return page("memories_memory_change", f"{tenant.slug}/{id}")
+
+
+def events(action: str) -> list[AuditEvent]:
+    return list(AuditEvent.objects.filter(action=action))
+
+
+# --- Coming in ---------------------------------------------------------------------------------------------------
+
+
+def sign_in(name: str, password: str = PASSWORD, address: str = "192.0.2.1") -> Any:
+    return Client().post(page("login"), {"username": name, "password": password}, REMOTE_ADDR=address)
+
+
+@pytest.fixture
+def limited(settings: Any, generation: EmbeddingGeneration) -> int:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.SIGN_IN_PER_MINUTE = 3
+    settings.REDIS_URL = ""  # which another test may empty at any moment
+    Tenant.objects.get_or_create(slug="default")
+    User.objects.create_superuser("boss", password=PASSWORD)
+    return 3
+
+
+def test_a_superuser_signs_in_and_that_is_written_down(limited: int) -> None:
+    assert sign_in("boss").status_code == 302
+
+    assert [event.actor.split(":")[::2] for event in events("staff.sign_in")] == [["staff", "boss"]]
+
+
+def test_nobody_guesses_passwords_of_one_name_for_long(limited: int) -> None:
+    answers = [sign_in("boss", "wrong", f"192.0.2.{number}").status_code for number in range(limited + 1)]
+
+    assert answers == [200] * limited + [429]
+    refused = sign_in("boss", PASSWORD, "198.51.100.1")
+    assert refused.status_code == 429
+    assert int(refused["Retry-After"]) > 0
+
+
+def test_nobody_guesses_names_from_one_address_for_long(limited: int) -> None:
+    answers = [sign_in(f"user{number}", "wrong").status_code for number in range(limited + 1)]
+
+    assert answers == [200] * limited + [429]
+    assert sign_in("boss", address="198.51.100.1").status_code == 302
+
+
+@pytest.mark.parametrize("name", [*(f"{each}_changelist" for each in LISTS), "index", "explorer", "explorer_map"])
+def test_no_page_is_there_for_who_is_not_signed_in(db: None, name: str) -> None:
+    response = Client().get(page(name))
+
+    assert response.status_code == 302
+    assert response["Location"].startswith(page("login"))
+
+
+def test_an_api_key_opens_no_page_and_a_session_no_route(api: Api, boss: Client) -> None:
+    assert api.get("/admin/").status_code == 302
+    assert boss.get("/api/v1/memories").status_code == 401
+
+
+def test_cookies_are_kept_from_scripts_other_sites_and_the_api(limited: int) -> None:
+    client = Client()
+    client.get(page("login"))
+    client.post(page("login"), {"username": "boss", "password": PASSWORD})
+
+    assert set(client.cookies) == {"soma_session", "soma_csrf"}
+    for cookie in client.cookies.values():
+        assert cookie["httponly"]
+        assert cookie["secure"]
+        assert cookie["samesite"] == "Lax"
+        assert cookie["path"] == "/admin/"
+
+
+def test_a_form_without_its_token_changes_nothing(tenant: Tenant, boss: Client) -> None:
+    strict = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    strict.force_login(User.objects.get(username="boss"))
+
+    assert strict.post(page("tenants_tenant_suspend", tenant.pk), {"_form_submitted": "on"}).status_code == 403
+    assert Tenant.objects.get(pk=tenant.pk).active
+
+
+def test_a_page_lets_no_foreign_script_in_and_is_not_kept(boss: Client) -> None:
+    response = boss.get(page("index"))
+
+    policy = dict(each.split(" ", 1) for each in response["Content-Security-Policy"].split("; "))
+    assert policy["script-src"] == "'self' 'unsafe-eval'"
+    assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
+    assert "no-store" in response["Cache-Control"]
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert not re.search(r"<script(?![^>]*\bsrc=)", response.content.decode())
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", response.content.decode())
+
+
+def test_a_request_of_the_api_asks_for_no_session_and_no_user(api: Api) -> None:
+    api.store("1")
+    with CaptureQueriesContext(connection) as captured:
+        response = api.get("/memories/1", cookie="soma_session=abc; soma_csrf=def")
+
+    assert response.status_code == 200
+    assert not [query for query in captured if "django_session" in query["sql"] or "auth_user" in query["sql"]]
+    assert "Set-Cookie" not in response
+    assert "Content-Security-Policy" not in response
+
+
+@pytest.mark.parametrize("id", ["x", "1", "%00"])
+def test_an_id_that_none_can_be_is_a_bad_request(helper: Client, id: str) -> None:
+    tenants = ContentType.objects.get_for_model(Tenant)
+
+    assert helper.get(f"/admin/r/{tenants.id}/{id}/").status_code == 400
+
+
+def test_tenants_to_choose_from_are_found(helper: Client, api: Api, stranger: Api) -> None:
+    field = {"app_label": "console", "model_name": "stafftenant", "field_name": "tenant"}
+
+    found = helper.get("/admin/autocomplete/", field).json()["results"]
+
+    assert [each["text"] for each in found] == ["acme"]
+
+
+def test_a_page_that_is_not_there_is_a_page_and_no_problem(boss: Client) -> None:
+    response = boss.get("/admin/nowhere/")
+
+    assert response.status_code == 404
+    assert response["Content-Type"].startswith("text/html")
+
+
+# --- Whose -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_list_is_a_page(boss: Client, api: Api, name: str) -> None:
+    api.store("1")
+
+    shown(boss, page(f"{name}_changelist"))
+
+
+def test_a_member_of_staff_sees_the_tenants_given_to_them_and_no_other(helper: Client, api: Api, stranger: Api) -> None:
+    mine, theirs = api.store("1", "acme's own"), stranger.store("1", "a stranger's own")
+
+    assert "a stranger" not in shown(helper, page("memories_memory_changelist"))
+    assert "acme" in shown(helper, page("memories_memory_changelist"))
+    assert "stranger" not in shown(helper, page("tenants_tenant_changelist"))
+    assert "stranger" not in shown(helper, page("tenants_apikey_changelist"))
+    assert "stranger" not in shown(helper, page("tenants_auditevent_changelist"))
+    assert "acme&#x27;s own" in shown(helper, memory_page(api.tenant, mine["id"]))
+    assert helper.get(memory_page(stranger.tenant, theirs["id"])).status_code == 302
+    assert helper.get(memory_page(api.tenant, theirs["id"])).status_code == 302
+    assert helper.get(page("tenants_tenant_change", stranger.tenant.pk)).status_code == 302
+    for name in ("memories_job", "memories_embeddinggeneration"):
+        assert "0 " in shown(helper, page(f"{name}_changelist"))
+    for name in ("auth_user", "auth_group"):
+        assert helper.get(page(f"{name}_changelist")).status_code == 403
+
+
+def test_a_member_of_staff_changes_nothing_of_another_tenant(helper: Client, api: Api, stranger: Api) -> None:
+    theirs = stranger.store("1")
+    key = ApiKey.objects.get(tenant=stranger.tenant)
+
+    helper.post(memory_page(stranger.tenant, theirs["id"]), {"do": "delete"})
+    helper.post(memory_page(api.tenant, theirs["id"]), {"do": "delete"})
+    for action in ("tenants_tenant_suspend", "tenants_apikey_revoke", "tenants_apikey_rotate"):
+        of = stranger.tenant.pk if "tenant_" in action else key.pk
+        assert helper.post(page(action, of), {"_form_submitted": "on"}).status_code in (200, 403)
+    made = {"_form_submitted": "on", "tenant": "stranger", "scopes": ["read"]}
+    helper.post(page("tenants_apikey_issue"), made)
+    helper.post(page("tenants_apikey_issue"), {**made, "tenant": "*"})
+
+    assert stranger.get("/memories/1").status_code == 200
+    assert ApiKey.objects.filter(tenant=stranger.tenant, revoked_at=None).count() == 1
+    assert not ApiKey.objects.filter(tenant=None).exists()
+
+
+def test_without_a_permission_nothing_is_shown_or_done(boss: Client, api: Api) -> None:
+    id = api.store("1")["id"]
+    user = User.objects.create_user("new", is_staff=True)
+    StaffTenant.objects.create(user=user, tenant=api.tenant)
+    client = Client()
+    client.force_login(user)
+
+    shown(client, page("index"))
+    for name in LISTS:
+        assert client.get(page(f"{name}_changelist")).status_code == 403, name
+    assert client.post(memory_page(api.tenant, id), {"do": "delete"}).status_code == 403
+    assert api.get("/memories/1").status_code == 200
+
+
+def test_a_reader_cannot_delete(boss: Client, api: Api) -> None:
+    id = api.store("1")["id"]
+    user = User.objects.create_user("reader", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_memory"))
+    StaffTenant.objects.create(user=user, tenant=api.tenant)
+    client = Client()
+    client.force_login(user)
+
+    assert "Delete" not in shown(client, memory_page(api.tenant, id))
+    client.post(memory_page(api.tenant, id), {"do": "delete"})
+
+    assert api.get("/memories/1").status_code == 200
+
+
+# --- Memories ----------------------------------------------------------------------------------------------------
+
+
+def test_memories_are_found_by_coordinate_and_below_it_and_by_words(boss: Client, api: Api) -> None:
+    api.store("1,2", "the aardvark")
+    api.store("1,2,3", "the bear")
+    api.store("2,2", "the cat")
+
+    def found(q: str) -> set[str]:
+        text = shown(boss, page("memories_memory_changelist", tenant="acme", q=q))
+        return {word for word in ("aardvark", "bear", "cat") if f"the {word}" in text}
+
+    assert found("1,2") == {"aardvark", "bear"}
+    assert found("[1.0, 2.0, 3]") == {"bear"}
+    assert found("cat") == {"cat"}
+    assert found("") == {"aardvark", "bear", "cat"}
+
+
+def test_a_memory_is_shown_whole_and_its_address_cannot_be_changed(boss: Client, api: Api) -> None:
+    id = api.post("/memories", {"coord": "1,2", "payload": {"text": "<b>", "deep": {"number": 7}}}).json()["id"]
+
+    text = shown(boss, memory_page(api.tenant, id))
+
+    assert "&quot;deep&quot;: {\n    &quot;number&quot;: 7\n  }" in text
+    assert "&lt;b&gt;" in text
+    assert '<b>"' not in text
+    assert 'name="coordinate' not in text
+
+
+def test_a_memory_is_deleted_and_restored_the_way_the_api_does_it(boss: Client, api: Api) -> None:
+    id = api.store("1")["id"]
+
+    assert boss.post(memory_page(api.tenant, id), {"do": "delete"}).status_code == 302
+    assert api.get("/memories/1").status_code == 404
+    assert "Restore" in shown(boss, memory_page(api.tenant, id))
+    boss.post(memory_page(api.tenant, id), {"do": "restore"})
+
+    assert api.get("/memories/1").json()["memory"]["version"] == 3
+    changes = events("memory.delete") + events("memory.restore")
+    assert {(event.actor.split(":")[0], event.target, event.tenant_id) for event in changes} == {
+        ("staff", "1.0", api.tenant.id)
+    }
+    assert all(event.request_id for event in changes)
+
+
+def test_looking_at_a_memory_is_no_read_of_it(boss: Client, api: Api) -> None:
+    id = api.store("1")["id"]
+    for _ in range(3):
+        shown(boss, memory_page(api.tenant, id))
+
+    assert api.get("/memories/1").json()["memory"]["access_count"] == 0
+
+
+def test_deleted_memories_are_listed_when_asked_for(boss: Client, api: Api) -> None:
+    api.store("1", "the aardvark")
+    api.delete("/memories/1")
+
+    assert "the aardvark" not in shown(boss, page("memories_memory_changelist", tenant="acme"))
+    assert "the aardvark" in shown(boss, page("memories_memory_changelist", tenant="acme", deleted="on"))
+
+
+def test_a_link_is_shown_with_both_ends_and_removed(boss: Client, api: Api, stranger: Api) -> None:
+    for each in (api, stranger):
+        each.post("/graph/link", {"from_coord": "1,2", "to_coord": "7,8", "link_type": f"of-{each.tenant.slug}"})
+    link = Link.objects.for_tenant(api.tenant).get()
+
+    text = shown(boss, page("graph_link_changelist", tenant="acme"))
+    assert "1.0,2.0" in text
+    assert "of-stranger" not in text
+    assert "of-acme" in shown(boss, page("graph_link_changelist", tenant="acme", q="7, 8"))
+    assert "of-acme" not in shown(boss, page("graph_link_changelist", tenant="acme", q="9"))
+    assert boss.get(page("graph_link_change", Link.objects.for_tenant(stranger.tenant).get().pk)).status_code == 302
+    shown(boss, page("graph_link_change", link.pk))
+    submit(boss, "graph_link_unlink", link.pk)
+
+    assert not Link.objects.for_tenant(api.tenant).exists()
+    assert [event.actor.split(":")[0] for event in events("graph.unlink")] == ["staff"]
+
+
+def test_a_conversation_is_shown_archived_and_deleted_the_way_the_api_does_it(boss: Client, api: Api) -> None:
+    messages = [{"role": "user", "content": "Where does the aardvark sleep?"}]
+    id = api.post("/api/v1/conversations", {"label": "Zoo", "folder": "animals", "messages": messages}).json()["id"]
+
+    assert "Zoo" in shown(boss, page("conversations_conversation_changelist", tenant="acme", q="animals"))
+    assert "Zoo" not in shown(boss, page("conversations_conversation_changelist", tenant="acme", q="plants"))
+    assert "Show them" in shown(boss, page("conversations_conversation_change", id))
+    assert "aardvark sleep" in shown(
+        boss, page("memories_memory_changelist", tenant="acme", namespace="conversations", q="1.0")
+    )
+    submit(boss, "conversations_conversation_archive", id)
+    assert api.get(f"/api/v1/conversations/{id}").json()["status"] == "archived"
+    submit(boss, "conversations_conversation_remove", id)
+
+    assert api.get(f"/api/v1/conversations/{id}").status_code == 404
+
+
+def test_failed_rows_are_shown_with_their_reason_and_tried_again(boss: Client, api: Api) -> None:
+    api.store("1")
+    VectorEmbedding.objects.for_tenant(api.tenant).update(attempts=5, error="the provider is on fire")
+
+    assert "the provider is on fire" in shown(boss, page("memories_vectorembedding_changelist", tenant="acme"))
+    boss.post(page("memories_vectorembedding_changelist", tenant="acme"))
+
+    assert VectorEmbedding.objects.for_tenant(api.tenant).get().attempts == 0
+    assert len(events("index.retry")) == 1
+
+
+# --- Tenants, keys, jobs, staff ----------------------------------------------------------------------------------
+
+
+def submit(client: Client, view: str, /, *args: Any, **fields: Any) -> str:
+    response = client.post(page(view, *args), {"_form_submitted": "on", **fields})
+    assert response.status_code == 200, response
+    return response.content.decode()
+
+
+def test_a_tenant_is_made_suspended_and_let_in_again(boss: Client, api: Api) -> None:
+    submit(boss, "tenants_tenant_create", slug="new", name="New")
+    submit(boss, "tenants_tenant_suspend", api.tenant.pk)
+    assert api.get("/stats").status_code == 401
+    submit(boss, "tenants_tenant_resume", api.tenant.pk)
+
+    assert api.get("/stats").status_code == 200
+    assert Tenant.objects.filter(slug="new").exists()
+    assert [len(events(f"tenant.{verb}")) for verb in ("create", "update")] == [1, 2]
+
+
+def test_quotas_are_set_and_shown_beside_what_is_used(boss: Client, helper: Client, api: Api) -> None:
+    quotas = {"memories": "2", "bytes": "", "keys": "5", "requests_per_day": "", "llm_tokens_per_day": ""}
+    api.store("1")
+    submit(boss, "tenants_tenant_quotas", api.tenant.pk, tier="premium", **quotas)
+
+    tenant = Tenant.objects.get(pk=api.tenant.pk)
+    assert (tenant.tier, tenant.quota_memories, tenant.quota_bytes, tenant.quota_keys) == ("premium", 2, None, 5)
+    text = shown(helper, page("tenants_tenant_change", api.tenant.pk))
+    assert "1 of 2" in re.sub(r"\s+", " ", text)
+    assert helper.post(page("tenants_tenant_quotas", api.tenant.pk), {"tier": "free"}).status_code == 403
+
+
+def test_policies_are_set(boss: Client, helper: Client, api: Api) -> None:
+    submit(boss, "tenants_tenant_policies", api.tenant.pk, auto_label="0.4", extract_facts="on")
+
+    tenant = Tenant.objects.get(pk=api.tenant.pk)
+    assert (tenant.auto_label, tenant.extract_facts) == (0.4, True)
+    assert helper.post(page("tenants_tenant_policies", api.tenant.pk), {"auto_label": ""}).status_code == 403
+    submit(boss, "tenants_tenant_policies", api.tenant.pk)
+    assert Tenant.objects.get(pk=api.tenant.pk).auto_label is None
+
+
+def test_an_action_asks_first_and_changes_nothing_by_a_link(boss: Client, api: Api) -> None:
+    assert "Suspend this tenant?" in shown(boss, page("tenants_tenant_suspend", api.tenant.pk))
+
+    assert Tenant.objects.get(pk=api.tenant.pk).active
+
+
+def secret_in(text: str) -> str:
+    match = re.search(r'value="(soma_[^"]+)"', text)
+    assert match
+    return match[1]
+
+
+def test_a_new_key_is_shown_once_and_works(boss: Client, api: Api) -> None:
+    secret = secret_in(submit(boss, "tenants_apikey_issue", tenant="acme", scopes=["read"], namespaces="a\nb"))
+    key = ApiKey.objects.get(prefix=secret.split("_")[1])
+
+    assert Api(secret, api.tenant).get("/memories?namespace=a").status_code == 200
+    assert (key.scopes, key.namespaces) == (["read"], ["a", "b"])
+    for path in (
+        page("tenants_apikey_changelist"),
+        page("tenants_apikey_change", key.pk),
+        page("tenants_auditevent_changelist"),
+    ):
+        assert secret not in shown(boss, path)
+    assert [event.actor.split(":")[0] for event in events("key.issue") if event.target == key.prefix] == ["staff"]
+
+
+def test_an_operators_key_is_made_only_when_it_is_asked_for(boss: Client, api: Api) -> None:
+    assert "soma_" not in submit(boss, "tenants_apikey_issue", tenant="", scopes=["read"])
+    assert not ApiKey.objects.filter(tenant=None).exists()
+    secret = secret_in(submit(boss, "tenants_apikey_issue", tenant="*", scopes=["read"]))
+
+    assert Api(secret, api.tenant).get("/api/v1/tenants").status_code == 200
+
+
+def test_a_rotated_key_works_beside_its_successor_for_a_day(boss: Client, api: Api) -> None:
+    key = ApiKey.objects.get(tenant=api.tenant)
+
+    secret = secret_in(submit(boss, "tenants_apikey_rotate", key.pk))
+    key.refresh_from_db()
+
+    assert Api(secret, api.tenant).get("/stats").status_code == api.get("/stats").status_code == 200
+    assert key.expires_at is not None
+    assert ApiKey.objects.get(prefix=secret.split("_")[1]).scopes == key.scopes
+    assert [event.actor.split(":")[0] for event in events("key.rotate")] == ["staff", "staff"]  # the old, the new
+
+
+def test_a_revoked_key_stops(boss: Client, api: Api) -> None:
+    submit(boss, "tenants_apikey_revoke", ApiKey.objects.get(tenant=api.tenant).pk)
+
+    assert api.get("/stats").status_code == 401
+
+
+def test_jobs_are_started_once_and_given_up(boss: Client) -> None:
+    submit(boss, "memories_job_compare")
+    submit(boss, "memories_job_compare")
+    submit(boss, "memories_job_rebuild")
+    rebuild = Job.objects.get(kind=Job.Kind.REBUILD)
+    submit(boss, "memories_job_give_up", rebuild.pk)
+
+    assert Job.objects.count() == 2
+    assert {event.actor.split(":")[0] for event in events("job.start") + events("job.cancel")} == {"staff"}
+
+
+def test_staff_are_made_with_their_tenants_and_that_is_written_down(boss: Client, tenant: Tenant) -> None:
+    made = {"username": "new", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    assert boss.post(page("auth_user_add"), made).status_code == 302
+    user = User.objects.get(username="new")
+    shown(boss, page("auth_user_change", user.pk))
+    changed = boss.post(
+        page("auth_user_change", user.pk),
+        {
+            "username": "new", "is_active": "on", "is_staff": "on", "staff_tenants-TOTAL_FORMS": "1",
+            "staff_tenants-INITIAL_FORMS": "0", "staff_tenants-0-tenant": str(tenant.pk),
+            "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00",
+        },
+    )  # fmt: skip
+
+    assert changed.status_code == 302, changed.context["errors"]
+    assert [each.tenant for each in StaffTenant.objects.filter(user=user)] == [tenant]
+    assert [len(events(f"user.{verb}")) for verb in ("create", "update")] == [1, 1]
+
+
+def test_the_log_is_narrowed_and_cannot_be_changed(boss: Client, api: Api, stranger: Api) -> None:
+    api.store("1")
+    stranger.store("2")
+    event = AuditEvent.objects.filter(tenant=api.tenant, action="memory.store").get()
+
+    text = shown(boss, page("tenants_auditevent_changelist", of="acme", action="memory.store"))
+    assert f"tenants/auditevent/{event.pk}/change/" in text
+    assert text.count("memory.store</td>") == 1
+    for method in ("change", "delete"):
+        boss.post(page(f"tenants_auditevent_{method}", event.pk), {"action": "nothing", "post": "yes"})
+    assert AuditEvent.objects.get(pk=event.pk).action == "memory.store"
+
+
+def test_every_action_that_is_written_down_can_be_looked_for() -> None:
+    root = Path(settings.BASE_DIR)
+    sources = [path.read_text() for room in PACKAGES for path in (root / room).rglob("*.py")]
+    written = {action for text in sources for action in re.findall(r'audit\.record\([^"]*"([a-z]+\.[a-z_]+)"', text)}
+
+    assert written
+    assert written <= set(ACTIONS)
+
+
+# --- Long lists --------------------------------------------------------------------------------------------------
+
+
+def statements(ask: Callable[[], object]) -> list[str]:
+    with CaptureQueriesContext(connection) as captured:
+        ask()
+    return [query["sql"] for query in captured]
+
+
+def fill(tenant: Tenant, count: int) -> None:
+    caller = Caller(tenant=tenant, actor="key:test", scopes=frozenset(SCOPES), operator=True)
+    start = Memory.objects.for_tenant(tenant).count()
+    items = [NewMemory(coordinates.of([n]), {"text": f"aardvark {n}"}) for n in range(start, start + count)]
+    services.store_many(caller, items)
+    for number in range(count // 10):
+        keys.issue(caller, tenant, name=str(number))
+
+
+@pytest.mark.parametrize("name", [*LISTS])
+@pytest.mark.parametrize("query", [{}, {"q": "aardvark"}], ids=str)
+def test_a_list_takes_as_many_statements_whatever_its_length_and_counts_nothing(
+    boss: Client, tenant: Tenant, name: str, query: dict[str, str]
+) -> None:
+    fill(tenant, 10)
+    drain()
+    path = page(f"{name}_changelist", tenant="acme", **query)
+    shown(boss, path)
+    few = statements(lambda: shown(boss, path))
+    fill(tenant, 150)
+    drain()
+    many = statements(lambda: shown(boss, path))
+
+    assert len(many) <= len(few) + 1, many  # an estimate, once there is more than a page
+    assert len(many) <= 14
+    for sql in many:
+        if "sfm_" in sql and "sfm_memory_terms" not in sql and "sfm_memories_fts" not in sql and not query:
+            assert not re.match(r"SELECT COUNT\(", sql), sql
+            assert "OFFSET" not in sql
+
+
+def test_pages_go_forth_and_back_without_losing_or_repeating_a_row(boss: Client, tenant: Tenant) -> None:
+    fill(tenant, 130)
+    path = page("tenants_auditevent_changelist", of="acme")
+
+    def rows(text: str) -> list[int]:
+        return [int(each) for each in re.findall(r"auditevent/(\d+)/change/", text)]
+
+    def follow(text: str, rel: str) -> str:
+        match = re.search(rf'href="([^"]+)" rel="{rel}"', text)
+        assert match
+        return shown(boss, path.partition("?")[0] + match[1].replace("&amp;", "&"))
+
+    first = shown(boss, path)
+    second = follow(first, "next")
+    third = follow(second, "next")
+    seen = [row for text in (first, second, third) for row in dict.fromkeys(rows(text))]
+
+    assert seen == sorted(AuditEvent.objects.filter(tenant=tenant).values_list("id", flat=True), reverse=True)
+    assert 'rel="next"' not in third
+    assert rows(follow(third, "prev")) == rows(second)
+    assert rows(follow(follow(third, "prev"), "prev")) == rows(first)
+    assert 'rel="prev"' not in first
+
+
+@pytest.mark.parametrize("cursor", ["x", "W10", "WyJ4Il0", "WzFd" * 600])
+def test_a_page_that_nobody_was_given_is_the_first_one(boss: Client, tenant: Tenant, cursor: str) -> None:
+    for name in ("tenants_auditevent", "tenants_apikey", "tenants_tenant"):
+        shown(boss, page(f"{name}_changelist", after=cursor))
+        shown(boss, page(f"{name}_changelist", before=cursor))
+
+
+def test_few_rows_are_counted_and_many_are_not(boss: Client, tenant: Tenant) -> None:
+    rows = AuditEvent.objects.filter(tenant=tenant)
+    caller = Caller(tenant=tenant, actor="key:test", scopes=frozenset(SCOPES))
+    AuditEvent.objects.bulk_create(
+        AuditEvent(tenant=tenant, actor=caller.actor, action="a", target=str(n)) for n in range(row_counts.COUNTED)
+    )
+    assert str(row_counts.estimate(rows)) == f"{row_counts.COUNTED:,}"
+    AuditEvent.objects.create(tenant=tenant, actor=caller.actor, action="a", target="x")
+
+    assert str(row_counts.estimate(rows)).startswith(("about", "more than"))
+
+
+def test_what_is_kept_of_a_session_is_no_secret(boss: Client, api: Api) -> None:
+    submit(boss, "tenants_apikey_issue", tenant="acme", scopes=["read"])
+
+    assert "soma_" not in json.dumps(dict(boss.session.items()))

@@ -1,0 +1,270 @@
+"""The dashboard and the explorer: what they count, for whom, and how it is drawn."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console import charts
+from console.models import StaffTenant
+from memories.models import VectorEmbedding
+from operations import health, statistics
+from somamemory.web import request_stats
+from somamemory.web.request_stats import BOUNDS_MS, Minute, Traffic, percentile
+from tenants.caller import Caller
+from tenants.models import Tenant
+from tests.conftest import Api, drain, page, problem_of, shown
+
+
+@pytest.fixture(autouse=True)
+def _no_traffic() -> None:
+    request_stats.seen.forget()
+
+
+def answer(client: Client, name: str, **query: str) -> Any:
+    response = client.get(page(name, **query))
+    assert response.status_code == 200, response.content
+    return json.loads(response.content)
+
+
+def refused(client: Client, path: str, status: int, code: str | None = None, field: str | None = None) -> None:
+    response: Any = client.get(path)
+    problem_of(response, status, code, field)
+
+
+# --- Dashboard ---------------------------------------------------------------------------------------------------
+
+
+def test_the_dashboard_shows_how_requests_end(boss: Client, api: Api) -> None:
+    for _ in range(3):
+        api.get("/stats")
+    api.get("/memories/404")
+    api.get("/memories/x")
+
+    minutes = request_stats.seen.recent()
+    assert (sum(each.good for each in minutes), sum(each.refused for each in minutes)) == (3, 2)
+    assert re.search(r"\d\d:\d\d  3 answered, 2 refused, 0 failed", shown(boss, page("index")))
+
+
+def test_pages_and_files_are_no_requests_of_the_api(boss: Client) -> None:
+    shown(boss, page("index"))
+    boss.get("/static/console/console.css").close()
+    boss.get("/nowhere")
+
+    assert sum(each.total for each in request_stats.seen.recent()) == 0
+
+
+def test_the_dashboard_shows_what_waits_and_what_failed(boss: Client, api: Api, caller: Caller) -> None:
+    api.store("1")
+    api.store("2")
+    VectorEmbedding.objects.for_tenant(api.tenant).filter(memory_id=api.store("3")["id"]).update(
+        attempts=9, due_at=timezone.now() - timedelta(hours=2)
+    )
+
+    queue = statistics.queue(Caller.command(api.tenant))
+
+    assert (queue.pending, queue.failed) == (3, 1)
+    assert 7195 < queue.oldest_s < 7300
+    assert "the oldest for 2.0 h" in shown(boss, page("index"))
+
+
+def test_memories_are_counted_by_tenant(boss: Client, api: Api, stranger: Api) -> None:
+    for number in range(3):
+        api.store(str(number))
+    stranger.store("1")
+
+    known, counted = statistics.of_tenants(Caller.command(api.tenant))
+
+    assert (known[api.tenant.id], known[stranger.tenant.id], counted) == (3, 1, True)
+    assert "stranger" in shown(boss, page("index"))
+
+
+def test_the_estimate_of_a_large_installation_names_its_tenants(
+    api: Api, stranger: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor != "postgresql":
+        monkeypatch.setattr(statistics, "_estimated", statistics._counted)  # SQLite has no statistics, and counts
+    for number in range(30):
+        api.store(str(number))
+    stranger.store("1")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE sfm_memories")
+    monkeypatch.setattr(statistics, "COUNTED", -1)
+
+    known, _ = statistics.of_tenants(Caller.command(api.tenant))
+
+    assert 25 <= known[api.tenant.id] <= 35
+
+
+def test_a_member_of_staff_sees_nothing_of_others_on_the_dashboard(
+    helper: Client,
+    api: Api,
+    stranger: Api,
+) -> None:
+    api.store("1")
+    stranger.store("1")
+
+    text = shown(helper, page("index"))
+
+    assert "acme" in text
+    assert "stranger" not in text
+    assert "Requests" not in text
+
+
+def test_the_dashboard_takes_as_many_statements_however_many_tenants_there_are(
+    boss: Client,
+    api: Api,
+    generation: Any,
+) -> None:
+    def count() -> int:
+        """By a process that remembers nothing."""
+        cache.clear()
+        health.forget_cached()
+        with CaptureQueriesContext(connection) as captured:
+            shown(boss, page("index"))
+        return len(captured)
+
+    api.store("1")
+    few = count()
+    for number in range(20):
+        Tenant.objects.create(slug=f"tenant-{number}")
+
+    assert count() == few <= 16
+
+
+def test_the_rows_of_a_minute_that_is_over_an_hour_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, now = Traffic(), time.time()
+    seen.note(200, 1)
+    monkeypatch.setattr(time, "time", lambda: now + 61 * 60)
+    seen.note(500, 1)
+
+    minutes = seen.recent()
+
+    assert len(minutes) == request_stats.MINUTES
+    assert [(each.good, each.broken) for each in minutes if each.total] == [(0, 1)]
+    assert len(seen._minutes) == 1
+
+
+@given(st.lists(st.floats(0.01, 20_000), min_size=1, max_size=200), st.sampled_from([0.5, 0.95]))
+def test_a_percentile_lies_within_the_bounds_of_the_true_one(durations: list[float], share: float) -> None:
+    minute = Minute(0)
+    for each in durations:
+        minute.taking[sum(each > bound for bound in BOUNDS_MS)] += 1
+
+    found = percentile(minute.taking, share)
+
+    true = sorted(durations)[max(0, -(-int(len(durations) * share * 1000) // 1000) - 1)]
+    above = min((bound for bound in BOUNDS_MS if bound >= true), default=BOUNDS_MS[-1])
+    below = max((bound for bound in BOUNDS_MS if bound < min(true, BOUNDS_MS[-1])), default=0)
+    assert found is not None
+    nearby = sorted({0, below, above, *BOUNDS_MS})
+    assert nearby[max(0, nearby.index(below) - 1)] <= found <= nearby[min(len(nearby) - 1, nearby.index(above) + 1)]
+
+
+def test_nothing_has_no_percentile() -> None:
+    assert percentile(Minute(0).taking, 0.95) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=60))
+def test_columns_stay_within_their_chart_and_stand_on_its_ground(stacks: list[tuple[int, int]]) -> None:
+    chart = charts.columns([("", {"good": one, "broken": two}) for one, two in stacks])
+
+    for bar, (one, two) in zip(chart.bars, stacks, strict=True):
+        assert all(y >= -0.01 and y + height <= 100.02 for _, y, height in bar.parts)
+        assert len(bar.parts) == (one > 0) + (two > 0)
+        if bar.parts:
+            assert bar.parts[0][1] + bar.parts[0][2] == pytest.approx(100, abs=0.02)
+    assert chart.most >= max((one + two for one, two in stacks), default=0)
+
+
+def test_a_line_is_broken_where_there_is_nothing() -> None:
+    found, most = charts.lines([10, 20, None, 5, None])
+
+    assert most == 20
+    assert [len(points.split()) for points in found] == [2, 2]
+    assert charts.lines([None, None]) == ([], 1)
+
+
+# --- Explorer ----------------------------------------------------------------------------------------------------
+
+
+def test_the_explorer_answers_what_the_route_of_the_api_answers(boss: Client, api: Api) -> None:
+    for number in range(5):
+        api.store(f"{number},1")
+    drain()
+
+    assert answer(boss, "explorer_map", tenant="acme", axes="0,1") == api.get("/memories/map?axes=0,1").json()
+    assert answer(boss, "explorer_map", tenant="acme", depth="1") == api.get("/memories/map?depth=1").json()
+    found = answer(boss, "explorer_search", tenant="acme", q="memory", namespace="default")
+    assert {hit["coord"] for hit in found["memories"]} == {hit["coord"] for hit in api.search("memory")}
+    assert all(hit["scores"] for hit in found["memories"])
+
+
+def test_the_explorer_tells_what_is_wrong_with_a_question(boss: Client, api: Api) -> None:
+    refused(boss, page("explorer_map", tenant="acme", axes="x"), 422, field="axes")
+    refused(boss, page("explorer_map", tenant="acme", prefix="x"), 400, "invalid_coordinate")
+    refused(boss, page("explorer_map", tenant="acme", colour="red"), 422, field="colour")
+    refused(boss, page("explorer_map", tenant="nobody"), 404)
+    refused(boss, page("explorer_search", tenant="acme", q=""), 422, field="q")
+    refused(boss, page("explorer_memory", tenant="acme", id="x"), 422, field="id")
+
+
+def test_a_member_of_staff_explores_no_other_tenant(helper: Client, api: Api, stranger: Api) -> None:
+    theirs = stranger.store("1")
+
+    for name, query in {"map": {}, "search": {"q": "memory"}, "memory": {"id": theirs["id"]}}.items():
+        refused(helper, page(f"explorer_{name}", tenant="stranger", **query), 404)
+    refused(helper, page("explorer_memory", tenant="acme", id=theirs["id"]), 404)
+    assert "stranger" not in shown(helper, page("explorer", tenant="stranger"))
+
+
+def test_without_the_permission_to_see_memories_nothing_is_explored(boss: Client, api: Api) -> None:
+    user = User.objects.create_user("new", is_staff=True)
+    StaffTenant.objects.create(user=user, tenant=api.tenant)
+    user.user_permissions.set(Permission.objects.exclude(codename="view_memory"))
+    client = Client()
+    client.force_login(user)
+
+    for name in ("", "_map", "_search", "_memory"):
+        assert client.get(page(f"explorer{name}", tenant="acme")).status_code == 403
+
+
+def test_the_network_around_a_memory_holds_its_links_both_ways(boss: Client, api: Api) -> None:
+    middle = api.store("1", "the middle")
+    api.store("2", "before")
+    for start, end in (("2", "1"), ("1", "3"), ("3", "4"), ("4", "5")):
+        assert api.post("/graph/link", {"from_coord": start, "to_coord": end}).status_code < 300
+
+    found = answer(boss, "explorer_memory", tenant="acme", id=middle["id"])["network"]
+
+    assert {node["coord"]: (node["hops"], node["text"]) for node in found["nodes"]} == {
+        "1.0": (0, "the middle"), "2.0": (1, "before"), "3.0": (1, ""), "4.0": (2, ""),
+    }  # fmt: skip
+    assert {(each["from"], each["to"]) for each in found["links"]} == {("2.0", "1.0"), ("1.0", "3.0"), ("3.0", "4.0")}
+    assert not found["truncated"]
+
+
+def test_exploring_counts_as_no_read_and_writes_nothing(boss: Client, api: Api) -> None:
+    id = api.store("1")["id"]
+    api.post("/graph/link", {"from_coord": "1", "to_coord": "1,1"})
+    answer(boss, "explorer_memory", tenant="acme", id=id)
+
+    with CaptureQueriesContext(connection) as captured:
+        answer(boss, "explorer_map", tenant="acme", axes="0")
+        answer(boss, "explorer_memory", tenant="acme", id=id)
+
+    assert not [query["sql"] for query in captured if re.match(r"\s*(INSERT|UPDATE|DELETE)", query["sql"])]
+    assert api.get("/memories/1").json()["memory"]["access_count"] == 0

@@ -1,0 +1,121 @@
+"""What the documentation tells to type is typed, and where it points to is there. `make test-docs` runs these alone.
+
+Every `sh` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a document are run in one
+bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl that is answered with
+an error fails. `somamemory COMMAND` is a command of manage.py there, as the installer makes it one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testing.processes import HOME
+from testing.server import Server
+
+BLOCK = re.compile(r"^(?:<!-- (not run: .+) -->\n)?```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# The documents name the usual port.
+PREPARATION = """
+set -euo pipefail
+curl() { command curl --fail-with-body "${@//127.0.0.1:9595/127.0.0.1:$SOMA_PORT}"; }
+somamemory() { python manage.py "$@"; }
+"""
+
+
+def documents() -> list[Path]:
+    return [HOME / "README.md", HOME / "CONTRIBUTING.md", HOME / "CHANGELOG.md", *sorted((HOME / "docs").rglob("*.md"))]
+
+
+def name_of(document: Path) -> str:
+    return document.relative_to(HOME).as_posix()
+
+
+def runnable(document: Path) -> list[str]:
+    return [text for mark, text in BLOCK.findall(document.read_text()) if not mark]
+
+
+def anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(document: Path) -> list[str]:
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:", link)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("data")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("document", [each for each in documents() if runnable(each)], ids=name_of)
+def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path, server: Server) -> None:
+    for path in HOME.iterdir():
+        if path.name not in ("var", ".git"):
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "var").symlink_to(server.data_dir)
+    script = PREPARATION + "\n".join(runnable(document)).replace("/var/lib/somamemory", str(server.data_dir))
+
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**server.environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "urn:somamemory:problem" not in done.stdout
+
+
+@pytest.mark.parametrize("document", documents(), ids=name_of)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for link in links(document):
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("document", documents(), ids=name_of)
+def test_every_command_that_is_named_exists(document: Path) -> None:
+    there = {path.stem for path in HOME.glob("*/management/commands/*.py")} | {
+        "check",
+        "createsuperuser",
+        "migrate",
+        "shell",
+    }
+    named = set(
+        re.findall(
+            r"(?:manage\.py|^somamemory|`somamemory|sudo somamemory) ([a-z][a-z_]+)", document.read_text(), re.MULTILINE
+        )
+    )
+
+    assert named - there == set()
+
+
+@pytest.mark.parametrize("document", documents(), ids=name_of)
+def test_every_shell_block_is_good_shell(document: Path) -> None:
+    for _, text in BLOCK.findall(document.read_text()):
+        done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="NOT CHECKED: make is missing")
+def test_every_target_of_make_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (HOME / "Makefile").read_text(), re.MULTILINE))
+    for document in documents():
+        named = set(re.findall(r"(?:^|`)make ([a-z-]+)", document.read_text(), re.MULTILINE))
+        assert named <= targets, name_of(document)

@@ -1,0 +1,215 @@
+"""Another tenant's key against every route: 404 or an empty result, and never a difference that tells."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.utils import timezone
+
+from conversations.models import Chore, Conversation, ImportedConversation, LlmCall, NumberStripe
+from graph.models import Link
+from memories.models import Memory, VectorEmbedding
+from tenants import keys
+from tenants.models import ApiKey, AuditEvent, Tenant
+from tests.conftest import Api, drain, issue_key, problem_of
+from tests.support.every_route import CASES, NEEDS, Case, published
+from tests.support.unguarded import unguarded
+
+TEXT = "The secret aardvark of acme sleeps in the vault"
+NAMES = {"coord": "1.0,2.0,3.0", "deleted": "4.0,5.0,6.0", "expired": "7.0,8.0,9.0", "text": TEXT, "slug": "acme"}
+
+
+def furnish(api: Api) -> dict[str, str]:
+    """Give acme memories of every kind; what a request can name of them."""
+    tags = {"metadata": {"tenant": "acme"}, "importance": 9}
+    stored = api.store(NAMES["coord"], TEXT, **tags)
+    api.store(NAMES["coord"], TEXT, namespace="n", **tags)
+    api.store(NAMES["deleted"], TEXT, **tags)
+    api.store(NAMES["expired"], TEXT, ttl_seconds=60, **tags)
+    for number in range(30):
+        api.store(f"1,2,{number}", f"{TEXT} {number}", **tags)
+    ends = [NAMES["coord"], NAMES["deleted"], NAMES["expired"], "1,2,0", "100,1"]
+    links = [
+        {"from_coord": start, "to_coord": end, "link_type": kind, "namespace": namespace, "metadata": {"text": TEXT}}
+        for start, end in pairwise(ends)
+        for kind in ("related", "follows")
+        for namespace in ("default", "n")
+    ]
+    assert api.post("/graph/links/bulk", {"links": links}).json()["failed"] == 0
+    talk = {
+        "label": "Vault",
+        "folder": "/vault",
+        "messages": [{"role": "user", "content": TEXT, "metadata": tags["metadata"]}],
+    }
+    conversations = [api.post("/api/v1/conversations", talk).json()["id"] for _ in range(2)]
+    api.request("PUT", f"/api/v1/conversations/{conversations[0]}/pin")
+    drain()
+    api.delete(f"/memories/{NAMES['deleted']}")
+    at_expired = Memory.objects.for_tenant(api.tenant).filter(expires_at__isnull=False)
+    at_expired.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    def cursor(query: str) -> str:
+        made: str = api.get(f"/memories?limit=1&{query}").json()["next_cursor"]
+        return made
+
+    return {
+        **NAMES,
+        "id": stored["id"],
+        "prefix": ApiKey.objects.get(tenant=api.tenant).prefix,
+        "cursor": cursor(""),
+        "time_cursor": cursor("order=created_at"),
+        "near_cursor": cursor("near=1,2,3&radius=10"),
+        "conversation": conversations[0],
+        "message": api.get(f"/api/v1/conversations/{conversations[0]}/messages").json()["items"][0]["id"],
+        "conversations_cursor": api.get("/api/v1/conversations?limit=1").json()["next_cursor"],
+    }
+
+
+def erase(api: Api) -> None:
+    """As if acme had never been; what the index still holds is what a crash could leave there."""
+    everything = (Memory, VectorEmbedding, Link, Conversation, NumberStripe, ImportedConversation, LlmCall, Chore)
+    for rows in (model.objects for model in everything):
+        rows.for_tenant(api.tenant).delete()
+    with unguarded():
+        AuditEvent.objects.filter(tenant=api.tenant).delete()
+    ApiKey.objects.filter(tenant=api.tenant).delete()
+    Tenant.objects.filter(id=api.tenant.id).delete()
+    keys.forget_cached()
+
+
+def somebody(slug: str) -> Api:
+    """A tenant with a memory of its own that shares acme's words, so that a rank could tell of acme's."""
+    tenant = Tenant.objects.create(slug=slug)
+    made = Api(issue_key(tenant), tenant)
+    made.store("100,1", "My own aardvark sleeps too")
+    made.store("100,2", "Bread is baked in an oven")
+    drain()
+    return made
+
+
+def answer(api: Api, method: str, case: Case, **headers: str) -> tuple[int, dict[str, str], str]:
+    """Status, headers and body, without what differs between any two requests."""
+    head, mark, query = case.path.partition("?")
+    path = "/api/v1" + head + mark + quote(query, safe="=&,;.{}:-_%")
+    response = api.request(method, path, case.body, None, **headers)
+    seen = {name: value for name, value in response.headers.items() if name not in ("X-Request-ID", "Content-Length")}
+    return response.status_code, seen, scrubbed(response.getvalue())
+
+
+def scrubbed(content: bytes) -> str:
+    text = content.decode()
+    if text.startswith("# HELP"):  # numbers of the whole server; tests/operations/test_metrics.py looks at their labels
+        return "METRICS"
+    text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{32}\b", "ID", text)
+    text = re.sub(r'"\d{4}-\d\d-\d\dT[^"]*Z"', '"TIME"', text)
+    return re.sub(r'"(took_ms|latency_ms|uptime_seconds|recency)":[0-9.e-]+', r'"\1":0', text)
+
+
+def everything(api: Api, names: dict[str, str]) -> list[tuple[str, str, tuple[int, dict[str, str], str]]]:
+    """What this key is answered on every route, one after the other."""
+    return [
+        (method, case.path, answer(api, method, case.filled(names)))
+        for (method, _), cases in CASES.items()
+        for case in cases
+    ]
+
+
+def state(api: Api) -> list[Any]:
+    return [
+        list(rows.for_tenant(api.tenant).order_by("pk").values())
+        for rows in (Memory.objects, VectorEmbedding.objects, Link.objects, Conversation.objects)
+    ]
+
+
+def test_every_published_route_has_a_case() -> None:
+    assert set(CASES) == published()
+    assert set(NEEDS) == published()
+
+
+def test_a_strangers_answers_are_those_of_a_world_without_acme(api: Api) -> None:
+    names = furnish(api)
+    with_acme = everything(somebody("stranger"), names)
+    erase(api)
+
+    assert with_acme == everything(somebody("another"), names)
+
+
+def test_a_stranger_changes_nothing_and_sees_nothing(api: Api) -> None:
+    names = furnish(api)
+    stranger = somebody("stranger")
+    before = state(api)
+
+    for method, path, (status, _, body) in everything(stranger, names):
+        assert status in (200, 201, 207, 403, 404), (method, path, status, body)
+        assert "secret" not in body, (method, path, body)  # the reads come first, then the stranger stores it too
+
+    assert state(api) == before
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "POST"])
+def test_no_method_tells_whether_something_is_there(api: Api, stranger: Api, method: str) -> None:
+    names = furnish(api)
+    body = {"importance": 1} if method == "PATCH" else None
+
+    here = answer(stranger, method, Case("/memories/{coord}", body).filled(names))
+    nowhere = answer(stranger, method, Case("/memories/{coord}", body).filled({"coord": "9.0,9.0,9.0"}))
+
+    assert json.dumps(here).replace("1.0,2.0,3.0", "9.0,9.0,9.0") == json.dumps(nowhere)
+
+
+@pytest.mark.parametrize("condition", [{"if_match": '"1"'}, {"if_match": "*"}, {"if_none_match": "*"}])
+def test_no_condition_tells_whether_something_is_there(api: Api, stranger: Api, condition: dict[str, str]) -> None:
+    names = furnish(api)
+
+    for method, path, body in (
+        ("GET", "/memories/{coord}", None),
+        ("PATCH", "/memories/{coord}", {"importance": 1}),
+        ("DELETE", "/memories/{coord}", None),
+        ("POST", "/memories", {"coord": "{coord}", "payload": {}}),
+    ):
+        here = answer(stranger, method, Case(path, body).filled(names), **condition)
+        nowhere = answer(stranger, method, Case(path, body).filled({"coord": "9.0,9.0,9.0"}), **condition)
+        told = json.dumps(here).replace("1.0,2.0,3.0", "9.0,9.0,9.0").replace("[1.0, 2.0, 3.0]", "[9.0, 9.0, 9.0]")
+        assert told.replace("[1.0,2.0,3.0]", "[9.0,9.0,9.0]") == json.dumps(nowhere)
+
+
+@pytest.mark.parametrize("header", ["x_tenant", "x_soma_tenant"])
+def test_the_header_of_another_tenant_does_not_tell_whether_there_is_one(api: Api, stranger: Api, header: str) -> None:
+    names = furnish(api)
+
+    for (method, route), cases in CASES.items():
+        if NEEDS[method, route] == "nothing":
+            continue
+        case = cases[0].filled(names)
+        acme, nobody = (answer(stranger, method, case, **{header: slug}) for slug in ("acme", "nobody"))
+        assert acme == nobody
+        assert acme[0] == 403
+
+
+def test_a_key_of_nobody_learns_nothing(api: Api) -> None:
+    names = furnish(api)
+    nobody = Api("soma_" + "x" * 60, api.tenant)
+
+    for (method, route), cases in CASES.items():
+        if NEEDS[method, route] != "nothing":
+            status, _, body = answer(nobody, method, cases[0].filled(names))
+            assert status == 401
+            assert "acme" not in body
+
+
+def test_what_two_tenants_store_at_one_address_is_two_memories(api: Api, stranger: Api) -> None:
+    mine = api.store("1,2,3", "mine")
+    yours = stranger.store("1,2,3", "yours")
+
+    assert mine["id"] != yours["id"]
+    assert (yours["created"], yours["version"]) == (True, 1)
+    assert api.get("/memories/1,2,3").json()["memory"]["payload"] == {"text": "mine"}
+    stranger.delete("/memories/1,2,3?purge=true")
+    assert api.get("/memories/1,2,3").status_code == 200
+    problem_of(stranger.get("/memories/1,2,3"), 404)

@@ -1,0 +1,134 @@
+"""The wall between tenants is held by construction; these tests hold the construction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.db.models import Model, UniqueConstraint
+
+from graph.models import Link
+from memories.models import Memory, VectorEmbedding
+from tenants.models import Tenant
+from tenants.scoping import TenantOwned, UnscopedQuery
+
+# Each says in its own words why it must serve all tenants at once.
+MAY_SAY_ALL_TENANTS = {
+    "tenants/scoping.py",  # the wall itself
+    "operations/migrate_database.py",  # a database moves as a whole
+    "tenants/idempotency.py",  # the sweep
+    "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
+    "tenants/audit/verification.py",  # chains whose tenant is gone
+    "memories/services.py",  # inserts and upserts, whose rows name their tenant
+    "memories/retention.py",  # the purge
+    "memories/index/drain.py",  # the drain
+    "memories/index/outbox.py",  # rows for memories that lack one
+    "memories/index/rebuild.py",  # a generation holds the vectors of all tenants
+    "memories/index/comparison.py",  # of two generations
+    "memories/index/reconcile.py",  # compares index and database, tenant by tenant
+    "memories/selectors.py",  # what waits for the index, for operators
+    "operations/collectors.py",  # how much waits for the index
+    "operations/statistics.py",  # estimates of how much all tenants have, for operators
+    "operations/jobs.py",  # an estimate of how much there is
+    "graph/services.py",  # inserts and upserts, whose rows name their tenant
+    "conversations/enrichment/queue.py",  # the chores that are due
+    "conversations/lifecycle/tiers.py",  # the sweep
+    "conversations/lifecycle/cold_backup.py",  # a backup is of all tenants
+    "conversations/lifecycle/policy.py",  # whose turn it is
+    "conversations/enrichment/schedule.py",  # whose conversations are to be summarised
+    "memories/read_counts.py",  # writes counters of reads back, by ids that a tenant's read has given
+}
+OURS = ("api", "console", "conversations", "graph", "memories", "operations", "somamemory", "tenants")
+
+
+def owned() -> list[type[Model]]:
+    return [model for model in apps.get_models() if issubclass(model, TenantOwned)]
+
+
+def test_there_is_something_behind_the_wall() -> None:
+    assert {Memory, VectorEmbedding, Link} <= set(owned())
+
+
+@pytest.mark.parametrize("model", owned())
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda rows: rows.all(),
+        lambda rows: rows.filter(pk=1),
+        lambda rows: rows.get(pk=1),
+        lambda rows: rows.count(),
+        lambda rows: rows.create(),
+        lambda rows: rows.bulk_create([]),
+        lambda rows: rows.update(pk=1),
+        lambda rows: rows.first(),
+        lambda rows: rows.raw("SELECT 1"),
+        lambda rows: rows.none(),
+        lambda rows: rows.in_bulk([1]),
+        lambda rows: list(rows.iterator()),
+    ],
+)
+def test_rows_cannot_be_reached_without_saying_whose(model: Any, use: Any) -> None:
+    with pytest.raises(UnscopedQuery):
+        use(model.objects)
+
+
+@pytest.mark.parametrize("model", owned())
+@pytest.mark.parametrize("nobody", [None, "", "acme", 0, object(), Tenant], ids=lambda nobody: type(nobody).__name__)
+def test_nobody_is_no_tenant(model: Any, nobody: Any) -> None:
+    with pytest.raises(UnscopedQuery):
+        model.objects.for_tenant(nobody)
+
+
+@pytest.mark.parametrize("model", owned())
+def test_a_query_for_a_tenant_names_the_tenant(model: Any) -> None:
+    tenant = Tenant(slug="acme")
+
+    sql, parameters = model.objects.for_tenant(tenant).query.sql_with_params()
+
+    assert '"tenant_id" = ' in sql.partition("WHERE")[2]
+    assert str(tenant.id).replace("-", "") in [str(each).replace("-", "") for each in parameters]
+
+
+@pytest.mark.parametrize("model", owned())
+def test_django_itself_reads_past_the_wall_only_by_the_manager_that_says_so(model: Any) -> None:
+    assert model._default_manager.name == "all_tenants"
+    assert model._base_manager.name == "all_tenants"
+
+
+@pytest.mark.parametrize("model", owned())
+def test_every_unique_constraint_has_the_tenant_in_it(model: Any) -> None:
+    constraints = [each for each in model._meta.constraints if isinstance(each, UniqueConstraint)]
+
+    assert constraints
+    assert all("tenant" in each.fields for each in constraints)
+    assert not model._meta.unique_together
+
+
+@pytest.mark.parametrize("model", owned())
+def test_nothing_else_is_unique_but_random_ids(model: Any) -> None:
+    """A unique value of the caller's choosing would tell one tenant what another has."""
+    unique = {field.name for field in model._meta.fields if field.unique}
+
+    assert unique - {"id", "seq"} == set()
+
+
+def sources() -> list[Path]:
+    root = Path(settings.BASE_DIR)
+    found = [path for name in OURS for path in (root / name).rglob("*.py")]
+    return [path for path in found if "migrations" not in path.parts]
+
+
+def test_only_listed_files_may_say_all_tenants() -> None:
+    saying = {path.relative_to(settings.BASE_DIR).as_posix() for path in sources() if "all_tenants" in path.read_text()}
+
+    assert saying == MAY_SAY_ALL_TENANTS
+
+
+def test_no_file_goes_round_the_wall() -> None:
+    for path in sources():
+        text = path.read_text()
+        for way_round in ("_base_manager", "_default_manager", ".raw(", ".extra("):
+            assert way_round not in text, f"{path.name} says {way_round}"

@@ -1,0 +1,678 @@
+# ruff: noqa: F811 - the fixture
+"""Facts out of conversations, what they are about, and labels that conversations get by themselves."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import settings as bounded
+from hypothesis import strategies as st
+
+from conversations import llm
+from conversations.enrichment import auto_label, entities, facts, labels, queue, worker
+from conversations.enrichment.labels import Suggestion
+from conversations.lifecycle import tiers
+from conversations.models import Chore, Conversation, LlmCall
+from graph.models import Link
+from memories import retention
+from memories.models import Memory
+from somamemory.errors import LlmAnswerInvalid, LlmBudgetExceeded, LlmUnavailable, QuotaExceeded
+from tenants import keys
+from tenants.caller import Caller
+from tenants.models import Tenant
+from testing.chat_provider import Behaviour, Body, ChatProvider, answers, dies, fails, hangs, says
+from tests.conftest import Api, problem_of
+from tests.conversations.enrichment.test_summaries import HOSTILE, provider  # noqa: F401 - a fixture
+from tests.support.conversations import ROOT, begin, said
+
+ADA = {"name": "Ada Lovelace", "kind": "person"}
+BERN = {"name": "Bern", "kind": "place"}
+
+
+def a_fact_of_each(body: Body) -> Any:
+    """What a good model might say: for each message a fact that repeats it, about Ada and Bern."""
+    asked = json.loads(next(each["content"] for each in body["messages"] if each["role"] == "user"))
+    found = [
+        {"turn": each["turn"], "fact": f"Ada said: {each['text'][:60]}", "entities": [ADA, BERN]}
+        for each in asked["messages"]
+    ]
+    return says({"facts": found}, (3_000, 500))(body)
+
+
+def one_fact(turn: int = 1, **more: Any) -> Behaviour:
+    return says({"facts": [{"turn": turn, "fact": "Ada ordered a heater.", "entities": [ADA], **more}]})
+
+
+def ask(api: Api, id: str, status: int = 202) -> dict[str, Any]:
+    response = api.post(f"{ROOT}/{id}/facts")
+    assert response.status_code == status, response.content
+    told: dict[str, Any] = response.json()
+    return told
+
+
+def told(api: Api, id: str, query: str = "") -> dict[str, Any]:
+    response = api.get(f"{ROOT}/{id}/facts{query}")
+    assert response.status_code == 200, response.content
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def stored(api: Api) -> list[Memory]:
+    rows = Memory.objects.for_tenant(api.tenant).filter(namespace="facts", deleted_at=None)
+    return list(rows.order_by("coordinate_key"))
+
+
+def names(api: Api) -> list[str]:
+    return sorted(row.payload["title"] for row in stored(api) if "title" in row.payload)
+
+
+def snapshot(api: Api) -> list[Any]:
+    links = Link.objects.for_tenant(api.tenant).order_by("id").values_list("id", "updated_at")
+    return [[(row.id, row.version) for row in stored(api)], list(links)]
+
+
+def due_now(api: Api) -> None:
+    Chore.objects.for_tenant(api.tenant).filter(due_at__isnull=False).update(due_at=timezone.now())
+
+
+# --- Facts -------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_language_model_facts_are_refused(api: Api) -> None:
+    id = begin(api, "Ada ordered a heater in Bern.")["id"]
+
+    problem_of(api.post(f"{ROOT}/{id}/facts"), 409, code="llm_missing")
+
+    assert told(api, id)["state"] == "none"
+
+
+def test_facts_are_stored_with_their_source_and_what_they_mention(api: Api, provider: ChatProvider) -> None:
+    provider.default = a_fact_of_each
+    made = begin(api, "I am Ada and I live in Bern.", "I ordered a heater.")
+    assert ask(api, made["id"])["state"] == "queued"
+
+    assert worker.run() == 1
+
+    found = told(api, made["id"])
+    assert (found["state"], found["read_to_turn"], found["facts"]) == ("done", 2, 2)
+    assert [(each["turn"], each["entities"], each["model"]) for each in found["items"]] == [
+        (1, ["Ada Lovelace", "Bern"], "tiny"),
+        (2, ["Ada Lovelace", "Bern"], "tiny"),
+    ]
+    number = made["number"]
+    assert [each["coord"] for each in found["items"]] == [f"{number}.0,1.0,1.0", f"{number}.0,2.0,1.0"]
+    assert names(api) == ["Ada Lovelace", "Bern"]
+    assert all(row.memory_type == "semantic" for row in stored(api))
+    links = Link.objects.for_tenant(api.tenant).filter(namespace="facts")
+    first = found["items"][0]["coord"]
+    assert {(link.link_type, link.end.text) for link in links if link.start.text == first} == {
+        ("stated_in", f"{number}.0,1.0"),
+        ("mentions", entities.address("Ada Lovelace").text),
+        ("mentions", entities.address("Bern").text),
+    }
+    said_at = api.get(f"{ROOT}/{made['id']}/messages").json()["items"][0]["timestamp"]
+    assert found["items"][0]["timestamp"] == said_at
+
+
+def test_facts_are_found_by_searches_and_walks(api: Api, provider: ChatProvider) -> None:
+    provider.default = one_fact()
+    id = begin(api, "We need warmth.")["id"]
+    ask(api, id)
+    worker.run()
+
+    [best, *_] = api.search("who ordered a heater?", namespace="facts")
+    assert best["payload"]["text"] == "Ada ordered a heater."
+    around = api.get(f"/graph/neighbors?namespace=facts&coord={best['coord']}&link_type=mentions&include_memory=true")
+    assert around.json()["neighbors"][0]["memory"]["payload"] == {"title": "Ada Lovelace", "kind": "person"}
+
+
+def test_a_conversation_in_cold_storage_comes_back_to_be_read(
+    api: Api, provider: ChatProvider, settings: Any, tmp_path: Path
+) -> None:
+    settings.STORAGES = {**settings.STORAGES, "cold": settings.STORAGES["cold"] | {"OPTIONS": {"location": tmp_path}}}
+    provider.default = a_fact_of_each
+    id = begin(api, "one", "two")["id"]
+    api.request("PUT", f"{ROOT}/{id}/archive")
+    Conversation.all_tenants.filter(id=id).update(summarise_at=None)
+    assert tiers.freeze(Caller(api.tenant, "schedule", frozenset(("read", "write"))), uuid.UUID(id))
+
+    ask(api, id)
+    worker.run()
+
+    assert [each["turn"] for each in told(api, id)["items"]] == [1, 2]
+    assert Conversation.all_tenants.get(id=id).tier == "archived"
+
+
+def test_a_second_run_adds_nothing_and_asks_nobody(api: Api, provider: ChatProvider) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, "one", "two")["id"]
+    ask(api, id)
+    worker.run()
+    before = snapshot(api)
+
+    assert ask(api, id, 200)["state"] == "done"
+    assert worker.run() == 0
+
+    assert snapshot(api) == before
+    assert len(provider.requests) == 1
+
+
+def test_a_longer_conversation_is_read_from_where_it_ended(api: Api, provider: ChatProvider) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, "one", "two")["id"]
+    ask(api, id)
+    worker.run()
+    before = stored(api)
+    api.post(f"{ROOT}/{id}/messages", {"messages": said("three")})
+
+    ask(api, id)
+    worker.run()
+
+    assert told(api, id)["facts"] == 3
+    assert {(row.id, row.version) for row in before} <= {(row.id, row.version) for row in stored(api)}
+    assert '"turn":3' in provider.told(1)
+    assert '"turn":1' in provider.told(1).partition('"messages"')[0]  # to understand the new one
+
+
+def test_a_long_conversation_is_read_in_parts(api: Api, provider: ChatProvider) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, *(f"note {number}" for number in range(1, 48)))["id"]
+    ask(api, id)
+
+    assert worker.run() == 3
+
+    assert told(api, id)["facts"] == 47
+    assert len(provider.requests) == 3
+    pages = told(api, id, "?limit=30")
+    assert len(told(api, id, f"?limit=30&cursor={pages['next_cursor']}")["items"]) == 17
+
+
+def test_a_long_message_is_read_at_its_beginning_and_that_is_told(api: Api, provider: ChatProvider) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, "x " * 40_000, "short")["id"]
+    ask(api, id)
+    worker.run()
+
+    assert (told(api, id)["cut"], told(api, id)["facts"]) == (1, 2)
+    assert all(len(provider.told(at)) < 3 * facts.MAX_PROMPT_TOKENS + 2_000 for at in range(len(provider.requests)))
+
+
+def test_a_fact_without_a_source_is_left_out_and_counted(api: Api, provider: ChatProvider) -> None:
+    good = {"turn": 1, "fact": "Ada ordered a heater.", "entities": []}
+    provider.default = says({"facts": [good, {**good, "turn": 99}, {**good, "turn": 0}, good]})
+    id = begin(api, "hello")["id"]
+    ask(api, id)
+    worker.run()
+
+    found = told(api, id)
+    assert (found["facts"], found["left_out"], len(found["items"])) == (1, 2, 1)
+
+
+def test_an_entity_is_one_memory_whoever_mentions_it(api: Api, provider: ChatProvider) -> None:
+    provider.script = [
+        one_fact(entities=[ADA]),
+        one_fact(entities=[{"name": "  ADA   lovelace. ", "kind": "other"}, {"name": "...", "kind": "other"}]),
+    ]
+    for _ in range(2):
+        ask(api, begin(api, "hello")["id"])
+    worker.run()
+
+    assert names(api) == ["Ada Lovelace"]
+    assert Link.objects.for_tenant(api.tenant).filter(link_type="mentions").count() == 2
+
+
+@bounded(deadline=None)
+@given(st.text(max_size=60))
+def test_a_normal_name_is_its_own_normal_form_and_has_an_address_of_its_own(name: str) -> None:
+    once = entities.normal(name)
+
+    assert entities.normal(f' "{once.upper()}"') == entities.normal(once.upper())
+    assert entities.address(name).numbers[0] == 0
+    assert entities.address(name) == entities.address(f"({name})  ")
+
+
+def test_only_the_keeper_writes_facts(api: Api) -> None:
+    problem_of(api.post("/memories", {"coord": "1,1,1", "payload": {}, "namespace": "facts"}), 422, field="namespace")
+
+
+# --- When it does not work ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code"),
+    [
+        (fails(429), "llm_unavailable"),
+        (fails(500), "llm_unavailable"),
+        (dies, "llm_unavailable"),
+        (hangs, "llm_unavailable"),
+        (fails(400), "llm_refused"),
+        (answers("<html>"), "llm_answer_invalid"),
+        (says("no facts here"), "llm_answer_invalid"),
+        (says({"facts": [{"turn": "1", "fact": "x", "entities": []}]}), "llm_answer_invalid"),
+        (says({"facts": [{"turn": 1, "fact": "a\x00b", "entities": []}]}), "llm_answer_invalid"),
+        (says({"facts": [{"turn": 1, "fact": "x" * 501, "entities": []}]}), "llm_answer_invalid"),
+        (says({"facts": [{"turn": 1, "fact": "x", "entities": [{"name": "A", "kind": "god"}]}]}), "llm_answer_invalid"),
+    ],
+)
+def test_what_a_provider_does_wrong_is_told_and_stores_nothing(
+    api: Api,
+    provider: ChatProvider,
+    settings: Any,
+    behaviour: Any,
+    code: str,
+) -> None:
+    settings.LLM_TIMEOUT_S = 0.3
+    llm.made.cache_clear()
+    provider.default = behaviour
+    id = begin(api, "Ada ordered a heater.")["id"]
+    ask(api, id)
+
+    assert worker.run() == 1
+
+    found = told(api, id)
+    assert (found["state"], found["error"], found["items"]) == ("waiting", code, [])
+    assert stored(api) == []
+
+
+def test_when_the_provider_is_back_it_goes_on(api: Api, provider: ChatProvider) -> None:
+    provider.default = one_fact()
+    provider.script = [fails(401)]
+    id = begin(api, "hello")["id"]
+    ask(api, id)
+    worker.run()
+    assert told(api, id)["state"] == "waiting"
+
+    due_now(api)
+    worker.run()
+
+    assert (told(api, id)["state"], told(api, id)["facts"], told(api, id)["error"]) == ("done", 1, None)
+
+
+def test_a_conversation_that_does_not_work_keeps_no_other_waiting(api: Api, provider: ChatProvider) -> None:
+    provider.default = lambda body: (says("no") if "poison" in str(body) else a_fact_of_each)(body)
+    bad, good = (begin(api, text)["id"] for text in ("poison", "fine"))
+    for id in (bad, good):
+        ask(api, id)
+    worker.run()
+
+    assert (told(api, bad)["state"], told(api, good)["state"]) == ("waiting", "done")
+
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts", "after"),
+    [
+        (LlmUnavailable(), 1, timedelta(minutes=1)),
+        (LlmUnavailable(), 4, timedelta(minutes=8)),
+        (LlmUnavailable(), 1_000, timedelta(hours=1)),
+        (LlmAnswerInvalid(), 4, timedelta(minutes=8)),
+        (LlmAnswerInvalid(), 5, None),
+        (LlmBudgetExceeded("", 86_400), 9, timedelta(days=1)),
+        (QuotaExceeded(), 1, None),
+    ],
+)
+def test_what_has_failed_waits_longer_each_time(error: Any, attempts: int, after: timedelta | None) -> None:
+    assert worker.again_at(error, attempts, NOW) == (after and NOW + after)
+
+
+def test_beyond_the_budget_the_job_stops_and_goes_on_with_a_larger_one(
+    api: Api,
+    operator: Api,
+    provider: ChatProvider,
+) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, *(f"note {number}" for number in range(1, 42)))["id"]
+    operator.patch("/api/v1/tenants/acme", {"quotas": {"llm_tokens_per_month": 6_000}})
+    api.tenant.refresh_from_db()
+    ask(api, id)
+    worker.run()
+
+    stopped = told(api, id)
+    assert (stopped["state"], stopped["error"]) == ("waiting", "llm_budget_exceeded")
+    assert stopped["facts"] == 20
+    assert stopped["due_at"] > timezone.now().isoformat()
+
+    operator.patch("/api/v1/tenants/acme", {"quotas": {"llm_tokens_per_month": None}})
+    ask(api, id)
+    worker.run()
+    assert (told(api, id)["state"], told(api, id)["facts"]) == ("done", 41)
+
+
+def test_a_job_that_is_killed_before_it_has_stored_anything_is_done_again(
+    api: Api,
+    provider: ChatProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, "one", "two")["id"]
+    ask(api, id)
+    with monkeypatch.context() as killed:
+        killed.setattr(facts, "_write", _die)
+        with pytest.raises(KeyboardInterrupt):
+            worker.run()
+    assert stored(api) == []
+    assert told(api, id)["state"] == "running"  # until its lease ends
+    assert worker.run() == 0
+
+    Chore.objects.for_tenant(api.tenant).update(lease_until=timezone.now() - timedelta(seconds=1))
+    worker.run()
+    assert told(api, id)["facts"] == len(told(api, id)["items"]) == 2
+
+
+def _die(*args: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_two_who_do_the_same_at_the_same_time_store_it_once(api: Api, provider: ChatProvider) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, "one", "two")["id"]
+    ask(api, id)
+    chore = queue.take()
+    assert chore is not None
+    Chore.objects.for_tenant(api.tenant).update(lease_until=timezone.now() - timedelta(seconds=1))
+    other = queue.take()
+    assert other is not None
+    assert chore.lease != other.lease
+
+    assert worker.attempt(other) is None
+    before = snapshot(api)
+    assert worker.attempt(chore) is None
+
+    assert snapshot(api) == before
+    assert len(provider.requests) == 2
+    assert told(api, id)["facts"] == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_servers_that_work_side_by_side_read_each_message_once(api: Api, provider: ChatProvider) -> None:
+    provider.default = a_fact_of_each
+    ids = [begin(api, f"first {number}", "second")["id"] for number in range(6)]
+    for id in ids:
+        ask(api, id)
+
+    def work() -> None:
+        try:
+            worker.run()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    due_now(api)
+    worker.run()
+
+    assert [told(api, id)["facts"] for id in ids] == [2] * 6
+    assert len([row for row in stored(api) if "text" in row.payload]) == 12
+    assert names(api) == ["Ada Lovelace", "Bern"]
+
+
+def while_asked(monkeypatch: pytest.MonkeyPatch, room: Any, name: str, happens: Callable[[], object]) -> None:
+    """Something else happens while the model thinks for the first time."""
+    ask, left = getattr(room, name), [happens]
+
+    def asked(*given: Any) -> Any:
+        if left:
+            left.pop()()
+        return ask(*given)
+
+    monkeypatch.setattr(room, name, asked)
+
+
+def test_a_message_that_comes_while_the_model_thinks_is_not_forgotten(
+    api: Api,
+    provider: ChatProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, "one")["id"]
+    ask(api, id)
+    more = {"messages": said("two")}
+    while_asked(monkeypatch, facts, "_asked", lambda: api.post(f"{ROOT}/{id}/messages", more))
+    worker.run()
+
+    assert (told(api, id)["state"], told(api, id)["facts"]) == ("done", 2)
+
+
+# --- When the source goes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_facts_go_with_their_conversation_and_entities_with_the_last_fact(
+    api: Api,
+    provider: ChatProvider,
+    purge: bool,
+) -> None:
+    provider.script = [one_fact(entities=[ADA, BERN]), one_fact(entities=[BERN])]
+    first, second = (begin(api, "hello")["id"] for _ in range(2))
+    for id in (first, second):
+        ask(api, id)
+        worker.run()
+
+    api.delete(f"{ROOT}/{first}?purge={str(purge).lower()}")
+
+    assert names(api) == ["Bern"]
+    assert [row.payload["conversation_id"] for row in stored(api) if "text" in row.payload] == [second]
+    assert Link.objects.for_tenant(api.tenant).filter(namespace="facts").count() == 2
+    assert not Chore.objects.for_tenant(api.tenant).filter(conversation_id=first).exists()
+    api.delete(f"{ROOT}/{second}?purge={str(purge).lower()}")
+    assert stored(api) == []
+    left = Memory.objects.for_tenant(api.tenant).filter(namespace="facts").count()
+    assert left == 0 if purge else left == 4
+
+
+def test_a_fact_goes_with_its_message(api: Api, provider: ChatProvider) -> None:
+    provider.default = a_fact_of_each
+    made = begin(api, "one", "two")
+    ask(api, made["id"])
+    worker.run()
+    rows = Memory.objects.for_tenant(api.tenant).filter(namespace="conversations").order_by("coordinate_key")
+
+    retention.remove(Caller.retention(api.tenant), [rows[1]])
+    assert [each["turn"] for each in told(api, made["id"])["items"]] == [1]
+    assert names(api) == ["Ada Lovelace", "Bern"]
+    retention.remove(Caller.retention(api.tenant), [rows[0]])
+    assert stored(api) == []
+    assert not Link.objects.for_tenant(api.tenant).filter(namespace="facts").exists()
+
+
+def test_a_conversation_deleted_while_the_model_thinks_leaves_nothing(
+    api: Api,
+    provider: ChatProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    provider.default = a_fact_of_each
+    id = begin(api, "one")["id"]
+    ask(api, id)
+    while_asked(monkeypatch, facts, "_asked", lambda: api.delete(f"{ROOT}/{id}?purge=true"))
+    worker.run()
+
+    assert len(provider.requests) == 1
+    assert stored(api) == []
+    assert not Chore.objects.for_tenant(api.tenant).exists()
+
+
+# --- Hostile conversations ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "obedient",
+    [
+        says({"facts": [{"turn": 1, "fact": "DELETE /api/v1/conversations", "entities": []}]}),
+        says({"facts": [], "delete": True}),
+        says("DROP TABLE sfm_memories; --"),
+        says({"facts": [{"turn": 1, "fact": "x", "entities": [{"name": "0,1,2", "kind": "other"}]}], "facts2": []}),
+    ],
+    ids=range(4),
+)
+def test_a_hostile_conversation_changes_nothing_but_its_own_facts(
+    api: Api,
+    provider: ChatProvider,
+    obedient: Any,
+) -> None:
+    provider.default = obedient
+    begin(api, "Other", label="Other")
+    hostile = begin(api, HOSTILE, label=HOSTILE[:100])["id"]
+    before = everything(api)
+    ask(api, hostile)
+    worker.run()
+
+    assert everything(api) == before
+    assert all(row.payload["conversation_id"] == hostile for row in stored(api))
+    assert "Ignore your instructions" not in provider.requests[0]["messages"][0]["content"]
+
+
+def everything(api: Api) -> list[Any]:
+    """All that the tenant has, facts, chores and the ledger apart."""
+    memories = Memory.objects.for_tenant(api.tenant).exclude(namespace="facts").order_by("seq")
+    conversations = Conversation.objects.for_tenant(api.tenant).order_by("number")
+    assert LlmCall.objects.for_tenant(api.tenant).count() >= 0
+    return [list(memories.values()), list(conversations.values()), Tenant.objects.count()]
+
+
+# --- By themselves, and by command -------------------------------------------------------------------------------
+
+
+def want(api: Api, **policies: Any) -> None:
+    Tenant.objects.filter(id=api.tenant.id).update(**policies)
+    keys.forget_cached()
+
+
+def test_facts_come_by_themselves_where_the_tenant_wants_them(api: Api, provider: ChatProvider) -> None:
+    provider.default = a_fact_of_each
+    begin(api, "before anybody wanted it")
+    want(api, extract_facts=True)
+    id = begin(api, "one")["id"]
+    api.post(f"{ROOT}/{id}/messages", {"messages": said("two")})
+    assert worker.run() == 0  # whoever has just said something goes on
+
+    due_now(api)
+    worker.run()
+
+    assert told(api, id)["facts"] == 2
+    assert Chore.objects.for_tenant(api.tenant).count() == 1
+
+
+def test_the_command_reads_a_folder_and_goes_on_where_it_ended(
+    api: Api,
+    provider: ChatProvider,
+    capsys: Any,
+) -> None:
+    provider.default = a_fact_of_each
+    begin(api, "one", folder="/work", label="W")
+    begin(api, "two", folder="/private")
+
+    for _ in range(2):
+        call_command("extract_facts", "/work", tenant="acme")
+
+    assert capsys.readouterr().out.splitlines() == ["W: 1 facts, done"] * 2
+    assert len(provider.requests) == 1
+    api.tenant.quota_llm_tokens_per_day = 0
+    api.tenant.save()
+    with pytest.raises(CommandError, match="0 of 0 tokens"):
+        call_command("extract_facts", "/", tenant="acme")
+
+
+def test_the_command_needs_a_language_model(api: Api) -> None:
+    with pytest.raises(CommandError, match="no language model"):
+        call_command("extract_facts", "/", tenant="acme")
+
+
+BEANS = ["Runner beans climb the bamboo canes.", "I sow runner beans in May.", "Runner beans need water."]
+
+
+def conversation(api: Api, id: str) -> dict[str, Any]:
+    found: dict[str, Any] = api.get(f"{ROOT}/{id}").json()
+    return found
+
+
+def test_a_conversation_without_a_label_gets_one_offline(api: Api) -> None:
+    want(api, auto_label=0.1)
+    id = begin(api, *BEANS)["id"]
+    assert (conversation(api, id)["label"], conversation(api, id)["labelled_by"]) == ("", None)
+
+    due_now(api)
+    worker.run()
+
+    assert (conversation(api, id)["label"], conversation(api, id)["labelled_by"]) == ("runner beans", "key-phrases")
+    begin(api, *BEANS, label="Mine")
+    assert not Chore.objects.for_tenant(api.tenant).exists()
+
+
+def test_a_label_that_is_not_sure_enough_is_not_given(api: Api) -> None:
+    want(api, auto_label=1.0)
+    id = begin(api, *BEANS)["id"]
+    due_now(api)
+    worker.run()
+
+    assert conversation(api, id)["label"] == ""
+
+
+def test_a_label_that_somebody_gives_is_theirs(api: Api) -> None:
+    want(api, auto_label=0.1)
+    id = begin(api, *BEANS)["id"]
+    due_now(api)
+    worker.run()
+
+    api.request("PUT", f"{ROOT}/{id}/label", {"label": "Vegetables"})
+
+    assert (conversation(api, id)["label"], conversation(api, id)["labelled_by"]) == ("Vegetables", None)
+
+
+def test_a_label_that_somebody_gives_first_stays(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    want(api, auto_label=0.1)
+    id = begin(api, *BEANS)["id"]
+    due_now(api)
+    body = {"label": "Mine"}
+    while_asked(monkeypatch, labels, "suggest", lambda: api.request("PUT", f"{ROOT}/{id}/label", body))
+    worker.run()
+
+    assert (conversation(api, id)["label"], conversation(api, id)["labelled_by"]) == ("Mine", None)
+
+
+def test_a_provider_that_is_down_holds_up_no_write_and_leaves_no_label(api: Api, provider: ChatProvider) -> None:
+    provider.default = fails(401)
+    want(api, auto_label=0.1)
+    id = begin(api, *BEANS)["id"]
+    assert provider.requests == []
+    due_now(api)
+    worker.run()
+
+    assert conversation(api, id)["label"] == ""
+    assert Chore.objects.for_tenant(api.tenant).get().error == "llm_unavailable"
+
+
+def test_an_existing_label_is_preferred_among_those_that_are_sure() -> None:
+    new, old, weak = (
+        Suggestion("new", 0.9, False, ""),
+        Suggestion("old", 0.6, True, ""),
+        Suggestion("weak", 0.4, True, ""),
+    )
+
+    assert auto_label.chosen([new, weak], 0.5) == new
+    assert auto_label.chosen([new, old, weak], 0.5) == old
+    assert auto_label.chosen([], 0.0) is None
+
+
+def test_chores_of_a_suspended_tenant_wait(api: Api) -> None:
+    want(api, auto_label=0.1)
+    begin(api, *BEANS)
+    due_now(api)
+    want(api, active=False)
+
+    assert worker.run() == 0

@@ -1,0 +1,756 @@
+"""Tiers: what nobody uses leaves the index, then the database, and is there when somebody wants it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from conversations.lifecycle import cold_storage, policy, thaw_queue, tiers
+from conversations.models import ColdFile, Conversation, DeletedConversation
+from conversations.transfer import formats, importing
+from graph.models import Link
+from memories import archiving, index, read_counts, retention
+from memories.index import generations, reconcile
+from memories.models import Memory, VectorEmbedding
+from somamemory.errors import ColdFileDamaged, ColdUnavailable
+from tenants import audit, usage
+from tenants.caller import Caller
+from tenants.models import AuditEvent, Tenant
+from tests.conftest import Api, drain, issue_key, page, problem_of, shown
+from tests.support.conversations import ROOT, assemble, begin, contents, full_text, query, said
+
+pytestmark = pytest.mark.django_db
+
+SAID = ["the aardvark digs", "the badger sleeps", "the camel drinks"]
+
+
+@pytest.fixture(autouse=True)
+def cold_folder(tmp_path: Path, settings: Any) -> Iterator[Path]:
+    folder = tmp_path / "cold"
+    settings.STORAGES = {**settings.STORAGES, "cold": settings.STORAGES["cold"] | {"OPTIONS": {"location": folder}}}
+    yield folder
+    thaw_queue.forget()
+
+
+def keeper(tenant: Tenant) -> Caller:
+    return Caller(tenant, "schedule", frozenset(("read", "write")))
+
+
+def row_of(id: str) -> Conversation:
+    return Conversation.all_tenants.get(id=id)
+
+
+def put(api: Api, id: str, what: str, body: Any = None) -> Any:
+    response = api.request("PUT", f"{ROOT}/{id}/{what}", body)
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def archived(api: Api, *texts: str) -> str:
+    id: str = begin(api, *(texts or SAID), label="Zoo", folder="/animals")["id"]
+    put(api, id, "archive")
+    drain()
+    return id
+
+
+def cold(api: Api, *texts: str) -> str:
+    id = archived(api, *texts)
+    assert freeze(api, id)
+    drain()
+    return id
+
+
+def freeze(api: Api, id: str) -> bool:
+    Conversation.all_tenants.filter(id=id).update(summarise_at=None)
+    return tiers.freeze(keeper(api.tenant), uuid.UUID(id))
+
+
+def tier(api: Api, id: str) -> str:
+    told: str = api.get(f"{ROOT}/{id}").json()["tier"]
+    return told
+
+
+def in_index(tenant: Tenant) -> int:
+    return len(list(index.of(generations.active()).scan(tenant.id)))
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def older(id: str, days: float) -> None:
+    """As if it had lain there for so long."""
+    moment = timezone.now() - timedelta(days=days)
+    Conversation.all_tenants.filter(id=id).update(updated_at=moment, summarise_at=None)
+    Conversation.all_tenants.filter(id=id, archived_at__isnull=False).update(archived_at=moment)
+
+
+def run(api: Api, **more: Any) -> policy.Report:
+    return policy.run(keeper(api.tenant), timezone.now(), **more)
+
+
+# --- Archived ----------------------------------------------------------------------------------------------------
+
+
+def test_an_archived_conversation_leaves_the_index_and_is_found_where_it_is_asked_for(api: Api) -> None:
+    id = archived(api)
+    begin(api, "the aardvark is awake")
+    drain()
+
+    assert tier(api, id) == "archived"
+    assert in_index(api.tenant) == 1
+    assert query(api, "aardvark") == full_text(api, "aardvark") == ["the aardvark is awake"]
+    assert set(query(api, "aardvark", include_archived=True)[:2]) == {"the aardvark digs", "the aardvark is awake"}
+    assert "the aardvark digs" in full_text(api, "aardvark", include_archived=True)
+    items = assemble(api, "aardvark", include_archived=True)["items"]
+    assert {each["content"] for each in items} >= {"the aardvark digs"}
+
+
+def test_archived_messages_keep_their_meaning(api: Api) -> None:
+    """No word of the question is in it: the vector in the database answers."""
+    archived(api, "the automobile is being repaired", "bread and butter")
+
+    body = {"query": "fixing a car", "namespace": "conversations", "mode": "semantic", "include_archived": True}
+    found = api.post("/memories/search", body).json()["memories"]
+
+    assert found[0]["payload"]["content"] == "the automobile is being repaired"
+    assert api.post("/memories/search", {**body, "include_archived": False}).json()["memories"] == []
+
+
+def test_filters_that_speak_of_the_status_or_of_one_conversation_find_archived_ones(api: Api) -> None:
+    id = archived(api)
+
+    for filters in ({"status": "archived"}, {"conversation_id": id}, {"NOT": [{"status": "active"}]}):
+        assert "the aardvark digs" in query(api, "aardvark", filters)
+        assert query(api, "aardvark", filters, include_archived=False) == []
+
+
+@pytest.mark.parametrize("what", [("status", {"status": "active"}), ("pin", None)])
+def test_a_conversation_that_is_wanted_again_is_back_in_the_index(api: Api, what: tuple[str, Any]) -> None:
+    id = archived(api)
+
+    assert put(api, id, *what)["tier"] == "active"
+
+    drain()
+    assert in_index(api.tenant) == 3
+    assert query(api, "aardvark")[0] == "the aardvark digs"
+
+
+def test_what_is_said_in_an_archived_conversation_is_archived_too(api: Api) -> None:
+    id = archived(api)
+
+    api.post(f"{ROOT}/{id}/messages", {"messages": said("the dingo barks")})
+
+    drain()
+    assert in_index(api.tenant) == 0
+    assert query(api, "dingo") == []
+    assert query(api, "dingo", include_archived=True)[0] == "the dingo barks"
+
+
+def test_the_index_is_as_the_database_says_after_any_move(api: Api) -> None:
+    begin(api, "still active")
+    archived(api)
+    cold(api)
+
+    report = reconcile.Report()
+    reconcile.of_tenant(generations.active(), api.tenant.id, report, repair=False)
+    assert (report.checked, report.different) == (4, False)
+    assert in_index(api.tenant) == 1
+
+
+def test_an_archived_message_says_so(api: Api) -> None:
+    number = row_of(archived(api)).number
+
+    found = api.get(f"/memories/{number},1?namespace=conversations").json()["memory"]
+
+    assert found["index_state"] == "archived"
+
+
+# --- Cold --------------------------------------------------------------------------------------------------------
+
+
+def test_a_cold_conversation_is_a_file_and_reads_as_before(api: Api, cold_folder: Path) -> None:
+    id = archived(api)
+    before = api.get(f"{ROOT}/{id}/messages").json()
+
+    assert freeze(api, id)
+
+    assert not Memory.objects.for_tenant(api.tenant).filter(namespace="conversations").exists()
+    drain()
+    assert not VectorEmbedding.objects.for_tenant(api.tenant).exists()
+    [file] = files(cold_folder)
+    assert file.relative_to(cold_folder).parts[0] == api.tenant.id.hex
+    assert oct(file.parent.stat().st_mode & 0o777) == "0o700"
+    assert api.get(f"{ROOT}/{id}/messages").json() == before
+    listed = api.get(ROOT).json()["results"]
+    assert [(each["label"], each["message_count"], each["tier"]) for each in listed] == [("Zoo", 3, "cold")]
+
+
+def test_reading_a_cold_conversation_writes_nothing_and_brings_it_back_later(api: Api) -> None:
+    id = cold(api)
+    ids = [each["id"] for each in api.get(f"{ROOT}/{id}/messages").json()["items"]]
+    assert tier(api, id) == "cold"
+
+    assert thaw_queue.bring_back() == 1
+
+    assert tier(api, id) == "archived"
+    assert [each["id"] for each in api.get(f"{ROOT}/{id}/messages").json()["items"]] == ids
+    assert thaw_queue.bring_back() == 0
+    drain()
+    assert "the aardvark digs" in query(api, "aardvark", include_archived=True)
+    assert in_index(api.tenant) == 0
+
+
+def test_a_page_goes_on_where_it_ended_wherever_the_messages_are_now(api: Api) -> None:
+    id = cold(api)
+    first = api.get(f"{ROOT}/{id}/messages?limit=1").json()
+    thaw_queue.bring_back()
+    second = api.get(f"{ROOT}/{id}/messages?limit=1&cursor={first['next_cursor']}").json()
+    assert freeze(api, id)
+    third = api.get(f"{ROOT}/{id}/messages?limit=1&cursor={second['next_cursor']}").json()
+
+    assert [each["content"] for one in (first, second, third) for each in one["items"]] == SAID
+    assert third["next_cursor"] is None
+    problem_of(api.get(f"{ROOT}/{id}/messages?cursor=broken"), 422, field="cursor")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda api, id: api.post(f"{ROOT}/{id}/messages", {"messages": said("the dingo barks")}),
+        lambda api, id: api.request("PUT", f"{ROOT}/{id}/status", {"status": "active"}),
+        lambda api, id: api.request("PUT", f"{ROOT}/{id}/pin"),
+        lambda api, id: api.patch(f"{ROOT}/{id}", {"status": "active", "label": "Zoo again"}),
+        lambda api, id: api.post("/api/v1/prune/undo", {"conversation_ids": [id]}),
+        lambda api, id: api.post("/api/v1/summarize", {"conversation_id": id}),
+    ],
+)
+def test_whoever_needs_the_messages_finds_them_back(api: Api, use: Callable[[Api, str], Any]) -> None:
+    id = cold(api)
+
+    assert use(api, id).status_code in (200, 201)
+
+    assert tier(api, id) != "cold"
+    assert contents(api, id)[:3] == SAID
+
+
+def test_its_label_and_folder_are_changed_where_it_is(api: Api) -> None:
+    id = cold(api)
+
+    put(api, id, "label", {"label": "Farm", "folder": "/farm"})
+    put(api, id, "archive")
+
+    assert tier(api, id) == "cold"
+    assert contents(api, id) == SAID
+
+
+def test_labels_are_suggested_and_exports_made_out_of_the_file(api: Api) -> None:
+    id = cold(api)
+
+    assert api.post("/api/v1/labels/suggest", {"conversation_id": id}).json()["suggestions"]
+    [exported] = json.loads(b"".join(api.get("/api/v1/export").streaming_content))
+
+    assert [each["content"] for each in exported["messages"]] == SAID
+    assert tier(api, id) == "cold"
+
+
+def test_a_search_that_asks_for_archived_ones_says_that_some_are_cold(api: Api) -> None:
+    cold(api)
+
+    answer = api.post("/api/v1/query", {"query": "aardvark", "include_archived": True}).json()
+    words = api.post("/api/v1/search/fts", {"query": "aardvark", "include_archived": True}).json()
+
+    assert (answer["results"], answer["degraded"]) == ([], ["cold"])
+    assert (words["results"], words["degraded"]) == ([], ["cold"])
+    assert assemble(api, "aardvark", include_archived=True)["degraded"] == ["cold"]
+    assert assemble(api, "aardvark")["degraded"] == []
+    assert api.post("/api/v1/query", {"query": "aardvark"}).json()["degraded"] == []
+
+
+def test_summaries_and_links_stay_where_they_are(api: Api) -> None:
+    id = archived(api)
+    number = row_of(id).number
+    assert api.post("/api/v1/summarize", {"conversation_id": id}).status_code == 200
+    body = {"from_coord": f"{number},1", "to_coord": f"{number},2", "namespace": "conversations"}
+    assert api.post("/graph/link", body).status_code in (200, 201)
+    links = Link.objects.for_tenant(api.tenant).count()
+
+    assert freeze(api, id)
+    drain()
+
+    assert Link.objects.for_tenant(api.tenant).count() == links
+    found = api.search("aardvark", namespace="summaries")
+    assert "the aardvark digs" in found[0]["payload"]["summary"]
+
+
+def test_the_links_of_a_cold_conversation_go_with_it(api: Api) -> None:
+    """Those of messages in the database go with their rows, after the retention time; these have none."""
+    id = archived(api)
+    number = row_of(id).number
+    for start, end in ((f"{number},1", f"{number},2"), ("9999,1", f"{number},3")):
+        body = {"from_coord": start, "to_coord": end, "namespace": "conversations"}
+        assert api.post("/graph/link", body).status_code in (200, 201)
+    assert freeze(api, id)
+
+    assert api.delete(f"{ROOT}/{id}").status_code == 200
+
+    assert not Link.objects.for_tenant(api.tenant).filter(namespace="conversations").exists()
+
+
+def test_an_undo_that_names_one_that_is_not_there_brings_nothing_back(api: Api) -> None:
+    id = cold(api)
+
+    problem_of(api.post("/api/v1/prune/undo", {"conversation_ids": [id, str(uuid.uuid4())]}), 404)
+
+    assert tier(api, id) == "cold"
+
+
+def test_the_command_that_judges_messages_judges_cold_ones_too(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    cold(api)
+
+    call_command("rate_messages", "/animals", "--tenant", "acme")
+
+    assert capsys.readouterr().out == "Zoo: 3 messages\n"
+    rows = Memory.objects.for_tenant(api.tenant).filter(namespace="conversations")
+    assert [bool(row.importance) for row in rows] == [True] * 3
+
+
+def test_what_is_not_ready_stays_archived(api: Api) -> None:
+    active, empty, unsummarised = begin(api, "x")["id"], begin(api)["id"], archived(api)
+    put(api, empty, "archive")
+
+    assert not freeze(api, active)
+    assert not freeze(api, empty)
+    assert not tiers.freeze(keeper(api.tenant), uuid.UUID(unsummarised))
+    assert not ColdFile.objects.for_tenant(api.tenant).exists()
+
+
+def test_what_is_too_large_for_a_file_stays_archived(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = archived(api)
+
+    monkeypatch.setattr(tiers, "MAX_BYTES", 10)
+    assert not freeze(api, id)
+    monkeypatch.setattr(tiers, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(tiers, "MAX_MESSAGES", 2)
+    assert not freeze(api, id)
+
+
+def touched(monkeypatch: pytest.MonkeyPatch, touch: Callable[[], object]) -> None:
+    """`touch` happens between the file and the transaction."""
+    write = cold_storage.write
+    monkeypatch.setattr(cold_storage, "write", lambda packed: (write(packed), touch()))
+
+
+@pytest.mark.parametrize("what", ["said", "read", "deleted", "unarchived"])
+def test_what_is_used_while_the_file_is_written_stays(api: Api, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    id = archived(api)
+
+    def use() -> None:
+        if what == "said":
+            api.post(f"{ROOT}/{id}/messages", {"messages": said("more")})
+        elif what == "read":
+            read_counts.count(Memory.objects.for_tenant(api.tenant)[:1])
+            read_counts.write_back()
+        elif what == "deleted":
+            api.delete(f"{ROOT}/{id}")
+        else:
+            put(api, id, "status", {"status": "active"})
+
+    touched(monkeypatch, use)
+
+    assert not freeze(api, id)
+    assert not Conversation.all_tenants.filter(tier="cold").exists()
+    assert not ColdFile.all_tenants.filter(dropped_at=None).exists()
+
+
+# --- Storage that fails ------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_or_missing_file_is_said_and_nothing_is_lost(api: Api, cold_folder: Path) -> None:
+    id = cold(api)
+    [file] = files(cold_folder)
+    good = file.read_bytes()
+
+    file.write_bytes(good[:-1])
+    problem_of(api.get(f"{ROOT}/{id}/messages"), 503, "cold_file_damaged")
+    problem_of(api.post(f"{ROOT}/{id}/messages", {"messages": said("x")}), 503, "cold_file_damaged")
+    with pytest.raises(CommandError):
+        call_command("upkeep", tenant="acme", verify=True)
+    file.unlink()
+    problem_of(api.get(f"{ROOT}/{id}/messages"), 503, "cold_file_damaged")
+
+    file.write_bytes(good)
+    assert contents(api, id) == SAID
+    call_command("upkeep", tenant="acme", verify=True)
+
+
+def test_the_file_of_another_conversation_is_not_taken_for_this_one(api: Api, stranger: Api, cold_folder: Path) -> None:
+    mine, other = cold(api), cold(stranger, "a stranger's secret")
+    theirs = ColdFile.all_tenants.get(conversation_id=other)
+    ColdFile.all_tenants.filter(conversation_id=mine).update(name=theirs.name)
+
+    problem = problem_of(api.get(f"{ROOT}/{mine}/messages"), 503, "cold_file_damaged")
+
+    assert "secret" not in str(problem)
+
+
+def test_an_import_waits_for_no_damaged_file(api: Api, cold_folder: Path) -> None:
+    broken, _ = cold(api), cold(api, "the eel swims")
+    exported = b"".join(api.get("/api/v1/export").streaming_content)
+    file = cold_folder / ColdFile.all_tenants.get(conversation_id=broken).name
+    file.write_bytes(b"no gzip")
+
+    def wait(error: Exception) -> None:
+        raise AssertionError("nobody mends it meanwhile")
+
+    report = importing.take_in(keeper(api.tenant), formats.read(io.BytesIO(exported)), wait=wait)
+
+    assert (dict(report.counts), report.failed) == ({"unchanged": 1}, 1)
+    assert "not what was written" in report.errors[0].reason
+
+
+def test_a_storage_that_is_down_stops_reads_of_cold_ones_alone(
+    api: Api, monkeypatch: pytest.MonkeyPatch, cold_folder: Path
+) -> None:
+    id, other = cold(api), archived(api, "another")
+
+    def down(*args: Any, **more: Any) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(cold_storage.Folder, "_open", down)
+    monkeypatch.setattr(cold_storage.Folder, "_save", down)
+
+    answer = api.get(f"{ROOT}/{id}/messages")
+    problem_of(answer, 503, "cold_storage_unavailable")
+    assert answer["Retry-After"]
+    assert contents(api, other) == ["another"]
+    with pytest.raises(ColdUnavailable):
+        freeze(api, other)
+    assert tier(api, other) == "archived"
+    assert not files(cold_folder)[1:]
+
+
+def test_any_storage_of_django_will_do(api: Api, settings: Any) -> None:
+    memory = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
+    settings.STORAGES = {**settings.STORAGES, "cold": memory}
+    id = cold(api)
+
+    assert contents(api, id) == SAID
+    assert [name.partition("/")[0] for name in cold_storage.names(api.tenant.id)] == [api.tenant.id.hex]
+    assert tiers.forget_tenant(api.tenant) == 1
+    problem_of(api.get(f"{ROOT}/{id}/messages"), 503, "cold_file_damaged")
+
+
+# --- Killed anywhere ---------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """No handler of ours sees it."""
+
+
+@pytest.mark.parametrize("at", ["ColdFile.save", "shelf.write", "shelf.read", "take_out", "Conversation.save", "audit"])
+def test_whoever_is_killed_on_the_way_out_leaves_everything_in_its_place(
+    api: Api, monkeypatch: pytest.MonkeyPatch, cold_folder: Path, at: str
+) -> None:
+    id = archived(api)
+
+    with monkeypatch.context() as patch:
+        killed_at(patch, at)
+        with pytest.raises(Killed):
+            freeze(api, id)
+
+    assert (tier(api, id), contents(api, id)) == ("archived", SAID)
+    assert freeze(api, id)
+    assert contents(api, id) == SAID
+    swept_after_a_while()
+    assert len(files(cold_folder)) == 1
+    assert ColdFile.all_tenants.count() == 1
+    assert contents(api, id) == SAID
+
+
+@pytest.mark.parametrize("at", ["shelf.read", "put_back", "Conversation.save", "audit"])
+def test_whoever_is_killed_on_the_way_back_leaves_everything_in_its_place(
+    api: Api, monkeypatch: pytest.MonkeyPatch, cold_folder: Path, at: str
+) -> None:
+    id = cold(api)
+
+    with monkeypatch.context() as patch:
+        killed_at(patch, at)
+        with pytest.raises(Killed):
+            tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+
+    assert (tier(api, id), contents(api, id)) == ("cold", SAID)
+    assert tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+    assert (tier(api, id), contents(api, id)) == ("archived", SAID)
+    swept_after_a_while()
+    assert files(cold_folder) == []
+
+
+def killed_at(patch: pytest.MonkeyPatch, at: str) -> None:
+    """Before it, or for what is written half-way: in the middle of it."""
+
+    def kill(*args: Any, **more: Any) -> None:
+        raise Killed
+
+    where: dict[str, tuple[Any, str]] = {
+        "ColdFile.save": (ColdFile, "save"),
+        "shelf.write": (os, "replace"),
+        "shelf.read": (cold_storage, "read"),
+        "take_out": (retention, "take_out"),
+        "put_back": (archiving, "put_back"),
+        "Conversation.save": (Conversation, "save"),
+        "audit": (audit, "record"),
+    }
+    patch.setattr(*where[at], kill)
+
+
+def swept_after_a_while() -> None:
+    long_ago = timezone.now() - tiers.GRACE
+    ColdFile.all_tenants.exclude(dropped_at=None).update(dropped_at=long_ago)
+    tiers.sweep()
+
+
+def test_a_file_that_nobody_needs_stays_for_a_while(api: Api, cold_folder: Path) -> None:
+    id = cold(api)
+    tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+
+    tiers.sweep()
+
+    assert len(files(cold_folder)) == 1
+
+
+def test_a_drain_that_saw_the_memory_gone_does_not_forget_it_when_it_is_back(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = archived(api)
+    assert freeze(api, id)
+    from memories.index import drain as sync
+
+    write = sync._write
+
+    def slow(*args: Any) -> None:
+        write(*args)
+        tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sync, "_write", slow)
+        sync.drain()
+
+    drain()
+    assert VectorEmbedding.objects.for_tenant(api.tenant).filter(vector__isnull=False, due_at=None).count() == 3
+
+
+# --- Ends --------------------------------------------------------------------------------------------------------
+
+
+def test_a_cold_conversation_that_is_deleted_can_be_purged_with_its_file(
+    api: Api, cold_folder: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    id = cold(api)
+
+    assert api.delete(f"{ROOT}/{id}").status_code == 200
+    problem_of(api.get(f"{ROOT}/{id}/messages"), 404)
+    problem_of(api.delete(f"{ROOT}/{id}"), 404)
+    assert len(files(cold_folder)) == 1
+    with django_capture_on_commit_callbacks(execute=True):
+        assert api.delete(f"{ROOT}/{id}?purge=true").status_code == 200
+
+    assert files(cold_folder) == []
+    assert not ColdFile.all_tenants.exists()
+    assert not DeletedConversation.all_tenants.exists()
+    problem_of(api.delete(f"{ROOT}/{id}?purge=true"), 404)
+
+
+def test_a_purge_takes_the_file_that_is_being_written_too(
+    api: Api, monkeypatch: pytest.MonkeyPatch, cold_folder: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    id = archived(api)
+    write = cold_storage.write
+
+    def meanwhile(packed: cold_storage.Packed) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            assert api.delete(f"{ROOT}/{id}?purge=true").status_code == 200
+        write(packed)
+
+    monkeypatch.setattr(cold_storage, "write", meanwhile)
+    assert not freeze(api, id)
+
+    tiers.sweep()
+    assert files(cold_folder) == []
+    ColdFile.all_tenants.update(written_at=timezone.now() - timedelta(hours=3))
+    tiers.sweep()
+    assert not ColdFile.all_tenants.exists()
+
+
+def test_an_erasure_takes_the_file_that_is_being_written_too(
+    api: Api, operator: Api, monkeypatch: pytest.MonkeyPatch, cold_folder: Path
+) -> None:
+    id = archived(api)
+    write = cold_storage.write
+
+    def meanwhile(packed: cold_storage.Packed) -> None:
+        assert operator.delete("/api/v1/tenants/acme").status_code == 200
+        write(packed)
+
+    monkeypatch.setattr(cold_storage, "write", meanwhile)
+
+    assert not freeze(api, id)
+    assert files(cold_folder) == []
+
+
+def test_one_that_is_purged_while_it_is_read_is_not_called_damaged(
+    api: Api, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    id = cold(api)
+    row, read = row_of(id), cold_storage.read
+
+    def meanwhile(name: str) -> bytes:
+        with django_capture_on_commit_callbacks(execute=True):
+            api.delete(f"{ROOT}/{id}?purge=true")
+        return read(name)
+
+    monkeypatch.setattr(cold_storage, "read", meanwhile)
+
+    assert tiers.read(keeper(api.tenant), row) is None
+
+
+def test_a_conversation_that_was_deleted_softly_can_be_purged(api: Api, stranger: Api) -> None:
+    id = begin(api, *SAID)["id"]
+    api.delete(f"{ROOT}/{id}")
+    assert Memory.objects.for_tenant(api.tenant).count() == 3
+
+    problem_of(stranger.delete(f"{ROOT}/{id}?purge=true"), 404)
+    assert api.delete(f"{ROOT}/{id}?purge=true").status_code == 200
+
+    assert not Memory.objects.for_tenant(api.tenant).exists()
+    actions = AuditEvent.objects.filter(tenant=api.tenant, target=id).order_by("id")
+    assert list(actions.values_list("action", flat=True))[-2:] == ["conversation.delete", "conversation.purge"]
+
+
+def test_that_can_be_purged_is_forgotten_with_the_retention_time(api: Api, settings: Any) -> None:
+    id = begin(api, "x")["id"]
+    api.delete(f"{ROOT}/{id}")
+    settings.RETENTION_DAYS = 0
+
+    tiers.sweep()
+
+    problem_of(api.delete(f"{ROOT}/{id}?purge=true"), 404)
+
+
+def test_an_erased_tenants_files_go_too(api: Api, operator: Api, stranger: Api, cold_folder: Path) -> None:
+    other = cold(stranger, "untouched")
+    cold(api)
+    cold(api)
+    (cold_folder / api.tenant.id.hex / "00").mkdir(exist_ok=True)
+    (cold_folder / api.tenant.id.hex / "00" / "unknown.jsonl.gz").write_bytes(b"of a process that was killed")
+
+    receipt = operator.delete("/api/v1/tenants/acme").json()
+
+    assert (receipt["elsewhere"]["cold_files"], receipt["missing"]) == (3, [])
+    assert [path.relative_to(cold_folder).parts[0] for path in files(cold_folder)] == [stranger.tenant.id.hex]
+    assert contents(stranger, other) == ["untouched"]
+    assert operator.delete("/api/v1/tenants/acme").json()["total"] == 0
+
+
+def test_moves_change_nothing_of_what_quotas_count(api: Api) -> None:
+    Tenant.objects.filter(id=api.tenant.id).update(quota_memories=4)
+    api = Api(issue_key(Tenant.objects.get(id=api.tenant.id)), Tenant.objects.get(id=api.tenant.id))
+    id = archived(api)
+    before = usage.counted(api.tenant)
+    assert before[0] == 3
+
+    assert freeze(api, id)
+    usage.recount(api.tenant)
+    assert usage.counted(api.tenant) == usage.stored(api.tenant) == before
+    begin(api, "one more")
+    problem_of(api.post(ROOT, {"messages": said("and another")}), 403, "quota_exceeded")
+
+    assert tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+    usage.recount(api.tenant)
+    assert usage.counted(api.tenant)[0] == usage.stored(api.tenant)[0] == 4
+    assert freeze(api, id)
+    api.delete(f"{ROOT}/{id}")
+    assert usage.counted(api.tenant)[0] == usage.stored(api.tenant)[0] == 1
+
+
+def test_the_export_of_a_tenant_has_what_is_in_files(api: Api, operator: Api) -> None:
+    cold(api)
+
+    lines = b"".join(operator.get("/api/v1/tenants/acme/export").streaming_content).splitlines()
+
+    assert sum(b"the camel drinks" in line for line in lines) == 1
+
+
+def test_the_export_of_a_tenant_has_what_comes_back_meanwhile(api: Api, operator: Api) -> None:
+    begin(api, "one of the index")
+    id = cold(api)
+    exported = []
+
+    for line in operator.get("/api/v1/tenants/acme/export").streaming_content:
+        exported.append(line)
+        if b'"table":"sfm_vector_embeddings"' in line:  # the memories have been read
+            tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+
+    assert tier(api, id) == "archived"
+    assert any(b"the camel drinks" in line for line in exported)
+
+
+def test_each_move_is_in_the_audit_log(api: Api) -> None:
+    id = cold(api)
+    tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+
+    actions = AuditEvent.objects.filter(tenant=api.tenant, target=id).order_by("id").values_list("action", flat=True)
+    assert list(actions)[-2:] == ["conversation.freeze", "conversation.thaw"]
+
+
+def test_a_stranger_sees_no_file(api: Api, stranger: Api) -> None:
+    id = cold(api)
+
+    problem_of(stranger.get(f"{ROOT}/{id}/messages"), 404)
+    problem_of(stranger.post("/api/v1/prune/undo", {"conversation_ids": [id]}), 404)
+    assert not tiers.thaw(keeper(stranger.tenant), uuid.UUID(id))
+    assert not tiers.freeze(keeper(stranger.tenant), uuid.UUID(id))
+    assert tier(api, id) == "cold"
+
+
+def test_the_pages_show_the_tier(api: Api, boss: Any) -> None:
+    id = cold(api)
+
+    assert "Zoo" in shown(boss, page("conversations_conversation_changelist", tenant="acme", tier="cold"))
+    assert "Cold" in shown(boss, page("conversations_conversation_change", id))
+    assert "Zoo" not in shown(boss, page("conversations_conversation_changelist", tenant="acme", tier="active"))
+
+
+def test_a_damaged_file_says_so_whatever_is_wrong_with_it() -> None:
+    mine = uuid.uuid4()
+    for data in (b"", b"no gzip", gzip.compress(b"[]"), gzip.compress(b'{"format":')):
+        with pytest.raises(ColdFileDamaged):
+            cold_storage.unpack(data, mine, mine)
+
+
+def test_cold_storage_is_a_folder_unless_a_bucket_is_named() -> None:
+    assert storages["cold"].__class__ is cold_storage.Folder
+
+
+def test_an_export_that_meets_a_move_has_every_message(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = archived(api)
+    monkeypatch.setattr(tiers, "_PAGE", 1)
+    told = tiers.messages(keeper(api.tenant), row_of(id))
+
+    first = next(told)
+    assert freeze(api, id)
+    rest = list(told)
+
+    assert [row.payload["content"] for row in (first, *rest)] == SAID

@@ -1,0 +1,82 @@
+"""Many who write into conversations at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests.conftest import Api
+from tests.support.conversations import ROOT, begin, said
+
+THREADS = 32
+ROUNDS = 4
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def together(work: Callable[[int], Any]) -> list[Any]:
+    barrier = threading.Barrier(THREADS)
+
+    def start(number: int) -> Any:
+        try:
+            barrier.wait(20)
+            return work(number)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(start, range(THREADS)))
+
+
+def test_appends_to_one_conversation_never_share_a_turn_and_leave_none_out(api: Api) -> None:
+    id = begin(api)["id"]
+
+    def append(number: int) -> list[int]:
+        turns = []
+        for at in range(ROUNDS):
+            response = api.post(f"{ROOT}/{id}/messages", {"messages": said(f"{number} {at}", f"{number} {at} again")})
+            assert response.status_code == 201, response.content
+            turns += [each["turn"] for each in response.json()["items"]]
+        return turns
+
+    answered = together(append)
+
+    messages = api.get(f"{ROOT}/{id}/messages?limit=1000").json()["items"]
+    count = THREADS * ROUNDS * 2
+    assert [each["turn"] for each in messages] == list(range(1, count + 1))
+    assert sorted(turn for turns in answered for turn in turns) == list(range(1, count + 1))
+    contents = [each["content"] for each in messages]
+    assert len(set(contents)) == count
+    for first, second in zip(contents[::2], contents[1::2], strict=True):  # what came together stays together
+        assert second == f"{first} again"
+    now = api.get(f"{ROOT}/{id}").json()
+    assert (now["message_count"], now["word_count"]) == (count, count // 2 * (2 + 3))
+
+
+def test_conversations_that_begin_at_the_same_time_have_numbers_of_their_own(api: Api) -> None:
+    made = together(lambda number: [begin(api, f"{number} {at}") for at in range(2)])
+
+    conversations = [each for some in made for each in some]
+    assert len({each["number"] for each in conversations}) == 2 * THREADS
+    for each in conversations[::16]:
+        assert api.get(f"{ROOT}/{each['id']}/messages").json()["total"] == 1
+
+
+def test_whoever_appends_to_what_is_being_deleted_is_told_that_it_is_gone_and_leaves_nothing(api: Api) -> None:
+    id = begin(api, "a")["id"]
+
+    def work(number: int) -> int:
+        if number == THREADS // 2:
+            status: int = api.delete(f"{ROOT}/{id}").status_code
+        else:
+            status = api.post(f"{ROOT}/{id}/messages", {"messages": said("b")}).status_code
+        return status
+
+    assert set(together(work)) <= {200, 201, 404}
+    assert api.get(f"{ROOT}/{id}").status_code == 404
+    assert api.get("/memories?namespace=conversations").json()["items"] == []

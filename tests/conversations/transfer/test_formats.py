@@ -1,0 +1,359 @@
+"""Files of conversations: what is read out of each form, and what is told of what cannot be read."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as bounded
+from hypothesis import strategies as st
+
+from conversations.transfer import formats
+from conversations.transfer.formats import splitting
+from conversations.transfer.formats.base import Broken, Imported
+from conversations.transfer.formats.splitting import Element
+from tests.support.conversation_files import chatgpt, claude, file_of, grown, node
+
+
+def read(content: bytes | str, source: str = "auto", name: str = "", most_bytes: int | None = None) -> list[Any]:
+    raw = content.encode() if isinstance(content, str) else content
+    return list(formats.read(io.BytesIO(raw), source, name, most_bytes))
+
+
+def one(content: bytes | str, **more: Any) -> Imported:
+    [found] = read(content, **more)
+    assert isinstance(found, Imported), found
+    return found
+
+
+def reason(content: bytes | str, **more: Any) -> str:
+    [found] = read(content, **more)
+    assert isinstance(found, Broken), found
+    return found.reason
+
+
+def said(found: Imported) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in found.messages]
+
+
+# --- ChatGPT -----------------------------------------------------------------------------------------------------
+
+
+def test_chatgpts_conversation_is_the_branch_it_ends_at() -> None:
+    found = one(file_of(chatgpt()))
+
+    assert said(found) == [
+        ("user", "[image: file-service://file-abc123 1024x768]\n\nWhat is this animal? 🐜\n\n[file: animal.png]"),
+        ("assistant", "```python\nprint(4 ** 2)\n```"),
+        ("tool", "16"),
+        ("assistant", "An aardvark, которому нравятся муравьи."),
+    ]
+    assert (found.source, found.source_id, found.label) == (
+        "chatgpt",
+        "6f1c1f0e-1111-4000-8000-000000000001",
+        "Animals 🐜",
+    )
+
+
+def test_what_is_no_message_is_left_out_and_counted() -> None:
+    assert one(file_of(chatgpt())).left_out == {"empty": 1, "hidden": 1, "thoughts": 1, "other branches": 1}
+
+
+def test_chatgpts_messages_keep_their_time_their_model_and_their_tool() -> None:
+    first, call, result, _ = one(file_of(chatgpt())).messages
+
+    assert first.timestamp == datetime(2023, 11, 14, 22, 15, 0, 250000, tzinfo=UTC)
+    assert call.metadata == {"source_id": "call", "model": "gpt-4o", "recipient": "python"}
+    assert result.metadata == {"source_id": "result", "tool": "python"}
+
+
+def test_without_a_current_node_the_latest_leaf_ends_the_conversation() -> None:
+    told = {**chatgpt(), "current_node": None}
+
+    assert said(one(file_of(told)))[-1] == ("assistant", "An aardvark, которому нравятся муравьи.")
+
+
+def test_a_tree_that_goes_round_in_a_circle_is_reported() -> None:
+    told = chatgpt()
+    told["mapping"]["root"]["parent"] = "a2"
+
+    assert "circle" in reason(file_of(told))
+
+
+def test_a_tree_with_a_missing_message_is_reported() -> None:
+    told = chatgpt()
+    del told["mapping"]["call"]
+
+    assert "'call' is missing" in reason(file_of(told))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"content_type": "tether_quote", "url": "https://a.b", "title": "T", "text": "Q"}, "T\n\nhttps://a.b\n\nQ"),
+        ({"content_type": "multimodal_text", "parts": [{"content_type": "audio_transcription", "text": "Hi"}]}, "Hi"),
+        ({"content_type": "system_error", "name": "Timeout", "text": "Too long"}, "Timeout\n\nToo long"),
+        ({"content_type": "code", "language": "unknown", "text": "x"}, "```\nx\n```"),
+        ({"content_type": "text", "parts": [{"content_type": "new_kind"}]}, "[new_kind]"),
+    ],
+)  # fmt: skip
+def test_every_kind_of_content_gives_its_words(content: Any, words: str) -> None:
+    told = {**chatgpt(), "mapping": {"a": node("a", None, [], "assistant", content)}, "current_node": "a"}
+
+    assert said(one(file_of(told))) == [("assistant", words)]
+
+
+# --- Claude ------------------------------------------------------------------------------------------------------
+
+
+def test_claudes_messages_have_their_attachments_and_tools() -> None:
+    found = one(file_of(claude()))
+
+    assert said(found) == [
+        ("user", "Where do beans grow best?\n\n[file: soil.txt]\nClay and sand\n\n[file: bed.jpg]"),
+        (
+            "assistant",
+            'Let me look.\n\n[tool: web_search]\n{\n  "query": "beans sun"\n}\n\n'
+            "[result: web_search]\nSix hours of sun.\n\nIn full sun.",
+        ),
+    ]
+    assert (found.source, found.label) == ("claude", "Garden plans")
+    assert found.messages[0].timestamp == datetime(2025, 3, 1, 9, 30, 0, 100000, tzinfo=UTC)
+    assert found.left_out == {"empty": 1, "thoughts": 1}
+
+
+def test_whatever_a_tool_was_given_is_shown() -> None:
+    told = claude()
+    told["chat_messages"][1]["content"] = [{"type": "tool_use", "name": "n", "input": {"n": 10**30, "e": "é"}}]
+
+    assert '"n": 1000000000000000000000000000000,\n  "e": "é"' in said(one(file_of(told)))[1][1]
+
+
+def test_an_older_export_of_claude_has_only_the_text() -> None:
+    told = claude()
+    told["chat_messages"] = [{"uuid": "m", "text": "Hello", "sender": "human", "created_at": "2024-01-01T00:00:00Z"}]
+
+    assert said(one(file_of(told))) == [("user", "Hello")]
+
+
+# --- Simple forms ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]},
+        [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+        {"messages": [{"sender": "human", "content": [{"text": "Hi"}]}, {"role": "ai", "text": "Hello"}]},
+    ],
+)  # fmt: skip
+def test_simple_forms_are_read(told: Any) -> None:
+    assert said(one(file_of(told))) == [("user", "Hi"), ("assistant", "Hello")]
+
+
+def test_a_single_object_over_many_lines_is_one_conversation() -> None:
+    assert one(json.dumps(claude(), indent=2)).source == "claude"
+
+
+def test_conversations_may_stand_in_an_object() -> None:
+    assert [each.source for each in read(json.dumps({"conversations": [claude(), chatgpt()]}))] == ["claude", "chatgpt"]
+
+
+def test_a_conversation_without_an_id_keeps_its_own_while_it_grows() -> None:
+    short = {"messages": [{"role": "user", "content": "Hi"}]}
+    longer = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+
+    assert one(file_of(short)).source_id == one(file_of(longer)).source_id
+
+
+def test_a_role_that_nobody_knows_is_reported() -> None:
+    assert "'narrator'" in reason(file_of({"messages": [{"role": "narrator", "content": "Once"}]}))
+
+
+def test_a_named_source_takes_no_other_form() -> None:
+    assert "form 'claude'" in reason(file_of(chatgpt()), source="claude")
+
+
+# --- Broken files ------------------------------------------------------------------------------------------------
+
+
+def test_a_broken_conversation_is_told_with_its_place_and_the_rest_is_read() -> None:
+    good = json.dumps(claude())
+    found = read(f'[{good}, {{"uuid": 3, "chat_messages": []}}, {{"title": tru}}, {json.dumps(chatgpt())}]')
+
+    assert [type(each) for each in found] == [Imported, Broken, Broken, Imported]
+    assert found[1].place.startswith("item 2 (byte ")
+    assert "has no uuid" in found[1].reason
+    assert "is not JSON" in found[2].reason
+
+
+def test_of_a_truncated_file_all_that_is_whole_is_read() -> None:
+    whole = file_of(claude(), chatgpt())
+    found = read(whole[:-300])
+
+    assert isinstance(found[0], Imported)
+    assert (found[1].reason, len(found)) == ("the file ends in the middle of it", 2)
+
+
+def test_a_list_that_never_ends_is_reported_behind_its_conversations() -> None:
+    assert [type(each) for each in read(file_of(claude())[:-1])] == [Imported, Broken]
+
+
+def test_a_line_that_is_no_json_concerns_no_other() -> None:
+    found = read("\n".join([json.dumps(claude()), '{"uuid": "x', json.dumps(chatgpt()), ""]))
+
+    assert [type(each) for each in found] == [Imported, Broken, Imported]
+    assert found[1].place == "line 2"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "holds no conversation"),
+        ("{}", "no conversation of a known form"),
+        ("[[[[", "ends in the middle"),
+        (" \n", "is empty"),
+        (b"\xff\xfe\x00", "neither JSON nor text"),
+        ('["a", 1]', "holds no conversation"),
+        ('[{"mapping": {}}]', "no conversation_id"),
+        ('[{"messages": [{"role": "user", "content": "a\\u0000b"}]}]', "NUL"),
+        ('[{"messages": [{"role": "user", "content": "a\\ud800b"}]}]', "half of one"),
+        ('[{"messages": [{"role": "user", "content": "a", "metadata": {"n": 1e999}}]}]', "not finite"),
+        ('[{"messages": [{"role": "user", "content": "a", "timestamp": "soon"}]}]', "is no time"),
+        ('[{"messages": [{"role": "user", "content": "a"}], "folder": "../up"}]', "its folder"),
+        ('[{"messages": [{"role": "user", "content": NaN}]}]', "NaN"),
+        ('[{"messages": [], "n": 1' + "0" * 5_000 + "}]", "number of 64 bits"),
+    ],
+)
+def test_what_cannot_be_kept_is_said(content: str | bytes, words: str) -> None:
+    assert words in reason(content)
+
+
+def test_nothing_that_a_file_may_hold_breaks_the_reader() -> None:
+    shapes: list[Any] = [None, 1, "x", [], {}, {"mapping": 1}, {"mapping": {"a": 1}, "current_node": "a"}]
+    messages: list[Any] = [{}, 1, {"content": [1, {}], "sender": "human"}, {"author": {}, "content": {}}]
+    shapes += [{"chat_messages": [message], "uuid": "u"} for message in messages]
+    shapes += [{"mapping": {"a": {"message": message}}, "id": "i"} for message in messages]
+    shapes += [{"messages": [message]} for message in [*messages, [], {"role": 1}]]
+
+    for shape in shapes:
+        for each in read(json.dumps([shape])):
+            assert isinstance(each, Broken | Imported)
+
+
+NAMES = ("mapping", "chat_messages", "messages", "role", "content", "message", "author", "parts", "id", "text")
+LEAVES = st.none() | st.booleans() | st.floats() | st.text()
+
+
+@bounded(deadline=None)
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner)))
+def test_whatever_json_there_is_it_is_read_or_reported(value: Any) -> None:
+    for each in read(json.dumps([value])):
+        assert isinstance(each, Broken | Imported)
+
+
+# --- ZIP files ---------------------------------------------------------------------------------------------------
+
+
+def zipped(**members: bytes) -> bytes:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "."), content)
+    return raw.getvalue()
+
+
+def test_the_archive_of_an_export_is_read_as_it_comes() -> None:
+    found = read(zipped(conversations__json=file_of(chatgpt()), user__json=b"{}"))
+
+    assert [each.source for each in found] == ["chatgpt"]
+
+
+def test_an_archive_that_unpacks_to_too_much_is_not_unpacked() -> None:
+    assert "unpacks to more" in reason(zipped(conversations__json=b" " * 10_000), most_bytes=1_000)
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-30], lambda raw: raw[:40] + b"\xff" * 20 + raw[60:]])
+def test_a_damaged_archive_is_reported(damage: Any) -> None:
+    assert any(isinstance(each, Broken) for each in read(damage(zipped(conversations__json=file_of(chatgpt())))))
+
+
+# --- Markdown and text -------------------------------------------------------------------------------------------
+
+
+def test_markdown_is_taken_apart_where_somebody_speaks() -> None:
+    found = one("# Beans\n\n## User\n\nWhere?\n\n## Assistant\n\nIn the sun.\n\n### Notes\n\nSix hours.\n", name="x.md")
+
+    assert found.label == "Beans"
+    assert said(found) == [("user", "Where?"), ("assistant", "In the sun.\n\n### Notes\n\nSix hours.")]
+
+
+def test_a_title_is_found_in_a_line_of_any_length() -> None:
+    found = one("# Beans" + " " * 1_000_000 + "x" + " " * 1_000_000 + "\n\n## User\n\nWhere?\n", name="x.md")
+
+    assert found.label.startswith("Beans")
+    assert said(found) == [("user", "Where?")]
+
+
+def test_bold_names_begin_messages_too() -> None:
+    found = one("**User:** Where?\n\n**ChatGPT:** In the sun.\n")
+
+    assert said(found) == [
+        ("user", "Where?"),
+        ("assistant", "In the sun."),
+    ]
+
+
+def test_plain_text_is_taken_apart_at_the_names() -> None:
+    found = one("Human: Where?\nor when?\nAI: In spring: soon.\n", name="beans.txt")
+
+    assert found.label == "beans"
+    assert said(found) == [("user", "Where?\nor when?"), ("assistant", "In spring: soon.")]
+
+
+def test_a_text_in_which_nobody_is_named_is_the_users() -> None:
+    assert said(one("Note: buy beans.\nSoon.")) == [("user", "Note: buy beans.\nSoon.")]
+
+
+# --- Taking apart ------------------------------------------------------------------------------------------------
+
+
+@bounded(deadline=None)
+@given(st.lists(st.recursive(st.text(max_size=30) | st.integers(), lambda inner: st.lists(inner, max_size=4)).map(
+    lambda value: {"value": value}), max_size=6), st.integers(1, 40))  # fmt: skip
+def test_an_array_is_taken_apart_alike_however_it_is_read(items: list[Any], chunk: int) -> None:
+    raw = json.dumps(items).encode()
+    scan = splitting._Scan()
+    found = [each for at in range(0, len(raw), chunk) for each in scan.feed(raw[at : at + chunk])]
+
+    assert [json.loads(each.raw) for each in found if isinstance(each, Element)] == items
+    assert list(scan.end()) == []
+
+
+def test_a_conversation_that_is_too_long_is_reported_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splitting, "MAX_ELEMENT_BYTES", 2_000)
+    monkeypatch.setattr(splitting, "CHUNK_BYTES", 500)
+    long = grown(chatgpt(), "x" * 20_000)
+    scan = splitting._Scan()
+    small = {"uuid": "u", "chat_messages": []}
+    raw = file_of(small, long, small)
+    most = 0
+    found = []
+    for at in range(0, len(raw), 500):
+        found += list(scan.feed(raw[at : at + 500]))
+        most = max(most, len(scan.buffer))
+
+    assert [type(each) for each in found] == [Element, Broken, Element]
+    assert most < 4_000
+
+
+def test_long_lines_are_reported_and_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splitting, "MAX_ELEMENT_BYTES", 1_000)
+    raw = b'{"a": 1}\n{"b": "' + b"x" * 5_000 + b'"}\n{"c": 3}\n'
+
+    assert [type(each) for each in splitting.lines(io.BytesIO(raw))] == [Element, Broken, Element]

@@ -1,0 +1,380 @@
+"""Import and export over HTTP: once however often, and back again as it was."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from hypothesis import HealthCheck, given
+from hypothesis import settings as bounded
+from hypothesis import strategies as st
+
+from conversations import services
+from conversations.models import Conversation, ImportedConversation
+from conversations.selectors import Wanted
+from conversations.transfer import exporting, formats, importing
+from conversations.transfer.formats import text as markdown
+from conversations.transfer.formats.base import Imported
+from memories.index import backpressure
+from memories.models import Memory
+from somamemory.errors import Conflict, SomaError
+from tenants.caller import Caller
+from tenants.models import Tenant
+from tests.conftest import Api, issue_key, problem_of
+from tests.support.conversation_files import chatgpt, claude, file_of, grown
+
+FORMATS = {"json": "application/json", "jsonl": "application/x-ndjson", "markdown": "text/markdown"}
+
+
+def send(api: Api, raw: bytes, kind: str = "application/json", query: str = "", **headers: str) -> Any:
+    return api.request("POST", f"/api/v1/import{query}", None, raw, content_type=kind, **headers)
+
+
+def report(api: Api, raw: bytes, kind: str = "application/json", status: int = 200, query: str = "") -> Any:
+    response = send(api, raw, kind, query)
+    assert response.status_code == status, response.content
+    return response.json()
+
+
+def exported(api: Api, format: str, query: str = "") -> bytes:
+    response = api.get(f"/api/v1/export?format={format}{query}")
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith(FORMATS[format])
+    content: bytes = response.getvalue()
+    return content
+
+
+def contents(api: Api) -> list[Any]:
+    """All conversations of a tenant as anybody sees them, without what differs from one installation to another."""
+    told = []
+    for row in Conversation.objects.for_tenant(api.tenant).order_by("number"):
+        facts = api.get(f"/api/v1/conversations/{row.id}").json()
+        for name in ("id", "conversation_id", "number", "updated_at"):
+            del facts[name]
+        messages = api.get(f"/api/v1/conversations/{row.id}/messages?limit=1000").json()["items"]
+        kept = ("role", "content", "timestamp", "metadata", "turn")
+        told.append((facts, [{name: message[name] for name in kept} for message in messages]))
+    return told
+
+
+def counted(api: Api) -> tuple[int, int]:
+    return (
+        Conversation.objects.for_tenant(api.tenant).count(),
+        Memory.objects.for_tenant(api.tenant).filter(namespace="conversations").count(),
+    )
+
+
+# --- Import ------------------------------------------------------------------------------------------------------
+
+
+def test_an_export_of_another_service_is_taken_over(api: Api) -> None:
+    told = report(api, file_of(chatgpt(), claude()))
+
+    assert (told["conversations"], told["messages"], told["failed"]) == ({"created": 2}, 6, 0)
+    assert told["left_out"] == {"empty": 2, "hidden": 1, "thoughts": 2, "other branches": 1}
+    assert counted(api) == (2, 6)
+    assert api.get("/api/v1/conversations?label=Garden plans").json()["total"] == 1
+
+
+def test_what_is_taken_over_keeps_its_times(api: Api) -> None:
+    report(api, file_of(claude()))
+
+    [(facts, messages)] = contents(api)
+    assert facts["created_at"] == "2025-03-01T09:30:00.123456Z"
+    assert messages[0]["timestamp"] == "2025-03-01T09:30:00.100000Z"
+
+
+def test_a_second_import_adds_nothing(api: Api) -> None:
+    report(api, file_of(chatgpt(), claude()))
+    before = contents(api)
+
+    told = report(api, file_of(chatgpt(), claude()))
+
+    assert (told["conversations"], told["messages"]) == ({"unchanged": 2}, 0)
+    assert contents(api) == before
+
+
+def test_a_longer_one_adds_its_new_turns(api: Api) -> None:
+    report(api, file_of(chatgpt()))
+
+    told = report(api, file_of(grown(chatgpt(), "Do they swim?", "They do.")))
+
+    assert (told["conversations"], told["messages"]) == ({"extended": 1}, 2)
+    [(_, messages)] = contents(api)
+    assert [message["content"] for message in messages[-2:]] == ["Do they swim?", "They do."]
+    assert counted(api) == (1, 6)
+
+
+def test_a_shorter_one_takes_nothing_away(api: Api) -> None:
+    report(api, file_of(grown(chatgpt(), "Do they swim?")))
+
+    assert report(api, file_of(chatgpt()))["conversations"] == {"unchanged": 1}
+    assert counted(api) == (1, 5)
+
+
+def test_one_that_went_another_way_is_reported_and_left_as_it_is(api: Api) -> None:
+    report(api, file_of(grown(chatgpt(), "Do they swim?")))
+    before = contents(api)
+
+    told = report(api, file_of(grown(chatgpt(), "Do they fly?", "No.")), status=207)
+
+    assert told["conversations"] == {"diverged": 1}
+    assert "left as it is" in told["errors"][0]["reason"]
+    assert contents(api) == before
+
+
+def test_one_that_was_deleted_here_comes_back_when_it_is_imported_again(api: Api) -> None:
+    report(api, file_of(claude()))
+    api.delete(f"/api/v1/conversations/{Conversation.objects.for_tenant(api.tenant).get().id}")
+
+    assert report(api, file_of(claude()))["conversations"] == {"created": 1}
+    assert ImportedConversation.objects.for_tenant(api.tenant).count() == 1
+
+
+def test_a_dry_run_tells_and_stores_nothing(api: Api) -> None:
+    told = report(api, file_of(chatgpt(), claude()), query="?dry_run=true")
+
+    assert (told["conversations"], told["messages"], told["dry_run"]) == ({"readable": 2}, 6, True)
+    assert counted(api) == (0, 0)
+
+
+def test_of_a_broken_file_the_rest_is_taken_over(api: Api) -> None:
+    told = report(api, file_of(chatgpt(), claude())[:-200], status=207)
+
+    assert told["conversations"] == {"created": 1}
+    assert told["errors"] == [{"place": told["errors"][0]["place"], "reason": "the file ends in the middle of it"}]
+    assert told["errors"][0]["place"].startswith("item 2 (byte ")
+
+
+def test_a_conversation_is_taken_over_whole_or_not_at_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    appended = services.append
+
+    def failing(caller: Caller, id: Any, messages: Any) -> Any:
+        if len(messages) < importing._AT_ONCE:
+            raise Conflict("this conversation is full")
+        return appended(caller, id, messages)
+
+    monkeypatch.setattr(importing, "_AT_ONCE", 3)
+    monkeypatch.setattr(services, "append", failing)
+
+    told = report(api, file_of(grown(chatgpt(), "a")), status=207)
+
+    assert told["failed"] == 1
+    assert counted(api) == (0, 0)
+
+
+def test_an_import_ends_where_there_is_no_more_room_and_goes_on_later(api: Api, settings: Any) -> None:
+    api.store("1")
+    api.store("2")
+    backpressure.forget_cached()
+    settings.MAX_BACKLOG = 1
+    problem_of(send(api, file_of(chatgpt(), claude())), 429, code="index_backlog")
+    assert counted(api) == (0, 0)
+
+    backpressure.forget_cached()
+    settings.MAX_BACKLOG = 100
+    assert report(api, file_of(chatgpt(), claude()))["conversations"] == {"created": 2}
+
+
+def test_a_command_waits_for_room(api: Api, caller: Caller, settings: Any) -> None:
+    api.store("1")
+    api.store("2")
+    backpressure.forget_cached()
+    settings.MAX_BACKLOG = 1
+
+    def make_room(error: SomaError) -> None:
+        backpressure.forget_cached()
+        settings.MAX_BACKLOG = 100
+
+    done = importing.take_in(caller, formats.read(io.BytesIO(file_of(chatgpt()))), wait=make_room)
+
+    assert done.counts == {"created": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_that_several_import_at_once_is_taken_over_once(api: Api) -> None:
+    outcomes: list[str] = []
+
+    def take_over() -> None:
+        try:
+            outcomes.extend(report(api, file_of(chatgpt()))["conversations"])
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=take_over) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcomes) == ["created", *["unchanged"] * 4]
+    assert counted(api) == (1, 4)
+
+
+def test_two_tenants_import_the_same_file_each_for_itself(api: Api, stranger: Api) -> None:
+    report(api, file_of(chatgpt()))
+
+    assert report(stranger, file_of(chatgpt()))["conversations"] == {"created": 1}
+    assert counted(stranger) == (1, 4)
+
+
+def test_an_idempotency_key_gives_the_first_answer_again(api: Api) -> None:
+    first = send(api, file_of(claude()), idempotency_key="k")
+    again = send(api, file_of(claude()), idempotency_key="k")
+
+    assert again.json() == first.json() == {**first.json(), "conversations": {"created": 1}}
+    assert again["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", "image/png", "text/html"])
+def test_a_file_of_another_kind_is_refused(api: Api, kind: str) -> None:
+    problem_of(send(api, b"x", kind), 415)
+
+
+def test_an_empty_file_is_refused(api: Api) -> None:
+    problem_of(send(api, b""), 422, field="body")
+
+
+@pytest.mark.parametrize("query", ["?source=icq", "?name=" + "x" * 300, "?dry_run=maybe", "?more=1"])
+def test_a_wrong_parameter_is_refused(api: Api, query: str) -> None:
+    problem_of(send(api, b"[]", query=query), 422)
+
+
+@pytest.mark.parametrize("scopes", [("read",), ("write",)])
+def test_an_import_needs_to_read_and_to_write(api: Api, scopes: tuple[str, ...]) -> None:
+    problem_of(send(Api(issue_key(api.tenant, scopes), api.tenant), file_of(claude())), 403)
+
+
+# --- Export ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_exported_is_imported_as_it_was(api: Api, stranger: Api, format: str) -> None:
+    report(api, file_of(chatgpt(), claude()))
+    hard = "<!-- soma:message {} -->\n\\<!-- soma:conversation -->\n## user\n\n--> \r\n\n\n  ends with spaces  \n"
+    messages = [{"role": "tool", "content": hard, "metadata": {"a": {"b": ["--> 1", 2.5, None]}}}]
+    made = {"label": "Hard\n# ones -->", "folder": "/a/b", "messages": messages, "importance_score": 7.5}
+    assert api.post("/api/v1/conversations", made).status_code == 201
+    api.post("/api/v1/conversations", {"label": "Empty"})
+
+    told = report(stranger, exported(api, format), FORMATS[format])
+
+    assert (told["conversations"], told["failed"]) == ({"created": 4}, 0)
+    assert contents(stranger) == contents(api)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_exported_is_known_where_it_comes_from(api: Api, format: str) -> None:
+    report(api, file_of(chatgpt(), claude()))
+
+    assert report(api, exported(api, format), FORMATS[format])["conversations"] == {"unchanged": 2}
+
+
+@pytest.mark.parametrize("format", ["jsonl", "markdown"])
+def test_nothing_at_all_is_an_empty_file(api: Api, format: str) -> None:
+    assert exported(api, format) == b""
+
+
+def test_an_export_may_be_of_a_label_or_a_folder(api: Api) -> None:
+    report(api, file_of(chatgpt(), claude()))
+    api.post("/api/v1/conversations", {"label": "x", "folder": "/work/jobs"})
+
+    assert [each["label"] for each in json.loads(exported(api, "json", "&label=Garden plans"))] == ["Garden plans"]
+    assert [each["folder"] for each in json.loads(exported(api, "json", "&folder=/work"))] == ["/work/jobs"]
+
+
+def test_an_export_is_made_piece_by_piece(api: Api) -> None:
+    for start in range(3):
+        api.post("/api/v1/conversations", {"messages": [{"role": "user", "content": f"{start}"}] * 400})
+    caller = Caller(tenant=api.tenant, actor="key:test", scopes=frozenset(["read"]))
+
+    pieces = list(exporting.export(caller, Wanted(), "jsonl"))
+    assert max(map(len, pieces)) < 1_000
+    assert len(b"".join(pieces).splitlines()) == 3
+
+
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=60).filter(
+    lambda text: bool(text.strip())
+)
+
+
+@bounded(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(TEXTS | st.just("<!-- soma:message x -->\n## a") | st.just("\n\n## user\n\n"), min_size=1, max_size=4))
+def test_every_text_survives_markdown(texts: list[str]) -> None:
+    facts = {"format": "somamemory.conversation/1", "id": "x", "label": "l", "folder": "", "metadata": {}}
+    file = markdown.mark("conversation", facts) + "\n# l\n\n"
+    for each in texts:
+        file += f"{markdown.mark('message', {'role': 'user'})}\n## user\n\n{markdown.escaped(each)}\n\n"
+
+    [found] = formats.read(io.BytesIO(file.encode()))
+    assert isinstance(found, Imported)
+    assert [message.content for message in found.messages] == texts
+
+
+def test_a_stranger_exports_nothing_of_ours(api: Api, stranger: Api) -> None:
+    report(api, file_of(chatgpt()))
+
+    assert json.loads(exported(stranger, "json")) == []
+    assert Tenant.objects.count() >= 2
+
+
+def test_a_command_takes_a_file_over(api: Api, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "conversations.json").write_bytes(file_of(chatgpt(), claude()))
+    (tmp_path / "notes.md").write_text("# Notes\n\n## User\n\nBuy beans.\n")
+
+    call_command("import_conversations", str(tmp_path), "--tenant", "acme")
+
+    assert counted(api) == (3, 7)
+    assert "2 created; 6 messages" in capsys.readouterr().out
+
+
+def test_a_command_says_what_it_could_not_take_over(api: Api, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "broken.json").write_bytes(file_of(chatgpt(), claude())[:-200])
+
+    with pytest.raises(CommandError, match="1 could not be taken over"):
+        call_command("import_conversations", str(tmp_path), "--tenant", "acme")
+
+    assert "the file ends in the middle of it" in capsys.readouterr().out
+    assert counted(api) == (1, 4)
+
+
+def test_a_watched_folder_is_taken_over_as_files_come(
+    api: Api, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def pause(seconds: float) -> None:
+        """Between two looks a file is written, grows, and after a third it is Ctrl-C."""
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise KeyboardInterrupt
+        file = tmp_path / "chat.json"
+        file.write_bytes(file_of(chatgpt() if looks == 1 else grown(chatgpt(), "And ants?")))
+        os.utime(file, (looks, looks))  # long ago: it has been written
+
+    monkeypatch.setattr(time, "sleep", pause)
+    call_command("import_conversations", str(tmp_path), "--tenant", "acme", "--watch")
+
+    assert counted(api) == (1, 5)
+    assert capsys.readouterr().out.endswith("Stopped.\n")
+
+
+def test_every_message_of_a_folder_is_judged_by_a_command(api: Api, capsys: Any) -> None:
+    message = {"role": "user", "content": "Remember that I am allergic to nuts."}
+    for folder in ("/a/b", "/c"):
+        api.post("/api/v1/conversations", {"folder": folder, "label": folder, "messages": [message]})
+
+    call_command("rate_messages", "/a", "--tenant", "acme")
+
+    rows = Memory.objects.for_tenant(api.tenant).filter(namespace="conversations").order_by("coordinate_key")
+    assert [row.importance for row in rows] == [7.0, 0.0]
+    assert capsys.readouterr().out == "/a/b: 1 messages\n"

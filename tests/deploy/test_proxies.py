@@ -1,0 +1,120 @@
+"""deploy/nginx and deploy/caddy, started for real in front of a server, and driven."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testing import proxies
+from testing.proxies import CADDY, NGINX, Proxy
+from testing.server import Server, free_port
+
+KINDS = [
+    pytest.param(
+        "nginx",
+        marks=pytest.mark.skipif(not NGINX, reason="NOT CHECKED: nginx is missing (apt-get install nginx-light)"),
+    ),
+    pytest.param(
+        "caddy", marks=pytest.mark.skipif(not CADDY, reason="NOT CHECKED: caddy is missing (apt-get install caddy)")
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("server"), SOMA_EMBEDDING_PROVIDER="hashing") as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def proxy(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    with getattr(proxies, request.param)(tmp_path_factory.mktemp(request.param), [server.port]) as running:
+        yield running
+
+
+@pytest.fixture(params=KINDS)
+def lonely(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
+    """Nobody is behind it."""
+    with getattr(proxies, request.param)(tmp_path, [free_port()]) as running:
+        yield running
+
+
+def test_the_proxy_finds_no_fault_with_its_configuration(proxy: Proxy) -> None:
+    done = proxy.check()
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[emerg]" not in done.stderr
+
+
+@pytest.mark.skipif(not NGINX, reason="NOT CHECKED: nginx is missing (apt-get install nginx-light)")
+def test_the_sticky_variant_is_good_too(tmp_path: Path) -> None:
+    done = proxies.nginx(tmp_path, [1, 2], "upstream-sticky.conf").check()
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_stored_through_the_proxy_is_read_through_it(proxy: Proxy, server: Server) -> None:
+    headers = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
+    body = json.dumps({"coord": "1,2", "payload": {"text": "behind a proxy"}}).encode()
+
+    assert proxy.call("POST", "/memories", body, headers)[0].status in (200, 201)
+    response, answer = proxy.call("GET", "/memories/1,2", headers=headers)
+
+    assert response.status == 200
+    assert json.loads(answer)["memory"]["payload"] == {"text": "behind a proxy"}
+
+
+def test_every_answer_has_the_headers_of_a_careful_host_once(proxy: Proxy) -> None:
+    for path in ("/healthz", "/memories/1"):
+        headers = proxy.call("GET", path)[0].headers
+        assert headers.get_all("Strict-Transport-Security") == ["max-age=63072000"]
+        assert headers.get_all("X-Content-Type-Options") == ["nosniff"]
+        assert headers.get_all("Referrer-Policy") == ["no-referrer"]
+
+
+def test_the_id_of_a_request_goes_all_the_way(proxy: Proxy) -> None:
+    assert proxy.call("GET", "/healthz", headers={"X-Request-ID": "abc-1"})[0].headers["X-Request-ID"] == "abc-1"
+    assert proxy.call("GET", "/healthz")[0].headers["X-Request-ID"]
+
+
+def test_a_body_that_is_too_large_is_refused_with_a_problem(proxy: Proxy, server: Server) -> None:
+    headers = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
+    headers["Content-Length"] = str(10 * 1024 * 1024 + 1)  # the proxy need not see more of it
+    response, answer = proxy.call("POST", "/memories", headers=headers)
+
+    assert response.status == 413
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(answer)["code"] == "payload_too_large"
+
+
+def test_a_body_that_is_just_small_enough_gets_through(proxy: Proxy, server: Server) -> None:
+    headers = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
+    response, answer = proxy.call("POST", "/memories", b" " * (10 * 1024 * 1024), headers)
+
+    assert response.status == 400  # no JSON, as only the service can know
+    assert json.loads(answer)["request_id"]
+
+
+def test_an_old_tls_is_refused(proxy: Proxy) -> None:
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+
+    with socket.create_connection(("127.0.0.1", proxy.port), 5) as plain, pytest.raises(ssl.SSLError):
+        old.wrap_socket(plain, server_hostname=proxies.NAME)
+
+
+def test_with_nobody_behind_it_the_answer_is_a_problem_still(lonely: Proxy) -> None:
+    response, answer = lonely.call("GET", "/healthz")
+
+    assert response.status in (502, 503)
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(answer)["status"] == response.status
+    assert response.headers["Strict-Transport-Security"]

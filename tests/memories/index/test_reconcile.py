@@ -1,0 +1,246 @@
+"""What differs between the index and the database is found, told and put right; what is under way is no difference."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+
+from memories import index
+from memories.index import generations, reconcile
+from memories.index.base import Point
+from memories.index.reconcile import Report
+from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
+from operations import jobs
+from somamemory.errors import Forbidden, IndexUnavailable
+from tenants.caller import Caller
+from tenants.models import Tenant
+from tests.conftest import Api, drain
+
+
+@pytest.fixture
+def ids(api: Api) -> list[uuid.UUID]:
+    """Six memories, indexed."""
+    stored = [uuid.UUID(api.store(str(number), f"castle {number}")["id"]) for number in range(6)]
+    drain()
+    return stored
+
+
+def compared(api: Api, *, repair: bool = False) -> Report:
+    report = Report()
+    reconcile.of_tenant(generations.active(), api.tenant.id, report, repair=repair)
+    return report
+
+
+def counts(api: Api, **more: Any) -> tuple[int, int, int]:
+    report = compared(api, **more)
+    return report.counts["missing"], report.counts["stale"], report.counts["orphaned"]
+
+
+def point(id: uuid.UUID, version: int) -> Point:
+    return Point(id, version, "default", "episodic", np.ones(256, dtype=np.float32))
+
+
+def mended(api: Api) -> bool:
+    """Whether a repair, and the drain after it, leave no difference."""
+    counts(api, repair=True)
+    drain()
+    return counts(api) == (0, 0, 0)
+
+
+def test_an_index_that_has_caught_up_equals_the_database(api: Api, ids: list[uuid.UUID]) -> None:
+    api.store("7", "")  # nothing to index
+    api.store("8", "will go", ttl_seconds=3600)
+    api.delete("/memories/3")
+    drain()
+    assert counts(api) == (0, 0, 0)
+
+
+def test_what_the_index_has_lost_is_missing(api: Api, ids: list[uuid.UUID]) -> None:
+    index.of(generations.active()).delete(api.tenant.id, ids[:2])
+    assert counts(api) == (2, 0, 0)
+    assert mended(api)
+
+
+def test_another_version_is_stale(api: Api, ids: list[uuid.UUID]) -> None:
+    index.of(generations.active()).upsert(api.tenant.id, [point(ids[0], 9)])
+    assert counts(api) == (0, 1, 0)
+    assert mended(api)
+
+
+def test_what_nobody_knows_is_an_orphan(api: Api, ids: list[uuid.UUID]) -> None:
+    index.of(generations.active()).upsert(api.tenant.id, [point(uuid.uuid4(), 1)])
+    assert counts(api) == (0, 0, 1)
+    assert mended(api)
+
+
+def test_a_deleted_memory_that_the_index_kept_is_an_orphan(api: Api, ids: list[uuid.UUID]) -> None:
+    api.delete("/memories/1")
+    drain()
+    index.of(generations.active()).upsert(api.tenant.id, [point(ids[1], 1)])
+    assert counts(api) == (0, 0, 1)
+    assert mended(api)
+
+
+def test_a_memory_without_a_row_is_missing(api: Api, ids: list[uuid.UUID]) -> None:
+    VectorEmbedding.objects.for_tenant(api.tenant).filter(memory_id__in=ids[:1]).delete()
+    index.of(generations.active()).delete(api.tenant.id, ids[:1])
+    assert counts(api) == (1, 0, 0)
+    assert mended(api)
+
+
+def test_a_row_that_does_not_know_of_the_latest_version_is_stale(api: Api, ids: list[uuid.UUID]) -> None:
+    Memory.objects.for_tenant(api.tenant).filter(id=ids[0]).update(version=5)
+    assert counts(api) == (0, 1, 0)
+    assert mended(api)
+
+
+def test_what_is_due_is_pending_and_no_difference(api: Api, ids: list[uuid.UUID]) -> None:
+    api.store("1", "changed")
+    report = compared(api)
+    assert report.pending == 1
+    assert not report.different
+
+
+def test_a_change_between_the_two_looks_is_no_difference(
+    api: Api, ids: list[uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = index.of(generations.active())
+    real = target.scan
+
+    def meanwhile(*args: Any) -> Any:
+        monkeypatch.setattr(target, "scan", real)
+        api.store("1", "changed")
+        api.store("99", "new")
+        api.delete("/memories/2")
+        drain()
+        return real(*args)
+
+    monkeypatch.setattr(target, "scan", meanwhile)
+    assert counts(api) == (0, 0, 0)
+
+
+def test_many_memories_are_compared_in_parts(api: Api, ids: list[uuid.UUID], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "PART", 2)
+    index.of(generations.active()).delete(api.tenant.id, ids[:2])
+    report = compared(api)
+    assert (report.checked, report.counts["missing"]) == (6, 2)
+
+
+def test_thousands_at_once_are_put_right(api: Api) -> None:
+    """More than a statement has parameters for."""
+    for start in range(0, reconcile.PART, 1000):
+        items = [{"coord": [number], "payload": {}} for number in range(start, start + 1000)]
+        assert api.post("/memories/bulk", {"items": items}).status_code == 200
+    rows = VectorEmbedding.objects.for_tenant(api.tenant)
+    lost = set(rows.order_by("memory_id").values_list("memory_id", flat=True)[500:])
+    rows.filter(memory_id__in=lost).delete()
+    rows.update(due_at=None, indexed_version=1)
+
+    assert counts(api, repair=True) == (reconcile.PART, 0, 0)
+
+    assert rows.filter(due_at__isnull=False).count() == reconcile.PART
+
+
+def test_the_examples_name_tenant_and_memory(api: Api, ids: list[uuid.UUID]) -> None:
+    index.of(generations.active()).delete(api.tenant.id, ids[:1])
+    assert compared(api).examples["missing"] == [f"{api.tenant.id}/{ids[0]}"]
+
+
+def test_what_a_tenant_that_is_gone_has_left_is_an_orphan_and_a_repair_removes_it(
+    api: Api, ids: list[uuid.UUID]
+) -> None:
+    target, nobody = index.of(generations.active()), uuid.uuid4()
+    target.upsert(nobody, [point(uuid.uuid4(), 1), point(uuid.uuid4(), 1)])
+    report = Report()
+    reconcile.strangers(generations.active(), report, repair=True)
+    assert report.counts["orphaned"] >= 2
+    report = Report()
+    reconcile.strangers(generations.active(), report, repair=False)
+    assert not report.different
+    assert list(target.scan(nobody)) == []
+
+
+@pytest.fixture
+def gone(db: None, settings: Any) -> EmbeddingGeneration:
+    """A generation that has a collection, and no row."""
+    settings.MILVUS_PREFIX = f"gone_{uuid.uuid4().hex[:6]}"
+    generation = EmbeddingGeneration(dimension=8, collection=f"{settings.MILVUS_PREFIX}_{uuid.uuid4().hex[:12]}")
+    index.of(generation).ping()
+    return generation
+
+
+def test_the_collection_of_a_generation_that_is_gone_is_a_leftover(gone: EmbeddingGeneration) -> None:
+    report = Report()
+    reconcile.leftovers(report, repair=True)
+    assert report.collections == [gone.collection]
+    report = Report()
+    reconcile.leftovers(report, repair=False)
+    assert not report.different
+
+
+def test_nobody_drops_a_collection_without_being_asked(gone: EmbeddingGeneration) -> None:
+    """It may be that of another installation with the same prefix."""
+    reconcile.repair_all()
+    assert gone.collection in index.of(generations.active()).collections()
+    reconcile.leftovers(Report(), repair=True)
+
+
+# --- The command ---------------------------------------------------------------------------------------------------
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    capsys.readouterr()
+    try:
+        call_command("reconcile", *arguments)
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+@pytest.fixture
+def _at_once(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server takes the job in these tests."""
+    Tenant.objects.get_or_create(slug="default")  # whom the command acts for
+    monkeypatch.setattr("operations.management.watch_job.TAKEN_WITHIN_S", 0)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_at_once")
+def test_the_exit_code_tells_equal_different_and_could_not_look(
+    api: Api, ids: list[uuid.UUID], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme = ("--tenant", "acme")
+    assert command(capsys, *acme)[0] == 0
+    index.of(generations.active()).delete(api.tenant.id, ids[:2])
+    code, told = command(capsys, *acme)
+    assert code == 1
+    assert "missing   2" in told
+    assert str(ids[0]) in told
+    assert command(capsys, *acme, "--repair")[0] == 1
+    drain()
+    assert command(capsys, *acme)[0] == 0
+    code, told = command(capsys, "--tenant", "nobody")
+    assert code == 2
+    assert "no tenant 'nobody'" in told
+
+    def of(generation: Any) -> Any:
+        raise IndexUnavailable("switched off")
+
+    monkeypatch.setattr(index, "of", of)
+    code, told = command(capsys)
+    assert code == 2
+    assert "switched off" in told
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_an_operator_may_ask_for_it_and_one_runs_at_a_time(api: Api, caller: Caller) -> None:
+    with pytest.raises(Forbidden):
+        jobs.start_reconcile(caller)
+    first = jobs.start_reconcile(Caller.command(api.tenant))
+    assert first.state == Job.State.QUEUED

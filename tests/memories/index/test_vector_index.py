@@ -1,0 +1,586 @@
+"""One contract for every engine: Milvus Lite always, a Milvus server when SOMA_TEST_MILVUS_URI names one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import numpy as np
+import pymilvus
+import pytest
+
+from memories import index as indexes
+from memories.index.base import Hit, Point, UnusableVector, VectorIndex, Where, usable
+from memories.index.milvus.index import Connection, MilvusIndex
+from memories.models import EmbeddingGeneration
+from somamemory.errors import ConfigurationError, DimensionMismatch, IndexUnavailable, InvalidInput
+from testing import ROOT
+
+DIMENSION = 32
+ANNA, BERT, CARL = (UUID(int=n) for n in (1, 2, 3))
+SERVER = os.environ.get("SOMA_TEST_MILVUS_URI", "")
+ENGINES = ["lite", "server"] if SERVER else ["lite"]
+
+Make = Callable[..., MilvusIndex]
+
+
+@pytest.fixture(params=ENGINES)
+def make(request, tmp_path) -> Iterator[Make]:
+    """Indexes of one engine, which share one collection unless told otherwise."""
+    name = f"test_{uuid4().hex}"
+    made: list[MilvusIndex] = []
+
+    def build(collection: str = name, dimension: int = DIMENSION) -> MilvusIndex:
+        uri = SERVER if request.param == "server" else str(tmp_path / "vectors.db")
+        made.append(MilvusIndex(Connection(uri, search_timeout_s=10), collection, dimension, consistency="Strong"))
+        return made[-1]
+
+    yield build
+    for index in made:
+        index.close()
+    if request.param == "server":
+        _drop_collections(name)
+
+
+def _drop_collections(prefix: str) -> None:
+    from pymilvus import MilvusClient
+
+    client = MilvusClient(SERVER, dedicated=True)
+    for name in client.list_collections():
+        if name.startswith(prefix):
+            client.drop_collection(name)
+    client.close()
+
+
+@pytest.fixture
+def index(make: Make) -> MilvusIndex:
+    return make()
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def vector(*numbers: float):
+    """The given numbers, and zeros after them."""
+    return np.array([*numbers, *[0.0] * (DIMENSION - len(numbers))], dtype=np.float32)
+
+
+def point(*numbers: float, id: UUID | None = None, version: int = 1, namespace: str = "default", kind: str = "note"):
+    return Point(id or uuid4(), version, namespace, kind, vector(*numbers))
+
+
+def points(count: int, rng: np.random.Generator, dimension: int = DIMENSION) -> list[Point]:
+    vectors = rng.standard_normal((count, dimension)).astype(np.float32)
+    return [Point(uuid4(), 1, "default", "note", row) for row in vectors]
+
+
+def found(index: VectorIndex, tenant: UUID, *numbers: float, limit: int = 10, where: Where | None = None) -> list[UUID]:
+    return [hit.id for hit in index.search(tenant, vector(*numbers), where or Where(("default",)), limit)]
+
+
+# -- what is in, and what is not ---------------------------------------------------------------------------------
+
+
+def test_nobody_pings_a_server_in_the_same_process(tmp_path, monkeypatch):
+    """It would hang up on whoever pings too often."""
+    made, real = [], pymilvus.MilvusClient
+
+    def client(*args, **options):
+        made.append(options.get("grpc_options", {}))
+        return real(*args, **options)
+
+    monkeypatch.setattr(pymilvus, "MilvusClient", client)
+    index = MilvusIndex(Connection(str(tmp_path / "milvus.db")), "pings", DIMENSION)
+    index.ping()
+    index.close()
+
+    assert [options["grpc.keepalive_time_ms"] for options in made] == [2**31 - 1]
+
+
+def test_what_is_upserted_is_found_nearest_first_with_its_cosine(index):
+    near, far, opposite = point(1, 0.1), point(1, 2), point(-1)
+    index.upsert(ANNA, [far, opposite, near])
+    hits = index.search(ANNA, vector(5), Where(("default",)), 10)
+    assert [hit.id for hit in hits] == [near.id, far.id, opposite.id]
+    assert [hit.similarity for hit in hits] == pytest.approx([1 / 1.01**0.5, 1 / 5**0.5, -1], abs=1e-5)
+
+
+def test_an_empty_index_finds_nothing(index):
+    assert found(index, ANNA, 1) == []
+    assert list(index.scan(ANNA)) == []
+
+
+def test_a_second_upsert_replaces_the_first(index):
+    id_ = uuid4()
+    index.upsert(ANNA, [point(1, id=id_), point(0, 1)])
+    index.upsert(ANNA, [point(-1, id=id_, version=2, namespace="other")])
+    assert id_ not in found(index, ANNA, 1)
+    assert found(index, ANNA, 1, where=Where(("other",))) == [id_]
+    assert (id_, 2) in list(index.scan(ANNA))
+    assert len(list(index.scan(ANNA))) == 2
+
+
+def test_of_one_id_twice_in_one_call_the_last_counts(index):
+    id_ = uuid4()
+    index.upsert(ANNA, [point(1, id=id_, version=1), point(-1, id=id_, version=2)])
+    assert index.search(ANNA, vector(-1), Where(("default",)), 5) == [Hit(id_, 1.0)]
+    assert list(index.scan(ANNA)) == [(id_, 2)]
+
+
+def test_delete_removes(index):
+    gone, kept = point(1), point(1, 1)
+    index.upsert(ANNA, [gone, kept])
+    index.delete(ANNA, [gone.id])
+    assert found(index, ANNA, 1) == [kept.id]
+
+
+def test_deleting_an_unknown_id_is_no_error(index):
+    index.delete(ANNA, [uuid4()])
+    index.delete(ANNA, [])
+    index.upsert(ANNA, [])
+
+
+def test_deletes_and_upserts_of_one_id_converge_to_the_last_call(index):
+    id_ = uuid4()
+    for version in range(1, 6):
+        index.upsert(ANNA, [point(1, id=id_, version=version)])
+        index.delete(ANNA, [id_])
+    assert list(index.scan(ANNA)) == []
+    index.upsert(ANNA, [point(1, id=id_, version=6)])
+    assert found(index, ANNA, 1) == [id_]
+    assert list(index.scan(ANNA)) == [(id_, 6)]
+
+
+def test_scan_gives_every_id_with_its_version(index, rng):
+    all_points = [Point(p.id, n, "default", "note", p.vector) for n, p in enumerate(points(300, rng))]
+    index.upsert(ANNA, all_points)
+    assert sorted(index.scan(ANNA)) == sorted((p.id, p.version) for p in all_points)
+
+
+def test_scan_goes_on_over_many_pages(index, rng, monkeypatch):
+    monkeypatch.setattr("memories.index.milvus.index.SCAN_PAGE_ROWS", 70)
+    all_points = points(300, rng)
+    index.upsert(ANNA, all_points)
+    index.upsert(BERT, points(10, rng))
+    assert sorted(index.scan(ANNA)) == sorted((p.id, 1) for p in all_points)
+
+
+def test_big_calls_are_split(index, rng, monkeypatch):
+    monkeypatch.setattr("memories.index.milvus.index.ROWS_PER_CALL", 40)
+    all_points = points(130, rng)
+    index.upsert(ANNA, all_points)
+    assert len(list(index.scan(ANNA))) == 130
+    index.delete(ANNA, [p.id for p in all_points[:90]])
+    assert sorted(index.scan(ANNA)) == sorted((p.id, 1) for p in all_points[90:])
+
+
+# -- the wall ----------------------------------------------------------------------------------------------------
+
+
+def test_tenants_with_the_same_vectors_never_see_each_other(index):
+    own = {tenant: [point(1), point(1, 1)] for tenant in (ANNA, BERT, CARL)}
+    for tenant, mine in own.items():
+        index.upsert(tenant, mine)
+    for tenant, mine in own.items():
+        assert found(index, tenant, 1) == [p.id for p in mine]
+        assert {id_ for id_, _ in index.scan(tenant)} == {p.id for p in mine}
+    assert found(index, uuid4(), 1) == []
+
+
+def test_no_tenant_deletes_what_is_anothers(index):
+    hers = point(1)
+    index.upsert(ANNA, [hers])
+    for stranger in [UUID(int=n) for n in range(2, 40)]:  # on Lite some of them share her partition
+        index.delete(stranger, [hers.id])
+    assert found(index, ANNA, 1) == [hers.id]
+
+
+def test_dropping_a_tenant_leaves_the_others(index, rng):
+    index.upsert(ANNA, points(50, rng))
+    index.upsert(BERT, points(50, rng))
+    index.drop_tenant(ANNA)
+    index.drop_tenant(CARL)
+    assert list(index.scan(ANNA)) == []
+    assert found(index, ANNA, 1) == []
+    assert len(list(index.scan(BERT))) == 50
+    back = point(1)
+    index.upsert(ANNA, [back])
+    assert found(index, ANNA, 1) == [back.id]
+
+
+# -- filters -----------------------------------------------------------------------------------------------------
+
+
+def test_namespaces_and_memory_type_filter(index):
+    a = point(1, namespace="a", kind="note")
+    b = point(1, 0.1, namespace="b", kind="message")
+    c = point(1, 0.2, namespace="c", kind="note")
+    index.upsert(ANNA, [a, b, c])
+    assert found(index, ANNA, 1, where=Where(("a",))) == [a.id]
+    assert found(index, ANNA, 1, where=Where(("a", "b"))) == [a.id, b.id]
+    assert found(index, ANNA, 1, where=Where(("a", "b", "c"), "note")) == [a.id, c.id]
+    assert found(index, ANNA, 1, where=Where(("a",), "message")) == []
+    assert found(index, ANNA, 1, where=Where(("d",))) == []
+
+
+def test_no_namespace_is_refused_and_never_means_every_namespace():
+    with pytest.raises(InvalidInput):
+        Where(())
+
+
+HOSTILE = [
+    "plain",
+    'quote"quote',
+    "it's",
+    "back\\slash",
+    "trailing\\",
+    '\\"',
+    '" or 1 == 1 or namespace == "',
+    '"] or tenant != "',
+    "%",
+    "_",
+    "new\nline\ttab",
+    "\x00\x07\x7f",
+    "ünïcödé",
+    "日本語",
+    "👩‍👩‍👧",
+    "e\u0301",
+    "\u00e9",
+    "\u202eright-to-left",
+    "{x}",
+    "\\u0041",
+    "A",
+    "x" * 255,
+    "🙂" * 255,
+    " ",
+]
+
+
+def test_hostile_namespaces_match_exactly_and_never_escape(index):
+    by_name = {name: point(1, namespace=name) for name in HOSTILE}
+    index.upsert(ANNA, list(by_name.values()))
+    index.upsert(BERT, [point(1, namespace=name) for name in HOSTILE])
+    for name, own in by_name.items():
+        assert found(index, ANNA, 1, where=Where((name,)), limit=100) == [own.id], repr(name)
+    assert len(found(index, ANNA, 1, where=Where(tuple(HOSTILE)), limit=100)) == len(HOSTILE)
+
+
+def test_a_hostile_memory_type_matches_nothing(index):
+    index.upsert(ANNA, [point(1)])
+    assert found(index, ANNA, 1, where=Where(("default",), 'note" or memory_type != "')) == []
+
+
+# -- limits, ties, vectors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 7, 60])
+def test_the_limit_is_honoured(index, rng, limit):
+    index.upsert(ANNA, points(50, rng))
+    assert len(found(index, ANNA, 1, limit=limit)) == min(limit, 50)
+
+
+def test_the_greatest_limit_is_granted_and_a_greater_one_refused(index, rng):
+    index.upsert(ANNA, points(50, rng))
+    assert len(found(index, ANNA, 1, limit=16_384)) == 50
+    for limit in (0, -1, 16_385):
+        with pytest.raises(InvalidInput):
+            found(index, ANNA, 1, limit=limit)
+
+
+def test_ties_keep_one_order(index):
+    same = [point(1, 1) for _ in range(30)]
+    index.upsert(ANNA, same[:20])
+    index.upsert(ANNA, same[20:])
+    expected = sorted((p.id for p in same), key=lambda id_: id_.hex)
+    assert all(found(index, ANNA, 1, limit=30) == expected for _ in range(3))
+
+
+def test_a_vector_of_another_length_is_refused_before_anything_is_written(index):
+    odd = Point(uuid4(), 1, "default", "note", np.ones(DIMENSION + 1, dtype=np.float32))
+    with pytest.raises(DimensionMismatch):
+        index.upsert(ANNA, [point(1), odd])
+    with pytest.raises(DimensionMismatch):
+        index.search(ANNA, np.ones(3, dtype=np.float32), Where(("default",)), 1)
+    assert list(index.scan(ANNA)) == []
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf, -np.inf])
+def test_a_vector_without_direction_is_refused(index, bad):
+    assert not usable(vector(bad))
+    with pytest.raises(UnusableVector):
+        index.upsert(ANNA, [point(1), point(bad)])
+    with pytest.raises(UnusableVector):
+        found(index, ANNA, bad)
+    assert list(index.scan(ANNA)) == []
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-30, 1e30, 3e38])
+def test_very_short_and_very_long_vectors_compare_like_others(index, scale):
+    index.upsert(ANNA, [point(scale, scale)])
+    (hit,) = index.search(ANNA, vector(scale), Where(("default",)), 1)
+    assert hit.similarity == pytest.approx(0.5**0.5, abs=1e-4)
+
+
+def test_recall_against_exact_cosine_for_three_tenants(make, rng):
+    index = make(dimension=64)
+    tenants = {tenant: points(2000, rng, 64) for tenant in (ANNA, BERT, CARL)}
+    for tenant, own in tenants.items():
+        index.upsert(tenant, own)
+    assert min(_recall(index, tenant, own, rng) for tenant, own in tenants.items()) >= 0.95
+
+
+def _recall(index: VectorIndex, tenant: UUID, own: list[Point], rng: np.random.Generator) -> float:
+    matrix = np.array([p.vector for p in own])
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    right = 0
+    for query in rng.standard_normal((20, matrix.shape[1])).astype(np.float32):
+        exact = matrix @ (query / np.linalg.norm(query))
+        best = {own[i].id: exact[i] for i in np.argsort(-exact)[:10]}
+        hits = index.search(tenant, query, Where(("default",)), 10)
+        right += len(best.keys() & {hit.id for hit in hits})
+        assert all(hit.similarity == pytest.approx(best[hit.id], abs=1e-4) for hit in hits if hit.id in best)
+    return right / 200
+
+
+# -- processes and threads ---------------------------------------------------------------------------------------
+
+
+def test_reopening_finds_everything(make, rng):
+    index, all_points = make(), points(700, rng)
+    index.upsert(ANNA, all_points)
+    index.delete(ANNA, [p.id for p in all_points[:100]])
+    index.close()
+    again = make()
+    assert sorted(again.scan(ANNA)) == sorted((p.id, 1) for p in all_points[100:])
+    index.close()  # closing twice is no error
+    assert len(found(index, ANNA, 1)) == 10  # and a closed index opens itself again
+
+
+def test_two_indexes_of_one_process_share_the_engine(make):
+    one, other = make(), make(f"test_{uuid4().hex}_b", 8)
+    one.upsert(ANNA, [point(1)])
+    other.upsert(ANNA, [Point(uuid4(), 1, "default", "note", np.ones(8, dtype=np.float32))])
+    other.close()
+    assert len(found(one, ANNA, 1)) == 1
+
+
+def test_another_dimension_than_the_collection_has_is_refused_in_one_clear_line(make):
+    make().upsert(ANNA, [point(1)])
+    with pytest.raises(ConfigurationError, match=rf"holds vectors of {DIMENSION} numbers.* makes {DIMENSION + 1}"):
+        make(dimension=DIMENSION + 1).ping()
+
+
+def test_a_collection_made_by_others_is_refused(make, index):
+    index.ping()
+    index._client.create_collection("test_foreign", dimension=DIMENSION)
+    with pytest.raises(ConfigurationError, match="not made by this service"):
+        make("test_foreign").ping()
+    index._client.drop_collection("test_foreign")
+
+
+def test_a_released_collection_is_loaded_again(index):
+    index.upsert(ANNA, [point(1)])
+    index._client.release_collection(index._collection)
+    assert len(found(index, ANNA, 1)) == 1
+    index._client.release_collection(index._collection)
+    assert len(list(index.scan(ANNA))) == 1
+
+
+def test_threads_may_search_upsert_and_delete_at_once(index, rng):
+    """Sixteen threads; whoever has upserted finds it, and the rows that nobody touches are always found."""
+    steady = points(200, rng)
+    index.upsert(ANNA, steady)
+    stop = time.monotonic() + 4
+
+    def work(number: int) -> int:
+        rounds = 0
+        mine = [point(0, 1, number) for _ in range(20)]
+        while time.monotonic() < stop:
+            rounds += 1
+            if number % 2:
+                hits = index.search(ANNA, steady[rounds % 200].vector, Where(("default",)), 5)
+                assert hits[0].id == steady[rounds % 200].id
+                continue
+            index.upsert(BERT, mine)
+            assert set(found(index, BERT, 0, 1, number, limit=1000)) >= {p.id for p in mine}
+            index.delete(BERT, [p.id for p in mine])
+            assert not set(found(index, BERT, 0, 1, number, limit=1000)) & {p.id for p in mine}
+        return rounds
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(rounds > 0 for rounds in pool.map(work, range(16)))
+    assert list(index.scan(BERT)) == []
+    assert len(list(index.scan(ANNA))) == 200
+
+
+@pytest.fixture
+def slow_flush(monkeypatch) -> None:
+    """Lite between swapping its memtable and writing the old one, for long enough to be met."""
+    from milvus_lite.engine import collection
+
+    class SlowLog(collection.WAL):  # type: ignore[misc]
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            time.sleep(0.05)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(collection, "WAL", SlowLog)
+
+
+def test_every_row_is_found_while_a_flush_runs(index, rng, slow_flush):
+    acknowledged: set[UUID] = set()
+    missing: list[set[UUID]] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            expected = set(acknowledged)
+            missing.append(expected - set(found(index, ANNA, 1, limit=2000)))
+
+    with ThreadPoolExecutor(2) as pool:
+        watchers = [pool.submit(look) for _ in range(2)]
+        for _ in range(8):
+            fresh = points(60, rng)
+            index.upsert(ANNA, fresh)
+            acknowledged.update(p.id for p in fresh)
+            index.upsert(BERT, points(440, rng))  # on Lite, a flush
+        done.set()
+        for watcher in watchers:
+            watcher.result()
+    assert missing
+    assert not any(missing)
+
+
+_CHILD = """
+import os, sys, django
+from uuid import UUID
+django.setup()
+import numpy as np
+import pymilvus
+from memories.index.base import Point
+from memories.index.milvus.index import Connection, MilvusIndex
+index = MilvusIndex(Connection(sys.argv[1]), "test_child", 32)
+tenant, vectors = UUID(int=1), np.eye(32, dtype=np.float32)
+ids = [UUID(int=n + 100) for n in range(1200)]
+index.upsert(tenant, [Point(id, 1, "default", "note", vectors[n % 32]) for n, id in enumerate(ids)])
+index.delete(tenant, ids[:50])
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def child(tmp_path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has Milvus Lite open, with 1,200 rows upserted and 50 of them deleted."""
+    environment = {"DJANGO_SETTINGS_MODULE": "somamemory.settings", **os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(tmp_path / "vectors.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "written\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_told_who_has_the_folder(tmp_path, child):
+    second = MilvusIndex(Connection(str(tmp_path / "vectors.db")), "test_child", DIMENSION)
+    with pytest.raises(ConfigurationError, match=r"another process has .*vectors\.db open"):
+        second.ping()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    second.ping()
+    second.close()
+
+
+def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path, child):
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    index = MilvusIndex(Connection(str(tmp_path / "vectors.db")), "test_child", DIMENSION)
+    assert sorted(index.scan(ANNA)) == [(UUID(int=n + 100), 1) for n in range(50, 1200)]
+    assert len(found(index, ANNA, 1, limit=2000)) == 1150
+    index.close()
+
+
+# -- no engine ---------------------------------------------------------------------------------------------------
+
+
+def test_an_engine_that_is_not_there_is_unavailable_within_the_deadline():
+    index = MilvusIndex(Connection("http://127.0.0.1:9", timeout_s=1.0), "test", DIMENSION)
+    started = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(found, index, ANNA, 1) for _ in range(8)]
+    assert {type(call.exception()) for call in calls} == {IndexUnavailable}
+    assert time.monotonic() - started < 9  # the vendor's own is 10 s
+
+
+def test_an_address_of_no_known_kind_is_refused():
+    with pytest.raises(ConfigurationError):
+        MilvusIndex(Connection("redis://127.0.0.1"), "test", DIMENSION)
+
+
+def test_making_an_index_neither_imports_the_vendor_nor_touches_the_disk(tmp_path):
+    code = "import sys, django; django.setup(); import memories.index.milvus.index as m; " + (
+        "m.MilvusIndex(m.Connection(sys.argv[1]), 'c', 8).close(); assert 'pymilvus' not in sys.modules"
+    )
+    environment = {"DJANGO_SETTINGS_MODULE": "somamemory.settings", **os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.db")], check=True, env=environment)
+    assert not (tmp_path / "x.db").exists()
+
+
+class _Slow:
+    """An engine that takes connections and does not answer yet."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.answer = threading.Event()
+        self.error = error
+
+    def ping(self) -> None:
+        if self.error:
+            raise self.error
+        self.answer.wait(60)
+
+
+def test_a_start_does_not_wait_for_a_milvus_that_recovers(monkeypatch, settings):
+    settings.MILVUS_URI, settings.MILVUS_SEARCH_TIMEOUT_S = "http://127.0.0.1:9", 0.2
+    slow = _Slow()
+    monkeypatch.setattr(indexes, "of", lambda generation: slow)
+    began = time.monotonic()
+
+    indexes.try_out(EmbeddingGeneration())
+
+    slow.answer.set()
+    assert 0.1 < time.monotonic() - began < 30
+
+
+def test_a_start_says_what_speaks_against_the_index(monkeypatch):
+    monkeypatch.setattr(indexes, "of", lambda generation: _Slow(ConfigurationError("another dimension")))
+    with pytest.raises(ConfigurationError, match="another dimension"):
+        indexes.try_out(EmbeddingGeneration())
+
+
+def test_a_long_path_of_temporary_files_does_not_keep_lite_from_its_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    index = MilvusIndex(Connection(str(tmp_path / "milvus.db")), "memories_long", 4)
+
+    index.ping()
+
+    index.close()

@@ -1,0 +1,340 @@
+"""Backups: one moment of everything, taken beside writers, that comes back as it was or is known to be damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from conversations import services as talks
+from conversations.lifecycle import cold_backup, tiers
+from conversations.models import Conversation
+from conversations.services import NewConversation, NewMessage
+from memories import services
+from memories.coordinates import parse
+from memories.services import NewMemory
+from operations import backup
+from somamemory.errors import ColdFileDamaged, Conflict, InvalidInput
+from tenants.caller import Caller
+from tenants.models import Tenant
+from tests.conftest import drain
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# What a restore changes, so that the index is filled anew.
+RENEWED = {"sfm_vector_embeddings", "sfm_embedding_generations"}
+
+
+@pytest.fixture
+def filled(generation: Any) -> Caller:
+    caller = Caller.command(Tenant.objects.get_or_create(slug="default")[0])
+    items = [NewMemory(parse(f"{n}"), {"text": f"aardvark {n}", "number": n / 7}) for n in range(40)]
+    services.store_many(caller, items)
+    services.delete(caller, "default", parse("3"))
+    drain()
+    return caller
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[BaseDatabaseWrapper]:
+    """Another database of the same kind, with nothing in it."""
+    other = connection.copy()
+    if connection.vendor == "sqlite":
+        other.settings_dict = {**connection.settings_dict, "NAME": tmp_path / "empty.sqlite3"}
+        yield other
+        other.close()
+        return
+    name = f"soma_restored_{uuid.uuid4().hex[:8]}"
+    other.settings_dict = {**connection.settings_dict, "NAME": name}
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        yield other
+        other.close()
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def tables(of: BaseDatabaseWrapper) -> dict[str, Any]:
+    found = backup.engine_of(of).tables(of, backup.silent)
+    return {name: told for name, told in found.items() if name not in RENEWED}
+
+
+def rows(of: BaseDatabaseWrapper, question: str) -> list[Any]:
+    with of.cursor() as cursor:
+        cursor.execute(question)
+        return list(cursor.fetchall())
+
+
+def test_what_is_restored_is_what_was_there(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path) -> None:
+    before = tables(connection)
+    folder = backup.make(tmp_path / "to")
+    services.store(filled, NewMemory(parse("99"), {"text": "later"}))
+
+    backup.restore(folder, connection=empty)
+
+    assert tables(empty) == before
+    assert tables(connection) != before
+
+
+def test_a_backup_beside_writers_is_one_moment(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path) -> None:
+    done, stored = threading.Event(), [0]
+
+    def write() -> None:
+        while not done.is_set():  # two memories together, always
+            number = stored[0]
+            pair = [NewMemory(parse(f"100,{number},{each}"), {"n": number}) for each in (0, 1)]
+            services.store_many(filled, pair)
+            stored[0] += 1
+        connection.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while stored[0] < 5:
+            done.wait(0.01)
+        folder = backup.make(tmp_path / "to")
+    finally:
+        done.set()
+        writer.join()
+    manifest = backup.restore(folder, connection=empty)
+
+    kept = rows(empty, "SELECT COUNT(*) FROM sfm_memories")[0][0]
+    noted = rows(empty, "SELECT COUNT(*) FROM sfm_audit_log WHERE action = 'memory.store'")[0][0]
+    assert kept == noted == manifest.tables["sfm_memories"]["rows"]
+    assert kept % 2 == 0
+    assert 40 + 10 <= kept <= 40 + 2 * stored[0]
+    assert tables(empty) == {name: told for name, told in manifest.tables.items() if name not in RENEWED}
+
+
+def test_the_index_is_to_be_filled_from_the_vectors_in_the_database(
+    filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path
+) -> None:
+    collection = rows(connection, "SELECT collection FROM sfm_embedding_generations")
+    vectors = rows(connection, "SELECT vector, text_hash FROM sfm_vector_embeddings ORDER BY id")
+
+    backup.restore(backup.make(tmp_path / "to"), connection=empty)
+
+    assert rows(empty, "SELECT collection FROM sfm_embedding_generations") != collection
+    assert rows(empty, "SELECT vector, text_hash FROM sfm_vector_embeddings ORDER BY id") == vectors
+    waiting = "SELECT COUNT(*) FROM sfm_vector_embeddings WHERE due_at IS NOT NULL AND indexed_version IS NULL"
+    assert rows(empty, waiting) == [(40,)]
+
+
+def test_a_good_backup_is_known_to_be_good(filled: Caller, tmp_path: Path, capsys: Any) -> None:
+    call_command("backup", to=tmp_path)
+    (folder,) = tmp_path.iterdir()
+
+    call_command("verify_backup", folder)
+
+    assert "Good" in capsys.readouterr().out
+    assert folder.stat().st_mode & 0o077 == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.99])
+def test_a_flipped_bit_is_found(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, place: float) -> None:
+    folder = backup.make(tmp_path / "to")
+    file = folder / backup.read(folder).file
+    content = bytearray(file.read_bytes())
+    content[int(len(content) * place)] ^= 1
+    file.write_bytes(content)
+
+    for look in (backup.verify, lambda folder: backup.restore(folder, connection=empty)):
+        with pytest.raises(InvalidInput, match="damaged"):
+            look(folder)
+    assert not backup.is_used(empty)
+
+
+def test_rows_that_are_not_those_of_the_manifest_are_found(filled: Caller, tmp_path: Path) -> None:
+    folder = backup.make(tmp_path / "to")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["tables"]["sfm_memories"]["hash"] = "0" * 64
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    with pytest.raises(CommandError, match="sfm_memories"):
+        call_command("verify_backup", folder)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "{}", "[]", '{"file": "x"}'])
+def test_what_is_no_backup_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+
+    with pytest.raises(CommandError, match="is no backup"):
+        call_command("verify_backup", tmp_path)
+
+
+def test_nothing_is_restored_over_something(filled: Caller, tmp_path: Path) -> None:
+    folder = backup.make(tmp_path / "to")
+
+    with pytest.raises(Conflict, match="not empty"):
+        backup.restore(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"), [("engine", "oracle", "backup of"), ("migrations", ["a.b"], "newer")]
+)
+def test_a_backup_that_does_not_fit_is_refused(
+    filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, field: str, value: Any, why: str
+) -> None:
+    folder = backup.make(tmp_path / "to")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, field: value}))
+
+    with pytest.raises(InvalidInput, match=why):
+        backup.restore(folder, connection=empty)
+
+
+def test_old_backups_go_but_never_the_last(filled: Caller, tmp_path: Path) -> None:
+    made = backup.make(tmp_path)
+    for days in (1, 20, 30):
+        name = f"soma-{timezone.now() - timedelta(days=days):%Y%m%dT%H%M%SZ}"
+        shutil.copytree(made, tmp_path / name)
+    (tmp_path / "soma-something-else").mkdir()
+
+    assert len(backup.sweep(tmp_path, keep_days=14)) == 2
+    assert backup.sweep(tmp_path, keep_days=14) == []
+    assert len(backup.sweep(tmp_path, keep_days=0)) == 1
+    assert made.is_dir()
+    assert (tmp_path / "soma-something-else").is_dir()
+
+
+def test_what_a_broken_off_backup_left_is_swept(filled: Caller, tmp_path: Path) -> None:
+    (tmp_path / "soma-20200101T000000Z.partial").mkdir(parents=True)
+
+    backup.make(tmp_path)
+
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_two_at_once_do_not_sweep_each_other(filled: Caller, tmp_path: Path) -> None:
+    """The timer, and somebody by hand."""
+    refused = []
+
+    def meanwhile(phase: str, share: float) -> None:
+        with pytest.raises(Conflict, match="another backup"):
+            backup.make(tmp_path)
+        refused.append(phase)
+
+    made = backup.make(tmp_path, meanwhile)
+
+    assert refused
+    assert backup.verify(made).tables
+    assert backup.make(tmp_path / "elsewhere").is_dir()
+
+
+def test_a_secret_key_that_was_made_comes_along(
+    filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "DATA_DIR", tmp_path)
+    monkeypatch.setattr(settings, "SECRET_KEY_IS_MADE", True)
+    (tmp_path / "secret-key").write_text("the old one")
+    folder = backup.make(tmp_path / "to")
+    (tmp_path / "secret-key").write_text("made for the new machine")
+
+    backup.restore(folder, connection=empty)
+
+    assert (tmp_path / "secret-key").read_text() == "the old one"
+
+
+# --- Cold conversations ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frozen(filled: Caller, tmp_path: Path, settings: Any) -> Conversation:
+    """A conversation whose messages are in a file."""
+    settings.STORAGES = {**settings.STORAGES, "cold": cold_in(tmp_path / "cold")}
+    made = talks.create(filled, NewConversation(label="Zoo", messages=[NewMessage("user", "the aardvark digs")]))
+    talks.archive(filled, made.id)
+    Conversation.all_tenants.filter(id=made.id).update(summarise_at=None)
+    assert tiers.freeze(filled, made.id)
+    return made
+
+
+def cold_in(folder: Path) -> dict[str, Any]:
+    return {"BACKEND": "conversations.lifecycle.cold_storage.Folder", "OPTIONS": {"location": str(folder)}}
+
+
+def test_cold_conversations_come_back_with_a_backup(
+    filled: Caller, frozen: Conversation, empty: BaseDatabaseWrapper, tmp_path: Path, settings: Any
+) -> None:
+    folder = backup.make(tmp_path / "to")
+    settings.STORAGES = {**settings.STORAGES, "cold": cold_in(tmp_path / "another machine")}
+    with pytest.raises(ColdFileDamaged):
+        tiers.read(filled, frozen)
+
+    manifest = backup.restore(folder, connection=empty)
+
+    kept = tiers.read(filled, frozen)
+    assert [row.payload["content"] for row in kept or ()] == ["the aardvark digs"]
+    told = manifest.elsewhere["cold"]
+    assert (told["files"], told["missing"]) == (1, [])
+    [(name,)] = rows(empty, "SELECT name FROM sfm_cold_files WHERE dropped_at IS NULL")
+    assert (folder / "cold" / name).stat().st_size == told["bytes"]
+
+
+def test_a_file_that_the_last_backup_holds_takes_no_room_again(frozen: Conversation, tmp_path: Path) -> None:
+    one, other = (backup_as(tmp_path / "to", name) for name in ("soma-20260101T000000Z", "soma-20260102T000000Z"))
+
+    [first], [second] = (list((folder / "cold").rglob("*.gz")) for folder in (one, other))
+
+    assert first.samefile(second)
+    backup.verify(other)
+
+
+def backup_as(to: Path, name: str) -> Path:
+    """Two of one second would have one name."""
+    return backup.make(to).rename(to / name)
+
+
+@pytest.mark.parametrize("how", ["damaged", "missing", "too many"])
+def test_a_backup_whose_cold_files_are_wrong_is_refused(
+    frozen: Conversation, empty: BaseDatabaseWrapper, tmp_path: Path, how: str
+) -> None:
+    folder = backup.make(tmp_path / "to")
+    [file] = (folder / "cold").rglob("*.gz")
+    if how == "damaged":
+        file.write_bytes(b"something else")
+    elif how == "missing":
+        file.unlink()
+    else:
+        digest = hashlib.sha256(b"").hexdigest()
+        (folder / "cold" / f"{digest}.jsonl.gz").write_bytes(b"")
+
+    with pytest.raises(InvalidInput):
+        backup.verify(folder)
+    with pytest.raises(InvalidInput):
+        backup.restore(folder, connection=empty)
+    assert not backup.is_used(empty)
+
+
+def test_a_damaged_cold_file_is_named_and_the_rest_backed_up(frozen: Conversation, tmp_path: Path) -> None:
+    [file] = (tmp_path / "cold").rglob("*.gz")
+    file.write_bytes(b"")
+
+    manifest = backup.read(backup.make(tmp_path / "to"))
+
+    assert manifest.elsewhere["cold"]["missing"] == [file.relative_to(tmp_path / "cold").as_posix()]
+
+
+def test_what_is_needed_no_more_since_the_backup_began_is_in_it(
+    filled: Caller, frozen: Conversation, tmp_path: Path
+) -> None:
+    began = timezone.now()
+    assert tiers.thaw(filled, frozen.id)
+
+    told = cold_backup.copy(tmp_path / "copy", None, began, backup.silent)
+
+    assert told["files"] == 1

@@ -1,0 +1,80 @@
+"""When the database is slow, locked, cut off or gone: 503 at once, and nothing half done."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from django.db import InternalError, OperationalError
+
+from memories.models import Memory, VectorEmbedding
+from somamemory.db import sqlstate
+from tenants import audit
+from tests.conftest import Api, problem_of
+
+
+def failing_with(code: str | None, kind: type[Exception] = OperationalError) -> Exception:
+    """An error as Django raises it, with PostgreSQL's code in its cause."""
+    error, cause = kind("made up"), Exception()
+    cause.sqlstate = code  # type: ignore[attr-defined]
+    error.__cause__ = cause
+    return error
+
+
+def fail_first(monkeypatch, times: int, error: Exception) -> list[int]:
+    """The audit, the last statement of a store, fails so many times."""
+    record, tries = audit.record, [0]
+
+    def recording(*args, **kwargs) -> None:
+        tries[0] += 1
+        if tries[0] <= times:
+            raise error
+        record(*args, **kwargs)
+
+    monkeypatch.setattr(audit, "record", recording)
+    return tries
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("code", [sqlstate.DEADLOCK_DETECTED, sqlstate.SERIALIZATION_FAILURE])
+def test_a_store_that_lost_a_deadlock_is_done_again(api: Api, monkeypatch, code: str) -> None:
+    tries = fail_first(monkeypatch, 2, failing_with(code))
+
+    assert api.store("1")["version"] == 1
+    assert tries == [3]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("code", [sqlstate.DEADLOCK_DETECTED, sqlstate.QUERY_CANCELED, sqlstate.LOCK_NOT_AVAILABLE])
+def test_a_store_that_never_succeeds_is_503_and_leaves_nothing(api: Api, monkeypatch, code: str) -> None:
+    fail_first(monkeypatch, 100, failing_with(code))
+
+    response = api.post("/memories", {"coord": "1", "payload": {}})
+
+    problem_of(response, 503, "database_busy")
+    assert response["Retry-After"] == "1"
+    assert not Memory.all_tenants.exists()
+    assert not VectorEmbedding.all_tenants.exists()
+
+
+def test_a_primary_that_has_become_a_replica_is_503(api: Api, monkeypatch) -> None:
+    fail_first(monkeypatch, 100, failing_with(sqlstate.READ_ONLY, InternalError))
+
+    problem_of(api.post("/memories", {"coord": "1", "payload": {}}), 503, "database_busy")
+
+
+def test_an_error_of_our_own_making_is_not_blamed_on_the_database(api: Api, monkeypatch) -> None:
+    fail_first(monkeypatch, 100, failing_with("42P01", InternalError))
+
+    problem_of(api.post("/memories", {"coord": "1", "payload": {}}), 500, "internal_error")
+
+
+@pytest.mark.parametrize(
+    ("name", "busy"), [("SQLITE_BUSY_SNAPSHOT", True), ("SQLITE_LOCKED", True), ("SQLITE_ERROR", False)]
+)
+def test_sqlite_is_busy_when_it_is_locked_and_not_when_it_cannot_take_a_statement(name: str, busy: bool) -> None:
+    error, cause = OperationalError("made up"), sqlite3.OperationalError()
+    cause.sqlite_errorname = name
+    error.__cause__ = cause
+
+    assert sqlstate.is_busy(error) is busy

@@ -1,0 +1,281 @@
+"""A real web server, Celery worker and beat on PostgreSQL and two Redis, while this or that of them is gone."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from pytest_django import Settings
+
+from memories import embeddings, index
+from memories.models import EmbeddingGeneration
+from testing.otlp_collector import Collector
+from testing.processes import Installation, broker_of_the_leg, installation, wait_for
+from testing.server import free_port
+
+# What a dead broker may add to a write.
+LATENCY_S = 0.05
+DUE = "SELECT count(*) FROM sfm_vector_embeddings WHERE due_at IS NOT NULL"
+LEASED = "SELECT count(*) FROM sfm_vector_embeddings WHERE lease IS NOT NULL"
+BEHIND = "SELECT count(*) FROM sfm_vector_embeddings WHERE indexed_version IS DISTINCT FROM wanted_version"
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Installation]:
+    """Everything is up."""
+    more = {"SOMA_WORKER_METRICS_PORT": str(free_port()), "SOMA_TRACING_ENDPOINT": collector.url}
+    with installation(tmp_path_factory.mktemp("place"), broker_of_the_leg(), **more) as made:
+        made.start("web", "worker", "beat")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installation(tmp_path_factory.mktemp("fragile"), SOMA_INDEX_LEASE_S="3") as made:
+        yield made
+
+
+@pytest.fixture
+def alone(fragile: Installation) -> Iterator[Installation]:
+    """An installation to be broken, with Redis of its own: only the web server is up."""
+    for server in (fragile.cache, fragile.broker):
+        server.kill()
+        server.start()  # empty
+    if "web" not in fragile.processes:
+        fragile.start("web")
+    yield fragile
+    for service in {"worker", "beat"} & set(fragile.processes):
+        fragile.kill(service)
+
+
+def test_a_worker_tells_what_its_processes_have_done(place: Installation) -> None:
+    place.store("7", "counted")
+    place.settle()
+
+    with urlopen(f"http://127.0.0.1:{place.more['SOMA_WORKER_METRICS_PORT']}/metrics", timeout=5) as answer:
+        told = answer.read().decode()
+
+    settled = re.search(r'^soma_index_rows_total\{outcome="settled"\} ([0-9.]+)$', told, re.MULTILINE)
+    assert settled is not None
+    assert float(settled[1]) >= 1
+
+
+def test_a_trace_leads_from_the_request_through_the_worker_to_the_index(
+    place: Installation, collector: Collector
+) -> None:
+    wanted = {"send memories.drain", "memories.drain", "milvus: take vectors in"}
+
+    def traced() -> bool:
+        place.store("6", "to be traced")  # once more, as the beat may come before the message and leave it no work
+        return wanted <= collector.of_the_trace("POST api/v1/memories")
+
+    wait_for(traced, pause_s=1)
+
+
+def by_meaning(place: Installation, query: str, kind: str) -> list[str]:
+    """Words must not help: the query shares none with the memory. The filter has the stored vectors compared."""
+    wanted = {"query": query, "mode": "semantic", "filters": {"kind": kind}}
+    status, answer = place.call("POST", "/memories/search", wanted)
+    assert status == 200, answer
+    return [found["coord"] for found in answer["memories"]]
+
+
+def store_many(place: Installation, count: int) -> None:
+    items = [{"coord": [9, n], "payload": {"text": f"memory number {n} of many"}} for n in range(count)]
+    for start in range(0, count, 1000):
+        assert place.call("POST", "/memories/bulk", {"items": items[start : start + 1000]})[0] == 200
+
+
+def store_s(place: Installation, first: int, count: int = 30) -> float:
+    """How long a store takes: of `count` the quickest, as the others also tell what else the machine does."""
+    taken = []
+    for number in range(first, first + count):
+        began = time.perf_counter()
+        place.store(f"8,{number}", "written while the broker may be gone")
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
+def test_what_is_stored_is_indexed_by_the_worker_and_found_by_meaning(place: Installation) -> None:
+    place.store("1", "The cat sleeps on the warm sofa", kind="animals")
+    place.store("2", "Interest rates were raised by the central bank", kind="animals")
+
+    wait_for(lambda: place.index_state("2") == "ready")
+
+    assert by_meaning(place, "kitten napping", "animals")[0] == "1.0"
+    assert by_meaning(place, "monetary policy", "animals")[0] == "2.0"
+
+
+def test_without_an_index_of_its_own_the_web_server_still_finds_words_and_says_what_is_missing(
+    place: Installation,
+) -> None:
+    place.store("3", "An aardvark digs")
+    status, answer = place.call("POST", "/memories/search", {"query": "aardvark"})
+    assert status == 200
+    assert answer["degraded"] == ["semantic"]
+    assert [found["coord"] for found in answer["memories"]] == ["3.0"]
+
+
+def test_a_change_and_a_deletion_reach_the_index_too(place: Installation) -> None:
+    place.store("4", "first")
+    place.store("4", "second")
+    place.store("5", "gone soon")
+    place.call("DELETE", "/memories/5")
+
+    place.settle()
+
+    assert place.rows(BEHIND + " AND memory_id IN (SELECT id FROM sfm_memories WHERE deleted_at IS NULL)") == [(0,)]
+    gone = "SELECT indexed_version FROM sfm_vector_embeddings e JOIN sfm_memories m ON m.id = e.memory_id"
+    assert place.rows(gone + " WHERE m.deleted_at IS NOT NULL") == [(None,)]
+
+
+def test_reads_are_counted_and_written_back_without_another_version(place: Installation) -> None:
+    place.store("6", "often read")
+    before = place.get("/memories/6")["memory"]
+    for _ in range(9):
+        place.get("/memories/6")
+
+    wait_for(lambda: place.get("/memories/6")["memory"]["access_count"] >= 10)
+
+    after = place.get("/memories/6")["memory"]
+    assert after["last_accessed_at"] > before["created_at"]
+    for name in ("version", "updated_at", "payload"):
+        assert after[name] == before[name]
+
+
+def test_a_task_delivered_many_times_does_no_harm(place: Installation) -> None:
+    place.store("7", "delivered again and again")
+    place.settle()
+    rows = place.rows("SELECT * FROM sfm_vector_embeddings ORDER BY id")
+
+    send = (
+        "from somamemory.celery import send\n"
+        "for _ in range(20):\n"
+        "    send('memories.drain', 60); send('memories.purge', 60); send('memories.write_back_accesses', 60)\n"
+    )
+    place.run([*place.command("migrate")[:1], "-c", f"import django; django.setup()\n{send}"], "web")
+    place.store("7,1", "comes after all of them")
+    wait_for(lambda: place.index_state("7,1") == "ready")
+
+    assert place.rows("SELECT * FROM sfm_vector_embeddings ORDER BY id")[: len(rows)] == rows
+
+
+def test_a_commit_nudges_the_worker_without_any_beat(alone: Installation) -> None:
+    alone.start("worker")
+    alone.store("1", "the first wakes the worker, which may still be starting")
+    wait_for(lambda: alone.index_state("1") == "ready")
+
+    alone.store("2", "no beat runs")
+    wait_for(lambda: alone.index_state("2") == "ready")
+
+
+def test_lost_nudges_cost_a_beat(alone: Installation) -> None:
+    alone.stop("web")
+    alone.more["SOMA_INDEXER"] = "none"  # this web server tells nobody
+    try:
+        alone.start("web", "worker", "beat")
+        alone.store("3", "nobody was told")
+        wait_for(lambda: alone.index_state("3") == "ready")
+    finally:
+        del alone.more["SOMA_INDEXER"]
+        alone.stop("web")
+
+
+def test_what_a_worker_was_killed_over_is_done_when_its_leases_have_run_out(
+    alone: Installation, settings: Settings
+) -> None:
+    store_many(alone, 3000)
+    alone.start("worker", "beat")
+    wait_for(lambda: halted_over_leases(alone), pause_s=0.005)
+    alone.kill("worker")
+
+    alone.start("worker")
+
+    wait_for(lambda: alone.rows(DUE) == [(0,)], 60)
+    assert alone.rows(BEHIND) == [(0,)]
+    assert alone.rows(LEASED) == [(0,)]
+    alone.stop("worker")
+    assert found_in_the_index(alone, settings, "memory number 77 of many", 3000) == 3000
+
+
+def halted_over_leases(place: Installation) -> bool:
+    """Halt the worker; if it has no lease just now, let it go on."""
+    worker = place.processes["worker"]
+    worker.send(signal.SIGSTOP)
+    halted = place.rows(LEASED) != [(0,)] and place.rows(DUE) != [(0,)]
+    if not halted:
+        worker.send(signal.SIGCONT)
+    return halted
+
+
+def found_in_the_index(place: Installation, settings: Settings, query: str, limit: int) -> int:
+    """How many different memories the index that the worker has left behind proposes."""
+    settings.MILVUS_URI = place.environment("worker")["SOMA_MILVUS_URI"]
+    collection, tenant = place.rows(
+        "SELECT g.collection, t.id FROM sfm_embedding_generations g, sfm_tenants t WHERE t.slug = 'default'"
+    )[0]
+    generation = EmbeddingGeneration(collection=collection, dimension=256)
+    try:
+        return len({hit.id for hit in everything(generation, tenant, query, limit)})
+    finally:
+        index.close_all()
+
+
+def everything(generation: EmbeddingGeneration, tenant: Any, query: str, limit: int) -> Any:
+    from memories.index.base import Where
+
+    vector = embeddings.current().embed([query])[0]
+    return index.of(generation).search(tenant, vector, Where(("default",)), limit)
+
+
+def test_writes_are_as_fast_with_a_dead_broker_and_the_beat_catches_up(alone: Installation) -> None:
+    alone.start("worker", "beat")
+    store_s(alone, 0)
+    alone.settle()
+    usual_s = store_s(alone, 100)
+    alone.settle()
+    alone.broker.kill()
+
+    without_s = store_s(alone, 200)
+
+    assert without_s < usual_s + LATENCY_S
+    alone.broker.start()
+    alone.settle(60)
+    assert alone.rows(BEHIND) == [(0,)]
+
+
+def test_without_any_worker_everything_is_stored_and_found_by_its_words(alone: Installation) -> None:
+    alone.store("4", "An aardvark digs")
+
+    assert alone.index_state("4") == "pending"
+    status, answer = alone.call("POST", "/memories/search", {"query": "aardvark"})
+    assert status == 200
+    assert [found["coord"] for found in answer["memories"]] == ["4.0"]
+
+
+def test_a_dead_cache_slows_no_request_and_is_used_again_by_itself(alone: Installation) -> None:
+    def cache_is(state: str) -> bool:
+        return bool(alone.get("/health")["checks"]["cache"]["status"] == state)
+
+    store_s(alone, 0)
+    usual_s = store_s(alone, 100)
+    wait_for(lambda: cache_is("healthy"))
+    alone.cache.kill()
+
+    assert store_s(alone, 200) < usual_s + LATENCY_S
+    wait_for(lambda: cache_is("unhealthy"))
+
+    alone.cache.start()
+    wait_for(lambda: cache_is("healthy"))

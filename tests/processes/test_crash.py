@@ -1,0 +1,354 @@
+"""The real server, killed in the middle of its work: what it has acknowledged is there, and the index converges.
+
+On PostgreSQL the server runs against a database of its own; everything else is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from django.conf import settings
+
+from testing import ROOT
+from testing.server import free_port
+
+KEY = "a-key-for-tests-that-is-long-enough-0123456789"
+KILLS = 20
+WRITERS = 4
+START_S = 15.0
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Server:
+    """`manage.py serve` in a process group of its own, with a data folder of its own."""
+
+    folder: Path
+    database_url: str = ""
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+    started_in_s: float = 0.0
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SOMA_", "DJANGO_"))}
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        return {
+            **kept,
+            "SOMA_DATA_DIR": str(self.folder / "data"),
+            "SOMA_DATABASE_URL": self.database_url,
+            "SOMA_BOOTSTRAP_KEY": KEY,
+            "SOMA_SECRET_KEY": "not a secret, in a test",
+            "SOMA_PORT": str(self.port),
+            "SOMA_LOG_LEVEL": "WARNING",
+            "SOMA_KEY_RATE": "0",  # as fast as it can be
+            "SOMA_TENANT_RATE": "0",
+            "TMPDIR": str(temporary),
+        }
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text()
+
+    def start(self, **more: str) -> None:
+        began = time.monotonic()
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "manage.py"), "serve"],
+                env={**self.environment, **more},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        while (answer := self._readiness()) != {"ready": True}:
+            assert self.process.poll() is None, self.log[-4000:]
+            assert time.monotonic() - began < 4 * START_S, f"{answer}\n{self.log[-4000:]}"
+            time.sleep(0.03)
+        self.started_in_s = time.monotonic() - began
+
+    def _readiness(self) -> object:
+        try:
+            return self.call("GET", "/readyz")[1]
+        except (OSError, HTTPException) as error:
+            return error
+
+    def send(self, signal_: signal.Signals) -> None:
+        """To every process of the group, as a terminal or a failing machine would."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal_)
+
+    def wait(self, timeout_s: float) -> int:
+        """The exit code, once every process of the group is gone."""
+        assert self.process is not None
+        code = self.process.wait(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            try:
+                os.killpg(self.process.pid, 0)
+            except ProcessLookupError:
+                self.process = None
+                return code
+            time.sleep(0.02)
+        raise TimeoutError("processes of the server are left")
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self.wait(10)
+
+    def stop(self) -> int:
+        self.send(signal.SIGINT)
+        return self.wait(10)
+
+    def call(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def settle(self, timeout_s: float = 30) -> None:
+        """Wait until the index has caught up."""
+        deadline = time.monotonic() + timeout_s
+        while self.call("GET", "/stats")[1]["index"]["pending"]:
+            assert time.monotonic() < deadline, "the index does not catch up"
+            time.sleep(0.05)
+
+    def run(self, code: str) -> Any:
+        """Run Python with the server's settings while the server is stopped; what it prints is JSON."""
+        done = subprocess.run(
+            [sys.executable, "-c", f"import django; django.setup()\n{code}"],
+            env={**self.environment, "DJANGO_SETTINGS_MODULE": "somamemory.settings", "PYTHONPATH": str(ROOT)},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+@contextmanager
+def own_database() -> Iterator[str]:
+    """A database of the server's own on the engine under test: the address, empty for SQLite."""
+    if not settings.DATABASE_URL.startswith("postgres"):
+        yield ""
+        return
+    name = f"soma_crash_{os.getpid()}_{random.randrange(10**9)}"
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with own_database() as url:
+        made = Server(tmp_path, url)
+        yield made
+        if made.process is not None:
+            made.kill()
+
+
+@dataclass
+class Writer:
+    """One client with addresses of its own: what the server has acknowledged, and what it may have done besides."""
+
+    server: Server
+    number: int
+    # coordinate → the payload's number, or None for deleted
+    acknowledged: dict[str, int | None] = field(default_factory=dict)
+    uncertain: dict[str, int | None] = field(default_factory=dict)
+    writes: int = 0
+    deletes: int = 0
+    refused: list[tuple[int, Json]] = field(default_factory=list)
+
+    def work(self, running: threading.Event) -> None:
+        dice = random.Random(f"{self.number} {self.writes}")
+        while running.is_set():
+            coord = f"{self.number}.0,{dice.randrange(40)}.0"
+            remove = dice.random() < 0.3
+            wanted = None if remove else self.writes + 1
+            self.uncertain[coord] = wanted
+            try:
+                if remove:
+                    purge = "?purge=true" if dice.random() < 0.3 else ""
+                    status, answer = self.server.call("DELETE", f"/memories/{coord}{purge}")
+                else:
+                    text = f"turtle number{wanted} of writer{self.number}"
+                    body = {"coord": coord, "payload": {"text": text, "number": wanted}}
+                    status, answer = self.server.call("POST", "/memories", body)
+            except (OSError, HTTPException, ValueError):
+                return  # killed: whether it was done is not known
+            if status >= 400:
+                self.refused.append((status, answer))
+                return
+            del self.uncertain[coord]
+            self.acknowledged[coord] = wanted
+            self.writes += not remove
+            self.deletes += remove
+
+    def resolve(self) -> None:
+        """After a restart, what was not acknowledged has happened or has not; nothing between."""
+        for coord, wanted in self.uncertain.items():
+            found = self._number_at(coord)
+            assert found in (wanted, self.acknowledged.get(coord)), f"{coord} is neither old nor new"
+            self.acknowledged[coord] = found
+        self.uncertain.clear()
+
+    def check(self) -> None:
+        for coord, wanted in self.acknowledged.items():
+            assert self._number_at(coord) == wanted, f"{coord}: an acknowledged change is lost"
+
+    def _number_at(self, coord: str) -> int | None:
+        status, answer = self.server.call("GET", f"/memories/{coord}")
+        assert status in (200, 404), answer
+        return answer["memory"]["payload"]["number"] if status == 200 else None
+
+
+DIFFERENCE = """
+import json
+from memories import index
+from memories.index import generations
+from memories.models import Memory, VectorEmbedding
+from tenants.models import Tenant
+tenant = Tenant.objects.get(slug="default")
+held = {str(id): version for id, version in index.of(generations.active()).scan(tenant.id)}
+index.close_all()
+live = {str(id): version for id, version in Memory.all_tenants.filter(deleted_at=None).values_list("id", "version")}
+print(json.dumps({
+    "only in the index": sorted(held.keys() - live.keys()),
+    "only in the database": sorted(live.keys() - held.keys()),
+    "in another version": sorted(id for id in held.keys() & live.keys() if held[id] != live[id]),
+    "held": len(held),
+    "due": VectorEmbedding.all_tenants.exclude(due_at=None).count(),
+}))
+"""
+
+
+def found_by(server: Server, mode: str, writer: int) -> set[str]:
+    query = {"query": f"turtle writer{writer}", "mode": mode, "top_k": 200, "prefix": f"{writer}"}
+    status, answer = server.call("POST", "/memories/search", query)
+    assert status == 200, answer
+    assert answer["degraded"] == []
+    return {memory["coord"] for memory in answer["memories"]}
+
+
+def test_twenty_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
+    writers = [Writer(server, number) for number in range(1, WRITERS + 1)]
+    dice = random.Random(4)
+    server.start()
+    for _ in range(KILLS):
+        running = threading.Event()
+        running.set()
+        threads = [threading.Thread(target=writer.work, args=[running]) for writer in writers]
+        for thread in threads:
+            thread.start()
+        time.sleep(dice.uniform(0.2, 1.0))
+        server.kill()
+        running.clear()
+        for thread in threads:
+            thread.join(30)
+        server.start()
+        for writer in writers:
+            writer.resolve()
+    server.settle()
+    assert [refused for writer in writers for refused in writer.refused] == []
+    for writer in writers:
+        writer.check()
+        live = {coord for coord, wanted in writer.acknowledged.items() if wanted is not None}
+        for mode in ("hybrid", "keyword", "semantic"):
+            assert found_by(server, mode, writer.number) == live
+    assert server.stop() == 0
+    difference = server.run(DIFFERENCE)
+    held = sum(wanted is not None for writer in writers for wanted in writer.acknowledged.values())
+    assert difference == {
+        "only in the index": [],
+        "only in the database": [],
+        "in another version": [],
+        "held": held,
+        "due": 0,
+    }
+    assert sum(writer.writes for writer in writers) > 10 * KILLS
+    print(
+        KILLS, "kills,", *(f"{sum(getattr(each, name) for each in writers)} {name}" for name in ("writes", "deletes"))
+    )
+
+
+def test_an_index_that_somebody_has_deleted_is_made_again_from_the_database(server: Server) -> None:
+    server.start()
+    for at in range(5):
+        server.call("POST", "/memories", {"coord": f"1,{at}", "payload": {"text": f"turtle writer1 {at}"}})
+    server.settle()
+    server.stop()
+    (server.folder / "data" / "milvus.db").rename(server.folder / "gone")
+    server.start()
+    deadline = time.monotonic() + 20
+    while len(found_by(server, "semantic", 1)) < 5 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    server.settle()
+    server.stop()
+    assert server.run(DIFFERENCE)["held"] == 5
+
+
+def test_ctrl_c_ends_the_server_at_once_and_cleanly(server: Server) -> None:
+    server.start()
+    idle = HTTPConnection("127.0.0.1", server.port, timeout=5)
+    idle.request("GET", "/ping")
+    idle.getresponse().read()  # a client that keeps its connection must not hold the server up
+    server.call("POST", "/memories", {"coord": "1", "payload": {"text": "turtle"}})
+    began = time.monotonic()
+    assert server.stop() == 0
+    took_s = time.monotonic() - began
+    idle.close()
+    assert took_s < 5, server.log
+    assert "Traceback" not in server.log, server.log
+
+
+def test_a_second_start_is_quick_and_keeps_the_key(server: Server) -> None:
+    server.start()
+    server.call("POST", "/memories", {"coord": "1", "payload": {"text": "turtle"}})
+    server.stop()
+    server.start()
+    assert server.started_in_s < START_S
+    assert server.call("GET", "/memories/1")[0] == 200
+
+
+def test_settings_whose_vectors_would_not_fit_stop_the_start_with_a_reason(server: Server) -> None:
+    server.start()
+    server.stop()
+    other = {"SOMA_EMBEDDING_PROVIDER": "openai", "SOMA_EMBEDDING_MODEL": "tiny", "SOMA_EMBEDDING_DIMENSION": "8"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "serve"],
+        env={**server.environment, **other, "SOMA_EMBEDDING_BASE_URL": "http://127.0.0.1:9/v1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode not in (0, -signal.SIGKILL)
+    assert "SOMA_EMBEDDING_PROVIDER" in done.stderr
+    assert "Traceback" not in done.stderr

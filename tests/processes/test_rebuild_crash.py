@@ -1,0 +1,26 @@
+"""A rebuild in a real server under load, with a kill -9 in the middle; `benchmarks/rebuild.py` at a small size."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from testing import ROOT
+
+
+def test_a_rebuild_survives_kill_9_with_no_failed_search_and_no_lost_write() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmarks.rebuild", "--memories", "1000"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        cwd=ROOT,
+    )
+    told = ended.stdout + ended.stderr
+    assert "killed at" in told, told
+    assert "lost: 0" in told, told
+    assert "Equal." in told, told
+    assert ended.returncode == 0, told

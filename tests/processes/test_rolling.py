@@ -1,0 +1,44 @@
+"""Servers are restarted in turn behind nginx and no request fails; `python -m benchmarks.rolling` does it 20 times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from benchmarks import rolling
+from testing.installation import installed
+from testing.processes import Installation, Process, installation, wait_for
+from testing.proxies import NGINX
+
+
+@pytest.mark.skipif(not NGINX, reason="NOT CHECKED: nginx is missing (apt-get install nginx-light)")
+def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
+    with rolling.prepared(tmp_path, settings.DATABASE_URL, rate=30) as (backends, load):
+        with load.running():
+            for each in backends:
+                each.restart()
+        assert load.failures == []
+        assert load.took_s
+
+
+def test_worker_and_beat_run_by_the_commands_of_their_units(tmp_path: Path) -> None:
+    tree = installed(tmp_path / "tree")
+    with installation(tmp_path) as place:
+        for name in ("worker", "beat"):
+            process = tree.process(f"somamemory-{name}.service", more=place.environment(name))
+            place.processes[name] = process
+        place.processes["beat"].start()
+        wait_for(place.broker_has_messages, 30)
+        place.processes["worker"].start()
+        wait_for(lambda: worker_answers(place, place.processes["worker"]), 60)
+
+        assert [place.processes.pop(name).stop() for name in ("beat", "worker")] == [0, 0]
+
+
+def worker_answers(place: Installation, worker: Process) -> bool:
+    """It has taken what the beat has sent."""
+    assert worker.running is not None
+    assert worker.running.poll() is None, worker.log
+    return not place.broker_has_messages()

@@ -1,0 +1,83 @@
+"""An upgrade in two steps: what the old program needs is there until it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
+
+from operations import health
+from somamemory.db import migration_stages
+
+pytestmark = pytest.mark.django_db(transaction=True)
+APP = "conversations"
+
+
+@pytest.fixture
+def chain() -> Iterator[list[str]]:
+    """The names of an app's migrations; afterwards all of them are applied."""
+    yield sorted(name for app, name in MigrationExecutor(connection).loader.disk_migrations if app == APP)
+    call_command("migrate", verbosity=0)
+
+
+def mark_late(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    migration: Migration = MigrationExecutor(connection).loader.disk_migrations[APP, name]
+    monkeypatch.setattr(type(migration), "after_restart", True, raising=False)
+
+
+def applied() -> list[str]:
+    return sorted(name for app, name in MigrationRecorder(connection).applied_migrations() if app == APP)
+
+
+def check() -> int:
+    with pytest.raises(SystemExit) as ended:
+        call_command("bootstrap", check=True)
+    return int(str(ended.value.code))
+
+
+def test_what_the_old_program_needs_stays_until_the_upgrade_is_finished(
+    monkeypatch: pytest.MonkeyPatch, chain: list[str]
+) -> None:
+    mark_late(monkeypatch, chain[-1])
+    call_command("migrate", APP, chain[0], verbosity=0)
+    assert (check(), health.ready()[0]) == (1, False)
+
+    migration_stages.expand()
+    assert applied() == chain[:-1]
+    assert (check(), health.ready()[0]) == (0, True)
+
+    call_command("finish_upgrade", stdout=(told := StringIO()))
+    assert applied() == chain
+    assert told.getvalue() == f"applied {APP}.{chain[-1]}\n"
+
+
+def test_an_upgrade_upon_an_unfinished_one_is_refused_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, chain: list[str]
+) -> None:
+    mark_late(monkeypatch, chain[-2])
+    call_command("migrate", APP, chain[-3], verbosity=0)
+
+    with pytest.raises(CommandError, match=f"{APP}.{chain[-1]} builds on its end"):
+        call_command("bootstrap", stdout=StringIO())
+    assert applied() == chain[:-2]
+
+
+def test_with_nothing_held_back_finishing_has_nothing_to_do() -> None:
+    call_command("finish_upgrade", stdout=(told := StringIO()))
+
+    assert told.getvalue() == "Nothing was waiting.\n"
+
+
+def test_on_an_empty_database_nothing_waits(monkeypatch: pytest.MonkeyPatch, chain: list[str]) -> None:
+    mark_late(monkeypatch, chain[-1])
+    with monkeypatch.context() as emptied:
+        emptied.setattr(MigrationRecorder, "applied_migrations", lambda self: {})
+
+        assert f"{APP}.{chain[-1]}" in migration_stages.missing()

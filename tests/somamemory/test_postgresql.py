@@ -1,0 +1,242 @@
+"""What holds on PostgreSQL alone: time-outs, connections that break, prepared statements."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import OperationalError, close_old_connections, connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from memories.models import Memory, VectorEmbedding
+from tenants import audit, keys
+from tenants.audit import sealing, verification
+from tenants.caller import Caller
+from tenants.models import Tenant
+from testing.processes import wait_for
+from tests.conftest import Api, problem_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def said(statement: str) -> Iterator[None]:
+    """With a setting of the session other than usual."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+@contextmanager
+def elsewhere() -> Iterator[BaseDatabaseWrapper]:
+    """Another connection to the same database, as another process has one."""
+    other = connection.copy()
+    try:
+        yield other
+    finally:
+        other.close()
+
+
+@contextmanager
+def database_gone(monkeypatch) -> Iterator[list[Any]]:
+    """Nobody listens where the database was; what is given grows with each try to connect."""
+    tries: list[Any] = []
+    connect = connection.get_new_connection
+
+    def trying(parameters: Any) -> Any:
+        tries.append(parameters)
+        return connect(parameters)
+
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+    monkeypatch.setattr(connection, "get_new_connection", trying)
+    yield tries
+    monkeypatch.undo()
+    connection.close()
+
+
+def test_a_session_has_its_time_outs() -> None:
+    with connection.cursor() as cursor:
+        for name, expected in {"statement_timeout": "30s", "lock_timeout": "10s"}.items():
+            cursor.execute(f"SHOW {name}")
+            assert cursor.fetchone() == (expected,)
+
+
+def test_a_statement_that_takes_too_long_is_503(api: Api, monkeypatch) -> None:
+    def slow(*args: object, **kwargs: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(5)")
+
+    monkeypatch.setattr(audit, "record", slow)
+    with said("SET statement_timeout = '50ms'"):
+        problem_of(api.post("/memories", {"coord": "1", "payload": {}}), 503, "database_busy")
+
+    assert not Memory.all_tenants.exists()
+
+
+def test_a_lock_that_is_held_too_long_is_503(api: Api) -> None:
+    api.store("1", "first")
+    with elsewhere() as other, said("SET lock_timeout = '50ms'"):
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM sfm_memories FOR UPDATE")
+        problem_of(api.post("/memories", {"coord": "1", "payload": {"text": "second"}}), 503, "database_busy")
+        other.rollback()
+
+    assert api.get("/memories/1").json()["memory"]["payload"] == {"text": "first"}
+
+
+def test_a_connection_cut_within_a_store_leaves_nothing_half_done(api: Api, monkeypatch) -> None:
+    def cut(*args: object, **kwargs: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audit, "record", cut)
+        problem_of(api.post("/memories", {"coord": "1", "payload": {}}), 503, "database_busy")
+
+    close_old_connections()
+    assert not Memory.all_tenants.exists()
+    assert not VectorEmbedding.all_tenants.exists()
+    assert api.store("1")["version"] == 1
+
+
+def test_connections_that_the_server_has_closed_are_replaced_unnoticed(api: Api) -> None:
+    api.store("1")
+    with elsewhere() as other, other.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    close_old_connections()  # which a server does before each request, and the test client does not
+    assert api.get("/memories/1").status_code == 200
+
+
+def test_without_a_database_every_answer_is_503_and_quick(api: Api, monkeypatch) -> None:
+    api.store("1")
+    with database_gone(monkeypatch) as tries:
+        keys.forget_cached()
+        problem_of(api.get("/memories/1"), 503, "database_busy")
+        problem_of(api.post("/memories", {"coord": "2", "payload": {}}), 503, "database_busy")
+        problem_of(api.post("/memories/search", {"query": "x"}), 503, "database_busy")
+        assert api.get("/readyz").status_code == 503
+        assert len(tries) == 4  # one each
+
+    assert api.get("/memories/1").status_code == 200
+    assert api.get("/memories/2").status_code == 404
+
+
+def waiting(cursor: Any) -> bool:
+    """Whether somebody waits for a lock in this database."""
+    cursor.execute("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+    return cursor.fetchone() is not None
+
+
+def test_a_real_deadlock_is_broken_and_both_writers_succeed(api: Api) -> None:
+    """The other holds 2 and wants 1; the store of 1 and 2 holds 1 and wants 2."""
+    api.post("/memories/bulk", {"items": [{"coord": str(n), "payload": {}} for n in (1, 2)]})
+    one, two = Memory.all_tenants.order_by("coordinate_key").values_list("seq", flat=True)
+    holds = threading.Event()
+    failed: list[OperationalError] = []
+
+    def across() -> None:
+        with elsewhere() as other:
+            other.set_autocommit(False)
+            with other.cursor() as cursor:
+                cursor.execute("SET deadlock_timeout = '1min'")  # the store is the first to look, and is ended
+                cursor.execute("SELECT 1 FROM sfm_memories WHERE seq = %s FOR UPDATE", [two])
+                holds.set()
+                wait_for(lambda: waiting(cursor))
+                try:
+                    cursor.execute("SELECT 1 FROM sfm_memories WHERE seq = %s FOR UPDATE", [one])
+                except OperationalError as error:
+                    failed.append(error)
+            other.rollback()
+
+    thread = threading.Thread(target=across)
+    thread.start()
+    assert holds.wait(60)
+    items = [{"coord": str(n), "payload": {"text": "stored"}} for n in (1, 2)]
+    with said("SET deadlock_timeout = '3s'"):  # by then the other waits for it
+        response = api.post("/memories/bulk", {"items": items, "atomic": True})
+    thread.join()
+
+    assert not failed
+    assert response.status_code == 200, response.content
+    assert api.get("/memories/2").json()["memory"]["payload"] == {"text": "stored"}
+
+
+def prepared() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        return [row[0] for row in cursor.fetchall()]
+
+
+def test_what_is_repeated_is_prepared(api: Api) -> None:
+    connection.close()
+    for n in range(4):
+        api.store("1", str(n))
+        api.get("/memories/1")
+
+    statements = prepared()
+    assert any(each.startswith("INSERT INTO") and "sfm_audit_log" in each for each in statements)
+    assert any(each.startswith("SELECT") and "coordinate_key" in each for each in statements)
+
+
+def test_full_text_and_json_conditions_are_planned_with_their_values(api: Api) -> None:
+    api.store("1", "an aardvark")
+    connection.close()
+    for _ in range(6):
+        api.search("aardvark", mode="keyword", filters={"text": "an aardvark"})
+
+    statements = prepared()
+    assert statements
+    assert not [each for each in statements if "@@" in each or "@>" in each]
+
+
+def test_the_audit_log_is_sealed_only_below_what_somebody_is_still_writing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sealing, "PATIENCE_S", 0.1)
+    caller = Caller.command(Tenant.objects.get_or_create(slug="default")[0])
+    written, go_on = threading.Event(), threading.Event()
+
+    def write_slowly() -> None:
+        with transaction.atomic():
+            audit.record(caller, "test.do", ["first"])
+            written.set()
+            go_on.wait(10)
+        connection.close()
+
+    slow = threading.Thread(target=write_slowly)
+    slow.start()
+    written.wait(10)
+    with transaction.atomic():
+        audit.record(caller, "test.do", ["second"])
+
+    assert sealing.seal() == 0
+    go_on.set()
+    slow.join()
+    assert sealing.seal() == 2
+    assert verification.check(caller).intact
+
+
+def test_every_setting_that_we_advise_is_one_of_this_postgresql() -> None:
+    text = (Path(settings.BASE_DIR) / "deploy/postgresql/somamemory.conf").read_text()
+    advised = set(re.findall(r"^([a-z_]+) = ", text, re.MULTILINE))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM pg_settings")
+        known = {name for (name,) in cursor.fetchall()}
+
+    assert advised
+    assert advised <= known | {"shared_preload_libraries"}  # which superusers alone are told of

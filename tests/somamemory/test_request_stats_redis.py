@@ -1,0 +1,58 @@
+"""What several processes have answered, added up through Redis."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from somamemory import caching
+from somamemory.web import request_stats
+from somamemory.web.request_stats import Traffic
+
+
+@pytest.fixture(autouse=True)
+def _nothing_shared() -> None:
+    caching.with_redis(lambda redis: redis.delete(request_stats._SHARED))
+
+
+def test_a_process_sees_what_the_others_have_answered() -> None:
+    one, two = Traffic(), Traffic()
+    one.note(200, 3)
+    two.note(404, 3)
+    two.note(500, 3)
+    two.publish()
+
+    now = one.recent()[-2:]
+
+    assert [sum(each) for each in zip(*((m.good, m.refused, m.broken) for m in now), strict=True)] == [1, 1, 1]
+
+
+def test_what_was_published_before_is_counted_once() -> None:
+    one = Traffic()
+    one.note(200, 3)
+    one.publish()
+    one.note(200, 3)
+    one.publish()
+
+    assert sum(each.good for each in one.recent()) == 2
+
+
+def test_a_fork_speaks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Traffic()
+    name = one._named()
+
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+
+    assert one._named() != name
+
+
+def test_a_process_that_has_been_gone_for_an_hour_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two, now = Traffic(), Traffic(), time.time()
+    two.note(200, 3)
+    two.publish()
+    monkeypatch.setattr(time, "time", lambda: now + 61 * 60)
+
+    assert sum(each.total for each in one.recent()) == 0
+    assert caching.with_redis(lambda redis: redis.hlen(request_stats._SHARED)) == 0

@@ -1,0 +1,221 @@
+"""Settings: what cannot work is refused with one line, and every knob is documented."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.checks import CheckMessage
+
+from somamemory import checks
+from somamemory.settings import known_variables
+from testing import ROOT
+from testing.server import free_port
+
+
+def check(tmp_path: Path, *options: str, **variables: str) -> tuple[int, str]:
+    """The exit code and the output of `manage.py check` with these variables and no others of ours."""
+    return run(tmp_path, [str(ROOT / "manage.py"), "check", *options], **variables)
+
+
+def run(tmp_path: Path, command: list[str], **variables: str) -> tuple[int, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SOMA_", "DJANGO_"))}
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        timeout=60,
+        env={**inherited, "SOMA_DATA_DIR": str(tmp_path), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def mixes(settings, vendor: str, **values: object) -> list[str | None]:
+    for name, value in {"WORKERS": 1, "REPLICAS": [], "REDIS_URL": "", "SECRET_KEY_IS_MADE": False, **values}.items():
+        setattr(settings, name, value)
+    found: list[CheckMessage] = list(checks.mixes(vendor))
+    return [message.id for message in found]
+
+
+def test_the_defaults_pass_every_check(tmp_path) -> None:
+    code, output = check(tmp_path, "--deploy")
+
+    assert code == 0, output
+
+
+def test_every_mistake_has_a_line_of_its_own(tmp_path) -> None:
+    code, output = check(
+        tmp_path,
+        "--deploy",
+        SOMA_DATABASE_URL="postgres://nobody@127.0.0.1:1/none",
+        SOMA_WORKERS="2",
+        SOMA_THREDS="4",
+        SOMA_DEBUG="1",
+    )
+
+    assert code == 1
+    lines = [line for line in output.splitlines() if "(soma.E" in line]
+    assert [re.findall(r"soma\.E\d+", line) for line in lines] == [
+        ["soma.E001"], ["soma.E003"], ["soma.E005"], ["soma.E006"]
+    ]  # fmt: skip
+    assert "SOMA_THREDS is no setting; did you mean SOMA_THREADS?" in lines[0]
+
+
+def test_a_value_of_the_wrong_kind_is_one_line_and_no_stack(tmp_path) -> None:
+    code, output = check(tmp_path, SOMA_PORT="many")
+
+    assert code == 1
+    assert output == "error: SOMA_PORT must be a whole number\n"
+
+
+def test_an_origin_that_is_none_is_refused(tmp_path) -> None:
+    code, output = check(tmp_path, SOMA_CORS_ORIGINS="app.example.org")
+
+    assert code == 1
+    assert "app.example.org" in output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "-m gunicorn --config deploy/gunicorn.conf.py somamemory.wsgi:application",
+        "-m celery -A somamemory worker",
+        "-m celery -A somamemory beat",
+        "manage.py serve",
+    ],
+)
+def test_whatever_starts_refuses_to(tmp_path, command: str) -> None:
+    code, output = run(tmp_path, command.split(), SOMA_THREDS="4", SOMA_BROKER_URL="redis://127.0.0.1:1/0")
+
+    assert code == 1
+    assert "SOMA_THREDS is no setting; did you mean SOMA_THREADS?" in output
+
+
+def test_an_embedder_that_cannot_be_made_is_told_before_anything_starts(tmp_path) -> None:
+    code, output = check(tmp_path, "--deploy", SOMA_EMBEDDING_PROVIDER="abacus")
+
+    assert code == 1
+    assert "(soma.E007) the embedding provider is 'abacus'" in output
+
+
+def test_a_port_in_use_is_one_line_that_names_the_setting(tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, output = run(tmp_path, ["manage.py", "serve"], SOMA_PORT=port)
+
+    assert code == 1
+    assert len(output.splitlines()) == 1
+    assert f"port {port}" in output
+    assert "SOMA_PORT" in output
+
+
+def test_a_bootstrap_key_that_is_too_short_is_refused_at_every_start(tmp_path) -> None:
+    assert run(tmp_path, ["manage.py", "bootstrap"])[0] == 0
+
+    code, output = run(tmp_path, ["manage.py", "serve"], SOMA_BOOTSTRAP_KEY="short", SOMA_PORT=str(free_port()))
+
+    assert code == 1
+    assert "SOMA_BOOTSTRAP_KEY: must have 32 to 512 characters" in output
+
+
+@pytest.mark.parametrize(
+    ("vendor", "values", "expected"),
+    [
+        ("sqlite", {}, []),
+        ("sqlite", {"SECRET_KEY_IS_MADE": True}, []),
+        ("sqlite", {"WORKERS": 2, "MILVUS_URI": "http://milvus:19530"}, ["soma.E002"]),
+        ("sqlite", {"REPLICAS": ["replica1"]}, ["soma.E004"]),
+        ("postgresql", {"SECRET_KEY_IS_MADE": True}, ["soma.E005"]),
+        ("postgresql", {"WORKERS": 2, "MILVUS_URI": "/data/milvus.db"}, ["soma.E003"]),
+        ("postgresql", {"WORKERS": 2, "MILVUS_URI": "http://milvus:19530", "INDEXER": "thread"}, []),
+        ("postgresql", {"REPLICAS": ["replica1"]}, []),
+        (
+            "postgresql",
+            {"REPLICAS": ["replica1"], "WORKERS": 2, "MILVUS_URI": "http://milvus:19530"},
+            ["soma.W001"],
+        ),
+        (
+            "postgresql",
+            {"REPLICAS": ["replica1"], "WORKERS": 2, "MILVUS_URI": "http://milvus:19530", "REDIS_URL": "redis://r"},
+            [],
+        ),
+    ],
+)
+def test_impossible_mixes_are_refused_and_possible_ones_are_not(settings, vendor, values, expected) -> None:
+    assert mixes(settings, vendor, **values) == expected
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    rows = re.findall(r"^\| (`SOMA_.*?) \|", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(SOMA_[A-Z0-9_]+)`", row)}
+
+    assert documented == set(known_variables())
+
+
+# Their defaults follow from other settings, or are told in words.
+TOLD_IN_WORDS = {
+    "SOMA_AUDIT_KEY",
+    "SOMA_COLD_STORAGE",
+    "SOMA_DATA_DIR",
+    "SOMA_MILVUS_URI",
+    "SOMA_INDEXER",
+    "SOMA_WORKERS",
+    "SOMA_METRICS_ALLOW",
+    "SOMA_ALLOWED_HOSTS",
+}
+
+
+def test_the_documented_defaults_are_those_of_the_settings() -> None:
+    rows = re.findall(r"^\| (`SOMA_.*?) \| (.*?) \|", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
+    for variables, defaults in rows:
+        names, told = re.findall(r"`(\w+)`", variables), re.findall(r"^`([^`]*)`|, `([^`]*)`", defaults)
+        values = [one or other for one, other in told]
+        for name, value in zip(names, values, strict=False):
+            if name not in TOLD_IN_WORDS:
+                default = str(known_variables()[name]).lower()
+                assert value.lower() == default.removesuffix(".0"), name
+
+
+def test_every_variable_named_in_the_settings_is_known_whatever_the_others_say() -> None:
+    named = set(re.findall(r'"(SOMA_[A-Z0-9_]*[A-Z0-9])"', (ROOT / "somamemory" / "settings.py").read_text()))
+
+    assert named <= set(known_variables())
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("s3://bucket/prefix", "pip install 'django-storages[s3]'"),
+        ("ftp://host/folder", "must be a folder or begin with s3://"),
+    ],
+)
+def test_a_cold_storage_that_cannot_be_had_is_refused(tmp_path: Path, where: str, says: str) -> None:
+    code, output = check(tmp_path, SOMA_COLD_STORAGE=where)
+
+    assert code == 1
+    assert output.startswith("error: SOMA_COLD_STORAGE ")
+    assert says in output
+
+
+@pytest.mark.parametrize(("database", "storage"), [("", "cold"), ("postgres://soma@127.0.0.1:1/soma", "")])
+def test_cold_files_have_a_place_of_their_own_accord_only_on_one_machine(
+    tmp_path: Path, database: str, storage: str
+) -> None:
+    """The data folder of a container ends with it."""
+    command = ["-c", "from somamemory import settings; print(settings.COLD_STORAGE)"]
+
+    _, output = run(tmp_path, command, SOMA_DATABASE_URL=database)
+
+    assert output.strip().rpartition("/")[2] == storage
+
+
+def test_a_rule_that_puts_conversations_into_files_needs_a_place_for_them(settings) -> None:
+    assert mixes(settings, "postgresql", ARCHIVED_DAYS=60, COLD_STORAGE="") == ["soma.E009"]
+    assert mixes(settings, "postgresql", ARCHIVED_DAYS=60, COLD_STORAGE="s3://bucket") == []

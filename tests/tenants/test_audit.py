@@ -1,0 +1,502 @@
+"""The audit log: append-only, sealed into a chain, and whoever touches it is found out."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from memories import services
+from memories.coordinates import parse
+from memories.services import NewMemory
+from somamemory.telemetry.logs import JsonFormatter
+from tenants import audit, erasure, maintenance, usage
+from tenants.audit import chain, sealing, verification
+from tenants.audit.chain import Head
+from tenants.audit.verification import Report
+from tenants.caller import Caller
+from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, ErasedTenant, Tenant
+from tests.conftest import Api, issue_key
+from tests.support.unguarded import unguarded
+
+
+def record(caller: Caller, *targets: str) -> None:
+    with transaction.atomic():
+        audit.record(caller, "test.do", targets)
+
+
+def operators() -> Caller:
+    return Caller.command(Tenant.objects.get_or_create(slug="default")[0])
+
+
+@pytest.fixture
+def chained(caller: Caller) -> Caller:
+    """Three sealed blocks of four rows."""
+    sealing.seal()
+    for block in range(3):
+        record(caller, *(f"{block}.{row}" for row in range(4)))
+        assert sealing.seal() >= 4
+    return caller
+
+
+def check(known: list[Head] | None = None) -> Report:
+    return verification.check(operators(), known or [])
+
+
+def heads() -> list[Head]:
+    return list(verification.heads(operators()))
+
+
+def kinds(report: Report) -> set[str]:
+    return {problem.kind for problem in report.problems}
+
+
+def events(caller: Caller) -> Any:
+    return AuditEvent.objects.filter(tenant=caller.tenant, action="test.do").order_by("id")
+
+
+# --- The rows ----------------------------------------------------------------------------------------------------
+
+
+def test_a_row_says_who_did_what_from_where_in_which_request(caller: Caller) -> None:
+    record(replace(caller, request_id="r-1", address="192.0.2.7"), "1,2")
+
+    row = events(caller).get()
+
+    assert (row.actor, row.action, row.target) == ("key:test", "test.do", "1,2")
+    assert (row.request_id, row.address) == ("r-1", "192.0.2.7")
+
+
+def test_a_request_is_noted_with_its_address_and_id(api: Api) -> None:
+    api.post("/memories", {"coord": "1", "payload": {}}, x_request_id="abc")
+
+    row = AuditEvent.objects.get(tenant=api.tenant, action="memory.store")
+
+    assert (row.address, row.actor) == ("127.0.0.1", f"key:{api.key[5:13]}")
+    assert row.request_id == "abc"
+
+
+def test_no_row_without_a_transaction(transactional_db: None) -> None:
+    with pytest.raises(RuntimeError, match="transaction"):
+        audit.record(operators(), "test.do", ["1"])
+
+
+# --- Append-only -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        lambda: AuditEvent.objects.update(actor="somebody"),
+        lambda: AuditEvent.objects.all().delete(),
+        lambda: AuditEvent.objects.order_by("-id")[0].delete(),
+        lambda: AuditBlock.all_tenants.update(hash=b"x"),
+        lambda: AuditBlock.all_tenants.all().delete(),
+    ],
+)
+def test_the_database_refuses_to_change_the_log(chained: Caller, do: Callable[[], object]) -> None:
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        do()
+
+    assert check().intact
+
+
+# --- The chain ---------------------------------------------------------------------------------------------------
+
+
+def test_what_nobody_has_touched_is_intact(chained: Caller) -> None:
+    report = check(heads())
+
+    assert report.intact
+    assert report.blocks >= 3
+    assert report.unsealed == 0
+
+
+def test_the_blocks_of_a_tenant_are_numbered_and_linked(chained: Caller) -> None:
+    blocks = list(AuditBlock.objects.for_tenant(chained.tenant).order_by("number"))
+
+    assert [block.number for block in blocks] == [1, 2, 3]
+    assert [bytes(block.previous) for block in blocks[1:]] == [bytes(block.hash) for block in blocks[:-1]]
+    assert bytes(blocks[0].previous) == bytes(32)
+
+
+def test_each_tenant_has_a_chain_of_its_own(chained: Caller, stranger: Api) -> None:
+    other = replace(chained, tenant=stranger.tenant)
+    record(other, "a")
+    record(chained, "b")
+    record(other, "c")
+    sealing.seal()
+
+    assert AuditBlock.objects.for_tenant(stranger.tenant).get().number == 1
+    assert check(heads()).intact
+
+
+def change(rows: Any) -> None:
+    rows.filter(id=rows[5].id).update(target="another")
+
+
+def change_time(rows: Any) -> None:
+    rows.filter(id=rows[5].id).update(at=timezone.now() - timedelta(days=1))
+
+
+def delete(rows: Any) -> None:
+    rows.filter(id=rows[5].id).delete()
+
+
+def delete_the_last(rows: Any) -> None:
+    rows.filter(id=rows[11].id).delete()
+
+
+def swap(rows: Any) -> None:
+    one, other = rows[5], rows[6]
+    rows.filter(id=one.id).update(target=other.target)
+    rows.filter(id=other.id).update(target=one.target)
+
+
+def swap_numbers(rows: Any) -> None:
+    one, other = rows[5].id, rows[6].id
+    rows.filter(id=one).update(id=10**9)
+    rows.filter(id=other).update(id=one)
+    rows.filter(id=10**9).update(id=other)
+
+
+def insert(rows: Any) -> None:
+    row = rows[5]
+    row.id = -row.id if connection.vendor == "sqlite" else 0
+    row.save(force_insert=True)
+
+
+def remove_a_block(rows: Any) -> None:
+    AuditBlock.all_tenants.filter(tenant=rows[0].tenant, number=2).delete()
+
+
+def remove_a_block_and_its_rows(rows: Any) -> None:
+    block = AuditBlock.all_tenants.get(tenant=rows[0].tenant, number=2)
+    rows.filter(id__gte=block.first_id, id__lte=block.last_id).delete()
+    block.delete()
+
+
+def change_a_block(rows: Any) -> None:
+    AuditBlock.all_tenants.filter(tenant=rows[0].tenant, number=2).update(sealed_at=timezone.now())
+
+
+def forge(rows: Any) -> None:
+    """Change a row, and all the hashes that follow from it; the key is not in the database."""
+    change(rows)
+    key, settings.AUDIT_KEY = settings.AUDIT_KEY, "a guess"
+    tenant = rows[0].tenant
+    AuditSealer.objects.update(sealed_to=rows[0].id - 1)
+    AuditBlock.all_tenants.filter(tenant=tenant).delete()
+    try:
+        sealing.seal()
+    finally:
+        settings.AUDIT_KEY = key
+
+
+@pytest.mark.parametrize(
+    ("tamper", "kind"),
+    [
+        (change, "changed"),
+        (change_time, "changed"),
+        (delete, "missing"),
+        (delete_the_last, "missing"),
+        (swap, "changed"),
+        (swap_numbers, "changed"),
+        (insert, "inserted"),
+        (remove_a_block, "gap"),
+        (remove_a_block_and_its_rows, "gap"),
+        (change_a_block, "block"),
+        (forge, "forged"),
+    ],
+)
+def test_whoever_touches_the_log_is_found_out(chained: Caller, tamper: Callable[[Any], None], kind: str) -> None:
+    with unguarded():
+        tamper(events(chained))
+
+    assert kind in kinds(check())
+
+
+def test_a_changed_row_is_named_and_no_other(chained: Caller) -> None:
+    row = events(chained)[5]
+    with unguarded():
+        change(events(chained))
+
+    (problem,) = check().problems
+    assert (problem.tenant, problem.kind) == (chained.tenant.id, "changed")
+    assert f"rows {row.id} of block 2" in problem.detail
+
+
+def test_a_tail_cut_off_with_its_blocks_is_found_by_an_exported_head(chained: Caller) -> None:
+    known = heads()
+    last = AuditBlock.objects.for_tenant(chained.tenant).get(number=3)
+    with unguarded():
+        events(chained).filter(id__gte=last.first_id).delete()
+        last.delete()
+
+    assert check().intact
+    assert kinds(check(known)) == {"truncated"}
+
+
+def test_a_chain_made_anew_with_the_key_is_found_by_an_exported_head(chained: Caller) -> None:
+    known = heads()
+    with unguarded():
+        change(events(chained))
+        AuditSealer.objects.update(sealed_to=events(chained)[0].id - 1)
+        AuditBlock.all_tenants.filter(tenant=chained.tenant).delete()
+        for _ in range(3):
+            sealing._seal_batch(events(chained)[11].id)
+
+    assert check().intact
+    assert kinds(check(known)) & {"block", "truncated"}
+
+
+def test_a_tenant_that_vanished_without_an_erasure_is_found(chained: Caller) -> None:
+    known = heads()
+    with unguarded():
+        for model in (AuditBlock.all_tenants, AuditEvent.objects):
+            model.filter(tenant=chained.tenant).delete()
+        Tenant.objects.filter(id=chained.tenant.id).delete()
+
+    assert kinds(check(known)) == {"truncated"}
+
+
+def test_a_tenant_that_was_only_noted_as_erased_is_found(chained: Caller) -> None:
+    """The note makes the triggers give way, without any being dropped."""
+    known = heads()
+    ErasedTenant.objects.create(tenant_id=chained.tenant.id, slug_digest=b"")
+    for model in (AuditBlock.all_tenants, AuditEvent.objects):
+        model.filter(tenant=chained.tenant).delete()
+    Tenant.objects.filter(id=chained.tenant.id).delete()
+
+    assert kinds(check(known)) == {"forged"}
+
+
+def test_an_erasure_that_is_not_over_yet_is_no_fault(chained: Caller) -> None:
+    erasure._begin(operators(), chained.tenant.slug)
+    AuditBlock.objects.for_tenant(chained.tenant).delete()
+
+    assert check(heads()).intact
+
+
+def test_the_unsealed_tail_is_named_and_not_judged(chained: Caller) -> None:
+    record(chained, "new", "newer")
+
+    report = check()
+
+    assert report.intact
+    assert report.unsealed == 2
+    assert report.unsealed_since == events(chained)[12].at
+
+
+def test_the_keeper_seals(chained: Caller) -> None:
+    record(chained, "new")
+
+    maintenance.keep()
+
+    assert check().unsealed == 0
+
+
+def test_many_rows_make_blocks_of_bounded_size(chained: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "BATCH", 7)
+    record(chained, *map(str, range(20)))
+
+    assert sealing.seal() == 20
+
+    counts = AuditBlock.objects.for_tenant(chained.tenant).filter(number__gt=3).values_list("count", flat=True)
+    assert sorted(counts) == [6, 7, 7]
+    assert check(heads()).intact
+
+
+# --- Retention ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pruned(chained: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """Two of three blocks have outlived their time."""
+    monkeypatch.setattr(settings, "AUDIT_RETENTION_DAYS", 30)
+    old = AuditBlock.all_tenants.filter(tenant=chained.tenant, number__lte=2)
+    with unguarded():
+        old.update(last_at=timezone.now() - timedelta(days=31))
+    assert sealing.prune() == old.count() + 8
+    return chained
+
+
+def test_what_has_outlived_its_time_goes_and_the_rest_is_intact(pruned: Caller) -> None:
+    assert [row.target for row in events(pruned)] == ["2.0", "2.1", "2.2", "2.3"]
+    assert AuditBlock.objects.for_tenant(pruned.tenant).get().number == 3
+    assert AuditCheckpoint.objects.for_tenant(pruned.tenant).get().number == 2
+    assert check(heads()).intact
+
+
+def test_behind_a_checkpoint_the_chain_goes_on_and_is_pruned_again(pruned: Caller) -> None:
+    record(pruned, "new")
+    sealing.seal()
+    with unguarded():
+        AuditBlock.all_tenants.filter(tenant=pruned.tenant, number=3).update(
+            last_at=timezone.now() - timedelta(days=31)
+        )
+
+    assert sealing.prune() == 4
+    assert AuditCheckpoint.objects.for_tenant(pruned.tenant).count() == 2
+    assert check(heads()).intact
+
+
+def test_to_prune_again_changes_nothing(pruned: Caller) -> None:
+    assert sealing.prune() == 0
+    assert AuditCheckpoint.objects.for_tenant(pruned.tenant).count() == 1
+
+
+def test_nothing_is_pruned_unless_asked(chained: Caller) -> None:
+    with unguarded():
+        AuditBlock.all_tenants.update(last_at=timezone.now() - timedelta(days=10_000))
+
+    assert sealing.prune() == 0
+
+
+def test_a_checkpoint_that_this_installation_has_not_signed_is_found(chained: Caller) -> None:
+    block = AuditBlock.objects.for_tenant(chained.tenant).get(number=2)
+    AuditCheckpoint.all_tenants.create(
+        tenant=chained.tenant,
+        number=2,
+        last_id=block.last_id,
+        hash=block.hash,
+        at=timezone.now(),
+        previous=chain.NOTHING_BEFORE,
+        signature=b"x" * 32,
+    )
+    events(chained).filter(id__lte=block.last_id).delete()  # the database lets it pass
+
+    assert kinds(check()) == {"forged"}
+
+
+def test_what_a_checkpoint_does_not_cover_cannot_be_deleted(pruned: Caller) -> None:
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        events(pruned).delete()
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        AuditCheckpoint.objects.for_tenant(pruned.tenant).delete()
+
+
+# --- Side by side ------------------------------------------------------------------------------------------------
+
+
+def test_eight_writers_at_once_leave_one_unbroken_chain(transactional_db: None) -> None:
+    tenant = Tenant.objects.create(slug="acme")
+    issue_key(tenant)
+    writers, each = 8, 12
+    done = threading.Event()
+
+    def write(number: int) -> None:
+        for at in range(each):
+            services.store(Caller.command(tenant), NewMemory(parse(f"{number},{at}"), {"n": at}))
+        connection.close()
+
+    def seal() -> None:
+        while not done.is_set():
+            sealing.seal()
+        connection.close()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+    sealer = threading.Thread(target=seal)
+    for thread in [sealer, *threads]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.set()
+    sealer.join()
+    sealing.seal()
+
+    report = check(heads())
+    blocks = AuditBlock.objects.for_tenant(tenant).order_by("number")
+    assert report.intact, report.problems
+    assert report.unsealed == 0
+    assert sum(block.count for block in blocks) == writers * each + 1  # and the key
+    assert [block.number for block in blocks] == list(range(1, len(blocks) + 1))
+
+
+# --- The command -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_tells_what_it_found(chained: Caller, tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "heads"
+    call_command("verify_audit", export=file)
+    assert "Nobody has touched it." in capsys.readouterr().out
+    with unguarded():
+        delete(events(chained))
+
+    with pytest.raises(SystemExit) as ended:
+        call_command("verify_audit", heads=file, tenant="acme")
+
+    assert ended.value.code == 1
+    assert "missing" in capsys.readouterr().out
+
+
+HEAD = {"tenant": str(uuid.UUID(int=1)), "number": 1, "last_id": 1, "hash": "00", "signature": "00"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{", "[]", "{}", "1",
+        *(json.dumps(HEAD | wrong) for wrong in (
+            {"tenant": "acme"}, {"tenant": 1}, {"number": "1"}, {"number": -1}, {"number": 2**64}, {"last_id": None},
+            {"hash": "xy"}, {"hash": 0}, {"signature": "é"}, {"signature": None},
+        )),
+    ],
+)  # fmt: skip
+def test_a_file_that_holds_no_heads_is_refused(chained: Caller, tmp_path: Path, content: str) -> None:
+    (tmp_path / "heads").write_text(content)
+
+    with pytest.raises(CommandError):
+        call_command("verify_audit", heads=tmp_path / "heads")
+
+
+def test_the_log_lines_of_the_sealer_are_heads(chained: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "soma.audit")
+    record(chained, "new")
+    sealing.seal()
+
+    line = next(each for each in caplog.records if each.message == "audit block sealed")
+
+    mine = [head for head in heads() if head.tenant == str(chained.tenant.id)]
+    assert verification.imported(JsonFormatter().format(line)) == mine
+
+
+def test_the_keepers_thread_goes_on_after_an_error_and_after_a_bug(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = operators()
+    record(caller, "new")
+    monkeypatch.setattr(settings, "KEEPER_INTERVAL_S", 0)
+    monkeypatch.setattr(usage, "FLUSH_S", 0.01)
+    errors: list[Exception] = [KeyError(), IntegrityError()]
+    sealed = threading.Event()
+
+    def seal() -> int:
+        if errors:
+            raise errors.pop()
+        count = sealing.seal()
+        sealed.set()
+        return count
+
+    monkeypatch.setattr(maintenance, "sealing", SimpleNamespace(seal=seal, prune=sealing.prune))
+    thread = maintenance.Keeper()
+    thread.start()
+    try:
+        assert sealed.wait(10)
+    finally:
+        thread.stop(10)
+
+    assert not thread.is_alive()
+    assert verification.check(caller).unsealed == 0
