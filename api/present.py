@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from memories import coordinates, density_map
 from memories.coordinates import Coordinate
+from somamemory.times import rfc3339_or_none
 from tenants.services import policies_of, quotas_of
 
 _NO_ID = "00000000-0000-0000-0000-000000000000"
-
-
-def instant(value: datetime | None) -> str | None:
-    """RFC 3339 in UTC, with a Z."""
-    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def memory(found: Any) -> dict[str, Any]:
@@ -31,14 +26,14 @@ def memory(found: Any) -> dict[str, Any]:
         "context": found.context,
         "version": found.version,
         "index_state": found.index_state,
-        "created_at": instant(found.created_at),
-        "updated_at": instant(found.updated_at),
-        "expires_at": instant(found.expires_at),
+        "created_at": rfc3339_or_none(found.created_at),
+        "updated_at": rfc3339_or_none(found.updated_at),
+        "expires_at": rfc3339_or_none(found.expires_at),
         "access_count": found.access_count,  # as of the last write-back
-        "last_accessed_at": instant(found.last_accessed_at),
+        "last_accessed_at": rfc3339_or_none(found.last_accessed_at),
     }
     if found.deleted_at is not None:
-        shown["deleted_at"] = instant(found.deleted_at)
+        shown["deleted_at"] = rfc3339_or_none(found.deleted_at)
     if (distance := getattr(found, "distance", None)) is not None:
         shown["distance"] = distance
     return shown
@@ -72,7 +67,7 @@ def hit(found: Any) -> dict[str, Any]:
         "memory_type": row.memory_type,
         "metadata": row.metadata,
         "importance": row.importance,
-        "created_at": instant(row.created_at),
+        "created_at": rfc3339_or_none(row.created_at),
         "version": row.version,
         "score": found.score,
     }
@@ -90,8 +85,8 @@ def linked(result: Any) -> dict[str, Any]:
         "link_type": link.link_type,
         "strength": link.strength,
         "namespace": link.namespace,
-        "valid_from": instant(link.valid_from),
-        "valid_to": instant(link.valid_to),
+        "valid_from": rfc3339_or_none(link.valid_from),
+        "valid_to": rfc3339_or_none(link.valid_to),
         "created": result.created,
     }
 
@@ -163,14 +158,19 @@ def conversation(row: Any) -> dict[str, Any]:
         "message_count": row.message_count,
         "word_count": row.word_count,
         "metadata": row.metadata,
-        "created_at": instant(row.created_at),
-        "updated_at": instant(row.updated_at),
+        "created_at": rfc3339_or_none(row.created_at),
+        "updated_at": rfc3339_or_none(row.updated_at),
     }
 
 
 def listed_conversation(row: Any) -> dict[str, Any]:
     """Sekha's lists consist of search results, which name no message."""
-    of_a_result = {"message_id": _NO_ID, "score": 1.0, "content": row.label, "timestamp": instant(row.updated_at)}
+    of_a_result = {
+        "message_id": _NO_ID,
+        "score": 1.0,
+        "content": row.label,
+        "timestamp": rfc3339_or_none(row.updated_at),
+    }
     return {**conversation(row), **of_a_result}
 
 
@@ -183,7 +183,7 @@ def message(row: Any, conversation: Any) -> dict[str, Any]:
         "content": row.payload.get("content", ""),
         "coord": ",".join(map(repr, numbers)),
         "turn": int(numbers[1]),
-        "timestamp": instant(row.created_at),
+        "timestamp": rfc3339_or_none(row.created_at),
         "metadata": row.metadata,
         "importance": row.importance,
     }
@@ -228,7 +228,7 @@ def manifest(assembled: Any) -> dict[str, Any]:
         "target": assembled.target,
         "left_out": [_left_out(item, rejected) for item, rejected in assembled.left_out],
         "context_hash": assembled.hash,
-        "as_of": instant(assembled.as_of),
+        "as_of": rfc3339_or_none(assembled.as_of),
         "degraded": assembled.degraded,
     }
 
@@ -301,7 +301,7 @@ def tenant(row: Any) -> dict[str, Any]:
         "tier": row.tier,
         "quotas": quotas_of(row),
         "policies": policies_of(row),
-        "created_at": instant(row.created_at),
+        "created_at": rfc3339_or_none(row.created_at),
     }
 
 
@@ -312,7 +312,7 @@ def usage(slug: str, found: dict[str, tuple[int, int | None]]) -> dict[str, Any]
 def audit_event(row: Any, sealed_to: int) -> dict[str, Any]:
     return {
         "id": row.id,
-        "at": instant(row.at),
+        "at": rfc3339_or_none(row.at),
         "actor": row.actor,
         "action": row.action,
         "namespace": row.namespace,
@@ -329,7 +329,7 @@ def receipt(made: Any) -> dict[str, Any]:
     return {
         "slug": made.tenant,
         "id": str(made.id),
-        "erased_at": instant(made.erased_at),
+        "erased_at": rfc3339_or_none(made.erased_at),
         "rows": made.rows,
         "elsewhere": made.elsewhere,
         "total": made.total,
@@ -344,9 +344,9 @@ def key(row: Any) -> dict[str, Any]:
         "name": row.name,
         "scopes": row.scopes,
         "namespaces": row.namespaces,
-        "created_at": instant(row.created_at),
-        "expires_at": instant(row.expires_at),
-        "revoked_at": instant(row.revoked_at),
+        "created_at": rfc3339_or_none(row.created_at),
+        "expires_at": rfc3339_or_none(row.expires_at),
+        "revoked_at": rfc3339_or_none(row.revoked_at),
     }
 
 
@@ -358,8 +358,8 @@ def job(row: Any) -> dict[str, Any]:
         "done": row.done,
         "total": row.total,
         "error": row.error or None,
-        "started_at": instant(row.started_at),
-        "finished_at": instant(row.finished_at),
+        "started_at": rfc3339_or_none(row.started_at),
+        "finished_at": rfc3339_or_none(row.finished_at),
         "phase": row.data.get("phase"),
         "comparison": row.data.get("comparison"),
     }
@@ -404,7 +404,7 @@ def extraction(found: Any) -> dict[str, Any]:
         "left_out": chore.left_out if chore else 0,
         "cut": chore.cut if chore else 0,
         "error": (chore.error or None) if chore else None,
-        "due_at": instant(chore.due_at) if chore else None,
+        "due_at": rfc3339_or_none(chore.due_at) if chore else None,
     }
 
 
@@ -416,7 +416,7 @@ def fact(row: Any) -> dict[str, Any]:
         "turn": row.payload["turn"],
         "entities": row.payload["entities"],
         "model": row.payload["model"],
-        "timestamp": instant(row.created_at),
+        "timestamp": rfc3339_or_none(row.created_at),
     }
 
 
@@ -425,7 +425,7 @@ def prune_suggestion(found: Any) -> dict[str, Any]:
     return {
         "conversation_id": str(of.id),
         "conversation_label": of.label,
-        "last_accessed": instant(found.last_accessed),
+        "last_accessed": rfc3339_or_none(found.last_accessed),
         "message_count": of.message_count,
         "token_estimate": found.token_estimate,
         "importance_score": of.importance,
@@ -446,7 +446,7 @@ def upkeep(rules: Any, row: Any) -> dict[str, Any]:
             "threshold_days": row.pruning_days,
             "importance_threshold": row.pruning_importance,
         },
-        "ran_at": instant(row.ran_at),
+        "ran_at": rfc3339_or_none(row.ran_at),
         "report": row.report,
     }
 

@@ -20,6 +20,7 @@ from pydantic import (
 
 from memories import coordinates
 from memories.coordinates import Box, Coordinate
+from somamemory import times
 from somamemory.errors import InvalidCoordinate
 
 MAX_CONTEXT_LENGTH = 32_768
@@ -52,15 +53,12 @@ def _coordinate(value: Any) -> Coordinate:
 
 
 def _instant(value: Any) -> datetime:
-    """RFC 3339 with an offset."""
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        try:
-            instant = datetime.fromisoformat(value.upper())
-        except ValueError:  # the 30th of February, an offset of 99 hours
-            raise ValueError("is not a time of the calendar") from None
-        if 1 < instant.year < 9999:  # a year at the edge could leave the calendar on its way to UTC
-            return instant
-    raise ValueError("must be a time like 2026-01-31T12:00:00Z, with its offset from UTC")
+    if not isinstance(value, str):
+        raise times.MalformedTime
+    moment = times.parse(value)
+    if not 1 < moment.year < 9999:  # a year at the edge of the calendar could leave it in another time zone
+        raise times.NoSuchTime
+    return moment
 
 
 def _whole(value: Any) -> Any:
@@ -92,7 +90,6 @@ def _each_once(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _TIME_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
 Value = TypeVar("Value")
 

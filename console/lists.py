@@ -11,13 +11,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
-from django.db.models import Model, Q
+from django.db.models import Field, ForeignObjectRel, Model, Q
 from django.http import HttpRequest
-from django.utils.dateparse import parse_datetime
 from unfold.views import ChangeList
 
 from console import row_counts
-from memories import cursors
+from somamemory import cursors
 from somamemory.errors import InvalidInput
 
 AFTER, BEFORE = "after", "before"
@@ -72,7 +71,7 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
         self.paginator = _NoNumbers(page, size)
 
     def _page(self, which: str, row: Model, order: Sequence[str]) -> str:
-        values = [_said(getattr(row, name.lstrip("-"))) for name in order]
+        values = [getattr(row, name.lstrip("-")) for name in order]
         query: str = self.get_query_string({which: cursors.encode(*values)}, remove=[AFTER, BEFORE])
         return query
 
@@ -96,30 +95,14 @@ def _position(cursor: str | None, order: Sequence[str], model: type[Model]) -> l
     if not cursor:
         return None
     fields = [model._meta.get_field("pk" if name == "pk" else name.lstrip("-")) for name in order]
-    kinds = [int if "Integer" in field.get_internal_type() or "Auto" in field.get_internal_type() else str
-             for field in fields]  # fmt: skip
     try:
-        said = cursors.decode(cursor, *kinds)
-        return [_meant(value, field) for value, field in zip(said, fields, strict=True)]
-    except (InvalidInput, ValueError, OverflowError):
+        return cursors.decode(cursor, *map(_kind, fields))
+    except InvalidInput:
         return None
 
 
-def _said(value: Any) -> Any:
-    if isinstance(value, datetime.datetime):
-        return value.isoformat()
-    return value if isinstance(value, int) else str(value)
-
-
-def _meant(value: Any, field: Any) -> Any:
-    kind = field.get_internal_type()
-    if kind == "DateTimeField":
-        instant = parse_datetime(value)
-        if instant is None or instant.tzinfo is None or not 1 < instant.year < 9999:
-            raise ValueError
-        return instant
-    if kind == "UUIDField":
-        return UUID(value)
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        raise ValueError
-    return value
+def _kind(field: Field[Any, Any] | ForeignObjectRel) -> type:
+    name = field.get_internal_type()
+    if "Integer" in name or "Auto" in name:
+        return int
+    return {"DateTimeField": datetime.datetime, "UUIDField": UUID}.get(name, str)

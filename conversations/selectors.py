@@ -14,7 +14,6 @@ import orjson
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import StrIndex
 from django.db.models.lookups import GreaterThan
-from django.utils.dateparse import parse_datetime
 
 from conversations import folders, list_cache
 from conversations.lifecycle import thaw_queue, tiers
@@ -22,12 +21,13 @@ from conversations.llm import ledger
 from conversations.models import MAX_METADATA_BYTES, Conversation
 from graph import selectors as graph
 from graph.query_conditions import BeginsWithAny
-from memories import coordinates, cursors, filters, read_counts
+from memories import coordinates, filters, read_counts
 from memories import selectors as memories
 from memories.coordinates import DIGITS_PER_NUMBER
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS
 from memories.selectors import Narrowing
+from somamemory import cursors
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput, NotFound
 from tenants.caller import Caller
@@ -209,23 +209,13 @@ def _that_fit(rows: Sequence[Conversation]) -> Sequence[Conversation]:
 
 
 def _cursor(wanted: Wanted, last: Conversation) -> str:
-    return cursors.encode(cursors.mark_of(wanted), last.updated_at.isoformat(), last.number)
+    return cursors.encode(cursors.list_id(wanted), last.updated_at, last.number)
 
 
 def _position(cursor: str, wanted: Wanted) -> tuple[datetime, int]:
-    made_for, text, number = cursors.decode(cursor, str, str, int)
-    try:
-        at = parse_datetime(text)
-    except ValueError:
-        at = None
-    if (
-        made_for != cursors.mark_of(wanted)
-        or at is None
-        or at.tzinfo is None
-        or not 1 < at.year < 9999
-        or not 0 <= number < 1 << 63
-    ):
-        raise cursors.broken()
+    made_for, at, number = cursors.decode(cursor, str, datetime, int)
+    if made_for != cursors.list_id(wanted) or number < 0:
+        raise cursors.invalid()
     return at, number
 
 

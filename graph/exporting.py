@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json as json_text
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 from xml.sax.saxutils import XMLGenerator
@@ -15,6 +14,7 @@ import orjson
 
 from graph.models import Link
 from graph.selectors import Subgraph
+from somamemory.times import rfc3339_or_none
 
 PIECE = 500  # links in one piece
 _NAMESPACE = "http://graphml.graphdrawing.org/xmlns"
@@ -72,8 +72,8 @@ def fields(link: Link) -> dict[str, Any]:
         "strength": link.strength,
         "metadata": link.metadata,
         "namespace": link.namespace,
-        "valid_from": _instant(link.valid_from),
-        "valid_to": _instant(link.valid_to),
+        "valid_from": rfc3339_or_none(link.valid_from),
+        "valid_to": rfc3339_or_none(link.valid_to),
     }
 
 
@@ -106,8 +106,3 @@ def _pieces(rows: Iterable[Any]) -> Iterator[list[Any]]:
     rows = iter(rows)
     while piece := list(islice(rows, PIECE)):
         yield piece
-
-
-def _instant(value: datetime | None) -> str | None:
-    """RFC 3339 in UTC, with a Z."""
-    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")

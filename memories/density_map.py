@@ -16,10 +16,11 @@ from django.db.models import Avg, Count, Func, IntegerField, Max, Min, Q, QueryS
 from django.db.models.functions import Length, Substr
 from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThanOrEqual
 
-from memories import coordinates, cursors, payloads, selectors
+from memories import coordinates, payloads, selectors
 from memories.coordinates import DIGITS_PER_NUMBER, MAX_DIMENSIONS, Coordinate
 from memories.models import Memory
 from memories.selectors import Narrowing
+from somamemory import cursors
 from somamemory.db import replicas
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput
@@ -251,5 +252,5 @@ def _inside(
 def _last(cursor: str, digits: int) -> str:
     (key,) = cursors.decode(cursor, str)
     if len(key) != digits or not set(key) <= set("0123456789abcdef"):
-        raise cursors.broken()
+        raise cursors.invalid()
     return str(key)

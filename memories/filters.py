@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import reduce
 from itertools import chain
@@ -30,6 +29,7 @@ from django.db.models import BooleanField, F, Func, Q
 from django.db.models.sql.compiler import SQLCompiler
 
 from memories.models import Memory
+from somamemory import times
 from somamemory.errors import InvalidInput
 
 MAX_CONDITIONS = 100
@@ -76,10 +76,6 @@ _ORDER = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 OPERATORS = ("eq", "ne", "in", "nin", *_ORDER, "contains", "icontains", "exists")
 _COMBINERS = ("AND", "OR", "NOT")
 _JSON_COLUMNS = ("payload", "metadata")
-_RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
-    re.ASCII,
-)
 _INT64 = 1 << 63
 _INT32 = 1 << 31
 _FINAL_SIGMA, _SIGMA = "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
@@ -226,12 +222,12 @@ def _ordered(raw: object, at: str) -> str | Number:
 
 
 def _moment(raw: object, at: str) -> datetime:
-    if not isinstance(raw, str) or not _RFC3339.fullmatch(raw):
-        raise InvalidInput(at, "must be an RFC 3339 time with offset, to the microsecond: 2026-01-31T09:30:00Z")
     try:
-        return datetime.fromisoformat(raw.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidInput(at, "there is no such time; days are 01 to 31, years 0001 to 9999 in UTC") from None
+        if not isinstance(raw, str):
+            raise times.MalformedTime
+        return times.parse(raw)
+    except ValueError as error:
+        raise InvalidInput(at, str(error)) from None
 
 
 def _shown(name: object) -> str:

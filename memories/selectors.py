@@ -15,13 +15,13 @@ from django.db.models import Count, F, FilteredRelation, Min, Q, QuerySet, Value
 from django.db.models.functions import Length, Substr
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
-from memories import cursors, read_counts
+from memories import read_counts
 from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
 from memories.filters import Filter, to_q
 from memories.index import generations
 from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
+from somamemory import cursors
 from somamemory.db import replicas
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput, NotFound
@@ -144,11 +144,11 @@ def list_memories(
     base = stored(caller, [namespace]) if include_deleted else live(caller, [namespace])
     memories = narrowing.apply(base)
     if narrowing.ball is not None:
-        of_list = cursors.mark_of(namespace, narrowing, include_deleted)
+        of_list = cursors.list_id(namespace, narrowing, include_deleted)
         return _nearest(memories, narrowing.ball, of_list, limit, cursor)
     descending = order.startswith("-")
     time = None if order.endswith("coordinate") else order.lstrip("-")
-    of_list = cursors.mark_of(namespace, narrowing, include_deleted, order)
+    of_list = cursors.list_id(namespace, narrowing, include_deleted, order)
     if cursor:
         memories = memories.filter(_after(cursor, of_list, time, descending))
     columns = [f"-{name}" if descending else name for name in (time, "coordinate_key") if name]
@@ -156,19 +156,19 @@ def list_memories(
     if len(rows) <= limit:
         return Page(rows)
     last = rows[limit - 1]
-    times = [getattr(last, time).isoformat()] if time else []
-    return Page(rows[:limit], cursors.encode(of_list, last.coordinate_key, *times))
+    moments = [getattr(last, time)] if time else []
+    return Page(rows[:limit], cursors.encode(of_list, last.coordinate_key, *moments))
 
 
 def page_of(
     found: Sequence[Memory], namespace: str, narrowing: Narrowing, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
     """As `list_memories` by coordinate, of what is kept elsewhere; a cursor of either goes on in the other."""
-    of_list = cursors.mark_of(namespace, narrowing, False, "coordinate")
+    of_list = cursors.list_id(namespace, narrowing, False, "coordinate")
     if cursor:
         made_for, key = cursors.decode(cursor, str, str)
         if made_for != of_list:
-            raise cursors.broken()
+            raise cursors.invalid()
         after = _key(key)
         found = [row for row in found if row.coordinate_key > after]
     page = found[:limit]
@@ -351,36 +351,26 @@ def _nearest(memories: QuerySet[Memory], ball: Ball, of_list: str, limit: int, c
 def _last_seen(cursor: str, of_list: str) -> tuple[float, str]:
     made_for, distance, key = cursors.decode(cursor, str, float, str)
     if made_for != of_list or not math.isfinite(distance):
-        raise cursors.broken()
+        raise cursors.invalid()
     return distance, _key(key)
 
 
 def _after(cursor: str, of_list: str, time: str | None, descending: bool) -> Q:
     """Everything behind the cursor, in a list ordered by (time, coordinate), or by the coordinate alone."""
-    made_for, key, *times = cursors.decode(cursor, *[str] * (3 if time else 2))
+    kinds = (str, str, datetime) if time else (str, str)
+    made_for, key, *moments = cursors.decode(cursor, *kinds)
     if made_for != of_list:
-        raise cursors.broken()
+        raise cursors.invalid()
     beyond = "lt" if descending else "gt"
     later = Q(**{f"coordinate_key__{beyond}": _key(key)})
     if time is None:
         return later
-    at = _instant(times[0])
+    at = moments[0]
     # The first condition is for the database, which can enter its index there.
     return Q(**{f"{time}__{beyond}e": at}) & (Q(**{f"{time}__{beyond}": at}) | later)
 
 
-def _instant(text: str) -> datetime:
-    try:
-        instant = parse_datetime(text)
-    except ValueError:
-        instant = None
-    # A year at the edge of the calendar could leave it on its way to UTC.
-    if instant is None or instant.tzinfo is None or not 1 < instant.year < 9999:
-        raise cursors.broken()
-    return instant
-
-
 def _key(text: str) -> str:
     if not re.fullmatch(r"(?:[0-9a-f]{16}){1,32}", text):
-        raise cursors.broken()
+        raise cursors.invalid()
     return text

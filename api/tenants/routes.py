@@ -31,7 +31,7 @@ from api.tenants.schemas import (
     TenantsOut,
     UsageOut,
 )
-from memories import cursors
+from somamemory import cursors
 from tenants import erasure, export, keys, selectors, services
 from tenants.selectors import AuditFilter
 
@@ -150,7 +150,7 @@ def list_keys(request: Request, slug: str, query: Query[PageParams]) -> HttpResp
     after = _key_id(query.cursor) if query.cursor else None
     rows = selectors.list_keys(request.caller, tenant, after, query.limit + 1)
     page = rows[: query.limit]
-    more = cursors.encode(page[-1].id.hex) if len(rows) > query.limit else None
+    more = cursors.encode(page[-1].id) if len(rows) > query.limit else None
     return reply({"items": [present.key(row) for row in page], "next_cursor": more})
 
 
@@ -177,13 +177,11 @@ def _given(part: Quotas | Policies) -> dict[str, Any]:
 
 def _row_id(cursor: str) -> int:
     number: int = cursors.decode(cursor, int)[0]
-    if not 0 < number < 2**63:
-        raise cursors.broken()
+    if number < 1:
+        raise cursors.invalid()
     return number
 
 
 def _key_id(cursor: str) -> UUID:
-    try:
-        return UUID(cursors.decode(cursor, str)[0])
-    except ValueError:
-        raise cursors.broken() from None
+    id: UUID = cursors.decode(cursor, UUID)[0]
+    return id

@@ -38,6 +38,7 @@ from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS, SUMMARIES
 from memories.services import NewMemory
 from somamemory.errors import NotFound
+from somamemory.times import rfc3339
 from tenants.caller import Caller
 
 EXTRACTIVE = "extractive"
@@ -223,7 +224,7 @@ class _Rolling:
                 metadata={
                     "fingerprint": fingerprint,
                     "tokens_used": tokens,
-                    "generated_at": _instant(timezone.now()),
+                    "generated_at": rfc3339(timezone.now()),
                     "covers": _covers(turns, parts),
                 },
                 created_at=turns[-1].said_at,
@@ -271,13 +272,9 @@ def _covers(turns: Sequence[_Turn], parts: Sequence[Summary]) -> dict[str, Any]:
         "messages": len(turns),
         "left_out": left_out,
         "days": sorted({turn.said_at.date().isoformat() for turn in turns}),
-        "from": _instant(min(turn.said_at for turn in turns)),
-        "to": _instant(max(turn.said_at for turn in turns)),
+        "from": rfc3339(min(turn.said_at for turn in turns)),
+        "to": rfc3339(max(turn.said_at for turn in turns)),
     }
-
-
-def _instant(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _fingerprint(source: Iterable[str | _Turn]) -> str:

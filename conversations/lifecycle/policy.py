@@ -21,7 +21,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from conversations.enrichment import summaries
 from conversations.lifecycle import pruning as prune
@@ -29,6 +28,7 @@ from conversations.lifecycle import tiers
 from conversations.models import Conversation, Upkeep
 from memories.index import backpressure
 from memories.reserved_namespaces import CONVERSATIONS
+from somamemory import times
 from somamemory.errors import ColdUnavailable, IndexBacklog, InvalidInput, SomaError
 from somamemory.telemetry import metrics
 from tenants import audit
@@ -139,7 +139,7 @@ class _Run:
         self.caller, self.now, self.dry_run, self.enough, self.progress = caller, now, dry_run, enough, progress
         self.row = Upkeep.objects.for_tenant(caller.tenant).first() or Upkeep(tenant=caller.tenant)
         self.rules = _rules(self.row)
-        self.report = Report(at=now.isoformat().replace("+00:00", "Z"), dry_run=dry_run)
+        self.report = Report(at=times.rfc3339(now), dry_run=dry_run)
         # What a dry run says must not depend on where the last one ended.
         self.positions: dict[str, Any] = {} if dry_run else dict(self.row.positions)
         self.pruned_at = self.row.pruned_at
@@ -263,7 +263,7 @@ class _Run:
         while True:
             ordered = rows
             if position := self.positions.get(name):
-                at, number = parse_datetime(position[0]), position[1]
+                at, number = times.parse(position[0]), position[1]
                 # The first condition is for the database, which can enter its index there.
                 ordered = rows.filter(Q((f"{by}__gte", at)), Q((f"{by}__gt", at)) | Q(number__gt=number))
             batch = list(ordered.order_by(by, "number")[:BATCH])
@@ -273,7 +273,7 @@ class _Run:
                 return
             yield batch
             seen += len(batch)
-            self.positions[name] = [getattr(batch[-1], by).isoformat(), batch[-1].number]
+            self.positions[name] = [times.rfc3339(getattr(batch[-1], by)), batch[-1].number]
             self._check_time()
 
     def _check_time(self) -> None:

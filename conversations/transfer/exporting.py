@@ -6,7 +6,6 @@ What an export holds, an import of it gives again (`importers`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -16,6 +15,7 @@ from conversations.models import Conversation
 from conversations.selectors import Wanted
 from conversations.transfer.formats import simple, text
 from memories.reserved_namespaces import CONVERSATIONS
+from somamemory.times import rfc3339
 from tenants.caller import Caller
 
 JSON, JSONL, MARKDOWN = "json", "jsonl", "markdown"
@@ -79,7 +79,7 @@ def _messages(caller: Caller, conversation: Conversation) -> Iterator[dict[str, 
         yield {
             "role": row.payload.get("role", ""),
             "content": row.payload.get("content", ""),
-            "timestamp": _instant(row.created_at),
+            "timestamp": rfc3339(row.created_at),
             "metadata": row.metadata,
         }
 
@@ -93,13 +93,9 @@ def _facts(conversation: Conversation) -> dict[str, Any]:
         "status": conversation.status,
         "importance_score": conversation.importance,
         "metadata": conversation.metadata,
-        "created_at": _instant(conversation.created_at),
-        "updated_at": _instant(conversation.updated_at),
+        "created_at": rfc3339(conversation.created_at),
+        "updated_at": rfc3339(conversation.updated_at),
     }
-
-
-def _instant(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _dumped(value: Any) -> bytes:

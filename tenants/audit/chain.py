@@ -12,11 +12,13 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
+
+from somamemory.times import fixed_width
 
 if TYPE_CHECKING:
     from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent
@@ -63,7 +65,7 @@ def digest(event: AuditEvent) -> bytes:
     said = [
         event.id,
         event.tenant_id and event.tenant_id.hex,
-        _instant(event.at),
+        fixed_width(event.at),
         event.actor,
         event.action,
         event.namespace,
@@ -79,7 +81,7 @@ def block_hash(
     previous: bytes, tenant: UUID, number: int, first_id: int, last_id: int, digests: Sequence[bytes], at: datetime
 ) -> bytes:
     numbers = struct.pack(">QQQQ", number, first_id, last_id, len(digests))
-    told = hashlib.sha256(_BLOCK + bytes(previous) + tenant.bytes + numbers + _instant(at).encode())
+    told = hashlib.sha256(_BLOCK + bytes(previous) + tenant.bytes + numbers + fixed_width(at).encode())
     for each in digests:
         told.update(each)
     return told.digest()
@@ -92,7 +94,7 @@ def sign(block: Place) -> bytes:
 
 def sign_checkpoint(checkpoint: Place, previous: bytes, at: datetime) -> bytes:
     """The same of a checkpoint, and of the checkpoint's signature before it."""
-    return hmac.digest(_key(), _CHECKPOINT + _place(checkpoint) + bytes(previous) + _instant(at).encode(), "sha256")
+    return hmac.digest(_key(), _CHECKPOINT + _place(checkpoint) + bytes(previous) + fixed_width(at).encode(), "sha256")
 
 
 def is_signed(signature: bytes | memoryview, expected: bytes) -> bool:
@@ -115,7 +117,3 @@ def _place(link: Place) -> bytes:
 
 def _key() -> bytes:
     return hashlib.sha256(b"somamemory audit" + settings.AUDIT_KEY.encode()).digest()
-
-
-def _instant(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="microseconds")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from memories import coordinates, selectors
 from memories.coordinates import Ball
-from memories.cursors import mark_of
 from memories.models import Memory
 from memories.selectors import ORDERS, Narrowing
+from somamemory.cursors import list_id
 from tests.conftest import Api, problem_of
 
 BASE = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -332,9 +332,9 @@ def cursor(position: object) -> str:
 
 KEY = "bff0000000000000"  # of the coordinate 1
 UP, DOWN, TIME = (
-    mark_of("default", Narrowing(), False, order) for order in ("coordinate", "-coordinate", "created_at")
+    list_id("default", Narrowing(), False, order) for order in ("coordinate", "-coordinate", "created_at")
 )
-NEAR = mark_of("default", Narrowing(ball=Ball(coordinates.parse("1"), 5.0)), False)
+NEAR = list_id("default", Narrowing(ball=Ball(coordinates.parse("1"), 5.0)), False)
 RAW_CURSORS = [
     *["x", "!", "%", "e30", "\u00e9", b"\xed\xa0\x80", "A" * 2048, "A" * 2049, "A" * 5000, "bnVsbA"],
     base64.urlsafe_b64encode(b"[" * 1000).decode(),

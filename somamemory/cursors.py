@@ -1,0 +1,76 @@
+"""Keyset cursors: an opaque text that says where a page of a list ended."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from somamemory import times
+from somamemory.errors import InvalidInput
+
+_MAX_LENGTH = 2048
+_MAX_INTEGER = 1 << 63  # what a database column holds
+
+
+def list_id(*conditions: Any) -> str:
+    """Return an identifier that a cursor carries, so that it is refused by a list with other conditions.
+
+    The conditions identify themselves by their `repr`.
+    """
+    return hashlib.sha256(repr(conditions).encode()).hexdigest()[:16]
+
+
+def encode(*position: object) -> str:
+    """Return the cursor for a position of strings, numbers, aware times and UUIDs."""
+    raw = json.dumps([_to_json(part) for part in position], separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def decode(cursor: str, *kinds: type) -> list[Any]:
+    """Return the position; it has one part of each of `kinds`. Raises InvalidInput."""
+    try:
+        if len(cursor) > _MAX_LENGTH:
+            raise ValueError
+        position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(position, list) or len(position) != len(kinds):
+            raise ValueError
+        return [_from_json(part, kind) for part, kind in zip(position, kinds, strict=True)]
+    except (ValueError, binascii.Error, RecursionError):
+        raise invalid() from None
+
+
+def invalid() -> InvalidInput:
+    return InvalidInput("cursor", "is not the next_cursor of an answer to this very list")
+
+
+def _to_json(part: object) -> object:
+    if isinstance(part, datetime):
+        return times.rfc3339(part)
+    return str(part) if isinstance(part, UUID) else part
+
+
+def _from_json(part: Any, kind: type) -> Any:
+    """Return the part as its kind. Raises ValueError for what `encode` cannot have written."""
+    if kind in (int, float):
+        if type(part) is not kind or (kind is int and not -_MAX_INTEGER <= part < _MAX_INTEGER):
+            raise ValueError
+        return part
+    # No position holds other characters, and a database refuses NUL.
+    if not (isinstance(part, str) and part.isascii() and part.isprintable()):
+        raise ValueError
+    if kind is datetime:
+        return _moment(part)
+    return UUID(part) if kind is UUID else part
+
+
+def _moment(text: str) -> datetime:
+    moment = times.parse(text)
+    # A year at the edge of the calendar could leave it in another time zone.
+    if not 1 < moment.year < 9999:
+        raise ValueError
+    return moment

@@ -1,0 +1,43 @@
+"""Times in RFC 3339: the one formatter and the one parser."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+# RFC 3339, section 5.6, to the microsecond; the section allows a space for the T.
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+class MalformedTime(ValueError):
+    def __str__(self) -> str:
+        return "must be an RFC 3339 time with an offset from UTC and at most microseconds, such as 2026-01-31T12:00:00Z"
+
+
+class NoSuchTime(ValueError):
+    def __str__(self) -> str:
+        return "there is no such time; use a day of the calendar, and a year from 0001 to 9999 in UTC"
+
+
+def rfc3339(moment: datetime) -> str:
+    """Format an aware time in UTC: `2026-01-31T12:00:00Z`, with microseconds unless they are zero."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def rfc3339_or_none(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
+
+
+def fixed_width(moment: datetime) -> str:
+    """Format an aware time in UTC, always to the microsecond and with `+00:00`, as input to a hash."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def parse(text: str) -> datetime:
+    """Return the aware time in UTC. Raises MalformedTime or NoSuchTime."""
+    if not _RFC3339.fullmatch(text):
+        raise MalformedTime
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise NoSuchTime from None
