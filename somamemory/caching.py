@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -21,6 +19,7 @@ import orjson
 from django.conf import settings
 from django.core.cache import cache
 
+from somamemory.breaker import Breaker
 from somamemory.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def key(tenant: UUID | None, kind: str, *parts: object) -> str:
 
 def healthy() -> bool:
     """Whether the cache answers; asks it now, pause or not."""
-    _circuit.try_again_now()
+    _breaker.retry_now()
     return _asking(lambda: cache.get("health") is None, False)
 
 
@@ -112,44 +111,12 @@ def shared() -> bool:
     return bool(settings.REDIS_URL)
 
 
-class Circuit:
-    """Remembers for a few seconds that Redis did not answer."""
-
-    def __init__(self) -> None:
-        self._try_again_at = 0.0  # in the time of `monotonic`
-        self._failing = False
-        self._lock = threading.Lock()
-
-    def lets_through(self) -> bool:
-        if not self._failing:
-            return True
-        with self._lock:
-            now = time.monotonic()
-            if now < self._try_again_at:
-                return False
-            self._try_again_at = now + PAUSE_S  # this caller tries; the others go on without meanwhile
-            return True
-
-    def try_again_now(self) -> None:
-        self._try_again_at = 0.0
-
-    def failed(self, error: Exception) -> None:
-        with self._lock:
-            news, self._failing = not self._failing, True
-            self._try_again_at = time.monotonic() + PAUSE_S
-        if news:
-            log.warning("Redis does not answer; going on without", extra={"reason": str(error)})
-
-    def worked(self) -> None:
-        if not self._failing:
-            return
-        with self._lock:
-            news, self._failing = self._failing, False
-        if news:
-            log.warning("Redis answers again")
+def redis_breaker() -> Breaker:
+    """Return a breaker that goes on without Redis after a single failure: each call waits for its time-out."""
+    return Breaker("Redis", log, pause_s=PAUSE_S, failures=1)
 
 
-_circuit = Circuit()
+_breaker = redis_breaker()
 
 
 def _asking(ask: Callable[[], Answer], otherwise: Answer) -> Answer:
@@ -157,12 +124,12 @@ def _asking(ask: Callable[[], Answer], otherwise: Answer) -> Answer:
         return ask()
     from redis.exceptions import RedisError  # not where there is no Redis: 0.1 s and 10 MB
 
-    if not _circuit.lets_through():
+    if not _breaker.allows():
         return otherwise
     try:
         answer = ask()
     except (RedisError, OSError) as error:
-        _circuit.failed(error)
+        _breaker.failed(str(error))
         return otherwise
-    _circuit.worked()
+    _breaker.succeeded()
     return answer

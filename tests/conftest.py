@@ -76,7 +76,7 @@ collect_ignore += (
 # Nothing in these asks the database: what they say on one engine they say on both.
 if settings.DATABASE_URL.startswith("postgres"):
     collect_ignore += [
-        "memories/index/test_breaker.py",
+        "somamemory/test_breaker.py",
         "conversations/context/test_context_rules.py",
         "memories/test_coordinates.py",
         "conversations/transfer/test_formats.py",
@@ -226,7 +226,7 @@ def _nothing_remembered() -> None:
     backpressure.forget_cached()
     lexical.forget_cached()
     health.forget_cached()
-    caching._circuit = caching.Circuit()
+    caching._breaker = caching.redis_breaker()
     cache.clear()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -11,10 +12,14 @@ from typing import Any
 import httpx
 import orjson
 
-from conversations.llm.breaker import Breaker
+from somamemory.breaker import Breaker
 from somamemory.errors import ConfigurationError, LlmAnswerInvalid, LlmRefused, LlmUnavailable
 
 TRIES = 3
+log = logging.getLogger("soma.llm")
+
+# While the provider is down, one caller in this time finds out whether it is back: a probe would cost tokens.
+BREAKER_PAUSE_S = 20.0
 FIRST_PAUSE_S = 0.5  # doubled for each further try, of which a random half or more is waited
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
@@ -30,7 +35,7 @@ class Wire:
         if not base_url.startswith(("http://", "https://")):
             raise ConfigurationError("SOMA_LLM_BASE_URL must begin with http:// or https://")
         self.timeout_s = timeout_s
-        self.breaker = Breaker()
+        self.breaker = Breaker("the language model", log, pause_s=BREAKER_PAUSE_S)
         self._url = base_url.rstrip("/")
         # A redirect would take the key, and the conversation, to an address that nobody has set.
         self._client = httpx.Client(headers=dict(headers), follow_redirects=False)
@@ -41,16 +46,17 @@ class Wire:
 
         Raises LlmUnavailable, LlmRefused, LlmAnswerInvalid.
         """
-        self.breaker.check()
+        if not self.breaker.allows():
+            raise LlmUnavailable("the language model did not answer a moment ago", self.breaker.pause_s)
         try:
             answer = self._tried(path, orjson.dumps(body))
         except (LlmRefused, LlmAnswerInvalid):
-            self.breaker.worked()  # it is there
+            self.breaker.succeeded()  # it is there
             raise
-        except LlmUnavailable:
-            self.breaker.failed()
+        except LlmUnavailable as error:
+            self.breaker.failed(error.detail)
             raise
-        self.breaker.worked()
+        self.breaker.succeeded()
         return answer
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 from django.conf import settings
 
-from somamemory.caching import Circuit
+from somamemory.caching import redis_breaker
 
 if TYPE_CHECKING:
     from tenants.limits.redis_buckets import RedisBuckets
@@ -134,21 +134,21 @@ class SharedBuckets:
         self._redis: RedisBuckets | None = None
         self._leases: LRUCache[tuple[str, ...], _Lease] = LRUCache(MAX_BUCKETS)
         self._lock = threading.Lock()
-        self._circuit = Circuit()
+        self._breaker = redis_breaker()
 
     def take(self, names: tuple[str, ...], limits: Sequence[Limit], cost: int, now: float) -> Decision | None:
         """The decision; None when Redis does not answer."""
         lease = self._lease(names)
         with lease.lock:
             # Asked and told in here: those who have waited for one that failed need not fail as well.
-            if not self._circuit.lets_through():
+            if not self._breaker.allows():
                 return None
             try:
                 decision = self._spend(lease, names, limits, cost, now)
             except BucketsUnavailable as error:
-                self._circuit.failed(error)
+                self._breaker.failed(str(error))
                 return None
-        self._circuit.worked()
+        self._breaker.succeeded()
         return decision
 
     def _lease(self, names: tuple[str, ...]) -> _Lease:

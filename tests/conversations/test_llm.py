@@ -14,12 +14,13 @@ import pytest
 from django.db import connection
 from pydantic import ValidationError
 
-from conversations.llm import breaker, ledger, questions, wire
+from conversations.llm import ledger, questions, wire
 from conversations.llm.anthropic import AnthropicChat
 from conversations.llm.base import ChatModel, Message, estimated_tokens
 from conversations.llm.openai import OpenAIChat
 from conversations.llm.schemas import ImportanceAnswer, LabelsAnswer, SummaryAnswer, plain
 from conversations.models import LlmCall
+from somamemory.breaker import FAILURES
 from somamemory.errors import (
     ConfigurationError,
     LlmAnswerInvalid,
@@ -215,7 +216,7 @@ def test_an_endless_answer_is_cut_off(
 
 def test_after_three_failures_nobody_waits_for_it(model: OpenAIChat, provider: ChatProvider) -> None:
     provider.default = fails(500)
-    for _ in range(breaker.FAILURES):
+    for _ in range(FAILURES):
         with pytest.raises(LlmUnavailable):
             model.complete(ASKED, 100)
     asked = len(provider.requests)
@@ -223,21 +224,6 @@ def test_after_three_failures_nobody_waits_for_it(model: OpenAIChat, provider: C
     with pytest.raises(LlmUnavailable, match="a moment ago"):
         model.complete(ASKED, 100)
     assert len(provider.requests) == asked
-
-
-def test_after_a_pause_one_caller_finds_out_whether_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    waiting = breaker.Breaker()
-    for _ in range(breaker.FAILURES):
-        waiting.failed()
-    now += breaker.PAUSE_S
-
-    waiting.check()
-    with pytest.raises(LlmUnavailable):
-        waiting.check()
-    waiting.worked()
-    waiting.check()
 
 
 # --- Answers of a known shape ------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def counting_in_redis(tmp_path: Path, settings: Settings, monkeypatch: pytest.Mo
     server.start()
     settings.REDIS_URL = server.url
     settings.CACHES = patient_caches_in(server.url)
-    monkeypatch.setattr(caching, "_circuit", caching.Circuit())
+    monkeypatch.setattr(caching, "_breaker", caching.redis_breaker())
     monkeypatch.setattr(caching, "PAUSE_S", 0.0)
     yield server
     server.kill()

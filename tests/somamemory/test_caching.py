@@ -6,7 +6,6 @@ import signal
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,7 +41,7 @@ def with_redis(redis_server: RedisServer, settings: Settings, monkeypatch: pytes
     """The cache is in this Redis."""
     settings.REDIS_URL = redis_server.url
     settings.CACHES = patient_caches_in(redis_server.url)
-    monkeypatch.setattr(caching, "_circuit", caching.Circuit())
+    monkeypatch.setattr(caching, "_breaker", caching.redis_breaker())
     monkeypatch.setattr(caching, "PAUSE_S", 0.3)
     return redis_server
 
@@ -153,7 +152,7 @@ def test_a_redis_that_hangs_costs_one_time_out_and_no_more(
         return read(*args, **kwargs)  # type: ignore[arg-type]
 
     assert caching.get(ONE, "thing") in (1, None)  # connected
-    monkeypatch.setattr(caching, "_circuit", caching.Circuit())
+    monkeypatch.setattr(caching, "_breaker", caching.redis_breaker())
     monkeypatch.setattr(Connection, "read_response", counted)
     with_redis.send(signal.SIGSTOP)
     try:
@@ -174,16 +173,6 @@ def test_a_redis_that_comes_back_is_used_again(with_redis: RedisServer) -> None:
         return bool(caching.get(ONE, "thing") == 2)
 
     wait_for(remembers)
-
-
-def test_while_redis_is_dead_one_caller_a_pause_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(caching, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    circuit = caching.Circuit()
-    circuit.failed(ConnectionError())
-    assert not circuit.lets_through()
-    clock.now += caching.PAUSE_S
-    assert [circuit.lets_through() for _ in range(3)] == [True, False, False]
 
 
 class Counting:

@@ -22,10 +22,11 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from memories.index.base import Hit, Point, Vector, Where, checked_limit, unit_vector
-from memories.index.breaker import Breaker, Pace
 from memories.index.milvus.lite import LiteFolder
+from memories.index.milvus.patience import Patience
+from somamemory.breaker import Breaker
 from somamemory.errors import ConfigurationError, IndexUnavailable
-from somamemory.telemetry import tracing
+from somamemory.telemetry import metrics, tracing
 
 T = TypeVar("T")
 log = logging.getLogger("soma.index")
@@ -42,6 +43,7 @@ NOT_LOADED = 101
 TRANSIENT = frozenset({1, 2, 4, 8, 401, 503, 901, 902, 903})
 RETRY_AFTER_S = 0.02  # doubled each time, times 0.5 to 1.5
 ATTEMPTS = 4
+PROBE_EVERY_S = 2.0  # while the engine is down
 OPENING_TIMEOUT_S = 60.0  # creating, loading and dropping take as long as there are rows
 
 
@@ -141,8 +143,10 @@ class MilvusIndex:
         self._client_of = 0  # the process that made it
         self._lite: LiteFolder | None = None
         self._unflushed_rows = 0
-        self._breaker = Breaker(self._reconnect)
-        self._pace = Pace(self._search_timeout_s)
+        self._breaker = Breaker(
+            "the vector index", log, pause_s=PROBE_EVERY_S, probe=self._reconnect, on_change=_show_breaker
+        )
+        self._patience = Patience(self._search_timeout_s)
 
     # -- the protocol --------------------------------------------------------------------------------------------
 
@@ -172,7 +176,7 @@ class MilvusIndex:
                 partition_names=self._partitions(tenant),
                 **timeout,
             ),
-            self._pace.patience_s if hasty and not fresh else self._search_timeout_s,
+            self._patience.wait_s if hasty and not fresh else self._search_timeout_s,
         )
         return sorted((_hit(row) for row in found[0]), key=lambda hit: (-hit.similarity, hit.id.hex))
 
@@ -232,11 +236,7 @@ class MilvusIndex:
         return {UUID(row["tenant"]) for row in rows}
 
     def available(self) -> bool:
-        try:
-            self._breaker.check()  # which also looks, beside us, whether the engine is back
-        except IndexUnavailable:
-            return False
-        return True
+        return self._breaker.allows()
 
     def ping(self) -> None:
         self._read("answer", lambda client, timeout: client.get_server_version(**timeout), self._search_timeout_s)
@@ -267,6 +267,10 @@ class MilvusIndex:
         with self._connecting:
             self._forget()
 
+    def _require_closed_breaker(self) -> None:
+        if not self._breaker.allows():
+            raise IndexUnavailable("the vector index did not answer a moment ago")
+
     # -- one call ------------------------------------------------------------------------------------------------
 
     def _read(self, action: str, call: Call[T], timeout_s: float | None = None) -> T:
@@ -279,12 +283,12 @@ class MilvusIndex:
         """A read that tells how fast reads are. Lite is no guide: there the time is spent in this process."""
         if self._on_lite:
             return self._read(action, call, self._search_timeout_s)
-        self._breaker.check()  # an answer that needs no call says nothing of the engine
+        self._require_closed_breaker()  # an answer without a call says nothing about the engine
         began = time.monotonic()
         try:
             return self._read(action, call, timeout_s)
         finally:
-            self._pace.note(time.monotonic() - began)
+            self._patience.record(time.monotonic() - began)
 
     def _write(self, action: str, call: Call[object], rows: int, timeout_s: float | None = None) -> None:
         deadline = time.monotonic() + (timeout_s or self._timeout_s)
@@ -324,7 +328,7 @@ class MilvusIndex:
                     self._note(error)
                     raise
             else:
-                self._breaker.worked()
+                self._breaker.succeeded()
                 return result
         raise AssertionError("unreachable")
 
@@ -383,7 +387,7 @@ class MilvusIndex:
     # -- connecting ----------------------------------------------------------------------------------------------
 
     def _connected(self, deadline: float) -> Any:
-        self._breaker.check()
+        self._require_closed_breaker()
         if self._client is not None and self._client_of == os.getpid():
             return self._client
         if not self._connecting.acquire(timeout=max(0.0, deadline - time.monotonic())):
@@ -392,7 +396,7 @@ class MilvusIndex:
             if self._client_of != os.getpid():
                 self._client = None  # a connection of the process that forked us; closing it would be felt there
             if self._client is None:
-                self._breaker.check()
+                self._require_closed_breaker()
                 self._client = self._connect()
                 self._client_of = os.getpid()
             return self._client
@@ -515,6 +519,10 @@ class _OneAttempt(float):
 def _timeout(deadline: float) -> dict[str, Any]:
     """The arguments that end a call of pymilvus' at the deadline."""
     return {"timeout": _OneAttempt(max(0.01, deadline - time.monotonic()))}
+
+
+def _show_breaker(is_open: bool) -> None:
+    metrics.breaker_open.set(int(is_open))
 
 
 def _code(error: IndexUnavailable) -> object:
