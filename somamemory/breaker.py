@@ -54,7 +54,7 @@ class Breaker:
         if not self._open:
             return True
         with self._lock:
-            if not self._open:
+            if not self.is_open:
                 return True
             if self._probing or self._clock() < self._retry_at:
                 return False

@@ -36,8 +36,8 @@ def counting_in_redis(tmp_path: Path, settings: Settings, monkeypatch: pytest.Mo
     server.start()
     settings.REDIS_URL = server.url
     settings.CACHES = patient_caches_in(server.url)
-    monkeypatch.setattr(caching, "_breaker", caching.redis_breaker())
     monkeypatch.setattr(caching, "PAUSE_S", 0.0)
+    monkeypatch.setattr(caching, "_breaker", caching.redis_breaker())
     yield server
     server.kill()
 

@@ -41,8 +41,8 @@ def with_redis(redis_server: RedisServer, settings: Settings, monkeypatch: pytes
     """The cache is in this Redis."""
     settings.REDIS_URL = redis_server.url
     settings.CACHES = patient_caches_in(redis_server.url)
-    monkeypatch.setattr(caching, "_breaker", caching.redis_breaker())
     monkeypatch.setattr(caching, "PAUSE_S", 0.3)
+    monkeypatch.setattr(caching, "_breaker", caching.redis_breaker())
     return redis_server
 
 
@@ -50,6 +50,7 @@ def with_redis(redis_server: RedisServer, settings: Settings, monkeypatch: pytes
 def unasked_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause is longer than any test."""
     monkeypatch.setattr(caching, "PAUSE_S", 3600.0)
+    monkeypatch.setattr(caching, "_breaker", caching.redis_breaker())
 
 
 @pytest.fixture(params=["in process", "redis"])

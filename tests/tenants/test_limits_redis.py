@@ -69,16 +69,18 @@ def key() -> uuid.UUID:
 
 
 @pytest.fixture
-def pause(monkeypatch: pytest.MonkeyPatch) -> float:
-    """How long nobody asks a Redis that has failed; short, for the test."""
+def pause(settings: Any, monkeypatch: pytest.MonkeyPatch) -> float:
+    """How long no request asks a Redis that has failed; short, for the test."""
     monkeypatch.setattr("somamemory.caching.PAUSE_S", 0.3)
+    policy.forget()
     return 0.3
 
 
 @pytest.fixture
-def unasked_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def unasked_after_a_failure(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause is longer than any test."""
     monkeypatch.setattr("somamemory.caching.PAUSE_S", 3600.0)
+    policy.forget()
 
 
 @pytest.fixture
