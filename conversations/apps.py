@@ -8,14 +8,13 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from conversations.enrichment import entities
-        from conversations.lifecycle import cold_backup, thaw_queue, tiers
+        from conversations.lifecycle import cold_backup, tiers
         from conversations.llm import ledger
         from memories import retention, storage_usage
-        from tenants import erasure, export, maintenance, usage
+        from tenants import erasure, export, usage
 
         retention.when_removed(entities.forget_with)
         usage.llm_told_by(ledger.used)
         storage_usage.also_count(tiers.KEPT)
         erasure.also("cold_files", tiers.forget_tenant)
         export.also(cold_backup.rows)
-        maintenance.also(thaw_queue.bring_back)

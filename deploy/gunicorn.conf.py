@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import logging
 import os
@@ -64,16 +65,12 @@ def pre_fork(server, worker):
 def post_worker_init(worker):
     from django.core.management import call_command
 
-    from conversations.enrichment import schedule
-    from conversations.enrichment import worker as working
-    from memories import index, read_counts
+    from memories import index
     from memories.embeddings import current
     from memories.index import generations
-    from memories.index.worker import Worker
-    from operations import jobs
     from somamemory.errors import ConfigurationError, IndexUnavailable
+    from somamemory.scheduling import scheduler
     from somamemory.telemetry import tracing
-    from tenants.maintenance import Keeper
 
     try:
         generations.check_settings()
@@ -90,23 +87,25 @@ def post_worker_init(worker):
     # What is loaded by now stays. To look whether it is still needed stopped everything for 100 ms, again and again.
     gc.collect()
     gc.freeze()
-    worker.soma_threads = [read_counts.Writer(), Keeper()]
-    if settings.INDEXER == "thread":
-        worker.soma_threads += [Worker(), jobs.Runner()]
-        if settings.SUMMARY_INTERVAL_S or settings.UPKEEP_INTERVAL_S:
-            worker.soma_threads.append(schedule.Runner())
-        if settings.CHORE_INTERVAL_S:
-            worker.soma_threads.append(working.Runner())
-    for thread in worker.soma_threads:
-        thread.start()
-        atexit.register(thread.stop, 3)
-    if worker.age == 1:  # the first of several, and none that takes the place of another
-        call_command("banner")
+    scheduler.start()
+    atexit.register(scheduler.stop, 3)
+    once("banner", lambda: call_command("banner"))
 
 
 def worker_int(worker):
-    if worker.age == 1:
-        print("Stopping …", flush=True)
+    once("stopping", lambda: print("Stopping …", flush=True))
+
+
+def once(what, do):
+    """Do it in the first process that comes here, and not again in those that replace it.
+
+    The kernel releases the lock of a process that is killed; then the next one does it.
+    """
+    with open(os.path.join(metrics_dir, what), "a") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        if file.tell() == 0:
+            do()
+            file.write("done")
 
 
 def child_exit(server, worker):
@@ -125,10 +124,12 @@ def worker_exit(server, worker):
     The libraries' own threads would meet Python being taken down under them: stacks in the log that help nobody, and
     on a busy machine longer than Ctrl-C may take.
     """
+    from memories import index
+    from somamemory.scheduling import scheduler
     from somamemory.telemetry import tracing
 
-    for thread in getattr(worker, "soma_threads", []):
-        thread.stop(3)
+    scheduler.stop(3)
+    index.close_all()
     with contextlib.suppress(DatabaseError):
         if connection.vendor == "sqlite":
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the one file is all there is to copy

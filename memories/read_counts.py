@@ -23,7 +23,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from memories.models import Memory
-from somamemory import background, caching
+from somamemory import caching
+from somamemory.scheduling import periodic
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -45,6 +46,14 @@ def count(memories: Iterable[Memory]) -> None:
     _add({memory.id: (1, now) for memory in memories})
 
 
+@periodic(
+    "memories.flush_read_counts",
+    every_s=lambda: FLUSH_S,
+    thread="read-counts",
+    in_process=caching.shared,
+    in_beat=False,
+    at_stop=True,
+)
 def flush() -> None:
     """Carry what this process has counted into Redis; keep it while Redis cannot be reached, or is full."""
     if counts := _take():
@@ -53,6 +62,18 @@ def flush() -> None:
             _add(counts)
 
 
+def _writes_back_itself() -> bool:
+    """Return whether this process writes its own counts back, and not a Celery worker those of all processes."""
+    return not (caching.shared() and settings.INDEXER == "celery")
+
+
+@periodic(
+    "memories.write_back_accesses",
+    every_s=lambda: settings.ACCESS_INTERVAL_S,
+    thread="read-counts",
+    in_process=_writes_back_itself,
+    at_stop=True,
+)
 def write_back() -> int:
     """Write all counts into the database; how many memories that concerned.
 
@@ -69,30 +90,6 @@ def write_back() -> int:
             _add(batch | dict(left))
             raise
     return written
-
-
-class Writer(background.Thread):
-    """Carries the counts of a serving process on; `stop` writes what is left."""
-
-    def __init__(self) -> None:
-        super().__init__("access")
-        # With Redis and Celery, a job of the beat does it for all processes.
-        self._writes_back = not (caching.shared() and settings.INDEXER == "celery")
-
-    def loop(self) -> None:
-        due_at = time.monotonic() + settings.ACCESS_INTERVAL_S
-        while not self.stopping.wait(FLUSH_S):
-            due = time.monotonic() >= due_at
-            self._carry_on(write=due)
-            if due:
-                due_at = time.monotonic() + settings.ACCESS_INTERVAL_S
-        self._carry_on(write=True)
-
-    def _carry_on(self, *, write: bool) -> None:
-        if caching.shared():
-            self.attempt(flush)
-        if write and self._writes_back:
-            self.attempt(write_back)
 
 
 def _add(counts: Mapping[UUID, tuple[int, float]]) -> None:

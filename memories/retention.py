@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from memories import audit_state
 from memories.models import Memory, VectorEmbedding
+from somamemory.scheduling import periodic
 from tenants import audit, idempotency, usage
 from tenants.caller import Caller
 from tenants.models import Tenant
@@ -32,6 +33,7 @@ def when_removed(forget: Forget) -> None:
     _others.append(forget)
 
 
+@periodic("memories.purge", every_s=lambda: settings.PURGE_INTERVAL_S, thread="index")
 def tidy() -> None:
     """All that is done now and then, by whoever feeds the index."""
     purge()

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from django.apps import AppConfig
+
+# Importing these registers metrics and periodic work.
+REGISTERING = (
+    "conversations.enrichment.schedule",
+    "conversations.enrichment.worker",
+    "conversations.lifecycle.policy",
+    "conversations.lifecycle.thaw_queue",
+    "memories.index.maintenance",
+    "memories.read_counts",
+    "memories.retention",
+    "operations.collectors",
+    "operations.jobs",
+    "tenants.maintenance",
+)
 
 
 class OperationsConfig(AppConfig):
@@ -11,9 +27,8 @@ class OperationsConfig(AppConfig):
     def ready(self) -> None:
         # These need the models, which do not exist yet when this file is imported.
         from conversations.lifecycle import cold_backup
-        from operations import (
-            backup,
-            collectors,  # noqa: F401 - registers the metrics
-        )
+        from operations import backup
 
         backup.also(cold_backup.NAME, cold_backup)
+        for module in REGISTERING:
+            import_module(module)

@@ -8,6 +8,7 @@ whoever comes next goes on where the last one was killed.
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,14 +22,15 @@ from django.utils import timezone
 from memories import embeddings
 from memories.index import generations, rebuild, reconcile
 from memories.models import Job, Memory
-from somamemory import background
 from somamemory.errors import ConfigurationError, Conflict, InvalidInput, NotFound, SomaError, Unavailable
+from somamemory.scheduling import ShouldStop, periodic, prepares
 from tenants import audit
 from tenants.caller import Caller
 
 log = logging.getLogger("soma.jobs")
 
 BEAT_S = 1.0
+STEP_PAUSE_S = 0.2
 MEMORIES_PER_S = 300  # what an estimate assumes: WordLlama and Milvus on two cores reach more, a provider less
 
 Kind, State = Job.Kind, Job.State
@@ -124,24 +126,18 @@ def advance() -> bool:
     return True
 
 
-class Runner(background.Thread):
-    """Does the steps in the process that owns the index; `stop` ends it between two steps."""
-
-    def __init__(self) -> None:
-        super().__init__("jobs")
-        self._busy = False
-
-    def loop(self) -> None:
-        while not self.stopping.is_set() and not self.attempt(_take_over):
-            self.stopping.wait(BEAT_S)
-        while not self.stopping.is_set():
-            went_well = self.attempt(self._advance)
-            self.stopping.wait(0.2 if went_well and self._busy else BEAT_S)
-
-    def _advance(self) -> None:
-        self._busy = advance()
+def _every_s() -> float:
+    return BEAT_S if settings.INDEXER == "thread" else settings.DRAIN_INTERVAL_S
 
 
+@periodic("memories.advance_jobs", every_s=_every_s, thread="jobs", first_s=lambda: 0.0)
+def advance_all(should_stop: ShouldStop) -> None:
+    """Do steps until none is left; a short pause after each leaves room for the requests."""
+    while advance() and not should_stop():
+        time.sleep(STEP_PAUSE_S)
+
+
+@prepares("jobs")
 def _take_over() -> None:
     """Whoever had a lease was the process before this one."""
     Job.objects.filter(OPEN).update(lease=None, lease_until=None)

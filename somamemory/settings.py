@@ -397,25 +397,9 @@ STORAGES = {
 }
 
 
-def _every(task: str, interval_s: int) -> dict[str, Any]:
-    """Thrown away unread when it is older than an interval, so that a queue nobody reads does not grow."""
-    return {"task": task, "schedule": interval_s, "options": {"expires": interval_s}}
-
-
 CELERY_BROKER_URL = BROKER_URL
-CELERY_BEAT_SCHEDULE = {
-    "drain": _every("memories.drain", DRAIN_INTERVAL_S),
-    "write-back-accesses": _every("memories.write_back_accesses", ACCESS_INTERVAL_S),
-    "purge": _every("memories.purge", PURGE_INTERVAL_S),
-    "jobs": _every("memories.advance_jobs", DRAIN_INTERVAL_S),
-    "reconcile": _every("memories.reconcile", 24 * 3600),
-    "keep": _every("memories.keep", KEEPER_INTERVAL_S),
-    "keep-hourly": _every("memories.keep_hourly", 3600),
-    **({"work": _every("conversations.work", CHORE_INTERVAL_S)} if CHORE_INTERVAL_S else {}),
-    **({"upkeep": _every("conversations.upkeep", UPKEEP_TICK_S)} if UPKEEP_TICK_S else {}),
-    **({"summarise": _every("conversations.summarise", SUMMARY_INTERVAL_S)} if SUMMARY_INTERVAL_S else {}),
-}
-# In memory: no file to write, to lock or to find broken after kill -9. After a start every interval begins anew.
+# The schedule comes from `somamemory.scheduling`; see operations/tasks.py. In memory: there is no file to write, to
+# lock or to find broken after kill -9. Every interval begins again after a start.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_TASK_DEFAULT_QUEUE = "soma"

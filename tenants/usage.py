@@ -31,6 +31,7 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 from somamemory.errors import QuotaExceeded, RequestQuotaExceeded
+from somamemory.scheduling import periodic
 from tenants.models import DailyUsage, Tenant, UsageStripe
 
 STRIPES = 64
@@ -186,6 +187,14 @@ def requests_today(tenant: Tenant, now: datetime | None = None) -> int:
         return known + _counts.unwritten[tenant.id, day]
 
 
+@periodic(
+    "tenants.flush_usage",
+    every_s=lambda: FLUSH_S,
+    thread="maintenance",
+    in_process=lambda: True,
+    in_beat=False,
+    at_stop=True,
+)
 def flush() -> None:
     """Add what this process has counted to the day's rows. What cannot be written is kept for the next time."""
     with _counts.lock:

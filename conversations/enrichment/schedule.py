@@ -7,19 +7,16 @@ it ends in the middle, in an hour; then as it is.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 
 from django.conf import settings
 from django.utils import timezone
 
 from conversations.enrichment import summaries
-from conversations.lifecycle import policy
 from conversations.models import Conversation
-from somamemory import background
 from somamemory.errors import SomaError
+from somamemory.scheduling import periodic
 from tenants.caller import Caller
 from tenants.models import Tenant
 
@@ -27,10 +24,9 @@ log = logging.getLogger("soma.summaries")
 
 BATCH = 100
 _RETRY = timedelta(hours=1)
-_SHARE_S = 600.0  # then the other gets its turn
-Work = Callable[[Callable[[], bool]], object]
 
 
+@periodic("conversations.summarise", every_s=lambda: settings.SUMMARY_INTERVAL_S, thread="summaries")
 def run(enough: Callable[[], bool] = summaries.never) -> int:
     """Summarise what is due, until nothing is left or it is enough; how many were made."""
     made = 0
@@ -63,22 +59,3 @@ def _one(conversation: Conversation, tenant: Tenant, enough: Callable[[], bool])
         return 0
     as_read.filter(summarise_at=now + _RETRY).update(summarise_at=again)
     return made
-
-
-class Runner(background.Thread):
-    """Does it in the embedded server; `stop` ends it between two summaries, or moves."""
-
-    def __init__(self) -> None:
-        super().__init__("summaries")
-
-    def loop(self) -> None:
-        intervals: dict[Work, int] = {run: settings.SUMMARY_INTERVAL_S, policy.run_all: settings.UPKEEP_TICK_S}
-        due = {work: time.monotonic() + interval_s for work, interval_s in intervals.items() if interval_s}
-        while due and not self.stopping.wait(max(0.0, min(due.values()) - time.monotonic())):
-            work = min(due, key=lambda each: due[each])
-            self.attempt(partial(self._for_a_while, work))
-            due[work] = time.monotonic() + intervals[work]
-
-    def _for_a_while(self, work: Work) -> None:
-        until = time.monotonic() + _SHARE_S
-        work(lambda: self.stopping.is_set() or time.monotonic() > until)

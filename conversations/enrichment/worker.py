@@ -17,7 +17,6 @@ from conversations.enrichment import auto_label, facts, queue
 from conversations.enrichment.facts import Progress
 from conversations.enrichment.summaries import never
 from conversations.models import Chore
-from somamemory import background
 from somamemory.errors import (
     ConversationIsCold,
     IndexBacklog,
@@ -29,6 +28,7 @@ from somamemory.errors import (
     SomaError,
     Unavailable,
 )
+from somamemory.scheduling import periodic
 from tenants.caller import Caller
 
 log = logging.getLogger("soma.chores")
@@ -43,6 +43,7 @@ LONGEST_PAUSE = timedelta(hours=1)
 MOST_ATTEMPTS = 5
 
 
+@periodic("conversations.work", every_s=lambda: settings.CHORE_INTERVAL_S, thread="enrichment")
 def run(enough: Callable[[], bool] = never) -> int:
     """Do what is due until nothing is left or it is enough; how many steps that were."""
     steps = 0
@@ -89,17 +90,3 @@ def again_at(error: SomaError, attempts: int, now: datetime) -> datetime | None:
     if isinstance(error, Unavailable | IndexBacklog | LlmMissing | ConversationIsCold):
         return now + min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(attempts - 1, 10)))
     return None
-
-
-class Runner(background.Thread):
-    """Does it in the embedded server; `stop` ends it between two steps.
-
-    The chore of a bug stays leased for a while, so that the others get their turn.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("chores")
-
-    def loop(self) -> None:
-        while not self.stopping.wait(settings.CHORE_INTERVAL_S):
-            self.attempt(lambda: run(self.stopping.is_set))

@@ -30,6 +30,7 @@ from memories.index import backpressure
 from memories.reserved_namespaces import CONVERSATIONS
 from somamemory import times
 from somamemory.errors import ColdUnavailable, IndexBacklog, InvalidInput, SomaError
+from somamemory.scheduling import periodic
 from somamemory.telemetry import metrics
 from tenants import audit
 from tenants.audit import Change
@@ -89,6 +90,7 @@ def change(caller: Caller, changes: Mapping[str, Any]) -> tuple[Rules, Upkeep]:
     return _rules(row), row
 
 
+@periodic("conversations.upkeep", every_s=lambda: settings.UPKEEP_TICK_S, thread="summaries")
 def run_all(enough: Enough = summaries.never) -> int:
     """Every tenant whose turn it is, until it is enough; how many. Then sweep what is left.
 

@@ -15,6 +15,7 @@ from conversations.lifecycle import tiers
 from conversations.models import Conversation
 from memories.index import backpressure
 from somamemory.errors import ColdUnavailable, IndexBacklog
+from somamemory.scheduling import periodic
 from tenants.caller import Caller
 from tenants.models import Tenant
 
@@ -22,6 +23,7 @@ log = logging.getLogger("soma.tiers")
 
 MAX_NOTED = 1_000  # beyond, a read is answered and not noted
 AT_ONCE = 20
+EVERY_S = 5.0
 
 _lock = threading.Lock()
 _noted: dict[UUID, UUID] = {}  # conversation: tenant
@@ -34,6 +36,13 @@ def note(caller: Caller, conversation: Conversation) -> None:
             _noted[conversation.id] = caller.tenant.id
 
 
+@periodic(
+    "conversations.thaw",
+    every_s=lambda: EVERY_S,
+    thread="maintenance",
+    in_process=lambda: True,
+    in_beat=False,
+)
 def bring_back() -> int:
     """Bring back the first of those that were noted; how many have come."""
     with _lock:

@@ -12,7 +12,7 @@ import threading
 from django.conf import settings
 from django.db import transaction
 
-from somamemory import background
+from somamemory.scheduling import Thread, scheduler
 from somamemory.telemetry import tracing
 
 DRAIN = "memories.drain"
@@ -34,10 +34,7 @@ def on_commit() -> None:
 
 def _wake() -> None:
     tracing.ask()
-    asked.set()
-
-
-asked = threading.Event()  # the thread of this process waits for it
+    scheduler.wake(DRAIN)
 
 
 class Publisher:
@@ -46,7 +43,7 @@ class Publisher:
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._lock = threading.Lock()
-        self._thread: background.Thread | None = None
+        self._thread: Thread | None = None
 
     def ask(self) -> None:
         """At most one nudge is pending, however often this is called."""
@@ -59,8 +56,8 @@ class Publisher:
                     self._thread.start()
 
 
-class _Publishing(background.Thread):
-    mendable = (OSError,)  # the broker cannot be reached; the beat does the work
+class _Publishing(Thread):
+    recoverable = (OSError,)  # the broker cannot be reached; the beat does the work
 
     def __init__(self, asked: threading.Event) -> None:
         super().__init__("nudge")

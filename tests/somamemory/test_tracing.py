@@ -224,7 +224,6 @@ def test_the_thread_of_an_embedded_server_goes_on_with_the_trace_as_well(traces:
         pass
     with tracing.asked(notify.DRAIN):  # nobody has asked
         pass
-    notify.asked.clear()
 
     assert traces.below(traces.named("request")) == [notify.DRAIN]
 

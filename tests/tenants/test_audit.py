@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from memories import services
 from memories.coordinates import parse
 from memories.services import NewMemory
 from somamemory.telemetry.logs import JsonFormatter
-from tenants import audit, erasure, maintenance, usage
+from tenants import audit, erasure, maintenance
 from tenants.audit import chain, sealing, verification
 from tenants.audit.chain import Head
 from tenants.audit.verification import Report
@@ -303,7 +302,7 @@ def test_the_unsealed_tail_is_named_and_not_judged(chained: Caller) -> None:
 def test_the_keeper_seals(chained: Caller) -> None:
     record(chained, "new")
 
-    maintenance.keep()
+    maintenance.maintain()
 
     assert check().unsealed == 0
 
@@ -471,32 +470,3 @@ def test_the_log_lines_of_the_sealer_are_heads(chained: Caller, caplog: pytest.L
 
     mine = [head for head in heads() if head.tenant == str(chained.tenant.id)]
     assert verification.imported(JsonFormatter().format(line)) == mine
-
-
-def test_the_keepers_thread_goes_on_after_an_error_and_after_a_bug(
-    transactional_db: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    caller = operators()
-    record(caller, "new")
-    monkeypatch.setattr(settings, "KEEPER_INTERVAL_S", 0)
-    monkeypatch.setattr(usage, "FLUSH_S", 0.01)
-    errors: list[Exception] = [KeyError(), IntegrityError()]
-    sealed = threading.Event()
-
-    def seal() -> int:
-        if errors:
-            raise errors.pop()
-        count = sealing.seal()
-        sealed.set()
-        return count
-
-    monkeypatch.setattr(maintenance, "sealing", SimpleNamespace(seal=seal, prune=sealing.prune))
-    thread = maintenance.Keeper()
-    thread.start()
-    try:
-        assert sealed.wait(10)
-    finally:
-        thread.stop(10)
-
-    assert not thread.is_alive()
-    assert verification.check(caller).unsealed == 0

@@ -164,11 +164,11 @@ def test_what_was_written_meanwhile_goes_later(planted: Api, operator: Api) -> N
     Memory.all_tenants.bulk_create(
         [Memory(tenant=planted.tenant, namespace="n", coordinate_key="0" * 16, payload={"text": PLANTED})]
     )
-    maintenance.keep()
+    maintenance.maintain()
     assert tables_that_hold(PLANTED)  # not yet: somebody may still be writing
 
     ErasedTenant.objects.update(erased_at=timezone.now() - erasure.LOOK_AGAIN)
-    maintenance.keep()
+    maintenance.maintain()
 
     assert tables_that_hold(PLANTED) == []
     assert ErasedTenant.objects.get().confirmed_at is not None
@@ -184,11 +184,11 @@ def test_what_cannot_be_reached_is_named_and_done_later(
         outage.setitem(erasure._leftovers, "vectors", down)
         receipt = erase(operator)
         ErasedTenant.objects.update(erased_at=timezone.now() - erasure.LOOK_AGAIN)
-        maintenance.keep()
+        maintenance.maintain()
     assert (receipt["complete"], receipt["missing"]) == (False, ["vectors"])
     assert vectors(planted.tenant) == 3
 
-    maintenance.keep()
+    maintenance.maintain()
 
     assert vectors(planted.tenant) == 0
 

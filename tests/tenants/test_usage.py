@@ -134,7 +134,7 @@ def test_what_went_wrong_is_put_right_by_the_next_count(api: Api, limit: Any) ->
     UsageStripe.objects.for_tenant(api.tenant).update(counted_at=timezone.now() - timedelta(hours=2))
     assert not is_exact(api.tenant)
 
-    maintenance.keep()
+    maintenance.maintain()
 
     assert is_exact(api.tenant)
 

@@ -10,13 +10,13 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.present import instant
 from conversations.context import assemble as assembly
 from conversations.context import tokens
 from memories import coordinates, read_counts
 from memories import services as memories
 from memories.reserved_namespaces import SUMMARIES
 from memories.services import NewMemory
+from somamemory.times import rfc3339
 from tenants.caller import Caller
 from tests.conftest import Api, drain, problem_of
 from tests.support.conversations import ROOT, assemble, begin, said
@@ -106,7 +106,7 @@ def test_pinned_conversations_are_a_source_of_their_own(api: Api) -> None:
 
 
 def test_what_was_said_lately_under_a_preferred_label_is_a_source(api: Api) -> None:
-    old = instant(timezone.now() - timedelta(days=8))
+    old = rfc3339(timezone.now() - timedelta(days=8))
     api.post(ROOT, {"label": "Zoo", "messages": [*said("long ago", timestamp=old), *said("just now")]})
     begin(api, "elsewhere", label="Other")
 

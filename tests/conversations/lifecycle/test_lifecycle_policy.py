@@ -12,7 +12,6 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from conversations.enrichment import schedule
 from conversations.lifecycle import policy, thaw_queue, tiers
 from conversations.models import Conversation, Upkeep
 from memories import read_counts
@@ -353,11 +352,6 @@ def test_a_suspended_tenant_is_left_alone(api: Api, operator: Api) -> None:
     policy.run_all()
 
     assert not Conversation.all_tenants.filter(tier="archived").exists()
-
-
-def test_the_thread_of_the_server_does_both_and_none_where_both_are_off(settings: Any) -> None:
-    settings.SUMMARY_INTERVAL_S = settings.UPKEEP_TICK_S = 0
-    schedule.Runner().loop()  # nothing to wait for
 
 
 def test_the_command_says_what_it_does(api: Api) -> None:

@@ -21,7 +21,7 @@ from memories import embeddings, index
 from memories.embeddings.base import Vectors
 from memories.embeddings.wordllama import WordLlamaEmbedder
 from memories.index import drain as sync
-from memories.index import generations, reconcile, worker
+from memories.index import generations, reconcile
 from memories.index.base import Point, VectorIndex
 from memories.models import FAILED_ATTEMPTS, EmbeddingGeneration, Memory, VectorEmbedding
 from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnavailable, IndexUnavailable
@@ -442,32 +442,6 @@ def test_a_refused_text_is_closed_in_on_in_few_calls(api: Api, embedder: Recorde
     embedder.refused = {"text 17"}
     sync.drain()
     assert embedder.calls <= 1 + 2 * 6
-
-
-def test_a_bug_in_a_drain_does_not_end_the_thread(
-    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    calls = []
-    done = threading.Event()
-
-    def drain_once(*_: Any) -> int:
-        calls.append(1)
-        if len(calls) > 1:
-            done.set()
-            return 0
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(sync, "drain", drain_once)
-    monkeypatch.setattr(sync, "release_leases", lambda: 0)
-    monkeypatch.setattr(reconcile, "repair_all", lambda: None)
-    monkeypatch.setattr(worker, "BEAT_S", 0.01)
-    thread = worker.Worker()
-    monkeypatch.setattr(index, "close_all", lambda: None)
-    thread.start()
-    assert done.wait(5)
-    thread.stop(5)
-    assert not thread.is_alive()
-    assert "met a bug" in caplog.text
 
 
 # --- Vectors -----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from django.db import transaction
 from pytest_django import Settings
 
 from memories.index import notify
+from somamemory.scheduling import scheduler
 from testing.processes import wait_for
 
 
@@ -110,14 +111,15 @@ def test_the_thread_survives_a_bug(broker: Broker, commit: Callable[[], None], m
 
 
 @pytest.mark.django_db
-def test_somebody_else_as_indexer_needs_no_telling(
-    broker: Broker, commit: Callable[[], None], settings: Settings
+def test_another_indexer_is_not_woken(
+    broker: Broker, commit: Callable[[], None], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    woken: list[str] = []
+    monkeypatch.setattr(scheduler, "wake", woken.append)
     settings.INDEXER = "none"
-    notify.asked.clear()
     commit()
-    assert not notify.asked.is_set()
+    assert woken == []
     settings.INDEXER = "thread"
     commit()
-    assert notify.asked.is_set()
+    assert woken == [notify.DRAIN]
     assert broker.messages == []

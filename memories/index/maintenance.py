@@ -1,0 +1,34 @@
+"""Periodic work on the index: drain the outbox, and compare the index with the database."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from memories.index import drain, notify, reconcile
+from somamemory.scheduling import ShouldStop, periodic, prepares
+
+EMBEDDED_EVERY_S = 1.0  # what a lost nudge costs at most
+DAY_S = 24 * 3600.0
+
+
+def _drain_every_s() -> float:
+    return EMBEDDED_EVERY_S if settings.INDEXER == "thread" else settings.DRAIN_INTERVAL_S
+
+
+@prepares("index")
+def prepare() -> None:
+    """Take over what the process before this one held, and compare: the index may have lost rows in a crash."""
+    if settings.WORKERS == 1:  # else the leases may belong to the threads of the other processes
+        drain.release_leases()
+    reconcile.repair_all()
+
+
+@periodic(notify.DRAIN, every_s=_drain_every_s, thread="index", first_s=lambda: 0.0)
+def drain_all(should_stop: ShouldStop) -> None:
+    while drain.drain() and not should_stop():
+        pass
+
+
+@periodic("memories.reconcile", every_s=lambda: DAY_S, thread="index", in_process=lambda: False)
+def compare_nightly() -> None:
+    reconcile.repair_all()
