@@ -15,7 +15,7 @@ PACKAGES := somamemory console api operations conversations graph memories tenan
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo docs test test-docs test-milvus lint types format bench bench-graph bench-conversations bench-tiers \
+.PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-graph bench-conversations bench-tiers \
 	bench-console chaos lock clean venv venv-test
 
 help: ## this list
@@ -39,8 +39,11 @@ test-docs: venv-test ## type what README and docs tell to type, against a server
 docs: venv ## the documentation as a site in .cache/site; a link that leads nowhere fails
 	[ -x .cache/docs/bin/python ] || $(PY) -m venv .cache/docs
 	.cache/docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
-	NO_MKDOCS_2_WARNING=1 .cache/docs/bin/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .cache/docs/bin/python -m mkdocs build --strict  # --quiet would hide warnings from --strict
 	echo "Open .cache/site/index.html"
+
+reference: venv-test ## write docs/reference/ pages that follow from the code: routes, error codes, commands
+	exec $(PY) scripts/reference.py $(ARGS)
 
 lint: venv-test ## layout, likely bugs, and the direction of imports
 	failed=0

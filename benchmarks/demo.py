@@ -29,7 +29,7 @@ QUESTIONS = (
 
 def sections() -> Iterator[tuple[int, int, str, str, str]]:
     """(file number, section number, file, title, text) of README.md and everything in docs/."""
-    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    files = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     for file_number, path in enumerate(files, start=1):
         for number, (title, lines) in enumerate(_split(path.read_text(encoding="utf-8")), start=1):
             if text := "\n".join(lines).strip():

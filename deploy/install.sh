@@ -128,7 +128,7 @@ make_settings() {
     (
         umask 077
         cat > "$settings/environment" <<END
-# Settings of SomaMemory; docs/configuration.md lists them. Restart after a change: systemctl restart 'somamemory*'
+# Settings of SomaMemory; docs/reference/configuration.md lists them. Restart after a change: systemctl restart 'somamemory*'
 SOMA_SECRET_KEY=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
 SOMA_HOST=127.0.0.1
 SOMA_PORT=$port

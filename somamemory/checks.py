@@ -95,4 +95,4 @@ def _is_installed(*modules: str) -> bool:
 
 def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name, known_variables(), n=1)
-    return f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ": see docs/configuration.md")
+    return f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ": see docs/reference/configuration.md")

@@ -1,6 +1,6 @@
 """Configuration: the only file that reads the environment.
 
-Every knob is a `SOMA_…` variable with a default that works on one machine; docs/configuration.md lists them.
+Every knob is a `SOMA_…` variable with a default that works on one machine; docs/reference/configuration.md lists them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the documentation tells to type is typed, and where it points to is there. `make test-docs` runs these alone.
+"""Run every command in the documentation and follow every link. `make test-docs` runs these tests alone.
 
-Every `sh` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a document are run in one
-bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl that is answered with
-an error fails. `somamemory COMMAND` is a command of manage.py there, as the installer makes it one.
+Every `sh` and `python` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a document
+run in one bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl that gets
+an error fails. `somamemory COMMAND` is a command of manage.py there, as the installer sets it up.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ import pytest
 from testing.processes import HOME
 from testing.server import Server
 
-BLOCK = re.compile(r"^(?:<!-- (not run: .+) -->\n)?```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# The documents name the usual port.
+BLOCK = re.compile(r"^(?:<!-- (not run: .+) -->\n)?```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PREPARATION = """
 set -euo pipefail
-curl() { command curl --fail-with-body "${@//127.0.0.1:9595/127.0.0.1:$SOMA_PORT}"; }
+curl() { command curl --fail-with-body "$@"; }
 somamemory() { python manage.py "$@"; }
 """
 
@@ -38,7 +37,9 @@ def name_of(document: Path) -> str:
 
 
 def runnable(document: Path) -> list[str]:
-    return [text for mark, text in BLOCK.findall(document.read_text()) if not mark]
+    """The blocks to run, as shell."""
+    blocks = [(language, text) for mark, language, text in BLOCK.findall(document.read_text()) if not mark]
+    return [text if language == "sh" else f"python - <<'END'\n{text}END\n" for language, text in blocks]
 
 
 def anchors(document: Path) -> set[str]:
@@ -57,13 +58,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.mark.parametrize("document", [each for each in documents() if runnable(each)], ids=name_of)
+@pytest.mark.parametrize("document", [document for document in documents() if runnable(document)], ids=name_of)
 def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path, server: Server) -> None:
     for path in HOME.iterdir():
         if path.name not in ("var", ".git"):
             (tmp_path / path.name).symlink_to(path)
     (tmp_path / "var").symlink_to(server.data_dir)
     script = PREPARATION + "\n".join(runnable(document)).replace("/var/lib/somamemory", str(server.data_dir))
+    script = script.replace("127.0.0.1:9595", f"127.0.0.1:{server.environment['SOMA_PORT']}")
 
     done = subprocess.run(
         ["bash", "-c", script],
@@ -108,7 +110,9 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", documents(), ids=name_of)
 def test_every_shell_block_is_good_shell(document: Path) -> None:
-    for _, text in BLOCK.findall(document.read_text()):
+    for _, language, text in BLOCK.findall(document.read_text()):
+        if language != "sh":
+            continue
         done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 

@@ -73,7 +73,7 @@ def test_whatever_serves_waits_for_the_migrations(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_no_object_holds_a_secret_and_every_setting_is_one(overlay: str) -> None:
-    documented = (HOME / "docs" / "configuration.md").read_text()
+    documented = (HOME / "docs" / "reference" / "configuration.md").read_text()
     assert [each for each in rendered(overlay) if each["kind"] == "Secret"] == []
     for settings in (each["data"] for each in rendered(overlay) if each["kind"] == "ConfigMap"):
         assert [name for name in settings if f"`{name}`" not in documented] == []

@@ -91,7 +91,7 @@ def test_every_volume_is_declared_and_used() -> None:
 
 
 def test_every_setting_that_it_passes_is_documented() -> None:
-    documented = (HOME / "docs" / "configuration.md").read_text()
+    documented = (HOME / "docs" / "reference" / "configuration.md").read_text()
     for name in {name for ours in OURS for name in service(ours)["environment"]}:
         assert f"`{name}`" in documented
 

@@ -153,7 +153,9 @@ def test_impossible_mixes_are_refused_and_possible_ones_are_not(settings, vendor
 
 
 def test_every_setting_is_documented_and_nothing_else() -> None:
-    rows = re.findall(r"^\| (`SOMA_.*?) \|", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`SOMA_.*?) \|", (ROOT / "docs" / "reference" / "configuration.md").read_text(), re.MULTILINE
+    )
     documented = {name for row in rows for name in re.findall(r"`(SOMA_[A-Z0-9_]+)`", row)}
 
     assert documented == set(known_variables())
@@ -173,7 +175,9 @@ TOLD_IN_WORDS = {
 
 
 def test_the_documented_defaults_are_those_of_the_settings() -> None:
-    rows = re.findall(r"^\| (`SOMA_.*?) \| (.*?) \|", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`SOMA_.*?) \| (.*?) \|", (ROOT / "docs" / "reference" / "configuration.md").read_text(), re.MULTILINE
+    )
     for variables, defaults in rows:
         names, told = re.findall(r"`(\w+)`", variables), re.findall(r"^`([^`]*)`|, `([^`]*)`", defaults)
         values = [one or other for one, other in told]

@@ -1,0 +1,432 @@
+"""Write the reference pages that follow from the code: REST API, error codes and commands.
+
+    python scripts/reference.py            write docs/reference/api/*.md, errors.md and commands.md
+    python scripts/reference.py --check    exit with 1 if a page on disk is out of date
+
+`make reference` runs it. tests/contract/test_reference.py fails when a page is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs" / "reference"
+GENERATED = "<!-- Written by scripts/reference.py. Do not edit: run `make reference`. -->\n"
+
+# Tag of the routes: (page, title, introduction).
+TAGS = {
+    "memories": ("memories", "Memories", "Store, fetch, change, list and delete memories."),
+    "search": ("search", "Search", "Find memories by meaning and by word."),
+    "graph": ("graph", "Graph", "Link addresses, and walk along the links."),
+    "conversations": (
+        "conversations",
+        "Conversations and context",
+        "Record conversations, search their messages, and assemble context for a prompt.",
+    ),
+    "curation": (
+        "enrichment",
+        "Enrichment and lifecycle",
+        "Summaries, labels, importance, facts, pruning and archiving rules.",
+    ),
+    "transfer": ("transfer", "Import and export", "Move conversations in and out."),
+    "operators": ("operators", "Tenants, keys and jobs", "Routes for operators."),
+    "health": ("health", "Health and metrics", "Probes and metrics. None of these routes takes a key."),
+}
+# Codes that any route with a key may answer; they are not repeated for each route.
+COMMON = (
+    "malformed_request",
+    "unauthenticated",
+    "forbidden",
+    "method_not_allowed",
+    "invalid_input",
+    "rate_limited",
+    "quota_exceeded",
+    "internal_error",
+    "database_busy",
+    "unavailable",
+)
+BODY = ("length_required", "payload_too_large", "unsupported_media_type")
+ONCE = ("still_running", "idempotency_key_reused")
+_LLM = ("llm_budget_exceeded", "llm_unavailable", "llm_refused", "llm_answer_invalid")
+_COLD = ("cold_storage_unavailable", "cold_file_damaged")
+_THAW = ("conversation_is_cold", "index_backlog", *_COLD)
+# Codes that follow from what a route does, and not from its parameters.
+SPECIFIC: dict[str, tuple[str, ...]] = {
+    "POST /memories": ("conflict", "precondition_failed", "dimension_mismatch", "index_backlog"),
+    "POST /memories/bulk": ("conflict", "dimension_mismatch", "index_backlog"),
+    "PATCH /memories/{coord}": ("conflict", "precondition_failed", "index_backlog"),
+    "DELETE /memories/{coord}": ("conflict", "precondition_failed"),
+    "GET /memories/search": ("embedder_unavailable", "embedder_refused", "index_unavailable"),
+    "POST /memories/search": ("embedder_unavailable", "embedder_refused", "index_unavailable"),
+    "POST /conversations": ("index_backlog",),
+    "POST /conversations/{id}/messages": ("conflict", *_THAW),
+    "PATCH /conversations/{id}": _THAW,
+    "PUT /conversations/{id}/status": _THAW,
+    "PUT /conversations/{id}/pin": _THAW,
+    "DELETE /conversations/{id}": _COLD,
+    "GET /conversations/{id}/messages": _COLD,
+    "POST /summarize": (*_LLM, *_THAW),
+    "POST /conversations/{id}/summary": (*_LLM, *_THAW),
+    "POST /labels/suggest": (*_LLM, *_COLD),
+    "POST /conversations/{id}/suggest-labels": (*_LLM, *_COLD),
+    "POST /messages/{id}/importance": _LLM,
+    "POST /conversations/{id}/facts": ("llm_missing", "llm_budget_exceeded", *_THAW),
+    "POST /prune/execute": ("conflict",),
+    "POST /prune/undo": _THAW,
+    "POST /import": _THAW,
+    "GET /export": _COLD,
+    "POST /tenants": ("conflict",),
+    "PATCH /tenants/{slug}": ("conflict",),
+    "DELETE /tenants/{slug}": ("conflict",),
+    "POST /tenants/{slug}/keys": ("conflict",),
+    "POST /tenants/{slug}/keys/{prefix}/rotate": ("conflict",),
+    "POST /rebuild-embeddings": ("conflict", "embedder_unavailable", "index_unavailable"),
+}
+# What to do about each code.
+REMEDIES = {
+    "internal_error": "A bug. Report it with the `request_id`; the server's log has an entry with the same id.",
+    "method_not_allowed": "Use a method that the route supports; the `Allow` header lists them.",
+    "invalid_input": "Fix the fields that `errors` names. Nothing was stored.",
+    "dimension_mismatch": "Send a vector with as many numbers as the active embedding model produces.",
+    "invalid_coordinate": 'Send 1 to 32 finite numbers, as `"1,2,3"` or `[1, 2, 3]`.',
+    "malformed_request": "Fix the request: invalid JSON, an unknown query parameter, or a header the route rejects.",
+    "length_required": "Send a `Content-Length` header instead of a chunked body.",
+    "unauthenticated": "Send a valid key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+    "forbidden": "Use a key with the scope, namespace or tenant that `detail` names.",
+    "quota_exceeded": "403: delete something, or ask the operator for a larger quota. "
+    "429: the day's requests are used up; wait for `Retry-After`.",
+    "not_found": "Check the address. Another tenant's data gives this answer too.",
+    "conflict": "Read `detail`: it exists already, is pinned, is full, or is already running.",
+    "still_running": "The first request with this `Idempotency-Key` is running. Retry after `Retry-After` seconds.",
+    "llm_missing": "Ask the operator to set `SOMA_LLM_PROVIDER`.",
+    "conversation_is_cold": "The conversation is being restored from cold storage. Retry in a few seconds.",
+    "precondition_failed": "`If-Match` or `If-None-Match` did not hold. Fetch the memory again, then retry.",
+    "payload_too_large": "Send less at once: a body has at most 10 MiB.",
+    "unsupported_media_type": "Send `Content-Type: application/json`, or a type that the route lists.",
+    "idempotency_key_reused": "Use a new `Idempotency-Key` for a different request.",
+    "rate_limited": "Wait for `Retry-After` seconds. See [limits](rest-api.md#limits).",
+    "index_backlog": "Too many memories of the tenant await indexing. Wait for `Retry-After` seconds.",
+    "llm_budget_exceeded": "The tenant's budget for language models is used up until `Retry-After`.",
+    "unavailable": "A part of the service does not answer. Retry after `Retry-After` seconds.",
+    "database_busy": "The database is busy or not reachable. Retry after `Retry-After` seconds.",
+    "embedder_unavailable": "The embedding provider does not answer. `mode=hybrid` and `mode=keyword` still work.",
+    "embedder_refused": "The embedding provider will never accept this text. Shorten or change it.",
+    "index_unavailable": "The vector index does not answer. `mode=hybrid` and `mode=keyword` still work.",
+    "cold_storage_unavailable": "The storage of cold conversations does not answer. Retry later.",
+    "cold_file_damaged": "A file of a cold conversation is missing or damaged. "
+    "The operator can [restore it from a backup](../operations/tiers.md#where-the-files-are).",
+    "llm_unavailable": "The language model does not answer. Nothing was stored; retry later.",
+    "llm_refused": "The language model's provider will never accept this request.",
+    "llm_answer_invalid": "The model's answer did not have the required shape. Nothing was stored; retry later.",
+}
+
+
+# --- error codes
+
+
+def error_classes() -> dict[str, list[type[Any]]]:
+    """Error classes by code: most severe status last, as `somamemory/errors.py` declares them."""
+    from somamemory import errors
+    from somamemory.web import middleware
+
+    found: dict[str, list[type[Any]]] = {}
+    for module in (errors, middleware):
+        for value in vars(module).values():
+            if (
+                isinstance(value, type)
+                and issubclass(value, errors.SomaError)
+                and value not in found.get(value.code, [])
+            ):
+                found.setdefault(value.code, []).append(value)
+    return found
+
+
+def errors_page() -> str:
+    rows = ["| code | status | title | what to do |", "|---|---|---|---|"]
+    by_status = sorted(error_classes().items(), key=lambda item: (item[1][0].status, item[0]))
+    for code, classes in by_status:
+        statuses = ", ".join(sorted({str(kind.status) for kind in classes}))
+        rows.append(f"| `{code}` | {statuses} | {classes[0].title} | {REMEDIES[code]} |")
+    return (
+        "# Error codes\n\n"
+        "Every error is `application/problem+json` (RFC 9457). Programs should branch on `code`: it is stable, while\n"
+        "`title` and `detail` are for people and may be reworded.\n\n"
+        "```json\n"
+        '{"type": "urn:somamemory:problem:invalid_input", "title": "Invalid input", "status": 422,\n'
+        ' "detail": "top_k: must be at most 200", "code": "invalid_input", "request_id": "5f0c…",\n'
+        ' "errors": [{"field": "top_k", "message": "must be at most 200"}]}\n'
+        "```\n\n"
+        "`errors` lists the wrong fields, if there are any. Responses with status 429 or 503 carry `Retry-After`.\n\n"
+        + "\n".join(rows)
+        + "\n\n## Codes of every route\n\n"
+        "Each route that takes a key may answer "
+        + ", ".join(f"`{code}`" for code in COMMON)
+        + ".\nThe [REST API reference](rest-api.md) lists only the codes beyond these.\n"
+    )
+
+
+# --- routes
+
+
+class Page:
+    """The routes of one tag, and the objects that they use."""
+
+    def __init__(self, contract: Mapping[str, Any], needs: Mapping[tuple[str, str], str]) -> None:
+        self.objects: Mapping[str, Any] = contract["components"]["schemas"]
+        self.needs = needs
+        self.used: list[str] = []
+
+    def text(self, title: str, introduction: str, routes: list[tuple[str, str, Mapping[str, Any]]]) -> str:
+        entries = [self.entry(method, path, operation) for method, path, operation in routes]
+        index = [f"- [`{method} {path}`](#{anchor(f'{method} {path}')})" for method, path, _ in routes]
+        objects = list(self.described())
+        parts = [f"# {title}", f"{introduction} [Conventions](../rest-api.md) hold for all of them.", "\n".join(index)]
+        return "\n\n".join([*parts, *entries, "## Objects", *objects]) + "\n"
+
+    def entry(self, method: str, path: str, operation: Mapping[str, Any]) -> str:
+        parts = [f"## `{method} {path}`", sentence(operation.get("description") or operation["summary"])]
+        parts.append(f"**Scope**: {scope(self.needs[method, path])}")
+        if parameters := operation.get("parameters"):
+            parts += ["**Parameters**", self.parameters(parameters)]
+        if body := operation.get("requestBody"):
+            parts.append(f"**Body**: {self.contents(body['content'])}")
+        answers = [(int(status), answer) for status, answer in operation["responses"].items()]
+        good = [
+            f"`{status}` {self.contents(answer.get('content', {}))}".strip()
+            for status, answer in answers
+            if status < 400
+        ]
+        parts.append("**Response**: " + "; ".join(good))
+        if codes := error_codes(method, path, operation, self.objects):
+            parts.append("**Errors**: " + ", ".join(f"`{code}`" for code in codes))
+        return "\n\n".join(parts)
+
+    def parameters(self, parameters: list[Mapping[str, Any]]) -> str:
+        rows = ["| name | in | type | default |", "|---|---|---|---|"]
+        for parameter in parameters:
+            default = "required" if parameter.get("required") else shown_default(parameter["schema"])
+            kind = self.kind(parameter["schema"]).removesuffix(" or null")  # a query cannot say null
+            rows.append(f"| `{parameter['name']}` | {parameter['in']} | {kind} | {default} |")
+        return "\n".join(rows)
+
+    def contents(self, content: Mapping[str, Any]) -> str:
+        kinds = []
+        for media, value in content.items():
+            kind = self.kind(value.get("schema", {}))
+            kinds.append(kind if media == "application/json" else f"`{media}`")
+        return ", ".join(dict.fromkeys(kinds))
+
+    def described(self) -> Iterator[str]:
+        for name in self.used:  # grows while objects name others
+            schema = self.objects[name]
+            about = sentence(schema["description"]) + "\n\n" if schema.get("description") else ""
+            fields = self.sent(schema) if is_sent(name, schema) else self.received(schema)
+            yield f"### {name}\n\n{about}" + "\n".join(fields)
+
+    def sent(self, schema: Mapping[str, Any]) -> Iterator[str]:
+        yield from ("| field | type | default |", "|---|---|---|")
+        for field, value in schema["properties"].items():
+            default = "required" if field in schema.get("required", ()) else shown_default(value)
+            yield f"| `{field}` | {self.kind(value)} | {default} |"
+
+    def received(self, schema: Mapping[str, Any]) -> Iterator[str]:
+        yield from ("| field | type |", "|---|---|")
+        for field, value in schema["properties"].items():
+            yield f"| `{field}` | {self.kind(value)} |"
+
+    def kind(self, schema: Mapping[str, Any]) -> str:
+        """The type of a value, in words, with links to objects."""
+        if "$ref" in schema:
+            name = schema["$ref"].rsplit("/", 1)[1]
+            if name not in self.used:
+                self.used.append(name)
+            return f"[{name}](#{name.lower()})"
+        if is_coordinate(schema):
+            return "coordinate"
+        for several in ("allOf", "anyOf", "oneOf"):
+            if several in schema:
+                kinds = [self.kind(part) for part in schema[several]]
+                return " or ".join(dict.fromkeys(kinds))
+        if "enum" in schema:
+            return " or ".join(f"`{value}`" for value in schema["enum"])
+        return self.simple(schema)
+
+    def simple(self, schema: Mapping[str, Any]) -> str:
+        kind = schema.get("type", "any")
+        if kind == "array":
+            return f"list of {self.kind(schema.get('items', {}))}" + span(schema, "minItems", "maxItems", " items")
+        if kind == "object":
+            more = schema.get("additionalProperties")
+            return f"object of {self.kind(more)}" if isinstance(more, dict) and more else "object"
+        if kind == "string":
+            return str(schema.get("format", "string")) + span(schema, "minLength", "maxLength", " characters")
+        low, high = ("minimum", "maximum") if "minimum" in schema or "maximum" in schema else ("ge", "le")
+        return str(kind) + span(schema, low, high, "")
+
+
+def is_sent(name: str, schema: Mapping[str, Any]) -> bool:
+    """Whether an object is a part of a request: only there do defaults matter."""
+    return name.endswith(("Body", "Patch")) or any("default" in field for field in schema["properties"].values())
+
+
+def is_coordinate(schema: Mapping[str, Any]) -> bool:
+    return schema.get("example") == "1.0,2.0,3.0"
+
+
+def span(schema: Mapping[str, Any], low: str, high: str, unit: str) -> str:
+    least, most = schema.get(low), schema.get(high)
+    if least is None and most is None:
+        return ""
+    if most is None:
+        return f", at least {least:,}{unit}"
+    if not least and unit:
+        return f", at most {most:,}{unit}"
+    return f", {0 if least is None else least:,} to {most:,}{unit}" if most < 1e15 else f", at least {least:,}"
+
+
+def shown_default(schema: Mapping[str, Any]) -> str:
+    default = schema.get("default")
+    if default in (None, "", [], {}):
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def scope(need: str) -> str:
+    return {"nothing": "none, no key needed", "operator": "an operator's key"}.get(need, f"`{need}`")
+
+
+def sentence(text: str) -> str:
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text.strip())
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def error_codes(method: str, path: str, operation: Mapping[str, Any], objects: Mapping[str, Any]) -> list[str]:
+    """The codes beyond `COMMON` that a route may answer, ordered by status."""
+    names = {parameter["name"] for parameter in operation.get("parameters", ())}
+    for value in operation.get("requestBody", {}).get("content", {}).values():
+        reference = value.get("schema", {}).get("$ref", "").rsplit("/", 1)[-1]
+        names |= set(objects.get(reference, {}).get("properties", {}))
+    codes = set(SPECIFIC.get(f"{method} {path}", ()))
+    if names & {"coord", "coords", "from_coord", "prefix", "near", "box", "items", "links"}:
+        codes.add("invalid_coordinate")
+    if "{" in path or names & {"conversation_id", "conversation_ids"}:
+        codes.add("not_found")
+    if "requestBody" in operation:
+        codes.update(BODY)
+    if "Idempotency-Key" in names:
+        codes.update(ONCE)
+    statuses = {code: classes[0].status for code, classes in error_classes().items()}
+    return sorted(codes, key=lambda code: (statuses[code], code))
+
+
+def route_pages() -> Iterator[tuple[str, str]]:
+    from api.app import api
+    from tests.support.every_route import NEEDS
+
+    contract = dict(api.get_openapi_schema(path_prefix="/"))
+    by_tag: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {tag: [] for tag in TAGS}
+    for path, methods in contract["paths"].items():
+        for method, operation in methods.items():
+            by_tag[operation["tags"][0]].append((method.upper(), "/" + path.lstrip("/"), operation))
+    for tag, (name, title, introduction) in TAGS.items():
+        yield f"api/{name}.md", Page(contract, NEEDS).text(title, introduction, by_tag[tag])
+
+
+# --- commands
+
+
+def commands_page() -> str:
+    from django.core.management import get_commands, load_command_class
+
+    ours = {"somamemory", "tenants", "memories", "graph", "conversations", "operations"}
+    parts = [
+        "# Commands",
+        "Run a command as `somamemory COMMAND` where the installer put it, or as `.venv/bin/python manage.py COMMAND`\n"
+        "in a checkout. Each reads the same `SOMA_…` variables as the server and has `--help`.",
+    ]
+    for name, app in sorted(get_commands().items()):
+        if app in ours:
+            command = load_command_class(app, name)
+            parts.append(command_entry(name, command.create_parser("manage.py", name)))
+    return "\n\n".join(parts) + "\n"
+
+
+# Options that Django gives to every command.
+DJANGO = {
+    "help",
+    "version",
+    "verbosity",
+    "settings",
+    "pythonpath",
+    "traceback",
+    "no_color",
+    "force_color",
+    "skip_checks",
+}
+
+
+def command_entry(name: str, parser: argparse.ArgumentParser) -> str:
+    parts = [f"## {name}", sentence(parser.description or "")]
+    actions = [action for action in parser._actions if action.dest not in DJANGO]
+    if actions:
+        rows = ["| argument | |", "|---|---|"]
+        for action in actions:
+            value = action.metavar or action.dest.upper()
+            takes_value = action.nargs != 0
+            flags = [f"{flag} {value}" if takes_value else flag for flag in action.option_strings] or [str(value)]
+            choices = " or ".join(f"`{choice}`" for choice in action.choices or ())
+            text = "; ".join(filter(None, [sentence(action.help or ""), choices]))
+            rows.append(f"| `{', '.join(flags)}` | {text.replace('|', chr(92) + '|')} |")
+        parts.append("\n".join(rows))
+    return "\n\n".join(filter(None, parts))
+
+
+# --- writing
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page by its path."""
+    found = dict(route_pages())
+    found["errors.md"] = errors_page()
+    found["commands.md"] = commands_page()
+    return {PAGES / name: text + "\n" + GENERATED for name, text in found.items()}
+
+
+def stale() -> list[Path]:
+    return [path for path, text in pages().items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is out of date")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SOMA_DATA_DIR"] = folder
+        os.environ["DJANGO_SETTINGS_MODULE"] = "somamemory.settings"
+        sys.path.insert(0, str(ROOT))
+        import django
+
+        django.setup()
+        if options.check:
+            changed = stale()
+            print("\n".join(str(path.relative_to(ROOT)) for path in changed))
+            return 1 if changed else 0
+        for path, text in pages().items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
