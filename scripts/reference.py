@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,93 +41,14 @@ TAGS = {
     "operators": ("operators", "Tenants, keys and jobs", "Routes for operators."),
     "health": ("health", "Health and metrics", "Probes and metrics. None of these routes takes a key."),
 }
-# Codes that any route with a key may answer; they are not repeated for each route.
-COMMON = (
-    "malformed_request",
-    "unauthenticated",
-    "forbidden",
-    "method_not_allowed",
-    "invalid_input",
-    "rate_limited",
-    "quota_exceeded",
-    "internal_error",
-    "database_busy",
-    "unavailable",
-)
+WORDS = tomllib.loads((ROOT / "scripts" / "reference.toml").read_text(encoding="utf-8"))
+COMMON: list[str] = WORDS["common"]
+REMEDIES: dict[str, str] = WORDS["remedies"]
+ROUTES: dict[str, list[str]] = WORDS["routes"]  # codes, or names of GROUPS
+GROUPS: dict[str, list[str]] = WORDS["groups"]
+FIELDS: dict[str, str] = WORDS["fields"]
 BODY = ("length_required", "payload_too_large", "unsupported_media_type")
 ONCE = ("still_running", "idempotency_key_reused")
-_LLM = ("llm_budget_exceeded", "llm_unavailable", "llm_refused", "llm_answer_invalid")
-_COLD = ("cold_storage_unavailable", "cold_file_damaged")
-_THAW = ("conversation_is_cold", "index_backlog", *_COLD)
-# Codes that follow from what a route does, and not from its parameters.
-SPECIFIC: dict[str, tuple[str, ...]] = {
-    "POST /memories": ("conflict", "precondition_failed", "dimension_mismatch", "index_backlog"),
-    "POST /memories/bulk": ("conflict", "dimension_mismatch", "index_backlog"),
-    "PATCH /memories/{coord}": ("conflict", "precondition_failed", "index_backlog"),
-    "DELETE /memories/{coord}": ("conflict", "precondition_failed"),
-    "GET /memories/search": ("embedder_unavailable", "embedder_refused", "index_unavailable"),
-    "POST /memories/search": ("embedder_unavailable", "embedder_refused", "index_unavailable"),
-    "POST /conversations": ("index_backlog",),
-    "POST /conversations/{id}/messages": ("conflict", *_THAW),
-    "PATCH /conversations/{id}": _THAW,
-    "PUT /conversations/{id}/status": _THAW,
-    "PUT /conversations/{id}/pin": _THAW,
-    "DELETE /conversations/{id}": _COLD,
-    "GET /conversations/{id}/messages": _COLD,
-    "POST /summarize": (*_LLM, *_THAW),
-    "POST /conversations/{id}/summary": (*_LLM, *_THAW),
-    "POST /labels/suggest": (*_LLM, *_COLD),
-    "POST /conversations/{id}/suggest-labels": (*_LLM, *_COLD),
-    "POST /messages/{id}/importance": _LLM,
-    "POST /conversations/{id}/facts": ("llm_missing", "llm_budget_exceeded", *_THAW),
-    "POST /prune/execute": ("conflict",),
-    "POST /prune/undo": _THAW,
-    "POST /import": _THAW,
-    "GET /export": _COLD,
-    "POST /tenants": ("conflict",),
-    "PATCH /tenants/{slug}": ("conflict",),
-    "DELETE /tenants/{slug}": ("conflict",),
-    "POST /tenants/{slug}/keys": ("conflict",),
-    "POST /tenants/{slug}/keys/{prefix}/rotate": ("conflict",),
-    "POST /rebuild-embeddings": ("conflict", "embedder_unavailable", "index_unavailable"),
-}
-# What to do about each code.
-REMEDIES = {
-    "internal_error": "A bug. Report it with the `request_id`; the server's log has an entry with the same id.",
-    "method_not_allowed": "Use a method that the route supports; the `Allow` header lists them.",
-    "invalid_input": "Fix the fields that `errors` names. Nothing was stored.",
-    "dimension_mismatch": "Send a vector with as many numbers as the active embedding model produces.",
-    "invalid_coordinate": 'Send 1 to 32 finite numbers, as `"1,2,3"` or `[1, 2, 3]`.',
-    "malformed_request": "Fix the request: invalid JSON, an unknown query parameter, or a header the route rejects.",
-    "length_required": "Send a `Content-Length` header instead of a chunked body.",
-    "unauthenticated": "Send a valid key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
-    "forbidden": "Use a key with the scope, namespace or tenant that `detail` names.",
-    "quota_exceeded": "403: delete something, or ask the operator for a larger quota. "
-    "429: the day's requests are used up; wait for `Retry-After`.",
-    "not_found": "Check the address. Another tenant's data gives this answer too.",
-    "conflict": "Read `detail`: it exists already, is pinned, is full, or is already running.",
-    "still_running": "The first request with this `Idempotency-Key` is running. Retry after `Retry-After` seconds.",
-    "llm_missing": "Ask the operator to set `SOMA_LLM_PROVIDER`.",
-    "conversation_is_cold": "The conversation is being restored from cold storage. Retry in a few seconds.",
-    "precondition_failed": "`If-Match` or `If-None-Match` did not hold. Fetch the memory again, then retry.",
-    "payload_too_large": "Send less at once: a body has at most 10 MiB.",
-    "unsupported_media_type": "Send `Content-Type: application/json`, or a type that the route lists.",
-    "idempotency_key_reused": "Use a new `Idempotency-Key` for a different request.",
-    "rate_limited": "Wait for `Retry-After` seconds. See [limits](rest-api.md#limits).",
-    "index_backlog": "Too many memories of the tenant await indexing. Wait for `Retry-After` seconds.",
-    "llm_budget_exceeded": "The tenant's budget for language models is used up until `Retry-After`.",
-    "unavailable": "A part of the service does not answer. Retry after `Retry-After` seconds.",
-    "database_busy": "The database is busy or not reachable. Retry after `Retry-After` seconds.",
-    "embedder_unavailable": "The embedding provider does not answer. `mode=hybrid` and `mode=keyword` still work.",
-    "embedder_refused": "The embedding provider will never accept this text. Shorten or change it.",
-    "index_unavailable": "The vector index does not answer. `mode=hybrid` and `mode=keyword` still work.",
-    "cold_storage_unavailable": "The storage of cold conversations does not answer. Retry later.",
-    "cold_file_damaged": "A file of a cold conversation is missing or damaged. "
-    "The operator can [restore it from a backup](../operations/tiers.md#where-the-files-are).",
-    "llm_unavailable": "The language model does not answer. Nothing was stored; retry later.",
-    "llm_refused": "The language model's provider will never accept this request.",
-    "llm_answer_invalid": "The model's answer did not have the required shape. Nothing was stored; retry later.",
-}
 
 
 # --- error codes
@@ -186,16 +108,15 @@ class Page:
 
     def text(self, title: str, introduction: str, routes: list[tuple[str, str, Mapping[str, Any]]]) -> str:
         entries = [self.entry(method, path, operation) for method, path, operation in routes]
-        index = [f"- [`{method} {path}`](#{anchor(f'{method} {path}')})" for method, path, _ in routes]
         objects = list(self.described())
-        parts = [f"# {title}", f"{introduction} [Conventions](../rest-api.md) hold for all of them.", "\n".join(index)]
+        parts = [f"# {title}", f"{introduction} [Conventions](../rest-api.md) hold for all of them."]
         return "\n\n".join([*parts, *entries, "## Objects", *objects]) + "\n"
 
     def entry(self, method: str, path: str, operation: Mapping[str, Any]) -> str:
         parts = [f"## `{method} {path}`", sentence(operation.get("description") or operation["summary"])]
         parts.append(f"**Scope**: {scope(self.needs[method, path])}")
         if parameters := operation.get("parameters"):
-            parts += ["**Parameters**", self.parameters(parameters)]
+            parts += ["**Parameters**", self.parameters(f"{method} {path}", parameters)]
         if body := operation.get("requestBody"):
             parts.append(f"**Body**: {self.contents(body['content'])}")
         answers = [(int(status), answer) for status, answer in operation["responses"].items()]
@@ -209,12 +130,13 @@ class Page:
             parts.append("**Errors**: " + ", ".join(f"`{code}`" for code in codes))
         return "\n\n".join(parts)
 
-    def parameters(self, parameters: list[Mapping[str, Any]]) -> str:
-        rows = ["| name | in | type | default |", "|---|---|---|---|"]
+    def parameters(self, route: str, parameters: list[Mapping[str, Any]]) -> str:
+        rows = ["| name | in | type | default | meaning |", "|---|---|---|---|---|"]
         for parameter in parameters:
             default = "required" if parameter.get("required") else shown_default(parameter["schema"])
             kind = self.kind(parameter["schema"]).removesuffix(" or null")  # a query cannot say null
-            rows.append(f"| `{parameter['name']}` | {parameter['in']} | {kind} | {default} |")
+            name = parameter["name"]
+            rows.append(f"| `{name}` | {parameter['in']} | {kind} | {default} | {meaning(route, name)} |")
         return "\n".join(rows)
 
     def contents(self, content: Mapping[str, Any]) -> str:
@@ -228,19 +150,19 @@ class Page:
         for name in self.used:  # grows while objects name others
             schema = self.objects[name]
             about = sentence(schema["description"]) + "\n\n" if schema.get("description") else ""
-            fields = self.sent(schema) if is_sent(name, schema) else self.received(schema)
+            fields = self.sent(name, schema) if is_sent(name, schema) else self.received(name, schema)
             yield f"### {name}\n\n{about}" + "\n".join(fields)
 
-    def sent(self, schema: Mapping[str, Any]) -> Iterator[str]:
-        yield from ("| field | type | default |", "|---|---|---|")
+    def sent(self, name: str, schema: Mapping[str, Any]) -> Iterator[str]:
+        yield from ("| field | type | default | meaning |", "|---|---|---|---|")
         for field, value in schema["properties"].items():
             default = "required" if field in schema.get("required", ()) else shown_default(value)
-            yield f"| `{field}` | {self.kind(value)} | {default} |"
+            yield f"| `{field}` | {self.kind(value)} | {default} | {meaning(name, field)} |"
 
-    def received(self, schema: Mapping[str, Any]) -> Iterator[str]:
-        yield from ("| field | type |", "|---|---|")
+    def received(self, name: str, schema: Mapping[str, Any]) -> Iterator[str]:
+        yield from ("| field | type | meaning |", "|---|---|---|")
         for field, value in schema["properties"].items():
-            yield f"| `{field}` | {self.kind(value)} |"
+            yield f"| `{field}` | {self.kind(value)} | {meaning(name, field)} |"
 
     def kind(self, schema: Mapping[str, Any]) -> str:
         """The type of a value, in words, with links to objects."""
@@ -274,7 +196,11 @@ class Page:
 
 def is_sent(name: str, schema: Mapping[str, Any]) -> bool:
     """Whether an object is a part of a request: only there do defaults matter."""
-    return name.endswith(("Body", "Patch")) or any("default" in field for field in schema["properties"].values())
+    return (
+        name.endswith(("Body", "Patch"))
+        or name in ("Quotas", "Policies", "Weights")
+        or any("default" in field for field in schema["properties"].values())
+    )
 
 
 def is_coordinate(schema: Mapping[str, Any]) -> bool:
@@ -307,17 +233,17 @@ def sentence(text: str) -> str:
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text.strip())
 
 
-def anchor(heading: str) -> str:
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+def meaning(owner: str, name: str) -> str:
+    return FIELDS.get(f"{owner}.{name}", FIELDS.get(name, ""))
 
 
 def error_codes(method: str, path: str, operation: Mapping[str, Any], objects: Mapping[str, Any]) -> list[str]:
-    """The codes beyond `COMMON` that a route may answer, ordered by status."""
+    """The codes beyond `common` that a route may answer, ordered by status."""
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
     for value in operation.get("requestBody", {}).get("content", {}).values():
         reference = value.get("schema", {}).get("$ref", "").rsplit("/", 1)[-1]
         names |= set(objects.get(reference, {}).get("properties", {}))
-    codes = set(SPECIFIC.get(f"{method} {path}", ()))
+    codes = {code for name in ROUTES.get(f"{method} {path}", ()) for code in GROUPS.get(name, [name])}
     if names & {"coord", "coords", "from_coord", "prefix", "near", "box", "items", "links"}:
         codes.add("invalid_coordinate")
     if "{" in path or names & {"conversation_id", "conversation_ids"}:
