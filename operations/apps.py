@@ -27,8 +27,8 @@ class OperationsConfig(AppConfig):
     def ready(self) -> None:
         # These need the models, which do not exist yet when this file is imported.
         from conversations.lifecycle import cold_backup
-        from operations import backup
+        from operations.backup import backups
 
-        backup.also(cold_backup.NAME, cold_backup)
+        backups.include(cold_backup.NAME, cold_backup)
         for module in REGISTERING:
             import_module(module)

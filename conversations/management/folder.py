@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from conversations import folders
 from tenants.caller import Caller
 from tenants.keys import find_tenant
-from tenants.management.command_line import speaking_errors
+from tenants.management.command_line import errors_as_one_line
 from tenants.models import DEFAULT_TENANT_SLUG
 
 
@@ -23,7 +23,7 @@ class FolderCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if problem := folders.problem(options["folder"]):
             raise CommandError(f"the folder {problem}")
-        with speaking_errors():
+        with errors_as_one_line():
             self.work(Caller.command(find_tenant(options["tenant"])), options["folder"])
 
     def work(self, caller: Caller, folder: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from operations.backup import Tables
+from operations.backup.manifest import Tables
 from somamemory.errors import ConfigurationError, InvalidInput
 from somamemory.files import Progress
 

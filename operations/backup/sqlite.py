@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from operations.backup import Tables
+from operations.backup.manifest import Tables
 from somamemory.errors import InvalidInput
 from somamemory.files import Progress
 

@@ -1,4 +1,4 @@
-"""What the commands of this folder share: who runs them, and how they say what went wrong."""
+"""Shared by all commands: who runs them, and how they report errors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tenants.models import DEFAULT_TENANT_SLUG
 
 
 def operator() -> Caller:
-    """Whoever has a shell on the server runs the installation."""
+    """Return the caller for a command: a shell on the server means operator rights."""
     return Caller.command(find_tenant(DEFAULT_TENANT_SLUG))
 
 
 @contextmanager
-def speaking_errors() -> Iterator[None]:
-    """Our errors, and those of files, as one clear line instead of a traceback."""
+def errors_as_one_line() -> Iterator[None]:
+    """Report our own errors and those of files as one line, without a traceback."""
     try:
         yield
     except SomaError as error:

@@ -26,7 +26,8 @@ from conversations.services import NewConversation, NewMessage
 from memories import services
 from memories.coordinates import parse
 from memories.services import NewMemory
-from operations import backup
+from operations.backup import backups, engines
+from operations.backup import manifest as manifests
 from somamemory.errors import ColdFileDamaged, Conflict, InvalidInput
 from tenants.caller import Caller
 from tenants.models import Tenant
@@ -67,7 +68,7 @@ def empty(tmp_path: Path) -> Iterator[BaseDatabaseWrapper]:
 
 
 def tables(of: BaseDatabaseWrapper) -> dict[str, Any]:
-    found = backup.engine_of(of).tables(of, backup.silent)
+    found = engines.engine_of(of).tables(of, manifests.silent)
     return {name: told for name, told in found.items() if name not in RENEWED}
 
 
@@ -79,10 +80,10 @@ def rows(of: BaseDatabaseWrapper, question: str) -> list[Any]:
 
 def test_what_is_restored_is_what_was_there(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path) -> None:
     before = tables(connection)
-    folder = backup.make(tmp_path / "to")
+    folder = backups.create(tmp_path / "to")
     services.store(filled, NewMemory(parse("99"), {"text": "later"}))
 
-    backup.restore(folder, connection=empty)
+    backups.restore(folder, connection=empty)
 
     assert tables(empty) == before
     assert tables(connection) != before
@@ -104,11 +105,11 @@ def test_a_backup_beside_writers_is_one_moment(filled: Caller, empty: BaseDataba
     try:
         while stored[0] < 5:
             done.wait(0.01)
-        folder = backup.make(tmp_path / "to")
+        folder = backups.create(tmp_path / "to")
     finally:
         done.set()
         writer.join()
-    manifest = backup.restore(folder, connection=empty)
+    manifest = backups.restore(folder, connection=empty)
 
     kept = rows(empty, "SELECT COUNT(*) FROM sfm_memories")[0][0]
     noted = rows(empty, "SELECT COUNT(*) FROM sfm_audit_log WHERE action = 'memory.store'")[0][0]
@@ -124,7 +125,7 @@ def test_the_index_is_to_be_filled_from_the_vectors_in_the_database(
     collection = rows(connection, "SELECT collection FROM sfm_embedding_generations")
     vectors = rows(connection, "SELECT vector, text_hash FROM sfm_vector_embeddings ORDER BY id")
 
-    backup.restore(backup.make(tmp_path / "to"), connection=empty)
+    backups.restore(backups.create(tmp_path / "to"), connection=empty)
 
     assert rows(empty, "SELECT collection FROM sfm_embedding_generations") != collection
     assert rows(empty, "SELECT vector, text_hash FROM sfm_vector_embeddings ORDER BY id") == vectors
@@ -138,27 +139,27 @@ def test_a_good_backup_is_known_to_be_good(filled: Caller, tmp_path: Path, capsy
 
     call_command("verify_backup", folder)
 
-    assert "Good" in capsys.readouterr().out
+    assert "Verified" in capsys.readouterr().out
     assert folder.stat().st_mode & 0o077 == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
 
 
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.99])
 def test_a_flipped_bit_is_found(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, place: float) -> None:
-    folder = backup.make(tmp_path / "to")
-    file = folder / backup.read(folder).file
+    folder = backups.create(tmp_path / "to")
+    file = folder / manifests.read(folder).file
     content = bytearray(file.read_bytes())
     content[int(len(content) * place)] ^= 1
     file.write_bytes(content)
 
-    for look in (backup.verify, lambda folder: backup.restore(folder, connection=empty)):
+    for look in (backups.verify, lambda folder: backups.restore(folder, connection=empty)):
         with pytest.raises(InvalidInput, match="damaged"):
             look(folder)
-    assert not backup.is_used(empty)
+    assert not backups.is_used(empty)
 
 
 def test_rows_that_are_not_those_of_the_manifest_are_found(filled: Caller, tmp_path: Path) -> None:
-    folder = backup.make(tmp_path / "to")
+    folder = backups.create(tmp_path / "to")
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["tables"]["sfm_memories"]["hash"] = "0" * 64
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -172,15 +173,15 @@ def test_what_is_no_backup_is_refused(tmp_path: Path, content: str | None) -> No
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
 
-    with pytest.raises(CommandError, match="is no backup"):
+    with pytest.raises(CommandError, match="does not hold a backup"):
         call_command("verify_backup", tmp_path)
 
 
 def test_nothing_is_restored_over_something(filled: Caller, tmp_path: Path) -> None:
-    folder = backup.make(tmp_path / "to")
+    folder = backups.create(tmp_path / "to")
 
     with pytest.raises(Conflict, match="not empty"):
-        backup.restore(folder)
+        backups.restore(folder)
 
 
 @pytest.mark.parametrize(
@@ -189,24 +190,24 @@ def test_nothing_is_restored_over_something(filled: Caller, tmp_path: Path) -> N
 def test_a_backup_that_does_not_fit_is_refused(
     filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path, field: str, value: Any, why: str
 ) -> None:
-    folder = backup.make(tmp_path / "to")
+    folder = backups.create(tmp_path / "to")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, field: value}))
 
     with pytest.raises(InvalidInput, match=why):
-        backup.restore(folder, connection=empty)
+        backups.restore(folder, connection=empty)
 
 
 def test_old_backups_go_but_never_the_last(filled: Caller, tmp_path: Path) -> None:
-    made = backup.make(tmp_path)
+    made = backups.create(tmp_path)
     for days in (1, 20, 30):
         name = f"soma-{timezone.now() - timedelta(days=days):%Y%m%dT%H%M%SZ}"
         shutil.copytree(made, tmp_path / name)
     (tmp_path / "soma-something-else").mkdir()
 
-    assert len(backup.sweep(tmp_path, keep_days=14)) == 2
-    assert backup.sweep(tmp_path, keep_days=14) == []
-    assert len(backup.sweep(tmp_path, keep_days=0)) == 1
+    assert len(backups.delete_old(tmp_path, keep_days=14)) == 2
+    assert backups.delete_old(tmp_path, keep_days=14) == []
+    assert len(backups.delete_old(tmp_path, keep_days=0)) == 1
     assert made.is_dir()
     assert (tmp_path / "soma-something-else").is_dir()
 
@@ -214,7 +215,7 @@ def test_old_backups_go_but_never_the_last(filled: Caller, tmp_path: Path) -> No
 def test_what_a_broken_off_backup_left_is_swept(filled: Caller, tmp_path: Path) -> None:
     (tmp_path / "soma-20200101T000000Z.partial").mkdir(parents=True)
 
-    backup.make(tmp_path)
+    backups.create(tmp_path)
 
     assert not list(tmp_path.glob("*.partial"))
 
@@ -225,14 +226,14 @@ def test_two_at_once_do_not_sweep_each_other(filled: Caller, tmp_path: Path) -> 
 
     def meanwhile(phase: str, share: float) -> None:
         with pytest.raises(Conflict, match="another backup"):
-            backup.make(tmp_path)
+            backups.create(tmp_path)
         refused.append(phase)
 
-    made = backup.make(tmp_path, meanwhile)
+    made = backups.create(tmp_path, meanwhile)
 
     assert refused
-    assert backup.verify(made).tables
-    assert backup.make(tmp_path / "elsewhere").is_dir()
+    assert backups.verify(made).tables
+    assert backups.create(tmp_path / "elsewhere").is_dir()
 
 
 def test_a_secret_key_that_was_made_comes_along(
@@ -241,10 +242,10 @@ def test_a_secret_key_that_was_made_comes_along(
     monkeypatch.setattr(settings, "DATA_DIR", tmp_path)
     monkeypatch.setattr(settings, "SECRET_KEY_IS_MADE", True)
     (tmp_path / "secret-key").write_text("the old one")
-    folder = backup.make(tmp_path / "to")
+    folder = backups.create(tmp_path / "to")
     (tmp_path / "secret-key").write_text("made for the new machine")
 
-    backup.restore(folder, connection=empty)
+    backups.restore(folder, connection=empty)
 
     assert (tmp_path / "secret-key").read_text() == "the old one"
 
@@ -270,12 +271,12 @@ def cold_in(folder: Path) -> dict[str, Any]:
 def test_cold_conversations_come_back_with_a_backup(
     filled: Caller, frozen: Conversation, empty: BaseDatabaseWrapper, tmp_path: Path, settings: Any
 ) -> None:
-    folder = backup.make(tmp_path / "to")
+    folder = backups.create(tmp_path / "to")
     settings.STORAGES = {**settings.STORAGES, "cold": cold_in(tmp_path / "another machine")}
     with pytest.raises(ColdFileDamaged):
         tiers.read(filled, frozen)
 
-    manifest = backup.restore(folder, connection=empty)
+    manifest = backups.restore(folder, connection=empty)
 
     kept = tiers.read(filled, frozen)
     assert [row.payload["content"] for row in kept or ()] == ["the aardvark digs"]
@@ -291,19 +292,19 @@ def test_a_file_that_the_last_backup_holds_takes_no_room_again(frozen: Conversat
     [first], [second] = (list((folder / "cold").rglob("*.gz")) for folder in (one, other))
 
     assert first.samefile(second)
-    backup.verify(other)
+    backups.verify(other)
 
 
 def backup_as(to: Path, name: str) -> Path:
     """Two of one second would have one name."""
-    return backup.make(to).rename(to / name)
+    return backups.create(to).rename(to / name)
 
 
 @pytest.mark.parametrize("how", ["damaged", "missing", "too many"])
 def test_a_backup_whose_cold_files_are_wrong_is_refused(
     frozen: Conversation, empty: BaseDatabaseWrapper, tmp_path: Path, how: str
 ) -> None:
-    folder = backup.make(tmp_path / "to")
+    folder = backups.create(tmp_path / "to")
     [file] = (folder / "cold").rglob("*.gz")
     if how == "damaged":
         file.write_bytes(b"something else")
@@ -314,17 +315,17 @@ def test_a_backup_whose_cold_files_are_wrong_is_refused(
         (folder / "cold" / f"{digest}.jsonl.gz").write_bytes(b"")
 
     with pytest.raises(InvalidInput):
-        backup.verify(folder)
+        backups.verify(folder)
     with pytest.raises(InvalidInput):
-        backup.restore(folder, connection=empty)
-    assert not backup.is_used(empty)
+        backups.restore(folder, connection=empty)
+    assert not backups.is_used(empty)
 
 
 def test_a_damaged_cold_file_is_named_and_the_rest_backed_up(frozen: Conversation, tmp_path: Path) -> None:
     [file] = (tmp_path / "cold").rglob("*.gz")
     file.write_bytes(b"")
 
-    manifest = backup.read(backup.make(tmp_path / "to"))
+    manifest = manifests.read(backups.create(tmp_path / "to"))
 
     assert manifest.elsewhere["cold"]["missing"] == [file.relative_to(tmp_path / "cold").as_posix()]
 
@@ -335,6 +336,6 @@ def test_what_is_needed_no_more_since_the_backup_began_is_in_it(
     began = timezone.now()
     assert tiers.thaw(filled, frozen.id)
 
-    told = cold_backup.copy(tmp_path / "copy", None, began, backup.silent)
+    told = cold_backup.copy(tmp_path / "copy", None, began, manifests.silent)
 
     assert told["files"] == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from conversations.transfer import formats, importing
-from conversations.transfer.formats.base import Broken, Imported
 from conversations.transfer.importing import Report
 from somamemory.errors import SomaError
+from somamemory.management.progress import ProgressBar
 from tenants.caller import Caller
 from tenants.keys import find_tenant
-from tenants.management.command_line import speaking_errors
+from tenants.management.command_line import errors_as_one_line
 from tenants.models import DEFAULT_TENANT_SLUG
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".zip", ".md", ".markdown", ".txt", ".text")
-_SHOW_EVERY_S = 0.5
-_BAR = 30
 _SETTLED_S = 5.0  # a file in a watched folder that has not changed for so long has been written
 _LOOK_EVERY_S = 2.0
 _WAIT_S = 5.0
@@ -49,7 +46,7 @@ class Command(BaseCommand):
         parser.add_argument("--watch", action="store_true", help="go on with files as they come into the folder")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with speaking_errors():
+        with errors_as_one_line():
             _map_nothing()
             caller = Caller.command(find_tenant(options["tenant"]))
             if options["watch"]:
@@ -76,12 +73,15 @@ class Command(BaseCommand):
             self.stdout.write("Stopped.")
 
     def _take_in(self, caller: Caller, path: Path, options: dict[str, Any]) -> Report:
-        bar = _Bar(self, path)
+        bar, size = ProgressBar(self.stdout), max(path.stat().st_size, 1)
         with path.open("rb") as file:
-            found = formats.read(file, options["source"], path.name)
-            report = importing.take_in(
-                caller, bar.over(found, file), dry_run=options["dry_run"], progress=bar.show, wait=self._wait
-            )
+
+            def show(report: Report) -> None:
+                share = 1.0 if file.closed else file.tell() / size
+                bar(path.name, share, f"{report.seen:,} conversations")
+
+            items = formats.read(file, options["source"], path.name)
+            report = importing.take_in(caller, items, dry_run=options["dry_run"], progress=show, wait=self._wait)
         bar.clear()
         self._tell(path, report)
         return report
@@ -99,36 +99,6 @@ class Command(BaseCommand):
             self.stdout.write(f"  left out, as they are no messages: {kinds}")
         for error in report.errors:
             self.stdout.write(self.style.WARNING(f"  {error.place}: {error.reason}"))
-
-
-class _Bar:
-    """How far a file has been read, on a terminal."""
-
-    def __init__(self, command: BaseCommand, path: Path) -> None:
-        self._command = command
-        self._size = max(path.stat().st_size, 1)
-        self._at = 0
-        self._shown_at = 0.0
-        self._visible = command.stdout.isatty()
-
-    def over(self, found: Iterator[Imported | Broken], file: Any) -> Iterator[Imported | Broken]:
-        for item in found:
-            self._at = file.tell() if not file.closed else self._size
-            yield item
-
-    def show(self, report: Report) -> None:
-        now = time.monotonic()
-        if not self._visible or now - self._shown_at < _SHOW_EVERY_S:
-            return
-        self._shown_at = now
-        share = min(self._at / self._size, 1.0)
-        filled = "#" * round(share * _BAR)
-        self._command.stdout.write(f"\r[{filled:<{_BAR}}] {share:4.0%} {report.seen} conversations", ending="")
-        self._command.stdout.flush()
-
-    def clear(self) -> None:
-        if self._visible:
-            self._command.stdout.write("\r" + " " * 70 + "\r", ending="")
 
 
 def _map_nothing() -> None:

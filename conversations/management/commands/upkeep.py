@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from conversations.lifecycle import policy, tiers
 from conversations.lifecycle.policy import Report
-from somamemory.management.progress import Bar
+from somamemory.management.progress import ProgressBar
 from tenants.caller import Caller
 from tenants.keys import find_tenant
-from tenants.management.command_line import speaking_errors
+from tenants.management.command_line import errors_as_one_line
 from tenants.models import DEFAULT_TENANT_SLUG
 
 
@@ -25,15 +25,15 @@ class Command(BaseCommand):
         parser.add_argument("--verify", action="store_true", help="read every file of cold conversations, and no more")
 
     def handle(self, *args: Any, tenant: str, dry_run: bool, verify: bool, **options: Any) -> None:
-        bar = Bar(self.stdout)  # type: ignore[arg-type]
-        with speaking_errors():
+        bar = ProgressBar(self.stdout)
+        with errors_as_one_line():
             caller = Caller.command(find_tenant(tenant))
             if verify:
                 self._verify(caller)
                 return
             rules, _ = policy.get(caller)
             report = policy.run(caller, timezone.now(), dry_run=dry_run, progress=bar)
-            bar.end()
+            bar.clear()
             swept = 0 if dry_run else tiers.sweep()
         self._tell(report, rules)
         if swept:

@@ -1,4 +1,4 @@
-"""`manage.py backup`: one moment of everything, while the service goes on."""
+"""`manage.py backup`: back up the whole installation while it runs."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from operations import backup
-from somamemory.management.progress import Bar
-from tenants.management.command_line import speaking_errors
+from operations.backup import backups, manifest
+from somamemory.management.progress import ProgressBar
+from tenants.management.command_line import errors_as_one_line
 
 
 class Command(BaseCommand):
-    help = "Put the whole database into a folder, as it is at one moment, with a manifest to check it by."
+    help = "Back up the whole database, as it is at one moment, into a new folder with a manifest to check it by."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--to", type=Path, metavar="FOLDER", help="left out: backups in the data folder")
-        parser.add_argument("--keep-days", type=int, default=14, help="older backups there are removed; never the last")
+        parser.add_argument(
+            "--to", type=Path, metavar="FOLDER", help="where to create the backup; default: backups in the data folder"
+        )
+        parser.add_argument(
+            "--keep-days", type=int, default=14, help="delete older backups there, but never the newest (default: 14)"
+        )
 
     def handle(self, *args: Any, to: Path | None, keep_days: int, **options: Any) -> None:
         to = to or Path(settings.DATA_DIR) / "backups"
-        bar = Bar(self.stdout)  # type: ignore[arg-type]
-        with speaking_errors():
-            folder = backup.make(to, bar)
-            manifest = backup.read(folder)
-        bar.end()
-        swept = backup.sweep(to, max(0, keep_days))
-        rows = sum(table["rows"] for table in manifest.tables.values())
-        self.stdout.write(self.style.SUCCESS(f"{folder}") + f"  {rows:,} rows, {manifest.bytes:,} bytes")
-        if swept:
-            self.stdout.write(f"Removed, as older than {keep_days} days: {', '.join(swept)}")
-        for name, told in manifest.elsewhere.items():
-            self.stdout.write(f"{name}: {told['files']:,} files, {told['bytes']:,} bytes")
-            for each in told["missing"]:
-                self.stderr.write(f"missing or damaged, and not in the backup: {each}")
+        bar = ProgressBar(self.stdout)
+        with errors_as_one_line():
+            folder = backups.create(to, bar)
+            created = manifest.read(folder)
+        bar.clear()
+        deleted = backups.delete_old(to, max(0, keep_days))
+        rows = sum(table["rows"] for table in created.tables.values())
+        self.stdout.write(self.style.SUCCESS(f"{folder}") + f"  {rows:,} rows, {created.bytes:,} bytes")
+        if deleted:
+            self.stdout.write(f"Deleted backups older than {keep_days} days: {', '.join(deleted)}")
+        for name, summary in created.elsewhere.items():
+            self.stdout.write(f"{name}: {summary['files']:,} files, {summary['bytes']:,} bytes")
+            for file in summary["missing"]:
+                self.stderr.write(f"missing or damaged, and not in the backup: {file}")
         self.stdout.write(f"Next: manage.py verify_backup {folder}")

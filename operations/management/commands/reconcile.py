@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, repair: bool, tenant: str, **options: Any) -> None:
         try:
-            job = watch(jobs.start_reconcile(operator(), repair=repair, tenant=tenant), self.stdout)  # type: ignore[arg-type]
+            job = watch(jobs.start_reconcile(operator(), repair=repair, tenant=tenant), self.stdout)
         except (SomaError, ConfigurationError, DatabaseError) as error:
             self.stderr.write(str(error))
             raise SystemExit(COULD_NOT_LOOK) from None

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from memories.models import Job
 from operations import jobs
 from operations.management.watch_job import watch
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
@@ -32,8 +32,8 @@ class Command(BaseCommand):
         other.add_argument("--cancel", action="store_true", help="give up the generation that is being built")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with speaking_errors():
-            job = watch(self._job(options), self.stdout)  # type: ignore[arg-type]
+        with errors_as_one_line():
+            job = watch(self._job(options), self.stdout)
         if job.state == Job.State.FAILED:
             if options["cancel"]:
                 self.stdout.write("The new generation is given up; nothing has changed.")

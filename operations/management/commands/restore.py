@@ -1,4 +1,4 @@
-"""`manage.py restore FOLDER`: from a backup to a running installation."""
+"""`manage.py restore FOLDER`: restore a backup into an empty installation."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
-from operations import backup
-from somamemory.management.progress import Bar
-from tenants.management.command_line import speaking_errors
+from operations.backup import backups
+from somamemory.management.progress import ProgressBar
+from tenants.management.command_line import errors_as_one_line
 
 
 class Command(BaseCommand):
-    help = "Bring a backup into an empty database; the server then fills the index from the vectors in it."
+    help = "Restore a backup into an empty database. The server then fills the vector index from the restored vectors."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path, help="as backup has made it")
+        parser.add_argument("folder", type=Path, help="the folder that the command backup created")
 
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
-        bar = Bar(self.stdout)  # type: ignore[arg-type]
-        with speaking_errors():
-            manifest = backup.restore(folder, bar)
-        bar.end()
+        bar = ProgressBar(self.stdout)
+        with errors_as_one_line():
+            restored = backups.restore(folder, bar)
+        bar.clear()
         call_command("migrate", verbosity=0, interactive=False)
-        memories = manifest.tables["sfm_memories"]["rows"]
+        memories = restored.tables["sfm_memories"]["rows"]
         self.stdout.write(
-            self.style.SUCCESS(f"As it was at {manifest.created_at}: {memories:,} memories.")
-            + " Next: start the server; words find them at once, and meaning as fast as the index is filled."
+            self.style.SUCCESS(f"Restored {memories:,} memories as of {restored.created_at}.")
+            + " Next: start the server. Keyword search works at once, semantic search as the index fills."
         )

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from memories import services
 from tenants import selectors
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
@@ -18,7 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--tenant", metavar="SLUG", help="only this one")
 
     def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
-        with speaking_errors():
+        with errors_as_one_line():
             everybody = (
                 selectors.every_tenant(operator()) if tenant is None else [selectors.get_tenant(operator(), tenant)]
             )

@@ -1,4 +1,4 @@
-"""`manage.py verify_backup FOLDER`: would it come back?"""
+"""`manage.py verify_backup FOLDER`: check that a backup can be restored."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from operations import backup
-from somamemory.management.progress import Bar
-from tenants.management.command_line import speaking_errors
+from operations.backup import backups
+from somamemory.management.progress import ProgressBar
+from tenants.management.command_line import errors_as_one_line
 
 
 class Command(BaseCommand):
     help = "Restore a backup into a temporary database, and compare the rows and hashes of every table."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path, help="as backup has made it")
+        parser.add_argument("folder", type=Path, help="the folder that the command backup created")
 
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
-        bar = Bar(self.stdout)  # type: ignore[arg-type]
-        with speaking_errors():
-            manifest = backup.verify(folder, bar)
-        bar.end()
-        rows = sum(table["rows"] for table in manifest.tables.values())
-        self.stdout.write(self.style.SUCCESS(f"Good: {rows:,} rows in {len(manifest.tables)} tables are as they were."))
+        bar = ProgressBar(self.stdout)
+        with errors_as_one_line():
+            verified = backups.verify(folder, bar)
+        bar.clear()
+        rows = sum(table["rows"] for table in verified.tables.values())
+        self.stdout.write(self.style.SUCCESS(f"Verified: {rows:,} rows in {len(verified.tables)} tables match."))

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import selectors
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 from tenants.selectors import AuditFilter
 
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=50)
 
     def handle(self, *args: Any, slug: str, action: str, actor: str, limit: int, **options: Any) -> None:
-        with speaking_errors():
+        with errors_as_one_line():
             tenant = selectors.get_tenant(operator(), slug)
             rows = selectors.list_audit(operator(), tenant, AuditFilter(action, actor), limit=max(1, limit))
         for row in rows:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import keys, selectors
 from tenants.caller import SCOPES
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
@@ -33,7 +33,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, slug: str | None, name: str, **options: Any) -> None:
         scopes = options["scope"] or (SCOPES if options["operator"] else ("read", "write", "delete"))
-        with speaking_errors():
+        with errors_as_one_line():
             tenant = selectors.get_tenant(operator(), slug) if slug is not None else None
             issued = keys.issue(
                 operator(),

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import services
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
@@ -18,7 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--name", default="", help="what people call it")
 
     def handle(self, *args: Any, slug: str, name: str, **options: Any) -> None:
-        with speaking_errors():
+        with errors_as_one_line():
             services.create_tenant(operator(), slug, name)
         self.stdout.write(
             self.style.SUCCESS(f"Tenant '{slug}' is there.") + f" Next: manage.py create_key {slug} --name my-agent"

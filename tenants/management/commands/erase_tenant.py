@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants import erasure
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
@@ -21,7 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, slug: str, yes: bool, **options: Any) -> None:
         if not yes and input(f"Erase everything of '{slug}'? Type its name to go on: ") != slug:
             raise CommandError("nothing was erased")
-        with speaking_errors():
+        with errors_as_one_line():
             receipt = erasure.erase(operator(), slug)
         found = {"slug": slug, "id": str(receipt.id), "rows": receipt.rows, "elsewhere": receipt.elsewhere}
         self.stdout.write(json.dumps({**found, "total": receipt.total, "missing": receipt.missing}, indent=2))

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import export
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
@@ -21,12 +21,12 @@ class Command(BaseCommand):
         parser.add_argument("--to", type=Path, metavar="FILE", help="left out: standard output")
 
     def handle(self, *args: Any, slug: str, to: Path | None, **options: Any) -> None:
-        with speaking_errors():
+        with errors_as_one_line():
             lines = export.lines(operator(), slug)
         if to is None:
             for line in lines:
                 sys.stdout.buffer.write(line)
             return
-        with speaking_errors(), os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        with errors_as_one_line(), os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             count = sum(1 for line in lines if file.write(line))
         self.stdout.write(f"{count - 2:,} rows are in {to}.")

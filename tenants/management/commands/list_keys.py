@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
 from tenants import selectors
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 from tenants.models import ApiKey
 
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("slug", nargs="?", help="the tenant")
 
     def handle(self, *args: Any, slug: str | None, **options: Any) -> None:
-        with speaking_errors():
+        with errors_as_one_line():
             tenant = selectors.get_tenant(operator(), slug) if slug is not None else None
             rows = selectors.list_keys(operator(), tenant)
         if not rows:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import keys, selectors
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--tenant", help="whose it is; left out: an operator's")
 
     def handle(self, *args: Any, prefix: str, tenant: str | None, **options: Any) -> None:
-        with speaking_errors():
+        with errors_as_one_line():
             owner = selectors.get_tenant(operator(), tenant) if tenant is not None else None
             keys.revoke(operator(), prefix, owner)
         self.stdout.write(

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import keys, selectors
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--overlap-hours", type=int, default=24, help="how long the old key goes on working")
 
     def handle(self, *args: Any, prefix: str, tenant: str | None, overlap_hours: int, **options: Any) -> None:
-        with speaking_errors():
+        with errors_as_one_line():
             owner = selectors.get_tenant(operator(), tenant) if tenant is not None else None
             issued = keys.rotate(operator(), prefix, owner, timedelta(hours=max(0, overlap_hours)))
         self.stderr.write("This key is shown only now:")

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import selectors
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
@@ -17,7 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("slug", help="the tenant")
 
     def handle(self, *args: Any, slug: str, **options: Any) -> None:
-        with speaking_errors():
+        with errors_as_one_line():
             found = selectors.usage_of(operator(), selectors.get_tenant(operator(), slug))
         for name, (used, quota) in found.items():
             of = f"of {quota:,} ({used / quota:.0%})" if quota else "of 0" if quota == 0 else "no limit"

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants import services
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 from tenants.models import Tenant
 
 
@@ -41,7 +41,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, slug: str, **options: Any) -> None:
         active = False if options["suspend"] else True if options["resume"] else None
-        with speaking_errors():
+        with errors_as_one_line():
             services.update_tenant(
                 operator(),
                 slug,

@@ -11,7 +11,7 @@ from tenants import selectors
 from tenants.audit import verification
 from tenants.audit.chain import Head
 from tenants.audit.verification import Report
-from tenants.management.command_line import operator, speaking_errors
+from tenants.management.command_line import errors_as_one_line, operator
 
 TOUCHED = 1
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, tenant: str | None, heads: Path | None, export: Path | None, **options: Any) -> None:
         if tenant is not None and export:
             raise CommandError("--export writes the heads of every tenant: leave --tenant out")
-        with speaking_errors():
+        with errors_as_one_line():
             only = selectors.get_tenant(operator(), tenant) if tenant is not None else None
             report = verification.check(operator(), _known(heads), only)
             self._tell(report)

@@ -1,0 +1,209 @@
+"""Create, verify and restore backups, and delete old ones."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.db import connection as default
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+from django.utils import timezone
+
+import somamemory
+from operations.backup import manifest as manifests
+from operations.backup.engines import engine_of
+from operations.backup.manifest import Manifest, silent
+from somamemory import files
+from somamemory.errors import Conflict, InvalidInput
+from somamemory.files import Progress, checksum
+
+SECRET_KEY = "secret-key"  # noqa: S105 - a file name
+_NAME = re.compile(r"soma-(\d{8}T\d{6}Z)")
+
+
+class FileCopier(Protocol):
+    """Copies files that the database only names, to and from a folder of its own in the backup."""
+
+    def copy(self, to: Path, earlier: Path | None, since: datetime, progress: Progress) -> dict[str, Any]:
+        """Copy all files that were needed at `since` or later, and return a summary for the manifest.
+
+        earlier: the same folder of the previous backup.
+        """
+
+    def check(self, folder: Path, summary: dict[str, Any], progress: Progress) -> None:
+        """Raise InvalidInput where the folder differs from what was written."""
+
+    def bring_back(self, folder: Path, summary: dict[str, Any], progress: Progress) -> None: ...
+
+
+_copiers: dict[str, FileCopier] = {}
+
+
+def include(name: str, copier: FileCopier) -> None:
+    """Make `copier` part of every backup; `name` is that of its folder, and of its entry in the manifest."""
+    _copiers[name] = copier
+
+
+def create(to: Path, progress: Progress = silent, connection: Any = default) -> Path:
+    """Create a backup in a new folder below `to`, and return the folder.
+
+    One that was interrupted has another name, and is removed by the next. Raises Conflict while another one is made.
+    """
+    to.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _locked(to):
+        return _create(to, progress, connection)
+
+
+def verify(folder: Path, progress: Progress = silent, connection: Any = default) -> Manifest:
+    """Restore a backup next to the live database and compare every row. Raises InvalidInput for a damaged backup."""
+    manifest = manifests.read(folder, progress)
+    _require_engine(manifest, connection)
+    _check_files(folder, manifest, progress)
+    restored = engine_of(connection).tables_in(connection, folder / manifest.file, progress)
+    manifests.compare(manifest.tables, restored)
+    return manifest
+
+
+def restore(folder: Path, progress: Progress = silent, connection: Any = default) -> Manifest:
+    """Restore a backup into an empty database.
+
+    The next drain fills new collections of the vector index from the vectors in the database. Raises InvalidInput for a
+    damaged backup, and Conflict where the database is not empty.
+    """
+    manifest = manifests.read(folder, progress)
+    _require_engine(manifest, connection)
+    if unknown := set(manifest.migrations) - _known_migrations():
+        raise InvalidInput("folder", f"made by a newer version of SomaMemory: {', '.join(sorted(unknown))}")
+    if is_used(connection):
+        raise Conflict("the database is not empty; restore a backup into an empty database only")
+    _check_files(folder, manifest, progress)
+    for name, copier in _copiers.items():  # before anything in the database names them
+        copier.bring_back(folder / name, manifest.elsewhere.get(name, {}), progress)
+    engine = engine_of(connection)
+    engine.load(connection, folder / manifest.file, progress)
+    manifests.compare(manifest.tables, engine.tables(connection, progress))
+    _use_new_collections(connection)
+    if (folder / SECRET_KEY).is_file() and settings.SECRET_KEY_IS_MADE:
+        shutil.copy2(folder / SECRET_KEY, Path(settings.DATA_DIR) / SECRET_KEY)
+    return manifest
+
+
+def delete_old(to: Path, keep_days: int) -> list[str]:
+    """Delete backups that are older than this, but never the newest; return their names."""
+    backups = sorted(path for path in to.iterdir() if _is_backup(path) and (path / manifests.FILE_NAME).is_file())
+    before = timezone.now() - timedelta(days=keep_days)
+    old = [path for path in backups[:-1] if _created_at(path) < before]
+    for path in old:
+        shutil.rmtree(path)
+    return [path.name for path in old]
+
+
+def is_used(connection: BaseDatabaseWrapper) -> bool:
+    with connection.cursor() as cursor:
+        return any(name.startswith("sfm_") for name in connection.introspection.table_names(cursor))
+
+
+@contextmanager
+def _locked(to: Path) -> Iterator[None]:
+    """Lock the folder: another backup's unfinished folder looks like an interrupted one. Raises Conflict."""
+    descriptor = os.open(to, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Conflict(f"another backup is being made in {to}; wait until it has finished") from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _create(to: Path, progress: Progress, connection: Any) -> Path:
+    now = timezone.now().astimezone(UTC)
+    folder = to / f"soma-{now:%Y%m%dT%H%M%SZ}"
+    for interrupted in to.glob("soma-*.partial"):
+        shutil.rmtree(interrupted)
+    earlier = max(filter(_is_backup, to.iterdir()), default=None)
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(mode=0o700)
+    _write_content(partial, earlier, now, progress, connection)
+    files.sync(partial)
+    partial.rename(folder)
+    files.sync(to)
+    return folder
+
+
+def _write_content(partial: Path, earlier: Path | None, now: datetime, progress: Progress, connection: Any) -> None:
+    engine = engine_of(connection)
+    file = partial / engine.file_name
+    tables = engine.dump(connection, file, progress)
+    elsewhere = {
+        name: copier.copy(partial / name, earlier and earlier / name, now, progress)
+        for name, copier in _copiers.items()
+    }
+    if settings.SECRET_KEY_IS_MADE:
+        shutil.copy2(Path(settings.DATA_DIR) / SECRET_KEY, partial / SECRET_KEY)
+    Manifest(
+        engine=connection.vendor,
+        server=".".join(map(str, connection.get_database_version())),
+        somamemory=somamemory.__version__,
+        created_at=now.isoformat(timespec="seconds"),
+        migrations=sorted(f"{app}.{name}" for app, name in MigrationLoader(connection).applied_migrations),
+        file=file.name,
+        bytes=file.stat().st_size,
+        sha256=checksum(file, progress),
+        tables=tables,
+        elsewhere=elsewhere,
+    ).write(partial)
+    files.sync(file)
+
+
+def _require_engine(manifest: Manifest, connection: BaseDatabaseWrapper) -> None:
+    if manifest.engine != connection.vendor:
+        raise InvalidInput(
+            "folder", f"this is a backup of {manifest.engine}, but the settings name a {connection.vendor} database"
+        )
+
+
+def _check_files(folder: Path, manifest: Manifest, progress: Progress) -> None:
+    for name, copier in _copiers.items():
+        copier.check(folder / name, manifest.elsewhere.get(name, {}), progress)
+
+
+def _use_new_collections(connection: BaseDatabaseWrapper) -> None:
+    """Have the drain fill collections that nothing else uses: an index from before the restore may still exist."""
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM sfm_embedding_generations")
+        for (id,) in cursor.fetchall():
+            collection = f"{settings.MILVUS_PREFIX}_{uuid.uuid4().hex[:12]}"
+            cursor.execute("UPDATE sfm_embedding_generations SET collection = %s WHERE id = %s", [collection, id])
+        cursor.execute(
+            "UPDATE sfm_vector_embeddings SET indexed_version = NULL, due_at = %s, lease = NULL, lease_until = NULL, "
+            "attempts = 0, error = ''",
+            [now],
+        )
+
+
+def _known_migrations() -> set[str]:
+    return {f"{app}.{name}" for app, name in MigrationLoader(None).disk_migrations}
+
+
+def _is_backup(path: Path) -> bool:
+    return _NAME.fullmatch(path.name) is not None
+
+
+def _created_at(folder: Path) -> datetime:
+    return datetime.strptime(folder.name, "soma-%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
