@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 from django.conf import settings
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -26,16 +24,14 @@ from memories.index.base import usable
 from memories.models import Memory, VectorEmbedding
 from memories.payloads import Json
 from memories.search import analyzer
-from somamemory.db import sqlstate
-from somamemory.errors import Conflict, DimensionMismatch, InvalidInput, NotFound, PayloadTooLarge, PreconditionFailed
+from somamemory.db.retry import retrying
+from somamemory.errors import DimensionMismatch, InvalidInput, NotFound, PayloadTooLarge, PreconditionFailed
 from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
 
 # Two callers creating one address at the same time: the second finds it there on its next try.
 # Each try waits for the others, who have then created theirs for good; batches of many addresses may need several.
-_TRIES = 25
-_PAUSE_S = 0.02
 Result = TypeVar("Result")
 
 
@@ -464,24 +460,3 @@ def _check_size(memory: Memory) -> None:
 def _check_expiry(expires_at: datetime | None) -> None:
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidInput("expires_at", "must be in the future")
-
-
-def retrying(work: Callable[[], Result]) -> Result:
-    """Run `work` in a transaction; again when another writer has created the same row meanwhile, or in a deadlock.
-
-    A deadlock inside a larger transaction ends that one, which whoever began it may run again.
-    """
-    nested = transaction.get_connection().in_atomic_block
-    for left in reversed(range(_TRIES)):
-        try:
-            with transaction.atomic():
-                return work()
-        except IntegrityError:
-            if not left:
-                raise Conflict("others are writing here all the time; try again") from None
-        except OperationalError as error:
-            if nested or not left or not sqlstate.is_transient(error):
-                raise
-        if not nested:
-            time.sleep(random.uniform(0, _PAUSE_S))  # or those who met would meet again
-    raise AssertionError("unreachable")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Mapping
@@ -14,13 +13,13 @@ import orjson
 
 from somamemory.breaker import Breaker
 from somamemory.errors import ConfigurationError, LlmAnswerInvalid, LlmRefused, LlmUnavailable
+from somamemory.retry import RetryPolicy
 
-TRIES = 3
 log = logging.getLogger("soma.llm")
 
 # While the provider is down, one caller in this time finds out whether it is back: a probe would cost tokens.
 BREAKER_PAUSE_S = 20.0
-FIRST_PAUSE_S = 0.5  # doubled for each further try, of which a random half or more is waited
+RETRY = RetryPolicy(attempts=3, first_pause_s=0.5)
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -65,15 +64,16 @@ class Wire:
 
     def _tried(self, path: str, content: bytes) -> Any:
         deadline = time.monotonic() + self.timeout_s
-        for tried in range(1, TRIES + 1):
-            try:
-                return self._once(path, content, deadline)
-            except _Again as again:
-                pause_s = max(again.pause_s, FIRST_PAUSE_S * 2 ** (tried - 1) * random.uniform(0.5, 1))
-                if tried == TRIES or time.monotonic() + pause_s >= deadline:
-                    raise LlmUnavailable(str(again), again.pause_s) from again.__cause__
-                self._stopped.wait(pause_s)
-        raise AssertionError("unreachable")
+        try:
+            return RETRY.run(
+                lambda: self._once(path, content, deadline),
+                lambda error: isinstance(error, _Again),
+                deadline=lambda: deadline,
+                min_pause_s=lambda error: error.pause_s if isinstance(error, _Again) else 0.0,
+                sleep=self._stopped.wait,
+            )
+        except _Again as error:
+            raise LlmUnavailable(str(error), error.pause_s) from error.__cause__
 
     def _once(self, path: str, content: bytes, deadline: float) -> Any:
         left_s = max(0.001, deadline - time.monotonic())

@@ -28,6 +28,7 @@ from somamemory.errors import (
     LlmRefused,
     LlmUnavailable,
 )
+from somamemory.retry import RetryPolicy
 from tenants.caller import Caller
 from tenants.models import Tenant
 from testing.chat_provider import ChatProvider, answers, claude_says, dies, fails, hangs, says
@@ -46,7 +47,7 @@ def provider() -> Iterator[ChatProvider]:
 
 @pytest.fixture
 def make(provider: ChatProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    monkeypatch.setattr(wire, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(wire, "RETRY", RetryPolicy(attempts=3, first_pause_s=0.01))
     made: list[Any] = []
 
     def build(kind: Any = OpenAIChat, *, timeout_s: float = 5.0, base_url: str = "") -> Any:
@@ -141,7 +142,7 @@ def test_what_does_not_pass_is_unavailable(model: OpenAIChat, provider: ChatProv
 
     with pytest.raises(LlmUnavailable):
         model.complete(ASKED, 100)
-    assert len(provider.requests) == wire.TRIES
+    assert len(provider.requests) == wire.RETRY.attempts
 
 
 def test_a_pause_that_the_provider_asks_for_and_that_is_too_long_is_passed_on(

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import math
 import os
-import random
 import re
 import threading
 import time
@@ -26,6 +25,7 @@ from memories.index.milvus.lite import LiteFolder
 from memories.index.milvus.patience import Patience
 from somamemory.breaker import Breaker
 from somamemory.errors import ConfigurationError, IndexUnavailable
+from somamemory.retry import RetryPolicy
 from somamemory.telemetry import metrics, tracing
 
 T = TypeVar("T")
@@ -41,8 +41,7 @@ NOT_LOADED = 101
 # Not ready, unavailable, too many requests, rate limit; no replica, no channel, no node: a server in the middle of a
 # restart answers so.
 TRANSIENT = frozenset({1, 2, 4, 8, 401, 503, 901, 902, 903})
-RETRY_AFTER_S = 0.02  # doubled each time, times 0.5 to 1.5
-ATTEMPTS = 4
+RETRY = RetryPolicy(attempts=4, first_pause_s=0.02)
 PROBE_EVERY_S = 2.0  # while the engine is down
 OPENING_TIMEOUT_S = 60.0  # creating, loading and dropping take as long as there are rows
 
@@ -307,30 +306,30 @@ class MilvusIndex:
             return self._tried(action, client, call, deadline)
 
     def _tried(self, action: str, client: Any, call: Call[T], deadline: float) -> T:
-        """The call's result; tried again after a transient error, as long as there is time.
+        """Return the call's result; try again after a transient error, as long as there is time.
 
-        A collection that was released meanwhile (a restart does that) is loaded first.
+        A collection that was released meanwhile (a restart does that) is loaded first; loading extends the deadline.
         """
-        for attempt in range(ATTEMPTS):
+
+        def attempt() -> T:
+            nonlocal deadline
             try:
                 with translating_errors(action):
-                    result = call(client, _timeout(deadline))
+                    return call(client, _timeout(deadline))
             except IndexUnavailable as error:
-                pause_s = RETRY_AFTER_S * 2**attempt * random.uniform(0.5, 1.5)
-                again = attempt < ATTEMPTS - 1 and time.monotonic() + pause_s < deadline
-                if again and _code(error) == NOT_LOADED:
+                if _code(error) == NOT_LOADED:
                     began = time.monotonic()
                     self._load(client)
                     deadline += time.monotonic() - began
-                elif again and _is_transient(error):
-                    time.sleep(pause_s)
-                else:
-                    self._note(error)
-                    raise
-            else:
-                self._breaker.succeeded()
-                return result
-        raise AssertionError("unreachable")
+                raise
+
+        try:
+            result = RETRY.run(attempt, _may_succeed_again, deadline=lambda: deadline)
+        except IndexUnavailable as error:
+            self._note(error)
+            raise
+        self._breaker.succeeded()
+        return result
 
     def _note(self, error: IndexUnavailable) -> None:
         """What a failure says of the engine: that it is down, that the collection is gone, or nothing."""
@@ -537,6 +536,10 @@ def _is_transient(error: IndexUnavailable) -> bool:
     code = _code(error)
     silent = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN}
     return code in TRANSIENT or code in silent or isinstance(error.__cause__, grpc.FutureTimeoutError)
+
+
+def _may_succeed_again(error: BaseException) -> bool:
+    return isinstance(error, IndexUnavailable) and (_code(error) == NOT_LOADED or _is_transient(error))
 
 
 def _partition_count(server_version: str) -> int:

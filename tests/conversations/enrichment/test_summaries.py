@@ -15,6 +15,7 @@ from conversations.llm import wire
 from conversations.models import Conversation, LlmCall
 from graph.models import Link
 from memories.models import Memory
+from somamemory.retry import RetryPolicy
 from tenants.caller import Caller
 from tenants.models import AuditEvent
 from testing.chat_provider import ChatProvider, answers, dies, fails, hangs, says
@@ -313,7 +314,7 @@ def test_a_message_that_comes_while_a_conversation_is_summarised_is_not_forgotte
 def provider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatProvider]:
     """A provider that the settings name."""
     made = ChatProvider()
-    monkeypatch.setattr(wire, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(wire, "RETRY", RetryPolicy(attempts=3, first_pause_s=0.01))
     settings.LLM_PROVIDER, settings.LLM_MODEL, settings.LLM_BASE_URL = "openai", "tiny", made.url
     settings.LLM_TIMEOUT_S = 2.0
     llm.made.cache_clear()

@@ -1,0 +1,48 @@
+"""Transactions that are run again after a collision with another writer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import IntegrityError, OperationalError, transaction
+
+from somamemory.db import sqlstate
+from somamemory.errors import Conflict
+from somamemory.retry import RetryPolicy
+
+Result = TypeVar("Result")
+
+COLLISION = RetryPolicy(attempts=25, first_pause_s=0.01, max_pause_s=0.02)
+
+
+def retrying(work: Callable[[], Result]) -> Result:
+    """Run `work` in a transaction; run it again when another writer has created the same row, or after a deadlock.
+
+    Inside a larger transaction a deadlock ends that one, so it is raised: only its owner can run it again. A row that
+    another writer has created does not, as each attempt is a savepoint. Raises Conflict when every attempt collides.
+    """
+    nested = transaction.get_connection().in_atomic_block
+
+    def attempt() -> Result:
+        with transaction.atomic():
+            return work()
+
+    def may_retry(error: BaseException) -> bool:
+        if isinstance(error, OperationalError):
+            return not nested and sqlstate.is_transient(error)
+        return isinstance(error, IntegrityError)
+
+    try:
+        return COLLISION.run(attempt, may_retry, sleep=_no_pause if nested else _pause)
+    except IntegrityError:
+        raise Conflict("other clients keep writing to the same address; try again") from None
+
+
+def _no_pause(seconds: float) -> None:
+    """Inside a larger transaction a pause would only hold its locks for longer."""
+
+
+def _pause(seconds: float) -> None:
+    time.sleep(seconds)

@@ -1,0 +1,62 @@
+"""The retry policy: a bounded number of attempts, randomised exponential pauses, and never past a deadline."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception
+
+Result = TypeVar("Result")
+
+
+def _no_minimum(error: BaseException) -> float:
+    return 0.0
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """The pause doubles after each attempt, times a random 0.5 to 1.5: callers that collided must not meet again."""
+
+    attempts: int
+    first_pause_s: float
+    max_pause_s: float = math.inf
+
+    def run(
+        self,
+        work: Callable[[], Result],
+        retry_on: Callable[[BaseException], bool],
+        *,
+        deadline: Callable[[], float] | None = None,
+        min_pause_s: Callable[[BaseException], float] = _no_minimum,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> Result:
+        """Return the result of `work`; raise its last error when it may not be tried again.
+
+        deadline: in the time of `time.monotonic`; no attempt begins after it. min_pause_s: what the other side asks
+        for, as with Retry-After.
+        """
+
+        def pause_s(state: RetryCallState) -> float:
+            doubled: float = min(self.max_pause_s, self.first_pause_s * 2 ** (state.attempt_number - 1))
+            error = state.outcome.exception() if state.outcome else None
+            return max(min_pause_s(error) if error else 0.0, doubled * random.uniform(0.5, 1.5))
+
+        def past_deadline(state: RetryCallState) -> bool:
+            return deadline is not None and time.monotonic() + state.upcoming_sleep >= deadline()
+
+        def pause(seconds: float) -> None:
+            sleep(seconds)
+
+        retrying = Retrying(
+            stop=lambda state: state.attempt_number >= self.attempts or past_deadline(state),
+            wait=pause_s,
+            retry=retry_if_exception(retry_on),
+            sleep=pause,
+            reraise=True,
+        )
+        return retrying(work)
