@@ -21,6 +21,10 @@ from testing.processes import HOME
 from testing.server import Server
 
 BLOCK = re.compile(r"^(?:<!-- (not run: .+) -->\n)?```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FOLDERS = (
+    "api", "benchmarks", "console", "conversations", "deploy", "graph", "memories", "operations", "requirements",
+    "scripts", "somamemory", "tenants", "testing", "tests",
+)  # fmt: skip
 PREPARATION = """
 set -euo pipefail
 curl() { command curl --fail-with-body "$@"; }
@@ -106,6 +110,13 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
     )
 
     assert named - there == set()
+
+
+@pytest.mark.parametrize("document", documents(), ids=name_of)
+def test_every_file_that_is_named_exists(document: Path) -> None:
+    named = re.findall(rf"(?<![\w/.(])(?:{'|'.join(FOLDERS)})/[\w./-]*\w", document.read_text())
+
+    assert [name for name in named if not (HOME / name).exists()] == []
 
 
 @pytest.mark.parametrize("document", documents(), ids=name_of)
