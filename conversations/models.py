@@ -12,6 +12,7 @@ from conversations import folders
 from memories import coordinates
 from memories.coordinates import Coordinate
 from memories.models import JsonField, KeyField
+from somamemory.db.leases import Leased
 from tenants.scoping import TenantOwned
 
 MAX_LABEL_LENGTH = 500
@@ -120,7 +121,7 @@ class ImportedConversation(TenantOwned):
         return f"{self.source} {self.source_id}"
 
 
-class Chore(TenantOwned):
+class Chore(Leased, TenantOwned):
     """Something to be done with a conversation beside the requests, and how far it has come.
 
     Whoever appends sets `due_at`, and whoever does it takes that away, both while holding the conversation's row: so no
@@ -148,8 +149,6 @@ class Chore(TenantOwned):
     cut = models.PositiveIntegerField(default=0)  # messages of which only the beginning was read
     attempts = models.PositiveSmallIntegerField(default=0)  # in a row that have failed
     error = models.CharField(max_length=64, blank=True)  # the code of the last one
-    lease = models.UUIDField(null=True)
-    lease_until = models.DateTimeField(null=True)
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_conversation_chores"
@@ -166,7 +165,7 @@ class Chore(TenantOwned):
     def state(self, now: datetime) -> str:
         if self.due_at is None:
             return self.State.FAILED if self.error else self.State.DONE
-        if self.lease_until is not None and self.lease_until > now:
+        if self.is_leased(now):
             return self.State.RUNNING
         return self.State.WAITING if self.error else self.State.QUEUED
 

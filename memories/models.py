@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from memories import coordinates, payloads
+from somamemory.db.leases import Leased
 from tenants.scoping import TenantOwned
 
 # From this many attempts on, an outbox row counts as failed; it is still tried again.
@@ -162,7 +163,7 @@ class EmbeddingGeneration(models.Model):
         return f"{self.provider}/{self.model} ({self.dimension})"
 
 
-class Job(models.Model):
+class Job(Leased):
     """Long work for the whole installation. Whoever can do it leases it for a step at a time.
 
     All that is needed to go on after a crash is in `data`; each step may run twice.
@@ -192,8 +193,6 @@ class Job(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    lease = models.UUIDField(null=True)
-    lease_until = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "sfm_jobs"
@@ -217,7 +216,7 @@ class Job(models.Model):
         )
 
 
-class VectorEmbedding(TenantOwned):
+class VectorEmbedding(Leased, TenantOwned):
     """The vector of a memory, and the outbox: *that* the index must catch up with it, never *what* to write there.
 
     A row with `due_at` is work. It outlives its memory until the index has forgotten it too.
@@ -239,8 +238,6 @@ class VectorEmbedding(TenantOwned):
     text_hash = models.BinaryField(null=True, max_length=32)  # of the text that `vector` was made from
     own = models.BooleanField(default=False)  # the caller's own vector, not made from the text
     due_at = models.DateTimeField(null=True)
-    lease = models.UUIDField(null=True)
-    lease_until = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.CharField(max_length=500, blank=True)
 

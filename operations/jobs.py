@@ -22,6 +22,7 @@ from django.utils import timezone
 from memories import embeddings
 from memories.index import generations, rebuild, reconcile
 from memories.models import Job, Memory
+from somamemory.db import leases
 from somamemory.errors import ConfigurationError, Conflict, InvalidInput, NotFound, SomaError, Unavailable
 from somamemory.scheduling import ShouldStop, periodic, prepares
 from tenants import audit
@@ -106,10 +107,10 @@ def estimated_s() -> int:
 
 def advance() -> bool:
     """Do one step of a job that nobody else is at; whether there was one."""
-    lease = uuid.uuid4()
-    job = _lease(lease)
+    job = _take()
     if job is None:
         return False
+    lease = job.lease  # a step may read the row again, which another process has taken over meanwhile
     job.error = ""
     try:
         finished = STEPS[job.kind](job)
@@ -140,7 +141,7 @@ def advance_all(should_stop: ShouldStop) -> None:
 @prepares("jobs")
 def _take_over() -> None:
     """Whoever had a lease was the process before this one."""
-    Job.objects.filter(OPEN).update(lease=None, lease_until=None)
+    Job.objects.filter(OPEN).update(**leases.RELEASED)
 
 
 def _start(caller: Caller, kind: str, data: dict[str, Any]) -> Job:
@@ -154,21 +155,15 @@ def _start(caller: Caller, kind: str, data: dict[str, Any]) -> Job:
     return job
 
 
-def _lease(lease: uuid.UUID) -> Job | None:
-    now = timezone.now()
-    free = Job.objects.filter(OPEN).filter(Q(lease_until=None) | Q(lease_until__lt=now))
-    if not free.exists():  # without a transaction, which on SQLite would wait for the writers
-        return None
-    with transaction.atomic():
-        job = free.select_for_update(skip_locked=True).order_by("created_at").first()
-        if job is not None:
-            job.lease, job.lease_until, job.state = lease, now + Job.LEASE, State.RUNNING
-            job.started_at = job.started_at or now
-            job.save(update_fields=["lease", "lease_until", "state", "started_at"])
-    return job
+def _take() -> Job | None:
+    for job in leases.take(Job.objects.filter(OPEN).order_by("created_at"), Job.LEASE):
+        job.state, job.started_at = State.RUNNING, job.started_at or timezone.now()
+        Job.objects.filter(id=job.id, lease=job.lease).update(state=job.state, started_at=job.started_at)
+        return job
+    return None
 
 
-def _settle(job: Job, lease: uuid.UUID, *, error: str, state: str = State.RUNNING, pause_s: float = 0) -> None:
+def _settle(job: Job, lease: uuid.UUID | None, *, error: str, state: str = State.RUNNING, pause_s: float = 0) -> None:
     """Write the step down, unless somebody else has taken the job over or cancelled it meanwhile."""
     now = timezone.now()
     over = state in (State.DONE, State.FAILED)
@@ -180,7 +175,7 @@ def _settle(job: Job, lease: uuid.UUID, *, error: str, state: str = State.RUNNIN
         error=error[:500],
         finished_at=now if over else None,
         lease=None,
-        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,
+        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,  # the pause holds it back
     )
     if written and (over or error):
         how = "has ended" if over else "will be tried again"

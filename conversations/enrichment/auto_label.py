@@ -11,6 +11,7 @@ from conversations import services
 from conversations.enrichment import labels, queue
 from conversations.enrichment.labels import Suggestion
 from conversations.models import Chore, Conversation
+from somamemory.db import leases
 from tenants.caller import Caller
 
 
@@ -47,4 +48,4 @@ def _settle(caller: Caller, chore: Chore, seen: Conversation) -> None:
         mine.delete()
     else:
         due_at = timezone.now() + queue.LABEL_AFTER
-        mine.update(due_at=due_at, attempts=0, error="", lease=None, lease_until=None)
+        mine.update(due_at=due_at, attempts=0, error="", **leases.RELEASED)

@@ -10,12 +10,12 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from conversations import llm
 from conversations.models import Chore, Conversation
+from somamemory.db import leases
 from tenants.models import Tenant
 
 # Who has just said something goes on talking: chores are done for all of it at once, some time after its beginning.
@@ -42,10 +42,10 @@ def request(conversation: Conversation, kind: str) -> Chore:
     rows = of(conversation.tenant, conversation.id)
     rows.bulk_create([_new(conversation, kind, now)], ignore_conflicts=True)
     chore: Chore = rows.select_for_update().get(kind=kind)
-    if chore.turn < conversation.last_turn and not _is_leased(chore, now):
+    if chore.turn < conversation.last_turn and not chore.is_leased(now):
         chore.due_at, chore.attempts, chore.error = now, 0, ""
         chore.save(update_fields=["due_at", "attempts", "error"])
-    elif chore.due_at is not None and not _is_leased(chore, now):
+    elif chore.due_at is not None and not chore.is_leased(now):
         chore.due_at, chore.error = None, ""
         chore.save(update_fields=["due_at", "error"])
     return chore
@@ -53,26 +53,17 @@ def request(conversation: Conversation, kind: str) -> Chore:
 
 def take(which: QuerySet[Chore] | None = None) -> Chore | None:
     """Lease the chore that is due first, of active tenants; or one of `which`, due or not. None: there is none."""
-    now = timezone.now()
-    due = Chore.all_tenants.filter(due_at__lte=now) if which is None else which
-    free = due.filter(Q(lease_until=None) | Q(lease_until__lt=now))
-    if not free.exists():  # without a transaction, which on SQLite would wait for the writers
-        return None
-    with transaction.atomic():
-        # The tenant apart, as its row must not be locked.
-        active = free.filter(tenant__in=Tenant.objects.filter(active=True))
-        chore = active.select_for_update(skip_locked=True, of=("self",)).order_by("due_at").first()
-        if chore is not None:
-            # Longer than the two questions that one step may ask.
-            chore.lease, chore.lease_until = uuid.uuid4(), now + timedelta(seconds=2 * settings.LLM_TIMEOUT_S + 60)
-            chore.save(update_fields=["lease", "lease_until"])
-    return chore
+    due = Chore.all_tenants.filter(due_at__lte=timezone.now()) if which is None else which
+    active = due.filter(tenant__in=Tenant.objects.filter(active=True))
+    # Longer than the two questions that one step may ask.
+    duration = timedelta(seconds=2 * settings.LLM_TIMEOUT_S + 60)
+    return next(iter(leases.take(active.order_by("due_at"), duration)), None)
 
 
 def give_back(chore: Chore, due_at: datetime | None, error: str = "") -> None:
     """It has not worked: try again at `due_at`, or when somebody asks. Nobody else has taken it over meanwhile."""
     Chore.objects.for_tenant(chore.tenant).filter(id=chore.id, lease=chore.lease).update(
-        due_at=due_at, error=error[:64], attempts=chore.attempts, lease=None, lease_until=None
+        due_at=due_at, error=error[:64], attempts=chore.attempts, **leases.RELEASED
     )
 
 
@@ -89,7 +80,3 @@ def _want(conversation: Conversation, kind: str, due_at: datetime) -> None:
 
 def _new(conversation: Conversation, kind: str, due_at: datetime) -> Chore:
     return Chore(tenant=conversation.tenant, conversation_id=conversation.id, kind=kind, due_at=due_at)
-
-
-def _is_leased(chore: Chore, now: datetime) -> bool:
-    return chore.lease_until is not None and chore.lease_until > now

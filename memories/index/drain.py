@@ -32,6 +32,7 @@ from memories.index import generations
 from memories.index.base import Point, usable
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.search import analyzer
+from somamemory.db import leases
 from somamemory.errors import EmbedderRefused, SomaError, Unavailable
 from somamemory.telemetry import metrics
 
@@ -76,10 +77,10 @@ def _drain(generation: EmbeddingGeneration, limit: int) -> int:
     # No row is to blame for an outage: each attempt would have it wait longer after the engine is back.
     if not index.of(generation).available():
         return 0
-    lease = uuid.uuid4()
-    rows = _lease(generation, lease, limit)
+    rows = _take(generation, limit)
     if not rows:
         return 0
+    lease = rows[0].lease
     jobs = _read(rows)
     _embed(generation, jobs)
     without_vector = [job for job in jobs if job.error]
@@ -98,7 +99,7 @@ def release_leases() -> int:
     return (
         VectorEmbedding.all_tenants.filter(due_at__isnull=False)
         .filter(Q(attempts__gt=0) | Q(lease_until__isnull=False))
-        .update(due_at=timezone.now(), lease=None, lease_until=None)
+        .update(due_at=timezone.now(), **leases.RELEASED)
     )
 
 
@@ -107,20 +108,9 @@ def backlog() -> int:
     return VectorEmbedding.all_tenants.filter(due_at__lte=timezone.now()).count()
 
 
-def _lease(generation: EmbeddingGeneration, lease: uuid.UUID, limit: int) -> list[VectorEmbedding]:
-    now = timezone.now()
-    with transaction.atomic():
-        rows = list(
-            VectorEmbedding.all_tenants.select_for_update(skip_locked=True)
-            .filter(Q(lease_until=None) | Q(lease_until__lt=now), generation=generation, due_at__lte=now)
-            .order_by("due_at")
-            .defer("vector", "text_hash", "own")[:limit]
-        )
-        if rows:
-            VectorEmbedding.all_tenants.filter(id__in=[row.id for row in rows]).update(
-                lease=lease, lease_until=now + LEASE
-            )
-    return rows
+def _take(generation: EmbeddingGeneration, limit: int) -> list[VectorEmbedding]:
+    due = VectorEmbedding.all_tenants.filter(generation=generation, due_at__lte=timezone.now())
+    return leases.take(due.order_by("due_at").defer("vector", "text_hash", "own"), LEASE, limit)
 
 
 def _read(rows: list[VectorEmbedding]) -> list[_Job]:
@@ -174,7 +164,7 @@ def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
             job.vector = vector if usable(vector) else None
 
 
-def _still_leased(jobs: list[_Job], lease: uuid.UUID) -> list[_Job]:
+def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
     """The jobs whose lease lasts long enough to write to the index: embedding may have taken longer than foreseen.
 
     Without it, an older version could be written over the newer one of another drain. Those left out come again when
@@ -203,7 +193,7 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
         target.delete(tenant, old)
 
 
-def _finish(jobs: list[_Job], lease: uuid.UUID) -> None:
+def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
     """Record what became of each job and give its row free.
 
     Rows that a writer holds right now come last, one at a time: a transaction that holds some rows while it waits for
@@ -219,7 +209,7 @@ def _finish(jobs: list[_Job], lease: uuid.UUID) -> None:
                 _record([job], lease)
 
 
-def _record(jobs: list[_Job], lease: uuid.UUID) -> None:
+def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
     """Settle what the index now holds, postpone what failed; rows whose memory has moved on stay due."""
     settled = [_settled(job, lease) for job in jobs if job.memory and not job.error]
     # One that has come back meanwhile, with the same id, moves its row on.
@@ -237,7 +227,7 @@ def _record(jobs: list[_Job], lease: uuid.UUID) -> None:
         if purged:
             cursor.executemany(_FORGET, purged)
     VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease).update(
-        lease=None, lease_until=None, due_at=timezone.now()
+        due_at=timezone.now(), **leases.RELEASED
     )
 
 
@@ -257,7 +247,7 @@ _SETTLE = """
 """
 
 
-def _settled(job: _Job, lease: uuid.UUID) -> tuple[Any, ...]:
+def _settled(job: _Job, lease: uuid.UUID | None) -> tuple[Any, ...]:
     memory, row = job.memory, job.row
     assert memory is not None  # noqa: S101 - purged memories have no row to settle
     # A deleted memory keeps its vector: to restore it costs no embedding.
@@ -284,7 +274,7 @@ _POSTPONE = """
 """
 
 
-def _postponed(job: _Job, lease: uuid.UUID) -> tuple[Any, ...]:
+def _postponed(job: _Job, lease: uuid.UUID | None) -> tuple[Any, ...]:
     attempts = min(job.row.attempts + 1, _MAX_ATTEMPTS)
     pause_s = min(2 ** min(attempts, 10), MAX_BACKOFF_S) * random.uniform(0.5, 1.0)
     return (
@@ -297,8 +287,8 @@ def _postponed(job: _Job, lease: uuid.UUID) -> tuple[Any, ...]:
     )
 
 
-def _uuid_parameter(value: uuid.UUID) -> Any:
-    return value if connection.features.has_native_uuid_field else value.hex
+def _uuid_parameter(value: uuid.UUID | None) -> Any:
+    return value if connection.features.has_native_uuid_field else value and value.hex
 
 
 def _expired(memory: Memory, now: datetime) -> bool:

@@ -297,15 +297,15 @@ def test_a_new_memory_at_a_purged_address_is_indexed_under_its_own_id(api: Api, 
 
 def test_an_own_vector_that_comes_in_after_the_lease_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = api.store("1", "words")
-    lease = sync._lease
+    take = sync._take
 
-    def lease_then_replace(*args: Any) -> list[VectorEmbedding]:
-        rows = lease(*args)
+    def take_then_replace(*args: Any) -> list[VectorEmbedding]:
+        rows = take(*args)
         if rows and row_of(memory["id"]).wanted_version == 1:
             api.store("1", "words", embedding=axis(7))
         return rows
 
-    monkeypatch.setattr(sync, "_lease", lease_then_replace)
+    monkeypatch.setattr(sync, "_take", take_then_replace)
     drain()
     assert list(np.frombuffer(bytes(row_of(memory["id"]).vector or b""), dtype="<f4")) == axis(7)
 
@@ -568,7 +568,7 @@ def test_a_leased_row_is_left_to_its_drain(api: Api, embedder: Recorder) -> None
 
 def test_the_lease_of_a_dead_drain_runs_out(api: Api) -> None:
     memory = api.store("1")
-    sync._lease(generations.active(), uuid.uuid4(), 10)
+    sync._take(generations.active(), 10)
     assert sync.drain() == 0
     let_time_pass(minutes=6)
     drain()
@@ -581,7 +581,7 @@ def test_releasing_the_leases_makes_leased_and_postponed_rows_due(api: Api, embe
     sync.drain()
     embedder.down = False
     leased = api.store("2", "leased")
-    sync._lease(generations.active(), uuid.uuid4(), 10)
+    sync._take(generations.active(), 10)
     later = api.store("3", "not yet due", ttl_seconds=60)
     VectorEmbedding.all_tenants.filter(memory_id=later["id"]).update(due_at=timezone.now() + timedelta(seconds=60))
     assert sync.release_leases() == 2

@@ -1,0 +1,59 @@
+"""Leases: rows of which each is worked on by one process at a time, also when that process is killed."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from django.db import models, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+# The fields of a row that no process holds, for an update.
+RELEASED: dict[str, None] = {"lease": None, "lease_until": None}
+
+
+class Leased(models.Model):
+    """A row that a process holds until `lease_until`; `lease` tells whether it still does."""
+
+    lease = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+    def is_leased(self, now: datetime) -> bool:
+        return self.lease_until is not None and self.lease_until > now
+
+
+Row = TypeVar("Row", bound=Leased)
+
+
+def not_leased(now: datetime) -> Q:
+    return Q(lease_until=None) | Q(lease_until__lt=now)
+
+
+def take(rows: QuerySet[Row], duration: timedelta, limit: int = 1) -> list[Row]:
+    """Lease up to `limit` of the rows that no process holds, in their order, and return them.
+
+    Rows that a writer has locked at this moment are skipped. Everything that is written later about a leased row must
+    ask for its `lease`: when it took too long, another process has the row.
+    """
+    now = timezone.now()
+    free = rows.filter(not_leased(now))
+    if not free.exists():  # without a transaction, which on SQLite would wait for the writers
+        return []
+    with transaction.atomic():
+        taken = list(free.select_for_update(skip_locked=True, of=("self",))[:limit])
+        lease, lease_until = uuid.uuid4(), now + duration
+        ids = [row.pk for row in taken]
+        _all(rows).filter(pk__in=ids).update(lease=lease, lease_until=lease_until)
+    for row in taken:
+        row.lease, row.lease_until = lease, lease_until
+    return taken
+
+
+def _all(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """Return all rows of the model, without the filters of `rows`, which may be joins."""
+    return QuerySet(rows.model, using=rows.db)
