@@ -1,0 +1,221 @@
+"""The grammar: from the JSON of a request to a tree of conditions."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from memories.filters.numbers import INT64, Number
+from somamemory import times
+from somamemory.errors import InvalidInput
+
+MAX_CONDITIONS = 100
+MAX_DEPTH = 8  # filter objects inside one another, the outermost included
+MAX_LIST = 1_000
+MAX_LISTED = 10_000  # values in all lists together: SQLite takes 32,766 parameters
+MAX_SEGMENTS = 16
+MAX_SEGMENT_LENGTH = 255
+
+Scalar: TypeAlias = str | int | float | bool | None
+Operand: TypeAlias = Scalar | datetime | tuple[Scalar | datetime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    parts: tuple[Filter, ...]  # none: matches everything
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    parts: tuple[Filter, ...]  # none: matches nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    part: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """`column` compared with `operand`; with a `path`, the value at that path of the JSON column."""
+
+    column: str
+    path: tuple[str, ...]
+    operator: str
+    operand: Operand
+
+
+Filter: TypeAlias = And | Or | Not | Leaf
+
+ORDER = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+OPERATORS = ("eq", "ne", "in", "nin", *ORDER, "contains", "icontains", "exists")
+_COMBINERS = ("AND", "OR", "NOT")
+_JSON_COLUMNS = ("payload", "metadata")
+
+
+def parse(raw: object) -> Filter:
+    """What stands in the request's `filters` → a tree. Raises InvalidInput, whose field says where."""
+    return _Parser().group(raw, "filters", depth=1)
+
+
+class _Parser:
+    def __init__(self) -> None:
+        self.conditions = 0
+        self.listed = 0
+
+    def group(self, raw: object, at: str, depth: int) -> Filter:
+        if not isinstance(raw, dict):
+            raise InvalidInput(at, 'must be an object such as {"field": value}')
+        if depth > MAX_DEPTH:
+            raise InvalidInput(at, f"filters may be nested at most {MAX_DEPTH} deep; flatten them")
+        if not raw:
+            self.count(at)
+        parts: list[Filter] = []
+        for name, value in raw.items():
+            if name in _COMBINERS:
+                parts.append(self.combined(name, value, f"{at}.{name}", depth))
+            else:
+                parts.extend(self.field(name, value, f"{at}.{_shown(name)}"))
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+    def combined(self, name: str, raw: object, at: str, depth: int) -> Filter:
+        if not isinstance(raw, list):
+            raise InvalidInput(at, f'must be a list of filters: {{"{name}": [{{…}}, {{…}}]}}')
+        if not raw:
+            self.count(at)
+        parts = tuple(self.group(item, f"{at}[{index}]", depth + 1) for index, item in enumerate(raw))
+        if name == "AND":
+            return And(parts)
+        return Or(parts) if name == "OR" else Not(Or(parts))
+
+    def field(self, name: object, raw: object, at: str) -> Iterable[Filter]:
+        column, path = _resolve(name, at)
+        if isinstance(raw, list):
+            raise InvalidInput(at, 'a list is compared with {"in": […]}; to combine filters use AND, OR, NOT')
+        conditions = raw if isinstance(raw, dict) else {"eq": raw}
+        if not conditions:
+            raise InvalidInput(at, f"needs a value or at least one operator ({', '.join(OPERATORS)})")
+        for operator, value in conditions.items():
+            below = at if conditions is not raw else f"{at}.{_shown(operator)}"
+            self.count(below)
+            if operator not in OPERATORS:
+                raise InvalidInput(
+                    below, f"unknown operator; use {', '.join(OPERATORS)}, or a dot for a nested field (a.b)"
+                )
+            yield Leaf(column, path, operator, self.operand(column, operator, value, below))
+
+    def operand(self, column: str, operator: str, raw: object, at: str) -> Operand:
+        allowed, checked = _COLUMNS.get(column, (OPERATORS, _CHECKS.get(operator, _scalar)))
+        if operator not in allowed:
+            raise InvalidInput(at, f"{column} does not have this operator; use {', '.join(allowed)}")
+        if operator == "exists":
+            if not isinstance(raw, bool):
+                raise InvalidInput(at, "must be true or false")
+            return raw
+        if operator not in ("in", "nin"):
+            return checked(raw, at)
+        if not isinstance(raw, list):
+            raise InvalidInput(at, "must be a list")
+        if len(raw) > MAX_LIST:
+            raise InvalidInput(at, f"has {len(raw)} values; at most {MAX_LIST} are allowed")
+        self.listed += len(raw)
+        if self.listed > MAX_LISTED:
+            raise InvalidInput(at, f"all lists together may have at most {MAX_LISTED} values")
+        return tuple(checked(value, f"{at}[{index}]") for index, value in enumerate(raw))
+
+    def count(self, at: str) -> None:
+        self.conditions += 1
+        if self.conditions > MAX_CONDITIONS:
+            raise InvalidInput(at, f"at most {MAX_CONDITIONS} conditions are allowed in one request")
+
+
+def _resolve(name: object, at: str) -> tuple[str, tuple[str, ...]]:
+    """`"metadata.a.b"` → `("metadata", ("a", "b"))`; a column has no path; any other name is a path in the payload."""
+    if not isinstance(name, str):
+        raise InvalidInput(at, "the name of a field must be a string")
+    if name in _COLUMNS:
+        return name, ()
+    if name in _JSON_COLUMNS:
+        raise InvalidInput(at, f"say which field of it: {name}.<field> (a payload's own {name!r} is payload.{name})")
+    head, _, rest = name.partition(".")
+    column, below = (head, rest) if head in _JSON_COLUMNS else ("payload", name)
+    path = tuple(below.split("."))
+    if len(path) > MAX_SEGMENTS:
+        raise InvalidInput(at, f"a path has at most {MAX_SEGMENTS} segments")
+    for segment in path:
+        if not 1 <= len(segment) <= MAX_SEGMENT_LENGTH:
+            raise InvalidInput(at, f"every segment of a path has 1 to {MAX_SEGMENT_LENGTH} characters")
+        # Cc: control characters, Cs: lone surrogates.
+        if any(letter in '"\\' or unicodedata.category(letter) in ("Cc", "Cs") for letter in segment):
+            raise InvalidInput(at, "a path may hold no quotation mark, backslash, control character or lone surrogate")
+    return column, path
+
+
+def _scalar(raw: object, at: str) -> Scalar:
+    if raw is None or isinstance(raw, bool):
+        return raw
+    if isinstance(raw, str):
+        return _text(raw, at)
+    if isinstance(raw, int | float):
+        return _number(raw, at)
+    raise InvalidInput(at, "must be a string, a number, true, false or null; objects and lists cannot be compared")
+
+
+def _text(raw: object, at: str) -> str:
+    if not isinstance(raw, str):
+        raise InvalidInput(at, "must be a string")
+    if "\0" in raw:
+        raise InvalidInput(at, "may not hold the NUL character; nothing stored has one")
+    if any("\ud800" <= letter <= "\udfff" for letter in raw):
+        raise InvalidInput(at, "may not hold lone surrogates")
+    return raw
+
+
+def _number(raw: object, at: str) -> Number:
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise InvalidInput(at, "must be a number")
+    if isinstance(raw, float):
+        if not math.isfinite(raw):
+            raise InvalidInput(at, "must be finite (no NaN, no infinity)")
+    elif not -INT64 <= raw < INT64:
+        raise InvalidInput(at, "whole numbers must fit 64 bits")
+    return raw
+
+
+def _ordered(raw: object, at: str) -> str | Number:
+    if isinstance(raw, str):
+        return _text(raw, at)
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        return _number(raw, at)
+    raise InvalidInput(at, "must be a number or a string; nothing else has an order")
+
+
+def _moment(raw: object, at: str) -> datetime:
+    try:
+        if not isinstance(raw, str):
+            raise times.MalformedTime
+        return times.parse(raw)
+    except ValueError as error:
+        raise InvalidInput(at, str(error)) from None
+
+
+def _shown(name: object) -> str:
+    """A caller's own key, short and encodable, for the name of a wrong field."""
+    text = str(name).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+_Check: TypeAlias = Callable[[object, str], Scalar | datetime]
+_CHECKS: Mapping[str, _Check] = {**dict.fromkeys(ORDER, _ordered), "icontains": _text}
+_COMPARISONS = ("eq", "ne", "in", "nin", *ORDER, "exists")
+_COLUMNS: Mapping[str, tuple[tuple[str, ...], _Check]] = {
+    "memory_type": (("eq", "ne", "in", "nin", "contains", "icontains", "exists"), _text),
+    "importance": (_COMPARISONS, _number),
+    "version": (_COMPARISONS, _number),
+    "created_at": (_COMPARISONS, _moment),
+    "updated_at": (_COMPARISONS, _moment),
+}

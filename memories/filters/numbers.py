@@ -1,0 +1,48 @@
+"""Numbers by their exact decimal value.
+
+A number is the decimal that its JSON text says, which is what jsonb keeps. SQLite keeps the text but reads it as a
+float, and 2.0**60, written 1.152921504606847e+18, is no longer 1152921504606847000. These functions say which float to
+ask for instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TypeAlias
+
+Number: TypeAlias = int | float
+INT64 = 1 << 63
+
+
+def numbers_in(operands: Iterable[object]) -> list[Number]:
+    return [value for value in operands if isinstance(value, int | float) and not isinstance(value, bool)]
+
+
+def decimal_of(number: Number) -> Decimal:
+    return Decimal(repr(number))
+
+
+def whole_of(number: Number) -> int | None:
+    """The int64 equal to the number, if there is one."""
+    exact = decimal_of(number)
+    return int(exact) if -INT64 <= exact < INT64 and exact == exact.to_integral_value() else None
+
+
+def place_among_ints(number: Number) -> Number:
+    """What has the same place among the int64s: -2.0**63, written -9.223372036854776e+18, is below all of them."""
+    if abs(decimal_of(number)) > INT64:
+        return math.copysign(math.inf, number)
+    whole = whole_of(number)
+    return number if whole is None else whole
+
+
+def nearest_float(number: Number, *, up: bool) -> float:
+    """The nearest float that is not below (`up`) or not above the number, by its decimal."""
+    near = float(number)
+    if up and decimal_of(near) < decimal_of(number):
+        return math.nextafter(near, math.inf)
+    if not up and decimal_of(near) > decimal_of(number):
+        return math.nextafter(near, -math.inf)
+    return near

@@ -1,0 +1,73 @@
+"""Conditions on a JSON column in PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import reduce
+
+from memories.filters.folding import FINAL_SIGMA, SIGMA
+from memories.filters.grammar import ORDER, Leaf
+from memories.filters.sql import Sql, by_type, sql, value_of
+
+_MAX_INDEXED = 20  # a look into PostgreSQL's index for each value of a list; more of them, and it reads the rows
+
+
+def condition(leaf: Leaf, document: Sql) -> Sql:
+    # Text on the right of each arrow, so that "0" is a key; a path array would take it for a position too.
+    value = sql("({}" + " -> {}::text" * len(leaf.path) + ")", document, *map(value_of, leaf.path))
+    kind = sql("jsonb_typeof({})", value)
+    text = sql("({} #>> '{{}}')", value)
+    match leaf.operator, leaf.operand:
+        case "exists", wanted:
+            return sql("{} IS NOT NULL" if wanted else "{} IS NULL", value)
+        case "in", tuple(operands):
+            one_of = sql("COALESCE({} = ANY ({}::jsonb[]), FALSE)", value, value_of(_array_of_json(operands)))
+            return _found_by_index(document, leaf.path, operands, one_of)
+        case "contains", str(operand):
+            has = sql("strpos({}, {}::text) > 0", text, value_of(operand))
+            return by_type(kind, {"array": _json_contains(value, [operand]), "string": has})
+        case "contains", operand:
+            has = by_type(kind, {"array": _json_contains(value, [operand])})
+            return _found_by_index(document, leaf.path, [[operand]], has)
+        case "icontains", needle:
+            folded = _fold(sql("{}::text", value_of(needle)))
+            has = sql("strpos({}, {}) > 0", _fold(text), folded)
+            some_item = "EXISTS (SELECT 1 FROM jsonb_array_elements({}) AS item WHERE jsonb_typeof(item) = 'string'"
+            equal = sql(f"{some_item} AND {{}} = {{}})", value, _fold(Sql("(item #>> '{}')")), folded)
+            return by_type(kind, {"string": has, "array": equal})
+        case operator, str(operand):
+            compared = f'{{}} COLLATE "C" {ORDER[operator]} {{}}::text'
+            return by_type(kind, {"string": sql(compared, text, value_of(operand))})
+        case operator, operand:
+            compared = f"{{}} {ORDER[operator]} {{}}::jsonb"
+            return by_type(kind, {"number": sql(compared, value, value_of(json.dumps(operand)))})
+
+
+def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object], condition: Sql) -> Sql:
+    """The condition, preceded by what follows from it and the index on the whole document can answer.
+
+    The document contains {"a": {"b": operand}} for one of the operands. That alone would not do: it holds for a list
+    with such an item as well.
+    """
+    if not 0 < len(operands) <= _MAX_INDEXED:
+        return condition
+    nested = [reduce(lambda inner, key: {key: inner}, reversed(path), operand) for operand in operands]
+    any_of = " OR ".join(["{}"] * len(nested))
+    return sql(f"(({any_of}) AND {{}})", *(_json_contains(document, each) for each in nested), condition)
+
+
+def _json_contains(document: Sql, part: object) -> Sql:
+    return sql("{} @> {}::jsonb", document, value_of(json.dumps(part)))
+
+
+def _array_of_json(operands: Iterable[object]) -> str:
+    """The text of a jsonb[]. Not a list: psycopg leaves the text null without quotes, and SQL takes it for NULL."""
+    # JSON's quotes and backslashes are those of an array's text, and the inner dumps leaves nothing but ASCII.
+    return "{" + ",".join(json.dumps(json.dumps(operand)) for operand in operands) + "}"
+
+
+def _fold(text: Sql) -> Sql:
+    """`fold`, by the Unicode rules of no language, whatever the database's own collation is."""
+    lowered = 'translate(lower({} COLLATE "und-x-icu"), {}, {})'
+    return sql(lowered, text, value_of(FINAL_SIGMA), value_of(SIGMA))

@@ -1,0 +1,32 @@
+"""SQL put together from constants, and the parameters that go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+
+class Sql(NamedTuple):
+    text: str
+    params: Sequence[object] = ()
+
+
+def value_of(value: object) -> Sql:
+    return Sql("%s", (value,))
+
+
+def sql(template: str, *parts: Sql) -> Sql:
+    """The template, a constant, with each `{}` replaced by the next part."""
+    return Sql(
+        template.format(*(part.text for part in parts)),
+        tuple(chain.from_iterable(part.params for part in parts)),
+    )
+
+
+def by_type(kind: Sql, branches: Mapping[str, Sql]) -> Sql:
+    """What holds for a value of each type; false for other types and for an absent value."""
+    if not branches:
+        return Sql("FALSE")
+    whens = [sql(f"WHEN '{name}' THEN {{}} ", branch) for name, branch in branches.items()]
+    return sql("CASE {} " + "{}" * len(whens) + "ELSE FALSE END", kind, *whens)

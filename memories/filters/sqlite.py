@@ -1,0 +1,75 @@
+"""Conditions on a JSON column in SQLite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from memories.filters.folding import fold
+from memories.filters.grammar import ORDER, Leaf
+from memories.filters.numbers import decimal_of, nearest_float, numbers_in, place_among_ints, whole_of
+from memories.filters.sql import Sql, by_type, sql, value_of
+
+
+def condition(leaf: Leaf, document: Sql) -> Sql:
+    # Escaped as Django escapes what it stores: before 3.45, SQLite compares keys as they are written.
+    path = value_of("$" + "".join(f".{json.dumps(segment)}" for segment in leaf.path))
+    kind = sql("json_type({}, {})", document, path)
+    value = sql("json_extract({}, {})", document, path)
+    # Of an array; an item is a row with a type and a value.
+    some_item = "EXISTS (SELECT 1 FROM json_each({}, {}) AS item WHERE {})"
+    item_type, item = Sql("item.type"), Sql("item.value")
+    match leaf.operator, leaf.operand:
+        case "exists", wanted:
+            return sql("{} IS NOT NULL" if wanted else "{} IS NULL", kind)
+        case "in", tuple(operands):
+            return by_type(kind, _equals(value, operands))
+        case "contains", operand:
+            equal = by_type(item_type, _equals(item, (operand,)))
+            branches = {"array": sql(some_item, document, path, equal)}
+            if isinstance(operand, str):
+                branches["text"] = sql("instr({}, {}) > 0", value, value_of(operand))
+            return by_type(kind, branches)
+        case "icontains", needle:
+            folded = value_of(fold(str(needle)))
+            equal = by_type(item_type, {"text": sql("{} = {}", _fold(item), folded)})
+            has = sql("instr({}, {}) > 0", _fold(value), folded)
+            return by_type(kind, {"text": has, "array": sql(some_item, document, path, equal)})
+        case operator, operand:
+            return by_type(kind, _order(value, operator, operand))
+
+
+def _equals(value: Sql, operands: Iterable[object]) -> dict[str, Sql]:
+    """By JSON type: the value is one of the operands."""
+    known = tuple(operands)
+    numbers = numbers_in(known)
+    by_type: dict[str, list[str] | list[int] | list[float]] = {
+        "text": [operand for operand in known if isinstance(operand, str)],
+        "integer": [whole for whole in map(whole_of, numbers) if whole is not None],
+        "real": [float(number) for number in numbers if decimal_of(float(number)) == decimal_of(number)],
+    }
+    # As JSON, so that a number in the list is read from text by the same code as the stored one.
+    listed = "{} IN (SELECT wanted.value FROM json_each({}) AS wanted)"
+    branches = {kind: sql(listed, value, value_of(json.dumps(wanted))) for kind, wanted in by_type.items() if wanted}
+    names = {True: "true", False: "false", None: "null"}
+    branches |= {names[operand]: Sql("TRUE") for operand in known if operand is None or isinstance(operand, bool)}
+    return branches
+
+
+def _order(value: Sql, operator: str, operand: object) -> dict[str, Sql]:
+    compared = f"{{}} {ORDER[operator]} {{}}"
+    if isinstance(operand, str):
+        return {"text": sql(compared, value, value_of(operand))}
+    [number] = numbers_in([operand])
+    bound = value_of(json.dumps(nearest_float(number, up=operator in ("gte", "lt"))))
+    return {
+        "integer": sql(compared, value, value_of(place_among_ints(number))),
+        "real": sql(compared, value, sql("json_extract({}, '$')", bound)),
+    }
+
+
+def _fold(text: Sql) -> Sql:
+    """`fold` in SQL for ASCII; a call into Python waits for the interpreter's lock, so only other text makes one."""
+    return sql(
+        "CASE WHEN length(CAST({} AS BLOB)) = length({}) THEN lower({}) ELSE soma_fold({}) END", text, text, text, text
+    )
