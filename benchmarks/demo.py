@@ -33,7 +33,7 @@ def sections() -> Iterator[tuple[int, int, str, str, str]]:
     for file_number, path in enumerate(files, start=1):
         for number, (title, lines) in enumerate(_split(path.read_text(encoding="utf-8")), start=1):
             if text := "\n".join(lines).strip():
-                yield file_number, number, path.name, title, text
+                yield file_number, number, path.relative_to(ROOT).as_posix(), title, text
 
 
 def _split(markdown: str) -> list[tuple[str, list[str]]]:
