@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -182,7 +183,7 @@ class Page:
         return self.simple(schema)
 
     def simple(self, schema: Mapping[str, Any]) -> str:
-        kind = schema.get("type", "any")
+        kind = schema.get("type", "JSON")
         if kind == "array":
             return f"list of {self.kind(schema.get('items', {}))}" + span(schema, "minItems", "maxItems", " items")
         if kind == "object":
@@ -222,7 +223,7 @@ def shown_default(schema: Mapping[str, Any]) -> str:
     default = schema.get("default")
     if default in (None, "", [], {}):
         return ""
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
 def scope(need: str) -> str:

@@ -49,7 +49,7 @@ def test_every_route_with_codes_of_its_own_exists(reference: ModuleType) -> None
     assert set(reference.ROUTES) <= routes
 
 
-def test_every_parameter_and_every_field_of_a_body_is_explained(reference: ModuleType) -> None:
+def test_every_parameter_and_every_field_is_explained(reference: ModuleType) -> None:
     contract = api.get_openapi_schema(path_prefix="/")
     unexplained = [
         f"{method.upper()} {path}.{parameter['name']}"
@@ -60,8 +60,8 @@ def test_every_parameter_and_every_field_of_a_body_is_explained(reference: Modul
     ] + [
         f"{name}.{field}"
         for name, schema in contract["components"]["schemas"].items()
-        if "properties" in schema and reference.is_sent(name, schema)
-        for field in schema["properties"]
+        if not name.endswith("Params")  # the parameters above
+        for field in schema.get("properties", ())
         if not reference.meaning(name, field)
     ]
 
