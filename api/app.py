@@ -36,7 +36,8 @@ from somamemory.errors import (
     PayloadTooLarge,
     SomaError,
 )
-from somamemory.web.middleware import PROBLEM, problem
+from somamemory.web.problems import PROBLEM, problem
+from somamemory.web.request_state import state_of
 
 log = logging.getLogger("soma.errors")
 
@@ -76,7 +77,7 @@ for router in (
     jobs,
     health,
 ):
-    api.add_router("", router)
+    api.add_router("", router.ninja)
 
 
 @api.exception_handler(SomaError)
@@ -116,11 +117,11 @@ def on_unreadable(request: HttpRequest, error: UnreadablePostError) -> HttpRespo
 def on_database_down(request: HttpRequest, error: DatabaseError | InterfaceError) -> HttpResponse:
     if not sqlstate.is_busy(error):
         return on_bug(request, error)
-    log.error("the database did not answer", extra={"request_id": getattr(request, "request_id", "")}, exc_info=error)
+    log.error("the database did not answer", extra={"request_id": state_of(request).request_id}, exc_info=error)
     return problem(request, DatabaseBusy())
 
 
 @api.exception_handler(Exception)
 def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
-    log.error("unhandled error", extra={"request_id": getattr(request, "request_id", "")}, exc_info=error)
+    log.error("unhandled error", extra={"request_id": state_of(request).request_id}, exc_info=error)
     return problem(request, SomaError("something went wrong here; the log has it under this request_id"))

@@ -1,22 +1,17 @@
-"""Who is calling: reads the headers, asks `tenants.keys`."""
+"""Authentication: read the key and the tenant from the headers, then let `tenants.keys` decide."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest
 from ninja.security.base import AuthBase
 
-from api import throttle
+from api import preconditions, throttle
 from api.json import refuse_body
-from somamemory.errors import Forbidden, InvalidInput, MalformedRequest, NotFound, Unauthenticated
+from api.request import Request, as_api
+from somamemory.errors import Forbidden, MalformedRequest, NotFound, Unauthenticated
+from somamemory.web.request_state import state_of
 from tenants import keys
 from tenants.caller import Caller
-
-
-class Request(HttpRequest):
-    """A request that has passed authentication."""
-
-    caller: Caller
-    request_id: str
 
 
 class KeyAuth(AuthBase):
@@ -26,40 +21,48 @@ class KeyAuth(AuthBase):
     openapi_scheme = "bearer"
 
     def __call__(self, request: HttpRequest) -> Caller:
+        api_request = as_api(request)
         try:
-            caller = _authenticated(request)
+            caller = _authenticate(request)
         except (Unauthenticated, Forbidden, NotFound):
-            throttle.note_refused_key(request)
+            throttle.note_rejected_key(request)
             raise
-        request.caller = caller  # type: ignore[attr-defined]
-        throttle.admit(request, caller)
-        # Known before, said only to those who may call at all.
-        if unknown := getattr(request, "refused_query", None):
-            raise InvalidInput(unknown[0], unknown[1])
-        if getattr(request, "takes_no_body", False):
-            refuse_body(request)
+        api_request.caller = caller
+        state_of(request).tenant = caller.tenant
+        throttle.admit(api_request.admission, caller)
+        _enforce_policy(api_request)
         return caller
 
 
-def _authenticated(request: HttpRequest) -> Caller:
+def _enforce_policy(request: Request) -> None:
+    """Reject what the route would ignore. Only authenticated callers learn about it."""
+    admission = request.admission
+    if admission.query_error:
+        raise admission.query_error
+    if not admission.takes_body:
+        refuse_body(request)
+    if admission.policy.writes and not admission.policy.conditional:
+        preconditions.reject(request)
+
+
+def _authenticate(request: HttpRequest) -> Caller:
     token = token_of(request)
     if not token:
         raise Unauthenticated("send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
-    return keys.authenticate(
-        token, _tenant(request), getattr(request, "request_id", ""), getattr(request, "client_address", "")
-    )
+    state = state_of(request)
+    return keys.authenticate(token, _tenant_slug(request), state.request_id, state.client_address)
 
 
 def token_of(request: HttpRequest) -> str:
-    """The key as it was sent, or nothing."""
+    """Return the key as sent, or an empty string."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
     return request.headers.get("X-API-Key", "").strip()
 
 
-def _tenant(request: HttpRequest) -> str | None:
-    named = {request.headers[name] for name in ("X-Tenant", "X-Soma-Tenant") if name in request.headers}
-    if len(named) > 1:
-        raise MalformedRequest("X-Tenant and X-Soma-Tenant name different tenants")
-    return named.pop() if named else None
+def _tenant_slug(request: HttpRequest) -> str | None:
+    slugs = {request.headers[name] for name in ("X-Tenant", "X-Soma-Tenant") if name in request.headers}
+    if len(slugs) > 1:
+        raise MalformedRequest("X-Tenant and X-Soma-Tenant name different tenants; send one of them")
+    return slugs.pop() if slugs else None

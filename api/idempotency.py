@@ -1,4 +1,4 @@
-"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a writing POST may be sent again without harm."""
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a POST that writes can safely be sent again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import orjson
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from api.auth import Request, token_of
+from api.auth import token_of
+from api.request import Request
 from somamemory.errors import MalformedRequest
 from tenants.idempotency import Attempt
 
@@ -24,47 +25,54 @@ PARAMETER = {
     "name": HEADER,
     "in": "header",
     "required": False,
-    "description": "Kept for 48 hours: the same request sent again gets the first answer, and has no second effect.",
+    "description": "Remembered for 48 hours: the same request sent again returns the first response, without a "
+    "second effect.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
 
 def once(view: View) -> View:
-    """The view, having its effect once for each Idempotency-Key. Only what succeeds is kept: a failure has none."""
+    """Return a view that takes effect once per Idempotency-Key.
+
+    Only successful responses are recorded: a failed request has no effect, and can be tried again.
+    """
 
     @wraps(view)
-    def answered_once(request: Request, *args: Any, **values: Any) -> HttpResponse:
+    def run_once(request: Request, *args: Any, **values: Any) -> HttpResponse:
         key, caller = request.headers.get(HEADER), request.caller
         if key is None or caller.key_id is None:
             return view(request, *args, **values)
         if not _FORM.fullmatch(key):
             raise MalformedRequest(f"{HEADER} must be 1 to 255 printable ASCII characters")
-        attempt = Attempt(caller.tenant, caller.key_id, key, token_of(request).encode(), _content(request))
-        # An error leaves the block by itself, and takes back whatever the view had begun.
+        attempt = Attempt(caller.tenant, caller.key_id, key, token_of(request).encode(), _fingerprint(request))
+        # An exception rolls back what the view has written, and the attempt with it.
         with transaction.atomic():
-            known = attempt.first_answer()
-            if known is not None:
-                return _replayed(known)
+            recorded = attempt.first_answer()
+            if recorded is not None:
+                return _replay(recorded)
             response = view(request, *args, **values)
             if response.status_code >= 400:
                 transaction.set_rollback(True)
             else:
-                attempt.record(_recorded(response))
+                attempt.record(_serialize(response))
         return response
 
-    return answered_once
+    return run_once
 
 
-def _content(request: HttpRequest) -> bytes:
-    """What must be the same for it to be the same request. The path is below /api/v1, also where an alias was used."""
+def _fingerprint(request: HttpRequest) -> bytes:
+    """Return what must be equal in two requests for them to be the same.
+
+    `path_info` is below /api/v1 even if the client used an alias at the root.
+    """
     head = f"{request.method} {request.path_info}?{request.META.get('QUERY_STRING', '')}\n"
     return head.encode("utf-8", "surrogateescape") + request.body
 
 
-def _recorded(response: HttpResponse) -> bytes:
+def _serialize(response: HttpResponse) -> bytes:
     return orjson.dumps([response.status_code, dict(response.items()), response.content.decode()])
 
 
-def _replayed(recorded: bytes) -> HttpResponse:
+def _replay(recorded: bytes) -> HttpResponse:
     status, headers, content = orjson.loads(recorded)
     return HttpResponse(content, status=status, headers={**headers, "Idempotent-Replayed": "true"})

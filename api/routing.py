@@ -1,88 +1,159 @@
-"""The router that every route is declared on."""
+"""The router of all routes. A route is declared together with its policy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial, wraps
+from types import MethodType
+from typing import Any, Protocol, Required, TypedDict, TypeVar, Unpack, cast
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Router
+from ninja.constants import NOT_SET
+from ninja.decorators import decorate_view
+from ninja.operation import Operation
 from ninja.utils import contribute_operation_callback
 
 from api import idempotency, throttle
-from api.idempotency import View
+from api.request import Admission, Kind, Policy, as_api
 from api.schemas import Problem
+from somamemory.errors import InvalidInput
 
-# Every status that any route may answer with, for the published contract.
-_STATUSES = (400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 429, 500, 503)
-PROBLEMS: dict[int, type[Problem]] = dict.fromkeys(_STATUSES, Problem)
+ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 429, 500, 503)
+_MAX_SHOWN = 200  # characters of a parameter's name in an error
 
-
-Kind = Literal["read", "write", "search", "llm"]
-AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
-
-
-def kind(of: Kind) -> Callable[[AnyView], AnyView]:
-    """What a route does, where its method does not say it. Stands below the route's declaration."""
-
-    def marked(view: AnyView) -> AnyView:
-        view.soma_kind = of  # type: ignore[attr-defined]
-        return view
-
-    return marked
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+Run = Callable[..., HttpResponse]
 
 
-class StrictRouter(Router):
-    """A router that knows what its routes do, and which query parameters they take.
+class Decorator(Protocol):
+    def __call__(self, view: View, /) -> View: ...
 
-    A GET reads and anything else writes, unless `kind` says otherwise: that decides what a request costs, and a POST
-    that writes takes an Idempotency-Key. A parameter that nobody reads is a filter that is silently ignored, and one
-    that stands twice is half ignored; so is a body that nobody reads.
+
+policies: dict[tuple[str, str], Policy] = {}  # by method and path
+
+
+class Declaration(TypedDict, total=False):
+    """The policy of a route, and what its documentation needs.
+
+    out: the schema of a 200, or schemas by status.
+    kind: by default `read` for a GET, else `write`.
+    writes: by default true for the kinds `write` and `llm`.
+    problems: the statuses that are answered with a Problem; by default any.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.add_decorator(_admitted, mode="view")
-
-    def add_api_operation(self, path: str, methods: list[str], view_func: View, **options: Any) -> None:
-        what: Kind = getattr(view_func, "soma_kind", "read" if methods == ["GET"] else "write")
-        kind(what)(view_func)
-        if methods == ["POST"] and what == "write":
-            contribute_operation_callback(view_func, _taking_idempotency_key)
-        super().add_api_operation(path, methods, view_func, **options)
+    out: Required[object]
+    kind: Kind
+    writes: bool
+    conditional: bool
+    problems: Iterable[int]
+    by_alias: bool
+    exclude_unset: bool
+    openapi_extra: dict[str, Any]
 
 
-def _taking_idempotency_key(operation: Any) -> None:
+class PolicyRouter:
+    """Declares routes, each with its policy: `@router.post("/memories", out=StoredOut, conditional=True)`.
+
+    Rejects a request with an unknown or repeated query parameter, with a body that the route does not read, or with a
+    condition that the route does not honour: to ignore any of them would answer another question.
+    """
+
+    def __init__(self, tag: str, *, auth: object = NOT_SET) -> None:
+        self.tag = tag
+        self.ninja = Router(tags=[tag], auth=auth)
+
+    def get(self, path: str, **declaration: Unpack[Declaration]) -> Decorator:
+        return self._route("GET", path, declaration)
+
+    def post(self, path: str, **declaration: Unpack[Declaration]) -> Decorator:
+        return self._route("POST", path, declaration)
+
+    def put(self, path: str, **declaration: Unpack[Declaration]) -> Decorator:
+        return self._route("PUT", path, declaration)
+
+    def patch(self, path: str, **declaration: Unpack[Declaration]) -> Decorator:
+        return self._route("PATCH", path, declaration)
+
+    def delete(self, path: str, **declaration: Unpack[Declaration]) -> Decorator:
+        return self._route("DELETE", path, declaration)
+
+    def _route(self, method: str, path: str, declaration: Declaration) -> Decorator:
+        policy = _policy(method, declaration)
+
+        def publish(view: View) -> View:
+            policies[method, path] = policy
+            if policy.idempotent:
+                contribute_operation_callback(view, _take_idempotency_key)
+            decorate_view(partial(_guarded, policy))(view)
+            self.ninja.add_api_operation(
+                path,
+                [method],
+                view,
+                response=_responses(declaration),
+                operation_id=f"{self.tag}_{view.__name__}",
+                by_alias=declaration.get("by_alias"),
+                exclude_unset=declaration.get("exclude_unset"),
+                openapi_extra=declaration.get("openapi_extra"),
+            )
+            return view
+
+        return publish
+
+
+def _policy(method: str, declaration: Declaration) -> Policy:
+    kind = declaration.get("kind", "read" if method == "GET" else "write")
+    return Policy(
+        kind=kind,
+        writes=declaration.get("writes", kind in ("write", "llm")),
+        conditional=declaration.get("conditional", False),
+        idempotent=method == "POST" and kind == "write",
+    )
+
+
+def _responses(declaration: Declaration) -> dict[int, object]:
+    out = declaration["out"]
+    by_status = out if isinstance(out, Mapping) else {200: out}
+    return {**by_status, **dict.fromkeys(declaration.get("problems", ANY_PROBLEM), Problem)}
+
+
+def _take_idempotency_key(operation: Operation) -> None:
     operation.view_func = idempotency.once(operation.view_func)
     operation.openapi_extra = {**(operation.openapi_extra or {}), "parameters": [idempotency.PARAMETER]}
 
 
-def _admitted(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    operation = run.__self__  # type: ignore[attr-defined]
-    what = operation.view_func.soma_kind
-    known = {
-        name
-        for model in operation.models
-        if model.__ninja_param_source__ == "query"
-        for name in model.__ninja_flatten_map__
-    }
-    reads_body = (
+def _guarded(policy: Policy, run: Run) -> Run:
+    operation = cast(Operation, cast(MethodType, run).__self__)
+    query_names = _query_names(operation)
+    takes_body = _takes_body(operation)
+
+    @wraps(run)
+    def guarded(request: HttpRequest, **path: Any) -> HttpResponse:
+        admission = Admission(policy, takes_body, _query_error(request, query_names))
+        as_api(request).admission = admission
+        return throttle.released(admission, lambda: run(request, **path))
+
+    return guarded
+
+
+def _query_names(operation: Operation) -> set[str]:
+    models = [model for model in operation.models if model.__ninja_param_source__ == "query"]
+    return {name for model in models for name in model.__ninja_flatten_map__}
+
+
+def _takes_body(operation: Operation) -> bool:
+    return (
         operation.methods == ["GET"]
         or "requestBody" in (operation.openapi_extra or {})
         or any(model.__ninja_param_source__ == "body" for model in operation.models)
     )
 
-    @wraps(run)
-    def checked(request: HttpRequest, **path: Any) -> HttpResponse:
-        for name in request.GET:
-            if name not in known:
-                request.refused_query = (name[:200], "unknown query parameter")  # type: ignore[attr-defined]
-            elif len(request.GET.getlist(name)) > 1:
-                request.refused_query = (name, "stands twice")  # type: ignore[attr-defined]
-        request.kind = what  # type: ignore[attr-defined]
-        request.takes_no_body = not reads_body  # type: ignore[attr-defined]
-        return throttle.released(request, lambda: run(request, **path))
 
-    return checked
+def _query_error(request: HttpRequest, known: set[str]) -> InvalidInput | None:
+    for name in request.GET:
+        if name not in known:
+            return InvalidInput(name[:_MAX_SHOWN], "unknown query parameter")
+        if len(request.GET.getlist(name)) > 1:
+            return InvalidInput(name, "given more than once")
+    return None

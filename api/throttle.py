@@ -1,6 +1,7 @@
-"""Limits over HTTP: admits a request once its caller is known, and tells every caller how much is left.
+"""Limits over HTTP: admit a request once its caller is known, and report what is left of each limit.
 
-In the authentication step and not as one of Ninja's throttles: an error raised in those escapes the error handlers.
+Called from the authentication step, not as one of Ninja's throttles: an error raised in those escapes the error
+handlers.
 """
 
 from __future__ import annotations
@@ -12,23 +13,18 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from api.request import Admission
 from somamemory.errors import RateLimited, RequestQuotaExceeded
 from somamemory.telemetry import metrics
+from somamemory.web.request_state import state_of
 from tenants import usage
 from tenants.caller import Caller
 from tenants.limits import policy
 
-KINDS = ("read", "write", "search", "llm")
 
-
-def admit(request: HttpRequest, caller: Caller) -> None:
-    """Let the request in, or raise RateLimited. `released` must follow in either case."""
-    most = settings.TENANT_CONCURRENCY
-    if most:
-        if not policy.running.enter(caller.tenant.id, most):
-            metrics.rate_limited.labels("concurrency").inc()
-            raise RateLimited(f"this tenant has {most} requests running; that is its limit", 1)
-        request.running_for = caller.tenant.id  # type: ignore[attr-defined]
+def admit(admission: Admission, caller: Caller) -> None:
+    """Admit the request, or raise RateLimited. Must run inside `released`, which frees what is taken here."""
+    _take_place(admission, caller)
     if caller.key_id is None:
         return
     try:
@@ -36,44 +32,62 @@ def admit(request: HttpRequest, caller: Caller) -> None:
     except RequestQuotaExceeded:
         metrics.rate_limited.labels("quota").inc()
         raise
-    cost = settings.COSTS[getattr(request, "kind", "read")]
+    cost = settings.COSTS[admission.policy.kind]
     decision = policy.take(caller.tenant.id, caller.key_id, cost)
-    request.quotas = decision.quotas  # type: ignore[attr-defined]
+    admission.quotas = decision.quotas
     if not decision.allowed:
-        metrics.rate_limited.labels(min(decision.quotas, key=lambda quota: quota.remaining).limit.name).inc()
-        raise RateLimited(_refusal(cost, decision), decision.retry_after_s)
+        tightest = _tightest(decision.quotas)
+        metrics.rate_limited.labels(tightest.limit.name).inc()
+        raise RateLimited(_explain(cost, tightest), decision.retry_after_s)
 
 
-def note_refused_key(request: HttpRequest) -> None:
-    """Count a failed authentication. Raises RateLimited for an address with too many; a good key never comes here."""
-    decision = policy.refuse(getattr(request, "client_address", ""))
+def note_rejected_key(request: HttpRequest) -> None:
+    """Count a failed authentication. Raises RateLimited when the address has had too many.
+
+    Never called for a valid key.
+    """
+    decision = policy.refuse(state_of(request).client_address)
     if not decision.allowed:
         metrics.rate_limited.labels("address").inc()
-        raise RateLimited("too many refused keys from this address", decision.retry_after_s)
+        raise RateLimited("too many failed authentications from this address", decision.retry_after_s)
 
 
-def released(request: HttpRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
-    """The answer with its limits in the headers, the request's place given back."""
+def released(admission: Admission, respond: Callable[[], HttpResponse]) -> HttpResponse:
+    """Return the response with its rate limit headers, and free the request's place."""
     try:
-        response = answer()
+        response = respond()
     finally:
-        if tenant_id := getattr(request, "running_for", None):
-            policy.running.leave(tenant_id)
-    if quotas := getattr(request, "quotas", ()):
-        _show(response, quotas)
+        if admission.running_tenant:
+            policy.running.leave(admission.running_tenant)
+    if admission.quotas:
+        _set_headers(response, admission.quotas)
     return response
 
 
-def _refusal(cost: int, decision: policy.Decision) -> str:
-    tightest = min(decision.quotas, key=lambda quota: quota.remaining)
+def _take_place(admission: Admission, caller: Caller) -> None:
+    limit = settings.TENANT_CONCURRENCY
+    if not limit:
+        return
+    if not policy.running.enter(caller.tenant.id, limit):
+        metrics.rate_limited.labels("concurrency").inc()
+        raise RateLimited(f"the tenant already has {limit} requests running, which is its limit; retry later", 1)
+    admission.running_tenant = caller.tenant.id
+
+
+def _tightest(quotas: tuple[policy.Quota, ...]) -> policy.Quota:
+    return min(quotas, key=lambda quota: quota.remaining)
+
+
+def _explain(cost: int, tightest: policy.Quota) -> str:
+    limit = tightest.limit
     return (
-        f"this request takes {cost} tokens and the {tightest.limit.name} has {tightest.remaining}; "
-        f"it gets {tightest.limit.rate:g} a second"
+        f"the request costs {cost} tokens, and the {limit.name} has {tightest.remaining} left; "
+        f"it gains {limit.rate:g} tokens a second"
     )
 
 
-def _show(response: HttpResponse, quotas: tuple[policy.Quota, ...]) -> None:
-    """As draft-ietf-httpapi-ratelimit-headers-10 wants it, and as everybody did before (of the tightest limit)."""
+def _set_headers(response: HttpResponse, quotas: tuple[policy.Quota, ...]) -> None:
+    """Set the headers of draft-ietf-httpapi-ratelimit-headers-10, and the older X-RateLimit ones (tightest limit)."""
     response["RateLimit-Policy"] = ", ".join(
         f'"{quota.limit.name}";q={quota.limit.burst};w={math.ceil(quota.limit.burst / quota.limit.rate)}'
         for quota in quotas
@@ -81,7 +95,7 @@ def _show(response: HttpResponse, quotas: tuple[policy.Quota, ...]) -> None:
     response["RateLimit"] = ", ".join(
         f'"{quota.limit.name}";r={quota.remaining};t={math.ceil(quota.reset_s)}' for quota in quotas
     )
-    tightest = min(quotas, key=lambda quota: quota.remaining)
+    tightest = _tightest(quotas)
     response["X-RateLimit-Limit"] = str(tightest.limit.burst)
     response["X-RateLimit-Remaining"] = str(tightest.remaining)
     response["X-RateLimit-Reset"] = str(math.ceil(time.time() + tightest.reset_s))

@@ -24,7 +24,7 @@ from console.admin.memories import link
 from memories import density_map, selectors
 from memories.search import hybrid
 from somamemory.errors import InvalidInput, SomaError
-from somamemory.web.middleware import problem
+from somamemory.web.problems import problem
 from tenants.caller import Caller
 
 HITS = 30

@@ -16,6 +16,7 @@ from unfold.forms import AuthenticationForm
 from unfold.sites import UnfoldAdminSite
 
 from console import staff
+from somamemory.web.request_state import state_of
 from tenants import audit
 from tenants.limits import policy
 
@@ -65,7 +66,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
             return response  # type: ignore[no-any-return]
         log.warning(
             "sign-in refused",
-            extra={"ip": getattr(request, "client_address", ""), "request_id": getattr(request, "request_id", "")},
+            extra={"ip": state_of(request).client_address, "request_id": state_of(request).request_id},
         )
         if form.has_error("__all__", TOO_MANY):
             response.status_code = 429

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from somamemory.errors import NotFound
+from somamemory.web.request_state import state_of
 from tenants.caller import Caller
 from tenants.models import DEFAULT_TENANT_SLUG, AuditEvent, Tenant
 
@@ -89,8 +90,8 @@ def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Cal
         actor=actor(user),
         scopes=frozenset(scope for scope, needed in SCOPES.items() if permission or _has(user, needed)),
         operator=bool(permission) or bool(getattr(user, "is_superuser", False)),
-        request_id=getattr(request, "request_id", ""),
-        address=getattr(request, "client_address", ""),
+        request_id=state_of(request).request_id,
+        address=state_of(request).client_address,
     )
 
 
@@ -107,8 +108,8 @@ def recorder(request: HttpRequest, tenant: Tenant | None = None) -> Caller:
         tenant=tenant or Tenant.objects.get(slug=DEFAULT_TENANT_SLUG),
         actor=actor(request.user),
         scopes=frozenset(),
-        request_id=getattr(request, "request_id", ""),
-        address=getattr(request, "client_address", ""),
+        request_id=state_of(request).request_id,
+        address=state_of(request).client_address,
     )
 
 

@@ -10,6 +10,7 @@ SomaError
 ├── Forbidden (403)             the key is good, but may not do this
 ├── QuotaExceeded (403)         of memories, bytes or keys; of requests, RateLimited says when
 ├── NotFound (404)
+├── MethodNotAllowed (405)
 ├── Conflict (409)
 │   ├── StillRunning            another request with this Idempotency-Key has not ended yet
 │   ├── LlmMissing              it needs a language model, and the settings name none
@@ -131,6 +132,12 @@ class NotFound(SomaError):
     status = 404
     code = "not_found"
     title = "Not found"
+
+
+class MethodNotAllowed(SomaError):
+    status = 405
+    code = "method_not_allowed"
+    title = "Method not allowed"
 
 
 class Conflict(SomaError):

@@ -141,16 +141,16 @@ INSTALLED_APPS = [
     "somamemory",
 ]
 MIDDLEWARE = [
-    "somamemory.web.middleware.RequestContext",
+    "somamemory.web.request_context.RequestContext",
     "somamemory.web.middleware.Compression",
-    "somamemory.web.middleware.Problems",
+    "somamemory.web.problems.Problems",
     "somamemory.web.middleware.RootAliases",
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]
 # The pages for people, below /admin/. Their tables are there in any case; without them nobody can sign in.
 ADMIN = env.bool("SOMA_ADMIN", True)
 if ADMIN:
-    MIDDLEWARE.insert(4, "somamemory.web.middleware.ForPeople")
+    MIDDLEWARE.insert(4, "somamemory.web.console_middleware.ConsoleMiddleware")
 # Web pages of these origins may call the API; of no others. A page sends its key itself, and the API takes no cookie.
 CORS_ALLOWED_ORIGINS = env.list("SOMA_CORS_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [
@@ -555,7 +555,7 @@ TRACING_HEADERS = _pairs("SOMA_TRACING_HEADERS")
 TRACING_SERVICE = env.str("SOMA_TRACING_SERVICE", "somamemory")
 TRACING_SHARE = _share("SOMA_TRACING_SHARE", 1.0)  # of the requests and jobs
 if TRACING_ENDPOINT:
-    MIDDLEWARE.insert(0, "somamemory.web.middleware.Traced")
+    MIDDLEWARE.insert(0, "somamemory.web.middleware.Tracing")
 # A statement of the database that takes longer is logged, without its parameters; 0: none is.
 SLOW_QUERY_MS = _bounded("SOMA_SLOW_QUERY_MS", 500, 0, 3_600_000)
 # A soft-deleted or expired memory can be restored for this long, then it is purged.
@@ -575,7 +575,7 @@ USE_I18N = False
 FORMAT_MODULE_PATH = "console.formats"
 SILENCED_SYSTEM_CHECKS = [
     "security.W003",  # the API takes no cookie, so there is nothing to forge; each page of the admin checks by itself
-    # All that the admin asks for is inside of `somamemory.middleware.ForPeople`.
+    # The middleware that the admin's checks ask for is inside `somamemory.web.console_middleware.ConsoleMiddleware`.
     "security.W001",
     "security.W002",
     "admin.E408",

@@ -6,7 +6,6 @@ from django.http import HttpResponse
 from ninja import Query
 
 from api import present
-from api.auth import Request
 from api.conversations.schemas import (
     ContextBody,
     ContextMessageOut,
@@ -18,30 +17,28 @@ from api.conversations.schemas import (
     QueryOut,
 )
 from api.json import reply
-from api.routing import PROBLEMS, StrictRouter, kind
+from api.request import Request
+from api.routing import PolicyRouter
 from conversations.context import assemble as assembly
 from conversations.context.assemble import Wanted
 from conversations.search import semantic
 
-router = StrictRouter(tags=["conversations"])
+router = PolicyRouter("conversations")
 
 
-@router.post("/query", response={200: QueryOut, **PROBLEMS})
-@kind("search")
+@router.post("/query", out=QueryOut, kind="search")
 def query(request: Request, body: QueryBody) -> HttpResponse:
     """The messages that answer a question best, by meaning and by word."""
     return _queried(request, body)
 
 
-@router.post("/query/smart", response={200: QueryOut, **PROBLEMS})
-@kind("search")
+@router.post("/query/smart", out=QueryOut, kind="search")
 def smart_query(request: Request, body: QueryBody) -> HttpResponse:
     """The same, under its other name."""
     return _queried(request, body)
 
 
-@router.post("/search/fts", response={200: FullTextOut, **PROBLEMS})
-@kind("search")
+@router.post("/search/fts", out=FullTextOut, kind="search")
 def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     """The messages that hold these words: "phrases" as they stand, -words not at all."""
     hits = semantic.full_text(
@@ -60,8 +57,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     )
 
 
-@router.post("/context/assemble", response={200: list[ContextMessageOut] | ManifestOut, **PROBLEMS})
-@kind("search")
+@router.post("/context/assemble", out=list[ContextMessageOut] | ManifestOut, kind="search")
 def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
     """The messages worth having in the next prompt, within a budget of tokens."""
     assembled = assembly.assemble(

@@ -9,8 +9,7 @@ from uuid import UUID
 from django.http import HttpResponse
 from ninja import Query
 
-from api import conditions, present
-from api.auth import Request
+from api import present
 from api.conversations.schemas import (
     ChangedOut,
     ConversationBody,
@@ -31,19 +30,19 @@ from api.conversations.schemas import (
     StatusBody,
 )
 from api.json import reply
-from api.routing import PROBLEMS, StrictRouter
+from api.request import Request
+from api.routing import PolicyRouter
 from conversations import selectors, services
 from conversations.selectors import Wanted
 from conversations.services import NewConversation, NewMessage
 from somamemory.errors import InvalidInput
 
-router = StrictRouter(tags=["conversations"])
+router = PolicyRouter("conversations")
 
 
-@router.post("/conversations", response={201: ConversationOut, **PROBLEMS})
+@router.post("/conversations", out={201: ConversationOut})
 def create(request: Request, body: ConversationBody) -> HttpResponse:
     """Begin a conversation, with its first messages."""
-    conditions.refuse(request)
     new = NewConversation(
         label=body.label or "",
         folder=body.folder or "",
@@ -55,7 +54,7 @@ def create(request: Request, body: ConversationBody) -> HttpResponse:
     return reply(present.conversation(services.create(request.caller, new)), 201)
 
 
-@router.get("/conversations", response={200: ConversationsOut, **PROBLEMS})
+@router.get("/conversations", out=ConversationsOut)
 def list_conversations(request: Request, query: Query[ConversationListParams]) -> HttpResponse:
     """Conversations, those first that changed last: by pages, or from a cursor on."""
     if (query.page or query.page_size) and (query.cursor or query.limit):
@@ -82,20 +81,20 @@ def list_conversations(request: Request, query: Query[ConversationListParams]) -
     )
 
 
-@router.get("/conversations/count", response={200: CountOut, **PROBLEMS})
+@router.get("/conversations/count", out=CountOut)
 def count(request: Request, query: Query[CountParams]) -> HttpResponse:
     """How many conversations have a label, lie in a folder, or both."""
     number = selectors.count(request.caller, Wanted(label=query.label, folder=query.folder))
     return reply({"count": number, "label": query.label, "folder": query.folder})
 
 
-@router.get("/conversations/{id}", response={200: ConversationOut, **PROBLEMS})
+@router.get("/conversations/{id}", out=ConversationOut)
 def fetch(request: Request, id: UUID) -> HttpResponse:
     """One conversation, without its messages."""
     return reply(present.conversation(selectors.get(request.caller, id)))
 
 
-@router.patch("/conversations/{id}", response={200: ChangedOut, **PROBLEMS})
+@router.patch("/conversations/{id}", out=ChangedOut)
 def patch(request: Request, id: UUID, body: ConversationPatch) -> HttpResponse:
     """Change anything about a conversation but its messages."""
     given = {name: getattr(body, name) for name in body.model_fields_set}
@@ -106,15 +105,14 @@ def patch(request: Request, id: UUID, body: ConversationPatch) -> HttpResponse:
     return _changed(request, id, given)
 
 
-@router.delete("/conversations/{id}", response={200: ConversationDeletedOut, **PROBLEMS})
+@router.delete("/conversations/{id}", out=ConversationDeletedOut)
 def delete(request: Request, id: UUID, query: Query[ConversationDeleteParams]) -> HttpResponse:
     """Delete a conversation with its messages: softly, or for good with `purge=true`."""
-    conditions.refuse(request)
     services.delete(request.caller, id, purge=query.purge)
     return reply({"success": True, "id": str(id)})
 
 
-@router.get("/conversations/{id}/messages", response={200: MessagesOut, **PROBLEMS})
+@router.get("/conversations/{id}/messages", out=MessagesOut)
 def messages(request: Request, id: UUID, query: Query[MessageListParams]) -> HttpResponse:
     """The messages of a conversation, in the order of their turns."""
     found = selectors.messages(request.caller, id, limit=query.limit, cursor=query.cursor)
@@ -127,10 +125,9 @@ def messages(request: Request, id: UUID, query: Query[MessageListParams]) -> Htt
     )
 
 
-@router.post("/conversations/{id}/messages", response={201: MessagesOut, **PROBLEMS})
+@router.post("/conversations/{id}/messages", out={201: MessagesOut})
 def append(request: Request, id: UUID, body: MessagesBody) -> HttpResponse:
     """Add messages to the end, all of them or none. The answer has those that were added."""
-    conditions.refuse(request)
     conversation, added = services.append(request.caller, id, [_message(each) for each in body.messages])
     return reply(
         {
@@ -142,40 +139,37 @@ def append(request: Request, id: UUID, body: MessagesBody) -> HttpResponse:
     )
 
 
-@router.put("/conversations/{id}/label", response={200: ChangedOut, **PROBLEMS})
+@router.put("/conversations/{id}/label", out=ChangedOut)
 def set_label(request: Request, id: UUID, body: LabelBody) -> HttpResponse:
     """Give a conversation another label, and perhaps another folder."""
     return _changed(request, id, {name: getattr(body, name) for name in body.model_fields_set})
 
 
-@router.put("/conversations/{id}/folder", response={200: ChangedOut, **PROBLEMS})
+@router.put("/conversations/{id}/folder", out=ChangedOut)
 def set_folder(request: Request, id: UUID, body: FolderBody) -> HttpResponse:
     """Move a conversation to another folder."""
     return _changed(request, id, {"folder": body.folder})
 
 
-@router.put("/conversations/{id}/status", response={200: ChangedOut, **PROBLEMS})
+@router.put("/conversations/{id}/status", out=ChangedOut)
 def set_status(request: Request, id: UUID, body: StatusBody) -> HttpResponse:
     """Make a conversation active, pinned or archived."""
     return _changed(request, id, {"status": body.status})
 
 
-@router.put("/conversations/{id}/pin", response={200: ChangedOut, **PROBLEMS})
+@router.put("/conversations/{id}/pin", out=ChangedOut)
 def pin(request: Request, id: UUID) -> HttpResponse:
     """Pin a conversation; its importance becomes 10."""
-    conditions.refuse(request)
     return reply({"success": True, **present.conversation(services.pin(request.caller, id))})
 
 
-@router.put("/conversations/{id}/archive", response={200: ChangedOut, **PROBLEMS})
+@router.put("/conversations/{id}/archive", out=ChangedOut)
 def archive(request: Request, id: UUID) -> HttpResponse:
     """Archive a conversation: it can be found, and no longer becomes context by itself."""
-    conditions.refuse(request)
     return reply({"success": True, **present.conversation(services.archive(request.caller, id))})
 
 
 def _changed(request: Request, id: UUID, changes: dict[str, Any]) -> HttpResponse:
-    conditions.refuse(request)
     return reply({"success": True, **present.conversation(services.change(request.caller, id, changes))})
 
 

@@ -7,8 +7,7 @@ from uuid import UUID
 from django.http import HttpResponse
 from ninja import Query
 
-from api import conditions, present
-from api.auth import Request
+from api import present
 from api.enrichment.schemas import (
     ArchivedOut,
     ConversationIdBody,
@@ -32,57 +31,50 @@ from api.enrichment.schemas import (
     UpkeepPatch,
 )
 from api.json import reply
-from api.routing import PROBLEMS, StrictRouter, kind
+from api.request import Request
+from api.routing import PolicyRouter
 from conversations.enrichment import facts, labels, summaries
 from conversations.enrichment import importance as rating
 from conversations.lifecycle import policy
 from conversations.lifecycle import pruning as prune
 from somamemory.errors import InvalidInput
 
-router = StrictRouter(tags=["curation"])
+router = PolicyRouter("curation")
 
 
-@router.post("/summarize", response={200: SummaryOut, **PROBLEMS}, by_alias=True)
-@kind("llm")
+@router.post("/summarize", out=SummaryOut, by_alias=True, kind="llm")
 def summarize(request: Request, body: SummarizeBody) -> HttpResponse:
     """The summary of a day, week or month of a conversation; made anew only when its source has changed."""
-    conditions.refuse(request)
     found = summaries.summarize(request.caller, body.conversation_id, body.level, body.day)
     return reply(present.summary(found))
 
 
-@router.post("/conversations/{id}/summary", response={200: SummaryOut, **PROBLEMS}, by_alias=True)
-@kind("llm")
+@router.post("/conversations/{id}/summary", out=SummaryOut, by_alias=True, kind="llm")
 def summary(request: Request, id: UUID, query: Query[SummaryParams]) -> HttpResponse:
     """The summary of a day, week or month of a conversation; made anew only when its source has changed."""
-    conditions.refuse(request)
     return reply(present.summary(summaries.summarize(request.caller, id, query.level, query.day)))
 
 
-@router.post("/labels/suggest", response={200: SuggestionsOut, **PROBLEMS})
-@kind("llm")
+@router.post("/labels/suggest", out=SuggestionsOut, kind="llm", writes=False)
 def suggest(request: Request, body: ConversationIdBody) -> HttpResponse:
     """Up to five labels for a conversation; nothing is changed."""
     return reply(present.suggestions(labels.suggest(request.caller, body.conversation_id)))
 
 
-@router.post("/conversations/{id}/suggest-labels", response={200: list[SuggestionOut], **PROBLEMS})
-@kind("llm")
+@router.post("/conversations/{id}/suggest-labels", out=list[SuggestionOut], kind="llm", writes=False)
 def suggest_labels(request: Request, id: UUID) -> HttpResponse:
     """Up to five labels for a conversation, as a bare list; nothing is changed."""
     return reply(present.suggestions(labels.suggest(request.caller, id))["suggestions"])
 
 
-@router.post("/conversations/{id}/facts", response={200: ExtractionOut, 202: ExtractionOut, **PROBLEMS})
-@kind("llm")
+@router.post("/conversations/{id}/facts", out={200: ExtractionOut, 202: ExtractionOut}, kind="llm")
 def extract_facts(request: Request, id: UUID) -> HttpResponse:
     """Have the facts of what has been said since the last time taken out; 202 when there is something to read."""
-    conditions.refuse(request)
     found = present.extraction(facts.request(request.caller, id))
     return reply(found, 200 if found["state"] == "done" else 202)
 
 
-@router.get("/conversations/{id}/facts", response={200: FactsOut, **PROBLEMS})
+@router.get("/conversations/{id}/facts", out=FactsOut)
 def list_facts(request: Request, id: UUID, query: Query[FactsParams]) -> HttpResponse:
     """The facts of a conversation by the turns that state them, and how far they have come."""
     found = facts.progress(request.caller, id)
@@ -91,16 +83,13 @@ def list_facts(request: Request, id: UUID, query: Query[FactsParams]) -> HttpRes
     return reply({**present.extraction(found), "items": items, "next_cursor": page.next_cursor})
 
 
-@router.post("/messages/{id}/importance", response={200: RatedOut, **PROBLEMS})
-@kind("llm")
+@router.post("/messages/{id}/importance", out=RatedOut, kind="llm")
 def importance(request: Request, id: UUID) -> HttpResponse:
     """Judge how important a message is; the score becomes its importance."""
-    conditions.refuse(request)
     return reply(present.rated(rating.rate(request.caller, id)))
 
 
-@router.post("/prune/dry-run", response={200: PruneSuggestionsOut, **PROBLEMS})
-@kind("read")
+@router.post("/prune/dry-run", out=PruneSuggestionsOut, kind="read")
 def dry_run(request: Request, body: PruneBody | None = None) -> HttpResponse:
     """Conversations that could be archived, and what each holds; nothing is changed."""
     given = body or PruneBody()
@@ -108,31 +97,29 @@ def dry_run(request: Request, body: PruneBody | None = None) -> HttpResponse:
     return reply({"suggestions": [present.prune_suggestion(each) for each in found], "total": len(found)})
 
 
-@router.get("/prune/suggestions", response={200: list[PruneSuggestionOut], **PROBLEMS})
+@router.get("/prune/suggestions", out=list[PruneSuggestionOut])
 def prune_suggestions(request: Request, query: Query[PruneParams]) -> HttpResponse:
     """Conversations that could be archived, as a bare list."""
     found = prune.suggestions(request.caller, query.threshold_days, query.importance_threshold)
     return reply([present.prune_suggestion(each) for each in found])
 
 
-@router.post("/prune/execute", response={200: ArchivedOut, **PROBLEMS})
+@router.post("/prune/execute", out=ArchivedOut)
 def execute(request: Request, body: ConversationIdsBody) -> HttpResponse:
     """Archive all of these conversations, or none."""
-    conditions.refuse(request)
     moved = prune.execute(request.caller, body.conversation_ids)
     return reply({"archived": len(moved), "conversation_ids": [str(row.id) for row in moved]})
 
 
-@router.get("/upkeep", response={200: UpkeepOut, **PROBLEMS})
+@router.get("/upkeep", out=UpkeepOut)
 def fetch_upkeep(request: Request) -> HttpResponse:
     """What is done with conversations that nobody uses any more, and what was done when somebody looked last."""
     return reply(present.upkeep(*policy.get(request.caller)))
 
 
-@router.patch("/upkeep", response={200: UpkeepOut, **PROBLEMS})
+@router.patch("/upkeep", out=UpkeepOut)
 def patch_upkeep(request: Request, body: UpkeepPatch) -> HttpResponse:
     """Change what is done; the next run goes by it."""
-    conditions.refuse(request)
     given = {name: getattr(body, name) for name in body.model_fields_set}
     if not given:
         raise InvalidInput("body", "names nothing to change")
@@ -144,9 +131,8 @@ def patch_upkeep(request: Request, body: UpkeepPatch) -> HttpResponse:
     return reply(present.upkeep(*policy.change(request.caller, {**given, **pruning})))
 
 
-@router.post("/prune/undo", response={200: RestoredOut, **PROBLEMS})
+@router.post("/prune/undo", out=RestoredOut)
 def undo(request: Request, body: ConversationIdsBody) -> HttpResponse:
     """Make archived conversations active again: all of these, or none."""
-    conditions.refuse(request)
     moved = prune.undo(request.caller, body.conversation_ids)
     return reply({"restored": len(moved), "conversation_ids": [str(row.id) for row in moved]})

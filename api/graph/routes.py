@@ -5,8 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse, StreamingHttpResponse
 from ninja import Query
 
-from api import bulk, conditions, present
-from api.auth import Request
+from api import bulk, present
 from api.graph.schemas import (
     BulkLinkBody,
     BulkLinkedOut,
@@ -22,26 +21,25 @@ from api.graph.schemas import (
     UnlinkParams,
 )
 from api.json import PRIVATE, reply
-from api.routing import PROBLEMS, StrictRouter, kind
+from api.request import Request
+from api.routing import PolicyRouter
 from graph import exporting, selectors, services
 from graph.services import NewLink
 from somamemory.errors import SomaError
 
 GRAPHML = "application/graphml+xml"
-router = StrictRouter(tags=["graph"])
+router = PolicyRouter("graph")
 
 
-@router.post("/graph/link", response={200: LinkOut, **PROBLEMS})
+@router.post("/graph/link", out=LinkOut)
 def link(request: Request, body: LinkBody) -> HttpResponse:
     """Link two addresses, replacing their link of this type. A memory need not be stored there."""
-    conditions.refuse(request)
     return reply(present.linked(services.link(request.caller, new_link(body))))
 
 
-@router.post("/graph/links/bulk", response={200: BulkLinkedOut, 207: BulkLinkedOut, **PROBLEMS})
+@router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut})
 def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
     """Make up to 1000 links; with `atomic` all or none, else each that can be."""
-    conditions.refuse(request)
     items = [bulk.checked(raw, LinkBody, lambda each: services.checked(new_link(each))) for raw in body.links]
     if body.atomic:
         bulk.all_or_none(items, "links", "")
@@ -55,16 +53,14 @@ def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
     return reply({"results": results, "stored": len(good), "failed": failed}, 207 if failed else 200)
 
 
-@router.delete("/graph/link", response={200: UnlinkedOut, **PROBLEMS})
+@router.delete("/graph/link", out=UnlinkedOut)
 def unlink(request: Request, query: Query[UnlinkParams]) -> HttpResponse:
     """Remove a link."""
-    conditions.refuse(request)
     deleted = services.unlink(request.caller, query.namespace, query.from_coord, query.to_coord, query.link_type)
     return reply({"deleted": deleted})
 
 
-@router.get("/graph/neighbors", response={200: NeighborsOut, **PROBLEMS})
-@kind("search")
+@router.get("/graph/neighbors", out=NeighborsOut, kind="search")
 def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
     """The addresses within some hops, each once: by hops, then the strength of the link to it, then coordinate."""
     found = selectors.neighbours(
@@ -80,8 +76,7 @@ def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
     return reply(present.neighbourhood(query.coord, found))
 
 
-@router.get("/graph/path", response={200: PathOut, **PROBLEMS})
-@kind("search")
+@router.get("/graph/path", out=PathOut, kind="search")
 def path(request: Request, query: Query[PathParams]) -> HttpResponse:
     """A path with the fewest steps; with `weighted` the cheapest, where a step costs 1 - strength + 0.01."""
     found = selectors.shortest_path(
@@ -98,10 +93,10 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
 
 @router.get(
     "/graph/export",
-    response={200: ExportOut, **PROBLEMS},
+    out=ExportOut,
     openapi_extra={"responses": {200: {"content": {GRAPHML: {"schema": {"type": "string"}}}}}},
+    kind="search",
 )
-@kind("search")
 def export(request: Request, query: Query[ExportParams]) -> StreamingHttpResponse:
     """The links of a namespace, or of what lies below `prefix`: JSON as `/graph/links/bulk` takes it, or GraphML."""
     graph = selectors.subgraph(request.caller, query.namespace, query.prefix)

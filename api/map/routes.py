@@ -8,19 +8,18 @@ from django.http import HttpResponse
 from ninja import Query
 
 from api import present
-from api.auth import Request
 from api.json import reply
 from api.map.schemas import MapOut, MapParams
-from api.routing import PROBLEMS, StrictRouter, kind
+from api.request import Request
+from api.routing import PolicyRouter
 from memories import density_map
 from memories.selectors import Narrowing
 from tenants.caller import Caller
 
-router = StrictRouter(tags=["memories"])
+router = PolicyRouter("memories")
 
 
-@router.get("/memories/map", response={200: MapOut, **PROBLEMS}, exclude_unset=True)
-@kind("search")
+@router.get("/memories/map", out=MapOut, exclude_unset=True, kind="search")
 def map_memories(request: Request, query: Query[MapParams]) -> HttpResponse:
     """Where memories lie: counted in the cells of a grid (`axes`), or at the places below a prefix (`depth`)."""
     return reply(mapped(request.caller, query))

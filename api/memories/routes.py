@@ -10,8 +10,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Path, Query
 
-from api import bulk, conditions, present
-from api.auth import Request
+from api import bulk, preconditions, present
 from api.json import PRIVATE, reply
 from api.memories.schemas import (
     BulkCoordsBody,
@@ -29,7 +28,8 @@ from api.memories.schemas import (
     StoreBody,
     StoredOut,
 )
-from api.routing import PROBLEMS, StrictRouter, kind
+from api.request import Request
+from api.routing import PolicyRouter
 from api.schemas import CoordText, NamespaceParams
 from conversations import selectors as conversations
 from memories import selectors, services
@@ -37,17 +37,17 @@ from memories.selectors import Narrowing
 from memories.services import NewMemory
 from somamemory.errors import InvalidInput, SomaError
 
-router = StrictRouter(tags=["memories"])
+router = PolicyRouter("memories")
 
 
-@router.post("/memories", response={200: StoredOut, 201: StoredOut, **PROBLEMS})
+@router.post("/memories", out={200: StoredOut, 201: StoredOut}, conditional=True)
 def store(request: Request, body: StoreBody) -> HttpResponse:
     """Store a memory at its coordinate, replacing the one that is there."""
-    result = services.store(request.caller, new_memory(body), conditions.of(request))
-    return reply(present.stored(result), 201 if result.created else 200, conditions.etag(result.memory.version))
+    result = services.store(request.caller, new_memory(body), preconditions.of_write(request))
+    return reply(present.stored(result), 201 if result.created else 200, preconditions.etag(result.memory.version))
 
 
-@router.get("/memories", response={200: PageOut, **PROBLEMS})
+@router.get("/memories", out=PageOut)
 def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
     """A page of a namespace: all of it, a subtree, a box, or what lies near a point."""
     ball = query.ball()
@@ -73,10 +73,9 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
     return reply({"items": [present.memory(row) for row in page.items], "next_cursor": page.next_cursor})
 
 
-@router.post("/memories/bulk", response={200: BulkStoredOut, 207: BulkStoredOut, **PROBLEMS})
+@router.post("/memories/bulk", out={200: BulkStoredOut, 207: BulkStoredOut})
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     """Store up to 1000 memories; with `atomic` all or none, else each that can be."""
-    conditions.refuse(request)
     items = [bulk.checked(raw, StoreBody, lambda each: services.checked(new_memory(each))) for raw in body.items]
     if body.atomic:
         bulk.all_or_none(items, "items", ".coord")
@@ -90,8 +89,7 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     return reply({"results": results, "stored": len(good), "failed": failed}, 207 if failed else 200)
 
 
-@router.post("/memories/bulk/get", response={200: BulkGotOut, **PROBLEMS})
-@kind("read")
+@router.post("/memories/bulk/get", out=BulkGotOut, kind="read")
 def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     """The memories at up to 1000 coordinates, in the order asked for; null where there is none."""
     found = selectors.get_many(request.caller, body.namespace, body.coords)
@@ -99,50 +97,48 @@ def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     return reply({"items": [{"coord": coord.text, "memory": row and present.memory(row)} for coord, row in pairs]})
 
 
-@router.post("/memories/bulk/delete", response={200: BulkDeletedOut, **PROBLEMS})
+@router.post("/memories/bulk/delete", out=BulkDeletedOut)
 def delete_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     """Soft delete up to 1000 memories, all in one transaction."""
-    conditions.refuse(request)
     gone = services.delete_many(request.caller, body.namespace, body.coords)
     results = [{"coord": coord.text, "deleted": coord in gone} for coord in body.coords]
     return reply({"results": results, "deleted": len(gone)})
 
 
-@router.get("/memories/{coord}", response={200: MemoryEnvelope, 304: None, **PROBLEMS})
+@router.get("/memories/{coord}", out={200: MemoryEnvelope, 304: None}, conditional=True)
 def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
     """The memory stored at a coordinate."""
     memory = selectors.get_memory(request.caller, query.namespace, coord)
-    headers = conditions.etag(memory.version)
-    if conditions.not_modified(request, memory.version):
+    headers = preconditions.etag(memory.version)
+    if preconditions.is_not_modified(request, memory.version):
         return HttpResponse(status=304, headers={**PRIVATE, **headers})
     return reply({"memory": present.memory(memory)}, headers=headers)
 
 
-@router.patch("/memories/{coord}", response={200: MemoryEnvelope, **PROBLEMS})
+@router.patch("/memories/{coord}", out=MemoryEnvelope, conditional=True)
 def patch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
     """Change parts of a memory, by JSON merge patch (RFC 7396)."""
-    memory = services.patch(request.caller, query.namespace, coord, _changes(body), conditions.of(request))
-    return reply({"memory": present.memory(memory)}, headers=conditions.etag(memory.version))
+    memory = services.patch(request.caller, query.namespace, coord, _changes(body), preconditions.of_write(request))
+    return reply({"memory": present.memory(memory)}, headers=preconditions.etag(memory.version))
 
 
-@router.delete("/memories/{coord}", response={200: DeletedOut, **PROBLEMS})
+@router.delete("/memories/{coord}", out=DeletedOut, conditional=True)
 def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams]) -> HttpResponse:
     """Delete a memory: softly, or for good with `purge=true`."""
     deleted = services.delete(
-        request.caller, query.namespace, coord, purge=query.purge, precondition=conditions.of(request)
+        request.caller, query.namespace, coord, purge=query.purge, precondition=preconditions.of_write(request)
     )
     return reply({"coord": coord.text, "deleted": deleted})
 
 
-@router.post("/memories/{coord}/restore", response={200: MemoryEnvelope, **PROBLEMS})
+@router.post("/memories/{coord}/restore", out=MemoryEnvelope)
 def restore(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
     """Undo a soft delete, within the retention time."""
-    conditions.refuse(request)
     memory = services.restore(request.caller, query.namespace, coord)
-    return reply({"memory": present.memory(memory)}, headers=conditions.etag(memory.version))
+    return reply({"memory": present.memory(memory)}, headers=preconditions.etag(memory.version))
 
 
-@router.get("/stats", response={200: StatsOut, **PROBLEMS})
+@router.get("/stats", out=StatsOut)
 def stats(request: Request) -> HttpResponse:
     """What this tenant has stored, and how far the index has come."""
     return reply(conversations.stats(request.caller))

@@ -9,26 +9,26 @@ from django.http import HttpRequest, HttpResponse
 
 from api.json import reply
 from api.operations.schemas import HealthOut, HealthzOut, PingOut, ReadyOut
-from api.routing import StrictRouter
-from api.schemas import Problem
+from api.routing import PolicyRouter
 from conversations import llm
 from operations import health
 from operations.health import Check
 from somamemory.errors import Forbidden
 from somamemory.telemetry import metrics
 from somamemory.web import client_address
+from somamemory.web.request_state import state_of
 
 _TEXT = {"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}}
-router = StrictRouter(tags=["health"], auth=None)
+router = PolicyRouter("health", auth=None)
 
 
-@router.get("/ping", response={200: PingOut, 500: Problem})
+@router.get("/ping", out=PingOut, problems=[500])
 def ping(request: HttpRequest) -> HttpResponse:
     """The process answers."""
     return reply({"status": "ok"})
 
 
-@router.get("/healthz", response={200: HealthzOut, 500: Problem})
+@router.get("/healthz", out=HealthzOut, problems=[500])
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process answers; which of its stores did, when they were last asked."""
     checks = health.report().checks
@@ -43,25 +43,25 @@ def healthz(request: HttpRequest) -> HttpResponse:
     )
 
 
-@router.get("/readyz", response={200: ReadyOut, 500: Problem, 503: ReadyOut})
+@router.get("/readyz", out={200: ReadyOut, 503: ReadyOut}, problems=[500])
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when the database answers and its migrations are applied, else 503."""
     ready, reason = health.ready()
     return reply({"ready": ready, **({"reason": reason} if reason else {})}, 200 if ready else 503)
 
 
-@router.get("/metrics", response={200: None, 403: Problem, 500: Problem}, openapi_extra=_TEXT)
+@router.get("/metrics", out=None, problems=[403, 500], openapi_extra=_TEXT)
 def show_metrics(request: HttpRequest) -> HttpResponse:
     """All metrics, in Prometheus' text format; for the addresses in SOMA_METRICS_ALLOW."""
     peer = request.META.get("REMOTE_ADDR", "")
     if "X-Forwarded-For" in request.headers and not client_address.among(peer, settings.TRUSTED_PROXIES):
         raise Forbidden("a proxy passed this request on, and SOMA_TRUSTED_PROXIES does not name it")
-    if not client_address.among(getattr(request, "client_address", ""), settings.METRICS_ALLOW):
+    if not client_address.among(state_of(request).client_address, settings.METRICS_ALLOW):
         raise Forbidden("this address may not read the metrics: see SOMA_METRICS_ALLOW")
     return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
 
-@router.get("/health", response={200: HealthOut, 500: Problem, 503: HealthOut})
+@router.get("/health", out={200: HealthOut, 503: HealthOut}, problems=[500])
 def full_health(request: HttpRequest) -> HttpResponse:
     """Each part, its state and its latency; at most ten seconds old."""
     report = health.report()

@@ -7,16 +7,16 @@ from uuid import UUID
 from django.http import HttpResponse
 
 from api import present
-from api.auth import Request
 from api.json import reply
 from api.operations.schemas import JobOut, RebuildBody, RebuildOut
-from api.routing import PROBLEMS, StrictRouter
+from api.request import Request
+from api.routing import PolicyRouter
 from operations import jobs
 
-router = StrictRouter(tags=["operators"])
+router = PolicyRouter("operators")
 
 
-@router.post("/rebuild-embeddings", response={202: RebuildOut, **PROBLEMS})
+@router.post("/rebuild-embeddings", out={202: RebuildOut})
 def rebuild_embeddings(request: Request, body: RebuildBody | None = None) -> HttpResponse:
     """Embed every memory anew, beside the vectors that are searched meanwhile."""
     wanted = body or RebuildBody()
@@ -35,7 +35,7 @@ def rebuild_embeddings(request: Request, body: RebuildBody | None = None) -> Htt
     return reply(answer, 202, {"Location": f"/api/v1/jobs/{job.id}"})
 
 
-@router.get("/jobs/{id}", response={200: JobOut, **PROBLEMS})
+@router.get("/jobs/{id}", out=JobOut)
 def get_job(request: Request, id: UUID) -> HttpResponse:
     """How far a job has come."""
     return reply(present.job(jobs.get(request.caller, id)))

@@ -8,10 +8,10 @@ from django.http import HttpResponse
 from ninja import Query
 
 from api import json, present
-from api.auth import Request
 from api.json import reply
 from api.memories.schemas import ExpandBody, SearchBody, SearchOut, SearchParams, ball
-from api.routing import PROBLEMS, StrictRouter, kind
+from api.request import Request
+from api.routing import PolicyRouter
 from graph.search_expansion import Neighbourhood
 from memories import filters
 from memories.search import hybrid
@@ -19,11 +19,10 @@ from memories.search.hybrid import Search
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidInput, MalformedRequest
 
-router = StrictRouter(tags=["search"])
+router = PolicyRouter("search")
 
 
-@router.get("/memories/search", response={200: SearchOut, **PROBLEMS}, exclude_unset=True)
-@kind("search")
+@router.get("/memories/search", out=SearchOut, exclude_unset=True, kind="search")
 def search_by_query(request: Request, query: Query[SearchParams]) -> HttpResponse:
     """The memories that answer a query best."""
     raw = None
@@ -38,8 +37,7 @@ def search_by_query(request: Request, query: Query[SearchParams]) -> HttpRespons
     return _answer(request, query, raw, {}, (query.namespace,), None)
 
 
-@router.post("/memories/search", response={200: SearchOut, **PROBLEMS})
-@kind("search")
+@router.post("/memories/search", out=SearchOut, kind="search")
 def search(request: Request, body: SearchBody) -> HttpResponse:
     """The memories that answer a query best."""
     weights = body.weights.model_dump(exclude_none=True)

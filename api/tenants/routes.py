@@ -10,10 +10,10 @@ from django.http import HttpResponse, StreamingHttpResponse
 from ninja import Query
 from pydantic import Field
 
-from api import conditions, present
-from api.auth import Request
+from api import present
 from api.json import PRIVATE, reply
-from api.routing import PROBLEMS, StrictRouter
+from api.request import Request
+from api.routing import PolicyRouter
 from api.schemas import Instant, Limit, Params, Text
 from api.tenants.schemas import (
     AuditPageOut,
@@ -37,7 +37,7 @@ from tenants.selectors import AuditFilter
 
 _NDJSON = {"responses": {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}}
 ShortText = Annotated[Text, Field(max_length=64)]
-router = StrictRouter(tags=["operators"])
+router = PolicyRouter("operators")
 
 
 class PageParams(Params):
@@ -53,7 +53,7 @@ class AuditParams(PageParams):
     until: Instant | None = None
 
 
-@router.post("/tenants", response={201: TenantOut, **PROBLEMS})
+@router.post("/tenants", out={201: TenantOut})
 def create_tenant(request: Request, body: TenantBody) -> HttpResponse:
     """Make a tenant."""
     made = services.create_tenant(
@@ -62,7 +62,7 @@ def create_tenant(request: Request, body: TenantBody) -> HttpResponse:
     return reply(present.tenant(made), 201)
 
 
-@router.get("/tenants", response={200: TenantsOut, **PROBLEMS})
+@router.get("/tenants", out=TenantsOut)
 def list_tenants(request: Request, query: Query[PageParams]) -> HttpResponse:
     """The tenants of this installation, by slug."""
     after = cursors.decode(query.cursor, str)[0] if query.cursor else ""
@@ -72,16 +72,15 @@ def list_tenants(request: Request, query: Query[PageParams]) -> HttpResponse:
     return reply({"items": [present.tenant(row) for row in page], "next_cursor": more})
 
 
-@router.get("/tenants/{slug}", response={200: TenantOut, **PROBLEMS})
+@router.get("/tenants/{slug}", out=TenantOut)
 def get_tenant(request: Request, slug: str) -> HttpResponse:
     """A tenant and its quotas."""
     return reply(present.tenant(selectors.get_tenant(request.caller, slug)))
 
 
-@router.patch("/tenants/{slug}", response={200: TenantOut, **PROBLEMS})
+@router.patch("/tenants/{slug}", out=TenantOut)
 def update_tenant(request: Request, slug: str, body: TenantPatch) -> HttpResponse:
     """Rename a tenant, suspend it (`active`: false), or change its tier, quotas and policies."""
-    conditions.refuse(request)
     changed = services.update_tenant(
         request.caller,
         slug,
@@ -94,21 +93,20 @@ def update_tenant(request: Request, slug: str, body: TenantPatch) -> HttpRespons
     return reply(present.tenant(changed))
 
 
-@router.delete("/tenants/{slug}", response={200: ErasedOut, **PROBLEMS})
+@router.delete("/tenants/{slug}", out=ErasedOut)
 def erase_tenant(request: Request, slug: str) -> HttpResponse:
     """Erase everything of a tenant, for good; the receipt counts it. Sent again it confirms that nothing is left."""
-    conditions.refuse(request)
     return reply(present.receipt(erasure.erase(request.caller, slug)))
 
 
-@router.get("/tenants/{slug}/usage", response={200: UsageOut, **PROBLEMS})
+@router.get("/tenants/{slug}/usage", out=UsageOut)
 def usage(request: Request, slug: str) -> HttpResponse:
     """What a tenant uses, beside its quotas."""
     tenant = selectors.get_tenant(request.caller, slug)
     return reply(present.usage(slug, selectors.usage_of(request.caller, tenant)))
 
 
-@router.get("/tenants/{slug}/audit", response={200: AuditPageOut, **PROBLEMS})
+@router.get("/tenants/{slug}/audit", out=AuditPageOut)
 def list_audit(request: Request, slug: str, query: Query[AuditParams]) -> HttpResponse:
     """What was changed, by whom, from where; the newest first."""
     tenant = selectors.get_tenant(request.caller, slug)
@@ -120,14 +118,14 @@ def list_audit(request: Request, slug: str, query: Query[AuditParams]) -> HttpRe
     return reply({"items": [present.audit_event(row, sealed_to) for row in page], "next_cursor": more})
 
 
-@router.get("/tenants/{slug}/export", response={200: None, **PROBLEMS}, openapi_extra=_NDJSON)
+@router.get("/tenants/{slug}/export", out=None, openapi_extra=_NDJSON)
 def export_tenant(request: Request, slug: str) -> StreamingHttpResponse:
     """All that a tenant has, as lines of JSON (application/x-ndjson); the last one counts them."""
     lines = export.lines(request.caller, slug)
     return StreamingHttpResponse(lines, content_type="application/x-ndjson", headers=PRIVATE)
 
 
-@router.post("/tenants/{slug}/keys", response={201: IssuedKeyOut, **PROBLEMS})
+@router.post("/tenants/{slug}/keys", out={201: IssuedKeyOut})
 def issue_key(request: Request, slug: str, body: KeyBody) -> HttpResponse:
     """Make a key for a tenant. The answer is the only place where it is ever shown."""
     tenant = selectors.get_tenant(request.caller, slug)
@@ -143,7 +141,7 @@ def issue_key(request: Request, slug: str, body: KeyBody) -> HttpResponse:
     return reply({**present.key(issued.key), "key": issued.secret}, 201)
 
 
-@router.get("/tenants/{slug}/keys", response={200: KeysOut, **PROBLEMS})
+@router.get("/tenants/{slug}/keys", out=KeysOut)
 def list_keys(request: Request, slug: str, query: Query[PageParams]) -> HttpResponse:
     """A tenant's keys, the newest first, without their secrets."""
     tenant = selectors.get_tenant(request.caller, slug)
@@ -154,7 +152,7 @@ def list_keys(request: Request, slug: str, query: Query[PageParams]) -> HttpResp
     return reply({"items": [present.key(row) for row in page], "next_cursor": more})
 
 
-@router.post("/tenants/{slug}/keys/{prefix}/rotate", response={201: IssuedKeyOut, **PROBLEMS})
+@router.post("/tenants/{slug}/keys/{prefix}/rotate", out={201: IssuedKeyOut})
 def rotate_key(request: Request, slug: str, prefix: str, body: RotateBody | None = None) -> HttpResponse:
     """Make a key like this one, which goes on working for a day, or as long as you say."""
     tenant = selectors.get_tenant(request.caller, slug)
@@ -163,7 +161,7 @@ def rotate_key(request: Request, slug: str, prefix: str, body: RotateBody | None
     return reply({**present.key(issued.key), "key": issued.secret}, 201)
 
 
-@router.delete("/tenants/{slug}/keys/{prefix}", response={200: KeyOut, **PROBLEMS})
+@router.delete("/tenants/{slug}/keys/{prefix}", out=KeyOut)
 def revoke_key(request: Request, slug: str, prefix: str) -> HttpResponse:
     """Stop a key. Other processes notice within five seconds."""
     tenant = selectors.get_tenant(request.caller, slug)

@@ -9,16 +9,16 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Query
 
-from api import conditions, present
-from api.auth import Request
+from api import present
 from api.enrichment.schemas import ExportParams, ImportOut, ImportParams
 from api.json import PRIVATE, reply
-from api.routing import PROBLEMS, StrictRouter
+from api.request import Request
+from api.routing import PolicyRouter
 from conversations.selectors import Wanted
 from conversations.transfer import exporting, formats, importing
 from somamemory.errors import InvalidInput, UnsupportedMediaType
 
-router = StrictRouter(tags=["transfer"])
+router = PolicyRouter("transfer")
 
 MEDIA_TYPES = ("application/json", "application/x-ndjson", "application/zip", "text/markdown", "text/plain")
 # A small archive may unpack to very much.
@@ -28,14 +28,13 @@ _BODY = {"requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES,
 _FILE: dict[str, Any] = {"content": {name.split(";")[0]: {"schema": {}} for name in exporting.CONTENT_TYPES.values()}}
 
 
-@router.post("/import", response={200: ImportOut, 207: ImportOut, **PROBLEMS}, openapi_extra=_BODY)
+@router.post("/import", out={200: ImportOut, 207: ImportOut}, openapi_extra=_BODY)
 def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     """Take over the conversations of a file, which is the body of the request.
 
     What is there already is not stored twice, and a conversation that has grown gets its new messages. 207 when
     something in the file could not be read; the answer says where.
     """
-    conditions.refuse(request)
     if not request.body:
         raise InvalidInput("body", "is empty; it must be the file")
     media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -46,7 +45,7 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     return reply(present.import_report(report, query.dry_run), 207 if report.failed else 200)
 
 
-@router.get("/export", response={200: Any, **PROBLEMS}, openapi_extra={"responses": {200: _FILE}})
+@router.get("/export", out=Any, openapi_extra={"responses": {200: _FILE}})
 def export(request: Request, query: Query[ExportParams]) -> HttpResponseBase:
     """Conversations with all their messages, as a stream; `import` takes it back."""
     pieces = exporting.export(request.caller, Wanted(label=query.label, folder=query.folder), query.format)

@@ -1,6 +1,6 @@
-"""The answer to what is no request, or too long a one: gunicorn refuses it before anything of ours runs.
+"""Responses to requests that gunicorn itself rejects, because they are malformed or too long.
 
-It says so in HTML; `deploy/gunicorn.conf.py` puts `write` in the place of its `util.write_error`.
+gunicorn would answer with HTML; `deploy/gunicorn.conf.py` replaces its `util.write_error` with `write`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from django.http import HttpRequest
 from gunicorn import util
 
 from somamemory.errors import MalformedRequest, SomaError
-from somamemory.web.middleware import PROBLEM, problem
+from somamemory.web.problems import PROBLEM, problem
+from somamemory.web.request_state import state_of
 
 
 class UriTooLong(SomaError):
@@ -28,13 +29,13 @@ class HeadersTooLarge(SomaError):
     title = "The headers are too large"
 
 
-_ERRORS: dict[int, type[SomaError]] = {each.status: each for each in (UriTooLong, HeadersTooLarge)}
+_ERRORS: dict[int, type[SomaError]] = {error.status: error for error in (UriTooLong, HeadersTooLarge)}
 
 
 def write(sock: socket.socket, status: int, reason: str, message: str) -> None:
-    """Write the whole answer. What gunicorn has found wrong is told, but of an error of the server nothing."""
+    """Write the whole response. gunicorn's message is passed on, except that of a server error."""
     request = HttpRequest()
-    request.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
+    request_id = state_of(request).request_id = uuid.uuid4().hex
     error = SomaError() if status >= 500 else _ERRORS.get(status, MalformedRequest)(message)
     content = problem(request, error, status).content
     head = (
@@ -42,7 +43,7 @@ def write(sock: socket.socket, status: int, reason: str, message: str) -> None:
         "Connection: close\r\n"
         f"Content-Type: {PROBLEM}\r\n"
         f"Content-Length: {len(content)}\r\n"
-        f"X-Request-ID: {request.request_id}\r\n"  # type: ignore[attr-defined]
+        f"X-Request-ID: {request_id}\r\n"
         "\r\n"
     )
     util.write_nonblock(sock, head.encode() + content)

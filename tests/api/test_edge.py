@@ -180,7 +180,7 @@ def test_an_unhandled_error_tells_nothing_of_the_inside(
 def test_an_error_outside_of_a_route_is_a_logged_problem_too(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("somamemory.web.middleware._AT_THE_ROOT", None)
+    monkeypatch.setattr("somamemory.web.middleware._ROOT_ALIASES", None)
 
     response = get("/ping", x_request_id="find-me")
 

@@ -58,7 +58,7 @@ class Traces:
 def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
     made = Traces()
     # As settings.py does when an endpoint is named.
-    monkeypatch.setattr(settings, "MIDDLEWARE", ["somamemory.web.middleware.Traced", *settings.MIDDLEWARE])
+    monkeypatch.setattr(settings, "MIDDLEWARE", ["somamemory.web.middleware.Tracing", *settings.MIDDLEWARE])
     tracing.start(made.exporter)
     yield made
     tracing.stop()
@@ -254,7 +254,7 @@ def test_off_a_span_is_one_object_and_a_job_carries_nothing(db: None) -> None:
     assert tracing.span("a", texts=1) is tracing.span("b") is tracing.job("c", TRACE) is tracing.asked("d")
     assert tracing.headers() == {}
     assert tracing.carried(work) is work
-    assert "somamemory.web.middleware.Traced" not in settings.MIDDLEWARE
+    assert "somamemory.web.middleware.Tracing" not in settings.MIDDLEWARE
     assert Client().get("/ping").status_code == 200
 
 
@@ -268,7 +268,7 @@ def test_off_the_library_is_not_even_imported() -> None:
 def test_before_a_server_serves_a_request_is_no_span(db: None) -> None:
     answer = HttpResponse()
 
-    assert middleware.Traced(lambda request: answer)(HttpRequest()) is answer
+    assert middleware.Tracing(lambda request: answer)(HttpRequest()) is answer
 
 
 def test_without_the_extra_an_endpoint_is_refused_and_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import throttle
+from api.request import Admission, Policy
 from memories import selectors
 from tenants.limits import policy
 from tenants.limits.policy import Limit, LocalBuckets
@@ -313,11 +314,11 @@ def test_a_place_is_given_back_whatever_happens(api: Api, settings: Any) -> None
 
 
 def test_a_place_is_given_back_when_the_answer_fails() -> None:
-    request: Any = SimpleNamespace(running_for=TENANT)
+    admission = Admission(Policy("read", False, False, False), takes_body=True, running_tenant=TENANT)
     policy.running.enter(TENANT, 1)
 
     with pytest.raises(ZeroDivisionError):
-        throttle.released(request, lambda: 1 / 0)  # type: ignore[arg-type,return-value]
+        throttle.released(admission, lambda: 1 / 0)  # type: ignore[arg-type,return-value]
 
     assert policy.running.enter(TENANT, 1)
     policy.running.leave(TENANT)

@@ -1,0 +1,47 @@
+"""Conditional requests (RFC 9110, section 13). The ETag of a memory is its version."""
+
+from __future__ import annotations
+
+import re
+
+from django.http import HttpRequest
+
+from memories.services import Precondition
+from somamemory.errors import MalformedRequest
+
+# Compression makes a strong tag weak, so that clients send the weak form back; both name the same version.
+_TAG = re.compile(r'(?:W/)?"([0-9]{1,10})"')
+
+
+def etag(version: int) -> dict[str, str]:
+    return {"ETag": f'"{version}"'}
+
+
+def of_write(request: HttpRequest) -> Precondition:
+    """Parse If-Match and If-None-Match. Raises MalformedRequest."""
+    if_match = request.headers.get("If-Match")
+    if_none_match = request.headers.get("If-None-Match")
+    if if_none_match not in (None, "*"):
+        raise MalformedRequest("If-None-Match on a write must be *")
+    absent = if_none_match == "*"
+    if if_match is None:
+        return Precondition(absent=absent)
+    if if_match.strip() == "*":
+        return Precondition(present=True, absent=absent)
+    tag = _TAG.fullmatch(if_match.strip())
+    if tag is None:
+        raise MalformedRequest('If-Match must be * or one version in quotes, such as "3"')
+    return Precondition(version=int(tag[1]), absent=absent)
+
+
+def reject(request: HttpRequest) -> None:
+    """Raise MalformedRequest for a condition on a route that takes none: to ignore it could overwrite data."""
+    for name in ("If-Match", "If-None-Match"):
+        if name in request.headers:
+            raise MalformedRequest(f"{name} is not supported by this route; remove the header")
+
+
+def is_not_modified(request: HttpRequest, version: int) -> bool:
+    """Whether If-None-Match names this version."""
+    if_none_match = request.headers.get("If-None-Match", "")
+    return if_none_match.strip() == "*" or str(version) in _TAG.findall(if_none_match)

@@ -1,0 +1,53 @@
+"""What a route, and the layers before it, know about a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from somamemory.errors import InvalidInput
+from tenants.caller import Caller
+from tenants.limits.policy import Quota
+
+Kind = Literal["read", "write", "search", "llm"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules of one route.
+
+    kind: the kind of work, which decides the cost of a request.
+    writes: whether the route changes data.
+    conditional: whether the route honours If-Match and If-None-Match.
+    idempotent: whether the route takes an Idempotency-Key.
+    """
+
+    kind: Kind
+    writes: bool
+    conditional: bool
+    idempotent: bool
+
+
+@dataclass(slots=True)
+class Admission:
+    """What the router found before authentication, and what the limits decided after it."""
+
+    policy: Policy
+    takes_body: bool
+    query_error: InvalidInput | None = None
+    running_tenant: UUID | None = None  # set while the request counts against the tenant's concurrency
+    quotas: tuple[Quota, ...] = ()
+
+
+class Request(HttpRequest):
+    """A request to the API. The router sets `admission`; authentication sets `caller`."""
+
+    admission: Admission
+    caller: Caller
+
+
+def as_api(request: HttpRequest) -> Request:
+    return cast(Request, request)

@@ -1,0 +1,110 @@
+"""Errors as problem+json (RFC 9457), including those that Django answers with HTML."""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+from django.conf import settings
+from django.core.signals import got_request_exception
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from somamemory.errors import (
+    LengthRequired,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    SomaError,
+)
+from somamemory.web.console_middleware import CONSOLE_PREFIX
+from somamemory.web.handler import Handler
+from somamemory.web.request_state import state_of
+
+error_log = logging.getLogger("soma.errors")
+
+PROBLEM = "application/problem+json"
+# JSON errors are ours: a problem, or the report of a health route.
+_OUR_MEDIA_TYPES = (PROBLEM, "application/json")
+# int() refuses more than 4,300 digits.
+_MAX_LENGTH_DIGITS = 20
+_ERROR_BY_STATUS: dict[int, type[SomaError]] = {
+    error.status: error for error in (MalformedRequest, NotFound, MethodNotAllowed, PayloadTooLarge)
+}
+
+
+@receiver(got_request_exception)
+def _log_unhandled(request: HttpRequest | None = None, **_: object) -> None:
+    """Log an error raised outside a route, which the API's own handlers never see."""
+    request_id = state_of(request).request_id if request else ""
+    error_log.error("unhandled error", extra={"request_id": request_id}, exc_info=True)
+
+
+class Problems:
+    """Turn every error response into problem+json, except pages of the console."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        refusal = _check_length(request)
+        if refusal is not None:
+            return problem(request, refusal)
+        response = self.get_response(request)
+        if response.status_code < 400 or response["Content-Type"].startswith(_OUR_MEDIA_TYPES):
+            return response
+        if settings.ADMIN and request.path_info.startswith(CONSOLE_PREFIX):
+            return response
+        error = _ERROR_BY_STATUS.get(response.status_code, SomaError)()
+        rendered = problem(request, error, status=response.status_code)
+        if response.has_header("Allow"):
+            rendered["Allow"] = _allowed_methods(response["Allow"])
+        return rendered
+
+
+def problem(request: HttpRequest, error: SomaError, status: int | None = None) -> HttpResponse:
+    """Render an error; `status` replaces the one of its class."""
+    status = status or error.status
+    body: dict[str, object] = {
+        "type": f"urn:somamemory:problem:{error.code}",
+        "title": error.title,
+        "status": status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": state_of(request).request_id,
+    }
+    if error.errors:
+        body["errors"] = error.errors
+    # A query string may carry a lone surrogate, which has no UTF-8 form.
+    content = orjson.dumps(_encodable(body))
+    return HttpResponse(content, status=status, content_type=PROBLEM, headers=dict(error.headers))
+
+
+def _encodable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _encodable(item) for name, item in value.items()}
+    return value
+
+
+def _check_length(request: HttpRequest) -> SomaError | None:
+    """Judge a body by its headers, before reading it. Returns the error, if any."""
+    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+        return LengthRequired("chunked bodies are not accepted; send a Content-Length")
+    length = request.headers.get("Content-Length") or "0"
+    if not (length.isascii() and length.isdigit() and len(length) <= _MAX_LENGTH_DIGITS):
+        return MalformedRequest("Content-Length must be a whole number")
+    if int(length) > settings.MAX_BODY_BYTES:
+        return PayloadTooLarge(f"the body has {length} bytes; the maximum is {settings.MAX_BODY_BYTES}")
+    return None
+
+
+def _allowed_methods(allow: str) -> str:
+    """Add HEAD wherever GET is allowed: `RequestContext` answers it."""
+    methods = allow.split(", ")
+    return ", ".join([*methods, "HEAD"] if "GET" in methods and "HEAD" not in methods else methods)

@@ -1,0 +1,91 @@
+"""The outermost middleware: request id, client address, log line, metrics, and HEAD."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from somamemory.telemetry import metrics
+from somamemory.web import client_address, request_stats
+from somamemory.web.handler import Handler
+from somamemory.web.request_state import state_of
+
+request_log = logging.getLogger("soma.requests")
+
+_SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_API_PREFIX = "api/v1/"
+
+
+class RequestContext:
+    """Give each request an id, and record its outcome."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        started = time.perf_counter()
+        _identify(request)
+        method = request.method
+        metrics.in_flight.inc()
+        try:
+            response = self._respond(request)
+        finally:
+            metrics.in_flight.dec()
+        response["X-Request-ID"] = state_of(request).request_id
+        _record(request, method, response.status_code, time.perf_counter() - started)
+        return response
+
+    def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        if request.method != "HEAD":
+            return self.get_response(request)
+        request.method = "GET"
+        response = self.get_response(request)
+        _strip_body(response)
+        return response
+
+
+def _identify(request: HttpRequest) -> None:
+    state = state_of(request)
+    sent = request.headers.get("X-Request-ID", "")
+    state.request_id = sent if _SAFE_REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+    state.client_address = client_address.client(
+        request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""), settings.TRUSTED_PROXIES
+    )
+
+
+def _record(request: HttpRequest, method: str | None, status: int, duration_s: float) -> None:
+    state = state_of(request)
+    route = request.resolver_match.route if request.resolver_match else None  # the path itself may hold user data
+    route_label, method_label = route or "none", metrics.method_label(method)
+    metrics.requests.labels(route_label, method_label, status, state.tenant.tier if state.tenant else "none").inc()
+    metrics.request_seconds.labels(route_label, method_label).observe(duration_s)
+    if route_label.startswith(_API_PREFIX):
+        request_stats.seen.note(status, duration_s * 1000)
+    request_log.info(
+        "request",
+        extra={
+            "request_id": state.request_id,
+            **({"trace_id": state.trace_id} if state.trace_id else {}),
+            "method": method,
+            "path": route,
+            "status": status,
+            "duration_ms": round(duration_s * 1000, 1),
+            "tenant": state.tenant.slug if state.tenant else None,
+            "ip": state.client_address,
+        },
+    )
+
+
+def _strip_body(response: HttpResponseBase) -> None:
+    """Remove the body of a response to HEAD; Content-Length still says how long the body of a GET would be."""
+    if isinstance(response, StreamingHttpResponse):
+        response.streaming_content = ()
+    elif isinstance(response, HttpResponse):
+        response["Content-Length"] = str(len(response.content))
+        response.content = b""

@@ -1,0 +1,32 @@
+"""What the layers of one request share: middleware, authentication, error handlers and the console."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from django.http import HttpRequest
+
+
+class TenantLabels(Protocol):
+    """The parts of a tenant that logs, metrics and traces carry."""
+
+    @property
+    def slug(self) -> str: ...
+
+    @property
+    def tier(self) -> str: ...
+
+
+@dataclass(slots=True)
+class RequestState:
+    request_id: str = ""
+    client_address: str = ""
+    trace_id: str = ""  # empty unless the request is traced
+    tenant: TenantLabels | None = None  # set once the caller is authenticated
+
+
+def state_of(request: HttpRequest) -> RequestState:
+    """Return the state of a request, creating it on first use."""
+    state: RequestState = vars(request).setdefault("state", RequestState())
+    return state
