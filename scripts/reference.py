@@ -49,6 +49,7 @@ ROUTES: dict[str, list[str]] = WORDS["routes"]  # codes, or names of GROUPS
 GROUPS: dict[str, list[str]] = WORDS["groups"]
 FIELDS: dict[str, str] = WORDS["fields"]
 BODY = ("length_required", "payload_too_large", "unsupported_media_type")
+Route = tuple[str, str]  # method, path
 ONCE = ("still_running", "idempotency_key_reused")
 
 
@@ -102,20 +103,22 @@ def errors_page() -> str:
 class Page:
     """The routes of one tag, and the objects that they use."""
 
-    def __init__(self, contract: Mapping[str, Any], needs: Mapping[tuple[str, str], str]) -> None:
+    def __init__(self, contract: Mapping[str, Any], needs: Mapping[Route, str], policies: Mapping[Route, Any]) -> None:
         self.objects: Mapping[str, Any] = contract["components"]["schemas"]
         self.needs = needs
+        self.policies = policies
         self.used: list[str] = []
 
     def text(self, title: str, introduction: str, routes: list[tuple[str, str, Mapping[str, Any]]]) -> str:
         entries = [self.entry(method, path, operation) for method, path, operation in routes]
         objects = list(self.described())
-        parts = [f"# {title}", f"{introduction} [Conventions](../rest-api.md) hold for all of them."]
+        parts = [f"# {title}", f"{introduction} [Conventions](../rest-api.md) describes scopes, kinds and errors."]
         return "\n\n".join([*parts, *entries, "## Objects", *objects]) + "\n"
 
     def entry(self, method: str, path: str, operation: Mapping[str, Any]) -> str:
         parts = [f"## `{method} {path}`", sentence(operation.get("description") or operation["summary"])]
-        parts.append(f"**Scope**: {scope(self.needs[method, path])}")
+        policy = self.policies[method, path]
+        parts.append(f"**Scope**: {scope(self.needs[method, path])} · **Kind**: {policy.kind}")
         if parameters := operation.get("parameters"):
             parts += ["**Parameters**", self.parameters(f"{method} {path}", parameters)]
         if body := operation.get("requestBody"):
@@ -127,7 +130,7 @@ class Page:
             if status < 400
         ]
         parts.append("**Response**: " + "; ".join(good))
-        if codes := error_codes(method, path, operation, self.objects):
+        if codes := error_codes(method, path, operation, policy, self.objects):
             parts.append("**Errors**: " + ", ".join(f"`{code}`" for code in codes))
         return "\n\n".join(parts)
 
@@ -238,7 +241,9 @@ def meaning(owner: str, name: str) -> str:
     return FIELDS.get(f"{owner}.{name}", FIELDS.get(name, ""))
 
 
-def error_codes(method: str, path: str, operation: Mapping[str, Any], objects: Mapping[str, Any]) -> list[str]:
+def error_codes(
+    method: str, path: str, operation: Mapping[str, Any], policy: Any, objects: Mapping[str, Any]
+) -> list[str]:
     """The codes beyond `common` that a route may answer, ordered by status."""
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
     for value in operation.get("requestBody", {}).get("content", {}).values():
@@ -251,14 +256,17 @@ def error_codes(method: str, path: str, operation: Mapping[str, Any], objects: M
         codes.add("not_found")
     if "requestBody" in operation:
         codes.update(BODY)
-    if "Idempotency-Key" in names:
+    if policy.idempotent:
         codes.update(ONCE)
+    if policy.conditional and policy.writes:
+        codes.add("precondition_failed")
     statuses = {code: classes[0].status for code, classes in error_classes().items()}
     return sorted(codes, key=lambda code: (statuses[code], code))
 
 
 def route_pages() -> Iterator[tuple[str, str]]:
     from api.app import api
+    from api.routing import policies
     from tests.support.every_route import NEEDS
 
     contract = dict(api.get_openapi_schema(path_prefix="/"))
@@ -267,7 +275,7 @@ def route_pages() -> Iterator[tuple[str, str]]:
         for method, operation in methods.items():
             by_tag[operation["tags"][0]].append((method.upper(), "/" + path.lstrip("/"), operation))
     for tag, (name, title, introduction) in TAGS.items():
-        yield f"api/{name}.md", Page(contract, NEEDS).text(title, introduction, by_tag[tag])
+        yield f"api/{name}.md", Page(contract, NEEDS, policies).text(title, introduction, by_tag[tag])
 
 
 # --- commands
