@@ -17,6 +17,8 @@ from ninja.parser import Parser
 
 from somamemory.errors import InvalidInput, MalformedRequest, UnsupportedMediaType
 
+JsonObject = dict[str, object]
+
 MAX_DEPTH = 32
 # One URL has another answer for each key and tenant, and no cache in between may mix them up.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key, X-Tenant, X-Soma-Tenant"}

@@ -14,11 +14,13 @@ from django.urls import reverse
 from pydantic import ValidationError
 
 import graph.selectors
-from api import present
+from api.graph.presenters import coordinate_text
 from api.json import reply
 from api.map.routes import mapped
 from api.map.schemas import MapParams
+from api.memories.presenters import memory as present_memory
 from api.problems import field_errors
+from api.search.presenters import hit as present_hit
 from console import staff
 from console.admin.memories import link
 from memories import density_map, selectors
@@ -88,7 +90,7 @@ def search(request: HttpRequest, caller: Caller) -> Any:
     wanted = hybrid.Search(words, namespaces=(namespace,), top_k=HITS, explain=True)
     results = hybrid.search(caller, wanted)
     return {
-        "memories": [present.hit(found) for found in results.found],
+        "memories": [present_hit(found) for found in results.found],
         "degraded": results.degraded,
         "took_ms": results.took_ms,
     }
@@ -102,13 +104,13 @@ def memory(request: HttpRequest, caller: Caller) -> Any:
         raise InvalidInput("id", "must be a UUID") from None
     found = selectors.inspect(caller, id)
     around = graph.selectors.network(caller, found.namespace, found.coordinate)
-    return {"memory": present.memory(found), "link": link(caller.tenant.slug, id), "network": _network(around)}
+    return {"memory": present_memory(found), "link": link(caller.tenant.slug, id), "network": _network(around)}
 
 
 def _network(found: graph.selectors.Network) -> Any:
     nodes = [
         {
-            "coord": present.text(key),
+            "coord": coordinate_text(key),
             "hops": hops,
             "id": str(row.id) if row else None,
             "text": density_map.excerpt(row) if row else "",

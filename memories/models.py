@@ -72,6 +72,7 @@ class Memory(TenantOwned):
     size = models.PositiveIntegerField(default=0, db_default=0)  # bytes, as `memories.amounts` counts them
     # Set by `resting`: the index holds nothing of it, and searches look at it only where they are asked to.
     archived_at = models.DateTimeField(null=True)
+    distance: float | None = None  # from the centre, in a list of the nearest memories; not a column
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_memories"

@@ -343,7 +343,7 @@ def _nearest(memories: QuerySet[Memory], ball: Ball, of_list: str, limit: int, c
     items = []
     for distance, key in page:
         if key in rows:
-            rows[key].distance = distance  # type: ignore[attr-defined]
+            rows[key].distance = distance
             items.append(rows[key])
     return Page(items, cursors.encode(of_list, *page[-1]) if len(nearest) > limit else None)
 

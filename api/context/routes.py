@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 from ninja import Query
 
-from api import present
+from api.context import presenters
 from api.conversations.schemas import (
     ContextBody,
     ContextMessageOut,
@@ -50,7 +50,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     )
     return reply(
         {
-            "results": [present.full_text_hit(hit) for hit in hits.found],
+            "results": [presenters.full_text_hit(hit) for hit in hits.found],
             "total": hits.total,
             "degraded": hits.degraded,
         }
@@ -75,8 +75,8 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
         ),
     )
     if query.manifest:
-        return reply(present.manifest(assembled))
-    return reply([present.context_message(item) for item in assembled.items])
+        return reply(presenters.manifest(assembled))
+    return reply([presenters.context_message(item) for item in assembled.items])
 
 
 def _queried(request: Request, body: QueryBody) -> HttpResponse:
@@ -86,7 +86,7 @@ def _queried(request: Request, body: QueryBody) -> HttpResponse:
     )
     return reply(
         {
-            "results": [present.message_hit(hit) for hit in hits.found],
+            "results": [presenters.query_hit(hit) for hit in hits.found],
             "total": hits.total,
             "page": offset // limit + 1,
             "page_size": limit,

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.http import HttpResponse
 from ninja import Query
 
-from api import present
+from api.conversations import presenters
 from api.conversations.schemas import (
     ChangedOut,
     ConversationBody,
@@ -51,7 +51,7 @@ def create(request: Request, body: ConversationBody) -> HttpResponse:
     )
     if body.importance_score is not None:
         new = replace(new, importance=body.importance_score)
-    return reply(present.conversation(services.create(request.caller, new)), 201)
+    return reply(presenters.conversation(services.create(request.caller, new)), 201)
 
 
 @router.get("/conversations", out=ConversationsOut)
@@ -72,7 +72,7 @@ def list_conversations(request: Request, query: Query[ConversationListParams]) -
     found = selectors.list_conversations(request.caller, wanted, limit=size, page=page, cursor=query.cursor)
     return reply(
         {
-            "results": [present.listed_conversation(row) for row in found.items],
+            "results": [presenters.listed_conversation(row) for row in found.items],
             "total": found.total,
             "page": page,
             "page_size": size,
@@ -91,7 +91,7 @@ def count(request: Request, query: Query[CountParams]) -> HttpResponse:
 @router.get("/conversations/{id}", out=ConversationOut)
 def fetch(request: Request, id: UUID) -> HttpResponse:
     """One conversation, without its messages."""
-    return reply(present.conversation(selectors.get(request.caller, id)))
+    return reply(presenters.conversation(selectors.get(request.caller, id)))
 
 
 @router.patch("/conversations/{id}", out=ChangedOut)
@@ -118,7 +118,7 @@ def messages(request: Request, id: UUID, query: Query[MessageListParams]) -> Htt
     found = selectors.messages(request.caller, id, limit=query.limit, cursor=query.cursor)
     return reply(
         {
-            "items": [present.message(row, found.conversation) for row in found.items],
+            "items": [presenters.message(row, found.conversation) for row in found.items],
             "total": found.conversation.message_count,
             "next_cursor": found.next_cursor,
         }
@@ -131,7 +131,7 @@ def append(request: Request, id: UUID, body: MessagesBody) -> HttpResponse:
     conversation, added = services.append(request.caller, id, [_message(each) for each in body.messages])
     return reply(
         {
-            "items": [present.message(row, conversation) for row in added],
+            "items": [presenters.message(row, conversation) for row in added],
             "total": conversation.message_count,
             "next_cursor": None,
         },
@@ -160,17 +160,17 @@ def set_status(request: Request, id: UUID, body: StatusBody) -> HttpResponse:
 @router.put("/conversations/{id}/pin", out=ChangedOut)
 def pin(request: Request, id: UUID) -> HttpResponse:
     """Pin a conversation; its importance becomes 10."""
-    return reply({"success": True, **present.conversation(services.pin(request.caller, id))})
+    return reply(presenters.changed_conversation(services.pin(request.caller, id)))
 
 
 @router.put("/conversations/{id}/archive", out=ChangedOut)
 def archive(request: Request, id: UUID) -> HttpResponse:
     """Archive a conversation: it can be found, and no longer becomes context by itself."""
-    return reply({"success": True, **present.conversation(services.archive(request.caller, id))})
+    return reply(presenters.changed_conversation(services.archive(request.caller, id)))
 
 
 def _changed(request: Request, id: UUID, changes: dict[str, Any]) -> HttpResponse:
-    return reply({"success": True, **present.conversation(services.change(request.caller, id, changes))})
+    return reply(presenters.changed_conversation(services.change(request.caller, id, changes)))
 
 
 def _message(body: MessageBody) -> NewMessage:

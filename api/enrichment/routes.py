@@ -7,7 +7,7 @@ from uuid import UUID
 from django.http import HttpResponse
 from ninja import Query
 
-from api import present
+from api.enrichment import presenters
 from api.enrichment.schemas import (
     ArchivedOut,
     ConversationIdBody,
@@ -46,31 +46,31 @@ router = PolicyRouter("curation")
 def summarize(request: Request, body: SummarizeBody) -> HttpResponse:
     """The summary of a day, week or month of a conversation; made anew only when its source has changed."""
     found = summaries.summarize(request.caller, body.conversation_id, body.level, body.day)
-    return reply(present.summary(found))
+    return reply(presenters.summary(found))
 
 
 @router.post("/conversations/{id}/summary", out=SummaryOut, by_alias=True, kind="llm")
 def summary(request: Request, id: UUID, query: Query[SummaryParams]) -> HttpResponse:
     """The summary of a day, week or month of a conversation; made anew only when its source has changed."""
-    return reply(present.summary(summaries.summarize(request.caller, id, query.level, query.day)))
+    return reply(presenters.summary(summaries.summarize(request.caller, id, query.level, query.day)))
 
 
 @router.post("/labels/suggest", out=SuggestionsOut, kind="llm", writes=False)
 def suggest(request: Request, body: ConversationIdBody) -> HttpResponse:
     """Up to five labels for a conversation; nothing is changed."""
-    return reply(present.suggestions(labels.suggest(request.caller, body.conversation_id)))
+    return reply(presenters.labels(labels.suggest(request.caller, body.conversation_id)))
 
 
 @router.post("/conversations/{id}/suggest-labels", out=list[SuggestionOut], kind="llm", writes=False)
 def suggest_labels(request: Request, id: UUID) -> HttpResponse:
     """Up to five labels for a conversation, as a bare list; nothing is changed."""
-    return reply(present.suggestions(labels.suggest(request.caller, id))["suggestions"])
+    return reply(presenters.label_suggestions(labels.suggest(request.caller, id)))
 
 
 @router.post("/conversations/{id}/facts", out={200: ExtractionOut, 202: ExtractionOut}, kind="llm")
 def extract_facts(request: Request, id: UUID) -> HttpResponse:
     """Have the facts of what has been said since the last time taken out; 202 when there is something to read."""
-    found = present.extraction(facts.request(request.caller, id))
+    found = presenters.extraction(facts.request(request.caller, id))
     return reply(found, 200 if found["state"] == "done" else 202)
 
 
@@ -79,14 +79,14 @@ def list_facts(request: Request, id: UUID, query: Query[FactsParams]) -> HttpRes
     """The facts of a conversation by the turns that state them, and how far they have come."""
     found = facts.progress(request.caller, id)
     page = facts.of_conversation(request.caller, found.conversation, limit=query.limit, cursor=query.cursor)
-    items = [present.fact(row) for row in page.items]
-    return reply({**present.extraction(found), "items": items, "next_cursor": page.next_cursor})
+    items = [presenters.fact(row) for row in page.items]
+    return reply({**presenters.extraction(found), "items": items, "next_cursor": page.next_cursor})
 
 
 @router.post("/messages/{id}/importance", out=RatedOut, kind="llm")
 def importance(request: Request, id: UUID) -> HttpResponse:
     """Judge how important a message is; the score becomes its importance."""
-    return reply(present.rated(rating.rate(request.caller, id)))
+    return reply(presenters.rating(rating.rate(request.caller, id)))
 
 
 @router.post("/prune/dry-run", out=PruneSuggestionsOut, kind="read")
@@ -94,14 +94,14 @@ def dry_run(request: Request, body: PruneBody | None = None) -> HttpResponse:
     """Conversations that could be archived, and what each holds; nothing is changed."""
     given = body or PruneBody()
     found = prune.suggestions(request.caller, given.threshold_days, given.importance_threshold)
-    return reply({"suggestions": [present.prune_suggestion(each) for each in found], "total": len(found)})
+    return reply({"suggestions": [presenters.prune_suggestion(each) for each in found], "total": len(found)})
 
 
 @router.get("/prune/suggestions", out=list[PruneSuggestionOut])
 def prune_suggestions(request: Request, query: Query[PruneParams]) -> HttpResponse:
     """Conversations that could be archived, as a bare list."""
     found = prune.suggestions(request.caller, query.threshold_days, query.importance_threshold)
-    return reply([present.prune_suggestion(each) for each in found])
+    return reply([presenters.prune_suggestion(each) for each in found])
 
 
 @router.post("/prune/execute", out=ArchivedOut)
@@ -114,7 +114,7 @@ def execute(request: Request, body: ConversationIdsBody) -> HttpResponse:
 @router.get("/upkeep", out=UpkeepOut)
 def fetch_upkeep(request: Request) -> HttpResponse:
     """What is done with conversations that nobody uses any more, and what was done when somebody looked last."""
-    return reply(present.upkeep(*policy.get(request.caller)))
+    return reply(presenters.upkeep(*policy.get(request.caller)))
 
 
 @router.patch("/upkeep", out=UpkeepOut)
@@ -128,7 +128,7 @@ def patch_upkeep(request: Request, body: UpkeepPatch) -> HttpResponse:
         told = given.pop("pruning") or PruningBody(mode="off")
         pruning = {"pruning": told.mode, "pruning_days": told.threshold_days}
         pruning["pruning_importance"] = told.importance_threshold
-    return reply(present.upkeep(*policy.change(request.caller, {**given, **pruning})))
+    return reply(presenters.upkeep(*policy.change(request.caller, {**given, **pruning})))
 
 
 @router.post("/prune/undo", out=RestoredOut)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.http import HttpResponse, StreamingHttpResponse
 from ninja import Query
 
-from api import bulk, present
+from api import bulk
+from api.graph import presenters
 from api.graph.schemas import (
     BulkLinkBody,
     BulkLinkedOut,
@@ -34,7 +35,7 @@ router = PolicyRouter("graph")
 @router.post("/graph/link", out=LinkOut)
 def link(request: Request, body: LinkBody) -> HttpResponse:
     """Link two addresses, replacing their link of this type. A memory need not be stored there."""
-    return reply(present.linked(services.link(request.caller, new_link(body))))
+    return reply(presenters.linked(services.link(request.caller, new_link(body))))
 
 
 @router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut})
@@ -46,7 +47,7 @@ def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
     good = [item for item in items if isinstance(item, NewLink)]
     made = iter(services.link_many(request.caller, good) if good else [])
     results = [
-        bulk.refused(at, item) if isinstance(item, SomaError) else present.bulk_linked(at, next(made))
+        bulk.refused(at, item) if isinstance(item, SomaError) else presenters.bulk_linked(at, next(made))
         for at, item in enumerate(items)
     ]
     failed = len(items) - len(good)
@@ -73,7 +74,7 @@ def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
         offset=query.offset,
         include_memory=query.include_memory,
     )
-    return reply(present.neighbourhood(query.coord, found))
+    return reply(presenters.neighbourhood(query.coord, found))
 
 
 @router.get("/graph/path", out=PathOut, kind="search")
@@ -88,7 +89,7 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
         max_length=query.max_length,
         weighted=query.weighted,
     )
-    return reply(present.path(query.from_coord, query.to_coord, found))
+    return reply(presenters.path(query.from_coord, query.to_coord, found))
 
 
 @router.get(

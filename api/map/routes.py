@@ -7,8 +7,8 @@ from typing import Any
 from django.http import HttpResponse
 from ninja import Query
 
-from api import present
 from api.json import reply
+from api.map import presenters
 from api.map.schemas import MapOut, MapParams
 from api.request import Request
 from api.routing import PolicyRouter
@@ -33,9 +33,9 @@ def mapped(caller: Caller, query: MapParams) -> dict[str, Any]:
         found = density_map.places(
             caller, query.namespace, narrowing, depth, limit=query.limit or 50, cursor=query.cursor
         )
-        return present.places(query.namespace, depth, found)
+        return presenters.places(query.namespace, depth, found)
     region = (query.box.low, query.box.high) if query.box else None
     grid = density_map.grid(
         caller, query.namespace, narrowing, query.axes, region=region, resolution=query.resolution or 48
     )
-    return present.grid(query.namespace, grid)
+    return presenters.grid(query.namespace, grid)

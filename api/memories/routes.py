@@ -10,8 +10,9 @@ from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Path, Query
 
-from api import bulk, preconditions, present
+from api import bulk, preconditions
 from api.json import PRIVATE, reply
+from api.memories import presenters
 from api.memories.schemas import (
     BulkCoordsBody,
     BulkDeletedOut,
@@ -44,7 +45,7 @@ router = PolicyRouter("memories")
 def store(request: Request, body: StoreBody) -> HttpResponse:
     """Store a memory at its coordinate, replacing the one that is there."""
     result = services.store(request.caller, new_memory(body), preconditions.of_write(request))
-    return reply(present.stored(result), 201 if result.created else 200, preconditions.etag(result.memory.version))
+    return reply(presenters.stored(result), 201 if result.created else 200, preconditions.etag(result.memory.version))
 
 
 @router.get("/memories", out=PageOut)
@@ -70,7 +71,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
         limit=query.limit,
         cursor=query.cursor,
     )
-    return reply({"items": [present.memory(row) for row in page.items], "next_cursor": page.next_cursor})
+    return reply({"items": [presenters.memory(row) for row in page.items], "next_cursor": page.next_cursor})
 
 
 @router.post("/memories/bulk", out={200: BulkStoredOut, 207: BulkStoredOut})
@@ -82,7 +83,7 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     good = [item for item in items if isinstance(item, NewMemory)]
     stored = iter(services.store_many(request.caller, good) if good else [])
     results = [
-        _refused(at, body.items[at], item) if isinstance(item, SomaError) else _bulk_result(at, next(stored))
+        _refused(at, body.items[at], item) if isinstance(item, SomaError) else presenters.bulk_stored(at, next(stored))
         for at, item in enumerate(items)
     ]
     failed = len(items) - len(good)
@@ -94,7 +95,7 @@ def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     """The memories at up to 1000 coordinates, in the order asked for; null where there is none."""
     found = selectors.get_many(request.caller, body.namespace, body.coords)
     pairs = zip(body.coords, found, strict=True)
-    return reply({"items": [{"coord": coord.text, "memory": row and present.memory(row)} for coord, row in pairs]})
+    return reply({"items": [{"coord": coord.text, "memory": row and presenters.memory(row)} for coord, row in pairs]})
 
 
 @router.post("/memories/bulk/delete", out=BulkDeletedOut)
@@ -112,14 +113,14 @@ def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams
     headers = preconditions.etag(memory.version)
     if preconditions.is_not_modified(request, memory.version):
         return HttpResponse(status=304, headers={**PRIVATE, **headers})
-    return reply({"memory": present.memory(memory)}, headers=headers)
+    return reply({"memory": presenters.memory(memory)}, headers=headers)
 
 
 @router.patch("/memories/{coord}", out=MemoryEnvelope, conditional=True)
 def patch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
     """Change parts of a memory, by JSON merge patch (RFC 7396)."""
     memory = services.patch(request.caller, query.namespace, coord, _changes(body), preconditions.of_write(request))
-    return reply({"memory": present.memory(memory)}, headers=preconditions.etag(memory.version))
+    return reply({"memory": presenters.memory(memory)}, headers=preconditions.etag(memory.version))
 
 
 @router.delete("/memories/{coord}", out=DeletedOut, conditional=True)
@@ -135,7 +136,7 @@ def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams])
 def restore(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
     """Undo a soft delete, within the retention time."""
     memory = services.restore(request.caller, query.namespace, coord)
-    return reply({"memory": present.memory(memory)}, headers=preconditions.etag(memory.version))
+    return reply({"memory": presenters.memory(memory)}, headers=preconditions.etag(memory.version))
 
 
 @router.get("/stats", out=StatsOut)
@@ -177,9 +178,3 @@ def _changes(body: PatchBody) -> dict[str, Any]:
 def _refused(at: int, item: dict[str, Any], error: SomaError) -> dict[str, Any]:
     coord = item.get("coord")
     return {**bulk.refused(at, error), "coord": coord if isinstance(coord, str) else None}
-
-
-def _bulk_result(at: int, result: services.Stored) -> dict[str, Any]:
-    memory = result.memory
-    status = 201 if result.created else 200
-    return {"index": at, "status": status, "coord": memory.coordinate.text, "version": memory.version}

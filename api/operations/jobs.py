@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django.http import HttpResponse
 
-from api import present
 from api.json import reply
+from api.operations import presenters
 from api.operations.schemas import JobOut, RebuildBody, RebuildOut
 from api.request import Request
 from api.routing import PolicyRouter
@@ -38,4 +38,4 @@ def rebuild_embeddings(request: Request, body: RebuildBody | None = None) -> Htt
 @router.get("/jobs/{id}", out=JobOut)
 def get_job(request: Request, id: UUID) -> HttpResponse:
     """How far a job has come."""
-    return reply(present.job(jobs.get(request.caller, id)))
+    return reply(presenters.job(jobs.get(request.caller, id)))

@@ -7,11 +7,12 @@ from typing import Any
 from django.http import HttpResponse
 from ninja import Query
 
-from api import json, present
+from api import json
 from api.json import reply
 from api.memories.schemas import ExpandBody, SearchBody, SearchOut, SearchParams, ball
 from api.request import Request
 from api.routing import PolicyRouter
+from api.search import presenters
 from graph.search_expansion import Neighbourhood
 from memories import filters
 from memories.search import hybrid
@@ -75,7 +76,7 @@ def _answer(
     results = hybrid.search(request.caller, wanted)
     return reply(
         {
-            "memories": [present.hit(found) for found in results.found],
+            "memories": [presenters.hit(found) for found in results.found],
             "degraded": results.degraded,
             "mode": given.mode,
             "took_ms": results.took_ms,

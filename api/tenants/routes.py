@@ -10,11 +10,11 @@ from django.http import HttpResponse, StreamingHttpResponse
 from ninja import Query
 from pydantic import Field
 
-from api import present
 from api.json import PRIVATE, reply
 from api.request import Request
 from api.routing import PolicyRouter
 from api.schemas import Instant, Limit, Params, Text
+from api.tenants import presenters
 from api.tenants.schemas import (
     AuditPageOut,
     ErasedOut,
@@ -59,7 +59,7 @@ def create_tenant(request: Request, body: TenantBody) -> HttpResponse:
     made = services.create_tenant(
         request.caller, body.slug, body.name, body.tier, _given(body.quotas), _given(body.policies)
     )
-    return reply(present.tenant(made), 201)
+    return reply(presenters.tenant(made), 201)
 
 
 @router.get("/tenants", out=TenantsOut)
@@ -69,13 +69,13 @@ def list_tenants(request: Request, query: Query[PageParams]) -> HttpResponse:
     rows = selectors.list_tenants(request.caller, after, query.limit + 1)
     page = rows[: query.limit]
     more = cursors.encode(page[-1].slug) if len(rows) > query.limit else None
-    return reply({"items": [present.tenant(row) for row in page], "next_cursor": more})
+    return reply({"items": [presenters.tenant(row) for row in page], "next_cursor": more})
 
 
 @router.get("/tenants/{slug}", out=TenantOut)
 def get_tenant(request: Request, slug: str) -> HttpResponse:
     """A tenant and its quotas."""
-    return reply(present.tenant(selectors.get_tenant(request.caller, slug)))
+    return reply(presenters.tenant(selectors.get_tenant(request.caller, slug)))
 
 
 @router.patch("/tenants/{slug}", out=TenantOut)
@@ -90,20 +90,20 @@ def update_tenant(request: Request, slug: str, body: TenantPatch) -> HttpRespons
         quotas=_given(body.quotas),
         policies=_given(body.policies),
     )
-    return reply(present.tenant(changed))
+    return reply(presenters.tenant(changed))
 
 
 @router.delete("/tenants/{slug}", out=ErasedOut)
 def erase_tenant(request: Request, slug: str) -> HttpResponse:
     """Erase everything of a tenant, for good; the receipt counts it. Sent again it confirms that nothing is left."""
-    return reply(present.receipt(erasure.erase(request.caller, slug)))
+    return reply(presenters.receipt(erasure.erase(request.caller, slug)))
 
 
 @router.get("/tenants/{slug}/usage", out=UsageOut)
 def usage(request: Request, slug: str) -> HttpResponse:
     """What a tenant uses, beside its quotas."""
     tenant = selectors.get_tenant(request.caller, slug)
-    return reply(present.usage(slug, selectors.usage_of(request.caller, tenant)))
+    return reply(presenters.usage(slug, selectors.usage_of(request.caller, tenant)))
 
 
 @router.get("/tenants/{slug}/audit", out=AuditPageOut)
@@ -115,7 +115,7 @@ def list_audit(request: Request, slug: str, query: Query[AuditParams]) -> HttpRe
     rows = selectors.list_audit(request.caller, tenant, which, before, query.limit + 1)
     page, sealed_to = rows[: query.limit], selectors.sealed_to(tenant)
     more = cursors.encode(page[-1].id) if len(rows) > query.limit else None
-    return reply({"items": [present.audit_event(row, sealed_to) for row in page], "next_cursor": more})
+    return reply({"items": [presenters.audit_event(row, sealed_to) for row in page], "next_cursor": more})
 
 
 @router.get("/tenants/{slug}/export", out=None, openapi_extra=_NDJSON)
@@ -138,7 +138,7 @@ def issue_key(request: Request, slug: str, body: KeyBody) -> HttpResponse:
         expires_at=body.expires_at,
         secret=body.secret,
     )
-    return reply({**present.key(issued.key), "key": issued.secret}, 201)
+    return reply(presenters.issued_key(issued), 201)
 
 
 @router.get("/tenants/{slug}/keys", out=KeysOut)
@@ -149,7 +149,7 @@ def list_keys(request: Request, slug: str, query: Query[PageParams]) -> HttpResp
     rows = selectors.list_keys(request.caller, tenant, after, query.limit + 1)
     page = rows[: query.limit]
     more = cursors.encode(page[-1].id) if len(rows) > query.limit else None
-    return reply({"items": [present.key(row) for row in page], "next_cursor": more})
+    return reply({"items": [presenters.key(row) for row in page], "next_cursor": more})
 
 
 @router.post("/tenants/{slug}/keys/{prefix}/rotate", out={201: IssuedKeyOut})
@@ -158,14 +158,14 @@ def rotate_key(request: Request, slug: str, prefix: str, body: RotateBody | None
     tenant = selectors.get_tenant(request.caller, slug)
     overlap = timedelta(hours=(body or RotateBody()).overlap_hours)
     issued = keys.rotate(request.caller, prefix, tenant, overlap)
-    return reply({**present.key(issued.key), "key": issued.secret}, 201)
+    return reply(presenters.issued_key(issued), 201)
 
 
 @router.delete("/tenants/{slug}/keys/{prefix}", out=KeyOut)
 def revoke_key(request: Request, slug: str, prefix: str) -> HttpResponse:
     """Stop a key. Other processes notice within five seconds."""
     tenant = selectors.get_tenant(request.caller, slug)
-    return reply(present.key(keys.revoke(request.caller, prefix, tenant)))
+    return reply(presenters.key(keys.revoke(request.caller, prefix, tenant)))
 
 
 def _given(part: Quotas | Policies) -> dict[str, Any]:

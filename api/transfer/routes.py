@@ -9,11 +9,11 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Query
 
-from api import present
 from api.enrichment.schemas import ExportParams, ImportOut, ImportParams
 from api.json import PRIVATE, reply
 from api.request import Request
 from api.routing import PolicyRouter
+from api.transfer import presenters
 from conversations.selectors import Wanted
 from conversations.transfer import exporting, formats, importing
 from somamemory.errors import InvalidInput, UnsupportedMediaType
@@ -42,7 +42,7 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
         raise UnsupportedMediaType("send the file with one of these as its Content-Type: " + ", ".join(MEDIA_TYPES))
     found = formats.read(io.BytesIO(request.body), query.source, query.name, MAX_UNPACKED_BYTES)
     report = importing.take_in(request.caller, found, dry_run=query.dry_run)
-    return reply(present.import_report(report, query.dry_run), 207 if report.failed else 200)
+    return reply(presenters.import_report(report, dry_run=query.dry_run), 207 if report.failed else 200)
 
 
 @router.get("/export", out=Any, openapi_extra={"responses": {200: _FILE}})

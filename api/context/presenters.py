@@ -1,0 +1,88 @@
+"""Message searches and contexts as JSON."""
+
+from __future__ import annotations
+
+from api.conversations.presenters import message
+from api.json import JsonObject
+from conversations.context.assemble import Assembled, Item
+from conversations.context.rules import Candidate, Rejected
+from conversations.models import Conversation
+from conversations.search.semantic import Hit
+from somamemory.times import rfc3339
+
+_QUERY_FIELDS = ("conversation_id", "role", "content", "coord", "metadata", "timestamp")
+
+
+def query_hit(hit: Hit) -> JsonObject:
+    fields = message(hit.message, hit.conversation)
+    return {
+        "message_id": fields["id"],
+        **{name: fields[name] for name in _QUERY_FIELDS},
+        "score": hit.score,
+        "similarity": hit.similarity,
+        **_source(hit.conversation),
+    }
+
+
+def full_text_hit(hit: Hit) -> JsonObject:
+    return {**message(hit.message, hit.conversation), "rank": hit.score, **_source(hit.conversation)}
+
+
+def context_message(item: Item) -> JsonObject:
+    citation = {**_source(item.conversation), "timestamp": rfc3339(item.message.created_at)}
+    return {
+        **message(item.message, item.conversation),
+        "content": item.candidate.content,  # it may be truncated
+        "metadata": {**item.message.metadata, "citation": citation},
+        **_source(item.conversation),
+    }
+
+
+def manifest(assembled: Assembled) -> JsonObject:
+    return {
+        "items": [_manifest_item(item) for item in assembled.items],
+        "used_tokens": assembled.used_tokens,
+        "budget": assembled.budget,
+        "target": assembled.target,
+        "left_out": [_left_out(item, rejected) for item, rejected in assembled.left_out],
+        "context_hash": assembled.hash,
+        "as_of": rfc3339(assembled.as_of),
+        "degraded": assembled.degraded,
+    }
+
+
+def _manifest_item(item: Item) -> JsonObject:
+    candidate = item.candidate
+    return {
+        **context_message(item),
+        "scores": _scores(candidate),
+        "tokens": candidate.tokens,
+        "source": candidate.source,
+        "truncated": candidate.truncated,
+    }
+
+
+def _scores(candidate: Candidate) -> JsonObject:
+    return {
+        "total": round(candidate.score, 6),
+        "relevance": round(candidate.parts.relevance, 6),
+        "importance": round(candidate.parts.importance, 6),
+        "recency": round(candidate.parts.recency, 6),
+        "label": candidate.parts.label,
+    }
+
+
+def _left_out(item: Item, rejected: Rejected) -> JsonObject:
+    return {
+        "id": str(item.message.id),
+        "conversation_id": str(item.conversation.id),
+        "coord": item.message.coordinate.text,
+        "reason": rejected.reason,
+        "score": round(rejected.candidate.score, 6),
+        "tokens": rejected.candidate.tokens,
+        "duplicate_of": None if rejected.duplicate_of is None else str(rejected.duplicate_of),
+    }
+
+
+def _source(conversation: Conversation) -> JsonObject:
+    return {"label": conversation.label, "folder": conversation.folder}

@@ -1,0 +1,61 @@
+"""Conversations and messages as JSON."""
+
+from __future__ import annotations
+
+from api.json import JsonObject
+from conversations.models import Conversation
+from memories.models import Memory
+from somamemory.times import rfc3339
+
+# Sekha's clients expect a message id in every item of a list of conversations, and accept this one.
+_NO_MESSAGE = "00000000-0000-0000-0000-000000000000"
+
+
+def conversation(conversation: Conversation) -> JsonObject:
+    """Return a conversation; a missing label or folder is an empty string, because Sekha's clients require a string."""
+    return {
+        "id": str(conversation.id),
+        "conversation_id": str(conversation.id),
+        "number": conversation.number,
+        "label": conversation.label,
+        "labelled_by": conversation.labelled_by,
+        "folder": conversation.folder,
+        "status": conversation.status,
+        "tier": conversation.tier,
+        "importance_score": conversation.importance,
+        "message_count": conversation.message_count,
+        "word_count": conversation.word_count,
+        "metadata": conversation.metadata,
+        "created_at": rfc3339(conversation.created_at),
+        "updated_at": rfc3339(conversation.updated_at),
+    }
+
+
+def changed_conversation(row: Conversation) -> JsonObject:
+    return {"success": True, **conversation(row)}
+
+
+def listed_conversation(row: Conversation) -> JsonObject:
+    """Return a conversation with the fields of a search result, which Sekha's clients expect in a list."""
+    return {
+        **conversation(row),
+        "message_id": _NO_MESSAGE,
+        "score": 1.0,
+        "content": row.label,
+        "timestamp": rfc3339(row.updated_at),
+    }
+
+
+def message(message: Memory, conversation: Conversation) -> JsonObject:
+    numbers = message.coordinate.numbers
+    return {
+        "id": str(message.id),
+        "conversation_id": str(conversation.id),
+        "role": message.payload.get("role", "system"),  # a summary has no role
+        "content": message.payload.get("content", ""),
+        "coord": ",".join(map(repr, numbers)),
+        "turn": int(numbers[1]),
+        "timestamp": rfc3339(message.created_at),
+        "metadata": message.metadata,
+        "importance": message.importance,
+    }

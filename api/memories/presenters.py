@@ -1,0 +1,62 @@
+"""Memories as JSON."""
+
+from __future__ import annotations
+
+from api.json import JsonObject
+from memories.coordinates import Coordinate
+from memories.models import Memory
+from memories.services import Stored
+from somamemory.times import rfc3339, rfc3339_or_none
+
+
+def memory(memory: Memory) -> JsonObject:
+    result: JsonObject = {
+        "id": str(memory.id),
+        **address(memory.coordinate),
+        "namespace": memory.namespace,
+        "payload": memory.payload,
+        "memory_type": memory.memory_type,
+        "metadata": memory.metadata,
+        "importance": memory.importance,
+        "context": memory.context,
+        "version": memory.version,
+        "index_state": memory.index_state,
+        "created_at": rfc3339(memory.created_at),
+        "updated_at": rfc3339(memory.updated_at),
+        "expires_at": rfc3339_or_none(memory.expires_at),
+        "access_count": memory.access_count,  # as of the last write-back
+        "last_accessed_at": rfc3339_or_none(memory.last_accessed_at),
+    }
+    if memory.deleted_at is not None:
+        result["deleted_at"] = rfc3339(memory.deleted_at)
+    if memory.distance is not None:
+        result["distance"] = memory.distance
+    return result
+
+
+def stored(stored: Stored) -> JsonObject:
+    memory = stored.memory
+    return {
+        "ok": True,
+        "id": str(memory.id),
+        **address(memory.coordinate),
+        "namespace": memory.namespace,
+        "memory_type": memory.memory_type,
+        "version": memory.version,
+        "created": stored.created,
+        "index_state": "pending",
+    }
+
+
+def bulk_stored(index: int, stored: Stored) -> JsonObject:
+    return {
+        "index": index,
+        "status": 201 if stored.created else 200,
+        "coord": stored.memory.coordinate.text,
+        "version": stored.memory.version,
+    }
+
+
+def address(coordinate: Coordinate) -> JsonObject:
+    numbers = list(coordinate.numbers)  # decoded once: `coordinate.text` would decode the key again
+    return {"coord": ",".join(map(repr, numbers)), "coordinate": numbers}

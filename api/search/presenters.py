@@ -1,0 +1,27 @@
+"""Search results as JSON."""
+
+from __future__ import annotations
+
+from api.json import JsonObject
+from api.memories.presenters import address
+from memories.search.hybrid import Found
+from somamemory.times import rfc3339
+
+
+def hit(hit: Found) -> JsonObject:
+    memory = hit.memory
+    result: JsonObject = {
+        "id": str(memory.id),
+        **address(memory.coordinate),
+        "namespace": memory.namespace,
+        "payload": memory.payload,
+        "memory_type": memory.memory_type,
+        "metadata": memory.metadata,
+        "importance": memory.importance,
+        "created_at": rfc3339(memory.created_at),
+        "version": memory.version,
+        "score": hit.score,
+    }
+    if hit.scores is not None:
+        result["scores"] = hit.scores
+    return result
