@@ -24,7 +24,7 @@ from memories import coordinates, retention, selectors
 from memories.filters import parse
 from memories.index import drain, generations
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
-from memories.search import hybrid, lexical
+from memories.search import candidates, lexical
 from memories.selectors import Narrowing
 from tenants.caller import SCOPES, Caller
 from tenants.models import Tenant
@@ -168,7 +168,7 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
         lambda whose: lambda: list(selectors.live(whose, ["n1"]).filter(archived_at__isnull=False)),
     ],
     "sfm_embeddings_queue": [
-        lambda whose: lambda: drain._lease(generations.active(), uuid.uuid4(), 256),
+        lambda whose: lambda: drain._take(generations.active(), 256),
     ],
     "sfm_embeddings_waiting": [
         lambda whose: lambda: selectors._index_stats(whose, 0, timezone.now()),
@@ -191,7 +191,7 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     ],
     "sfm_memories_id_key": [
         lambda whose: (
-            lambda: hybrid._confirmed(
+            lambda: candidates.confirm(
                 selectors.live(whose, ["n1"]), [uuid.uuid4() for _ in range(100)], [], Narrowing()
             )
         ),

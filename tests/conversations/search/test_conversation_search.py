@@ -8,7 +8,7 @@ import pytest
 
 from conversations.search import full_text as fulltext
 from conversations.search import semantic
-from memories.search import hybrid, lexical
+from memories.search import lexical
 from tests.conftest import Api, drain, problem_of
 from tests.support import conversations
 from tests.support.conversations import ROOT, assemble, begin, full_text, said
@@ -188,7 +188,7 @@ def test_pages_of_a_query_are_cut_from_one_order(api: Api) -> None:
 
 
 def test_the_total_of_a_query_is_the_same_on_every_page(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hybrid, "POOLS", (4, 400))
+    monkeypatch.setattr("memories.search.query.POOLS", (4, 400))
     begin(api, *(f"aardvark {number}" for number in range(9)))
     drain()
 

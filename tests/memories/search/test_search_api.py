@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from memories import embeddings, index
 from memories.models import Memory
-from memories.search import hybrid, lexical
+from memories.search import lexical, semantic
 from somamemory.errors import EmbedderUnavailable, IndexUnavailable
 from tests.conftest import Api, drain, problem_of
 
@@ -350,7 +350,7 @@ def test_strong_consistency_scores_an_own_vector_too(api: Api) -> None:
 
 
 def test_strong_consistency_is_refused_rather_than_partial(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hybrid, "MAX_PENDING", 1)
+    monkeypatch.setattr(semantic, "MAX_PENDING", 1)
     api.store("1", "one")
     api.store("2", "two")
 
@@ -397,7 +397,7 @@ def test_a_restored_memory_is_found_again(zoo: Api, search: Search) -> None:
 def test_when_most_candidates_fall_out_more_are_asked_for(
     api: Api, search: Search, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hybrid, "POOLS", (4, 8))
+    monkeypatch.setattr("memories.search.query.POOLS", (4, 8))
     items = [{"coord": [1, n], "payload": {"text": "aardvark aardvark aardvark"}} for n in range(30)]
     items += [{"coord": [2, n], "payload": {"text": f"an aardvark and a zebra {n}"}} for n in range(2)]
     api.post("/memories/bulk", {"items": items})

@@ -1,0 +1,199 @@
+"""The semantic leg: the vector index proposes memories near the query.
+
+When the filters leave few memories, the index is not asked: their vectors in the database answer exactly. So do those
+of archived memories, which the index does not hold; no leg sees them unless the search includes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Q, QuerySet
+
+from memories import embeddings, index, payloads
+from memories.embeddings.base import Vectors
+from memories.index import generations
+from memories.index.base import MAX_LIMIT, Hit, Where, usable
+from memories.models import EmbeddingGeneration, Memory
+from memories.search import analyzer, ranking, vectors
+from memories.search.candidates import Candidates, confirm
+from memories.search.query import HYBRID, SEMANTIC, Search
+from memories.search.ranking import Stats
+from memories.selectors import Narrowing
+from somamemory.errors import ConfigurationError, IndexUnavailable
+from somamemory.telemetry import metrics, tracing
+from tenants.caller import Caller
+
+log = logging.getLogger("soma.search")
+
+# With so few memories left by the filters, all their vectors are compared.
+EXACT = 2_000
+# The first question to the index allows for so much more to fall out than the share of `Places` says.
+_SPARE = 1.5
+# More memories than this waiting for the index: `consistency=strong` is refused rather than slow.
+MAX_PENDING = 1_000
+DEADLINE_S = 15.0
+
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic")
+
+
+@dataclass
+class SemanticLeg:
+    """One question to the index: `start` asks it, `candidates` waits for the answer."""
+
+    caller: Caller
+    search: Search
+    memories: QuerySet[Memory]
+    query: str
+    generation: EmbeddingGeneration
+    pending: list[Memory] = field(default_factory=list)  # that the index has not caught up with
+    few: list[tuple[UUID, bytes]] | None = None  # the vectors of all memories, where they are few
+    limit: int = 0
+    vector: Vectors | None = None  # of the query, once `candidates` has it
+    _answer: Future[tuple[Vectors | None, list[Hit]]] = field(init=False, repr=False)
+
+    def candidates(self, seqs: set[int]) -> Candidates:
+        """Return confirmed memories near the query, and those of `seqs`, each with its similarity.
+
+        Raises Unavailable.
+        """
+        try:
+            self.vector, hits = self._answer.result(DEADLINE_S)
+        except FutureTimeout:
+            raise IndexUnavailable("the vector index did not answer in time") from None
+        if self.vector is None:  # no word of the query has a meaning for the model
+            return confirm(self.memories, (), seqs, self.search.narrowing)
+        similarities = self._from_database(self.vector)
+        confirmed, similarities = self._confirm_enough(hits, similarities, seqs, self.vector)
+        self.add_similarities(confirmed, similarities)
+        return confirmed
+
+    def add_similarities(self, candidates: Candidates, known: Mapping[UUID, float] | None = None) -> None:
+        """Give each candidate its similarity; those that another leg has found have their vector in the database."""
+        known = known or {}
+        missing = [id for id in candidates if id not in known]
+        if missing and self.vector is not None:
+            rows = self._vectors(Memory.objects.for_tenant(self.caller.tenant).filter(id__in=missing))
+            known = {**known, **vectors.similarities(list(rows), self.vector)}
+        for id, candidate in candidates.items():
+            candidate.similarity = known.get(id)
+
+    def _from_database(self, vector: Vectors) -> dict[UUID, float]:
+        """Return the similarities of memories that the index is not asked for, or does not hold."""
+        similarities: dict[UUID, float] = {}
+        if self.few is not None:
+            similarities = vectors.nearest(self.few, vector, self.search.pool)
+        similarities |= self._pending_similarities(vector)
+        if self.search.include_archived and self.few is None:
+            archived = self._vectors(self.memories.filter(archived_at__isnull=False))
+            similarities |= vectors.nearest(archived.iterator(chunk_size=EXACT), vector, self.search.pool)
+        return similarities
+
+    def _confirm_enough(
+        self, hits: list[Hit], from_database: dict[UUID, float], seqs: set[int], vector: Vectors
+    ) -> tuple[Candidates, dict[UUID, float]]:
+        """Confirm the hits; ask the index for more while too many of them fall out."""
+        similarities: dict[UUID, float] = {}
+        limit, narrowing = self.limit, self.search.narrowing
+        while True:
+            similarities |= {hit.id: hit.similarity for hit in hits}
+            similarities |= from_database
+            confirmed = confirm(self.memories, similarities, seqs, narrowing)
+            lost = len(hits) - sum(hit.id in confirmed for hit in hits)
+            if not lost or len(hits) < limit or len(hits) - lost >= self.search.pool:
+                return confirmed, similarities
+            if limit == MAX_LIMIT:  # the filters leave too few of what the index proposes: look at every vector
+                every = self._vectors(self.memories).iterator(chunk_size=EXACT)
+                similarities |= vectors.nearest(every, vector, self.search.pool)
+                return confirm(self.memories, similarities, seqs, narrowing), similarities
+            limit = min(limit * 4, MAX_LIMIT)
+            metrics.refills.inc()
+            hits = self._ask_index(vector, limit)
+
+    def _embed_and_ask(self, limit: int) -> tuple[Vectors | None, list[Hit]]:
+        """Run on another thread, next to the lexical leg; the database is not used here."""
+        with metrics.leg_seconds.labels(SEMANTIC).time(), tracing.span("search: meaning"):
+            vector = embeddings.of(self.generation).embed([self.query])[0]
+            hits = self._ask_index(vector, limit) if limit and usable(vector) else []
+        metrics.candidates.labels(SEMANTIC).observe(len(hits))
+        return (vector, hits) if usable(vector) else (None, [])
+
+    def _ask_index(self, vector: Vectors, limit: int) -> list[Hit]:
+        try:
+            return index.of(self.generation).search(
+                self.caller.tenant.id,
+                vector,
+                Where(self.search.namespaces, self.search.narrowing.memory_type),
+                limit,
+                fresh=self.search.strong,
+                hasty=self.search.mode == HYBRID,
+            )
+        except ConfigurationError as error:  # such as a folder that another process has open
+            log.error("the vector index cannot be used", extra={"reason": str(error)})
+            raise IndexUnavailable("the vector index cannot be used; see the server's log for the reason") from error
+
+    def _vectors(self, memories: QuerySet[Memory]) -> QuerySet[Memory, tuple[UUID, Any]]:
+        settled = Q(embeddings__indexed_version__isnull=False)
+        if self.search.include_archived:  # the index does not hold these, the database still has their vectors
+            settled |= Q(archived_at__isnull=False, embeddings__vector__isnull=False)
+        return memories.filter(settled, embeddings__generation=self.generation).values_list("id", "embeddings__vector")
+
+    def _pending_similarities(self, vector: Vectors) -> dict[UUID, float]:
+        """Return the similarity of each pending memory, embedded here and now."""
+        rows: list[Any] = list(self.pending)
+        if len(rows) > MAX_PENDING:
+            raise IndexUnavailable(f"more than {MAX_PENDING} memories are not yet indexed; try again a little later")
+        found = vectors.similarities([(row.id, row.vector) for row in rows if row.own], vector)
+        to_embed = [row for row in rows if not row.own]
+        if to_embed:
+            texts = [analyzer.embedding_text(payloads.text_of(row.payload), row.context) for row in to_embed]
+            embedded = embeddings.of(self.generation).embed(texts)
+            found |= {row.id: vectors.cosine(made, vector) for row, made in zip(to_embed, embedded, strict=True)}
+        return found
+
+
+def start(caller: Caller, search: Search, memories: QuerySet[Memory], stats: Stats) -> SemanticLeg:
+    """Ask the index on another thread, so that the lexical leg runs meanwhile."""
+    leg = SemanticLeg(caller, search, memories, ranking.dense_query(search.query, stats), generations.active())
+    # Read before the index is asked: what is settled in between is then in both, and not in neither.
+    if search.strong:
+        leg.pending = _pending(leg)
+    if not search.narrowing.index_can_apply_all:
+        leg.few = _few_vectors(leg)
+    leg.limit = _first_limit(search)
+    asked_for = leg.limit if leg.few is None else 0
+    leg._answer = _threads.submit(tracing.carried(leg._embed_and_ask), asked_for)
+    return leg
+
+
+def _pending(leg: SemanticLeg) -> list[Memory]:
+    """Return the memories that the index has not caught up with: at most one more than MAX_PENDING."""
+    behind = Q(embeddings__indexed_version=None) | ~Q(embeddings__indexed_version=F("version"))
+    rows = leg.memories.filter(behind, embeddings__generation=leg.generation, embeddings__due_at__isnull=False)
+    return list(rows.annotate(own=F("embeddings__own"), vector=F("embeddings__vector"))[: MAX_PENDING + 1])
+
+
+def _few_vectors(leg: SemanticLeg) -> list[tuple[UUID, bytes]] | None:
+    """Return the vectors of all memories that pass the filters, if they are few; else None."""
+    narrowing = leg.search.narrowing
+    if narrowing.places is not None and narrowing.places.few is not None:
+        return list(leg._vectors(leg.memories.filter(narrowing.places.few)))
+    if narrowing == Narrowing(memory_type=narrowing.memory_type, places=narrowing.places):
+        return None  # known to be many
+    rows = list(leg._vectors(leg.memories)[: EXACT + 1])
+    return rows if len(rows) <= EXACT else None
+
+
+def _first_limit(search: Search) -> int:
+    """Return how many hits to ask for, so that a pool of them lies in the right places."""
+    places, pool = search.narrowing.places, search.pool
+    if places is None or places.share * MAX_LIMIT <= pool or places.share >= 1:
+        return pool
+    return min(math.ceil(pool / places.share * _SPARE), MAX_LIMIT)

@@ -1,0 +1,47 @@
+"""Cosines of vectors that the database holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+import numpy as np
+
+from memories.embeddings.base import Vectors
+from memories.index.base import unit_vector, usable
+
+BATCH = 2_000
+
+
+def similarities(rows: Sequence[tuple[UUID, bytes]], vector: Vectors) -> dict[UUID, float]:
+    """Return the cosine of each stored vector with `vector`, by id; rows without a vector are left out."""
+    filled = [(id, raw) for id, raw in rows if raw]
+    if not filled:
+        return {}
+    matrix = np.frombuffer(b"".join(bytes(raw) for _, raw in filled), dtype="<f4").reshape(len(filled), -1)
+    wide = matrix.astype(np.float64)
+    norms = np.maximum(np.linalg.norm(wide, axis=1), 1e-300)
+    cosines = wide @ unit_vector(vector, len(vector)).astype(np.float64) / norms
+    return {id: float(min(1.0, max(-1.0, cosine))) for (id, _), cosine in zip(filled, cosines, strict=True)}
+
+
+def cosine(one: Vectors, other: Vectors) -> float:
+    if not usable(one):
+        return 0.0
+    return float(unit_vector(one, len(one)) @ unit_vector(other, len(other)))
+
+
+def nearest(rows: Iterable[tuple[UUID, bytes]], vector: Vectors, count: int) -> dict[UUID, float]:
+    """Return the `count` nearest of the rows with their cosines, exactly, reading a batch at a time."""
+    best: dict[UUID, float] = {}
+    batch: list[tuple[UUID, bytes]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            best = _top(best | similarities(batch, vector), count)
+            batch = []
+    return _top(best | similarities(batch, vector), count)
+
+
+def _top(similarities: Mapping[UUID, float], count: int) -> dict[UUID, float]:
+    return dict(sorted(similarities.items(), key=lambda item: (-item[1], item[0]))[:count])
