@@ -95,6 +95,13 @@ def test_every_link_leads_somewhere(document: Path) -> None:
             assert anchor in anchors(target), link
 
 
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    navigation = re.findall(r"[\w/-]+\.md", (HOME / "mkdocs.yml").read_text())
+    pages = [path.relative_to(HOME / "docs").as_posix() for path in (HOME / "docs").rglob("*.md")]
+
+    assert sorted(navigation) == sorted(pages)
+
+
 @pytest.mark.parametrize("document", documents(), ids=name_of)
 def test_every_command_that_is_named_exists(document: Path) -> None:
     there = {path.stem for path in HOME.glob("*/management/commands/*.py")} | {
