@@ -18,13 +18,13 @@ from api.auth import KeyAuth
 from api.context.routes import router as context
 from api.conversations.routes import router as conversations
 from api.enrichment.routes import router as enrichment
+from api.field_errors import field_errors
 from api.graph.routes import router as graph
 from api.json import StrictParser
 from api.map.routes import router as map
 from api.memories.routes import router as memories
 from api.operations.health import router as health
 from api.operations.jobs import router as jobs
-from api.problems import field_errors
 from api.search.routes import router as search
 from api.tenants.routes import router as tenants
 from api.transfer.routes import router as transfer

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from api.problems import field_errors
+from api.field_errors import field_errors
 from api.schemas import Body
 from somamemory.errors import InvalidInput, SomaError
 

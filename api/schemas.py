@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -116,6 +117,7 @@ CoordText = Annotated[
 ]
 BoxText = Annotated[Box, PlainValidator(Box.parse), WithJsonSchema({"type": "string", "example": "0,0;1,1"})]
 Instant = Annotated[datetime, PlainValidator(_instant), _TIME_SCHEMA]
+Id = Annotated[UUID, Field(strict=False)]  # JSON and paths carry it as text
 Whole = Annotated[int, BeforeValidator(_whole)]
 Decimal = Annotated[float, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
 NamespaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,255}$", max_length=255)]

@@ -14,12 +14,12 @@ from django.urls import reverse
 from pydantic import ValidationError
 
 import graph.selectors
+from api.field_errors import field_errors
 from api.graph.presenters import coordinate_text
 from api.json import reply
 from api.map.routes import mapped
 from api.map.schemas import MapParams
 from api.memories.presenters import memory as present_memory
-from api.problems import field_errors
 from api.search.presenters import hit as present_hit
 from console import staff
 from console.admin.memories import link

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
 
 from django.http import HttpResponse
 from ninja import Query
@@ -32,6 +31,7 @@ from api.conversations.schemas import (
 from api.json import reply
 from api.request import Request
 from api.routing import PolicyRouter
+from api.schemas import Id
 from conversations import selectors, services
 from conversations.selectors import Wanted
 from conversations.services import NewConversation, NewMessage
@@ -89,13 +89,13 @@ def count(request: Request, query: Query[CountParams]) -> HttpResponse:
 
 
 @router.get("/conversations/{id}", out=ConversationOut)
-def fetch(request: Request, id: UUID) -> HttpResponse:
+def fetch(request: Request, id: Id) -> HttpResponse:
     """One conversation, without its messages."""
     return reply(presenters.conversation(selectors.get(request.caller, id)))
 
 
 @router.patch("/conversations/{id}", out=ChangedOut)
-def patch(request: Request, id: UUID, body: ConversationPatch) -> HttpResponse:
+def patch(request: Request, id: Id, body: ConversationPatch) -> HttpResponse:
     """Change anything about a conversation but its messages."""
     given = {name: getattr(body, name) for name in body.model_fields_set}
     if not given:
@@ -106,14 +106,14 @@ def patch(request: Request, id: UUID, body: ConversationPatch) -> HttpResponse:
 
 
 @router.delete("/conversations/{id}", out=ConversationDeletedOut)
-def delete(request: Request, id: UUID, query: Query[ConversationDeleteParams]) -> HttpResponse:
+def delete(request: Request, id: Id, query: Query[ConversationDeleteParams]) -> HttpResponse:
     """Delete a conversation with its messages: softly, or for good with `purge=true`."""
     services.delete(request.caller, id, purge=query.purge)
     return reply({"success": True, "id": str(id)})
 
 
 @router.get("/conversations/{id}/messages", out=MessagesOut)
-def messages(request: Request, id: UUID, query: Query[MessageListParams]) -> HttpResponse:
+def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpResponse:
     """The messages of a conversation, in the order of their turns."""
     found = selectors.messages(request.caller, id, limit=query.limit, cursor=query.cursor)
     return reply(
@@ -126,7 +126,7 @@ def messages(request: Request, id: UUID, query: Query[MessageListParams]) -> Htt
 
 
 @router.post("/conversations/{id}/messages", out={201: MessagesOut})
-def append(request: Request, id: UUID, body: MessagesBody) -> HttpResponse:
+def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
     """Add messages to the end, all of them or none. The answer has those that were added."""
     conversation, added = services.append(request.caller, id, [_message(each) for each in body.messages])
     return reply(
@@ -140,36 +140,36 @@ def append(request: Request, id: UUID, body: MessagesBody) -> HttpResponse:
 
 
 @router.put("/conversations/{id}/label", out=ChangedOut)
-def set_label(request: Request, id: UUID, body: LabelBody) -> HttpResponse:
+def set_label(request: Request, id: Id, body: LabelBody) -> HttpResponse:
     """Give a conversation another label, and perhaps another folder."""
     return _changed(request, id, {name: getattr(body, name) for name in body.model_fields_set})
 
 
 @router.put("/conversations/{id}/folder", out=ChangedOut)
-def set_folder(request: Request, id: UUID, body: FolderBody) -> HttpResponse:
+def set_folder(request: Request, id: Id, body: FolderBody) -> HttpResponse:
     """Move a conversation to another folder."""
     return _changed(request, id, {"folder": body.folder})
 
 
 @router.put("/conversations/{id}/status", out=ChangedOut)
-def set_status(request: Request, id: UUID, body: StatusBody) -> HttpResponse:
+def set_status(request: Request, id: Id, body: StatusBody) -> HttpResponse:
     """Make a conversation active, pinned or archived."""
     return _changed(request, id, {"status": body.status})
 
 
 @router.put("/conversations/{id}/pin", out=ChangedOut)
-def pin(request: Request, id: UUID) -> HttpResponse:
+def pin(request: Request, id: Id) -> HttpResponse:
     """Pin a conversation; its importance becomes 10."""
     return reply(presenters.changed_conversation(services.pin(request.caller, id)))
 
 
 @router.put("/conversations/{id}/archive", out=ChangedOut)
-def archive(request: Request, id: UUID) -> HttpResponse:
+def archive(request: Request, id: Id) -> HttpResponse:
     """Archive a conversation: it can be found, and no longer becomes context by itself."""
     return reply(presenters.changed_conversation(services.archive(request.caller, id)))
 
 
-def _changed(request: Request, id: UUID, changes: dict[str, Any]) -> HttpResponse:
+def _changed(request: Request, id: Id, changes: dict[str, Any]) -> HttpResponse:
     return reply(presenters.changed_conversation(services.change(request.caller, id, changes)))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from django.http import HttpResponse
 from ninja import Query
 
@@ -33,6 +31,7 @@ from api.enrichment.schemas import (
 from api.json import reply
 from api.request import Request
 from api.routing import PolicyRouter
+from api.schemas import Id
 from conversations.enrichment import facts, labels, summaries
 from conversations.enrichment import importance as rating
 from conversations.lifecycle import policy
@@ -50,7 +49,7 @@ def summarize(request: Request, body: SummarizeBody) -> HttpResponse:
 
 
 @router.post("/conversations/{id}/summary", out=SummaryOut, by_alias=True, kind="llm")
-def summary(request: Request, id: UUID, query: Query[SummaryParams]) -> HttpResponse:
+def summary(request: Request, id: Id, query: Query[SummaryParams]) -> HttpResponse:
     """The summary of a day, week or month of a conversation; made anew only when its source has changed."""
     return reply(presenters.summary(summaries.summarize(request.caller, id, query.level, query.day)))
 
@@ -62,20 +61,20 @@ def suggest(request: Request, body: ConversationIdBody) -> HttpResponse:
 
 
 @router.post("/conversations/{id}/suggest-labels", out=list[SuggestionOut], kind="llm", writes=False)
-def suggest_labels(request: Request, id: UUID) -> HttpResponse:
+def suggest_labels(request: Request, id: Id) -> HttpResponse:
     """Up to five labels for a conversation, as a bare list; nothing is changed."""
     return reply(presenters.label_suggestions(labels.suggest(request.caller, id)))
 
 
 @router.post("/conversations/{id}/facts", out={200: ExtractionOut, 202: ExtractionOut}, kind="llm")
-def extract_facts(request: Request, id: UUID) -> HttpResponse:
+def extract_facts(request: Request, id: Id) -> HttpResponse:
     """Have the facts of what has been said since the last time taken out; 202 when there is something to read."""
     found = presenters.extraction(facts.request(request.caller, id))
     return reply(found, 200 if found["state"] == "done" else 202)
 
 
 @router.get("/conversations/{id}/facts", out=FactsOut)
-def list_facts(request: Request, id: UUID, query: Query[FactsParams]) -> HttpResponse:
+def list_facts(request: Request, id: Id, query: Query[FactsParams]) -> HttpResponse:
     """The facts of a conversation by the turns that state them, and how far they have come."""
     found = facts.progress(request.caller, id)
     page = facts.of_conversation(request.caller, found.conversation, limit=query.limit, cursor=query.cursor)
@@ -84,7 +83,7 @@ def list_facts(request: Request, id: UUID, query: Query[FactsParams]) -> HttpRes
 
 
 @router.post("/messages/{id}/importance", out=RatedOut, kind="llm")
-def importance(request: Request, id: UUID) -> HttpResponse:
+def importance(request: Request, id: Id) -> HttpResponse:
     """Judge how important a message is; the score becomes its importance."""
     return reply(presenters.rating(rating.rate(request.caller, id)))
 

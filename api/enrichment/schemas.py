@@ -5,22 +5,14 @@ from __future__ import annotations
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
 from api.conversations.schemas import Folder, Label
-from api.schemas import MAX_BULK, Body, Decimal, Limit, Params, Text
+from api.schemas import MAX_BULK, Body, Decimal, Id, Limit, Params, Text
 from conversations.lifecycle import pruning as prune
 from conversations.transfer.exporting import JSON, JSONL, MARKDOWN
 from conversations.transfer.formats import SOURCES
-
-
-def _uuid(value: Any) -> UUID:
-    try:
-        return UUID(value)
-    except (ValueError, TypeError, AttributeError):
-        raise ValueError("must be a UUID") from None
 
 
 def _day(value: Any) -> date:
@@ -34,7 +26,6 @@ def _day(value: Any) -> date:
     raise ValueError("must be a day like 2026-01-31")
 
 
-Id = Annotated[UUID, PlainValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
 Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 Level = Literal["daily", "weekly", "monthly"]
 Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from django.http import HttpResponse
 
 from api.json import reply
@@ -11,6 +9,7 @@ from api.operations import presenters
 from api.operations.schemas import JobOut, RebuildBody, RebuildOut
 from api.request import Request
 from api.routing import PolicyRouter
+from api.schemas import Id
 from operations import jobs
 
 router = PolicyRouter("operators")
@@ -36,6 +35,6 @@ def rebuild_embeddings(request: Request, body: RebuildBody | None = None) -> Htt
 
 
 @router.get("/jobs/{id}", out=JobOut)
-def get_job(request: Request, id: UUID) -> HttpResponse:
+def get_job(request: Request, id: Id) -> HttpResponse:
     """How far a job has come."""
     return reply(presenters.job(jobs.get(request.caller, id)))

@@ -1,0 +1,90 @@
+"""Validation errors as fields and messages, in our own words.
+
+pydantic's messages describe its types and its steps ("Value should have at least 1 item after validation, not 0").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MAX_ERRORS = 20
+_MAX_NAME_LENGTH = 200
+
+# By type of pydantic's error; each is filled in from the error's context.
+_MESSAGES = {
+    "missing": "is required",
+    "extra_forbidden": "unknown field",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be text",
+    "string_unicode": "must be valid Unicode text",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "literal_error": "must be {expected}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be a whole number of at most 64 bits",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be {ge} or greater",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be {le} or less",
+    "uuid_type": "must be a UUID",
+    "uuid_parsing": "must be a UUID",
+}
+_LENGTHS = {
+    "too_short": "at least {min_length}",
+    "too_long": "at most {max_length}",
+    "string_too_short": "at least {min_length}",
+    "string_too_long": "at most {max_length}",
+}
+_OUR_OWN = "value_error"
+_OTHER = "is not valid; see the type of this field in the API documentation"
+# Parts of a location that name a step of pydantic, such as the member of a union that was tried.
+_INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")
+
+
+def field_errors(errors: Iterable[Mapping[str, Any]], skip: int = 0) -> list[tuple[str, str]]:
+    """Return `(field, message)` for each field, up to MAX_ERRORS.
+
+    errors: as pydantic lists them.
+    skip: how many leading parts of each location belong to the framework.
+    """
+    messages: dict[str, str] = {}
+    for error in errors:
+        messages.setdefault(_field(error["loc"][skip:]), message(error))
+        if len(messages) == MAX_ERRORS:
+            break
+    return list(messages.items())
+
+
+def message(error: Mapping[str, Any]) -> str:
+    """Return our sentence for one of pydantic's errors."""
+    kind: str = error["type"]
+    context: dict[str, Any] = error.get("ctx") or {}
+    if kind == _OUR_OWN:
+        text: str = error["msg"]
+        return text.removeprefix("Value error, ")
+    if kind in _LENGTHS:
+        return _length_message(_LENGTHS[kind].format_map(context), context)
+    return _MESSAGES.get(kind, _OTHER).format_map(context)
+
+
+def _length_message(bound: str, context: Mapping[str, Any]) -> str:
+    # pydantic names the type of a collection, but calls a text with further validators a "Value".
+    noun = "character" if context.get("field_type", "Value") == "Value" else "item"
+    return f"must have {bound} {noun}" + ("" if bound.endswith(" 1") else "s")
+
+
+def _field(location: Iterable[object]) -> str:
+    parts = [str(part) for part in location if not _INTERNAL.match(str(part))]
+    return ".".join(parts)[:_MAX_NAME_LENGTH] or "body"
