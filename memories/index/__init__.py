@@ -21,7 +21,9 @@ def of(generation: EmbeddingGeneration) -> VectorIndex:
     """The index that holds a generation; one client a process and collection, made on first use (after the fork)."""
     with _lock:
         if generation.collection not in _open:
-            from memories.index.milvus.index import Connection, Hnsw, MilvusIndex
+            from memories.index.milvus.client import Connection
+            from memories.index.milvus.collection import Hnsw
+            from memories.index.milvus.index import MilvusIndex
 
             _open[generation.collection] = MilvusIndex(
                 Connection(

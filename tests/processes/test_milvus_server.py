@@ -21,7 +21,9 @@ from django.conf import settings
 from memories import index
 from memories.index import generations, rebuild, reconcile
 from memories.index.base import Point, Where
-from memories.index.milvus.index import Connection, Hnsw, MilvusIndex
+from memories.index.milvus.client import Connection
+from memories.index.milvus.collection import Hnsw
+from memories.index.milvus.index import MilvusIndex
 from memories.index.reconcile import Report
 from memories.models import EmbeddingGeneration
 from somamemory.errors import IndexUnavailable
@@ -88,7 +90,7 @@ def test_a_server_has_an_alias_for_the_active_generation(acme: Api, on_server: E
     target: Any = index.of(on_server)
     for _ in range(2):
         target.publish(f"{settings.MILVUS_PREFIX}_active")
-    client: Any = target._client
+    client: Any = target._client.vendor
     named = client.describe_alias(f"{settings.MILVUS_PREFIX}_active")
     assert named["collection_name"] == on_server.collection
     client.drop_alias(f"{settings.MILVUS_PREFIX}_active")
@@ -109,7 +111,7 @@ def test_a_refused_connection_to_a_server_is_noticed_within_the_retries_not_the_
 
     began = time.monotonic()
     with pytest.raises(IndexUnavailable):
-        target._read("try", refused)
+        target._client.read("try", refused)
     assert len(calls) == 4
     assert time.monotonic() - began < 5  # of ten
     target.drop()
@@ -118,7 +120,7 @@ def test_a_refused_connection_to_a_server_is_noticed_within_the_retries_not_the_
 def test_the_settings_of_the_graph_reach_the_server() -> None:
     target = MilvusIndex(Connection(SERVER), f"test_{uuid.uuid4().hex}", 8, hnsw=Hnsw(m=8, ef_construction=64))
     target.ping()
-    described = target._client.describe_index(target._collection, "vector")
+    described = target._client.vendor.describe_index(target._collection.name, "vector")
     assert (int(described["M"]), int(described["efConstruction"])) == (8, 64)
     target.drop()
 
@@ -127,9 +129,10 @@ def test_after_a_fork_the_child_makes_a_connection_to_the_server_of_its_own() ->
     """In a fresh process: a fork of one with running threads may hang for reasons that are not ours."""
     code = (
         "import os, sys, django; django.setup()\n"
-        "from memories.index.milvus.index import Connection, MilvusIndex\n"
+        "from memories.index.milvus.client import Connection\n"
+        "from memories.index.milvus.index import MilvusIndex\n"
         "index = MilvusIndex(Connection(sys.argv[1]), sys.argv[2], 8)\n"
-        "index._client, index._client_of = object(), os.getpid()  # a parent's connection\n"
+        "index._client.vendor, index._client.vendor_of = object(), os.getpid()  # a parent's connection\n"
         "child = os.fork()\n"
         "if not child:\n"
         "    index.ping(); os._exit(0)\n"

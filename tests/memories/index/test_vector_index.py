@@ -20,7 +20,8 @@ import pytest
 
 from memories import index as indexes
 from memories.index.base import Hit, Point, UnusableVector, VectorIndex, Where, usable
-from memories.index.milvus.index import Connection, MilvusIndex
+from memories.index.milvus.client import Connection
+from memories.index.milvus.index import MilvusIndex
 from memories.models import EmbeddingGeneration
 from somamemory.errors import ConfigurationError, DimensionMismatch, IndexUnavailable, InvalidInput
 from testing import ROOT
@@ -383,17 +384,17 @@ def test_another_dimension_than_the_collection_has_is_refused_in_one_clear_line(
 
 def test_a_collection_made_by_others_is_refused(make, index):
     index.ping()
-    index._client.create_collection("test_foreign", dimension=DIMENSION)
+    index._client.vendor.create_collection("test_foreign", dimension=DIMENSION)
     with pytest.raises(ConfigurationError, match="not made by this service"):
         make("test_foreign").ping()
-    index._client.drop_collection("test_foreign")
+    index._client.vendor.drop_collection("test_foreign")
 
 
 def test_a_released_collection_is_loaded_again(index):
     index.upsert(ANNA, [point(1)])
-    index._client.release_collection(index._collection)
+    index._client.vendor.release_collection(index._collection.name)
     assert len(found(index, ANNA, 1)) == 1
-    index._client.release_collection(index._collection)
+    index._client.vendor.release_collection(index._collection.name)
     assert len(list(index.scan(ANNA))) == 1
 
 
@@ -468,7 +469,8 @@ django.setup()
 import numpy as np
 import pymilvus
 from memories.index.base import Point
-from memories.index.milvus.index import Connection, MilvusIndex
+from memories.index.milvus.client import Connection
+from memories.index.milvus.index import MilvusIndex
 index = MilvusIndex(Connection(sys.argv[1]), "test_child", 32)
 tenant, vectors = UUID(int=1), np.eye(32, dtype=np.float32)
 ids = [UUID(int=n + 100) for n in range(1200)]

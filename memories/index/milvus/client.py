@@ -1,0 +1,255 @@
+"""One client of a Milvus server or of Milvus Lite: connecting, deadlines, retries and the breaker.
+
+pymilvus is imported when the first call connects: that takes a third of a second, and starts gRPC threads that commands
+without a search do not need.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from memories.index.milvus.collection import OPENING_TIMEOUT_S, Collection
+from memories.index.milvus.errors import (
+    NOT_FOUND,
+    NOT_LOADED,
+    code_of,
+    is_transient,
+    may_succeed_again,
+    translating_errors,
+)
+from memories.index.milvus.lite import LiteFolder
+from memories.index.milvus.patience import Patience
+from somamemory.breaker import Breaker
+from somamemory.errors import IndexUnavailable
+from somamemory.retry import RetryPolicy
+from somamemory.telemetry import metrics, tracing
+
+T = TypeVar("T")
+log = logging.getLogger("soma.index")
+
+RETRY = RetryPolicy(attempts=4, first_pause_s=0.02)
+PROBE_EVERY_S = 2.0  # while the engine is down
+# Lite searches rows that are not flushed in Python: 10 to 15 µs each, against 40 ms for a flush of 500.
+LITE_FLUSH_AFTER_ROWS = 500
+_NEVER_MS = 2**31 - 1
+
+Call = Callable[[Any, dict[str, Any]], T]  # the vendor's client, and the arguments that set the deadline
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the engine is and how long to wait for it.
+
+    uri: a path ending in .db, or http://, https://, tcp://; token: "user:password" or an API key, may be empty; ca: a
+    file of certificates to trust, for https; timeout_s: the deadline of a call; search_timeout_s: that of a search on a
+    server (Lite computes in this process: it is slow before it is down).
+    """
+
+    uri: str
+    token: str = ""
+    ca: str = ""
+    timeout_s: float = 10.0
+    search_timeout_s: float = 2.0
+
+    @property
+    def is_lite(self) -> bool:
+        return self.uri.endswith(".db")
+
+
+class Client:
+    """Calls of one collection. The first call connects, and again after a fork."""
+
+    def __init__(self, connection: Connection, collection: Collection) -> None:
+        self._at = connection
+        self._collection = collection
+        self.timeout_s = connection.timeout_s
+        lite = connection.is_lite
+        self.search_timeout_s = self.timeout_s if lite else min(self.timeout_s, connection.search_timeout_s)
+        self._connecting = threading.Lock()
+        self.vendor: Any = None
+        self.vendor_of = 0  # the process that made it
+        self.lite: LiteFolder | None = None
+        self._unflushed_rows = 0
+        self.breaker = Breaker(
+            "the vector index", log, pause_s=PROBE_EVERY_S, probe=self._reconnect, on_change=_show_breaker
+        )
+        self._patience = Patience(self.search_timeout_s)
+
+    def read(self, action: str, call: Call[T], timeout_s: float | None = None) -> T:
+        deadline = time.monotonic() + (timeout_s or self.timeout_s)
+        client = self._connected(deadline)
+        with self.lite.gate.searching(self.timeout_s) if self.lite else nullcontext():
+            return self._call(action, client, call, deadline)
+
+    def search(self, action: str, call: Call[T], *, hasty: bool) -> T:
+        """Read, and learn how long that takes. `hasty`: do not wait much longer than calls take lately.
+
+        Lite is no guide: there the time is spent in this process.
+        """
+        timeout_s = self._patience.wait_s if hasty else self.search_timeout_s
+        if self._at.is_lite:
+            return self.read(action, call, self.search_timeout_s)
+        self._require_closed_breaker()  # an answer without a call says nothing about the engine
+        began = time.monotonic()
+        try:
+            return self.read(action, call, timeout_s)
+        finally:
+            self._patience.record(time.monotonic() - began)
+
+    def write(self, action: str, call: Call[object], rows: int, timeout_s: float | None = None) -> None:
+        deadline = time.monotonic() + (timeout_s or self.timeout_s)
+        client, lite = self._connected(deadline), self.lite
+        if lite is None:
+            self._call(action, client, call, deadline)
+            return
+        with lite.writing(self.timeout_s):
+            self._call(action, client, call, deadline)
+            self._unflushed_rows += rows
+            if self._unflushed_rows >= LITE_FLUSH_AFTER_ROWS:
+                self._flush(client, lite)
+
+    def _call(self, action: str, client: Any, call: Call[T], deadline: float) -> T:
+        with tracing.span(f"milvus: {action}"):
+            return self._tried(action, client, call, deadline)
+
+    def _tried(self, action: str, client: Any, call: Call[T], deadline: float) -> T:
+        """Return the call's result; try again after a transient error, as long as there is time.
+
+        A collection that was released meanwhile (a restart does that) is loaded first; loading extends the deadline.
+        """
+
+        def attempt() -> T:
+            nonlocal deadline
+            try:
+                with translating_errors(action):
+                    return call(client, _timeout(deadline))
+            except IndexUnavailable as error:
+                if code_of(error) == NOT_LOADED:
+                    began = time.monotonic()
+                    self._load(client)
+                    deadline += time.monotonic() - began
+                raise
+
+        try:
+            result = RETRY.run(attempt, may_succeed_again, deadline=lambda: deadline)
+        except IndexUnavailable as error:
+            self._note(error)
+            raise
+        self.breaker.succeeded()
+        return result
+
+    def _note(self, error: IndexUnavailable) -> None:
+        """What a failure says of the engine: that it is down, that the collection is gone, or nothing."""
+        if code_of(error) == NOT_FOUND:
+            self.close()  # the next call makes it anew
+        elif is_transient(error) and not self._at.is_lite:
+            self.breaker.failed(f"{self._at.uri}: {error.detail}")
+
+    def _load(self, client: Any) -> None:
+        with translating_errors("load"):
+            client.load_collection(self._collection.name, timeout=self.timeout_s)
+
+    def _flush(self, client: Any, lite: LiteFolder) -> None:
+        with lite.gate.flushing(self.timeout_s), translating_errors("flush"):
+            client.flush(self._collection.name, timeout=OPENING_TIMEOUT_S)
+        self._unflushed_rows = 0
+
+    def close(self) -> None:
+        with self._connecting:
+            self._forget()
+
+    def _require_closed_breaker(self) -> None:
+        if not self.breaker.allows():
+            raise IndexUnavailable("the vector index did not answer a moment ago")
+
+    def _connected(self, deadline: float) -> Any:
+        self._require_closed_breaker()
+        if self.vendor is not None and self.vendor_of == os.getpid():
+            return self.vendor
+        if not self._connecting.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise IndexUnavailable("the vector index is still being opened")
+        try:
+            if self.vendor_of != os.getpid():
+                self.vendor = None  # a connection of the process that forked us; closing it would be felt there
+            if self.vendor is None:
+                self._require_closed_breaker()
+                self.vendor = self._connect()
+                self.vendor_of = os.getpid()
+            return self.vendor
+        finally:
+            self._connecting.release()
+
+    def _reconnect(self) -> None:
+        """Open a new connection: one that has failed is tried again by gRPC after up to two minutes only."""
+        with self._connecting:
+            self._forget()
+            self.vendor = self._connect()
+            self.vendor_of = os.getpid()
+
+    def _forget(self) -> None:
+        client, self.vendor = self.vendor, None
+        lite, self.lite = self.lite, None
+        if client is not None and self.vendor_of == os.getpid():
+            client.close()
+        if lite is not None:
+            lite.release()
+
+    def _connect(self) -> Any:
+        with ExitStack() as undo:
+            lite = None
+            if self._at.is_lite:
+                lite = LiteFolder.acquire(self._at.uri)
+                undo.callback(lite.release)
+            try:
+                with translating_errors("open"):
+                    client = self._open(lite.uri if lite else self._at.uri, undo)
+            except IndexUnavailable as error:
+                # Each attempt takes its whole deadline; requests must not queue up for it.
+                self.breaker.open(f"{self._at.uri}: {error.detail}")
+                raise
+            undo.pop_all()
+        self.lite = lite
+        if lite is not None:
+            self._flush(client, lite)  # what a killed process left behind
+        return client
+
+    def _open(self, uri: str, undo: ExitStack) -> Any:
+        from pymilvus import MilvusClient
+
+        more: dict[str, Any] = {"secure": True, "server_pem_path": self._at.ca} if self._at.ca else {}
+        if self._at.is_lite:
+            # Lite's server may take pymilvus' pings for too many and hang up, and the next call fails. Within one
+            # process nobody needs to be told that the other is still there.
+            more["grpc_options"] = {"grpc.keepalive_time_ms": _NEVER_MS, "grpc.keepalive_permit_without_calls": False}
+        # Not shared: pymilvus would hand one connection to all indexes of an address, and close none of them.
+        client = MilvusClient(uri=uri, token=self._at.token, timeout=self.search_timeout_s, dedicated=True, **more)
+        undo.callback(client.close)
+        self._collection.prepare(client, lite=self._at.is_lite)
+        return client
+
+
+class _OneAttempt(float):
+    """Seconds for one attempt.
+
+    pymilvus repeats a refused call for as long as `timeout` says, and up to three seconds longer, without jitter. It
+    asks `elapsed >= timeout`, which this number always affirms; to gRPC it is a number like any other.
+    """
+
+    def __le__(self, other: float) -> bool:
+        return True
+
+
+def _timeout(deadline: float) -> dict[str, Any]:
+    """The arguments that end a call of pymilvus' at the deadline."""
+    return {"timeout": _OneAttempt(max(0.01, deadline - time.monotonic()))}
+
+
+def _show_breaker(is_open: bool) -> None:
+    metrics.breaker_open.set(int(is_open))

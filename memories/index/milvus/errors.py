@@ -1,0 +1,51 @@
+"""What Milvus' errors mean: ours are raised instead, with the vendor's chained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from somamemory.errors import IndexUnavailable
+
+NOT_FOUND = 100
+NOT_LOADED = 101
+# Not ready, unavailable, too many requests, rate limit; no replica, no channel, no node: a server in the middle of a
+# restart answers so.
+TRANSIENT = frozenset({1, 2, 4, 8, 401, 503, 901, 902, 903})
+
+
+@contextmanager
+def translating_errors(action: str) -> Iterator[None]:
+    """Raise `IndexUnavailable` for every error of the vendor."""
+    import grpc  # type: ignore[import-untyped]
+    from pymilvus import MilvusException
+
+    try:
+        yield
+    except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
+        raise IndexUnavailable(f"the vector index failed to {action}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return one line: gRPC's own text carries connection traces, which only hide the reason in a log."""
+    details = getattr(error, "details", None)  # what a grpc.RpcError has instead of a message
+    text = details() if details else getattr(error, "message", "")
+    return (text or str(error) or type(error).__name__).splitlines()[0][:300]
+
+
+def code_of(error: IndexUnavailable) -> object:
+    """Return the vendor's code: a number of Milvus, or a status of gRPC."""
+    code = getattr(error.__cause__, "code", None)
+    return code() if callable(code) else code
+
+
+def is_transient(error: IndexUnavailable) -> bool:
+    import grpc
+
+    code = code_of(error)
+    silent = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN}
+    return code in TRANSIENT or code in silent or isinstance(error.__cause__, grpc.FutureTimeoutError)
+
+
+def may_succeed_again(error: BaseException) -> bool:
+    return isinstance(error, IndexUnavailable) and (code_of(error) == NOT_LOADED or is_transient(error))
