@@ -4,26 +4,31 @@ if (location.protocol === "file:") {
   window.Worker = class extends EventTarget {
     constructor(url) {
       super();
-      const frame = document.createElement("iframe");
-      frame.hidden = true;
-      document.body.append(frame);
-      this.frame = frame.contentWindow;
-      this.frame.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
+      this.frame = document.createElement("iframe");
+      this.frame.hidden = true;
       this.ready = new Promise((resolve, reject) => {
-        const script = frame.contentDocument.createElement("script");
-        script.src = url;
-        script.onload = resolve;
-        script.onerror = reject;
-        frame.contentDocument.body.append(script);
+        // Firefox replaces the document of a new frame once it has loaded.
+        this.frame.addEventListener("load", () => this.run(url, resolve, reject), { once: true });
       });
+      document.body.append(this.frame);
+    }
+
+    run(url, resolve, reject) {
+      const { contentWindow, contentDocument } = this.frame;
+      contentWindow.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
+      const script = contentDocument.createElement("script");
+      script.src = url;
+      script.onload = resolve;
+      script.onerror = reject;
+      contentDocument.body.append(script);
     }
 
     postMessage(data) {
-      this.ready.then(() => this.frame.dispatchEvent(new MessageEvent("message", { data })));
+      this.ready.then(() => this.frame.contentWindow.dispatchEvent(new MessageEvent("message", { data })));
     }
 
     terminate() {
-      this.frame.frameElement.remove();
+      this.frame.remove();
     }
   };
 }
