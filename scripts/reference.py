@@ -25,22 +25,35 @@ GENERATED = "<!-- Written by scripts/reference.py. Do not edit: run `make refere
 
 # Tag of the routes: (page, title, introduction).
 TAGS = {
-    "memories": ("memories", "Memories", "Store, fetch, change, list and delete memories."),
-    "search": ("search", "Search", "Find memories by meaning and by word."),
-    "graph": ("graph", "Graph", "Link addresses, and walk along the links."),
+    "memories": (
+        "memories",
+        "Memories",
+        "Store, fetch, change, list and delete memories ([guide](../../how-to/memories.md)).",
+    ),
+    "search": ("search", "Search", "Find memories by meaning and by word ([guide](../../how-to/search.md))."),
+    "graph": ("graph", "Graph", "Link addresses, and walk along the links ([guide](../../how-to/links.md))."),
     "conversations": (
         "conversations",
         "Conversations and context",
-        "Record conversations, search their messages, and assemble context for a prompt.",
+        "Record conversations, search their messages ([guide](../../how-to/conversations.md)), and assemble context for a "
+        "prompt ([guide](../../how-to/context.md)).",
     ),
     "curation": (
         "enrichment",
         "Enrichment and lifecycle",
-        "Summaries, labels, importance, facts, pruning and archiving rules.",
+        "Summaries, labels, importance, facts, pruning and archiving rules ([guide](../../how-to/enrichment.md)).",
     ),
-    "transfer": ("transfer", "Import and export", "Move conversations in and out."),
-    "operators": ("operators", "Tenants, keys and jobs", "Routes for operators."),
-    "health": ("health", "Health and metrics", "Probes and metrics. None of these routes takes a key."),
+    "transfer": (
+        "transfer",
+        "Import and export",
+        "Move conversations in and out ([guide](../../how-to/import-export.md)).",
+    ),
+    "operators": ("operators", "Tenants, keys and jobs", "Routes for operators ([guide](../../how-to/tenants.md))."),
+    "health": (
+        "health",
+        "Health and metrics",
+        "Probes and metrics ([guide](../../operations/monitoring.md)). None of these routes takes a key.",
+    ),
 }
 WORDS = tomllib.loads((ROOT / "scripts" / "reference.toml").read_text(encoding="utf-8"))
 COMMON: list[str] = WORDS["common"]
