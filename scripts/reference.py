@@ -35,8 +35,8 @@ TAGS = {
     "conversations": (
         "conversations",
         "Conversations and context",
-        "Record conversations, search their messages ([guide](../../how-to/conversations.md)), and assemble context for a "
-        "prompt ([guide](../../how-to/context.md)).",
+        "Record conversations, search their messages ([guide](../../how-to/conversations.md)), and assemble context "
+        "for a prompt ([guide](../../how-to/context.md)).",
     ),
     "curation": (
         "enrichment",
