@@ -238,7 +238,8 @@ def furnish(count: int, others: int = 6) -> None:
 
     import conversations.services
     import graph.services
-    from conversations.services import NewConversation, NewMessage
+    from conversations.messages import NewMessage
+    from conversations.services import NewConversation
     from graph.services import NewLink
     from memories import coordinates, services
     from memories.services import NewMemory

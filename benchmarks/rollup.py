@@ -39,8 +39,9 @@ def main() -> None:
 def _measure(told: list, given: argparse.Namespace) -> None:
     from conversations import services
     from conversations.enrichment import labels, schedule
+    from conversations.messages import NewMessage
     from conversations.models import Conversation
-    from conversations.services import NewConversation, NewMessage
+    from conversations.services import NewConversation
     from graph.models import Link
     from memories import index
     from memories.index import drain

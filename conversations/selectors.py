@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -15,21 +15,20 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import StrIndex
 from django.db.models.lookups import GreaterThan
 
-from conversations import folders, list_cache
+from conversations import folders, list_cache, lookup
 from conversations.lifecycle import thaw_queue, tiers
 from conversations.llm import ledger
 from conversations.models import MAX_METADATA_BYTES, Conversation
 from graph import selectors as graph
 from graph.query_conditions import BeginsWithAny
-from memories import coordinates, filters, read_counts
+from memories import filters, read_counts
 from memories import selectors as memories
-from memories.coordinates import DIGITS_PER_NUMBER
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS
 from memories.selectors import Narrowing
 from somamemory import cursors
 from somamemory.db.replicas import may_read_replica
-from somamemory.errors import InvalidInput, NotFound
+from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 from tenants.models import Tenant
 
@@ -88,7 +87,7 @@ def get(caller: Caller, id: UUID) -> Conversation:
     caller.require("read", [CONVERSATIONS])
     facts = list_cache.conversation(caller.tenant, id, partial(_facts_of, caller.tenant, id))
     if facts is None:
-        raise NotFound(f"no conversation {id}")
+        raise lookup.not_found(id)
     return _from_facts(facts)
 
 
@@ -121,9 +120,7 @@ def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = 
     Raises NotFound, ColdUnavailable.
     """
     caller.require("read", [CONVERSATIONS])
-    conversation = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
-    if conversation is None:
-        raise NotFound(f"no conversation {id}")
+    conversation = lookup.find(caller, id)
     below = Narrowing(prefix=conversation.root)
     if conversation.tier != Conversation.Tier.COLD:
         page = memories.list_memories(caller, CONVERSATIONS, below, limit=limit, cursor=cursor)
@@ -150,22 +147,6 @@ def stats(caller: Caller) -> dict[str, Any]:
         "conversations": count(caller, Wanted()) if visible else 0,
         "language_model": ledger.told(caller.tenant) if visible else None,
     }
-
-
-def of_messages(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]:
-    """The conversations that these messages belong to, by the key of their number; one statement."""
-    keys = {number_key(row.coordinate_key) for row in rows}
-    found = Conversation.objects.for_tenant(tenant).filter(key__in=keys) if keys else []
-    return {each.key: each for each in found}
-
-
-def number_key(coordinate_key: str) -> str:
-    """Of a message's coordinate, the key of its first number, which is the conversation's."""
-    return coordinate_key[:DIGITS_PER_NUMBER]
-
-
-def turn(row: Memory) -> int:
-    return int(coordinates.decode(row.coordinate_key)[1])
 
 
 def in_folder(*any_of: str) -> Q:

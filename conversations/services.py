@@ -7,7 +7,7 @@ happens at the same time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,8 @@ from django.utils import timezone
 from conversations import folders, list_cache
 from conversations.enrichment import entities, periods, queue
 from conversations.lifecycle import tiers
+from conversations.lookup import lock, with_derived
+from conversations.messages import MAX_TURN, NewMessage, message_key, read_messages
 from conversations.models import (
     DEFAULT_IMPORTANCE,
     MAX_METADATA_BYTES,
@@ -35,25 +37,12 @@ from memories.coordinates import Coordinate
 from memories.models import Memory
 from memories.payloads import Json
 from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
-from memories.services import NewMemory
-from somamemory.errors import Conflict, NotFound, PayloadTooLarge
+from somamemory.errors import Conflict, PayloadTooLarge
 from tenants import audit
 from tenants.audit import Change
 from tenants.caller import Caller
 
 Status = Conversation.Status
-# A number of 31 bits, as everybody can count with.
-MAX_TURN = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class NewMessage:
-    """`timestamp`: when it was said, if that is not now."""
-
-    role: str
-    content: str
-    metadata: Json = field(default_factory=dict)
-    timestamp: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +94,7 @@ def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Co
 
 @transaction.atomic
 def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Conversation, list[Memory]]:
-    conversation = _for_update(caller, id)
+    conversation = lock(caller, id)
     tiers.refuse_cold(conversation)
     before = conversation.last_turn
     written = _write(caller, conversation, messages)
@@ -126,7 +115,7 @@ def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
 
 @transaction.atomic
 def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
-    conversation = _for_update(caller, id)
+    conversation = lock(caller, id)
     before, status = audit.state(conversation), conversation.status
     for name, value in changes.items():
         _CHANGES[name](conversation, value)
@@ -147,7 +136,7 @@ def label_unlabelled(caller: Caller, id: UUID, label: str, by: str) -> bool:
     """
     caller.require("write", [CONVERSATIONS])
     with transaction.atomic():
-        conversation = _for_update(caller, id)
+        conversation = lock(caller, id)
         if conversation.label:
             return False
         before = audit.state(conversation)
@@ -184,7 +173,7 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
             audit.record(caller, "conversation.purge", [str(id)], CONVERSATIONS)
             before.delete()
             return
-        conversation = _for_update(caller, id)
+        conversation = lock(caller, id)
         _erase(caller, id, conversation.root, purge=purge)
         queue.of(caller.tenant, id).delete()
         if not purge:
@@ -200,22 +189,15 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     mentioned = entities.mentioned(caller.tenant, root)
     in_file = tiers.is_in_file(caller.tenant, id)
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
-        memories.delete_subtree(keeper(caller), namespace, root, purge=purge, as_keeper=True)
+        memories.delete_subtree(with_derived(caller), namespace, root, purge=purge, as_keeper=True)
         # An entity stays as long as a fact mentions it, and these facts can never come back. The links of other
         # messages go with their rows, when the retention time is over; those in a file have none.
         if purge or namespace == FACTS or (namespace == CONVERSATIONS and in_file):
             links.forget_subtree(caller, namespace, root)
-    entities.forget(keeper(caller), mentioned, purge=purge)
+    entities.forget(with_derived(caller), mentioned, purge=purge)
     tiers.forget(caller, id, at_once=purge)
     if purge:
         ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id).delete()
-
-
-def keeper(caller: Caller) -> Caller:
-    """The caller for summaries and facts, too: who may use conversations may use what is made of them."""
-    if CONVERSATIONS not in caller.namespaces:
-        return caller
-    return replace(caller, namespaces=caller.namespaces | {SUMMARIES, FACTS})
 
 
 def _next_number(caller: Caller) -> int:
@@ -237,28 +219,19 @@ def _next_number(caller: Caller) -> int:
 
 
 def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMessage]) -> list[Memory]:
-    """Store messages at the next turns, each to be found by the words of the one before it, too."""
+    """Store messages at the next turns. The words of the message before each of them find it, too."""
     first = conversation.last_turn + 1
     if conversation.last_turn + len(messages) > MAX_TURN:
-        raise Conflict("this conversation is full; begin another one")
+        raise Conflict(f"a conversation has at most {MAX_TURN} messages; begin a new conversation")
     if not messages:
         return []
-    before = _last_content(caller, conversation)
-    items = []
-    for turn, message in enumerate(messages, start=first):
-        items.append(
-            NewMemory(
-                coordinate=coordinates.of([conversation.number, turn]),
-                payload={"role": message.role, "content": message.content},
-                namespace=CONVERSATIONS,
-                metadata=message.metadata,
-                context=before,
-                created_at=message.timestamp,
-            )
-        )
-        before = message.content[: payloads.MAX_TEXT_LENGTH]
+    contexts = [_last_text(caller, conversation), *(message.indexed_text for message in messages)]
+    items = [
+        message.memory(conversation.number, turn, context)
+        for turn, (message, context) in enumerate(zip(messages, contexts, strict=False), start=first)
+    ]
     stored = memories.store_many(caller, items, as_keeper=True)
-    # A day that is over is summarised; one that was long ago is over already.
+    # Summaries are due when the first day is over; for a day in the past, that is now.
     over = periods.midnight(min(each.memory.created_at for each in stored).date() + timedelta(days=1))
     conversation.summarise_at = min(over, conversation.summarise_at or over)
     conversation.last_turn += len(items)
@@ -267,24 +240,16 @@ def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMes
     return [each.memory for each in stored]
 
 
-def _last_content(caller: Caller, conversation: Conversation) -> str:
+def _last_text(caller: Caller, conversation: Conversation) -> str:
+    """Return what searches see of the last message. Appending reads it without the scope `read`."""
     if not conversation.last_turn:
         return ""
-    last: Coordinate = coordinates.of([conversation.number, conversation.last_turn])
     rows = Memory.objects.for_tenant(caller.tenant).filter(
-        namespace=CONVERSATIONS, coordinate_key=last.key, deleted_at=None
+        namespace=CONVERSATIONS,
+        coordinate_key=message_key(conversation.number, conversation.last_turn),
+        deleted_at=None,
     )
-    payload = rows.values_list("payload", flat=True).first() or {}
-    return str(payload.get("content", ""))[: payloads.MAX_TEXT_LENGTH]
-
-
-def _for_update(caller: Caller, id: UUID) -> Conversation:
-    found: Conversation | None = (
-        Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True).filter(id=id).first()
-    )
-    if found is None:
-        raise NotFound(f"no conversation {id}")
-    return found
+    return next((message.indexed_text for message in read_messages(rows[:1])), "")
 
 
 def _save(caller: Caller, conversation: Conversation, *fields: str) -> None:

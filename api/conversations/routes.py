@@ -33,8 +33,9 @@ from api.request import Request
 from api.routing import PolicyRouter
 from api.schemas import Id
 from conversations import selectors, services
+from conversations.messages import NewMessage
 from conversations.selectors import Wanted
-from conversations.services import NewConversation, NewMessage
+from conversations.services import NewConversation
 from somamemory.errors import InvalidInput
 
 router = PolicyRouter("conversations")

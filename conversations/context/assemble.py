@@ -22,11 +22,12 @@ from django.utils import timezone
 
 from conversations.context import rules, tokens
 from conversations.context.rules import Candidate, Day, Parts, Rejected, Weights
+from conversations.lookup import by_key, with_derived
+from conversations.messages import Message, conversation_key, message_key, neighbours
 from conversations.models import Conversation
 from conversations.search.semantic import COLD, are_cold, places
-from conversations.selectors import in_folder, number_key, of_messages
-from conversations.services import keeper
-from memories import coordinates, payloads, read_counts
+from conversations.selectors import in_folder
+from memories import payloads, read_counts
 from memories import selectors as memories
 from memories.embeddings.base import Vectors
 from memories.index import generations
@@ -106,7 +107,7 @@ def assemble(caller: Caller, wanted: Wanted) -> Assembled:
     """Raises nothing but what a search does."""
     caller.require("read", [CONVERSATIONS])
     as_of = wanted.as_of or timezone.now().replace(minute=0, second=0, microsecond=0)
-    gathering = _Gathering(keeper(caller), wanted, as_of)
+    gathering = _Gathering(with_derived(caller), wanted, as_of)
     target = int(wanted.budget * settings.CONTEXT_FILL)
     distinct, repeated = rules.without_duplicates(rules.best_first(gathering.recall()), settings.CONTEXT_DUPLICATE)
     best, _ = rules.pack(distinct, target)
@@ -203,7 +204,7 @@ class _Gathering:
         near: dict[str, float] = {}
         for each in rules.best_first(chosen)[:_WITH_NEIGHBOURS]:
             if self.rows[each.id].namespace == CONVERSATIONS:
-                for key in _beside(each.address):
+                for key in neighbours(each.address):
                     near.setdefault(key, each.parts.relevance * _NEIGHBOURS_SHARE)
         rows = memories.live(self.caller, [CONVERSATIONS]).filter(coordinate_key__in=list(near))
         fresh = [row for row in rows if row.id not in self.rows]
@@ -219,14 +220,14 @@ class _Gathering:
     def days(self, candidate: Candidate) -> frozenset[Day]:
         """The days of its conversation that a message, or a summary, tells of."""
         row = self.rows[candidate.id]
-        key = number_key(row.coordinate_key)
+        key = conversation_key(row.coordinate_key)
         if candidate.source != "summary":
             return frozenset([(key, row.created_at.date().isoformat())])
         return frozenset((key, date) for date in row.metadata.get("covers", {}).get("days", ()))
 
     def item(self, candidate: Candidate) -> Item:
         row = self.rows[candidate.id]
-        return Item(row, self.conversations[number_key(row.coordinate_key)], candidate)
+        return Item(row, self.conversations[conversation_key(row.coordinate_key)], candidate)
 
     def _search(self, condition: Q | None, top_k: int, *, include_archived: bool) -> Sequence[hybrid.Found]:
         narrowing = Narrowing(places=places(self.caller.tenant, condition, with_summaries=True))
@@ -247,10 +248,10 @@ class _Gathering:
 
     def _candidates(self, proposed: Sequence[tuple[Memory, str, float]]) -> list[Candidate]:
         rows = [row for row, _, _ in proposed]
-        unknown = [row for row in rows if number_key(row.coordinate_key) not in self.conversations]
-        self.conversations |= of_messages(self.caller.tenant, unknown)
+        unknown = [row for row in rows if conversation_key(row.coordinate_key) not in self.conversations]
+        self.conversations |= by_key(self.caller.tenant, unknown)
         # A conversation that has just been deleted takes its messages with it.
-        proposed = [each for each in proposed if number_key(each[0].coordinate_key) in self.conversations]
+        proposed = [each for each in proposed if conversation_key(each[0].coordinate_key) in self.conversations]
         self.rows |= {row.id: row for row, _, _ in proposed}
         vectors = _vectors(self.caller, [row.id for row, _, _ in proposed])
         texts = [_text(row) for row, _, _ in proposed]
@@ -275,7 +276,7 @@ class _Gathering:
         return made
 
     def _parts(self, row: Memory, relevance: float) -> Parts:
-        conversation = self.conversations[number_key(row.coordinate_key)]
+        conversation = self.conversations[conversation_key(row.coordinate_key)]
         age_s = (self.as_of - row.created_at).total_seconds()
         return Parts(
             relevance=relevance,
@@ -310,8 +311,8 @@ def _pinned(caller: Caller, allowed: Q | None) -> Sequence[Memory]:
     pinned = Conversation.objects.for_tenant(caller.tenant).filter(allowed or Q(), status=Conversation.Status.PINNED)
     ranges = [
         Q(
-            coordinate_key__gte=coordinates.encode([number, max(1, last - _PINNED_TURNS + 1)]),
-            coordinate_key__lte=coordinates.encode([number, last]),
+            coordinate_key__gte=message_key(number, max(1, last - _PINNED_TURNS + 1)),
+            coordinate_key__lte=message_key(number, last),
         )
         for number, last in pinned.order_by("-updated_at", "-number").values_list("number", "last_turn")[
             :_PINNED_CONVERSATIONS
@@ -332,7 +333,7 @@ def _recent(caller: Caller, wanted: Wanted, as_of: datetime, allowed: Q | None) 
     )
     last = changed.order_by("-updated_at", "-number").values_list("number", "last_turn")[:_RECENT]
     turns = ((number, turn) for number, end in last for turn in range(max(1, end - _RECENT + 1), end + 1))
-    keys = [coordinates.encode(turn) for turn in islice(turns, _RECENT_READ)]
+    keys = [message_key(*turn) for turn in islice(turns, _RECENT_READ)]
     rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys, created_at__gt=since)
     return list(rows.order_by("-created_at", "-coordinate_key")[:_RECENT])
 
@@ -358,14 +359,8 @@ def _lengths(rows: Sequence[Memory], texts: Sequence[str]) -> list[int]:
     return [known[key] for key in keys]
 
 
-def _beside(address: str) -> list[str]:
-    number, turn = coordinates.decode(address)
-    return [coordinates.encode([number, other]) for other in (turn - 1, turn + 1)]
-
-
 def _text(row: Memory) -> str:
-    content = row.payload.get("content")
-    return content if isinstance(content, str) else payloads.text_of(row.payload)
+    return payloads.text_of(row.payload) if row.namespace == SUMMARIES else Message.of(row).text
 
 
 def _cut(candidate: Candidate, most: int) -> Candidate:

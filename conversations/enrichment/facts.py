@@ -27,8 +27,8 @@ from conversations.lifecycle import tiers
 from conversations.llm import questions
 from conversations.llm.base import ChatModel, estimated_tokens
 from conversations.llm.schemas import FactAnswer, FactsAnswer
+from conversations.lookup import with_derived
 from conversations.models import Chore, Conversation
-from conversations.services import keeper
 from graph import services as graph
 from graph.services import NewLink
 from memories import coordinates
@@ -107,7 +107,7 @@ def progress(caller: Caller, id: UUID) -> Progress:
 def of_conversation(caller: Caller, conversation: Conversation, *, limit: int = 50, cursor: str | None = None) -> Page:
     """Its facts, in the order of the turns that state them."""
     narrowing = Narrowing(prefix=conversation.root)
-    return memories.list_memories(keeper(caller), FACTS, narrowing, limit=limit, cursor=cursor)
+    return memories.list_memories(with_derived(caller), FACTS, narrowing, limit=limit, cursor=cursor)
 
 
 def step(caller: Caller, chore: Chore) -> int:
@@ -116,7 +116,7 @@ def step(caller: Caller, chore: Chore) -> int:
     Never inside a transaction. Afterwards the chore is due at once, or done. Raises NotFound, LlmMissing,
     LlmUnavailable, LlmBudgetExceeded, IndexBacklog, ColdUnavailable; ConversationIsCold where it became so meanwhile.
     """
-    caller = keeper(caller)
+    caller = with_derived(caller)
     caller.require("write", [CONVERSATIONS, FACTS])
     backpressure.check(caller.tenant)  # or the answer would be paid for, and could not be stored
     model = llm.needed()

@@ -25,8 +25,8 @@ from conversations.lifecycle import tiers
 from conversations.llm import questions
 from conversations.llm.base import estimated_tokens
 from conversations.llm.schemas import SummaryAnswer
+from conversations.lookup import with_derived
 from conversations.models import Conversation
-from conversations.services import keeper
 from graph import services as graph
 from graph.services import NewLink
 from memories import coordinates, embeddings
@@ -123,7 +123,7 @@ class _Rolling:
     """One conversation's turns by day, and its summaries as they are."""
 
     def __init__(self, caller: Caller, conversation: Conversation) -> None:
-        self.caller = keeper(caller)
+        self.caller = with_derived(caller)
         self.conversation = conversation
         self.model = llm.current()
         self.written = 0

@@ -15,9 +15,9 @@ from django.utils import timezone
 from conversations import list_cache
 from conversations.lifecycle import pruning_rule, tiers
 from conversations.lifecycle.pruning_rule import Facts, Verdict
+from conversations.lookup import with_derived
+from conversations.messages import conversation_key
 from conversations.models import Conversation
-from conversations.selectors import number_key
-from conversations.services import keeper
 from memories import coordinates
 from memories import selectors as memories
 from memories.coordinates import DIGITS_PER_NUMBER
@@ -150,10 +150,10 @@ def read_at(caller: Caller, found: Sequence[Conversation]) -> Mapping[str, datet
 
 def _covered(caller: Caller, found: Sequence[Conversation]) -> Mapping[str, int]:
     """How many messages of each the summaries of days cover."""
-    days = memories.live(keeper(caller), [SUMMARIES]).filter(_in(found), payload__level="daily")
+    days = memories.live(with_derived(caller), [SUMMARIES]).filter(_in(found), payload__level="daily")
     covered: dict[str, int] = {}
     for key, covers in days.values_list("coordinate_key", "metadata__covers"):
-        covered[number_key(key)] = covered.get(number_key(key), 0) + covers["messages"] - covers["left_out"]
+        covered[conversation_key(key)] = covered.get(conversation_key(key), 0) + covers["messages"] - covers["left_out"]
     return covered
 
 
@@ -161,4 +161,4 @@ def _beginnings(caller: Caller, found: Sequence[Conversation]) -> Mapping[str, s
     keys = [coordinates.encode([each.number, 1]) for each in found]
     rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys)
     texts = rows.values_list("coordinate_key", "payload")
-    return {number_key(key): str(payload.get("content", ""))[:_PREVIEW_LENGTH] for key, payload in texts}
+    return {conversation_key(key): str(payload.get("content", ""))[:_PREVIEW_LENGTH] for key, payload in texts}

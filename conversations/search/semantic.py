@@ -8,11 +8,12 @@ from itertools import islice
 
 from django.db.models import Q, QuerySet, Sum
 
+from conversations.lookup import by_key
+from conversations.messages import Message, conversation_key, message_key
 from conversations.models import Conversation
 from conversations.search import full_text as fulltext
 from conversations.search.filters import Condition, in_conversations, translate
-from conversations.selectors import number_key, of_messages
-from memories import coordinates, payloads, read_counts
+from memories import coordinates, read_counts
 from memories import selectors as memories
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS
@@ -85,7 +86,7 @@ def query(
         include_archived=archived,
     )
     results = hybrid.search(caller, wanted)
-    of = of_messages(caller.tenant, [found.memory for found in results.found])
+    of = by_key(caller.tenant, [found.memory for found in results.found])
     degraded = set(results.degraded)
     if not results.every_match:
         degraded.add(KEYWORD)
@@ -112,9 +113,11 @@ def full_text(caller: Caller, words: str, *, limit: int = 10, offset: int = 0, i
     ranked, all_read = _read(rows, [match.seq for match in matches], wanted, stats)
     ranked.sort(key=lambda each: (-each[0], each[1].coordinate_key))
     page = ranked[offset : offset + limit]
-    of = of_messages(caller.tenant, [row for _, row in page])
+    of = by_key(caller.tenant, [row for _, row in page])
     read_counts.count([row for _, row in page])
-    found = [Hit(row, of[key], round(score, 6)) for score, row in page if (key := number_key(row.coordinate_key)) in of]
+    found = [
+        Hit(row, of[key], round(score, 6)) for score, row in page if (key := conversation_key(row.coordinate_key)) in of
+    ]
     degraded = [] if complete and all_read and not wanted.is_cut else [KEYWORD]
     if include_archived and are_cold(caller.tenant):
         degraded = [COLD, *degraded]
@@ -138,7 +141,7 @@ def _read(
         there = {row.seq: row for row in rows.filter(seq__in=batch)}
         for row in (there[seq] for seq in batch if seq in there):
             # What lies behind is not indexed either.
-            content = str(row.payload.get("content", ""))[: payloads.MAX_TEXT_LENGTH]
+            content = Message.of(row).indexed_text
             left -= len(content)
             if left < 0:
                 return found, False
@@ -169,7 +172,7 @@ def places(tenant: Tenant, condition: Q | None, *, with_summaries: bool = False)
 
 def _of_turns(conversations: Iterable[tuple[int, int]]) -> Q:
     """Of (number, last turn), all messages, by their addresses: as ranges, 200 take half as long again."""
-    keys = (coordinates.encode([number, turn]) for number, last in conversations for turn in range(1, last + 1))
+    keys = (message_key(number, turn) for number, last in conversations for turn in range(1, last + 1))
     return Q(coordinate_key__in=list(islice(keys, 2 * _EXACT)))
 
 
@@ -181,7 +184,7 @@ def _hits(found: Sequence[Found], of: Mapping[str, Conversation]) -> list[Hit]:
     """A conversation that has just been deleted takes its messages with it."""
     hits = []
     for each in found:
-        conversation = of.get(number_key(each.memory.coordinate_key))
+        conversation = of.get(conversation_key(each.memory.coordinate_key))
         if conversation is not None:
             hits.append(Hit(each.memory, conversation, each.score, (each.scores or {}).get("semantic")))
     return hits

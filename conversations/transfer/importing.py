@@ -17,8 +17,9 @@ from django.db import transaction
 
 from conversations import services
 from conversations.lifecycle import tiers
+from conversations.messages import NewMessage
 from conversations.models import Conversation, ImportedConversation
-from conversations.services import NewConversation, NewMessage
+from conversations.services import NewConversation
 from conversations.transfer.formats import simple
 from conversations.transfer.formats.base import Broken, Imported
 from memories import selectors as memories

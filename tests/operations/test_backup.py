@@ -21,8 +21,9 @@ from django.utils import timezone
 
 from conversations import services as talks
 from conversations.lifecycle import cold_backup, tiers
+from conversations.messages import NewMessage
 from conversations.models import Conversation
-from conversations.services import NewConversation, NewMessage
+from conversations.services import NewConversation
 from memories import services
 from memories.coordinates import parse
 from memories.services import NewMemory

@@ -15,6 +15,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from conversations import lookup
 from conversations import selectors as conversations
 from conversations.enrichment import schedule
 from conversations.models import Conversation
@@ -187,7 +188,7 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     "sfm_conversations_summarise": [lambda whose: schedule._due],
     "sfm_conversations_tier": [lambda whose: lambda: semantic.are_cold(whose.tenant)],
     "sfm_conversations_key": [
-        lambda whose: lambda: conversations.of_messages(whose.tenant, [Memory(coordinate_key=f"{7:016x}")]),
+        lambda whose: lambda: lookup.by_key(whose.tenant, [Memory(coordinate_key=f"{7:016x}")]),
     ],
     "sfm_memories_id_key": [
         lambda whose: (

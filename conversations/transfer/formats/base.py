@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from conversations import folders
+from conversations.messages import NewMessage
 from conversations.models import DEFAULT_IMPORTANCE, MAX_LABEL_LENGTH, MAX_METADATA_BYTES, Conversation
-from conversations.services import NewMessage
 from memories.payloads import Json
 
 MAX_CONTENT_LENGTH = 1_000_000  # characters of one message

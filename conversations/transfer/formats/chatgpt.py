@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from conversations.services import NewMessage
+from conversations.messages import NewMessage
 from conversations.transfer.formats.base import Imported, Unreadable, label_of, moment, objects, role_of
 from memories.payloads import Json
 

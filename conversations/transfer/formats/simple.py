@@ -6,8 +6,8 @@ import hashlib
 from collections import Counter
 from typing import Any
 
+from conversations.messages import NewMessage
 from conversations.models import DEFAULT_IMPORTANCE
-from conversations.services import NewMessage
 from conversations.transfer.formats.base import Imported, Unreadable, label_of, moment, role_of
 from conversations.transfer.formats.claude import text_of
 from memories.payloads import Json

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from conversations.services import NewMessage
+from conversations.messages import NewMessage
 from conversations.transfer.formats import simple
 from conversations.transfer.formats.base import Imported, Unreadable, is_role, label_of, role_of
 from memories.payloads import Json

@@ -1,0 +1,51 @@
+"""Find conversations by id or by their messages, and name their access to what derives from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from uuid import UUID
+
+from conversations.messages import conversation_key
+from conversations.models import Conversation
+from memories.models import Memory
+from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
+from somamemory.errors import NotFound
+from tenants.caller import Caller
+from tenants.models import Tenant
+
+
+def not_found(id: UUID, consequence: str = "") -> NotFound:
+    """Return the error for an id without a conversation. `consequence`: what follows for the rest of the request."""
+    return NotFound(f"no conversation {id}" + (f"; {consequence}" if consequence else ""))
+
+
+def find(caller: Caller, id: UUID) -> Conversation:
+    """Return a conversation as the database has it. Raises NotFound."""
+    conversation: Conversation | None = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
+    if conversation is None:
+        raise not_found(id)
+    return conversation
+
+
+def lock(caller: Caller, id: UUID) -> Conversation:
+    """Return a conversation, locked until the transaction ends. Raises NotFound."""
+    rows = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
+    conversation: Conversation | None = rows.filter(id=id).first()
+    if conversation is None:
+        raise not_found(id)
+    return conversation
+
+
+def by_key(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]:
+    """Return the conversations of these messages and summaries by their key; one statement."""
+    keys = {conversation_key(row.coordinate_key) for row in rows}
+    conversations = Conversation.objects.for_tenant(tenant).filter(key__in=keys) if keys else []
+    return {conversation.key: conversation for conversation in conversations}
+
+
+def with_derived(caller: Caller) -> Caller:
+    """Return the caller with access to summaries and facts, which access to conversations implies."""
+    if CONVERSATIONS not in caller.namespaces:
+        return caller
+    return replace(caller, namespaces=caller.namespaces | {SUMMARIES, FACTS})

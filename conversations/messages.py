@@ -1,0 +1,134 @@
+"""Messages: the turns of a conversation.
+
+The message of turn `t` is the memory at `[conversation number, t]` in the namespace `conversations`. Only this file
+knows that address, the layout of the payload, and that keys order the messages of a conversation by turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from conversations.models import Conversation
+from memories import coordinates, payloads, selectors
+from memories.coordinates import DIGITS_PER_NUMBER, Coordinate
+from memories.models import Memory
+from memories.payloads import Json
+from memories.reserved_namespaces import CONVERSATIONS
+from memories.services import NewMemory
+from tenants.caller import Caller
+
+# The largest turn: a signed integer of 32 bits, which every client can represent.
+MAX_TURN = 2**31 - 1
+_COLUMNS = ("coordinate_key", "payload", "created_at")
+
+
+@dataclass(frozen=True)
+class NewMessage:
+    """A message to append. `timestamp`: when it was said; None means now."""
+
+    role: str
+    content: str
+    metadata: Json = field(default_factory=dict)
+    timestamp: datetime | None = None
+
+    @property
+    def indexed_text(self) -> str:
+        """The part of the text that searches see."""
+        return self.content[: payloads.MAX_TEXT_LENGTH]
+
+    def memory(self, number: int, turn: int, context: str) -> NewMemory:
+        """Return the memory that stores it. `context`: the message before it, whose words also find this one."""
+        return NewMemory(
+            coordinate=message_address(number, turn),
+            payload={"role": self.role, "content": self.content},
+            namespace=CONVERSATIONS,
+            metadata=self.metadata,
+            context=context,
+            created_at=self.timestamp,
+        )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Message:
+    """A stored message. Sorting by `key` sorts by conversation number, then by turn."""
+
+    key: str
+    role: str
+    text: str
+    said_at: datetime
+
+    @classmethod
+    def of(cls, memory: Memory) -> Message:
+        """Return the message that a memory stores."""
+        return _message(memory.coordinate_key, memory.payload, memory.created_at)
+
+    @property
+    def turn(self) -> int:
+        return turn_of(self.key)
+
+    @property
+    def conversation_key(self) -> str:
+        return conversation_key(self.key)
+
+    @property
+    def indexed_text(self) -> str:
+        """The part of the text that searches see."""
+        return self.text[: payloads.MAX_TEXT_LENGTH]
+
+
+def message_address(number: int, turn: int) -> Coordinate:
+    """Return the coordinate of a message. Raises InvalidCoordinate."""
+    return coordinates.of([number, turn])
+
+
+def message_key(number: int, turn: int) -> str:
+    """Return the key of a message's coordinate, for queries."""
+    return coordinates.encode([number, turn])
+
+
+def turn_of(key: str) -> int:
+    """Return the turn of a message, a fact or any other memory below a message's address."""
+    return int(coordinates.decode(key[: 2 * DIGITS_PER_NUMBER])[1])
+
+
+def conversation_key(key: str) -> str:
+    """Return the key of the conversation that a message, a summary or a fact belongs to."""
+    return key[:DIGITS_PER_NUMBER]
+
+
+def neighbours(key: str) -> list[str]:
+    """Return the keys of the turns before and after a message."""
+    number, turn = coordinates.decode(key)
+    return [coordinates.encode([number, other]) for other in (turn - 1, turn + 1)]
+
+
+def in_conversation(caller: Caller, conversation: Conversation) -> QuerySet[Memory]:
+    """The live messages of a conversation that are in the database, in order."""
+    low, high = conversation.root.subtree
+    rows = selectors.live(caller, [CONVERSATIONS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
+    return rows.order_by("coordinate_key")
+
+
+def at_turns(caller: Caller, conversation: Conversation, turns: Iterable[int]) -> QuerySet[Memory]:
+    """The live messages of these turns that are in the database, in order."""
+    return at_keys(caller, [message_key(conversation.number, turn) for turn in turns])
+
+
+def at_keys(caller: Caller, keys: Sequence[str]) -> QuerySet[Memory]:
+    """The live messages at these keys that are in the database, in order."""
+    return selectors.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys).order_by("coordinate_key")
+
+
+def read_messages(rows: QuerySet[Memory], chunk_size: int | None = None) -> Iterator[Message]:
+    """Read messages without their other columns. `chunk_size`: stream, with so many rows in memory at a time."""
+    columns = rows.values_list(*_COLUMNS)
+    for row in columns if chunk_size is None else columns.iterator(chunk_size=chunk_size):
+        yield _message(*row)
+
+
+def _message(key: str, payload: Json, said_at: datetime) -> Message:
+    return Message(key, str(payload.get("role", "")), str(payload.get("content", "")), said_at)
