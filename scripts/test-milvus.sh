@@ -32,5 +32,5 @@ if ! install_server; then
     echo "The Milvus server of requirements/milvus.txt cannot be installed here (it exists for x86-64 Linux and macOS)." >&2
     exit 2
 fi
-exec "$python" -m benchmarks.milvus_server "$python" -m pytest -n "${SOMA_TEST_MILVUS_PROCESSES:-8}" \
+exec "$python" -m testing.milvus_server "$python" -m pytest -n "${SOMA_TEST_MILVUS_PROCESSES:-8}" \
     -k server tests/memories/index/test_vector_index.py tests/processes/test_milvus_server.py tests/processes/test_chaos.py "$@"
