@@ -44,7 +44,7 @@ log = logging.getLogger("soma.errors")
 
 class Api(NinjaAPI):
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """The published contract. Ninja takes one content type for all answers; a problem has its own."""
+        """Return the OpenAPI document, with problem+json for problems: Ninja knows one media type for all responses."""
         schema = super().get_openapi_schema(**options)
         for methods in schema["paths"].values():
             for operation in methods.values():
@@ -63,7 +63,7 @@ api = Api(
     auth=KeyAuth(),
     urls_namespace="api",
 )
-# Search comes before memories: /memories/search is not a coordinate.
+# Search and map come before memories, or /memories/search would be taken for a coordinate.
 for router in (
     search,
     map,
@@ -86,16 +86,17 @@ def on_soma_error(request: HttpRequest, error: SomaError) -> HttpResponse:
 
 
 @api.exception_handler(ValidationError)
-def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    # The location begins with the source and, for a body, the argument's name.
-    skips = [2 if each["loc"][0] == "body" else 1 for each in error.errors]
-    fields = [pair for each, skip in zip(error.errors, skips, strict=True) for pair in field_errors([each], skip)]
+def on_invalid_input(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    # A location begins with its source and, for a body, the name of the argument.
+    fields = [
+        field for item in error.errors for field in field_errors([item], skip=2 if item["loc"][0] == "body" else 1)
+    ]
     return problem(request, InvalidInput(*fields[0], **dict(fields[1:])))
 
 
 @api.exception_handler(HttpError)
 def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    if isinstance(error.__cause__, SomaError):  # Ninja wraps whatever the parser raises
+    if isinstance(error.__cause__, SomaError):  # Ninja wraps what the parser raises
         return problem(request, error.__cause__)
     if isinstance(error.__cause__, RequestDataTooBig):
         return problem(request, PayloadTooLarge())
@@ -109,7 +110,7 @@ def on_too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
 
 @api.exception_handler(UnreadablePostError)
 def on_unreadable(request: HttpRequest, error: UnreadablePostError) -> HttpResponse:
-    return problem(request, MalformedRequest("the body ended before its Content-Length"))
+    return problem(request, MalformedRequest("the body is shorter than its Content-Length; send it again"))
 
 
 @api.exception_handler(DatabaseError)
@@ -117,11 +118,11 @@ def on_unreadable(request: HttpRequest, error: UnreadablePostError) -> HttpRespo
 def on_database_down(request: HttpRequest, error: DatabaseError | InterfaceError) -> HttpResponse:
     if not sqlstate.is_busy(error):
         return on_bug(request, error)
-    log.error("the database did not answer", extra={"request_id": state_of(request).request_id}, exc_info=error)
+    log.error("database unavailable", extra={"request_id": state_of(request).request_id}, exc_info=error)
     return problem(request, DatabaseBusy())
 
 
 @api.exception_handler(Exception)
 def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("unhandled error", extra={"request_id": state_of(request).request_id}, exc_info=error)
-    return problem(request, SomaError("something went wrong here; the log has it under this request_id"))
+    return problem(request, SomaError("unexpected error; the server log has details under this request_id"))

@@ -1,4 +1,4 @@
-"""Many things in one body: each is checked by itself, so that one bad item need not spoil the others."""
+"""Bulk requests: each item is validated separately, so that a bad item does not fail the others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from api.field_errors import field_errors
+from api.json import JsonObject
 from api.schemas import Body
 from somamemory.errors import InvalidInput, SomaError
 
@@ -15,10 +16,10 @@ Item = TypeVar("Item")
 Schema = TypeVar("Schema", bound=Body)
 
 
-def checked(raw: dict[str, Any], schema: type[Schema], make: Callable[[Schema], Item]) -> Item | SomaError:
-    """What `make` makes of the item, or why it cannot be."""
+def parsed(raw: dict[str, Any], schema: type[Schema], convert: Callable[[Schema], Item]) -> Item | SomaError:
+    """Validate and convert an item; return the result or the error."""
     try:
-        return make(schema.model_validate(raw))
+        return convert(schema.model_validate(raw))
     except ValidationError as error:
         fields = field_errors(error.errors())
         return InvalidInput(*fields[0], **dict(fields[1:]))
@@ -26,16 +27,20 @@ def checked(raw: dict[str, Any], schema: type[Schema], make: Callable[[Schema], 
         return error
 
 
-def all_or_none(items: Sequence[Any], name: str, elsewhere: str) -> None:
-    """Raises the first error among the items, saying which of `name` it is; `elsewhere`: the field of a bad address."""
-    for at, error in enumerate(items):
-        if isinstance(error, SomaError):
-            fields = [(f"{name}.{at}.{each['field']}", each["message"]) for each in error.errors]
-            fields = fields or [(f"{name}.{at}{elsewhere}", error.detail)]
+def require_all(items: Sequence[object], name: str, address_field: str) -> None:
+    """Raise the first error among the items, as fields of the request.
+
+    name: the field that holds the items.
+    address_field: what to append to an item's name if its address is wrong, such as `.coord`.
+    """
+    for index, item in enumerate(items):
+        if isinstance(item, SomaError):
+            fields = [(f"{name}.{index}.{error['field']}", error["message"]) for error in item.errors]
+            fields = fields or [(f"{name}.{index}{address_field}", item.detail)]
             raise InvalidInput(*fields[0], **dict(fields[1:]))
 
 
-def refused(at: int, error: SomaError) -> dict[str, Any]:
-    """The result of an item that could not be."""
+def failed(index: int, error: SomaError) -> JsonObject:
+    """Return the result of an item that was rejected."""
     problem = {"status": error.status, "code": error.code, "detail": error.detail, "errors": error.errors}
-    return {"index": at, "status": error.status, "error": problem}
+    return {"index": index, "status": error.status, "error": problem}

@@ -1,9 +1,8 @@
-"""The types that routes share. What goes in and out of each stands in `*_schemas.py`."""
+"""Types that the schemas of several rooms share."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
@@ -22,7 +21,7 @@ from pydantic import (
 from memories import coordinates
 from memories.coordinates import Box, Coordinate
 from somamemory import times
-from somamemory.errors import InvalidCoordinate
+from somamemory.errors import InvalidCoordinate, InvalidInput
 
 MAX_CONTEXT_LENGTH = 32_768
 MAX_BULK = 1000
@@ -31,18 +30,32 @@ MAX_OFFSET = 10_000
 
 
 class Body(BaseModel):
-    """A request body: no unknown field, and no type is guessed."""
+    """A request body: unknown fields are rejected, and no type is coerced."""
 
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
+class Patch(Body):
+    """A request body that changes the fields it contains, and leaves the others unchanged."""
+
+    def changes(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+    def required_changes(self) -> dict[str, Any]:
+        """Return the changes. Raises InvalidInput if there are none."""
+        changes = self.changes()
+        if not changes:
+            raise InvalidInput("body", "must contain at least one field")
+        return changes
+
+
 class Params(BaseModel):
-    """Query parameters: text that says exactly one thing."""
+    """Query parameters: unknown names are rejected."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
-# --- Small types -------------------------------------------------------------------------------------------------
+# --- Field types -------------------------------------------------------------------------------------------------
 
 
 def _coordinate(value: Any) -> Coordinate:
@@ -50,7 +63,7 @@ def _coordinate(value: Any) -> Coordinate:
         return coordinates.parse(value)
     if isinstance(value, list) and all(type(number) in (int, float) for number in value):
         return coordinates.of(value)
-    raise InvalidCoordinate('a coordinate is text like "1.0,2.0,3.0" or a list of numbers')
+    raise InvalidCoordinate('a coordinate must be text such as "1.0,2.0,3.0", or a list of numbers')
 
 
 def _instant(value: Any) -> datetime:
@@ -63,7 +76,7 @@ def _instant(value: Any) -> datetime:
 
 
 def _whole(value: Any) -> Any:
-    """The digits of a query parameter; pydantic alone would also take `1_0` and ` 1`."""
+    """Reject what pydantic alone would accept in a query parameter, such as `1_0` and ` 1`."""
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,18}", value):
         raise ValueError("must be a whole number")
     return value
@@ -77,26 +90,22 @@ def _decimal(value: Any) -> Any:
 
 def _storable(text: str) -> str:
     if "\0" in text:
-        raise ValueError("must not hold a NUL character")
+        raise ValueError("must not contain a NUL character")
     return text
 
 
-def _not_blank(text: str) -> str:
+def not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("must not be empty")
+        raise ValueError("must not be empty or blank")
     return text
 
 
-def _each_once(values: list[str]) -> list[str]:
+def _distinct(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
 _TIME_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
 Value = TypeVar("Value")
-
-
-def _from_text(make: Callable[[str], Value], example: str) -> Any:
-    return PlainValidator(make), WithJsonSchema({"type": "string", "example": example})
 
 
 Coord = Annotated[
@@ -117,17 +126,19 @@ CoordText = Annotated[
 ]
 BoxText = Annotated[Box, PlainValidator(Box.parse), WithJsonSchema({"type": "string", "example": "0,0;1,1"})]
 Instant = Annotated[datetime, PlainValidator(_instant), _TIME_SCHEMA]
-Id = Annotated[UUID, Field(strict=False)]  # JSON and paths carry it as text
+Id = Annotated[UUID, Field(strict=False)]  # text in JSON and in paths
 Whole = Annotated[int, BeforeValidator(_whole)]
 Decimal = Annotated[float, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
 NamespaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,255}$", max_length=255)]
-NamespaceList = Annotated[list[NamespaceName], Field(min_length=1, max_length=100), AfterValidator(_each_once)]
+NamespaceList = Annotated[list[NamespaceName], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
 LinkType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$", max_length=100)]
 MemoryType = Literal["episodic", "semantic"]
 Importance = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[Whole, Field(ge=1, le=1000)]
+Cursor = Annotated[str, Field(max_length=2048)]
 Text = Annotated[str, AfterValidator(_storable)]
-QueryText = Annotated[Text, StringConstraints(max_length=MAX_QUERY_LENGTH), AfterValidator(_not_blank)]
+QueryText = Annotated[Text, StringConstraints(max_length=MAX_QUERY_LENGTH), AfterValidator(not_blank)]
 Radius = Annotated[Decimal, Field(ge=0, le=1e100)]
 
 
@@ -144,7 +155,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457."""
+    """An error (RFC 9457). `code` is stable; `errors` lists the fields that are wrong."""
 
     type: str
     title: str

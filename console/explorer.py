@@ -17,7 +17,7 @@ import graph.selectors
 from api.field_errors import field_errors
 from api.graph.presenters import coordinate_text
 from api.json import reply
-from api.map.routes import mapped
+from api.map.routes import density
 from api.map.schemas import MapParams
 from api.memories.presenters import memory as present_memory
 from api.search.presenters import hit as present_hit
@@ -78,7 +78,7 @@ def _answering(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpRequ
 @_answering
 def map_cells(request: HttpRequest, caller: Caller) -> Any:
     given = {name: value for name, value in request.GET.items() if name not in _NOT_THE_MAPS and value}
-    return mapped(caller, MapParams.model_validate(given))
+    return density(caller, MapParams.model_validate(given))
 
 
 @_answering

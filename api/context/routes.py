@@ -1,4 +1,4 @@
-"""Searches over messages, and the context for the next prompt."""
+"""Routes of message searches, and of the context for a prompt."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ router = PolicyRouter("conversations")
 
 @router.post("/query", out=QueryOut, kind="search")
 def query(request: Request, body: QueryBody) -> HttpResponse:
-    """The messages that answer a question best, by meaning and by word."""
-    return _queried(request, body)
+    """Search messages by meaning and by word."""
+    return _run_query(request, body)
 
 
 @router.post("/query/smart", out=QueryOut, kind="search")
 def smart_query(request: Request, body: QueryBody) -> HttpResponse:
-    """The same, under its other name."""
-    return _queried(request, body)
+    """Search messages by meaning and by word; an alias of `/query` for Sekha's clients."""
+    return _run_query(request, body)
 
 
 @router.post("/search/fts", out=FullTextOut, kind="search")
 def full_text(request: Request, body: FullTextBody) -> HttpResponse:
-    """The messages that hold these words: "phrases" as they stand, -words not at all."""
+    """Search messages by word: all "quoted phrases" must occur, and no -excluded word may."""
     hits = semantic.full_text(
         request.caller,
         body.query,
@@ -59,7 +59,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
 
 @router.post("/context/assemble", out=list[ContextMessageOut] | ManifestOut, kind="search")
 def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
-    """The messages worth having in the next prompt, within a budget of tokens."""
+    """Select the messages for the next prompt, within a budget of tokens."""
     assembled = assembly.assemble(
         request.caller,
         Wanted(
@@ -79,7 +79,7 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
     return reply([presenters.context_message(item) for item in assembled.items])
 
 
-def _queried(request: Request, body: QueryBody) -> HttpResponse:
+def _run_query(request: Request, body: QueryBody) -> HttpResponse:
     limit, offset = body.limit or 10, body.offset or 0
     hits = semantic.query(
         request.caller, body.query, body.filters, limit=limit, offset=offset, include_archived=body.include_archived

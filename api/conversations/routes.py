@@ -1,4 +1,4 @@
-"""Conversations and their messages."""
+"""Routes of conversations and their messages."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ router = PolicyRouter("conversations")
 
 @router.post("/conversations", out={201: ConversationOut})
 def create(request: Request, body: ConversationBody) -> HttpResponse:
-    """Begin a conversation, with its first messages."""
+    """Create a conversation, optionally with its first messages."""
     new = NewConversation(
         label=body.label or "",
         folder=body.folder or "",
-        messages=[_message(each) for each in body.messages],
+        messages=[_new_message(message) for message in body.messages],
         metadata=body.metadata,
     )
     if body.importance_score is not None:
@@ -57,11 +57,11 @@ def create(request: Request, body: ConversationBody) -> HttpResponse:
 
 @router.get("/conversations", out=ConversationsOut)
 def list_conversations(request: Request, query: Query[ConversationListParams]) -> HttpResponse:
-    """Conversations, those first that changed last: by pages, or from a cursor on."""
+    """List conversations, most recently changed first, by page number or by cursor."""
     if (query.page or query.page_size) and (query.cursor or query.limit):
-        raise InvalidInput("cursor", "goes with limit; page goes with page_size")
+        raise InvalidInput("cursor", "and limit cannot be combined with page and page_size; send one pair")
     size = query.page_size or query.limit or 50
-    wanted = Wanted(
+    criteria = Wanted(
         label=query.label,
         folder=query.folder,
         status=query.status,
@@ -70,69 +70,67 @@ def list_conversations(request: Request, query: Query[ConversationListParams]) -
         part_of_label=query.q,
     )
     page = query.page or 1
-    found = selectors.list_conversations(request.caller, wanted, limit=size, page=page, cursor=query.cursor)
+    rows = selectors.list_conversations(request.caller, criteria, limit=size, page=page, cursor=query.cursor)
     return reply(
         {
-            "results": [presenters.listed_conversation(row) for row in found.items],
-            "total": found.total,
+            "results": [presenters.listed_conversation(row) for row in rows.items],
+            "total": rows.total,
             "page": page,
             "page_size": size,
-            "next_cursor": found.next_cursor,
+            "next_cursor": rows.next_cursor,
         }
     )
 
 
 @router.get("/conversations/count", out=CountOut)
 def count(request: Request, query: Query[CountParams]) -> HttpResponse:
-    """How many conversations have a label, lie in a folder, or both."""
+    """Count the conversations with a label, in a folder, or both."""
     number = selectors.count(request.caller, Wanted(label=query.label, folder=query.folder))
     return reply({"count": number, "label": query.label, "folder": query.folder})
 
 
 @router.get("/conversations/{id}", out=ConversationOut)
 def fetch(request: Request, id: Id) -> HttpResponse:
-    """One conversation, without its messages."""
+    """Fetch a conversation without its messages."""
     return reply(presenters.conversation(selectors.get(request.caller, id)))
 
 
 @router.patch("/conversations/{id}", out=ChangedOut)
 def patch(request: Request, id: Id, body: ConversationPatch) -> HttpResponse:
-    """Change anything about a conversation but its messages."""
-    given = {name: getattr(body, name) for name in body.model_fields_set}
-    if not given:
-        raise InvalidInput("body", "names nothing to change")
-    if "importance_score" in given:
-        given["importance"] = given.pop("importance_score")
-    return _changed(request, id, given)
+    """Change the label, folder, status, importance or metadata of a conversation."""
+    changes = body.required_changes()
+    if "importance_score" in changes:
+        changes["importance"] = changes.pop("importance_score")
+    return _change(request, id, changes)
 
 
 @router.delete("/conversations/{id}", out=ConversationDeletedOut)
 def delete(request: Request, id: Id, query: Query[ConversationDeleteParams]) -> HttpResponse:
-    """Delete a conversation with its messages: softly, or for good with `purge=true`."""
+    """Delete a conversation with its messages: removed after the retention period, or at once with `purge=true`."""
     services.delete(request.caller, id, purge=query.purge)
     return reply({"success": True, "id": str(id)})
 
 
 @router.get("/conversations/{id}/messages", out=MessagesOut)
 def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpResponse:
-    """The messages of a conversation, in the order of their turns."""
-    found = selectors.messages(request.caller, id, limit=query.limit, cursor=query.cursor)
+    """List the messages of a conversation in the order of their turns."""
+    page = selectors.messages(request.caller, id, limit=query.limit, cursor=query.cursor)
     return reply(
         {
-            "items": [presenters.message(row, found.conversation) for row in found.items],
-            "total": found.conversation.message_count,
-            "next_cursor": found.next_cursor,
+            "items": [presenters.message(message, page.conversation) for message in page.items],
+            "total": page.conversation.message_count,
+            "next_cursor": page.next_cursor,
         }
     )
 
 
 @router.post("/conversations/{id}/messages", out={201: MessagesOut})
 def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
-    """Add messages to the end, all of them or none. The answer has those that were added."""
-    conversation, added = services.append(request.caller, id, [_message(each) for each in body.messages])
+    """Append messages: all of them or none. The response has the messages that were added."""
+    conversation, added = services.append(request.caller, id, [_new_message(message) for message in body.messages])
     return reply(
         {
-            "items": [presenters.message(row, conversation) for row in added],
+            "items": [presenters.message(message, conversation) for message in added],
             "total": conversation.message_count,
             "next_cursor": None,
         },
@@ -142,37 +140,37 @@ def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
 
 @router.put("/conversations/{id}/label", out=ChangedOut)
 def set_label(request: Request, id: Id, body: LabelBody) -> HttpResponse:
-    """Give a conversation another label, and perhaps another folder."""
-    return _changed(request, id, {name: getattr(body, name) for name in body.model_fields_set})
+    """Set the label of a conversation, and its folder if the request has one."""
+    return _change(request, id, body.changes())
 
 
 @router.put("/conversations/{id}/folder", out=ChangedOut)
 def set_folder(request: Request, id: Id, body: FolderBody) -> HttpResponse:
     """Move a conversation to another folder."""
-    return _changed(request, id, {"folder": body.folder})
+    return _change(request, id, {"folder": body.folder})
 
 
 @router.put("/conversations/{id}/status", out=ChangedOut)
 def set_status(request: Request, id: Id, body: StatusBody) -> HttpResponse:
-    """Make a conversation active, pinned or archived."""
-    return _changed(request, id, {"status": body.status})
+    """Set the status of a conversation: active, pinned or archived."""
+    return _change(request, id, {"status": body.status})
 
 
 @router.put("/conversations/{id}/pin", out=ChangedOut)
 def pin(request: Request, id: Id) -> HttpResponse:
-    """Pin a conversation; its importance becomes 10."""
+    """Pin a conversation, and set its importance to 10."""
     return reply(presenters.changed_conversation(services.pin(request.caller, id)))
 
 
 @router.put("/conversations/{id}/archive", out=ChangedOut)
 def archive(request: Request, id: Id) -> HttpResponse:
-    """Archive a conversation: it can be found, and no longer becomes context by itself."""
+    """Archive a conversation. Searches can still find it; contexts exclude it by default."""
     return reply(presenters.changed_conversation(services.archive(request.caller, id)))
 
 
-def _changed(request: Request, id: Id, changes: dict[str, Any]) -> HttpResponse:
+def _change(request: Request, id: Id, changes: dict[str, Any]) -> HttpResponse:
     return reply(presenters.changed_conversation(services.change(request.caller, id, changes)))
 
 
-def _message(body: MessageBody) -> NewMessage:
+def _new_message(body: MessageBody) -> NewMessage:
     return NewMessage(body.role, body.content, body.metadata, body.timestamp)

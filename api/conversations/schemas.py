@@ -1,4 +1,4 @@
-"""What goes in and out of the routes for conversations, their search, and context."""
+"""Requests and responses of conversations, their search, and contexts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from api.schemas import MAX_BULK, MAX_OFFSET, Body, Instant, Limit, Params, QueryText, Text, Whole
+from api.json import JsonObject
+from api.schemas import (
+    MAX_BULK,
+    MAX_OFFSET,
+    Body,
+    Cursor,
+    Instant,
+    Limit,
+    Params,
+    Patch,
+    QueryText,
+    Text,
+    Whole,
+    not_blank,
+)
 from conversations import folders
 
 MAX_LABEL_LENGTH = 500
@@ -15,18 +29,12 @@ MAX_BUDGET = 1_000_000
 
 
 def _folder(text: str) -> str:
-    if wrong := folders.problem(text):
-        raise ValueError(wrong)
+    if problem := folders.problem(text):
+        raise ValueError(problem)
     return text
 
 
-def _spoken(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be empty")
-    return text
-
-
-def _empty_for_null(value: Any) -> Any:
+def _null_as_empty(value: Any) -> Any:
     return {} if value is None else value
 
 
@@ -35,14 +43,14 @@ Folder = Annotated[Text, Field(max_length=folders.MAX_LENGTH), AfterValidator(_f
 Status = Literal["active", "pinned", "archived"]
 Role = Literal["user", "assistant", "system", "tool"]
 ImportanceScore = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
-Metadata = Annotated[dict[str, Any], BeforeValidator(_empty_for_null)]
+Metadata = Annotated[JsonObject, BeforeValidator(_null_as_empty)]
 PageNumber = Annotated[Whole, Field(ge=1, le=1_000_000)]
 PageSize = Annotated[Whole, Field(ge=1, le=200)]
 
 
 class MessageBody(Body):
     role: Role
-    content: Annotated[Text, Field(min_length=1, max_length=MAX_CONTENT_LENGTH), AfterValidator(_spoken)]
+    content: Annotated[Text, Field(min_length=1, max_length=MAX_CONTENT_LENGTH), AfterValidator(not_blank)]
     metadata: Metadata = Field(default_factory=dict)
     timestamp: Instant | None = None
 
@@ -59,7 +67,7 @@ class MessagesBody(Body):
     messages: Annotated[list[MessageBody], Field(min_length=1, max_length=MAX_BULK)]
 
 
-class LabelBody(Body):
+class LabelBody(Patch):
     label: Label | None
     folder: Folder | None = None
 
@@ -72,14 +80,14 @@ class StatusBody(Body):
     status: Status
 
 
-class ConversationPatch(Body):
-    """A member that is absent is left alone; null sets it back to what it is when nobody gives it."""
+class ConversationPatch(Patch):
+    """Fields that are absent stay unchanged; null resets a field to its default."""
 
     label: Label | None = None
     folder: Folder | None = None
     status: Status | None = None
     importance_score: ImportanceScore | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
 
 
 class CountParams(Params):
@@ -94,7 +102,7 @@ class ConversationListParams(CountParams):
     q: Annotated[Text, Field(max_length=MAX_LABEL_LENGTH)] | None = None
     page: PageNumber | None = None
     page_size: PageSize | None = None
-    cursor: Annotated[str, Field(max_length=2048)] | None = None
+    cursor: Cursor | None = None
     limit: Limit | None = None
 
 
@@ -104,12 +112,12 @@ class ConversationDeleteParams(Params):
 
 class MessageListParams(Params):
     limit: Limit = 50
-    cursor: Annotated[str, Field(max_length=2048)] | None = None
+    cursor: Cursor | None = None
 
 
 class QueryBody(Body):
     query: QueryText
-    filters: dict[str, Any] | None = None
+    filters: JsonObject | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] | None = None
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] | None = None
     include_archived: bool | None = None
@@ -149,7 +157,7 @@ class ConversationOut(BaseModel):
     importance_score: float
     message_count: int
     word_count: int
-    metadata: dict[str, Any]
+    metadata: JsonObject
     created_at: str
     updated_at: str
 
@@ -159,7 +167,7 @@ class ChangedOut(ConversationOut):
 
 
 class ListedOut(ConversationOut):
-    """With the members of a search result, which Sekha's clients expect in a list."""
+    """A conversation with the fields of a search result, which Sekha's clients expect in a list."""
 
     message_id: str
     score: float
@@ -194,7 +202,7 @@ class MessageOut(BaseModel):
     coord: str
     turn: int
     timestamp: str
-    metadata: dict[str, Any]
+    metadata: JsonObject
     importance: float
 
 
@@ -212,7 +220,7 @@ class QueryResultOut(BaseModel):
     role: str
     content: str
     coord: str
-    metadata: dict[str, Any]
+    metadata: JsonObject
     label: str
     folder: str
     timestamp: str
@@ -239,7 +247,7 @@ class FullTextOut(BaseModel):
 
 
 class ContextMessageOut(MessageOut):
-    """`metadata.citation` says where it comes from: `label`, `folder`, `timestamp`."""
+    """`metadata.citation` names the source: `label`, `folder`, `timestamp`."""
 
     label: str
     folder: str

@@ -1,4 +1,4 @@
-"""What goes in and out of the routes for summaries, labels, importance, pruning, import and export."""
+"""Requests and responses of summaries, labels, importance, facts, pruning, import and export."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
 from api.conversations.schemas import Folder, Label
-from api.schemas import MAX_BULK, Body, Decimal, Id, Limit, Params, Text
-from conversations.lifecycle import pruning as prune
+from api.json import JsonObject
+from api.schemas import MAX_BULK, Body, Cursor, Decimal, Id, Limit, Params, Patch, Text
+from conversations.lifecycle import pruning
 from conversations.transfer.exporting import JSON, JSONL, MARKDOWN
 from conversations.transfer.formats import SOURCES
 
@@ -20,10 +21,10 @@ def _day(value: Any) -> date:
         try:
             day = date.fromisoformat(value)
         except ValueError:
-            raise ValueError("is not a day of the calendar") from None
+            raise ValueError("is not a day of the calendar; use one such as 2026-01-31") from None
         if 1 < day.year < 9999:
             return day
-    raise ValueError("must be a day like 2026-01-31")
+    raise ValueError("must be a day such as 2026-01-31")
 
 
 Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
@@ -35,7 +36,7 @@ Ids = Annotated[list[Id], Field(min_length=1, max_length=MAX_BULK)]
 
 
 class SummarizeBody(Body):
-    """`day`: any day of the period that is meant; without it, the last one that holds messages."""
+    """`day`: any day of the period; by default, the last period that has messages."""
 
     conversation_id: Id
     level: Level = "daily"
@@ -52,13 +53,13 @@ class ConversationIdBody(Body):
 
 
 class PruneBody(Body):
-    threshold_days: Days = prune.DEFAULT_DAYS
-    importance_threshold: Threshold = prune.DEFAULT_IMPORTANCE
+    threshold_days: Days = pruning.DEFAULT_DAYS
+    importance_threshold: Threshold = pruning.DEFAULT_IMPORTANCE
 
 
 class PruneParams(Params):
-    threshold_days: Annotated[Decimal, Field(ge=0, le=36_500)] = prune.DEFAULT_DAYS
-    importance_threshold: Annotated[Decimal, Field(ge=1, le=10)] = prune.DEFAULT_IMPORTANCE
+    threshold_days: Annotated[Decimal, Field(ge=0, le=36_500)] = pruning.DEFAULT_DAYS
+    importance_threshold: Annotated[Decimal, Field(ge=1, le=10)] = pruning.DEFAULT_IMPORTANCE
 
 
 class ConversationIdsBody(Body):
@@ -66,7 +67,7 @@ class ConversationIdsBody(Body):
 
 
 class ImportParams(Params):
-    """`name`: the label of a text that has no title."""
+    """`name`: the label of a conversation whose source has no title."""
 
     source: Literal[SOURCES] = "auto"  # type: ignore[valid-type]
     name: Annotated[Text, Field(max_length=255)] = ""
@@ -115,7 +116,7 @@ class SuggestionsOut(BaseModel):
 
 
 class ExtractionOut(BaseModel):
-    """`left_out`: facts that named no message which was asked about; `cut`: messages read only at their beginning."""
+    """`left_out`: facts dropped because they cite none of the messages read; `cut`: messages read only in part."""
 
     conversation_id: str
     state: Literal["none", "queued", "running", "waiting", "failed", "done"]
@@ -145,7 +146,7 @@ class FactsOut(ExtractionOut):
 
 class FactsParams(Params):
     limit: Limit = 50
-    cursor: Annotated[str, Field(max_length=2048)] | None = None
+    cursor: Cursor | None = None
 
 
 class RatedOut(BaseModel):
@@ -184,12 +185,12 @@ class RestoredOut(BaseModel):
 
 class PruningBody(Body):
     mode: Literal["off", "report", "archive"] = "report"
-    threshold_days: Days = prune.DEFAULT_DAYS
-    importance_threshold: Threshold = prune.DEFAULT_IMPORTANCE
+    threshold_days: Days = pruning.DEFAULT_DAYS
+    importance_threshold: Threshold = pruning.DEFAULT_IMPORTANCE
 
 
-class UpkeepPatch(Body):
-    """A member that is absent is left alone; null sets it back to what the installation has."""
+class UpkeepPatch(Patch):
+    """Fields that are absent stay unchanged; null resets a field to the default of the installation."""
 
     active_days: TierDays | None = None
     archived_days: TierDays | None = None
@@ -197,14 +198,14 @@ class UpkeepPatch(Body):
 
 
 class UpkeepOut(BaseModel):
-    """`active_days` and `archived_days` as they hold; `own`: those that are the tenant's."""
+    """The effective `active_days` and `archived_days`; `own` names those that the tenant has set."""
 
     active_days: int
     archived_days: int
     own: list[str]
     pruning: PruningBody
     ran_at: str | None
-    report: dict[str, Any]
+    report: JsonObject
 
 
 class ImportErrorOut(BaseModel):

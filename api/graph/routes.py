@@ -1,4 +1,4 @@
-"""The graph: links, neighbours, paths, export."""
+"""Routes of the graph: links, neighbours, paths, export."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ router = PolicyRouter("graph")
 
 @router.post("/graph/link", out=LinkOut)
 def link(request: Request, body: LinkBody) -> HttpResponse:
-    """Link two addresses, replacing their link of this type. A memory need not be stored there."""
+    """Link two coordinates, replacing any link of the same type. No memory has to be stored there."""
     return reply(presenters.linked(services.link(request.caller, new_link(body))))
 
 
 @router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut})
 def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
-    """Make up to 1000 links; with `atomic` all or none, else each that can be."""
-    items = [bulk.checked(raw, LinkBody, lambda each: services.checked(new_link(each))) for raw in body.links]
+    """Create up to 1000 links: with `atomic` all or none, otherwise every valid one."""
+    items = [bulk.parsed(raw, LinkBody, lambda item: services.checked(new_link(item))) for raw in body.links]
     if body.atomic:
-        bulk.all_or_none(items, "links", "")
-    good = [item for item in items if isinstance(item, NewLink)]
-    made = iter(services.link_many(request.caller, good) if good else [])
+        bulk.require_all(items, "links", "")
+    valid = [item for item in items if isinstance(item, NewLink)]
+    linked = iter(services.link_many(request.caller, valid) if valid else [])
     results = [
-        bulk.refused(at, item) if isinstance(item, SomaError) else presenters.bulk_linked(at, next(made))
-        for at, item in enumerate(items)
+        bulk.failed(index, item) if isinstance(item, SomaError) else presenters.bulk_linked(index, next(linked))
+        for index, item in enumerate(items)
     ]
-    failed = len(items) - len(good)
-    return reply({"results": results, "stored": len(good), "failed": failed}, 207 if failed else 200)
+    failed = len(items) - len(valid)
+    return reply({"results": results, "stored": len(valid), "failed": failed}, 207 if failed else 200)
 
 
 @router.delete("/graph/link", out=UnlinkedOut)
@@ -63,8 +63,8 @@ def unlink(request: Request, query: Query[UnlinkParams]) -> HttpResponse:
 
 @router.get("/graph/neighbors", out=NeighborsOut, kind="search")
 def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
-    """The addresses within some hops, each once: by hops, then the strength of the link to it, then coordinate."""
-    found = selectors.neighbours(
+    """List the coordinates within some hops, each once: by hops, then strength of the link, then coordinate."""
+    neighbourhood = selectors.neighbours(
         request.caller,
         query.namespace,
         query.coord,
@@ -74,13 +74,13 @@ def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
         offset=query.offset,
         include_memory=query.include_memory,
     )
-    return reply(presenters.neighbourhood(query.coord, found))
+    return reply(presenters.neighbourhood(query.coord, neighbourhood))
 
 
 @router.get("/graph/path", out=PathOut, kind="search")
 def path(request: Request, query: Query[PathParams]) -> HttpResponse:
-    """A path with the fewest steps; with `weighted` the cheapest, where a step costs 1 - strength + 0.01."""
-    found = selectors.shortest_path(
+    """Find the path with the fewest steps; with `weighted` the cheapest, where a step costs 1 - strength + 0.01."""
+    shortest = selectors.shortest_path(
         request.caller,
         query.namespace,
         query.from_coord,
@@ -89,7 +89,7 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
         max_length=query.max_length,
         weighted=query.weighted,
     )
-    return reply(presenters.path(query.from_coord, query.to_coord, found))
+    return reply(presenters.path(query.from_coord, query.to_coord, shortest))
 
 
 @router.get(
@@ -99,7 +99,7 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
     kind="search",
 )
 def export(request: Request, query: Query[ExportParams]) -> StreamingHttpResponse:
-    """The links of a namespace, or of what lies below `prefix`: JSON as `/graph/links/bulk` takes it, or GraphML."""
+    """Export the links of a namespace or subtree (`prefix`): as JSON for `/graph/links/bulk`, or as GraphML."""
     graph = selectors.subgraph(request.caller, query.namespace, query.prefix)
     if query.format == "graphml":
         return StreamingHttpResponse(exporting.graphml(graph), content_type=GRAPHML, headers=PRIVATE)

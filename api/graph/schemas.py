@@ -1,11 +1,12 @@
-"""The shape of what goes in and out of the graph's routes."""
+"""Requests and responses of links, neighbours, paths and the export of a graph."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
+from api.json import JsonObject
 from api.memories.schemas import MemoryOut
 from api.schemas import (
     MAX_BULK,
@@ -13,6 +14,7 @@ from api.schemas import (
     Coord,
     CoordText,
     Decimal,
+    Fraction,
     Instant,
     Limit,
     LinkType,
@@ -26,15 +28,15 @@ MAX_TYPES = 100
 _TYPE = r"[A-Za-z0-9._:-]{1,100}"
 
 
-def _not_too_many(names: str) -> str:
+def _limit_types(names: str) -> str:
     if names.count(",") >= MAX_TYPES:
-        raise ValueError(f"names more than {MAX_TYPES} types")
+        raise ValueError(f"must name at most {MAX_TYPES} link types")
     return names
 
 
-# One, or several joined by commas.
-TypeNames = Annotated[str, StringConstraints(pattern=f"^{_TYPE}(,{_TYPE})*$"), AfterValidator(_not_too_many)]
-Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+# One type, or several separated by commas.
+TypeNames = Annotated[str, StringConstraints(pattern=f"^{_TYPE}(,{_TYPE})*$"), AfterValidator(_limit_types)]
+Strength = Fraction
 Direction = Literal["out", "in", "both"]
 
 
@@ -43,15 +45,15 @@ class LinkBody(Body):
     to_coord: Coord
     link_type: LinkType = "related"
     strength: Strength = 1.0
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: JsonObject = Field(default_factory=dict)
     namespace: NamespaceName = "default"
     valid_from: Instant | None = None
     valid_to: Instant | None = None
 
 
 class BulkLinkBody(Body):
-    # Checked one by one, so that one bad link need not spoil the others.
-    links: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_BULK)]
+    # Validated one by one, so that a bad link does not fail the others.
+    links: Annotated[list[JsonObject], Field(min_length=1, max_length=MAX_BULK)]
     atomic: bool = False
 
 
@@ -76,7 +78,7 @@ class NeighborParams(WalkParams):
     coord: CoordText
     k_hop: Annotated[Whole, Field(ge=1, le=MAX_HOPS)] = 1
     limit: Limit = 50
-    offset: Annotated[Whole, Field(ge=0, le=MAX_READ)] = 0  # there are never more
+    offset: Annotated[Whole, Field(ge=0, le=MAX_READ)] = 0  # a walk never returns more
     include_memory: bool = False
 
 
@@ -114,7 +116,7 @@ class BulkLinkResult(BaseModel):
     from_coord: str | None = None
     to_coord: str | None = None
     link_type: str | None = None
-    error: dict[str, Any] | None = None
+    error: JsonObject | None = None
 
 
 class BulkLinkedOut(BaseModel):
@@ -156,7 +158,7 @@ class ExportedLink(BaseModel):
     to_coord: str
     link_type: str
     strength: float
-    metadata: dict[str, Any]
+    metadata: JsonObject
     namespace: str
     valid_from: str | None
     valid_to: str | None

@@ -1,13 +1,11 @@
-"""Where memories lie."""
+"""Route of the density map of memories."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from django.http import HttpResponse
 from ninja import Query
 
-from api.json import reply
+from api.json import JsonObject, reply
 from api.map import presenters
 from api.map.schemas import MapOut, MapParams
 from api.request import Request
@@ -21,19 +19,19 @@ router = PolicyRouter("memories")
 
 @router.get("/memories/map", out=MapOut, exclude_unset=True, kind="search")
 def map_memories(request: Request, query: Query[MapParams]) -> HttpResponse:
-    """Where memories lie: counted in the cells of a grid (`axes`), or at the places below a prefix (`depth`)."""
-    return reply(mapped(request.caller, query))
+    """Count memories in the cells of a grid (`axes`), or at the coordinates below a prefix (`depth`)."""
+    return reply(density(request.caller, query))
 
 
-def mapped(caller: Caller, query: MapParams) -> dict[str, Any]:
+def density(caller: Caller, query: MapParams) -> JsonObject:
     query.check()
     narrowing = Narrowing(memory_type=query.memory_type, prefix=query.prefix)
     if query.axes is None:
         depth = query.depth or 1
-        found = density_map.places(
+        places = density_map.places(
             caller, query.namespace, narrowing, depth, limit=query.limit or 50, cursor=query.cursor
         )
-        return presenters.places(query.namespace, depth, found)
+        return presenters.places(query.namespace, depth, places)
     region = (query.box.low, query.box.high) if query.box else None
     grid = density_map.grid(
         caller, query.namespace, narrowing, query.axes, region=region, resolution=query.resolution or 48

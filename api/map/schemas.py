@@ -1,4 +1,4 @@
-"""What goes into the map of memories, and comes out of it."""
+"""Requests and responses of the density map of memories."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
-from api.schemas import BoxText, CoordText, Limit, MemoryType, NamespaceParams, Whole
+from api.schemas import BoxText, CoordText, Cursor, Limit, MemoryType, NamespaceParams, Whole
 from memories import coordinates
 from somamemory.errors import InvalidInput
 
 
 def _axes(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"[0-9]{1,2}(,[0-9]{1,2})?", text):
-        raise ValueError("is one or two positions in a coordinate, the first being 0: 0,1")
+        raise ValueError("must be one or two axes of a coordinate, counted from 0, such as 0,1")
     axes = tuple(map(int, text.split(",")))
     if max(axes) >= coordinates.MAX_DIMENSIONS or len(set(axes)) != len(axes):
-        raise ValueError(f"are different positions from 0 to {coordinates.MAX_DIMENSIONS - 1}")
+        raise ValueError(f"must be different axes from 0 to {coordinates.MAX_DIMENSIONS - 1}")
     return axes
 
 
@@ -32,21 +32,21 @@ class MapParams(NamespaceParams):
     box: BoxText | None = None
     resolution: Annotated[Whole, Field(ge=1, le=128)] | None = None
     limit: Limit | None = None
-    cursor: Annotated[str, Field(max_length=2048)] | None = None
+    cursor: Cursor | None = None
 
     def check(self) -> None:
-        """`axes` asks for a grid, whose region `box` is; `depth` for places, in pages. Raises InvalidInput."""
+        """Raise InvalidInput for a mixture: `axes` requests a grid over `box`; `depth` requests places, in pages."""
         if self.axes is None and (self.box or self.resolution):
-            raise InvalidInput("axes", "name the axes of the box or the resolution")
+            raise InvalidInput("axes", "is required together with box or resolution")
         if self.axes is not None:
             if self.depth or self.limit or self.cursor:
-                raise InvalidInput("axes", "give either axes, or depth with its limit and cursor")
+                raise InvalidInput("axes", "cannot be combined with depth, limit or cursor; send one or the other")
             if self.box and len(self.box.low) != len(self.axes):
-                raise InvalidInput("box", "needs a number for each of the axes")
+                raise InvalidInput("box", "must have one number for each of the axes at both corners")
 
 
 class CellOut(BaseModel):
-    """Memories in one part of the grid (`column`, `row`), or at one place and below (`coord`)."""
+    """The memories in one cell of a grid (`column`, `row`), or at and below one coordinate (`coord`)."""
 
     count: int
     importance: float  # the mean

@@ -1,4 +1,4 @@
-"""Memories: store, fetch, patch, delete, restore, list, bulk, stats."""
+"""Routes of memories: store, fetch, patch, delete, restore, list, bulk, stats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils import timezone
 from ninja import Path, Query
 
 from api import bulk, preconditions
-from api.json import PRIVATE, reply
+from api.json import PRIVATE, JsonObject, reply
 from api.memories import presenters
 from api.memories.schemas import (
     BulkCoordsBody,
@@ -43,17 +43,17 @@ router = PolicyRouter("memories")
 
 @router.post("/memories", out={200: StoredOut, 201: StoredOut}, conditional=True)
 def store(request: Request, body: StoreBody) -> HttpResponse:
-    """Store a memory at its coordinate, replacing the one that is there."""
-    result = services.store(request.caller, new_memory(body), preconditions.of_write(request))
-    return reply(presenters.stored(result), 201 if result.created else 200, preconditions.etag(result.memory.version))
+    """Store a memory at its coordinate, replacing any memory there."""
+    stored = services.store(request.caller, new_memory(body), preconditions.of_write(request))
+    return reply(presenters.stored(stored), 201 if stored.created else 200, preconditions.etag(stored.memory.version))
 
 
 @router.get("/memories", out=PageOut)
 def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
-    """A page of a namespace: all of it, a subtree, a box, or what lies near a point."""
+    """List the memories of a namespace, a subtree, a box, or around a point, page by page."""
     ball = query.ball()
     if ball and query.order:
-        raise InvalidInput("order", "near sorts by distance; leave order out")
+        raise InvalidInput("order", "cannot be combined with near, which sorts by distance; remove it")
     page = selectors.list_memories(
         request.caller,
         query.namespace,
@@ -71,44 +71,49 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
         limit=query.limit,
         cursor=query.cursor,
     )
-    return reply({"items": [presenters.memory(row) for row in page.items], "next_cursor": page.next_cursor})
+    return reply({"items": [presenters.memory(memory) for memory in page.items], "next_cursor": page.next_cursor})
 
 
 @router.post("/memories/bulk", out={200: BulkStoredOut, 207: BulkStoredOut})
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
-    """Store up to 1000 memories; with `atomic` all or none, else each that can be."""
-    items = [bulk.checked(raw, StoreBody, lambda each: services.checked(new_memory(each))) for raw in body.items]
+    """Store up to 1000 memories: with `atomic` all or none, otherwise every valid one."""
+    items = [bulk.parsed(raw, StoreBody, lambda item: services.checked(new_memory(item))) for raw in body.items]
     if body.atomic:
-        bulk.all_or_none(items, "items", ".coord")
-    good = [item for item in items if isinstance(item, NewMemory)]
-    stored = iter(services.store_many(request.caller, good) if good else [])
+        bulk.require_all(items, "items", ".coord")
+    valid = [item for item in items if isinstance(item, NewMemory)]
+    stored = iter(services.store_many(request.caller, valid) if valid else [])
     results = [
-        _refused(at, body.items[at], item) if isinstance(item, SomaError) else presenters.bulk_stored(at, next(stored))
-        for at, item in enumerate(items)
+        _failed(index, body.items[index], item)
+        if isinstance(item, SomaError)
+        else presenters.bulk_stored(index, next(stored))
+        for index, item in enumerate(items)
     ]
-    failed = len(items) - len(good)
-    return reply({"results": results, "stored": len(good), "failed": failed}, 207 if failed else 200)
+    failed = len(items) - len(valid)
+    return reply({"results": results, "stored": len(valid), "failed": failed}, 207 if failed else 200)
 
 
 @router.post("/memories/bulk/get", out=BulkGotOut, kind="read")
 def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
-    """The memories at up to 1000 coordinates, in the order asked for; null where there is none."""
-    found = selectors.get_many(request.caller, body.namespace, body.coords)
-    pairs = zip(body.coords, found, strict=True)
-    return reply({"items": [{"coord": coord.text, "memory": row and presenters.memory(row)} for coord, row in pairs]})
+    """Fetch the memories at up to 1000 coordinates, in the order of the request; null where there is none."""
+    memories = selectors.get_many(request.caller, body.namespace, body.coords)
+    items = [
+        {"coord": coord.text, "memory": memory and presenters.memory(memory)}
+        for coord, memory in zip(body.coords, memories, strict=True)
+    ]
+    return reply({"items": items})
 
 
 @router.post("/memories/bulk/delete", out=BulkDeletedOut)
 def delete_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
-    """Soft delete up to 1000 memories, all in one transaction."""
-    gone = services.delete_many(request.caller, body.namespace, body.coords)
-    results = [{"coord": coord.text, "deleted": coord in gone} for coord in body.coords]
-    return reply({"results": results, "deleted": len(gone)})
+    """Soft-delete up to 1000 memories in one transaction."""
+    deleted = services.delete_many(request.caller, body.namespace, body.coords)
+    results = [{"coord": coord.text, "deleted": coord in deleted} for coord in body.coords]
+    return reply({"results": results, "deleted": len(deleted)})
 
 
 @router.get("/memories/{coord}", out={200: MemoryEnvelope, 304: None}, conditional=True)
 def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
-    """The memory stored at a coordinate."""
+    """Fetch the memory at a coordinate."""
     memory = selectors.get_memory(request.caller, query.namespace, coord)
     headers = preconditions.etag(memory.version)
     if preconditions.is_not_modified(request, memory.version):
@@ -118,14 +123,14 @@ def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams
 
 @router.patch("/memories/{coord}", out=MemoryEnvelope, conditional=True)
 def patch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
-    """Change parts of a memory, by JSON merge patch (RFC 7396)."""
+    """Change parts of a memory by JSON merge patch (RFC 7396)."""
     memory = services.patch(request.caller, query.namespace, coord, _changes(body), preconditions.of_write(request))
     return reply({"memory": presenters.memory(memory)}, headers=preconditions.etag(memory.version))
 
 
 @router.delete("/memories/{coord}", out=DeletedOut, conditional=True)
 def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams]) -> HttpResponse:
-    """Delete a memory: softly, or for good with `purge=true`."""
+    """Delete a memory: restorable for the retention period, or permanently with `purge=true`."""
     deleted = services.delete(
         request.caller, query.namespace, coord, purge=query.purge, precondition=preconditions.of_write(request)
     )
@@ -134,20 +139,20 @@ def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams])
 
 @router.post("/memories/{coord}/restore", out=MemoryEnvelope)
 def restore(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
-    """Undo a soft delete, within the retention time."""
+    """Restore a soft-deleted memory within the retention period."""
     memory = services.restore(request.caller, query.namespace, coord)
     return reply({"memory": presenters.memory(memory)}, headers=preconditions.etag(memory.version))
 
 
 @router.get("/stats", out=StatsOut)
 def stats(request: Request) -> HttpResponse:
-    """What this tenant has stored, and how far the index has come."""
+    """Count the tenant's memories, and show the state of the index."""
     return reply(conversations.stats(request.caller))
 
 
 def new_memory(body: StoreBody) -> NewMemory:
     if body.ttl_seconds is not None and body.expires_at is not None:
-        raise InvalidInput("ttl_seconds", "give either ttl_seconds or expires_at")
+        raise InvalidInput("ttl_seconds", "cannot be combined with expires_at; send one of them")
     expires_at = body.expires_at
     if body.ttl_seconds is not None:
         expires_at = timezone.now() + timedelta(seconds=body.ttl_seconds)
@@ -165,16 +170,13 @@ def new_memory(body: StoreBody) -> NewMemory:
 
 
 def _changes(body: PatchBody) -> dict[str, Any]:
-    """What the patch names."""
-    given = {name: getattr(body, name) for name in body.model_fields_set}
+    changes = body.required_changes()
     for name in ("payload", "memory_type"):
-        if name in given and given[name] is None:
-            raise InvalidInput(name, "cannot be removed")
-    if not given:
-        raise InvalidInput("body", "names nothing to change")
-    return given
+        if name in changes and changes[name] is None:
+            raise InvalidInput(name, "must not be null")
+    return changes
 
 
-def _refused(at: int, item: dict[str, Any], error: SomaError) -> dict[str, Any]:
+def _failed(index: int, item: JsonObject, error: SomaError) -> JsonObject:
     coord = item.get("coord")
-    return {**bulk.refused(at, error), "coord": coord if isinstance(coord, str) else None}
+    return {**bulk.failed(index, error), "coord": coord if isinstance(coord, str) else None}

@@ -1,11 +1,12 @@
-"""What goes in and out of the routes for memories and searches."""
+"""Requests and responses of memories and searches."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from api.json import JsonObject
 from api.schemas import (
     MAX_BULK,
     MAX_CONTEXT_LENGTH,
@@ -14,7 +15,9 @@ from api.schemas import (
     BoxText,
     Coord,
     CoordText,
+    Cursor,
     Decimal,
+    Fraction,
     Importance,
     Instant,
     Limit,
@@ -24,6 +27,7 @@ from api.schemas import (
     NamespaceName,
     NamespaceParams,
     Params,
+    Patch,
     QueryText,
     Radius,
     Whole,
@@ -37,10 +41,10 @@ from somamemory.errors import InvalidInput
 
 class StoreBody(Body):
     coord: Coord
-    payload: dict[str, Any]
+    payload: JsonObject
     memory_type: MemoryType = "episodic"
     namespace: NamespaceName = "default"
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: JsonObject = Field(default_factory=dict)
     importance: Importance = 0.0
     context: Annotated[str, Field(max_length=MAX_CONTEXT_LENGTH)] = ""
     ttl_seconds: Annotated[int, Field(ge=1, le=3_153_600_000)] | None = None
@@ -48,11 +52,11 @@ class StoreBody(Body):
     embedding: Annotated[list[float], Field(min_length=1, max_length=8192)] | None = None
 
 
-class PatchBody(Body):
-    """RFC 7396. A member that is absent is left alone; null removes what can be absent."""
+class PatchBody(Patch):
+    """A JSON merge patch (RFC 7396): fields that are absent stay unchanged; null removes an optional value."""
 
-    payload: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    payload: JsonObject | None = None
+    metadata: JsonObject | None = None
     importance: Importance | None = None
     memory_type: MemoryType | None = None
     context: Annotated[str, Field(max_length=MAX_CONTEXT_LENGTH)] | None = None
@@ -60,8 +64,8 @@ class PatchBody(Body):
 
 
 class BulkStoreBody(Body):
-    # Checked one by one, so that one bad item need not spoil the others.
-    items: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_BULK)]
+    # Validated one by one, so that a bad item does not fail the others.
+    items: Annotated[list[JsonObject], Field(min_length=1, max_length=MAX_BULK)]
     atomic: bool = False
 
 
@@ -86,22 +90,22 @@ class ListParams(NamespaceParams):
     include_deleted: bool = False
     order: Literal[ORDERS] | None = None  # type: ignore[valid-type]
     limit: Limit = 50
-    cursor: Annotated[str, Field(max_length=2048)] | None = None
+    cursor: Cursor | None = None
 
     def ball(self) -> Ball | None:
         return ball(self.near, self.radius)
 
 
 class _AnyMemoryOut(BaseModel):
-    """What every answer with a memory in it tells of it."""
+    """The fields of a memory in every response."""
 
     id: str
     coord: str
     coordinate: list[float]
     namespace: str
-    payload: dict[str, Any]
+    payload: JsonObject
     memory_type: MemoryType
-    metadata: dict[str, Any]
+    metadata: JsonObject
     importance: float
     version: int
     created_at: str
@@ -149,7 +153,7 @@ class BulkResult(BaseModel):
     status: int
     coord: str | None
     version: int | None = None
-    error: dict[str, Any] | None = None
+    error: JsonObject | None = None
 
 
 class BulkStoredOut(BaseModel):
@@ -183,7 +187,7 @@ class IndexStats(BaseModel):
 
 
 class LanguageModelStats(BaseModel):
-    """Of this month (202611), in UTC. `limit` is how many tokens the tenant may use, `limit_usd` how many dollars."""
+    """Usage in `month` (such as 202611, in UTC). `limit` is in tokens and `limit_usd` in dollars; null: no limit."""
 
     month: int
     prompt_tokens: int
@@ -206,9 +210,10 @@ class StatsOut(BaseModel):
 
 
 def ball(near: Coordinate | None, radius: float | None) -> Ball | None:
-    """`near` and `radius` go together."""
+    """Return the ball, if any. Raises InvalidInput for `near` without `radius`, or the reverse."""
     if (near is None) != (radius is None):
-        raise InvalidInput("radius" if radius is None else "near", "near and radius go together")
+        missing, other = ("radius", "near") if radius is None else ("near", "radius")
+        raise InvalidInput(missing, f"is required together with {other}")
     return None if near is None or radius is None else Ball(near, radius)
 
 
@@ -216,14 +221,14 @@ def ball(near: Coordinate | None, radius: float | None) -> Ball | None:
 
 
 class Weights(Body):
-    semantic: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
-    keyword: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
-    recency: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
-    importance: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    semantic: Fraction | None = None
+    keyword: Fraction | None = None
+    recency: Fraction | None = None
+    importance: Fraction | None = None
 
 
 class ExpandBody(Body):
-    """Go on from the best hits along links, in both directions."""
+    """Follow links from the best hits, in both directions."""
 
     hops: Annotated[int, Field(ge=1, le=3)] = 1
     link_type: LinkType | Annotated[list[LinkType], Field(min_length=1, max_length=100)] | None = None
@@ -232,7 +237,7 @@ class ExpandBody(Body):
 
 Mode = Literal["hybrid", "semantic", "keyword"]
 Consistency = Literal["eventual", "strong"]
-MinScore = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+MinScore = Fraction
 
 
 class SearchBody(Body):
@@ -241,7 +246,7 @@ class SearchBody(Body):
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
     namespace: NamespaceName | NamespaceList = "default"
     memory_type: MemoryType | None = None
-    filters: dict[str, Any] | None = None
+    filters: JsonObject | None = None
     mode: Mode = "hybrid"
     prefix: Coord | None = None
     near: Coord | None = None

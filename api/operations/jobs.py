@@ -1,4 +1,4 @@
-"""Long work for the whole installation: ask for it, and see how far it has come."""
+"""Routes of long-running jobs for the whole installation."""
 
 from __future__ import annotations
 
@@ -17,24 +17,19 @@ router = PolicyRouter("operators")
 
 @router.post("/rebuild-embeddings", out={202: RebuildOut})
 def rebuild_embeddings(request: Request, body: RebuildBody | None = None) -> HttpResponse:
-    """Embed every memory anew, beside the vectors that are searched meanwhile."""
-    wanted = body or RebuildBody()
+    """Re-embed every memory in the background; searches use the current vectors meanwhile."""
+    options = body or RebuildBody()
     job = jobs.start_rebuild(
         request.caller,
-        wanted.provider,
-        wanted.model,
-        wanted.dimension,
-        from_stored_vectors=wanted.from_stored_vectors,
+        options.provider,
+        options.model,
+        options.dimension,
+        from_stored_vectors=options.from_stored_vectors,
     )
-    answer = {
-        "job_id": str(job.id),
-        "state": job.state,
-        "estimated_completion_seconds": jobs.estimated_s(),
-    }
-    return reply(answer, 202, {"Location": f"/api/v1/jobs/{job.id}"})
+    return reply(presenters.started(job, jobs.estimated_s()), 202, {"Location": f"/api/v1/jobs/{job.id}"})
 
 
 @router.get("/jobs/{id}", out=JobOut)
 def get_job(request: Request, id: Id) -> HttpResponse:
-    """How far a job has come."""
+    """Show the progress of a job."""
     return reply(presenters.job(jobs.get(request.caller, id)))

@@ -7,6 +7,10 @@ from memories.models import Job
 from somamemory.times import rfc3339_or_none
 
 
+def started(job: Job, estimated_s: int) -> JsonObject:
+    return {"job_id": str(job.id), "state": job.state, "estimated_completion_seconds": estimated_s}
+
+
 def job(job: Job) -> JsonObject:
     return {
         "id": str(job.id),

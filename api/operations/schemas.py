@@ -1,11 +1,12 @@
-"""What goes in and out of the routes for health and for jobs."""
+"""Requests and responses of health and jobs."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from api.json import JsonObject
 from api.schemas import Body
 
 # --- Health ------------------------------------------------------------------------------------------------------
@@ -51,7 +52,7 @@ class HealthOut(BaseModel):
 
 
 class RebuildBody(Body):
-    """Nothing: as before, but anew. Another provider or model: for operators."""
+    """The embedder to use. An empty body rebuilds with the current one."""
 
     provider: Annotated[str, Field(max_length=64)] = ""
     model: Annotated[str, Field(max_length=255)] = ""
@@ -75,4 +76,4 @@ class JobOut(BaseModel):
     started_at: str | None
     finished_at: str | None
     phase: str | None
-    comparison: dict[str, Any] | None
+    comparison: JsonObject | None

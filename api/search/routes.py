@@ -1,8 +1,6 @@
-"""Search by meaning and by word."""
+"""Routes of searches by meaning and by word."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from django.http import HttpResponse
 from ninja import Query
@@ -25,65 +23,68 @@ router = PolicyRouter("search")
 
 @router.get("/memories/search", out=SearchOut, exclude_unset=True, kind="search")
 def search_by_query(request: Request, query: Query[SearchParams]) -> HttpResponse:
-    """The memories that answer a query best."""
-    raw = None
-    if query.filters is not None:
-        try:
-            raw = json.parse(query.filters.encode("utf-8", "surrogatepass"))
-        except MalformedRequest as error:
-            raise InvalidInput("filters", error.detail.replace("the body", "it")) from None
-        except InvalidInput as error:
-            within = {f"filters.{name}".removesuffix(".body"): message for name, message in error.fields.items()}
-            raise InvalidInput(*within.popitem(), **within) from None
-    return _answer(request, query, raw, {}, (query.namespace,), None)
+    """Search memories. Filters are JSON text."""
+    raw_filters = None if query.filters is None else _parse_filters(query.filters)
+    return _respond(request, query, raw_filters, {}, (query.namespace,), None)
 
 
 @router.post("/memories/search", out=SearchOut, kind="search")
 def search(request: Request, body: SearchBody) -> HttpResponse:
-    """The memories that answer a query best."""
+    """Search memories."""
     weights = body.weights.model_dump(exclude_none=True)
     namespaces = (body.namespace,) if isinstance(body.namespace, str) else tuple(body.namespace)
-    return _answer(request, body, body.filters, weights, namespaces, body.expand)
+    return _respond(request, body, body.filters, weights, namespaces, body.expand)
 
 
-def _answer(
+def _respond(
     request: Request,
-    given: SearchBody | SearchParams,
-    raw_filters: Any,
+    options: SearchBody | SearchParams,
+    raw_filters: object,
     weights: dict[str, float],
     namespaces: tuple[str, ...],
     expand: ExpandBody | None,
 ) -> HttpResponse:
-    wanted = Search(
-        query=given.query,
+    query = Search(
+        query=options.query,
         namespaces=namespaces,
         narrowing=Narrowing(
-            memory_type=given.memory_type,
+            memory_type=options.memory_type,
             filters=None if raw_filters is None else filters.parse(raw_filters),
-            prefix=given.prefix,
-            ball=ball(given.near, given.radius),
+            prefix=options.prefix,
+            ball=ball(options.near, options.radius),
         ),
-        mode=given.mode,
-        top_k=given.top_k,
-        offset=given.offset,
-        min_score=given.min_score,
-        strong=given.consistency == "strong",
+        mode=options.mode,
+        top_k=options.top_k,
+        offset=options.offset,
+        min_score=options.min_score,
+        strong=options.consistency == "strong",
         weights=weights,
-        explain=given.explain,
-        include_archived=given.include_archived,
+        explain=options.explain,
+        include_archived=options.include_archived,
         expansion=_expansion(expand) if expand else None,
     )
-    results = hybrid.search(request.caller, wanted)
+    results = hybrid.search(request.caller, query)
     return reply(
         {
-            "memories": [presenters.hit(found) for found in results.found],
+            "memories": [presenters.hit(hit) for hit in results.found],
             "degraded": results.degraded,
-            "mode": given.mode,
+            "mode": options.mode,
             "took_ms": results.took_ms,
         }
     )
 
 
-def _expansion(given: ExpandBody) -> Neighbourhood:
-    types = (given.link_type,) if isinstance(given.link_type, str) else tuple(given.link_type or ())
-    return Neighbourhood(given.hops, types, given.weight)
+def _expansion(options: ExpandBody) -> Neighbourhood:
+    types = (options.link_type,) if isinstance(options.link_type, str) else tuple(options.link_type or ())
+    return Neighbourhood(options.hops, types, options.weight)
+
+
+def _parse_filters(text: str) -> object:
+    """Parse the `filters` parameter. Raises InvalidInput that names the field within the filters."""
+    try:
+        return json.parse(text.encode("utf-8", "surrogatepass"))
+    except MalformedRequest as error:
+        raise InvalidInput("filters", error.detail.removeprefix("the body ")) from None
+    except InvalidInput as error:
+        fields = {f"filters.{name}".removesuffix(".body"): message for name, message in error.fields.items()}
+        raise InvalidInput(*fields.popitem(), **fields) from None

@@ -1,4 +1,4 @@
-"""What goes in and out of the routes for tenants, their keys and their audit log."""
+"""Requests and responses of tenants, their keys and their audit log."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from api.schemas import Body, Instant, NamespaceName, Text
+from api.schemas import Body, Cursor, Fraction, Instant, Limit, NamespaceName, Params, Patch, Text
 
 Tier = Literal["free", "standard", "premium"]
 Quota = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class Quotas(Body):
-    """Null: no limit. A member that is absent is left alone."""
+class Quotas(Patch):
+    """Null means no limit. Fields that are absent stay unchanged."""
 
     memories: Quota | None = None
     bytes: Quota | None = None
@@ -24,12 +24,30 @@ class Quotas(Body):
     llm_cents_per_month: Quota | None = None
 
 
-class Policies(Body):
-    """A label that is suggested with at least the confidence `auto_label` becomes that of a conversation without one;
-    null: none does. A member that is absent is left alone."""
+class Policies(Patch):
+    """`auto_label`: the confidence from which a suggested label is applied to an unlabelled conversation; null: never.
 
-    auto_label: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    Fields that are absent stay unchanged.
+    """
+
+    auto_label: Fraction | None = None
     extract_facts: bool = False
+
+
+ShortText = Annotated[Text, Field(max_length=64)]
+
+
+class PageParams(Params):
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
+class AuditParams(PageParams):
+    action: ShortText = ""
+    actor: ShortText = ""
+    target: Annotated[Text, Field(max_length=2048)] = ""
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 class TenantBody(Body):
@@ -41,7 +59,7 @@ class TenantBody(Body):
 
 
 class TenantPatch(Body):
-    """A member that is absent is left alone."""
+    """Fields that are absent stay unchanged."""
 
     name: Annotated[Text, Field(max_length=255)] | None = None
     tier: Tier | None = None
