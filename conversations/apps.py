@@ -15,6 +15,6 @@ class ConversationsConfig(AppConfig):
 
         retention.when_removed(entities.forget_with)
         usage.llm_told_by(ledger.used)
-        storage_usage.also_count(tiers.KEPT)
+        storage_usage.also_count(tiers.USAGE_SQL)
         erasure.also("cold_files", tiers.forget_tenant)
         export.also(cold_backup.rows)

@@ -129,7 +129,7 @@ def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = 
             return Messages(conversation, page.items, page.next_cursor)
     # It is cold, or has just become so.
     if (kept := tiers.read(caller, conversation)) is not None:
-        thaw_queue.note(caller, conversation)
+        thaw_queue.add(caller, conversation)
         page = memories.page_of(kept, CONVERSATIONS, below, limit=limit, cursor=cursor)
     else:
         page = memories.list_memories(caller, CONVERSATIONS, below, limit=limit, cursor=cursor)

@@ -22,8 +22,8 @@ from api.schemas import (
     not_blank,
 )
 from conversations import folders
+from conversations.models import MAX_LABEL_LENGTH
 
-MAX_LABEL_LENGTH = 500
 MAX_CONTENT_LENGTH = 100_000
 MAX_BUDGET = 1_000_000
 

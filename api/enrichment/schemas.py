@@ -12,6 +12,7 @@ from api.conversations.schemas import Folder, Label
 from api.json import JsonObject
 from api.schemas import MAX_BULK, Body, Cursor, Decimal, Id, Limit, Params, Patch, Text
 from conversations.lifecycle import pruning
+from conversations.models import DEFAULT_IMPORTANCE
 from conversations.transfer.exporting import JSON, JSONL, MARKDOWN
 from conversations.transfer.formats import SOURCES
 
@@ -54,12 +55,12 @@ class ConversationIdBody(Body):
 
 class PruneBody(Body):
     threshold_days: Days = pruning.DEFAULT_DAYS
-    importance_threshold: Threshold = pruning.DEFAULT_IMPORTANCE
+    importance_threshold: Threshold = DEFAULT_IMPORTANCE
 
 
 class PruneParams(Params):
     threshold_days: Annotated[Decimal, Field(ge=0, le=36_500)] = pruning.DEFAULT_DAYS
-    importance_threshold: Annotated[Decimal, Field(ge=1, le=10)] = pruning.DEFAULT_IMPORTANCE
+    importance_threshold: Annotated[Decimal, Field(ge=1, le=10)] = DEFAULT_IMPORTANCE
 
 
 class ConversationIdsBody(Body):
@@ -186,7 +187,7 @@ class RestoredOut(BaseModel):
 class PruningBody(Body):
     mode: Literal["off", "report", "archive"] = "report"
     threshold_days: Days = pruning.DEFAULT_DAYS
-    importance_threshold: Threshold = pruning.DEFAULT_IMPORTANCE
+    importance_threshold: Threshold = DEFAULT_IMPORTANCE
 
 
 class UpkeepPatch(Patch):

@@ -1,7 +1,7 @@
-"""The files of cold conversations where everything is taken along: in backups, and in the export of a tenant.
+"""Cold conversations in backups and in the export of a tenant.
 
-In a backup they lie as in the storage. A file's name never means two contents, so that one which the last backup holds
-is linked, not copied: it takes room once.
+A backup has the folder structure of cold storage. A file's name never stands for two contents, so a file that the
+previous backup holds is hard-linked, not copied, and takes space once.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from django.db.models import Model, Q
 from conversations.lifecycle import cold_storage, tiers
 from conversations.lifecycle.cold_storage import Packed
 from conversations.models import ColdFile, Conversation
-from somamemory import files as disk
 from somamemory.errors import ColdFileDamaged, InvalidInput
-from somamemory.files import Progress, checksum
+from somamemory.files import Progress, checksum, sync
 from tenants.caller import Caller
 from tenants.models import Tenant
 
@@ -30,7 +29,7 @@ _PAGE = 500
 
 
 def copy(to: Path, earlier: Path | None, since: datetime, progress: Progress) -> dict[str, Any]:
-    """The files that were in use at `since` or later. `missing`: those that are damaged, or were purged meanwhile."""
+    """Copy the files in use at `since` or later. `missing`: damaged files, and files purged meanwhile."""
     rows = ColdFile.all_tenants.filter(Q(dropped_at=None) | Q(dropped_at__gte=since)).order_by("name")
     names = list(rows.values_list("name", flat=True))
     copied, size, missing = 0, 0, []
@@ -38,9 +37,9 @@ def copy(to: Path, earlier: Path | None, since: datetime, progress: Progress) ->
         target = to / name
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            if not (earlier and _linked(earlier / name, target)):
+            if not (earlier and _link(earlier / name, target)):
                 target.write_bytes(cold_storage.read(name))
-                disk.sync(target)
+                sync(target)
         except ColdFileDamaged:
             missing.append(name)
             continue
@@ -49,38 +48,38 @@ def copy(to: Path, earlier: Path | None, since: datetime, progress: Progress) ->
     return {"files": copied, "bytes": size, "missing": missing}
 
 
-def check(folder: Path, told: dict[str, Any], progress: Progress) -> None:
-    """Raises InvalidInput where a file is missing, or is not what was written."""
+def check(folder: Path, summary: dict[str, Any], progress: Progress) -> None:
+    """Verify the files of a backup. Raises InvalidInput if one is missing or damaged."""
     files = _files(folder)
     for number, file in enumerate(files, start=1):
-        if checksum(file, _unseen) != cold_storage.digest_of(file.name):
-            raise InvalidInput("folder", f"{file} is damaged: it is not what was written")
+        if checksum(file, _no_progress) != cold_storage.digest_of(file.name):
+            raise InvalidInput("folder", f"is damaged: {file} does not match its checksum; use another backup")
         progress("cold conversations", number / len(files))
-    if len(files) != told.get("files", 0):
-        expected = told.get("files", 0)
-        raise InvalidInput("folder", f"{folder} holds {len(files)} files of cold conversations instead of {expected}")
+    expected = summary.get("files", 0)
+    if len(files) != expected:
+        raise InvalidInput("folder", f"is incomplete: {folder} has {len(files)} of {expected} cold files")
 
 
-def bring_back(folder: Path, told: dict[str, Any], progress: Progress) -> None:
-    """Into the storage that the settings name; what is there already is written again."""
+def bring_back(folder: Path, summary: dict[str, Any], progress: Progress) -> None:
+    """Restore the files to the configured cold storage, overwriting files of the same name."""
     files = _files(folder)
     if files and not settings.COLD_STORAGE:
-        raise InvalidInput("folder", f"{folder} holds files of cold conversations: set SOMA_COLD_STORAGE first")
+        raise InvalidInput("folder", f"needs cold storage: set SOMA_COLD_STORAGE to restore {folder}")
     for number, file in enumerate(files, start=1):
         cold_storage.write(Packed(file.relative_to(folder).as_posix(), file.read_bytes()))
         progress("cold conversations", number / len(files))
 
 
 def rows(tenant: Tenant, since: datetime) -> Iterator[Model]:
-    """The messages of a tenant's cold conversations, as they would be in the database.
+    """Yield the messages of a tenant's cold conversations as database rows.
 
-    Those of conversations that have come back since then, too: whoever has read the database meanwhile may have seen
-    them, or not.
+    Includes conversations that were thawed after `since`, because a concurrent reader of the database may or may not
+    have seen their rows. So a row may occur twice in an export.
     """
     caller = Caller(tenant, "export", frozenset(("read",)))
-    back = ColdFile.objects.for_tenant(tenant).filter(dropped_at__gte=since).values("conversation_id")
+    thawed = ColdFile.objects.for_tenant(tenant).filter(dropped_at__gte=since).values("conversation_id")
     conversations = Conversation.objects.for_tenant(tenant).order_by("key")
-    cold = conversations.filter(Q(tier=Conversation.Tier.COLD) | Q(id__in=back))
+    cold = conversations.filter(Q(tier=Conversation.Tier.COLD) | Q(id__in=thawed))
     page = list(cold[:_PAGE])
     while page:
         for conversation in page:
@@ -92,17 +91,17 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _linked(old: Path, new: Path) -> bool:
-    """Whether the last backup has it, unharmed."""
-    if not old.is_file() or checksum(old, _unseen) != cold_storage.digest_of(old.name):
+def _link(old: Path, new: Path) -> bool:
+    """Link or copy the file of the previous backup. Return False if it is missing or damaged there."""
+    if not old.is_file() or checksum(old, _no_progress) != cold_storage.digest_of(old.name):
         return False
     try:
         os.link(old, new)
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         shutil.copy2(old, new)
-        disk.sync(new)
+        sync(new)
     return True
 
 
-def _unseen(phase: str, share: float) -> None:
+def _no_progress(phase: str, share: float) -> None:
     pass

@@ -1,9 +1,8 @@
-"""The files of cold conversations: what is in one, and the storage that keeps them.
+"""Cold storage: the format of the files that hold cold conversations, and the storage they are in.
 
-A file is gzip over lines of JSON: `{"format", "tenant", "conversation", "written_at"}`, then a line for each message.
-Its name is made of the tenant and the SHA-256 of the file, so that a name never means two contents, whoever reads a
-file knows whether it is what was written, and all that a tenant has lies in one folder. The moment it was written makes
-two attempts two files.
+A file is gzip-compressed JSON lines: a header `{"format", "tenant", "conversation", "written_at"}`, then one line for
+each message. Its name consists of the tenant and the SHA-256 of the file. So a name never stands for two contents,
+every read verifies the file, and all files of a tenant are in one folder. `written_at` gives two attempts two names.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
 from memories.archiving import Taken
-from somamemory import files as disk
+from somamemory import files
 from somamemory.errors import ColdFileDamaged, ColdUnavailable
 
 FORMAT = "somamemory-cold/1"
 _SUFFIX = ".jsonl.gz"
-_PARTIAL, _LEFT_AFTER_S = ".partial-", 24 * 3600.0
+_PARTIAL, _ABANDONED_AFTER_S = ".partial-", 24 * 3600.0
 _LEVEL = 6  # 9 takes twice as long for 1 % less
 
 
@@ -49,44 +48,47 @@ def pack(tenant: uuid.UUID, conversation: uuid.UUID, written_at: str, messages: 
 
 
 def unpack(data: bytes, tenant: uuid.UUID, conversation: uuid.UUID) -> list[Taken]:
-    """The messages in the order of their turns. Raises ColdFileDamaged, also for what is another conversation's."""
+    """Return the messages in order. Raises ColdFileDamaged, also for the file of another conversation."""
     try:
         head, *lines = gzip.decompress(data).split(b"\n")
-        told = orjson.loads(head)
-        if (told["format"], told["tenant"], told["conversation"]) != (FORMAT, str(tenant), str(conversation)):
-            raise ColdFileDamaged("the file of a cold conversation belongs to another one")
+        header = orjson.loads(head)
+        if (header["format"], header["tenant"], header["conversation"]) != (FORMAT, str(tenant), str(conversation)):
+            raise ColdFileDamaged(f"the cold file of conversation {conversation} belongs to another conversation")
         return [Taken(orjson.loads(line)) for line in lines]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise ColdFileDamaged(f"the file of a cold conversation cannot be read: {error}") from None
+        raise ColdFileDamaged(f"the cold file of conversation {conversation} cannot be read: {error}") from None
 
 
 def write(packed: Packed) -> None:
-    """Keep it, for good, and see that it is there. Raises ColdUnavailable."""
+    """Write a file durably and read it back. Raises ColdUnavailable, ColdFileDamaged."""
     with translating_errors():
         _storage().save(packed.name, ContentFile(packed.data))
     if read(packed.name) != packed.data:
-        raise ColdFileDamaged("what was written to cold storage is not what is there")
+        raise ColdFileDamaged(f"cold storage returned other data than was written to {packed.name}")
 
 
 def read(name: str) -> bytes:
-    """What was written under this name. Raises ColdUnavailable, ColdFileDamaged."""
+    """Return the content of a file, verified. Raises ColdUnavailable, ColdFileDamaged."""
     with translating_errors(), _storage().open(name, "rb") as file:
         data = bytes(file.read())
     if hashlib.sha256(data).hexdigest() != digest_of(name):
-        raise ColdFileDamaged(f"{name} in cold storage is not what was written")
+        raise ColdFileDamaged(f"{name} in cold storage does not match its checksum; restore it from a backup")
     return data
 
 
 def remove(name: str) -> None:
-    """Nothing happens where there is none. Raises ColdUnavailable."""
+    """Delete a file if it exists. Raises ColdUnavailable."""
     with translating_errors():
         _storage().delete(name)
 
 
 def names(tenant: uuid.UUID) -> Iterator[str]:
-    """All that the storage holds of a tenant, whether or not anybody knows of it. Raises ColdUnavailable."""
-    for part in _listed(tenant.hex)[0]:
-        for file in _listed(f"{tenant.hex}/{part}")[1]:
+    """Yield the names of all files of a tenant in the storage, including files without a row.
+
+    Raises ColdUnavailable.
+    """
+    for part in _list(tenant.hex)[0]:
+        for file in _list(f"{tenant.hex}/{part}")[1]:
             yield f"{tenant.hex}/{part}/{file}"
 
 
@@ -95,41 +97,50 @@ def digest_of(name: str) -> str:
 
 
 class Folder(FileSystemStorage):
-    """A folder of this machine. A file is there as a whole, and survives a power cut, or it is not there."""
+    """A folder of this machine. Writes are atomic and survive a power cut."""
 
     def _save(self, name: str, content: File[bytes]) -> str:
         path = Path(self.path(name))
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in path.parent.glob(f"{_PARTIAL}*"):  # of somebody who was killed
-            if left.stat().st_mtime < time.time() - _LEFT_AFTER_S:
-                left.unlink(missing_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.writelines(content.chunks())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:  # also when the process is asked to end: no half file stays
-            Path(partial).unlink(missing_ok=True)
-            raise
+        _remove_abandoned(path.parent)
+        _write_atomically(path, content)
         for folder in (path.parent, *path.parent.parents[:2]):
-            disk.sync(folder)
+            files.sync(folder)
         return name
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        return name  # a name never means two contents
+        return name  # a name never stands for two contents
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove partial files of processes that were killed."""
+    for partial in folder.glob(f"{_PARTIAL}*"):
+        if partial.stat().st_mtime < time.time() - _ABANDONED_AFTER_S:
+            partial.unlink(missing_ok=True)
+
+
+def _write_atomically(path: Path, content: File[bytes]) -> None:
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(content.chunks())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:  # also when the process is asked to end: leave no partial file
+        Path(partial).unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
 def translating_errors() -> Iterator[None]:
-    """A storage's errors become ours."""
+    """Translate the storage's errors to ours."""
     try:
         yield
     except FileNotFoundError as error:
-        raise ColdFileDamaged("the file of a cold conversation is not there") from error
+        raise ColdFileDamaged("the file of a cold conversation is missing from cold storage") from error
     except _vendor_errors() as error:
-        raise ColdUnavailable(f"cold storage does not answer: {type(error).__name__}") from error
+        raise ColdUnavailable(f"cold storage does not respond: {type(error).__name__}") from error
 
 
 def _vendor_errors() -> tuple[type[Exception], ...]:
@@ -140,13 +151,14 @@ def _vendor_errors() -> tuple[type[Exception], ...]:
     return (OSError, BotoCoreError, ClientError)
 
 
-def _listed(folder: str) -> tuple[list[str], list[str]]:
+def _list(folder: str) -> tuple[list[str], list[str]]:
+    """Return the names of the folders and files in a folder."""
     try:
         with translating_errors():
-            folders, files = _storage().listdir(folder)
+            folders, names = _storage().listdir(folder)
     except ColdFileDamaged:
         return [], []  # no such folder
-    return sorted(folders), sorted(files)
+    return sorted(folders), sorted(names)
 
 
 def _storage() -> Storage:

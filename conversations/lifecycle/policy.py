@@ -1,12 +1,12 @@
-"""Upkeep: what is done with the conversations that nobody uses any more, for each tenant, on schedule, and reported.
+"""Lifecycle policy: move unused conversations to slower tiers, for each tenant, on a schedule.
 
-A run lets messages follow their conversations' status where they have not, archives what is idle (`active_days`), puts
-what has been archived for long into files (`archived_days`), and, once a day, asks the rule of `pruning`: what it would
-archive is reported, or archived as well. What it did stands in the tenant's row, for whoever asks, and in the audit
-log: a line for each conversation that was moved, and one for each pruning.
+A run applies statuses that older versions left behind, archives idle conversations (`active_days`), moves conversations
+that have been archived for long to cold storage (`archived_days`), and evaluates the pruning rule once a day: what the
+rule recommends is reported, or also archived. The tenant's row keeps the report; the audit log has an entry for each
+conversation moved and one for each pruning.
 
-Each conversation is moved in a transaction of its own, so that a run can end anywhere; the next goes on behind the last
-conversation that was looked at.
+Each conversation is moved in its own transaction, so a run may end at any point; the next run continues after the last
+conversation examined.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from conversations.enrichment import summaries
-from conversations.lifecycle import pruning as prune
-from conversations.lifecycle import tiers
+from conversations.lifecycle import pruning, tiers
 from conversations.models import Conversation, Upkeep
 from memories.index import backpressure
 from memories.reserved_namespaces import CONVERSATIONS
 from somamemory import times
 from somamemory.errors import ColdUnavailable, IndexBacklog, InvalidInput, SomaError
-from somamemory.scheduling import periodic
+from somamemory.files import Progress
+from somamemory.scheduling import ShouldStop, periodic
 from somamemory.telemetry import metrics
 from tenants import audit
 from tenants.audit import Change
@@ -40,16 +39,15 @@ from tenants.models import Tenant
 log = logging.getLogger("soma.tiers")
 
 BATCH = 200
-TOLD = 50  # conversations in a report, those first that there is most to gain from
+MAX_REPORTED = 50  # conversations, and errors, in a report
 PRUNING_EVERY = timedelta(hours=23)
-Progress = Callable[[str, float], None]
-Enough = Callable[[], bool]
 Status, Tier = Conversation.Status, Conversation.Tier
+_TIER_OF_COUNT = {"archived": "archived", "cooled": "cold"}  # label of the metric, by field of the report
 
 
 @dataclass(frozen=True)
 class Rules:
-    """As they hold for a tenant; 0 days are never."""
+    """The effective rules of a tenant; 0 days mean never."""
 
     active_days: int
     archived_days: int
@@ -57,7 +55,7 @@ class Rules:
 
 @dataclass
 class Report:
-    """`caught_up`, `archived`, `cooled`: conversations that were moved, or would be. `finished`: all were looked at."""
+    """`caught_up`, `archived`, `cooled`: conversations moved, or to be moved. `finished`: all were examined."""
 
     at: str
     dry_run: bool
@@ -65,7 +63,7 @@ class Report:
     caught_up: int = 0
     archived: int = 0
     cooled: int = 0
-    pruning: dict[str, Any] | None = None  # None: it was not its turn
+    pruning: dict[str, Any] | None = None  # None: pruning was not due
     errors: list[str] = field(default_factory=list)
 
 
@@ -76,12 +74,12 @@ def get(caller: Caller) -> tuple[Rules, Upkeep]:
 
 
 def change(caller: Caller, changes: Mapping[str, Any]) -> tuple[Rules, Upkeep]:
-    """Set columns of `Upkeep`; None for days: as the installation has it. Raises InvalidInput."""
+    """Change columns of `Upkeep`; None for days restores the installation's default. Raises InvalidInput."""
     caller.require("admin", [CONVERSATIONS])
     if changes.get("archived_days") and not settings.COLD_STORAGE:
-        raise InvalidInput("archived_days", "must be 0: this installation has no storage for cold conversations")
+        raise InvalidInput("archived_days", "must be 0 unless cold storage is configured (SOMA_COLD_STORAGE)")
     with transaction.atomic():
-        row = _row(caller.tenant, held=True)
+        row = _row(caller.tenant, for_update=True)
         before = _fingerprint(row)
         for name, value in changes.items():
             setattr(row, name, value)
@@ -91,31 +89,37 @@ def change(caller: Caller, changes: Mapping[str, Any]) -> tuple[Rules, Upkeep]:
 
 
 @periodic("conversations.upkeep", every_s=lambda: settings.UPKEEP_TICK_S, thread="summaries")
-def run_all(enough: Enough = summaries.never) -> int:
-    """Every tenant whose turn it is, until it is enough; how many. Then sweep what is left.
+def run_all(should_stop: ShouldStop = lambda: False) -> int:
+    """Apply the policy to every tenant that is due, then sweep unused files. Return the number of tenants.
 
-    Of two that do this at the same time, each tenant is taken by one.
+    Concurrent runs divide the tenants between them.
     """
-    taken, began = 0, timezone.now()
-    since = began - timedelta(seconds=settings.UPKEEP_INTERVAL_S)
-    had = Upkeep.all_tenants.filter(tenant=OuterRef("pk"), ran_at__gt=since)
-    due = Tenant.objects.filter(~Exists(had), active=True).order_by("id")
+    count = 0
+    since = timezone.now() - timedelta(seconds=settings.UPKEEP_INTERVAL_S)
+    recent = Upkeep.all_tenants.filter(tenant=OuterRef("pk"), ran_at__gt=since)
+    due = Tenant.objects.filter(~Exists(recent), active=True).order_by("id")
     for tenant in due.iterator(chunk_size=BATCH):
-        if enough():
-            return taken
-        now = timezone.now()
-        _row(tenant)
-        mine = Upkeep.objects.for_tenant(tenant)
-        if mine.filter(Q(ran_at=None) | Q(ran_at__lte=since)).update(ran_at=now):
-            report = run(Caller(tenant, "schedule", frozenset(("read", "write"))), now, enough=enough)
-            if not report.finished:
-                mine.update(ran_at=None)  # its turn comes again at once
-            taken += 1
+        if should_stop():
+            return count
+        count += _run_if_due(tenant, since, should_stop)
     try:
         tiers.sweep()
     except ColdUnavailable as error:
-        log.warning("files of cold conversations will be swept later", extra={"reason": error.detail})
-    return taken
+        log.warning("removal of unused cold files deferred", extra={"reason": error.detail})
+    return count
+
+
+def _run_if_due(tenant: Tenant, since: datetime, should_stop: ShouldStop) -> bool:
+    """Claim the tenant's turn and run it, unless another process has."""
+    now = timezone.now()
+    _row(tenant)
+    row = Upkeep.objects.for_tenant(tenant)
+    if not row.filter(Q(ran_at=None) | Q(ran_at__lte=since)).update(ran_at=now):
+        return False
+    report = run(Caller(tenant, "schedule", frozenset(("read", "write"))), now, should_stop=should_stop)
+    if not report.finished:
+        row.update(ran_at=None)  # due again at once
+    return True
 
 
 def run(
@@ -123,13 +127,14 @@ def run(
     now: datetime,
     *,
     dry_run: bool = False,
-    enough: Enough = summaries.never,
+    should_stop: ShouldStop = lambda: False,
     progress: Progress = lambda phase, share: None,
 ) -> Report:
-    """One tenant's turn. dry_run: nothing is changed but the report, which is not kept either."""
+    """Apply the policy to one tenant. dry_run: change and keep nothing, only report."""
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
-    return _Run(caller, now, dry_run, enough, progress).done()
+    row = Upkeep.objects.for_tenant(caller.tenant).first() or Upkeep(tenant=caller.tenant)
+    return _Run(caller, row, now, dry_run, should_stop, progress).execute()
 
 
 class _OutOfTime(Exception):
@@ -137,20 +142,22 @@ class _OutOfTime(Exception):
 
 
 class _Run:
-    def __init__(self, caller: Caller, now: datetime, dry_run: bool, enough: Enough, progress: Progress) -> None:
-        self.caller, self.now, self.dry_run, self.enough, self.progress = caller, now, dry_run, enough, progress
-        self.row = Upkeep.objects.for_tenant(caller.tenant).first() or Upkeep(tenant=caller.tenant)
-        self.rules = _rules(self.row)
+    def __init__(
+        self, caller: Caller, row: Upkeep, now: datetime, dry_run: bool, should_stop: ShouldStop, progress: Progress
+    ) -> None:
+        self.caller, self.row, self.now = caller, row, now
+        self.dry_run, self.should_stop, self.progress = dry_run, should_stop, progress
+        self.rules = _rules(row)
         self.report = Report(at=times.rfc3339(now), dry_run=dry_run)
-        # What a dry run says must not depend on where the last one ended.
-        self.positions: dict[str, Any] = {} if dry_run else dict(self.row.positions)
-        self.pruned_at = self.row.pruned_at
+        # The result of a dry run must not depend on where the last run ended.
+        self.positions: dict[str, Any] = {} if dry_run else dict(row.positions)
+        self.pruned_at = row.pruned_at
 
-    def done(self) -> Report:
+    def execute(self) -> Report:
         try:
             self._catch_up()
             self._archive_idle()
-            self._cool()
+            self._freeze_old()
             self._prune()
         except _OutOfTime:
             self.report.finished = False
@@ -161,89 +168,98 @@ class _Run:
         return self.report
 
     def _catch_up(self) -> None:
-        """At most a batch a run: there are such only after an upgrade."""
+        """At most one batch a run, because this happens only after an upgrade."""
         behind = Q(tier=Tier.ACTIVE, status=Status.ARCHIVED) | Q(
             tier__in=[Tier.ARCHIVED, Tier.COLD], status__in=[Status.ACTIVE, Status.PINNED]
         )
-        for conversation in self._mine().filter(behind).order_by("number")[:BATCH]:
-            self._move("caught_up", conversation, lambda each: tiers.catch_up(self.caller, each.id))
+        for conversation in self._conversations().filter(behind).order_by("number")[:BATCH]:
+            self._move("caught_up", conversation, lambda row: tiers.catch_up(self.caller, row.id))
 
     def _archive_idle(self) -> None:
         if not self.rules.active_days:
             return
         cutoff = self.now - timedelta(days=self.rules.active_days)
-        idle = self._mine().filter(status=Status.ACTIVE, updated_at__lte=cutoff)
+        idle = self._conversations().filter(status=Status.ACTIVE, updated_at__lte=cutoff)
         for batch in self._batches("idle conversations", idle, "updated_at"):
-            read = prune.read_at(self.caller, batch)
+            last_read = pruning.last_read(self.caller, batch)
             for conversation in batch:
-                if (read.get(conversation.key) or cutoff) <= cutoff:
-                    self._move("archived", conversation, lambda each: tiers.archive_idle(self.caller, each.id, cutoff))
+                if (last_read.get(conversation.key) or cutoff) <= cutoff:
+                    self._move("archived", conversation, lambda row: tiers.archive_idle(self.caller, row.id, cutoff))
 
-    def _cool(self) -> None:
+    def _freeze_old(self) -> None:
         if not self.rules.archived_days:
             return
         cutoff = self.now - timedelta(days=self.rules.archived_days)
-        old = self._mine().filter(
+        old = self._conversations().filter(
             tier=Tier.ARCHIVED, status=Status.ARCHIVED, archived_at__lte=cutoff, summarise_at=None, message_count__gt=0
         )
         for batch in self._batches("archived conversations", old, "archived_at"):
-            read = prune.read_at(self.caller, batch)
+            last_read = pruning.last_read(self.caller, batch)
             for conversation in batch:
-                last = read.get(conversation.key)
+                last = last_read.get(conversation.key)
                 if last is None or last <= cutoff:
-                    self._move("cooled", conversation, lambda each: tiers.freeze(self.caller, each.id))
+                    self._move("cooled", conversation, lambda row: tiers.freeze(self.caller, row.id))
                 elif not self.dry_run:
                     tiers.used(self.caller, conversation.id, last)
 
     def _prune(self) -> None:
-        mode, due = self.row.pruning, self.row.pruned_at is None or self.now - self.row.pruned_at >= PRUNING_EVERY
-        going_on = "pruning" in self.positions
-        if mode == Upkeep.Pruning.OFF or not (due or going_on or self.dry_run):
+        if not self._pruning_is_due():
             return
         days, importance = self.row.pruning_days, self.row.pruning_importance
-        old = self._mine().filter(
+        idle = self._conversations().filter(
             status=Status.ACTIVE, updated_at__lte=self.now - timedelta(days=days), importance__lte=importance
         )
-        told: dict[str, Any] = {"mode": mode, "suggested": 0, "archived": 0, "conversations": []}
-        self.report.pruning = told
-        for batch in self._batches("pruning", old, "updated_at"):
-            for each in prune.judged(self.caller, batch, days, importance, self.now):
-                if each.verdict.recommendation == "archive":
-                    told["suggested"] += 1
-                    told["conversations"].append(_told(each))
-                    if mode == Upkeep.Pruning.ARCHIVE:
-                        told["archived"] += self._put_away(each.conversation)
-            told["conversations"] = sorted(told["conversations"], key=lambda each: -each["score"])[:TOLD]
+        section: dict[str, Any] = {"mode": self.row.pruning, "suggested": 0, "archived": 0, "conversations": []}
+        self.report.pruning = section
+        for batch in self._batches("pruning", idle, "updated_at"):
+            suggestions = pruning.evaluate(self.caller, batch, days, importance, self.now)
+            self._apply([item for item in suggestions if item.verdict.recommendation == "archive"], section)
         self.pruned_at = self.now
         if not self.dry_run:
             with transaction.atomic():
-                summary = f"{mode}: {told['suggested']} suggested, {told['archived']} archived"
+                summary = f"{section['mode']}: {section['suggested']} suggested, {section['archived']} archived"
                 audit.record(self.caller, "upkeep.prune", [summary], CONVERSATIONS)
 
-    def _put_away(self, conversation: Conversation) -> int:
+    def _pruning_is_due(self) -> bool:
+        if self.row.pruning == Upkeep.Pruning.OFF:
+            return False
+        due = self.row.pruned_at is None or self.now - self.row.pruned_at >= PRUNING_EVERY
+        return due or self.dry_run or "pruning" in self.positions
+
+    def _apply(self, suggestions: Sequence[pruning.Suggestion], section: dict[str, Any]) -> None:
+        """Report suggestions, and archive them if the tenant wants that."""
+        for suggestion in suggestions:
+            section["suggested"] += 1
+            section["conversations"].append(_report(suggestion))
+            if section["mode"] == Upkeep.Pruning.ARCHIVE:
+                section["archived"] += self._archive(suggestion.conversation)
+        section["conversations"] = sorted(section["conversations"], key=lambda row: -row["score"])[:MAX_REPORTED]
+
+    def _archive(self, conversation: Conversation) -> int:
         if self.dry_run:
             return 1
         try:
-            moved = self._with_room(lambda each: bool(prune.execute(self.caller, [each.id])), conversation)
+            moved = self._unless_index_is_behind(lambda row: bool(pruning.execute(self.caller, [row.id])), conversation)
         except SomaError as error:  # it was deleted or pinned meanwhile
             self._failed(conversation, error)
             return 0
         metrics.tier_moves.labels("archived").inc(moved)
         return int(moved)
 
-    def _move(self, what: str, conversation: Conversation, move: Callable[[Conversation], bool]) -> None:
+    def _move(self, count: str, conversation: Conversation, move: Callable[[Conversation], bool]) -> None:
+        """Move a conversation and increment a count of the report."""
         try:
-            moved = self.dry_run or self._with_room(move, conversation)
+            moved = self.dry_run or self._unless_index_is_behind(move, conversation)
         except SomaError as error:
             self._failed(conversation, error)
             return
-        setattr(self.report, what, getattr(self.report, what) + moved)
-        if moved and not self.dry_run and what in _TO:
-            metrics.tier_moves.labels(_TO[what]).inc()
+        setattr(self.report, count, getattr(self.report, count) + moved)
+        if moved and not self.dry_run and count in _TIER_OF_COUNT:
+            metrics.tier_moves.labels(_TIER_OF_COUNT[count]).inc()
         self._check_time()
 
-    def _with_room(self, move: Callable[[Conversation], bool], conversation: Conversation) -> bool:
-        """The index has to follow. What it is behind by must not keep the tenant's own writers out."""
+    def _unless_index_is_behind(self, move: Callable[[Conversation], bool], conversation: Conversation) -> bool:
+        """Every move queues work for the index; its backlog must not make the tenant's own writes fail."""
         try:
             backpressure.check(self.caller.tenant)
         except IndexBacklog:
@@ -251,24 +267,19 @@ class _Run:
         return move(conversation)
 
     def _failed(self, conversation: Conversation, error: SomaError) -> None:
-        if len(self.report.errors) < TOLD:
+        if len(self.report.errors) < MAX_REPORTED:
             self.report.errors.append(f"conversation {conversation.number}: {error.detail}")
-        log.warning("a conversation stays where it is", extra={"reason": error.code})
+        log.warning("conversation not moved", extra={"reason": error.code})
 
-    def _mine(self) -> QuerySet[Conversation]:
+    def _conversations(self) -> QuerySet[Conversation]:
         rows: QuerySet[Conversation] = Conversation.objects.for_tenant(self.caller.tenant)
         return rows
 
     def _batches(self, phase: str, rows: QuerySet[Conversation], by: str) -> Iterator[Sequence[Conversation]]:
-        """The oldest first, behind where the last run was out of time; `rows` may grow fewer meanwhile."""
+        """Yield batches, oldest first, after the position where the last run ended; `rows` may shrink meanwhile."""
         total, seen, name = rows.count(), 0, phase.split()[0]
         while True:
-            ordered = rows
-            if position := self.positions.get(name):
-                at, number = times.parse(position[0]), position[1]
-                # The first condition is for the database, which can enter its index there.
-                ordered = rows.filter(Q((f"{by}__gte", at)), Q((f"{by}__gt", at)) | Q(number__gt=number))
-            batch = list(ordered.order_by(by, "number")[:BATCH])
+            batch = list(_after(rows, by, self.positions.get(name)).order_by(by, "number")[:BATCH])
             self.progress(phase, min(1.0, seen / total) if total else 1.0)
             if not batch:
                 self.positions.pop(name, None)
@@ -279,18 +290,24 @@ class _Run:
             self._check_time()
 
     def _check_time(self) -> None:
-        if self.enough():
+        if self.should_stop():
             raise _OutOfTime
 
 
-_TO = {"archived": "archived", "cooled": "cold"}
+def _after(rows: QuerySet[Conversation], by: str, position: Sequence[Any] | None) -> QuerySet[Conversation]:
+    """The rows after a position, a time and a number."""
+    if not position:
+        return rows
+    at, number = times.parse(position[0]), position[1]
+    # The first condition is redundant; it lets the database enter its index there.
+    return rows.filter(Q((f"{by}__gte", at)), Q((f"{by}__gt", at)) | Q(number__gt=number))
 
 
-def _told(suggestion: prune.Suggestion) -> dict[str, Any]:
-    of = suggestion.conversation
+def _report(suggestion: pruning.Suggestion) -> dict[str, Any]:
+    conversation = suggestion.conversation
     return {
-        "conversation_id": str(of.id),
-        "label": of.label,
+        "conversation_id": str(conversation.id),
+        "label": conversation.label,
         "score": suggestion.verdict.score,
         "reasons": list(suggestion.verdict.reasons),
     }
@@ -304,13 +321,15 @@ def _rules(row: Upkeep) -> Rules:
     )
 
 
-def _row(tenant: Tenant, *, held: bool = False) -> Upkeep:
+def _row(tenant: Tenant, *, for_update: bool = False) -> Upkeep:
+    """Return the tenant's row, created if it does not exist."""
     rows = Upkeep.objects.for_tenant(tenant)
-    found: Upkeep | None = (rows.select_for_update() if held else rows).first()
-    if found is None:
+    selected = rows.select_for_update() if for_update else rows
+    row: Upkeep | None = selected.first()
+    if row is None:
         rows.bulk_create([Upkeep(tenant=tenant)], ignore_conflicts=True)
-        found = (rows.select_for_update() if held else rows).get()
-    return found
+        row = selected.get()
+    return row
 
 
 def _fingerprint(row: Upkeep) -> bytes:

@@ -1,4 +1,4 @@
-"""Putting conversations away that nobody has used for long: shown first, then all of them or none, and back again."""
+"""Pruning: suggest conversations to archive, archive them all or none, and undo that."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from conversations import list_cache
 from conversations.lifecycle import pruning_rule, tiers
 from conversations.lifecycle.pruning_rule import Facts, Verdict
 from conversations.lookup import with_derived
-from conversations.messages import conversation_key
-from conversations.models import Conversation
-from memories import coordinates
+from conversations.messages import at_keys, conversation_key, message_key, read_messages
+from conversations.models import DEFAULT_IMPORTANCE, Conversation
 from memories import selectors as memories
 from memories.coordinates import DIGITS_PER_NUMBER
 from memories.reserved_namespaces import CONVERSATIONS, SUMMARIES
@@ -27,9 +26,8 @@ from somamemory.errors import Conflict, NotFound
 from tenants import audit
 from tenants.caller import Caller
 
-MOST = 200
+MAX_SUGGESTIONS = 200
 DEFAULT_DAYS = 90.0
-DEFAULT_IMPORTANCE = 5.0
 _PREVIEW_LENGTH = 200
 _TOKENS_PER_WORD = 4 / 3
 Status = Conversation.Status
@@ -37,7 +35,7 @@ Status = Conversation.Status
 
 @dataclass(frozen=True)
 class Suggestion:
-    """`preview`: how it begins."""
+    """`preview`: the beginning of the first message."""
 
     conversation: Conversation
     last_accessed: datetime
@@ -50,8 +48,8 @@ class Suggestion:
 def suggestions(
     caller: Caller, threshold_days: float = DEFAULT_DAYS, importance_threshold: float = DEFAULT_IMPORTANCE
 ) -> list[Suggestion]:
-    """Active conversations that have not changed for so long and are no more important, at most 200, what there is
-    most to gain from first. Nothing is changed."""
+    """Return at most 200 active conversations that have not changed for `threshold_days` and whose importance is at
+    most `importance_threshold`, highest score first. Changes nothing."""
     caller.require("read", [CONVERSATIONS])
     now = timezone.now()
     old = Conversation.objects.for_tenant(caller.tenant).filter(
@@ -59,106 +57,107 @@ def suggestions(
         updated_at__lte=now - timedelta(days=threshold_days),
         importance__lte=importance_threshold,
     )
-    return judged(caller, list(old.order_by("updated_at", "number")[:MOST]), threshold_days, importance_threshold, now)
+    oldest = list(old.order_by("updated_at", "number")[:MAX_SUGGESTIONS])
+    return evaluate(caller, oldest, threshold_days, importance_threshold, now)
 
 
-def judged(
+def evaluate(
     caller: Caller,
-    found: Sequence[Conversation],
+    conversations: Sequence[Conversation],
     threshold_days: float,
     importance_threshold: float,
     now: datetime,
 ) -> list[Suggestion]:
-    """What the rule says of each of these, what there is most to gain from first; four statements."""
-    if not found:
+    """Apply the rule to conversations; highest score first. The number of queries does not grow with them."""
+    if not conversations:
         return []
-    read, covered, begin = read_at(caller, found), _covered(caller, found), _beginnings(caller, found)
-    made = []
-    for each in found:
-        last = max(each.updated_at, read.get(each.key) or each.updated_at)
-        tokens = round(each.word_count * _TOKENS_PER_WORD)
+    read = last_read(caller, conversations)
+    covered = _covered(caller, conversations)
+    previews = _previews(caller, conversations)
+    suggestions = []
+    for row in conversations:
+        last = max(row.updated_at, read.get(row.key) or row.updated_at)
         facts = Facts(
             idle_days=(now - last).total_seconds() / 86_400,
-            importance=each.importance,
-            tokens=tokens,
-            covered=min(covered.get(each.key, 0) / max(each.message_count, 1), 1.0),
+            importance=row.importance,
+            tokens=round(row.word_count * _TOKENS_PER_WORD),
+            covered=min(covered.get(row.key, 0) / max(row.message_count, 1), 1.0),
         )
         verdict = pruning_rule.judge(facts, threshold_days, importance_threshold)
-        made.append(Suggestion(each, last, tokens, begin.get(each.key, ""), verdict))
-    return sorted(made, key=lambda each: (-each.verdict.score, each.conversation.number))
+        suggestions.append(Suggestion(row, last, facts.tokens, previews.get(row.key, ""), verdict))
+    return sorted(suggestions, key=lambda item: (-item.verdict.score, item.conversation.number))
 
 
 def execute(caller: Caller, ids: Sequence[UUID]) -> list[Conversation]:
     """Archive all of these conversations, or none. Raises NotFound, and Conflict for one that is pinned."""
-    return _moved(caller, ids, Status.ARCHIVED, "conversation.prune")
+    return _set_status(caller, ids, Status.ARCHIVED, "conversation.prune")
 
 
 def undo(caller: Caller, ids: Sequence[UUID]) -> list[Conversation]:
-    """Make archived conversations active again: all of these, or none. Raises NotFound."""
-    return _moved(caller, ids, Status.ACTIVE, "conversation.unprune")
+    """Make all of these archived conversations active again, or none. Raises NotFound."""
+    return _set_status(caller, ids, Status.ACTIVE, "conversation.unprune")
 
 
-def _moved(caller: Caller, ids: Sequence[UUID], status: str, action: str) -> list[Conversation]:
+def _set_status(caller: Caller, ids: Sequence[UUID], status: str, action: str) -> list[Conversation]:
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
-    if status == Status.ACTIVE:  # one after the other: each is a transaction of its own
+    if status == Status.ACTIVE:  # thawed one by one, because each needs its own transaction
         for row in _all_of(caller, ids).values():
             if row.tier == Conversation.Tier.COLD:
                 tiers.thaw(caller, row.id)
-    return tiers.warmed(caller, lambda: _moved_together(caller, ids, status, action))
+    return tiers.warmed(caller, lambda: _set_status_together(caller, ids, status, action))
 
 
 @transaction.atomic
-def _moved_together(caller: Caller, ids: Sequence[UUID], status: str, action: str) -> list[Conversation]:
-    found = _all_of(caller, ids, for_update=True)
-    moved = [row for row in found.values() if row.status != status]
-    for row in moved:
+def _set_status_together(caller: Caller, ids: Sequence[UUID], status: str, action: str) -> list[Conversation]:
+    rows = _all_of(caller, ids, for_update=True)
+    changed = [row for row in rows.values() if row.status != status]
+    for row in changed:
         row.status = status
         tiers.settle(caller, row)
-        # When it was last used is what it is judged by, so that stays.
+        # `updated_at` stays: the rule depends on when the conversation was last used.
         row.save(update_fields=["status", "tier", "archived_at"])
         list_cache.forget_on_commit(caller.tenant, row.id)
-    audit.record(caller, action, [str(row.id) for row in moved], CONVERSATIONS)
-    return moved
+    audit.record(caller, action, [str(row.id) for row in changed], CONVERSATIONS)
+    return changed
 
 
 def _all_of(caller: Caller, ids: Sequence[UUID], *, for_update: bool = False) -> Mapping[UUID, Conversation]:
-    rows = Conversation.objects.for_tenant(caller.tenant).filter(id__in=set(ids)).order_by("id")
-    found = {row.id: row for row in (rows.select_for_update(no_key=True) if for_update else rows)}
+    selected = Conversation.objects.for_tenant(caller.tenant).filter(id__in=set(ids)).order_by("id")
+    rows = {row.id: row for row in (selected.select_for_update(no_key=True) if for_update else selected)}
     for id in ids:
-        if id not in found:
+        if id not in rows:
             raise NotFound(f"no conversation {id}; nothing was changed")
-        if found[id].status == Status.PINNED:
+        if rows[id].status == Status.PINNED:
             raise Conflict(f"conversation {id} is pinned; nothing was changed")
-    return found
+    return rows
 
 
-def _in(found: Sequence[Conversation]) -> Q:
-    """What lies at the numbers of these conversations, by ranges of the index."""
+def _in(conversations: Sequence[Conversation]) -> Q:
+    """A condition on memories: below the address of one of these conversations, as ranges of the index."""
     ranges = [
-        Q(coordinate_key__gte=low, coordinate_key__lt=high) for low, high in (each.root.subtree for each in found)
+        Q(coordinate_key__gte=low, coordinate_key__lt=high)
+        for low, high in (conversation.root.subtree for conversation in conversations)
     ]
     return Q(*ranges, _connector=Q.OR)
 
 
-def read_at(caller: Caller, found: Sequence[Conversation]) -> Mapping[str, datetime | None]:
-    """When somebody last read a message of each."""
-    rows = memories.live(caller, [CONVERSATIONS]).filter(_in(found)).order_by()
+def last_read(caller: Caller, conversations: Sequence[Conversation]) -> Mapping[str, datetime | None]:
+    """Return when a message of each conversation was last read, by conversation key."""
+    rows = memories.live(caller, [CONVERSATIONS]).filter(_in(conversations)).order_by()
     grouped = rows.annotate(root=Substr("coordinate_key", 1, DIGITS_PER_NUMBER)).values("root")
     return dict(grouped.annotate(read_at=Max("last_accessed_at")).values_list("root", "read_at"))
 
 
-def _covered(caller: Caller, found: Sequence[Conversation]) -> Mapping[str, int]:
-    """How many messages of each the summaries of days cover."""
-    days = memories.live(with_derived(caller), [SUMMARIES]).filter(_in(found), payload__level="daily")
+def _covered(caller: Caller, conversations: Sequence[Conversation]) -> Mapping[str, int]:
+    """Return how many messages of each conversation its daily summaries cover."""
+    days = memories.live(with_derived(caller), [SUMMARIES]).filter(_in(conversations), payload__level="daily")
     covered: dict[str, int] = {}
     for key, covers in days.values_list("coordinate_key", "metadata__covers"):
         covered[conversation_key(key)] = covered.get(conversation_key(key), 0) + covers["messages"] - covers["left_out"]
     return covered
 
 
-def _beginnings(caller: Caller, found: Sequence[Conversation]) -> Mapping[str, str]:
-    keys = [coordinates.encode([each.number, 1]) for each in found]
-    rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys)
-    texts = rows.values_list("coordinate_key", "payload")
-    return {conversation_key(key): str(payload.get("content", ""))[:_PREVIEW_LENGTH] for key, payload in texts}
+def _previews(caller: Caller, conversations: Sequence[Conversation]) -> Mapping[str, str]:
+    first = at_keys(caller, [message_key(conversation.number, 1) for conversation in conversations])
+    return {message.conversation_key: message.text[:_PREVIEW_LENGTH] for message in read_messages(first)}

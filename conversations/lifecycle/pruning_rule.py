@@ -1,7 +1,7 @@
-"""Which conversations could be put away: the rule. Pure.
+"""The pruning rule: which conversations are worth archiving. Pure.
 
-The longer nobody has read it, the less important it is, the more room it takes, and the more of it is kept elsewhere
-(in summaries), the more there is to gain by archiving it.
+The score grows with the time since a conversation was last used, with its size and with the share of it that summaries
+cover, and falls with its importance.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 ARCHIVE_FROM = 0.5
-# The age at which half of the weight of age is reached.
+# The idle time at which idleness contributes half of its weight.
 _HALF_AGE_DAYS = 90.0
 _LARGE_TOKENS = 20_000
 
 
 @dataclass(frozen=True)
 class Facts:
-    """`importance` 1 to 10; `covered`: the share of its messages that summaries cover, 0 to 1."""
+    """`importance`: 1 to 10. `covered`: the share of messages that summaries cover, 0 to 1."""
 
     idle_days: float
     importance: float
@@ -29,7 +29,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`score` in [0, 1]: what there is to gain."""
+    """`score`: the benefit of archiving, in [0, 1]."""
 
     score: float
     recommendation: Literal["keep", "archive"]
@@ -37,7 +37,7 @@ class Verdict:
 
 
 def judge(facts: Facts, threshold_days: float, importance_threshold: float) -> Verdict:
-    """Never `archive` for what is pinned, read lately, or more important than the threshold."""
+    """Never recommend archiving a conversation that is pinned, recently used, or above the importance threshold."""
     score = (
         0.4 * (1 - 2 ** (-max(facts.idle_days, 0.0) / _HALF_AGE_DAYS))
         + 0.3 * (10 - facts.importance) / 9
@@ -54,8 +54,8 @@ def judge(facts: Facts, threshold_days: float, importance_threshold: float) -> V
         if holds
     )
     if against or score < ARCHIVE_FROM:
-        return Verdict(round(score, 4), "keep", against or ("there is little to gain",))
-    reasons = [f"nobody has used it for {facts.idle_days:.0f} days", f"its importance is {facts.importance:g}"]
+        return Verdict(round(score, 4), "keep", against or ("archiving it would gain little",))
+    reasons = [f"it has not been used for {facts.idle_days:.0f} days", f"its importance is {facts.importance:g}"]
     if facts.covered >= 0.5:
         reasons.append(f"summaries cover {facts.covered:.0%} of it")
     return Verdict(round(score, 4), "archive", tuple(reasons))

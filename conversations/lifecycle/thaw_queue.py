@@ -1,8 +1,8 @@
-"""Cold conversations that somebody has read come back, a moment later.
+"""Thaw queue: restore cold conversations shortly after they are read.
 
-A read answers out of the file and writes nothing: it may be on a replica, with a key that may only read, and should not
-wait for the index's outbox. It only notes, in this process, that the conversation is in use again; the keeper of the
-process brings back what was noted, some at a time. What a process that dies had noted, the next read notes again.
+A read answers from the file and writes nothing: it may run on a replica or with a read-only key, and must not wait for
+the outbox of the index. It adds the conversation to a queue in this process; a periodic task thaws the queue in
+batches. If the process dies, the next read queues the conversation again.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tenants.models import Tenant
 
 log = logging.getLogger("soma.tiers")
 
-MAX_NOTED = 1_000  # beyond, a read is answered and not noted
-AT_ONCE = 20
+MAX_QUEUED = 1_000  # beyond it, a read is answered and does not queue
+BATCH = 20
 EVERY_S = 5.0
 
 _lock = threading.Lock()
-_noted: dict[UUID, UUID] = {}  # conversation: tenant
+_queue: dict[UUID, UUID] = {}  # conversation: tenant
 
 
-def note(caller: Caller, conversation: Conversation) -> None:
-    """Somebody has read it, just now."""
+def add(caller: Caller, conversation: Conversation) -> None:
+    """Queue a conversation that has just been read."""
     with _lock:
-        if len(_noted) < MAX_NOTED:
-            _noted[conversation.id] = caller.tenant.id
+        if len(_queue) < MAX_QUEUED:
+            _queue[conversation.id] = caller.tenant.id
 
 
 @periodic(
@@ -43,27 +43,26 @@ def note(caller: Caller, conversation: Conversation) -> None:
     in_process=lambda: True,
     in_beat=False,
 )
-def bring_back() -> int:
-    """Bring back the first of those that were noted; how many have come."""
+def thaw_batch() -> int:
+    """Thaw the first conversations of the queue. Return how many were restored."""
     with _lock:
-        taken = [(id, _noted.pop(id)) for id in list(_noted)[:AT_ONCE]]
-    if not taken:
+        batch = [(id, _queue.pop(id)) for id in list(_queue)[:BATCH]]
+    if not batch:
         return 0
-    tenants = Tenant.objects.filter(active=True).in_bulk({tenant for _, tenant in taken})
-    come = 0
-    for id, tenant in taken:
-        if tenant not in tenants:
-            continue
-        caller = Caller(tenants[tenant], "recall", frozenset(("read", "write")))
-        try:
-            backpressure.check(caller.tenant)
-            come += tiers.thaw(caller, id)
-        except (ColdUnavailable, IndexBacklog) as error:
-            # Whoever reads it again notes it again.
-            log.warning("a cold conversation could not come back", extra={"reason": error.detail})
-    return come
+    tenants = Tenant.objects.filter(active=True).in_bulk({tenant for _, tenant in batch})
+    return sum(_thaw(tenants[tenant], id) for id, tenant in batch if tenant in tenants)
 
 
-def forget() -> None:
+def _thaw(tenant: Tenant, id: UUID) -> bool:
+    caller = Caller(tenant, "recall", frozenset(("read", "write")))
+    try:
+        backpressure.check(tenant)
+        return tiers.thaw(caller, id)
+    except (ColdUnavailable, IndexBacklog) as error:  # the next read queues it again
+        log.warning("cold conversation not restored", extra={"reason": error.detail})
+        return False
+
+
+def clear() -> None:
     with _lock:
-        _noted.clear()
+        _queue.clear()

@@ -1,16 +1,16 @@
-"""Where the messages of a conversation are: in the index (active), in the database alone (archived), in a file (cold).
+"""Storage tiers of a conversation's messages: active (indexed), archived (database only), cold (in a file).
 
-The unit is the conversation: its messages are read together, in order, and only together mean something. Its own row,
-its summaries and links stay where they are in any tier, so that it is listed, found by what its summaries say, filed,
-exported and deleted as before.
+A conversation moves as a unit, because its messages are read together and in order. Its row, summaries and links stay
+in the database in every tier, so it can still be listed, found by its summaries, moved between folders, exported and
+deleted.
 
-active → archived   with the status, in the transaction that changes it
-archived → cold     1. a row says that there will be a file  2. the file is written, and read back  3. one transaction:
-                    the messages are still what was written, their rows go, the file is in use
-cold → archived     1. the file is read  2. one transaction: the rows come back, nobody needs the file any more
+active → archived   in the transaction that changes the status
+archived → cold     1. insert a row for the file  2. write the file and read it back  3. in one transaction: check that
+                    the messages have not changed, delete their rows, mark the file as in use
+cold → archived     1. read the file  2. in one transaction: restore the rows, mark the file as unused
 
-Whoever is killed anywhere leaves the messages where they were, and at most a file that nobody needs, whose row has it
-swept. No file is read or written inside a transaction.
+A process killed at any point leaves the messages where they were, and at most one unused file, which `sweep` removes.
+No file is read or written inside a transaction.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ from tenants.models import Tenant
 
 log = logging.getLogger("soma.tiers")
 
-# What one file holds at most, as it is in memory as a whole; what is larger stays archived.
+# Limits of one file, because it is held in memory as a whole. A larger conversation stays archived.
 MAX_MESSAGES = 20_000
 MAX_BYTES = 64 * 1024 * 1024
-# A file that nobody needs any more stays for so long: for whoever has just found its name, and for a backup being made.
+# How long an unused file is kept, for readers that have just looked up its name and for backups in progress.
 GRACE = timedelta(days=1)
-# So long after its row was made a file may still come into use; far from the moment when it is swept.
+# How long after its row was inserted a file may be put in use; well before `sweep` would remove it.
 _WRITING_S = 3600.0
-_TRIES = 3
+_THAW_ATTEMPTS = 3
 _PAGE = 500
-_AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
-# What quotas count of it, as of the rows that it was.
-KEPT = (
+_REMOVE_NOW = datetime(1970, 1, 1, tzinfo=UTC)
+# Quotas count cold messages with the size of the rows they were.
+USAGE_SQL = (
     "SELECT COALESCE(SUM(memories), 0) AS memories, COALESCE(SUM(size), 0) AS bytes "
     "FROM sfm_cold_files WHERE tenant_id = %s AND dropped_at IS NULL"
 )
@@ -64,9 +64,10 @@ Status, Tier = Conversation.Status, Conversation.Tier
 
 
 def settle(caller: Caller, conversation: Conversation) -> None:
-    """Let the messages follow the status. Needs a transaction that holds the row; it must be saved afterwards.
+    """Set the tier from the status, and archive or restore the messages.
 
-    Raises ConversationIsCold where they must come back first.
+    Requires a transaction that has locked the row; the caller saves the row afterwards. Raises ConversationIsCold if
+    the messages must be thawed first.
     """
     if conversation.status == Status.ARCHIVED:
         if conversation.tier != Tier.COLD:
@@ -80,7 +81,7 @@ def settle(caller: Caller, conversation: Conversation) -> None:
 
 
 def archive_idle(caller: Caller, id: UUID, unused_since: datetime) -> bool:
-    """Archive an active conversation that has not changed since; whether that has been done."""
+    """Archive an active conversation that has not changed since `unused_since`. Return whether it was archived."""
     caller.require("write", [CONVERSATIONS])
     with transaction.atomic():
         held = _held(caller, id)
@@ -96,11 +97,11 @@ def archive_idle(caller: Caller, id: UUID, unused_since: datetime) -> bool:
 
 
 def catch_up(caller: Caller, id: UUID) -> bool:
-    """Let the messages follow the status where they have not: an older version of the service has changed it."""
+    """Apply the status to the tier, where an older version of the service changed only the status."""
     caller.require("write", [CONVERSATIONS])
 
     @transaction.atomic
-    def once() -> bool:
+    def apply() -> bool:
         held = _held(caller, id)
         if held is None or (held.status == Status.ARCHIVED) != (held.tier == Tier.ACTIVE):
             return False
@@ -109,43 +110,43 @@ def catch_up(caller: Caller, id: UUID) -> bool:
         list_cache.forget_on_commit(caller.tenant, id)
         return True
 
-    return warmed(caller, once)
+    return warmed(caller, apply)
 
 
 def used(caller: Caller, id: UUID, at: datetime) -> None:
-    """Somebody has read a message of an archived conversation since it was archived."""
+    """Restart the period after which an archived conversation becomes cold, because it was read at `at`."""
     rows = Conversation.objects.for_tenant(caller.tenant).filter(id=id, tier=Tier.ARCHIVED, archived_at__lt=at)
     if rows.update(archived_at=at):
         list_cache.forget_on_commit(caller.tenant, id)
 
 
 def refuse_cold(conversation: Conversation) -> None:
-    """For whoever needs the messages in the database. Raises ConversationIsCold, which `warmed` sees to."""
+    """Raise ConversationIsCold if the messages are not in the database; `warmed` handles it."""
     if conversation.tier == Tier.COLD:
-        raise _Cold(conversation.id)
+        raise _IsCold(conversation.id)
 
 
 def warmed(caller: Caller, work: Callable[[], Result]) -> Result:
-    """Do a work of one transaction; where a conversation is cold, bring that back first, outside of it."""
-    for _ in range(_TRIES):
+    """Run `work`, one transaction. If a conversation is cold, thaw it outside that transaction and run `work` again."""
+    for _ in range(_THAW_ATTEMPTS):
         try:
             return work()
-        except _Cold as cold:
-            thaw(caller, cold.id)
+        except _IsCold as error:
+            thaw(caller, error.id)
     return work()
 
 
-class _Cold(ConversationIsCold):
+class _IsCold(ConversationIsCold):
     def __init__(self, id: UUID) -> None:
-        super().__init__(f"the messages of conversation {id} are on their way back; try again")
+        super().__init__(f"conversation {id} is being restored from cold storage; retry in a moment")
         self.id = id
 
 
 def freeze(caller: Caller, id: UUID) -> bool:
-    """Put the messages of an archived conversation into a file; whether that has been done.
+    """Move the messages of an archived conversation to cold storage. Return whether they were moved.
 
-    It is not for one that has not been summarised yet, is too large, or was touched meanwhile, and nowhere without
-    SOMA_COLD_STORAGE. Never inside a transaction. Raises ColdUnavailable.
+    They are not moved without SOMA_COLD_STORAGE, nor if the conversation has days to summarise, is too large, or is
+    changed or read meanwhile. Must not be called inside a transaction. Raises ColdUnavailable.
     """
     caller.require("write", [CONVERSATIONS])
     conversation = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
@@ -154,10 +155,17 @@ def freeze(caller: Caller, id: UUID) -> bool:
     rows = list(_rows(caller, conversation).order_by("coordinate_key"))
     if len(rows) != conversation.message_count or not all(row.is_live and row.archived_at for row in rows):
         return False
-    started, now = time.monotonic(), timezone.now()
-    packed = cold_storage.pack(caller.tenant.id, id, now.isoformat(), map(Taken.of, rows))
+    deadline = time.monotonic() + _WRITING_S
+    file = _write_file(caller.tenant, id, rows)
+    return file is not None and _replace_rows(caller, file, rows, deadline)
+
+
+def _write_file(tenant: Tenant, id: UUID, rows: Sequence[Memory]) -> ColdFile | None:
+    """Write the messages to cold storage; None if the tenant has been erased meanwhile."""
+    now = timezone.now()
+    packed = cold_storage.pack(tenant.id, id, now.isoformat(), map(Taken.of, rows))
     file = ColdFile(
-        tenant=caller.tenant,
+        tenant=tenant,
         conversation_id=id,
         name=packed.name,
         bytes=len(packed.data),
@@ -168,46 +176,55 @@ def freeze(caller: Caller, id: UUID) -> bool:
     )
     file.save(force_insert=True)
     cold_storage.write(packed)
-    if not ColdFile.objects.for_tenant(caller.tenant).filter(id=file.id).exists():
-        cold_storage.remove(packed.name)  # the tenant has been erased meanwhile, and nobody would find it
+    if not ColdFile.objects.for_tenant(tenant).filter(id=file.id).exists():
+        cold_storage.remove(packed.name)  # the erased tenant's files are gone, and no row names this one
+        return None
+    return file
+
+
+@transaction.atomic
+def _replace_rows(caller: Caller, file: ColdFile, rows: Sequence[Memory], deadline: float) -> bool:
+    """Delete the rows and put the file in use, if nothing has changed since the file was written."""
+    id = file.conversation_id
+    held = _held(caller, id)
+    if held is None or not _may_freeze(held) or time.monotonic() > deadline or _has_changed(caller, held, rows):
         return False
-    with transaction.atomic():
-        held = _held(caller, id)
-        if held is None or not _may_freeze(held) or time.monotonic() - started > _WRITING_S:
-            return False
-        # What has been read meanwhile is in use, too.
-        there = _rows(caller, held).order_by("coordinate_key").select_for_update()
-        seen = list(there.values_list("id", "version", "last_accessed_at", "access_count"))
-        if seen != [(row.id, row.version, row.last_accessed_at, row.access_count) for row in rows]:
-            return False
-        if not ColdFile.objects.for_tenant(caller.tenant).filter(id=file.id).update(dropped_at=None):
-            return False
-        before = audit.state(held)
-        for start in range(0, len(rows), retention.BATCH):
-            retention.take_out(rows[start : start + retention.BATCH])
-        held.tier = Tier.COLD
-        held.save(update_fields=["tier"])
-        audit.record(caller, "conversation.freeze", [Change(str(id), before, audit.state(held))], CONVERSATIONS)
-        list_cache.forget_on_commit(caller.tenant, id)
+    if not ColdFile.objects.for_tenant(caller.tenant).filter(id=file.id).update(dropped_at=None):
+        return False
+    before = audit.state(held)
+    for start in range(0, len(rows), retention.BATCH):
+        retention.take_out(rows[start : start + retention.BATCH])
+    held.tier = Tier.COLD
+    held.save(update_fields=["tier"])
+    audit.record(caller, "conversation.freeze", [Change(str(id), before, audit.state(held))], CONVERSATIONS)
+    list_cache.forget_on_commit(caller.tenant, id)
     return True
 
 
-def thaw(caller: Caller, id: UUID) -> bool:
-    """Bring the messages of a cold conversation back into the database; whether that has been done here.
+def _has_changed(caller: Caller, conversation: Conversation, rows: Sequence[Memory]) -> bool:
+    """Whether a message was written or read since. Locks the rows."""
+    current = _rows(caller, conversation).order_by("coordinate_key").select_for_update()
+    columns = list(current.values_list("id", "version", "last_accessed_at", "access_count"))
+    return columns != [(row.id, row.version, row.last_accessed_at, row.access_count) for row in rows]
 
-    It stays archived, and counts as used now. Never inside a transaction. Raises ColdUnavailable, ColdFileDamaged.
+
+def thaw(caller: Caller, id: UUID) -> bool:
+    """Restore the messages of a cold conversation to the database. Return whether this call restored them.
+
+    The conversation stays archived and counts as used now. Must not be called inside a transaction. Raises
+    ColdUnavailable, ColdFileDamaged.
     """
-    if (found := _found(caller.tenant, id)) is None:
+    if (cold := _read_file(caller.tenant, id)) is None:
         return False
-    file, taken = found
+    file, taken = cold
     now = timezone.now()
     with transaction.atomic():
         held = _held(caller, id)
-        mine = ColdFile.objects.for_tenant(caller.tenant).filter(id=file.id, dropped_at=None)
-        if held is None or held.tier != Tier.COLD or not mine.update(dropped_at=now):
-            return False  # somebody else has done it meanwhile
+        in_use = ColdFile.objects.for_tenant(caller.tenant).filter(id=file.id, dropped_at=None)
+        if held is None or held.tier != Tier.COLD or not in_use.update(dropped_at=now):
+            return False  # another process has restored them meanwhile
         before = audit.state(held)
-        archiving.put_back(caller, [each.memory(caller, CONVERSATIONS) for each in taken], now)
+        archiving.put_back(caller, [message.memory(caller, CONVERSATIONS) for message in taken], now)
         held.tier, held.archived_at = Tier.ARCHIVED, now
         held.save(update_fields=["tier", "archived_at"])
         audit.record(caller, "conversation.thaw", [Change(str(id), before, audit.state(held))], CONVERSATIONS)
@@ -220,38 +237,38 @@ def is_in_file(tenant: Tenant, id: UUID) -> bool:
 
 
 def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
-    """Give up the file of a conversation that is being deleted. Needs its transaction.
+    """Mark the file of a conversation as unused. Requires the transaction that deletes the conversation.
 
-    at_once: the file goes as soon as that has been committed, else after a while, as whatever nobody needs.
+    at_once: remove the file after the commit; otherwise `sweep` removes it once the grace period is over.
     """
-    mine = ColdFile.objects.for_tenant(caller.tenant).filter(conversation_id=id)
-    for file in mine.filter(dropped_at=None).select_for_update():
+    files = ColdFile.objects.for_tenant(caller.tenant).filter(conversation_id=id)
+    for file in files.filter(dropped_at=None).select_for_update():
         usage.add(caller.tenant, -file.memories, -file.size)
         file.dropped_at = timezone.now()
         file.save(update_fields=["dropped_at"])
     if not at_once:
         return
-    # One that was never in use may be written in this moment: its row stays, and `sweep` looks for it again.
-    written = set(mine.filter(dropped_at__gt=F("written_at")).values_list("id", flat=True))
-    if mine.update(dropped_at=_AT_ONCE):
-        transaction.on_commit(partial(_swept, list(mine), written), robust=True)
+    # A file that was never in use may be written at this moment: its row stays, and `sweep` looks for it again.
+    written = set(files.filter(dropped_at__gt=F("written_at")).values_list("id", flat=True))
+    if files.update(dropped_at=_REMOVE_NOW):
+        transaction.on_commit(partial(_remove_all, list(files), written), robust=True)
 
 
 def read(caller: Caller, conversation: Conversation) -> list[Memory] | None:
-    """The messages of a cold conversation, out of its file and nowhere stored; None if it is not cold.
+    """Return the messages of a cold conversation from its file, without storing them; None if it is not cold.
 
     Raises ColdUnavailable, ColdFileDamaged.
     """
-    if (found := _found(caller.tenant, conversation.id)) is None:
+    if (cold := _read_file(caller.tenant, conversation.id)) is None:
         return None
-    _, taken = found
-    return [each.memory(caller, CONVERSATIONS) for each in taken]
+    _, taken = cold
+    return [message.memory(caller, CONVERSATIONS) for message in taken]
 
 
 def messages(caller: Caller, conversation: Conversation) -> Iterator[Memory]:
-    """All messages in order, page by page, from wherever they are; they may move meanwhile."""
-    if conversation.tier == Tier.COLD and (kept := read(caller, conversation)) is not None:
-        yield from kept
+    """Yield all messages in order, page by page, from any tier. They may change tier meanwhile."""
+    if conversation.tier == Tier.COLD and (cold := read(caller, conversation)) is not None:
+        yield from cold
         return
     low, high = conversation.root.subtree
     rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__lt=high).order_by("coordinate_key")
@@ -259,24 +276,24 @@ def messages(caller: Caller, conversation: Conversation) -> Iterator[Memory]:
     while page := list(rows.filter(coordinate_key__gte=low, coordinate_key__gt=last)[:_PAGE]):
         yield from page
         last, seen = page[-1].coordinate_key, seen + len(page)
-    if seen < conversation.message_count:  # they have just been taken out
+    if seen < conversation.message_count:  # they have just been frozen
         yield from (row for row in read(caller, conversation) or () if row.coordinate_key > last)
 
 
 def sweep(limit: int = 1_000) -> int:
-    """Remove files that nobody has needed for a while; how many. Raises ColdUnavailable."""
+    """Remove files that have been unused for the grace period. Return their number. Raises ColdUnavailable."""
     purged = timezone.now() - timedelta(days=settings.RETENTION_DAYS)
     DeletedConversation.all_tenants.filter(deleted_at__lte=purged).delete()
     old = ColdFile.all_tenants.filter(dropped_at__lte=timezone.now() - GRACE).order_by("dropped_at")
     files = list(old[:limit])
     over = timezone.now() - 2 * timedelta(seconds=_WRITING_S)
     for file in files:
-        _remove(file, for_good=file.dropped_at != _AT_ONCE or file.written_at < over)
+        _remove(file, with_row=file.dropped_at != _REMOVE_NOW or file.written_at < over)
     return len(files)
 
 
 def forget_tenant(tenant: Tenant) -> int:
-    """Remove all files of a tenant that is erased, whether or not rows know of them; how many there were."""
+    """Remove all files of an erased tenant, including files without a row. Return their number."""
     removed = 0
     for name in cold_storage.names(tenant.id):
         cold_storage.remove(name)
@@ -285,7 +302,7 @@ def forget_tenant(tenant: Tenant) -> int:
 
 
 def damaged(tenant: Tenant) -> Iterator[tuple[ColdFile, str]]:
-    """Every file in use, read and compared, and what is wrong with it ("": nothing)."""
+    """Read every file in use and yield it with its problem, "" if it is intact."""
     rows = ColdFile.objects.for_tenant(tenant).filter(dropped_at=None).order_by("id")
     for file in rows.iterator(chunk_size=_PAGE):
         try:
@@ -307,12 +324,12 @@ def _may_freeze(conversation: Conversation) -> bool:
 
 
 def _fits(caller: Caller, conversation: Conversation) -> bool:
-    found = _rows(caller, conversation).aggregate(count=Count("seq"), size=Sum("size"))
-    return found["count"] <= MAX_MESSAGES and (found["size"] or 0) <= MAX_BYTES
+    total = _rows(caller, conversation).aggregate(count=Count("seq"), size=Sum("size"))
+    return total["count"] <= MAX_MESSAGES and (total["size"] or 0) <= MAX_BYTES
 
 
 def _rows(caller: Caller, conversation: Conversation) -> QuerySet[Memory]:
-    """Of the messages also those that should not be there."""
+    """All rows of its messages, including deleted and expired ones."""
     low, high = conversation.root.subtree
     rows: QuerySet[Memory] = Memory.objects.for_tenant(caller.tenant)
     return rows.filter(namespace=CONVERSATIONS, coordinate_key__gte=low, coordinate_key__lt=high)
@@ -320,17 +337,17 @@ def _rows(caller: Caller, conversation: Conversation) -> QuerySet[Memory]:
 
 def _held(caller: Caller, id: UUID) -> Conversation | None:
     rows = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
-    found: Conversation | None = rows.filter(id=id).first()
-    return found
+    conversation: Conversation | None = rows.filter(id=id).first()
+    return conversation
 
 
 def _file(tenant: Tenant, id: UUID) -> ColdFile | None:
-    found: ColdFile | None = ColdFile.objects.for_tenant(tenant).filter(conversation_id=id, dropped_at=None).first()
-    return found
+    file: ColdFile | None = ColdFile.objects.for_tenant(tenant).filter(conversation_id=id, dropped_at=None).first()
+    return file
 
 
-def _found(tenant: Tenant, id: UUID) -> tuple[ColdFile, list[Taken]] | None:
-    """The file of a conversation and what is in it; None if it has none, or no longer."""
+def _read_file(tenant: Tenant, id: UUID) -> tuple[ColdFile, list[Taken]] | None:
+    """Return the file of a conversation and its messages; None if it has none, or no longer."""
     file = _file(tenant, id)
     if file is None:
         return None
@@ -339,18 +356,18 @@ def _found(tenant: Tenant, id: UUID) -> tuple[ColdFile, list[Taken]] | None:
     except ColdFileDamaged:
         if _file(tenant, id) == file:
             raise
-        return None  # it was purged between the two
+        return None  # it was purged between the two statements
 
 
-def _swept(files: Sequence[ColdFile], written: Collection[UUID]) -> None:
+def _remove_all(files: Sequence[ColdFile], written: Collection[UUID]) -> None:
     for file in files:
         try:
-            _remove(file, for_good=file.id in written)
+            _remove(file, with_row=file.id in written)
         except ColdUnavailable as error:
-            log.warning("a file of a purged conversation will be removed later", extra={"reason": str(error)})
+            log.warning("removal of a purged conversation's cold file deferred", extra={"reason": str(error)})
 
 
-def _remove(file: ColdFile, *, for_good: bool) -> None:
+def _remove(file: ColdFile, *, with_row: bool) -> None:
     cold_storage.remove(file.name)
-    if for_good:
+    if with_row:
         ColdFile.all_tenants.filter(id=file.id, dropped_at__isnull=False).delete()

@@ -178,7 +178,7 @@ def test_one_that_has_come_back_stays_for_as_long_as_any_other(api: Api) -> None
     older(id, 100)
     assert run(api).cooled == 1
     contents(api, id)
-    thaw_queue.bring_back()
+    thaw_queue.thaw_batch()
 
     assert run(api).cooled == 0
     assert tier(api, id) == "archived"
@@ -238,7 +238,7 @@ def test_a_run_that_is_out_of_time_is_gone_on_with_behind_where_it_was(
     for id in ids[:4]:
         lately_read(api, id, 1)
 
-    reports = [run(api, enough=lambda: True) for _ in range(3)]
+    reports = [run(api, should_stop=lambda: True) for _ in range(3)]
 
     assert not any(report.finished for report in reports)
     assert Upkeep.objects.for_tenant(api.tenant).get().positions["idle"]

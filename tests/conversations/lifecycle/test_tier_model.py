@@ -102,7 +102,7 @@ class Moves(RuleBasedStateMachine):
 
     @rule()
     def those_that_were_read_come_back(self) -> None:
-        thaw_queue.bring_back()
+        thaw_queue.thaw_batch()
         self.cold = {str(id) for id in Conversation.all_tenants.filter(tier="cold").values_list("id", flat=True)}
 
     @precondition(lambda self: self.said)
@@ -149,7 +149,7 @@ class Moves(RuleBasedStateMachine):
         assert rows == sum(len(texts) for id, texts in self.said.items() if id not in self.cold)
 
     def teardown(self) -> None:
-        thaw_queue.forget()
+        thaw_queue.clear()
         self.folder.cleanup()
 
 

@@ -41,7 +41,7 @@ def cold_folder(tmp_path: Path, settings: Any) -> Iterator[Path]:
     folder = tmp_path / "cold"
     settings.STORAGES = {**settings.STORAGES, "cold": settings.STORAGES["cold"] | {"OPTIONS": {"location": folder}}}
     yield folder
-    thaw_queue.forget()
+    thaw_queue.clear()
 
 
 def keeper(tenant: Tenant) -> Caller:
@@ -203,11 +203,11 @@ def test_reading_a_cold_conversation_writes_nothing_and_brings_it_back_later(api
     ids = [each["id"] for each in api.get(f"{ROOT}/{id}/messages").json()["items"]]
     assert tier(api, id) == "cold"
 
-    assert thaw_queue.bring_back() == 1
+    assert thaw_queue.thaw_batch() == 1
 
     assert tier(api, id) == "archived"
     assert [each["id"] for each in api.get(f"{ROOT}/{id}/messages").json()["items"]] == ids
-    assert thaw_queue.bring_back() == 0
+    assert thaw_queue.thaw_batch() == 0
     drain()
     assert "the aardvark digs" in query(api, "aardvark", include_archived=True)
     assert in_index(api.tenant) == 0
@@ -216,7 +216,7 @@ def test_reading_a_cold_conversation_writes_nothing_and_brings_it_back_later(api
 def test_a_page_goes_on_where_it_ended_wherever_the_messages_are_now(api: Api) -> None:
     id = cold(api)
     first = api.get(f"{ROOT}/{id}/messages?limit=1").json()
-    thaw_queue.bring_back()
+    thaw_queue.thaw_batch()
     second = api.get(f"{ROOT}/{id}/messages?limit=1&cursor={first['next_cursor']}").json()
     assert freeze(api, id)
     third = api.get(f"{ROOT}/{id}/messages?limit=1&cursor={second['next_cursor']}").json()
@@ -413,12 +413,12 @@ def test_an_import_waits_for_no_damaged_file(api: Api, cold_folder: Path) -> Non
     file.write_bytes(b"no gzip")
 
     def wait(error: Exception) -> None:
-        raise AssertionError("nobody mends it meanwhile")
+        raise AssertionError("waiting repairs no file")
 
     report = importing.take_in(keeper(api.tenant), formats.read(io.BytesIO(exported)), wait=wait)
 
     assert (dict(report.counts), report.failed) == ({"unchanged": 1}, 1)
-    assert "not what was written" in report.errors[0].reason
+    assert "does not match its checksum" in report.errors[0].reason
 
 
 def test_a_storage_that_is_down_stops_reads_of_cold_ones_alone(
