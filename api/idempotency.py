@@ -39,12 +39,9 @@ def once(view: View) -> View:
 
     @wraps(view)
     def run_once(request: Request, *args: Any, **values: Any) -> HttpResponse:
-        key, caller = request.headers.get(HEADER), request.caller
-        if key is None or caller.key_id is None:
+        attempt = _attempt(request)
+        if attempt is None:
             return view(request, *args, **values)
-        if not _FORM.fullmatch(key):
-            raise MalformedRequest(f"{HEADER} must be 1 to 255 printable ASCII characters")
-        attempt = Attempt(caller.tenant, caller.key_id, key, token_of(request).encode(), _fingerprint(request))
         # An exception rolls back what the view has written, and the attempt with it.
         with transaction.atomic():
             recorded = attempt.first_answer()
@@ -58,6 +55,16 @@ def once(view: View) -> View:
         return response
 
     return run_once
+
+
+def _attempt(request: Request) -> Attempt | None:
+    """Return the attempt that the request belongs to. Raises MalformedRequest."""
+    key, caller = request.headers.get(HEADER), request.caller
+    if key is None or caller.key_id is None:
+        return None
+    if not _FORM.fullmatch(key):
+        raise MalformedRequest(f"{HEADER} must be 1 to 255 printable ASCII characters")
+    return Attempt(caller.tenant, caller.key_id, key, token_of(request).encode(), _fingerprint(request))
 
 
 def _fingerprint(request: HttpRequest) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
@@ -58,7 +58,7 @@ class Params(BaseModel):
 # --- Field types -------------------------------------------------------------------------------------------------
 
 
-def _coordinate(value: Any) -> Coordinate:
+def _coordinate(value: object) -> Coordinate:
     if isinstance(value, str):
         return coordinates.parse(value)
     if isinstance(value, list) and all(type(number) in (int, float) for number in value):
@@ -66,7 +66,7 @@ def _coordinate(value: Any) -> Coordinate:
     raise InvalidCoordinate('a coordinate must be text such as "1.0,2.0,3.0", or a list of numbers')
 
 
-def _instant(value: Any) -> datetime:
+def _instant(value: object) -> datetime:
     if not isinstance(value, str):
         raise times.MalformedTime
     moment = times.parse(value)
@@ -75,14 +75,14 @@ def _instant(value: Any) -> datetime:
     return moment
 
 
-def _whole(value: Any) -> Any:
+def _whole(value: object) -> object:
     """Reject what pydantic alone would accept in a query parameter, such as `1_0` and ` 1`."""
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,18}", value):
         raise ValueError("must be a whole number")
     return value
 
 
-def _decimal(value: Any) -> Any:
+def _decimal(value: object) -> object:
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,3})?", value):
         raise ValueError("must be a number")
     return value
@@ -105,7 +105,6 @@ def _distinct(values: list[str]) -> list[str]:
 
 
 _TIME_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
-Value = TypeVar("Value")
 
 
 Coord = Annotated[

@@ -39,15 +39,15 @@ def _parts() -> dict[str, Any]:
 
 
 def _traffic() -> dict[str, Any]:
-    minutes = request_stats.seen.recent()
+    minutes = request_stats.stats.recent()
     stacks = [
         (
-            f"{_clock(each.at)}  {each.good} answered, {each.refused} refused, {each.broken} failed",
-            {"good": each.good, "refused": each.refused, "broken": each.broken},
+            f"{_clock(each.at)}  {each.ok} answered, {each.client_errors} refused, {each.server_errors} failed",
+            {"good": each.ok, "refused": each.client_errors, "broken": each.server_errors},
         )
         for each in minutes
     ]
-    slow = [request_stats.percentile(each.taking, 0.95) for each in minutes]
+    slow = [request_stats.percentile(each.histogram, 0.95) for each in minutes]
     polylines, most_ms = charts.lines(slow)
     late, hour = _sum(minutes[-NOW:]), _sum(minutes)
     return {
@@ -56,14 +56,14 @@ def _traffic() -> dict[str, Any]:
         "from": _clock(minutes[0].at),
         "until": _clock(minutes[-1].at),
         "rate": round(late.total / NOW / 60, 1),
-        "broken": late.broken,
-        "broken_hour": hour.broken,
-        "refused": late.refused,
-        "refused_hour": hour.refused,
+        "broken": late.server_errors,
+        "broken_hour": hour.server_errors,
+        "refused": late.client_errors,
+        "refused_hour": hour.client_errors,
         "total_hour": hour.total,
-        "p95": request_stats.percentile(late.taking, 0.95),
-        "p50": request_stats.percentile(late.taking, 0.5),
-        "p95_hour": request_stats.percentile(hour.taking, 0.95),
+        "p95": request_stats.percentile(late.histogram, 0.95),
+        "p50": request_stats.percentile(late.histogram, 0.5),
+        "p95_hour": request_stats.percentile(hour.histogram, 0.95),
         "now": NOW,
     }
 

@@ -1,40 +1,40 @@
-"""Every error a caller can meet, rendered in one place (`api.app`) as problem+json (RFC 9457).
+"""Every error that the API returns, rendered in one place (`somamemory.web.problems`) as problem+json (RFC 9457).
 
 SomaError
-├── InvalidInput (422)          one or more fields are wrong; `fields` says which
-│   └── DimensionMismatch       a vector has another length than the active generation
+├── InvalidInput (422)          one or more fields are invalid; `fields` names them
+│   └── DimensionMismatch       a vector's length differs from that of the active generation
 ├── InvalidCoordinate (400)
-├── MalformedRequest (400)      not JSON, not UTF-8
-├── LengthRequired (411)        a chunked body
+├── MalformedRequest (400)      a header or the encoding of the body is invalid
+├── LengthRequired (411)        the body is chunked
 ├── Unauthenticated (401)
-├── Forbidden (403)             the key is good, but may not do this
-├── QuotaExceeded (403)         of memories, bytes or keys; of requests, RateLimited says when
+├── Forbidden (403)             the key is valid but lacks a right
+├── QuotaExceeded (403)         of memories, bytes or keys
 ├── NotFound (404)
 ├── MethodNotAllowed (405)
 ├── Conflict (409)
-│   ├── StillRunning            another request with this Idempotency-Key has not ended yet
-│   ├── LlmMissing              it needs a language model, and the settings name none
-│   └── ConversationIsCold      its messages are in a file, and did not come back in time
+│   ├── StillRunning            the first request with this Idempotency-Key is still running
+│   ├── LlmMissing              the request needs a language model, and none is configured
+│   └── ConversationIsCold      the messages are in cold storage, and were not restored in time
 ├── PreconditionFailed (412)    If-Match or If-None-Match did not hold
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
-├── KeyReused (422)             an Idempotency-Key came again with another request
-├── RateLimited (429)           `retry_after_s` says when there is room again
+├── KeyReused (422)             an Idempotency-Key was sent with a different request
+├── RateLimited (429)           `retry_after_s` says when to retry
 │   └── RequestQuotaExceeded    the tenant's requests of today are used up
-├── IndexBacklog (429)          too many of the tenant's memories wait for the index
-├── LlmBudgetExceeded (429)     the tenant's tokens or money for language models are used up
-└── Unavailable (503)           try again later; `retry_after_s` says when
+├── IndexBacklog (429)          too many of the tenant's memories await indexing
+├── LlmBudgetExceeded (429)     the tenant's budget for language models is used up
+└── Unavailable (503)           `retry_after_s` says when to retry
     ├── DatabaseBusy
     ├── EmbedderUnavailable
-    │   └── EmbedderRefused     the provider will never take this text
+    │   └── EmbedderRefused     the provider rejects this text for good
     ├── IndexUnavailable
-    ├── ColdUnavailable         what keeps the files of cold conversations does not answer
-    │   └── ColdFileDamaged     a file is missing, or is not what was written
+    ├── ColdUnavailable         cold storage does not respond
+    │   └── ColdFileDamaged     a file is missing or damaged
     └── LlmUnavailable
-        ├── LlmRefused          the provider will never take this question
-        └── LlmAnswerInvalid    the model answered something else than it was asked for
+        ├── LlmRefused          the provider rejects this prompt for good
+        └── LlmAnswerInvalid    the model's response has the wrong form
 
-ConfigurationError is not among them: it stops a process before it serves anybody.
+ConfigurationError is not among them: it stops a process before it serves requests.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from math import ceil
 
 
 class ConfigurationError(Exception):
-    """The settings cannot work; the message says what to change."""
+    """The settings are invalid; the message says what to change."""
 
 
 class SomaError(Exception):
-    """The root. `code` is for machines, `title` is the kind, `detail` is this case."""
+    """The base class. `code` is stable and for programs, `title` names the kind, `detail` describes the case."""
 
     status = 500
     code = "internal_error"
@@ -64,7 +64,7 @@ class SomaError(Exception):
 
     @property
     def errors(self) -> list[dict[str, str]]:
-        """`[{field, message}]` for errors that concern fields."""
+        """`[{field, message}]` if the error concerns fields."""
         return []
 
 
@@ -74,7 +74,7 @@ class InvalidInput(SomaError):
     title = "Invalid input"
 
     def __init__(self, field: str, message: str, **more: str) -> None:
-        """One wrong field, or several: `InvalidInput("a", "too long", b="missing")`."""
+        """Name one field or several: `InvalidInput("a", "is too long", b="is required")`."""
         self.fields = {field: message, **more}
         super().__init__("; ".join(f"{name}: {text}" for name, text in self.fields.items()))
 
@@ -119,13 +119,13 @@ class Unauthenticated(SomaError):
 class Forbidden(SomaError):
     status = 403
     code = "forbidden"
-    title = "This key may not do that"
+    title = "The API key lacks the required rights"
 
 
 class QuotaExceeded(SomaError):
     status = 403
     code = "quota_exceeded"
-    title = "The tenant's quota is used up"
+    title = "The tenant's quota is exceeded"
 
 
 class NotFound(SomaError):
@@ -157,7 +157,7 @@ class StillRunning(Conflict):
 
 class LlmMissing(Conflict):
     code = "llm_missing"
-    title = "There is no language model"
+    title = "No language model is configured"
 
 
 class ConversationIsCold(Conflict):
@@ -168,7 +168,7 @@ class ConversationIsCold(Conflict):
 class PreconditionFailed(SomaError):
     status = 412
     code = "precondition_failed"
-    title = "The memory is not as the request expects"
+    title = "The precondition does not hold"
 
 
 class PayloadTooLarge(SomaError):
@@ -180,13 +180,13 @@ class PayloadTooLarge(SomaError):
 class UnsupportedMediaType(SomaError):
     status = 415
     code = "unsupported_media_type"
-    title = "The body has another media type than it must have"
+    title = "Unsupported media type"
 
 
 class KeyReused(SomaError):
     status = 422
     code = "idempotency_key_reused"
-    title = "This Idempotency-Key belongs to another request"
+    title = "This Idempotency-Key was used for a different request"
 
 
 class RateLimited(SomaError):
@@ -205,13 +205,13 @@ class RateLimited(SomaError):
 
 class RequestQuotaExceeded(RateLimited):
     code = "quota_exceeded"
-    title = "The tenant's quota is used up"
+    title = "The tenant's quota is exceeded"
 
 
 class IndexBacklog(SomaError):
     status = 429
     code = "index_backlog"
-    title = "Too many memories wait for the index"
+    title = "Too many memories await indexing"
     retry_after_s = 30
 
     @property
@@ -221,7 +221,7 @@ class IndexBacklog(SomaError):
 
 class LlmBudgetExceeded(RateLimited):
     code = "llm_budget_exceeded"
-    title = "The tenant's budget for language models is used up"
+    title = "The tenant's budget for language models is exceeded"
 
 
 class Unavailable(SomaError):
@@ -243,34 +243,34 @@ class DatabaseBusy(Unavailable):
 
 class EmbedderUnavailable(Unavailable):
     code = "embedder_unavailable"
-    title = "The embedding provider does not answer"
+    title = "The embedding provider is unavailable"
 
 
 class EmbedderRefused(EmbedderUnavailable):
     code = "embedder_refused"
-    title = "The embedding provider refuses the text"
+    title = "The embedding provider rejects the text"
 
 
 class IndexUnavailable(Unavailable):
     code = "index_unavailable"
-    title = "The vector index does not answer"
+    title = "The vector index is unavailable"
 
 
 class ColdUnavailable(Unavailable):
     code = "cold_storage_unavailable"
-    title = "The storage of cold conversations does not answer"
+    title = "Cold storage is unavailable"
 
 
 class ColdFileDamaged(ColdUnavailable):
     code = "cold_file_damaged"
-    title = "The file of a cold conversation is damaged"
+    title = "The file of a conversation in cold storage is damaged"
 
 
 class LlmUnavailable(Unavailable):
-    """`sent`: the question went out and was given up, so that the provider may charge for it."""
+    """`sent`: the prompt was sent, so that the provider may charge for it."""
 
     code = "llm_unavailable"
-    title = "The language model does not answer"
+    title = "The language model is unavailable"
 
     def __init__(self, detail: str = "", retry_after_s: float = 0.0, *, sent: bool = False) -> None:
         super().__init__(detail)
@@ -281,9 +281,9 @@ class LlmUnavailable(Unavailable):
 
 class LlmRefused(LlmUnavailable):
     code = "llm_refused"
-    title = "The language model's provider refuses the question"
+    title = "The language model's provider rejects the prompt"
 
 
 class LlmAnswerInvalid(LlmUnavailable):
     code = "llm_answer_invalid"
-    title = "The language model's answer cannot be used"
+    title = "The language model's response is invalid"

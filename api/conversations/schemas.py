@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
@@ -34,7 +34,7 @@ def _folder(text: str) -> str:
     return text
 
 
-def _null_as_empty(value: Any) -> Any:
+def _null_as_empty(value: object) -> object:
     return {} if value is None else value
 
 

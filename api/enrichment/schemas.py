@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
@@ -17,7 +17,7 @@ from conversations.transfer.exporting import JSON, JSONL, MARKDOWN
 from conversations.transfer.formats import SOURCES
 
 
-def _day(value: Any) -> date:
+def _day(value: object) -> date:
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
         try:
             day = date.fromisoformat(value)

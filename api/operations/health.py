@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, is it well? No key needed, and nothing about tenants."""
+"""Routes of liveness, readiness, health and metrics. They need no key, and reveal nothing about tenants."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from api.json import reply
+from api.operations import presenters
 from api.operations.schemas import HealthOut, HealthzOut, PingOut, ReadyOut
 from api.routing import PolicyRouter
 from conversations import llm
@@ -24,13 +25,13 @@ router = PolicyRouter("health", auth=None)
 
 @router.get("/ping", out=PingOut, problems=[500])
 def ping(request: HttpRequest) -> HttpResponse:
-    """The process answers."""
+    """Confirm that the process responds."""
     return reply({"status": "ok"})
 
 
 @router.get("/healthz", out=HealthzOut, problems=[500])
 def healthz(request: HttpRequest) -> HttpResponse:
-    """The process answers; which of its stores did, when they were last asked."""
+    """Confirm that the process responds, with the result of the last check of each store."""
     checks = health.report().checks
     database = checks["database"].healthy
     return reply(
@@ -45,44 +46,26 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @router.get("/readyz", out={200: ReadyOut, 503: ReadyOut}, problems=[500])
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when the database answers and its migrations are applied, else 503."""
+    """Return 200 if the database responds and its migrations are applied, otherwise 503."""
     ready, reason = health.ready()
     return reply({"ready": ready, **({"reason": reason} if reason else {})}, 200 if ready else 503)
 
 
 @router.get("/metrics", out=None, problems=[403, 500], openapi_extra=_TEXT)
 def show_metrics(request: HttpRequest) -> HttpResponse:
-    """All metrics, in Prometheus' text format; for the addresses in SOMA_METRICS_ALLOW."""
+    """Return all metrics in the Prometheus text format, to the addresses in SOMA_METRICS_ALLOW."""
     peer = request.META.get("REMOTE_ADDR", "")
     if "X-Forwarded-For" in request.headers and not client_address.among(peer, settings.TRUSTED_PROXIES):
-        raise Forbidden("a proxy passed this request on, and SOMA_TRUSTED_PROXIES does not name it")
+        raise Forbidden("the request came through a proxy that is not in SOMA_TRUSTED_PROXIES")
     if not client_address.among(state_of(request).client_address, settings.METRICS_ALLOW):
-        raise Forbidden("this address may not read the metrics: see SOMA_METRICS_ALLOW")
+        raise Forbidden("this address is not in SOMA_METRICS_ALLOW")
     return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
 
 @router.get("/health", out={200: HealthOut, 503: HealthOut}, problems=[500])
 def full_health(request: HttpRequest) -> HttpResponse:
-    """Each part, its state and its latency; at most ten seconds old."""
+    """Show the state and latency of each component, at most ten seconds old."""
     report = health.report()
-    if (answering := llm.healthy()) is not None:
-        report = replace(report, checks={**report.checks, "llm": Check(answering, 0.0)})
-    checks = {
-        name: {"status": "healthy" if check.healthy else "unhealthy", "latency_ms": check.latency_ms}
-        for name, check in report.checks.items()
-    }
-    services = [
-        {"name": name, "healthy": check.healthy, "latency_ms": check.latency_ms}
-        for name, check in report.checks.items()
-    ]
-    return reply(
-        {
-            "status": report.status,
-            "healthy": report.status == "healthy",
-            "version": report.version,
-            "uptime_seconds": report.uptime_s,
-            "checks": checks,
-            "services": services,
-        },
-        503 if report.status == "unhealthy" else 200,
-    )
+    if (llm_healthy := llm.healthy()) is not None:
+        report = replace(report, checks={**report.checks, "llm": Check(llm_healthy, 0.0)})
+    return reply(presenters.health(report), 503 if report.status == "unhealthy" else 200)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.json import JsonObject
 from api.memories.presenters import address
-from memories.search.hybrid import Found
+from memories.search.query import Found, Results
 from somamemory.times import rfc3339
 
 
@@ -25,3 +25,12 @@ def hit(hit: Found) -> JsonObject:
     if hit.scores is not None:
         result["scores"] = hit.scores
     return result
+
+
+def results(results: Results, mode: str) -> JsonObject:
+    return {
+        "memories": [hit(found) for found in results.found],
+        "degraded": results.degraded,
+        "mode": mode,
+        "took_ms": results.took_ms,
+    }

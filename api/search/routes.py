@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from django.http import HttpResponse
 from ninja import Query
 
@@ -14,7 +17,7 @@ from api.search import presenters
 from graph.search_expansion import Neighbourhood
 from memories import filters
 from memories.search import hybrid
-from memories.search.hybrid import Search
+from memories.search.query import Search
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidInput, MalformedRequest
 
@@ -25,28 +28,29 @@ router = PolicyRouter("search")
 def search_by_query(request: Request, query: Query[SearchParams]) -> HttpResponse:
     """Search memories. Filters are JSON text."""
     raw_filters = None if query.filters is None else _parse_filters(query.filters)
-    return _respond(request, query, raw_filters, {}, (query.namespace,), None)
+    return _run(request, _search(query, [query.namespace], raw_filters))
 
 
 @router.post("/memories/search", out=SearchOut, kind="search")
 def search(request: Request, body: SearchBody) -> HttpResponse:
     """Search memories."""
-    weights = body.weights.model_dump(exclude_none=True)
-    namespaces = (body.namespace,) if isinstance(body.namespace, str) else tuple(body.namespace)
-    return _respond(request, body, body.filters, weights, namespaces, body.expand)
+    namespaces = [body.namespace] if isinstance(body.namespace, str) else body.namespace
+    search = replace(
+        _search(body, namespaces, body.filters),
+        weights=body.weights.model_dump(exclude_none=True),
+        expansion=_expansion(body.expand) if body.expand else None,
+    )
+    return _run(request, search)
 
 
-def _respond(
-    request: Request,
-    options: SearchBody | SearchParams,
-    raw_filters: object,
-    weights: dict[str, float],
-    namespaces: tuple[str, ...],
-    expand: ExpandBody | None,
-) -> HttpResponse:
-    query = Search(
+def _run(request: Request, search: Search) -> HttpResponse:
+    return reply(presenters.results(hybrid.search(request.caller, search), search.mode))
+
+
+def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_filters: object) -> Search:
+    return Search(
         query=options.query,
-        namespaces=namespaces,
+        namespaces=tuple(namespaces),
         narrowing=Narrowing(
             memory_type=options.memory_type,
             filters=None if raw_filters is None else filters.parse(raw_filters),
@@ -58,19 +62,8 @@ def _respond(
         offset=options.offset,
         min_score=options.min_score,
         strong=options.consistency == "strong",
-        weights=weights,
         explain=options.explain,
         include_archived=options.include_archived,
-        expansion=_expansion(expand) if expand else None,
-    )
-    results = hybrid.search(request.caller, query)
-    return reply(
-        {
-            "memories": [presenters.hit(hit) for hit in results.found],
-            "degraded": results.degraded,
-            "mode": options.mode,
-            "took_ms": results.took_ms,
-        }
     )
 
 

@@ -1,4 +1,4 @@
-"""Who is at the other end: the address of the client, as far as the proxies in between are trusted."""
+"""The address of the client behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_HOPS = 32
 
 
 def networks(names: Sequence[str]) -> tuple[Network, ...]:
-    """Networks from their names, `10.0.0.0/8` or a single address. Raises ConfigurationError."""
+    """Parse networks such as `10.0.0.0/8`, or single addresses. Raises ConfigurationError."""
     try:
         return tuple(ipaddress.ip_network(name.strip()) for name in names)
     except ValueError as error:
-        raise ConfigurationError(f"not a network: {error}") from None
+        raise ConfigurationError(f"invalid network: {error}") from None
 
 
 def among(address: str, allowed: Sequence[Network]) -> bool:
@@ -26,10 +26,10 @@ def among(address: str, allowed: Sequence[Network]) -> bool:
 
 
 def client(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
-    """The address of the client.
+    """Return the nearest address that is not a trusted proxy.
 
-    peer: who opened the connection; forwarded_for: X-Forwarded-For, whose last entries are by the proxies nearest to
-    us. The nearest that is no trusted proxy is the client: what stands before it, anybody can have written.
+    peer: the address at the other end of the connection.
+    forwarded_for: X-Forwarded-For, to which each proxy appends. Entries before the client's can be forged.
     """
     if not forwarded_for or not among(peer, trusted):
         return peer

@@ -66,7 +66,7 @@ def _record(request: HttpRequest, method: str | None, status: int, duration_s: f
     metrics.requests.labels(route_label, method_label, status, state.tenant.tier if state.tenant else "none").inc()
     metrics.request_seconds.labels(route_label, method_label).observe(duration_s)
     if route_label.startswith(_API_PREFIX):
-        request_stats.seen.note(status, duration_s * 1000)
+        request_stats.stats.record(status, duration_s * 1000)
     request_log.info(
         "request",
         extra={

@@ -1,7 +1,7 @@
-"""The last hour, minute by minute: how many requests, how they ended, how long they took. For people who look now.
+"""Requests of the last hour by minute: how many, with which result, how long they took. For the dashboard.
 
-Each process counts in its memory. With a Redis they show each other what they have every few seconds; without one,
-each knows its own. Nothing here is kept for good: that is what metrics are scraped for.
+Each process counts in memory. With Redis the processes publish their counts every few seconds; without it, each knows
+its own. Nothing is stored beyond the hour: metrics do that.
 """
 
 from __future__ import annotations
@@ -21,48 +21,60 @@ from somamemory import caching
 
 MINUTES = 60
 PUBLISH_S = 5.0
-# Upper bounds in milliseconds; beyond the last, anything.
+# Upper bounds of the histogram in milliseconds; the last bucket is open.
 BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
-_SHARED = "soma:traffic:1"
+_REDIS_KEY = "soma:traffic:1"
 
 
 @dataclass
 class Minute:
-    """`at` is in minutes since 1970; `taking` counts by duration, see BOUNDS_MS."""
+    """One minute. `at`: in minutes since 1970; `histogram`: requests by duration, see BOUNDS_MS."""
 
     at: int
-    good: int = 0
-    refused: int = 0  # 4xx
-    broken: int = 0  # 5xx
-    taking: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
+    ok: int = 0
+    client_errors: int = 0  # 4xx
+    server_errors: int = 0  # 5xx
+    histogram: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
 
     @property
     def total(self) -> int:
-        return self.good + self.refused + self.broken
+        return self.ok + self.client_errors + self.server_errors
+
+    def record(self, status: int, duration_ms: float) -> None:
+        if status < 400:
+            self.ok += 1
+        elif status < 500:
+            self.client_errors += 1
+        else:
+            self.server_errors += 1
+        self.histogram[bisect.bisect_left(BOUNDS_MS, duration_ms)] += 1
 
     def add(self, other: Minute) -> None:
-        self.good += other.good
-        self.refused += other.refused
-        self.broken += other.broken
-        self.taking = [one + two for one, two in zip(self.taking, other.taking, strict=True)]
+        self.ok += other.ok
+        self.client_errors += other.client_errors
+        self.server_errors += other.server_errors
+        self.histogram = [mine + theirs for mine, theirs in zip(self.histogram, other.histogram, strict=True)]
 
 
-def percentile(taking: Sequence[int], share: float) -> float | None:
-    """The duration in ms that this share of requests stays below, interpolated within its bounds; None without any."""
-    wanted = sum(taking) * share
-    if not wanted:
+def percentile(histogram: Sequence[int], share: float) -> float | None:
+    """Return the duration in ms below which this share of requests lies, interpolated within its bucket.
+
+    Returns None without requests.
+    """
+    remaining = sum(histogram) * share
+    if not remaining:
         return None
     low = 0.0
-    for count, high in zip(taking, (*BOUNDS_MS, BOUNDS_MS[-1]), strict=True):
-        if count and wanted <= count:
-            return low + (high - low) * wanted / count
-        wanted -= count
+    for count, high in zip(histogram, (*BOUNDS_MS, BOUNDS_MS[-1]), strict=True):
+        if count and remaining <= count:
+            return low + (high - low) * remaining / count
+        remaining -= count
         low = float(high)
     return low
 
 
-class Traffic:
-    """What this process has answered."""
+class RequestStats:
+    """The requests that this process has answered."""
 
     def __init__(self) -> None:
         self._minutes: dict[int, Minute] = {}
@@ -70,67 +82,65 @@ class Traffic:
         self._publish_at = 0.0
         self._name = ""
 
-    def note(self, status: int, duration_ms: float) -> None:
+    def record(self, status: int, duration_ms: float) -> None:
         at = int(time.time() // 60)
         with self._lock:
-            minute = self._minutes.get(at)
-            if minute is None:
-                minute = self._minutes[at] = Minute(at)
-                for old in [each for each in self._minutes if each <= at - MINUTES]:
-                    del self._minutes[old]
-            if status < 400:
-                minute.good += 1
-            elif status < 500:
-                minute.refused += 1
-            else:
-                minute.broken += 1
-            minute.taking[bisect.bisect_left(BOUNDS_MS, duration_ms)] += 1
+            if at not in self._minutes:
+                self._start_minute(at)
+            self._minutes[at].record(status, duration_ms)
         if caching.shared() and time.monotonic() >= self._publish_at:
             self.publish()
 
     def publish(self) -> None:
-        """Show the other processes what this one has."""
+        """Show this process's counts to the other processes."""
         self._publish_at = time.monotonic() + PUBLISH_S
-        name = self._named()
+        name = self._process_name()
         with self._lock:
-            told = orjson.dumps(
-                [[each.at, each.good, each.refused, each.broken, each.taking] for each in self._minutes.values()]
-            )
-        caching.with_redis(lambda redis: redis.hset(_SHARED, name, told.decode()))
+            rows = [
+                [minute.at, minute.ok, minute.client_errors, minute.server_errors, minute.histogram]
+                for minute in self._minutes.values()
+            ]
+        content = orjson.dumps(rows).decode()
+        caching.with_redis(lambda redis: redis.hset(_REDIS_KEY, name, content))
 
     def recent(self) -> list[Minute]:
-        """The last MINUTES minutes of all processes, the oldest first; those without a request are empty."""
+        """Return the last MINUTES minutes of all processes, oldest first, including minutes without requests."""
         now = int(time.time() // 60)
         minutes = {at: Minute(at) for at in range(now - MINUTES + 1, now + 1)}
         with self._lock:
-            mine = list(self._minutes.values())
-        for each in [*mine, *(self._others(now) if caching.shared() else [])]:
-            if each.at in minutes:
-                minutes[each.at].add(each)
+            own = list(self._minutes.values())
+        for minute in [*own, *(self._others(now) if caching.shared() else [])]:
+            if minute.at in minutes:
+                minutes[minute.at].add(minute)
         return list(minutes.values())
 
-    def _others(self, now: int) -> Iterable[Minute]:
-        name = self._named()
-        told: dict[Any, Any] = caching.with_redis(lambda redis: redis.hgetall(_SHARED)) or {}
-        gone = []
-        for key, value in told.items():
-            minutes = [Minute(*each) for each in orjson.loads(value)]
-            if not any(each.at > now - MINUTES for each in minutes):
-                gone.append(key)
-            elif key.decode() != name:
-                yield from minutes
-        if gone:
-            caching.with_redis(lambda redis: redis.hdel(_SHARED, *gone))
+    def clear(self) -> None:
+        with self._lock:
+            self._minutes.clear()
 
-    def _named(self) -> str:
-        """Anew after a fork: what was copied from the parent is the parent's."""
+    def _start_minute(self, at: int) -> None:
+        for expired in [minute for minute in self._minutes if minute <= at - MINUTES]:
+            del self._minutes[expired]
+        self._minutes[at] = Minute(at)
+
+    def _others(self, now: int) -> Iterable[Minute]:
+        own_name = self._process_name()
+        published: dict[Any, Any] = caching.with_redis(lambda redis: redis.hgetall(_REDIS_KEY)) or {}
+        expired = []
+        for name, content in published.items():
+            minutes = [Minute(*row) for row in orjson.loads(content)]
+            if not any(minute.at > now - MINUTES for minute in minutes):
+                expired.append(name)
+            elif name.decode() != own_name:
+                yield from minutes
+        if expired:
+            caching.with_redis(lambda redis: redis.hdel(_REDIS_KEY, *expired))
+
+    def _process_name(self) -> str:
+        """Return a name for this process; a fork gets its own, because its counts are copies of its parent's."""
         if not self._name.startswith(f"{os.getpid()}:"):
             self._name = f"{os.getpid()}:{uuid.uuid4().hex}"
         return self._name
 
-    def forget(self) -> None:
-        with self._lock:
-            self._minutes.clear()
 
-
-seen = Traffic()
+stats = RequestStats()

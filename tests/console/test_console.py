@@ -23,7 +23,7 @@ from console.models import StaffTenant
 from memories.models import VectorEmbedding
 from operations import health, statistics
 from somamemory.web import request_stats
-from somamemory.web.request_stats import BOUNDS_MS, Minute, Traffic, percentile
+from somamemory.web.request_stats import BOUNDS_MS, Minute, RequestStats, percentile
 from tenants.caller import Caller
 from tenants.models import Tenant
 from tests.conftest import Api, drain, page, problem_of, shown
@@ -31,7 +31,7 @@ from tests.conftest import Api, drain, page, problem_of, shown
 
 @pytest.fixture(autouse=True)
 def _no_traffic() -> None:
-    request_stats.seen.forget()
+    request_stats.stats.clear()
 
 
 def answer(client: Client, name: str, **query: str) -> Any:
@@ -54,8 +54,8 @@ def test_the_dashboard_shows_how_requests_end(boss: Client, api: Api) -> None:
     api.get("/memories/404")
     api.get("/memories/x")
 
-    minutes = request_stats.seen.recent()
-    assert (sum(each.good for each in minutes), sum(each.refused for each in minutes)) == (3, 2)
+    minutes = request_stats.stats.recent()
+    assert (sum(each.ok for each in minutes), sum(each.client_errors for each in minutes)) == (3, 2)
     assert re.search(r"\d\d:\d\d  3 answered, 2 refused, 0 failed", shown(boss, page("index")))
 
 
@@ -64,7 +64,7 @@ def test_pages_and_files_are_no_requests_of_the_api(boss: Client) -> None:
     boss.get("/static/console/console.css").close()
     boss.get("/nowhere")
 
-    assert sum(each.total for each in request_stats.seen.recent()) == 0
+    assert sum(each.total for each in request_stats.stats.recent()) == 0
 
 
 def test_the_dashboard_shows_what_waits_and_what_failed(boss: Client, api: Api, caller: Caller) -> None:
@@ -146,15 +146,15 @@ def test_the_dashboard_takes_as_many_statements_however_many_tenants_there_are(
 
 
 def test_the_rows_of_a_minute_that_is_over_an_hour_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, now = Traffic(), time.time()
-    seen.note(200, 1)
+    seen, now = RequestStats(), time.time()
+    seen.record(200, 1)
     monkeypatch.setattr(time, "time", lambda: now + 61 * 60)
-    seen.note(500, 1)
+    seen.record(500, 1)
 
     minutes = seen.recent()
 
     assert len(minutes) == request_stats.MINUTES
-    assert [(each.good, each.broken) for each in minutes if each.total] == [(0, 1)]
+    assert [(each.ok, each.server_errors) for each in minutes if each.total] == [(0, 1)]
     assert len(seen._minutes) == 1
 
 
@@ -162,9 +162,9 @@ def test_the_rows_of_a_minute_that_is_over_an_hour_ago_are_forgotten(monkeypatch
 def test_a_percentile_lies_within_the_bounds_of_the_true_one(durations: list[float], share: float) -> None:
     minute = Minute(0)
     for each in durations:
-        minute.taking[sum(each > bound for bound in BOUNDS_MS)] += 1
+        minute.histogram[sum(each > bound for bound in BOUNDS_MS)] += 1
 
-    found = percentile(minute.taking, share)
+    found = percentile(minute.histogram, share)
 
     true = sorted(durations)[max(0, -(-int(len(durations) * share * 1000) // 1000) - 1)]
     above = min((bound for bound in BOUNDS_MS if bound >= true), default=BOUNDS_MS[-1])
@@ -175,7 +175,7 @@ def test_a_percentile_lies_within_the_bounds_of_the_true_one(durations: list[flo
 
 
 def test_nothing_has_no_percentile() -> None:
-    assert percentile(Minute(0).taking, 0.95) is None
+    assert percentile(Minute(0).histogram, 0.95) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=60))

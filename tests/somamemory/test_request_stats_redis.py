@@ -9,50 +9,54 @@ import pytest
 
 from somamemory import caching
 from somamemory.web import request_stats
-from somamemory.web.request_stats import Traffic
+from somamemory.web.request_stats import RequestStats
 
 
 @pytest.fixture(autouse=True)
 def _nothing_shared() -> None:
-    caching.with_redis(lambda redis: redis.delete(request_stats._SHARED))
+    caching.with_redis(lambda redis: redis.delete(request_stats._REDIS_KEY))
 
 
 def test_a_process_sees_what_the_others_have_answered() -> None:
-    one, two = Traffic(), Traffic()
-    one.note(200, 3)
-    two.note(404, 3)
-    two.note(500, 3)
+    one, two = RequestStats(), RequestStats()
+    one.record(200, 3)
+    two.record(404, 3)
+    two.record(500, 3)
     two.publish()
 
     now = one.recent()[-2:]
 
-    assert [sum(each) for each in zip(*((m.good, m.refused, m.broken) for m in now), strict=True)] == [1, 1, 1]
+    assert [sum(each) for each in zip(*((m.ok, m.client_errors, m.server_errors) for m in now), strict=True)] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_what_was_published_before_is_counted_once() -> None:
-    one = Traffic()
-    one.note(200, 3)
+    one = RequestStats()
+    one.record(200, 3)
     one.publish()
-    one.note(200, 3)
+    one.record(200, 3)
     one.publish()
 
-    assert sum(each.good for each in one.recent()) == 2
+    assert sum(each.ok for each in one.recent()) == 2
 
 
 def test_a_fork_speaks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = Traffic()
-    name = one._named()
+    one = RequestStats()
+    name = one._process_name()
 
     monkeypatch.setattr(os, "getpid", lambda: -1)
 
-    assert one._named() != name
+    assert one._process_name() != name
 
 
 def test_a_process_that_has_been_gone_for_an_hour_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two, now = Traffic(), Traffic(), time.time()
-    two.note(200, 3)
+    one, two, now = RequestStats(), RequestStats(), time.time()
+    two.record(200, 3)
     two.publish()
     monkeypatch.setattr(time, "time", lambda: now + 61 * 60)
 
     assert sum(each.total for each in one.recent()) == 0
-    assert caching.with_redis(lambda redis: redis.hlen(request_stats._SHARED)) == 0
+    assert caching.with_redis(lambda redis: redis.hlen(request_stats._REDIS_KEY)) == 0
