@@ -30,6 +30,9 @@ demo: venv ## this documentation as memories, and five questions to it
 test: venv-test ## lint, types, the tests on SQLite, PostgreSQL and Milvus (ARGS="-k word" goes to pytest)
 	exec scripts/test.sh -- $(ARGS)
 
+quick: venv-test ## lint, types and the tests that need no database and no server, in a minute and a half
+	exec scripts/quick.sh $(ARGS)
+
 test-milvus: venv-test ## the vector index and searches on a real Milvus server, which it installs, starts and stops
 	exec scripts/test-milvus.sh -- $(ARGS)
 

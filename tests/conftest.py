@@ -44,65 +44,48 @@ from tenants.limits import policy
 from tenants.models import Tenant
 from tests.support.unguarded import flushing
 
-# Not skipped but not there: a run without Redis has nothing to say about it.
-collect_ignore = (
-    [] if settings.REDIS_URL else ["tenants/test_limits_redis.py", "somamemory/test_request_stats_redis.py"]
-)
-if not settings.DATABASE_URL.startswith("postgres"):  # several processes, and what only PostgreSQL has
-    collect_ignore += [
-        "processes/test_celery.py",
-        "processes/test_compose.py",
-        "processes/test_metrics_workers.py",
-        "somamemory/test_plans.py",
-    ]
-    collect_ignore += ["somamemory/test_postgresql.py", "somamemory/test_replicas.py"]
-if not BROWSER:
-    collect_ignore.append("console/test_browser.py")
+POSTGRESQL = settings.DATABASE_URL.startswith("postgres")
 GENERATION = uuid.UUID(int=1)
-# The first three need a PostgreSQL; the others start a server on a SQLite of its own, and once is enough.
-collect_ignore += (
-    ["operations/test_migrate_database.py", "processes/test_rolling.py", "scripts/test_from_somafractalmemory.py"]
-    if not settings.DATABASE_URL.startswith("postgres")
-    else [
-        "deploy/test_install.py",
-        "deploy/test_kubernetes.py",
-        "deploy/test_proxies.py",
-        "contract/test_documentation.py",
-        "processes/test_recycling.py",
-        "scripts/test_from_sekha.py",
-        "processes/test_rebuild_crash.py",
-    ]
-)
-# Nothing in these asks the database: what they say on one engine they say on both.
-if settings.DATABASE_URL.startswith("postgres"):
-    collect_ignore += [
-        "somamemory/test_breaker.py",
-        "conversations/context/test_context_rules.py",
-        "memories/test_coordinates.py",
-        "conversations/transfer/test_formats.py",
-    ]
-    collect_ignore += [
-        "api/test_json.py",
-        "memories/test_payloads.py",
-        "conversations/enrichment/test_periods.py",
-        "memories/search/test_ranking.py",
-        "somamemory/test_settings.py",
-    ]
-    collect_ignore += ["memories/search/test_analyzer.py", "memories/index/test_vector_index.py", "graph/test_walks.py"]
+# A test whose fixtures open no database, and that starts no server, is `pure`.
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
 
-# Minutes of waiting for servers that are killed and come back. Each test process begins with some of them, or all
-# others would be through long before the last.
-LONG = ("test_crash.py", "test_celery.py", "test_rebuild_crash.py", "test_documentation.py", "test_migrate_database.py")
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    uses_database = DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+    if not uses_database and not item.get_closest_marker("django_db") and not item.get_closest_marker("server"):
+        item.add_marker("pure")
+
+
+def _has_what_it_needs(item: pytest.Item) -> bool:
+    """Return whether this run can say something with the test; a run without Redis, say, does not count it as skipped.
+
+    What a test without a database, or with one of its own, says on one engine it says on both: SQLite runs it.
+    """
+    marks = {mark.name for mark in item.iter_markers()}
+    if POSTGRESQL:
+        return not marks & {"pure", "once"} or bool(marks & {"postgresql", "redis"})
+    needs = {"postgresql": False, "redis": bool(settings.REDIS_URL), "browser": bool(BROWSER)}
+    return all(needs.get(name, True) for name in marks)
 
 
 @pytest.hookimpl(trylast=True)  # after the order has become a random one
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    processes: int = getattr(config, "workerinput", {}).get("workercount", 1)  # each takes a part from front to back
-    parts = [[item for item in items if item.path.name in LONG[number::processes]] for number in range(processes)]
-    rest = (item for item in items if item.path.name not in LONG)
+    """Leave out what this run has nothing to say about, and begin with the tests that wait for minutes.
+
+    Each process takes a part from front to back. Each begins with some of the long ones, or all others would have
+    finished long before the last.
+    """
+    wanted = [item for item in items if _has_what_it_needs(item)]
+    processes: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in wanted if item.get_closest_marker("long")]
+    files = sorted({item.path for item in long})
+    parts = [[item for item in long if item.path in files[number::processes]] for number in range(processes)]
+    rest = (item for item in wanted if not item.get_closest_marker("long"))
     for number, part in enumerate(parts):
-        share = len(items) // processes + (number >= processes - len(items) % processes)
+        share = len(wanted) // processes + (number >= processes - len(wanted) % processes)
         part.extend(itertools.islice(rest, max(0, share - len(part))))
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(wanted)])
     items[:] = [*itertools.chain(*parts), *rest]
 
 

@@ -14,6 +14,8 @@ from memories.index import generations
 from tenants.models import AuditEvent, Tenant
 from tests.conftest import drain
 
+pytestmark = [pytest.mark.server, pytest.mark.browser]
+
 
 @pytest.fixture
 def browser(live_server: Any, settings: Any) -> Iterator[Browser]:

@@ -20,6 +20,8 @@ import pytest
 from testing.processes import HOME
 from testing.server import Server
 
+pytestmark = [pytest.mark.server, pytest.mark.once, pytest.mark.long]
+
 BLOCK = re.compile(r"^(?:<!-- (not run: .+) -->\n)?```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FOLDERS = (
     "api", "benchmarks", "console", "conversations", "deploy", "graph", "memories", "operations", "requirements",

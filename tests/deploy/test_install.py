@@ -23,6 +23,8 @@ import pytest
 from testing.installation import Tree, install, installed
 from testing.processes import HOME, Process, wait_for
 
+pytestmark = [pytest.mark.server, pytest.mark.once]
+
 SERVICES = ("somamemory", "somamemory-worker", "somamemory-beat", "somamemory-migrate", "somamemory-backup")
 analyze = pytest.mark.skipif(
     not shutil.which("systemd-analyze"), reason="NOT CHECKED: systemd-analyze is missing (apt-get install systemd)"

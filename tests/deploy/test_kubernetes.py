@@ -13,9 +13,10 @@ import yaml
 from testing.processes import HOME, compose
 
 OVERLAYS = ("small", "ha")
-pytestmark = pytest.mark.skipif(
-    not shutil.which("kubectl"), reason="NOT CHECKED: kubectl, which renders it, is missing"
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not shutil.which("kubectl"), reason="NOT CHECKED: kubectl, which renders it, is missing"),
+]
 
 
 @lru_cache

@@ -14,6 +14,8 @@ from testing import proxies
 from testing.proxies import CADDY, NGINX, Proxy
 from testing.server import Server, free_port
 
+pytestmark = [pytest.mark.server, pytest.mark.once]
+
 KINDS = [
     pytest.param(
         "nginx",

@@ -12,6 +12,8 @@ from django.conf import settings
 
 from benchmarks import moving
 
+pytestmark = [pytest.mark.server, pytest.mark.postgresql, pytest.mark.long]
+
 MEMORIES = 60
 
 

@@ -18,6 +18,8 @@ from testing.otlp_collector import Collector
 from testing.processes import Installation, broker_of_the_leg, installation, wait_for
 from testing.server import free_port
 
+pytestmark = [pytest.mark.server, pytest.mark.postgresql, pytest.mark.long]
+
 # What a dead broker may add to a write.
 LATENCY_S = 0.05
 DUE = "SELECT count(*) FROM sfm_vector_embeddings WHERE due_at IS NOT NULL"

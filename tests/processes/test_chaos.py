@@ -15,9 +15,12 @@ from benchmarks import chaos
 from testing import milvus_server
 
 DATABASE = os.environ.get("SOMA_TEST_DATABASE_URL", "")
-pytestmark = pytest.mark.skipif(
-    not (DATABASE and milvus_server.PYTHON.exists()), reason="needs SOMA_TEST_DATABASE_URL and a Milvus server"
-)
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(
+        not (DATABASE and milvus_server.PYTHON.exists()), reason="needs SOMA_TEST_DATABASE_URL and a Milvus server"
+    ),
+]
 
 
 def test_a_kill_of_each_server_in_turn_loses_nothing_and_the_index_equals_the_database(tmp_path: Path) -> None:

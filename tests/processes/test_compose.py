@@ -15,6 +15,8 @@ import pytest
 
 from testing.processes import HOME, Installation, compose, installation, wait_for
 
+pytestmark = [pytest.mark.server, pytest.mark.postgresql]
+
 OURS = ("migrate", "web", "worker", "beat")
 THEIRS = ("postgres", "cache", "broker", "etcd", "minio", "milvus")
 # They answer nobody: one ends, the other is started again when it does.

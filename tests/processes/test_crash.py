@@ -28,6 +28,8 @@ from django.conf import settings
 from testing import ROOT
 from testing.server import free_port
 
+pytestmark = [pytest.mark.server, pytest.mark.long]
+
 KEY = "a-key-for-tests-that-is-long-enough-0123456789"
 KILLS = 20
 WRITERS = 4

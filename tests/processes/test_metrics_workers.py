@@ -15,7 +15,7 @@ import pytest
 
 from testing.processes import Installation, broker_of_the_leg, installation, wait_for
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.server, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 WORKERS = 3
 

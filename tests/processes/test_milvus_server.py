@@ -31,7 +31,7 @@ from testing import ROOT, milvus_server
 from tests.conftest import Api, drain, issue_key, problem_of
 
 SERVER = os.environ.get("SOMA_TEST_MILVUS_URI", "")
-pytestmark = pytest.mark.skipif(not SERVER, reason="needs SOMA_TEST_MILVUS_URI; make test-milvus")
+pytestmark = [pytest.mark.server, pytest.mark.skipif(not SERVER, reason="needs SOMA_TEST_MILVUS_URI; make test-milvus")]
 TENANT = uuid.UUID(int=1)
 
 

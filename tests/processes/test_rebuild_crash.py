@@ -6,7 +6,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from testing import ROOT
+
+pytestmark = [pytest.mark.server, pytest.mark.once, pytest.mark.long]
 
 
 def test_a_rebuild_survives_kill_9_with_no_failed_search_and_no_lost_write() -> None:

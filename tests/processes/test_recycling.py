@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import pytest
+
 from testing.processes import wait_for
 from testing.server import Server
+
+pytestmark = [pytest.mark.server, pytest.mark.once]
 
 
 def test_a_process_is_replaced_and_no_request_fails(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from testing.installation import installed
 from testing.processes import Installation, Process, installation, wait_for
 from testing.proxies import NGINX
 
+pytestmark = [pytest.mark.server, pytest.mark.postgresql]
+
 
 @pytest.mark.skipif(not NGINX, reason="NOT CHECKED: nginx is missing (apt-get install nginx-light)")
 def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:

@@ -8,8 +8,12 @@ import sys
 import uuid
 from pathlib import Path
 
+import pytest
+
 from testing.processes import HOME
 from testing.server import Server
+
+pytestmark = [pytest.mark.server, pytest.mark.once]
 
 CONVERSATION = str(uuid.UUID(int=7))
 SEKHA = """

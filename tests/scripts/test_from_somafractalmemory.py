@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from django.conf import settings
 
 from benchmarks import moving
 from testing.processes import HOME
 from testing.server import Server
+
+pytestmark = [pytest.mark.server, pytest.mark.postgresql]
 
 SOMA_FRACTAL_MEMORY = """
     CREATE TABLE sfm_memories (id uuid PRIMARY KEY, namespace varchar(255) NOT NULL, coordinate float8[] NOT NULL,

@@ -12,6 +12,8 @@ import pytest
 
 from testing.server import Server
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:

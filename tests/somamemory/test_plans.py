@@ -31,7 +31,7 @@ from tenants.caller import SCOPES, Caller
 from tenants.models import Tenant
 from tests.conftest import GENERATION
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
 TENANTS = [uuid.UUID(int=number) for number in (71, 72, 73)]
 # One in a hundred is semantic, deleted, expired, important; there are many kinds and users, rare and frequent words.

@@ -22,7 +22,7 @@ from tenants.models import Tenant
 from testing.processes import wait_for
 from tests.conftest import Api, problem_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 
 @contextmanager

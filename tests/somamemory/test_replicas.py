@@ -20,7 +20,7 @@ from tenants.caller import Caller
 from tests.conftest import Api, issue_key
 
 REPLICA, SECOND = ALIASES = ("replica1", "replica2")  # two ways to one database
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", *ALIASES])
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True, databases=["default", *ALIASES])]
 
 
 @pytest.fixture(scope="module", autouse=True)

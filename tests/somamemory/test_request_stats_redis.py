@@ -11,6 +11,8 @@ from somamemory import caching
 from somamemory.web import request_stats
 from somamemory.web.request_stats import RequestStats
 
+pytestmark = pytest.mark.redis
+
 
 @pytest.fixture(autouse=True)
 def _nothing_shared() -> None:

@@ -17,6 +17,8 @@ from somamemory.settings import known_variables
 from testing import ROOT
 from testing.server import free_port
 
+pytestmark = [pytest.mark.server, pytest.mark.once]
+
 
 def check(tmp_path: Path, *options: str, **variables: str) -> tuple[int, str]:
     """The exit code and the output of `manage.py check` with these variables and no others of ours."""

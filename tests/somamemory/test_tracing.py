@@ -259,7 +259,7 @@ def test_off_a_span_is_one_object_and_a_job_carries_nothing(db: None) -> None:
 
 
 def test_off_the_library_is_not_even_imported() -> None:
-    script = "import sys, django; django.setup(); import somamemory.wsgi, memories.tasks, conversations.tasks; " \
+    script = "import sys, django; django.setup(); import somamemory.wsgi, operations.tasks; " \
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"  # fmt: skip
 
     assert subprocess.run([sys.executable, "-c", script], cwd=settings.BASE_DIR, timeout=60).returncode == 0

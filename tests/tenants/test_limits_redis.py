@@ -20,6 +20,8 @@ from tenants.limits.policy import Limit, LocalBuckets, SharedBuckets
 from tenants.limits.redis_buckets import RedisBuckets
 from tests.conftest import Api, patient_caches_in
 
+pytestmark = pytest.mark.redis
+
 TENANT = uuid.UUID(int=2)
 
 
