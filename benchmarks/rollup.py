@@ -88,8 +88,8 @@ def _measure(told: list, given: argparse.Namespace) -> None:
 
 def _covered(caller, told: list, numbers: dict, sessions: dict, budget: int, most: int) -> tuple[float, float, float]:
     """The mean number of sessions that a context covers, and of summaries in it."""
-    from conversations.context import assemble
-    from conversations.context.assemble import Wanted
+    from conversations.context.assemble import assemble_context
+    from conversations.context.types import ContextRequest
 
     counts, summaries, recalls = [], [], []
     for each in told:
@@ -97,7 +97,7 @@ def _covered(caller, told: list, numbers: dict, sessions: dict, budget: int, mos
         ids = {turn["id"]: at for at, turn in enumerate(each["turns"], 1)}
         for asked, evidence in _asked(each, names, most):
             turns_found = set()
-            found = assemble.assemble(caller, Wanted(asked, budget=budget))
+            found = assemble_context(caller, ContextRequest(asked, budget=budget))
             seen = set()
             for item in found.items:
                 number = int(item.message.coordinate.numbers[0])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from api.conversations.presenters import message
 from api.json import JsonObject
-from conversations.context.assemble import Assembled, Item
 from conversations.context.rules import Candidate, Rejected
+from conversations.context.types import Context, ContextItem
 from conversations.models import Conversation
-from conversations.search.semantic import Hit
+from conversations.search.results import Hit
 from somamemory.times import rfc3339
 
 _QUERY_FIELDS = ("conversation_id", "role", "content", "coord", "metadata", "timestamp")
@@ -28,7 +28,7 @@ def full_text_hit(hit: Hit) -> JsonObject:
     return {**message(hit.message, hit.conversation), "rank": hit.score, **_source(hit.conversation)}
 
 
-def context_message(item: Item) -> JsonObject:
+def context_message(item: ContextItem) -> JsonObject:
     citation = {**_source(item.conversation), "timestamp": rfc3339(item.message.created_at)}
     return {
         **message(item.message, item.conversation),
@@ -38,20 +38,20 @@ def context_message(item: Item) -> JsonObject:
     }
 
 
-def manifest(assembled: Assembled) -> JsonObject:
+def manifest(context: Context) -> JsonObject:
     return {
-        "items": [_manifest_item(item) for item in assembled.items],
-        "used_tokens": assembled.used_tokens,
-        "budget": assembled.budget,
-        "target": assembled.target,
-        "left_out": [_left_out(item, rejected) for item, rejected in assembled.left_out],
-        "context_hash": assembled.hash,
-        "as_of": rfc3339(assembled.as_of),
-        "degraded": assembled.degraded,
+        "items": [_manifest_item(item) for item in context.items],
+        "used_tokens": context.used_tokens,
+        "budget": context.budget,
+        "target": context.target,
+        "left_out": [_left_out(item, rejected) for item, rejected in context.rejected],
+        "context_hash": context.hash,
+        "as_of": rfc3339(context.as_of),
+        "degraded": context.degraded,
     }
 
 
-def _manifest_item(item: Item) -> JsonObject:
+def _manifest_item(item: ContextItem) -> JsonObject:
     candidate = item.candidate
     return {
         **context_message(item),
@@ -72,7 +72,7 @@ def _scores(candidate: Candidate) -> JsonObject:
     }
 
 
-def _left_out(item: Item, rejected: Rejected) -> JsonObject:
+def _left_out(item: ContextItem, rejected: Rejected) -> JsonObject:
     return {
         "id": str(item.message.id),
         "conversation_id": str(item.conversation.id),

@@ -19,9 +19,10 @@ from api.conversations.schemas import (
 from api.json import reply
 from api.request import Request
 from api.routing import PolicyRouter
-from conversations.context import assemble as assembly
-from conversations.context.assemble import Wanted
-from conversations.search import semantic
+from conversations.context.assemble import assemble_context
+from conversations.context.types import ContextRequest
+from conversations.search.full_text import search_full_text
+from conversations.search.semantic import search_messages
 
 router = PolicyRouter("conversations")
 
@@ -41,7 +42,7 @@ def smart_query(request: Request, body: QueryBody) -> HttpResponse:
 @router.post("/search/fts", out=FullTextOut, kind="search")
 def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     """Search messages by word: all "quoted phrases" must occur, and no -excluded word may."""
-    hits = semantic.full_text(
+    results = search_full_text(
         request.caller,
         body.query,
         limit=body.limit or 10,
@@ -50,9 +51,9 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     )
     return reply(
         {
-            "results": [presenters.full_text_hit(hit) for hit in hits.found],
-            "total": hits.total,
-            "degraded": hits.degraded,
+            "results": [presenters.full_text_hit(hit) for hit in results.hits],
+            "total": results.total,
+            "degraded": results.degraded,
         }
     )
 
@@ -60,9 +61,9 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
 @router.post("/context/assemble", out=list[ContextMessageOut] | ManifestOut, kind="search")
 def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
     """Select the messages for the next prompt, within a budget of tokens."""
-    assembled = assembly.assemble(
+    context = assemble_context(
         request.caller,
-        Wanted(
+        ContextRequest(
             body.query,
             budget=body.context_budget,
             preferred_labels=frozenset(body.preferred_labels),
@@ -71,25 +72,25 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
             include_archived=body.include_archived,
             truncate=body.truncate,
             as_of=body.as_of,
-            tell_excluded=query.manifest,
+            report_excluded=query.manifest,
         ),
     )
     if query.manifest:
-        return reply(presenters.manifest(assembled))
-    return reply([presenters.context_message(item) for item in assembled.items])
+        return reply(presenters.manifest(context))
+    return reply([presenters.context_message(item) for item in context.items])
 
 
 def _run_query(request: Request, body: QueryBody) -> HttpResponse:
     limit, offset = body.limit or 10, body.offset or 0
-    hits = semantic.query(
+    results = search_messages(
         request.caller, body.query, body.filters, limit=limit, offset=offset, include_archived=body.include_archived
     )
     return reply(
         {
-            "results": [presenters.query_hit(hit) for hit in hits.found],
-            "total": hits.total,
+            "results": [presenters.query_hit(hit) for hit in results.hits],
+            "total": results.total,
             "page": offset // limit + 1,
             "page_size": limit,
-            "degraded": hits.degraded,
+            "degraded": results.degraded,
         }
     )

@@ -1,6 +1,6 @@
-"""Which messages are worth their tokens: the rules of context assembly. Pure.
+"""The rules of context assembly: which messages are worth their tokens. Pure.
 
-score → leave out what says the same → pack the most valuable per token → put in order
+score → remove duplicates → pack the most valuable per token → put in order
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -24,7 +24,7 @@ BUDGET, DUPLICATE, EXCLUDED = "budget", "duplicate", "excluded"
 # The value of a message is this power of its score: per token, many short ones that hardly matter would outweigh one
 # that does. Evidence inside a context of 1,000 tokens (LoCoMo) with 1: .37, 2: .66, 4: .77, 8: .78, 12: .79.
 SHARPNESS = 8.0
-# What is left for a message that is cut must be worth reading.
+# A message is not cut to less than this: the rest must be worth reading.
 MIN_CUT_TOKENS = 32
 _WORD = re.compile(r"[^\W_]+")
 
@@ -34,7 +34,7 @@ Day = tuple[str, str]  # of a conversation: its key, and a date
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much each part counts; only their proportion matters."""
+    """The weight of each part of a score; only their proportion matters."""
 
     relevance: float = 0.7
     importance: float = 0.1
@@ -44,7 +44,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Each in [0, 1]."""
+    """The parts of a score, each in [0, 1]."""
 
     relevance: float = 0.0
     importance: float = 0.0
@@ -54,7 +54,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A message as the rules know it. `address` orders those of one conversation."""
+    """A message or a summary as the rules see it. `address` orders the messages of one conversation."""
 
     id: UUID
     address: str
@@ -77,7 +77,7 @@ class Rejected:
 
 
 def score(parts: Parts, weights: Weights) -> float:
-    """The weighted mean of the parts, in [0, 1]."""
+    """Return the weighted mean of the parts, in [0, 1]."""
     weighted = (
         weights.relevance * parts.relevance
         + weights.importance * parts.importance
@@ -88,11 +88,11 @@ def score(parts: Parts, weights: Weights) -> float:
 
 
 def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
-    return sorted(candidates, key=lambda each: (-each.score, each.address, each.id))
+    return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.address, candidate.id))
 
 
-def normalised(text: str) -> str:
-    """Without case, punctuation and spacing: what two copies of one sentence have in common."""
+def normalized(text: str) -> str:
+    """Return a text without case, punctuation and spacing, to compare copies of one sentence."""
     words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
     return " ".join(words) or " ".join(text.split())
 
@@ -100,53 +100,53 @@ def normalised(text: str) -> str:
 def without_duplicates(
     candidates: Sequence[Candidate], similar_from: float, known: Sequence[Candidate] = ()
 ) -> tuple[list[Candidate], list[Rejected]]:
-    """Those that say something which none before them says, and none of the `known`; and the others.
+    """Split candidates into (distinct, duplicates of an earlier candidate or of a `known` one).
 
-    The same is said by the same words; and by vectors with this cosine at least, if there is no word that is not in
-    the other: "at three" and "at four" are close, and not the same.
+    A duplicate has the same words; or a vector with at least this cosine, and no word that the other does not have:
+    "at three" and "at four" are close, but not duplicates.
     """
     seen = _Seen(len(known) + len(candidates), similar_from)
-    for each in known:
-        seen.add(each)
-    kept: list[Candidate] = []
+    for candidate in known:
+        seen.add(candidate)
+    distinct: list[Candidate] = []
     rejected: list[Rejected] = []
     for candidate in candidates:
-        same = seen.says(candidate)
-        if same is None:
-            kept.append(candidate)
+        original = seen.original_of(candidate)
+        if original is None:
+            distinct.append(candidate)
             seen.add(candidate)
         else:
-            rejected.append(Rejected(candidate, DUPLICATE, same.id))
-    return kept, rejected
+            rejected.append(Rejected(candidate, DUPLICATE, original.id))
+    return distinct, rejected
 
 
 class _Seen:
-    """The messages that are kept so far, by what they say."""
+    """The distinct candidates so far, by their text and their vector."""
 
-    def __init__(self, most: int, similar_from: float) -> None:
-        self.most, self.similar_from = most, similar_from
+    def __init__(self, capacity: int, similar_from: float) -> None:
+        self.capacity, self.similar_from = capacity, similar_from
         self.by_text: dict[str, Candidate] = {}
         self.owners: list[Candidate] = []  # of the rows of `vectors`
         self.vectors = np.zeros((0, 0), dtype=np.float32)
 
-    def says(self, candidate: Candidate) -> Candidate | None:
-        """The one that says the same."""
-        known = self.by_text.get(normalised(candidate.content))
+    def original_of(self, candidate: Candidate) -> Candidate | None:
+        """Return the earlier candidate that this one duplicates."""
+        known = self.by_text.get(normalized(candidate.content))
         unit = _unit(candidate.vector)
         if known is not None or unit is None or not self.owners:
             return known
         cosines = self.vectors[: len(self.owners)] @ unit
-        close = [self.owners[at] for at in np.flatnonzero(cosines >= self.similar_from)]
-        own = _words(candidate.content) if close else frozenset()
-        # Of what holds no word ("And then?") the vector is mostly that of the message before.
-        return next((each for each in close if own and own <= _words(each.content)), None)
+        close = [self.owners[row] for row in np.flatnonzero(cosines >= self.similar_from)]
+        words = _words(candidate.content) if close else frozenset()
+        # Without content words ("And then?"), the vector is mostly that of the message before.
+        return next((other for other in close if words and words <= _words(other.content)), None)
 
     def add(self, candidate: Candidate) -> None:
-        self.by_text[normalised(candidate.content)] = candidate
+        self.by_text[normalized(candidate.content)] = candidate
         unit = _unit(candidate.vector)
         if unit is not None:
             if not self.owners:
-                self.vectors = np.zeros((self.most, len(unit)), dtype=np.float32)
+                self.vectors = np.zeros((self.capacity, len(unit)), dtype=np.float32)
             self.vectors[len(self.owners)] = unit
             self.owners.append(candidate)
 
@@ -154,13 +154,14 @@ class _Seen:
 def pack(
     candidates: Sequence[Candidate], budget: int, cut: Callable[[Candidate, int], Candidate] | None = None
 ) -> tuple[list[Candidate], list[Candidate]]:
-    """(what fits, what does not): the most valuable per token first; a message is whole, or not there.
+    """Return (candidates that fit, candidates that do not), taking the most valuable per token first.
 
-    With `cut` (a candidate and how many tokens it may have), one that does not fit is cut to what is left.
+    Candidates stay whole. With `cut` (of a candidate, to a number of tokens), one that does not fit is cut to the rest
+    of the budget.
     """
     chosen: list[Candidate] = []
     left: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda each: (-_density(each), each.address, each.id)):
+    for candidate in sorted(candidates, key=lambda candidate: (-_density(candidate), candidate.address, candidate.id)):
         if candidate.tokens <= budget:
             chosen.append(candidate)
             budget -= candidate.tokens
@@ -174,16 +175,16 @@ def pack(
 
 
 def covering(
-    candidates: Sequence[Candidate], days: Mapping[UUID, frozenset[Day]], told: Iterable[Day], budget: int
+    candidates: Sequence[Candidate], days: Mapping[UUID, frozenset[Day]], covered: Iterable[Day], budget: int
 ) -> list[Candidate]:
-    """Those summaries that fit and together tell of the most days that nothing tells of yet, the best first."""
-    known = set(told)
+    """Return the summaries that fit and together cover the most days that are not covered yet, the best first."""
+    known = set(covered)
     chosen: list[Candidate] = []
-    left = {each.id: each for each in candidates if days.get(each.id)}
+    left = {candidate.id: candidate for candidate in candidates if days.get(candidate.id)}
     while left:
-        news = {id: len(days[id] - known) for id, each in left.items() if each.tokens <= budget}
-        best = max(news, key=lambda id: (news[id] * _density(left[id]), left[id].address, id), default=None)
-        if best is None or not news[best]:
+        new_days = {id: len(days[id] - known) for id, summary in left.items() if summary.tokens <= budget}
+        best = max(new_days, key=lambda id: (new_days[id] * _density(left[id]), left[id].address, id), default=None)
+        if best is None or not new_days[best]:
             break
         chosen.append(left.pop(best))
         budget -= chosen[-1].tokens
@@ -192,21 +193,17 @@ def covering(
 
 
 def in_order(chosen: Iterable[Candidate], order: str) -> list[Candidate]:
-    """`relevance`: best first. `chronological`: as it was said; turns of one moment in their order."""
+    """`relevance`: best first. `chronological`: by time, then by turn."""
     if order == "chronological":
-        return sorted(chosen, key=lambda each: (each.said_at, each.address, each.id))
+        return sorted(chosen, key=lambda candidate: (candidate.said_at, candidate.address, candidate.id))
     return best_first(chosen)
 
 
 def fingerprint(question: object, chosen: Sequence[Candidate]) -> str:
-    """The same for the same question and the same messages, in this order; no clock is in it."""
-    items = [[str(each.id), each.version, each.tokens, each.truncated] for each in chosen]
-    told = json.dumps([question, items], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-def scored(candidate: Candidate, parts: Parts, weights: Weights) -> Candidate:
-    return replace(candidate, parts=parts, score=score(parts, weights))
+    """Return a hash that is the same for the same question and the same messages in this order, at any time."""
+    items = [[str(item.id), item.version, item.tokens, item.truncated] for item in chosen]
+    content = json.dumps([question, items], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _density(candidate: Candidate) -> float:

@@ -1,7 +1,7 @@
-"""How many tokens a text is, by a real tokenizer that works without a network.
+"""Count and cut text by tokens, with a real tokenizer that works without a network.
 
-It is that of Llama 2, which travels with the embedding model: 32,000 tokens. Those of today's models are larger and
-make fewer tokens of the same text, so a context that fits by this count fits theirs.
+The tokenizer is that of Llama 2 (32,000 tokens), which is installed with the embedding model. The vocabularies of
+today's models are larger and make fewer tokens of the same text, so a context that fits by this count fits theirs.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _loading = Lock()
 
 
 def count(texts: Sequence[str]) -> list[int]:
-    """For each text its number of tokens."""
+    """Return the number of tokens of each text."""
     if not texts:
         return []
-    return [len(each.ids) for each in _loaded().encode_batch(list(texts), add_special_tokens=False)]
+    return [len(encoding.ids) for encoding in _loaded().encode_batch(list(texts), add_special_tokens=False)]
 
 
-def cut(text: str, most: int) -> str:
-    """The beginning of a text, at most so many tokens of it."""
+def cut(text: str, max_tokens: int) -> str:
+    """Return the beginning of a text, at most so many tokens of it."""
     ends = [end for _, end in _loaded().encode(text, add_special_tokens=False).offsets]
-    kept = most
+    kept = max_tokens
     while kept > 0:
-        # Cut off, the last word may fall into other tokens than it did.
+        # Once the text is cut, its last word may be split into other tokens than before.
         beginning = text[: ends[kept - 1]] if kept < len(ends) else text
-        if count([beginning])[0] <= most:
+        if count([beginning])[0] <= max_tokens:
             return beginning
         kept -= 1
     return ""
@@ -42,7 +42,7 @@ def _loaded() -> Any:
 
 @cache
 def _tokenizer() -> Any:
-    import wordllama  # half a second, which those that count nothing need not pay for
+    import wordllama  # takes half a second, so only processes that count tokens pay for it
     from tokenizers import Tokenizer
 
     folder = Path(wordllama.__file__).parent / "tokenizers"

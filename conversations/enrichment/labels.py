@@ -15,7 +15,7 @@ from conversations.llm import questions
 from conversations.llm.base import ChatModel, estimated_tokens
 from conversations.llm.schemas import LabelsAnswer
 from conversations.models import Conversation
-from conversations.search import semantic
+from conversations.search.semantic import search_messages
 from memories import coordinates, embeddings, filters
 from memories import selectors as memories
 from memories.index import generations
@@ -92,7 +92,7 @@ def _by_neighbours(caller: Caller, conversation: Conversation, words: str) -> li
     """The labels of conversations that a search for the key phrases finds."""
     votes: dict[str, float] = defaultdict(float)
     filed: dict[str, set[UUID]] = defaultdict(set)
-    hits = semantic.query(caller, words, limit=_NEIGHBOURS).found
+    hits = search_messages(caller, words, limit=_NEIGHBOURS).hits
     others = [hit for hit in hits if hit.conversation.id != conversation.id and hit.conversation.label]
     for hit in others:
         votes[hit.conversation.label] += hit.score

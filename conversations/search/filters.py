@@ -1,9 +1,9 @@
-"""Filters on messages: the grammar of `memories.filters`, and what a message's conversation adds to it.
+"""Filters on messages: the grammar of `memories.filters`, extended by fields of the message's conversation.
 
     {"folder": "/work", "status": {"ne": "archived"}, "role": "user", "timestamp": {"gte": "2026-01-01T00:00:00Z"}}
 
-`label`, `folder`, `status` and `conversation_id` are the conversation's; `role`, `content`, `timestamp`, `importance`
-and `metadata.…` the message's. A folder means everything below it, too.
+Fields of the conversation: `label`, `folder` (including the folders below it), `status` and `conversation_id`.
+Fields of the message: `role`, `content`, `timestamp`, `importance` and `metadata.…`.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ _NONE = Q(pk__in=[])
 
 @dataclass(frozen=True)
 class Condition:
-    """Both must hold: one on Conversation, one on Memory. None: all pass."""
+    """Both must hold: one on Conversation, one on Memory. None passes everything."""
 
     conversation: Q | None = None
     message: Q | None = None
-    speaks_of_archived: bool = False  # of the status, or of single conversations
+    names_archived: bool = False  # a part names a status or single conversations
 
 
 def translate(tenant: Tenant, raw: object) -> Condition:
-    """The filters of a request. Raises InvalidInput."""
+    """Translate the filters of a request. Raises InvalidInput."""
     parsed = filters.parse(raw)
     parts = parsed.parts if isinstance(parsed, And) else (parsed,)
-    found = Condition(speaks_of_archived=any(map(_speaks_of_archived, parts)))
+    condition = Condition(names_archived=any(map(_names_archived, parts)))
     for part in parts:
         if _only_conversations(part):
-            found = replace(found, conversation=_both(found.conversation, _on_conversation(part)))
+            condition = replace(condition, conversation=_both(condition.conversation, _on_conversation(part)))
         else:
-            found = replace(found, message=_both(found.message, _on_message(tenant, part)))
-    return found
+            condition = replace(condition, message=_both(condition.message, _on_message(tenant, part)))
+    return condition
 
 
 def in_conversations(tenant: Tenant, condition: Q) -> Q:
-    """A condition on messages (or summaries): their conversation fulfils this one."""
+    """Return a condition on messages (or summaries) from a condition on their conversation."""
     number = Substr(OuterRef("coordinate_key"), 1, DIGITS_PER_NUMBER)
     return Q(Exists(Conversation.objects.for_tenant(tenant).filter(condition, key=number)))
 
@@ -68,7 +68,7 @@ def _both(one: Q | None, other: Q) -> Q:
 
 
 def _field(leaf: Leaf) -> str:
-    """The name as the caller knows it; of a conversation's field, if it is in `_OPERATORS`."""
+    """Return the name that callers use. Names in `_OPERATORS` are fields of the conversation."""
     return ".".join(leaf.path) if leaf.column == "payload" else leaf.column
 
 
@@ -81,12 +81,12 @@ def _only_conversations(part: Filter) -> bool:
     return _field(part) in _OPERATORS
 
 
-def _speaks_of_archived(part: Filter) -> bool:
+def _names_archived(part: Filter) -> bool:
     match part:
         case And(parts) | Or(parts):
-            return any(map(_speaks_of_archived, parts))
+            return any(map(_names_archived, parts))
         case Not(inner):
-            return _speaks_of_archived(inner)
+            return _names_archived(inner)
     return _field(part) in ("status", "conversation_id")
 
 
@@ -104,9 +104,9 @@ def _on_conversation(part: Filter) -> Q:
 def _on_message(tenant: Tenant, part: Filter) -> Q:
     match part:
         case And(parts):
-            return Q(*(_on_message(tenant, each) for each in parts)) if parts else _EVERY
+            return Q(*(_on_message(tenant, inner) for inner in parts)) if parts else _EVERY
         case Or(parts):
-            return Q(*(_on_message(tenant, each) for each in parts), _connector=Q.OR) if parts else _NONE
+            return Q(*(_on_message(tenant, inner) for inner in parts), _connector=Q.OR) if parts else _NONE
         case Not(inner):
             return ~_on_message(tenant, inner)
     if _field(part) in _OPERATORS:
@@ -118,7 +118,7 @@ def _message_leaf(leaf: Leaf) -> Filter:
     if leaf.column != "payload" or leaf.path in [(name,) for name in _OF_MESSAGES]:
         return leaf
     if leaf.path == ("timestamp",):
-        # Its time is when the memory was made; parsed anew, as a time.
+        # The time of a message is the creation time of its memory, so the operand is parsed again, as a time.
         try:
             return filters.parse({"created_at": {leaf.operator: _plain(leaf.operand)}})
         except InvalidInput as error:
@@ -127,7 +127,7 @@ def _message_leaf(leaf: Leaf) -> Filter:
                 at.replace("created_at", "timestamp"), message.replace("created_at", "timestamp")
             ) from None
     known = ", ".join([*_OPERATORS, *_OF_MESSAGES, "timestamp", "importance", "metadata.<field>"])
-    raise InvalidInput(f"filters.{_field(leaf)}"[:200], f"is no field of a message; use {known}")
+    raise InvalidInput(f"filters.{_field(leaf)}"[:200], f"is not a field of messages; use one of {known}")
 
 
 def _plain(operand: object) -> object:
@@ -138,12 +138,14 @@ def _conversation_leaf(leaf: Leaf) -> Q:
     name = _field(leaf)
     at = f"filters.{name}"
     if leaf.operator not in _OPERATORS[name]:
-        raise InvalidInput(at, f"does not have the operator {leaf.operator}; use {', '.join(_OPERATORS[name])}")
+        raise InvalidInput(
+            at, f"does not support the operator {leaf.operator}; use one of {', '.join(_OPERATORS[name])}"
+        )
     if leaf.operator == "exists":
         return ~Q((name, "")) if leaf.operand else Q((name, ""))
     if leaf.operator in ("ne", "nin"):
         other = ~_conversation_leaf(replace(leaf, operator={"ne": "eq", "nin": "in"}[leaf.operator]))
-        # As everywhere, nothing but `exists` holds for what is not there.
+        # As in every filter, only `exists` holds for a missing value.
         return other & ~Q((name, "")) if name in ("label", "folder") else other
     texts = [_text(value, at) for value in (leaf.operand if isinstance(leaf.operand, tuple) else (leaf.operand,))]
     if leaf.operator == "contains":
@@ -156,8 +158,8 @@ def _conversation_leaf(leaf: Leaf) -> Q:
 def _one_of(name: str, texts: list[str], at: str) -> Q:
     if name == "folder":
         for text in texts:
-            if wrong := folders.problem(text):
-                raise InvalidInput(at, wrong)
+            if problem := folders.problem(text):
+                raise InvalidInput(at, problem)
         return in_folder(*texts)
     if name == "status":
         unknown = set(texts) - set(Conversation.Status.values)
@@ -170,7 +172,7 @@ def _one_of(name: str, texts: list[str], at: str) -> Q:
 
 def _text(value: object, at: str) -> str:
     if value is None:
-        return ""  # as for those that have none
+        return ""  # a missing label or folder
     if not isinstance(value, str):
         raise InvalidInput(at, "must be a string")
     return value
@@ -180,4 +182,4 @@ def _id(text: str, at: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise InvalidInput(at, "must be the id of a conversation") from None
+        raise InvalidInput(at, "must be a UUID, the id of a conversation") from None

@@ -1,83 +1,84 @@
-"""What people type into a search field: words, "phrases", and -words that must not be there. Pure.
-
-Anything else is plain text: there is no syntax to get wrong. What a word is, the analyzer says
-(`memories.search.analyzer`), so that both databases answer alike.
-"""
+"""Search messages by exact words (`query_syntax`): every hit contains them, whatever it means."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from memories.search import analyzer, ranking
+from django.db.models import QuerySet
+
+from conversations.messages import Message
+from conversations.search import query_syntax
+from conversations.search.query_syntax import WordQuery
+from conversations.search.results import COLD, MessageResults, has_cold_conversations, with_conversations
+from memories import read_counts
+from memories import selectors as memories
+from memories.models import Memory
+from memories.reserved_namespaces import CONVERSATIONS
+from memories.search import lexical, ranking
+from memories.search.hybrid import KEYWORD
+from memories.search.ranking import Stats
+from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput
+from tenants.caller import Caller
 
-MAX_PHRASES = 16
-MAX_WITHOUT = 32
-
-_PARTS = re.compile(r'(?P<without>(?<!\S)-)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+))')
-
-
-@dataclass(frozen=True)
-class Query:
-    """Each a sequence of terms. All `phrases` must occur, none of `without`; of `words`, one if there is no phrase."""
-
-    words: tuple[str, ...]
-    phrases: tuple[tuple[str, ...], ...]
-    without: tuple[tuple[str, ...], ...]
-
-    @property
-    def terms(self) -> list[str]:
-        """Everything that adds to the rank, as far as it is looked up; phrases before words."""
-        return self._distinct[: analyzer.MAX_QUERY_TERMS]
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether there are words that are not looked up."""
-        return len(self._distinct) > analyzer.MAX_QUERY_TERMS
-
-    @property
-    def _distinct(self) -> list[str]:
-        return list(dict.fromkeys([*(term for phrase in self.phrases for term in phrase), *self.words]))
+# So many messages that contain the words are read: the index does not know whether the words are the message's own,
+# nor where in it they are.
+_MAX_READ = 1_000
+# So many characters of them together, which take half a second; and so many messages are fetched at a time.
+_MAX_CHARACTERS = 1_000_000
+_BATCH = 100
 
 
-def parse(query: str) -> Query:
-    """Raises InvalidInput for too many phrases or -words."""
-    words: list[str] = []
-    phrases: list[tuple[str, ...]] = []
-    without: list[tuple[str, ...]] = []
-    for part in _PARTS.finditer(query):
-        quoted = part["phrase"] is not None
-        terms = tuple(analyzer.terms(part["phrase"] if quoted else part["word"]))
-        if not terms:
-            continue
-        if part["without"]:
-            without.append(terms)
-        elif quoted:
-            phrases.append(terms)
-        else:
-            words.append(part["word"])
-    for what, found, most in (("phrases", phrases, MAX_PHRASES), ("words to leave out", without, MAX_WITHOUT)):
-        if len(found) > most:
-            raise InvalidInput("query", f"has {len(found)} {what}; at most {most} are allowed")
-    # All words at once: one that carries no meaning among others may be all there is.
-    return Query(tuple(analyzer.distinct_terms(" ".join(words))), tuple(phrases), tuple(without))
+@may_read_replica
+def search_full_text(
+    caller: Caller, text: str, *, limit: int = 10, offset: int = 0, include_archived: bool = False
+) -> MessageResults:
+    """Return the messages that contain these words. Raises InvalidInput.
+
+    text: words, exact "phrases" in quotation marks, and -words that must not occur.
+    """
+    caller.require("read", [CONVERSATIONS])
+    query = query_syntax.parse(text)
+    if not query.terms:
+        raise InvalidInput("query", "must contain at least one word to search for")
+    stats = lexical.statistics(caller.tenant, [CONVERSATIONS], query.terms)
+    rows = memories.live(caller, [CONVERSATIONS])
+    if not include_archived:
+        rows = rows.filter(archived_at=None)
+    leading = _leading(query, stats)
+    matches, complete = lexical.matches(rows, [CONVERSATIONS], leading, caller.tenant, lexical.MAX_RANKED)
+    ranked, all_read = _read(rows, [match.seq for match in matches], query, stats)
+    ranked.sort(key=lambda hit: (-hit[0], hit[1].coordinate_key))
+    page = ranked[offset : offset + limit]
+    hits = with_conversations(caller.tenant, ((message, round(score, 6), None) for score, message in page))
+    read_counts.count([message for _, message in page])
+    incomplete = [] if complete and all_read and not query.is_cut else [KEYWORD]
+    cold = [COLD] if include_archived and has_cold_conversations(caller.tenant) else []
+    return MessageResults(hits, len(ranked), [*cold, *incomplete])
 
 
-def score(query: Query, content: str, weights: Mapping[str, float], average_length: float) -> float | None:
-    """How well a message answers, in [0, 1]; None if it does not. `weights`: `ranking.term_weights` of its terms."""
-    own = analyzer.terms(content)
-    # A term holds no space, so that looking for a phrase is looking for a text.
-    said = f" {' '.join(own)} "
-    if any(_spoken(phrase) in said for phrase in query.without):
-        return None
-    if not all(_spoken(phrase) in said for phrase in query.phrases):
-        return None
-    if not query.phrases and set(query.words).isdisjoint(own):
-        return None
-    return ranking.keyword(ranking.bm25(said, weights, average_length), weights)
+def _leading(query: WordQuery, stats: Stats) -> Stats:
+    """Return the statistics of the terms to look up. The rarest word of the phrases finds every possible match."""
+    required = [term for phrase in query.phrases for term in phrase if term in stats.frequency]
+    return stats.only(min(required, key=lambda term: stats.frequency[term])) if required else stats
 
 
-def _spoken(phrase: Sequence[str]) -> str:
-    return f" {' '.join(phrase)} "
+def _read(
+    rows: QuerySet[Memory], seqs: Sequence[int], query: WordQuery, stats: Stats
+) -> tuple[list[tuple[float, Memory]], bool]:
+    """Return (the messages among `seqs` that match, with their scores; whether all of them were read)."""
+    weights = ranking.term_weights(query.terms, stats)
+    scored: list[tuple[float, Memory]] = []
+    characters_left = _MAX_CHARACTERS
+    for start in range(0, min(len(seqs), _MAX_READ), _BATCH):
+        batch = seqs[start : min(start + _BATCH, _MAX_READ)]
+        by_seq = {row.seq: row for row in rows.filter(seq__in=batch)}
+        for row in (by_seq[seq] for seq in batch if seq in by_seq):
+            text = Message.of(row).indexed_text
+            characters_left -= len(text)
+            if characters_left < 0:
+                return scored, False
+            score = query_syntax.score(query, text, weights, stats.average_length)
+            if score is not None:
+                scored.append((score, row))
+    return scored, len(seqs) <= _MAX_READ

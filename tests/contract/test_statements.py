@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from conversations.context import assemble
+from conversations.context import gather
 from memories.index import generations
 from tests.conftest import Api, drain, problem_of
 from tests.support.conversations import ROOT, begin, said
@@ -120,7 +120,7 @@ def test_a_search_over_messages_takes_as_many_statements_whatever_it_finds(
 ) -> None:
     # What is done only when there is something to do is done both times: there are turns beside those proposed; all
     # messages are in the pool of either leg; and they are too few for their count to be remembered.
-    monkeypatch.setattr(assemble, "_PROPOSED", (2, 2))
+    monkeypatch.setattr(gather, "_PROPOSED", (2, 2))
 
     def count() -> int:
         return len(statements(warm, "POST", f"/api/v1{path}", {"query": "aardvark", **more}))

@@ -19,7 +19,7 @@ from conversations import lookup
 from conversations import selectors as conversations
 from conversations.enrichment import schedule
 from conversations.models import Conversation
-from conversations.search import semantic
+from conversations.search.results import has_cold_conversations
 from conversations.selectors import Wanted
 from memories import coordinates, retention, selectors
 from memories.filters import parse
@@ -186,7 +186,7 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     "sfm_conversations_label": [lambda whose: lambda: conversations.count(whose, Wanted(label="label 7"))],
     "sfm_conversations_place": [lambda whose: lambda: conversations.count(whose, Wanted(folder="f7"))],
     "sfm_conversations_summarise": [lambda whose: schedule._due],
-    "sfm_conversations_tier": [lambda whose: lambda: semantic.are_cold(whose.tenant)],
+    "sfm_conversations_tier": [lambda whose: lambda: has_cold_conversations(whose.tenant)],
     "sfm_conversations_key": [
         lambda whose: lambda: lookup.by_key(whose.tenant, [Memory(coordinate_key=f"{7:016x}")]),
     ],

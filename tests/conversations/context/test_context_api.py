@@ -10,8 +10,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conversations.context import assemble as assembly
-from conversations.context import tokens
+from conversations.context import gather, tokens
 from memories import coordinates, read_counts
 from memories import services as memories
 from memories.reserved_namespaces import SUMMARIES
@@ -62,7 +61,7 @@ def test_the_manifest_adds_up(api: Api) -> None:
 
 
 def test_the_search_proposes_more_the_larger_the_budget_is(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembly, "_PROPOSED", (2, 5))
+    monkeypatch.setattr(gather, "_PROPOSED", (2, 5))
     # In conversations of their own, so that none is beside another.
     for number in range(8):
         begin(api, f"aardvark {number}")

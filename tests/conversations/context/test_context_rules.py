@@ -67,7 +67,7 @@ def test_only_the_proportion_of_weights_matters() -> None:
     ],
 )
 def test_texts_are_the_same_without_case_punctuation_and_spacing(one: str, other: str, same: bool) -> None:
-    assert (rules.normalised(one) == rules.normalised(other)) is same
+    assert (rules.normalized(one) == rules.normalized(other)) is same
 
 
 def test_of_two_that_say_the_same_the_better_stays() -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from conversations.search import full_text as fulltext
-from conversations.search import semantic
+from conversations.search import query_syntax, scope
 from memories.search import lexical
 from tests.conftest import Api, drain, problem_of
 from tests.support import conversations
@@ -168,11 +167,11 @@ def test_the_way_to_the_messages_of_a_folder_does_not_change_the_answer(
     usual = query(api, "coffee", {"folder": "/f1"}, limit=50)
     assert len(usual) == 12
 
-    monkeypatch.setattr(semantic, limit, 1)
+    monkeypatch.setattr(scope, limit, 1)
 
     assert query(api, "coffee", {"folder": "/f1"}, limit=50) == usual
-    monkeypatch.setattr(semantic, "_EXACT", 1)
-    monkeypatch.setattr(semantic, "_MAX_RANGES", 1)
+    monkeypatch.setattr(scope, "_EXACT", 1)
+    monkeypatch.setattr(scope, "_MAX_RANGES", 1)
     assert query(api, "coffee", {"folder": "/f1"}, limit=50) == usual
 
 
@@ -292,14 +291,14 @@ def test_full_text_needs_a_word_to_look_for(api: Api, words: str) -> None:
 
 def test_full_text_says_when_there_was_more_than_it_read(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(api, *(f"aardvark {number}" for number in range(5)))
-    monkeypatch.setattr(semantic, "_MAX_READ", 3)
+    monkeypatch.setattr("conversations.search.full_text._MAX_READ", 3)
 
     assert api.post("/api/v1/search/fts", {"query": "aardvark"}).json()["degraded"] == ["keyword"]
 
 
 def test_full_text_reads_no_more_than_it_has_time_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(api, *(f"aardvark {number}" for number in range(5)))
-    monkeypatch.setattr(semantic, "_MAX_CHARACTERS", 35)
+    monkeypatch.setattr("conversations.search.full_text._MAX_CHARACTERS", 35)
 
     answer = api.post("/api/v1/search/fts", {"query": "aardvark"}).json()
 
@@ -341,6 +340,6 @@ def test_a_phrase_is_looked_up_however_many_words_stand_before_it(api: Api) -> N
 def test_what_was_typed_is_understood(
     typed: str, words: tuple[str, ...], phrases: tuple[tuple[str, ...], ...], without: tuple[tuple[str, ...], ...]
 ) -> None:
-    parsed = fulltext.parse(typed)
+    parsed = query_syntax.parse(typed)
 
-    assert (parsed.words, parsed.phrases, parsed.without) == (words, phrases, without)
+    assert (parsed.words, parsed.phrases, parsed.excluded) == (words, phrases, without)

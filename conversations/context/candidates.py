@@ -1,0 +1,146 @@
+"""Turn memories into the candidates that the rules compare: count their tokens, read their vectors, score them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+from typing import NamedTuple
+from uuid import UUID
+
+import numpy as np
+from cachetools import LRUCache
+from django.conf import settings
+
+from conversations.context import rules, tokens
+from conversations.context.rules import Candidate, Day, Parts, Weights
+from conversations.context.types import ContextItem, ContextRequest
+from conversations.lookup import by_key
+from conversations.messages import Message, conversation_key
+from conversations.models import Conversation
+from memories import payloads
+from memories.embeddings.base import Vectors
+from memories.index import generations
+from memories.models import Memory, VectorEmbedding
+from memories.reserved_namespaces import SUMMARIES
+from memories.search import ranking
+from tenants.caller import Caller
+
+# Counting 200 messages takes 20 ms; the good ones come again and again.
+_counted: LRUCache[tuple[UUID, int], int] = LRUCache(maxsize=50_000)  # tokens, by id and version
+_counting = Lock()
+
+
+class Proposal(NamedTuple):
+    """A memory that may be worth having. `relevance`: its score in the search, 0 where no search proposed it."""
+
+    memory: Memory
+    source: str
+    relevance: float = 0.0
+
+
+def _weights() -> Weights:
+    return Weights(
+        settings.CONTEXT_RELEVANCE, settings.CONTEXT_IMPORTANCE, settings.CONTEXT_RECENCY, settings.CONTEXT_LABEL
+    )
+
+
+@dataclass
+class Pool:
+    """The memories of one request, with their conversations."""
+
+    caller: Caller
+    request: ContextRequest
+    as_of: datetime
+    weights: Weights = field(default_factory=_weights)
+    memories: dict[UUID, Memory] = field(default_factory=dict)
+    conversations: dict[str, Conversation] = field(default_factory=dict)
+
+    def add(self, proposals: Sequence[Proposal]) -> list[Candidate]:
+        """Return a candidate for each proposal whose conversation exists, in their order."""
+        known = self._with_conversation(proposals)
+        self.memories |= {proposal.memory.id: proposal.memory for proposal in known}
+        vectors = _vectors(self.caller, [proposal.memory.id for proposal in known])
+        texts = [_text(proposal.memory) for proposal in known]
+        counts = _token_counts([proposal.memory for proposal in known], texts)
+        return [
+            self._candidate(proposal, text, count, vectors)
+            for proposal, text, count in zip(known, texts, counts, strict=True)
+        ]
+
+    def item(self, candidate: Candidate) -> ContextItem:
+        memory = self.memories[candidate.id]
+        return ContextItem(memory, self._conversation(memory), candidate)
+
+    def days(self, candidate: Candidate) -> frozenset[Day]:
+        """Return the days of its conversation that a message or a summary covers."""
+        memory = self.memories[candidate.id]
+        key = conversation_key(memory.coordinate_key)
+        if candidate.source != "summary":
+            return frozenset([(key, memory.created_at.date().isoformat())])
+        return frozenset((key, date) for date in memory.metadata.get("covers", {}).get("days", ()))
+
+    def _with_conversation(self, proposals: Sequence[Proposal]) -> list[Proposal]:
+        """Read the conversations that are not known yet. One that was just deleted takes its messages with it."""
+        keys = [conversation_key(proposal.memory.coordinate_key) for proposal in proposals]
+        unknown = [
+            proposal.memory for proposal, key in zip(proposals, keys, strict=True) if key not in self.conversations
+        ]
+        self.conversations |= by_key(self.caller.tenant, unknown)
+        return [proposal for proposal, key in zip(proposals, keys, strict=True) if key in self.conversations]
+
+    def _candidate(self, proposal: Proposal, text: str, token_count: int, vectors: Mapping[UUID, Vectors]) -> Candidate:
+        memory = proposal.memory
+        parts = self._parts(memory, proposal.relevance)
+        return Candidate(
+            id=memory.id,
+            address=memory.coordinate_key,
+            content=text,
+            tokens=token_count,
+            said_at=memory.created_at,
+            parts=parts,
+            score=rules.score(parts, self.weights),
+            version=memory.version,
+            source=proposal.source,
+            vector=vectors.get(memory.id),
+        )
+
+    def _parts(self, memory: Memory, relevance: float) -> Parts:
+        conversation = self._conversation(memory)
+        age_s = (self.as_of - memory.created_at).total_seconds()
+        return Parts(
+            relevance=relevance,
+            # A message without an importance has that of its conversation.
+            importance=ranking.importance(memory.importance or conversation.importance),
+            recency=ranking.recency(age_s, settings.CONTEXT_HALF_LIFE_DAYS * 86_400),
+            label=float(conversation.label in self.request.preferred_labels),
+        )
+
+    def _conversation(self, memory: Memory) -> Conversation:
+        return self.conversations[conversation_key(memory.coordinate_key)]
+
+
+def _vectors(caller: Caller, ids: Sequence[UUID]) -> dict[UUID, Vectors]:
+    """Return the vectors of these memories, as far as they have one."""
+    rows = VectorEmbedding.objects.for_tenant(caller.tenant).filter(
+        generation=generations.active(), memory__in=ids, vector__isnull=False
+    )
+    return {id: np.frombuffer(bytes(raw), dtype="<f4") for id, raw in rows.values_list("memory_id", "vector")}
+
+
+def _token_counts(memories: Sequence[Memory], texts: Sequence[str]) -> list[int]:
+    """Count the tokens of these memories; earlier counts are remembered by version."""
+    keys = [(memory.id, memory.version) for memory in memories]
+    with _counting:
+        known = {key: _counted[key] for key in keys if key in _counted}
+    new = [(key, text) for key, text in zip(keys, texts, strict=True) if key not in known]
+    counts = tokens.count([text for _, text in new])
+    known |= {key: count for (key, _), count in zip(new, counts, strict=True)}
+    with _counting:
+        _counted.update(known)
+    return [known[key] for key in keys]
+
+
+def _text(memory: Memory) -> str:
+    return payloads.text_of(memory.payload) if memory.namespace == SUMMARIES else Message.of(memory).text

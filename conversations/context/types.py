@@ -1,0 +1,56 @@
+"""What a context is requested with, and what it consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+
+from conversations.context.rules import Candidate, Rejected
+from conversations.models import Conversation
+from memories.models import Memory
+
+
+@dataclass(frozen=True)
+class ContextRequest:
+    """`budget`: tokens. `as_of`: the moment that recency counts from; None means the beginning of this hour."""
+
+    query: str
+    budget: int = 4000
+    preferred_labels: frozenset[str] = frozenset()
+    excluded_folders: tuple[str, ...] = ()
+    order: str = "relevance"
+    include_archived: bool = False
+    truncate: bool = False
+    as_of: datetime | None = None
+    report_excluded: bool = False  # list the best messages that the exclusions removed
+
+    @property
+    def target(self) -> int:
+        """The part of the budget that may be filled, in tokens."""
+        return int(self.budget * settings.CONTEXT_FILL)
+
+
+@dataclass(frozen=True)
+class ContextItem:
+    """A message or a summary. The text of `candidate` may be truncated."""
+
+    message: Memory
+    conversation: Conversation
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Context:
+    """`target`: the part of the budget that may be filled, in tokens."""
+
+    items: Sequence[ContextItem]
+    rejected: Sequence[tuple[ContextItem, Rejected]]
+    used_tokens: int
+    budget: int
+    target: int
+    hash: str
+    as_of: datetime
+    degraded: Sequence[str]
