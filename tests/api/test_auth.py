@@ -1,4 +1,4 @@
-"""Keys: who may call, for whom, and what."""
+"""Authentication and authorization: keys, scopes, namespaces and tenants."""
 
 from __future__ import annotations
 
@@ -149,11 +149,11 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Moves the time of the key cache."""
-    made = Clock()
-    monkeypatch.setattr(keys, "_keys", TTLCache(maxsize=10, ttl=settings.KEY_CACHE_S, timer=made))
-    monkeypatch.setattr(keys, "_tenants", TTLCache(maxsize=10, ttl=settings.KEY_CACHE_S, timer=made))
-    return made
+    """Control the time of the key cache."""
+    clock = Clock()
+    monkeypatch.setattr(keys, "_keys", TTLCache(maxsize=10, ttl=settings.KEY_CACHE_S, timer=clock))
+    monkeypatch.setattr(keys, "_tenants", TTLCache(maxsize=10, ttl=settings.KEY_CACHE_S, timer=clock))
+    return clock
 
 
 def test_a_key_revoked_elsewhere_stops_within_the_cache_time(api: Api, clock: Clock) -> None:
@@ -258,7 +258,7 @@ def test_an_operator_route_takes_an_operators_key(api: Api, operator: Api, route
 
 @pytest.fixture
 def narrow(api: Api) -> Api:
-    """A key of acme that may use the namespace "mine" alone."""
+    """A key of acme restricted to the namespace "mine"."""
     return Api(issue_key(api.tenant, namespaces=["mine"]), api.tenant)
 
 
@@ -267,7 +267,7 @@ def test_a_key_may_use_its_own_namespace(narrow: Api) -> None:
 
     assert narrow.get("/memories/1?namespace=mine").status_code == 200
     assert narrow.get("/memories?namespace=mine").status_code == 200
-    assert [found["coord"] for found in narrow.search("words", namespace="mine")] == ["1.0"]
+    assert [hit["coord"] for hit in narrow.search("words", namespace="mine")] == ["1.0"]
     assert narrow.patch("/memories/1?namespace=mine", {"importance": 1}).status_code == 200
     assert narrow.delete("/memories/1?namespace=mine").json()["deleted"] is True
 

@@ -1,4 +1,4 @@
-"""Web pages of other origins: shut out, except those of the allow-list."""
+"""CORS: only pages of allowed origins may call the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The strict parser: what is valid comes in as it was sent, and nothing else comes in."""
+"""The strict JSON parser: valid text is parsed exactly, and everything else is rejected."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def test_the_largest_whole_numbers_come_in_exactly(number: int) -> None:
         ('{"\\ud800": 1, "\\ud800": 1}', "?"),
     ],
 )
-def test_a_name_that_stands_twice_in_an_object_is_refused_by_name(text: str, field: str) -> None:
+def test_a_name_given_twice_in_an_object_is_rejected_by_name(text: str, field: str) -> None:
     with pytest.raises(InvalidInput, match="given more than once") as refused:
         parse(text.encode())
     assert list(refused.value.fields) == [field]
 
 
-def test_a_name_may_stand_in_several_objects() -> None:
+def test_a_name_may_occur_in_several_objects() -> None:
     assert parse(b'[{"a": 1}, {"a": {"a": 2}}]') == [{"a": 1}, {"a": {"a": 2}}]
 
 
@@ -110,7 +110,7 @@ def test_a_name_may_stand_in_several_objects() -> None:
         ('{"list": [1, ["x", "\\u0000"]]}', "list.1.1"),
     ],
 )
-def test_a_nul_is_refused_where_it_stands(text: str, field: str) -> None:
+def test_a_nul_is_rejected_with_its_location(text: str, field: str) -> None:
     with pytest.raises(InvalidInput, match="NUL") as refused:
         parse(text.encode())
     assert list(refused.value.fields) == [field]

@@ -1,4 +1,4 @@
-"""ETag, If-Match and If-None-Match: nobody overwrites what they have not seen."""
+"""ETag, If-Match and If-None-Match prevent lost updates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GARBAGE = [
 
 
 def changes(api: Api, **condition: str) -> list[Any]:
-    """Each write that a condition can guard, tried one after the other."""
+    """Try every write that honours a condition, one after the other."""
     return [
         api.post("/memories", BODY, **condition),
         api.patch("/memories/1", {"importance": 9}, **condition),

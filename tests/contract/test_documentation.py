@@ -43,7 +43,7 @@ def name_of(document: Path) -> str:
 
 
 def runnable(document: Path) -> list[str]:
-    """The blocks to run, as shell."""
+    """Return the shell blocks to run."""
     blocks = [(language, text) for mark, language, text in BLOCK.findall(document.read_text()) if not mark]
     return [text if language == "sh" else f"python - <<'END'\n{text}END\n" for language, text in blocks]
 

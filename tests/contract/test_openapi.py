@@ -1,5 +1,7 @@
-"""The published contract against the application itself: whatever the document allows, and what it does not, is
-answered by a status, a content type and a shape that the document names, and never by a 5xx."""
+"""The OpenAPI document against the application.
+
+Valid and invalid requests alike get a status, a content type and a shape that the document names, and never a 5xx.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ PLAIN = {"Accept-Encoding": "identity"}  # the client of these tests cannot unpa
 
 
 def served(environ: Any, start_response: Any) -> Any:
-    """The application, without closing the connection of the test, as a server would before and after a request."""
+    """Call the application without closing the test's database connection, as a server does after a request."""
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)  # which Django's own test client connects again
     return application(environ, start_response)
@@ -41,7 +43,7 @@ def served(environ: Any, start_response: Any) -> Any:
 
 @schemathesis.serializer("application/zip", "application/x-ndjson")
 def _file(context: Any, value: Any) -> bytes:
-    """Whatever it is: a file that holds no conversations is answered as well."""
+    """Send any content: a file without conversations gets a documented response too."""
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
@@ -81,7 +83,7 @@ def test_an_operator_is_answered_as_published(case: Any, operator: Api) -> None:
 
 
 @document.parametrize()
-@settings(bounded, max_examples=2, phases=[Phase.generate])  # whatever else is asked, it is refused for want of a key
+@settings(bounded, max_examples=2, phases=[Phase.generate])  # every request is rejected for its missing key
 def test_without_a_key_the_answer_is_as_published(case: Any, db: None) -> None:
     case.call_and_validate(headers=PLAIN, checks=CHECKS)
 

@@ -1,4 +1,4 @@
-"""Pages for people, probed: every address of theirs, by those who may not, and with what nobody would type."""
+"""Probe every page of the console: as users without access, and with unusual input."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ PARAMETERS = [
 ]  # fmt: skip
 OF_THE_EXPLORER = ["tenant", "namespace", "q", "id", "at", "prefix", "depth", "axes", "box", "memory_type", "cells"]
 OF_AUTOCOMPLETE = ["term", "app_label", "model_name", "field_name", "page"]
-# Where a person is told to sign in, or has been; and what is the same file for everybody.
-FOR_ANYBODY = {"login", "logout", "jsi18n"}
+# Sign-in, sign-out, and a file that is the same for all users.
+PUBLIC = {"login", "logout", "jsi18n"}
 
 
-def _patterns(found: list[Any], before: str = "") -> Iterator[tuple[str, str]]:
-    for each in found:
-        if isinstance(each, URLResolver):
-            yield from _patterns(each.url_patterns, before + str(each.pattern))
-        elif isinstance(each, URLPattern) and each.name and each.name != "app_list":
-            yield each.name, before + str(each.pattern)
+def _patterns(entries: list[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for entry in entries:
+        if isinstance(entry, URLResolver):
+            yield from _patterns(entry.url_patterns, prefix + str(entry.pattern))
+        elif isinstance(entry, URLPattern) and entry.name and entry.name != "app_list":
+            yield entry.name, prefix + str(entry.pattern)
 
 
 ROUTES = dict(_patterns(site.get_urls()))
-PAGES = sorted(name for name, route in ROUTES.items() if "<" not in route and name not in FOR_ANYBODY)
+PAGES = sorted(name for name, route in ROUTES.items() if "<" not in route and name not in PUBLIC)
 ASKED = [name for name in PAGES if name.endswith("_changelist") or name in ("search", "autocomplete", "index")]
 ASKED += [name for name in PAGES if name.startswith("explorer")]
 DETAILS = sorted(name for name, route in ROUTES.items() if "<" in route)
@@ -54,7 +54,7 @@ def path_of(name: str, id: object = 1) -> str:
 
 
 def answered(client: Client, path: str, method: str = "get", data: Any = None) -> int:
-    """The status of the answer, which must not be that of a bug."""
+    """Return the status of the response, which must not be a 5xx."""
     client.raise_request_exception = False
     response = getattr(client, method)(path, data)
     assert response.status_code < 500, (method, path[:300])
@@ -120,7 +120,7 @@ def test_quotas_with_odd_values_are_no_bug_and_set_nothing(boss: Client, tenant:
 
 @pytest.fixture
 def foreign(stranger: Api) -> dict[str, list[object]]:
-    """Ids of what another tenant has, by the beginning of the names of their pages; each says a planted word."""
+    """Create rows of another tenant that contain a planted word. Returns their ids by prefix of page name."""
     stranger.store("1", PLANTED)
     stranger.post("/graph/link", {"from_coord": "1", "to_coord": "2", "metadata": {"said": PLANTED}})
     messages = [{"role": "user", "content": PLANTED}]
@@ -172,7 +172,7 @@ def test_no_page_shows_staff_anything_of_another_tenant(
 
 
 def assert_tells_nothing(response: Any, path: str) -> None:
-    """But for what was typed, which a page may show again."""
+    """Check that a page shows nothing of another tenant, except what was typed."""
     text = re.sub(r'(value|href|content|action)="[^"]*"', "", response.content.decode())
     for said in ("no tenant 'stranger'", "tenant \\'stranger\\'", "no tenant &#x27;stranger&#x27;", path, escape(path)):
         text = text.replace(said, "")

@@ -1,4 +1,4 @@
-"""What Sekha's published Python client sends, and what it makes of the answers (its models, field by field)."""
+"""The requests of Sekha's published Python client, and its models of the responses, field by field."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MESSAGE = {"role": "user", "content": "What is the token limit?", "metadata": No
 
 
 @pytest.fixture
-def made(api: Api) -> Conversation:
+def conversation(api: Api) -> Conversation:
     body = {"messages": [MESSAGE], "label": "default", "folder": "default", "metadata": None}
     response = api.post("/api/v1/conversations", body)
     drain()
@@ -59,34 +59,34 @@ def made(api: Api) -> Conversation:
     return Conversation(**response.json())
 
 
-def test_it_creates_and_reads_a_conversation(api: Api, made: Conversation) -> None:
-    assert (made.label, made.folder, made.message_count) == ("default", "default", 1)
-    assert Conversation(**api.get(f"/api/v1/conversations/{made.id}").json()) == made
+def test_it_creates_and_reads_a_conversation(api: Api, conversation: Conversation) -> None:
+    assert (conversation.label, conversation.folder, conversation.message_count) == ("default", "default", 1)
+    assert Conversation(**api.get(f"/api/v1/conversations/{conversation.id}").json()) == conversation
 
 
-def test_it_lists_conversations_also_those_without_a_label(api: Api, made: Conversation) -> None:
+def test_it_lists_conversations_also_those_without_a_label(api: Api, conversation: Conversation) -> None:
     api.post("/api/v1/conversations", {"label": None, "folder": None, "messages": []})
 
     listed = Results(**api.get("/api/v1/conversations?page=1&page_size=50&pinned=false&archived=false").json())
 
     assert listed.total == len(listed.results) == 2
-    assert listed.results[1].conversation_id == made.id
+    assert listed.results[1].conversation_id == conversation.id
 
 
 @pytest.mark.parametrize("path", ["/query", "/query/smart"])
-def test_it_queries_with_nulls_for_what_it_was_not_given(api: Api, made: Conversation, path: str) -> None:
+def test_it_queries_with_nulls_for_what_it_was_not_given(api: Api, conversation: Conversation, path: str) -> None:
     body = {"query": "token limit", "limit": None, "offset": None, "filters": None}
 
-    found = Results(**api.post(f"/api/v1{path}", body).json())
+    results = Results(**api.post(f"/api/v1{path}", body).json())
 
-    assert [each.conversation_id for each in found.results] == [made.id]
-    assert (found.page, found.page_size) == (1, 10)
+    assert [result.conversation_id for result in results.results] == [conversation.id]
+    assert (results.page, results.page_size) == (1, 10)
 
 
-def test_it_searches_full_text(api: Api, made: Conversation) -> None:
+def test_it_searches_full_text(api: Api, conversation: Conversation) -> None:
     answer = api.post("/api/v1/search/fts", {"query": "token limit", "limit": 10}).json()
 
-    assert [FtsMessage(**each).conversation_id for each in answer["results"]] == [made.id]
+    assert [FtsMessage(**message).conversation_id for message in answer["results"]] == [conversation.id]
     assert answer["total"] == 1
 
 
@@ -99,17 +99,17 @@ def test_it_searches_full_text(api: Api, made: Conversation) -> None:
         ("archive", None),
     ],
 )
-def test_it_changes_a_conversation(api: Api, made: Conversation, path: str, body: Any) -> None:
-    assert api.request("PUT", f"/api/v1/conversations/{made.id}/{path}", body).status_code == 200
+def test_it_changes_a_conversation(api: Api, conversation: Conversation, path: str, body: Any) -> None:
+    assert api.request("PUT", f"/api/v1/conversations/{conversation.id}/{path}", body).status_code == 200
 
 
-def test_it_counts_and_deletes(api: Api, made: Conversation) -> None:
+def test_it_counts_and_deletes(api: Api, conversation: Conversation) -> None:
     assert api.get("/api/v1/conversations/count?label=default&folder=default").json()["count"] == 1
-    assert api.delete(f"/api/v1/conversations/{made.id}").status_code == 200
-    assert api.get(f"/api/v1/conversations/{made.id}").status_code == 404
+    assert api.delete(f"/api/v1/conversations/{conversation.id}").status_code == 200
+    assert api.get(f"/api/v1/conversations/{conversation.id}").status_code == 404
 
 
-def test_it_assembles_context(api: Api, made: Conversation) -> None:
+def test_it_assembles_context(api: Api, conversation: Conversation) -> None:
     body = {"query": "token limit", "preferred_labels": [], "context_budget": 4000, "excluded_folders": []}
 
     [message] = api.post("/api/v1/context/assemble", body).json()

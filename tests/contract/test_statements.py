@@ -1,4 +1,4 @@
-"""How many SQL statements a request takes, and that reading writes nothing."""
+"""The number of SQL statements of each request; reads write nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOOKKEEPING = re.compile(r"\s*(SAVEPOINT|RELEASE|BEGIN|COMMIT|ROLLBACK)", re.IGN
 
 
 def statements(api: Api, method: str, path: str, body: Any = None) -> list[str]:
-    """What a request that works says to the database; transaction marks apart."""
+    """Return the SQL statements of a successful request, without those that begin and end transactions."""
     with CaptureQueriesContext(connection) as captured:
         response = api.request(method, path, body)
     assert response.status_code < 300, response.content
@@ -29,8 +29,8 @@ def statements(api: Api, method: str, path: str, body: Any = None) -> list[str]:
 
 @pytest.fixture
 def warm(api: Api, django_capture_on_commit_callbacks: Any) -> Api:
-    """What a process remembers of keys, generations and namespaces is remembered now."""
-    with django_capture_on_commit_callbacks(execute=True):  # a generation is remembered once it is committed
+    """Fill the caches of keys, generations and namespaces."""
+    with django_capture_on_commit_callbacks(execute=True):  # a generation is cached once it is committed
         generations.active()
     api.store("0", "warm")
     api.search("warm")
@@ -118,8 +118,8 @@ def test_a_list_of_conversations_takes_as_many_statements_whatever_there_is(warm
 def test_a_search_over_messages_takes_as_many_statements_whatever_it_finds(
     warm: Api, monkeypatch: pytest.MonkeyPatch, path: str, more: dict[str, Any]
 ) -> None:
-    # What is done only when there is something to do is done both times: there are turns beside those proposed; all
-    # messages are in the pool of either leg; and they are too few for their count to be remembered.
+    # Optional work happens both times: some turns are not proposed, all messages are in the pools of both legs, and
+    # they are too few for their count to be cached.
     monkeypatch.setattr(gather, "_PROPOSED", (2, 2))
 
     def count() -> int:
@@ -142,7 +142,7 @@ def test_a_search_over_messages_takes_as_many_statements_whatever_it_finds(
 READS = [(route, case) for route, cases in CASES.items() if NEEDS[route] in ("read", "nothing") for case in cases]
 
 
-@pytest.mark.parametrize(("route", "case"), READS, ids=lambda each: str(each)[:60])
+@pytest.mark.parametrize(("route", "case"), READS, ids=lambda value: str(value)[:60])
 def test_reading_writes_nothing(warm: Api, route: Any, case: Any) -> None:
     fill(warm, 1, 3)
     names = {"coord": "1", "deleted": "8", "expired": "9", "text": "aardvark", "id": "x"}

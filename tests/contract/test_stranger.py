@@ -1,4 +1,4 @@
-"""Another tenant's key against every route: 404 or an empty result, and never a difference that tells."""
+"""Another tenant's key against every route: 404 or an empty result, and no observable difference."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = {"coord": "1.0,2.0,3.0", "deleted": "4.0,5.0,6.0", "expired": "7.0,8.0,9
 
 
 def furnish(api: Api) -> dict[str, str]:
-    """Give acme memories of every kind; what a request can name of them."""
+    """Give acme memories of every kind. Returns the names that a request can use."""
     tags = {"metadata": {"tenant": "acme"}, "importance": 9}
     stored = api.store(NAMES["coord"], TEXT, **tags)
     api.store(NAMES["coord"], TEXT, namespace="n", **tags)
@@ -55,8 +55,8 @@ def furnish(api: Api) -> dict[str, str]:
     at_expired.update(expires_at=timezone.now() - timedelta(seconds=1))
 
     def cursor(query: str) -> str:
-        made: str = api.get(f"/memories?limit=1&{query}").json()["next_cursor"]
-        return made
+        next_cursor: str = api.get(f"/memories?limit=1&{query}").json()["next_cursor"]
+        return next_cursor
 
     return {
         **NAMES,
@@ -72,7 +72,7 @@ def furnish(api: Api) -> dict[str, str]:
 
 
 def erase(api: Api) -> None:
-    """As if acme had never been; what the index still holds is what a crash could leave there."""
+    """Delete acme from the database only; the index keeps what a crash could leave behind."""
     everything = (Memory, VectorEmbedding, Link, Conversation, NumberStripe, ImportedConversation, LlmCall, Chore)
     for rows in (model.objects for model in everything):
         rows.for_tenant(api.tenant).delete()
@@ -83,18 +83,18 @@ def erase(api: Api) -> None:
     keys.forget_cached()
 
 
-def somebody(slug: str) -> Api:
-    """A tenant with a memory of its own that shares acme's words, so that a rank could tell of acme's."""
+def neighbour(slug: str) -> Api:
+    """Create a tenant whose memory shares words with acme's, so that a rank could reveal acme's."""
     tenant = Tenant.objects.create(slug=slug)
-    made = Api(issue_key(tenant), tenant)
-    made.store("100,1", "My own aardvark sleeps too")
-    made.store("100,2", "Bread is baked in an oven")
+    client = Api(issue_key(tenant), tenant)
+    client.store("100,1", "My own aardvark sleeps too")
+    client.store("100,2", "Bread is baked in an oven")
     drain()
-    return made
+    return client
 
 
 def answer(api: Api, method: str, case: Case, **headers: str) -> tuple[int, dict[str, str], str]:
-    """Status, headers and body, without what differs between any two requests."""
+    """Return status, headers and body, without what differs between any two requests."""
     head, mark, query = case.path.partition("?")
     path = "/api/v1" + head + mark + quote(query, safe="=&,;.{}:-_%")
     response = api.request(method, path, case.body, None, **headers)
@@ -134,15 +134,15 @@ def test_every_published_route_has_a_case() -> None:
 
 def test_a_strangers_answers_are_those_of_a_world_without_acme(api: Api) -> None:
     names = furnish(api)
-    with_acme = everything(somebody("stranger"), names)
+    with_acme = everything(neighbour("stranger"), names)
     erase(api)
 
-    assert with_acme == everything(somebody("another"), names)
+    assert with_acme == everything(neighbour("another"), names)
 
 
 def test_a_stranger_changes_nothing_and_sees_nothing(api: Api) -> None:
     names = furnish(api)
-    stranger = somebody("stranger")
+    stranger = neighbour("stranger")
     before = state(api)
 
     for method, path, (status, _, body) in everything(stranger, names):
@@ -175,8 +175,8 @@ def test_no_condition_tells_whether_something_is_there(api: Api, stranger: Api, 
     ):
         here = answer(stranger, method, Case(path, body).filled(names), **condition)
         nowhere = answer(stranger, method, Case(path, body).filled({"coord": "9.0,9.0,9.0"}), **condition)
-        told = json.dumps(here).replace("1.0,2.0,3.0", "9.0,9.0,9.0").replace("[1.0, 2.0, 3.0]", "[9.0, 9.0, 9.0]")
-        assert told.replace("[1.0,2.0,3.0]", "[9.0,9.0,9.0]") == json.dumps(nowhere)
+        content = json.dumps(here).replace("1.0,2.0,3.0", "9.0,9.0,9.0").replace("[1.0, 2.0, 3.0]", "[9.0, 9.0, 9.0]")
+        assert content.replace("[1.0,2.0,3.0]", "[9.0,9.0,9.0]") == json.dumps(nowhere)
 
 
 @pytest.mark.parametrize("header", ["x_tenant", "x_soma_tenant"])

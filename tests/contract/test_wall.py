@@ -1,4 +1,4 @@
-"""The wall between tenants is held by construction; these tests hold the construction."""
+"""Tenants are isolated by construction; these tests check the construction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memories.models import Memory, VectorEmbedding
 from tenants.models import Tenant
 from tenants.scoping import TenantOwned, UnscopedQuery
 
-# Each says in its own words why it must serve all tenants at once.
+# Files that may query all tenants at once, with the reason.
 MAY_SAY_ALL_TENANTS = {
     "tenants/scoping.py",  # the wall itself
     "operations/migrate_database.py",  # a database moves as a whole
@@ -89,7 +89,7 @@ def test_a_query_for_a_tenant_names_the_tenant(model: Any) -> None:
     sql, parameters = model.objects.for_tenant(tenant).query.sql_with_params()
 
     assert '"tenant_id" = ' in sql.partition("WHERE")[2]
-    assert str(tenant.id).replace("-", "") in [str(each).replace("-", "") for each in parameters]
+    assert str(tenant.id).replace("-", "") in [str(parameter).replace("-", "") for parameter in parameters]
 
 
 @pytest.mark.parametrize("model", owned())
@@ -100,16 +100,16 @@ def test_django_itself_reads_past_the_wall_only_by_the_manager_that_says_so(mode
 
 @pytest.mark.parametrize("model", owned())
 def test_every_unique_constraint_has_the_tenant_in_it(model: Any) -> None:
-    constraints = [each for each in model._meta.constraints if isinstance(each, UniqueConstraint)]
+    constraints = [constraint for constraint in model._meta.constraints if isinstance(constraint, UniqueConstraint)]
 
     assert constraints
-    assert all("tenant" in each.fields for each in constraints)
+    assert all("tenant" in constraint.fields for constraint in constraints)
     assert not model._meta.unique_together
 
 
 @pytest.mark.parametrize("model", owned())
 def test_nothing_else_is_unique_but_random_ids(model: Any) -> None:
-    """A unique value of the caller's choosing would tell one tenant what another has."""
+    """A unique value that callers choose would reveal to one tenant what another has."""
     unique = {field.name for field in model._meta.fields if field.unique}
 
     assert unique - {"id", "seq"} == set()
@@ -117,8 +117,8 @@ def test_nothing_else_is_unique_but_random_ids(model: Any) -> None:
 
 def sources() -> list[Path]:
     root = Path(settings.BASE_DIR)
-    found = [path for name in OURS for path in (root / name).rglob("*.py")]
-    return [path for path in found if "migrations" not in path.parts]
+    paths = [path for name in OURS for path in (root / name).rglob("*.py")]
+    return [path for path in paths if "migrations" not in path.parts]
 
 
 def test_only_listed_files_may_say_all_tenants() -> None:

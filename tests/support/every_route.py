@@ -1,4 +1,4 @@
-"""One request for every route of the published contract, or several; a route without one fails `test_stranger.py`."""
+"""One or more requests for every published route; `test_stranger.py` fails for a route without one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Route = tuple[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """`path` and `body` name what they are about: {coord}, {text}, {cursor}, {conversation}, {slug}, {prefix} …"""
+    """A request with placeholders in `path` and `body`: {coord}, {text}, {cursor}, {conversation}, {slug} …"""
 
     path: str
     body: Any = None
@@ -288,7 +288,7 @@ CASES: dict[Route, list[Case]] = {
 
 
 def published() -> set[Route]:
-    """Every method and path of the OpenAPI document."""
+    """Return every method and path of the OpenAPI document."""
     return {
         (method.upper(), path.removeprefix("/api/v1"))
         for path, methods in api.get_openapi_schema()["paths"].items()

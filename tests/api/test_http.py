@@ -1,4 +1,4 @@
-"""What every request meets, whatever it asks for."""
+"""What is common to all requests: ids, problems, parameters, compression, HEAD, aliases, health, OpenAPI."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_answer_has_a_request_id(api: Api) -> None:
     ids = [answer["X-Request-ID"] for answer in answers]
 
     assert len(set(ids)) == len(ids)
-    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in ids)
+    assert all(re.fullmatch("[0-9a-f]{32}", id) for id in ids)
 
 
 def test_a_sane_request_id_comes_back_in_header_and_problem(api: Api) -> None:
@@ -108,7 +108,7 @@ def test_a_wrong_method_is_405_and_names_the_right_ones(api: Api, method: str, p
     response = api.request(method, path)
 
     problem_of(response, 405, "method_not_allowed")
-    assert {each.strip() for each in response["Allow"].split(",")} == allowed
+    assert {method.strip() for method in response["Allow"].split(",")} == allowed
 
 
 def test_a_body_that_is_too_large_is_413_before_it_is_read(api: Api) -> None:
@@ -171,7 +171,7 @@ def test_an_unhandled_error_tells_nothing_of_the_inside(
     for inside in ("SELECT", "secret", "home", "Runtime", "Traceback", ".py"):
         assert inside not in response.content.decode()
     assert problem["request_id"] == "find-me"
-    [record] = [each for each in caplog.records if each.name == "soma.errors"]
+    [record] = [record for record in caplog.records if record.name == "soma.errors"]
     assert record.levelno == logging.ERROR
     assert record.exc_info
     assert vars(record)["request_id"] == "find-me"
@@ -186,7 +186,7 @@ def test_an_error_outside_of_a_route_is_a_logged_problem_too(
 
     problem_of(response, 500, "internal_error")
     assert "NoneType" not in response.content.decode()
-    [record] = [each for each in caplog.records if each.name == "soma.errors"]
+    [record] = [record for record in caplog.records if record.name == "soma.errors"]
     assert record.exc_info
     assert vars(record)["request_id"] == "find-me"
 
@@ -322,7 +322,7 @@ def test_head_answers_as_get_does(api: Api, path: str) -> None:
 
 
 def test_head_has_no_body_and_tells_how_long_it_would_be(api: Api) -> None:
-    """As a server sees it: the test client drops the body of such an answer itself."""
+    """Call the application as a server does: the test client would drop the body itself."""
     heads: list[list[tuple[str, str]]] = []
     request = RequestFactory().request(REQUEST_METHOD="HEAD", PATH_INFO="/ping").META
 
@@ -348,9 +348,9 @@ def test_the_log_holds_neither_key_nor_content(api: Api, caplog: pytest.LogCaptu
         api.get("/memories/1,2,77")
         api.get("/memories/search?query=private")
 
-    told = " ".join(str(vars(record)) for record in caplog.records)
+    output = " ".join(str(vars(record)) for record in caplog.records)
     for private in (api.key, "private", "1,2,77", "1.0,2.0,77.0"):
-        assert private not in told
+        assert private not in output
 
 
 # --- Root aliases ------------------------------------------------------------------------------------------------
@@ -461,10 +461,10 @@ def test_health_is_asked_at_most_every_ten_seconds(generation: Any) -> None:
 
 
 def test_health_tells_nothing_about_tenants(api: Api, stranger: Api) -> None:
-    told = " ".join(api.get(path).content.decode() for path in ("/health", "/healthz", "/readyz", "/ping"))
+    output = " ".join(api.get(path).content.decode() for path in ("/health", "/healthz", "/readyz", "/ping"))
 
-    assert "acme" not in told
-    assert "stranger" not in told
+    assert "acme" not in output
+    assert "stranger" not in output
 
 
 # --- The published contract --------------------------------------------------------------------------------------
