@@ -59,18 +59,10 @@ def create(request: Request, body: ConversationBody) -> HttpResponse:
 def list_conversations(request: Request, query: Query[ConversationListParams]) -> HttpResponse:
     """List conversations, most recently changed first, by page number or by cursor."""
     if (query.page or query.page_size) and (query.cursor or query.limit):
-        raise InvalidInput("cursor", "and limit cannot be combined with page and page_size; send one pair")
+        raise InvalidInput("cursor", "cannot be combined with page; send cursor and limit, or page and page_size")
     size = query.page_size or query.limit or 50
-    criteria = Wanted(
-        label=query.label,
-        folder=query.folder,
-        status=query.status,
-        pinned=query.pinned,
-        archived=query.archived,
-        part_of_label=query.q,
-    )
     page = query.page or 1
-    rows = selectors.list_conversations(request.caller, criteria, limit=size, page=page, cursor=query.cursor)
+    rows = selectors.list_conversations(request.caller, _criteria(query), limit=size, page=page, cursor=query.cursor)
     return reply(
         {
             "results": [presenters.listed_conversation(row) for row in rows.items],
@@ -166,6 +158,17 @@ def pin(request: Request, id: Id) -> HttpResponse:
 def archive(request: Request, id: Id) -> HttpResponse:
     """Archive a conversation. Searches can still find it; contexts exclude it by default."""
     return reply(presenters.changed_conversation(services.archive(request.caller, id)))
+
+
+def _criteria(query: ConversationListParams) -> Wanted:
+    return Wanted(
+        label=query.label,
+        folder=query.folder,
+        status=query.status,
+        pinned=query.pinned,
+        archived=query.archived,
+        part_of_label=query.q,
+    )
 
 
 def _change(request: Request, id: Id, changes: dict[str, Any]) -> HttpResponse:

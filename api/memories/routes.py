@@ -51,21 +51,13 @@ def store(request: Request, body: StoreBody) -> HttpResponse:
 @router.get("/memories", out=PageOut)
 def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
     """List the memories of a namespace, a subtree, a box, or around a point, page by page."""
-    ball = query.ball()
-    if ball and query.order:
+    narrowing = _narrowing(query)
+    if narrowing.ball and query.order:
         raise InvalidInput("order", "cannot be combined with near, which sorts by distance; remove it")
     page = selectors.list_memories(
         request.caller,
         query.namespace,
-        Narrowing(
-            memory_type=query.memory_type,
-            prefix=query.prefix,
-            ball=ball,
-            box=query.box,
-            created_after=query.created_after,
-            created_before=query.created_before,
-            updated_after=query.updated_after,
-        ),
+        narrowing,
         order=query.order or "coordinate",
         include_deleted=query.include_deleted,
         limit=query.limit,
@@ -148,6 +140,18 @@ def restore(request: Request, coord: Path[CoordText], query: Query[NamespacePara
 def stats(request: Request) -> HttpResponse:
     """Count the tenant's memories, and show the state of the index."""
     return reply(conversations.stats(request.caller))
+
+
+def _narrowing(query: ListParams) -> Narrowing:
+    return Narrowing(
+        memory_type=query.memory_type,
+        prefix=query.prefix,
+        ball=query.ball(),
+        box=query.box,
+        created_after=query.created_after,
+        created_before=query.created_before,
+        updated_after=query.updated_after,
+    )
 
 
 def new_memory(body: StoreBody) -> NewMemory:
