@@ -43,7 +43,7 @@ def rate(write: Callable[[int, int], None], start: int, count: int) -> float:
 def measure(rounds: int, count: int) -> int:
     from memories import services
     from memories.coordinates import of
-    from memories.services import NewMemory
+    from memories.new_memory import NewMemory
     from tenants import audit
     from tenants.audit import sealing, verification
     from tenants.caller import Caller

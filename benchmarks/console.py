@@ -242,7 +242,7 @@ def furnish(count: int, others: int = 6) -> None:
     from conversations.services import NewConversation
     from graph.services import NewLink
     from memories import coordinates, services
-    from memories.services import NewMemory
+    from memories.new_memory import NewMemory
     from tenants import keys
     from tenants.caller import Caller
     from tenants.models import Tenant

@@ -16,9 +16,9 @@ from conversations.models import Conversation
 from memories import coordinates, payloads, selectors
 from memories.coordinates import DIGITS_PER_NUMBER, Coordinate
 from memories.models import Memory
+from memories.new_memory import NewMemory
 from memories.payloads import Json
 from memories.reserved_namespaces import CONVERSATIONS
-from memories.services import NewMemory
 from tenants.caller import Caller
 
 # The largest turn: a signed integer of 32 bits, which every client can represent.

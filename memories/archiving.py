@@ -20,10 +20,9 @@ from django.utils import timezone
 
 from memories import payloads, retention
 from memories.coordinates import Coordinate
-from memories.index import notify
+from memories.index import notify, outbox
 from memories.models import Memory
 from memories.search import analyzer
-from memories.services import mark_due
 from tenants.caller import Caller
 
 # So far beyond the version that it had: the outbox was told of the one in between, when the row was taken out.
@@ -63,7 +62,7 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
             mine.update(archived_at=archived_at, version=F("version") + 1)
             for row in batch:
                 row.version += 1
-            mark_due(batch)
+            outbox.enqueue(batch)
             moved += len(batch)
     return moved
 
@@ -97,5 +96,5 @@ def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) 
             row.version += _BEYOND
             row.archived_at = archived_at
         Memory.objects.for_tenant(caller.tenant).bulk_create(batch)
-        mark_due(batch)
+        outbox.enqueue(batch)
     notify.on_commit()

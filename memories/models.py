@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
@@ -41,6 +41,10 @@ class JsonField(models.JSONField):
         name, path, args, kwargs = super().deconstruct()
         del kwargs["decoder"]
         return name, path, args, kwargs
+
+
+def has_passed(expires_at: datetime | None, now: datetime) -> bool:
+    return expires_at is not None and expires_at <= now
 
 
 class Memory(TenantOwned):
@@ -111,7 +115,10 @@ class Memory(TenantOwned):
     @property
     def is_live(self) -> bool:
         """Neither deleted nor expired."""
-        return self.deleted_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+        return self.deleted_at is None and not self.has_expired(timezone.now())
+
+    def has_expired(self, now: datetime) -> bool:
+        return has_passed(self.expires_at, now)
 
     @property
     def index_state(self) -> str:

@@ -5,27 +5,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-import orjson
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from memories import audit_state, payloads, reserved_namespaces, retention, storage_usage
 from memories.coordinates import Coordinate
-from memories.embeddings.base import Vectors
-from memories.index import backpressure, generations, notify
-from memories.index.base import usable
+from memories.index import backpressure, notify, outbox
 from memories.models import Memory, VectorEmbedding
+from memories.new_memory import NewMemory, check_expiry, check_size, checked
 from memories.payloads import Json
 from memories.search import analyzer
 from somamemory.db.retry import retrying
-from somamemory.errors import DimensionMismatch, InvalidInput, NotFound, PayloadTooLarge, PreconditionFailed
+from somamemory.errors import NotFound, PreconditionFailed
 from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
@@ -33,22 +28,6 @@ from tenants.caller import Caller
 # Two callers creating one address at the same time: the second finds it there on its next try.
 # Each try waits for the others, who have then created theirs for good; batches of many addresses may need several.
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class NewMemory:
-    """What a caller wants remembered. `embedding`: the caller's own vector instead of one made from the text."""
-
-    coordinate: Coordinate
-    payload: Json
-    namespace: str = "default"
-    memory_type: str = Memory.Type.EPISODIC
-    metadata: Json = field(default_factory=dict)
-    importance: float = 0.0
-    context: str = ""
-    expires_at: datetime | None = None
-    embedding: Vectors | None = None
-    created_at: datetime | None = None  # when it happened, if that is not now
 
 
 @dataclass(frozen=True)
@@ -74,21 +53,6 @@ class Precondition:
 class Stored:
     memory: Memory
     created: bool
-
-
-def checked(item: NewMemory, *, as_keeper: bool = False) -> NewMemory:
-    """The item, if it could be stored. Raises DimensionMismatch or InvalidInput."""
-    if not as_keeper:
-        reserved_namespaces.refuse([item.namespace])
-    _check_expiry(item.expires_at)
-    if item.embedding is None:
-        return item
-    dimension = generations.active().dimension
-    if len(item.embedding) != dimension:
-        raise DimensionMismatch("embedding", f"has {len(item.embedding)} numbers; this installation's have {dimension}")
-    if not usable(_float32(item.embedding)):
-        raise InvalidInput("embedding", "must be finite in 32 bits and not all zero")
-    return item
 
 
 def store(caller: Caller, new: NewMemory, precondition: Precondition | None = None) -> Stored:
@@ -141,14 +105,14 @@ def patch(
         before = audit_state.state(memory)
         for name, value in changes.items():
             setattr(memory, name, _patched(name, getattr(memory, name), value))
-        _check_expiry(changes.get("expires_at"))
-        _check_size(memory)
+        check_expiry(changes.get("expires_at"))
+        check_size(memory)
         memory.terms = _terms(memory.payload, memory.context)
         memory.version += 1
         memory.updated_at = timezone.now()
         size, memory.size = memory.size, storage_usage.size(memory)
         memory.save(update_fields=[*changes, "terms", "version", "updated_at", "size"])
-        mark_due([memory])
+        outbox.enqueue([memory])
         usage.add(caller.tenant, 0, memory.size - size)
         audit.record(caller, "memory.patch", [Change(coordinate.text, before, audit_state.state(memory))], namespace)
     return memory
@@ -230,14 +194,14 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
     reserved_namespaces.refuse([namespace])
     with transaction.atomic():
         memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
-        if memory is None or memory.deleted_at is None or _has_expired(memory):
+        if memory is None or memory.deleted_at is None or memory.has_expired(timezone.now()):
             raise NotFound(f"no deleted memory at coordinate {coordinate}")
         before = audit_state.state(memory)
         memory.deleted_at = None
         memory.version += 1
         memory.updated_at = timezone.now()
         memory.save(update_fields=["deleted_at", "version", "updated_at"])
-        mark_due([memory])
+        outbox.enqueue([memory])
         audit.record(caller, "memory.restore", [Change(coordinate.text, before, audit_state.state(memory))], namespace)
     return memory
 
@@ -285,7 +249,7 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precon
         new=[rows[key] for key in sorted(final) if key not in known],
         old=[rows[key] for key in sorted(final) if key in known],
     )
-    mark_due([rows[key] for key in final], {rows[key].id: item.embedding for key, item in final.items()})
+    outbox.enqueue([rows[key] for key in final], {rows[key].id: item.embedding for key, item in final.items()})
     usage.add(caller.tenant, *storage_usage.difference([known.get(key) for key in final], [rows[key] for key in final]))
     audit.record(caller, "memory.store", changes, namespace)
     return results
@@ -348,43 +312,6 @@ def _save(new: list[Memory], old: list[Memory]) -> None:
         )
 
 
-def mark_due(memories: Sequence[Memory], own: dict[uuid.UUID, Vectors | None] | None = None) -> None:
-    """Write the outbox rows: the index must catch up with these memories. Resets the back-off of earlier failures."""
-    now, vectors = timezone.now(), own or {}
-    with_own: list[VectorEmbedding] = []
-    without: list[VectorEmbedding] = []
-    for generation in generations.written():
-        fits = generations.alike(generation, generations.active())  # an own vector is one of the active generation
-        for memory in memories:
-            vector = vectors.get(memory.id) if fits else None
-            row = VectorEmbedding(
-                tenant_id=memory.tenant_id,
-                generation=generation,
-                memory_id=memory.id,
-                wanted_version=memory.version,
-                due_at=now,
-                own=vector is not None,
-                vector=None if vector is None else _float32(vector).tobytes(),
-            )
-            (without if vector is None else with_own).append(row)
-    again = ["wanted_version", "due_at", "attempts", "error"]
-    if own is not None:  # a whole new memory: an own vector of the old one is void (its text_hash is empty)
-        again = [*again, "own"]
-    _upsert(without, again)
-    _upsert(with_own, [*again, "vector", "text_hash"])
-    notify.on_commit()
-
-
-def _upsert(rows: list[VectorEmbedding], update_fields: list[str]) -> None:
-    if rows:
-        VectorEmbedding.all_tenants.bulk_create(
-            rows,
-            update_conflicts=True,
-            unique_fields=["tenant", "generation", "memory"],
-            update_fields=update_fields,
-        )
-
-
 def _remove(caller: Caller, namespace: str, memories: Sequence[Memory], purge: bool) -> None:
     """Delete locked rows of one namespace, and write each of them down."""
     if purge:
@@ -405,7 +332,7 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
     for memory in memories:
         memory.version += 1
         memory.deleted_at = now
-    mark_due(memories)
+    outbox.enqueue(memories)
     changes = [
         Change(memory.coordinate.text, was, audit_state.state(memory))
         for memory, was in zip(memories, before, strict=True)
@@ -436,27 +363,5 @@ def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate) -> 
     return memory
 
 
-def _has_expired(memory: Memory) -> bool:
-    return memory.expires_at is not None and memory.expires_at <= timezone.now()
-
-
-def _float32(vector: Vectors) -> Vectors:
-    """As it is stored; what does not fit becomes infinite, or zero."""
-    with np.errstate(over="ignore", under="ignore"):
-        return vector.astype("<f4")
-
-
 def _terms(payload: Json, context: str) -> str:
     return analyzer.index_terms(payloads.text_of(payload), context)
-
-
-def _check_size(memory: Memory) -> None:
-    """Patches must not let a memory grow beyond what one body could have stored."""
-    size = len(orjson.dumps([memory.payload, memory.metadata]))
-    if size > settings.MAX_BODY_BYTES:
-        raise PayloadTooLarge(f"the memory would have {size} bytes; at most {settings.MAX_BODY_BYTES} are kept")
-
-
-def _check_expiry(expires_at: datetime | None) -> None:
-    if expires_at is not None and expires_at <= timezone.now():
-        raise InvalidInput("expires_at", "must be in the future")

@@ -145,7 +145,7 @@ def _row(memory: Memory, caller: Caller) -> dict[str, Any]:
 def _state(memory: Memory) -> str:
     if memory.deleted_at is not None:
         return "deleted"
-    if memory.expires_at is not None and memory.expires_at <= timezone.now():
+    if memory.has_expired(timezone.now()):
         return "expired"
     return memory.index_state if "indexed_version" in vars(memory) else "live"
 

@@ -37,9 +37,9 @@ from memories import services as stores
 from memories.coordinates import Coordinate
 from memories.index import backpressure
 from memories.models import Memory
+from memories.new_memory import NewMemory
 from memories.reserved_namespaces import CONVERSATIONS, FACTS
 from memories.selectors import Narrowing, Page
-from memories.services import NewMemory
 from somamemory.errors import NotFound
 from tenants.caller import Caller
 

@@ -35,8 +35,8 @@ from memories import services as stores
 from memories.coordinates import Coordinate
 from memories.index import generations
 from memories.models import Memory
+from memories.new_memory import NewMemory
 from memories.reserved_namespaces import CONVERSATIONS, SUMMARIES
-from memories.services import NewMemory
 from somamemory.errors import NotFound
 from somamemory.times import rfc3339
 from tenants.caller import Caller

@@ -121,6 +121,12 @@ def usable(vector: Vector) -> bool:
     return bool(np.isfinite(vector).all() and np.any(vector))
 
 
+def as_float32(vector: Vector) -> Vector:
+    """Return the vector as it is stored; numbers that do not fit become infinite, or zero."""
+    with np.errstate(over="ignore", under="ignore"):
+        return vector.astype("<f4")
+
+
 def unit_vector(vector: Vector, dimension: int) -> Vector:
     """The vector at length 1, float32, shape (dimension,). Raises `DimensionMismatch`, `UnusableVector`.
 

@@ -17,7 +17,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ def _read(rows: list[VectorEmbedding]) -> list[_Job]:
     for leased in rows:
         row = current.get(leased.id)
         job = _Job(row or leased, row.memory if row else None)
-        if job.memory and job.memory.deleted_at is None and not _expired(job.memory, now):
+        if job.memory and job.memory.deleted_at is None and not job.memory.has_expired(now):
             job.text = analyzer.embedding_text(payloads.text_of(job.memory.payload), job.memory.context)
             job.vector = _kept_vector(job)
         jobs.append(job)
@@ -289,10 +289,6 @@ def _postponed(job: _Job, lease: uuid.UUID | None) -> tuple[Any, ...]:
 
 def _uuid_parameter(value: uuid.UUID | None) -> Any:
     return value if connection.features.has_native_uuid_field else value and value.hex
-
-
-def _expired(memory: Memory, now: datetime) -> bool:
-    return memory.expires_at is not None and memory.expires_at <= now
 
 
 def _hash(words: str) -> bytes:

@@ -1,19 +1,64 @@
-"""Outbox rows for memories that lack one, or whose row does not know of the latest version."""
+"""The outbox: rows that say that the index must catch up with a memory.
+
+A writer enqueues the memories it has changed, in its own transaction (`enqueue`). `fill` and `mark` repair: they find
+memories without a row, or with a row that does not know the latest version.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
-from memories.index import generations
-from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
+from memories.embeddings.base import Vectors
+from memories.index import generations, notify
+from memories.index.base import as_float32
+from memories.models import EmbeddingGeneration, Memory, VectorEmbedding, has_passed
 
 BATCH = 1000
+
+
+def enqueue(memories: Sequence[Memory], own: dict[UUID, Vectors | None] | None = None) -> None:
+    """Write the rows that make the index catch up with these memories; reset the back-off of earlier failures.
+
+    own: the callers' own vectors by memory; given for whole new memories, where an earlier own vector is void.
+    """
+    now, vectors = timezone.now(), own or {}
+    with_own: list[VectorEmbedding] = []
+    without: list[VectorEmbedding] = []
+    for generation in generations.written():
+        fits = generations.alike(generation, generations.active())  # an own vector is one of the active generation
+        for memory in memories:
+            vector = vectors.get(memory.id) if fits else None
+            row = VectorEmbedding(
+                tenant_id=memory.tenant_id,
+                generation=generation,
+                memory_id=memory.id,
+                wanted_version=memory.version,
+                due_at=now,
+                own=vector is not None,
+                vector=None if vector is None else as_float32(vector).tobytes(),
+            )
+            (without if vector is None else with_own).append(row)
+    again = ["wanted_version", "due_at", "attempts", "error"]
+    if own is not None:  # a whole new memory: an own vector of the old one is void (its text_hash is empty)
+        again = [*again, "own"]
+    _upsert(without, again)
+    _upsert(with_own, [*again, "vector", "text_hash"])
+    notify.on_commit()
+
+
+def _upsert(rows: list[VectorEmbedding], update_fields: list[str]) -> None:
+    if rows:
+        VectorEmbedding.all_tenants.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["tenant", "generation", "memory"],
+            update_fields=update_fields,
+        )
 
 
 def fill(
@@ -36,7 +81,7 @@ def fill(
     lacking = [
         (id, tenant, version)
         for _, id, tenant, version, deleted_at, expires_at in batch
-        if (known[id] < version if id in known else deleted_at is None and not _past(expires_at, now))
+        if (known[id] < version if id in known else deleted_at is None and not has_passed(expires_at, now))
     ]
     mark(generation, lacking, source, all_vectors=all_vectors)
     return batch[-1][0] if len(batch) == BATCH else None, len(lacking)
@@ -104,7 +149,3 @@ def _vectors(
         id: (bytes(vector), bytes(text_hash) if text_hash else None, own)
         for id, vector, text_hash, own in rows.values_list("memory_id", "vector", "text_hash", "own")
     }
-
-
-def _past(expires_at: datetime | None, now: datetime) -> bool:
-    return expires_at is not None and expires_at <= now

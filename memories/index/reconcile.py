@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +20,7 @@ from django.utils import timezone
 
 from memories import index
 from memories.index import generations, notify, outbox
-from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
+from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding, has_passed
 from somamemory.errors import NotFound
 from tenants.models import Tenant
 
@@ -229,14 +228,10 @@ def _known(tenant: UUID, rows: Any, memories: QuerySet[Memory]) -> dict[UUID, _K
     found: dict[UUID, _Known] = {id: _Known(row, None, False) for id, row in found_rows.items()}
     columns = ("id", "version", "deleted_at", "expires_at", "archived_at")
     for id, version, deleted_at, expires_at, archived_at in memories.filter(tenant_id=tenant).values_list(*columns):
-        live = deleted_at is None and archived_at is None and not _past(expires_at, now)
+        live = deleted_at is None and archived_at is None and not has_passed(expires_at, now)
         found[id] = _Known(found_rows.get(id), version, live)
     return found
 
 
 def _memories(generation: EmbeddingGeneration, tenants: QuerySet[Tenant]) -> int:
     return int(outbox.rows_of(generation).filter(tenant__in=tenants).count())
-
-
-def _past(expires_at: datetime | None, now: datetime) -> bool:
-    return expires_at is not None and expires_at <= now

@@ -22,7 +22,7 @@ from console.models import StaffTenant
 from graph.models import Link
 from memories import coordinates, services
 from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
-from memories.services import NewMemory
+from memories.new_memory import NewMemory
 from tenants import keys
 from tenants.caller import SCOPES, Caller
 from tenants.models import ApiKey, AuditEvent, Tenant

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from memories import coordinates, density_map, services
 from memories.models import Memory
+from memories.new_memory import NewMemory
 from memories.selectors import Narrowing
-from memories.services import NewMemory
 from tenants.caller import Caller
 from tests.conftest import Api, problem_of
 

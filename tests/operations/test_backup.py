@@ -26,7 +26,7 @@ from conversations.models import Conversation
 from conversations.services import NewConversation
 from memories import services
 from memories.coordinates import parse
-from memories.services import NewMemory
+from memories.new_memory import NewMemory
 from operations.backup import backups, engines
 from operations.backup import manifest as manifests
 from somamemory.errors import ColdFileDamaged, Conflict, InvalidInput

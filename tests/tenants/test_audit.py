@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from memories import services
 from memories.coordinates import parse
-from memories.services import NewMemory
+from memories.new_memory import NewMemory
 from somamemory.telemetry.logs import JsonFormatter
 from tenants import audit, erasure, maintenance
 from tenants.audit import chain, sealing, verification

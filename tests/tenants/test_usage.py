@@ -17,7 +17,7 @@ from django.utils import timezone
 from memories import retention, services, storage_usage
 from memories.coordinates import parse
 from memories.models import Memory
-from memories.services import NewMemory
+from memories.new_memory import NewMemory
 from somamemory.errors import QuotaExceeded
 from tenants import keys, maintenance, usage
 from tenants.caller import Caller

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from conversations.context import gather, tokens
 from memories import coordinates, read_counts
 from memories import services as memories
+from memories.new_memory import NewMemory
 from memories.reserved_namespaces import SUMMARIES
-from memories.services import NewMemory
 from somamemory.times import rfc3339
 from tenants.caller import Caller
 from tests.conftest import Api, drain, problem_of

@@ -1,0 +1,62 @@
+"""A memory that is to be stored, and the checks that it must pass first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import orjson
+from django.conf import settings
+from django.utils import timezone
+
+from memories import reserved_namespaces
+from memories.coordinates import Coordinate
+from memories.embeddings.base import Vectors
+from memories.index import generations
+from memories.index.base import as_float32, usable
+from memories.models import Memory
+from memories.payloads import Json
+from somamemory.errors import DimensionMismatch, InvalidInput, PayloadTooLarge
+
+
+@dataclass(frozen=True)
+class NewMemory:
+    """A memory as a caller sends it. `embedding`: the caller's own vector instead of one made from the text."""
+
+    coordinate: Coordinate
+    payload: Json
+    namespace: str = "default"
+    memory_type: str = Memory.Type.EPISODIC
+    metadata: Json = field(default_factory=dict)
+    importance: float = 0.0
+    context: str = ""
+    expires_at: datetime | None = None
+    embedding: Vectors | None = None
+    created_at: datetime | None = None  # when it happened, if that is not now
+
+
+def checked(item: NewMemory, *, as_keeper: bool = False) -> NewMemory:
+    """Return the item if it can be stored. Raises DimensionMismatch or InvalidInput."""
+    if not as_keeper:
+        reserved_namespaces.refuse([item.namespace])
+    check_expiry(item.expires_at)
+    if item.embedding is None:
+        return item
+    dimension = generations.active().dimension
+    if len(item.embedding) != dimension:
+        raise DimensionMismatch("embedding", f"has {len(item.embedding)} numbers; this installation uses {dimension}")
+    if not usable(as_float32(item.embedding)):
+        raise InvalidInput("embedding", "must be finite in 32 bits and not all zero")
+    return item
+
+
+def check_size(memory: Memory) -> None:
+    """Refuse a memory that patches have made larger than one request body could have stored."""
+    size = len(orjson.dumps([memory.payload, memory.metadata]))
+    if size > settings.MAX_BODY_BYTES:
+        raise PayloadTooLarge(f"the memory would have {size} bytes; at most {settings.MAX_BODY_BYTES} are allowed")
+
+
+def check_expiry(expires_at: datetime | None) -> None:
+    if expires_at is not None and expires_at <= timezone.now():
+        raise InvalidInput("expires_at", "must be in the future")
