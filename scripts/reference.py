@@ -98,8 +98,8 @@ def errors_page() -> str:
         "`title` and `detail` are for people and may be reworded.\n\n"
         "```json\n"
         '{"type": "urn:somamemory:problem:invalid_input", "title": "Invalid input", "status": 422,\n'
-        ' "detail": "top_k: must be at most 200", "code": "invalid_input", "request_id": "5f0c…",\n'
-        ' "errors": [{"field": "top_k", "message": "must be at most 200"}]}\n'
+        ' "detail": "top_k: must be 200 or less", "code": "invalid_input", "request_id": "5f0c…",\n'
+        ' "errors": [{"field": "top_k", "message": "must be 200 or less"}]}\n'
         "```\n\n"
         "`errors` lists the wrong fields, if there are any. Responses with status 429 or 503 carry `Retry-After`.\n\n"
         + "\n".join(rows)
