@@ -1,8 +1,8 @@
-"""What conversations look like, remembered for those who ask again.
+"""Cache of conversations and of pages of their lists.
 
-An entry is good only beside the stamp it was made under, and a write renews the stamp once it is committed. So a reader
-that was slower than a write leaves nothing behind that anybody would take for true. Nothing is remembered inside of a
-transaction, whose reads may never come true.
+An entry is valid only together with the stamp under which it was made, and a write renews the stamp after its commit.
+So a reader that is slower than a write cannot leave an outdated entry behind. Nothing is cached inside a transaction:
+it may be rolled back.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from tenants.models import Tenant
 
 CONVERSATION_S = 3600.0
 LIST_S = 10.0
-ALONE_S = 10.0  # where a command's changes are not noticed
+UNSHARED_S = 10.0  # without a shared cache, changes by management commands go unnoticed for so long
 # Longer than any entry lives.
 _STAMP_S = 2 * CONVERSATION_S
 _LISTS = "lists"
 
 
 def conversation(tenant: Tenant, id: uuid.UUID, read: Callable[[], Any]) -> Any:
-    """The facts of one conversation; `read` gives them, as JSON can say them, where they are not known."""
-    return _remembered(tenant, str(id), str(id), read, CONVERSATION_S)
+    """Return the fields of one conversation. `read` returns them as JSON values when the cache does not have them."""
+    return _cached(tenant, str(id), str(id), read, CONVERSATION_S)
 
 
-def listed(tenant: Tenant, question: str, read: Callable[[], Any]) -> Any:
-    """The answer to a question about all of a tenant's conversations."""
-    return _remembered(tenant, _LISTS, question, read, LIST_S)
+def page(tenant: Tenant, query: str, read: Callable[[], Any]) -> Any:
+    """Return the result of a query over all of a tenant's conversations."""
+    return _cached(tenant, _LISTS, query, read, LIST_S)
 
 
 def forget_on_commit(tenant: Tenant, id: uuid.UUID) -> None:
-    """The conversation changes in this transaction."""
+    """Invalidate a conversation that this transaction changes, and all lists."""
     transaction.on_commit(partial(_forget, tenant, id))
 
 
@@ -50,23 +50,27 @@ def _forget(tenant: Tenant, id: uuid.UUID) -> None:
     caching.set_many(tenant.id, "conversations", stamps, _STAMP_S)
 
 
-def _remembered(tenant: Tenant, about: str, question: str, read: Callable[[], Any], lifetime_s: float) -> Any:
-    # Without a Redis, what another process writes would not be noticed here.
-    one_process = settings.WORKERS == 1 and settings.INDEXER != "celery"
-    if transaction.get_connection().in_atomic_block or not (caching.shared() or one_process):
+def _cached(tenant: Tenant, subject: str, query: str, read: Callable[[], Any], lifetime_s: float) -> Any:
+    if transaction.get_connection().in_atomic_block or not _sees_all_writes():
         return read()
-    stamp_at, entry_at = ("stamp", about), ("entry", question)
-    known = caching.get_many(tenant.id, "conversations", [stamp_at, entry_at])
-    stamp, entry = known.get(stamp_at), known.get(entry_at)
+    stamp_key, entry_key = ("stamp", subject), ("entry", query)
+    cached = caching.get_many(tenant.id, "conversations", [stamp_key, entry_key])
+    stamp, entry = cached.get(stamp_key), cached.get(entry_key)
     if stamp is not None and entry is not None and entry[0] == stamp:
         return entry[1]
     if stamp is None:
         stamp = uuid.uuid4().hex
-        caching.set(tenant.id, "conversations", *stamp_at, value=stamp, lifetime_s=_STAMP_S)
+        caching.set(tenant.id, "conversations", *stamp_key, value=stamp, lifetime_s=_STAMP_S)
     with replicas.from_primary():
         value = read()
     if not caching.shared():
-        lifetime_s = min(lifetime_s, ALONE_S)
-    if value is not None:  # anybody can ask for ids that nothing has
-        caching.set(tenant.id, "conversations", *entry_at, value=[stamp, value], lifetime_s=lifetime_s)
+        lifetime_s = min(lifetime_s, UNSHARED_S)
+    if value is not None:  # or requests for random ids would fill the cache
+        caching.set(tenant.id, "conversations", *entry_key, value=[stamp, value], lifetime_s=lifetime_s)
     return value
+
+
+def _sees_all_writes() -> bool:
+    """Whether the writes of every process invalidate this cache: without Redis, only those of this process do."""
+    one_process = settings.WORKERS == 1 and settings.INDEXER != "celery"
+    return caching.shared() or one_process

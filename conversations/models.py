@@ -1,4 +1,4 @@
-"""What the messages of a conversation have in common. The messages themselves are memories."""
+"""Conversations and the rows that belong to them. Their messages are memories."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from somamemory.db.leases import Leased
 from tenants.scoping import TenantOwned
 
 MAX_LABEL_LENGTH = 500
-MAX_METADATA_BYTES = 65_536  # of a conversation, as JSON: a list shows them all
+MAX_METADATA_BYTES = 65_536  # of a conversation, as JSON: lists return it
 DEFAULT_IMPORTANCE = 5.0
 PINNED_IMPORTANCE = 10.0
 
@@ -30,7 +30,7 @@ class Conversation(TenantOwned):
         ARCHIVED = "archived"
 
     class Tier(models.TextChoices):
-        """Where its messages are: in the index too, in the database alone, in a file."""
+        """Where the messages are: in the index and the database, in the database only, or in a file."""
 
         ACTIVE = "active"
         ARCHIVED = "archived"
@@ -38,11 +38,13 @@ class Conversation(TenantOwned):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     number = models.PositiveBigIntegerField()
-    key = KeyField(max_length=coordinates.DIGITS_PER_NUMBER)  # of the number: all messages' keys begin with it
+    key = KeyField(
+        max_length=coordinates.DIGITS_PER_NUMBER
+    )  # of the number: the keys of all its messages begin with it
     label = models.CharField(max_length=MAX_LABEL_LENGTH, blank=True)  # empty: none
-    folded_label = models.CharField(max_length=2 * MAX_LABEL_LENGTH, blank=True)  # without case
-    folder = models.CharField(max_length=folders.MAX_LENGTH, blank=True)  # as it was given; empty: none
-    place = KeyField(max_length=folders.MAX_LENGTH + 2)  # of the folder: what lies below it begins with it
+    folded_label = models.CharField(max_length=2 * MAX_LABEL_LENGTH, blank=True)  # case-folded
+    folder = models.CharField(max_length=folders.MAX_LENGTH, blank=True)  # as given; empty: none
+    place = KeyField(max_length=folders.MAX_LENGTH + 2)  # of the folder: the keys of folders below it begin with it
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
     importance = models.FloatField(default=DEFAULT_IMPORTANCE)
     message_count = models.PositiveIntegerField(default=0)
@@ -50,14 +52,14 @@ class Conversation(TenantOwned):
     last_turn = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
-    # When there is something to summarise: a day that holds messages is over. Empty: all of it is done.
+    # When summaries are due: at the end of a day with messages. None: all summaries are up to date.
     summarise_at = models.DateTimeField(null=True)
-    # Who chose the label, if it chose itself: a language model, or `key-phrases`. None: a caller.
-    labelled_by = models.CharField(max_length=255, null=True)  # noqa: DJ001 - SQLite adds no other column in place
-    # Follows the status: archived or cold is what is archived, and nothing else.
+    # What labelled it automatically: a language model, or `key-phrases`. None: a caller chose the label.
+    labelled_by = models.CharField(max_length=255, null=True)  # noqa: DJ001 - SQLite adds only a nullable column in place
+    # Follows the status: archived conversations are `archived` or `cold`, all others `active`.
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.ACTIVE, db_default=Tier.ACTIVE)
-    archived_at = models.DateTimeField(null=True)  # when it was archived, or was used since
-    metadata = JsonField(default=dict)  # last: SQLite walks over all that stands before the column it reads
+    archived_at = models.DateTimeField(null=True)  # when it was archived or, if later, last read
+    metadata = JsonField(default=dict)  # last: SQLite scans all columns before the one it reads
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_conversations"
@@ -80,14 +82,14 @@ class Conversation(TenantOwned):
 
     @property
     def root(self) -> Coordinate:
-        """Where its messages lie."""
+        """The coordinate that contains its messages."""
         return coordinates.from_key(self.key)
 
 
 class NumberStripe(TenantOwned):
-    """Gives away the numbers of a tenant's conversations: this stripe every 16th, beginning with its own.
+    """A counter of conversation numbers: each of a tenant's 16 stripes hands out every 16th number, from its own on.
 
-    Several stripes, so that those who begin a conversation at the same time need not wait for one another.
+    Several stripes let concurrent requests create conversations without waiting for one another.
     """
 
     STRIPES = 16
@@ -105,12 +107,12 @@ class NumberStripe(TenantOwned):
 
 
 class ImportedConversation(TenantOwned):
-    """Which conversation of ours a conversation of another service has become."""
+    """Which conversation was imported from which conversation of another service."""
 
     id = models.BigAutoField(primary_key=True)
     source = models.CharField(max_length=16)
     source_id = models.CharField(max_length=255)
-    conversation_id = models.UUIDField()  # it may be deleted before this row is
+    conversation_id = models.UUIDField()  # it may be deleted before this row
     imported_at = models.DateTimeField(default=timezone.now)
 
     class Meta(TenantOwned.Meta):
@@ -122,10 +124,10 @@ class ImportedConversation(TenantOwned):
 
 
 class Chore(Leased, TenantOwned):
-    """Something to be done with a conversation beside the requests, and how far it has come.
+    """A background task for a conversation, and its progress.
 
-    Whoever appends sets `due_at`, and whoever does it takes that away, both while holding the conversation's row: so no
-    message comes unseen in between.
+    An append sets `due_at` and the worker clears it, both while they hold a lock on the conversation's row, so that no
+    message is missed in between.
     """
 
     class Kind(models.TextChoices):
@@ -135,20 +137,22 @@ class Chore(Leased, TenantOwned):
     class State(models.TextChoices):
         QUEUED = "queued"
         RUNNING = "running"
-        WAITING = "waiting"  # it did not work, and will be tried again
-        FAILED = "failed"  # it did not work, and will be tried again when somebody asks for it, or says more
+        WAITING = "waiting"  # it failed, and will be retried
+        FAILED = "failed"  # it failed, and will be retried on request, or after the next append
         DONE = "done"
 
     id = models.BigAutoField(primary_key=True)
     conversation_id = models.UUIDField()
     kind = models.CharField(max_length=16, choices=Kind.choices)
-    due_at = models.DateTimeField(null=True)  # None: there is nothing to do
-    turn = models.PositiveIntegerField(default=0)  # what was said up to here has been dealt with
-    found = models.PositiveIntegerField(default=0)  # facts that were stored
-    left_out = models.PositiveIntegerField(default=0)  # and those that named no message that was asked about
-    cut = models.PositiveIntegerField(default=0)  # messages of which only the beginning was read
-    attempts = models.PositiveSmallIntegerField(default=0)  # in a row that have failed
-    error = models.CharField(max_length=64, blank=True)  # the code of the last one
+    due_at = models.DateTimeField(null=True)  # None: nothing to do
+    turn = models.PositiveIntegerField(default=0)  # the messages up to this turn have been processed
+    found = models.PositiveIntegerField(default=0)  # facts stored
+    left_out = models.PositiveIntegerField(
+        default=0
+    )  # facts dropped because they cite a message that was not in the prompt
+    cut = models.PositiveIntegerField(default=0)  # messages read only at their beginning
+    attempts = models.PositiveSmallIntegerField(default=0)  # consecutive failures
+    error = models.CharField(max_length=64, blank=True)  # the code of the last failure
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_conversation_chores"
@@ -171,14 +175,14 @@ class Chore(Leased, TenantOwned):
 
 
 class ColdFile(TenantOwned):
-    """A file that holds the messages of a conversation, or did, or was to: every file in the storage has a row first.
+    """A file with the messages of a cold conversation. The row is written before the file, and deleted after it.
 
-    With `dropped_at` nothing needs it, and it is removed a while later.
+    With `dropped_at` set, the file is not needed, and is removed after a grace period.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    conversation_id = models.UUIDField()  # it may be deleted before this row is
-    name = models.CharField(max_length=255)  # ends with the SHA-256 of what is in it
+    conversation_id = models.UUIDField()  # it may be deleted before this row
+    name = models.CharField(max_length=255)  # ends with the SHA-256 of its content
     bytes = models.PositiveBigIntegerField()  # of the file
     memories = models.PositiveIntegerField()
     size = models.PositiveBigIntegerField()  # of the memories, as quotas count them
@@ -206,7 +210,7 @@ class ColdFile(TenantOwned):
 
 
 class DeletedConversation(TenantOwned):
-    """What is needed to purge a conversation that was deleted softly, while its messages are still there."""
+    """What a purge needs of a soft-deleted conversation, as long as its messages still exist."""
 
     id = models.BigAutoField(primary_key=True)
     conversation_id = models.UUIDField()
@@ -223,7 +227,7 @@ class DeletedConversation(TenantOwned):
 
 
 class Upkeep(TenantOwned):
-    """What a tenant wants done with what nobody uses any more, and what was done when somebody looked last."""
+    """A tenant's lifecycle settings, and the report of the last run."""
 
     class Pruning(models.TextChoices):
         OFF = "off"
@@ -231,14 +235,14 @@ class Upkeep(TenantOwned):
         ARCHIVE = "archive"
 
     id = models.BigAutoField(primary_key=True)
-    active_days = models.PositiveIntegerField(null=True)  # empty: the installation's; 0: never
+    active_days = models.PositiveIntegerField(null=True)  # None: the default of the installation; 0: never
     archived_days = models.PositiveIntegerField(null=True)
     pruning = models.CharField(max_length=16, choices=Pruning.choices, default=Pruning.OFF)
     pruning_days = models.FloatField(default=90.0)
     pruning_importance = models.FloatField(default=DEFAULT_IMPORTANCE)
     ran_at = models.DateTimeField(null=True)
     pruned_at = models.DateTimeField(null=True)
-    positions = JsonField(default=dict)  # where a run that was out of time goes on
+    positions = JsonField(default=dict)  # where a run that ran out of time continues
     report = JsonField(default=dict)
 
     class Meta(TenantOwned.Meta):
@@ -250,7 +254,7 @@ class Upkeep(TenantOwned):
 
 
 class LlmCall(TenantOwned):
-    """One call of a language model and what it took; until it has ended, what it may take at most."""
+    """One call of a language model and its cost; while the call is running, the most it may cost."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     month = models.PositiveIntegerField()  # 202611

@@ -1,9 +1,9 @@
-"""The only readers of conversations and their messages, search apart."""
+"""The only readers of conversations and their messages, except search."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from functools import partial
 from itertools import accumulate
@@ -11,17 +11,15 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db.models import Q, QuerySet, Value
-from django.db.models.functions import StrIndex
-from django.db.models.lookups import GreaterThan
+from django.db.models import Q, QuerySet
 
-from conversations import folders, list_cache, lookup
+from conversations import list_cache, lookup
 from conversations.lifecycle import thaw_queue, tiers
 from conversations.llm import ledger
 from conversations.models import MAX_METADATA_BYTES, Conversation
+from conversations.query import ConversationQuery
 from graph import selectors as graph
-from graph.query_conditions import BeginsWithAny
-from memories import filters, read_counts
+from memories import read_counts
 from memories import selectors as memories
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS
@@ -32,40 +30,10 @@ from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 from tenants.models import Tenant
 
-# Pages are counted off from the beginning; whoever goes further uses the cursor.
+# Numbered pages are counted from the beginning, so they end here; cursors go on.
 MAX_PAGED = 100_000
-# Of metadata in one answer: as much as a whole page can have. A longer list, from a cursor on, ends earlier.
+# Metadata in one response: as much as a whole page can have. Longer lists, which only a cursor allows, are cut earlier.
 MAX_LISTED_BYTES = 200 * MAX_METADATA_BYTES
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which conversations are meant; None and False leave a part open."""
-
-    label: str | None = None
-    folder: str | None = None  # with everything below it
-    status: str | None = None
-    pinned: bool | None = None
-    archived: bool | None = None
-    part_of_label: str | None = None  # whatever its case
-
-    def condition(self) -> Q:
-        found = Q()
-        if self.label is not None:
-            found &= Q(label=self.label)
-        if self.folder is not None:
-            found &= in_folder(self.folder)
-        if self.status is not None:
-            found &= Q(status=self.status)
-        for wanted, status in (
-            (self.pinned, Conversation.Status.PINNED),
-            (self.archived, Conversation.Status.ARCHIVED),
-        ):
-            if wanted is not None:
-                found &= Q(status=status) if wanted else ~Q(status=status)
-        if self.part_of_label:
-            found &= Q(GreaterThan(StrIndex("folded_label", Value(filters.fold(self.part_of_label))), 0))
-        return found
 
 
 @dataclass(frozen=True)
@@ -76,46 +44,46 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Messages:
+class MessagePage:
     conversation: Conversation
     items: Sequence[Memory]
     next_cursor: str | None
 
 
 def get(caller: Caller, id: UUID) -> Conversation:
-    """Raises NotFound."""
+    """Return a conversation, possibly from the cache. Raises NotFound."""
     caller.require("read", [CONVERSATIONS])
-    facts = list_cache.conversation(caller.tenant, id, partial(_facts_of, caller.tenant, id))
-    if facts is None:
+    fields = list_cache.conversation(caller.tenant, id, partial(_fields_of, caller.tenant, id))
+    if fields is None:
         raise lookup.not_found(id)
-    return _from_facts(facts)
+    return _from_fields(fields)
 
 
 def list_conversations(
-    caller: Caller, wanted: Wanted, *, limit: int = 50, page: int = 1, cursor: str | None = None
+    caller: Caller, query: ConversationQuery, *, limit: int = 50, page: int = 1, cursor: str | None = None
 ) -> Page:
-    """One page, those first that changed last; with a cursor, what follows it."""
+    """Return one page, the last changed first; with a cursor, the rows after it."""
     caller.require("read", [CONVERSATIONS])
     if (page - 1) * limit > MAX_PAGED:
-        raise InvalidInput("page", f"lies beyond the first {MAX_PAGED} conversations; follow next_cursor instead")
+        raise InvalidInput("page", f"is beyond the first {MAX_PAGED} conversations; use next_cursor instead")
     if cursor:
-        _position(cursor, wanted)  # a bad one is not looked up
-    question = repr((asdict(wanted), limit, page, cursor))
-    answer = list_cache.listed(caller.tenant, question, partial(_listed, caller.tenant, wanted, limit, page, cursor))
-    return Page([_from_facts(facts) for facts in answer["items"]], answer["total"], answer["next_cursor"])
+        _position(cursor, query)  # an invalid cursor must not reach the cache
+    key = repr((asdict(query), limit, page, cursor))
+    rows = list_cache.page(caller.tenant, key, partial(_page, caller.tenant, query, limit, page, cursor))
+    return Page([_from_fields(fields) for fields in rows["items"]], rows["total"], rows["next_cursor"])
 
 
 @may_read_replica
-def count(caller: Caller, wanted: Wanted) -> int:
+def count(caller: Caller, query: ConversationQuery) -> int:
     caller.require("read", [CONVERSATIONS])
-    return Conversation.objects.for_tenant(caller.tenant).filter(wanted.condition()).count()
+    return Conversation.objects.for_tenant(caller.tenant).filter(query.condition()).count()
 
 
 @may_read_replica
-def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = None) -> Messages:
-    """Messages in the order of their turns; those of a cold conversation out of its file, and then it comes back.
+def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = None) -> MessagePage:
+    """Return messages in the order of their turns. Those of a cold conversation come from its file, which is restored.
 
-    They have been read: who pages through a conversation uses it as much as who finds it.
+    The messages count as read: paging through a conversation uses it as much as finding it.
 
     Raises NotFound, ColdUnavailable.
     """
@@ -126,86 +94,75 @@ def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = 
         page = memories.list_memories(caller, CONVERSATIONS, below, limit=limit, cursor=cursor)
         if page.items or not conversation.message_count:
             read_counts.count(page.items)
-            return Messages(conversation, page.items, page.next_cursor)
-    # It is cold, or has just become so.
-    if (kept := tiers.read(caller, conversation)) is not None:
+            return MessagePage(conversation, page.items, page.next_cursor)
+    # It is cold, or has just become cold.
+    if (from_file := tiers.read(caller, conversation)) is not None:
         thaw_queue.add(caller, conversation)
-        page = memories.page_of(kept, CONVERSATIONS, below, limit=limit, cursor=cursor)
+        page = memories.page_of(from_file, CONVERSATIONS, below, limit=limit, cursor=cursor)
     else:
         page = memories.list_memories(caller, CONVERSATIONS, below, limit=limit, cursor=cursor)
         read_counts.count(page.items)
-    return Messages(conversation, page.items, page.next_cursor)
+    return MessagePage(conversation, page.items, page.next_cursor)
 
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """Counts of the caller's tenant (or of the namespaces that its key may use)."""
-    found = graph.stats(caller)
+    """Return counts for the caller's tenant, or for the namespaces that the caller's key may use."""
     visible = not caller.namespaces or CONVERSATIONS in caller.namespaces
     return {
-        **found,
-        "conversations": count(caller, Wanted()) if visible else 0,
+        **graph.stats(caller),
+        "conversations": count(caller, ConversationQuery()) if visible else 0,
         "language_model": ledger.told(caller.tenant) if visible else None,
     }
 
 
-def in_folder(*any_of: str) -> Q:
-    """A condition on conversations: in one of these folders, or below it; "" are those without a folder."""
-    inside = [folder for folder in any_of if folder]
-    found = Q(place=folders.ROOT, folder="") if len(inside) < len(any_of) else Q(pk__in=[])
-    if len(inside) == 1:
-        low, high = folders.subtree(inside[0])
-        found |= Q(place__gte=low, place__lt=high)
-    elif inside:
-        found |= Q(BeginsWithAny("place", list(map(folders.place, inside))))
-    return found
+def _fields_of(tenant: Tenant, id: UUID) -> dict[str, Any] | None:
+    conversation = Conversation.objects.for_tenant(tenant).filter(id=id).first()
+    return None if conversation is None else _fields(conversation)
 
 
-def _facts_of(tenant: Tenant, id: UUID) -> dict[str, Any] | None:
-    found = Conversation.objects.for_tenant(tenant).filter(id=id).first()
-    return None if found is None else _facts(found)
-
-
-def _listed(tenant: Tenant, wanted: Wanted, limit: int, page: int, cursor: str | None) -> dict[str, Any]:
-    matching: QuerySet[Conversation] = Conversation.objects.for_tenant(tenant).filter(wanted.condition())
+def _page(tenant: Tenant, query: ConversationQuery, limit: int, page: int, cursor: str | None) -> dict[str, Any]:
+    matching: QuerySet[Conversation] = Conversation.objects.for_tenant(tenant).filter(query.condition())
     rows = matching
     first = (page - 1) * limit
     if cursor:
-        at, number = _position(cursor, wanted)
+        at, number = _position(cursor, query)
         # The first condition is for the database, which can enter its index there.
         rows = rows.filter(Q(updated_at__lte=at), Q(updated_at__lt=at) | Q(number__lt=number))
+    # One more than the page holds: it says whether there is a next page.
     found = list(rows.order_by("-updated_at", "-number")[first : first + limit + 1])
-    shown = _that_fit(found[:limit])
+    shown = _within_size(found[:limit])
     last = shown[-1] if len(found) > len(shown) else None
     return {
-        "items": [_facts(each) for each in shown],
+        "items": [_fields(conversation) for conversation in shown],
         "total": matching.count(),
-        "next_cursor": _cursor(wanted, last) if last else None,
+        "next_cursor": _cursor(query, last) if last else None,
     }
 
 
-def _that_fit(rows: Sequence[Conversation]) -> Sequence[Conversation]:
-    together = accumulate(len(orjson.dumps(row.metadata)) for row in rows)
-    return rows[: sum(size <= MAX_LISTED_BYTES for size in together)]
+def _within_size(rows: Sequence[Conversation]) -> Sequence[Conversation]:
+    """Return the first rows whose metadata together fit one response."""
+    totals = accumulate(len(orjson.dumps(row.metadata)) for row in rows)
+    return rows[: sum(total <= MAX_LISTED_BYTES for total in totals)]
 
 
-def _cursor(wanted: Wanted, last: Conversation) -> str:
-    return cursors.encode(cursors.list_id(wanted), last.updated_at, last.number)
+def _cursor(query: ConversationQuery, last: Conversation) -> str:
+    return cursors.encode(cursors.list_id(astuple(query)), last.updated_at, last.number)
 
 
-def _position(cursor: str, wanted: Wanted) -> tuple[datetime, int]:
-    made_for, at, number = cursors.decode(cursor, str, datetime, int)
-    if made_for != cursors.list_id(wanted) or number < 0:
+def _position(cursor: str, query: ConversationQuery) -> tuple[datetime, int]:
+    list_id, at, number = cursors.decode(cursor, str, datetime, int)
+    if list_id != cursors.list_id(astuple(query)) or number < 0:
         raise cursors.invalid()
     return at, number
 
 
-def _facts(conversation: Conversation) -> dict[str, Any]:
-    """As JSON can say them."""
-    return {each.attname: getattr(conversation, each.attname) for each in Conversation._meta.concrete_fields}
+def _fields(conversation: Conversation) -> dict[str, Any]:
+    """Return the columns of a conversation, for the cache."""
+    return {field.attname: getattr(conversation, field.attname) for field in Conversation._meta.concrete_fields}
 
 
-def _from_facts(facts: dict[str, Any]) -> Conversation:
-    # While a new version takes over, an older one may have remembered this, which lacks some.
-    known = [each for each in Conversation._meta.concrete_fields if each.attname in facts]
-    return Conversation(**{each.attname: each.to_python(facts[each.attname]) for each in known})
+def _from_fields(fields: dict[str, Any]) -> Conversation:
+    # During an upgrade, the older version may have cached this conversation without the newest columns.
+    known = [field for field in Conversation._meta.concrete_fields if field.attname in fields]
+    return Conversation(**{field.attname: field.to_python(fields[field.attname]) for field in known})

@@ -1,7 +1,6 @@
 """The only writers of conversations. A conversation and its messages change in one transaction.
 
-Whoever appends holds the row of that conversation, and no other: its turns are 1, 2, 3 … without a gap, whatever
-happens at the same time.
+An append locks the row of its conversation and no other, so turns are 1, 2, 3 … without a gap under concurrency.
 """
 
 from __future__ import annotations
@@ -53,42 +52,47 @@ class NewConversation:
     metadata: Json = field(default_factory=dict)
     importance: float = DEFAULT_IMPORTANCE
     status: str = Status.ACTIVE
-    created_at: datetime | None = None  # if that was not now
+    created_at: datetime | None = None  # None: now
 
 
 def create(caller: Caller, new: NewConversation) -> Conversation:
-    """A new conversation with its messages: all of it, or nothing."""
+    """Create a conversation with its messages: all of it, or nothing."""
     caller.require("write", [CONVERSATIONS])
     with transaction.atomic():
-        number = _next_number(caller)
-        conversation = Conversation(
-            tenant=caller.tenant,
-            number=number,
-            key=coordinates.encode([float(number)]),
-            importance=new.importance,
-            metadata=new.metadata,
-            status=new.status,
-        )
-        conversation.created_at = new.created_at or conversation.created_at
-        _name(conversation, new.label)
-        _file(conversation, new.folder)
-        _check_metadata(conversation)
+        conversation = _unsaved(caller, new)
         _write(caller, conversation, new.messages)
         if conversation.status == Status.ARCHIVED:
             tiers.settle(caller, conversation)
         conversation.save(force_insert=True)
         if new.messages:
             queue.note(conversation, 0)
-        made = Change(str(conversation.id), None, audit.state(conversation))
-        audit.record(caller, "conversation.create", [made], CONVERSATIONS)
+        created = Change(str(conversation.id), None, audit.state(conversation))
+        audit.record(caller, "conversation.create", [created], CONVERSATIONS)
         list_cache.forget_on_commit(caller.tenant, conversation.id)
     return conversation
 
 
+def _unsaved(caller: Caller, new: NewConversation) -> Conversation:
+    number = _next_number(caller)
+    conversation = Conversation(
+        tenant=caller.tenant,
+        number=number,
+        key=coordinates.encode([float(number)]),
+        importance=new.importance,
+        metadata=new.metadata,
+        status=new.status,
+    )
+    conversation.created_at = new.created_at or conversation.created_at
+    _name(conversation, new.label)
+    _file(conversation, new.folder)
+    _check_metadata(conversation)
+    return conversation
+
+
 def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Conversation, list[Memory]]:
-    """Add messages to the end: all of them, or none. The conversation as it is now, and the messages."""
+    """Append messages: all of them, or none. Return the changed conversation and the stored messages."""
     caller.require("write", [CONVERSATIONS])
-    caller.require("read", [CONVERSATIONS])  # the answer tells how many there are
+    caller.require("read", [CONVERSATIONS])  # the response says how many messages there are
     return tiers.warmed(caller, lambda: _appended(caller, id, messages))
 
 
@@ -107,9 +111,9 @@ def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple
 
 
 def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
-    """Set `label`, `folder`, `status`, `importance`; merge `metadata` (RFC 7396). None sets back to the default."""
+    """Set `label`, `folder`, `status`, `importance`; merge `metadata` (RFC 7396). None restores the default."""
     caller.require("write", [CONVERSATIONS])
-    caller.require("read", [CONVERSATIONS])  # the answer shows the conversation
+    caller.require("read", [CONVERSATIONS])  # the response shows the conversation
     return tiers.warmed(caller, lambda: _changed(caller, id, changes))
 
 
@@ -130,9 +134,10 @@ def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
 
 
 def label_unlabelled(caller: Caller, id: UUID, label: str, by: str) -> bool:
-    """Give a conversation a label that nobody has chosen, if it still has none; whether it had none.
+    """Label a conversation automatically, if it still has no label; return whether it had none.
 
-    by: who has suggested it. It keeps its place among those that changed last, as nobody has changed it.
+    by: the language model that suggested the label, or `key-phrases`. The conversation does not count as changed, so it
+    keeps its place in lists.
     """
     caller.require("write", [CONVERSATIONS])
     with transaction.atomic():
@@ -158,20 +163,14 @@ def archive(caller: Caller, id: UUID) -> Conversation:
 
 
 def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
-    """Delete a conversation with its messages, summaries and facts; searches no longer find them. Raises NotFound.
+    """Delete a conversation with its messages, summaries and facts, and entities that no other facts mention.
 
-    So go entities that only its facts mention.
-
-    purge: for good and at once, with their links and what was deleted before; otherwise that happens to them after the
-    retention time.
+    purge: remove the rows and their links now, even those of a conversation deleted earlier; otherwise they are removed
+    after the retention time, and only searches and reads stop finding them. Raises NotFound.
     """
     caller.require("delete", [CONVERSATIONS])
     with transaction.atomic():
-        deleted = DeletedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
-        if purge and (before := deleted.select_for_update().first()) is not None:
-            _erase(caller, id, coordinates.from_key(before.key), purge=True)
-            audit.record(caller, "conversation.purge", [str(id)], CONVERSATIONS)
-            before.delete()
+        if purge and _purge_deleted(caller, id):
             return
         conversation = lock(caller, id)
         _erase(caller, id, conversation.root, purge=purge)
@@ -184,14 +183,25 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
         list_cache.forget_on_commit(caller.tenant, id)
 
 
+def _purge_deleted(caller: Caller, id: UUID) -> bool:
+    """Purge a conversation that was deleted softly; return whether there was one."""
+    deleted = DeletedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
+    if (row := deleted.select_for_update().first()) is None:
+        return False
+    _erase(caller, id, coordinates.from_key(row.key), purge=True)
+    audit.record(caller, "conversation.purge", [str(id)], CONVERSATIONS)
+    row.delete()
+    return True
+
+
 def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
-    """What lies below a conversation's number, and the file that may hold it."""
+    """Delete everything below a conversation's number, and its cold file."""
     mentioned = entities.mentioned(caller.tenant, root)
     in_file = tiers.is_in_file(caller.tenant, id)
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
         memories.delete_subtree(with_derived(caller), namespace, root, purge=purge, as_keeper=True)
-        # An entity stays as long as a fact mentions it, and these facts can never come back. The links of other
-        # messages go with their rows, when the retention time is over; those in a file have none.
+        # An entity stays as long as a fact mentions it, and these facts can never come back. The links of messages are
+        # removed with their rows, when the retention time is over; messages in a file have no rows.
         if purge or namespace == FACTS or (namespace == CONVERSATIONS and in_file):
             links.forget_subtree(caller, namespace, root)
     entities.forget(with_derived(caller), mentioned, purge=purge)
@@ -201,17 +211,17 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
 
 
 def _next_number(caller: Caller) -> int:
-    """A number that no conversation of this tenant has had; 1, 2, 3 … unless several are made at the same time."""
+    """Return an unused number: 1, 2, 3 …, except that concurrent creations may skip numbers."""
     stripes = NumberStripe.objects.for_tenant(caller.tenant)
     free = stripes.select_for_update(skip_locked=True).order_by("next")
     stripe: NumberStripe | None = free.first()
     if stripe is None:
         every = range(1, NumberStripe.STRIPES + 1)
-        made = [NumberStripe(tenant=caller.tenant, stripe=first, next=first) for first in every]
-        stripes.bulk_create(made, ignore_conflicts=True)
-        # If there still is none, all of them are held: wait for one.
+        new = [NumberStripe(tenant=caller.tenant, stripe=first, next=first) for first in every]
+        stripes.bulk_create(new, ignore_conflicts=True)
+        # If there still is none, other transactions have locked all of them: wait for one.
         stripe = free.first() or stripes.select_for_update().order_by("?").first()
-        assert stripe is not None  # noqa: S101 - they are never taken away
+        assert stripe is not None  # noqa: S101 - stripes are never deleted
     number = stripe.next
     stripe.next += NumberStripe.STRIPES
     stripe.save(update_fields=["next"])
@@ -232,12 +242,12 @@ def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMes
     ]
     stored = memories.store_many(caller, items, as_keeper=True)
     # Summaries are due when the first day is over; for a day in the past, that is now.
-    over = periods.midnight(min(each.memory.created_at for each in stored).date() + timedelta(days=1))
+    over = periods.midnight(min(row.memory.created_at for row in stored).date() + timedelta(days=1))
     conversation.summarise_at = min(over, conversation.summarise_at or over)
     conversation.last_turn += len(items)
     conversation.message_count += len(items)
     conversation.word_count += sum(len(message.content.split()) for message in messages)
-    return [each.memory for each in stored]
+    return [row.memory for row in stored]
 
 
 def _last_text(caller: Caller, conversation: Conversation) -> str:
@@ -264,7 +274,7 @@ def _name(conversation: Conversation, label: str | None) -> None:
 
 
 def _file(conversation: Conversation, folder: str | None) -> None:
-    conversation.folder = folders.normal(folder or "")
+    conversation.folder = folders.normalized(folder or "")
     conversation.place = folders.place(conversation.folder)
 
 
@@ -272,11 +282,11 @@ def _set_status(conversation: Conversation, status: str | None) -> None:
     conversation.status = status or Status.ACTIVE
 
 
-def _weigh(conversation: Conversation, importance: float | None) -> None:
+def _set_importance(conversation: Conversation, importance: float | None) -> None:
     conversation.importance = DEFAULT_IMPORTANCE if importance is None else importance
 
 
-def _describe(conversation: Conversation, metadata: Any) -> None:
+def _merge_metadata(conversation: Conversation, metadata: Any) -> None:
     conversation.metadata = {} if metadata is None else payloads.merge_patch(conversation.metadata, metadata)
     _check_metadata(conversation)
 
@@ -284,19 +294,19 @@ def _describe(conversation: Conversation, metadata: Any) -> None:
 def _check_metadata(conversation: Conversation) -> None:
     size = len(orjson.dumps(conversation.metadata))
     if size > MAX_METADATA_BYTES:
-        raise PayloadTooLarge(f"metadata would have {size} bytes; a conversation keeps at most {MAX_METADATA_BYTES}")
+        raise PayloadTooLarge(f"metadata would be {size} bytes; a conversation stores at most {MAX_METADATA_BYTES}")
 
 
-def _rename(conversation: Conversation, label: str | None) -> None:
+def _set_label(conversation: Conversation, label: str | None) -> None:
     _name(conversation, label)
     conversation.labelled_by = None
 
 
 _CHANGED = ("label", "folded_label", "labelled_by", "folder", "place", "status", "importance", "metadata")
 _CHANGES: Mapping[str, Callable[[Conversation, Any], None]] = {
-    "label": _rename,
+    "label": _set_label,
     "folder": _file,
     "status": _set_status,
-    "importance": _weigh,
-    "metadata": _describe,
+    "importance": _set_importance,
+    "metadata": _merge_metadata,
 }

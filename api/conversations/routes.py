@@ -34,7 +34,7 @@ from api.routing import PolicyRouter
 from api.schemas import Id
 from conversations import selectors, services
 from conversations.messages import NewMessage
-from conversations.selectors import Wanted
+from conversations.query import ConversationQuery
 from conversations.services import NewConversation
 from somamemory.errors import InvalidInput
 
@@ -77,7 +77,7 @@ def list_conversations(request: Request, query: Query[ConversationListParams]) -
 @router.get("/conversations/count", out=CountOut)
 def count(request: Request, query: Query[CountParams]) -> HttpResponse:
     """Count the conversations with a label, in a folder, or both."""
-    number = selectors.count(request.caller, Wanted(label=query.label, folder=query.folder))
+    number = selectors.count(request.caller, ConversationQuery(label=query.label, folder=query.folder))
     return reply({"count": number, "label": query.label, "folder": query.folder})
 
 
@@ -160,8 +160,8 @@ def archive(request: Request, id: Id) -> HttpResponse:
     return reply(presenters.changed_conversation(services.archive(request.caller, id)))
 
 
-def _criteria(query: ConversationListParams) -> Wanted:
-    return Wanted(
+def _criteria(query: ConversationListParams) -> ConversationQuery:
+    return ConversationQuery(
         label=query.label,
         folder=query.folder,
         status=query.status,

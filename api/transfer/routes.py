@@ -14,7 +14,7 @@ from api.json import PRIVATE, reply
 from api.request import Request
 from api.routing import PolicyRouter
 from api.transfer import presenters
-from conversations.selectors import Wanted
+from conversations.query import ConversationQuery
 from conversations.transfer import exporting, formats, importing
 from somamemory.errors import InvalidInput, UnsupportedMediaType
 
@@ -48,5 +48,5 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
 @router.get("/export", out=Any, openapi_extra={"responses": {200: _FILE}})
 def export(request: Request, query: Query[ExportParams]) -> HttpResponseBase:
     """Export conversations with all their messages, as a stream that `/import` accepts."""
-    pieces = exporting.export(request.caller, Wanted(label=query.label, folder=query.folder), query.format)
+    pieces = exporting.export(request.caller, ConversationQuery(label=query.label, folder=query.folder), query.format)
     return StreamingHttpResponse(pieces, content_type=exporting.CONTENT_TYPES[query.format], headers=PRIVATE)

@@ -16,8 +16,9 @@ from unfold.forms import BaseDialogForm
 from console import staff
 from console.model_admin import OfTenant, dialog, found, telling
 from console.site import site
-from conversations import selectors, services
+from conversations import services
 from conversations.models import Conversation
+from conversations.query import in_folder
 from memories.reserved_namespaces import CONVERSATIONS
 
 LABELS = {"active": "success", "pinned": "info", "archived": "warning"}
@@ -71,7 +72,7 @@ class ConversationAdmin(OfTenant):
         return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">Show them</a>', url)
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        wanted = Q(label=term) | selectors.in_folder(term)
+        wanted = Q(label=term) | in_folder(term)
         if term.isascii() and term.isdigit() and len(term) <= 18:
             wanted |= Q(number=int(term))
         return rows.filter(wanted)

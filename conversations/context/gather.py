@@ -17,8 +17,8 @@ from conversations.context.rules import Candidate, Day, Rejected
 from conversations.context.types import ContextItem, ContextRequest
 from conversations.messages import message_key, neighbours
 from conversations.models import Conversation
+from conversations.query import in_folder
 from conversations.search.scope import places
-from conversations.selectors import in_folder
 from memories import selectors as memories
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS, SUMMARIES

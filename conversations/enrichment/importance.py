@@ -12,7 +12,7 @@ from conversations.lifecycle import tiers
 from conversations.llm import questions
 from conversations.llm.schemas import ImportanceAnswer
 from conversations.models import Conversation
-from conversations.selectors import Wanted
+from conversations.query import ConversationQuery
 from memories import selectors as memories
 from memories import services as stores
 from memories.models import Memory
@@ -55,7 +55,7 @@ def rate_folder(caller: Caller, folder: str) -> Iterator[tuple[Conversation, int
     Those that are cold come back first. Raises ColdUnavailable, and what `rate` does.
     """
     caller.require("write", [CONVERSATIONS])
-    conversations = Conversation.objects.for_tenant(caller.tenant).filter(Wanted(folder=folder).condition())
+    conversations = Conversation.objects.for_tenant(caller.tenant).filter(ConversationQuery(folder=folder).condition())
     for conversation in conversations.order_by("number").iterator(chunk_size=100):
         if conversation.tier == Conversation.Tier.COLD:
             tiers.thaw(caller, conversation.id)

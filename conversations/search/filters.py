@@ -17,7 +17,7 @@ from django.db.models.lookups import GreaterThan
 
 from conversations import folders
 from conversations.models import Conversation
-from conversations.selectors import in_folder
+from conversations.query import in_folder
 from memories import filters
 from memories.coordinates import DIGITS_PER_NUMBER
 from memories.filters import And, Filter, Leaf, Not, Or

@@ -12,7 +12,7 @@ import orjson
 
 from conversations.lifecycle import tiers
 from conversations.models import Conversation
-from conversations.selectors import Wanted
+from conversations.query import ConversationQuery
 from conversations.transfer.formats import simple, text
 from memories.reserved_namespaces import CONVERSATIONS
 from somamemory.times import rfc3339
@@ -27,22 +27,22 @@ CONTENT_TYPES = {
 _PAGE = 500
 
 
-def export(caller: Caller, wanted: Wanted, format: str) -> Iterator[bytes]:
+def export(caller: Caller, query: ConversationQuery, format: str) -> Iterator[bytes]:
     """The conversations in the order of their numbers. What changes meanwhile is there as it is read."""
     caller.require("read", [CONVERSATIONS])
-    return _EXPORTS[format](caller, wanted)
+    return _EXPORTS[format](caller, query)
 
 
-def _json(caller: Caller, wanted: Wanted) -> Iterator[bytes]:
+def _json(caller: Caller, query: ConversationQuery) -> Iterator[bytes]:
     yield b"["
-    for at, conversation in enumerate(_conversations(caller, wanted)):
+    for at, conversation in enumerate(_conversations(caller, query)):
         yield b",\n" if at else b"\n"
         yield from _object(caller, conversation)
     yield b"\n]\n"
 
 
-def _jsonl(caller: Caller, wanted: Wanted) -> Iterator[bytes]:
-    for conversation in _conversations(caller, wanted):
+def _jsonl(caller: Caller, query: ConversationQuery) -> Iterator[bytes]:
+    for conversation in _conversations(caller, query):
         yield from _object(caller, conversation)
         yield b"\n"
 
@@ -54,8 +54,8 @@ def _object(caller: Caller, conversation: Conversation) -> Iterator[bytes]:
     yield b"]}"
 
 
-def _markdown(caller: Caller, wanted: Wanted) -> Iterator[bytes]:
-    for conversation in _conversations(caller, wanted):
+def _markdown(caller: Caller, query: ConversationQuery) -> Iterator[bytes]:
+    for conversation in _conversations(caller, query):
         heading = " ".join(conversation.label.split()) or "Conversation"
         head = f"{text.mark('conversation', _facts(conversation))}\n# {heading}\n\n"
         yield head.encode()
@@ -65,9 +65,9 @@ def _markdown(caller: Caller, wanted: Wanted) -> Iterator[bytes]:
             yield part.encode()
 
 
-def _conversations(caller: Caller, wanted: Wanted) -> Iterator[Conversation]:
+def _conversations(caller: Caller, query: ConversationQuery) -> Iterator[Conversation]:
     """Page by page: a cursor over all of them would keep a transaction open for as long as the reader likes."""
-    rows = Conversation.objects.for_tenant(caller.tenant).filter(wanted.condition()).order_by("key")
+    rows = Conversation.objects.for_tenant(caller.tenant).filter(query.condition()).order_by("key")
     page = list(rows[:_PAGE])
     while page:
         yield from page

@@ -19,8 +19,8 @@ from conversations import lookup
 from conversations import selectors as conversations
 from conversations.enrichment import schedule
 from conversations.models import Conversation
+from conversations.query import ConversationQuery
 from conversations.search.results import has_cold_conversations
-from conversations.selectors import Wanted
 from memories import coordinates, retention, selectors
 from memories.filters import parse
 from memories.index import drain, generations
@@ -179,12 +179,12 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
             lambda: retention.remove(whose, [Memory(seq=-1, id=uuid.uuid4(), coordinate_key=coordinates.of([7]).key)])
         ),
     ],
-    "sfm_conversations_updated": [lambda whose: lambda: conversations.list_conversations(whose, Wanted())],
+    "sfm_conversations_updated": [lambda whose: lambda: conversations.list_conversations(whose, ConversationQuery())],
     "sfm_conversations_status": [
-        lambda whose: lambda: conversations.list_conversations(whose, Wanted(pinned=True)),
+        lambda whose: lambda: conversations.list_conversations(whose, ConversationQuery(pinned=True)),
     ],
-    "sfm_conversations_label": [lambda whose: lambda: conversations.count(whose, Wanted(label="label 7"))],
-    "sfm_conversations_place": [lambda whose: lambda: conversations.count(whose, Wanted(folder="f7"))],
+    "sfm_conversations_label": [lambda whose: lambda: conversations.count(whose, ConversationQuery(label="label 7"))],
+    "sfm_conversations_place": [lambda whose: lambda: conversations.count(whose, ConversationQuery(folder="f7"))],
     "sfm_conversations_summarise": [lambda whose: schedule._due],
     "sfm_conversations_tier": [lambda whose: lambda: has_cold_conversations(whose.tenant)],
     "sfm_conversations_key": [

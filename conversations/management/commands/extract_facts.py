@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from conversations import llm, selectors
+from conversations import llm
 from conversations.enrichment.worker import finish
 from conversations.management.folder import FolderCommand
 from conversations.models import Conversation
+from conversations.query import ConversationQuery
 from tenants.caller import Caller
 
 
@@ -17,7 +18,7 @@ class Command(FolderCommand):
 
     def work(self, caller: Caller, folder: str) -> None:
         llm.needed()
-        inside = Conversation.objects.for_tenant(caller.tenant).filter(selectors.Wanted(folder=folder).condition())
+        inside = Conversation.objects.for_tenant(caller.tenant).filter(ConversationQuery(folder=folder).condition())
         for conversation in inside.order_by("number").iterator(chunk_size=100):
             done = finish(caller, conversation.id)
             told = f"{done.chore.found if done.chore else 0} facts, {done.state}"

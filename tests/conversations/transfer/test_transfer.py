@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from conversations import services
 from conversations.models import Conversation, ImportedConversation
-from conversations.selectors import Wanted
+from conversations.query import ConversationQuery
 from conversations.transfer import exporting, formats, importing
 from conversations.transfer.formats import text as markdown
 from conversations.transfer.formats.base import Imported
@@ -296,7 +296,7 @@ def test_an_export_is_made_piece_by_piece(api: Api) -> None:
         api.post("/api/v1/conversations", {"messages": [{"role": "user", "content": f"{start}"}] * 400})
     caller = Caller(tenant=api.tenant, actor="key:test", scopes=frozenset(["read"]))
 
-    pieces = list(exporting.export(caller, Wanted(), "jsonl"))
+    pieces = list(exporting.export(caller, ConversationQuery(), "jsonl"))
     assert max(map(len, pieces)) < 1_000
     assert len(b"".join(pieces).splitlines()) == 3
 

@@ -1,0 +1,58 @@
+"""Which conversations a list, a count or an export selects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Q, Value
+from django.db.models.functions import StrIndex
+from django.db.models.lookups import GreaterThan
+
+from conversations import folders
+from conversations.models import Conversation
+from graph.query_conditions import BeginsWithAny
+from memories import filters
+
+
+@dataclass(frozen=True)
+class ConversationQuery:
+    """The conditions that a conversation must meet; None sets no condition."""
+
+    label: str | None = None
+    folder: str | None = None  # includes the folders below it
+    status: str | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
+    part_of_label: str | None = None  # in any case
+
+    def condition(self) -> Q:
+        condition = Q()
+        if self.label is not None:
+            condition &= Q(label=self.label)
+        if self.folder is not None:
+            condition &= in_folder(self.folder)
+        if self.status is not None:
+            condition &= Q(status=self.status)
+        if self.pinned is not None:
+            condition &= _has_status(Conversation.Status.PINNED, self.pinned)
+        if self.archived is not None:
+            condition &= _has_status(Conversation.Status.ARCHIVED, self.archived)
+        if self.part_of_label:
+            condition &= Q(GreaterThan(StrIndex("folded_label", Value(filters.fold(self.part_of_label))), 0))
+        return condition
+
+
+def in_folder(*any_of: str) -> Q:
+    """Return a condition on conversations: in one of these folders or below it. "" selects those without a folder."""
+    named = [folder for folder in any_of if folder]
+    condition = Q(place=folders.ROOT, folder="") if len(named) < len(any_of) else Q(pk__in=[])
+    if len(named) == 1:
+        low, high = folders.subtree(named[0])
+        condition |= Q(place__gte=low, place__lt=high)
+    elif named:
+        condition |= Q(BeginsWithAny("place", list(map(folders.place, named))))
+    return condition
+
+
+def _has_status(status: str, expected: bool) -> Q:
+    return Q(status=status) if expected else ~Q(status=status)
