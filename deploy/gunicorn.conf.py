@@ -1,6 +1,5 @@
 """How gunicorn serves SomaMemory; `manage.py serve` uses it too."""
 
-import atexit
 import contextlib
 import fcntl
 import gc
@@ -88,7 +87,6 @@ def post_worker_init(worker):
     gc.collect()
     gc.freeze()
     scheduler.start()
-    atexit.register(scheduler.stop, 3)
     once("banner", lambda: call_command("banner"))
 
 
@@ -119,17 +117,19 @@ def on_exit(server):
 
 
 def worker_exit(server, worker):
-    """Ours have ended in order; then the process ends at once.
+    """End our own threads in order, and then the process at once.
 
-    The libraries' own threads would meet Python being taken down under them: stacks in the log that help nobody, and
-    on a busy machine longer than Ctrl-C may take.
+    The threads of libraries would otherwise see the interpreter shut down under them: stack traces in the log, and on a
+    busy machine more time than a stop may take.
     """
     from memories import index
     from somamemory.scheduling import scheduler
     from somamemory.telemetry import tracing
 
-    scheduler.stop(3)
-    index.close_all()
+    # Half of the time before the arbiter sends SIGKILL. What a thread has not finished by then is done after the next
+    # start; to close the index under it would only fill the log with the vendor's stack traces.
+    if scheduler.stop(settings.STOP_TIMEOUT_S / 2):
+        index.close_all()
     with contextlib.suppress(DatabaseError):
         if connection.vendor == "sqlite":
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the one file is all there is to copy

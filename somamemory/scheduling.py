@@ -213,13 +213,14 @@ class Scheduler:
         for thread in self._threads.values():
             thread.start()
 
-    def stop(self, timeout_s: float) -> None:
-        """End all threads after their current steps, and wait so long for all of them together."""
+    def stop(self, timeout_s: float) -> bool:
+        """End all threads after their current steps; wait for all of them together, and return whether they ended."""
         for thread in self._threads.values():
             thread.request_stop()
         deadline = time.monotonic() + timeout_s
         for thread in self._threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads.values())
 
     def wake(self, name: str) -> None:
         """Run a job now, if it belongs to this process. Costs microseconds, and cannot fail."""

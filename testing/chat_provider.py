@@ -70,7 +70,7 @@ class ChatProvider:
         self.over.set()
         self.server.shutdown()
         self.server.server_close()
-        self.thread.join(5)
+        self.thread.join(60)
 
     def told(self, at: int = -1) -> str:
         """The user's part of a request: the material, as JSON."""

@@ -28,7 +28,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the installer for a folder, with the environment of these tests."""
     command = [str(HOME / "deploy" / "install.sh"), "--root", str(root), "--venv", sys.prefix, *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 def with_socket(listening: socket, words: list[str]) -> list[str]:
@@ -86,7 +86,7 @@ class Tree:
             cwd=self.unit(name)["Service"]["WorkingDirectory"],
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=180,
             check=False,
         )
 

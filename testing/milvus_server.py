@@ -115,7 +115,7 @@ class MilvusServer:
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, how)
-            self.process.wait(30)
+            self.process.wait(90)
 
     def pause(self) -> None:
         """As a machine that hangs: connections stay open, nothing is answered."""

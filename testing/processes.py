@@ -36,7 +36,7 @@ KEY = "a-key-for-tests-that-is-long-enough-0123456789"
 Value = TypeVar("Value")
 
 
-def wait_for(ask: Callable[[], Value], timeout_s: float = 60, pause_s: float = 0.05) -> Value:
+def wait_for(ask: Callable[[], Value], timeout_s: float = 180, pause_s: float = 0.05) -> Value:
     """What `ask` answers as soon as that is true of something; an error of the network is not."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -81,7 +81,7 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.running.pid, how)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 30) -> int | None:
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 90) -> int | None:
         """The exit code, once every process of the group is gone; None when none was running."""
         if self.running is None:
             return None
@@ -185,7 +185,7 @@ class Installation:
     def run(self, command: list[str], service: str) -> str:
         """Run a command to its end, which must be a good one; what it says."""
         done = subprocess.run(
-            command, env=self.environment(service), cwd=HOME, capture_output=True, text=True, timeout=60
+            command, env=self.environment(service), cwd=HOME, capture_output=True, text=True, timeout=180
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -221,7 +221,7 @@ class Installation:
         return (self.folder / f"{service}.log").read_text(errors="replace")
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -243,7 +243,7 @@ class Installation:
         state: str = self.get(f"/memories/{coord}")["memory"]["index_state"]
         return state
 
-    def settle(self, timeout_s: float = 60) -> None:
+    def settle(self, timeout_s: float = 180) -> None:
         """Wait until the index has caught up."""
         wait_for(lambda: not self.get("/stats")["index"]["pending"], timeout_s)
 

@@ -42,7 +42,7 @@ class Proxy:
     def check(self) -> subprocess.CompletedProcess[str]:
         """What the proxy says of its own configuration."""
         return subprocess.run(
-            self.test, env=self.process.environment, capture_output=True, text=True, timeout=30, check=False
+            self.test, env=self.process.environment, capture_output=True, text=True, timeout=180, check=False
         )
 
     def connection(self, timeout_s: float = 30) -> HTTPSConnection:

@@ -69,7 +69,7 @@ class Server:
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, how)
-        return self.process.wait(30)
+        return self.process.wait(90)
 
     def kill(self) -> None:
         self.stop(signal.SIGKILL)

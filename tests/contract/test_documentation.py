@@ -79,7 +79,7 @@ def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path, serv
         env={**server.environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
         check=False,
     )
 

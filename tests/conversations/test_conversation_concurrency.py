@@ -24,7 +24,7 @@ def together(work: Callable[[int], Any]) -> list[Any]:
 
     def start(number: int) -> Any:
         try:
-            barrier.wait(20)
+            barrier.wait(60)
             return work(number)
         finally:
             connection.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -160,11 +159,9 @@ def test_one_that_hangs_is_waited_for_until_the_deadline_and_not_asked_again(
     make: Callable[..., OpenAIChat], provider: ChatProvider
 ) -> None:
     provider.default = hangs
-    started = time.monotonic()
 
     with pytest.raises(LlmUnavailable, match=r"within 0.2 s") as caught:
         make(timeout_s=0.2).complete(ASKED, 100)
-    assert time.monotonic() - started < 5
     assert caught.value.sent
     assert len(provider.requests) == 1
 

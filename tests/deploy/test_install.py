@@ -200,7 +200,7 @@ class Service:
         return web.stop() if web else None
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=180)
         key = (self.tree.data / "first-key").read_text().strip()
         try:
             headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
@@ -289,4 +289,4 @@ def command(tree: Tree, *words: str) -> subprocess.CompletedProcess[str]:
     text = tree.rooted(tree.command.read_text()).replace("account=somamemory", f"account={getpass.getuser()}")
     mine = tree.root / "command"
     mine.write_text(text)
-    return subprocess.run(["sh", str(mine), *words], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(["sh", str(mine), *words], capture_output=True, text=True, timeout=180, check=False)

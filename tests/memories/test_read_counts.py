@@ -235,7 +235,7 @@ def test_rows_that_a_writer_holds_are_written_back_later(api: Api) -> None:
         Memory.all_tenants.select_for_update().get(id=row(api, "1").id)
         thread = threading.Thread(target=elsewhere)
         thread.start()
-        thread.join(5)
+        thread.join(60)
         assert done == [1]
     assert counts(api, "1", "2") == [0, 1]
     assert read_counts.write_back() == 1

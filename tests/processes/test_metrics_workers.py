@@ -34,7 +34,7 @@ def send(web: Installation, count: int) -> set[str]:
 
     def ask() -> None:
         for _ in range(count // 8):
-            connection = HTTPConnection("127.0.0.1", web.port, timeout=20)
+            connection = HTTPConnection("127.0.0.1", web.port, timeout=60)
             connection.request("GET", "/ping")
             seen.add(str(connection.getresponse().status))
             connection.close()
@@ -48,7 +48,7 @@ def send(web: Installation, count: int) -> set[str]:
 
 
 def counted(web: Installation) -> float:
-    connection = HTTPConnection("127.0.0.1", web.port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", web.port, timeout=60)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()

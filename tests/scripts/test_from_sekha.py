@@ -28,7 +28,7 @@ SEKHA = """
 
 def read(path: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(HOME / "scripts/from_sekha.py"), str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 def sekha(path: Path) -> None:

@@ -43,7 +43,7 @@ def move(url: str, server: Server) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "SOMA_KEY": server.key},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

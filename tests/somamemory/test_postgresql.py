@@ -215,12 +215,12 @@ def test_the_audit_log_is_sealed_only_below_what_somebody_is_still_writing(
         with transaction.atomic():
             audit.record(caller, "test.do", ["first"])
             written.set()
-            go_on.wait(10)
+            go_on.wait(60)
         connection.close()
 
     slow = threading.Thread(target=write_slowly)
     slow.start()
-    written.wait(10)
+    written.wait(60)
     with transaction.atomic():
         audit.record(caller, "test.do", ["second"])
 

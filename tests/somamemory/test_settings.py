@@ -30,7 +30,7 @@ def run(tmp_path: Path, command: list[str], **variables: str) -> tuple[int, str]
     done = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
-        timeout=60,
+        timeout=180,
         env={**inherited, "SOMA_DATA_DIR": str(tmp_path), **variables},
         capture_output=True,
         text=True,

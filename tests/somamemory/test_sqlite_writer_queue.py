@@ -31,7 +31,7 @@ def test_the_lock_goes_round_in_the_order_of_asking() -> None:
             time.sleep(0.001)
     lock.release()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert order == list(range(8))
 
 

@@ -373,13 +373,13 @@ def test_a_second_sending_while_the_first_runs_has_no_effect_of_its_own(
     def slow(*given: Any) -> Any:
         result = store(*given)
         entered.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return result
 
     monkeypatch.setattr(services, "store", slow)
     with ThreadPoolExecutor(2) as threads:
         running = threads.submit(closing(lambda: at_once.post("/memories", BODY, idempotency_key="k")))
-        assert entered.wait(10)
+        assert entered.wait(60)
         second = threads.submit(closing(lambda: at_once.post("/memories", BODY, idempotency_key="k")))
         if connection.vendor == "postgresql":
             refused = second.result(10)

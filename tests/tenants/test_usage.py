@@ -269,7 +269,7 @@ for _ in range(12):
 def test_processes_that_were_forked_from_one_do_not_all_add_to_one_row() -> None:
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "somamemory.settings"}
     told = subprocess.run(
-        [sys.executable, "-c", _FORKED], env=environment, check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", _FORKED], env=environment, check=True, capture_output=True, text=True, timeout=180
     )
 
     assert len(set(told.stdout.split())) > 1
