@@ -100,7 +100,7 @@ def conversation_key(key: str) -> str:
     return key[:DIGITS_PER_NUMBER]
 
 
-def neighbours(key: str) -> list[str]:
+def neighbour_keys(key: str) -> list[str]:
     """Return the keys of the turns before and after a message."""
     number, turn = coordinates.decode(key)
     return [coordinates.encode([number, other]) for other in (turn - 1, turn + 1)]

@@ -87,7 +87,7 @@ class Conversation(TenantOwned):
 
 
 class NumberStripe(TenantOwned):
-    """A counter of conversation numbers: each of a tenant's 16 stripes hands out every 16th number, from its own on.
+    """A counter of conversation numbers: a tenant's 16 stripes hand out every 16th number, from their own on.
 
     Several stripes let concurrent requests create conversations without waiting for one another.
     """

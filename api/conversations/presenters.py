@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from api.json import JsonObject
+from conversations.messages import Message
 from conversations.models import Conversation
 from memories.models import Memory
 from somamemory.times import rfc3339
@@ -47,14 +48,14 @@ def listed_conversation(row: Conversation) -> JsonObject:
 
 
 def message(message: Memory, conversation: Conversation) -> JsonObject:
-    numbers = message.coordinate.numbers
+    content = Message.of(message)
     return {
         "id": str(message.id),
         "conversation_id": str(conversation.id),
-        "role": message.payload.get("role", "system"),  # a summary has no role
-        "content": message.payload.get("content", ""),
-        "coord": ",".join(map(repr, numbers)),
-        "turn": int(numbers[1]),
+        "role": content.role or "system",  # a summary has no role
+        "content": content.text,
+        "coord": message.coordinate.text,
+        "turn": content.turn,
         "timestamp": rfc3339(message.created_at),
         "metadata": message.metadata,
         "importance": message.importance,

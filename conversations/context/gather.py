@@ -15,7 +15,7 @@ from conversations.context import rules
 from conversations.context.candidates import Pool, Proposal
 from conversations.context.rules import Candidate, Day, Rejected
 from conversations.context.types import ContextItem, ContextRequest
-from conversations.messages import message_key, neighbours
+from conversations.messages import message_key, neighbour_keys
 from conversations.models import Conversation
 from conversations.query import in_folder
 from conversations.search.scope import places
@@ -78,18 +78,11 @@ def gather(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered
     scope = _scope(caller, request)
     pool = Pool(caller, request, as_of)
     results = _search(caller, request, scope.allowed, _top_k(request, scope))
-    proposals = _distinct(
-        [
-            *_searched(request, results.found),
-            *(Proposal(memory, "pinned") for memory in _pinned(caller, scope.allowed)),
-            *(Proposal(memory, "recent") for memory in _recent(caller, request, as_of, scope.allowed)),
-        ]
-    )
-    best_first = rules.best_first(pool.add(proposals))
+    best_first = rules.best_first(pool.add(_proposals(caller, request, as_of, scope, results.found)))
     distinct, duplicates = rules.without_duplicates(best_first, settings.CONTEXT_DUPLICATE)
     best, _ = rules.pack(distinct, request.target)
-    beside = rules.best_first(pool.add(_neighbours(caller, pool, best)))
-    fresh, repeated = rules.without_duplicates(beside, settings.CONTEXT_DUPLICATE, distinct)
+    neighbours = rules.best_first(pool.add(_neighbours(caller, pool, best)))
+    fresh, repeated = rules.without_duplicates(neighbours, settings.CONTEXT_DUPLICATE, distinct)
     excluded, degraded = _excluded(caller, request, scope, results.stats)
     return Gathered(
         pool=pool,
@@ -144,6 +137,21 @@ def _search(
     return hybrid.search(caller, search)
 
 
+def _proposals(
+    caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope, hits: Sequence[Found]
+) -> list[Proposal]:
+    """Return the memories of all three sources once, as their first source proposes them."""
+    proposals = [
+        *_searched(request, hits),
+        *(Proposal(memory, "pinned") for memory in _pinned(caller, scope.allowed)),
+        *(Proposal(memory, "recent") for memory in _recent(caller, request, as_of, scope.allowed)),
+    ]
+    distinct: dict[UUID, Proposal] = {}
+    for proposal in proposals:
+        distinct.setdefault(proposal.memory.id, proposal)
+    return list(distinct.values())
+
+
 def _searched(request: ContextRequest, hits: Sequence[Found]) -> list[Proposal]:
     """Return all summaries among the hits, and the best messages, no more than the budget may need."""
     messages = [hit.memory.id for hit in hits if hit.memory.namespace != SUMMARIES][: _max_messages(request)]
@@ -153,14 +161,6 @@ def _searched(request: ContextRequest, hits: Sequence[Found]) -> list[Proposal]:
         for hit in hits
         if hit.memory.namespace == SUMMARIES or hit.memory.id in proposed
     ]
-
-
-def _distinct(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Return each memory once, as its first source proposes it."""
-    distinct: dict[UUID, Proposal] = {}
-    for proposal in proposals:
-        distinct.setdefault(proposal.memory.id, proposal)
-    return list(distinct.values())
 
 
 def _pinned(caller: Caller, allowed: Q | None) -> Sequence[Memory]:
@@ -199,7 +199,7 @@ def _neighbours(caller: Caller, pool: Pool, best: Sequence[Candidate]) -> list[P
     relevance: dict[str, float] = {}
     for candidate in rules.best_first(best)[:_WITH_NEIGHBOURS]:
         if pool.memories[candidate.id].namespace == CONVERSATIONS:
-            for key in neighbours(candidate.address):
+            for key in neighbour_keys(candidate.address):
                 relevance.setdefault(key, candidate.parts.relevance * _NEIGHBOURS_SHARE)
     rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=list(relevance))
     return [Proposal(row, "neighbour", relevance[row.coordinate_key]) for row in rows if row.id not in pool.memories]

@@ -1,4 +1,4 @@
-"""Many who write into conversations at the same time."""
+"""Concurrent writes to conversations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def together(work: Callable[[int], Any]) -> list[Any]:
         return list(pool.map(start, range(THREADS)))
 
 
-def test_appends_to_one_conversation_never_share_a_turn_and_leave_none_out(api: Api) -> None:
+def test_concurrent_appends_to_one_conversation_leave_no_gap_and_share_no_turn(api: Api) -> None:
     id = begin(api)["id"]
 
     def append(number: int) -> list[int]:
@@ -58,7 +58,7 @@ def test_appends_to_one_conversation_never_share_a_turn_and_leave_none_out(api: 
     assert (now["message_count"], now["word_count"]) == (count, count // 2 * (2 + 3))
 
 
-def test_conversations_that_begin_at_the_same_time_have_numbers_of_their_own(api: Api) -> None:
+def test_conversations_created_concurrently_have_distinct_numbers(api: Api) -> None:
     made = together(lambda number: [begin(api, f"{number} {at}") for at in range(2)])
 
     conversations = [each for some in made for each in some]
@@ -67,7 +67,7 @@ def test_conversations_that_begin_at_the_same_time_have_numbers_of_their_own(api
         assert api.get(f"{ROOT}/{each['id']}/messages").json()["total"] == 1
 
 
-def test_whoever_appends_to_what_is_being_deleted_is_told_that_it_is_gone_and_leaves_nothing(api: Api) -> None:
+def test_an_append_during_a_delete_is_not_found_and_leaves_nothing(api: Api) -> None:
     id = begin(api, "a")["id"]
 
     def work(number: int) -> int:

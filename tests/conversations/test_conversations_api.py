@@ -1,4 +1,4 @@
-"""Conversations over HTTP: what is stored comes back, and what is wrong stores nothing."""
+"""Conversations over HTTP: valid requests are stored and returned, invalid requests store nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def listed(api: Api, query: str = "") -> list[str]:
     return [each["label"] for each in response.json()["results"]]
 
 
-def test_a_conversation_comes_back_as_it_was_begun(api: Api) -> None:
+def test_a_conversation_is_returned_as_it_was_created(api: Api) -> None:
     fields = {"label": "Trip", "folder": "/a/b", "metadata": {"x": 1}, "importance_score": 7.5}
 
     made = begin(api, "Where shall we go?", "To the sea", **fields)
@@ -45,12 +45,12 @@ def test_a_conversation_needs_neither_label_nor_folder_nor_messages(api: Api) ->
     assert (made["label"], made["folder"], made["message_count"], made["importance_score"]) == ("", "", 0, 5.0)
 
 
-def test_numbers_count_up_for_each_tenant_by_itself(api: Api, stranger: Api) -> None:
+def test_every_tenant_has_its_own_conversation_numbers(api: Api, stranger: Api) -> None:
     assert [begin(api, "a")["number"] for _ in range(20)] == list(range(1, 21))
     assert begin(stranger, "a")["number"] == 1
 
 
-def test_the_number_of_a_deleted_conversation_is_not_given_again(api: Api) -> None:
+def test_the_number_of_a_deleted_conversation_is_not_reused(api: Api) -> None:
     api.delete(f"{ROOT}/{begin(api, 'a')['id']}")
 
     assert begin(api, "b")["number"] == 2
@@ -67,7 +67,7 @@ def test_a_message_is_a_memory_at_its_conversation_and_turn(api: Api) -> None:
     assert api.get(f"{ROOT}/{made['id']}/messages").json()["items"][1]["id"] == memory["id"]
 
 
-def test_messages_are_appended_in_order_and_know_the_one_before(api: Api) -> None:
+def test_messages_are_appended_in_order_with_the_text_before_as_context(api: Api) -> None:
     made = begin(api, "one")
 
     response = api.post(f"{ROOT}/{made['id']}/messages", {"messages": said("two words", "three", role="assistant")})
@@ -110,7 +110,7 @@ def test_everything_about_a_conversation_can_be_changed(api: Api) -> None:
     assert api.get(f"{ROOT}/{id}").json()["metadata"] == {"keep": 1, "new": 3}
 
 
-def test_metadata_of_a_conversation_do_not_grow_without_end(api: Api) -> None:
+def test_the_metadata_of_a_conversation_has_a_maximum_size(api: Api) -> None:
     kept = {"a": "x" * 40_000}
     made = begin(api, metadata=kept)
 
@@ -119,7 +119,7 @@ def test_metadata_of_a_conversation_do_not_grow_without_end(api: Api) -> None:
     assert api.get(f"{ROOT}/{made['id']}").json()["metadata"] == kept
 
 
-def test_a_message_that_is_too_long_is_told_in_characters(api: Api) -> None:
+def test_the_error_for_a_long_message_gives_the_limit_in_characters(api: Api) -> None:
     refused = api.post(ROOT, {"messages": said("x" * 100_001)})
 
     [error] = problem_of(refused, 422)["errors"]
@@ -127,7 +127,7 @@ def test_a_message_that_is_too_long_is_told_in_characters(api: Api) -> None:
     assert "item" not in error["message"]
 
 
-def test_a_status_of_null_is_the_one_it_began_with(api: Api) -> None:
+def test_a_status_of_null_restores_the_default(api: Api) -> None:
     made = begin(api)
     api.request("PUT", f"{ROOT}/{made['id']}/pin")
 
@@ -138,7 +138,7 @@ def test_metadata_that_name_a_member_null_keep_it(api: Api) -> None:
     assert begin(api, metadata={"a": None})["metadata"] == {"a": None}
 
 
-def test_a_change_that_names_nothing_is_refused(api: Api) -> None:
+def test_an_empty_change_is_rejected(api: Api) -> None:
     problem_of(api.patch(f"{ROOT}/{begin(api, 'a')['id']}", {}), 422)
 
 
@@ -189,7 +189,7 @@ def test_a_long_conversation_is_deleted_as_a_whole(api: Api) -> None:
 
 
 @pytest.mark.parametrize("unknown", ["9f1c53a2-7c1e-4b6b-8a55-1d0e5f3b2c4d", "00000000-0000-0000-0000-000000000000"])
-def test_what_is_not_there_is_404_on_every_route(api: Api, unknown: str) -> None:
+def test_an_unknown_conversation_is_404_on_every_route(api: Api, unknown: str) -> None:
     bodies: dict[str, Any] = {"label": {"label": "x"}, "folder": {"folder": "x"}, "status": {"status": "active"}}
 
     problem_of(api.get(f"{ROOT}/{unknown}"), 404)
@@ -222,7 +222,7 @@ def test_what_is_not_there_is_404_on_every_route(api: Api, unknown: str) -> None
         ("page=9", []),
     ],
 )
-def test_a_list_has_what_was_asked_for(api: Api, query: str, found: list[str]) -> None:
+def test_a_list_returns_the_matching_conversations(api: Api, query: str, found: list[str]) -> None:
     first = begin(api, label="a", folder="/jobs")
     begin(api, label="B", folder="/jobs/x")
     last = begin(api, label="c", folder="/jobs-old")
@@ -233,7 +233,7 @@ def test_a_list_has_what_was_asked_for(api: Api, query: str, found: list[str]) -
     assert listed(api, query) == found
 
 
-def test_a_list_tells_how_many_there_are_and_goes_on_from_a_cursor(api: Api) -> None:
+def test_a_list_returns_its_total_and_continues_from_a_cursor(api: Api) -> None:
     for number in range(5):
         begin(api, label=str(number))
 
@@ -244,7 +244,7 @@ def test_a_list_tells_how_many_there_are_and_goes_on_from_a_cursor(api: Api) -> 
     assert (first["total"], rest["total"], rest["next_cursor"]) == (5, 5, None)
 
 
-def test_a_cursor_goes_on_with_the_list_that_gave_it_and_no_other(api: Api) -> None:
+def test_a_cursor_is_valid_only_for_the_list_that_returned_it(api: Api) -> None:
     ids = [begin(api, "one", "two", label="a")["id"] for _ in range(2)]
     conversations = api.get(f"{ROOT}?limit=1").json()["next_cursor"]
     messages = api.get(f"{ROOT}/{ids[0]}/messages?limit=1").json()["next_cursor"]
@@ -253,7 +253,7 @@ def test_a_cursor_goes_on_with_the_list_that_gave_it_and_no_other(api: Api) -> N
     problem_of(api.get(f"{ROOT}/{ids[1]}/messages?limit=1&cursor={messages}"), 422, field="cursor")
 
 
-def test_a_list_entry_has_what_sekhas_client_needs(api: Api) -> None:
+def test_a_list_entry_has_the_fields_that_sekhas_client_needs(api: Api) -> None:
     made = begin(api, "a", label="L", folder="F")
 
     [entry] = api.get(f"{ROOT}?page=1&page_size=50").json()["results"]
@@ -287,7 +287,7 @@ def test_a_folder_may_be_in_any_script_and_end_with_a_slash(api: Api, given: str
 
 
 @pytest.mark.parametrize("folder", ["/\u0301a", "/a//", "//", "/a /"])
-def test_a_folder_with_an_empty_or_broken_part_is_refused(api: Api, folder: str) -> None:
+def test_a_folder_with_an_empty_or_invalid_part_is_rejected(api: Api, folder: str) -> None:
     problem_of(api.post(ROOT, {"folder": folder}), 422, field="folder")
 
 
@@ -319,7 +319,7 @@ BAD_MESSAGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("bad", BAD_MESSAGES.values(), ids=BAD_MESSAGES)
-def test_a_batch_with_one_bad_message_stores_none(api: Api, bad: Any) -> None:
+def test_a_batch_with_an_invalid_message_stores_nothing(api: Api, bad: Any) -> None:
     id = begin(api, "first")["id"]
 
     problem_of(api.post(f"{ROOT}/{id}/messages", {"messages": [*said("good"), bad]}), 422)
@@ -340,7 +340,7 @@ def test_a_batch_with_one_bad_message_stores_none(api: Api, bad: Any) -> None:
     ],
     ids=lambda body: str(body)[:40],
 )  # fmt: skip
-def test_a_bad_conversation_is_refused_and_not_stored(api: Api, body: dict[str, Any]) -> None:
+def test_an_invalid_conversation_is_rejected_and_not_stored(api: Api, body: dict[str, Any]) -> None:
     problem_of(api.post(ROOT, body), 422, field=next(iter(body)) if len(str(body)) < 1000 else None)
 
     assert listed(api) == []
@@ -351,7 +351,7 @@ def test_a_bad_conversation_is_refused_and_not_stored(api: Api, body: dict[str, 
     ["page=0", "page_size=0", "page_size=201", "limit=1001", "status=gone", "folder=..", "page=1&limit=5",
      "page=1&cursor=x", "cursor=x", "page=1000000&page_size=200", "labels=x", "pinned=perhaps"],
 )  # fmt: skip
-def test_a_bad_list_is_refused(api: Api, query: str) -> None:
+def test_an_invalid_list_request_is_rejected(api: Api, query: str) -> None:
     problem_of(api.get(f"{ROOT}?{query}"), 422)
 
 
@@ -359,13 +359,13 @@ def test_a_bad_list_is_refused(api: Api, query: str) -> None:
     ("what", "body"),
     [("status", {"status": "gone"}), ("status", {}), ("folder", {"folder": "a/.."}), ("label", {"folder": "/x"})],
 )
-def test_a_bad_change_is_refused(api: Api, what: str, body: Any) -> None:
+def test_an_invalid_change_is_rejected(api: Api, what: str, body: Any) -> None:
     id = begin(api, "a")["id"]
 
     problem_of(api.request("PUT", f"{ROOT}/{id}/{what}", body), 422)
 
 
-def test_a_long_list_of_much_metadata_ends_early_and_goes_on_from_its_cursor(
+def test_a_long_list_with_large_metadata_ends_early_and_continues_from_its_cursor(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = [begin(api, "a", metadata={"x": "y" * 500})["id"] for _ in range(5)]
@@ -384,7 +384,7 @@ def test_a_long_list_of_much_metadata_ends_early_and_goes_on_from_its_cursor(
 
 
 @pytest.mark.parametrize(("method", "what"), [("PUT", "/pin"), ("PUT", "/archive"), ("DELETE", "")])
-def test_a_body_that_would_be_ignored_is_refused(api: Api, method: str, what: str) -> None:
+def test_a_body_that_would_be_ignored_is_rejected(api: Api, method: str, what: str) -> None:
     path = f"{ROOT}/{begin(api, 'a')['id']}{what}"
 
     problem_of(api.request(method, path, {"purge": True}), 422, field="body")
@@ -392,7 +392,7 @@ def test_a_body_that_would_be_ignored_is_refused(api: Api, method: str, what: st
     assert api.request(method, path, {}).status_code == 200
 
 
-def test_an_id_that_is_none_is_refused(api: Api) -> None:
+def test_an_invalid_id_is_rejected(api: Api) -> None:
     problem_of(api.get(f"{ROOT}/7"), 422)
 
 
@@ -409,7 +409,7 @@ MEMORY_WRITES: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), MEMORY_WRITES, ids=lambda each: str(each)[:50])
-def test_memory_routes_write_no_messages_and_say_who_does(api: Api, method: str, path: str, body: Any) -> None:
+def test_memory_routes_reject_messages_and_name_the_routes_to_use(api: Api, method: str, path: str, body: Any) -> None:
     id = begin(api, "mine")["id"]
 
     problem = problem_of(api.request(method, path, body), 422)
@@ -418,7 +418,7 @@ def test_memory_routes_write_no_messages_and_say_who_does(api: Api, method: str,
     assert contents(api, id) == ["mine"]
 
 
-def test_a_bulk_store_does_the_others_and_names_the_message_it_refuses(api: Api) -> None:
+def test_a_bulk_store_stores_the_rest_and_names_the_message_it_rejects(api: Api) -> None:
     items: Any = [{"coord": "1,1", "payload": {}, "namespace": name} for name in ("conversations", "elsewhere")]
 
     response = api.post("/memories/bulk", {"items": items})
@@ -450,5 +450,5 @@ def test_the_same_conversation_sent_twice_is_one(api: Api) -> None:
     assert len(listed(api)) == 1
 
 
-def test_a_condition_that_would_be_ignored_is_refused(api: Api) -> None:
+def test_a_condition_that_would_be_ignored_is_rejected(api: Api) -> None:
     problem_of(api.patch(f"{ROOT}/{begin(api, 'a')['id']}", {"label": "x"}, if_match='"1"'), 400)

@@ -1,4 +1,4 @@
-"""Conversations are remembered, and nobody ever sees an old one after its change."""
+"""Conversations are cached, and a change is visible at once."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def asked(api: Api, path: str) -> tuple[Any, int]:
-    """The answer, and how many statements about conversations it took."""
+    """Return the response and the number of statements about conversations."""
     with CaptureQueriesContext(connection) as captured:
         answer = api.get(path).json()
     return answer, sum("sfm_conversations" in query["sql"] for query in captured)
 
 
 @pytest.mark.parametrize("path", ["/{id}", "?folder=/f&page=1", "?limit=1"])
-def test_what_was_asked_before_is_answered_without_the_database(api: Api, path: str) -> None:
+def test_a_repeated_request_is_answered_without_the_database(api: Api, path: str) -> None:
     made = begin(api, "a", folder="/f", metadata={"x": [1.5]})
     where = ROOT + path.format(id=made["id"])
     first, statements = asked(api, where)
@@ -54,7 +54,7 @@ def test_a_change_is_seen_at_once_in_the_conversation_and_in_lists(api: Api, met
     assert api.get(ROOT).json() != several
 
 
-def test_a_reader_that_was_slower_than_a_write_leaves_nothing_old_behind(api: Api) -> None:
+def test_a_reader_slower_than_a_write_leaves_no_outdated_entry(api: Api) -> None:
     id = begin(api, "a", label="old")["id"]
     api.get(f"{ROOT}/{id}")
     list_cache._forget(api.tenant, id)  # what is remembered now is no longer good
@@ -67,7 +67,7 @@ def test_a_reader_that_was_slower_than_a_write_leaves_nothing_old_behind(api: Ap
     assert api.get(f"{ROOT}/{id}").json()["label"] == "new"
 
 
-def test_one_tenant_is_never_answered_from_what_another_asked(api: Api, stranger: Api) -> None:
+def test_tenants_never_share_entries(api: Api, stranger: Api) -> None:
     id = begin(api, "a")["id"]
     api.get(f"{ROOT}/{id}")
     api.get(ROOT)
@@ -76,7 +76,7 @@ def test_one_tenant_is_never_answered_from_what_another_asked(api: Api, stranger
     assert stranger.get(ROOT).json()["total"] == 0
 
 
-def test_without_a_common_cache_what_a_command_changes_is_seen_after_seconds(
+def test_without_a_shared_cache_the_change_of_a_command_is_visible_after_seconds(
     api: Api, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.WORKERS, settings.REDIS_URL, settings.INDEXER = 1, "", "thread"
@@ -93,7 +93,7 @@ def test_without_a_common_cache_what_a_command_changes_is_seen_after_seconds(
     assert of_the_entry <= 10
 
 
-def test_several_processes_without_a_common_cache_remember_nothing(api: Api, settings: Any) -> None:
+def test_several_processes_without_a_shared_cache_cache_nothing(api: Api, settings: Any) -> None:
     settings.WORKERS, settings.REDIS_URL = 2, ""
     id = begin(api, "a")["id"]
     api.get(f"{ROOT}/{id}")

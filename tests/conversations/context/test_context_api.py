@@ -1,4 +1,4 @@
-"""Context assembly over HTTP: every source, every exclusion, and a manifest that tells of both."""
+"""Context assembly over HTTP: every source, every exclusion, and the manifest that reports both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def inside(manifest: dict[str, Any]) -> list[str]:
     return [each["content"] for each in manifest["items"]]
 
 
-def test_the_answer_is_a_list_of_messages_with_their_citations(api: Api) -> None:
+def test_the_response_is_a_list_of_messages_with_citations(api: Api) -> None:
     made = begin(api, "The aardvark sleeps in the vault", label="Zoo", folder="/animals")
     drain()
 
@@ -62,7 +62,7 @@ def test_the_manifest_adds_up(api: Api) -> None:
 
 def test_the_search_proposes_more_the_larger_the_budget_is(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gather, "_PROPOSED", (2, 5))
-    # In conversations of their own, so that none is beside another.
+    # Each in its own conversation, so that they are not neighbours.
     for number in range(8):
         begin(api, f"aardvark {number}")
     drain()
@@ -81,7 +81,7 @@ def test_archived_conversations_are_left_out_unless_asked_for(api: Api) -> None:
     assert inside(assemble(api, "aardvark", include_archived=True)) == ["the aardvark sleeps"]
 
 
-def test_excluded_folders_are_left_out_of_every_source_and_told(api: Api) -> None:
+def test_excluded_folders_are_left_out_of_every_source_and_reported(api: Api) -> None:
     for label in ("pinned", "recent"):
         id = begin(api, f"{label} aardvark", label=label, folder="/secret/deep")["id"]
         put(api, id, "status", {"status": "pinned" if label == "pinned" else "active"})
@@ -104,7 +104,7 @@ def test_pinned_conversations_are_a_source_of_their_own(api: Api) -> None:
     assert [(each["content"], each["source"]) for each in made["items"]] == [("Always answer in French", "pinned")]
 
 
-def test_what_was_said_lately_under_a_preferred_label_is_a_source(api: Api) -> None:
+def test_recent_messages_under_a_preferred_label_are_a_source(api: Api) -> None:
     old = rfc3339(timezone.now() - timedelta(days=8))
     api.post(ROOT, {"label": "Zoo", "messages": [*said("long ago", timestamp=old), *said("just now")]})
     begin(api, "elsewhere", label="Other")
@@ -118,7 +118,7 @@ def test_what_was_said_lately_under_a_preferred_label_is_a_source(api: Api) -> N
     assert [each["scores"]["label"] for each in made["items"]] == [1.0, 1.0]
 
 
-def test_the_turns_beside_a_good_one_come_with_it_while_there_is_room(api: Api) -> None:
+def test_the_turns_next_to_a_good_one_are_added_while_there_is_room(api: Api) -> None:
     begin(api, "far away", "nothing to see", "the aardvark sleeps in the vault", "yes", "far away too")
 
     wide, narrow = assemble(api, "xylophone aardvark"), assemble(api, "xylophone aardvark", context_budget=14)
@@ -145,7 +145,7 @@ def test_summaries_are_a_source_when_there_are_any(api: Api, caller: Caller) -> 
     assert found["They spoke of an aardvark"]["metadata"]["citation"]["label"] == "Zoo"
 
 
-def test_what_was_said_twice_comes_once(api: Api) -> None:
+def test_a_repeated_message_is_included_once(api: Api) -> None:
     begin(api, "The aardvark sleeps.", "the aardvark sleeps")
     drain()
 
@@ -165,7 +165,7 @@ def test_important_messages_come_before_others(api: Api) -> None:
     assert inside(assemble(api, "aardvark"))[0] == "two aardvark"
 
 
-def test_the_order_can_be_that_of_time(api: Api) -> None:
+def test_the_order_can_be_chronological(api: Api) -> None:
     begin(api, "first an aardvark came along and then went away", "then", "aardvark aardvark")
     drain()
 
@@ -176,7 +176,7 @@ def test_the_order_can_be_that_of_time(api: Api) -> None:
     ]
 
 
-def test_nothing_is_cut_unless_that_is_asked_for(api: Api) -> None:
+def test_no_message_is_truncated_unless_requested(api: Api) -> None:
     long = "aardvark " + "and so on " * 200
     begin(api, long)
     drain()
@@ -198,7 +198,7 @@ def test_the_same_question_over_the_same_data_has_the_same_context(api: Api) -> 
     assert one["context_hash"] != assemble(api, "aardvark", context_budget=100)["context_hash"]
 
 
-def test_only_what_is_in_the_context_counts_as_read(api: Api) -> None:
+def test_only_messages_in_the_context_count_as_read(api: Api) -> None:
     begin(api, "one aardvark sleeps in the vault", "two aardvarks dream of something else", "aardvark")
     drain()
     read_counts._take()
@@ -209,7 +209,7 @@ def test_only_what_is_in_the_context_counts_as_read(api: Api) -> None:
     assert [str(id) for id in read_counts._take()] == [chosen[0]["id"]]
 
 
-def test_the_weights_can_be_set(api: Api, settings: Any) -> None:
+def test_the_weights_are_settings(api: Api, settings: Any) -> None:
     settings.CONTEXT_RELEVANCE, settings.CONTEXT_LABEL = 0.0, 1.0
     begin(api, "an aardvark aardvark", label="a")
     begin(api, "one more aardvark among other things", label="b")
@@ -227,7 +227,7 @@ def test_the_weights_can_be_set(api: Api, settings: Any) -> None:
     ],
     ids=lambda body: str(body)[:40],
 )  # fmt: skip
-def test_a_bad_request_is_refused(api: Api, body: dict[str, Any]) -> None:
+def test_an_invalid_request_is_rejected(api: Api, body: dict[str, Any]) -> None:
     problem = problem_of(api.post("/api/v1/context/assemble", {"query": "x", **body}), 422)
 
     assert problem["errors"][0]["field"].startswith(next(iter(body)))

@@ -1,4 +1,4 @@
-"""The rules of context assembly, apart from any database."""
+"""The rules of context assembly, without a database."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_texts_are_the_same_without_case_punctuation_and_spacing(one: str, other
     assert (rules.normalized(one) == rules.normalized(other)) is same
 
 
-def test_of_two_that_say_the_same_the_better_stays() -> None:
+def test_of_two_duplicates_the_better_is_kept() -> None:
     best, copy, other = candidate(1, "Hello."), candidate(2, "hello"), candidate(3, "bye")
 
     kept, rejected = rules.without_duplicates([best, copy, other], 0.95)
@@ -94,7 +94,7 @@ EAST, NEARLY_EAST, NORTH = np.array([1.0, 0.0]), np.array([30.0, 1.0]), np.array
         ("Thanks so much, Mel!", "Thank you, Mel", np.zeros(2), False),
     ],
 )
-def test_close_vectors_say_the_same_if_no_word_is_new(one: str, other: str, vector: Vectors, same: bool) -> None:
+def test_close_vectors_are_duplicates_if_no_word_is_new(one: str, other: str, vector: Vectors, same: bool) -> None:
     kept, _ = rules.without_duplicates([candidate(1, one, vector=EAST), candidate(2, other, vector=vector)], 0.95)
 
     assert len(kept) == (1 if same else 2)
@@ -106,7 +106,7 @@ def test_the_most_valuable_per_token_comes_first() -> None:
     assert rules.pack([long, short], 100) == ([short], [long])
 
 
-def test_short_messages_that_hardly_matter_do_not_outweigh_one_that_does() -> None:
+def test_many_irrelevant_short_messages_do_not_outweigh_a_relevant_one() -> None:
     good = candidate(1, score=0.8, length=40)
     chatter = [candidate(number, score=0.3, length=4) for number in range(2, 12)]
 
@@ -115,14 +115,14 @@ def test_short_messages_that_hardly_matter_do_not_outweigh_one_that_does() -> No
     assert chosen == [good]
 
 
-def test_what_fits_into_the_rest_is_still_taken() -> None:
+def test_a_smaller_message_still_fits_after_one_that_did_not() -> None:
     large, small = candidate(1, score=0.9, length=90), candidate(2, score=0.1, length=10)
     too_large = candidate(3, score=0.5, length=20)
 
     assert rules.pack([large, too_large, small], 100) == ([large, small], [too_large])
 
 
-def test_a_message_is_cut_only_when_that_is_asked_for() -> None:
+def test_a_message_is_cut_only_on_request() -> None:
     large = candidate(1, length=90)
 
     def cut(each: Candidate, most: int) -> Candidate:
@@ -140,7 +140,7 @@ def test_orders_are_by_score_or_by_time() -> None:
     assert [each.id.int for each in rules.in_order(items, "chronological")] == [1, 2, 3]
 
 
-def test_the_fingerprint_tells_other_messages_versions_orders_and_questions_apart() -> None:
+def test_the_fingerprint_differs_for_other_messages_versions_orders_and_questions() -> None:
     one, other = candidate(1), candidate(2)
     told = [
         rules.fingerprint("q", [one, other]),
@@ -162,7 +162,7 @@ messages = st.lists(st.tuples(st.text(max_size=200), st.floats(0, 1)), max_size=
 def test_a_context_never_has_more_tokens_than_its_budget(
     said: list[tuple[str, float]], budget: int, truncate: bool
 ) -> None:
-    """Counted anew, over what really comes out."""
+    """Counts the tokens of the texts that are returned."""
     lengths = tokens.count([text for text, _ in said])
     items = [candidate(n, text, score, lengths[n]) for n, (text, score) in enumerate(said)]
 
@@ -187,7 +187,7 @@ def test_a_cut_text_is_a_beginning_within_its_tokens(text: str, most: int) -> No
     assert tokens.count([beginning])[0] <= most
 
 
-def test_tokens_are_those_of_a_tokenizer_and_not_of_a_rule_of_thumb() -> None:
+def test_tokens_are_counted_by_a_tokenizer_and_not_estimated() -> None:
     assert tokens.count(["Hello world", "", "antidisestablishmentarianism"])[:2] == [2, 0]
     assert tokens.count(["x" * 400])[0] != 100
 
@@ -196,7 +196,7 @@ def days(*dates: int) -> frozenset[tuple[str, str]]:
     return frozenset(("a", f"2026-01-{date:02}") for date in dates)
 
 
-def test_summaries_are_taken_for_the_days_that_nothing_tells_of() -> None:
+def test_summaries_are_chosen_for_days_that_are_not_covered() -> None:
     known, fresh, month = candidate(1), candidate(2), candidate(3, length=30)
     covered = {known.id: days(1), fresh.id: days(2), month.id: days(1, 2, 3, 4, 5, 6, 7)}
 
@@ -208,7 +208,7 @@ def test_summaries_are_taken_for_the_days_that_nothing_tells_of() -> None:
 @given(
     st.lists(st.tuples(st.integers(1, 60), st.sets(st.integers(1, 28), max_size=9)), max_size=12), st.integers(0, 99)
 )
-def test_summaries_keep_their_room_and_each_adds_a_day(made: list[tuple[int, set[int]]], room: int) -> None:
+def test_summaries_stay_within_their_room_and_each_adds_a_day(made: list[tuple[int, set[int]]], room: int) -> None:
     summaries = [candidate(number, length=length) for number, (length, _) in enumerate(made)]
     covered = {each.id: days(*dates) for each, (_, dates) in zip(summaries, made, strict=True)}
 

@@ -1,4 +1,4 @@
-"""Searches over messages: every filter is honoured, on both legs; words are what was typed."""
+"""Searches over messages: both legs apply every filter, and full text matches the words of the query."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def talks(api: Api) -> dict[str, str]:
 
 
 def query(api: Api, words: str, filters: dict[str, Any] | None = None, **more: Any) -> list[str]:
-    """In archived conversations, too: one of these is."""
+    """Searches archived conversations, too: one of these is archived."""
     return conversations.query(api, words, filters, **{"include_archived": True, **more})
 
 
@@ -67,7 +67,7 @@ BOTH = ["coffee at work", "more coffee at work"]
     ids=str,
 )
 @pytest.mark.parametrize("words", ["coffee", "a hot drink"])
-def test_a_query_finds_what_the_filters_let_through(
+def test_a_query_finds_the_messages_that_pass_the_filters(
     api: Api, talks: dict[str, str], words: str, filters: dict[str, Any], found: list[str]
 ) -> None:
     assert sorted(query(api, words, filters)) == found
@@ -96,14 +96,14 @@ def test_no_folder_means_the_conversations_without_one(
     assert sorted(query(api, "coffee", filters)) == found
 
 
-def test_a_conversation_without_a_label_is_not_one_with_another(api: Api, talks: dict[str, str]) -> None:
+def test_not_equal_does_not_match_a_conversation_without_a_label(api: Api, talks: dict[str, str]) -> None:
     begin(api, "coffee outside")
 
     assert sorted(query(api, "coffee", {"label": {"ne": "Home"}})) == BOTH
     assert sorted(query(api, "coffee", {"label": {"nin": ["Work"]}})) == ["coffee at home"]
 
 
-def test_a_bad_time_is_called_as_the_caller_called_it(api: Api) -> None:
+def test_an_error_in_a_time_names_the_field_that_the_caller_used(api: Api) -> None:
     refused = api.post("/api/v1/query", {"query": "a", "filters": {"timestamp": {"gte": "yesterday"}}})
 
     assert "timestamp" in problem_of(refused, 422)["errors"][0]["field"]
@@ -133,7 +133,7 @@ def test_hundreds_of_folders_are_one_filter(api: Api, talks: dict[str, str], aro
     assert sorted(query(api, "coffee", around([*many, "/jobs"]))) == found
 
 
-def test_one_conversation_can_be_asked_by_its_id(api: Api, talks: dict[str, str]) -> None:
+def test_a_query_can_be_limited_to_one_conversation_by_its_id(api: Api, talks: dict[str, str]) -> None:
     assert query(api, "coffee", {"conversation_id": talks["Home"]}) == ["coffee at home"]
 
 
@@ -146,21 +146,21 @@ def test_one_conversation_can_be_asked_by_its_id(api: Api, talks: dict[str, str]
     ],
     ids=str,
 )  # fmt: skip
-def test_a_filter_that_cannot_be_applied_is_refused(api: Api, filters: dict[str, Any]) -> None:
+def test_a_filter_that_cannot_be_applied_is_rejected(api: Api, filters: dict[str, Any]) -> None:
     problem_of(api.post("/api/v1/query", {"query": "x", "filters": filters}), 422)
 
 
 @pytest.mark.parametrize("body", [{"limit": 0}, {"limit": 1001}, {"offset": -1}, {"query": ""}, {"top_k": 3}], ids=str)
 @pytest.mark.parametrize("path", ["/query", "/query/smart", "/search/fts"])
-def test_a_bad_query_is_refused(api: Api, path: str, body: dict[str, Any]) -> None:
+def test_an_invalid_query_is_rejected(api: Api, path: str, body: dict[str, Any]) -> None:
     problem_of(api.post(f"/api/v1{path}", {"query": "x", **body}), 422)
 
 
 @pytest.mark.parametrize("limit", ["_MAX_RANGES", "_EXACT"])
-def test_the_way_to_the_messages_of_a_folder_does_not_change_the_answer(
+def test_every_plan_for_the_messages_of_a_folder_gives_the_same_results(
     api: Api, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    """By ranges, by single addresses, or through the index and its refills."""
+    """The plans: ranges, single addresses, or the index and its refills."""
     for number in range(12):
         begin(api, f"coffee {number}", f"tea {number}", folder=f"/f{number % 2}")
     drain()
@@ -197,16 +197,14 @@ def test_the_total_of_a_query_is_the_same_on_every_page(api: Api, monkeypatch: p
     assert totals == [9] * 4
 
 
-def test_a_query_says_when_not_all_that_hold_its_words_were_looked_at(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_query_reports_when_not_every_match_was_considered(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(api, *(f"aardvark {number}" for number in range(5)))
     monkeypatch.setattr(lexical, "MAX_CANDIDATES", 3)
 
     assert api.post("/api/v1/query", {"query": "aardvark"}).json()["degraded"] == ["keyword"]
 
 
-def test_a_hit_says_where_it_comes_from(api: Api, talks: dict[str, str]) -> None:
+def test_a_hit_names_its_conversation_label_and_folder(api: Api, talks: dict[str, str]) -> None:
     body = {"query": "coffee", "filters": {"label": "Home"}, "include_archived": True}
     [hit] = api.post("/api/v1/query/smart", body).json()["results"]
 
@@ -221,7 +219,7 @@ def test_a_moved_conversation_is_found_in_its_new_folder_at_once(api: Api, talks
     assert "coffee at home" in query(api, "coffee", {"folder": "/jobs"})
 
 
-def test_a_deleted_conversation_is_found_by_nobody(api: Api, talks: dict[str, str]) -> None:
+def test_a_deleted_conversation_is_not_found(api: Api, talks: dict[str, str]) -> None:
     api.delete(f"{ROOT}/{talks['Work']}")
 
     assert query(api, "coffee") == full_text(api, "coffee", include_archived=True) == ["coffee at home"]
@@ -262,7 +260,7 @@ def corpus(api: Api) -> None:
         ("dog -", {0, 1, 2}),
     ],
 )
-def test_full_text_takes_phrases_and_exclusions_and_all_else_as_text(
+def test_full_text_supports_phrases_and_exclusions_and_treats_all_else_as_text(
     api: Api, corpus: None, words: str, found: set[int]
 ) -> None:
     results = api.post("/api/v1/search/fts", {"query": words}).json()
@@ -271,7 +269,7 @@ def test_full_text_takes_phrases_and_exclusions_and_all_else_as_text(
     assert results["total"] == len(found)
 
 
-def test_full_text_does_not_take_the_words_of_the_message_before_for_its_own(api: Api) -> None:
+def test_full_text_does_not_match_the_words_of_the_message_before(api: Api) -> None:
     begin(api, "where is the aardvark", "in the garden")
 
     assert full_text(api, "aardvark") == ["where is the aardvark"]
@@ -285,18 +283,18 @@ def test_full_text_is_ranked_and_paged(api: Api) -> None:
 
 
 @pytest.mark.parametrize("words", ["-fox", "!!!", '""', "- - -"])
-def test_full_text_needs_a_word_to_look_for(api: Api, words: str) -> None:
+def test_full_text_needs_a_word_to_search_for(api: Api, words: str) -> None:
     problem_of(api.post("/api/v1/search/fts", {"query": words}), 422, field="query")
 
 
-def test_full_text_says_when_there_was_more_than_it_read(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_text_reports_when_it_did_not_read_every_match(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(api, *(f"aardvark {number}" for number in range(5)))
     monkeypatch.setattr("conversations.search.full_text._MAX_READ", 3)
 
     assert api.post("/api/v1/search/fts", {"query": "aardvark"}).json()["degraded"] == ["keyword"]
 
 
-def test_full_text_reads_no_more_than_it_has_time_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_text_stops_reading_after_a_number_of_characters(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(api, *(f"aardvark {number}" for number in range(5)))
     monkeypatch.setattr("conversations.search.full_text._MAX_CHARACTERS", 35)
 
@@ -306,7 +304,7 @@ def test_full_text_reads_no_more_than_it_has_time_for(api: Api, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("query", "limit"), [('"a fox" ', 16), ("-fox ", 32)])
-def test_full_text_takes_so_many_phrases_and_exclusions_and_no_more(api: Api, query: str, limit: int) -> None:
+def test_full_text_limits_phrases_and_exclusions(api: Api, query: str, limit: int) -> None:
     begin(api, "a fox")
 
     assert api.post("/api/v1/search/fts", {"query": f"hen {query * limit}"}).status_code == 200
@@ -317,12 +315,12 @@ MANY_WORDS = " ".join(f"word{number}" for number in range(64))
 
 
 @pytest.mark.parametrize("path", ["/api/v1/search/fts", "/api/v1/query", "/memories/search"])
-def test_a_search_says_when_the_query_has_more_words_than_it_looks_up(api: Api, path: str) -> None:
+def test_a_search_reports_when_the_query_has_more_words_than_it_looks_up(api: Api, path: str) -> None:
     assert api.post(path, {"query": MANY_WORDS}).json()["degraded"] == []
     assert api.post(path, {"query": f"{MANY_WORDS} aardvark"}).json()["degraded"] == ["keyword"]
 
 
-def test_a_phrase_is_looked_up_however_many_words_stand_before_it(api: Api) -> None:
+def test_a_phrase_is_looked_up_however_many_words_precede_it(api: Api) -> None:
     begin(api, "a striped aardvark", "an aardvark")
 
     assert full_text(api, f'{MANY_WORDS} "striped aardvark"') == ["a striped aardvark"]
@@ -337,7 +335,7 @@ def test_a_phrase_is_looked_up_however_many_words_stand_before_it(api: Api) -> N
         ("the", ("the",), (), ()),
     ],
 )
-def test_what_was_typed_is_understood(
+def test_a_query_is_parsed_into_words_phrases_and_exclusions(
     typed: str, words: tuple[str, ...], phrases: tuple[tuple[str, ...], ...], without: tuple[tuple[str, ...], ...]
 ) -> None:
     parsed = query_syntax.parse(typed)
