@@ -53,6 +53,7 @@ lint: venv-test ## layout, likely bugs, and the direction of imports
 	$(PY) -m ruff format --check . || failed=1
 	$(PY) -m ruff check . || failed=1
 	$(PY) .venv/bin/lint-imports --no-logo || failed=1
+	$(PY) scripts/check_cycles.py || failed=1
 	exit $$failed
 
 types: venv-test ## mypy, strict
