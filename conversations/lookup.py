@@ -22,9 +22,14 @@ def not_found(id: UUID, consequence: str = "") -> NotFound:
 
 def find(caller: Caller, id: UUID) -> Conversation:
     """Return a conversation as the database has it. Raises NotFound."""
-    conversation: Conversation | None = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
+    conversation = find_or_none(caller, id)
     if conversation is None:
         raise not_found(id)
+    return conversation
+
+
+def find_or_none(caller: Caller, id: UUID) -> Conversation | None:
+    conversation: Conversation | None = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
     return conversation
 
 

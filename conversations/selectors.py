@@ -53,7 +53,7 @@ class MessagePage:
 def get(caller: Caller, id: UUID) -> Conversation:
     """Return a conversation, possibly from the cache. Raises NotFound."""
     caller.require("read", [CONVERSATIONS])
-    fields = list_cache.conversation(caller.tenant, id, partial(_fields_of, caller.tenant, id))
+    fields = list_cache.conversation(caller.tenant, id, partial(_fields_of, caller, id))
     if fields is None:
         raise lookup.not_found(id)
     return _from_fields(fields)
@@ -116,8 +116,8 @@ def stats(caller: Caller) -> dict[str, Any]:
     }
 
 
-def _fields_of(tenant: Tenant, id: UUID) -> dict[str, Any] | None:
-    conversation = Conversation.objects.for_tenant(tenant).filter(id=id).first()
+def _fields_of(caller: Caller, id: UUID) -> dict[str, Any] | None:
+    conversation = lookup.find_or_none(caller, id)
     return None if conversation is None else _fields(conversation)
 
 

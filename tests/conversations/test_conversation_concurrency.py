@@ -41,16 +41,16 @@ def test_concurrent_appends_to_one_conversation_leave_no_gap_and_share_no_turn(a
         for at in range(ROUNDS):
             response = api.post(f"{ROOT}/{id}/messages", {"messages": said(f"{number} {at}", f"{number} {at} again")})
             assert response.status_code == 201, response.content
-            turns += [each["turn"] for each in response.json()["items"]]
+            turns += [item["turn"] for item in response.json()["items"]]
         return turns
 
     answered = together(append)
 
     messages = api.get(f"{ROOT}/{id}/messages?limit=1000").json()["items"]
     count = THREADS * ROUNDS * 2
-    assert [each["turn"] for each in messages] == list(range(1, count + 1))
+    assert [item["turn"] for item in messages] == list(range(1, count + 1))
     assert sorted(turn for turns in answered for turn in turns) == list(range(1, count + 1))
-    contents = [each["content"] for each in messages]
+    contents = [item["content"] for item in messages]
     assert len(set(contents)) == count
     for first, second in zip(contents[::2], contents[1::2], strict=True):  # what came together stays together
         assert second == f"{first} again"
@@ -61,10 +61,10 @@ def test_concurrent_appends_to_one_conversation_leave_no_gap_and_share_no_turn(a
 def test_conversations_created_concurrently_have_distinct_numbers(api: Api) -> None:
     made = together(lambda number: [begin(api, f"{number} {at}") for at in range(2)])
 
-    conversations = [each for some in made for each in some]
-    assert len({each["number"] for each in conversations}) == 2 * THREADS
-    for each in conversations[::16]:
-        assert api.get(f"{ROOT}/{each['id']}/messages").json()["total"] == 1
+    conversations = [item for some in made for item in some]
+    assert len({item["number"] for item in conversations}) == 2 * THREADS
+    for item in conversations[::16]:
+        assert api.get(f"{ROOT}/{item['id']}/messages").json()["total"] == 1
 
 
 def test_an_append_during_a_delete_is_not_found_and_leaves_nothing(api: Api) -> None:

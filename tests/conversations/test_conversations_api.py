@@ -25,7 +25,7 @@ def put(api: Api, id: str, what: str, body: Any = None) -> Any:
 def listed(api: Api, query: str = "") -> list[str]:
     response = api.get(f"{ROOT}?{query}")
     assert response.status_code == 200, response.content
-    return [each["label"] for each in response.json()["results"]]
+    return [item["label"] for item in response.json()["results"]]
 
 
 def test_a_conversation_is_returned_as_it_was_created(api: Api) -> None:
@@ -73,7 +73,7 @@ def test_messages_are_appended_in_order_with_the_text_before_as_context(api: Api
     response = api.post(f"{ROOT}/{made['id']}/messages", {"messages": said("two words", "three", role="assistant")})
 
     assert response.status_code == 201
-    assert [(each["turn"], each["coord"]) for each in response.json()["items"]] == [(2, "1.0,2.0"), (3, "1.0,3.0")]
+    assert [(item["turn"], item["coord"]) for item in response.json()["items"]] == [(2, "1.0,2.0"), (3, "1.0,3.0")]
     assert contents(api, made["id"]) == ["one", "two words", "three"]
     now = api.get(f"{ROOT}/{made['id']}").json()
     assert (now["message_count"], now["word_count"]) == (3, 4)
@@ -95,7 +95,7 @@ def test_messages_come_in_pages(api: Api) -> None:
     first = api.get(f"{ROOT}/{made['id']}/messages?limit=3").json()
     rest = api.get(f"{ROOT}/{made['id']}/messages?limit=3&cursor={first['next_cursor']}").json()
 
-    assert [each["content"] for each in first["items"] + rest["items"]] == list("01234")
+    assert [item["content"] for item in first["items"] + rest["items"]] == list("01234")
     assert (first["total"], rest["next_cursor"]) == (5, None)
 
 
@@ -240,7 +240,7 @@ def test_a_list_returns_its_total_and_continues_from_a_cursor(api: Api) -> None:
     first = api.get(f"{ROOT}?limit=3").json()
     rest = api.get(f"{ROOT}?limit=3&cursor={first['next_cursor']}").json()
 
-    assert [each["label"] for each in first["results"] + rest["results"]] == list("43210")
+    assert [item["label"] for item in first["results"] + rest["results"]] == list("43210")
     assert (first["total"], rest["total"], rest["next_cursor"]) == (5, 5, None)
 
 
@@ -375,11 +375,11 @@ def test_a_long_list_with_large_metadata_ends_early_and_continues_from_its_curso
     cursor: str | None = ""
     while cursor is not None:
         answer = api.get(f"{ROOT}?limit=1000{cursor and '&cursor=' + cursor}").json()
-        seen.append([each["id"] for each in answer["results"]])
+        seen.append([item["id"] for item in answer["results"]])
         assert answer["total"] == 5
         cursor = answer["next_cursor"]
 
-    assert [len(each) for each in seen] == [2, 2, 1]
+    assert [len(item) for item in seen] == [2, 2, 1]
     assert sorted(id for page in seen for id in page) == sorted(made)
 
 
@@ -408,7 +408,7 @@ MEMORY_WRITES: list[tuple[str, str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "path", "body"), MEMORY_WRITES, ids=lambda each: str(each)[:50])
+@pytest.mark.parametrize(("method", "path", "body"), MEMORY_WRITES, ids=lambda item: str(item)[:50])
 def test_memory_routes_reject_messages_and_name_the_routes_to_use(api: Api, method: str, path: str, body: Any) -> None:
     id = begin(api, "mine")["id"]
 
@@ -423,7 +423,7 @@ def test_a_bulk_store_stores_the_rest_and_names_the_message_it_rejects(api: Api)
 
     response = api.post("/memories/bulk", {"items": items})
 
-    assert (response.status_code, [each["status"] for each in response.json()["results"]]) == (207, [422, 201])
+    assert (response.status_code, [item["status"] for item in response.json()["results"]]) == (207, [422, 201])
 
 
 def test_a_key_for_other_namespaces_has_no_conversations(api: Api) -> None:

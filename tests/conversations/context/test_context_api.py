@@ -26,7 +26,7 @@ def put(api: Api, id: str, what: str, body: Any = None) -> None:
 
 
 def inside(manifest: dict[str, Any]) -> list[str]:
-    return [each["content"] for each in manifest["items"]]
+    return [item["content"] for item in manifest["items"]]
 
 
 def test_the_response_is_a_list_of_messages_with_citations(api: Api) -> None:
@@ -50,14 +50,14 @@ def test_the_manifest_adds_up(api: Api) -> None:
 
     made = assemble(api, "aardvark", context_budget=200)
 
-    assert made["used_tokens"] == sum(each["tokens"] for each in made["items"])
+    assert made["used_tokens"] == sum(item["tokens"] for item in made["items"])
     assert made["used_tokens"] == sum(tokens.count(inside(made)))
     assert made["used_tokens"] <= made["target"] == 170
-    assert {each["reason"] for each in made["left_out"]} == {"budget"}
+    assert {item["reason"] for item in made["left_out"]} == {"budget"}
     assert len(made["items"]) + len(made["left_out"]) == 30
-    scores = [each["scores"]["total"] for each in made["items"]]
+    scores = [item["scores"]["total"] for item in made["items"]]
     assert scores == sorted(scores, reverse=True)
-    assert all(0 <= part <= 1 for each in made["items"] for part in each["scores"].values())
+    assert all(0 <= part <= 1 for item in made["items"] for part in item["scores"].values())
 
 
 def test_the_search_proposes_more_the_larger_the_budget_is(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_the_search_proposes_more_the_larger_the_budget_is(api: Api, monkeypatch
 
     considered = [assemble(api, "aardvark", context_budget=budget) for budget in (20, 180, 60_000)]
 
-    assert [len(each["items"]) + len(each["left_out"]) for each in considered] == [2, 3, 5]
+    assert [len(item["items"]) + len(item["left_out"]) for item in considered] == [2, 3, 5]
 
 
 def test_archived_conversations_are_left_out_unless_asked_for(api: Api) -> None:
@@ -91,7 +91,7 @@ def test_excluded_folders_are_left_out_of_every_source_and_reported(api: Api) ->
     made = assemble(api, "aardvark", excluded_folders=["/secret"], preferred_labels=["recent"])
 
     assert inside(made) == ["secretary aardvark"]
-    assert [each["reason"] for each in made["left_out"]] == ["excluded", "excluded"]
+    assert [item["reason"] for item in made["left_out"]] == ["excluded", "excluded"]
 
 
 def test_pinned_conversations_are_a_source_of_their_own(api: Api) -> None:
@@ -101,7 +101,7 @@ def test_pinned_conversations_are_a_source_of_their_own(api: Api) -> None:
 
     made = assemble(api, "xylophone")
 
-    assert [(each["content"], each["source"]) for each in made["items"]] == [("Always answer in French", "pinned")]
+    assert [(item["content"], item["source"]) for item in made["items"]] == [("Always answer in French", "pinned")]
 
 
 def test_recent_messages_under_a_preferred_label_are_a_source(api: Api) -> None:
@@ -111,11 +111,11 @@ def test_recent_messages_under_a_preferred_label_are_a_source(api: Api) -> None:
 
     made = assemble(api, "xylophone", preferred_labels=["Zoo"])
 
-    assert [(each["content"], each["source"]) for each in made["items"]] == [
+    assert [(item["content"], item["source"]) for item in made["items"]] == [
         ("just now", "recent"),
         ("long ago", "neighbour"),
     ]
-    assert [each["scores"]["label"] for each in made["items"]] == [1.0, 1.0]
+    assert [item["scores"]["label"] for item in made["items"]] == [1.0, 1.0]
 
 
 def test_the_turns_next_to_a_good_one_are_added_while_there_is_room(api: Api) -> None:
@@ -123,7 +123,7 @@ def test_the_turns_next_to_a_good_one_are_added_while_there_is_room(api: Api) ->
 
     wide, narrow = assemble(api, "xylophone aardvark"), assemble(api, "xylophone aardvark", context_budget=14)
 
-    found = [each["content"] for each in wide["items"] if each["source"] == "neighbour"]
+    found = [item["content"] for item in wide["items"] if item["source"] == "neighbour"]
     assert "the aardvark sleeps in the vault" in inside(wide)
     assert set(found) <= {"nothing to see", "yes", "far away too"}
     assert found
@@ -139,7 +139,7 @@ def test_summaries_are_a_source_when_there_are_any(api: Api, caller: Caller) -> 
     )
     drain()
 
-    found = {each["content"]: each for each in assemble(api, "aardvark")["items"]}
+    found = {item["content"]: item for item in assemble(api, "aardvark")["items"]}
 
     assert found["They spoke of an aardvark"]["source"] == "summary"
     assert found["They spoke of an aardvark"]["metadata"]["citation"]["label"] == "Zoo"
@@ -152,7 +152,7 @@ def test_a_repeated_message_is_included_once(api: Api) -> None:
     made = assemble(api, "aardvark")
 
     assert len(made["items"]) == 1
-    assert [(each["reason"], each["duplicate_of"]) for each in made["left_out"]] == [
+    assert [(item["reason"], item["duplicate_of"]) for item in made["left_out"]] == [
         ("duplicate", made["items"][0]["id"])
     ]
 

@@ -76,7 +76,7 @@ def test_of_two_duplicates_the_better_is_kept() -> None:
     kept, rejected = rules.without_duplicates([best, copy, other], 0.95)
 
     assert kept == [best, other]
-    assert [(each.candidate, each.reason, each.duplicate_of) for each in rejected] == [(copy, "duplicate", best.id)]
+    assert [(item.candidate, item.reason, item.duplicate_of) for item in rejected] == [(copy, "duplicate", best.id)]
 
 
 EAST, NEARLY_EAST, NORTH = np.array([1.0, 0.0]), np.array([30.0, 1.0]), np.array([0.0, 1.0])
@@ -125,8 +125,8 @@ def test_a_smaller_message_still_fits_after_one_that_did_not() -> None:
 def test_a_message_is_cut_only_on_request() -> None:
     large = candidate(1, length=90)
 
-    def cut(each: Candidate, most: int) -> Candidate:
-        return replace(each, tokens=most, truncated=True)
+    def cut(item: Candidate, most: int) -> Candidate:
+        return replace(item, tokens=most, truncated=True)
 
     assert rules.pack([large], 50) == ([], [large])
     assert rules.pack([large], 50, cut)[0][0].truncated
@@ -136,8 +136,8 @@ def test_a_message_is_cut_only_on_request() -> None:
 def test_orders_are_by_score_or_by_time() -> None:
     items = [candidate(3, score=0.1), candidate(1, score=0.5), candidate(2, score=0.9)]
 
-    assert [each.id.int for each in rules.in_order(items, "relevance")] == [2, 1, 3]
-    assert [each.id.int for each in rules.in_order(items, "chronological")] == [1, 2, 3]
+    assert [item.id.int for item in rules.in_order(items, "relevance")] == [2, 1, 3]
+    assert [item.id.int for item in rules.in_order(items, "chronological")] == [1, 2, 3]
 
 
 def test_the_fingerprint_differs_for_other_messages_versions_orders_and_questions() -> None:
@@ -166,17 +166,17 @@ def test_a_context_never_has_more_tokens_than_its_budget(
     lengths = tokens.count([text for text, _ in said])
     items = [candidate(n, text, score, lengths[n]) for n, (text, score) in enumerate(said)]
 
-    def cut(each: Candidate, most: int) -> Candidate:
-        beginning = tokens.cut(each.content, most)
-        return replace(each, content=beginning, tokens=tokens.count([beginning])[0], truncated=True)
+    def cut(item: Candidate, most: int) -> Candidate:
+        beginning = tokens.cut(item.content, most)
+        return replace(item, content=beginning, tokens=tokens.count([beginning])[0], truncated=True)
 
     chosen, left = rules.pack(items, budget, cut if truncate else None)
 
-    assert sum(tokens.count([each.content for each in chosen])) <= budget
-    assert {each.id for each in chosen} | {each.id for each in left} == {each.id for each in items}
+    assert sum(tokens.count([item.content for item in chosen])) <= budget
+    assert {item.id for item in chosen} | {item.id for item in left} == {item.id for item in items}
     assert len(chosen) + len(left) == len(items)
     if not truncate:
-        assert all(each in items for each in chosen)
+        assert all(item in items for item in chosen)
 
 
 @given(st.text(max_size=300), st.integers(0, 50))
@@ -210,12 +210,12 @@ def test_summaries_are_chosen_for_days_that_are_not_covered() -> None:
 )
 def test_summaries_stay_within_their_room_and_each_adds_a_day(made: list[tuple[int, set[int]]], room: int) -> None:
     summaries = [candidate(number, length=length) for number, (length, _) in enumerate(made)]
-    covered = {each.id: days(*dates) for each, (_, dates) in zip(summaries, made, strict=True)}
+    covered = {item.id: days(*dates) for item, (_, dates) in zip(summaries, made, strict=True)}
 
     chosen = rules.covering(summaries, covered, [], room)
 
-    assert sum(each.tokens for each in chosen) <= room
+    assert sum(item.tokens for item in chosen) <= room
     told: set[tuple[str, str]] = set()
-    for each in chosen:
-        assert covered[each.id] - told
-        told |= covered[each.id]
+    for item in chosen:
+        assert covered[item.id] - told
+        told |= covered[item.id]

@@ -182,7 +182,7 @@ def test_pages_of_a_query_are_cut_from_one_order(api: Api) -> None:
     whole = query(api, "coffee", limit=9)
     response = api.post("/api/v1/query", {"query": "coffee", "limit": 3, "offset": 3}).json()
 
-    assert [each["content"] for each in response["results"]] == whole[3:6]
+    assert [item["content"] for item in response["results"]] == whole[3:6]
     assert (response["total"], response["page"], response["page_size"]) == (9, 2, 3)
 
 
@@ -224,7 +224,7 @@ def test_a_deleted_conversation_is_not_found(api: Api, talks: dict[str, str]) ->
 
     assert query(api, "coffee") == full_text(api, "coffee", include_archived=True) == ["coffee at home"]
     assert [
-        each["payload"]["content"] for each in api.search("coffee", namespace="conversations", include_archived=True)
+        item["payload"]["content"] for item in api.search("coffee", namespace="conversations", include_archived=True)
     ] == ["coffee at home"]
 
 
@@ -265,7 +265,7 @@ def test_full_text_supports_phrases_and_exclusions_and_treats_all_else_as_text(
 ) -> None:
     results = api.post("/api/v1/search/fts", {"query": words}).json()
 
-    assert {each["turn"] - 1 for each in results["results"]} == found
+    assert {item["turn"] - 1 for item in results["results"]} == found
     assert results["total"] == len(found)
 
 
