@@ -90,7 +90,7 @@ def search(request: HttpRequest, caller: Caller) -> Any:
     wanted = hybrid.Search(words, namespaces=(namespace,), top_k=HITS, explain=True)
     results = hybrid.search(caller, wanted)
     return {
-        "memories": [present_hit(found) for found in results.found],
+        "memories": [present_hit(hit) for hit in results.hits],
         "degraded": results.degraded,
         "took_ms": results.took_ms,
     }

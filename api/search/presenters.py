@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from api.json import JsonObject
 from api.memories.presenters import address
-from memories.search.query import Found, Results
+from memories.search.query import Results, SearchHit
 from somamemory.times import rfc3339
 
 
-def hit(hit: Found) -> JsonObject:
+def hit(hit: SearchHit) -> JsonObject:
     memory = hit.memory
     result: JsonObject = {
         "id": str(memory.id),
@@ -29,7 +29,7 @@ def hit(hit: Found) -> JsonObject:
 
 def results(results: Results, mode: str) -> JsonObject:
     return {
-        "memories": [hit(found) for found in results.found],
+        "memories": [hit(found) for found in results.hits],
         "degraded": results.degraded,
         "mode": mode,
         "took_ms": results.took_ms,

@@ -128,7 +128,7 @@ def _searched(caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
         explain=True,
     )
     results = hybrid.search(caller, wanted)
-    rows = [{**_row(found.memory, caller), "score": found.score, "scores": found.scores} for found in results.found]
+    rows = [{**_row(hit.memory, caller), "score": hit.score, "scores": hit.scores} for hit in results.hits]
     return {"rows": rows, "total": row_counts.Total(len(rows)), "searched": True, "degraded": results.degraded}
 
 

@@ -23,7 +23,7 @@ from memories import selectors as memories
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS, SUMMARIES
 from memories.search import hybrid
-from memories.search.hybrid import Found, Results, Search
+from memories.search.hybrid import Results, Search, SearchHit
 from memories.search.ranking import Stats
 from memories.selectors import Narrowing
 from tenants.caller import Caller
@@ -78,7 +78,7 @@ def gather(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered
     scope = _scope(caller, request)
     pool = Pool(caller, request, as_of)
     results = _search(caller, request, scope.allowed, _top_k(request, scope))
-    best_first = rules.best_first(pool.add(_proposals(caller, request, as_of, scope, results.found)))
+    best_first = rules.best_first(pool.add(_proposals(caller, request, as_of, scope, results.hits)))
     distinct, duplicates = rules.without_duplicates(best_first, settings.CONTEXT_DUPLICATE)
     best, _ = rules.pack(distinct, request.target)
     neighbours = rules.best_first(pool.add(_neighbours(caller, pool, best)))
@@ -138,7 +138,7 @@ def _search(
 
 
 def _proposals(
-    caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope, hits: Sequence[Found]
+    caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope, hits: Sequence[SearchHit]
 ) -> list[Proposal]:
     """Return the memories of all three sources once, as their first source proposes them."""
     proposals = [
@@ -152,7 +152,7 @@ def _proposals(
     return list(distinct.values())
 
 
-def _searched(request: ContextRequest, hits: Sequence[Found]) -> list[Proposal]:
+def _searched(request: ContextRequest, hits: Sequence[SearchHit]) -> list[Proposal]:
     """Return all summaries among the hits, and the best messages, no more than the budget may need."""
     messages = [hit.memory.id for hit in hits if hit.memory.namespace != SUMMARIES][: _max_messages(request)]
     proposed = set(messages)
@@ -213,4 +213,4 @@ def _excluded(
         return [], []
     everything = replace(request, include_archived=True)
     results = _search(caller, everything, ~scope.allowed, MAX_EXCLUDED, stats)
-    return [Proposal(hit.memory, "search", hit.score) for hit in results.found], results.degraded
+    return [Proposal(hit.memory, "search", hit.score) for hit in results.hits], results.degraded

@@ -43,7 +43,7 @@ def search_messages(
     )
     results = hybrid.search(caller, request)
     hits = with_conversations(
-        caller.tenant, ((hit.memory, hit.score, (hit.scores or {}).get("semantic")) for hit in results.found)
+        caller.tenant, ((hit.memory, hit.score, (hit.scores or {}).get("semantic")) for hit in results.hits)
     )
     incomplete = [] if results.every_match else [KEYWORD]
     cold = [COLD] if archived and has_cold_conversations(caller.tenant) else []

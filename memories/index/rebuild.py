@@ -27,7 +27,7 @@ from memories import embeddings, index
 from memories.embeddings.base import Embedder
 from memories.index import comparison, generations, outbox
 from memories.index.base import usable
-from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
+from memories.models import FAILED_ATTEMPTS, EmbeddingGeneration, Job, Memory, VectorEmbedding
 from somamemory.errors import ConfigurationError, EmbedderUnavailable
 
 CHECK, ROWS, EMBED, COMPARE, SWITCH, RETIRE, UNDO = (
@@ -36,7 +36,6 @@ CHECK, ROWS, EMBED, COMPARE, SWITCH, RETIRE, UNDO = (
 # Beyond what processes remember: a search that has begun with the old generation, a write that is being committed.
 GRACE_S = 15
 STEP_S = 0.5
-FAILED_ATTEMPTS = 3  # as index.sync counts
 # Memories that cannot be embedded any more may be left behind, up to this share.
 MAY_FAIL = 0.001
 _DELETED_AT_ONCE = 500

@@ -89,13 +89,14 @@ def terms(text: str) -> list[str]:
     return content_terms(text) or list(islice(_analysed(fold(text), frozenset()), MAX_TERMS))
 
 
-def query_terms(text: str) -> list[str]:
-    """The distinct terms of a query in reading order, at most `MAX_QUERY_TERMS`; none if it holds no word."""
-    return distinct_terms(text)[:MAX_QUERY_TERMS]
+def query_terms(text: str) -> tuple[list[str], bool]:
+    """Return the first `MAX_QUERY_TERMS` distinct terms of a query, and whether these are all of them."""
+    distinct = distinct_terms(text)
+    return distinct[:MAX_QUERY_TERMS], len(distinct) <= MAX_QUERY_TERMS
 
 
 def distinct_terms(text: str) -> list[str]:
-    """As `query_terms`, but all of them: whether some are left out is for the one who asked to know."""
+    """Return the distinct terms of a text in reading order; none if it contains no word."""
     return list(dict.fromkeys(terms(text)))
 
 

@@ -24,7 +24,7 @@ from memories.search import analyzer, lexical, semantic
 from memories.search.candidates import Candidates, at_addresses, confirm
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.page import page_of
-from memories.search.query import GRAPH, HYBRID, KEYWORD, SEMANTIC, Found, Results, Search
+from memories.search.query import GRAPH, HYBRID, KEYWORD, SEMANTIC, Results, Search, SearchHit
 from memories.search.rank import Ranked, rank
 from memories.search.ranking import Stats, Weights
 from memories.search.semantic import SemanticLeg
@@ -33,12 +33,12 @@ from somamemory.errors import Unavailable
 from somamemory.telemetry import metrics, tracing
 from tenants.caller import Caller
 
-__all__ = ["GRAPH", "HYBRID", "KEYWORD", "SEMANTIC", "Found", "Results", "Search", "search"]
+__all__ = ["GRAPH", "HYBRID", "KEYWORD", "SEMANTIC", "Results", "Search", "SearchHit", "search"]
 
 
 @dataclass
 class _Words:
-    """What the lexical leg has found."""
+    """Result of the lexical leg."""
 
     seqs: set[int] = field(default_factory=set)
     matched: int = 0  # how many memories contain a word of the query, as far as that is known
@@ -62,12 +62,11 @@ def _search(caller: Caller, query: Search) -> Results:
     weights = query.effective_weights()
     awake = Q() if query.include_archived else Q(archived_at=None)
     memories = query.narrowing.apply(selectors.live(caller, query.namespaces).filter(awake))
-    every_term = analyzer.distinct_terms(query.query)
-    terms = every_term[: analyzer.MAX_QUERY_TERMS]
+    terms, all_terms = analyzer.query_terms(query.query)
     stats = query.stats or lexical.statistics(caller.tenant, query.namespaces, terms)
 
     leg = semantic.start(caller, query, memories, stats) if query.mode != KEYWORD else None
-    words = _ask_full_text(caller, query, memories, stats, cut=len(every_term) > len(terms))
+    words = _lexical_leg(caller, query, memories, stats, all_terms=all_terms)
     degraded = [KEYWORD] if words.degraded else []
     candidates, leg, weights = _confirm(query, memories, leg, words, weights)
     if query.mode != KEYWORD and leg is None:
@@ -86,8 +85,8 @@ def _search(caller: Caller, query: Search) -> Results:
     return Results(page, degraded, took_ms, max(len(good), words.matched), words.complete, stats)
 
 
-def _ask_full_text(caller: Caller, query: Search, memories: QuerySet[Memory], stats: Stats, *, cut: bool) -> _Words:
-    """Run the lexical leg. `cut`: the query has more words than are looked for."""
+def _lexical_leg(caller: Caller, query: Search, memories: QuerySet[Memory], stats: Stats, *, all_terms: bool) -> _Words:
+    """Run the lexical leg. all_terms: `stats` holds every term of the query."""
     if query.mode == SEMANTIC:
         return _Words()
     alone = query.mode == KEYWORD
@@ -99,7 +98,7 @@ def _ask_full_text(caller: Caller, query: Search, memories: QuerySet[Memory], st
     matched = 0 if in_ball_only or query.min_score else len(matches)
     if not in_ball_only:
         matches = matches[: query.pool]
-    return _Words({match.seq for match in matches}, matched, complete, cut or (alone and not complete))
+    return _Words({match.seq for match in matches}, matched, complete, not all_terms or (alone and not complete))
 
 
 def _confirm(

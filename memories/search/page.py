@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from django.db.models import QuerySet
 
 from memories.models import Memory
-from memories.search.query import GRAPH, Found, Search
+from memories.search.query import GRAPH, Search, SearchHit
 from memories.search.rank import Ranked
 
 
-def page_of(memories: QuerySet[Memory], ranked: Sequence[Ranked], search: Search) -> list[Found]:
+def page_of(memories: QuerySet[Memory], ranked: Sequence[Ranked], search: Search) -> list[SearchHit]:
     """Return the page; a memory that has vanished since it was confirmed gives its place to the next one."""
-    page: list[Found] = []
+    page: list[SearchHit] = []
     at = search.offset
     while len(page) < search.top_k and at < len(ranked):
         part = ranked[at : at + search.top_k - len(page)]
         at += len(part)
         rows = {row.id: row for row in memories.filter(id__in=[hit.candidate.id for hit in part])}
         page += [
-            Found(rows[hit.candidate.id], round(hit.score, 6), _explain(hit, search))
+            SearchHit(rows[hit.candidate.id], round(hit.score, 6), _explain(hit, search))
             for hit in part
             if hit.candidate.id in rows
         ]

@@ -1,4 +1,4 @@
-"""What a search is asked, and what it answers."""
+"""The query and the results of a search."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchHit:
     memory: Memory
     score: float
     scores: dict[str, float | None] | None
@@ -68,7 +68,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Results:
-    found: Sequence[Found]
+    hits: Sequence[SearchHit]
     degraded: list[str]
     took_ms: float
     total: int = 0  # how many were ranked, or contain a word of the query, whichever is more

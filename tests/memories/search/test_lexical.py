@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 def matched(caller: Caller, query: str, *namespaces: str) -> list[Match]:
     where = namespaces or ("default",)
-    stats = lexical.statistics(caller.tenant, where, analyzer.query_terms(query))
+    stats = lexical.statistics(caller.tenant, where, analyzer.query_terms(query)[0])
     return lexical.matches(
         Memory.objects.for_tenant(caller.tenant).filter(namespace__in=where, deleted_at=None),
         where,
@@ -188,7 +188,7 @@ HOSTILE = [
 def test_a_query_is_text_and_never_syntax(api: Api, query: str) -> None:
     api.store("1", "a walrus on the ice")
     api.store("2", "a heron in the reeds")
-    wanted = set(analyzer.query_terms(query))
+    wanted = set(analyzer.query_terms(query)[0])
     holding = {
         memory.coordinate.text
         for memory in Memory.objects.for_tenant(api.tenant)
@@ -305,7 +305,7 @@ def test_both_databases_rank_as_the_formula_says(api: Api, caller: Caller, query
     for coord, story in STORIES.items():
         api.store(coord, story)
     documents = {coord: analyzer.index_terms(story) for coord, story in STORIES.items()}
-    terms = analyzer.query_terms(query)
+    terms, _ = analyzer.query_terms(query)
     average = sum(len(words.split()) for words in documents.values()) / len(documents)
     stats = Stats(
         len(documents), average, {term: sum(term in words.split() for words in documents.values()) for term in terms}
