@@ -15,14 +15,14 @@ from django.utils import timezone
 from conversations import list_cache
 from conversations.lifecycle import pruning_rule, tiers
 from conversations.lifecycle.pruning_rule import Facts, Verdict
-from conversations.lookup import with_derived
+from conversations.lookup import not_found, with_derived
 from conversations.messages import at_keys, conversation_key, message_key, read_messages
 from conversations.models import DEFAULT_IMPORTANCE, Conversation
 from memories import selectors as memories
 from memories.coordinates import DIGITS_PER_NUMBER
 from memories.reserved_namespaces import CONVERSATIONS, SUMMARIES
 from somamemory.db.replicas import may_read_replica
-from somamemory.errors import Conflict, NotFound
+from somamemory.errors import Conflict
 from tenants import audit
 from tenants.caller import Caller
 
@@ -127,7 +127,7 @@ def _all_of(caller: Caller, ids: Sequence[UUID], *, for_update: bool = False) ->
     rows = {row.id: row for row in (selected.select_for_update(no_key=True) if for_update else selected)}
     for id in ids:
         if id not in rows:
-            raise NotFound(f"no conversation {id}; nothing was changed")
+            raise not_found(id, "nothing was changed")
         if rows[id].status == Status.PINNED:
             raise Conflict(f"conversation {id} is pinned; nothing was changed")
     return rows

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from conversations.lifecycle import tiers
+from conversations.messages import Message
 from conversations.models import Conversation
 from conversations.query import ConversationQuery
 from conversations.transfer.formats import simple, text
@@ -76,10 +77,11 @@ def _conversations(caller: Caller, query: ConversationQuery) -> Iterator[Convers
 
 def _messages(caller: Caller, conversation: Conversation) -> Iterator[dict[str, Any]]:
     for row in tiers.messages(caller, conversation):
+        message = Message.of(row)
         yield {
-            "role": row.payload.get("role", ""),
-            "content": row.payload.get("content", ""),
-            "timestamp": rfc3339(row.created_at),
+            "role": message.role,
+            "content": message.text,
+            "timestamp": rfc3339(message.said_at),
             "metadata": row.metadata,
         }
 

@@ -7,22 +7,20 @@ another way (a message was edited, another branch chosen) is reported and left a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import transaction
 
 from conversations import services
 from conversations.lifecycle import tiers
-from conversations.messages import NewMessage
+from conversations.messages import NewMessage, in_conversation, read_messages
 from conversations.models import Conversation, ImportedConversation
 from conversations.services import NewConversation
 from conversations.transfer.formats import simple
 from conversations.transfer.formats.base import Broken, Imported
-from memories import selectors as memories
 from memories.reserved_namespaces import CONVERSATIONS
 from somamemory.errors import ColdFileDamaged, IndexBacklog, SomaError, Unavailable
 from tenants.caller import Caller
@@ -162,23 +160,17 @@ def _created(caller: Caller, row: ImportedConversation, item: Imported) -> tuple
 
 
 def _extended(caller: Caller, conversation: Conversation, item: Imported) -> tuple[str, int]:
-    """Add the turns that are new, if what is there is how the imported one begins."""
-    told = iter(item.messages)
-    for payload in _said(caller, conversation):
-        message = next(told, None)
+    """Append the new messages, if the import begins with the messages that are stored."""
+    imported = iter(item.messages)
+    for stored in read_messages(in_conversation(caller, conversation), chunk_size=_AT_ONCE):
+        message = next(imported, None)
         if message is None:
-            return UNCHANGED, 0  # it has gone on here
-        if (payload.get("role"), payload.get("content")) != (message.role, message.content):
+            return UNCHANGED, 0  # the stored conversation has more messages
+        if (stored.role, stored.text) != (message.role, message.content):
             return DIVERGED, 0
-    new = list(told)
+    new = list(imported)
     _append(caller, conversation.id, new)
     return (EXTENDED, len(new)) if new else (UNCHANGED, 0)
-
-
-def _said(caller: Caller, conversation: Conversation) -> Iterator[dict[str, Any]]:
-    low, high = conversation.root.subtree
-    rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
-    return iter(rows.order_by("coordinate_key").values_list("payload", flat=True).iterator(chunk_size=_AT_ONCE))
 
 
 def _append(caller: Caller, id: UUID, messages: Iterable[NewMessage]) -> None:
