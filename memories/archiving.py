@@ -1,8 +1,8 @@
-"""Memories at rest: kept, but out of the index; or for a while out of the database, in the hands of whoever keeps them.
+"""Archived memories: out of the vector index, and for a while also out of the database.
 
-An archived memory is read, listed and changed like any other. The index holds nothing of it, and a search looks at it
-only where it is asked to: its words and its vector are in the database. Rows that are taken out
-(`housekeeping.take_out`) come back with the same ids; meanwhile they count against quotas as before, and the links of
+An archived memory is read, listed and changed like any other. The index does not contain it, and a search
+includes it only on request: its words and its vector are in the database. Rows that are taken out
+(`retention.take_out`) come back with the same ids; meanwhile they count against quotas as before, and the links of
 their addresses stay.
 """
 
@@ -25,7 +25,7 @@ from memories.models import Memory
 from memories.search import analyzer
 from tenants.caller import Caller
 
-# So far beyond the version that it had: the outbox was told of the one in between, when the row was taken out.
+# A restored row skips a version: the outbox recorded the one in between when the row was taken out.
 _BEYOND = 2
 KEPT = (
     "id", "coordinate_key", "payload", "metadata", "memory_type", "importance", "context", "version", "size",
@@ -34,12 +34,12 @@ KEPT = (
 
 
 def archive_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Take all that lives below an address out of the index; how many that concerned. Needs a transaction."""
+    """Take the live memories below an address out of the index; return how many. Needs a transaction."""
     return _moved(caller, namespace, root, timezone.now())
 
 
 def wake_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Give it back to the index. Needs a transaction."""
+    """Return the archived memories below an address to the index; return how many. Needs a transaction."""
     return _moved(caller, namespace, root, None)
 
 
@@ -56,9 +56,9 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
     ordered = rows.only(*needed).order_by("coordinate_key").select_for_update()
     moved = 0
     with transaction.atomic():
-        while batch := list(ordered[: retention.BATCH]):  # what has been moved is not found again
+        while batch := list(ordered[: retention.BATCH]):  # moved rows no longer match
             mine = Memory.objects.for_tenant(caller.tenant).filter(seq__in=[row.seq for row in batch])
-            # A new version, or a drain that has just read the old state would settle it.
+            # Without a new version, a drain that has just read the old state would settle the row.
             mine.update(archived_at=archived_at, version=F("version") + 1)
             for row in batch:
                 row.version += 1
@@ -69,7 +69,7 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
 
 @dataclass(frozen=True)
 class Taken:
-    """A row as it was, by the names in `KEPT`, as JSON can say them."""
+    """The columns in `KEPT` of a row that was taken out, as JSON values."""
 
     facts: dict[str, Any]
 
@@ -78,7 +78,7 @@ class Taken:
         return cls({name: getattr(row, name) for name in KEPT})
 
     def memory(self, caller: Caller, namespace: str) -> Memory:
-        """The memory, to be shown or to be stored again; nothing of it is in the database."""
+        """Return the unsaved memory, to show it or to store it again."""
         facts = {name: self.facts[name] for name in KEPT}
         for name in ("created_at", "updated_at", "last_accessed_at"):
             if isinstance(facts[name], str):
@@ -88,7 +88,7 @@ class Taken:
 
 
 def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) -> None:
-    """Store rows again that were taken out, at rest. Needs a transaction. Nobody else writes to their addresses."""
+    """Store rows that were taken out, as archived. Needs a transaction. No other writer may use their addresses."""
     for start in range(0, len(memories), retention.BATCH):
         batch = memories[start : start + retention.BATCH]
         for row in batch:

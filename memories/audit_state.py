@@ -1,4 +1,4 @@
-"""What the audit log says of a memory: its address, and hashes of what it was and what it is."""
+"""The state of a memory in the audit log: its address, and hashes before and after a change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tenants.audit import Change
 
 
 def state(memory: Memory | None, *, deleted: bool | None = None) -> bytes | None:
-    """SHA-256 of all that a caller can have put into it; None for no memory. deleted: as if it were, or were not."""
+    """Return the SHA-256 of everything that a caller can set; None for no memory. `deleted` overrides its deletion."""
     if memory is None:
         return None
     return audit.fingerprint(

@@ -2,7 +2,7 @@
 
 A coordinate is 1 to 32 finite float64 numbers. Its *text* (`1.0,2.0,3.0`) is for people, its *key* for the
 database: each number as 16 hex digits whose order as text is the order of the numbers, concatenated. One unique
-index over the key so serves the exact address, the subtree below a prefix, and ordered listing.
+index over the key thus serves the exact address, the subtree below a prefix, and ordered listing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ALL_BITS = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True, order=True)
 class Coordinate:
-    """A checked address. Make one with `parse`, `of` or `from_key`."""
+    """A validated address. Create one with `parse`, `of` or `from_key`."""
 
     key: str
 
@@ -80,7 +80,7 @@ def from_key(key: str) -> Coordinate:
 
 
 def _float(digits: str) -> float:
-    """The number; one that is not zero must not become it, or it would stand for another address."""
+    """Return the number. Raises InvalidCoordinate if it underflows to zero, which is another address."""
     number = float(digits)
     if not number and re.search("[1-9]", digits.lower().partition("e")[0]):
         raise InvalidCoordinate("the numbers of a coordinate must fit a 64-bit float; one is too small")
@@ -132,15 +132,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Ball:
-    """Everything within `radius` of `centre`, by Euclidean distance."""
+    """The region within `radius` of `centre`, by Euclidean distance."""
 
     centre: Coordinate
     radius: float
 
     def bounds(self) -> Box:
-        """The smallest box around the ball, rounded outwards so that it never loses a point of it.
+        """Return the smallest box around the ball, rounded outwards so that it contains every point of it.
 
-        A point is of the ball when its `distance` says so, and that may have been rounded down to the radius.
+        The ball contains a point by its `distance`, which may have been rounded down to the radius.
         """
         numbers = self.centre.numbers
         reach = math.nextafter(self.radius * (1 + 4 * sys.float_info.epsilon), math.inf)

@@ -1,7 +1,7 @@
-"""Where memories lie: counted in cells, or place by place, by the database; one by one where there are few.
+"""The distribution of memories over coordinates: counts by cell or by place, and single memories where there are few.
 
-Every memory is counted, however many there are. The edges of the cells are compared with the digits of coordinate keys,
-so no number is converted in the database (see `coordinates`).
+Every memory is counted, no matter how many there are. The edges of the cells are compared with the digits of
+coordinate keys, so no number is converted in the database (see `coordinates`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 
-# So few memories are given one by one.
+# Up to this many memories are returned one by one.
 SINGLE = 300
 TEXT_LENGTH = 200
 _CHUNK = 5_000
@@ -34,7 +34,7 @@ _CHUNK = 5_000
 
 @dataclass(frozen=True)
 class Cell:
-    """`count` memories, the mean of their importance, and the greatest."""
+    """The number of memories in a cell, and the mean and maximum of their importance."""
 
     count: int
     importance: float
@@ -54,13 +54,13 @@ class Grid:
     resolution: int
     cells: Sequence[Cell] = ()
     total: int = 0  # in the region
-    elsewhere: int | None = None  # memories that have no number on one of the axes; None: not asked
-    memories: Sequence[Memory] | None = None  # None: too many
+    elsewhere: int | None = None  # memories without a number on one of the axes; None: not counted
+    memories: Sequence[Memory] | None = None  # None: more than SINGLE
 
 
 @dataclass(frozen=True)
 class Places:
-    """What lies `depth` numbers below a prefix, in the order of the addresses."""
+    """The places `depth` numbers below a prefix, in the order of their addresses."""
 
     cells: Sequence[Cell] = field(default_factory=list)
     next_cursor: str | None = None
@@ -76,7 +76,7 @@ def grid(
     region: Region | None = None,
     resolution: int = 48,
 ) -> Grid:
-    """The caller's live memories, counted in the cells of a region; without one, of the smallest that holds them all.
+    """Count the caller's live memories in the cells of a region; the default is the smallest that contains them all.
 
     axes: one or two positions (from 0) in a coordinate. region: its corners, a number for each axis.
     """
@@ -108,7 +108,7 @@ def places(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Places:
-    """The places `depth` numbers below `narrowing.prefix`, or the whole namespace, each with all that lies below it."""
+    """Return the places `depth` numbers below `narrowing.prefix`, with the counts of their subtrees."""
     above = len(narrowing.prefix.numbers) if narrowing.prefix else 0
     if above + depth > MAX_DIMENSIONS:
         raise InvalidInput("depth", f"a coordinate has at most {MAX_DIMENSIONS} numbers")
@@ -120,25 +120,24 @@ def places(
         memories = memories.filter(GreaterThan(place, Value(_last(cursor, digits))))
     rows: Any = list(memories.values(place=place).annotate(**_SUMS).order_by("place")[: limit + 1])
     cells = [
-        Cell(each["count"], each["mean"], each["most"], place=coordinates.from_key(each["place"]))
-        for each in rows[:limit]
+        Cell(row["count"], row["mean"], row["most"], place=coordinates.from_key(row["place"])) for row in rows[:limit]
     ]
     return Places(cells, cursors.encode(rows[limit - 1]["place"]) if len(rows) > limit else None)
 
 
 def excerpt(memory: Memory) -> str:
-    """The beginning of its words, for a label."""
+    """Return the beginning of the memory's text, for a label."""
     words = " ".join(payloads.text_of(memory.payload).split())
     return words if len(words) <= TEXT_LENGTH else words[: TEXT_LENGTH - 1] + "…"
 
 
-# A region, how many have no place on its axes, and what counts the others in cells with these edges.
+# A region, the number of memories without a place on its axes, and a function that counts the others by cell edges.
 Region = tuple[Sequence[float], Sequence[float]]
 Measured = tuple[Region | None, int | None, Callable[[Sequence[Sequence[str]]], list[Cell]]]
 
 
 def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], whole: bool) -> Measured:
-    """SQLite is in this process: to read all digits once, and to count them here, is four times as quick as there."""
+    """Measure in Python: SQLite runs in this process, and reading all digits once is four times as fast as SQL."""
     first, span = min(axes), max(axes) - min(axes) + 1
     length = span * DIGITS_PER_NUMBER
     words = Substr("coordinate_key", first * DIGITS_PER_NUMBER + 1, length)
@@ -149,7 +148,7 @@ def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], whole: bool)
             importances.append(importance)
         else:
             elsewhere += 1
-    # Digits sort like the whole numbers that they are.
+    # Digits sort like the integers they represent.
     numbers = np.frombuffer(bytes.fromhex(digits.decode()), dtype=">u8").reshape(-1, span).astype(np.uint64)
     numbers = numbers[:, [axis - first for axis in axes]]
     weights = np.frombuffer(importances, dtype=np.float64)
@@ -157,50 +156,48 @@ def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], whole: bool)
     def count(edges: Sequence[Sequence[str]]) -> list[Cell]:
         parts = len(edges[0])
         cell = np.zeros(len(numbers), dtype=np.int64)
-        for axis, each in enumerate(edges):
-            limits = np.array([int(edge, 16) for edge in each], dtype=np.uint64)
+        for axis, axis_edges in enumerate(edges):
+            limits = np.array([int(edge, 16) for edge in axis_edges], dtype=np.uint64)
             cell = cell * parts + np.searchsorted(limits, numbers[:, axis], side="right") - 1
         size = parts ** len(edges)
         counts = np.bincount(cell, minlength=size)
         sums = np.bincount(cell, weights, minlength=size)
         most = np.full(size, -np.inf)
         np.maximum.at(most, cell, weights)
-        found = []
+        cells = []
         for at in np.flatnonzero(counts):
             column, row = divmod(int(at), parts) if len(edges) > 1 else (int(at), 0)
-            found.append(Cell(int(counts[at]), float(sums[at] / counts[at]), float(most[at]), column, row))
-        return found
+            cells.append(Cell(int(counts[at]), float(sums[at] / counts[at]), float(most[at]), column, row))
+        return cells
 
     if not len(numbers):
         return None, elsewhere, count
-    least, most = ([f"{word:016x}" for word in each] for each in (numbers.min(axis=0), numbers.max(axis=0)))
-    region = [coordinates.decode("".join(each)) for each in (least, most)]
+    least, most = ([f"{word:016x}" for word in corner] for corner in (numbers.min(axis=0), numbers.max(axis=0)))
+    region = [coordinates.decode("".join(corner)) for corner in (least, most)]
     return (region[0], region[1]), elsewhere, count
 
 
 def _measured_there(memories: QuerySet[Memory], axes: Sequence[int], whole: bool) -> Measured:
-    """PostgreSQL counts, and only cells travel."""
+    """Measure in PostgreSQL, and transfer only the cells."""
     has = Q(GreaterThanOrEqual(Length("coordinate_key"), Value(DIGITS_PER_NUMBER * (max(axes) + 1))))
 
     def count(edges: Sequence[Sequence[str]]) -> list[Cell]:
         names = ["column", "row"][: len(axes)]
-        cells = {name: _Cell(_digits(axis), each) for name, axis, each in zip(names, axes, edges, strict=True)}
+        cells = {name: _Cell(_digits(axis), limits) for name, axis, limits in zip(names, axes, edges, strict=True)}
         rows: Any = memories.filter(has).values(**cells).annotate(**_SUMS).order_by(*names)
-        return [
-            Cell(each["count"], each["mean"], each["most"], each["column"] - 1, each.get("row", 1) - 1) for each in rows
-        ]
+        return [Cell(row["count"], row["mean"], row["most"], row["column"] - 1, row.get("row", 1) - 1) for row in rows]
 
     if not whole:
         return None, None, count
     sums: dict[str, Any] = {"all": Count("seq"), "on": Count("seq", filter=has)}
     for axis in axes:
         sums |= {f"low{axis}": Min(_digits(axis), filter=has), f"high{axis}": Max(_digits(axis), filter=has)}
-    found = memories.aggregate(**sums)
-    elsewhere = found["all"] - found["on"]
-    if not found["on"]:
+    totals = memories.aggregate(**sums)
+    elsewhere = totals["all"] - totals["on"]
+    if not totals["on"]:
         return None, elsewhere, count
-    low = [coordinates.decode(found[f"low{axis}"])[0] for axis in axes]
-    high = [coordinates.decode(found[f"high{axis}"])[0] for axis in axes]
+    low = [coordinates.decode(totals[f"low{axis}"])[0] for axis in axes]
+    high = [coordinates.decode(totals[f"high{axis}"])[0] for axis in axes]
     return (low, high), elsewhere, count
 
 
@@ -208,7 +205,7 @@ _SUMS: dict[str, Any] = {"count": Count("seq"), "mean": Avg("importance"), "most
 
 
 class _Cell(Func):
-    """How many of the edges lie at or below some digits, counted from 1."""
+    """The number of edges at or below the given digits."""
 
     output_field = IntegerField()
 
@@ -226,7 +223,7 @@ def _digits(axis: int) -> Substr:
 
 
 def _edges(low: float, high: float, parts: int) -> list[str]:
-    """The lower edge of each part as digits, in their order; the difference of two huge numbers would be infinite."""
+    """Return the lower edge of each part as digits, in order. Avoids `high - low`, which may overflow."""
     between = (low * (1 - part / parts) + high * (part / parts) for part in range(parts))
     return [coordinates.encode([edge]) for edge in sorted(min(high, max(low, edge)) for edge in between)]
 
@@ -239,7 +236,7 @@ def _inside(
     ]
     for axis, least, most in zip(axes, low, high, strict=True):
         first, last = coordinates.encode([least]), coordinates.encode([most])
-        if axis == 0:  # the beginning of the key, by which the index is entered
+        if axis == 0:  # the beginning of the key, which the index serves
             conditions.append(Q(coordinate_key__gte=first, coordinate_key__lt=last + "g"))
         else:
             conditions += [

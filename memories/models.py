@@ -1,4 +1,4 @@
-"""The heart's data. What the database holds is the truth; the vector index is rebuilt from it."""
+"""Memories, embedding generations, jobs and the outbox. The vector index can be rebuilt from these tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
 class JsonField(models.JSONField):
     """JSON whose numbers come back as float64 or int64, as they came in.
 
-    jsonb writes 1e300 as a whole number of 301 digits; read as a Python int it could not be sent to anybody.
+    jsonb writes 1e300 as a whole number of 301 digits; read as a Python int it could not be sent to a client.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,13 +48,13 @@ def has_passed(expires_at: datetime | None, now: datetime) -> bool:
 
 
 class Memory(TenantOwned):
-    """One thing worth remembering, at a coordinate."""
+    """A memory at a coordinate."""
 
     class Type(models.TextChoices):
         EPISODIC = "episodic"
         SEMANTIC = "semantic"
 
-    # An integer of our own, not the UUID: SQLite's full text needs a rowid that survives VACUUM.
+    # An integer, not the UUID: SQLite's full text needs a rowid that survives VACUUM.
     seq = models.BigAutoField(primary_key=True)
     id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     namespace = KeyField(max_length=255)
@@ -64,17 +64,17 @@ class Memory(TenantOwned):
     memory_type = models.CharField(max_length=16, choices=Type.choices, default=Type.EPISODIC)
     importance = models.FloatField(default=0.0)
     context = models.TextField(blank=True)  # indexed with the memory, but not part of it
-    terms = models.TextField(blank=True)  # what full text indexes: see search.text
+    terms = models.TextField(blank=True)  # what full text indexes: see search.analyzer
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
-    # Written by `access` now and then. No index on them, or every write-back would have to touch all the others too.
+    # Written by `read_counts`. Without an index, or every write-back would have to update all other indexes too.
     access_count = models.BigIntegerField(default=0, db_default=0)
     last_accessed_at = models.DateTimeField(null=True)
-    size = models.PositiveIntegerField(default=0, db_default=0)  # bytes, as `memories.amounts` counts them
-    # Set by `resting`: the index holds nothing of it, and searches look at it only where they are asked to.
+    size = models.PositiveIntegerField(default=0, db_default=0)  # bytes, as `storage_usage.size` counts them
+    # Set by `archiving`: the index does not contain it, and searches include it only on request.
     archived_at = models.DateTimeField(null=True)
     distance: float | None = None  # from the centre, in a list of the nearest memories; not a column
 
@@ -86,11 +86,11 @@ class Memory(TenantOwned):
         indexes = [
             models.Index(fields=["tenant", "namespace", "created_at"], name="sfm_memories_created"),
             models.Index(fields=["tenant", "namespace", "updated_at"], name="sfm_memories_updated"),
-            # The rest of it keeps counting within the index; equal entries share one place there.
+            # The last columns let counts read the index alone; equal entries share one place there.
             models.Index(
                 fields=["tenant", "namespace", "memory_type", "deleted_at", "expires_at"], name="sfm_memories_type"
             ),
-            # Most memories have none, and nobody looks for those.
+            # Most memories have none, and no query selects those.
             models.Index(
                 fields=["tenant", "namespace", "importance"],
                 name="sfm_memories_importance",
@@ -122,9 +122,9 @@ class Memory(TenantOwned):
 
     @property
     def index_state(self) -> str:
-        """Of a memory read `with_index_state`: pending, failed, ready, archived, or empty (nothing in it to index).
+        """Return pending, failed, ready, archived, or empty (nothing to index), for a memory read `with_index_state`.
 
-        One that has just been written is pending.
+        A memory that has just been written is pending.
         """
         row = vars(self)
         if "indexed_version" not in row:
@@ -172,9 +172,9 @@ class EmbeddingGeneration(models.Model):
 
 
 class Job(Leased):
-    """Long work for the whole installation. Whoever can do it leases it for a step at a time.
+    """A long-running job of the whole installation. A worker leases it for one step at a time.
 
-    All that is needed to go on after a crash is in `data`; each step may run twice.
+    `data` holds everything needed to resume after a crash; every step may run twice.
     """
 
     class Kind(models.TextChoices):
@@ -188,7 +188,7 @@ class Job(Leased):
         FAILED = "failed"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # Who asked for it. Nothing of a tenant's is in it, so it stands before the wall.
+    # The tenant of the caller who requested it. A job holds no tenant data, so it is not TenantOwned.
     tenant = models.ForeignKey(
         "tenants.Tenant", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
@@ -213,11 +213,11 @@ class Job(Leased):
     def __str__(self) -> str:
         return f"{self.kind} {self.state}"
 
-    # Longer than a step takes, or a part of it between two renewals; the job of somebody who was killed waits for it.
+    # Longer than a step, or the part of a step between two renewals; the job of a killed worker waits this long.
     LEASE = timedelta(seconds=60)
 
     def renew(self) -> None:
-        """Keep the lease in a step that takes long, and show how far it has come."""
+        """Extend the lease in a long step, and save the progress."""
         self.lease_until = timezone.now() + self.LEASE
         Job.objects.filter(id=self.id, lease=self.lease).update(
             lease_until=self.lease_until, done=self.done, total=self.total
@@ -227,7 +227,7 @@ class Job(Leased):
 class VectorEmbedding(Leased, TenantOwned):
     """The vector of a memory, and the outbox: *that* the index must catch up with it, never *what* to write there.
 
-    A row with `due_at` is work. It outlives its memory until the index has forgotten it too.
+    A row with `due_at` is work. It outlives its memory until the index has removed it too.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -241,7 +241,7 @@ class VectorEmbedding(Leased, TenantOwned):
         related_name="embeddings",
     )
     wanted_version = models.PositiveIntegerField()
-    indexed_version = models.PositiveIntegerField(null=True)  # None: the index holds nothing of it
+    indexed_version = models.PositiveIntegerField(null=True)  # None: not in the index
     vector = models.BinaryField(null=True)  # float32, little endian, `generation.dimension` of them
     text_hash = models.BinaryField(null=True, max_length=32)  # of the text that `vector` was made from
     own = models.BooleanField(default=False)  # the caller's own vector, not made from the text
@@ -255,7 +255,7 @@ class VectorEmbedding(Leased, TenantOwned):
             models.UniqueConstraint(fields=["tenant", "generation", "memory"], name="sfm_embedding_of_memory"),
         ]
         indexes = [
-            # The generation first: the rows of one that is building must not be walked to find those of the other.
+            # The generation first, so that finding due rows of one generation does not scan those of another.
             models.Index(
                 fields=["generation", "due_at"], name="sfm_embeddings_queue", condition=models.Q(due_at__isnull=False)
             ),

@@ -1,4 +1,4 @@
-"""What is inside a memory: the text worth indexing, merge patches, and JSON numbers. Pure."""
+"""Payloads: the text to index, merge patches, and JSON numbers. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 Json = dict[str, Any]
 
-# The fields that carry the words of a memory when they are there, in the order in which they are read.
+# The fields that hold the text of a memory if present, in reading order.
 TEXT_FIELDS = ("title", "summary", "text", "content")
 MAX_TEXT_LENGTH = 32_768
 _INT64 = 1 << 63
 
 
 class Decoder(json.JSONDecoder):
-    """A whole number beyond int64 was a float when it came in (jsonb writes 1e300 with all its zeros)."""
+    """Decode integers beyond int64 as the floats that they were sent as (jsonb writes 1e300 with all its zeros)."""
 
     def __init__(self) -> None:
         super().__init__(parse_int=_int64_or_float)
@@ -29,7 +29,7 @@ def _int64_or_float(digits: str) -> int | float:
 
 
 def text_of(payload: Json) -> str:
-    """The words to index: `title`, `summary`, `text`, `content` when one is present, else every string in it.
+    """Return the text to index: `title`, `summary`, `text`, `content` if one is present, else every string.
 
     At most MAX_TEXT_LENGTH characters.
     """
@@ -38,9 +38,9 @@ def text_of(payload: Json) -> str:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Every string leaf, members in the order of their names: jsonb does not keep the one they came in.
+    """Yield every string, members sorted by name, as jsonb does not keep the original order.
 
-    The depth is bounded by the parser at the edge.
+    The JSON parser of the API bounds the depth.
     """
     if isinstance(value, str):
         if value.strip():
@@ -54,7 +54,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7396: the target with the patch applied; null removes a member."""
+    """Return the target with the patch applied (RFC 7396); null removes a member."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(target) if isinstance(target, dict) else {}

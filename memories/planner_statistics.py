@@ -1,6 +1,6 @@
-"""What SQLite's query planner is told about our tables.
+"""Fixed statistics for SQLite's query planner.
 
-Without statistics it believes that (tenant, namespace) leaves ten rows, and walks through a whole namespace to fetch
+Without statistics it assumes that (tenant, namespace) leaves ten rows, and walks through a whole namespace to fetch
 ten memories by their ids: 3.8 ms instead of 0.2 ms at 10,000 memories, and growing with them. Statistics that ANALYZE
 gathers depend on when it ran, and are read only when a connection opens. So they are fixed here, to the shape of a
 large installation, after every migrate: plans are the same everywhere, and good where it matters.
@@ -16,14 +16,14 @@ from typing import Any
 from django.db import connections
 
 _ROWS = 1_000_000
-# How many different values a column has; any other column is taken for nearly unique.
+# Distinct values per column; any other column counts as nearly unique.
 _DISTINCT = {
     "tenant_id": 10,
     "namespace": 4,
     "generation_id": 1,
     "memory_type": 2,
     "importance": 10,
-    # Inside of other columns: nearly always NULL. In front, an index holds only the rest of them.
+    # After other columns: nearly always NULL. As the first column, the index contains only the other values.
     "deleted_at": 1,
     "expires_at": 1,
     "archived_at": 1_000,
@@ -38,33 +38,36 @@ _DISTINCT = {
 
 
 def fix_statistics(using: str, **signal: Any) -> None:
-    """After a migrate: tell SQLite what to expect of every index of our tables."""
+    """Write the statistics of every index of our tables, after a migrate."""
     connection = connections[using]
     if connection.vendor != "sqlite":
         return
     with connection.cursor() as cursor:
-        cursor.execute("PRAGMA analysis_limit = 1")  # only makes the table of statistics
+        cursor.execute("PRAGMA analysis_limit = 1")  # only creates the table of statistics
         cursor.execute("ANALYZE")
         cursor.execute("DELETE FROM sqlite_stat1 WHERE tbl LIKE 'sfm%'")
         for table in connection.introspection.table_names(cursor):
             if table.startswith("sfm_") and not table.startswith("sfm_memory_terms"):
                 rows = [(table, name, estimate) for name, estimate in _estimates(cursor, table)]
                 cursor.executemany("INSERT INTO sqlite_stat1 VALUES (%s, %s, %s)", rows)
-        cursor.execute("ANALYZE sqlite_schema")  # this connection, too, reads them
+        cursor.execute("ANALYZE sqlite_schema")  # makes this connection read them, too
 
 
 def _estimates(cursor: Any, table: str) -> list[tuple[str, str]]:
     cursor.execute("SELECT name, [unique] FROM pragma_index_list(%s)", [table])
-    found = []
+    estimates = []
     for name, unique in cursor.fetchall():
         cursor.execute("SELECT name FROM pragma_index_info(%s) ORDER BY seqno", [name])
         columns = [row[0] for row in cursor.fetchall()]
-        found.append((name, estimate(columns, bool(unique))))
-    return found
+        estimates.append((name, estimate(columns, bool(unique))))
+    return estimates
 
 
 def estimate(columns: list[str], unique: bool) -> str:
-    """The statistics of one index, `"1000000 100000 25000 1"` for a unique (tenant_id, namespace, coordinate_key)."""
+    """Return the statistics of one index.
+
+    A unique (tenant_id, namespace, coordinate_key) gives `"1000000 100000 25000 1"`.
+    """
     rows, parts = _ROWS, [_ROWS]
     for column in columns:
         in_front = len(parts) == 1 and column in ("deleted_at", "expires_at")

@@ -1,10 +1,11 @@
-"""How often, and when last, a memory was read: counted without a write on a read.
+"""Read counts: how often and when a memory was last read, without a write per read.
 
-A read adds one in this process. A thread carries the counts on: without Redis every few seconds into the database; with
-Redis every second into Redis, where those of all processes add up, and a job writes them back in batches.
+A read increments a counter in this process. A thread flushes the counters: without Redis every few
+seconds into the database; with Redis every second into Redis, which adds up the counters of all processes, and a job
+writes them back in batches.
 
-What is not yet written back is lost when the process that holds it dies (a second's worth; without Redis
-`SOMA_ACCESS_INTERVAL_S` worth), or Redis does (`SOMA_ACCESS_INTERVAL_S` worth). In the moment Redis breaks off, one
+Counts that are not yet written back are lost when their process dies (a second's worth; without Redis
+`SOMA_ACCESS_INTERVAL_S` worth) or Redis does (`SOMA_ACCESS_INTERVAL_S` worth). When the connection to Redis breaks, one
 batch may count twice. Memory is bounded: beyond `MAX_MEMORIES`, reads of further memories go uncounted until the next
 write-back.
 """
@@ -34,14 +35,14 @@ FLUSH_S = 1.0
 BATCH = 500
 _TIMES, _LAST = "soma:1:access:times", "soma:1:access:last"
 
-Counts = dict[UUID, tuple[int, float]]  # how often since the last write-back, and when last (seconds since 1970)
+Counts = dict[UUID, tuple[int, float]]  # reads since the last write-back, and the last one (seconds since 1970)
 
 _lock = threading.Lock()
 _counted: Counts = {}
 
 
 def count(memories: Iterable[Memory]) -> None:
-    """These memories have been read, just now. Costs about a microsecond each."""
+    """Count a read of these memories. Costs about a microsecond per memory."""
     now = time.time()
     _add({memory.id: (1, now) for memory in memories})
 
@@ -55,7 +56,7 @@ def count(memories: Iterable[Memory]) -> None:
     at_stop=True,
 )
 def flush() -> None:
-    """Carry what this process has counted into Redis; keep it while Redis cannot be reached, or is full."""
+    """Move this process's counts into Redis; keep them while Redis is unreachable or full."""
     if counts := _take():
         accepted = caching.with_redis(lambda redis: _into_redis(redis, counts))
         if not accepted:
@@ -75,9 +76,9 @@ def _writes_back_itself() -> bool:
     at_stop=True,
 )
 def write_back() -> int:
-    """Write all counts into the database; how many memories that concerned.
+    """Write all counts into the database; return how many memories were updated.
 
-    Of rows that a writer holds right now, and of what the database refuses, the counts wait for the next time.
+    Counts of rows that a writer has locked, and of batches that the database refuses, wait for the next write-back.
     """
     counts = _take()
     if caching.shared():
@@ -114,7 +115,7 @@ def _take() -> Counts:
 
 
 def _into_redis(redis: Redis, counts: Counts) -> bool:
-    """Whether there was room."""
+    """Return whether Redis had room."""
     if redis.hlen(_TIMES) + len(counts) > 2 * MAX_MEMORIES:
         return False
     with redis.pipeline(transaction=True) as together:
@@ -126,7 +127,7 @@ def _into_redis(redis: Redis, counts: Counts) -> bool:
 
 
 def _out_of_redis(redis: Redis) -> Counts:
-    """Everything, which Redis then no longer has: of two jobs at the same time one gets nothing."""
+    """Take all counts out of Redis; of two concurrent jobs, one gets none."""
     with redis.pipeline(transaction=True) as together:
         together.hgetall(_TIMES)
         together.hgetall(_LAST)
@@ -136,7 +137,7 @@ def _out_of_redis(redis: Redis) -> Counts:
 
 
 def _update(counts: Counts) -> int:
-    """Add to the rows nobody holds: to wait for a writer of many rows, holding others, could deadlock with it."""
+    """Update the rows that are not locked: waiting for a writer of many rows could deadlock with it."""
     with transaction.atomic():
         rows = Memory.all_tenants.filter(id__in=list(counts))
         free = set(rows.select_for_update(skip_locked=True, no_key=True).values_list("id", flat=True))
@@ -150,7 +151,7 @@ def _update(counts: Counts) -> int:
 
 
 def _statement(rows: int) -> str:
-    """Touches no indexed column, so PostgreSQL need not touch an index; neither version nor updated_at moves."""
+    """Return the UPDATE. It sets no indexed column, so no index changes, and leaves version and updated_at alone."""
     if connection.vendor == "postgresql":
         row, latest = "(%s::uuid, %s::bigint, %s::timestamptz)", "GREATEST(sfm_memories.last_accessed_at, seen.at)"
     else:

@@ -1,4 +1,4 @@
-"""What time does to memories: after the retention time, deleted and expired ones are gone for good."""
+"""Retention: purge deleted and expired memories after the retention period."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 
 BATCH = 500
-BATCH_BYTES = 32 * 1024 * 1024  # one memory may have ten of them
+BATCH_BYTES = 32 * 1024 * 1024  # a single memory may have 10 MiB
 Forget = Callable[[Caller, Sequence[Memory]], None]
 
 _others: list[Forget] = []
 
 
 def when_removed(forget: Forget) -> None:
-    """For what is kept elsewhere about memories: `forget` is called with whoever removes some for good, and those.
+    """Register `forget` for data about memories that is stored elsewhere.
 
-    It runs inside the transaction of their removal, so that neither is ever there without the other.
+    It is called with the caller and the purged memories inside the transaction of the purge, so that both disappear
+    together.
     """
     _others.append(forget)
 
 
 @periodic("memories.purge", every_s=lambda: settings.PURGE_INTERVAL_S, thread="index")
 def tidy() -> None:
-    """All that is done now and then, by whoever feeds the index."""
+    """Purge old memories and idempotency keys."""
     purge()
     idempotency.sweep()
 
 
 def purge(limit: int = 100_000) -> int:
-    """Remove up to about `limit` memories that were deleted, or expired, longer ago than the retention time."""
+    """Purge about `limit` memories whose retention period is over; return how many were purged."""
     before = timezone.now() - timedelta(days=settings.RETENTION_DAYS)
     old = Memory.all_tenants.filter(Q(deleted_at__lte=before) | Q(expires_at__lte=before))
     purged = 0
@@ -50,7 +51,7 @@ def purge(limit: int = 100_000) -> int:
             batch = batch_of(old.select_for_update(skip_locked=True))
             tenants = Tenant.objects.in_bulk({memory.tenant_id for memory in batch})
             for id in sorted({memory.tenant_id for memory in batch}):
-                # What a tenant that is being erased has left is nobody's, and goes all the same.
+                # The tenant's row may be gone already, when it is being erased.
                 caller = Caller.retention(tenants.get(id) or Tenant(id=id))
                 remove(caller, [memory for memory in batch if memory.tenant_id == id])
         if not batch:
@@ -60,7 +61,7 @@ def purge(limit: int = 100_000) -> int:
 
 
 def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
-    """The first of these rows, without their words, as many as may be in memory at a time."""
+    """Return the first of these rows without their terms, at most BATCH of them and about BATCH_BYTES."""
     chosen: list[int] = []
     total = 0
     for seq, size in rows.values_list("seq", "size")[:BATCH]:
@@ -72,9 +73,9 @@ def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
 
 
 def remove(caller: Caller, memories: Sequence[Memory]) -> None:
-    """Delete rows of the caller's tenant for good, and write each of them down. Needs a transaction.
+    """Purge rows of the caller's tenant and audit each of them. Needs a transaction.
 
-    Their outbox rows stay until the index has forgotten them.
+    Their outbox rows stay until the index has removed them.
     """
     take_out(memories)
     usage.add(caller.tenant, -len(memories), -sum(memory.size for memory in memories))
@@ -86,7 +87,7 @@ def remove(caller: Caller, memories: Sequence[Memory]) -> None:
 
 
 def take_out(memories: Sequence[Memory]) -> None:
-    """Delete rows that are kept elsewhere: they still count against quotas, and their addresses keep their links."""
+    """Delete rows that are stored elsewhere: they still count against quotas, and their addresses keep their links."""
     Memory.all_tenants.filter(seq__in=[memory.seq for memory in memories]).delete()
     # The version moves on, so that a drain which has just read the memory cannot settle the row with it.
     VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(

@@ -1,4 +1,4 @@
-"""The only readers of memories, search apart. Every read begins at the tenant wall and at `Narrowing`."""
+"""Reads of memories, except for search. Every read starts from the caller's tenant and a `Narrowing`."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at"
 
 @dataclass(frozen=True)
 class Places:
-    """Subtrees that something else than the memories themselves has chosen, such as the conversations of a folder."""
+    """Subtrees selected by other data than the memories, such as the conversations of a folder."""
 
-    condition: Q  # on a memory: it lies in one of them
-    share: float = 1.0  # of the memories of these namespaces, about
-    # A condition that enumerates what lies there by its address, if that is little.
+    condition: Q  # on a memory: it is in one of the subtrees
+    share: float = 1.0  # estimated share of the memories in these namespaces
+    # A condition that lists the memories in the subtrees by address, if they are few.
     few: Q | None = None
 
 
 @dataclass(frozen=True)
 class Narrowing:
-    """Which of a caller's memories are meant. Every way to read honours every part of it."""
+    """The conditions of a read. Every read applies every one of them."""
 
     memory_type: str | None = None
     filters: Filter | None = None
@@ -55,15 +55,15 @@ class Narrowing:
     created_before: datetime | None = None
     updated_after: datetime | None = None
     places: Places | None = None
-    also: Q | None = None  # a condition on Memory, true or false for each
+    also: Q | None = None  # a further condition on Memory, never unknown
 
     @property
     def index_can_apply_all(self) -> bool:
-        """Only the type is asked for, which the vector index knows too."""
+        """Whether the memory type, which the vector index also knows, is the only condition."""
         return self == Narrowing(memory_type=self.memory_type)
 
     def apply(self, memories: QuerySet[Memory]) -> QuerySet[Memory]:
-        """The memories that pass; those of `ball` are only pre-selected by its box (see `in_ball`)."""
+        """Return the memories that pass; `ball` is only approximated by its bounding box (see `in_ball`)."""
         plain: dict[str, Any] = {
             "memory_type": self.memory_type,
             "created_at__gt": self.created_after,
@@ -95,21 +95,21 @@ class Page:
 
 
 def live(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
-    """The caller's memories in these namespaces that are neither deleted nor expired."""
+    """Return the caller's memories in these namespaces that are neither deleted nor expired."""
     return stored(caller, namespaces).filter(
         Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()), deleted_at=None
     )
 
 
 def stored(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
-    """All of the caller's memories in these namespaces, those deleted and not yet purged too."""
+    """Return the caller's memories in these namespaces, including deleted ones that are not yet purged."""
     caller.require("read", namespaces)
     return Memory.objects.for_tenant(caller.tenant).filter(namespace__in=namespaces)
 
 
 @may_read_replica
 def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
-    """The memory at a coordinate, with its `index_state`. Raises NotFound."""
+    """Return the memory at a coordinate, with its `index_state`. Raises NotFound."""
     memory = with_index_state(stored(caller, [namespace])).filter(coordinate_key=coordinate.key).order_by().first()
     if memory is None or not memory.is_live:
         raise NotFound(f"no memory at coordinate {coordinate}")
@@ -119,14 +119,14 @@ def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory
 
 @may_read_replica
 def get_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> list[Memory | None]:
-    """For each coordinate its memory, or None, in the order asked for."""
+    """Return the memory at each coordinate, or None, in the order of `coordinates`."""
     keys = [coordinate.key for coordinate in coordinates]
-    found = {
+    memories = {
         memory.coordinate_key: memory
         for memory in with_index_state(live(caller, [namespace])).filter(coordinate_key__in=set(keys))
     }
-    read_counts.count(found.values())
-    return [found.get(key) for key in keys]
+    read_counts.count(memories.values())
+    return [memories.get(key) for key in keys]
 
 
 @may_read_replica
@@ -140,7 +140,7 @@ def list_memories(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """One page of a namespace; with `narrowing.ball` nearest first (`memory.distance`), else in `order`."""
+    """Return one page of a namespace: nearest first with `narrowing.ball` (`memory.distance`), else in `order`."""
     base = stored(caller, [namespace]) if include_deleted else live(caller, [namespace])
     memories = narrowing.apply(base)
     if narrowing.ball is not None:
@@ -161,30 +161,30 @@ def list_memories(
 
 
 def page_of(
-    found: Sequence[Memory], namespace: str, narrowing: Narrowing, *, limit: int = 50, cursor: str | None = None
+    memories: Sequence[Memory], namespace: str, narrowing: Narrowing, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
-    """As `list_memories` by coordinate, of what is kept elsewhere; a cursor of either goes on in the other."""
+    """Return a page of memories stored elsewhere, as `list_memories` does; the cursors are interchangeable."""
     of_list = cursors.list_id(namespace, narrowing, False, "coordinate")
     if cursor:
         made_for, key = cursors.decode(cursor, str, str)
         if made_for != of_list:
             raise cursors.invalid()
         after = _key(key)
-        found = [row for row in found if row.coordinate_key > after]
-    page = found[:limit]
-    return Page(page, cursors.encode(of_list, page[-1].coordinate_key) if len(found) > limit else None)
+        memories = [row for row in memories if row.coordinate_key > after]
+    page = memories[:limit]
+    return Page(page, cursors.encode(of_list, page[-1].coordinate_key) if len(memories) > limit else None)
 
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """Counts of the caller's tenant (or of the namespaces that its key may use)."""
+    """Return the counts of the caller's tenant, or of the namespaces that its key may use."""
     caller.require("read")
     memories = Memory.objects.for_tenant(caller.tenant)
     if caller.namespaces:
         memories = memories.filter(namespace__in=caller.namespaces)
     now = timezone.now()
     gone = Q(deleted_at__isnull=False) | Q(expires_at__lte=now)
-    # Counted by a column of the index, which thus is all that the database has to read.
+    # Counting a column of the index lets the database read the index alone.
     counts = {"all": Count("memory_type"), "gone": Count("memory_type", filter=gone)}
     rows = memories.values("namespace", "memory_type").annotate(**counts)
     namespaces: dict[str, int] = {}
@@ -206,9 +206,9 @@ def stats(caller: Caller) -> dict[str, Any]:
 
 @may_read_replica
 def namespaces(caller: Caller, limit: int = 200) -> list[str]:
-    """The first `limit` namespaces in which the caller's tenant has stored anything, by name.
+    """Return the first `limit` namespaces of the caller's tenant, by name.
 
-    One look into the index for each, not one for each memory.
+    Costs one index lookup per namespace, not one per memory.
     """
     caller.require("read")
     if caller.namespaces:
@@ -222,19 +222,19 @@ def namespaces(caller: Caller, limit: int = 200) -> list[str]:
 
 
 _NAMESPACES = """
-    WITH RECURSIVE found(name) AS (
+    WITH RECURSIVE names(name) AS (
         SELECT (SELECT min(namespace) FROM sfm_memories WHERE tenant_id = %s)
         UNION ALL
-        SELECT (SELECT min(namespace) FROM sfm_memories WHERE tenant_id = %s AND namespace > found.name)
-        FROM found WHERE found.name IS NOT NULL
+        SELECT (SELECT min(namespace) FROM sfm_memories WHERE tenant_id = %s AND namespace > names.name)
+        FROM names WHERE names.name IS NOT NULL
     )
-    SELECT name FROM found WHERE name IS NOT NULL LIMIT %s
+    SELECT name FROM names WHERE name IS NOT NULL LIMIT %s
 """
 
 
 @may_read_replica
 def inspect(caller: Caller, id: UUID) -> Memory:
-    """A memory by its id, deleted or expired ones too, for whoever looks after them; not counted as a read.
+    """Return a memory by its id, also when deleted or expired; does not count as a read.
 
     Raises NotFound.
     """
@@ -249,7 +249,7 @@ def inspect(caller: Caller, id: UUID) -> Memory:
 
 
 def with_index_state(memories: QuerySet[Memory]) -> QuerySet[Memory]:
-    """Adds what `Memory.index_state` is made of."""
+    """Add the columns that `Memory.index_state` reads."""
     row = FilteredRelation("embeddings", condition=Q(embeddings__generation=generations.active()))
     return memories.annotate(
         row=row,
@@ -283,39 +283,39 @@ def _index_stats(caller: Caller, total: int, now: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What of one tenant waits for one generation's index."""
+    """The memories of one tenant that await indexing in one generation."""
 
     tenant: str
     generation: str
     pending: int
     failed: int
     oldest_s: int
-    reason: str  # of the failure that was met most often
+    reason: str  # the most frequent failure
 
 
 def index_queue(caller: Caller) -> list[Waiting]:
-    """The tenants that something waits of, the longest wait first; for operators."""
+    """Return the tenants with memories that await indexing, the longest wait first; for operators."""
     caller.require_operator("read")
     now = timezone.now()
     failed = Q(attempts__gte=FAILED_ATTEMPTS)
-    found = []
+    waiting = []
     for generation in generations.in_use():
         rows = VectorEmbedding.all_tenants.filter(generation=generation, due_at__isnull=False)
         rows = rows.filter(Q(due_at__lte=now) | Q(attempts__gt=0))
         counts = rows.values("tenant_id", "tenant__slug").annotate(
             failed=Count("id", filter=failed), pending=Count("id", filter=~failed), oldest=Min("due_at")
         )
-        for each in counts.order_by("oldest"):
-            reasons = rows.filter(tenant_id=each["tenant_id"]).exclude(error="").values_list("error")
-            most = reasons.annotate(times=Count("id")).order_by("-times").first()
-            age_s = max(0, round((now - each["oldest"]).total_seconds()))
-            why = most[0] if most else ""
-            found.append(Waiting(each["tenant__slug"], str(generation), each["pending"], each["failed"], age_s, why))
-    return found
+        for row in counts.order_by("oldest"):
+            reasons = rows.filter(tenant_id=row["tenant_id"]).exclude(error="").values_list("error")
+            most_frequent = reasons.annotate(times=Count("id")).order_by("-times").first()
+            age_s = max(0, round((now - row["oldest"]).total_seconds()))
+            reason = most_frequent[0] if most_frequent else ""
+            waiting.append(Waiting(row["tenant__slug"], str(generation), row["pending"], row["failed"], age_s, reason))
+    return waiting
 
 
 def _in_box(box: Box) -> list[Any]:
-    """Conditions on the key alone, so that no number is converted in the database. The first range uses the index."""
+    """Return conditions on the key alone: the database converts no numbers, and the first range uses the index."""
     ranges = box.key_ranges
     conditions: list[Any] = [
         Q(coordinate_key__gte=ranges[0][0], coordinate_key__lt=ranges[0][1] + "g"),
@@ -328,13 +328,13 @@ def _in_box(box: Box) -> list[Any]:
 
 
 def _nearest(memories: QuerySet[Memory], ball: Ball, of_list: str, limit: int, cursor: str | None) -> Page:
-    """The page in the order of distance, then coordinate."""
+    """Return the page in the order of distance, then coordinate."""
     keys = list(memories.values_list("coordinate_key", flat=True)[: MAX_NEAR + 1])
     if len(keys) > MAX_NEAR:
-        raise InvalidInput("radius", f"more than {MAX_NEAR} memories lie that near; make it smaller")
+        raise InvalidInput("radius", f"matches more than {MAX_NEAR} memories; use a smaller radius")
     after = _last_seen(cursor, of_list) if cursor else (-1.0, "")
     measured = ((ball.distance(key), key) for key in keys)
-    nearest = heapq.nsmallest(limit + 1, (each for each in measured if each[0] <= ball.radius and each > after))
+    nearest = heapq.nsmallest(limit + 1, (item for item in measured if item[0] <= ball.radius and item > after))
     page = nearest[:limit]
     rows = {
         row.coordinate_key: row
@@ -356,7 +356,7 @@ def _last_seen(cursor: str, of_list: str) -> tuple[float, str]:
 
 
 def _after(cursor: str, of_list: str, time: str | None, descending: bool) -> Q:
-    """Everything behind the cursor, in a list ordered by (time, coordinate), or by the coordinate alone."""
+    """Return the condition for rows after the cursor, ordered by (time, coordinate) or by the coordinate alone."""
     kinds = (str, str, datetime) if time else (str, str)
     made_for, key, *moments = cursors.decode(cursor, *kinds)
     if made_for != of_list:
@@ -366,7 +366,7 @@ def _after(cursor: str, of_list: str, time: str | None, descending: bool) -> Q:
     if time is None:
         return later
     at = moments[0]
-    # The first condition is for the database, which can enter its index there.
+    # The first condition lets the database start in its index.
     return Q(**{f"{time}__{beyond}e": at}) & (Q(**{f"{time}__{beyond}": at}) | later)
 
 

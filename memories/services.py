@@ -1,4 +1,4 @@
-"""The only writers of memories. One transaction a change; nothing here talks to the network."""
+"""Writes of memories. Each change is one transaction; nothing here uses the network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -25,14 +25,10 @@ from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
 
-# Two callers creating one address at the same time: the second finds it there on its next try.
-# Each try waits for the others, who have then created theirs for good; batches of many addresses may need several.
-Result = TypeVar("Result")
-
 
 @dataclass(frozen=True)
 class Precondition:
-    """What must hold for a write to happen: the memory is there (`present`), in this `version`, or is `absent`."""
+    """The condition of a write: the memory is `present`, is `absent`, or has this `version`."""
 
     version: int | None = None
     present: bool = False
@@ -156,7 +152,7 @@ def delete_many(
 
 def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate], purge: bool) -> set[Coordinate]:
     """The transaction of `delete_many`."""
-    rows = _rows(caller, namespace, [each.key for each in coordinates])
+    rows = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
     gone = [memory for memory in rows.values() if purge or memory.is_live]
     _remove(caller, namespace, gone, purge)
     return {memory.coordinate for memory in gone}
@@ -181,14 +177,14 @@ def delete_subtree(
     ordered = rows.order_by("coordinate_key").select_for_update()
     gone = 0
     with transaction.atomic():
-        while batch := retention.batch_of(ordered):  # what is deleted is not found again
+        while batch := retention.batch_of(ordered):  # deleted rows no longer match
             _remove(caller, namespace, batch, purge)
             gone += len(batch)
     return gone
 
 
 def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
-    """Undo a soft delete. Raises NotFound when nothing deleted is there any more."""
+    """Undo a soft delete. Raises NotFound when there is no deleted memory."""
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the answer shows the memory
     reserved_namespaces.refuse([namespace])
@@ -207,7 +203,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
 
 
 def retry_failed(caller: Caller) -> int:
-    """Make the tenant's failed index rows due at once; how many there were."""
+    """Make the tenant's failed index rows due now; return how many there were."""
     caller.require("admin")
     failed = VectorEmbedding.objects.for_tenant(caller.tenant).filter(due_at__isnull=False, attempts__gt=0)
     with transaction.atomic():
@@ -256,7 +252,7 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precon
 
 
 def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMemory) -> Memory:
-    """The row as it will be; a new object, so that each result of a batch keeps its own version."""
+    """Return the new row; a new object, so that every result of a batch keeps its own version."""
     now = timezone.now()
     memory = Memory(
         tenant=caller.tenant,
@@ -296,7 +292,7 @@ _REPLACED_FIELDS = [
 
 def _save(new: list[Memory], old: list[Memory]) -> None:
     if new:
-        # An address that somebody else has just created raises IntegrityError; `retrying` begins again.
+        # An address that another caller has just created raises IntegrityError; `retrying` runs the transaction again.
         Memory.all_tenants.bulk_create(new)
     if old:
         # These rows are locked. One upsert for all of them, unlike bulk_update's CASE for every field; the keys of the
@@ -313,7 +309,7 @@ def _save(new: list[Memory], old: list[Memory]) -> None:
 
 
 def _remove(caller: Caller, namespace: str, memories: Sequence[Memory], purge: bool) -> None:
-    """Delete locked rows of one namespace, and write each of them down."""
+    """Delete locked rows of one namespace, and audit each of them."""
     if purge:
         retention.remove(caller, memories)
     else:
@@ -341,7 +337,7 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
 
 
 def _rows(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
-    """The rows at these addresses, deleted ones too, locked in the order of their keys."""
+    """Return the rows at these addresses, deleted ones included, locked in the order of their keys."""
     rows = (
         Memory.objects.for_tenant(caller.tenant)
         .select_for_update()
@@ -352,7 +348,7 @@ def _rows(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memo
 
 
 def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> dict[str, Memory]:
-    rows = _rows(caller, namespace, [each.key for each in coordinates])
+    rows = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
     return {key: memory for key, memory in rows.items() if memory.is_live}
 
 
