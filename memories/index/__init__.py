@@ -1,4 +1,4 @@
-"""The vector index, and the one that the settings choose."""
+"""The vector index: one client for each process and collection, as the settings say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _lock = threading.Lock()
 
 
 def of(generation: EmbeddingGeneration) -> VectorIndex:
-    """The index that holds a generation; one client a process and collection, made on first use (after the fork)."""
+    """Return the index that holds a generation; its client is created on first use, after the fork."""
     with _lock:
         if generation.collection not in _open:
             from memories.index.milvus.client import Connection
@@ -41,10 +41,10 @@ def of(generation: EmbeddingGeneration) -> VectorIndex:
 
 
 def try_out(generation: EmbeddingGeneration) -> None:
-    """Raise what speaks against using the index, as far as it turns out in time.
+    """Raise an error if the index cannot be used, as far as that turns out in time.
 
-    A Milvus server that recovers from a crash takes connections, and then half a minute to load a collection: whoever
-    starts meanwhile must not wait for that. Milvus Lite is in this process, and waited for.
+    A Milvus server that recovers from a crash accepts connections, and then takes half a minute to load a collection: a
+    starting process must not wait for that. Milvus Lite runs in this process, which waits for it.
     """
     errors: list[Exception] = []
 
@@ -62,14 +62,14 @@ def try_out(generation: EmbeddingGeneration) -> None:
 
 
 def drop(generation: EmbeddingGeneration) -> None:
-    """Take a generation's vectors out of the engine for good. May be repeated."""
+    """Delete a generation's collection. May be repeated."""
     of(generation).drop()
     with _lock:
         _open.pop(generation.collection, None)
 
 
 def close_all() -> None:
-    """Let go of every client, so that another process may open the data."""
+    """Close every client, so that another process can open the data."""
     with _lock:
         for index in _open.values():
             index.close()

@@ -1,4 +1,4 @@
-"""A queue too long: the tenant that fills it is asked to wait, before anybody else feels it."""
+"""Backpressure: reject a tenant's writes while too many of its memories await indexing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _lock = threading.Lock()
 
 
 def check(tenant: Tenant) -> None:
-    """Raises IndexBacklog while more than `MAX_BACKLOG` memories of the tenant wait for the index.
+    """Raise IndexBacklog while more than `MAX_BACKLOG` memories of the tenant await indexing.
 
-    Looked at every two seconds in each process, and at so many rows at most; those of a generation that is building do
-    not count.
+    Each process looks every two seconds, and reads no more rows than the limit; rows of a generation that is being
+    built do not count.
     """
     with _lock:
         full = _full.get(tenant.id)
@@ -36,7 +36,7 @@ def check(tenant: Tenant) -> None:
         with _lock:
             _full[tenant.id] = full
     if full:
-        raise IndexBacklog(f"more than {settings.MAX_BACKLOG:,} memories of this tenant wait for the index")
+        raise IndexBacklog(f"more than {settings.MAX_BACKLOG:,} memories of this tenant await indexing; retry later")
 
 
 def forget_cached() -> None:

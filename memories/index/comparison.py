@@ -1,4 +1,4 @@
-"""What two embedding generations find for the same questions."""
+"""Compare what two embedding generations find for the same questions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from somamemory.errors import ConfigurationError, Unavailable
 
 SAMPLE = 100
 K = 10
-WORDS = 8  # of a memory make a question
+WORDS = 8  # at the beginning of a memory make a question
 DEADLINE_S = 30.0
 
 
 def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], object]) -> dict[str, Any]:
-    """{questions, k, agreement, known_item_old, known_item_new}, the last three 0 to 1, or None without a question.
+    """Return {questions, k, agreement, known_item_old, known_item_new}.
 
-    A question is the beginning of a memory. agreement: the share of the first `k` found that both have in common;
-    known item: how often the memory itself is among the `k` found in its namespace. `old` may be lost: it counts as
-    having found nothing.
+    The last three are 0 to 1, or None without a question.
+
+    A question is the beginning of a memory. agreement: the share of the first `k` hits that both have in common; known
+    item: how often the memory itself is among the first `k` hits in its namespace. `old` may be lost: it then counts
+    as having found nothing.
     """
     asked = old_right = new_right = 0
     agreeing = 0.0
@@ -50,7 +52,7 @@ def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], o
 
 
 def _sample(generation: EmbeddingGeneration) -> list[Memory]:
-    """Memories that the generation's index holds, drawn over the whole range of their rows."""
+    """Return a sample of the memories in the generation's index, drawn from the whole range of their rows."""
     rows = VectorEmbedding.all_tenants.filter(generation=generation, indexed_version__isnull=False)
     first, last = rows.order_by("id").first(), rows.order_by("-id").first()
     if first is None or last is None:

@@ -1,11 +1,11 @@
-"""The drain: brings the vector index up to what the database says.
+"""The drain: bring the vector index in line with the database.
 
 1. Lease some due rows, so that no other drain works on the same memories.
-2. Read each memory as it is *now*; what the row was queued for does not matter.
+2. Read each memory as it is *now*, whatever the row was queued for.
 3. Embed what has changed (no transaction is open), then upsert into, or delete from, the index.
 4. Settle a row only if the memory has not moved on meanwhile; otherwise it stays due.
 
-Dying anywhere leaves the rows due; each step may be repeated. Any number of drains may run side by side.
+A crash at any point leaves the rows due, and each step may be repeated. Any number of drains may run in parallel.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ log = logging.getLogger("soma.index")
 BATCH = 256
 LEASE = timedelta(seconds=settings.INDEX_LEASE_S)
 MAX_BACKOFF_S = 300
-_MAX_ATTEMPTS = 30_000  # what the column holds
+_MAX_ATTEMPTS = 30_000  # the maximum of the column
 _ERROR_LENGTH = 500
 
 
 @dataclass
 class _Job:
-    """One leased row and what became of it."""
+    """One leased row, and the outcome."""
 
     row: VectorEmbedding
     memory: Memory | None  # None: purged
@@ -57,7 +57,7 @@ class _Job:
 
     @property
     def absent(self) -> bool:
-        """The index must hold nothing for this memory."""
+        """Return whether the index must hold nothing for this memory."""
         return self.memory is None or self.vector is None or self.memory.archived_at is not None
 
     @property
@@ -66,15 +66,15 @@ class _Job:
 
 
 def drain(limit: int = BATCH) -> int:
-    """Do up to `limit` due rows of each generation; how many there were.
+    """Process up to `limit` due rows of each generation; return how many there were.
 
-    Raises nothing that a later call could mend.
+    Raises nothing that a later call could resolve.
     """
     return sum(_drain(generation, limit) for generation in generations.in_use())
 
 
 def _drain(generation: EmbeddingGeneration, limit: int) -> int:
-    # No row is to blame for an outage: each attempt would have it wait longer after the engine is back.
+    # An outage is not the rows' failure: each attempt would make them wait longer after the engine is back.
     if not index.of(generation).available():
         return 0
     rows = _take(generation, limit)
@@ -95,7 +95,7 @@ def _drain(generation: EmbeddingGeneration, limit: int) -> int:
 
 
 def release_leases() -> int:
-    """Make every postponed or leased row due at once; for a lone drain that has just started."""
+    """Make every postponed or leased row due at once. Only for a drain that has just started and is the only one."""
     return (
         VectorEmbedding.all_tenants.filter(due_at__isnull=False)
         .filter(Q(attempts__gt=0) | Q(lease_until__isnull=False))
@@ -104,7 +104,7 @@ def release_leases() -> int:
 
 
 def backlog() -> int:
-    """How many rows are due."""
+    """Return how many rows are due."""
     return VectorEmbedding.all_tenants.filter(due_at__lte=timezone.now()).count()
 
 
@@ -114,10 +114,10 @@ def _take(generation: EmbeddingGeneration, limit: int) -> list[VectorEmbedding]:
 
 
 def _read(rows: list[VectorEmbedding]) -> list[_Job]:
-    """The memories as they are now; deleted and expired ones have no text and no vector.
+    """Return a job for each row with its memory as it is now; deleted and expired ones have no text and no vector.
 
-    One statement, so that a memory and its row are of one moment: a vector of the caller's own that comes in after
-    the lease must not be taken for none.
+    One statement reads both, so that a memory and its row belong to the same moment: a caller's own vector that arrives
+    after the lease must not be overlooked.
     """
     now = timezone.now()
     ids = [row.id for row in rows]
@@ -134,7 +134,7 @@ def _read(rows: list[VectorEmbedding]) -> list[_Job]:
 
 
 def _kept_vector(job: _Job) -> Vectors | None:
-    """The vector in the database, when it is the caller's own or was made from this very text."""
+    """Return the stored vector if it is the caller's own, or was made from the same text."""
     row = job.row
     if row.vector is not None and (row.own or bytes(row.text_hash or b"") == _hash(job.text)):
         vector = np.frombuffer(row.vector, dtype="<f4")
@@ -143,21 +143,21 @@ def _kept_vector(job: _Job) -> Vectors | None:
 
 
 def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
-    """Give each job that has text but no vector its vector, or the reason why it cannot have one (now)."""
+    """Set the vector of each job that has text but no vector, or the reason why it has none."""
     wanting = [job for job in jobs if job.text.strip() and job.vector is None and not job.row.own]
     if not wanting:
         return
     try:
         vectors = embeddings.of(generation).embed([job.text for job in wanting])
     except EmbedderRefused as error:
-        if len(wanting) > 1:  # one text spoils the batch: close in on it, and let the others pass
+        if len(wanting) > 1:  # one text fails the whole batch: bisect to find it
             middle = len(wanting) // 2
             _embed(generation, wanting[:middle])
             _embed(generation, wanting[middle:])
         else:
             wanting[0].error = str(error)
     except Unavailable as error:
-        for job in wanting:  # the others, to delete or with a vector already, need no embedder
+        for job in wanting:  # the others are deletions or have a vector already
             job.error = str(error)
     else:
         for job, vector in zip(wanting, vectors, strict=True):
@@ -165,10 +165,12 @@ def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
 
 
 def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
-    """The jobs whose lease lasts long enough to write to the index: embedding may have taken longer than foreseen.
+    """Return the jobs whose lease lasts long enough to write to the index.
 
-    Without it, an older version could be written over the newer one of another drain. Those left out come again when
-    their lease has run out; their vectors are cached by then.
+    Embedding may have taken longer than expected.
+
+    Otherwise an older version could overwrite the newer one of another drain. The other jobs are processed again after
+    their lease has expired; their vectors are cached by then.
     """
     rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease)
     kept = set(rows.filter(lease_until__gt=timezone.now() + LEASE / 2).values_list("id", flat=True))
@@ -194,7 +196,7 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
 
 
 def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
-    """Record what became of each job and give its row free.
+    """Record the outcome of each job and release its row.
 
     Rows that a writer holds right now come last, one at a time: a transaction that holds some rows while it waits for
     others could deadlock with a writer of many.
@@ -210,15 +212,15 @@ def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
 
 
 def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
-    """Settle what the index now holds, postpone what failed; rows whose memory has moved on stay due."""
+    """Settle the rows that the index now holds and postpone those that failed; rows of changed memories stay due."""
     settled = [_settled(job, lease) for job in jobs if job.memory and not job.error]
-    # One that has come back meanwhile, with the same id, moves its row on.
+    # A memory that was stored again in the meantime, with the same id, has updated its row.
     purged = [(job.row.id, _uuid_parameter(lease), job.row.wanted_version) for job in jobs if _is_done(job)]
     failed = [job for job in jobs if job.error]
     metrics.indexed.labels("settled").inc(len(settled) + len(purged))
     metrics.indexed.labels("failed").inc(len(failed))
     if failed:
-        log.warning("memories wait for the index", extra={"reason": failed[0].error, "rows": len(failed)})
+        log.warning("memories are waiting for the index", extra={"reason": failed[0].error, "rows": len(failed)})
     with connection.cursor() as cursor:
         if settled:
             cursor.executemany(_SETTLE, settled)
@@ -232,13 +234,13 @@ def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
 
 
 def _is_done(job: _Job) -> bool:
-    """The memory is gone, and now the index knows."""
+    """Return whether the memory is gone and the index knows."""
     return job.memory is None and not job.error
 
 
 _FORGET = "DELETE FROM sfm_vector_embeddings WHERE id = %s AND lease = %s AND wanted_version = %s"
 
-# A statement of our own: each row gets another vector, and the condition must be checked as the row is written.
+# Raw SQL: each row gets a different vector, and the condition must be checked in the same statement.
 _SETTLE = """
     UPDATE sfm_vector_embeddings
     SET vector = %s, text_hash = %s, indexed_version = %s, due_at = %s,
@@ -250,10 +252,10 @@ _SETTLE = """
 def _settled(job: _Job, lease: uuid.UUID | None) -> tuple[Any, ...]:
     memory, row = job.memory, job.row
     assert memory is not None  # noqa: S101 - purged memories have no row to settle
-    # A deleted memory keeps its vector: to restore it costs no embedding.
+    # A deleted memory keeps its vector, so that a restore needs no embedding.
     vector = bytes(row.vector) if job.vector is None and row.vector else _bytes(job.vector)
     text_hash = bytes(row.text_hash) if job.vector is None and row.text_hash else job.text_hash
-    # The row of a memory that will expire falls due then, and takes it out of the index.
+    # The row of an expiring memory becomes due at that time, to remove it from the index.
     again = None if job.absent else memory.expires_at
     return (
         vector,
@@ -266,7 +268,7 @@ def _settled(job: _Job, lease: uuid.UUID | None) -> tuple[Any, ...]:
     )
 
 
-# Again later, each time after a longer pause.
+# Try again later, after a longer pause each time.
 _POSTPONE = """
     UPDATE sfm_vector_embeddings
     SET attempts = %s, due_at = %s, error = %s, lease = NULL, lease_until = NULL

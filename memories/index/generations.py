@@ -1,7 +1,7 @@
-"""Which embedding generations there are: the active one is searched; one that is building is written as well.
+"""Embedding generations: the active one is searched; one that is being built is written to as well.
 
-A process remembers them for `GENERATION_CACHE_S`. Until that has passed after a change, some processes still write and
-search as before; `index.rebuild` waits for them.
+A process caches them for `GENERATION_CACHE_S`. For that long after a change, some processes still write and search as
+before; `index.rebuild` waits for them.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ _lock = threading.Lock()
 
 
 def active() -> EmbeddingGeneration:
-    """The generation that is searched; made from the settings when there is none yet."""
+    """Return the generation that is searched; create it from the settings when there is none yet."""
     return written()[0]
 
 
 def written() -> Sequence[EmbeddingGeneration]:
-    """The generations that every write must reach: the active one first, then those that are building."""
+    """Return the generations that every write must reach: the active one first, then those that are being built."""
     with _lock:
         found = _cache.get("written")
     if found is None:
         found = in_use() or [_create()]
-        # Not before the commit: what is rolled back must not be remembered.
+        # Not before the commit: a generation that is rolled back must not be cached.
         transaction.on_commit(partial(_remember, found))
     return found
 
 
 def in_use() -> list[EmbeddingGeneration]:
-    """As `written`, but as the database has it now; empty before the first start."""
+    """Like `written`, but read from the database; empty before the first start."""
     rows = EmbeddingGeneration.objects.filter(state__in=[State.ACTIVE, State.BUILDING]).order_by("created_at")
     return sorted(rows, key=lambda row: row.state != State.ACTIVE)
 
 
 def alike(one: EmbeddingGeneration, other: EmbeddingGeneration | Embedder) -> bool:
-    """Whether vectors of both can be compared."""
+    """Return whether the vectors of both can be compared."""
     return (one.provider, one.model, one.dimension) == (other.provider, other.model, other.dimension)
 
 
 def begin(embedder: Embedder) -> EmbeddingGeneration:
-    """A new generation, building."""
+    """Create a generation that is to be built."""
     made = _new(embedder, State.BUILDING)
     made.save(force_insert=True)
     forget_cached()
@@ -61,7 +61,7 @@ def begin(embedder: Embedder) -> EmbeddingGeneration:
 
 
 def switch_to(generation: EmbeddingGeneration) -> None:
-    """Make a building generation the active one, and retire the one before, at once."""
+    """Make this generation the active one, and retire the previous one, in one transaction."""
     rows = EmbeddingGeneration.objects
     with transaction.atomic():
         rows.filter(state=State.ACTIVE).exclude(id=generation.id).update(state=State.RETIRED)
@@ -70,14 +70,14 @@ def switch_to(generation: EmbeddingGeneration) -> None:
 
 
 def check_settings() -> None:
-    """Refuse settings whose vectors would not fit those that are stored. Raises ConfigurationError."""
+    """Refuse settings whose vectors cannot be compared with the stored ones. Raises ConfigurationError."""
     embedder, stored = embeddings.current(), active()
     if not alike(stored, embedder):
         raise ConfigurationError(
-            f"the stored vectors were made by {stored}, but the settings say "
+            f"the stored vectors come from {stored}, but the settings name "
             f"{embedder.provider}/{embedder.model} ({embedder.dimension}): "
             f"set SOMA_EMBEDDING_PROVIDER={stored.provider}, SOMA_EMBEDDING_MODEL={stored.model} and "
-            f"SOMA_EMBEDDING_DIMENSION={stored.dimension}; and then, to change over without a pause, run "
+            f"SOMA_EMBEDDING_DIMENSION={stored.dimension}; then, to switch without downtime, run "
             f"manage.py reembed --provider {embedder.provider} --model {embedder.model} "
             f"--dimension {embedder.dimension}"
         )

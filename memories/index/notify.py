@@ -1,8 +1,8 @@
-"""Telling whoever drains the outbox that there is work, once the transaction is through.
+"""Notify the drain after a commit that there is work.
 
-`SOMA_INDEXER` says who that is: a thread of this process, a Celery worker, or somebody who needs no telling. Publishing
-to a broker that is down takes seconds, so a request never does it: a thread of this process publishes, and many commits
-make one message. What is lost costs a beat.
+`SOMA_INDEXER` names the drain: a thread of this process, a Celery worker, or another process that needs no
+notification. Publishing to a broker that is down takes seconds, so a request never does it: a thread of this process
+publishes, and many commits become one message. A lost message costs one interval of the beat.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from somamemory.scheduling import Thread, scheduler
 from somamemory.telemetry import tracing
 
 DRAIN = "memories.drain"
-# So many seconds pass at least between two messages of a process; a drain goes on until nothing is due.
+# The minimum time between two messages of a process; a drain continues until nothing is due.
 PAUSE_S = 0.2
-# After a failure the beat does the work anyway; no need to ask a dead broker at each commit.
+# After a failure the beat starts the drain anyway; a dead broker is not asked at each commit.
 PAUSE_AFTER_FAILURE_S = 5.0
-# A message older than this is thrown away unread: the beat has come by meanwhile.
+# An older message expires unread: the beat has started a drain in the meantime.
 LIFETIME_S = 10
 
 
 def on_commit() -> None:
-    """Tell the drain, once the transaction is through, that there is work. Costs microseconds, and cannot fail."""
+    """Notify the drain once the transaction has committed. Costs microseconds, and cannot fail."""
     if settings.INDEXER == "celery":
         transaction.on_commit(_publisher.ask)
     elif settings.INDEXER == "thread":
@@ -38,7 +38,7 @@ def _wake() -> None:
 
 
 class Publisher:
-    """Publishes on a thread of its own, which starts with the first nudge, after the fork."""
+    """Publishes on its own thread, which starts with the first notification, after the fork."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
@@ -46,10 +46,10 @@ class Publisher:
         self._thread: Thread | None = None
 
     def ask(self) -> None:
-        """At most one nudge is pending, however often this is called."""
+        """Ask for a notification; at most one is pending, however often this is called."""
         tracing.ask()
         self._asked.set()
-        if self._thread is None or not self._thread.is_alive():  # not alive: it stayed behind in the parent process
+        if self._thread is None or not self._thread.is_alive():  # not alive: it belongs to the parent process
             with self._lock:
                 if self._thread is None or not self._thread.is_alive():
                     self._thread = _Publishing(self._asked)
@@ -57,7 +57,7 @@ class Publisher:
 
 
 class _Publishing(Thread):
-    recoverable = (OSError,)  # the broker cannot be reached; the beat does the work
+    recoverable = (OSError,)  # the broker cannot be reached; the beat starts the drain
 
     def __init__(self, asked: threading.Event) -> None:
         super().__init__("nudge")
@@ -72,7 +72,7 @@ class _Publishing(Thread):
 
 def publish() -> None:
     """Ask for one drain. Raises OSError when the broker cannot be reached."""
-    from somamemory.celery import send  # not where there is no broker: Celery takes 0.1 s and 20 MB to import
+    from somamemory.celery import send  # only where there is a broker: importing Celery takes 0.1 s and 20 MB
 
     with tracing.asked(f"send {DRAIN}"):
         send(DRAIN, LIFETIME_S)

@@ -30,7 +30,9 @@ def enqueue(memories: Sequence[Memory], own: dict[UUID, Vectors | None] | None =
     with_own: list[VectorEmbedding] = []
     without: list[VectorEmbedding] = []
     for generation in generations.written():
-        fits = generations.alike(generation, generations.active())  # an own vector is one of the active generation
+        fits = generations.alike(
+            generation, generations.active()
+        )  # a caller's own vector belongs to the active generation
         for memory in memories:
             vector = vectors.get(memory.id) if fits else None
             row = VectorEmbedding(
@@ -44,7 +46,7 @@ def enqueue(memories: Sequence[Memory], own: dict[UUID, Vectors | None] | None =
             )
             (without if vector is None else with_own).append(row)
     again = ["wanted_version", "due_at", "attempts", "error"]
-    if own is not None:  # a whole new memory: an own vector of the old one is void (its text_hash is empty)
+    if own is not None:  # a whole new memory: an own vector of the old one no longer applies (its text_hash is empty)
         again = [*again, "own"]
     _upsert(without, again)
     _upsert(with_own, [*again, "vector", "text_hash"])
@@ -64,12 +66,14 @@ def _upsert(rows: list[VectorEmbedding], update_fields: list[str]) -> None:
 def fill(
     generation: EmbeddingGeneration, after: int, source: EmbeddingGeneration | None = None, *, all_vectors: bool = False
 ) -> tuple[int | None, int]:
-    """Look at the next `BATCH` memories behind the number `after`: (the last one's number, how many lacked).
+    """Fill in rows for the next `BATCH` memories after the number `after`.
 
-    The number is None at the end: when there were fewer, so that a steady stream of new ones does not go on for ever.
+    Return (the last number, how many were missing).
 
-    source: the generation to take vectors over from, where they can be compared with those of `generation`: the
-    callers' own, and with `all_vectors` the others too.
+    The number is None at the end, when there were fewer, so that a steady stream of new memories ends as well.
+
+    source: the generation to copy vectors from, where they can be compared with those of `generation`: the callers'
+    own vectors, and with `all_vectors` the others too.
     """
     columns = ("seq", "id", "tenant_id", "version", "deleted_at", "expires_at")
     batch = list(Memory.all_tenants.filter(seq__gt=after).order_by("seq").values_list(*columns)[:BATCH])
@@ -88,7 +92,9 @@ def fill(
 
 
 def rows_of(generation: EmbeddingGeneration | None) -> Any:
-    """Any: the type stubs take `memory_id` for a number, not for the `id` of the memory that it refers to."""
+    """Return the rows of a generation.
+
+    Typed as Any: the type stubs take `memory_id` for an integer, but it refers to the UUID of the memory."""
     return VectorEmbedding.all_tenants.filter(generation=generation)
 
 
@@ -99,7 +105,7 @@ def mark(
     *,
     all_vectors: bool = False,
 ) -> None:
-    """Make these (id, tenant, version) due. A writer who comes in between is later than we are, and wins."""
+    """Make these (id, tenant, version) due. A concurrent writer is later, and wins."""
     for start in range(0, len(memories), BATCH):  # a statement of PostgreSQL takes 65,535 parameters
         _mark(generation, memories[start : start + BATCH], source, all_vectors)
 
@@ -128,7 +134,7 @@ def _mark(
             )
         )
     VectorEmbedding.all_tenants.bulk_create(new, ignore_conflicts=True)
-    # Those that were there already. As of now: a writer since then has also written the row.
+    # Rows that existed already. The version is read now: a writer since then has also written the row.
     version_now = Memory.all_tenants.filter(id=OuterRef("memory_id")).values("version")
     rows_of(generation).filter(memory_id__in=ids, wanted_version__lt=Subquery(version_now)).update(
         wanted_version=Subquery(version_now), due_at=now, attempts=0

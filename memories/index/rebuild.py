@@ -1,14 +1,14 @@
-"""A new embedding generation, built beside the one that is searched; the steps of the job `rebuild_embeddings`.
+"""Build a new embedding generation next to the active one: the steps of the job `rebuild_embeddings`.
 
-1. *check*: the new embedder answers. A generation is made; from now on every write marks both.
-2. *rows*: every memory gets an outbox row of it, and the drain begins to work them off. Passes are repeated until one,
-   begun when no process can remember the former state any more, finds nothing that is missing or behind.
+1. *check*: the new embedder answers. A generation is created; from now on every write marks both.
+2. *rows*: every memory gets an outbox row in it, and the drain begins to process them. Passes are repeated until one
+   that began after all caches had expired finds no row missing or outdated.
 3. *embed*: wait for the drain.
-4. *compare*: what both generations find for the same questions; stored with the job.
+4. *compare*: what both generations find for the same questions; the result is stored with the job.
 5. *switch*: building → active, active → retired, in one transaction.
-6. *retire*: when nobody can be searching the old one any more, remove its rows and its collection.
+6. *retire*: when no process can still search the old generation, remove its rows and its collection.
 
-A step may be killed anywhere and run again.
+A step may be killed at any point and run again.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from somamemory.errors import ConfigurationError, EmbedderUnavailable
 CHECK, ROWS, EMBED, COMPARE, SWITCH, RETIRE, UNDO = (
     "check", "rows", "embed", "compare", "switch", "retire", "undo",
 )  # fmt: skip
-# Beyond what processes remember: a search that has begun with the old generation, a write that is being committed.
+# Longer than caches live: a search that began with the old generation, a write that is being committed.
 GRACE_S = 15
 STEP_S = 0.5
-# Memories that cannot be embedded any more may be left behind, up to this share.
+# Memories that can no longer be embedded may be left out, up to this share.
 MAY_FAIL = 0.001
 _DELETED_AT_ONCE = 500
 
 
 def step(job: Job) -> bool:
-    """Do a part of the job; whether it is over now."""
+    """Run a part of the job; return whether the job has finished."""
     phases: dict[str, Callable[[Job], bool]] = {
         CHECK: _check, ROWS: _rows, EMBED: _embed, COMPARE: _compare, SWITCH: _switch, RETIRE: _retire, UNDO: _undo,
     }  # fmt: skip
@@ -57,7 +57,7 @@ def _check(job: Job) -> bool:
     embedder = _embedder(job)
     try:
         if not usable(embedder.embed(["memory"])[0]):
-            raise ConfigurationError(f"{embedder.provider}/{embedder.model} gives no usable vector")
+            raise ConfigurationError(f"{embedder.provider}/{embedder.model} returned no usable vector")
     except EmbedderUnavailable as error:
         raise ConfigurationError(f"the new embedder does not answer: {error}") from error
     old = generations.active()
@@ -71,7 +71,7 @@ def _check(job: Job) -> bool:
 
 
 def _rows(job: Job) -> bool:
-    if _seconds_since(job.data["began"]) < 0:  # a pass that may be the last begins later
+    if _seconds_since(job.data["began"]) < 0:  # a pass that could be the last one begins later
         return False
     old, new = _generation(job, "old"), _generation(job, "new")
     until = time.monotonic() + STEP_S
@@ -103,14 +103,14 @@ def _embed(job: Job) -> bool:
     old_failed = VectorEmbedding.all_tenants.filter(
         generation_id=job.data["old"], due_at__isnull=False, attempts__gte=FAILED_ATTEMPTS
     ).count()
-    # Whatever has been written since this phase began is due soon in both: waiting for it would never end under load.
+    # Writes since this phase began are soon due in both generations: under load, waiting for them would never end.
     then = job.data.setdefault("embedding_since", _now())
     open_rows = waiting.filter(Q(due_at__lte=then) | Q(attempts__gt=0)).count()
     if open_rows == failed and failed <= old_failed + MAY_FAIL * (job.total or 0):
         job.data["phase"] = COMPARE
     elif failed:
         reason = waiting.filter(attempts__gt=0).values_list("error", flat=True).first()
-        job.error = f"{failed} memories cannot be embedded so far: {reason}"
+        job.error = f"{failed} memories could not be embedded so far: {reason}"
     return False
 
 
@@ -146,7 +146,7 @@ def _retire(job: Job) -> bool:
     if _seconds_since(job.data["at"]) < settings.GENERATION_CACHE_S + GRACE_S:
         return False
     old = EmbeddingGeneration.objects.filter(id=job.data["remove"], state=generations.State.RETIRED).first()
-    if old is None:  # killed right after the last line of this function
+    if old is None:  # killed after the last line of this function
         return True
     if not job.data.get("failed") and not _swept(job):
         return False
@@ -158,11 +158,11 @@ def _retire(job: Job) -> bool:
 
 
 def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
-    """Delete some, in short transactions: on SQLite every writer waits for them."""
+    """Delete some rows, in short transactions: on SQLite every writer waits for them."""
     rows = VectorEmbedding.all_tenants.filter(generation=old)
     until = time.monotonic() + STEP_S
     while time.monotonic() < until:
-        # Behind the last one, so that what is deleted already is not walked through again.
+        # After the last one, so that deleted rows are not read again.
         some = rows.filter(id__gt=job.data.get("deleted", 0)).order_by("id")
         batch = list(some.values_list("id", flat=True)[:_DELETED_AT_ONCE])
         if not batch:
@@ -173,7 +173,10 @@ def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
 
 
 def _swept(job: Job) -> bool:
-    """Once more, before the old one goes: a write that took longer than anybody remembers is not lost either."""
+    """Run one more pass before the old generation is removed.
+
+    A write that took longer than any cache lives is not lost either.
+    """
     if not job.data.get("swept"):
         last, _ = outbox.fill(_generation(job, "new"), job.data["after"])
         job.data |= {"after": last, "swept": last is None}
@@ -191,9 +194,9 @@ def _generation(job: Job, which: str) -> EmbeddingGeneration:
 
 
 def _count(job: Job, new: EmbeddingGeneration) -> QuerySet[VectorEmbedding]:
-    """Bring `done` and `total` up to date; the rows that still wait."""
+    """Update `done` and `total`; return the number of rows that still wait."""
     rows = VectorEmbedding.all_tenants.filter(generation=new)
-    # One that will expire is due then, and does not wait.
+    # The row of an expiring memory is due at that time, and does not wait.
     waiting = rows.filter(Q(due_at__lte=timezone.now()) | Q(due_at__isnull=False, attempts__gt=0))
     there = rows.count()
     job.total = max(there, job.data.get("memories", 0) if job.data["phase"] == ROWS else 0)

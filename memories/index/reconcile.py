@@ -1,7 +1,7 @@
-"""Compares the index with the database, by id and version, and puts right what differs; the job `reconcile`.
+"""Compare the index with the database, by id and version, and repair the differences; the job `reconcile`.
 
-The database is read before the index, and every difference is looked at again afterwards: what somebody has changed
-meanwhile is no difference. Rows that are due are none either; the drain is at them.
+The database is read before the index, and every difference is checked again afterwards: a concurrent change is not a
+difference. Nor is a row that is due: the drain is about to process it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ log = logging.getLogger("soma.index")
 MISSING, STALE, ORPHANED = "missing", "stale", "orphaned"
 KINDS = (MISSING, STALE, ORPHANED)
 EXAMPLES = 5
-PART = 8_000  # memories compared at a time, about
+PART = 8_000  # memories compared at a time, approximately
 STEP_S = 5.0
 
 
 @dataclass
 class Report:
-    """Counts, and a few examples ("tenant/id") of each kind. pending: memories that the drain is at."""
+    """Counts, and a few examples ("tenant/id") of each kind. pending: memories that the drain has yet to process."""
 
     checked: int = 0
     pending: int = 0
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     examples: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
-    collections: list[str] = field(default_factory=list)  # of generations that are gone
+    collections: list[str] = field(default_factory=list)  # of generations that no longer exist
 
     @property
     def different(self) -> bool:
@@ -63,14 +63,14 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Known:
-    """What the database says of a memory; `live`: the index should hold it."""
+    """A memory according to the database; `live`: the index should hold it."""
 
     row: _Row | None
-    version: int | None  # None: there is no such memory any more
+    version: int | None  # None: the memory no longer exists
     live: bool
 
     def difference(self, held: int | None) -> str | None:
-        """What is wrong when the index holds this version of it (None: nothing)."""
+        """Return what is wrong when the index holds this version of it (None: no point)."""
         if self.row is None:
             return MISSING if self.live else ORPHANED if held is not None else None
         if self.row.due:
@@ -87,23 +87,23 @@ NOTHING = _Known(None, None, False)
 
 
 def repair_all() -> Report:
-    """All tenants, at once; for the nightly job, and for the start of an embedded server. Raises IndexUnavailable.
+    """Repair all tenants: every night, and at the start of an embedded server. Raises IndexUnavailable.
 
-    The drain cannot know of a loss in the index itself: after a power cut (Milvus Lite does not sync each write to the
-    disk), or when somebody has deleted its folder or brought back an old one. Collections are left to the operator's
-    own `reconcile --repair`: they may be those of another installation with the same prefix.
+    The drain cannot notice a loss in the index itself: after a power cut (Milvus Lite does not sync each write to the
+    disk), or when its folder was deleted or replaced by an older one. Unknown collections are left to the operator's
+    `reconcile --repair`: they may belong to another installation with the same prefix.
     """
     report, generation = Report(), generations.active()
     for tenant in Tenant.objects.order_by("id").values_list("id", flat=True).iterator():
         of_tenant(generation, tenant, report, repair=True)
     strangers(generation, report, repair=True)
     if report.different:
-        log.warning("the index differed from the database; it will catch up", extra=dict(report.counts))
+        log.warning("the index differed from the database; the drain will repair it", extra=dict(report.counts))
     return report
 
 
 def step(job: Job) -> bool:
-    """Some tenants of the job; whether it is over."""
+    """Compare some tenants of the job; return whether it has finished."""
     generation = generations.active()
     report = Report(**job.data.get("report", {}))
     only, repair = job.data.get("tenant"), job.data.get("repair", False)
@@ -139,7 +139,7 @@ def of_tenant(
     repair: bool,
     renew: Callable[[], object] = lambda: None,
 ) -> None:
-    """One tenant, in parts by the first digits of the ids, so that memory stays bounded."""
+    """Compare one tenant, in parts by the first digits of the ids, so that memory use is bounded."""
     count = VectorEmbedding.all_tenants.filter(generation=generation, tenant_id=tenant).count()
     digits = 0
     while count > PART * 16**digits:
@@ -150,7 +150,7 @@ def of_tenant(
 
 
 def strangers(generation: EmbeddingGeneration, report: Report, *, repair: bool) -> None:
-    """What the index holds of tenants that no longer exist."""
+    """Find points of tenants that no longer exist."""
     target = index.of(generation)
     known = list(Tenant.objects.values_list("id", flat=True))
     while found := target.tenants_but(known):
@@ -162,11 +162,11 @@ def strangers(generation: EmbeddingGeneration, report: Report, *, repair: bool) 
 
 
 def leftovers(report: Report, *, repair: bool) -> None:
-    """Collections of generations that no longer exist."""
+    """Find collections of generations that no longer exist."""
     target = index.of(generations.active())
     ours = re.compile(rf"{re.escape(settings.MILVUS_PREFIX)}_[0-9a-f]{{12}}")
     names = {name for name in target.collections() if ours.fullmatch(name)}
-    # Read after the collections: a generation is written down before its collection is made.
+    # Read after the collections: a generation is recorded before its collection is created.
     gone = names - set(EmbeddingGeneration.objects.values_list("collection", flat=True))
     for name in sorted(gone):
         report.collections.append(name)
@@ -195,7 +195,7 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
         some = ids[start : start + outbox.BATCH]
         rows = outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__in=some)
         now_known |= _known(tenant, rows, Memory.all_tenants.filter(id__in=some))
-    # A row that has been settled since looks different now; one that was replaced is due.
+    # A row that has been settled since then looks different now; one that was replaced is due.
     certain = {id: now_known.get(id, NOTHING) for id in ids if now_known.get(id, NOTHING) == known.get(id, NOTHING)}
     for kind in KINDS:
         report.note(kind, tenant, (id for id in certain if suspects[id] == kind))
@@ -204,7 +204,7 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
 
 
 def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known]) -> None:
-    """Make them due; only what nobody can bring back is deleted here, beside the drain."""
+    """Make them due; only points that have no memory are deleted here and not by the drain."""
     outbox.mark(generation, [(id, tenant, each.version) for id, each in wrong.items() if each.live and each.version])
     with_row = [id for id, each in wrong.items() if each.row is not None]
     for start in range(0, len(with_row), outbox.BATCH):

@@ -75,7 +75,7 @@ def test_a_worker_tells_what_its_processes_have_done(place: Installation) -> Non
 def test_a_trace_leads_from_the_request_through_the_worker_to_the_index(
     place: Installation, collector: Collector
 ) -> None:
-    wanted = {"send memories.drain", "memories.drain", "milvus: take vectors in"}
+    wanted = {"send memories.drain", "memories.drain", "milvus: store vectors"}
 
     def traced() -> bool:
         place.store("6", "to be traced")  # once more, as the beat may come before the message and leave it no work

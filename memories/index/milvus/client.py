@@ -74,7 +74,7 @@ class Client:
         self.search_timeout_s = self.timeout_s if lite else min(self.timeout_s, connection.search_timeout_s)
         self._connecting = threading.Lock()
         self.vendor: Any = None
-        self.vendor_of = 0  # the process that made it
+        self.vendor_of = 0  # the process that created it
         self.lite: LiteFolder | None = None
         self._unflushed_rows = 0
         self.breaker = Breaker(
@@ -89,9 +89,9 @@ class Client:
             return self._call(action, client, call, deadline)
 
     def search(self, action: str, call: Call[T], *, hasty: bool) -> T:
-        """Read, and learn how long that takes. `hasty`: do not wait much longer than calls take lately.
+        """Read, and record how long that takes. `hasty`: do not wait much longer than calls have taken recently.
 
-        Lite is no guide: there the time is spent in this process.
+        Lite is not recorded: its time is spent in this process.
         """
         timeout_s = self._patience.wait_s if hasty else self.search_timeout_s
         if self._at.is_lite:
@@ -146,9 +146,9 @@ class Client:
         return result
 
     def _note(self, error: IndexUnavailable) -> None:
-        """What a failure says of the engine: that it is down, that the collection is gone, or nothing."""
+        """Record what a failure says about the engine: it is down, the collection is gone, or nothing."""
         if code_of(error) == NOT_FOUND:
-            self.close()  # the next call makes it anew
+            self.close()  # the next call creates it again
         elif is_transient(error) and not self._at.is_lite:
             self.breaker.failed(f"{self._at.uri}: {error.detail}")
 
@@ -177,7 +177,7 @@ class Client:
             raise IndexUnavailable("the vector index is still being opened")
         try:
             if self.vendor_of != os.getpid():
-                self.vendor = None  # a connection of the process that forked us; closing it would be felt there
+                self.vendor = None  # the parent's connection; closing it would affect the parent
             if self.vendor is None:
                 self._require_closed_breaker()
                 self.vendor = self._connect()
@@ -187,7 +187,7 @@ class Client:
             self._connecting.release()
 
     def _reconnect(self) -> None:
-        """Open a new connection: one that has failed is tried again by gRPC after up to two minutes only."""
+        """Open a new connection: gRPC retries a failed one only after up to two minutes."""
         with self._connecting:
             self._forget()
             self.vendor = self._connect()
@@ -211,13 +211,13 @@ class Client:
                 with translating_errors("open"):
                     client = self._open(lite.uri if lite else self._at.uri, undo)
             except IndexUnavailable as error:
-                # Each attempt takes its whole deadline; requests must not queue up for it.
+                # Each attempt takes its whole deadline; requests must not queue up behind it.
                 self.breaker.open(f"{self._at.uri}: {error.detail}")
                 raise
             undo.pop_all()
         self.lite = lite
         if lite is not None:
-            self._flush(client, lite)  # what a killed process left behind
+            self._flush(client, lite)  # rows that a killed process has left
         return client
 
     def _open(self, uri: str, undo: ExitStack) -> Any:
@@ -225,10 +225,10 @@ class Client:
 
         more: dict[str, Any] = {"secure": True, "server_pem_path": self._at.ca} if self._at.ca else {}
         if self._at.is_lite:
-            # Lite's server may take pymilvus' pings for too many and hang up, and the next call fails. Within one
-            # process nobody needs to be told that the other is still there.
+            # Lite's server may find pymilvus' pings too frequent and hang up, and the next call fails. Within one
+            # process keepalive is not needed.
             more["grpc_options"] = {"grpc.keepalive_time_ms": _NEVER_MS, "grpc.keepalive_permit_without_calls": False}
-        # Not shared: pymilvus would hand one connection to all indexes of an address, and close none of them.
+        # Not shared: pymilvus would use one connection for all indexes of an address, and never close it.
         client = MilvusClient(uri=uri, token=self._at.token, timeout=self.search_timeout_s, dedicated=True, **more)
         undo.callback(client.close)
         self._collection.prepare(client, lite=self._at.is_lite)
@@ -238,8 +238,8 @@ class Client:
 class _OneAttempt(float):
     """Seconds for one attempt.
 
-    pymilvus repeats a refused call for as long as `timeout` says, and up to three seconds longer, without jitter. It
-    asks `elapsed >= timeout`, which this number always affirms; to gRPC it is a number like any other.
+    pymilvus repeats a refused call until `timeout` has passed, and up to three seconds longer, without jitter. It
+    compares `elapsed >= timeout`, which is always true for this number; for gRPC it is an ordinary number.
     """
 
     def __le__(self, other: float) -> bool:
@@ -247,7 +247,7 @@ class _OneAttempt(float):
 
 
 def _timeout(deadline: float) -> dict[str, Any]:
-    """The arguments that end a call of pymilvus' at the deadline."""
+    """Return the arguments that end a call of pymilvus at the deadline."""
     return {"timeout": _OneAttempt(max(0.01, deadline - time.monotonic()))}
 
 

@@ -48,12 +48,12 @@ class MilvusIndex:
         self._consistency = consistency
 
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
-        # Of two rows with one id in one call an engine may keep either; here the last one counts.
+        # Of two rows with the same id in one call an engine may keep either; the last one must win.
         latest = {point.id: point for point in points}
         rows = [row_of(tenant, point, self._collection.dimension) for point in latest.values()]
         per_call = max(1, min(ROWS_PER_CALL, BYTES_PER_CALL // (4 * self._collection.dimension + 2 * NAMESPACE_BYTES)))
         for batch in _batches(rows, per_call):
-            self._client.write("take vectors in", partial(self._upsert, batch), len(batch))
+            self._client.write("store vectors", partial(self._upsert, batch), len(batch))
 
     def search(
         self, tenant: UUID, vector: Vector, where: Where, limit: int, *, fresh: bool = False, hasty: bool = False
@@ -95,19 +95,19 @@ class MilvusIndex:
         )
 
     def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
-        """A full page may not be all of the rows: it is read again in sixteen parts.
+        """Yield (id, version). A full page may be incomplete, so it is read again in sixteen parts.
 
         pymilvus' own iterator falls back to the client's clock when the server names no time, and then misses rows.
         """
         rows = self._client.read(
-            "list what it holds",
+            "list its points",
             lambda client, timeout: client.query(
                 self._collection.name,
                 filter=f'{expression(tenant)} and id like "{prefix}%"',
                 limit=SCAN_PAGE_ROWS,
                 output_fields=["id", "version"],
                 partition_names=self._partitions(tenant),
-                # A row missed here would be taken for one that the index has lost.
+                # A row missed here would be mistaken for one that the index has lost.
                 consistency_level="Strong",
                 **timeout,
             ),
@@ -159,7 +159,7 @@ class MilvusIndex:
 
             try:
                 client.create_alias(self._collection.name, alias, **timeout)
-            except MilvusException:  # it is there
+            except MilvusException:  # it exists already
                 client.alter_alias(self._collection.name, alias, **timeout)
 
         self._client.read("name a collection", point)
@@ -190,9 +190,11 @@ class MilvusIndex:
         )
 
     def _partition(self, tenant: UUID) -> str | None:
-        """On Lite, the partition of the tenant's rows; none for a server, which works it out and refuses to be told.
+        """Return the partition of the tenant's rows on Lite.
 
-        Lite reads all partitions otherwise, and writes every deletion to each of them. The rule is its own.
+        None for a server, which finds it alone and refuses a name.
+
+        Without it Lite reads all partitions, and writes every deletion to each of them. The naming is Lite's own.
         """
         if self._client.lite is None:
             return None

@@ -1,4 +1,4 @@
-"""Milvus Lite: the engine inside this process. The only file that imports milvus_lite, when its folder is opened."""
+"""Milvus Lite, the engine in this process. milvus_lite is imported only here, when a folder is opened."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Gate:
     def flushing(self, timeout_s: float) -> Iterator[None]:
         with self._changed:
             self._wait(lambda: not self._flushing, timeout_s)
-            self._flushing = True  # from here on no new search begins, so that a busy index is flushed too
+            self._flushing = True  # from now on no new search begins, so that a busy index is flushed too
             try:
                 self._wait(lambda: self._searches == 0, timeout_s)
             except IndexUnavailable:
@@ -67,7 +67,7 @@ class Gate:
 
 
 class LiteFolder:
-    """A Milvus Lite database that this process has open, shared by all its indexes (one per generation)."""
+    """A Milvus Lite database that this process has opened, shared by all its indexes (one per generation)."""
 
     _open: ClassVar[dict[Path, LiteFolder]] = {}
     _opening: ClassVar[threading.Lock] = threading.Lock()
@@ -81,8 +81,8 @@ class LiteFolder:
         self._writer = threading.Lock()
         self._users = 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Lite's server asks for no password. A socket in a folder of our own keeps the machine's other users out,
-        # where its usual TCP port would let them in.
+        # Lite's server has no password. A socket in a private folder keeps other users of the machine out; its usual
+        # TCP port would let them in.
         self._socket_folder = _socket_folder()
         self.uri = f"unix:{self._socket_folder}/lite"
         try:
@@ -132,10 +132,8 @@ class LiteFolder:
 
 
 def _socket_folder() -> Path:
-    """A new folder that is ours alone, with a path short enough for a socket in it."""
+    """Return a new private folder with a path short enough for a socket in it."""
     for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes it safely
         if len(parent) <= MAX_SOCKET_PARENT and os.access(parent, os.W_OK):
             return Path(tempfile.mkdtemp(prefix="soma-", dir=parent))
-    raise ConfigurationError(
-        "Milvus Lite needs a folder for its socket: set TMPDIR to a short path that can be written"
-    )
+    raise ConfigurationError("Milvus Lite needs a folder for its socket: set TMPDIR to a short path that is writable")

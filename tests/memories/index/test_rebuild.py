@@ -253,7 +253,7 @@ def test_a_rebuild_waits_for_memories_that_cannot_be_embedded_and_can_be_given_u
         drain()
     job.refresh_from_db()
     assert job.state == "running"
-    assert "cannot be embedded so far: gone" in job.error
+    assert "could not be embedded so far: gone" in job.error
 
     jobs.cancel_rebuild(boss)
 

@@ -385,7 +385,7 @@ def test_another_dimension_than_the_collection_has_is_refused_in_one_clear_line(
 def test_a_collection_made_by_others_is_refused(make, index):
     index.ping()
     index._client.vendor.create_collection("test_foreign", dimension=DIMENSION)
-    with pytest.raises(ConfigurationError, match="not made by this service"):
+    with pytest.raises(ConfigurationError, match="not created by this service"):
         make("test_foreign").ping()
     index._client.vendor.drop_collection("test_foreign")
 
