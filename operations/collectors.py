@@ -1,4 +1,4 @@
-"""What Prometheus is told of the database; imported when the app is ready."""
+"""Metrics that are read from the database at each scrape; imported when the app is ready."""
 
 from __future__ import annotations
 

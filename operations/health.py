@@ -1,4 +1,4 @@
-"""The state of the parts the service depends on, asked at most every ten seconds, by one process for all."""
+"""The health of the service's dependencies, checked at most every ten seconds, by one process for all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Report:
 
     @property
     def status(self) -> str:
-        """Without the database nothing works; without the index, words still find memories."""
+        """Return the status: without the database nothing works; without the index, keyword search does."""
         if not self.checks["database"].healthy:
             return "unhealthy"
         return "healthy" if all(check.healthy for check in self.checks.values()) else "degraded"
@@ -50,7 +50,7 @@ _known: TTLCache[object, dict[str, Check]] = TTLCache(maxsize=1, ttl=LIFETIME_S 
 
 @cached(_known, lock=threading.Lock())
 def _checks() -> dict[str, Check]:
-    """What a process has found; it remembers that for half of the time, the others see it for the other half."""
+    """Return the result of one process: it caches it for half of the time, the others for the other half."""
     shared = caching.get(None, "health", somamemory.__version__)
     if shared is not None:
         return {name: Check(*found) for name, found in shared.items()}
@@ -65,13 +65,13 @@ def _checks() -> dict[str, Check]:
 
 
 def ready() -> tuple[bool, str]:
-    """Whether requests can be served, and if not, why."""
+    """Return whether requests can be served, and if not, the reason."""
     try:
         _database()
         if migration_stages.missing():
             return False, "migrations are missing: run manage.py bootstrap"
     except DatabaseError:
-        return False, "the database does not answer"
+        return False, "the database does not respond"
     return True, ""
 
 
@@ -82,7 +82,7 @@ def _database() -> None:
 
 def _cache() -> None:
     if not caching.healthy():
-        raise ConnectionError("the cache does not answer")
+        raise ConnectionError("the cache does not respond")
 
 
 def _timed(ask: Callable[[], object]) -> Check:

@@ -1,8 +1,8 @@
-"""Long work for the whole installation: asked for here, done a step at a time by whoever can.
+"""Jobs: long work for the whole installation, run one step at a time.
 
-On one machine a thread of the server does the steps, because only the server may open the vector index; with Celery its
-workers do. A command that finds nobody does them itself. What is done stands in the database after each step, so that
-whoever comes next goes on where the last one was killed.
+On one machine a thread of the server runs the steps, because only the server can open the vector index; with Celery its
+workers do. A command runs them when no other process does. Progress is saved in the database after each step, so that
+the next process continues where the last one was killed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger("soma.jobs")
 
 BEAT_S = 1.0
 STEP_PAUSE_S = 0.2
-MEMORIES_PER_S = 300  # what an estimate assumes: WordLlama and Milvus on two cores reach more, a provider less
+MEMORIES_PER_S = 300  # assumed by the estimate: WordLlama and Milvus on two cores reach more, a provider less
 
 Kind, State = Job.Kind, Job.State
 OPEN = Q(state__in=[State.QUEUED, State.RUNNING])
@@ -42,11 +42,11 @@ STEPS: dict[str, Callable[[Job], bool]] = {Kind.REBUILD: rebuild.step, Kind.RECO
 def start_rebuild(
     caller: Caller, provider: str = "", model: str = "", dimension: int = 0, *, from_stored_vectors: bool = False
 ) -> Job:
-    """Ask for a new embedding generation, of the active one's kind unless a provider is named.
+    """Start building a new embedding generation, of the active one's kind unless a provider is given.
 
     Raises Conflict while one is being built, Forbidden, InvalidInput.
     """
-    caller.require_operator()  # a generation serves every tenant, and its counts are about all of them
+    caller.require_operator()  # a generation serves every tenant, and its counts concern all of them
     recipe: dict[str, Any] = {}
     if provider:
         try:
@@ -54,35 +54,35 @@ def start_rebuild(
         except ConfigurationError as error:
             raise InvalidInput("provider", str(error)) from None
         if from_stored_vectors and not generations.alike(generations.active(), embedder):
-            raise InvalidInput("from_stored_vectors", "the stored vectors are another model's")
+            raise InvalidInput("from_stored_vectors", "cannot be true: the stored vectors come from another model")
         recipe = {"provider": embedder.provider, "model": embedder.model, "dimension": embedder.dimension}
     elif model or dimension:
-        raise InvalidInput("provider", "name it when you name a model or a dimension")
+        raise InvalidInput("provider", "is required when model or dimension is given")
     return _start(caller, Kind.REBUILD, {**recipe, "from_stored_vectors": from_stored_vectors})
 
 
 def start_reconcile(caller: Caller, *, repair: bool = False, tenant: str = "") -> Job:
-    """Ask for a comparison of the index with the database. Raises Conflict while one runs, Forbidden."""
+    """Start comparing the index with the database. Raises Conflict while one runs, Forbidden."""
     caller.require_operator()
     return _start(caller, Kind.RECONCILE, {"repair": repair, "tenant": tenant})
 
 
 def cancel_rebuild(caller: Caller) -> Job:
-    """Give up the generation that is being built; what was built is removed by the next steps. Raises NotFound."""
+    """Cancel the generation that is being built; the next steps remove what was built. Raises NotFound."""
     caller.require_operator()
     with transaction.atomic():
         job = Job.objects.select_for_update().filter(OPEN, kind=Kind.REBUILD).first()
         if job is None or not rebuild.can_be_cancelled(job):
-            raise NotFound("no embedding generation is being built that could be given up")
+            raise NotFound("no embedding generation is being built, or it is too late to cancel it")
         job.data = {**job.data, "phase": rebuild.UNDO}
-        job.lease = job.lease_until = None  # whoever is in the middle of a step loses it
+        job.lease = job.lease_until = None  # a process in the middle of a step loses it
         job.save(update_fields=["data", "lease", "lease_until"])
         audit.record(caller, "job.cancel", [str(job.id)])
     return job
 
 
 def get(caller: Caller, id: uuid.UUID) -> Job:
-    """Any job. Raises NotFound."""
+    """Return a job. Raises NotFound."""
     caller.require_operator("read")
     job = Job.objects.filter(id=id).first()
     if job is None:
@@ -91,31 +91,31 @@ def get(caller: Caller, id: uuid.UUID) -> Job:
 
 
 def latest(caller: Caller, kind: str) -> Job:
-    """The job of this kind that was asked for last. Raises NotFound."""
+    """Return the latest job of this kind. Raises NotFound."""
     caller.require_operator("read")
     job = Job.objects.filter(kind=kind).order_by("-created_at").first()
     if job is None:
-        raise NotFound("no such job has been asked for")
+        raise NotFound("there is no job of this kind")
     return job
 
 
 def estimated_s() -> int:
-    """A guess of how long a rebuild will take."""
+    """Return an estimate of how long a rebuild takes."""
     waits_s = 2 * settings.GENERATION_CACHE_S + rebuild.GRACE_S
     return max(1, round(waits_s + Memory.all_tenants.count() / MEMORIES_PER_S))
 
 
 def advance() -> bool:
-    """Do one step of a job that nobody else is at; whether there was one."""
+    """Run one step of a job that no other process has; return whether there was one."""
     job = _take()
     if job is None:
         return False
-    lease = job.lease  # a step may read the row again, which another process has taken over meanwhile
+    lease = job.lease  # a step may reload the row, which another process may have taken over
     job.error = ""
     try:
         finished = STEPS[job.kind](job)
     except Unavailable as error:
-        if job.kind == Kind.RECONCILE:  # somebody waits for the answer; the nightly one comes again
+        if job.kind == Kind.RECONCILE:  # a person waits for the answer; the nightly job comes again
             _settle(job, lease, error=str(error), state=State.FAILED)
             return True
         _settle(job, lease, error=str(error), pause_s=2 * BEAT_S)
@@ -133,14 +133,14 @@ def _every_s() -> float:
 
 @periodic("memories.advance_jobs", every_s=_every_s, thread="jobs", first_s=lambda: 0.0)
 def advance_all(should_stop: ShouldStop) -> None:
-    """Do steps until none is left; a short pause after each leaves room for the requests."""
+    """Run steps until none is left; a short pause after each leaves room for requests."""
     while advance() and not should_stop():
         time.sleep(STEP_PAUSE_S)
 
 
 @prepares("jobs")
 def _take_over() -> None:
-    """Whoever had a lease was the process before this one."""
+    """Release all leases: their owner was the process before this one."""
     Job.objects.filter(OPEN).update(**leases.RELEASED)
 
 
@@ -149,9 +149,9 @@ def _start(caller: Caller, kind: str, data: dict[str, Any]) -> Job:
         with transaction.atomic():
             job = Job.objects.create(tenant=caller.tenant, kind=kind, data=data)
             audit.record(caller, "job.start", [f"{kind} {job.id}"])
-            transaction.on_commit(lambda: log.info("a job is queued", extra={"job": str(job.id), "kind": kind}))
+            transaction.on_commit(lambda: log.info("job queued", extra={"job": str(job.id), "kind": kind}))
     except IntegrityError:
-        raise Conflict(f"a job of this kind ({kind}) is running already") from None
+        raise Conflict(f"a job of this kind ({kind}) is already running; wait until it has finished") from None
     return job
 
 
@@ -164,7 +164,7 @@ def _take() -> Job | None:
 
 
 def _settle(job: Job, lease: uuid.UUID | None, *, error: str, state: str = State.RUNNING, pause_s: float = 0) -> None:
-    """Write the step down, unless somebody else has taken the job over or cancelled it meanwhile."""
+    """Save the step, unless another process has taken over or cancelled the job in the meantime."""
     now = timezone.now()
     over = state in (State.DONE, State.FAILED)
     written = Job.objects.filter(id=job.id, lease=lease).update(
@@ -175,9 +175,9 @@ def _settle(job: Job, lease: uuid.UUID | None, *, error: str, state: str = State
         error=error[:500],
         finished_at=now if over else None,
         lease=None,
-        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,  # the pause holds it back
+        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,  # not before the pause is over
     )
     if written and (over or error):
-        how = "has ended" if over else "will be tried again"
+        how = "ended" if over else "will be retried"
         level = logging.WARNING if error else logging.INFO
-        log.log(level, f"a job {how}", extra={"job": str(job.id), "kind": job.kind, "state": state, "reason": error})
+        log.log(level, f"job {how}", extra={"job": str(job.id), "kind": job.kind, "state": state, "reason": error})

@@ -1,6 +1,6 @@
-"""Takes everything from one database to another, row by row with the same ids, and proves that it has arrived.
+"""Copy everything from one database to another, row by row with the same ids, and verify the result.
 
-All of it is one transaction in the target: it ends equal to the source, or as empty as it was.
+The copy is one transaction in the target, which ends equal to the source or stays empty.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from somamemory.errors import ConfigurationError
 
 SOURCE, TARGET = "default", "target"
 _ROWS = 500  # at a time: far below PostgreSQL's 65,535 parameters for one statement
-# What the migrations themselves put into a new database; the source has its own.
+# Rows that the migrations create in a new database; the source has its own.
 _MADE_BY_MIGRATIONS = {"sfm_tenants": 1, "sfm_audit_sealer": 1, "auth_permission": None, "django_content_type": None}
 
 Model = type[models.Model]
@@ -30,7 +30,7 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Content:
-    """What a table holds, whatever the order of its rows."""
+    """The content of a table, independent of the order of its rows."""
 
     rows: int
     sum_of_hashes: int
@@ -40,10 +40,12 @@ class Content:
 
 
 def move(url: str, tell: Tell) -> dict[str, Content]:
-    """Copy the default database, a SQLite, into an empty PostgreSQL; what each table holds now, by name.
+    """Copy the default database, which is SQLite, into an empty PostgreSQL database.
 
-    Nobody can write to the source meanwhile: a server that still runs refuses writes with 503.
-    Raises ConfigurationError (nothing has changed) where the two are not what is needed, or differ in the end.
+    Return the content of each table by name.
+
+    The source cannot be written to meanwhile: a server that still runs rejects writes with 503. Raises
+    ConfigurationError (and changes nothing) where one of the two is not suitable, or where they differ in the end.
     """
     connections.databases[TARGET] = connections.configure_settings({"default": {}, TARGET: settings.database(url)})[
         TARGET
@@ -62,7 +64,7 @@ def move(url: str, tell: Tell) -> dict[str, Content]:
 
 
 def content(model: Model, using: str) -> Content:
-    """Every stored value of every row goes into it."""
+    """Return the content of a table, made from every stored value of every row."""
     names = [field.attname for field in model._meta.concrete_fields]
     count = total = 0
     for row in _all(model, using).values_list(*names).iterator(_ROWS):
@@ -86,7 +88,7 @@ def _move(tell: Tell) -> dict[str, Content]:
         before, after = content(model, SOURCE), content(model, TARGET)
         if before != after:
             raise ConfigurationError(
-                f"{model._meta.db_table} has not arrived as it was: {before} before, {after} after; nothing was kept"
+                f"{model._meta.db_table} differs after the copy: {before} before, {after} after; nothing was kept"
             )
         tell(f"{model._meta.db_table:32} {after}")
         moved[model._meta.db_table] = after
@@ -105,7 +107,7 @@ def _copy(model: Model) -> None:
 
 
 def _go_on_counting(tables: list[Model]) -> None:
-    """The next number of each table is the one that the source would have given: none is ever given twice."""
+    """Continue the numbering of each table where the source would have continued, so that no number is used twice."""
     with connections[SOURCE].cursor() as cursor:
         cursor.execute("SELECT name, seq FROM sqlite_sequence")
         last = dict(cursor.fetchall())
@@ -134,7 +136,7 @@ def _canonical(row: tuple[Any, ...]) -> bytes:
 
 
 def _numbers(value: Any) -> Any:
-    """jsonb writes 1e16 as a whole number, and -0.0 as 0: the same number, so the same hash."""
+    """Return numbers as jsonb writes them (1e16 as an integer, -0.0 as 0), so that equal numbers have equal hashes."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
@@ -151,20 +153,23 @@ def _plain(value: Any) -> str:
 def _refuse_others_than_sqlite_to_postgresql() -> None:
     if (vendor := connections[SOURCE].vendor) != "sqlite":
         raise ConfigurationError(
-            f"only a SQLite can be moved, and the settings name a {vendor}: unset SOMA_DATABASE_URL"
+            f"only a SQLite database can be migrated, but the settings name a {vendor} one: unset SOMA_DATABASE_URL"
         )
     if connections[TARGET].vendor != "postgresql":
-        raise ConfigurationError("the target must be a PostgreSQL: postgres://user:password@host/database")
+        raise ConfigurationError("the target must be a PostgreSQL database: postgres://user:password@host/database")
 
 
 def _refuse_old_schema() -> None:
     executor = MigrationExecutor(connections[SOURCE])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise ConfigurationError("the database is of an older version: run manage.py bootstrap first")
+        raise ConfigurationError("the database belongs to an older version: run manage.py bootstrap first")
 
 
 def _refuse_what_is_there() -> None:
-    """Before a migration touches it: it may be somebody else's, or an installation of an older version."""
+    """Refuse a target that is in use, before a migration changes it.
+
+    It may be another program's, or an older installation.
+    """
     ours = {model._meta.db_table: model for model in _models()}
     with connections[TARGET].cursor() as cursor:
         there = set(connections[TARGET].introspection.table_names(cursor)) - {"django_migrations"}

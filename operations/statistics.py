@@ -1,4 +1,4 @@
-"""How much there is, for whoever runs the installation: answered in milliseconds, whatever it is, and so estimated."""
+"""Statistics for operators, answered in milliseconds at any size, and therefore partly estimated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
 from somamemory import caching
 from tenants.caller import Caller
 
-# So many rows are counted; of more, PostgreSQL's statistics tell.
+# Up to this many rows are counted; beyond that, PostgreSQL's statistics are used.
 COUNTED = 500_000
 BOUND = 10_000
 LIFETIME_S = 60
@@ -25,7 +25,7 @@ LIFETIME_S = 60
 
 @dataclass(frozen=True)
 class Queue:
-    """What waits for the index. `pending` and `failed` stop at BOUND."""
+    """The memories that await indexing. `pending` and `failed` are counted up to BOUND."""
 
     pending: int
     failed: int
@@ -33,9 +33,10 @@ class Queue:
 
 
 def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
-    """Memories of each tenant, deleted ones too, up to a minute old; whether they were counted, or are an estimate.
+    """Return the memories of each tenant, including deleted ones, up to a minute old, and whether they were counted
+    exactly.
 
-    An estimate names the hundred largest.
+    An estimate has the hundred largest tenants.
     """
     caller.require_operator("read")
     known = caching.get(None, "sizes", connection.alias)
@@ -47,7 +48,7 @@ def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
 
 
 def queue(caller: Caller, now: datetime | None = None) -> Queue:
-    """Of all tenants, in the active generation."""
+    """Return the queue of all tenants, in the active generation."""
     caller.require_operator("read")
     now = now or timezone.now()
     due = VectorEmbedding.all_tenants.filter(generation=generations.active(), due_at__isnull=False).order_by()
@@ -62,7 +63,7 @@ def queue(caller: Caller, now: datetime | None = None) -> Queue:
 
 
 def database_bytes() -> int:
-    """On disk, with its indexes."""
+    """Return the size on disk, including indexes."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_database_size(current_database())")
@@ -72,7 +73,7 @@ def database_bytes() -> int:
 
 
 def _rows() -> int:
-    """What the database believes; SQLite always counts, as it has no statistics of the kind."""
+    """Return the database's own estimate; SQLite has no such statistics, so it counts."""
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:
@@ -86,7 +87,7 @@ def _counted() -> tuple[dict[UUID, int], bool]:
 
 
 def _estimated() -> tuple[dict[UUID, int], bool]:
-    """The tenants that ANALYZE has met most often, and their share."""
+    """Return the tenants that ANALYZE has seen most often, with their share."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT unnest(most_common_vals::text::text[]), unnest(most_common_freqs) FROM pg_stats "

@@ -1,4 +1,4 @@
-"""PostgreSQL: pg_dump and pg_restore, and hashes taken from the very snapshot that is dumped."""
+"""PostgreSQL: pg_dump and pg_restore, and hashes taken from the same snapshot as the dump."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PostgreSQL:
 
 @contextmanager
 def _session(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
-    """A connection of our own that nothing times out."""
+    """Open a separate connection without time-outs."""
     session = _beside(connection, str(connection.settings_dict["NAME"]))
     with closing(session):
         with session.cursor() as cursor:
@@ -97,7 +97,7 @@ def _tables(session: BaseDatabaseWrapper, progress: Progress) -> Tables:
 
 
 def _start(program: str, connection: BaseDatabaseWrapper, options: list[str]) -> subprocess.Popen[str]:
-    """The password travels in the environment, which others cannot see."""
+    """Start a program; the password is passed in the environment, which other users cannot see."""
     config: dict[str, Any] = connection.settings_dict
     environment = {
         "PGHOST": config.get("HOST"),
@@ -133,7 +133,7 @@ def _wait(running: subprocess.Popen[str], progress: Progress) -> None:
 
 
 def _program(name: str, connection: BaseDatabaseWrapper) -> str:
-    """The newest one, which must know the server's version. Raises ConfigurationError."""
+    """Return the newest version of a program, which must support the server's version. Raises ConfigurationError."""
     server: int = connection.pg_version // 10_000  # type: ignore[attr-defined]
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=_major, reverse=True)
     found = [str(path) for path in installed] or [path for path in [shutil.which(name)] if path]

@@ -16,7 +16,7 @@ from operations.backup.manifest import Tables
 from somamemory.errors import InvalidInput
 from somamemory.files import Progress
 
-PAGES = 4_000  # a step
+PAGES = 4_000  # in one step
 # Full text follows from the words of the memories.
 _TABLES = (
     "SELECT name FROM sqlite_master "
@@ -30,7 +30,7 @@ class SQLite:
     def dump(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
         copy = file.with_suffix("")
         with closing(sqlite3.connect(_path(connection))) as source, closing(sqlite3.connect(copy)) as target:
-            # One moment for all steps: without it, each write of another process would begin the copy anew.
+            # One snapshot for all steps: without it, each write of another process would restart the copy.
             source.execute("BEGIN")
             source.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             source.backup(
@@ -53,7 +53,7 @@ class SQLite:
         path = _path(connection)
         partial = path.with_name(path.name + ".partial")
         _unpack(file, partial, progress)
-        for leftover in ("-wal", "-shm"):  # of the empty database
+        for leftover in ("-wal", "-shm"):  # leftovers of the empty database
             path.with_name(path.name + leftover).unlink(missing_ok=True)
         partial.replace(path)
 

@@ -164,7 +164,7 @@ def test_they_are_told_under_other_names_too(api: Api, monkeypatch: pytest.Monke
 
 
 def test_every_metric_is_described_in_the_docs(db: None) -> None:
-    text = (Path(settings.BASE_DIR) / "docs" / "operations.md").read_text()
+    text = (Path(settings.BASE_DIR) / "docs" / "reference" / "metrics.md").read_text()
     names = {
         re.sub("_total$", "", family.name) for family in text_string_to_metric_families(metrics.exposition().decode())
     }

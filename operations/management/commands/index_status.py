@@ -1,4 +1,4 @@
-"""`manage.py index_status`: what waits for the index, and why."""
+"""`manage.py index_status`: show which memories await indexing, and why."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tenants.management.command_line import operator
 
 
 class Command(BaseCommand):
-    help = "For each tenant with memories that wait for the index: how many, for how long, how many failed, and why."
+    help = "Show for each tenant how many memories await indexing, for how long, how many failed, and why."
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows = selectors.index_queue(operator())
         if not rows:
-            self.stdout.write(self.style.SUCCESS("Nothing waits for the index."))
+            self.stdout.write(self.style.SUCCESS("No memory awaits indexing."))
             return
-        self.stdout.write(f"{'tenant':24} {'generation':28} {'pending':>9} {'failed':>8} {'oldest':>9}  why")
+        self.stdout.write(f"{'tenant':24} {'generation':28} {'pending':>9} {'failed':>8} {'oldest':>9}  reason")
         for row in rows:
             numbers = f"{row.pending:9,} {row.failed:8,} {row.oldest_s:7,} s"
             self.stdout.write(f"{row.tenant:24} {row.generation:28} {numbers}  {row.reason}")
         if any(row.failed for row in rows):
-            self.stdout.write("Next, when the reason is mended: manage.py retry_failed")
+            self.stdout.write("Next, once the cause is fixed: manage.py retry_failed")

@@ -1,4 +1,4 @@
-"""`manage.py migrate_database --to URL`: from SQLite to PostgreSQL."""
+"""`manage.py migrate_database --to URL`: migrate from SQLite to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ from somamemory.errors import ConfigurationError
 
 class Command(BaseCommand):
     help = (
-        "Copy the SQLite of this installation into an empty PostgreSQL, and compare counts and hashes of every table. "
-        "Stop the services first. When anything goes wrong the target stays empty; run it again. The SQLite stays."
+        "Copy this installation's SQLite database into an empty PostgreSQL database, and compare the counts and hashes "
+        "of every table. "
+        "Stop the services first. After an error the target is empty and the command can be repeated. "
+        "SQLite's file is kept."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--to", required=True, metavar="URL", help="postgres://user:password@host/database, or - to read it"
+            "--to",
+            required=True,
+            metavar="URL",
+            help="postgres://user:password@host/database, or - to read it from standard input",
         )
 
     def handle(self, *args: Any, to: str, **options: Any) -> None:
-        # From a pipe it is seen by nobody who lists the processes.
+        # From a pipe it does not show in the list of processes.
         url = sys.stdin.readline().strip() if to == "-" else to
         try:
             moved = migrate_database.move(url, self.stdout.write)

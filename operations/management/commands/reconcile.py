@@ -1,4 +1,4 @@
-"""`manage.py reconcile`: does the index hold what the database says?"""
+"""`manage.py reconcile`: compare the vector index with the database."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ EQUAL, DIFFERENT, COULD_NOT_LOOK = 0, 1, 2
 class Command(BaseCommand):
     help = (
         "Compare the vector index with the database by id and version. Exit code 0: equal, 1: different, 2: could not "
-        "look. The running server (or worker) looks; without one this command does."
+        "compare. The running server or worker does the work; without one this command does."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--repair", action="store_true", help="make what is wrong due, and remove orphans")
-        parser.add_argument("--tenant", default="", metavar="SLUG", help="only this one")
+        parser.add_argument(
+            "--repair", action="store_true", help="queue wrong entries for indexing, and delete orphans"
+        )
+        parser.add_argument("--tenant", default="", metavar="SLUG", help="compare only this tenant")
 
     def handle(self, *args: Any, repair: bool, tenant: str, **options: Any) -> None:
         try:
@@ -42,7 +44,7 @@ class Command(BaseCommand):
             raise SystemExit(DIFFERENT)
 
     def _tell(self, report: Report, repair: bool) -> None:
-        self.stdout.write(f"{report.checked:,} memories compared, {report.pending:,} of them waiting for the index.")
+        self.stdout.write(f"{report.checked:,} memories compared, {report.pending:,} of them await indexing.")
         for kind in KINDS:
             shown = "".join(f"\n    {example}" for example in report.examples[kind])
             self.stdout.write(f"{kind:9} {report.counts[kind]:,}{shown}")
@@ -51,6 +53,6 @@ class Command(BaseCommand):
         if not report.different:
             self.stdout.write(self.style.SUCCESS("Equal."))
         elif repair:
-            self.stdout.write("Repaired: what was wrong is due now, orphans are gone.")
+            self.stdout.write("Repaired: wrong entries are queued for indexing, orphans are deleted.")
         else:
             self.stdout.write("Next: manage.py reconcile --repair")

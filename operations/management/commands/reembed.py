@@ -1,4 +1,4 @@
-"""`manage.py reembed`: a new embedding generation, with no pause in service."""
+"""`manage.py reembed`: build a new embedding generation without downtime."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 class Command(BaseCommand):
     help = (
-        "Embed all memories anew beside the vectors that are searched meanwhile, compare what both find, and switch. "
-        "The running server (or worker) does it; without one this command does. If it is stopped, --watch goes on."
+        "Embed all memories again next to the active vectors, compare what both find, and switch. "
+        "The running server or worker does the work; without one this command does. After an interruption, "
+        "--watch continues."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--provider", default="", help="wordllama, openai or hashing; left out: as it is")
-        parser.add_argument("--model", default="", help="the provider's name of the model")
-        parser.add_argument("--dimension", type=int, default=0, help="how many numbers a vector has")
+        parser.add_argument(
+            "--provider", default="", help="wordllama, openai or hashing; default: the current provider"
+        )
+        parser.add_argument("--model", default="", help="the name of the model at the provider")
+        parser.add_argument("--dimension", type=int, default=0, help="the number of dimensions")
         parser.add_argument(
             "--from-stored-vectors",
             action="store_true",
-            help="only make the collection anew, from the vectors in the database: the index was lost",
+            help="only create the collection again, from the vectors in the database, after the index was lost",
         )
         other = parser.add_mutually_exclusive_group()
-        other.add_argument("--watch", action="store_true", help="start nothing; go on with what is running")
-        other.add_argument("--cancel", action="store_true", help="give up the generation that is being built")
+        other.add_argument("--watch", action="store_true", help="start nothing; follow the running job")
+        other.add_argument("--cancel", action="store_true", help="cancel the generation that is being built")
 
     def handle(self, *args: Any, **options: Any) -> None:
         with errors_as_one_line():
             job = watch(self._job(options), self.stdout)
         if job.state == Job.State.FAILED:
             if options["cancel"]:
-                self.stdout.write("The new generation is given up; nothing has changed.")
+                self.stdout.write("The new generation was cancelled; nothing has changed.")
                 return
             raise CommandError(job.error)
         self._tell(job)

@@ -1,4 +1,4 @@
-"""`manage.py retry_failed`: try at once what would be tried later."""
+"""`manage.py retry_failed`: index failed memories now instead of later."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Make the memories due that the index could not take so far; they are tried again within seconds."
+    help = "Queue the memories that could not be indexed so far; they are retried within seconds."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--tenant", metavar="SLUG", help="only this one")
+        parser.add_argument("--tenant", metavar="SLUG", help="only this tenant")
 
     def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
         with errors_as_one_line():
@@ -23,4 +23,4 @@ class Command(BaseCommand):
                 selectors.every_tenant(operator()) if tenant is None else [selectors.get_tenant(operator(), tenant)]
             )
             count = sum(services.retry_failed(operator().acting_for(each)) for each in everybody)
-        self.stdout.write(f"{count:,} memories will be tried again.")
+        self.stdout.write(f"{count:,} memories will be retried.")

@@ -305,7 +305,7 @@ def test_the_command_does_the_work_itself_when_no_server_runs(
 
 def test_the_command_says_when_a_rebuild_runs_already(acme: Api, boss: Caller) -> None:
     jobs.start_rebuild(boss)
-    with pytest.raises(CommandError, match="running already"):
+    with pytest.raises(CommandError, match="already running"):
         call_command("reembed")
 
 
