@@ -1,4 +1,4 @@
-"""Embedders, and the one that the settings choose."""
+"""Embedders, and the one that the settings select."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROVIDERS = ("wordllama", "openai", "hashing")
 
 
 class Recipe(Protocol):
-    """How vectors are made; an embedding generation is one."""
+    """The parameters of an embedder; an embedding generation is one."""
 
     provider: str
     model: str
@@ -26,7 +26,7 @@ class Recipe(Protocol):
 
 
 def of(recipe: Recipe) -> Embedder:
-    """The embedder of a generation; what it needs beside the recipe (address, key) is in the settings.
+    """Return the embedder of a generation; its address and key are in the settings.
 
     Raises ConfigurationError.
     """
@@ -34,7 +34,7 @@ def of(recipe: Recipe) -> Embedder:
 
 
 def current() -> Embedder:
-    """The embedder of the settings, which the first generation is made with. Raises ConfigurationError."""
+    """Return the embedder of the settings, which the first generation uses. Raises ConfigurationError."""
     return made(settings.EMBEDDING_PROVIDER, settings.EMBEDDING_MODEL, settings.EMBEDDING_DIMENSION)
 
 

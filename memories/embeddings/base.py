@@ -1,4 +1,4 @@
-"""What turns text into vectors: one small protocol."""
+"""The protocol of embedders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """Text in, one vector of `dimension` float32 a text out."""
+    """Turns every text into a vector of `dimension` float32 numbers."""
 
     provider: str
     model: str
@@ -21,6 +21,6 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Shape (len(texts), dimension), rows in the order of `texts`; a text without words may give a zero row.
 
-        Raises EmbedderUnavailable (try again later) or EmbedderRefused (these texts will never do).
+        Raises EmbedderUnavailable (try again later) or EmbedderRefused (retrying these texts is useless).
         """
         ...

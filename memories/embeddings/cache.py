@@ -1,4 +1,4 @@
-"""Vectors of texts that were embedded before, kept in the cache by model and text."""
+"""A cache of vectors by model and text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Parts = tuple[object, ...]
 
 
 class CachedEmbedder:
-    """Around an embedder that is slower than the cache (one behind a network).
+    """Wraps an embedder that is slower than the cache (one behind a network).
 
     The entries belong to no tenant: a vector follows from the text and the model alone.
     """
@@ -40,8 +40,8 @@ class CachedEmbedder:
         return np.stack([known[part] for part in parts])
 
     def _known(self, parts: set[Parts]) -> dict[Parts, Vectors]:
-        found = caching.get_many(None, "embedding", parts)
-        vectors = {part: _decode(value) for part, value in found.items()}
+        entries = caching.get_many(None, "embedding", parts)
+        vectors = {part: _decode(value) for part, value in entries.items()}
         return {part: vector for part, vector in vectors.items() if len(vector) == self.dimension}
 
     def _parts(self, text: str) -> Parts:

@@ -1,7 +1,7 @@
 """Feature hashing (Weinberger and others, arXiv 0902.2206): no model, no network, any dimension.
 
-For tests, and for a machine on which no model can run. It knows words, not meaning: "car" and "automobile" are as far
-apart as "car" and "tea", which the lexical leg of a search finds out as well.
+For tests, and for machines that cannot run a model. It compares words, not meaning: "car" and "automobile" are as far
+apart as "car" and "tea". The lexical leg of a search compares words, too.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class HashingEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for row, each in zip(vectors, texts, strict=True):
-            for term, count in Counter(analyzer.terms(each)).items():
+        for row, text in zip(vectors, texts, strict=True):
+            for term, count in Counter(analyzer.terms(text)).items():
                 for number in _hashes(term):
                     row[(number >> 1) % self.dimension] += (1 if number & 1 else -1) * (1 + np.log(count))
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -42,5 +42,5 @@ class HashingEmbedder:
 
 @lru_cache(maxsize=50_000)
 def _hashes(term: str) -> tuple[int, ...]:
-    """Four places a term: with one, every 128th pair of terms would extinguish itself in 64 dimensions."""
+    """Return four positions per term: with one, every 128th pair of terms would cancel out in 64 dimensions."""
     return struct.unpack("<4H", hashlib.blake2b(term.encode(), digest_size=8).digest())

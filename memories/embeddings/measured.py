@@ -1,4 +1,4 @@
-"""Counts what an embedder is asked for."""
+"""Metrics of an embedder."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class OpenAIEmbedder:
         metrics.embedding_tokens.labels(self.provider).inc(getattr(usage, "total_tokens", None) or 0)
         rows = _rows(answer)
         if len(rows) != len(texts):
-            raise EmbedderUnavailable(f"the provider answered {len(rows)} vectors for {len(texts)} texts")
+            raise EmbedderUnavailable(f"the embedding provider returned {len(rows)} vectors for {len(texts)} texts")
         if any(row.shape != (self.dimension,) for row in rows):
             raise EmbedderUnavailable(
                 f"the model '{self.model}' makes vectors of {rows[0].size} numbers; "
@@ -57,12 +57,12 @@ class OpenAIEmbedder:
 
 
 def _rows(answer: Any) -> list[Vectors]:
-    """The vectors in the order of the texts. The client passes on whatever came with status 200."""
+    """Return the vectors in the order of the texts. The client does not validate responses with status 200."""
     try:
         items = sorted(answer.data, key=lambda item: item.index)
         return [np.array(item.embedding, dtype=np.float32) for item in items]
     except (AttributeError, TypeError, ValueError) as error:
-        raise EmbedderUnavailable("the provider answered something else than embeddings") from error
+        raise EmbedderUnavailable("the embedding provider's response contains no embeddings") from error
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def translating_errors() -> Iterator[None]:
     except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error
     except openai.APIStatusError as error:
-        # Only these speak of the texts; a wrong key or model name is nobody's text's fault, and may be mended.
+        # Only these are about the texts; a wrong key or model name can be corrected, so the texts are tried again.
         refused = EmbedderRefused if error.status_code in (400, 413, 422) else EmbedderUnavailable
         raise refused(f"the embedding provider refused: HTTP {error.status_code}") from error
     except openai.OpenAIError as error:

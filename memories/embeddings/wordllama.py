@@ -1,4 +1,4 @@
-"""The default embedder: WordLlama, whose 256-dimension model travels in its package. Offline, CPU only."""
+"""The default embedder: WordLlama, whose 256-dimension model is part of its package. Offline, CPU only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class WordLlamaEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         with self._loading:  # only the first call waits; the model itself is read-only
             model = self._model
-        with np.errstate(invalid="ignore"):  # a text of which it knows no word has length 0: its row is 0 in the end
+        with np.errstate(invalid="ignore"):  # a text without known words has length 0: its row becomes 0
             vectors = model.embed(list(texts), norm=True)
         return np.ascontiguousarray(np.nan_to_num(vectors), dtype=np.float32)
 
@@ -32,5 +32,5 @@ class WordLlamaEmbedder:
     def _model(self) -> Any:
         import wordllama  # half a second; commands that embed nothing need not pay for it
 
-        # Its loader looks for the packaged tokenizer in the wrong folder unless told where the package lies.
+        # Its loader looks for the packaged tokenizer in the wrong folder without the package's path.
         return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)

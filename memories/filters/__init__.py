@@ -7,7 +7,7 @@ their exact decimal value, strings with strings, in the order of their bytes; `t
 that is absent or of another type does not hold; `exists: false` holds on an absent one, `ne` and `nin` on a present
 one of another type. Path segments are keys of objects, never positions in arrays; a key with a dot in it has no path.
 
-What the caller wrote reaches the database as parameters only: SQL text is put together from constants.
+The caller's input reaches the database as parameters only: SQL text is built from constants.
 """
 
 from __future__ import annotations

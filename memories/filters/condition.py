@@ -1,4 +1,4 @@
-"""From a tree of conditions to a `Q` on memories."""
+"""Translate a tree of conditions into a `Q` on memories."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EVERYTHING = ~_NOTHING
 
 
 def to_q(filter: Filter) -> Q:
-    """A condition for `.filter()` on Memory; true or false for every row, so it may be negated and combined."""
+    """Return a condition for `.filter()` on Memory, true or false for every row, so it can be negated and combined."""
     match filter:
         case And(parts):
             return Q(*map(to_q, parts)) if parts else _EVERYTHING
@@ -55,7 +55,7 @@ def _column(leaf: Leaf) -> Q:
 
 
 def _holds(kind: str, leaf: Leaf) -> bool:
-    """There are two memory types, so who matches is known before the database is asked."""
+    """Return whether a memory type matches: with two types, this is known without the database."""
     if isinstance(leaf.operand, tuple):
         return kind in leaf.operand
     needle = str(leaf.operand)

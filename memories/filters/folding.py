@@ -1,4 +1,4 @@
-"""Text without case: the same in Python and in both databases."""
+"""Case folding, the same in Python and in both databases."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ FINAL_SIGMA, SIGMA = "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTE
 
 
 def fold(text: str) -> str:
-    """Without case. A final sigma is a sigma, so that the parts of a word fold like the word."""
+    """Fold the case. A final sigma is a sigma, so that the parts of a word fold like the word."""
     return text.lower().replace(FINAL_SIGMA, SIGMA)
 
 
 def register_functions(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
-    """Give a new SQLite connection what its own `lower` lacks: letters beyond ASCII. Hooked in memories/apps.py."""
+    """Add `soma_fold` to a new SQLite connection, whose own `lower` knows ASCII only. Hooked in memories/apps.py."""
     if isinstance(connection.connection, sqlite3.Connection):
         connection.connection.create_function("soma_fold", 1, fold, deterministic=True)

@@ -58,7 +58,7 @@ _JSON_COLUMNS = ("payload", "metadata")
 
 
 def parse(raw: object) -> Filter:
-    """What stands in the request's `filters` → a tree. Raises InvalidInput, whose field says where."""
+    """Parse the `filters` of a request into a tree. Raises InvalidInput, whose field is the position."""
     return _Parser().group(raw, "filters", depth=1)
 
 

@@ -1,6 +1,6 @@
 """Numbers by their exact decimal value.
 
-A number is the decimal that its JSON text says, which is what jsonb keeps. SQLite keeps the text but reads it as a
+A number is the decimal in its JSON text, as in jsonb. SQLite keeps the text but reads it as a
 float, and 2.0**60, written 1.152921504606847e+18, is no longer 1152921504606847000. These functions say which float to
 ask for instead.
 """
@@ -25,13 +25,16 @@ def decimal_of(number: Number) -> Decimal:
 
 
 def whole_of(number: Number) -> int | None:
-    """The int64 equal to the number, if there is one."""
+    """Return the int64 equal to the number, if there is one."""
     exact = decimal_of(number)
     return int(exact) if -INT64 <= exact < INT64 and exact == exact.to_integral_value() else None
 
 
 def place_among_ints(number: Number) -> Number:
-    """What has the same place among the int64s: -2.0**63, written -9.223372036854776e+18, is below all of them."""
+    """Return a number with the same position among the int64s.
+
+    -2.0**63, written -9.223372036854776e+18, is below all of them.
+    """
     if abs(decimal_of(number)) > INT64:
         return math.copysign(math.inf, number)
     whole = whole_of(number)

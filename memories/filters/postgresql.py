@@ -10,7 +10,7 @@ from memories.filters.folding import FINAL_SIGMA, SIGMA
 from memories.filters.grammar import ORDER, Leaf
 from memories.filters.sql import Sql, by_type, sql, value_of
 
-_MAX_INDEXED = 20  # a look into PostgreSQL's index for each value of a list; more of them, and it reads the rows
+_MAX_INDEXED = 20  # one index lookup per value of a list; with more, PostgreSQL reads the rows
 
 
 def condition(leaf: Leaf, document: Sql) -> Sql:
@@ -19,8 +19,8 @@ def condition(leaf: Leaf, document: Sql) -> Sql:
     kind = sql("jsonb_typeof({})", value)
     text = sql("({} #>> '{{}}')", value)
     match leaf.operator, leaf.operand:
-        case "exists", wanted:
-            return sql("{} IS NOT NULL" if wanted else "{} IS NULL", value)
+        case "exists", present:
+            return sql("{} IS NOT NULL" if present else "{} IS NULL", value)
         case "in", tuple(operands):
             one_of = sql("COALESCE({} = ANY ({}::jsonb[]), FALSE)", value, value_of(_array_of_json(operands)))
             return _found_by_index(document, leaf.path, operands, one_of)
@@ -45,7 +45,7 @@ def condition(leaf: Leaf, document: Sql) -> Sql:
 
 
 def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object], condition: Sql) -> Sql:
-    """The condition, preceded by what follows from it and the index on the whole document can answer.
+    """Return the condition, preceded by a weaker one that the index on the whole document can answer.
 
     The document contains {"a": {"b": operand}} for one of the operands. That alone would not do: it holds for a list
     with such an item as well.
@@ -54,7 +54,7 @@ def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[objec
         return condition
     nested = [reduce(lambda inner, key: {key: inner}, reversed(path), operand) for operand in operands]
     any_of = " OR ".join(["{}"] * len(nested))
-    return sql(f"(({any_of}) AND {{}})", *(_json_contains(document, each) for each in nested), condition)
+    return sql(f"(({any_of}) AND {{}})", *(_json_contains(document, part) for part in nested), condition)
 
 
 def _json_contains(document: Sql, part: object) -> Sql:

@@ -20,8 +20,8 @@ def condition(leaf: Leaf, document: Sql) -> Sql:
     some_item = "EXISTS (SELECT 1 FROM json_each({}, {}) AS item WHERE {})"
     item_type, item = Sql("item.type"), Sql("item.value")
     match leaf.operator, leaf.operand:
-        case "exists", wanted:
-            return sql("{} IS NOT NULL" if wanted else "{} IS NULL", kind)
+        case "exists", present:
+            return sql("{} IS NOT NULL" if present else "{} IS NULL", kind)
         case "in", tuple(operands):
             return by_type(kind, _equals(value, operands))
         case "contains", operand:
@@ -49,8 +49,8 @@ def _equals(value: Sql, operands: Iterable[object]) -> dict[str, Sql]:
         "real": [float(number) for number in numbers if decimal_of(float(number)) == decimal_of(number)],
     }
     # As JSON, so that a number in the list is read from text by the same code as the stored one.
-    listed = "{} IN (SELECT wanted.value FROM json_each({}) AS wanted)"
-    branches = {kind: sql(listed, value, value_of(json.dumps(wanted))) for kind, wanted in by_type.items() if wanted}
+    listed = "{} IN (SELECT listed.value FROM json_each({}) AS listed)"
+    branches = {kind: sql(listed, value, value_of(json.dumps(values))) for kind, values in by_type.items() if values}
     names = {True: "true", False: "false", None: "null"}
     branches |= {names[operand]: Sql("TRUE") for operand in known if operand is None or isinstance(operand, bool)}
     return branches

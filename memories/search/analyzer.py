@@ -18,7 +18,7 @@ from threading import Lock
 import snowballstemmer
 
 MAX_TERMS = 20_000  # of one text
-MAX_TERM_LENGTH = 64  # characters; what is longer is an encoding, not a word, and is found by its beginning
+MAX_TERM_LENGTH = 64  # characters; longer ones are encodings, not words, and match by their beginning
 MAX_QUERY_TERMS = 64
 MAX_INDEXED_BYTES = 1_000_000  # of one memory; a tsvector holds less than 1 MiB
 MIN_CONTEXT_LENGTH = 100  # characters of context that even the shortest text is embedded with
@@ -71,7 +71,7 @@ _stemming = Lock()
 
 
 def fold(text: str) -> str:
-    """The text in Unicode form KC, case-folded, without accents and invisible characters."""
+    """Return the text in Unicode form KC, case-folded, without accents and invisible characters."""
     if text.isascii():
         return text.lower()
     # Marks go first, as putting a long run of them in order takes time in the square of its length; then those that
@@ -81,10 +81,10 @@ def fold(text: str) -> str:
 
 
 def terms(text: str) -> list[str]:
-    """The terms of a text in reading order, with repetitions, at most `MAX_TERMS`.
+    """Return the terms of a text in reading order, with repetitions, at most `MAX_TERMS`.
 
-    A term is 1 to 64 Unicode letters and digits. Stop words are no terms, unless the text holds nothing else:
-    then they are kept, so that "The Who" or "to be or not to be" can be found by those very words.
+    A term is 1 to 64 Unicode letters and digits. Stop words are dropped, unless the text contains nothing else:
+    then they are terms, so that "The Who" or "to be or not to be" can be found.
     """
     return content_terms(text) or list(islice(_analysed(fold(text), frozenset()), MAX_TERMS))
 
@@ -101,12 +101,12 @@ def distinct_terms(text: str) -> list[str]:
 
 
 def content_terms(text: str) -> list[str]:
-    """As `terms`, but nothing for a text of stop words only."""
+    """Return the terms as `terms` does, but none for a text of stop words only."""
     return list(islice(_analysed(fold(text), STOP_WORDS), MAX_TERMS))
 
 
 def index_terms(text: str, context: str = "") -> str:
-    """What the column `terms` of a memory holds: the terms of its text, then of its context, joined by spaces.
+    """Return the `terms` column of a memory: the terms of its text, then of its context, joined by spaces.
 
     Both weigh the same: weights of .5 to .85 for the context's terms gained nothing on LoCoMo (-.015 to +.003).
     """
@@ -117,7 +117,7 @@ def index_terms(text: str, context: str = "") -> str:
 
 
 def embedding_text(text: str, context: str = "") -> str:
-    """The text to embed for a memory: its own, then the beginning of its context.
+    """Return the text to embed for a memory: its own, then the beginning of its context.
 
     The context takes semantic recall@10 on LoCoMo from .60 to .64. It is cut to the length of the text (but never
     below `MIN_CONTEXT_LENGTH` characters), as a long one would outvote the text in the pooled vector: +.00 to +.02
@@ -144,7 +144,7 @@ def _analysed(folded: str, stop_words: frozenset[str]) -> Iterator[str]:
 
 
 def _split_unspaced(word: str) -> Iterator[str]:
-    """The parts of a word in spaced scripts whole, the others as overlapping pairs of characters."""
+    """Yield the parts of a word in spaced scripts whole, the others as overlapping pairs of characters."""
     # A capturing split alternates: spaced, unspaced, spaced …
     for position, part in enumerate(_UNSPACED.split(word)):
         if position % 2 == 0 or len(part) == 1:

@@ -1,7 +1,7 @@
-"""How a search may go on from its best hits to what lies near them by other knowledge, such as links.
+"""The interface that lets a search expand its best hits to related memories, for example along links.
 
-The search knows nothing of that knowledge: it hands out the addresses and scores of its best hits, and gets addresses
-and scores back. Those are candidates like all others, to be confirmed by the database with every filter.
+The search knows nothing about the relation: it passes the addresses and scores of its best hits, and gets addresses
+and scores back. These are candidates like all others, which the database confirms with every filter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tenants.caller import Caller
 
-# So many of the best hits are gone on from, whatever page is asked for; so many addresses join at most.
+# The number of best hits that are expanded, for every page; the maximum number of addresses that join.
 MAX_SEEDS = 10
 MAX_REACHED = 200
 
@@ -27,7 +27,7 @@ class Seed:
 
 @dataclass(frozen=True)
 class Reached:
-    """`scores`, in (0, 1], of MAX_REACHED addresses at most; not `complete` when there was too much to look at."""
+    """`scores`, in (0, 1], of MAX_REACHED addresses at most; not `complete` when a limit was reached."""
 
     scores: Mapping[Address, float]
     complete: bool
@@ -36,7 +36,7 @@ class Reached:
 class Expansion(Protocol):
     @property
     def weight(self) -> float:
-        """What the score counts beside the others (`ranking.Weights`), above 0."""
+        """The weight of the score (see `ranking.Weights`), above 0."""
 
     def reach(self, caller: Caller, seeds: Sequence[Seed]) -> Reached:
-        """What lies near the seeds."""
+        """Return the addresses related to the seeds."""

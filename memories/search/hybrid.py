@@ -3,7 +3,7 @@
 1. *Query*: `query.Search`; the terms of the query and their statistics (`lexical.statistics`).
 2. *Legs*, side by side: `semantic` asks the vector index, which only proposes ids; `lexical` asks full text.
 3. *Confirm*: the database confirms every candidate, with all filters (`candidates`). Every candidate of either leg gets
-   both its scores: the vector of a memory that only words have found is in the database, and so are its words.
+   both its scores: the vector and the words of a memory that only the other leg proposed are in the database.
 4. *Expand*, where asked for: memories near the best hits join, are confirmed and scored like any other.
 5. *Rank*: fuse the scores and sort (`rank`, `ranking`).
 6. *Page*: cut, and only then read the payloads (`page`).

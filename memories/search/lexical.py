@@ -1,8 +1,8 @@
 """The lexical leg: the database's full text proposes memories, our own BM25 ranks them.
 
-Both engines hold the same words (`Memory.terms`) under a scope word for tenant and namespace, and are asked nothing
-but "which memories hold one of these". What they would rank by themselves differs between them, and would count the
-words of other tenants: a tenant's scores must not tell what another has stored.
+Both engines index the same words (`Memory.terms`) under a scope word for tenant and namespace, and are asked nothing
+but "which memories contain one of these". Their own rankings differ, and count the words of other tenants: the scores
+of one tenant must not reveal what another has stored.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from tenants.models import Tenant
 
 # A term that occurs more often than this is "frequent": counting further would not change the order.
 MAX_FREQUENCY = 10_000
-# How many memories are ranked for one query; the rarest terms say which, the others only add to their scores.
+# The maximum number of memories ranked for one query. The rarest terms select them, the others only add to scores.
 MAX_CANDIDATES = 2_000
-# The same where words alone decide: all that match, up to here.
+# The maximum in keyword mode, where words alone decide.
 MAX_RANKED = 20_000
 MAX_COUNTED = 200_000
 _SAMPLE = 1_000
 # Sizes of small namespaces are counted each time; those of larger ones may be a minute old.
 _SMALL = 100
 _sizes: TTLCache[tuple[UUID, tuple[str, ...]], tuple[int, float]] = TTLCache(maxsize=10_000, ttl=60)
-# Counting a common term is what statistics cost (100,000 messages: 34 ms of a query's 117 at p95). It comes again and
-# again, and in a minute its count hardly changes.
+# Counting common terms dominates the cost of statistics (100,000 messages: 34 ms of a query's 117 at p95). They recur,
+# and their counts hardly change within a minute.
 _COMMON = 1_000
 _common: TTLCache[tuple[UUID, tuple[str, ...], str], int] = TTLCache(maxsize=50_000, ttl=60)
 _lock = threading.Lock()
@@ -51,13 +51,13 @@ class Match:
 
 
 def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
-    """How many memories there are, how long they are, and in how many each term occurs. Deleted ones count too."""
+    """Return the number of memories, their average length, and the frequency of each term, deleted ones included."""
     places = tuple(sorted(namespaces))
     documents, average_length = _size(tenant, places)
     with _lock:
         counts = {term: _common.get((tenant.id, places, term)) for term in terms}
-    asked = [term for term, count in counts.items() if count is None]
-    counted = dict(zip(asked, _frequencies(tenant, places, asked), strict=True))
+    missing = [term for term, count in counts.items() if count is None]
+    counted = dict(zip(missing, _frequencies(tenant, places, missing), strict=True))
     with _lock:
         _common.update({(tenant.id, places, term): count for term, count in counted.items() if count >= _COMMON})
     return Stats(documents, average_length, {term: count or counted[term] for term, count in counts.items()})
@@ -66,9 +66,9 @@ def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) 
 def matches(
     memories: QuerySet[Memory], namespaces: Sequence[str], stats: Stats, tenant: Tenant, most: int = MAX_CANDIDATES
 ) -> tuple[list[Match], bool]:
-    """Those of `memories` that hold terms of the query (the keys of `stats.frequency`), best first.
+    """Return those of `memories` that contain terms of the query (the keys of `stats.frequency`), best first.
 
-    At most `most` are ranked; the second value says whether these were all.
+    At most `most` are ranked; the second value is whether these were all.
     """
     drivers = _drivers(stats, most)
     if not drivers:
@@ -79,15 +79,15 @@ def matches(
         .order_by("-seq")
         .values_list("seq", "terms")[: most + 1]
     )
-    found = [Match(seq, ranking.bm25(terms, weights, stats.average_length)) for seq, terms in rows]
-    complete = len(found) <= most and len(drivers) == sum(1 for frequency in stats.frequency.values() if frequency)
-    found = found[:most]
-    found.sort(key=lambda match: (-match.bm25, match.seq))
-    return found, complete
+    matching = [Match(seq, ranking.bm25(terms, weights, stats.average_length)) for seq, terms in rows]
+    complete = len(matching) <= most and len(drivers) == sum(1 for frequency in stats.frequency.values() if frequency)
+    matching = matching[:most]
+    matching.sort(key=lambda match: (-match.bm25, match.seq))
+    return matching, complete
 
 
 class Matches(Func):
-    """A condition: the memory holds the words of a full-text expression made by `_match`."""
+    """The condition that a memory matches a full-text expression of `_match`."""
 
     output_field = BooleanField()
 
@@ -109,7 +109,7 @@ class Matches(Func):
 
 
 def _drivers(stats: Stats, most: int) -> list[str]:
-    """The rarest terms whose memories fit the pool together; one at least, if any occurs."""
+    """Return the rarest terms with at most `most` memories together; at least one, if any occurs."""
     chosen: list[str] = []
     together = 0
     for term, frequency in sorted(stats.frequency.items(), key=lambda item: (item[1], item[0])):
@@ -123,9 +123,9 @@ def _drivers(stats: Stats, most: int) -> list[str]:
 
 
 def _match(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> str:
-    """A full-text expression: (one of the scopes) and (one of the terms).
+    """Return a full-text expression: (one of the scopes) and (one of the terms).
 
-    A term holds letters and digits only (`search.text`), a namespace no quote and no backslash.
+    A term contains letters and digits only (`search.analyzer`), a namespace no quote and no backslash.
     """
     if connection.vendor == "sqlite":
         scopes = [f"§scope{tenant.id.hex}x{namespace.encode().hex()}" for namespace in namespaces]
@@ -135,7 +135,7 @@ def _match(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> s
 
 
 def _frequencies(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> list[int]:
-    """For each term the number of memories that hold it, at most MAX_FREQUENCY; one statement for all."""
+    """Return the number of memories that contain each term, at most MAX_FREQUENCY, in one statement."""
     if not terms:
         return []
     if connection.vendor == "sqlite":
@@ -151,7 +151,7 @@ def _frequencies(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]
 
 
 def _size(tenant: Tenant, namespaces: tuple[str, ...]) -> tuple[int, float]:
-    """(memories, average terms of a memory) of these namespaces."""
+    """Return (memories, average number of terms) of these namespaces."""
     with _lock:
         known = _sizes.get((tenant.id, namespaces))
     if known:

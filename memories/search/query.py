@@ -33,12 +33,12 @@ class Search:
     explain: bool = False
     expansion: Expansion | None = None
     include_archived: bool = False
-    shown: bool = True  # False: the results are candidates, which no client has read yet
-    stats: Stats | None = None  # of an earlier search for the same words in the same namespaces
+    shown: bool = True  # False: the results are candidates, so they do not count as reads
+    stats: Stats | None = None  # of an earlier search for the same terms in the same namespaces
 
     @property
     def pool(self) -> int:
-        """How many candidates each leg contributes."""
+        """The maximum number of candidates of each leg."""
         return next((size for size in POOLS if self.offset + self.top_k <= size // 2), POOLS[-1])
 
     def effective_weights(self) -> Weights:
@@ -71,6 +71,6 @@ class Results:
     hits: Sequence[SearchHit]
     degraded: list[str]
     took_ms: float
-    total: int = 0  # how many were ranked, or contain a word of the query, whichever is more
-    every_match: bool = True  # False: more memories contain the words than were looked at
+    total: int = 0  # memories ranked, or memories that contain a word of the query, whichever is more
+    every_match: bool = True  # False: more memories contain the words than were read
     stats: Stats | None = None

@@ -1,4 +1,4 @@
-"""How well a memory answers a query: pure functions, every score in [0, 1], higher is better.
+"""Scores of a memory for a query: pure functions, every score in [0, 1], higher is better.
 
 No score depends on the other candidates, so a page, a filter or a limit never moves a memory past another.
 The numbers quoted are recall@10 on LoCoMo questions (Maharana et al., ACL 2024), with and without the previous turn
@@ -26,10 +26,10 @@ MAX_IMPORTANCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What BM25 needs to know of the namespace searched, and of that one only: counts of one tenant's memories.
+    """The statistics that BM25 needs, of the tenant's memories in the namespaces searched only.
 
-    `average_length` is in terms per memory; `frequency` says in how many of the `documents` memories a term occurs,
-    and needs to hold the terms of the query only. Counts may be estimates.
+    `average_length` is in terms per memory; `frequency` is the number of the `documents` memories that contain a term,
+    for the terms of the query. Counts may be estimates.
     """
 
     documents: int
@@ -42,7 +42,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much each part counts in the fused score; only their proportion matters.
+    """The weight of each part in the fused score; only their proportion matters.
 
     The defaults lie in the middle of a plateau: semantic shares of .2 to .3 differ by less than .005, and .4 costs
     .01 with context.
@@ -68,7 +68,7 @@ class Scores:
     keyword: float = 0.0
     recency: float = 0.0
     importance: float = 0.0
-    graph: float = 0.0  # what reaches it from the best hits: see search.expansion
+    graph: float = 0.0  # from the best hits: see search.expansion
 
 
 DEFAULT_WEIGHTS = Weights()
@@ -81,7 +81,7 @@ def idf(documents: int, frequency: int) -> float:
 
 
 def term_weights(query: Sequence[str], stats: Stats) -> dict[str, float]:
-    """The most that each term of the query can add to BM25: idf · (k1 + 1). Computed once per search."""
+    """Return the maximum that each term of the query can add to BM25: idf · (k1 + 1). Computed once per search."""
     return {term: idf(stats.documents, stats.frequency.get(term, 0)) * (K1 + 1) for term in query}
 
 
@@ -103,7 +103,7 @@ def bm25(terms: str, weights: Mapping[str, float], average_length: float) -> flo
 def keyword(score: float, weights: Mapping[str, float]) -> float:
     """BM25 as a share of its upper bound for this query, in [0, 1].
 
-    A query of which little is found scores low everywhere, which leaves the order to the semantic part. Min-max or
+    A query with few matching terms scores low everywhere, which leaves the order to the semantic part. Min-max or
     the best score of the pool instead of the bound change recall by less than .01, and depend on the pool.
     """
     bound = math.fsum(weights.values())
@@ -111,12 +111,12 @@ def keyword(score: float, weights: Mapping[str, float]) -> float:
 
 
 def semantic(similarity: float) -> float:
-    """A cosine in [-1, 1] as a score in [0, 1]; what points away from the query is as good as unrelated, 0."""
+    """A cosine in [-1, 1] as a score in [0, 1]; a negative cosine counts as unrelated, 0."""
     return min(max(similarity, 0.0), 1.0)
 
 
 def recency(age_s: float, half_life_s: float) -> float:
-    """1 for now, ½ after a half-life, ¼ after two … ; a memory from the future is as good as new."""
+    """1 for now, ½ after a half-life, ¼ after two … ; a memory from the future scores 1."""
     if not half_life_s > 0:
         raise ValueError("a half-life is above 0")
     return math.exp2(-max(age_s, 0.0) / half_life_s)
@@ -156,9 +156,9 @@ def dense_query(query: str, stats: Stats) -> str:
     kept: list[str] = []
     has_content = False
     for word in query.split():
-        found = content_terms(word)
-        rare = any(stats.frequency.get(term, 0) <= limit for term in found)
+        word_terms = content_terms(word)
+        rare = any(stats.frequency.get(term, 0) <= limit for term in word_terms)
         has_content = has_content or rare
-        if rare or not found:
+        if rare or not word_terms:
             kept.append(word)
     return " ".join(kept) if has_content else query

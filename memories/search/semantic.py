@@ -35,7 +35,7 @@ log = logging.getLogger("soma.search")
 
 # With so few memories left by the filters, all their vectors are compared.
 EXACT = 2_000
-# The first question to the index allows for so much more to fall out than the share of `Places` says.
+# The first query to the index asks for this factor more hits than the share of `Places` requires.
 _SPARE = 1.5
 # More memories than this waiting for the index: `consistency=strong` is refused rather than slow.
 MAX_PENDING = 1_000
@@ -46,7 +46,7 @@ _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic"
 
 @dataclass
 class SemanticLeg:
-    """One question to the index: `start` asks it, `candidates` waits for the answer."""
+    """One query to the index: `start` sends it, `candidates` waits for the results."""
 
     caller: Caller
     search: Search
@@ -76,7 +76,7 @@ class SemanticLeg:
         return confirmed
 
     def add_similarities(self, candidates: Candidates, known: Mapping[UUID, float] | None = None) -> None:
-        """Give each candidate its similarity; those that another leg has found have their vector in the database."""
+        """Give each candidate its similarity; the lexical leg's candidates have their vectors in the database."""
         known = known or {}
         missing = [id for id in candidates if id not in known]
         if missing and self.vector is not None:
@@ -146,30 +146,30 @@ class SemanticLeg:
         return memories.filter(settled, embeddings__generation=self.generation).values_list("id", "embeddings__vector")
 
     def _pending_similarities(self, vector: Vectors) -> dict[UUID, float]:
-        """Return the similarity of each pending memory, embedded here and now."""
+        """Return the similarity of each pending memory, embedded in this request."""
         rows: list[Any] = list(self.pending)
         if len(rows) > MAX_PENDING:
             raise IndexUnavailable(f"more than {MAX_PENDING} memories are not yet indexed; try again a little later")
-        found = vectors.similarities([(row.id, row.vector) for row in rows if row.own], vector)
+        similarities = vectors.similarities([(row.id, row.vector) for row in rows if row.own], vector)
         to_embed = [row for row in rows if not row.own]
         if to_embed:
             texts = [analyzer.embedding_text(payloads.text_of(row.payload), row.context) for row in to_embed]
             embedded = embeddings.of(self.generation).embed(texts)
-            found |= {row.id: vectors.cosine(made, vector) for row, made in zip(to_embed, embedded, strict=True)}
-        return found
+            similarities |= {row.id: vectors.cosine(made, vector) for row, made in zip(to_embed, embedded, strict=True)}
+        return similarities
 
 
 def start(caller: Caller, search: Search, memories: QuerySet[Memory], stats: Stats) -> SemanticLeg:
     """Ask the index on another thread, so that the lexical leg runs meanwhile."""
     leg = SemanticLeg(caller, search, memories, ranking.dense_query(search.query, stats), generations.active())
-    # Read before the index is asked: what is settled in between is then in both, and not in neither.
+    # Read before the index is queried: a memory indexed in between is then in both, not in neither.
     if search.strong:
         leg.pending = _pending(leg)
     if not search.narrowing.index_can_apply_all:
         leg.few = _few_vectors(leg)
     leg.limit = _first_limit(search)
-    asked_for = leg.limit if leg.few is None else 0
-    leg._answer = _threads.submit(tracing.carried(leg._embed_and_ask), asked_for)
+    index_limit = leg.limit if leg.few is None else 0
+    leg._answer = _threads.submit(tracing.carried(leg._embed_and_ask), index_limit)
     return leg
 
 
