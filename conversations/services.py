@@ -65,7 +65,7 @@ def create(caller: Caller, new: NewConversation) -> Conversation:
             tiers.settle(caller, conversation)
         conversation.save(force_insert=True)
         if new.messages:
-            queue.note(conversation, 0)
+            queue.messages_added(conversation, 0)
         created = Change(str(conversation.id), None, audit.state(conversation))
         audit.record(caller, "conversation.create", [created], CONVERSATIONS)
         list_cache.forget_on_commit(caller.tenant, conversation.id)
@@ -106,7 +106,7 @@ def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple
         tiers.settle(caller, conversation)
     _save(caller, conversation, "message_count", "word_count", "last_turn", "summarise_at", "tier", "archived_at")
     if written:
-        queue.note(conversation, before)
+        queue.messages_added(conversation, before)
     return conversation, written
 
 

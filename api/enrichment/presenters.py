@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from api.json import JsonObject
 from conversations.enrichment.facts import Progress
-from conversations.enrichment.importance import Rated
-from conversations.enrichment.labels import Suggested
+from conversations.enrichment.importance import Rating
+from conversations.enrichment.labels import Suggestions
 from conversations.enrichment.summaries import Summary
 from conversations.lifecycle.policy import Rules
 from conversations.lifecycle.pruning import Suggestion
@@ -28,7 +28,7 @@ def summary(summary: Summary) -> JsonObject:
     }
 
 
-def label_suggestions(suggested: Suggested) -> list[JsonObject]:
+def label_suggestions(suggestions: Suggestions) -> list[JsonObject]:
     return [
         {
             "label": suggestion.label,
@@ -36,20 +36,20 @@ def label_suggestions(suggested: Suggested) -> list[JsonObject]:
             "is_existing": suggestion.is_existing,
             "reason": suggestion.reason,
         }
-        for suggestion in suggested.suggestions
+        for suggestion in suggestions.suggestions
     ]
 
 
-def labels(suggested: Suggested) -> JsonObject:
+def labels(suggestions: Suggestions) -> JsonObject:
     return {
-        "conversation_id": str(suggested.conversation.id),
-        "suggestions": label_suggestions(suggested),
-        "model": suggested.model,
+        "conversation_id": str(suggestions.conversation.id),
+        "suggestions": label_suggestions(suggestions),
+        "model": suggestions.model,
     }
 
 
-def rating(rated: Rated) -> JsonObject:
-    return {"score": rated.score, "reasoning": rated.reasoning, "model": rated.model}
+def rating(rating: Rating) -> JsonObject:
+    return {"score": rating.score, "reasoning": rating.reasoning, "model": rating.model}
 
 
 def extraction(progress: Progress) -> JsonObject:

@@ -41,7 +41,7 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     if media_type not in MEDIA_TYPES:
         raise UnsupportedMediaType("the Content-Type of the file must be one of " + ", ".join(MEDIA_TYPES))
     conversations = formats.read(io.BytesIO(request.body), query.source, query.name, MAX_UNPACKED_BYTES)
-    report = importing.take_in(request.caller, conversations, dry_run=query.dry_run)
+    report = importing.import_conversations(request.caller, conversations, dry_run=query.dry_run)
     return reply(presenters.import_report(report, dry_run=query.dry_run), 207 if report.failed else 200)
 
 

@@ -1,4 +1,4 @@
-"""Labels that conversations get by themselves, where the tenant wants it."""
+"""Automatic labels, for tenants that enable them."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from tenants.caller import Caller
 
 
 def step(caller: Caller, chore: Chore) -> None:
-    """Give a conversation that has none the label that is suggested with enough confidence, if there is one.
+    """Give an unlabelled conversation the best suggested label, if its confidence reaches the tenant's threshold.
 
-    Never inside a transaction. Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
+    Must not be called inside a transaction. Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
     """
     threshold = caller.tenant.auto_label
     conversation = Conversation.objects.for_tenant(caller.tenant).filter(id=chore.conversation_id).first()
     if threshold is None or conversation is None or conversation.label:
         queue.of(caller.tenant, chore.conversation_id).filter(id=chore.id).delete()
         return
-    suggested = labels.suggest(caller, conversation.id)
-    best = chosen(suggested.suggestions, threshold)
+    result = labels.suggest(caller, conversation.id)
+    best = choose(result.suggestions, threshold)
     with transaction.atomic():
         if best is not None:
-            services.label_unlabelled(caller, conversation.id, best.label, suggested.model)
-        _settle(caller, chore, conversation)
+            services.label_unlabelled(caller, conversation.id, best.label, result.model)
+        _finish(caller, chore, conversation)
 
 
-def chosen(suggestions: Sequence[Suggestion], threshold: float) -> Suggestion | None:
-    """The best of those with so much confidence; one that exists before one that does not. Pure."""
-    sure = [each for each in suggestions if each.confidence >= threshold]
-    return max(sure, key=lambda each: (each.is_existing, each.confidence), default=None)
+def choose(suggestions: Sequence[Suggestion], threshold: float) -> Suggestion | None:
+    """Return the best suggestion with enough confidence, existing labels first. Pure."""
+    confident = [suggestion for suggestion in suggestions if suggestion.confidence >= threshold]
+    return max(confident, key=lambda suggestion: (suggestion.is_existing, suggestion.confidence), default=None)
 
 
-def _settle(caller: Caller, chore: Chore, seen: Conversation) -> None:
-    """Done, unless more has been said meanwhile that could tell what it is about."""
+def _finish(caller: Caller, chore: Chore, before: Conversation) -> None:
+    """Delete the task, or postpone it if messages were added meanwhile that could suggest a label."""
     rows = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
-    now = rows.filter(id=seen.id).first()
-    mine = queue.of(caller.tenant, seen.id).filter(id=chore.id)
-    if now is None or now.label or now.last_turn == seen.last_turn:
-        mine.delete()
+    current = rows.filter(id=before.id).first()
+    task = queue.of(caller.tenant, before.id).filter(id=chore.id)
+    if current is None or current.label or current.last_turn == before.last_turn:
+        task.delete()
     else:
         due_at = timezone.now() + queue.LABEL_AFTER
-        mine.update(due_at=due_at, attempts=0, error="", **leases.RELEASED)
+        task.update(due_at=due_at, attempts=0, error="", **leases.RELEASED)

@@ -1,8 +1,8 @@
-"""Who and what facts are about: a memory each in the namespace `facts`, at an address made of its name.
+"""Entities: the people and things that facts mention, one memory each in the namespace `facts`.
 
-`[0, a, b]`, where a and b are 104 bits of the name's SHA-256 (no conversation has the number 0). So a name is one
-memory in a tenant, whoever writes it first, and needs no table to be found. Facts lie at `[conversation number, turn,
-which]` and point there (`mentions`); an entity that nothing points to any more goes with the last fact that did.
+The coordinate `[0, a, b]` consists of 104 bits of the SHA-256 of the name; no conversation has the number 0. So a name
+is one memory in a tenant, and is found without a table. Facts link to it (`mentions`); an entity is deleted together
+with the last fact that mentions it.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from tenants.models import Tenant
 MENTIONS = "mentions"
 _SPACES = re.compile(r"\s+")
 _QUOTES = frozenset("'\"`*_<>")
-_ENDINGS = frozenset(".,;:!?")
+_PUNCTUATION = frozenset(".,;:!?")
 _BRACKETS = frozenset(("Ps", "Pe", "Pi", "Pf"))  # Unicode's categories of brackets and typographic quotes
-_BITS = 52  # whole numbers of so many bits are exact in a float64
+_BITS = 52  # of each number; integers of this size are exact in a float64
 
 
 def normal(name: str) -> str:
-    """What two spellings of a name have in common: Unicode form KC, no case, single spaces, no quotes around it."""
+    """Normalize a name: Unicode NFKC, case folded, single spaces, without surrounding quotes and punctuation."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     begin, end = 0, len(text)
     while begin < end and _is_around(text[begin]):
         begin += 1
-    while begin < end and (_is_around(text[end - 1]) or text[end - 1] in _ENDINGS):
+    while begin < end and (_is_around(text[end - 1]) or text[end - 1] in _PUNCTUATION):
         end -= 1
     return _SPACES.sub(" ", text[begin:end])
 
@@ -49,26 +49,27 @@ def _is_around(letter: str) -> bool:
 
 
 def address(name: str) -> Coordinate:
+    """Return the coordinate of an entity."""
     digest = int.from_bytes(hashlib.sha256(normal(name).encode()).digest()[: 2 * _BITS // 8])
     return coordinates.of([0, digest >> _BITS, digest & ((1 << _BITS) - 1)])
 
 
 def mentioned(tenant: Tenant, root: Coordinate) -> list[str]:
-    """The keys of the entities that facts below an address are about."""
+    """Return the keys of the entities that the facts below an address mention."""
     low, high = root.subtree
     links = _mentions(tenant).filter(from_key__gte=low, from_key__lt=high)
     return sorted(links.values_list("to_key", flat=True).distinct())
 
 
 def forget(caller: Caller, keys: Sequence[str], *, purge: bool) -> None:
-    """Delete those of these entities that no fact mentions any more. Needs a transaction."""
-    gone = [coordinates.from_key(key) for key in _unmentioned(caller.tenant, keys)]
-    if gone:
-        stores.delete_many(caller, FACTS, gone, purge=purge, as_keeper=True)
+    """Delete the entities among these that no fact mentions any more. Requires a transaction."""
+    orphans = [coordinates.from_key(key) for key in _unmentioned(caller.tenant, keys)]
+    if orphans:
+        stores.delete_many(caller, FACTS, orphans, purge=purge, as_keeper=True)
 
 
 def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
-    """Remove the facts of messages that are removed for good, and what only they mention. In that transaction."""
+    """Purge the facts of purged messages, and the entities that only they mention, in the same transaction."""
     turns = sorted(memory.coordinate_key for memory in removed if memory.namespace == CONVERSATIONS)
     if not turns:
         return
@@ -87,17 +88,17 @@ def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
 
 
 def _unmentioned(tenant: Tenant, keys: Collection[str]) -> list[str]:
-    """Locks the entities first: whoever is about to mention one holds it too, and its link is there afterwards."""
+    """Return the keys that no fact mentions. Locks the entities first, as a worker that is adding a mention does."""
     rows = Memory.objects.for_tenant(tenant).filter(Among(["coordinate_key"], [(key,) for key in keys]))
-    held = list(
+    locked = list(
         rows.filter(namespace=FACTS)
         .select_for_update()
         .order_by("coordinate_key")
         .values_list("coordinate_key", flat=True)
     )
-    still = _mentions(tenant).filter(Among(["to_key"], [(key,) for key in held])).values_list("to_key", flat=True)
-    kept = set(still.distinct())
-    return [key for key in held if key not in kept]
+    links = _mentions(tenant).filter(Among(["to_key"], [(key,) for key in locked]))
+    mentioned = set(links.values_list("to_key", flat=True).distinct())
+    return [key for key in locked if key not in mentioned]
 
 
 def _mentions(tenant: Tenant) -> QuerySet[Link]:
@@ -106,9 +107,9 @@ def _mentions(tenant: Tenant) -> QuerySet[Link]:
 
 
 def distinct(names: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, str]]:
-    """(name, kind) by the key of its address, the first spelling of each; names with nothing in them left out."""
-    found: dict[str, tuple[str, str]] = {}
+    """Return (name, kind) by the key of the entity, in its first spelling. Names that normalize to "" are dropped."""
+    by_key: dict[str, tuple[str, str]] = {}
     for name, kind in names:
         if normal(name):
-            found.setdefault(address(name).key, (name, kind))
-    return found
+            by_key.setdefault(address(name).key, (name, kind))
+    return by_key

@@ -1,8 +1,8 @@
-"""Summaries without a language model: the sentences of a text that say most of it. Pure.
+"""Extractive summaries: the most informative sentences of a text, without a language model. Pure.
 
-A sentence is worth its closeness to the middle of all (the centroid method of Radev and others, 2004), less its
-closeness to what is chosen already (maximal marginal relevance, Carbonell and Goldstein, 1998). The chosen ones stand
-as they stood, in their order; nothing is written that nobody has said.
+A sentence scores by its similarity to the centroid of all sentences (Radev et al., 2004), minus its similarity to the
+sentences already selected (maximal marginal relevance, Carbonell and Goldstein, 1998). The selected sentences keep
+their wording and their order.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from memories.embeddings.base import Vectors
 from memories.search import analyzer
 
 MAX_SENTENCES = 5_000
-MAX_SENTENCE_LENGTH = 600  # characters; what is longer is a table or code, and no sentence
-BALANCE = 0.7  # of being central, against being new
-# With fewer words of content than the first a sentence says less, and with fewer than the second hardly anything,
-# however central it is ("That sounds great!"): it is taken only where there is no other.
-_FULL_TERMS, _FEWEST_TERMS = 6, 4
+MAX_SENTENCE_LENGTH = 600  # characters; longer pieces are tables or code
+BALANCE = 0.7  # weight of centrality; the rest is the weight of novelty
+# A sentence with fewer content words than the first figure has less weight. One with fewer than the second says hardly
+# anything, however central it is ("That sounds great!"), and is selected only if there is no other.
+_FULL_TERMS, _MIN_TERMS = 6, 4
 
 _CLOSING = "\"'”’)]"  # noqa: RUF001 - as texts have them
 _END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])|\n+")  # noqa: RUF001 - other scripts end sentences, too
 
 
 def sentences(passage: str) -> list[str]:
-    """The sentences of a text, each exactly as it stands there, without the spaces around it."""
+    """Return the sentences of a text verbatim, without surrounding whitespace."""
     pieces: list[str] = []
     start = 0
     for match in _END.finditer(passage):
@@ -40,37 +40,37 @@ def sentences(passage: str) -> list[str]:
 
 
 def weight(sentence: str) -> float:
-    """How much a sentence can say, in (0, 1], by the number of its words that are no stop words."""
+    """Return the weight of a sentence in (0, 1], by its number of content words (words that are not stop words)."""
     return max(min(len(analyzer.content_terms(sentence)) / _FULL_TERMS, 1.0), 0.01)
 
 
-def chosen(lines: Sequence[str], vectors: Vectors, most_words: int) -> list[int]:
-    """Which sentences make the summary, in reading order: at least one, then as many as have room in `most_words`.
+def select(sentences: Sequence[str], vectors: Vectors, max_words: int) -> list[int]:
+    """Return the indexes of the selected sentences in reading order: at least one, then as many as `max_words` allows.
 
-    vectors: shape (len(lines), dimension); a zero row is close to nothing.
+    vectors: shape (len(sentences), dimension); a zero row is similar to nothing.
     """
-    if not lines:
+    if not sentences:
         return []
     unit = _unit(vectors)
-    weights = np.array([weight(line) for line in lines], dtype=np.float32)
-    middle = _unit((unit * weights[:, None]).sum(axis=0, keepdims=True))[0]
-    central = (unit @ middle) * weights
-    nearest = np.zeros(len(lines), dtype=np.float32)
-    left = weights >= _FEWEST_TERMS / _FULL_TERMS
-    left = left if left.any() else np.ones(len(lines), dtype=bool)
-    lengths = np.array([len(line.split()) for line in lines])
-    taken: list[int] = []
-    room = most_words
-    while left.any():
-        worth = np.where(left, BALANCE * central - (1 - BALANCE) * nearest, -np.inf)
-        best = int(worth.argmax())
-        taken.append(best)
-        room -= int(lengths[best])
-        nearest = np.maximum(nearest, unit @ unit[best])
-        left &= lengths <= room
-        left[taken] = False
-        left &= nearest < 0.999  # the same sentence again
-    return sorted(taken)
+    weights = np.array([weight(sentence) for sentence in sentences], dtype=np.float32)
+    centroid = _unit((unit * weights[:, None]).sum(axis=0, keepdims=True))[0]
+    centrality = (unit @ centroid) * weights
+    redundancy = np.zeros(len(sentences), dtype=np.float32)
+    eligible = weights >= _MIN_TERMS / _FULL_TERMS
+    eligible = eligible if eligible.any() else np.ones(len(sentences), dtype=bool)
+    lengths = np.array([len(sentence.split()) for sentence in sentences])
+    selected: list[int] = []
+    words_left = max_words
+    while eligible.any():
+        scores = np.where(eligible, BALANCE * centrality - (1 - BALANCE) * redundancy, -np.inf)
+        best = int(scores.argmax())
+        selected.append(best)
+        words_left -= int(lengths[best])
+        redundancy = np.maximum(redundancy, unit @ unit[best])
+        eligible &= lengths <= words_left
+        eligible[selected] = False
+        eligible &= redundancy < 0.999  # a repeated sentence
+    return sorted(selected)
 
 
 def _unit(vectors: Vectors) -> Vectors:

@@ -1,4 +1,4 @@
-"""How important messages are: judged by what can be seen in them, and by a language model where there is one."""
+"""Importance of messages, rated by heuristics and, if there is one, a language model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from conversations.enrichment import importance_heuristics
 from conversations.lifecycle import tiers
 from conversations.llm import questions
 from conversations.llm.schemas import ImportanceAnswer
+from conversations.messages import Message, in_conversation
 from conversations.models import Conversation
 from conversations.query import ConversationQuery
 from memories import selectors as memories
@@ -21,60 +22,58 @@ from somamemory.errors import NotFound
 from tenants.caller import Caller
 
 HEURISTIC = "heuristic"
-_MAX_CHARACTERS = 8_000  # of a message, as a model is shown it
+_MAX_CHARACTERS = 8_000  # of a message in a question to the model
 
 
 @dataclass(frozen=True)
-class Rated:
-    """`score` from 1 to 10."""
+class Rating:
+    """`score`: 1 to 10."""
 
     score: float
     reasoning: str
     model: str
 
 
-def rate(caller: Caller, message_id: UUID) -> Rated:
-    """Judge a message, and keep the score as its importance. Never inside a transaction.
+def rate(caller: Caller, message_id: UUID) -> Rating:
+    """Rate a message and store the score as its importance.
 
-    Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
+    Must not be called inside a transaction. Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
     """
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
     row = memories.live(caller, [CONVERSATIONS]).filter(id=message_id).first()
     if row is None:
         raise NotFound(f"no message {message_id}")
-    rated = _rated(caller, row)
-    if row.importance != rated.score:
-        stores.patch(caller, CONVERSATIONS, row.coordinate, {"importance": rated.score}, as_keeper=True)
-    return rated
+    rating = _rating(caller, row)
+    if row.importance != rating.score:
+        stores.patch(caller, CONVERSATIONS, row.coordinate, {"importance": rating.score}, as_keeper=True)
+    return rating
 
 
 def rate_folder(caller: Caller, folder: str) -> Iterator[tuple[Conversation, int]]:
-    """Judge every message of the conversations in a folder and below; each conversation, and how many it has.
+    """Rate every message of the conversations in and below a folder. Yield each conversation and its message count.
 
-    Those that are cold come back first. Raises ColdUnavailable, and what `rate` does.
+    Cold conversations are thawed first. Raises ColdUnavailable, and the errors of `rate`.
     """
     caller.require("write", [CONVERSATIONS])
     conversations = Conversation.objects.for_tenant(caller.tenant).filter(ConversationQuery(folder=folder).condition())
     for conversation in conversations.order_by("number").iterator(chunk_size=100):
         if conversation.tier == Conversation.Tier.COLD:
             tiers.thaw(caller, conversation.id)
-        low, high = conversation.root.subtree
-        rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
-        ids = list(rows.order_by("coordinate_key").values_list("id", flat=True))
+        ids = list(in_conversation(caller, conversation).values_list("id", flat=True))
         for id in ids:
             rate(caller, id)
         yield conversation, len(ids)
 
 
-def _rated(caller: Caller, row: Memory) -> Rated:
-    content = str(row.payload.get("content", ""))
-    seen = importance_heuristics.judge(content, str(row.payload.get("role", "user")))
-    reasons = ", ".join(seen.reasons) or "nothing that stands out"
+def _rating(caller: Caller, row: Memory) -> Rating:
+    message = Message.of(row)
+    heuristic = importance_heuristics.judge(message.text, message.role)
+    reasons = ", ".join(heuristic.reasons) or "nothing that stands out"
     model = llm.current()
     if model is None:
-        return Rated(seen.score, reasons, HEURISTIC)
-    data = {"before": row.context[:_MAX_CHARACTERS], "message": content[:_MAX_CHARACTERS]}
+        return Rating(heuristic.score, reasons, HEURISTIC)
+    data = {"before": row.context[:_MAX_CHARACTERS], "message": message.text[:_MAX_CHARACTERS]}
     answer = questions.ask(caller, model, "importance", data, ImportanceAnswer).value
-    score = importance_heuristics.combined(seen.score, answer.score)
-    return Rated(score, answer.reasoning or reasons, model.name)
+    score = importance_heuristics.combined(heuristic.score, answer.score)
+    return Rating(score, answer.reasoning or reasons, model.name)

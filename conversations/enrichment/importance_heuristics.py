@@ -1,7 +1,7 @@
-"""How important a message is to remember, by what can be seen in it. Pure.
+"""Heuristic importance of a message. Pure.
 
-A message begins at 3 of 10. What it holds of the things that people come back for adds to that, and what is only said
-to be polite takes away. A model's judgement, where there is one, weighs 0.7 and this 0.3.
+A message starts at 3 of 10. Signs of content that people come back for (decisions, dates, amounts) add points; mere
+politeness takes points away. If there is a language model, its score has weight 0.7 and this one 0.3.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ HEURISTIC_SHARE, MODEL_SHARE = 0.3, 0.7
 
 
 @dataclass(frozen=True)
-class Judged:
-    """`score` from 1 to 10; `reasons` in the order of their weight."""
+class Score:
+    """`score`: 1 to 10. `reasons`: by weight, the strongest first."""
 
     score: float
     reasons: tuple[str, ...]
@@ -75,12 +75,12 @@ _POLITE = re.compile(
     re.IGNORECASE,
 )
 _SHORT_TERMS, _LONG_TERMS = 3, 40
-_READ = 20_000  # characters of a message
+_MAX_CHARACTERS = 20_000  # of a message that are examined
 
 
-def judge(content: str, role: str = "user") -> Judged:
-    """The score of a message by itself."""
-    content = content[:_READ]
+def judge(content: str, role: str = "user") -> Score:
+    """Score a message by its text and role."""
+    content = content[:_MAX_CHARACTERS]
     reasons: list[tuple[float, str]] = [(sign.points, sign.reason) for sign in _SIGNS if sign.pattern.search(content)]
     terms = len(analyzer.content_terms(content))
     if terms <= _SHORT_TERMS and _POLITE.match(content):
@@ -89,11 +89,11 @@ def judge(content: str, role: str = "user") -> Judged:
         reasons.append((0.7, "says a lot"))
     if role in ("system", "tool"):
         reasons.append((-1.0, f"said by the {role}"))
-    reasons.sort(key=lambda each: (-abs(each[0]), each[1]))
+    reasons.sort(key=lambda reason: (-abs(reason[0]), reason[1]))
     score = BASE + sum(points for points, _ in reasons)
-    return Judged(round(min(10.0, max(1.0, score)), 2), tuple(reason for _, reason in reasons))
+    return Score(round(min(10.0, max(1.0, score)), 2), tuple(reason for _, reason in reasons))
 
 
 def combined(heuristic: float, model: float) -> float:
-    """Both judgements together, from 1 to 10."""
+    """Combine both scores, from 1 to 10."""
     return round(HEURISTIC_SHARE * heuristic + MODEL_SHARE * model, 2)

@@ -1,6 +1,6 @@
-"""Key phrases of a conversation: what it says often, others rarely, and what is close to all that it says. Pure.
+"""Key phrases: frequent in a conversation, rare in others, and similar to the conversation as a whole. Pure.
 
-Candidates are runs of one to three words without a stop word, as they stand between punctuation.
+Candidates are runs of one to three words without stop words and punctuation.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from memories.embeddings.base import Vectors
 from memories.search import analyzer
 
 MAX_CANDIDATES = 200  # the most frequent ones are embedded
-_MAX_WEIGHED = 40  # the best of those are compared with what others say
-_LONGEST = 3
+_MAX_WEIGHED = 40  # the best candidates are weighted by their rarity
+_MAX_WORDS = 3
 _BREAK = re.compile(r"[^\w'’ -]+|\s-+\s|\n")  # noqa: RUF001 - an apostrophe of many texts
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")  # noqa: RUF001
-# What people say in every conversation, whatever it is about.
+# Words of any conversation, whatever its subject.
 _CHATTER = frozenset(
     """
     hey hi hello yeah yes yep nope okay ok oh ah wow haha lol thanks thank please sorry sure really actually definitely
@@ -41,7 +41,7 @@ _CHATTER = frozenset(
 
 @dataclass(frozen=True)
 class Phrase:
-    """`score` in [0, 1]; `count`: how often the conversation says it."""
+    """`score`: in [0, 1]. `count`: occurrences in the conversation."""
 
     words: str
     score: float
@@ -52,73 +52,82 @@ Ranked = tuple[tuple[str, ...], Phrase]
 
 
 def candidates(passages: Iterable[str]) -> Mapping[tuple[str, ...], Counter[str]]:
-    """Phrases by their terms, each with the ways it is written and how often."""
-    found: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    """Return the candidate phrases by their terms, with the count of each spelling."""
+    spellings: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for passage in passages:
         for run in _runs(passage):
-            for length in range(1, _LONGEST + 1):
+            for length in range(1, _MAX_WORDS + 1):
                 for start in range(len(run) - length + 1):
                     part = run[start : start + length]
-                    found[tuple(term for _, term in part)][" ".join(word for word, _ in part)] += 1
-    return found
+                    spellings[tuple(term for _, term in part)][" ".join(word for word, _ in part)] += 1
+    return spellings
 
 
 def key_phrases(
     passages: Sequence[str],
     embed: Callable[[Sequence[str]], Vectors],
     rarity: Callable[[Sequence[str]], Mapping[str, float]],
-    most: int = 5,
+    max_phrases: int = 5,
 ) -> list[Phrase]:
-    """The best phrases, none of which is part of another one that says it as often.
+    """Return the best phrases, no two of which share a term.
 
-    rarity: for terms, how rare each is elsewhere, in [0, 1].
+    rarity: returns how rare each term is elsewhere, in [0, 1].
     """
-    found = candidates(passages)
-    ranked = sorted(found.items(), key=lambda each: (-each[1].total() * len(each[0]) ** 0.5, each[0]))[:MAX_CANDIDATES]
-    if not ranked:
+    phrases = _by_frequency(passages, embed)[:_MAX_WEIGHED]
+    if not phrases:
         return []
-    written = [ways.most_common(1)[0][0] for _, ways in ranked]
-    vectors = embed([*written, "\n".join(passages)])
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
-    closeness = np.clip((vectors[:-1] @ vectors[-1]) / (lengths[:-1] * lengths[-1]), 0, 1)
-    most_said = math.log1p(max(ways.total() for _, ways in ranked))
-    phrases = _ranked(
-        (terms, Phrase(way, _score(math.log1p(ways.total()) / most_said, len(terms), close), ways.total()))
-        for (terms, ways), way, close in zip(ranked, written, closeness.tolist(), strict=True)
-    )[:_MAX_WEIGHED]
     rare = rarity(sorted({term for terms, _ in phrases for term in terms}))
-    weighed = [
+    weighted = [
         (
             terms,
             replace(phrase, score=phrase.score * (0.3 + 0.7 * sum(rare.get(term, 1.0) for term in terms) / len(terms))),
         )
         for terms, phrase in phrases
     ]
-    return _distinct(_ranked(weighed), most)
+    return _distinct(_ranked(weighted), max_phrases)
 
 
-def _score(often: float, words: int, closeness: float) -> float:
-    """Said often and close to the whole; several words say more than one."""
-    return min(1.0, often * (0.4 + 0.6 * closeness) * (0.7 if words == 1 else 1.0))
+def _by_frequency(passages: Sequence[str], embed: Callable[[Sequence[str]], Vectors]) -> list[Ranked]:
+    """Rank the most frequent candidates by frequency and similarity to the whole."""
+    counted = candidates(passages).items()
+    frequent = sorted(counted, key=lambda item: (-item[1].total() * len(item[0]) ** 0.5, item[0]))[:MAX_CANDIDATES]
+    if not frequent:
+        return []
+    texts = [spellings.most_common(1)[0][0] for _, spellings in frequent]
+    vectors = embed([*texts, "\n".join(passages)])
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
+    similarities = np.clip((vectors[:-1] @ vectors[-1]) / (lengths[:-1] * lengths[-1]), 0, 1)
+    max_frequency = math.log1p(max(spellings.total() for _, spellings in frequent))
+    return _ranked(
+        (terms, Phrase(text, _score(math.log1p(count.total()) / max_frequency, len(terms), similarity), count.total()))
+        for (terms, count), text, similarity in zip(frequent, texts, similarities.tolist(), strict=True)
+    )
+
+
+def _score(frequency: float, words: int, similarity: float) -> float:
+    """Score a phrase by relative frequency and similarity to the whole; a single word says less than several."""
+    return min(1.0, frequency * (0.4 + 0.6 * similarity) * (0.7 if words == 1 else 1.0))
 
 
 def _ranked(phrases: Iterable[Ranked]) -> list[Ranked]:
-    return sorted(phrases, key=lambda each: (-each[1].score, each[0]))
+    return sorted(phrases, key=lambda item: (-item[1].score, item[0]))
 
 
-def _distinct(ranked: Sequence[Ranked], most: int) -> list[Phrase]:
-    taken: list[tuple[set[str], Phrase]] = []
+def _distinct(ranked: Sequence[Ranked], max_phrases: int) -> list[Phrase]:
+    """Return the best phrases that share no term."""
+    phrases: list[Phrase] = []
+    used: set[str] = set()
     for terms, phrase in ranked:
-        if any(set(terms) & others for others, _ in taken):
-            continue
-        taken.append((set(terms), phrase))
-        if len(taken) == most:
+        if used.isdisjoint(terms):
+            phrases.append(phrase)
+            used.update(terms)
+        if len(phrases) == max_phrases:
             break
-    return [phrase for _, phrase in taken]
+    return phrases
 
 
 def _runs(passage: str) -> Iterable[list[tuple[str, str]]]:
-    """Neighbouring words of content, each as it is written and as a term."""
+    """Yield runs of content words, each as (spelling, term)."""
     for piece in _BREAK.split(passage):
         run: list[tuple[str, str]] = []
         for match in _WORD.finditer(piece):

@@ -1,7 +1,7 @@
-"""Days, weeks and months that summaries are of, in UTC. Pure.
+"""Periods of summaries: days, weeks and months in UTC. Pure.
 
-A week is that of ISO 8601: it begins on Monday, and belongs as a whole to the month that holds its Thursday. So every
-day is in one week, every week in one month, and nothing is summarised twice.
+A week is an ISO 8601 week: it begins on Monday and belongs as a whole to the month that contains its Thursday. So every
+day is in one week, every week is in one month, and nothing is summarized twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LEVELS = (DAILY, WEEKLY, MONTHLY)
 
 @dataclass(frozen=True, order=True)
 class Period:
-    """`first` is the day it begins on."""
+    """A period of a level. `first`: its first day."""
 
     level: str
     first: date
@@ -44,7 +44,7 @@ class Period:
             return self.first + timedelta(days=1)
         if self.level == WEEKLY:
             return self.first + timedelta(days=7)
-        # Twenty-eight days later it is the same month's last week, or the next month's first.
+        # 28 days later is the last week of the same month, or the first week of the next.
         later = self.first + timedelta(days=28)
         return later if of(MONTHLY, later).first == later else later + timedelta(days=7)
 
@@ -53,7 +53,7 @@ class Period:
 
 
 def of(level: str, day: date) -> Period:
-    """The period that holds a day."""
+    """Return the period that contains a day."""
     if level == DAILY:
         return Period(DAILY, day)
     monday = day - timedelta(days=day.weekday())
@@ -66,13 +66,13 @@ def of(level: str, day: date) -> Period:
 
 
 def parts(period: Period, days: Iterable[date]) -> list[Period]:
-    """The periods of the level below that hold any of these days, in order."""
+    """Return the periods of the level below that contain any of these days, in order."""
     below = LEVELS[LEVELS.index(period.level) - 1]
     return sorted({of(below, day) for day in days if period.first <= day < period.end})
 
 
 def next_end(day: date, now: datetime) -> datetime | None:
-    """When the next of the periods that hold a day will be over; None once all are."""
+    """Return when the next of the periods that contain a day ends; None if all have ended."""
     ends = [midnight(of(level, day).end) for level in LEVELS]
     return min((end for end in ends if end > now), default=None)
 

@@ -1,7 +1,7 @@
-"""What is to be done with conversations beside the requests: who puts it on the list, and who takes it from there.
+"""Enrichment queue: background tasks of conversations.
 
-At most one of a kind for each conversation. It is leased while it is done, so that no two ask a language model the
-same; that nothing is stored twice does not depend on it.
+A conversation has at most one task of each kind. A worker leases the task, so that no two workers ask a language model
+the same question; that nothing is stored twice does not depend on the lease.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from conversations.models import Chore, Conversation
 from somamemory.db import leases
 from tenants.models import Tenant
 
-# Who has just said something goes on talking: chores are done for all of it at once, some time after its beginning.
+# A conversation usually continues: tasks wait a while after its first new message, then cover all new messages at once.
 FACTS_AFTER = timedelta(minutes=10)
 LABEL_AFTER = timedelta(minutes=1)
-LABELLED_UP_TO = 20  # turns: what has no label after so many is left without
+LABELLED_UP_TO = 20  # turns; a longer conversation without a label stays without
 
 
-def note(conversation: Conversation, before: int) -> None:
-    """Messages have been added to the first `before`: note what the tenant wants done by itself.
+def messages_added(conversation: Conversation, before: int) -> None:
+    """Queue the automatic tasks that the tenant enables, after messages were added to the first `before`.
 
-    In the transaction that has added them, which holds the conversation's row.
+    Requires the transaction that added them and has locked the conversation's row.
     """
     tenant, now = conversation.tenant, timezone.now()
     if tenant.extract_facts and settings.LLM_PROVIDER != llm.OFFLINE:
-        _want(conversation, Chore.Kind.FACTS, now + FACTS_AFTER)
+        _schedule(conversation, Chore.Kind.FACTS, now + FACTS_AFTER)
     if tenant.auto_label is not None and not conversation.label and before < LABELLED_UP_TO:
-        _want(conversation, Chore.Kind.LABEL, now + LABEL_AFTER)
+        _schedule(conversation, Chore.Kind.LABEL, now + LABEL_AFTER)
 
 
 def request(conversation: Conversation, kind: str) -> Chore:
-    """Have it done now, also if it has failed. Needs a transaction that holds the conversation's row."""
+    """Make a task due now, even if it has failed. Requires a transaction that has locked the conversation's row."""
     now = timezone.now()
     rows = of(conversation.tenant, conversation.id)
     rows.bulk_create([_new(conversation, kind, now)], ignore_conflicts=True)
@@ -51,17 +51,17 @@ def request(conversation: Conversation, kind: str) -> Chore:
     return chore
 
 
-def take(which: QuerySet[Chore] | None = None) -> Chore | None:
-    """Lease the chore that is due first, of active tenants; or one of `which`, due or not. None: there is none."""
-    due = Chore.all_tenants.filter(due_at__lte=timezone.now()) if which is None else which
+def take(among: QuerySet[Chore] | None = None) -> Chore | None:
+    """Lease the first due task, or one of `among` even if it is not due, of an active tenant. None: there is none."""
+    due = Chore.all_tenants.filter(due_at__lte=timezone.now()) if among is None else among
     active = due.filter(tenant__in=Tenant.objects.filter(active=True))
-    # Longer than the two questions that one step may ask.
+    # Longer than the two questions that a step may ask.
     duration = timedelta(seconds=2 * settings.LLM_TIMEOUT_S + 60)
     return next(iter(leases.take(active.order_by("due_at"), duration)), None)
 
 
 def give_back(chore: Chore, due_at: datetime | None, error: str = "") -> None:
-    """It has not worked: try again at `due_at`, or when somebody asks. Nobody else has taken it over meanwhile."""
+    """Release a failed task to be retried at `due_at`, or on request. Does nothing if another worker has leased it."""
     Chore.objects.for_tenant(chore.tenant).filter(id=chore.id, lease=chore.lease).update(
         due_at=due_at, error=error[:64], attempts=chore.attempts, **leases.RELEASED
     )
@@ -72,7 +72,7 @@ def of(tenant: Tenant, conversation_id: uuid.UUID) -> QuerySet[Chore]:
     return rows
 
 
-def _want(conversation: Conversation, kind: str, due_at: datetime) -> None:
+def _schedule(conversation: Conversation, kind: str, due_at: datetime) -> None:
     rows = of(conversation.tenant, conversation.id)
     if not rows.filter(kind=kind, due_at=None).update(due_at=due_at, attempts=0, error=""):
         rows.bulk_create([_new(conversation, kind, due_at)], ignore_conflicts=True)

@@ -1,6 +1,6 @@
-"""Does the chores: a step of the one that is due first, again and again. A thread of the embedded server, or a job.
+"""Enrichment worker: run steps of queued tasks, in a thread of the embedded server or a Celery job.
 
-What does not work waits, longer each time, and keeps nothing else waiting.
+A failed task waits, longer after each attempt, without delaying other tasks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from django.utils import timezone
 
 from conversations.enrichment import auto_label, facts, queue
 from conversations.enrichment.facts import Progress
-from conversations.enrichment.summaries import never
 from conversations.models import Chore
 from somamemory.errors import (
     ConversationIsCold,
@@ -28,7 +27,7 @@ from somamemory.errors import (
     SomaError,
     Unavailable,
 )
-from somamemory.scheduling import periodic
+from somamemory.scheduling import ShouldStop, periodic
 from tenants.caller import Caller
 
 log = logging.getLogger("soma.chores")
@@ -37,24 +36,23 @@ STEPS: Mapping[str, Callable[[Caller, Chore], object]] = {
     Chore.Kind.FACTS: facts.step,
     Chore.Kind.LABEL: auto_label.step,
 }
-FIRST_PAUSE = timedelta(minutes=1)
-LONGEST_PAUSE = timedelta(hours=1)
-# So often the model may refuse a question, or give an answer of another shape; more will not help.
-MOST_ATTEMPTS = 5
+MIN_PAUSE = timedelta(minutes=1)
+MAX_PAUSE = timedelta(hours=1)
+MAX_ATTEMPTS = 5  # if the model refuses the question or its answer is invalid
 
 
 @periodic("conversations.work", every_s=lambda: settings.CHORE_INTERVAL_S, thread="enrichment")
-def run(enough: Callable[[], bool] = never) -> int:
-    """Do what is due until nothing is left or it is enough; how many steps that were."""
+def run(should_stop: ShouldStop = lambda: False) -> int:
+    """Run tasks until none is due. Return the number of steps."""
     steps = 0
-    while not enough() and (chore := queue.take()) is not None:
+    while not should_stop() and (chore := queue.take()) is not None:
         attempt(chore)
         steps += 1
     return steps
 
 
 def attempt(chore: Chore) -> SomaError | None:
-    """One step of a chore that is leased. What it met is written down, and returned; it is not raised."""
+    """Run one step of a leased task. Record its error and return it, instead of raising it."""
     caller = Caller(chore.tenant, "schedule", frozenset(("read", "write")))
     try:
         STEPS[chore.kind](caller, chore)
@@ -62,31 +60,31 @@ def attempt(chore: Chore) -> SomaError | None:
         queue.of(chore.tenant, chore.conversation_id).delete()
     except SomaError as error:
         chore.attempts += 1
-        queue.give_back(chore, again_at(error, chore.attempts, timezone.now()), error.code)
-        log.warning("a chore has not worked", extra={"kind": chore.kind, "reason": error.code})
+        queue.give_back(chore, retry_at(error, chore.attempts, timezone.now()), error.code)
+        log.warning("enrichment task failed", extra={"kind": chore.kind, "reason": error.code})
         return error
     return None
 
 
 def finish(caller: Caller, id: UUID) -> Progress:
-    """All steps that a conversation's facts need, here and now, unless somebody else is at it.
+    """Extract all facts of a conversation now, unless another worker does.
 
-    Raises NotFound, LlmMissing, and whatever a step has met; then it goes on where it ended.
+    Raises NotFound, LlmMissing, and the error of a failed step; another call continues after the last step.
     """
     facts.request(caller, id)
-    mine = queue.of(caller.tenant, id).filter(kind=Chore.Kind.FACTS, due_at__isnull=False)
-    while (chore := queue.take(mine)) is not None:
+    pending = queue.of(caller.tenant, id).filter(kind=Chore.Kind.FACTS, due_at__isnull=False)
+    while (chore := queue.take(pending)) is not None:
         if error := attempt(chore):
             raise error
     return facts.progress(caller, id)
 
 
-def again_at(error: SomaError, attempts: int, now: datetime) -> datetime | None:
-    """When it may work; None: not by itself. Pure."""
+def retry_at(error: SomaError, attempts: int, now: datetime) -> datetime | None:
+    """Return when to retry after an error, or None if only a request can. Pure."""
     if isinstance(error, LlmBudgetExceeded):
         return now + timedelta(seconds=error.retry_after_s)
-    if isinstance(error, LlmRefused | LlmAnswerInvalid) and attempts >= MOST_ATTEMPTS:
+    if isinstance(error, LlmRefused | LlmAnswerInvalid) and attempts >= MAX_ATTEMPTS:
         return None
     if isinstance(error, Unavailable | IndexBacklog | LlmMissing | ConversationIsCold):
-        return now + min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(attempts - 1, 10)))
+        return now + min(MAX_PAUSE, MIN_PAUSE * (1 << min(attempts - 1, 10)))
     return None

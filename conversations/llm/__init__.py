@@ -1,4 +1,4 @@
-"""Language models, and the one that the settings choose. Without one, everything here has another way."""
+"""Language models, selected by the settings. Without one, all but fact extraction falls back to heuristics."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ OFFLINE = "offline"
 
 
 def current() -> ChatModel | None:
-    """The model of the settings; None: there is none. Raises ConfigurationError."""
+    """Return the model of the settings, or None if there is none. Raises ConfigurationError."""
     if settings.LLM_PROVIDER == OFFLINE:
         return None
-    return made(
+    return create(
         settings.LLM_PROVIDER,
         settings.LLM_MODEL,
         settings.LLM_BASE_URL,
@@ -26,22 +26,22 @@ def current() -> ChatModel | None:
 
 
 def needed() -> ChatModel:
-    """The model of the settings, for what cannot be done without one. Raises LlmMissing, ConfigurationError."""
+    """Return the model of the settings. Raises LlmMissing if there is none, ConfigurationError."""
     model = current()
     if model is None:
-        raise LlmMissing("this installation has no language model; its settings (SOMA_LLM_PROVIDER) name one")
+        raise LlmMissing("no language model is configured; set SOMA_LLM_PROVIDER")
     return model
 
 
 def healthy() -> bool | None:
-    """Whether the model has answered lately; None: there is none. Nobody is asked, as each question costs."""
+    """Whether the circuit breaker is closed; None if there is no model. Sends no request, because each costs."""
     model = current()
     return None if model is None else model.is_answering
 
 
 @lru_cache(maxsize=2)
-def made(provider: str, model: str, base_url: str, api_key: str, timeout_s: float) -> ChatModel:
-    """Raises ConfigurationError."""
+def create(provider: str, model: str, base_url: str, api_key: str, timeout_s: float) -> ChatModel:
+    """Return a client, shared by all callers with the same settings. Raises ConfigurationError."""
     if provider == "openai":
         from conversations.llm.openai import OpenAIChat
 
@@ -50,4 +50,4 @@ def made(provider: str, model: str, base_url: str, api_key: str, timeout_s: floa
         from conversations.llm.anthropic import AnthropicChat
 
         return AnthropicChat(model=model, base_url=base_url, api_key=api_key, timeout_s=timeout_s)
-    raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{provider}'; it can be offline, openai or anthropic")
+    raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{provider}'; it must be offline, openai or anthropic")

@@ -9,8 +9,8 @@ import orjson
 from pydantic import BaseModel
 
 from conversations.llm.base import Completion, Message, completed
-from conversations.llm.schemas import plain
-from conversations.llm.wire import OverWire
+from conversations.llm.schemas import provider_schema
+from conversations.llm.wire import HttpModel
 from somamemory.errors import LlmAnswerInvalid
 
 BASE_URL = "https://api.anthropic.com"
@@ -18,8 +18,8 @@ VERSION = "2023-06-01"
 _TOOL = "answer"
 
 
-class AnthropicChat(OverWire):
-    """POST /v1/messages; structured output is the input of a tool that the model must use, and nobody runs."""
+class AnthropicChat(HttpModel):
+    """POST /v1/messages. Structured output is the input of a tool that the model must call; the tool is never run."""
 
     def __init__(self, *, model: str, base_url: str, api_key: str, timeout_s: float) -> None:
         headers = {"x-api-key": api_key, "anthropic-version": VERSION}
@@ -31,11 +31,15 @@ class AnthropicChat(OverWire):
         body: dict[str, Any] = {
             "model": self.name,
             "max_tokens": max_tokens,
-            "system": "\n\n".join(each.content for each in messages if each.role == "system"),
-            "messages": [{"role": each.role, "content": each.content} for each in messages if each.role != "system"],
+            "system": "\n\n".join(message.content for message in messages if message.role == "system"),
+            "messages": [
+                {"role": message.role, "content": message.content} for message in messages if message.role != "system"
+            ],
         }
         if schema is not None:
-            body["tools"] = [{"name": _TOOL, "description": "Give your answer.", "input_schema": plain(schema)}]
+            body["tools"] = [
+                {"name": _TOOL, "description": "Give your answer.", "input_schema": provider_schema(schema)}
+            ]
             body["tool_choice"] = {"type": "tool", "name": _TOOL}
         return _completion(self.wire.post("/v1/messages", body))
 
@@ -52,4 +56,4 @@ def _completion(answer: Any) -> Completion:
         usage = answer.get("usage") or {}
         return completed(text, usage.get("input_tokens"), usage.get("output_tokens"))
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise LlmAnswerInvalid("the language model's provider answered something else than a message") from None
+        raise LlmAnswerInvalid("the language model's provider did not return a message") from None

@@ -1,4 +1,4 @@
-"""What answers a question in words: one small protocol."""
+"""The protocol of a language model, and token estimates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
-# Of what a token is at least: real tokenizers make fewer of nearly every text, so an estimate is an upper bound.
+# A low figure: real tokenizers need fewer tokens for nearly every text, so an estimate is an upper bound.
 _BYTES_PER_TOKEN = 3
 
 
@@ -21,7 +21,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model said. The counts are the provider's; None where it did not give them."""
+    """The answer of a model. The counts are the provider's; None if it reported none."""
 
     text: str
     prompt_tokens: int | None = None
@@ -29,7 +29,7 @@ class Completion:
 
 
 def completed(text: str, prompt_tokens: object, completion_tokens: object) -> Completion:
-    """With the provider's counts, as far as they are any."""
+    """Return a completion with the provider's counts; None for a count that is not a whole number of at least 0."""
     counts = (
         count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
         for count in (prompt_tokens, completion_tokens)
@@ -38,9 +38,9 @@ def completed(text: str, prompt_tokens: object, completion_tokens: object) -> Co
 
 
 class ChatModel(Protocol):
-    """Messages in, one text out; with a schema, the text is meant to be JSON of that shape, and must be checked."""
+    """Messages in, one text out. With a schema, the model is asked for JSON of that schema; the caller validates it."""
 
-    name: str  # as answers and stored summaries show it
+    name: str  # as shown in answers and stored summaries
 
     @property
     def is_answering(self) -> bool:
@@ -50,10 +50,17 @@ class ChatModel(Protocol):
     def complete(
         self, messages: Sequence[Message], max_tokens: int, schema: type[BaseModel] | None = None
     ) -> Completion:
-        """Raises LlmUnavailable (try again later), LlmRefused (this will never do) or LlmAnswerInvalid."""
+        """Raises LlmUnavailable (retry later), LlmRefused (a retry cannot help) or LlmAnswerInvalid."""
         ...
 
 
 def estimated_tokens(text: str) -> int:
-    """About as many tokens as a text has, rather more."""
+    """Return an upper estimate of the tokens of a text."""
     return math.ceil(len(text.encode()) / _BYTES_PER_TOKEN)
+
+
+def truncated(text: str, max_tokens: int) -> str:
+    """Return as much of the beginning of a text as has `max_tokens` by estimate."""
+    if estimated_tokens(text) <= max_tokens:
+        return text
+    return text.encode()[: _BYTES_PER_TOKEN * max_tokens].decode(errors="ignore")

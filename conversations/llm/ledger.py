@@ -1,9 +1,9 @@
-"""What language models have cost each tenant: one row a call, and budgets for each day and month.
+"""Ledger of language model calls: one row for each call, and budgets for each day and month.
 
-These rows are what quotas, usage and statistics are told from; nothing else counts.
+Quotas, usage and statistics are computed from these rows alone.
 
-A call's most possible tokens are written down before it is made, and what it really took afterwards. So calls at the
-same time cannot together exceed the budget, and one whose process died has cost as much as it could have.
+The maximum tokens of a call are recorded before it is made, and the actual tokens afterwards. So concurrent calls
+cannot exceed the budget together, and a call whose process died counts with its maximum.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _SUMS = ("prompt_tokens", "completion_tokens", "micro_usd")
 
 
 @dataclass(frozen=True)
-class Reserved:
+class Reservation:
     call: LlmCall
 
     def settle(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """What the call really took. The tenant may have been erased meanwhile, and its calls with it."""
+        """Record the actual tokens. Does nothing if the tenant, and its calls, have been erased meanwhile."""
         LlmCall.objects.for_tenant(self.call.tenant).filter(id=self.call.id).update(
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
@@ -38,8 +38,8 @@ class Reserved:
         )
 
 
-def reserve(caller: Caller, purpose: str, model: str, prompt_tokens: int, max_tokens: int) -> Reserved:
-    """Set aside what a call may take at most. Raises LlmBudgetExceeded when there is not so much left."""
+def reserve(caller: Caller, purpose: str, model: str, prompt_tokens: int, max_tokens: int) -> Reservation:
+    """Reserve the maximum tokens of a call. Raises LlmBudgetExceeded if the budget does not suffice."""
     now = timezone.now()
     call = LlmCall.objects.for_tenant(caller.tenant).create(
         tenant=caller.tenant,
@@ -52,43 +52,42 @@ def reserve(caller: Caller, purpose: str, model: str, prompt_tokens: int, max_to
         micro_usd=micro_usd(prompt_tokens, max_tokens),
     )
     try:
-        # Its own row is in it. Of two calls that need the rest of a budget, both or one is refused, never none.
+        # The sums include this call's row: if two calls compete for the rest of a budget, at least one is refused.
         _check(caller.tenant, now, prompt_tokens + max_tokens)
     except LlmBudgetExceeded:
         call.delete()
         raise
-    return Reserved(call)
+    return Reservation(call)
 
 
-def _check(tenant: Tenant, now: datetime, asked: int) -> None:
-    """Raises LlmBudgetExceeded, with the time when there is a new one."""
+def _check(tenant: Tenant, now: datetime, requested: int) -> None:
+    """Raise LlmBudgetExceeded, with the time until the next period, if a limit is exceeded."""
     limits = usage.llm_limits(tenant)
     if all(limit is None for limit in limits.values()):
         return
     sums = used(tenant, now)
     of_day, of_month = limits["llm_tokens_per_day"], limits["llm_tokens_per_month"]
     cents = limits["llm_cents_per_month"]
-    for limit, spent, period, again in (
+    for limit, spent, period, next_period in (
         (of_day, sums.tokens_today, "today", _tomorrow(now)),
         (of_month, sums.tokens_this_month, "this month", _next_month(now)),
     ):
         if limit is not None and spent > limit:
-            left = max(0, limit - spent + asked)
+            left = max(0, limit - spent + requested)
             raise LlmBudgetExceeded(
                 f"this tenant has {left} of {limit} tokens left for language models {period}; "
-                f"this call may need {asked}",
-                retry_after_s=(again - now).total_seconds(),
+                f"this call may need {requested}",
+                retry_after_s=(next_period - now).total_seconds(),
             )
     if cents is not None and sums.micro_usd_this_month > cents * usage.MICRO_USD_PER_CENT:
         raise LlmBudgetExceeded(
-            f"this call could cost more than what this tenant has left of ${cents / 100:.2f} for language models "
-            "this month",
+            f"this call could exceed this tenant's budget of ${cents / 100:.2f} for language models this month",
             retry_after_s=(_next_month(now) - now).total_seconds(),
         )
 
 
 def used(tenant: Tenant, now: datetime | None = None) -> LlmUsage:
-    """What the tenant's calls have taken on the day and in the month (UTC) of `now`."""
+    """Return the usage of the tenant on the day and in the month (UTC) of `now`."""
     now = now or timezone.now()
     tokens = F("prompt_tokens") + F("completion_tokens")
     today = Q(at__gte=now.replace(hour=0, minute=0, second=0, microsecond=0))
@@ -97,8 +96,8 @@ def used(tenant: Tenant, now: datetime | None = None) -> LlmUsage:
     return LlmUsage(int(sums["day"] or 0), int(sums["month"] or 0), int(sums["cost"] or 0))
 
 
-def told(tenant: Tenant) -> dict[str, int | float | None]:
-    """What a tenant has used this month, for people. `limit` is in tokens, `limit_usd` in dollars; None is none."""
+def report(tenant: Tenant) -> dict[str, int | float | None]:
+    """Return the usage of this month for the API. `limit` is in tokens, `limit_usd` in dollars; None: no limit."""
     now = timezone.now()
     rows = LlmCall.objects.for_tenant(tenant).filter(month=month_of(now))
     sums = {name: int(value or 0) for name, value in rows.aggregate(**{name: Sum(name) for name in _SUMS}).items()}
@@ -115,7 +114,7 @@ def told(tenant: Tenant) -> dict[str, int | float | None]:
 
 
 def micro_usd(prompt_tokens: int, completion_tokens: int) -> int:
-    """The settings' prices are dollars for a million tokens, so a token costs as many millionths."""
+    """Return the cost in millionths of a dollar; the settings give prices in dollars for a million tokens."""
     return round(prompt_tokens * settings.LLM_PRICE_INPUT + completion_tokens * settings.LLM_PRICE_OUTPUT)
 
 

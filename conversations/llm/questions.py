@@ -1,4 +1,4 @@
-"""A question to the language model: a prompt from a file, the material as data, an answer of a known shape."""
+"""Questions to the language model: a prompt from a file, data as JSON, an answer of a known schema."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Answer(Generic[Shape]):
-    """What the model said, checked; `tokens` that it took, in and out."""
+    """A validated answer. `tokens`: those of the prompts and the answers."""
 
     value: Shape
     tokens: int
@@ -39,10 +39,10 @@ def ask(
     max_tokens: int = 1_000,
     **blanks: object,
 ) -> Answer[Shape]:
-    """Ask once, and once more when the answer has another shape. Never inside a transaction: this takes seconds.
+    """Ask the model, and once more if the answer does not match the schema.
 
-    What people have said goes in as one JSON text, which no quotation mark of theirs can end. What comes back is
-    text of a known shape that is shown or kept; there is nothing that a model could have done.
+    Must not be called inside a transaction, because it takes seconds. Conversations are passed as one JSON document,
+    so their text cannot break out of it. The answer is only shown or stored; a model cannot trigger any action.
 
     Raises LlmBudgetExceeded, LlmUnavailable, LlmRefused, LlmAnswerInvalid.
     """
@@ -52,7 +52,7 @@ def ask(
     ]
     tokens = 0
     for last in (False, True):
-        completion, counted = _completed(caller, model, prompt, messages, max_tokens, shape)
+        completion, counted = _complete(caller, model, prompt, messages, max_tokens, shape)
         tokens += counted
         try:
             return Answer(shape.model_validate_json(_json_of(completion.text)), tokens)
@@ -60,10 +60,10 @@ def ask(
             if last:
                 break
         messages += [Message("assistant", completion.text or "-"), Message("user", _prompt("repair", ()))]
-    raise LlmAnswerInvalid("the language model's answer has another shape than it was asked for")
+    raise LlmAnswerInvalid("the language model's answer does not match the requested schema")
 
 
-def _completed(
+def _complete(
     caller: Caller, model: ChatModel, purpose: str, messages: list[Message], max_tokens: int, shape: type[BaseModel]
 ) -> tuple[Completion, int]:
     estimate = sum(estimated_tokens(message.content) for message in messages)
@@ -72,7 +72,7 @@ def _completed(
         with tracing.span("language model", purpose=purpose):
             completion = model.complete(messages, max_tokens, shape)
     except LlmUnavailable as error:
-        # What was read and then given up is paid for all the same.
+        # The provider charges for a prompt it has read, even if its answer was not received.
         reserved.settle(estimate if error.sent or isinstance(error, LlmAnswerInvalid) else 0, 0)
         raise
     counted = (
@@ -84,7 +84,7 @@ def _completed(
 
 
 def _json_of(text: str) -> str:
-    """Models like to put their JSON into a code block, with a word before it."""
+    """Return the JSON object in a text; models often wrap it in a code block."""
     return text[text.find("{") : text.rfind("}") + 1]
 
 

@@ -1,4 +1,4 @@
-"""The shapes a model may answer in. Whatever else it says is refused, and nothing it says is ever done."""
+"""Schemas of a model's answers. Any other answer is rejected, and no answer is ever executed."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ MAX_REASON_LENGTH = 500
 MAX_FACT_LENGTH = 500
 MAX_NAME_LENGTH = 100
 
-# What providers do not take in a schema; pydantic checks it afterwards.
-_UNTOLD = ("title", "default", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "pattern")
+# Keywords that providers do not accept in a schema; pydantic checks them afterwards.
+_UNSUPPORTED = ("title", "default", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "pattern")
 
 
 def _printable(text: str) -> str:
-    """No NUL, which no database holds, and no other control character but those of a text with lines."""
+    """Reject NUL, which databases cannot store, and other control characters except newline and tab."""
     if any((ord(letter) < 32 and letter not in "\n\t") or 0xD800 <= ord(letter) <= 0xDFFF for letter in text):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not contain control characters")
     return text
 
 
 def _one_line(text: str) -> str:
     if "\n" in text or "\t" in text:
-        raise ValueError("must be one line")
+        raise ValueError("must be a single line")
     return text
 
 
@@ -72,20 +72,20 @@ class FactsAnswer(_Answer):
     facts: Annotated[list[FactAnswer], Field(max_length=40)]
 
 
-def plain(schema: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema that providers are told: shapes and names only."""
-    told: dict[str, Any] = _stripped(schema.model_json_schema())
-    return told
+def provider_schema(schema: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema without the keywords that providers do not accept."""
+    stripped: dict[str, Any] = _strip(schema.model_json_schema())
+    return stripped
 
 
-def _stripped(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_stripped(item) for item in value]
-    if not isinstance(value, dict):
-        return value
+def _strip(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_strip(item) for item in node]
+    if not isinstance(node, dict):
+        return node
     return {
-        # A property may be called "title"; a keyword of that name holds text.
-        name: {key: _stripped(item) for key, item in each.items()} if name == "properties" else _stripped(each)
-        for name, each in value.items()
-        if name not in _UNTOLD
+        # Below "properties", "title" is the name of a property, not the keyword.
+        keyword: {name: _strip(item) for name, item in value.items()} if keyword == "properties" else _strip(value)
+        for keyword, value in node.items()
+        if keyword not in _UNSUPPORTED
     }

@@ -1,4 +1,4 @@
-"""JSON over HTTP to a provider: one deadline over all tries, bounded answers, our errors instead of the vendor's."""
+"""JSON over HTTP to a provider: one deadline for all attempts, limited answers, our errors instead of the vendor's."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from somamemory.retry import RetryPolicy
 
 log = logging.getLogger("soma.llm")
 
-# While the provider is down, one caller in this time finds out whether it is back: a probe would cost tokens.
+# While the provider is down, one caller in this period tries again; a separate probe would cost tokens.
 BREAKER_PAUSE_S = 20.0
 RETRY = RetryPolicy(attempts=3, first_pause_s=0.5)
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-# Only these speak of what was asked; a wrong key or model name is not the question's fault, and may be mended.
-_OF_THE_QUESTION = frozenset({400, 413, 422})
+# The request itself is invalid. Other errors, such as a wrong key or model name, can be fixed in the settings.
+_INVALID_REQUEST = frozenset({400, 413, 422})
 
 
 class Wire:
@@ -32,25 +32,25 @@ class Wire:
 
     def __init__(self, base_url: str, headers: Mapping[str, str], timeout_s: float) -> None:
         if not base_url.startswith(("http://", "https://")):
-            raise ConfigurationError("SOMA_LLM_BASE_URL must begin with http:// or https://")
+            raise ConfigurationError("SOMA_LLM_BASE_URL must start with http:// or https://")
         self.timeout_s = timeout_s
         self.breaker = Breaker("the language model", log, pause_s=BREAKER_PAUSE_S)
         self._url = base_url.rstrip("/")
-        # A redirect would take the key, and the conversation, to an address that nobody has set.
+        # A redirect could send the key and the conversation to an address that is not in the settings.
         self._client = httpx.Client(headers=dict(headers), follow_redirects=False)
         self._stopped = threading.Event()
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """What the provider answers, as JSON. Waits at most about `timeout_s`, all tries together.
+        """Return the provider's answer, parsed. All attempts together take about `timeout_s` at most.
 
         Raises LlmUnavailable, LlmRefused, LlmAnswerInvalid.
         """
         if not self.breaker.allows():
-            raise LlmUnavailable("the language model did not answer a moment ago", self.breaker.pause_s)
+            raise LlmUnavailable("the language model failed recently; calls are paused", self.breaker.pause_s)
         try:
-            answer = self._tried(path, orjson.dumps(body))
+            answer = self._post_with_retries(path, orjson.dumps(body))
         except (LlmRefused, LlmAnswerInvalid):
-            self.breaker.succeeded()  # it is there
+            self.breaker.succeeded()  # the provider responds
             raise
         except LlmUnavailable as error:
             self.breaker.failed(error.detail)
@@ -62,20 +62,20 @@ class Wire:
         self._stopped.set()
         self._client.close()
 
-    def _tried(self, path: str, content: bytes) -> Any:
+    def _post_with_retries(self, path: str, content: bytes) -> Any:
         deadline = time.monotonic() + self.timeout_s
         try:
             return RETRY.run(
-                lambda: self._once(path, content, deadline),
-                lambda error: isinstance(error, _Again),
+                lambda: self._post_once(path, content, deadline),
+                lambda error: isinstance(error, _Transient),
                 deadline=lambda: deadline,
-                min_pause_s=lambda error: error.pause_s if isinstance(error, _Again) else 0.0,
+                min_pause_s=lambda error: error.pause_s if isinstance(error, _Transient) else 0.0,
                 sleep=self._stopped.wait,
             )
-        except _Again as error:
+        except _Transient as error:
             raise LlmUnavailable(str(error), error.pause_s) from error.__cause__
 
-    def _once(self, path: str, content: bytes, deadline: float) -> Any:
+    def _post_once(self, path: str, content: bytes, deadline: float) -> Any:
         left_s = max(0.001, deadline - time.monotonic())
         timeout = httpx.Timeout(left_s, connect=min(left_s, CONNECT_TIMEOUT_S))
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -87,12 +87,12 @@ class Wire:
         except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout) as error:
             raise LlmUnavailable(f"the language model did not answer within {self.timeout_s:g} s", sent=True) from error
         except httpx.HTTPError as error:
-            raise _Again(f"the language model cannot be reached: {type(error).__name__}") from error
-        return _checked(response, raw)
+            raise _Transient(f"the language model cannot be reached: {type(error).__name__}") from error
+        return _parse(response, raw)
 
 
-class OverWire:
-    """What models behind a network have in common."""
+class HttpModel:
+    """Base of models behind HTTP."""
 
     def __init__(self, model: str, base_url: str, headers: Mapping[str, str], timeout_s: float) -> None:
         self.name = model
@@ -103,8 +103,8 @@ class OverWire:
         return not self.wire.breaker.is_open
 
 
-class _Again(Exception):
-    """It may work in a moment; in `pause_s` seconds, says the provider."""
+class _Transient(Exception):
+    """A retry may succeed, after `pause_s` seconds if the provider asks for a pause."""
 
     def __init__(self, message: str, pause_s: float = 0.0) -> None:
         super().__init__(message)
@@ -118,27 +118,27 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
             raise LlmAnswerInvalid(f"the language model's answer is longer than {MAX_ANSWER_BYTES} bytes")
-        if time.monotonic() > deadline:  # one that sends a byte now and then is no better than one that hangs
+        if time.monotonic() > deadline:  # also if it keeps sending a byte now and then
             raise LlmUnavailable("the language model's answer took too long", sent=True)
     return b"".join(chunks)
 
 
-def _checked(response: httpx.Response, raw: bytes) -> Any:
-    """The provider's own words stay out of our messages: they may hold the key, or somebody's text."""
+def _parse(response: httpx.Response, raw: bytes) -> Any:
+    """Return the parsed answer. Errors never quote the provider, whose words may contain keys or content."""
     status = response.status_code
     if status in _TRANSIENT:
-        raise _Again(f"the language model's provider answered HTTP {status}", _retry_after_s(response))
-    if status in _OF_THE_QUESTION:
-        raise LlmRefused(f"the language model's provider refused what it was asked: HTTP {status}")
+        raise _Transient(f"the language model's provider returned HTTP {status}", _retry_after_s(response))
+    if status in _INVALID_REQUEST:
+        raise LlmRefused(f"the language model's provider rejected the request: HTTP {status}")
     if status != 200:
-        raise LlmUnavailable(f"the language model's provider refused: HTTP {status}")
+        raise LlmUnavailable(f"the language model's provider returned HTTP {status}; check the SOMA_LLM_* settings")
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
-        raise LlmAnswerInvalid("the language model's provider answered something else than JSON") from None
+        raise LlmAnswerInvalid("the language model's provider did not return JSON") from None
 
 
 def _retry_after_s(response: httpx.Response) -> float:
-    """The header's seconds; the other form, a date, is left to our own pauses."""
+    """Return the seconds of the header; 0 for a date, where our own pauses apply."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0

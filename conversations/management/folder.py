@@ -1,4 +1,4 @@
-"""What the commands about all conversations of a folder share."""
+"""Base of the commands that process all conversations of a folder."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class FolderCommand(BaseCommand):
     """`manage.py NAME FOLDER [--tenant SLUG]`"""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", help="a folder; / is all of them")
-        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG)
+        parser.add_argument("folder", help="a folder and its subfolders; / for all conversations")
+        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if problem := folders.problem(options["folder"]):
-            raise CommandError(f"the folder {problem}")
+            raise CommandError(f"folder: {problem}")
         with errors_as_one_line():
-            self.work(Caller.command(find_tenant(options["tenant"])), options["folder"])
+            self.process(Caller.command(find_tenant(options["tenant"])), options["folder"])
 
-    def work(self, caller: Caller, folder: str) -> None:
+    def process(self, caller: Caller, folder: str) -> None:
         raise NotImplementedError

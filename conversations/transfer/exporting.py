@@ -1,7 +1,4 @@
-"""Conversations as files, a piece at a time: whatever their number, one page of messages is in memory.
-
-What an export holds, an import of it gives again (`importers`).
-"""
+"""Export conversations as files, streamed, with one page of messages in memory. `importing` reads them back."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ _PAGE = 500
 
 
 def export(caller: Caller, query: ConversationQuery, format: str) -> Iterator[bytes]:
-    """The conversations in the order of their numbers. What changes meanwhile is there as it is read."""
+    """Yield the file in pieces, conversations in the order of their numbers. It is not a snapshot."""
     caller.require("read", [CONVERSATIONS])
     return _EXPORTS[format](caller, query)
 
@@ -49,16 +46,16 @@ def _jsonl(caller: Caller, query: ConversationQuery) -> Iterator[bytes]:
 
 
 def _object(caller: Caller, conversation: Conversation) -> Iterator[bytes]:
-    yield _dumped(_facts(conversation))[:-1] + b',"messages":['
+    yield orjson.dumps(_properties(conversation))[:-1] + b',"messages":['
     for at, message in enumerate(_messages(caller, conversation)):
-        yield (b"," if at else b"") + _dumped(message)
+        yield (b"," if at else b"") + orjson.dumps(message)
     yield b"]}"
 
 
 def _markdown(caller: Caller, query: ConversationQuery) -> Iterator[bytes]:
     for conversation in _conversations(caller, query):
         heading = " ".join(conversation.label.split()) or "Conversation"
-        head = f"{text.mark('conversation', _facts(conversation))}\n# {heading}\n\n"
+        head = f"{text.mark('conversation', _properties(conversation))}\n# {heading}\n\n"
         yield head.encode()
         for message in _messages(caller, conversation):
             content = message.pop("content")
@@ -67,7 +64,7 @@ def _markdown(caller: Caller, query: ConversationQuery) -> Iterator[bytes]:
 
 
 def _conversations(caller: Caller, query: ConversationQuery) -> Iterator[Conversation]:
-    """Page by page: a cursor over all of them would keep a transaction open for as long as the reader likes."""
+    """Page by page, because one query for all would keep a transaction open for as long as the client reads."""
     rows = Conversation.objects.for_tenant(caller.tenant).filter(query.condition()).order_by("key")
     page = list(rows[:_PAGE])
     while page:
@@ -86,7 +83,7 @@ def _messages(caller: Caller, conversation: Conversation) -> Iterator[dict[str, 
         }
 
 
-def _facts(conversation: Conversation) -> dict[str, Any]:
+def _properties(conversation: Conversation) -> dict[str, Any]:
     return {
         "format": simple.FORMAT,
         "id": str(conversation.id),
@@ -98,10 +95,6 @@ def _facts(conversation: Conversation) -> dict[str, Any]:
         "created_at": rfc3339(conversation.created_at),
         "updated_at": rfc3339(conversation.updated_at),
     }
-
-
-def _dumped(value: Any) -> bytes:
-    return orjson.dumps(value)
 
 
 _EXPORTS = {JSON: _json, JSONL: _jsonl, MARKDOWN: _markdown}

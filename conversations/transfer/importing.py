@@ -1,7 +1,7 @@
-"""Takes conversations over: each in a transaction of its own, once however often it comes.
+"""Import conversations, each in its own transaction. Repeating an import adds nothing.
 
-A conversation is known by its source and its id there. One that has grown since gets the new turns; one that went
-another way (a message was edited, another branch chosen) is reported and left as it is.
+A conversation is identified by its source and its id there. If it has grown since the last import, the new turns are
+added; if it has diverged (a message was edited, another branch chosen), it is reported and left unchanged.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from tenants.caller import Caller
 
 CREATED, EXTENDED, UNCHANGED, DIVERGED = "created", "extended", "unchanged", "diverged"
 MAX_ERRORS = 1_000
-_AT_ONCE = 500  # messages of one statement
+_BATCH = 500  # messages in one statement
 Wait = Callable[[SomaError], None]
 
 
 @dataclass
 class Report:
-    """What became of a file. `errors` holds the first thousand; `failed` counts them all."""
+    """The result of an import. `errors`: the first thousand; `failed`: the number of all."""
 
     counts: Counter[str] = field(default_factory=Counter)
     messages: int = 0
@@ -51,35 +51,35 @@ class Report:
         return self.counts.total() + self.failed
 
 
-def take_in(
+def import_conversations(
     caller: Caller,
-    found: Iterable[Imported | Broken],
+    items: Iterable[Imported | Broken],
     *,
     dry_run: bool = False,
     progress: Callable[[Report], None] = lambda report: None,
     wait: Wait | None = None,
 ) -> Report:
-    """Store what an importer has read. One that cannot be stored is reported, and the others are.
+    """Store the conversations that a format has read. A conversation that cannot be stored is reported.
 
-    wait: called when there is no room at the moment, before the same conversation is tried again; without it that
-    error ends the import, and doing it once more goes on where it ended. Raises IndexBacklog, Unavailable, Forbidden.
+    wait: called on IndexBacklog and Unavailable, before the same conversation is retried. Without it the error ends
+    the import, and repeating the import continues where it ended. Raises IndexBacklog, Unavailable, Forbidden.
     """
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
     report = Report()
-    for item in found:
+    for item in items:
         if isinstance(item, Broken):
             report.note(item)
         else:
-            _take_one(caller, item, report, dry_run, wait)
+            _import_one(caller, item, report, dry_run, wait)
         progress(report)
     return report
 
 
-def _take_one(caller: Caller, item: Imported, report: Report, dry_run: bool, wait: Wait | None) -> None:
+def _import_one(caller: Caller, item: Imported, report: Report, dry_run: bool, wait: Wait | None) -> None:
     try:
-        outcome, added = ("readable", len(item.messages)) if dry_run else _patiently(caller, item, wait)
-    except ColdFileDamaged as error:  # to wait mends no file, and the other conversations need not
+        outcome, added = ("readable", len(item.messages)) if dry_run else _store_with_retry(caller, item, wait)
+    except ColdFileDamaged as error:  # waiting repairs no file, and other conversations are not affected
         report.note(Broken(f"{item.source} {item.source_id}", str(error)))
         return
     except (IndexBacklog, Unavailable):
@@ -92,14 +92,14 @@ def _take_one(caller: Caller, item: Imported, report: Report, dry_run: bool, wai
     report.left_out.update(item.left_out)
     if outcome == DIVERGED:
         report.note(
-            Broken(f"{item.source} {item.source_id}", "it has other messages than when it was imported; left as it is")
+            Broken(f"{item.source} {item.source_id}", "its messages have changed since it was imported; not updated")
         )
 
 
-def _patiently(caller: Caller, item: Imported, wait: Wait | None) -> tuple[str, int]:
+def _store_with_retry(caller: Caller, item: Imported, wait: Wait | None) -> tuple[str, int]:
     while True:
         try:
-            return _stored(caller, item)
+            return _store(caller, item)
         except ColdFileDamaged:
             raise
         except (IndexBacklog, Unavailable) as error:
@@ -108,27 +108,27 @@ def _patiently(caller: Caller, item: Imported, wait: Wait | None) -> tuple[str, 
             wait(error)
 
 
-def _stored(caller: Caller, item: Imported) -> tuple[str, int]:
-    """What happened, and how many messages were added."""
-    return tiers.warmed(caller, lambda: _stored_at_once(caller, item))
+def _store(caller: Caller, item: Imported) -> tuple[str, int]:
+    """Return the outcome, and how many messages were added."""
+    return tiers.warmed(caller, lambda: _store_in_transaction(caller, item))
 
 
 @transaction.atomic
-def _stored_at_once(caller: Caller, item: Imported) -> tuple[str, int]:
-    row = _claimed(caller, item)
+def _store_in_transaction(caller: Caller, item: Imported) -> tuple[str, int]:
+    row = _lock_row(caller, item)
     conversations = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
     known = conversations.filter(id=row.conversation_id).first()
     if known is None:
-        return _created(caller, row, item)
-    tiers.refuse_cold(known)  # it is compared with what is there
-    return _extended(caller, known, item)
+        return _create(caller, row, item)
+    tiers.refuse_cold(known)  # its messages are compared with the imported ones
+    return _extend(caller, known, item)
 
 
-def _claimed(caller: Caller, item: Imported) -> ImportedConversation:
-    """The row of this source and id, which whoever imports the same at the same time waits for.
+def _lock_row(caller: Caller, item: Imported) -> ImportedConversation:
+    """Return the row of this source and id, locked against concurrent imports of the same conversation.
 
-    It names the conversation that this one has become. That may be deleted since, or not be there yet: an export of
-    our own names the one that it was made of, which may be here.
+    It names our conversation, which may have been deleted since, or may not exist yet. Our own export names the
+    conversation it was made from, which may exist here.
     """
     rows = ImportedConversation.objects.for_tenant(caller.tenant).select_for_update()
     here = _uuid(item.source_id) if item.source == simple.SOMA else None
@@ -141,7 +141,7 @@ def _claimed(caller: Caller, item: Imported) -> ImportedConversation:
     return row
 
 
-def _created(caller: Caller, row: ImportedConversation, item: Imported) -> tuple[str, int]:
+def _create(caller: Caller, row: ImportedConversation, item: Imported) -> tuple[str, int]:
     conversation = services.create(
         caller,
         NewConversation(
@@ -159,13 +159,13 @@ def _created(caller: Caller, row: ImportedConversation, item: Imported) -> tuple
     return CREATED, len(item.messages)
 
 
-def _extended(caller: Caller, conversation: Conversation, item: Imported) -> tuple[str, int]:
-    """Append the new messages, if the import begins with the messages that are stored."""
+def _extend(caller: Caller, conversation: Conversation, item: Imported) -> tuple[str, int]:
+    """Append the new turns, if the imported conversation begins with the stored messages."""
     imported = iter(item.messages)
-    for stored in read_messages(in_conversation(caller, conversation), chunk_size=_AT_ONCE):
+    for stored in read_messages(in_conversation(caller, conversation), chunk_size=_BATCH):
         message = next(imported, None)
         if message is None:
-            return UNCHANGED, 0  # the stored conversation has more messages
+            return UNCHANGED, 0  # it has continued here
         if (stored.role, stored.text) != (message.role, message.content):
             return DIVERGED, 0
     new = list(imported)
@@ -175,7 +175,7 @@ def _extended(caller: Caller, conversation: Conversation, item: Imported) -> tup
 
 def _append(caller: Caller, id: UUID, messages: Iterable[NewMessage]) -> None:
     left = iter(messages)
-    while batch := list(islice(left, _AT_ONCE)):
+    while batch := list(islice(left, _BATCH)):
         services.append(caller, id, batch)
 
 

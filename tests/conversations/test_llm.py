@@ -17,7 +17,7 @@ from conversations.llm import ledger, questions, wire
 from conversations.llm.anthropic import AnthropicChat
 from conversations.llm.base import ChatModel, Message, estimated_tokens
 from conversations.llm.openai import OpenAIChat
-from conversations.llm.schemas import ImportanceAnswer, LabelsAnswer, SummaryAnswer, plain
+from conversations.llm.schemas import ImportanceAnswer, LabelsAnswer, SummaryAnswer, provider_schema
 from conversations.models import LlmCall
 from somamemory.breaker import FAILURES
 from somamemory.errors import (
@@ -69,7 +69,7 @@ def ask(caller: Caller, model: ChatModel, data: Any = None) -> Any:
 
 
 def spent(tenant: Tenant) -> tuple[int, int]:
-    told = ledger.told(tenant)
+    told = ledger.report(tenant)
     return int(told["prompt_tokens"] or 0), int(told["completion_tokens"] or 0)
 
 
@@ -113,7 +113,7 @@ def test_a_server_that_takes_no_schema_is_asked_without(model: OpenAIChat, provi
 
 
 def test_a_schema_tells_shapes_and_names_only() -> None:
-    told = json.dumps(plain(LabelsAnswer))
+    told = json.dumps(provider_schema(LabelsAnswer))
 
     assert "maxItems" not in told
     assert "confidence" in told
@@ -219,7 +219,7 @@ def test_after_three_failures_nobody_waits_for_it(model: OpenAIChat, provider: C
             model.complete(ASKED, 100)
     asked = len(provider.requests)
 
-    with pytest.raises(LlmUnavailable, match="a moment ago"):
+    with pytest.raises(LlmUnavailable, match="failed recently"):
         model.complete(ASKED, 100)
     assert len(provider.requests) == asked
 

@@ -1,4 +1,4 @@
-"""`manage.py extract_facts`: facts out of conversations, now and here, with the language model of the settings."""
+"""`manage.py extract_facts`: extract facts from conversations now, with the configured language model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tenants.caller import Caller
 
 class Command(FolderCommand):
     help = (
-        "Take facts out of the conversations of a folder, and store them as memories of the namespace 'facts'. What "
-        "has been read is not read again; a run that ends early, for want of budget or by Ctrl-C, can be continued."
+        "Extract facts from the conversations of a folder and store them as memories in the namespace 'facts'. Each "
+        "message is read once. A run that ends early, by Ctrl-C or an exhausted budget, continues at the next run."
     )
 
-    def work(self, caller: Caller, folder: str) -> None:
+    def process(self, caller: Caller, folder: str) -> None:
         llm.needed()
-        inside = Conversation.objects.for_tenant(caller.tenant).filter(ConversationQuery(folder=folder).condition())
-        for conversation in inside.order_by("number").iterator(chunk_size=100):
-            done = finish(caller, conversation.id)
-            told = f"{done.chore.found if done.chore else 0} facts, {done.state}"
-            self.stdout.write(f"{conversation.label or conversation.id}: {told}")
+        rows = Conversation.objects.for_tenant(caller.tenant).filter(ConversationQuery(folder=folder).condition())
+        for conversation in rows.order_by("number").iterator(chunk_size=100):
+            progress = finish(caller, conversation.id)
+            count = progress.chore.found if progress.chore else 0
+            self.stdout.write(f"{conversation.label or conversation.id}: {count} facts, {progress.state}")

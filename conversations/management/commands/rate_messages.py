@@ -1,4 +1,4 @@
-"""`manage.py rate_messages`: the importance of every message of a folder."""
+"""`manage.py rate_messages`: rate the importance of every message in a folder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tenants.caller import Caller
 
 
 class Command(FolderCommand):
-    help = "Judge how important each message of a folder's conversations is, and keep that as its importance."
+    help = "Rate the importance of each message in a folder's conversations, and store it."
 
-    def work(self, caller: Caller, folder: str) -> None:
+    def process(self, caller: Caller, folder: str) -> None:
         for conversation, count in importance.rate_folder(caller, folder):
             self.stdout.write(f"{conversation.label or conversation.id}: {count} messages")

@@ -1,4 +1,4 @@
-"""`manage.py upkeep`: what the schedule does with conversations that nobody uses any more, now and before your eyes."""
+"""`manage.py upkeep`: apply the lifecycle policy of a tenant now, instead of on schedule."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tenants.models import DEFAULT_TENANT_SLUG
 
 
 class Command(BaseCommand):
-    help = "Archive a tenant's idle conversations, put long archived ones into files, and prune, as its rules say."
+    help = "Archive idle conversations, move old archived ones to cold storage, and prune, by the tenant's rules."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG)
-        parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
-        parser.add_argument("--verify", action="store_true", help="read every file of cold conversations, and no more")
+        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
+        parser.add_argument("--dry-run", action="store_true", help="report what would be done, change nothing")
+        parser.add_argument("--verify", action="store_true", help="only verify the files in cold storage")
 
     def handle(self, *args: Any, tenant: str, dry_run: bool, verify: bool, **options: Any) -> None:
         bar = ProgressBar(self.stdout)
@@ -35,30 +35,31 @@ class Command(BaseCommand):
             report = policy.run(caller, timezone.now(), dry_run=dry_run, progress=bar)
             bar.clear()
             swept = 0 if dry_run else tiers.sweep()
-        self._tell(report, rules)
+        self._print(report, rules)
         if swept:
-            self.stdout.write(f"{swept} files that nobody needed were removed.")
+            self.stdout.write(f"Removed {swept} unused files from cold storage.")
         if report.errors:
-            raise CommandError(f"{len(report.errors)} stay where they are; see above", returncode=2)
+            raise CommandError(f"{len(report.errors)} conversations were not moved; see above", returncode=2)
 
-    def _tell(self, report: Report, rules: policy.Rules) -> None:
+    def _print(self, report: Report, rules: policy.Rules) -> None:
         would = "would be " if report.dry_run else ""
-        for count, what, days in (
+        for count, action, days in (
             (report.archived, "archived", rules.active_days),
-            (report.cooled, "put into files", rules.archived_days),
+            (report.cooled, "moved to cold storage", rules.archived_days),
         ):
-            after = f"unused for {days} days" if days else "never: the rule is off"
-            self.stdout.write(f"{count:,} conversations {would}{what} ({after})")
+            condition = f"unused for {days} days" if days else "the rule is off"
+            self.stdout.write(f"{count:,} conversations {would}{action} ({condition})")
         if report.pruning is not None:
-            told = report.pruning
-            self.stdout.write(
-                f"pruning ({told['mode']}): {told['suggested']:,} suggested, {told['archived']:,} archived"
-            )
-            for each in told["conversations"]:
-                name = each["label"] or each["conversation_id"]
-                self.stdout.write(f"  {each['score']:.2f}  {name}: {'; '.join(each['reasons'])}")
+            self._print_pruning(report.pruning)
         for error in report.errors:
             self.stderr.write(error)
+
+    def _print_pruning(self, section: dict[str, Any]) -> None:
+        counts = f"{section['suggested']:,} suggested, {section['archived']:,} archived"
+        self.stdout.write(f"pruning ({section['mode']}): {counts}")
+        for row in section["conversations"]:
+            name = row["label"] or row["conversation_id"]
+            self.stdout.write(f"  {row['score']:.2f}  {name}: {'; '.join(row['reasons'])}")
 
     def _verify(self, caller: Caller) -> None:
         good, bad = 0, 0
@@ -68,5 +69,5 @@ class Command(BaseCommand):
                 bad += 1
                 self.stderr.write(f"conversation {file.conversation_id}: {problem} ({file.name})")
         if bad:
-            raise CommandError(f"{bad} files are damaged; their backups have them", returncode=1)
-        self.stdout.write(self.style.SUCCESS(f"Good: {good:,} files are what was written."))
+            raise CommandError(f"{bad} files are damaged; restore them from a backup", returncode=1)
+        self.stdout.write(self.style.SUCCESS(f"OK: {good:,} files are intact."))

@@ -1,7 +1,7 @@
-"""Reads conversations out of files: ChatGPT's and Claude's exports, simple JSON, Markdown, text, and our own exports.
+"""Read conversations from files: exports of ChatGPT and Claude, simple JSON, Markdown, text, and our own exports.
 
-Nothing here writes. JSON is read as a stream, one conversation in memory at a time; what is broken is told with its
-place, and the rest goes on.
+JSON is read as a stream, with one conversation in memory at a time. A broken conversation is reported with its place,
+and reading continues.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 
 def read(
-    file: BinaryIO, source: str = AUTO, name: str = "", most_bytes: int | None = None
+    file: BinaryIO, source: str = AUTO, name: str = "", max_bytes: int | None = None
 ) -> Iterator[Imported | Broken]:
-    """The conversations of a file that can be sought in; `name` labels one that says nothing of itself.
+    """Yield the conversations of a seekable file.
 
-    most_bytes: of what a ZIP file may unpack to.
+    name: the label of a text without a title. max_bytes: the limit for the unpacked content of a ZIP file.
     """
     head = file.read(_HEAD_BYTES)
     file.seek(0)
     if head.startswith(_ZIP):
-        yield from _zipped(file, source, most_bytes)
+        yield from _zipped(file, source, max_bytes)
         return
     if source in (text.MARKDOWN, text.TEXT) or (source == AUTO and head.lstrip(_BLANKS)[:1] not in (b"[", b"{")):
         yield from _texts(file, source, name)
@@ -45,18 +45,18 @@ def read(
     yield from _json(file, source)
 
 
-def _zipped(file: BinaryIO, source: str, most_bytes: int | None) -> Iterator[Imported | Broken]:
+def _zipped(file: BinaryIO, source: str, max_bytes: int | None) -> Iterator[Imported | Broken]:
     try:
         with zipfile.ZipFile(file) as archive:
-            members = sorted(each for each in archive.namelist() if _MEMBER.fullmatch(each))
+            members = sorted(name for name in archive.namelist() if _MEMBER.fullmatch(name))
             if not members:
-                yield Broken("the archive", "holds no conversations.json")
-            if most_bytes is not None and sum(archive.getinfo(each).file_size for each in members) > most_bytes:
-                yield Broken("the archive", f"unpacks to more than {most_bytes} bytes")
+                yield Broken("the archive", "contains no conversations.json")
+            if max_bytes is not None and sum(archive.getinfo(name).file_size for name in members) > max_bytes:
+                yield Broken("the archive", f"unpacks to more than {max_bytes} bytes")
                 return
             for member in members:
                 with archive.open(member) as inner:
-                    # It ends at the size it states, whatever it holds.
+                    # The reader stops at the declared size, so the check above cannot be evaded.
                     yield from _json(inner, source)  # type: ignore[arg-type]
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         yield Broken("the archive", f"cannot be unpacked: {type(error).__name__}")
@@ -64,17 +64,17 @@ def _zipped(file: BinaryIO, source: str, most_bytes: int | None) -> Iterator[Imp
 
 def _json(file: BinaryIO, source: str) -> Iterator[Imported | Broken]:
     parts = splitting.lines(file) if _is_lines(file) else splitting.elements(file)
-    found = False
+    is_empty = True
     for part in parts:
         for item in _items(part, source):
-            found = True
+            is_empty = False
             yield item
-    if not found:
-        yield Broken("the file", "holds no conversation")
+    if is_empty:
+        yield Broken("the file", "contains no conversation")
 
 
 def _is_lines(file: BinaryIO) -> bool:
-    """Whether the first line is a whole object, or is meant to be; else it is one value over many lines."""
+    """Whether the first line looks like a whole object; otherwise the file is one value over many lines."""
     first = file.readline(splitting.MAX_ELEMENT_BYTES).strip(_BLANKS)
     file.seek(0)
     return first.startswith(b"{") and first.endswith(b"}")
@@ -87,14 +87,14 @@ def _items(part: Element | Broken, source: str) -> Iterator[Imported | Broken]:
     try:
         value = _parsed(part.raw)
         if isinstance(value, dict) and isinstance(value.get("conversations"), list):
-            inside = [(f"{part.place}, conversation {at}", each) for at, each in enumerate(value["conversations"], 1)]
+            items = [(f"{part.place}, conversation {at}", item) for at, item in enumerate(value["conversations"], 1)]
         else:
-            inside = [(part.place, value)]
+            items = [(part.place, value)]
     except Unreadable as error:
         yield Broken(part.place, str(error))
         return
-    for place, item in inside:
-        yield _told(place, partial(_conversation, item, source))
+    for place, item in items:
+        yield _read_one(place, partial(_conversation, item, source))
 
 
 def _parsed(raw: bytes) -> Any:
@@ -103,17 +103,17 @@ def _parsed(raw: bytes) -> Any:
     except UnicodeDecodeError:
         raise Unreadable("it is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise Unreadable(f"it is not JSON: {error.msg} at character {error.pos} of it") from None
+        raise Unreadable(f"it is not valid JSON: {error.msg} at character {error.pos} of it") from None
     except Unreadable:
         raise
-    except ValueError:  # a whole number of thousands of digits
-        raise Unreadable("it holds a number that is no number of 64 bits") from None
+    except ValueError:  # an integer of thousands of digits
+        raise Unreadable("it contains a number outside the 64-bit range") from None
     except RecursionError:
-        raise Unreadable("it is nested too deep") from None
+        raise Unreadable("it is nested too deeply") from None
 
 
 def _no_number(name: str) -> NoReturn:
-    raise Unreadable(f"it holds {name}, which is not a number")
+    raise Unreadable(f"it contains {name}, which is not a JSON number")
 
 
 _KINDS = (
@@ -125,36 +125,38 @@ _KINDS = (
 
 
 def _conversation(item: Any, source: str) -> Imported:
-    if isinstance(item, list):  # a bare list of messages
+    if isinstance(item, list):  # a list of messages
         item = {"messages": item}
     if not isinstance(item, dict):
-        raise Unreadable("it is no object")
+        raise Unreadable("it is not an object")
     for name, is_one, conversation in _KINDS:
         if source in (AUTO, name) and is_one(item):
             return conversation(item)
     raise Unreadable(
-        "it is no conversation of a known form" if source == AUTO else f"it is no conversation of the form '{source}'"
+        "it is not a conversation in a known format"
+        if source == AUTO
+        else f"it is not a conversation in the format '{source}'"
     )
 
 
 def _texts(file: BinaryIO, source: str, name: str) -> Iterator[Imported | Broken]:
     raw = file.read(MAX_TEXT_BYTES + 1)
     if len(raw) > MAX_TEXT_BYTES:
-        yield Broken("the file", f"is longer than {MAX_TEXT_BYTES} bytes; texts are read as a whole")
+        yield Broken("the file", f"is longer than {MAX_TEXT_BYTES} bytes, the limit for text files")
         return
     try:
         whole = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        yield Broken("the file", "is neither JSON nor text in UTF-8")
+        yield Broken("the file", "is neither JSON nor UTF-8 text")
         return
     if not whole.strip():
         yield Broken("the file", "is empty")
     elif source != text.TEXT and text.is_ours(whole):
         for place, part in text.parts(whole):
-            yield _told(place, partial(text.ours, part))
+            yield _read_one(place, partial(text.ours, part))
     else:
         kind = _kind_of_text(whole, source, name)
-        yield _told("the file", partial(text.conversation, whole, kind, _SUFFIX.sub("", name)))
+        yield _read_one("the file", partial(text.conversation, whole, kind, _SUFFIX.sub("", name)))
 
 
 def _kind_of_text(whole: str, source: str, name: str) -> str:
@@ -164,8 +166,8 @@ def _kind_of_text(whole: str, source: str, name: str) -> str:
     return text.MARKDOWN if is_markdown else text.TEXT
 
 
-def _told(place: str, tell: Callable[[], Imported]) -> Imported | Broken:
+def _read_one(place: str, read: Callable[[], Imported]) -> Imported | Broken:
     try:
-        return checked(tell())
+        return checked(read())
     except Unreadable as error:
         return Broken(place, str(error))

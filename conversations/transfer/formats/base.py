@@ -1,4 +1,4 @@
-"""What an import is made of: conversations as their source tells them, and what could not be read."""
+"""Conversations as read from a file, their limits, and what could not be read."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ MAX_SOURCE_ID_LENGTH = 255
 _MAX_DEPTH = 16  # of metadata
 _MAX_NODES = 10_000
 _INT64 = 1 << 63
+_NOT_STORABLE = "contains a NUL character or an unpaired surrogate, which cannot be stored"
 _ROLES = {
     "user": "user", "human": "user", "you": "user", "me": "user",
     "assistant": "assistant", "ai": "assistant", "model": "assistant", "bot": "assistant",
@@ -31,12 +32,12 @@ _ROLES = {
 
 
 class Unreadable(ValueError):
-    """This conversation cannot be taken over; the message says why. The others can."""
+    """A conversation cannot be imported, for the reason in the message. Others are not affected."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """Something in the source that is no conversation, and where it stands."""
+    """A part of the source that is not a valid conversation, and its place."""
 
     place: str
     reason: str
@@ -44,7 +45,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Imported:
-    """A conversation as its source tells it. `left_out` counts what stands there and is no message, by kind."""
+    """A conversation of a source. `left_out`: how many parts of it are not messages, by kind."""
 
     source: str
     source_id: str
@@ -58,41 +59,54 @@ class Imported:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def checked(found: Imported) -> Imported:
-    """The conversation, if it could be stored as it is. Raises Unreadable."""
-    if not 0 < len(found.source_id) <= MAX_SOURCE_ID_LENGTH or not _storable(found.source_id):
-        raise Unreadable("its id is missing, too long, or holds what is no text")
-    if len(found.label) > MAX_LABEL_LENGTH or not _storable(found.label):
-        raise Unreadable(f"its label is longer than {MAX_LABEL_LENGTH} characters, or holds what is no text")
-    if not _storable(found.folder) or (problem := folders.problem(found.folder)):
-        raise Unreadable(f"its folder {problem}" if _storable(found.folder) else "its folder holds what is no text")
-    if found.status not in Conversation.Status.values:
-        raise Unreadable("its status is none of " + ", ".join(Conversation.Status.values))
-    if not 1 <= found.importance <= 10:
-        raise Unreadable("its importance is not between 1 and 10")
-    if len(found.messages) > MAX_MESSAGES:
-        raise Unreadable(f"it has {len(found.messages)} messages; at most {MAX_MESSAGES} are taken over")
-    _check_metadata(found.metadata)
-    for turn, message in enumerate(found.messages, start=1):
-        if len(message.content) > MAX_CONTENT_LENGTH:
-            raise Unreadable(f"message {turn} is longer than {MAX_CONTENT_LENGTH} characters")
-        if not _storable(message.content):
-            raise Unreadable(f"message {turn} holds a NUL character or half of one, which no database can keep")
-        _check_json(message.metadata, f"the metadata of message {turn}")
-    return found
+def checked(item: Imported) -> Imported:
+    """Return a conversation if it can be stored as it is. Raises Unreadable."""
+    _check_text("id", item.source_id, MAX_SOURCE_ID_LENGTH)
+    if not item.source_id:
+        raise Unreadable("its id is missing")
+    _check_text("label", item.label, MAX_LABEL_LENGTH)
+    if not _storable(item.folder):
+        raise Unreadable(f"its folder {_NOT_STORABLE}")
+    if problem := folders.problem(item.folder):
+        raise Unreadable(f"its folder {problem}")
+    if item.status not in Conversation.Status.values:
+        raise Unreadable("its status must be one of " + ", ".join(Conversation.Status.values))
+    if not 1 <= item.importance <= 10:
+        raise Unreadable("its importance must be between 1 and 10")
+    if len(item.messages) > MAX_MESSAGES:
+        raise Unreadable(f"it has {len(item.messages)} messages; the limit is {MAX_MESSAGES}")
+    _check_metadata(item.metadata)
+    for turn, message in enumerate(item.messages, start=1):
+        _check_message(turn, message)
+    return item
+
+
+def _check_text(name: str, text: str, max_length: int) -> None:
+    if len(text) > max_length:
+        raise Unreadable(f"its {name} is longer than {max_length} characters")
+    if not _storable(text):
+        raise Unreadable(f"its {name} {_NOT_STORABLE}")
+
+
+def _check_message(turn: int, message: NewMessage) -> None:
+    if len(message.content) > MAX_CONTENT_LENGTH:
+        raise Unreadable(f"message {turn} is longer than {MAX_CONTENT_LENGTH} characters")
+    if not _storable(message.content):
+        raise Unreadable(f"message {turn} {_NOT_STORABLE}")
+    _check_json(message.metadata, f"the metadata of message {turn}")
 
 
 def _check_metadata(metadata: Json) -> None:
     _check_json(metadata, "its metadata")
     if len(orjson.dumps(metadata)) > MAX_METADATA_BYTES:
-        raise Unreadable(f"its metadata have more than {MAX_METADATA_BYTES} bytes")
+        raise Unreadable(f"its metadata is larger than {MAX_METADATA_BYTES} bytes")
 
 
 def role_of(name: object) -> str:
-    """Raises Unreadable for a role that is none of ours, by whatever name."""
+    """Return our role for the name of a speaker. Raises Unreadable if there is none."""
     role = _ROLES.get(name.lower()) if isinstance(name, str) else None
     if role is None:
-        raise Unreadable(f"somebody speaks as {str(name)[:50]!r}, which is no role")
+        raise Unreadable(f"the role {str(name)[:50]!r} is unknown")
     return role
 
 
@@ -101,7 +115,7 @@ def is_role(name: str) -> bool:
 
 
 def label_of(title: object) -> tuple[str, Json]:
-    """A label, and what to note of a title that is too long to be one."""
+    """Return a label, and metadata with the full title if it is too long for a label."""
     text = title.strip() if isinstance(title, str) else ""
     if len(text) > MAX_LABEL_LENGTH:
         text = " ".join(text.split())
@@ -111,7 +125,7 @@ def label_of(title: object) -> tuple[str, Json]:
 
 
 def moment(value: object) -> datetime | None:
-    """Seconds since 1970, or an RFC 3339 time; None stays none. Raises Unreadable."""
+    """Parse seconds since 1970 or an RFC 3339 time; None and "" give None. Raises Unreadable."""
     if value is None or value == "":
         return None
     try:
@@ -125,12 +139,12 @@ def moment(value: object) -> datetime | None:
         if not 1 < instant.year < 9999:
             raise ValueError
     except (ValueError, OverflowError, OSError):
-        raise Unreadable(f"{str(value)[:50]!r} is no time") from None
+        raise Unreadable(f"{str(value)[:50]!r} is not a valid time") from None
     return instant.astimezone(UTC)
 
 
 def objects(value: object) -> list[dict[str, Any]]:
-    """Those items of a list that are objects; of anything else, none."""
+    """Return the items of a list that are objects; an empty list for anything else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
@@ -139,7 +153,7 @@ def _storable(text: str) -> bool:
 
 
 def _check_json(value: Any, what: str) -> None:
-    """Metadata that the API would have taken, too."""
+    """Apply the API's limits to metadata. Raises Unreadable."""
     nodes, left = [(value, 0)], _MAX_NODES
     while nodes:
         node, depth = nodes.pop()
@@ -147,13 +161,13 @@ def _check_json(value: Any, what: str) -> None:
         if depth > _MAX_DEPTH or left < 0:
             raise Unreadable(f"{what} is nested deeper than {_MAX_DEPTH}, or has more than {_MAX_NODES} values")
         if isinstance(node, dict):
-            nodes += [(each, depth + 1) for pair in node.items() for each in pair]
+            nodes += [(child, depth + 1) for pair in node.items() for child in pair]
         elif isinstance(node, list):
-            nodes += [(each, depth + 1) for each in node]
+            nodes += [(child, depth + 1) for child in node]
         elif isinstance(node, str):
             if not _storable(node):
-                raise Unreadable(f"{what} holds a NUL character or half of one, which no database can keep")
+                raise Unreadable(f"{what} {_NOT_STORABLE}")
         elif isinstance(node, int) and not -_INT64 <= node < _INT64:
-            raise Unreadable(f"{what} holds a whole number outside the 64-bit range")
+            raise Unreadable(f"{what} contains an integer outside the 64-bit range")
         elif isinstance(node, float) and not math.isfinite(node):
-            raise Unreadable(f"{what} holds a number that is not finite")
+            raise Unreadable(f"{what} contains a number that is not finite")

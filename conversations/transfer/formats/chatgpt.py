@@ -1,8 +1,8 @@
 """ChatGPT's export: `conversations.json`, where each conversation is a tree of messages.
 
-Every edit and every regenerated answer is a branch; the conversation is the one that ends at `current_node`. What was
-shown to nobody (empty and hidden messages, a model's thoughts) is no message; images and other files are named where
-they stood, as the export does not hold them in this file.
+Every edit and every regenerated answer is a branch; the branch that ends at `current_node` is imported. Content that
+was never shown (empty and hidden messages, a model's thoughts) is left out. Images and other files are replaced by
+their names, because this file does not contain them.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def conversation(item: Json) -> Imported:
         left_out["other branches"] = max(other, 0)
     source_id = item.get("conversation_id") or item.get("id")
     if not isinstance(source_id, str):
-        raise Unreadable("it has no conversation_id")
-    label, more = label_of(item.get("title"))
-    about = {"model": item.get("default_model_slug"), "gizmo_id": item.get("gizmo_id")}
+        raise Unreadable("conversation_id is missing")
+    label, full_title = label_of(item.get("title"))
+    details = {"model": item.get("default_model_slug"), "gizmo_id": item.get("gizmo_id")}
     return Imported(
         source=SOURCE,
         source_id=source_id,
@@ -53,8 +53,8 @@ def conversation(item: Json) -> Imported:
         metadata={
             "imported_from": SOURCE,
             "source_id": source_id,
-            **{name: value for name, value in about.items() if isinstance(value, str)},
-            **more,
+            **{name: value for name, value in details.items() if isinstance(value, str)},
+            **full_title,
         },
         created_at=moment(item.get("create_time")),
         left_out=+left_out,
@@ -62,17 +62,17 @@ def conversation(item: Json) -> Imported:
 
 
 def _path(nodes: dict[str, Any], leaf: object) -> list[Json]:
-    """From the root to the node the conversation ends at."""
+    """Return the nodes from the root to the last message of the conversation."""
     at = leaf if isinstance(leaf, str) and leaf in nodes else _latest_leaf(nodes)
     path: list[Json] = []
     seen: set[str] = set()
     while isinstance(at, str):
         if at in seen:
-            raise Unreadable("its messages go round in a circle")
+            raise Unreadable("its messages form a cycle")
         seen.add(at)
         node = nodes.get(at)
         if not isinstance(node, dict):
-            raise Unreadable(f"its message {at[:50]!r} is missing")
+            raise Unreadable(f"message {at[:50]!r} is missing")
         path.append(node)
         at = node.get("parent")
     return path[::-1]
@@ -98,16 +98,16 @@ def _branches(nodes: dict[str, Any]) -> int:
 
 
 def _message(node: Json, left_out: Counter[str]) -> NewMessage | None:
-    """None: nothing that anybody said."""
-    told = node.get("message")
-    if told is None:
+    """Return the message of a node; None for the root and for content that was never shown."""
+    item = node.get("message")
+    if item is None:
         return None  # the root
-    if not isinstance(told, dict) or not isinstance(told.get("author"), dict):
-        raise Unreadable(f"its message {str(node.get('id'))[:50]!r} is none")
-    content = told.get("content")
+    if not isinstance(item, dict) or not isinstance(item.get("author"), dict):
+        raise Unreadable(f"message {str(node.get('id'))[:50]!r} has no author")
+    content = item.get("content")
     if not isinstance(content, dict):
-        raise Unreadable(f"its message {str(told.get('id'))[:50]!r} has no content")
-    metadata: Json = told["metadata"] if isinstance(told.get("metadata"), dict) else {}
+        raise Unreadable(f"message {str(item.get('id'))[:50]!r} has no content")
+    metadata: Json = item["metadata"] if isinstance(item.get("metadata"), dict) else {}
     kind = content.get("content_type")
     if metadata.get("is_visually_hidden_from_conversation") is True or kind in _NOT_SAID:
         left_out[_NOT_SAID.get(str(kind), "hidden")] += 1
@@ -117,15 +117,15 @@ def _message(node: Json, left_out: Counter[str]) -> NewMessage | None:
         left_out["empty"] += 1
         return None
     return NewMessage(
-        role=role_of(told["author"].get("role")),
+        role=role_of(item["author"].get("role")),
         content=text,
-        metadata=_about(told, metadata),
-        timestamp=moment(told.get("create_time")),
+        metadata=_details(item, metadata),
+        timestamp=moment(item.get("create_time")),
     )
 
 
 def _texts(content: Json, metadata: Json) -> Iterator[str]:
-    """The words of a message, one part after the other."""
+    """Yield the text of a message, part by part."""
     if content.get("content_type") == "code" and isinstance(content.get("text"), str):
         language = content.get("language")
         yield f"```{language if isinstance(language, str) and language != 'unknown' else ''}\n{content['text']}\n```"
@@ -154,11 +154,11 @@ def _part(part: object) -> Iterator[str]:
             yield f"[{kind}]"
 
 
-def _about(told: Json, metadata: Json) -> Json:
-    found = {
-        "source_id": told.get("id"),
+def _details(item: Json, metadata: Json) -> Json:
+    details = {
+        "source_id": item.get("id"),
         "model": metadata.get("model_slug"),
-        "tool": told["author"].get("name"),
-        "recipient": told.get("recipient") if told.get("recipient") != "all" else None,
+        "tool": item["author"].get("name"),
+        "recipient": item.get("recipient") if item.get("recipient") != "all" else None,
     }
-    return {name: value for name, value in found.items() if isinstance(value, str)}
+    return {name: value for name, value in details.items() if isinstance(value, str)}

@@ -22,42 +22,42 @@ def is_one(item: Json) -> bool:
 def conversation(item: Json) -> Imported:
     """Raises Unreadable."""
     left_out: Counter[str] = Counter()
-    messages = [message for told in item["chat_messages"] if (message := _message(told, left_out)) is not None]
+    messages = [message for raw in item["chat_messages"] if (message := _message(raw, left_out)) is not None]
     source_id = item.get("uuid") or item.get("id")
     if not isinstance(source_id, str):
-        raise Unreadable("it has no uuid")
-    label, more = label_of(item.get("name"))
+        raise Unreadable("uuid is missing")
+    label, full_title = label_of(item.get("name"))
     return Imported(
         source=SOURCE,
         source_id=source_id,
         messages=messages,
         label=label,
-        metadata={"imported_from": SOURCE, "source_id": source_id, **more},
+        metadata={"imported_from": SOURCE, "source_id": source_id, **full_title},
         created_at=moment(item.get("created_at")),
         left_out=+left_out,
     )
 
 
-def _message(told: Any, left_out: Counter[str]) -> NewMessage | None:
-    if not isinstance(told, dict):
-        raise Unreadable("one of its messages is no object")
-    # Newer exports have everything in `content`, older ones only the `text`.
-    texts = list(text_of(told.get("content"), left_out)) or _text(told.get("text"))
-    for file in objects(told.get("attachments")):
+def _message(raw: Any, left_out: Counter[str]) -> NewMessage | None:
+    if not isinstance(raw, dict):
+        raise Unreadable("a message is not an object")
+    # Newer exports have blocks in `content`, older ones only `text`.
+    texts = list(text_of(raw.get("content"), left_out)) or _text(raw.get("text"))
+    for file in objects(raw.get("attachments")):
         texts.append(
             f"[file: {file.get('file_name') or 'without a name'}]\n{file.get('extracted_content') or ''}".strip()
         )
-    texts += [f"[file: {file['file_name']}]" for file in objects(told.get("files")) if file.get("file_name")]
-    text = "\n\n".join(each for each in texts if each.strip())
+    texts += [f"[file: {file['file_name']}]" for file in objects(raw.get("files")) if file.get("file_name")]
+    text = "\n\n".join(part for part in texts if part.strip())
     if not text:
         left_out["empty"] += 1
         return None
-    source_id = told.get("uuid")
+    source_id = raw.get("uuid")
     return NewMessage(
-        role=role_of(told.get("sender")),
+        role=role_of(raw.get("sender")),
         content=text,
         metadata={"source_id": source_id} if isinstance(source_id, str) else {},
-        timestamp=moment(told.get("created_at")),
+        timestamp=moment(raw.get("created_at")),
     )
 
 
@@ -66,7 +66,7 @@ def _text(value: object) -> list[str]:
 
 
 def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
-    """The words of a text, or of the blocks of Anthropic's messages."""
+    """Yield the texts of a string, or of content blocks as in Anthropic's messages."""
     if isinstance(content, str):
         yield content
         return
@@ -75,7 +75,7 @@ def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
         if kind in _NOT_SAID:
             left_out["thoughts"] += 1
         elif kind == "tool_use":
-            yield f"[tool: {block.get('name')}]\n{_shown(block.get('input'))}"
+            yield f"[tool: {block.get('name')}]\n{_json(block.get('input'))}"
         elif kind == "tool_result":
             yield f"[result: {block.get('name') or 'tool'}]\n" + "\n".join(text_of(block.get("content"), left_out))
         elif isinstance(block.get("text"), str):
@@ -84,5 +84,5 @@ def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
             yield "[image]"
 
 
-def _shown(value: Any) -> str:
+def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)

@@ -1,4 +1,4 @@
-"""Our own export, and the simple forms that many tools write: an object with `messages`, or a bare list of them."""
+"""Our own export, and the simple formats of many tools: an object with `messages`, or a list of messages."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def ours(item: Json) -> Imported:
     """Raises Unreadable."""
     importance = item.get("importance_score", DEFAULT_IMPORTANCE)
     if isinstance(importance, bool) or not isinstance(importance, int | float):
-        raise Unreadable("its importance_score is no number")
+        raise Unreadable("importance_score must be a number")
     return Imported(
         source=SOMA,
         source_id=_text(item, "id"),
-        messages=[_ours(told) for told in item["messages"]],
+        messages=[_ours(message) for message in item["messages"]],
         label=_text(item, "label"),
         folder=_text(item, "folder"),
         status=_text(item, "status") or "active",
@@ -46,8 +46,8 @@ def ours(item: Json) -> Imported:
 def conversation(item: Json) -> Imported:
     """Raises Unreadable."""
     left_out: Counter[str] = Counter()
-    messages = [message for told in item["messages"] if (message := _message(told, left_out)) is not None]
-    label, more = label_of(item.get("label") or item.get("title") or item.get("name"))
+    messages = [message for raw in item["messages"] if (message := _message(raw, left_out)) is not None]
+    label, full_title = label_of(item.get("label") or item.get("title") or item.get("name"))
     given = item.get("id") or item.get("uuid") or item.get("conversation_id")
     source_id = str(given) if isinstance(given, str | int) else by_beginning(label, messages)
     return Imported(
@@ -56,50 +56,50 @@ def conversation(item: Json) -> Imported:
         messages=messages,
         label=label,
         folder=item["folder"] if isinstance(item.get("folder"), str) else "",
-        metadata={"imported_from": SOURCE, "source_id": source_id, **more},
+        metadata={"imported_from": SOURCE, "source_id": source_id, **full_title},
         created_at=moment(item.get("created_at") or item.get("create_time")),
         left_out=+left_out,
     )
 
 
 def by_beginning(label: str, messages: list[NewMessage]) -> str:
-    """An id for a conversation that has none: it stays the same while the conversation grows at its end."""
+    """Return an id for a conversation without one. It does not change when messages are appended."""
     first = messages[0].content if messages else ""
     return hashlib.sha256(f"{label}\0{first}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _ours(told: Any) -> NewMessage:
-    if not isinstance(told, dict) or not isinstance(told.get("content"), str):
-        raise Unreadable("one of its messages has no content")
+def _ours(raw: Any) -> NewMessage:
+    if not isinstance(raw, dict) or not isinstance(raw.get("content"), str):
+        raise Unreadable("a message has no content")
     return NewMessage(
-        role=role_of(told.get("role")),
-        content=told["content"],
-        metadata=_object(told.get("metadata")),
-        timestamp=moment(told.get("timestamp")),
+        role=role_of(raw.get("role")),
+        content=raw["content"],
+        metadata=_object(raw.get("metadata")),
+        timestamp=moment(raw.get("timestamp")),
     )
 
 
-def _message(told: Any, left_out: Counter[str]) -> NewMessage | None:
-    if not isinstance(told, dict):
-        raise Unreadable("one of its messages is no object")
-    content = told.get("content", told.get("text"))
+def _message(raw: Any, left_out: Counter[str]) -> NewMessage | None:
+    if not isinstance(raw, dict):
+        raise Unreadable("a message is not an object")
+    content = raw.get("content", raw.get("text"))
     text = "\n\n".join(part for part in text_of(content, left_out) if part.strip())
     if not text:
         left_out["empty"] += 1
         return None
-    metadata = told.get("metadata")
+    metadata = raw.get("metadata")
     return NewMessage(
-        role=role_of(told.get("role") or told.get("sender")),
+        role=role_of(raw.get("role") or raw.get("sender")),
         content=text,
         metadata=metadata if isinstance(metadata, dict) else {},
-        timestamp=moment(told.get("timestamp") or told.get("created_at")),
+        timestamp=moment(raw.get("timestamp") or raw.get("created_at")),
     )
 
 
 def _text(item: Json, name: str) -> str:
     value = item.get(name)
     if value is not None and not isinstance(value, str):
-        raise Unreadable(f"its {name} is no text")
+        raise Unreadable(f"{name} must be a string")
     return value or ""
 
 

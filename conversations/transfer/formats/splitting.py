@@ -1,7 +1,7 @@
-"""Takes a JSON file apart without reading all of it: one conversation after the other, each as its bytes.
+"""Split a JSON file into conversations, as bytes, without reading all of it into memory.
 
-A library that reads JSON as a stream gives up at the first mistake. Counting brackets outside of strings finds where
-each conversation ends, whatever is wrong inside of it, and the memory needed is that of the longest one.
+A streaming JSON parser stops at the first error. Counting the brackets outside of strings finds the end of each
+conversation whatever is wrong inside it, and needs memory only for the longest one.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _TOO_LONG = f"it is longer than {MAX_ELEMENT_BYTES} bytes"
 
 @dataclass(frozen=True)
 class Element:
-    """The bytes of one item, and its place for a person: 'item 3 (byte 1024)'."""
+    """The bytes of one item, and its place for messages: 'item 3 (byte 1024)'."""
 
     place: str
     raw: bytes
 
 
 def elements(file: BinaryIO) -> Iterator[Element | Broken]:
-    """The items of an array, or objects one after the other."""
+    """Yield the items of an array, or a sequence of objects."""
     scan = _Scan()
     while chunk := file.read(CHUNK_BYTES):
         yield from scan.feed(chunk)
@@ -40,7 +40,7 @@ def elements(file: BinaryIO) -> Iterator[Element | Broken]:
 
 
 def lines(file: BinaryIO) -> Iterator[Element | Broken]:
-    """One item a line; a line that is no JSON concerns no other."""
+    """Yield one item for each line; an invalid line does not affect the others."""
     number = 0
     while line := file.readline(MAX_ELEMENT_BYTES + 1):
         number += 1
@@ -57,10 +57,10 @@ class _Scan:
     def __init__(self) -> None:
         self.buffer = bytearray()
         self.offset = 0  # of the buffer in the file
-        self.at = 0  # in the buffer: all before it has been looked at
+        self.at = 0  # in the buffer: everything before it has been scanned
         self.depth = 0
         self.floor: int | None = None  # the depth at which items begin
-        self.start: int | None = None  # of the item we are in
+        self.start: int | None = None  # of the current item
         self.in_string = False
         self.too_long = False
         self.place = ""
@@ -79,10 +79,10 @@ class _Scan:
         if self.start is not None:
             yield Broken(self.place, _TOO_LONG if self.too_long else _UNFINISHED)
         elif self.depth:
-            yield Broken(f"the end (byte {self.offset + self.at})", "the file ends before its list does")
+            yield Broken(f"the end (byte {self.offset + self.at})", "the file ends inside its list")
 
     def _next_bracket(self) -> bytes | None:
-        """The next one that is in no string; None when more must be read."""
+        """Return the next bracket outside a string; None if more bytes are needed."""
         while True:
             if self.in_string:
                 rest = _REST_OF_STRING.match(self.buffer, self.at)
@@ -91,13 +91,13 @@ class _Scan:
                     return None
                 self.at += 1
                 self.in_string = False
-            found = _BRACKET.search(self.buffer, self.at)
-            if found is None:
+            match = _BRACKET.search(self.buffer, self.at)
+            if match is None:
                 self.at = len(self.buffer)
                 return None
-            self.at = found.end()
-            if found[0] != b'"':
-                return found[0]
+            self.at = match.end()
+            if match[0] != b'"':
+                return match[0]
             self.in_string = True
 
     def _open(self, bracket: bytes) -> None:
@@ -111,7 +111,7 @@ class _Scan:
 
     def _close(self) -> Iterator[Element | Broken]:
         if not self.depth:
-            yield Broken(f"byte {self.offset + self.at - 1}", "a bracket is closed here that was never opened")
+            yield Broken(f"byte {self.offset + self.at - 1}", "closing bracket without an opening one")
             return
         self.depth -= 1
         if self.start is not None and self.depth == self.floor:
@@ -126,7 +126,7 @@ class _Scan:
             self.floor = None
 
     def _forget(self) -> None:
-        """Keep only what is still needed."""
+        """Drop the bytes that are no longer needed."""
         if self.start is not None and self.at - self.start > MAX_ELEMENT_BYTES:
             self.too_long = True
         done = self.at if self.start is None or self.too_long else self.start

@@ -1,7 +1,7 @@
-"""Markdown and plain text: our own export, and what people keep in files.
+"""Markdown and plain text: our own export, and transcripts.
 
-In our own Markdown each message is announced by a comment with its facts, so that reading it back gives the same
-conversation. In others a message begins where a heading, a bold word or the beginning of a line names who speaks.
+In our own Markdown a comment with its properties precedes each message, so that an import restores the same
+conversation. In other files a message begins where a heading, a bold word or the start of a line names a speaker.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _TITLE = re.compile(r"\A\s*# (.+)$", re.MULTILINE)
 
 
 def mark(kind: str, facts: Json) -> str:
-    """The comment that announces a conversation or a message. `>` is written as an escape: `-->` would end it."""
+    """Return the comment that precedes a conversation or a message. `>` is escaped, because `-->` would end it."""
     return (
         f"<!-- soma:{kind} {orjson.dumps(facts, option=orjson.OPT_UTC_Z).decode().replace('>', chr(92) + 'u003e')} -->"
     )
 
 
 def escaped(content: str) -> str:
-    """A message as it may stand in our Markdown: no line of it looks like one of our comments."""
+    """Escape the lines of a message that look like our comments."""
     return _ESCAPED.sub(r"\\\1", content)
 
 
@@ -49,18 +49,18 @@ def is_ours(text: str) -> bool:
 
 
 def parts(text: str) -> Iterator[tuple[str, str]]:
-    """The conversations of our own Markdown, each with its place."""
+    """Yield the conversations of our own Markdown with their places."""
     starts = [match.start() for match in _BEGINNING.finditer(text)]
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(text)], strict=True), start=1):
         yield f"conversation {number} (line {text.count(chr(10), 0, start) + 1})", text[start:end]
 
 
 def conversation(text: str, kind: str, name: str) -> Imported:
-    """A file with one conversation; `name` is its label where it has no title. Raises Unreadable."""
+    """Return the conversation of a file; `name` is its label if it has no title. Raises Unreadable."""
     title = _TITLE.search(text) if kind == MARKDOWN else None
     if title and is_role(title[1].strip(": ")):
         title = None
-    label, more = label_of(title[1] if title else name)
+    label, full_title = label_of(title[1] if title else name)
     messages = _messages(text[title.end() :] if title else text, _SPEAKERS[kind])
     source_id = simple.by_beginning(label, messages)
     return Imported(
@@ -68,12 +68,12 @@ def conversation(text: str, kind: str, name: str) -> Imported:
         source_id=source_id,
         messages=messages,
         label=label,
-        metadata={"imported_from": kind, "source_id": source_id, **more},
+        metadata={"imported_from": kind, "source_id": source_id, **full_title},
     )
 
 
 def _messages(text: str, speakers: re.Pattern[str]) -> list[NewMessage]:
-    """What stands before the first speaker is the user's, and so is a text in which nobody is named."""
+    """Text before the first speaker, or without any, is the user's."""
     marks = [match for match in speakers.finditer(text) if is_role(_named(match))]
     spoken: list[tuple[str, str]] = []
     if before := text[: marks[0].start() if marks else len(text)].strip():
@@ -90,17 +90,17 @@ def _named(match: re.Match[str]) -> str:
 
 
 def ours(text: str) -> Imported:
-    """A conversation of our own Markdown. Raises Unreadable."""
-    head, *told = re.split(rf"^(?={_MARK}message )", text, flags=re.MULTILINE)
+    """Return a conversation of our own Markdown. Raises Unreadable."""
+    head, *messages = re.split(rf"^(?={_MARK}message )", text, flags=re.MULTILINE)
     facts, _ = _marked(head)
-    return simple.ours({**facts, "messages": [_message(part) for part in told]})
+    return simple.ours({**facts, "messages": [_message(message) for message in messages]})
 
 
 def _message(part: str) -> Json:
     facts, rest = _marked(part)
     heading, _, content = rest.partition("\n\n")
     if not heading.startswith("## ") or not content.endswith("\n\n"):
-        raise Unreadable("the file ends in the middle of it, or a heading is gone")
+        raise Unreadable("the file ends inside a message, or a heading is missing")
     return {**facts, "content": _UNESCAPE.sub(r"\1", content[:-2])}
 
 
@@ -112,5 +112,5 @@ def _marked(part: str) -> tuple[dict[str, Any], str]:
     except orjson.JSONDecodeError:
         facts = None
     if not isinstance(facts, dict):
-        raise Unreadable("the comment that begins it cannot be read")
+        raise Unreadable("its leading comment is not valid JSON")
     return facts, rest

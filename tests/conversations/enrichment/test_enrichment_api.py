@@ -71,7 +71,7 @@ def test_every_sentence_stands_in_its_text(text: str) -> None:
     st.lists(st.sampled_from([*BEANS, *BIKES, "Yes.", "Thanks a lot!"]), min_size=1, max_size=30), st.integers(1, 60)
 )
 def test_a_summary_is_some_of_the_sentences_in_their_order(lines: list[str], words: int) -> None:
-    found = extractive.chosen(lines, embeddings.current().embed(lines), words)
+    found = extractive.select(lines, embeddings.current().embed(lines), words)
 
     assert found == sorted(set(found))
     assert found
@@ -81,7 +81,7 @@ def test_a_summary_is_some_of_the_sentences_in_their_order(lines: list[str], wor
 def test_a_summary_says_nothing_twice_and_leaves_out_what_says_little() -> None:
     lines = [BEANS[0], BEANS[0], "That sounds great!", BIKES[1]]
 
-    assert extractive.chosen(lines, embeddings.current().embed(lines), 100) in ([0, 3], [1, 3])
+    assert extractive.select(lines, embeddings.current().embed(lines), 100) in ([0, 3], [1, 3])
 
 
 # --- Labels ------------------------------------------------------------------------------------------------------

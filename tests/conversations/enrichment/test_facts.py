@@ -273,7 +273,7 @@ def test_what_a_provider_does_wrong_is_told_and_stores_nothing(
     code: str,
 ) -> None:
     settings.LLM_TIMEOUT_S = 0.3
-    llm.made.cache_clear()
+    llm.create.cache_clear()
     provider.default = behaviour
     id = begin(api, "Ada ordered a heater.")["id"]
     ask(api, id)
@@ -325,7 +325,7 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
     ],
 )
 def test_what_has_failed_waits_longer_each_time(error: Any, attempts: int, after: timedelta | None) -> None:
-    assert worker.again_at(error, attempts, NOW) == (after and NOW + after)
+    assert worker.retry_at(error, attempts, NOW) == (after and NOW + after)
 
 
 def test_beyond_the_budget_the_job_stops_and_goes_on_with_a_larger_one(
@@ -443,7 +443,7 @@ def test_a_message_that_comes_while_the_model_thinks_is_not_forgotten(
     id = begin(api, "one")["id"]
     ask(api, id)
     more = {"messages": said("two")}
-    while_asked(monkeypatch, facts, "_asked", lambda: api.post(f"{ROOT}/{id}/messages", more))
+    while_asked(monkeypatch, facts, "_ask", lambda: api.post(f"{ROOT}/{id}/messages", more))
     worker.run()
 
     assert (told(api, id)["state"], told(api, id)["facts"]) == ("done", 2)
@@ -499,7 +499,7 @@ def test_a_conversation_deleted_while_the_model_thinks_leaves_nothing(
     provider.default = a_fact_of_each
     id = begin(api, "one")["id"]
     ask(api, id)
-    while_asked(monkeypatch, facts, "_asked", lambda: api.delete(f"{ROOT}/{id}?purge=true"))
+    while_asked(monkeypatch, facts, "_ask", lambda: api.delete(f"{ROOT}/{id}?purge=true"))
     worker.run()
 
     assert len(provider.requests) == 1
@@ -664,9 +664,9 @@ def test_an_existing_label_is_preferred_among_those_that_are_sure() -> None:
         Suggestion("weak", 0.4, True, ""),
     )
 
-    assert auto_label.chosen([new, weak], 0.5) == new
-    assert auto_label.chosen([new, old, weak], 0.5) == old
-    assert auto_label.chosen([], 0.0) is None
+    assert auto_label.choose([new, weak], 0.5) == new
+    assert auto_label.choose([new, old, weak], 0.5) == old
+    assert auto_label.choose([], 0.0) is None
 
 
 def test_chores_of_a_suspended_tenant_wait(api: Api) -> None:

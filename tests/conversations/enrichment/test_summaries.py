@@ -317,11 +317,11 @@ def provider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatPro
     monkeypatch.setattr(wire, "RETRY", RetryPolicy(attempts=3, first_pause_s=0.01))
     settings.LLM_PROVIDER, settings.LLM_MODEL, settings.LLM_BASE_URL = "openai", "tiny", made.url
     settings.LLM_TIMEOUT_S = 2.0
-    llm.made.cache_clear()
+    llm.create.cache_clear()
     yield made
     model: Any = llm.current()
     model.wire.close()
-    llm.made.cache_clear()
+    llm.create.cache_clear()
     made.stop()
 
 

@@ -415,7 +415,7 @@ def test_an_import_waits_for_no_damaged_file(api: Api, cold_folder: Path) -> Non
     def wait(error: Exception) -> None:
         raise AssertionError("waiting repairs no file")
 
-    report = importing.take_in(keeper(api.tenant), formats.read(io.BytesIO(exported)), wait=wait)
+    report = importing.import_conversations(keeper(api.tenant), formats.read(io.BytesIO(exported)), wait=wait)
 
     assert (dict(report.counts), report.failed) == ({"unchanged": 1}, 1)
     assert "does not match its checksum" in report.errors[0].reason

@@ -82,7 +82,7 @@ def test_a_tree_that_goes_round_in_a_circle_is_reported() -> None:
     told = chatgpt()
     told["mapping"]["root"]["parent"] = "a2"
 
-    assert "circle" in reason(file_of(told))
+    assert "cycle" in reason(file_of(told))
 
 
 def test_a_tree_with_a_missing_message_is_reported() -> None:
@@ -176,7 +176,7 @@ def test_a_role_that_nobody_knows_is_reported() -> None:
 
 
 def test_a_named_source_takes_no_other_form() -> None:
-    assert "form 'claude'" in reason(file_of(chatgpt()), source="claude")
+    assert "format 'claude'" in reason(file_of(chatgpt()), source="claude")
 
 
 # --- Broken files ------------------------------------------------------------------------------------------------
@@ -188,8 +188,8 @@ def test_a_broken_conversation_is_told_with_its_place_and_the_rest_is_read() -> 
 
     assert [type(each) for each in found] == [Imported, Broken, Broken, Imported]
     assert found[1].place.startswith("item 2 (byte ")
-    assert "has no uuid" in found[1].reason
-    assert "is not JSON" in found[2].reason
+    assert "uuid is missing" in found[1].reason
+    assert "is not valid JSON" in found[2].reason
 
 
 def test_of_a_truncated_file_all_that_is_whole_is_read() -> None:
@@ -214,20 +214,20 @@ def test_a_line_that_is_no_json_concerns_no_other() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[]", "holds no conversation"),
-        ("{}", "no conversation of a known form"),
+        ("[]", "contains no conversation"),
+        ("{}", "not a conversation in a known format"),
         ("[[[[", "ends in the middle"),
         (" \n", "is empty"),
-        (b"\xff\xfe\x00", "neither JSON nor text"),
-        ('["a", 1]', "holds no conversation"),
-        ('[{"mapping": {}}]', "no conversation_id"),
+        (b"\xff\xfe\x00", "neither JSON nor UTF-8 text"),
+        ('["a", 1]', "contains no conversation"),
+        ('[{"mapping": {}}]', "conversation_id is missing"),
         ('[{"messages": [{"role": "user", "content": "a\\u0000b"}]}]', "NUL"),
-        ('[{"messages": [{"role": "user", "content": "a\\ud800b"}]}]', "half of one"),
+        ('[{"messages": [{"role": "user", "content": "a\\ud800b"}]}]', "unpaired surrogate"),
         ('[{"messages": [{"role": "user", "content": "a", "metadata": {"n": 1e999}}]}]', "not finite"),
-        ('[{"messages": [{"role": "user", "content": "a", "timestamp": "soon"}]}]', "is no time"),
+        ('[{"messages": [{"role": "user", "content": "a", "timestamp": "soon"}]}]', "is not a valid time"),
         ('[{"messages": [{"role": "user", "content": "a"}], "folder": "../up"}]', "its folder"),
         ('[{"messages": [{"role": "user", "content": NaN}]}]', "NaN"),
-        ('[{"messages": [], "n": 1' + "0" * 5_000 + "}]", "number of 64 bits"),
+        ('[{"messages": [], "n": 1' + "0" * 5_000 + "}]", "outside the 64-bit range"),
     ],
 )
 def test_what_cannot_be_kept_is_said(content: str | bytes, words: str) -> None:

@@ -127,7 +127,7 @@ def test_one_that_went_another_way_is_reported_and_left_as_it_is(api: Api) -> No
     told = report(api, file_of(grown(chatgpt(), "Do they fly?", "No.")), status=207)
 
     assert told["conversations"] == {"diverged": 1}
-    assert "left as it is" in told["errors"][0]["reason"]
+    assert "not updated" in told["errors"][0]["reason"]
     assert contents(api) == before
 
 
@@ -158,11 +158,11 @@ def test_a_conversation_is_taken_over_whole_or_not_at_all(api: Api, monkeypatch:
     appended = services.append
 
     def failing(caller: Caller, id: Any, messages: Any) -> Any:
-        if len(messages) < importing._AT_ONCE:
+        if len(messages) < importing._BATCH:
             raise Conflict("this conversation is full")
         return appended(caller, id, messages)
 
-    monkeypatch.setattr(importing, "_AT_ONCE", 3)
+    monkeypatch.setattr(importing, "_BATCH", 3)
     monkeypatch.setattr(services, "append", failing)
 
     told = report(api, file_of(grown(chatgpt(), "a")), status=207)
@@ -194,7 +194,7 @@ def test_a_command_waits_for_room(api: Api, caller: Caller, settings: Any) -> No
         backpressure.forget_cached()
         settings.MAX_BACKLOG = 100
 
-    done = importing.take_in(caller, formats.read(io.BytesIO(file_of(chatgpt()))), wait=make_room)
+    done = importing.import_conversations(caller, formats.read(io.BytesIO(file_of(chatgpt()))), wait=make_room)
 
     assert done.counts == {"created": 1}
 
@@ -339,7 +339,7 @@ def test_a_command_takes_a_file_over(api: Api, tmp_path: Path, capsys: pytest.Ca
 def test_a_command_says_what_it_could_not_take_over(api: Api, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "broken.json").write_bytes(file_of(chatgpt(), claude())[:-200])
 
-    with pytest.raises(CommandError, match="1 could not be taken over"):
+    with pytest.raises(CommandError, match="1 conversations could not be imported"):
         call_command("import_conversations", str(tmp_path), "--tenant", "acme")
 
     assert "the file ends in the middle of it" in capsys.readouterr().out
