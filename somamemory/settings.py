@@ -256,7 +256,7 @@ def database(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": database(DATABASE_URL)}
 
-# Copies that PostgreSQL keeps by streaming replication; `somamemory.replicas` says who reads there, and when.
+# Copies that PostgreSQL keeps by streaming replication; `somamemory.db.replicas` decides which reads go there.
 REPLICA_URLS = env.list("SOMA_DATABASE_REPLICA_URLS", default=[])
 READ_WEIGHT = _share("SOMA_READ_WEIGHT", 0.8)
 # So long after a write its caller reads from the primary: longer than the replicas lag behind.
@@ -487,8 +487,8 @@ if not CONTEXT_RELEVANCE + CONTEXT_IMPORTANCE + CONTEXT_RECENCY + CONTEXT_LABEL:
 CONTEXT_HALF_LIFE_DAYS = _bounded("SOMA_CONTEXT_HALF_LIFE_DAYS", 7, 1, 36_500)
 # The rest of the budget is left for the prompt around the messages.
 CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.85)
-# Messages whose vectors are so close say the same, if neither has a word of its own.
 CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
+# A message is a duplicate if its vector has at least this cosine with a better one, and it adds no word.
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 # --- The pages for people ----------------------------------------------------------------------------------------
 
