@@ -4,7 +4,7 @@ Without SOMA_REDIS_URL it lives in this process. When Redis is down every entry 
 seconds nobody even asks: one time-out must not become one for each request. It recovers by itself.
 
 Take the version of what an entry was made from into `parts`, where there is one: a reader that was slower than a write
-then cannot put the old answer under the new key, and `invalidate` only saves memory.
+then cannot put the old answer under the new key, and no entry has to be deleted after a write.
 """
 
 from __future__ import annotations
@@ -54,11 +54,6 @@ def set(tenant: UUID | None, kind: str, *parts: object, value: object, lifetime_
 def set_many(tenant: UUID | None, kind: str, entries: Mapping[tuple[object, ...], object], lifetime_s: float) -> None:
     written = {key(tenant, kind, *parts): orjson.dumps(value).decode() for parts, value in entries.items()}
     _asking(lambda: cache.set_many(written, lifetime_s), None)
-
-
-def invalidate(tenant: UUID | None, kind: str, *parts: object) -> None:
-    """Forget an entry. With Redis down it may be seen again until its lifetime is over: see above."""
-    _asking(lambda: cache.delete(key(tenant, kind, *parts)), None)
 
 
 def erase(tenant: UUID) -> int:

@@ -80,10 +80,12 @@ def test_an_entry_belongs_to_its_tenant_its_kind_and_its_parts() -> None:
 
 
 @pytest.mark.usefixtures("anywhere")
-def test_an_invalidated_entry_is_gone() -> None:
+def test_erasing_a_tenant_removes_its_entries_and_no_others() -> None:
     caching.set(ONE, "thing", "a", value=1, lifetime_s=60)
-    caching.invalidate(ONE, "thing", "a")
+    caching.set(OTHER, "thing", "a", value=2, lifetime_s=60)
+    assert caching.erase(ONE) == 1
     assert caching.get(ONE, "thing", "a") is None
+    assert caching.get(OTHER, "thing", "a") == 2
 
 
 @pytest.mark.usefixtures("anywhere")
@@ -126,7 +128,6 @@ def test_a_dead_redis_fails_nothing_and_costs_the_next_callers_nothing(
 
     monkeypatch.setattr(caching, "cache", None)  # whoever asked it now would fail
     caching.set(ONE, "thing", value=1, lifetime_s=60)
-    caching.invalidate(ONE, "thing")
     assert caching.get(ONE, "thing") is None
 
 
