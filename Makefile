@@ -11,7 +11,7 @@ SHELL := bash
 unexport PYTHONHOME PYTHONPATH
 
 PY := .venv/bin/python
-PACKAGES := somamemory console api operations conversations graph memories tenants testing tests
+PACKAGES := somamemory console api operations conversations graph memories tenants testing benchmarks tests
 # Options for the tool behind a target: make test ARGS="-k coordinates"
 ARGS ?=
 

@@ -103,7 +103,9 @@ def append_together(server: Server, rounds: int) -> str:
     with ThreadPoolExecutor(APPENDERS) as pool:
         list(pool.map(append, range(APPENDERS)))
     took_s = time.perf_counter() - began
-    turns, cursor, client = [], "", server.client()
+    turns: list[int] = []
+    cursor: str | None = ""
+    client = server.client()
     while cursor is not None:
         page = client.get(f"{ROOT}/{id}/messages?limit=1000{cursor and '&cursor=' + cursor}")
         turns += [each["turn"] for each in page["items"]]

@@ -65,7 +65,7 @@ def fill(world: World) -> Caller:
     from tenants.models import Tenant
 
     tenant = Tenant.objects.create(slug=f"links-{world.size}")
-    batch = []
+    batch: list[Link] = []
     done = 0
 
     def write() -> None:
@@ -99,9 +99,11 @@ def questions(world: World, caller: Caller) -> dict[str, Callable[[], Any]]:
     from graph import selectors
     from graph.selectors import Which
 
-    def near(where: Callable[[], int], hops: int, direction: Any = "out", **page: int) -> Callable[[], Any]:
+    def near(
+        where: Callable[[], int], hops: int, direction: Any = "out", *, limit: int = 50, offset: int = 0
+    ) -> Callable[[], Any]:
         return lambda: selectors.neighbours(
-            caller, "default", address(where()), Which(direction), hops=hops, **{"limit": 50, **page}
+            caller, "default", address(where()), Which(direction), hops=hops, limit=limit, offset=offset
         )
 
     def path(weighted: bool, most: int = 6) -> Callable[[], Any]:

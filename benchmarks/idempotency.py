@@ -69,9 +69,9 @@ def send(client: Client, number: int, outcomes: Outcomes) -> tuple[str, bool]:
 
 
 def failures(client: Client, keys: int, copies: int, outcomes: Outcomes) -> list[str]:
-    """What is not as it should be."""
+    """Return the deviations from the expected result."""
     versions: Counter[int] = Counter()
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         page = client.get(f"/memories?prefix=1&limit=1000{cursor and '&cursor=' + cursor}")
         versions.update(item["version"] for item in page["items"])

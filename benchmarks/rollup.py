@@ -4,7 +4,7 @@
 
 FILE holds `{"conversations": [{"name", "turns": [{"speaker", "text", "id", "session", "date"}], "questions":
 [{"question", "evidence"}]}]}`, as LoCoMo's conversations can be written. A session counts as covered when a message of
-it, or a summary that covers its day, is in the context. It works in a data folder of its own.
+it, or a summary that covers its day, is in the context. It uses a temporary data folder.
 """
 
 from __future__ import annotations
@@ -15,8 +15,34 @@ import os
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tenants.caller import Caller
+
+Dialogue = dict[str, Any]  # an item of `conversations` in FILE
+Sessions = dict[int, list[Any]]  # the session of each turn, by conversation number
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Means over all questions: sessions and summaries in a context, and the share of evidence in it."""
+
+    sessions: float
+    summaries: float
+    recall: float
+
+
+@dataclass
+class Context:
+    """The turns and sessions that a context contains, each with its conversation number."""
+
+    turns: set[tuple[int, int]] = field(default_factory=set)
+    sessions: set[tuple[int, Any]] = field(default_factory=set)
+    summaries: int = 0
 
 
 def main() -> None:
@@ -36,89 +62,123 @@ def main() -> None:
         _measure(json.loads(given.file.read_text())["conversations"], given)
 
 
-def _measure(told: list, given: argparse.Namespace) -> None:
-    from conversations import services
-    from conversations.enrichment import labels, schedule
-    from conversations.messages import NewMessage
-    from conversations.models import Conversation
-    from conversations.services import NewConversation
-    from graph.models import Link
+def _measure(dialogues: list[Dialogue], options: argparse.Namespace) -> None:
+    from conversations.enrichment import schedule
     from memories import index
-    from memories.index import drain
-    from memories.models import Memory
     from tenants.caller import Caller
     from tenants.models import Tenant
 
     caller = Caller.command(Tenant.objects.get(slug="default"))
-    sessions: dict = {}
-    for each in told:
-        turns = [
-            NewMessage("user", f"{turn['speaker']}: {turn['text']}", timestamp=_moment(turn["date"]))
-            for turn in each["turns"]
-        ]
-        conversation = services.create(caller, NewConversation(label=each["name"], messages=turns[:500]))
-        if turns[500:]:
-            services.append(caller, conversation.id, turns[500:])
-        sessions[conversation.number] = [turn["session"] for turn in each["turns"]]
-    while drain.drain():
-        pass
-    numbers = {row.label: row.number for row in Conversation.objects.for_tenant(caller.tenant)}
-    before = {budget: _covered(caller, told, numbers, sessions, budget, given.questions) for budget in given.budget}
+    sessions = _store(caller, dialogues)
+    _drain()
+    before = [_coverage(caller, dialogues, sessions, budget, options.questions) for budget in options.budget]
     started = time.perf_counter()
-    made = schedule.run()
+    written = schedule.run()
     took_s = time.perf_counter() - started
-    while drain.drain():
-        pass
-    rows = Memory.objects.for_tenant(caller.tenant).filter(namespace="summaries")
-    levels = {level: rows.filter(payload__level=level).count() for level in ("daily", "weekly", "monthly")}
-    links = Link.objects.for_tenant(caller.tenant).filter(link_type="summarises").count()
-    print(f"{made} summaries in {took_s:.1f} s: {levels}; {links} links; {sum(map(len, sessions.values()))} messages")
-    for budget in given.budget:
-        after = _covered(caller, told, numbers, sessions, budget, given.questions)
-        print(
-            f"budget {budget}: sessions covered {before[budget][0]:.2f} without, {after[0]:.2f} with summaries; "
-            f"{after[1]:.2f} summaries in a context; "
-            f"evidence recall {before[budget][2]:.3f} without, {after[2]:.3f} with"
-        )
-    for row in Conversation.objects.for_tenant(caller.tenant).order_by("number"):
-        found = labels.suggest(caller, row.id)
-        print(row.label, [(each.label, each.confidence) for each in found.suggestions])
+    _drain()
+    print(f"{written} summaries in {took_s:.1f} s: {_stored(caller)}; {sum(map(len, sessions.values()))} messages")
+    for budget, without in zip(options.budget, before, strict=True):
+        print(_comparison(budget, without, _coverage(caller, dialogues, sessions, budget, options.questions)))
+    _print_labels(caller)
     index.close_all()
 
 
-def _covered(caller, told: list, numbers: dict, sessions: dict, budget: int, most: int) -> tuple[float, float, float]:
-    """The mean number of sessions that a context covers, and of summaries in it."""
+def _store(caller: Caller, dialogues: list[Dialogue]) -> Sessions:
+    """Store the dialogues as conversations. Return the session of each turn, by conversation number."""
+    from conversations import services
+    from conversations.messages import NewMessage
+    from conversations.services import NewConversation
+
+    sessions: Sessions = {}
+    for dialogue in dialogues:
+        turns = [
+            NewMessage("user", f"{turn['speaker']}: {turn['text']}", timestamp=_moment(turn["date"]))
+            for turn in dialogue["turns"]
+        ]
+        conversation = services.create(caller, NewConversation(label=dialogue["name"], messages=turns[:500]))
+        if turns[500:]:
+            services.append(caller, conversation.id, turns[500:])
+        sessions[conversation.number] = [turn["session"] for turn in dialogue["turns"]]
+    return sessions
+
+
+def _drain() -> None:
+    from memories.index import drain
+
+    while drain.drain():
+        pass
+
+
+def _stored(caller: Caller) -> str:
+    from graph.models import Link
+    from memories.models import Memory
+
+    rows = Memory.objects.for_tenant(caller.tenant).filter(namespace="summaries")
+    levels = {level: rows.filter(payload__level=level).count() for level in ("daily", "weekly", "monthly")}
+    links = Link.objects.for_tenant(caller.tenant).filter(link_type="summarises").count()
+    return f"{levels}; {links} links"
+
+
+def _comparison(budget: int, without: Coverage, with_summaries: Coverage) -> str:
+    return (
+        f"budget {budget}: sessions covered {without.sessions:.2f} without, "
+        f"{with_summaries.sessions:.2f} with summaries; {with_summaries.summaries:.2f} summaries in a context; "
+        f"evidence recall {without.recall:.3f} without, {with_summaries.recall:.3f} with"
+    )
+
+
+def _print_labels(caller: Caller) -> None:
+    from conversations.enrichment import labels
+    from conversations.models import Conversation
+
+    for row in Conversation.objects.for_tenant(caller.tenant).order_by("number"):
+        suggestions = labels.suggest(caller, row.id).suggestions
+        print(row.label, [(suggestion.label, suggestion.confidence) for suggestion in suggestions])
+
+
+def _coverage(
+    caller: Caller, dialogues: list[Dialogue], sessions: Sessions, budget: int, max_questions: int
+) -> Coverage:
+    """Return the means over all questions."""
+    from conversations.models import Conversation
+
+    numbers = {row.label: row.number for row in Conversation.objects.for_tenant(caller.tenant)}
+    counts, summaries, recalls = [], [], []
+    for dialogue in dialogues:
+        number = numbers[dialogue["name"]]
+        turns = {turn["id"]: (number, index) for index, turn in enumerate(dialogue["turns"], 1)}
+        for question, evidence in _questions(dialogue, max_questions):
+            context = _context(caller, sessions, question, budget)
+            if expected := {turns[id] for id in evidence if id in turns}:
+                recalls.append(len(expected & context.turns) / len(expected))
+            counts.append(len(context.sessions))
+            summaries.append(context.summaries)
+    return Coverage(statistics.fmean(counts), statistics.fmean(summaries), statistics.fmean(recalls or [0]))
+
+
+def _context(caller: Caller, sessions: Sessions, question: str, budget: int) -> Context:
     from conversations.context.assemble import assemble_context
     from conversations.context.types import ContextRequest
 
-    counts, summaries, recalls = [], [], []
-    for each in told:
-        names = sorted({turn["speaker"] for turn in each["turns"]})
-        ids = {turn["id"]: at for at, turn in enumerate(each["turns"], 1)}
-        for asked, evidence in _asked(each, names, most):
-            turns_found = set()
-            found = assemble_context(caller, ContextRequest(asked, budget=budget))
-            seen = set()
-            for item in found.items:
-                number = int(item.message.coordinate.numbers[0])
-                if item.message.namespace == "summaries":
-                    covers = item.message.metadata["covers"]
-                    turns = range(covers["first_turn"], covers["last_turn"] + 1)
-                else:
-                    turns_found.add((number, int(item.message.coordinate.numbers[1])))
-                    turns = range(int(item.message.coordinate.numbers[1]), int(item.message.coordinate.numbers[1]) + 1)
-                seen |= {(number, sessions[number][turn - 1]) for turn in turns}
-            wanted = {(numbers[each["name"]], ids[one]) for one in evidence if one in ids}
-            if wanted:
-                recalls.append(len(wanted & turns_found) / len(wanted))
-            counts.append(len(seen))
-            summaries.append(sum(item.message.namespace == "summaries" for item in found.items))
-    return statistics.fmean(counts), statistics.fmean(summaries), statistics.fmean(recalls or [0])
+    context = Context()
+    for item in assemble_context(caller, ContextRequest(question, budget=budget)).items:
+        number, second, *_ = map(int, item.message.coordinate.numbers)
+        if item.message.namespace == "summaries":
+            covers = item.message.metadata["covers"]
+            turns = range(covers["first_turn"], covers["last_turn"] + 1)
+            context.summaries += 1
+        else:
+            turns = range(second, second + 1)
+            context.turns.add((number, second))
+        context.sessions |= {(number, sessions[number][turn - 1]) for turn in turns}
+    return context
 
 
-def _asked(each, names, most):
-    if most:
-        return [(asked["question"], asked["evidence"]) for asked in each.get("questions", [])[:most]]
+def _questions(dialogue: Dialogue, max_questions: int) -> list[tuple[str, list[str]]]:
+    """Return questions with the ids of the turns that answer them; 0: broad questions without evidence."""
+    if max_questions:
+        return [(item["question"], item["evidence"]) for item in dialogue.get("questions", [])[:max_questions]]
+    names = sorted({turn["speaker"] for turn in dialogue["turns"]})
     broad = [f"What has been going on in {name}'s life?" for name in names]
     return [(question, []) for question in [*broad, "What happened over the last months?"]]
 
