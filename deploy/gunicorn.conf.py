@@ -101,7 +101,8 @@ def once(what, do):
     """
     with open(os.path.join(metrics_dir, what), "a") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
-        if file.tell() == 0:
+        # Not tell(): it keeps the position from before the wait for the lock.
+        if os.fstat(file.fileno()).st_size == 0:
             do()
             file.write("done")
 

@@ -126,8 +126,9 @@ def test_the_web_server_runs_with_two_processes_and_one_banner(place: Installati
     os.kill(first, signal.SIGKILL)  # another takes its place, and says nothing
     wait_for(lambda: first not in children_of(place, "web") and len(children_of(place, "web")) == 2)
     place.run(place.healthcheck("web"), "web")
-    assert wait_for(lambda: place.log("web").count("SomaMemory is ready")) == 1
+    wait_for(lambda: "SomaMemory is ready" in place.log("web"))
     assert place.processes.pop("web").stop() == 0
+    assert place.log("web").count("SomaMemory is ready") == 1
 
 
 def test_the_worker_runs_answers_its_check_and_ends_when_asked(place: Installation) -> None:

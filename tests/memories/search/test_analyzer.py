@@ -151,9 +151,9 @@ def test_the_terms_column_fits_into_a_tsvector_and_ends_with_a_whole_term() -> N
 
 def test_a_long_run_of_combining_marks_takes_no_longer_than_a_long_word() -> None:
     text = "a" + "\u0315\u0300" * 100_000 + "b"
-    started = time.process_time()
+    started = time.thread_time()
     assert terms(text) == ["ab"]
-    assert time.process_time() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_threads_stem_alike() -> None:

@@ -1,0 +1,46 @@
+"""deploy/gunicorn.conf.py: what its processes do together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+
+pytestmark = [pytest.mark.server, pytest.mark.once]
+
+# Long enough for all processes to wait for the lock of the first.
+_SIX_PROCESSES = """
+import os, runpy, signal, sys, time
+once = runpy.run_path("deploy/gunicorn.conf.py")["once"]
+
+def banner():
+    if sys.argv[1] == "killed" and number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.5)
+    os.write(1, b"ready\\n")
+
+children = []
+for number in range(6):
+    if child := os.fork():
+        children.append(child)
+        continue
+    once("banner", banner)
+    os._exit(0)
+for child in children:
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("first", ["alive", "killed"])
+def test_processes_that_start_together_print_one_banner(first: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SIX_PROCESSES, first],
+        cwd=settings.BASE_DIR,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.stdout == "ready\n"
