@@ -1,4 +1,4 @@
-"""What the project needs from Django before the first command."""
+"""Set up what the project needs from Django before the first command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SomaConfig(AppConfig):
 
 
 def _without_statement_timeout(using: str, **kwargs: Any) -> None:
-    """To index a million rows takes longer than any request may. The lock time-out stays: nobody waits for us."""
+    """Lift the statement time-out: indexing a million rows takes longer than any request. The lock time-out stays."""
     _say(using, "SET statement_timeout = 0")
 
 

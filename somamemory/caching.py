@@ -1,10 +1,10 @@
-"""The cache all processes share: what can be computed again, under keys that begin with whose it is.
+"""The cache that all processes share. It holds data that can be recomputed; each key begins with the tenant.
 
-Without SOMA_REDIS_URL it lives in this process. When Redis is down every entry is missing, nothing fails, and for a few
-seconds nobody even asks: one time-out must not become one for each request. It recovers by itself.
+Without SOMA_REDIS_URL it lives in this process. While Redis is down every entry is missing, nothing fails, and no
+request asks Redis for a few seconds: one time-out must not become one for each request. It recovers automatically.
 
-Take the version of what an entry was made from into `parts`, where there is one: a reader that was slower than a write
-then cannot put the old answer under the new key, and no entry has to be deleted after a write.
+Include the version of the source in `parts` where there is one: a reader that was slower than a write then cannot store
+the old answer under the new key, and no entry has to be invalidated.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from somamemory.errors import Unavailable
 if TYPE_CHECKING:
     from redis import Redis
 
-# Part of every key. Raise it when an entry changes its shape, so that two versions of the service can run side by side.
+# Part of every key. Increase it when an entry changes its shape, so that two versions of the service can share a Redis.
 SCHEMA = 1
-# For so long after a failure nobody asks; then one caller tries.
+# After a failure no request asks for this long; then one of them tries.
 PAUSE_S = 3.0
 
 log = logging.getLogger("soma.cache")
@@ -35,19 +35,19 @@ Answer = TypeVar("Answer")
 
 
 def get(tenant: UUID | None, kind: str, *parts: object) -> Any:
-    """The entry, as JSON gives it back; None when there is none (or no cache at the moment)."""
+    """Return the entry, decoded from JSON; None when there is none, or no cache at the moment."""
     return get_many(tenant, kind, [parts]).get(parts)
 
 
 def get_many(tenant: UUID | None, kind: str, entries: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], Any]:
-    """Those entries that there are, in one round trip."""
+    """Return the entries that exist, in one round trip."""
     names = {key(tenant, kind, *parts): parts for parts in entries}
     found: Mapping[str, Any] = _asking(lambda: cache.get_many(list(names)), {})
     return {names[name]: orjson.loads(value) for name, value in found.items() if isinstance(value, str)}
 
 
 def set(tenant: UUID | None, kind: str, *parts: object, value: object, lifetime_s: float) -> None:
-    """Remember `value` (anything JSON can say) for so long, at most."""
+    """Store `value`, which JSON must be able to express, for at most this long."""
     set_many(tenant, kind, {parts: value}, lifetime_s)
 
 
@@ -57,9 +57,10 @@ def set_many(tenant: UUID | None, kind: str, entries: Mapping[tuple[object, ...]
 
 
 def erase(tenant: UUID) -> int:
-    """Forget all entries of a tenant; how many there were. Raises Unavailable while Redis does not answer.
+    """Delete all entries of a tenant, and return how many there were. Raises Unavailable while Redis does not respond.
 
-    Without Redis the entries live in each process, where they end with their lifetime; those of this one go now.
+    Without Redis each process holds its own entries, which end with their lifetime; only those of this process are
+    deleted.
     """
     prefix = f"{SCHEMA}:{tenant.hex}:"
     if not shared():
@@ -72,14 +73,14 @@ def erase(tenant: UUID) -> int:
     pattern: Any = cache
     removed = _asking(lambda: pattern.delete_pattern(f"{prefix}*"), None)
     if removed is None:
-        raise Unavailable("the cache does not answer")
+        raise Unavailable("the cache does not respond")
     return int(removed)
 
 
 def key(tenant: UUID | None, kind: str, *parts: object) -> str:
-    """`1:<tenant>:<kind>:<hash of the parts>`; a tenant of None means that it belongs to nobody.
+    """Return `1:<tenant>:<kind>:<hash of the parts>`; a tenant of None means that the entry belongs to no tenant.
 
-    The parts are hashed together with their lengths and types, so that no two lists of parts meet in one key.
+    The parts are hashed together with their lengths and types, so that different lists of parts have different keys.
     """
     told = hashlib.sha256()
     for part in parts:
@@ -89,20 +90,20 @@ def key(tenant: UUID | None, kind: str, *parts: object) -> str:
 
 
 def healthy() -> bool:
-    """Whether the cache answers; asks it now, pause or not."""
+    """Return whether the cache responds; ask it now, even during a pause."""
     _breaker.retry_now()
     return _asking(lambda: cache.get("health") is None, False)
 
 
 def with_redis(ask: Callable[[Redis], Answer]) -> Answer | None:
-    """The answer of a call to Redis itself; None when it cannot be had now. Only where SOMA_REDIS_URL is set."""
+    """Return the answer of a call to Redis; None when Redis is unavailable. Only where SOMA_REDIS_URL is set."""
     from django_redis import get_redis_connection
 
     return _asking(lambda: ask(get_redis_connection("default")), None)
 
 
 def shared() -> bool:
-    """Whether there is a Redis at all, up or down."""
+    """Return whether Redis is configured, up or down."""
     return bool(settings.REDIS_URL)
 
 
@@ -117,7 +118,7 @@ _breaker = redis_breaker()
 def _asking(ask: Callable[[], Answer], otherwise: Answer) -> Answer:
     if not shared():
         return ask()
-    from redis.exceptions import RedisError  # not where there is no Redis: 0.1 s and 10 MB
+    from redis.exceptions import RedisError  # only where there is a Redis: importing it takes 0.1 s and 10 MB
 
     if not _breaker.allows():
         return otherwise

@@ -1,6 +1,7 @@
-"""The job queue's application; `python -m celery -A somamemory worker` and `beat` find it here.
+"""The Celery application; `python -m celery -A somamemory worker` and `beat` find it here.
 
-It imports none of our rooms: Celery loads `*/tasks.py` by name when a worker starts, and whoever sends names a task.
+It imports no other package of the project: Celery loads operations/tasks.py when a worker starts, and tasks are sent by
+name.
 """
 
 import os
@@ -15,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
 
 
 class TracedTask(Task):  # type: ignore[misc]
-    """Goes on with the trace of whoever has sent it, where there are traces."""
+    """Continues the trace of its sender, where tracing is on."""
 
     abstract = True
 
@@ -30,7 +31,7 @@ app.autodiscover_tasks()
 
 
 def send(task: str, lifetime_s: float) -> None:
-    """Ask for one run of a task; a message older than `lifetime_s` is thrown away unread.
+    """Request one run of a task; a message older than `lifetime_s` is discarded.
 
     Raises ConnectionError when the broker cannot be reached, which may take seconds: never call it in a request.
     """

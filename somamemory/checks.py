@@ -1,6 +1,6 @@
-"""What is refused before anything is served: settings that cannot work together, one line each.
+"""Refuse settings that cannot work together, with one line for each, before anything is served.
 
-`manage.py check --deploy` tells; every command, the server and the workers ask by themselves.
+`manage.py check --deploy` reports them; every command, the server and the workers run the checks at their start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OURS = "soma"
 
 
 def refuse_impossible_settings() -> None:
-    """For whatever starts without `manage.py`. Raises ConfigurationError, with a line for each error."""
+    """Run the checks where `manage.py` does not. Raises ConfigurationError, with a line for each error."""
     errors = [message for message in run_checks(tags=[OURS]) if message.is_serious()]
     if errors:
         raise ConfigurationError("\n".join(f"{error.id}: {error.msg}" for error in errors))
@@ -30,7 +30,7 @@ def refuse_impossible_settings() -> None:
 
 @register(OURS)
 def check_names(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """A setting with a wrong name would be ignored in silence."""
+    """Report misspelled settings, which would otherwise be ignored."""
     return [Error(_unknown(name), id="soma.E001") for name in unknown_variables()]
 
 
@@ -43,28 +43,33 @@ def check_mixes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
 def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     if not settings.DEBUG:
         return []
-    return [Error("SOMA_DEBUG must be off where others reach the service: it shows code and settings", id="soma.E006")]
+    return [
+        Error(
+            "SOMA_DEBUG must be off where other machines can reach the service: it shows code and settings",
+            id="soma.E006",
+        )
+    ]
 
 
 def mixes(vendor: str) -> Iterator[CheckMessage]:
-    """What cannot work together, on a database of this kind."""
+    """Report combinations that cannot work with this kind of database."""
     on_sqlite = vendor == "sqlite"
     several = settings.WORKERS > 1
     if several and on_sqlite:
         yield Error(
-            "SOMA_WORKERS must be 1 on SQLite, whose queue of writers lives in one process: set SOMA_DATABASE_URL",
+            "SOMA_WORKERS must be 1 with SQLite, whose queue of writers lives in one process: set SOMA_DATABASE_URL",
             id="soma.E002",
         )
     if several and settings.MILVUS_URI.endswith(".db"):
         yield Error(
-            "SOMA_WORKERS must be 1 on Milvus Lite, which one process keeps open: set SOMA_MILVUS_URI to a server",
+            "SOMA_WORKERS must be 1 with Milvus Lite, which only one process can open: set SOMA_MILVUS_URI to a server",
             id="soma.E003",
         )
     if settings.REPLICAS and on_sqlite:
         yield Error("SOMA_DATABASE_REPLICA_URLS needs PostgreSQL: set SOMA_DATABASE_URL", id="soma.E004")
     if settings.SECRET_KEY_IS_MADE and not on_sqlite:
         yield Error(
-            "SOMA_SECRET_KEY is missing: on PostgreSQL every process must have the same, 50 random characters or more",
+            "SOMA_SECRET_KEY is missing: with PostgreSQL all processes need the same 50 or more random characters",
             id="soma.E005",
         )
     if settings.ARCHIVED_DAYS and not settings.COLD_STORAGE:
@@ -81,7 +86,7 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
     if several and settings.REPLICAS and not settings.REDIS_URL:
         yield Warning(
             "without SOMA_REDIS_URL a process does not know what a caller has just written through another one, and "
-            "may let him read from a replica that is behind",
+            "may read from a replica that lags behind",
             id="soma.W001",
         )
 
@@ -89,10 +94,12 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
 def _is_installed(*modules: str) -> bool:
     try:
         return all(importlib.util.find_spec(module) for module in modules)
-    except ModuleNotFoundError:  # not even the package around it
+    except ModuleNotFoundError:  # the package itself is missing
         return False
 
 
 def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name, known_variables(), n=1)
-    return f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ": see docs/reference/configuration.md")
+    return f"{name} is not a setting" + (
+        f"; did you mean {near[0]}?" if near else ": see docs/reference/configuration.md"
+    )

@@ -1,4 +1,4 @@
-"""The table of contents."""
+"""All URLs of the project."""
 
 from typing import Any
 
@@ -17,5 +17,6 @@ if settings.ADMIN:
     urlpatterns += [
         path("admin/", site.urls),
         path("admin", RedirectView.as_view(url="/admin/")),
-        path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}console/icon.svg")),  # asked for unasked
+        # browsers request it unasked
+        path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}console/icon.svg")),
     ]

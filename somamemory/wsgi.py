@@ -1,4 +1,4 @@
-"""What gunicorn serves. Refuses to start with settings that do not fit the stored data."""
+"""The WSGI application that gunicorn serves."""
 
 import os
 
@@ -7,5 +7,5 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
 application = get_wsgi_application()
 
-# All routes now, not with the first request: a server that forks its processes from this one shares the memory.
+# Load all routes now and not with the first request: the forked processes share the memory.
 import somamemory.urls  # noqa: E402, F401 - needs the application's set-up

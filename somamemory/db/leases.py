@@ -37,8 +37,8 @@ def not_leased(now: datetime) -> Q:
 def take(rows: QuerySet[Row], duration: timedelta, limit: int = 1) -> list[Row]:
     """Lease up to `limit` of the rows that no process holds, in their order, and return them.
 
-    Rows that a writer has locked at this moment are skipped. Everything that is written later about a leased row must
-    ask for its `lease`: when it took too long, another process has the row.
+    Rows that a writer has locked at this moment are skipped. Later updates of a leased row must
+    filter by its `lease`: when the work took too long, another process has the row.
     """
     now = timezone.now()
     free = rows.filter(not_leased(now))

@@ -1,6 +1,7 @@
-"""Steps of a migration that does not stop the service: while it runs, the old code goes on reading and writing.
+"""Migration operations that do not stop the service: the old code continues to read and write while they run.
 
-For migrations with `atomic = False`. On SQLite, whose writers wait for one another anyway, they are the plain steps.
+For migrations with `atomic = False`. On SQLite, whose writers wait for one another anyway, they are the usual
+operations.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndex
 from django.db.migrations import AddIndex, RemoveIndex, RunSQL
 from django.db.migrations.state import ProjectState
 
-Editor = Any  # BaseDatabaseSchemaEditor, which the stubs want without its PostgreSQL arguments
+Editor = Any  # BaseDatabaseSchemaEditor, whose stubs lack the PostgreSQL arguments
 
 
 class AddIndexOnline(AddIndexConcurrently):
-    """An index that is built beside the writers. May be run again after it was broken off."""
+    """Build an index while others write. May be run again after an interruption."""
 
     def database_forwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
         if editor.connection.vendor != "postgresql":
             AddIndex.database_forwards(self, app_label, editor, before, after)
             return
         with patience(editor):
-            # What an earlier attempt has left is invalid, and would be in the way.
+            # An earlier attempt may have left an invalid index of this name.
             editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {editor.quote_name(self.index.name)}")
             super().database_forwards(app_label, editor, before, after)
 
@@ -37,7 +38,7 @@ class AddIndexOnline(AddIndexConcurrently):
 
 
 class RemoveIndexOnline(RemoveIndexConcurrently):
-    """An index that goes while others read and write."""
+    """Remove an index while others read and write."""
 
     def database_forwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
         if editor.connection.vendor != "postgresql":
@@ -55,7 +56,7 @@ class RemoveIndexOnline(RemoveIndexConcurrently):
 
 
 class RunOnPostgreSQL(RunSQL):
-    """Statements for PostgreSQL alone; others have no such thing."""
+    """Run statements on PostgreSQL only."""
 
     def database_forwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
         if editor.connection.vendor == "postgresql":
@@ -70,7 +71,7 @@ class RunOnPostgreSQL(RunSQL):
 
 @contextmanager
 def patience(editor: Editor) -> Iterator[None]:
-    """Without the lock time-out: what runs CONCURRENTLY waits for older transactions, and nobody waits for it."""
+    """Lift the lock time-out: CONCURRENTLY waits for older transactions, and blocks no other."""
     editor.execute("SET lock_timeout = 0")
     try:
         yield

@@ -1,8 +1,8 @@
-"""An upgrade in two steps, so that the old program goes on serving through the first and is gone before the second.
+"""Upgrades in two stages: the old version keeps serving during the first, and has stopped before the second.
 
-1. *Expand* (`bootstrap`, before a restart): what is added, which the version before can live with.
-2. *Contract* (`finish_upgrade`, when every server runs the new version): what is taken away, which only the version
-   before still used. A migration of this kind says so in its class: `after_restart = True`.
+1. *Expand* (`bootstrap`, before a restart): additions, which the previous version tolerates.
+2. *Contract* (`finish_upgrade`, when every server runs the new version): removals of what only the previous version
+   still used. A migration of this kind declares `after_restart = True`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from somamemory.errors import ConfigurationError
 
 
 def expand() -> None:
-    """Apply what may come before a restart. Raises ConfigurationError when an earlier upgrade was not finished."""
+    """Apply the migrations that may run before a restart.
+
+    Raises ConfigurationError when an earlier upgrade is unfinished.
+    """
     executor = MigrationExecutor(connection)
     held = _held_back(executor)
     for migration in _plan(executor):
@@ -35,7 +38,7 @@ def expand() -> None:
 
 
 def contract() -> list[str]:
-    """Apply the rest; the names of what that was. Only when no server runs the version before any more."""
+    """Apply the remaining migrations, and return their names. Only when no server runs the previous version."""
     names = [f"{migration.app_label}.{migration.name}" for migration in _plan(MigrationExecutor(connection))]
     if names:
         call_command("migrate", interactive=False, verbosity=0)
@@ -43,14 +46,14 @@ def contract() -> list[str]:
 
 
 def missing() -> list[str]:
-    """What this program cannot serve without."""
+    """Return the missing migrations that this version needs to serve."""
     executor = MigrationExecutor(connection)
     held = _held_back(executor)
     return [f"{each.app_label}.{each.name}" for each in _plan(executor) if _key(each) not in held]
 
 
 def _held_back(executor: MigrationExecutor) -> set[tuple[str, str]]:
-    """Those not yet applied that must wait, and whatever builds on them. On an empty database nothing waits."""
+    """Return the unapplied migrations that must wait, and all that depend on them. On an empty database none waits."""
     if not executor.loader.applied_migrations:
         return set()
     late = [_key(migration) for migration in _plan(executor) if _is_late(migration)]

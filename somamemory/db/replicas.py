@@ -1,11 +1,11 @@
-"""Reading from copies of the database, where that cannot be noticed.
+"""Read from replicas of the database, where no caller can notice.
 
-A selector that is marked `@may_read_replica` reads as a whole from one database: with the weight `SOMA_READ_WEIGHT`
-from a replica, else from the primary. Always from the primary read: whoever has written in the last few seconds,
-everything inside a transaction, commands and jobs, and whatever is not marked. Writes never go anywhere else.
+A selector marked `@may_read_replica` does all its reads on one database: with the probability `SOMA_READ_WEIGHT` on a
+replica, else on the primary. A caller that has written in the last few seconds, everything inside a transaction,
+commands, jobs and unmarked code always read from the primary. Writes only go to the primary.
 
-A replica that does not answer is left alone for a few seconds, and the read is done again on the primary; it changes
-nothing, so it may be run twice.
+A replica that does not respond is skipped for a few seconds, and the read is repeated on the primary; it changes
+nothing, so it may run twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from django.db.models import Model
 from somamemory import caching
 from somamemory.db import sqlstate
 
-# So long a replica that did not answer is not asked; then one read tries it.
+# A replica that did not respond is skipped for this long; then one read tries it.
 PAUSE_S = 5.0
 
 log = logging.getLogger("soma.replicas")
@@ -42,7 +42,7 @@ class _Tenant(Protocol):
 
 
 class Reader(Protocol):
-    """What has to be known of a caller (`tenants.caller.Caller`)."""
+    """The parts of `tenants.caller.Caller` that matter here."""
 
     @property
     def tenant(self) -> _Tenant: ...
@@ -54,7 +54,7 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=Reader)
 Result = TypeVar("Result")
 
-# The database that the selector which is running reads from; None outside of one.
+# The database of the running selector; None outside of one.
 _reading: ContextVar[str | None] = ContextVar("reading", default=None)
 _lock = threading.Lock()
 _asleep_until: dict[str, float] = {}  # in the time of `monotonic`
@@ -62,8 +62,10 @@ _wrote: TTLCache[str, bool] = TTLCache(maxsize=100_000, ttl=settings.READ_OWN_WR
 
 
 class Router:
-    """Django's database router. Only what a tenant owns is read from replicas: keys, limits and generations are few
-    and must be true at once."""
+    """Django's database router.
+
+    Only tenants' data is read from replicas: keys, limits and generations are few and must be current.
+    """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
         return _alias() if getattr(model, "may_be_read_from_replica", False) else DEFAULT_DB_ALIAS
@@ -79,7 +81,7 @@ class Router:
 
 
 def may_read_replica(select: Callable[Concatenate[R, P], Result]) -> Callable[Concatenate[R, P], Result]:
-    """For a selector that has read all it gives back before it returns; a lazy query would be run elsewhere."""
+    """Mark a selector that reads everything before it returns; a lazy query would run on another database."""
 
     @wraps(select)
     def reading(caller: R, /, *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -101,23 +103,23 @@ def may_read_replica(select: Callable[Concatenate[R, P], Result]) -> Callable[Co
 
 
 def connection() -> BaseDatabaseWrapper:
-    """For statements of our own: the database that the selector which is running reads from."""
+    """Return the connection of the running selector, for raw SQL."""
     return connections[_alias()]
 
 
 def from_primary() -> AbstractContextManager[None]:
-    """For a read that must not be behind."""
+    """Read from the primary inside this context: the read must not lag behind."""
     return _from(DEFAULT_DB_ALIAS)
 
 
 def wrote(caller: Reader) -> None:
-    """Call it in the transaction of a change: from its commit on, the caller reads from the primary for a while."""
+    """Make the caller read from the primary for a while, once the current transaction has committed."""
     if settings.REPLICAS:
         transaction.on_commit(partial(_remember_writer, _name(caller)))
 
 
 def forget() -> None:
-    """Drop what this process remembers of writers and outages."""
+    """Forget the writers and outages that this process knows."""
     with _lock:
         _wrote.clear()
         _asleep_until.clear()
@@ -145,25 +147,25 @@ def _choose(caller: Reader) -> str:
     with _lock:
         awake = [alias for alias in settings.REPLICAS if _asleep_until.get(alias, 0.0) <= now]
         alias = random.choice(awake) if awake else DEFAULT_DB_ALIAS
-        if alias in _asleep_until:  # this read finds out whether it is back; the others do not wait for it meanwhile
+        if alias in _asleep_until:  # this read tries whether it is back; the others do not wait for it
             _asleep_until[alias] = now + PAUSE_S
     return alias
 
 
 def _wake(alias: str) -> None:
-    """A replica has answered."""
+    """Use a replica that has responded again."""
     if alias in _asleep_until:
         with _lock:
             _asleep_until.pop(alias, None)
-        log.warning("a replica answers again", extra={"replica": alias})
+        log.warning("replica available again", extra={"replica": alias})
 
 
 def _may_ask_primary_instead(alias: str, error: DatabaseError | InterfaceError) -> bool:
-    """Whether a read that failed on a replica could do better on the primary; an outage is remembered."""
+    """Return whether a read that failed on a replica may succeed on the primary; remember an outage."""
     replica = connections[alias]
-    if not replica.errors_occurred:  # the primary failed, which a selector may ask as well
+    if not replica.errors_occurred:  # the primary failed, which a selector may use as well
         return False
-    if sqlstate.of(error) == sqlstate.QUERY_CANCELED:  # too long there, too long here
+    if sqlstate.of(error) == sqlstate.QUERY_CANCELED:  # a slow query is slow on the primary as well
         return False
     if sqlstate.is_outage(error):
         replica.close()
@@ -171,7 +173,7 @@ def _may_ask_primary_instead(alias: str, error: DatabaseError | InterfaceError) 
             news = alias not in _asleep_until
             _asleep_until[alias] = time.monotonic() + PAUSE_S
         if news:
-            log.warning("a replica does not answer; reading without it", extra={"replica": alias, "reason": str(error)})
+            log.warning("replica unavailable; reading from the primary", extra={"replica": alias, "reason": str(error)})
     return True
 
 
@@ -191,5 +193,5 @@ def _has_just_written(caller: Reader) -> bool:
     with _lock:
         if name in _wrote:
             return True
-    # None: nobody can say what other processes have written for this caller, so we must not be behind.
+    # None: it is unknown what other processes have written for this caller, so read from the primary.
     return caching.shared() and caching.with_redis(lambda redis: redis.exists(name)) != 0

@@ -1,4 +1,4 @@
-"""Statements that take long: a line in the log and a number for Prometheus. Never with their parameters."""
+"""Report slow statements in the log and to Prometheus, without their parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from somamemory.telemetry import metrics
 log = logging.getLogger("soma.queries")
 
 _LENGTH = 2_000
-# A thousand rows are a thousand times the same placeholders.
+# Shorten the placeholders of many rows.
 _VALUES = re.compile(r"%s(?:, %s)+")
 _ROWS = re.compile(r"\(%s, …\)(?:, \(%s, …\))+")
 

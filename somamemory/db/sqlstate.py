@@ -1,4 +1,4 @@
-"""What a database error means for the one who asked, by PostgreSQL's own code (its manual, appendix A)."""
+"""Classify database errors, by PostgreSQL's own codes (its manual, appendix A)."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ DEADLOCK_DETECTED = "40P01"
 READ_ONLY = "25006"  # the primary has become a replica
 LOCK_NOT_AVAILABLE = "55P03"  # the lock time-out
 QUERY_CANCELED = "57014"  # the statement time-out
-# Held by others, or out of reach (sqlite.org/rescode.html).
+# Locked by others, or out of reach (sqlite.org/rescode.html).
 _SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
 _SERVER_STAYS_UP = (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED)
 
 
 def of(error: DatabaseError | InterfaceError) -> str | None:
-    """The code; None when the error is not the server's: another engine, or a connection that was cut."""
+    """Return the code; None when the error does not come from a PostgreSQL server, as when a connection was cut."""
     return getattr(error.__cause__, "sqlstate", None)
 
 
 def is_transient(error: DatabaseError | InterfaceError) -> bool:
-    """The same transaction may well succeed when it is run again at once."""
+    """Return whether the same transaction may succeed when it is run again."""
     return of(error) in (SERIALIZATION_FAILURE, DEADLOCK_DETECTED)
 
 
 def is_busy(error: DatabaseError | InterfaceError) -> bool:
-    """The request is good; the database has no time, cannot be reached, or has just changed its role."""
+    """Return whether the database is overloaded, cannot be reached, or has just changed its role.
+
+    The request is valid.
+    """
     if (name := getattr(error.__cause__, "sqlite_errorname", None)) is not None:
-        # SQLite calls much by one name, a statement that it will never take too.
+        # SQLite also uses OperationalError for statements that can never succeed.
         return str(name).startswith(_SQLITE_BUSY)
     return isinstance(error, OperationalError | InterfaceError) or of(error) == READ_ONLY
 
 
 def is_outage(error: DatabaseError | InterfaceError) -> bool:
-    """The server cannot be asked at all."""
+    """Return whether the server cannot be reached at all."""
     return isinstance(error, OperationalError | InterfaceError) and of(error) not in _SERVER_STAYS_UP

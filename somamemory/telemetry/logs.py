@@ -1,6 +1,6 @@
-"""Structured logs: one JSON object a line, never a secret and never a payload.
+"""Structured logs: one JSON object per line, without secrets and payloads.
 
-Of an exception the types and places are told, not the words: those of a database say what somebody wanted to store.
+Exceptions are logged by type and place, without their messages: those of a database contain what was to be stored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import orjson
 
 from somamemory.errors import ConfigurationError, SomaError
 
-# What every LogRecord carries anyway; anything else was passed with `extra=` and belongs into the line.
+# The standard attributes of a LogRecord; all others were passed with `extra=` and belong in the line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "request"}
 
 
@@ -32,12 +32,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def reason(error: Exception) -> str:
-    """Why something will be tried again: in our own words where it is our own error, else only its type."""
+    """Return the reason for a retry: the message of our own errors, and only the type of others."""
     return str(error) if isinstance(error, SomaError | ConfigurationError) else type(error).__name__
 
 
 def _described(error: BaseException) -> list[str]:
-    """The types of an exception and of what caused it, each with the places it came through, the innermost last."""
+    """Return the types of an exception and its causes, each with the places it passed through, the innermost last."""
     lines: list[str] = []
     seen: set[int] = set()
     current: BaseException | None = error

@@ -1,8 +1,8 @@
-"""Every metric, declared once; `exposition` tells them to Prometheus.
+"""All metrics, each declared once; `exposition` returns them for Prometheus.
 
-No label has more values than the code has places: routes, methods, kinds and tiers, never a tenant, a key or a path.
-Where several processes serve, each keeps its numbers in a file of a folder that they share (`deploy/gunicorn.conf.py`
-makes it), and whoever is asked adds them up; what a process had counted outlives it.
+The values of labels come from the code: routes, methods, kinds and tiers, never a tenant, a key or a path. Where
+several processes serve, each keeps its numbers in a file of a shared folder (created by `deploy/gunicorn.conf.py`),
+and the process that is scraped adds them up; the numbers outlive the process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from prometheus_client.registry import Collector
 
 log = logging.getLogger("soma.metrics")
 
-# When each was born: as many lines again, for nobody.
+# The creation times would double the output, and nothing reads them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -47,29 +47,29 @@ rate_limited = Counter("soma_rate_limited", "Requests refused: key, tenant, addr
 slow_statements = Counter("soma_database_slow_statements", "Statements slower than SOMA_SLOW_QUERY_MS")
 
 searches = Counter("soma_searches", "Searches", ["mode"])
-leg_seconds = Histogram("soma_search_leg_seconds", "Time of a leg of a search", ["leg"], buckets=_SECONDS)
+leg_seconds = Histogram("soma_search_leg_seconds", "Duration of a leg of a search", ["leg"], buckets=_SECONDS)
 candidates = Histogram(
     "soma_search_candidates",
     "Candidates of a leg of a search",
     ["leg"],
     buckets=(0, 1, 10, 50, 100, 400, 2_000, 20_000),
 )
-refills = Counter("soma_search_refills", "Times the index was asked for more, as candidates fell out")
+refills = Counter("soma_search_refills", "Times the index was asked again because filters had removed candidates")
 degraded = Counter("soma_search_degraded", "Searches answered without a leg", ["leg"])
 
-indexed = Counter("soma_index_rows", "Rows of the outbox done by the drain", ["outcome"])  # settled or failed
+indexed = Counter("soma_index_rows", "Outbox rows processed by the drain", ["outcome"])  # settled or failed
 breaker_open = Gauge(
     "soma_index_breaker_open", "1 while the vector index is known to be down", multiprocess_mode="livemax"
 )
 
 background_failures = Counter(
-    "soma_background_failures", "Attempts of the threads beside the requests that failed", ["thread", "outcome"]
+    "soma_background_failures", "Failed attempts of background threads", ["thread", "outcome"]
 )  # mendable or bug
 
 embedding_calls = Counter("soma_embedding_calls", "Calls of an embedder", ["provider", "outcome"])  # ok or failed
 embedded_texts = Counter("soma_embedding_texts", "Texts that were embedded", ["provider"])
 embedding_tokens = Counter("soma_embedding_tokens", "Tokens that a provider has charged for", ["provider"])
-embedding_cache = Counter("soma_embedding_cache", "Vectors looked for in the cache", ["result"])  # hit or miss
+embedding_cache = Counter("soma_embedding_cache", "Lookups of vectors in the cache", ["result"])  # hit or miss
 
 tier_moves = Counter("soma_tier_moves", "Conversations moved between tiers", ["to"])  # active, archived or cold
 
@@ -88,9 +88,9 @@ _looked: dict[str, _Looked] = {}
 
 
 def at_scrape(name: str, help: str, labels: tuple[str, ...] = ()) -> Callable[..., Callable[[], Iterable[Sample]]]:
-    """For what stands in the database: the function is asked when Prometheus asks, every ten seconds at most.
+    """Register a metric that is read from the database at a scrape, every ten seconds at most.
 
-    It gives (values of the labels, number) pairs. In an app's `ready`, or in a module that it imports.
+    The function returns pairs of (label values, number). Use it in a module that an app imports in `ready`.
     """
 
     def declared(look: Callable[[], Iterable[Sample]]) -> Callable[[], Iterable[Sample]]:
@@ -101,7 +101,7 @@ def at_scrape(name: str, help: str, labels: tuple[str, ...] = ()) -> Callable[..
 
 
 def exposition() -> bytes:
-    """All metrics of all processes of this server, in Prometheus' text format."""
+    """Return all metrics of all processes of this server, in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Aliased(_processes()))
     registry.register(_Aliased(_FromDatabase()))
@@ -109,14 +109,14 @@ def exposition() -> bytes:
 
 
 def serve(host: str, port: int) -> None:
-    """Tell the metrics of this process and its children over HTTP, on a thread: for those that serve nothing else."""
+    """Serve the metrics of this process and its children over HTTP, on a thread: for processes without a web server."""
     registry = CollectorRegistry()
     registry.register(_Aliased(_processes()))
     start_http_server(port, host, registry)
 
 
 def process_ended(pid: int) -> None:
-    """What it had counted stays; what it was doing ends."""
+    """Keep the counters of an ended process, and drop its gauges."""
     if settings.METRICS_ARE_SHARED:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
@@ -136,7 +136,7 @@ def _processes() -> Collector:
 
 
 class _Aliased(Collector):
-    """Every metric under its own name and, where asked for, under another installation's: `sekha_…` for `soma_…`."""
+    """Collects every metric under its own name and, where configured, under an alias: `sekha_…` for `soma_…`."""
 
     def __init__(self, inner: Collector) -> None:
         self._inner = inner
@@ -152,7 +152,7 @@ class _Aliased(Collector):
                 yield alias
 
 
-# Sekha counts its conversations under a counter's name, which is no gauge's.
+# Sekha's name for this gauge is that of a counter.
 _ALIASES = {"soma_conversations": "_conversations_total"}
 
 
@@ -168,7 +168,7 @@ class _FromDatabase(Collector):
             for labels, value in samples.get(each.name, ()):
                 family.add_metric(labels, value)
             yield family
-        yield GaugeMetricFamily("soma_scrape_failed", "1 when the database could not be asked", value=float(failed))
+        yield GaugeMetricFamily("soma_scrape_failed", "1 when the database could not be queried", value=float(failed))
 
 
 _remembered: TTLCache[object, tuple[dict[str, list[Sample]], bool]] = TTLCache(maxsize=1, ttl=10)

@@ -1,10 +1,10 @@
-"""Traces for OpenTelemetry: what a request did, and the jobs that it set off, and how long each part took.
+"""OpenTelemetry traces: what a request did, the jobs that it started, and how long each part took.
 
-Off unless `SOMA_TRACING_ENDPOINT` names a collector: then OpenTelemetry is not even imported, and a span is one call
-that does nothing. This is the only file that knows the library.
+Off unless `SOMA_TRACING_ENDPOINT` names a collector: OpenTelemetry is then not even imported, and a span is one call
+that does nothing. This is the only file that imports the library.
 
-A span says what was done and never with what. Its name and attributes are words of this code: routes, verbs, names of
-providers, numbers. No text, coordinate, query or key is among them, and of an error only the type.
+A span records the operation and never its data. Its name and attributes come from the code: routes, verbs, names of
+providers, numbers. They contain no text, coordinate, query or key, and of an error only the type.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Attribute = str | int | float | bool
 
-TRACEPARENT = "traceparent"  # W3C Trace Context; what else a caller may send along (tracestate, baggage) is not taken
+TRACEPARENT = "traceparent"  # W3C Trace Context; tracestate and baggage are ignored
 _ASKERS = 32
 _EXPORT_TIMEOUT_S = 2.0
-_LAST_WORDS_S = 1.5  # a server that ends waits so long for its last spans to be taken
+_LAST_WORDS_S = 1.5  # how long a stopping server waits for its last spans to be sent
 
 log = logging.getLogger("soma.tracing")
 _off: AbstractContextManager[None] = nullcontext()
 _tracer: Tracer | None = None
 _provider: Any = None
-# Requests that have asked for the next run of a job that they share.
+# Requests that wait for the next run of a shared job.
 _askers: deque[SpanContext] = deque(maxlen=_ASKERS)
 
 
 def start(exporter: SpanExporter | None = None) -> None:
-    """Trace from now on in this process, after its fork: to the collector of the settings, if they name one.
+    """Start tracing in this process, after its fork, if the settings name a collector.
 
-    exporter: where spans go instead, one by one, as tests want it.
+    exporter: receives the spans instead, one by one; for tests.
     """
     global _provider, _tracer
     if not (exporter or settings.TRACING_ENDPOINT):
@@ -56,8 +56,8 @@ def start(exporter: SpanExporter | None = None) -> None:
 
     import somamemory
 
-    # The share is taken by the number of the trace, also where a caller says that theirs is sampled: nobody outside
-    # decides how much is sent, and all processes decide alike.
+    # Sampled by the trace id, even where the client says that its trace is sampled: clients do not decide how much is
+    # sent, and all processes decide alike.
     some = TraceIdRatioBased(settings.TRACING_SHARE)
     resource = Resource({"service.name": settings.TRACING_SERVICE, "service.version": somamemory.__version__})
     _provider = TracerProvider(
@@ -68,7 +68,7 @@ def start(exporter: SpanExporter | None = None) -> None:
 
 
 def stop() -> None:
-    """Trace no more; what is left is sent, if that can be done within seconds."""
+    """Stop tracing; send the remaining spans, if that takes no more than seconds."""
     global _provider, _tracer
     if _provider is not None:
         provider, _provider, _tracer = _provider, None, None
@@ -83,33 +83,33 @@ def is_on() -> bool:
 
 
 def span(name: str, **attributes: Attribute) -> AbstractContextManager[Any]:
-    """A part of what is going on."""
+    """Open a span within the current one."""
     if _tracer is None:
         return _off
     return _span(name, attributes)
 
 
 def served(traceparent: str) -> AbstractContextManager[Span]:
-    """A request from outside, perhaps a part of a trace that began there. Only while tracing is on."""
+    """Open the span of an incoming request, which may continue a trace of its client. Only while tracing is on."""
     from opentelemetry.trace import SpanKind
 
     return _span("request", {}, SpanKind.SERVER, _continued(traceparent))
 
 
 def number(span: Span) -> str:
-    """Of its trace, in the hexadecimal digits that collectors show."""
+    """Return the id of the current trace in hexadecimal digits, as collectors show it."""
     return format(span.get_span_context().trace_id, "032x")
 
 
 def failed(span: Span) -> None:
-    """Mark what went wrong without an exception."""
+    """Mark the span as failed where there is no exception."""
     from opentelemetry.trace import StatusCode
 
     span.set_status(StatusCode.ERROR)
 
 
 def job(name: str, traceparent: str | None) -> AbstractContextManager[Any]:
-    """A job, as a part of what has sent it; of nothing, when the clock did."""
+    """Open the span of a job, within the trace of its sender; a scheduled job begins its own trace."""
     if _tracer is None:
         return _off
     from opentelemetry.trace import SpanKind
@@ -118,7 +118,7 @@ def job(name: str, traceparent: str | None) -> AbstractContextManager[Any]:
 
 
 def ask() -> None:
-    """What goes on here has asked for a job that others may be waiting for as well: see `asked`."""
+    """Note that the current span has requested a job that others may wait for as well: see `asked`."""
     if _tracer is None:
         return
     from opentelemetry.trace import get_current_span
@@ -129,7 +129,7 @@ def ask() -> None:
 
 
 def asked(name: str) -> AbstractContextManager[Any]:
-    """What is now done once for all that have asked: a part of the first one's trace, and linked to the others'."""
+    """Open the span of a job for all that have requested it: within the trace of the first, linked to the others."""
     if _tracer is None or not _askers:
         return _off
     from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, set_span_in_context
@@ -140,7 +140,7 @@ def asked(name: str) -> AbstractContextManager[Any]:
 
 
 def headers() -> dict[str, str]:
-    """What a message takes along, so that its job belongs to this trace."""
+    """Return the headers that make a job part of this trace."""
     carried: dict[str, str] = {}
     if _tracer is not None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -150,7 +150,7 @@ def headers() -> dict[str, str]:
 
 
 def carried(work: Callable[P, T]) -> Callable[P, T]:
-    """The same work for another thread, as a part of what goes on in this one."""
+    """Wrap work for another thread, so that it belongs to the span of this one."""
     if _tracer is None:
         return work
     context = contextvars.copy_context()
@@ -174,19 +174,19 @@ def _span(
         kind=kind or SpanKind.INTERNAL,
         attributes=attributes,
         links=links,
-        record_exception=False,  # the words of an exception may be what somebody stored
+        record_exception=False,  # the message of an exception may contain stored data
         set_status_on_exception=False,
     ) as made:
         try:
             yield made
-        except BaseException as error:  # told, not handled: it goes on
+        except BaseException as error:  # recorded, not handled: it is raised again
             made.set_attribute("error.type", type(error).__qualname__)
             failed(made)
             raise
 
 
 def _continued(traceparent: str) -> Any:
-    """Where a trace goes on that began elsewhere; a new one, for what is no `traceparent`."""
+    """Return the context of a trace that began elsewhere; an invalid `traceparent` begins a new one."""
     from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -194,12 +194,12 @@ def _continued(traceparent: str) -> Any:
 
 
 def _to_collector() -> SpanProcessor:
-    """Batches, sent by a thread of their own; a queue that is full loses spans and delays nobody."""
+    """Return a processor that sends batches on its own thread; a full queue drops spans and delays no request."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
     class Exporter(OTLPSpanExporter):
-        """Says once, in our own words, that nobody takes the spans: the library's name the address, at each try."""
+        """Logs once that the collector is unavailable: the library's own messages name its address, at each attempt."""
 
         failing = False
 
@@ -207,7 +207,7 @@ def _to_collector() -> SpanProcessor:
             result = super().export(spans)
             failed = result is not SpanExportResult.SUCCESS
             if failed and not self.failing:
-                log.warning("the collector does not take our spans; they are lost until it does")
+                log.warning("the trace collector is unavailable; spans are lost until it is back")
             self.failing = failed
             return result
 

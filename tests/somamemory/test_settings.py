@@ -67,7 +67,7 @@ def test_every_mistake_has_a_line_of_its_own(tmp_path) -> None:
     assert [re.findall(r"soma\.E\d+", line) for line in lines] == [
         ["soma.E001"], ["soma.E003"], ["soma.E005"], ["soma.E006"]
     ]  # fmt: skip
-    assert "SOMA_THREDS is no setting; did you mean SOMA_THREADS?" in lines[0]
+    assert "SOMA_THREDS is not a setting; did you mean SOMA_THREADS?" in lines[0]
 
 
 def test_a_value_of_the_wrong_kind_is_one_line_and_no_stack(tmp_path) -> None:
@@ -97,7 +97,7 @@ def test_whatever_starts_refuses_to(tmp_path, command: str) -> None:
     code, output = run(tmp_path, command.split(), SOMA_THREDS="4", SOMA_BROKER_URL="redis://127.0.0.1:1/0")
 
     assert code == 1
-    assert "SOMA_THREDS is no setting; did you mean SOMA_THREADS?" in output
+    assert "SOMA_THREDS is not a setting; did you mean SOMA_THREADS?" in output
 
 
 def test_an_embedder_that_cannot_be_made_is_told_before_anything_starts(tmp_path) -> None:

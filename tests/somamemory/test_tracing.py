@@ -311,7 +311,7 @@ def test_a_collector_that_refuses_is_named_by_no_address_in_the_log(
     one_span_to(collector, monkeypatch)
 
     (line,) = [record for record in caplog.records if record.name == "soma.tracing"]
-    assert "does not take our spans" in line.getMessage()
+    assert "the trace collector is unavailable" in line.getMessage()
     assert "of-the-collector" not in caplog.text
 
 

@@ -1,9 +1,8 @@
 """The backend itself; Django looks for it under this name.
 
-SQLite has one writer at a time. Its own way of waiting is to look again after ever longer pauses, up to 0.1 s, so that
-whoever comes by at the right moment is first. With 16 threads that store on two cores the longest waits were 0.7 to
-4.1 s, and with batches some gave up after their 5 s ("database is locked"). With a queue in front of it all of them
-wait 0.7 s at most. Other processes still take their chance by SQLite's own rule.
+SQLite has one writer at a time. A waiting writer polls with growing pauses, up to 0.1 s, so the order is random. With
+16 threads that store on two cores the longest waits were 0.7 to 4.1 s, and with batches some writers gave up after 5 s
+("database is locked"). With a queue in front of it all of them wait 0.7 s at most. Other processes still poll.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _making = threading.Lock()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Takes its place in the queue before a transaction begins, and leaves it when the transaction has ended."""
+    """Enters the queue before a transaction begins, and leaves it when the transaction has ended."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,7 +38,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._take_turn()
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
-        except BaseException:  # whatever it was: a turn that is kept would stop every writer
+        except BaseException:  # whatever the error: a turn that is not released would stop every writer
             self._pass_on()
             raise
 
@@ -62,7 +61,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _single_write(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
-        """A statement that is a transaction of its own waits in the queue too."""
+        """Let a single statement outside a transaction wait in the queue as well."""
         if self._has_turn or not _WRITE.match(sql):
             return execute(sql, params, many, context)
         self._take_turn()

@@ -1,4 +1,4 @@
-"""A lock that is handed over in the order in which it was asked for. Pure."""
+"""A lock that is granted in the order of the requests. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 
 
 class FairLock:
-    """`threading.Lock` lets whoever is quickest have it; here nobody overtakes."""
+    """A lock for which threads queue up; `threading.Lock` goes to the quickest."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -25,7 +25,7 @@ class FairLock:
         if turn.acquire(timeout=timeout_s):
             return True
         with self._guard:
-            if turn not in self._waiting:  # it was handed over at the last moment
+            if turn not in self._waiting:  # it was granted at the last moment
                 return True
             self._waiting.remove(turn)
             return False
@@ -33,6 +33,6 @@ class FairLock:
     def release(self) -> None:
         with self._guard:
             if self._waiting:
-                self._waiting.popleft().release()  # still held, by the next one
+                self._waiting.popleft().release()  # still locked, for the next thread
             else:
                 self._held = False

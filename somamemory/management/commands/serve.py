@@ -1,4 +1,4 @@
-"""`manage.py serve`: everything from an empty folder to a running server."""
+"""`manage.py serve`: from an empty folder to a running server."""
 
 from __future__ import annotations
 
@@ -20,34 +20,39 @@ from somamemory.errors import ConfigurationError
 
 
 class Command(BaseCommand):
-    help = "Migrate, make the first key if there is none, and serve on SOMA_HOST:SOMA_PORT until Ctrl-C."
+    help = (
+        "Migrate the database, create a first API key if there is none, and serve on SOMA_HOST:SOMA_PORT until Ctrl-C."
+    )
     requires_migrations_checks = False
-    requires_system_checks: list[str] = []  # ours says each error in one line
+    requires_system_checks: list[str] = []  # our own prints each error in one line
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             checks.refuse_impossible_settings()
             _refuse_a_used_port()
             if connection.vendor == "sqlite":
-                migration_stages.contract()  # of an earlier version nobody runs: this is the one server there is
+                migration_stages.contract()  # no other server can run the previous version
             call_command("bootstrap")
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
         config = Path(settings.BASE_DIR) / "deploy" / "gunicorn.conf.py"
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
-        os.environ["SOMA_DATA_DIR"] = str(settings.DATA_DIR)  # a relative one was meant from where we stand now
+        os.environ["SOMA_DATA_DIR"] = str(settings.DATA_DIR)  # a relative path refers to the current folder
         os.chdir(settings.BASE_DIR)
-        # Replaces this process: signals reach gunicorn directly, and nothing of the preparation stays in memory.
+        # Replace this process: signals reach gunicorn directly, and the memory of the preparation is freed.
         command = [sys.executable, "-m", "gunicorn", "--config", str(config), "somamemory.wsgi:application"]
         sys.stdout.flush()
         os.execv(sys.executable, command)  # noqa: S606 - no shell
 
 
 def _refuse_a_used_port() -> None:
-    """gunicorn would try five times and say eleven lines. Raises ConfigurationError."""
+    """Refuse a port that is in use, where gunicorn would try five times and print eleven lines.
+
+    Raises ConfigurationError.
+    """
     family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a port at rest is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like the server: a port in TIME_WAIT is free
         try:
             probe.bind((settings.HOST, settings.PORT))
         except OSError as error:
@@ -55,6 +60,6 @@ def _refuse_a_used_port() -> None:
                 where = f"{settings.HOST}:{settings.PORT}"
                 raise ConfigurationError(f"cannot listen on {where}: {error.strerror}") from None
             raise ConfigurationError(
-                f"port {settings.PORT} of {settings.HOST} is in use; if that is not SomaMemory running already, "
+                f"port {settings.PORT} of {settings.HOST} is in use; if SomaMemory is not already running there, "
                 "choose another one with SOMA_PORT"
             ) from None
