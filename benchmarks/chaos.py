@@ -15,26 +15,22 @@ import argparse
 import contextlib
 import os
 import pathlib
-import random
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPException
 from typing import Any
 
 from testing.milvus_server import MilvusServer, Missing
-from testing.processes import KEY, Installation, installation, wait_for
-from testing.server import Client
+from testing.processes import Installation, installation, wait_for
+from testing.writers import Progress, Writer
 
 CONVERGE_S = 60
-GIVE_UP_S = 120  # a write that nobody has acknowledged for so long is not sent again
 TURN_S = 120
 ADDRESSES = 250  # of each client at most: the same ones are written again and again
 SETTINGS = {
@@ -43,162 +39,6 @@ SETTINGS = {
     "SOMA_INDEX_LEASE_S": "30",  # what a killed worker was at must be free again in time
     "SOMA_DRAIN_INTERVAL_S": "3",
 }
-
-
-@dataclass
-class Progress:
-    """How many writes the clients may begin and have finished, and what they have met; shared by all threads."""
-
-    acknowledged: int = 0
-    unanswered: int = 0
-    given_up: int = 0
-    slowest_s: float = 0.0
-    refused: Counter[int] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-    stopped: bool = False
-    _allowed: int = 0
-    _begun: int = 0
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-
-    @property
-    def done(self) -> int:
-        return self.acknowledged + self.given_up
-
-    def allow(self, writes: int) -> None:
-        with self._changed:
-            self._allowed += writes
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        with self._changed:
-            self.stopped = True
-            self._changed.notify_all()
-
-    def may_begin(self) -> bool:
-        """Wait for a write to be allowed; false when there will be no more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.stopped or self._begun < self._allowed)
-            self._begun += not self.stopped
-            return not self.stopped
-
-    def note(self, status: int | None, took_s: float, accepted: bool) -> None:
-        with self._changed:
-            if status is None:
-                self.unanswered += 1
-                return
-            self.slowest_s = max(self.slowest_s, took_s)
-            if accepted:
-                self.acknowledged += 1
-                self._changed.notify_all()
-            else:
-                self.refused[status] += 1
-
-    def give_up(self, problem: str) -> None:
-        with self._changed:
-            self.given_up += 1
-            self.problems.append(problem)
-            self._changed.notify_all()
-
-    def wait_until(self, done: int, timeout_s: float) -> None:
-        """Until so many writes are over, or the time is."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.done >= done, timeout_s)
-
-
-@dataclass
-class Memory:
-    """What a client knows of one of its addresses."""
-
-    number: int | None = None  # None: deleted, or never there
-    effects: int = 0
-    certain: bool = True
-
-
-class Writer(threading.Thread):
-    """One client, with addresses of its own."""
-
-    def __init__(self, at: int, port: int, progress: Progress, addresses: int) -> None:
-        super().__init__(name=f"writer {at}", daemon=True)
-        self.at, self.port, self.progress = at, port, progress
-        self.memories = {f"{at}.0,{number}.0": Memory() for number in range(addresses)}
-        self.dice = random.Random(at)
-        self.writes = 0
-        self.client = self._connected()
-
-    def run(self) -> None:
-        with contextlib.closing(self):
-            self._work()
-
-    def close(self) -> None:
-        self.client.connection.close()
-
-    def _work(self) -> None:
-        while self.progress.may_begin():
-            self.writes += 1
-            coord = self.dice.choice(list(self.memories))
-            if self.memories[coord].number is not None and self.dice.random() < 0.4:
-                self._remove(coord)
-            else:
-                self._store(coord)
-
-    def _store(self, coord: str) -> None:
-        known = self.memories[coord]
-        text = f"turtle number{self.writes} of writer{self.at}"
-        body = {"coord": coord, "payload": {"text": text, "number": self.writes}}
-        answer = self._until_acknowledged("POST", "/memories", body, {200, 201})
-        if answer is None:
-            known.certain = False
-            return
-        known.number = self.writes
-        known.effects += 1
-        if known.certain and answer[1]["version"] != known.effects:
-            self._complain(f"{coord} is in version {answer[1]['version']} after {known.effects} writes")
-
-    def _remove(self, coord: str) -> None:
-        known = self.memories[coord]
-        answer = self._until_acknowledged("DELETE", f"/memories/{coord}", None, {200, 204, 404})
-        if answer is None:
-            known.certain = False
-            return
-        if answer[0] == 404 and known.certain and not self.sent_again:
-            self._complain(f"{coord} was acknowledged and is not there")
-        known.number = None
-        known.effects += 1
-
-    def _until_acknowledged(self, method: str, path: str, body: Any, good: set[int]) -> tuple[int, Any] | None:
-        self.client.headers["Idempotency-Key"] = f"{self.at}-{self.writes}"
-        self.sent_again = False
-        until = time.monotonic() + GIVE_UP_S
-        while time.monotonic() < until and not self.progress.stopped:
-            status, answer = self._send(method, path, body, good)
-            if status in good:
-                return status or 0, answer
-            # Refused is refused; only what got no answer, or a server's error, may have happened.
-            self.sent_again = self.sent_again or status is None or status >= 500
-            if status is not None and status < 500 and status not in (409, 429):
-                break
-            time.sleep(0.1)
-        self.progress.give_up(f"{method} {path}: not acknowledged; the last answer was {status}: {answer}")
-        return None
-
-    def _send(self, method: str, path: str, body: Any, good: set[int]) -> tuple[int | None, Any]:
-        began = time.monotonic()
-        status, answer = None, None
-        try:
-            status, answer = self.client.call(method, path, body)
-        except (OSError, HTTPException, ValueError):
-            headers = self.client.headers
-            self.client.connection.close()
-            self.client = self._connected()
-            self.client.headers = headers
-        self.progress.note(status, time.monotonic() - began, status in good)
-        return status, answer
-
-    def _connected(self) -> Client:
-        return Client(self.port, KEY, "default", timeout_s=30)
-
-    def _complain(self, problem: str) -> None:
-        self.progress.problems.append(problem)
 
 
 Part = tuple[str, Callable[[], object], Callable[[], object]]
