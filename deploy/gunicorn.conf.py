@@ -1,4 +1,4 @@
-"""How gunicorn serves SomaMemory; `manage.py serve` uses it too."""
+"""The configuration of gunicorn; `manage.py serve` uses it too."""
 
 import contextlib
 import fcntl
@@ -12,10 +12,10 @@ import tempfile
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
-# The index's threads for one search spin while they wait: 29 ms of CPU at 10,000 memories instead of 13.
+# Several threads for one search spin while they wait: 29 ms of CPU at 10,000 memories instead of 13.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Where the workers keep their metrics, so that any of them can tell the sum. Before anything imports the library.
+# The workers keep their metrics here, so that any of them can report the sum. Set before the library is imported.
 metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
 django.setup()
 
@@ -35,30 +35,29 @@ except ConfigurationError as error:
     raise SystemExit(f"error: {error}") from None
 
 bind = f"{settings.HOST}:{settings.PORT}"
-# One process unless told otherwise: Milvus Lite and SQLite's fair queue of writers live in it. Threads wait for the
-# database, not for us.
+# One process by default: Milvus Lite and SQLite's queue of writers need it. Threads mostly wait for the database.
 workers = settings.WORKERS
 worker_class = "gthread"
 threads = settings.THREADS
-# The program is loaded once, and shared by the processes. What has threads or connections (database, Milvus, Redis, the
-# embedder) is made by each for itself, after the fork.
+# The program is loaded once and shared by the processes. Each process opens its own connections and starts its own
+# threads (database, Milvus, Redis, embedder) after the fork.
 preload_app = True
 timeout = settings.WORKER_TIMEOUT_S
 graceful_timeout = settings.STOP_TIMEOUT_S
 keepalive = 75
-# What a library leaks is given back; not all processes at the same time. Who connects meanwhile waits in the socket.
+# Replacing processes frees leaked memory; the jitter avoids replacing all at once. New connections wait in the socket.
 max_requests = settings.MAX_REQUESTS
 max_requests_jitter = max_requests // 10
-limit_request_line = 8190  # the most that gunicorn takes; POST searches have room for longer queries
-accesslog = None  # the application writes one line a request
+limit_request_line = 8190  # gunicorn's maximum; longer queries fit into a POST search
+accesslog = None  # the application logs one line per request
 errorlog = "-"
 loglevel = "warning"
 proc_name = "somamemory"
-control_socket_disable = True  # one path for all servers of a user; nobody asks it anything
+control_socket_disable = True  # its path would be shared by all servers of a user, and it is not used
 
 
 def pre_fork(server, worker):
-    connections.close_all()  # should the checks have opened one
+    connections.close_all()  # the checks may have opened one
 
 
 def post_worker_init(worker):
@@ -79,11 +78,11 @@ def post_worker_init(worker):
         worker.alive = False
         raise SystemExit(4) from None
     except IndexUnavailable:
-        pass  # words find memories without it, and the drain tries again
-    current().embed(["warm"])  # the first caller need not wait for the model
+        pass  # keyword search works without it, and the drain retries
+    current().embed(["warm"])  # the first request must not wait for the model
     # After the fork: threads and connections do not survive it.
     tracing.start()
-    # What is loaded by now stays. To look whether it is still needed stopped everything for 100 ms, again and again.
+    # Everything loaded by now stays. Scanning it for garbage stopped all threads for 100 ms again and again.
     gc.collect()
     gc.freeze()
     scheduler.start()
@@ -95,9 +94,9 @@ def worker_int(worker):
 
 
 def once(what, do):
-    """Do it in the first process that comes here, and not again in those that replace it.
+    """Call `do` in the first process that gets here, and in no later one.
 
-    The kernel releases the lock of a process that is killed; then the next one does it.
+    The kernel releases the lock of a killed process; the next process then calls it.
     """
     with open(os.path.join(metrics_dir, what), "a") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
@@ -133,7 +132,8 @@ def worker_exit(server, worker):
         index.close_all()
     with contextlib.suppress(DatabaseError):
         if connection.vendor == "sqlite":
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the one file is all there is to copy
+            # the database file is then complete and can be copied
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     tracing.stop()
     error = sys.exc_info()[1]
     code = error.code if isinstance(error, SystemExit) else error and 1

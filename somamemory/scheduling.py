@@ -1,4 +1,4 @@
-"""Periodic work: declared once, beside its code; run by threads of the embedded server or by Celery beat.
+"""Periodic work: declared once, next to its code; run by threads of the embedded server or by Celery beat.
 
     @periodic("memories.purge", every_s=lambda: settings.PURGE_INTERVAL_S, thread="index")
     def purge() -> None: ...
@@ -100,9 +100,9 @@ def registered() -> list[Periodic]:
 
 
 class Thread(threading.Thread):
-    """A thread beside the requests. Start it after the fork; `stop` ends it.
+    """A background thread of a serving process. Start it after the fork; `stop` ends it.
 
-    No failure ends it: nobody would start another one before the next start of the process.
+    It survives every failure: a thread that ended would not be replaced before the next start of the process.
     """
 
     recoverable: tuple[type[Exception], ...] = RECOVERABLE
@@ -138,11 +138,11 @@ class Thread(threading.Thread):
             metrics.background_failures.labels(self._role, "mendable").inc()
             reason = logs.reason(error)
             if reason != self._last_reason:  # log a repeated reason once
-                self.log.warning("this thread will try again", extra={"reason": reason})
+                self.log.warning("background work failed and will be retried", extra={"reason": reason})
             self._last_reason = reason
         except Exception:  # a thread that ended here would leave its work undone until a restart
             metrics.background_failures.labels(self._role, "bug").inc()
-            self.log.exception("this thread met a bug and goes on")
+            self.log.exception("bug in background work; the thread continues")
         else:
             self._last_reason = ""
             return True

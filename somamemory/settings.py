@@ -1,6 +1,7 @@
 """Configuration: the only file that reads the environment.
 
-Every knob is a `SOMA_…` variable with a default that works on one machine; docs/reference/configuration.md lists them.
+Every setting is a `SOMA_…` variable with a default that works on one machine; docs/reference/configuration.md lists
+them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from somamemory.web import client_address
 
 
 class _Env(environ.Env):  # type: ignore[misc]
-    """Remembers what it was asked for: a variable that nobody reads is a typo, or a setting silently ignored."""
+    """Records the variables that are read: any other `SOMA_…` variable is a typo, or would be ignored silently."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,14 +38,14 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def _data_dir() -> Path:
-    """The one folder that holds everything the embedded service writes."""
+    """Return the folder that holds everything the embedded service writes."""
     path = Path(env.str("SOMA_DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 
 
 def _secret_key() -> str:
-    """`SOMA_SECRET_KEY`, or one made on the first start and kept beside the data."""
+    """Return `SOMA_SECRET_KEY`, or a key that is generated on the first start and stored in the data folder."""
     if given := env.str("SOMA_SECRET_KEY", ""):
         return str(given)
     path = DATA_DIR / "secret-key"
@@ -63,7 +64,7 @@ def _bounded(name: str, default: int, low: int, high: int) -> int:
     except ValueError:
         raise ConfigurationError(f"{name} must be a whole number") from None
     if not low <= value <= high:
-        raise ConfigurationError(f"{name} must be between {low} and {high}; it is {value}")
+        raise ConfigurationError(f"{name} must be between {low} and {high}, not {value}")
     return value
 
 
@@ -73,7 +74,7 @@ def _share(name: str, default: float) -> float:
     except ValueError:
         raise ConfigurationError(f"{name} must be a number") from None
     if not 0 <= value <= 1:
-        raise ConfigurationError(f"{name} must be between 0 and 1; it is {value}")
+        raise ConfigurationError(f"{name} must be between 0 and 1, not {value}")
     return value
 
 
@@ -83,12 +84,12 @@ def _price(name: str) -> float:
     except ValueError:
         raise ConfigurationError(f"{name} must be a number") from None
     if not 0 <= value <= 100_000:
-        raise ConfigurationError(f"{name} must be between 0 and 100000; it is {value}")
+        raise ConfigurationError(f"{name} must be between 0 and 100000, not {value}")
     return value
 
 
 def _pairs(name: str) -> dict[str, str]:
-    """`name=value,other=value`. What is wrong with it is not said in its words: a value may be a secret."""
+    """Parse `name=value,other=value`. The error does not repeat the text: a value may be a secret."""
     pairs = [pair.partition("=") for pair in env.list(name, default=[])]
     if not all(key.strip() and equals for key, equals, _ in pairs):
         raise ConfigurationError(f"{name} must look like name=value,other=value")
@@ -96,13 +97,13 @@ def _pairs(name: str) -> dict[str, str]:
 
 
 def unknown_variables() -> list[str]:
-    """Variables of the environment that look like ours and are none. SOMA_TEST_… belongs to the tests."""
+    """Return the `SOMA_…` variables of the environment that are unknown. SOMA_TEST_… belongs to the tests."""
     ours = {name for name in os.environ if name.startswith("SOMA_") and not name.startswith("SOMA_TEST_")}
     return sorted(ours - env.known.keys())
 
 
 def known_variables() -> dict[str, Any]:
-    """Each with the default that it has when it is not set."""
+    """Return each variable with its default."""
     return dict(env.known)
 
 
@@ -110,7 +111,7 @@ DATA_DIR = _data_dir()
 SECRET_KEY = _secret_key()
 SECRET_KEY_IS_MADE = not env.str("SOMA_SECRET_KEY", "")
 DEBUG = env.bool("SOMA_DEBUG", False)
-# Header authentication only and no link is ever built from Host, so any name may be used to reach the API.
+# Authentication uses headers only and no link is built from Host, so the API can be reached under any name.
 ALLOWED_HOSTS = env.list("SOMA_ALLOWED_HOSTS", default=["*"])
 
 HOST = env.str("SOMA_HOST", "127.0.0.1")
@@ -118,13 +119,13 @@ PORT = _bounded("SOMA_PORT", 9595, 1, 65535)
 THREADS = _bounded("SOMA_THREADS", 8, 1, 256)
 BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
 MAX_REQUESTS = _bounded("SOMA_MAX_REQUESTS", 0, 0, 100_000_000)
-# A web process that gives no sign of life for so long is killed and replaced; no request is cut off by it.
+# A web process without a sign of life for this long is killed and replaced. It is not a limit for requests.
 WORKER_TIMEOUT_S = _bounded("SOMA_WORKER_TIMEOUT_S", 120, 10, 3600)
-# So long a server that is told to stop has for the requests that it has begun.
+# How long a stopping server waits for the requests that it has begun.
 STOP_TIMEOUT_S = _bounded("SOMA_STOP_TIMEOUT_S", 4, 1, 600)
 
 INSTALLED_APPS = [
-    "unfold.apps.BasicAppConfig",  # before the admin whose templates it replaces
+    "unfold.apps.BasicAppConfig",  # must precede the admin, whose templates it replaces
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.contenttypes",
     "django.contrib.auth",
@@ -147,11 +148,11 @@ MIDDLEWARE = [
     "somamemory.web.middleware.RootAliases",
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]
-# The pages for people, below /admin/. Their tables are there in any case; without them nobody can sign in.
+# The admin console below /admin/. Its tables exist in any case; without the console no person can sign in.
 ADMIN = env.bool("SOMA_ADMIN", True)
 if ADMIN:
     MIDDLEWARE.insert(4, "somamemory.web.console_middleware.ConsoleMiddleware")
-# Web pages of these origins may call the API; of no others. A page sends its key itself, and the API takes no cookie.
+# Only web pages of these origins may call the API. A page sends the API key itself; the API accepts no cookie.
 CORS_ALLOWED_ORIGINS = env.list("SOMA_CORS_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [
     "accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match",
@@ -162,8 +163,8 @@ CORS_EXPOSE_HEADERS = [
     "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-request-id",
 ]  # fmt: skip
 if CORS_ALLOWED_ORIGINS:
-    INSTALLED_APPS.append("corsheaders")  # its checks refuse what is no origin
-    # Before whatever answers by itself: a page could not read an error without these headers.
+    INSTALLED_APPS.append("corsheaders")  # its checks refuse an invalid origin
+    # Before every middleware that may answer: a page cannot read an error without these headers.
     MIDDLEWARE.insert(1, "corsheaders.middleware.CorsMiddleware")
 ROOT_URLCONF = "somamemory.urls"
 WSGI_APPLICATION = "somamemory.wsgi.application"
@@ -186,18 +187,18 @@ TEMPLATES: list[dict[str, Any]] = [
 
 DATABASE_URL = env.str("SOMA_DATABASE_URL", "")
 _SQLITE = {
-    "CONN_MAX_AGE": None,  # opening one costs 0.6 ms
+    "CONN_MAX_AGE": None,  # opening a connection costs 0.6 ms
     "ENGINE": "somamemory.db.sqlite",
     "NAME": DATA_DIR / "somamemory.sqlite3",
-    "TEST": {"NAME": DATA_DIR / "test.sqlite3"},  # a file: threads and WAL behave as they do in earnest
+    "TEST": {"NAME": DATA_DIR / "test.sqlite3"},  # a file, so that threads and WAL behave as in production
     "OPTIONS": {
-        # A write transaction takes its lock at once and waits for others; it never fails half way (SQLITE_BUSY).
+        # A write transaction takes its lock at the start and waits for others; it cannot fail half way (SQLITE_BUSY).
         "transaction_mode": "IMMEDIATE",
         "timeout": 5,
         # FULL: a commit survives a power cut. NORMAL would not promise that in WAL mode.
         "init_command": (
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;"
-            "PRAGMA secure_delete=ON;"  # what is deleted is overwritten
+            "PRAGMA secure_delete=ON;"  # deleted data is overwritten
             "PRAGMA mmap_size=268435456; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864;"
         ),
     },
@@ -215,7 +216,7 @@ def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
     from somamemory.db.postgresql import Cursor
 
     timeouts = {
-        # A runaway statement or a forgotten lock ends by itself, before the client gives up.
+        # A runaway statement or a forgotten lock ends before the client gives up.
         "statement_timeout": STATEMENT_TIMEOUT_S,
         "lock_timeout": LOCK_TIMEOUT_S,
         "idle_in_transaction_session_timeout": 60,
@@ -224,14 +225,14 @@ def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
         **parsed.get("OPTIONS", {}),
         "connect_timeout": CONNECT_TIMEOUT_S,
         "options": " ".join(f"-c {name}={seconds}s" for name, seconds in timeouts.items()),
-        # A server that has vanished without a word is noticed within 20 seconds, not after two hours.
+        # A server that disappears silently is noticed within 20 seconds, not after two hours.
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,
         "server_side_binding": True,
         "cursor_factory": Cursor,
-        "prepare_threshold": 2 if PREPARE_STATEMENTS else None,  # from the third time on
+        "prepare_threshold": 2 if PREPARE_STATEMENTS else None,  # from the third execution on
     }
     return {
         **parsed,
@@ -243,7 +244,7 @@ def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
 
 
 def database(url: str) -> dict[str, Any]:
-    """Django's settings of the database at a URL; of SQLite in the data folder without one."""
+    """Return Django's settings for the database at a URL; without one, for SQLite in the data folder."""
     if not url:
         return _SQLITE
     parsed: dict[str, Any] = env.db_url_config(url)
@@ -256,10 +257,10 @@ def database(url: str) -> dict[str, Any]:
 
 DATABASES = {"default": database(DATABASE_URL)}
 
-# Copies that PostgreSQL keeps by streaming replication; `somamemory.db.replicas` decides which reads go there.
+# Streaming replicas of PostgreSQL; `somamemory.db.replicas` decides which reads use them.
 REPLICA_URLS = env.list("SOMA_DATABASE_REPLICA_URLS", default=[])
 READ_WEIGHT = _share("SOMA_READ_WEIGHT", 0.8)
-# So long after a write its caller reads from the primary: longer than the replicas lag behind.
+# For this long after a write its caller reads from the primary: longer than the replicas lag.
 READ_OWN_WRITES_S = _bounded("SOMA_READ_OWN_WRITES_S", 5, 1, 3600)
 REPLICAS = [f"replica{number}" for number in range(1, len(REPLICA_URLS) + 1)]
 for _alias, _url in zip(REPLICAS, REPLICA_URLS, strict=True):
@@ -274,29 +275,29 @@ REDIS_URL = env.str("SOMA_REDIS_URL", "")
 
 
 def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.05) -> dict[str, dict[str, Any]]:
-    """The caches in a Redis, or without one in this process. Nothing waits longer than that for Redis."""
+    """Return the caches in Redis, or without one in this process. No call waits longer than the time-outs for Redis."""
     if not redis_url:
         backend = "django.core.cache.backends.locmem.LocMemCache"
         return {"default": {"BACKEND": backend, "OPTIONS": {"MAX_ENTRIES": 20_000}}}
 
     def waiting(seconds: float) -> dict[str, Any]:
-        # In the URL, as django-redis keeps one pool of connections a URL, with the options of whoever came first.
+        # In the URL, because django-redis keeps one connection pool per URL, with the options of the first cache.
         mark = "&" if "?" in redis_url else "?"
         return {
             "BACKEND": "django_redis.cache.RedisCache",
             "LOCATION": f"{redis_url}{mark}socket_connect_timeout={seconds}&socket_timeout={seconds}",
             "KEY_PREFIX": "soma",
             "OPTIONS": {
-                # Pickle would let whoever can write to Redis run code here.
+                # With pickle, anyone who can write to Redis could run code here.
                 "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-                # somamemory/caching.py goes on without Redis, and must know that it does. One try: redis-py's usual
-                # four make 4.5 s of a port where nobody listens.
+                # somamemory/caching.py continues without Redis, and must notice that. One attempt: redis-py's usual
+                # four take 4.5 s for a closed port.
                 "IGNORE_EXCEPTIONS": False,
                 "CONNECTION_POOL_KWARGS": {"retry": None, "max_connections": 1_000},
             },
         }
 
-    # Every request waits for the limits, so they give up sooner; their errors decide what happens next.
+    # Every request waits for the limits, so their time-out is shorter; they handle the errors.
     return {"default": waiting(wait_s), "limits": waiting(wait_for_limits_s)}
 
 
@@ -306,69 +307,69 @@ CACHES = caches_in(REDIS_URL)
 
 MILVUS_URI = env.str("SOMA_MILVUS_URI", str(DATA_DIR / "milvus.db"))
 MILVUS_TOKEN = env.str("SOMA_MILVUS_TOKEN", "")
-MILVUS_CA = env.str("SOMA_MILVUS_CA", "")  # a file; the machine's own certificates are trusted without it
+MILVUS_CA = env.str("SOMA_MILVUS_CA", "")  # a file; without it the machine's certificates are trusted
 MILVUS_TIMEOUT_S = env.float("SOMA_MILVUS_TIMEOUT_S", 10.0)
 MILVUS_SEARCH_TIMEOUT_S = env.float("SOMA_MILVUS_SEARCH_TIMEOUT_S", 2.0)
-# One Milvus database may serve several installations when each has its own: what is there
-# under this name and unknown to the database is an orphan.
+# Installations that share a Milvus database need different prefixes: a collection with this prefix that the
+# database does not know is an orphan.
 MILVUS_PREFIX = env.str("SOMA_MILVUS_PREFIX", "memories")
 MILVUS_HNSW_M = _bounded("SOMA_MILVUS_HNSW_M", 16, 4, 64)
 MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 8, 512)
 MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 128, 8, 32_768)
-# Web processes of this server; they share the limits where there is no Redis to count in. SQLite's queue of writers and
-# Milvus Lite live in one process.
+# Web processes of this server; without Redis each enforces its share of the limits. SQLite's queue of writers and
+# Milvus Lite need a single process.
 WORKERS = _bounded(
     "SOMA_WORKERS", 2 if DATABASE_URL.startswith("postgres") and not MILVUS_URI.endswith(".db") else 1, 1, 1024
 )
-# A switch of the embedding generation is noticed within this time in every process.
+# Every process notices a switch of the embedding generation within this time.
 GENERATION_CACHE_S = 5
-# So many memories of one tenant waiting for the index: its writes are refused until there are fewer.
+# Backpressure: a tenant's writes are rejected while more of its memories await indexing.
 MAX_BACKLOG = _bounded("SOMA_MAX_BACKLOG", 100_000, 1, 100_000_000)
 
 # --- Jobs: a thread of the server, or Celery ---------------------------------------------------------------------
 
-# A second Redis, with `maxmemory-policy noeviction`: a cache may forget, a queue may not.
+# A second Redis, with `maxmemory-policy noeviction`: a cache may evict entries, a queue must not.
 BROKER_URL = env.str("SOMA_BROKER_URL", "")
-# Who drains the outbox: `thread` (inside the server), `celery` (workers), or `none` (somebody else does).
+# What drains the outbox: `thread` (in the server), `celery` (workers), or `none` (another process).
 INDEXER = env.str("SOMA_INDEXER", "celery" if BROKER_URL else "thread")
 if INDEXER not in ("thread", "celery", "none"):
-    raise ConfigurationError(f"SOMA_INDEXER is '{INDEXER}'; it can be thread, celery or none")
+    raise ConfigurationError(f"SOMA_INDEXER must be thread, celery or none, not '{INDEXER}'")
 if INDEXER == "celery" and not BROKER_URL:
     raise ConfigurationError("SOMA_INDEXER is 'celery': set SOMA_BROKER_URL to the Redis of the job queue")
-# Far longer than the deadlines of one batch (embedder, index) together, so that a live drain never loses its lease;
-# the rows of a drain that was killed wait for so long.
+# Much longer than the deadlines of one batch (embedder, index) together, so that a live drain never loses its lease;
+# the rows of a killed drain wait for this long.
 INDEX_LEASE_S = _bounded("SOMA_INDEX_LEASE_S", 60, 2, 3600)
-DRAIN_INTERVAL_S = _bounded("SOMA_DRAIN_INTERVAL_S", 3, 1, 3600)  # what a lost nudge costs
-DRAIN_LIMIT_S = 60  # then a drain gives way to other jobs; the next beat goes on
+DRAIN_INTERVAL_S = _bounded("SOMA_DRAIN_INTERVAL_S", 3, 1, 3600)  # the delay after a lost notification
+DRAIN_LIMIT_S = 60  # then a drain gives way to other jobs; the next one continues
 ACCESS_INTERVAL_S = _bounded("SOMA_ACCESS_INTERVAL_S", 10, 1, 3600)
 PURGE_INTERVAL_S = 600
-KEEPER_INTERVAL_S = 15  # how often the audit log is sealed, among others
+KEEPER_INTERVAL_S = 15  # how often the audit log is sealed
 SUMMARY_INTERVAL_S = _bounded("SOMA_SUMMARY_INTERVAL_S", 600, 0, 86_400)  # 0: only on demand
-CHORE_INTERVAL_S = _bounded("SOMA_CHORE_INTERVAL_S", 10, 0, 86_400)  # 0: facts and automatic labels by command only
+CHORE_INTERVAL_S = _bounded("SOMA_CHORE_INTERVAL_S", 10, 0, 86_400)  # 0: facts and automatic labels only by command
 
-# --- Tiers: what nobody uses leaves the index, then the database ---------------------------------------------------
+# --- Tiers: unused conversations leave the index, then the database -------------------------------------------------
 
-# An active conversation that nobody has used for so many days is archived; an archived one goes to a file. 0: never.
+# An active conversation that is unused for this many days is archived; an archived one moves to a file. 0: never.
 ACTIVE_DAYS = _bounded("SOMA_ACTIVE_DAYS", 0, 0, 36_500)
 ARCHIVED_DAYS = _bounded("SOMA_ARCHIVED_DAYS", 0, 0, 36_500)
-UPKEEP_INTERVAL_S = _bounded("SOMA_UPKEEP_INTERVAL_S", 3600, 0, 86_400)  # 0: only by the command
-UPKEEP_TICK_S = min(UPKEEP_INTERVAL_S, 120)  # how often somebody looks whose turn it is
-# Empty: nothing becomes cold. Beside a PostgreSQL the data folder may be a container's, and gone with it, or one of
-# several: only whoever runs the service knows where a file stays, and says so.
+UPKEEP_INTERVAL_S = _bounded("SOMA_UPKEEP_INTERVAL_S", 3600, 0, 86_400)  # 0: only by command
+UPKEEP_TICK_S = min(UPKEEP_INTERVAL_S, 120)  # how often the scheduler looks for a tenant that is due
+# Empty: no conversation moves to cold storage. With PostgreSQL the data folder may belong to a container that is
+# removed, or be one of several: only the operator knows where files last.
 COLD_STORAGE = env.str("SOMA_COLD_STORAGE", "") or (
     "" if DATABASE_URL.startswith("postgres") else str(DATA_DIR / "cold")
 )
 COLD_S3 = {
     "endpoint_url": env.str("SOMA_COLD_S3_ENDPOINT", "") or None,
     "region_name": env.str("SOMA_COLD_S3_REGION", "") or None,
-    # Without them, those that the machine itself has.
+    # Without them, the machine's own credentials.
     "access_key": env.str("SOMA_COLD_S3_ACCESS_KEY", "") or None,
     "secret_key": env.str("SOMA_COLD_S3_SECRET_KEY", "") or None,
 }
 
 
 def cold_storage(where: str) -> dict[str, Any]:
-    """Django's settings of the storage in a folder, or in a bucket: `s3://bucket/prefix`."""
+    """Return Django's settings for a storage in a folder, or in a bucket: `s3://bucket/prefix`."""
     if where.startswith("s3://"):
         bucket, _, prefix = where.removeprefix("s3://").partition("/")
         try:
@@ -376,11 +377,11 @@ def cold_storage(where: str) -> dict[str, Any]:
             from storages.backends import s3  # noqa: F401
         except ImportError:
             raise ConfigurationError(
-                "SOMA_COLD_STORAGE names a bucket, and the packages for that are missing: "
+                "SOMA_COLD_STORAGE names a bucket, but the packages for it are missing: "
                 "pip install 'django-storages[s3]'"
             ) from None
         if not bucket:
-            raise ConfigurationError("SOMA_COLD_STORAGE lacks the name of the bucket: s3://bucket/prefix")
+            raise ConfigurationError("SOMA_COLD_STORAGE must name a bucket: s3://bucket/prefix")
         config = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 3, "mode": "standard"})
         options = {"bucket_name": bucket, "location": prefix.strip("/"), "client_config": config, **COLD_S3}
         return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**options, "file_overwrite": True}}
@@ -403,11 +404,11 @@ CELERY_BROKER_URL = BROKER_URL
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_TASK_DEFAULT_QUEUE = "soma"
-# A message is done when its task is: what a worker was killed over is delivered again, and every task may run twice.
+# Acknowledged after the task: a message whose worker was killed is delivered again, and every task may run twice.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-# A task ends before the broker takes it for lost and delivers it to somebody else.
+# A task ends before the broker considers it lost and delivers it to another worker.
 CELERY_TASK_SOFT_TIME_LIMIT = 270
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -415,19 +416,19 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 2,
     "socket_timeout": 5,
     "socket_keepalive": True,
-    "health_check_interval": 10,  # a connection that died in silence is noticed
+    "health_check_interval": 10,  # detects a dead connection
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = False
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # no limit
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
-# A drain that loses its broker finishes; it needs only the database and the index.
+# A drain that loses its broker continues; it needs only the database and the index.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_CONCURRENCY = _bounded("SOMA_WORKER_CONCURRENCY", 1, 1, 64)
-# What a vendor's library leaks is given back now and then.
+# Frees the memory that libraries leak.
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 10_000
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -438,45 +439,46 @@ CELERY_TIMEZONE = "UTC"
 
 EMBEDDING_PROVIDER = env.str("SOMA_EMBEDDING_PROVIDER", "wordllama")
 EMBEDDING_MODEL = env.str("SOMA_EMBEDDING_MODEL", "")
-EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: what the model has
+EMBEDDING_DIMENSION = _bounded("SOMA_EMBEDDING_DIMENSION", 0, 0, 8192)  # 0: the dimension of the model
 EMBEDDING_BASE_URL = env.str("SOMA_EMBEDDING_BASE_URL", "")
 EMBEDDING_API_KEY = env.str("SOMA_EMBEDDING_API_KEY", "")
 EMBEDDING_TIMEOUT_S = env.float("SOMA_EMBEDDING_TIMEOUT_S", 20.0)
 
 # --- Language models ---------------------------------------------------------------------------------------------
 
-# `offline`: none; summaries, labels and importance are then made without one.
+# `offline`: no model; summaries, labels and importance are computed without one.
 LLM_PROVIDER = env.str("SOMA_LLM_PROVIDER", "offline")
 LLM_MODEL = env.str("SOMA_LLM_MODEL", "")
 LLM_BASE_URL = env.str("SOMA_LLM_BASE_URL", "")
 LLM_API_KEY = env.str("SOMA_LLM_API_KEY", "")
-LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # one question with all its tries
-LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)  # of a tenant without its own; 0: no limit
+LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # for one prompt with all its attempts
+# for tenants without their own budget; 0: no limit
+LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)
 LLM_MONTHLY_CENTS = _bounded("SOMA_LLM_MONTHLY_CENTS", 0, 0, 10**12)
-LLM_PRICE_INPUT = _price("SOMA_LLM_PRICE_INPUT")  # dollars for a million tokens
+LLM_PRICE_INPUT = _price("SOMA_LLM_PRICE_INPUT")  # dollars per million tokens
 LLM_PRICE_OUTPUT = _price("SOMA_LLM_PRICE_OUTPUT")
 if LLM_PROVIDER not in ("offline", "openai", "anthropic"):
-    raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{LLM_PROVIDER}'; it can be offline, openai or anthropic")
+    raise ConfigurationError(f"SOMA_LLM_PROVIDER must be offline, openai or anthropic, not '{LLM_PROVIDER}'")
 if LLM_PROVIDER != "offline" and not LLM_MODEL:
     raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{LLM_PROVIDER}': set SOMA_LLM_MODEL to the name of its model")
 
-# --- Limits; a rate or a concurrency of 0 is none ----------------------------------------------------------------
+# --- Limits; 0 means no limit --------------------------------------------------------------------------------------
 
-KEY_RATE = _bounded("SOMA_KEY_RATE", 5_000, 0, 1_000_000)  # tokens a second
+KEY_RATE = _bounded("SOMA_KEY_RATE", 5_000, 0, 1_000_000)  # tokens per second
 KEY_BURST = _bounded("SOMA_KEY_BURST", 10_000, 1, 1_000_000)
 TENANT_RATE = _bounded("SOMA_TENANT_RATE", 20_000, 0, 1_000_000)
 TENANT_BURST = _bounded("SOMA_TENANT_BURST", 40_000, 1, 1_000_000)
 TENANT_CONCURRENCY = _bounded("SOMA_TENANT_CONCURRENCY", 0, 0, 10_000)
-# What a request of each kind takes, in tokens.
+# The cost of a request of each kind, in tokens.
 COSTS = {
     kind: _bounded(f"SOMA_COST_{kind.upper()}", tokens, 0, 1_000_000)
     for kind, tokens in {"read": 1, "write": 5, "search": 5, "llm": 50}.items()
 }
-# Refused keys, per client address.
+# Rejected API keys, per client address.
 AUTH_FAILURE_RATE = _bounded("SOMA_AUTH_FAILURE_RATE", 1, 0, 1_000_000)
 AUTH_FAILURE_BURST = _bounded("SOMA_AUTH_FAILURE_BURST", 20, 1, 1_000_000)
 
-# --- Context assembly: how much each part of a message's score counts; only their proportion matters ----------------
+# --- Context assembly: the weight of each part of a message's score; only the proportions matter --------------------
 
 CONTEXT_RELEVANCE = _share("SOMA_CONTEXT_RELEVANCE", 0.7)
 CONTEXT_IMPORTANCE = _share("SOMA_CONTEXT_IMPORTANCE", 0.1)
@@ -485,23 +487,23 @@ CONTEXT_LABEL = _share("SOMA_CONTEXT_LABEL", 0.1)
 if not CONTEXT_RELEVANCE + CONTEXT_IMPORTANCE + CONTEXT_RECENCY + CONTEXT_LABEL:
     raise ConfigurationError("one of SOMA_CONTEXT_RELEVANCE, _IMPORTANCE, _RECENCY and _LABEL must be above 0")
 CONTEXT_HALF_LIFE_DAYS = _bounded("SOMA_CONTEXT_HALF_LIFE_DAYS", 7, 1, 36_500)
-# The rest of the budget is left for the prompt around the messages.
+# The rest of the budget is reserved for the prompt around the messages.
 CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.85)
 CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
 # A message is a duplicate if its vector has at least this cosine with a better one, and it adds no word.
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
-# --- The pages for people ----------------------------------------------------------------------------------------
+# --- Admin console ------------------------------------------------------------------------------------------------
 
-# Attempts to sign in that an address gets in a minute, and a user name; the same number at once. 0 is no limit.
+# Sign-in attempts per minute for an address and for a user name, and the burst. 0: no limit.
 SIGN_IN_PER_MINUTE = _bounded("SOMA_SIGN_IN_PER_MINUTE", 10, 0, 10_000)
-# Cookies travel by HTTPS only; browsers take that to hold for this very machine, too. False gives them away in plain.
+# Cookies are sent over HTTPS only; browsers make an exception for localhost. False sends them in plain text.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SOMA_ADMIN_SECURE_COOKIES", True)
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "soma_session", "soma_csrf"
-SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"  # the API never sees them
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"  # the API never receives them
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = _bounded("SOMA_ADMIN_SESSION_HOURS", 12, 1, 24 * 30) * 3600
-# Where a proxy takes HTTPS and does not say so (X-Forwarded-Proto): https://memory.example.org
+# For a proxy that terminates TLS without X-Forwarded-Proto: https://memory.example.org
 CSRF_TRUSTED_ORIGINS = env.list("SOMA_ADMIN_ORIGINS", default=[])
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -516,7 +518,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "hub",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "console.navigation.icon"}],
     "SITE_URL": None,
-    "SHOW_HISTORY": False,  # of the admin's own log: the audit has it all
+    "SHOW_HISTORY": False,  # Django's own history; the audit log is complete
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": ["console.navigation.style"],
     "SIDEBAR": {"show_search": False, "navigation": "console.navigation.sidebar"},
@@ -528,18 +530,18 @@ UNFOLD: dict[str, Any] = {
     },
 }  # fmt: skip
 
-# --- The edge ----------------------------------------------------------------------------------------------------
+# --- Proxies, metrics and traces ------------------------------------------------------------------------------------
 
-# Reverse proxies whose X-Forwarded-For is believed: networks or addresses.
+# Reverse proxies whose X-Forwarded-For is trusted: networks or addresses.
 TRUSTED_PROXIES = client_address.networks(env.list("SOMA_TRUSTED_PROXIES", default=[]))
 MAX_BODY_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
-# Who may read /metrics: networks or addresses. Its metrics under other names too: `sekha` makes sekha_… of soma_….
+# Networks or addresses that may read /metrics. The alias adds names: `sekha` exposes soma_… as sekha_… too.
 METRICS_ALLOW = client_address.networks(env.list("SOMA_METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"]))
-# Where a Celery worker tells its metrics; 0: nowhere.
+# The port of a Celery worker's metrics; 0: none.
 WORKER_METRICS_PORT = _bounded("SOMA_WORKER_METRICS_PORT", 0, 0, 65535)
-# The library's own switch: a folder where the processes of a server keep their numbers. For web workers,
-# gunicorn.conf.py makes it; for those of Celery it is made here, as nothing of ours is asked before.
+# The library's own setting: a folder where the processes of a server keep their numbers. gunicorn.conf.py creates it
+# for web workers; for Celery it is created here, because no other code of ours runs earlier.
 if WORKER_METRICS_PORT and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
     atexit.register(shutil.rmtree, os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
@@ -547,35 +549,36 @@ METRICS_ARE_SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 METRICS_ALIAS = env.str("SOMA_METRICS_ALIAS", "")
 if METRICS_ALIAS and not re.fullmatch(r"[a-z][a-z0-9]{0,31}", METRICS_ALIAS):
     raise ConfigurationError("SOMA_METRICS_ALIAS must be a word of 1 to 32 of a-z and 0-9")
-# Traces go to this collector by OTLP over HTTP, `http://collector:4318/v1/traces`, with these headers; empty: nowhere.
+# The collector of traces, OTLP over HTTP: `http://collector:4318/v1/traces`, with these headers; empty: none.
 TRACING_ENDPOINT = env.str("SOMA_TRACING_ENDPOINT", "")
 if TRACING_ENDPOINT and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", TRACING_ENDPOINT):
     raise ConfigurationError("SOMA_TRACING_ENDPOINT must be an address like http://collector:4318/v1/traces")
 TRACING_HEADERS = _pairs("SOMA_TRACING_HEADERS")
 TRACING_SERVICE = env.str("SOMA_TRACING_SERVICE", "somamemory")
-TRACING_SHARE = _share("SOMA_TRACING_SHARE", 1.0)  # of the requests and jobs
+TRACING_SHARE = _share("SOMA_TRACING_SHARE", 1.0)  # the share of requests and jobs that is traced
 if TRACING_ENDPOINT:
     MIDDLEWARE.insert(0, "somamemory.web.middleware.Tracing")
-# A statement of the database that takes longer is logged, without its parameters; 0: none is.
+# SQL statements that take longer are logged, without their parameters; 0: none.
 SLOW_QUERY_MS = _bounded("SOMA_SLOW_QUERY_MS", 500, 0, 3_600_000)
-# A soft-deleted or expired memory can be restored for this long, then it is purged.
+# A soft-deleted memory can be restored for this long; then it is purged, like an expired one.
 RETENTION_DAYS = _bounded("SOMA_RETENTION_DAYS", 30, 0, 36_500)
-# The audit log is kept for so many days; 0: for good. Its chain is signed with a key that must outlive SOMA_SECRET_KEY.
+# The audit log is kept for this many days; 0: for ever. Its chain is signed with a key that must outlive
+# SOMA_SECRET_KEY.
 AUDIT_RETENTION_DAYS = _bounded("SOMA_AUDIT_RETENTION_DAYS", 0, 0, 36_500)
 AUDIT_KEY = env.str("SOMA_AUDIT_KEY", "") or SECRET_KEY
 # A revoked key stops working within this time in every process.
 KEY_CACHE_S = 5
 
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # no collectstatic step between a clone and a running server
+WHITENOISE_USE_FINDERS = True  # a clone can serve without collectstatic
 
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 FORMAT_MODULE_PATH = "console.formats"
 SILENCED_SYSTEM_CHECKS = [
-    "security.W003",  # the API takes no cookie, so there is nothing to forge; each page of the admin checks by itself
-    # The middleware that the admin's checks ask for is inside `somamemory.web.console_middleware.ConsoleMiddleware`.
+    "security.W003",  # the API accepts no cookie, so nothing can be forged; each admin page checks by itself
+    # The middleware that the admin's checks require is inside `somamemory.web.console_middleware.ConsoleMiddleware`.
     "security.W001",
     "security.W002",
     "admin.E408",
@@ -593,11 +596,11 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "soma": {"level": LOG_LEVEL},
         "django": {"level": "WARNING"},
-        # They log every failed call with a traceback; we say it once, in our own words.
+        # They log every failed call with a traceback; we log it once.
         "pymilvus": {"level": "CRITICAL"},
         "milvus_lite": {"level": "CRITICAL"},
         "opentelemetry": {"level": "CRITICAL"},
-        # Our own request log says all of this once.
+        # Our own request log has all of this.
         "django.request": {"level": "CRITICAL"},
     },
 }
