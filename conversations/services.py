@@ -199,7 +199,7 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     mentioned = entities.mentioned(caller.tenant, root)
     in_file = tiers.is_in_file(caller.tenant, id)
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
-        memories.delete_subtree(with_derived(caller), namespace, root, purge=purge, as_keeper=True)
+        memories.delete_subtree(with_derived(caller).writing_reserved(), namespace, root, purge=purge)
         # An entity stays as long as a fact mentions it, and these facts can never come back. The links of messages are
         # removed with their rows, when the retention time is over; messages in a file have no rows.
         if purge or namespace == FACTS or (namespace == CONVERSATIONS and in_file):
@@ -240,7 +240,7 @@ def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMes
         message.memory(conversation.number, turn, context)
         for turn, (message, context) in enumerate(zip(messages, contexts, strict=False), start=first)
     ]
-    stored = memories.store_many(caller, items, as_keeper=True)
+    stored = memories.store_many(caller.writing_reserved(), items)
     # Summaries are due when the first day is over; for a day in the past, that is now.
     over = periods.midnight(min(row.memory.created_at for row in stored).date() + timedelta(days=1))
     conversation.summarise_at = min(over, conversation.summarise_at or over)

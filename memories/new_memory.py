@@ -17,6 +17,7 @@ from memories.index.base import as_float32, usable
 from memories.models import Memory
 from memories.payloads import Json
 from somamemory.errors import DimensionMismatch, InvalidInput, PayloadTooLarge
+from tenants.caller import Caller
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,9 @@ class NewMemory:
     created_at: datetime | None = None  # when it happened, if that is not now
 
 
-def checked(item: NewMemory, *, as_keeper: bool = False) -> NewMemory:
+def checked(caller: Caller, item: NewMemory) -> NewMemory:
     """Return the item if it can be stored. Raises DimensionMismatch or InvalidInput."""
-    if not as_keeper:
-        reserved_namespaces.refuse([item.namespace])
+    reserved_namespaces.check_writable(caller, item.namespace)
     check_expiry(item.expires_at)
     if item.embedding is None:
         return item

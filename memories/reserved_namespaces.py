@@ -1,14 +1,13 @@
-"""Namespaces that another part of the service keeps: their memories mean something together.
+"""Reserved namespaces: readable and searchable by every caller, written by conversations only.
 
-The turns of a conversation are counted, and each is indexed with the one before it; a write to one of them alone would
-break that. Everybody may read and search there; only the keeper writes.
+The turns of a conversation are counted, and each message is indexed with the one before it. A direct write to a single
+message would break both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from somamemory.errors import InvalidInput
+from tenants.caller import Caller
 
 CONVERSATIONS = "conversations"
 SUMMARIES = "summaries"
@@ -20,8 +19,7 @@ _ROUTES = {
 }
 
 
-def refuse(namespaces: Iterable[str]) -> None:
-    """For writers that are not the keeper. Raises InvalidInput."""
-    for namespace in namespaces:
-        if route := _ROUTES.get(namespace):
-            raise InvalidInput("namespace", f"'{namespace}' can be read here, but is written through {route}")
+def check_writable(caller: Caller, namespace: str) -> None:
+    """Raise InvalidInput for a reserved namespace unless `caller.writing_reserved()` allows it."""
+    if not caller.writes_reserved and (route := _ROUTES.get(namespace)):
+        raise InvalidInput("namespace", f"'{namespace}' is reserved and read-only here; write through {route}")

@@ -63,17 +63,12 @@ def store_many(
     caller: Caller,
     items: Sequence[NewMemory],
     precondition: Precondition | None = None,
-    *,
-    as_keeper: bool = False,
 ) -> list[Stored]:
-    """Store all of `items` in one transaction, or none; a coordinate that stands twice keeps the last one.
-
-    as_keeper: the caller's request came in through the part of the service that keeps the namespace (see `kept`).
-    """
+    """Store all of `items` in one transaction, or none; of items at the same coordinate the last one wins."""
     caller.require("write", {item.namespace for item in items})
     backpressure.check(caller.tenant)
     for item in items:
-        checked(item, as_keeper=as_keeper)
+        checked(caller, item)
     return retrying(lambda: _store(caller, items, precondition or Precondition()))
 
 
@@ -83,8 +78,6 @@ def patch(
     coordinate: Coordinate,
     changes: Json,
     precondition: Precondition | None = None,
-    *,
-    as_keeper: bool = False,
 ) -> Memory:
     """Merge `changes` (payload, metadata: RFC 7396; importance, memory_type, context, expires_at: as they are).
 
@@ -92,8 +85,7 @@ def patch(
     """
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the answer shows the memory
-    if not as_keeper:
-        reserved_namespaces.refuse([namespace])
+    reserved_namespaces.check_writable(caller, namespace)
     backpressure.check(caller.tenant)
     with transaction.atomic():
         memory = _live_for_update(caller, namespace, coordinate)
@@ -124,7 +116,7 @@ def delete(
 ) -> bool:
     """Soft delete, or with `purge` for good; whether there was anything to delete."""
     caller.require("delete", [namespace])
-    reserved_namespaces.refuse([namespace])
+    reserved_namespaces.check_writable(caller, namespace)
 
     def once() -> bool:
         if precondition and precondition != Precondition():
@@ -140,12 +132,10 @@ def delete_many(
     coordinates: Iterable[Coordinate],
     *,
     purge: bool = False,
-    as_keeper: bool = False,
 ) -> set[Coordinate]:
     """Delete memories in one transaction; the coordinates where there was one."""
     caller.require("delete", [namespace])
-    if not as_keeper:
-        reserved_namespaces.refuse([namespace])
+    reserved_namespaces.check_writable(caller, namespace)
     at = list(coordinates)
     return retrying(lambda: _delete_many(caller, namespace, at, purge))
 
@@ -158,16 +148,13 @@ def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinat
     return {memory.coordinate for memory in gone}
 
 
-def delete_subtree(
-    caller: Caller, namespace: str, root: Coordinate, *, purge: bool = False, as_keeper: bool = False
-) -> int:
+def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, purge: bool = False) -> int:
     """Delete the memory at a coordinate and all below it, in one transaction; how many there were.
 
     Softly, or with `purge` for good, with those that were deleted softly before.
     """
     caller.require("delete", [namespace])
-    if not as_keeper:
-        reserved_namespaces.refuse([namespace])
+    reserved_namespaces.check_writable(caller, namespace)
     low, high = root.subtree
     rows = Memory.objects.for_tenant(caller.tenant).filter(
         namespace=namespace, coordinate_key__gte=low, coordinate_key__lt=high
@@ -187,7 +174,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
     """Undo a soft delete. Raises NotFound when there is no deleted memory."""
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the answer shows the memory
-    reserved_namespaces.refuse([namespace])
+    reserved_namespaces.check_writable(caller, namespace)
     with transaction.atomic():
         memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
         if memory is None or memory.deleted_at is None or memory.has_expired(timezone.now()):

@@ -1,4 +1,4 @@
-"""Who is calling: the first argument of every service and selector."""
+"""The caller: the first argument of every service and selector."""
 
 from __future__ import annotations
 
@@ -14,41 +14,49 @@ SCOPES = ("read", "write", "delete", "admin")
 
 @dataclass(frozen=True)
 class Caller:
-    """A checked identity acting for one tenant."""
+    """An authenticated identity acting for one tenant."""
 
     tenant: Tenant
-    actor: str  # "key:<prefix>", "staff:<name>" or "command" or "retention", for the audit log
+    actor: str  # "key:<prefix>", "staff:<name>", "command" or "retention": recorded in the audit log
     scopes: frozenset[str]
     namespaces: frozenset[str] = field(default_factory=frozenset)  # empty: all
     operator: bool = False
     request_id: str = ""
-    key_id: uuid.UUID | None = None  # None: no key, but the command line
+    key_id: uuid.UUID | None = None  # None on the command line and in scheduled work
     address: str = ""  # of the client, as far as the proxies in between are trusted
+    writes_reserved: bool = False  # see `writing_reserved`
 
     def require(self, scope: str, namespaces: Iterable[str] = ()) -> None:
-        """Refuse (403) unless the key has `scope` and may use every one of `namespaces`."""
+        """Raise Forbidden unless the key has `scope` and may use all of `namespaces`."""
         if scope not in self.scopes:
-            raise Forbidden(f"this key lacks the scope '{scope}'")
+            raise Forbidden(f"this key lacks the scope '{scope}'; use a key that has it")
         if self.namespaces and not self.namespaces.issuperset(namespaces):
-            raise Forbidden("this key may use only the namespaces " + ", ".join(sorted(self.namespaces)))
+            raise Forbidden("this key is restricted to the namespaces " + ", ".join(sorted(self.namespaces)))
 
     def require_operator(self, scope: str = "admin") -> None:
-        """Refuse (403) whoever does not run the installation; `read` is enough to look."""
+        """Raise Forbidden unless an operator of the installation is calling; `read` is enough to view."""
         if not self.operator:
-            raise Forbidden("only an operator key may do that")
+            raise Forbidden("this action requires an operator key")
         self.require(scope)
         if self.namespaces:
-            raise Forbidden("this key may use only some namespaces, and that is about all of a tenant")
+            raise Forbidden("this key is restricted to some namespaces; this action concerns the whole tenant")
 
     def acting_for(self, tenant: Tenant) -> Caller:
         return replace(self, tenant=tenant)
 
+    def writing_reserved(self) -> Caller:
+        """Return the caller with the right to write to reserved namespaces, for the code that maintains them.
+
+        It adds no scope and no namespace: see `memories.reserved_namespaces`.
+        """
+        return replace(self, writes_reserved=True)
+
     @classmethod
     def command(cls, tenant: Tenant) -> Caller:
-        """The person at the command line of the server."""
+        """The user of the server's command line."""
         return cls(tenant=tenant, actor="command", scopes=frozenset(SCOPES), operator=True)
 
     @classmethod
     def retention(cls, tenant: Tenant) -> Caller:
-        """Nobody: what time does, by the rules of the installation."""
+        """The scheduler, removing data whose retention period is over."""
         return cls(tenant=tenant, actor="retention", scopes=frozenset())

@@ -69,7 +69,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
 @router.post("/memories/bulk", out={200: BulkStoredOut, 207: BulkStoredOut})
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     """Store up to 1000 memories: with `atomic` all or none, otherwise every valid one."""
-    items = [bulk.parsed(raw, StoreBody, lambda item: checked(new_memory(item))) for raw in body.items]
+    items = [bulk.parsed(raw, StoreBody, lambda item: checked(request.caller, new_memory(item))) for raw in body.items]
     if body.atomic:
         bulk.require_all(items, "items", ".coord")
     valid = [item for item in items if isinstance(item, NewMemory)]

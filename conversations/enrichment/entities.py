@@ -65,7 +65,7 @@ def forget(caller: Caller, keys: Sequence[str], *, purge: bool) -> None:
     """Delete the entities among these that no fact mentions any more. Requires a transaction."""
     orphans = [coordinates.from_key(key) for key in _unmentioned(caller.tenant, keys)]
     if orphans:
-        stores.delete_many(caller, FACTS, orphans, purge=purge, as_keeper=True)
+        stores.delete_many(caller.writing_reserved(), FACTS, orphans, purge=purge)
 
 
 def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:

@@ -225,7 +225,7 @@ def _write(
         items.append(_fact(at, conversation, fact, spoken, excerpts[fact.turn].said_at, model))
         links.append(NewLink(at, message_address(conversation.number, fact.turn), STATED_IN, namespace=FACTS))
         links += [NewLink(at, coordinates.from_key(key), entities.MENTIONS, namespace=FACTS) for key in mentioned]
-    stores.store_many(caller, items, as_keeper=True)
+    stores.store_many(caller.writing_reserved(), items)
     graph.link_many(caller, links)
 
 

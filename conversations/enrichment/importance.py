@@ -46,7 +46,7 @@ def rate(caller: Caller, message_id: UUID) -> Rating:
         raise NotFound(f"no message {message_id}")
     rating = _rating(caller, row)
     if row.importance != rating.score:
-        stores.patch(caller, CONVERSATIONS, row.coordinate, {"importance": rating.score}, as_keeper=True)
+        stores.patch(caller.writing_reserved(), CONVERSATIONS, row.coordinate, {"importance": rating.score})
     return rating
 
 

@@ -235,7 +235,7 @@ class _RollUp:
 
     def _write(self, new: NewMemory, source: _Source) -> Memory:
         """Store a summary and its links."""
-        memory = stores.store_many(self.caller, [new], as_keeper=True)[0].memory
+        memory = stores.store_many(self.caller.writing_reserved(), [new])[0].memory
         addresses = source.addresses(self.conversation)
         links = (NewLink(new.coordinate, to, LINK_TYPE, namespace=SUMMARIES) for to in addresses)
         while batch := list(islice(links, _LINK_BATCH)):

@@ -299,7 +299,7 @@ def test_the_unsealed_tail_is_named_and_not_judged(chained: Caller) -> None:
     assert report.unsealed_since == events(chained)[12].at
 
 
-def test_the_keeper_seals(chained: Caller) -> None:
+def test_maintenance_seals_the_audit_log(chained: Caller) -> None:
     record(chained, "new")
 
     maintenance.maintain()

@@ -133,9 +133,8 @@ def test_the_turns_next_to_a_good_one_are_added_while_there_is_room(api: Api) ->
 def test_summaries_are_a_source_when_there_are_any(api: Api, caller: Caller) -> None:
     made = begin(api, "hello", label="Zoo")
     memories.store_many(
-        caller,
+        caller.writing_reserved(),
         [NewMemory(coordinates.of([made["number"], 1]), {"summary": "They spoke of an aardvark"}, SUMMARIES)],
-        as_keeper=True,
     )
     drain()
 

@@ -242,7 +242,7 @@ def test_a_normal_name_is_its_own_normal_form_and_has_an_address_of_its_own(name
     assert entities.address(name) == entities.address(f"({name})  ")
 
 
-def test_only_the_keeper_writes_facts(api: Api) -> None:
+def test_only_the_fact_routes_write_to_the_reserved_namespace(api: Api) -> None:
     problem_of(api.post("/memories", {"coord": "1,1,1", "payload": {}, "namespace": "facts"}), 422, field="namespace")
 
 

@@ -18,7 +18,7 @@ from memories import read_counts
 from memories.models import Memory
 from tenants.models import AuditEvent, Tenant
 from tests.conftest import Api, issue_key, problem_of
-from tests.conversations.lifecycle.test_tiers import cold_folder, keeper, older, put, run, tier  # noqa: F401 - a fixture
+from tests.conversations.lifecycle.test_tiers import cold_folder, older, put, run, scheduler_caller, tier  # noqa: F401 - a fixture
 from tests.support.conversations import ROOT, begin, contents
 
 pytestmark = pytest.mark.django_db
@@ -98,7 +98,7 @@ def test_nothing_becomes_cold_where_nobody_has_said_which_storage_lasts(
 
     problem_of(api.patch(PATH, {"archived_days": 30}), 422, field="archived_days")
     assert api.get(PATH).json()["archived_days"] == 0
-    assert (run(api).cooled, tiers.freeze(keeper(api.tenant), uuid.UUID(id))) == (0, False)
+    assert (run(api).cooled, tiers.freeze(scheduler_caller(api.tenant), uuid.UUID(id))) == (0, False)
     assert (tier(api, id), contents(api, id), list(cold_folder.glob("*"))) == ("archived", ["old"], [])
     assert rules(api, archived_days=0)["archived_days"] == 0
 
@@ -250,7 +250,7 @@ def test_what_an_older_version_has_archived_is_caught_up_with(api: Api) -> None:
     archived, active = begin(api, "a")["id"], begin(api, "b")["id"]
     put(api, active, "archive")
     older(active, 1)
-    assert tiers.freeze(keeper(api.tenant), uuid.UUID(active))
+    assert tiers.freeze(scheduler_caller(api.tenant), uuid.UUID(active))
     Conversation.all_tenants.filter(id=archived).update(status="archived")
     Conversation.all_tenants.filter(id=active).update(status="active")
 
@@ -307,7 +307,7 @@ def test_a_policy_is_asked_once_a_day(api: Api) -> None:
     prunable(api)
 
     assert run(api).pruning is None
-    later = policy.run(keeper(api.tenant), timezone.now() + timedelta(days=1))
+    later = policy.run(scheduler_caller(api.tenant), timezone.now() + timedelta(days=1))
     assert later.pruning is not None
     assert later.pruning["archived"] == 1
 

@@ -22,7 +22,7 @@ from memories.models import EmbeddingGeneration, Memory
 from tenants import usage
 from tenants.models import Tenant
 from tests.conftest import Api, drain, issue_key
-from tests.conversations.lifecycle.test_tiers import Killed, in_index, keeper, killed_at
+from tests.conversations.lifecycle.test_tiers import Killed, in_index, killed_at, scheduler_caller
 from tests.support.conversations import ROOT, begin, contents, query, said
 
 WORDS = ("aardvark", "bicycle", "cathedral")
@@ -81,9 +81,9 @@ class Moves(RuleBasedStateMachine):
             if killed and ready:
                 killed_at(patch, killed)
                 with pytest.raises(Killed):
-                    tiers.freeze(keeper(self.api.tenant), uuid.UUID(id))
+                    tiers.freeze(scheduler_caller(self.api.tenant), uuid.UUID(id))
                 return
-            assert tiers.freeze(keeper(self.api.tenant), uuid.UUID(id)) == ready
+            assert tiers.freeze(scheduler_caller(self.api.tenant), uuid.UUID(id)) == ready
         if ready:
             self.cold.add(id)
 
@@ -95,9 +95,9 @@ class Moves(RuleBasedStateMachine):
             if killed:
                 killed_at(patch, killed)
                 with pytest.raises(Killed):
-                    tiers.thaw(keeper(self.api.tenant), uuid.UUID(id))
+                    tiers.thaw(scheduler_caller(self.api.tenant), uuid.UUID(id))
                 return
-            assert tiers.thaw(keeper(self.api.tenant), uuid.UUID(id))
+            assert tiers.thaw(scheduler_caller(self.api.tenant), uuid.UUID(id))
         self.cold.discard(id)
 
     @rule()

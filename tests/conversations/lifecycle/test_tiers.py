@@ -44,7 +44,7 @@ def cold_folder(tmp_path: Path, settings: Any) -> Iterator[Path]:
     thaw_queue.clear()
 
 
-def keeper(tenant: Tenant) -> Caller:
+def scheduler_caller(tenant: Tenant) -> Caller:
     return Caller(tenant, "schedule", frozenset(("read", "write")))
 
 
@@ -74,7 +74,7 @@ def cold(api: Api, *texts: str) -> str:
 
 def freeze(api: Api, id: str) -> bool:
     Conversation.all_tenants.filter(id=id).update(summarise_at=None)
-    return tiers.freeze(keeper(api.tenant), uuid.UUID(id))
+    return tiers.freeze(scheduler_caller(api.tenant), uuid.UUID(id))
 
 
 def tier(api: Api, id: str) -> str:
@@ -98,7 +98,7 @@ def older(id: str, days: float) -> None:
 
 
 def run(api: Api, **more: Any) -> policy.Report:
-    return policy.run(keeper(api.tenant), timezone.now(), **more)
+    return policy.run(scheduler_caller(api.tenant), timezone.now(), **more)
 
 
 # --- Archived ----------------------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def test_what_is_not_ready_stays_archived(api: Api) -> None:
 
     assert not freeze(api, active)
     assert not freeze(api, empty)
-    assert not tiers.freeze(keeper(api.tenant), uuid.UUID(unsummarised))
+    assert not tiers.freeze(scheduler_caller(api.tenant), uuid.UUID(unsummarised))
     assert not ColdFile.objects.for_tenant(api.tenant).exists()
 
 
@@ -415,7 +415,7 @@ def test_an_import_waits_for_no_damaged_file(api: Api, cold_folder: Path) -> Non
     def wait(error: Exception) -> None:
         raise AssertionError("waiting repairs no file")
 
-    report = importing.import_conversations(keeper(api.tenant), formats.read(io.BytesIO(exported)), wait=wait)
+    report = importing.import_conversations(scheduler_caller(api.tenant), formats.read(io.BytesIO(exported)), wait=wait)
 
     assert (dict(report.counts), report.failed) == ({"unchanged": 1}, 1)
     assert "does not match its checksum" in report.errors[0].reason
@@ -489,10 +489,10 @@ def test_whoever_is_killed_on_the_way_back_leaves_everything_in_its_place(
     with monkeypatch.context() as patch:
         killed_at(patch, at)
         with pytest.raises(Killed):
-            tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+            tiers.thaw(scheduler_caller(api.tenant), uuid.UUID(id))
 
     assert (tier(api, id), contents(api, id)) == ("cold", SAID)
-    assert tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+    assert tiers.thaw(scheduler_caller(api.tenant), uuid.UUID(id))
     assert (tier(api, id), contents(api, id)) == ("archived", SAID)
     swept_after_a_while()
     assert files(cold_folder) == []
@@ -524,7 +524,7 @@ def swept_after_a_while() -> None:
 
 def test_a_file_that_nobody_needs_stays_for_a_while(api: Api, cold_folder: Path) -> None:
     id = cold(api)
-    tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+    tiers.thaw(scheduler_caller(api.tenant), uuid.UUID(id))
 
     tiers.sweep()
 
@@ -542,7 +542,7 @@ def test_a_drain_that_saw_the_memory_gone_does_not_forget_it_when_it_is_back(
 
     def slow(*args: Any) -> None:
         write(*args)
-        tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+        tiers.thaw(scheduler_caller(api.tenant), uuid.UUID(id))
 
     with monkeypatch.context() as patch:
         patch.setattr(sync, "_write", slow)
@@ -623,7 +623,7 @@ def test_one_that_is_purged_while_it_is_read_is_not_called_damaged(
 
     monkeypatch.setattr(cold_storage, "read", meanwhile)
 
-    assert tiers.read(keeper(api.tenant), row) is None
+    assert tiers.read(scheduler_caller(api.tenant), row) is None
 
 
 def test_a_conversation_that_was_deleted_softly_can_be_purged(api: Api, stranger: Api) -> None:
@@ -677,7 +677,7 @@ def test_moves_change_nothing_of_what_quotas_count(api: Api) -> None:
     begin(api, "one more")
     problem_of(api.post(ROOT, {"messages": said("and another")}), 403, "quota_exceeded")
 
-    assert tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+    assert tiers.thaw(scheduler_caller(api.tenant), uuid.UUID(id))
     usage.recount(api.tenant)
     assert usage.counted(api.tenant)[0] == usage.stored(api.tenant)[0] == 4
     assert freeze(api, id)
@@ -701,7 +701,7 @@ def test_the_export_of_a_tenant_has_what_comes_back_meanwhile(api: Api, operator
     for line in operator.get("/api/v1/tenants/acme/export").streaming_content:
         exported.append(line)
         if b'"table":"sfm_vector_embeddings"' in line:  # the memories have been read
-            tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+            tiers.thaw(scheduler_caller(api.tenant), uuid.UUID(id))
 
     assert tier(api, id) == "archived"
     assert any(b"the camel drinks" in line for line in exported)
@@ -709,7 +709,7 @@ def test_the_export_of_a_tenant_has_what_comes_back_meanwhile(api: Api, operator
 
 def test_each_move_is_in_the_audit_log(api: Api) -> None:
     id = cold(api)
-    tiers.thaw(keeper(api.tenant), uuid.UUID(id))
+    tiers.thaw(scheduler_caller(api.tenant), uuid.UUID(id))
 
     actions = AuditEvent.objects.filter(tenant=api.tenant, target=id).order_by("id").values_list("action", flat=True)
     assert list(actions)[-2:] == ["conversation.freeze", "conversation.thaw"]
@@ -720,8 +720,8 @@ def test_a_stranger_sees_no_file(api: Api, stranger: Api) -> None:
 
     problem_of(stranger.get(f"{ROOT}/{id}/messages"), 404)
     problem_of(stranger.post("/api/v1/prune/undo", {"conversation_ids": [id]}), 404)
-    assert not tiers.thaw(keeper(stranger.tenant), uuid.UUID(id))
-    assert not tiers.freeze(keeper(stranger.tenant), uuid.UUID(id))
+    assert not tiers.thaw(scheduler_caller(stranger.tenant), uuid.UUID(id))
+    assert not tiers.freeze(scheduler_caller(stranger.tenant), uuid.UUID(id))
     assert tier(api, id) == "cold"
 
 
@@ -747,7 +747,7 @@ def test_cold_storage_is_a_folder_unless_a_bucket_is_named() -> None:
 def test_an_export_that_meets_a_move_has_every_message(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     id = archived(api)
     monkeypatch.setattr(tiers, "_PAGE", 1)
-    told = tiers.messages(keeper(api.tenant), row_of(id))
+    told = tiers.messages(scheduler_caller(api.tenant), row_of(id))
 
     first = next(told)
     assert freeze(api, id)
