@@ -23,6 +23,7 @@ from api.memories.presenters import memory as present_memory
 from api.search.presenters import hit as present_hit
 from console import staff
 from console.admin.memories import link
+from console.site import site
 from memories import density_map, selectors
 from memories.search import hybrid
 from somamemory.errors import InvalidInput, SomaError
@@ -35,7 +36,6 @@ _NOT_THE_MAPS = {"tenant"}
 
 def page(request: HttpRequest) -> HttpResponse:
     """One tenant and namespace; `at` is a coordinate to begin with."""
-    from console.site import site
 
     _may(request)
     try:

@@ -1,4 +1,4 @@
-"""The site below /admin/."""
+"""The site of the admin console, below /admin/."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TOO_MANY = "too_many"
 
 
 class SignInForm(AuthenticationForm):  # type: ignore[misc]
-    """Asks the limits before a password is hashed, which takes half a second of somebody's CPU."""
+    """Checks the limits before a password is hashed, which takes half a second of CPU."""
 
     def clean(self) -> Any:
         name = str(self.cleaned_data.get("username", ""))
-        decision = policy.sign_in(getattr(self.request, "client_address", ""), name)
+        decision = policy.sign_in(state_of(self.request).client_address, name)
         if not decision.allowed:
             self.retry_after_s = max(1, round(decision.retry_after_s))
             raise ValidationError(f"Too many attempts. Try again in {self.retry_after_s} seconds.", code=TOO_MANY)
@@ -43,8 +43,14 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
     index_template = "console/dashboard.html"
     enable_nav_sidebar = True
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Filled in by `console.urls`, whose pages need the site.
+        self.figures: Callable[[HttpRequest], dict[str, Any]] = lambda request: {}
+        self.pages: list[tuple[str, str, Callable[..., HttpResponse]]] = []
+
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
-        """Django's forms look for ids as they were sent; one that no column can hold is a bad request, and no bug."""
+        """Answer an id that no column can hold as a bad request: Django's forms query ids as they were sent."""
 
         @wraps(view)
         def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -81,19 +87,10 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         return response
 
     def index(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        from console import dashboard
-
-        return super().index(request, {**dashboard.figures(request), **(extra_context or {})})  # type: ignore[no-any-return]
+        return super().index(request, {**self.figures(request), **(extra_context or {})})  # type: ignore[no-any-return]
 
     def extra_urls(self) -> list[URLPattern]:
-        from console import explorer
-
-        return [
-            path("explorer/", self.admin_view(explorer.page), name="explorer"),
-            path("explorer/map/", self.admin_view(explorer.map_cells), name="explorer_map"),
-            path("explorer/search/", self.admin_view(explorer.search), name="explorer_search"),
-            path("explorer/memory/", self.admin_view(explorer.memory), name="explorer_memory"),
-        ]
+        return [path(route, self.admin_view(view), name=name) for route, name, view in self.pages]
 
 
 def _signed_in(request: HttpRequest) -> None:
@@ -101,9 +98,7 @@ def _signed_in(request: HttpRequest) -> None:
         return
     with transaction.atomic():
         audit.record(staff.recorder(request), "staff.sign_in", [str(request.user.pk)])
-    SessionStore.clear_expired()  # seldom enough, and nobody else would
+    SessionStore.clear_expired()  # rare enough, and nothing else does it
 
 
 site = ConsoleSite(name="admin")
-
-from console import admin  # noqa: E402, F401 - registers the models with the site above

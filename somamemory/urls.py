@@ -12,7 +12,7 @@ urlpatterns: list[Any] = [path("api/v1/", api.urls)]
 if settings.ADMIN:
     from django.views.generic import RedirectView
 
-    from console.site import site
+    from console.urls import site
 
     urlpatterns += [
         path("admin/", site.urls),

@@ -1,4 +1,4 @@
-"""The buckets that all processes share, in Redis. Imported only where there is one: the client takes 20 MB."""
+"""The buckets in Redis, which all processes share. Imported only where there is a Redis: the client takes 20 MB."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
-from tenants.limits.policy import BucketsUnavailable, Limit, Taken
+from tenants.limits.buckets import BucketsUnavailable
+from tenants.limits.gcra import Limit, Taken
 
-# The rule of `tenants.limits`, by Redis's own clock, in one round trip. A key lives until its bucket is full.
+# The rule of `gcra`, by the clock of Redis, in one round trip. A key lives until its bucket is full.
 # Numbers leave as text: Redis cuts a Lua number to an integer, and Lua writes one with 14 digits.
 _TAKE = """
 local time = redis.call('TIME')
@@ -38,11 +39,11 @@ return answer
 
 class RedisBuckets:
     def __init__(self) -> None:
-        # The client is safe among threads, and finds out by itself that the process was forked.
+        # The client is thread-safe, and notices a fork.
         self._script: Any = get_redis_connection("limits").register_script(_TAKE)
 
     def take(self, names: Sequence[str], limits: Sequence[Limit], least: int, most: int) -> Taken:
-        """What `LocalBuckets.take` does. Raises BucketsUnavailable."""
+        """Take tokens as `LocalBuckets.take` does. Raises BucketsUnavailable."""
         numbers = [number for limit in limits for number in (limit.rate, limit.burst)]
         try:
             tokens, *debts = self._script([f"soma:limit:1:{name}" for name in names], [least, most, *numbers])

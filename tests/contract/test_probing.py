@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver
 from django.utils.html import escape
 
-from console.site import site
+from console.urls import site
 from conversations.models import Conversation
 from graph.models import Link
 from memories.models import Job, Memory

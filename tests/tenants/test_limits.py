@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from api import throttle
 from api.request import Admission, Policy
 from memories import selectors
-from tenants.limits import policy
-from tenants.limits.policy import Limit, LocalBuckets
+from tenants.limits import gcra, policy
+from tenants.limits.buckets import LocalBuckets
+from tenants.limits.gcra import Limit
 from tests.conftest import Api, issue_key, problem_of
 
 KEY, TENANT = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -72,7 +73,7 @@ def test_after_the_wait_it_was_told_a_request_passes_and_not_much_before(limit: 
     taken = buckets.take(["a"], [limit], cost, cost, now)
 
     if not taken.tokens:
-        wait_s = policy.wait_for(cost, taken.debts[0], limit)
+        wait_s = gcra.wait_for(cost, taken.debts[0], limit)
         too_early = now + wait_s - 0.1 / limit.rate
         assert buckets.take(["a"], [limit], cost, cost, too_early).tokens == 0
         assert buckets.take(["a"], [limit], cost, cost, now + wait_s).tokens == cost
@@ -96,7 +97,7 @@ def test_two_buckets_give_the_same_or_nothing(one: Limit, other: Limit, steps: A
         before = both.take(["one", "other"], [one, other], 20_000, 20_000, now)
         taken = both.take(["one", "other"], [one, other], cost, cost, now)
         enough = all(
-            policy.tokens_in(owed, limit) >= cost for owed, limit in zip(before.debts, (one, other), strict=True)
+            gcra.tokens_in(owed, limit) >= cost for owed, limit in zip(before.debts, (one, other), strict=True)
         )
         assert bool(taken.tokens) == enough
         if not enough:
@@ -107,7 +108,7 @@ def test_two_buckets_give_the_same_or_nothing(one: Limit, other: Limit, steps: A
 def test_a_clock_set_back_locks_nobody_out() -> None:
     limit = Limit("key", 10, 10)
 
-    assert policy.debt(full_at=1_000_000, now=0, limit=limit) == 1
+    assert gcra.debt(full_at=1_000_000, now=0, limit=limit) == 1
 
 
 def test_a_request_that_costs_more_than_a_bucket_holds_takes_a_full_one(settings: Any, clock: Clock) -> None:
@@ -271,7 +272,7 @@ def test_addresses_are_counted_apart_and_a_network_of_ipv6_as_one(settings: Any)
 
 def test_addresses_take_bounded_memory(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.AUTH_FAILURE_RATE = 1
-    monkeypatch.setattr(policy, "MAX_BUCKETS", 10)
+    monkeypatch.setattr("tenants.limits.buckets.MAX_BUCKETS", 10)
     policy.forget()
 
     for number in range(100):

@@ -16,7 +16,8 @@ import pytest
 
 from somamemory.settings import caches_in
 from tenants.limits import policy
-from tenants.limits.policy import Limit, LocalBuckets, SharedBuckets
+from tenants.limits.buckets import LocalBuckets, SharedBuckets
+from tenants.limits.gcra import Limit
 from tenants.limits.redis_buckets import RedisBuckets
 from tests.conftest import Api, patient_caches_in
 

@@ -1,0 +1,16 @@
+"""The pages of the admin console: the models, the dashboard and the explorer on one site."""
+
+from __future__ import annotations
+
+from console import admin, dashboard, explorer  # noqa: F401 - admin registers the models
+from console.site import site
+
+__all__ = ["site"]
+
+site.figures = dashboard.figures
+site.pages = [
+    ("explorer/", "explorer", explorer.page),
+    ("explorer/map/", "explorer_map", explorer.map_cells),
+    ("explorer/search/", "explorer_search", explorer.search),
+    ("explorer/memory/", "explorer_memory", explorer.memory),
+]
