@@ -31,7 +31,7 @@ class Taken:
 
 
 def debt(full_at: float, now: float, limit: Limit) -> float:
-    """Return the seconds until a bucket is full. The maximum is that of an empty one, in case the clock was set back."""
+    """Return the seconds until a bucket is full: at most those of an empty one, even if the clock was set back."""
     return min(max(0.0, full_at - now), limit.burst / limit.rate)
 
 
