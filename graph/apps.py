@@ -1,4 +1,4 @@
-"""Where the graph joins the memories, which know nothing of it."""
+"""Connect the graph to the memories, which do not import it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class GraphConfig(AppConfig):
     name = "graph"
 
     def ready(self) -> None:
-        from graph import retention as links  # needs the models, which are not there when this file is imported
+        from graph import retention as links  # needs the models, which do not exist yet when this file is imported
         from memories import retention
 
         retention.when_removed(links.forget)

@@ -1,4 +1,4 @@
-"""What the audit log says of a link: its ends and type, and hashes of what was said of it."""
+"""The state of a link in the audit log: its ends and type, and hashes of its content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def name(link: Link) -> str:
 
 
 def state(link: Link | None) -> bytes | None:
-    """SHA-256 of what a caller can have said of a link; None for no link."""
+    """Return the SHA-256 of the content of a link; None for no link."""
     if link is None:
         return None
     return audit.fingerprint(link.strength, link.metadata, link.valid_from, link.valid_to)

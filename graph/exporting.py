@@ -1,4 +1,4 @@
-"""A graph as a file, in pieces, so that no more than a page of it is ever in memory."""
+"""Export a graph as a file, in pieces, so that at most a page of it is in memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DATA = {
 
 
 def json(graph: Subgraph) -> Iterator[bytes]:
-    """`{"links": [...]}`, each as `POST /graph/links/bulk` takes it."""
+    """Yield `{"links": [...]}`, each in the form that `POST /graph/links/bulk` accepts."""
     yield b'{"links":['
     between = b""
     for links in _pieces(graph.links()):
@@ -39,9 +39,9 @@ def json(graph: Subgraph) -> Iterator[bytes]:
 
 
 def graphml(graph: Subgraph) -> Iterator[bytes]:
-    """GraphML (http://graphml.graphdrawing.org/specification.html): nodes are addresses, edges are links.
+    """Yield GraphML (http://graphml.graphdrawing.org/specification.html): nodes are addresses, edges are links.
 
-    Metadata is written as JSON in ASCII: XML knows no control characters.
+    Metadata is written as JSON in ASCII, because XML has no control characters.
     """
     buffer = io.StringIO()
     xml = XMLGenerator(buffer, encoding="utf-8", short_empty_elements=True)
@@ -80,7 +80,7 @@ def fields(link: Link) -> dict[str, Any]:
 def _edge(xml: XMLGenerator, number: int, link: Link) -> None:
     values = fields(link)
     values["metadata"] = json_text.dumps(link.metadata)
-    # An id keeps parallel links apart; that of the database would tell how many links others have made.
+    # An id distinguishes parallel links; the database's own would reveal how many links other tenants have.
     ends = {"id": f"e{number}", "source": values["from_coord"], "target": values["to_coord"]}
     xml.startElement("edge", AttributesImpl(ends))
     for name in _DATA:

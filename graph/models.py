@@ -1,4 +1,4 @@
-"""Links: typed, weighted, time-bounded, from one address to another of the same namespace."""
+"""Links: typed, weighted and time-bounded, from one address to another in the same namespace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_A_WALK = ("link_type", "strength", "valid_from", "valid_to")
 
 
 class Link(TenantOwned):
-    """One link. It joins addresses, whether or not a memory is stored there."""
+    """A link. It connects addresses, whether or not a memory is stored there."""
 
     id = models.BigAutoField(primary_key=True)
     namespace = KeyField(max_length=255)
@@ -24,8 +24,8 @@ class Link(TenantOwned):
     to_key = KeyField(max_length=MAX_KEY_LENGTH)
     link_type = KeyField(max_length=MAX_TYPE_LENGTH)
     strength = models.FloatField(default=1.0)  # 0 to 1
-    valid_from = models.DateTimeField(null=True)  # None: since ever
-    valid_to = models.DateTimeField(null=True)  # the first moment it no longer holds; None: for ever
+    valid_from = models.DateTimeField(null=True)  # None: no beginning
+    valid_to = models.DateTimeField(null=True)  # the first moment at which it no longer holds; None: no end
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     metadata = JsonField(default=dict)
@@ -37,8 +37,8 @@ class Link(TenantOwned):
                 fields=["tenant", "namespace", "from_key", "to_key", "link_type"], name="sfm_links_identity"
             ),
         ]
-        # All that a walk needs to know of a link, so that it reads the index alone: 10,000 links of a hub stand side
-        # by side there, and are all over the table.
+        # All that a walk needs, so that it reads the index alone, where the 10,000 links of a hub are adjacent;
+        # in the table they are scattered.
         indexes = [
             models.Index(fields=["tenant", "namespace", "from_key", "to_key", *_OF_A_WALK], name="sfm_links_out"),
             models.Index(fields=["tenant", "namespace", "to_key", "from_key", *_OF_A_WALK], name="sfm_links_in"),

@@ -1,4 +1,4 @@
-"""Conditions on several rows or columns at once, each a single parameter however many values there are."""
+"""Conditions with many values in a single parameter."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Compiled = tuple[str, list[Any]]
 
 
 class Among(Func):
-    """The text columns, together, are one of `rows`; answered by a look into the index for each of them.
+    """The text columns together equal one of `rows`; answered by an index lookup for each row.
 
-    `Among(["from_key"], [("a",), ("b",)])`. A list of thousands of parameters would be a new statement for each
-    length, to be parsed and planned anew, and there is an end to how many a database takes.
+    `Among(["from_key"], [("a",), ("b",)])`. With thousands of parameters each length would be another
+    statement to parse and plan, and databases limit their number.
     """
 
     output_field = BooleanField()
@@ -44,7 +44,7 @@ class Among(Func):
 
 
 class BeginsWithAny(Func):
-    """The text column begins with one of `beginnings`. An OR of so many would be too deep for SQLite."""
+    """The text column begins with one of `beginnings`. An OR of that many conditions would be too deep for SQLite."""
 
     output_field = BooleanField()
 
@@ -64,7 +64,7 @@ class BeginsWithAny(Func):
 
 
 class Beyond(Func):
-    """The columns come after `values` in their common order; a range of the index that begins with them."""
+    """The columns are greater than `values`, compared as a row; a range of an index on these columns."""
 
     output_field = BooleanField()
 

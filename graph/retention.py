@@ -1,8 +1,8 @@
-"""What ends with a memory: the links of its address.
+"""Remove the links of an address together with its memory.
 
-An address holds one memory at most, so a purge (by a caller, or after the retention time) leaves it empty, and its
-links, from it and to it, go in the same transaction. A soft delete keeps them: a restored memory is linked as before.
-Links of addresses that never held a memory stay until somebody removes them.
+An address holds at most one memory, so a purge (by a caller, or after the retention period) leaves it empty, and its
+links in both directions are removed in the same transaction. A soft delete keeps them: a restored memory is linked as
+before. Links of addresses that never held a memory stay until they are removed explicitly.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
 
 def _remove(caller: Caller, namespace: str, touching: Q) -> None:
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
-    # Locked in the order in which everybody locks them: two purges may share links, and links are made meanwhile.
+    # Locked in the same order as everywhere: two purges may share links, and new links may be created meanwhile.
     in_order = links.order_by("from_key", "to_key", "link_type")
     ids = list(in_order.filter(touching).select_for_update().values_list("id", flat=True))
     for start in range(0, len(ids), _BATCH):

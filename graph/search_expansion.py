@@ -1,4 +1,4 @@
-"""Links as a source for search: what the best hits are linked to joins the candidates."""
+"""Expand a search along links: addresses that are linked to the best hits become candidates."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from graph.selectors import Reader, Which, links_in
 from memories.search.expansion import MAX_REACHED, Address, Reached, Seed
 from tenants.caller import Caller
 
-# Links that one search may read.
+# The number of links that one search may read.
 MAX_READ = 5_000
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Along the links of these types (none: all), in both directions, `hops` far (`walks.spread`)."""
+    """Follows links of these types (none: all) in both directions, `hops` far (`walks.spread`)."""
 
     hops: int = 1
     link_types: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from tenants.caller import Caller
 
 MAX_HOPS = 5
 MAX_LENGTH = 20
-# Links that one request may read. A hub of 10,000 fits several times over; what is read takes about 2 µs a link.
+# The number of links that one request may read: several hubs of 10,000. Reading takes about 2 µs a link.
 MAX_READ = 50_000
 EXPORT_PAGE = 1_000
 MAX_DRAWN = 300
@@ -32,7 +32,7 @@ Direction = Literal["out", "in", "both"]
 
 @dataclass(frozen=True)
 class Which:
-    """Which links a walk may take. `as_of`: those valid at that time; None: now."""
+    """Which links a walk may follow. `as_of`: those valid at that time; None: now."""
 
     direction: Direction = "out"
     link_types: tuple[str, ...] = ()  # none: all
@@ -51,9 +51,10 @@ class Which:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """`memories`, when they were asked for: of each neighbour, None where none is stored (any more).
+    """The neighbours of an address.
 
-    `truncated`: there were too many links to read, and addresses may be missing. `read`: how many links were.
+    memories: that of each neighbour if requested, None where none is stored; truncated: there were too many links to
+    read, and addresses may be missing; read: the number of links that were read.
     """
 
     neighbours: Sequence[Neighbour]
@@ -64,9 +65,9 @@ class Neighbourhood:
 
 @dataclass(frozen=True)
 class Path:
-    """`steps` is None when no path was found; if then `truncated`, there may be one.
+    """A path. `steps` is None when none was found; there may be one if `truncated`.
 
-    Of a weighted path, `truncated` says that there may be a cheaper one.
+    For a weighted path, `truncated` means that there may be a cheaper one.
     """
 
     steps: Sequence[Step] | None
@@ -80,7 +81,7 @@ class Path:
 
 @dataclass
 class Reader:
-    """Reads links for a walk: one statement a hop and direction, `most` links in all."""
+    """Reads links for a walk: one statement for each hop and direction, and at most `most` links."""
 
     links: QuerySet[Link]
     which: Which
@@ -89,7 +90,7 @@ class Reader:
     read: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.links = self.which.of(self.links)  # once, so that "now" is one moment for the whole walk
+        self.links = self.which.of(self.links)  # once, so that "now" is the same moment for the whole walk
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
         found: list[tuple[bool, list[Row]]] = []
@@ -109,7 +110,7 @@ class Reader:
 
 
 def links_in(caller: Caller, namespace: str) -> QuerySet[Link]:
-    """The caller's links in a namespace."""
+    """Return the caller's links in a namespace."""
     caller.require("read", [namespace])
     return Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
 
@@ -126,7 +127,7 @@ def neighbours(
     offset: int = 0,
     include_memory: bool = False,
 ) -> Neighbourhood:
-    """A page of the addresses within `hops` links: see `walks.neighbours`."""
+    """Return a page of the addresses within `hops` links: see `walks.neighbours`."""
     read = Reader(links_in(caller, namespace), which, MAX_READ)
     page = walks.neighbours(read, start.key, hops, limit, offset)
     memories_there = None
@@ -138,8 +139,8 @@ def neighbours(
 
 @dataclass(frozen=True)
 class Network:
-    """What lies around an address. `nodes`: (key, hops, memory or None), the address itself first; `links`: all that
-    join two of them, at most MAX_DRAWN. `truncated`: there is more.
+    """The surroundings of an address. `nodes`: (key, hops, memory or None), the address itself first; `links`: all that
+    connect two of them, at most MAX_DRAWN; `truncated`: there are more.
     """
 
     nodes: Sequence[tuple[str, int, Memory | None]]
@@ -149,7 +150,7 @@ class Network:
 
 @may_read_replica
 def network(caller: Caller, namespace: str, start: Coordinate, *, hops: int = 2, limit: int = 40) -> Network:
-    """The nearest `limit` addresses in either direction, to be drawn; not counted as reads of their memories."""
+    """Return the nearest `limit` addresses in either direction, for drawing; their memories do not count as read."""
     which = Which(direction="both")
     read = Reader(links_in(caller, namespace), which, MAX_READ)
     near = walks.neighbours(read, start.key, hops, limit + 1)
@@ -176,16 +177,16 @@ def shortest_path(
     max_length: int = MAX_LENGTH,
     weighted: bool = False,
 ) -> Path:
-    """The path with the fewest steps, or with `weighted` the cheapest, of `max_length` steps at most."""
+    """Return the path with the fewest steps, or with `weighted` the cheapest, of at most `max_length` steps."""
     read = Reader(links_in(caller, namespace), which, MAX_READ)
     steps = (walks.cheapest if weighted else walks.shortest)(read, start.key, goal.key, max_length)
-    # A shortest path that was found is one, whatever else there was to read.
+    # A shortest path that was found is valid, whatever was left unread.
     return Path(steps, read.truncated and (weighted or steps is None), read.read)
 
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """What the memories count, and the links."""
+    """Return the counts of memories, and of links."""
     counted = memories.selectors.stats(caller)
     links = Link.objects.for_tenant(caller.tenant)
     if caller.namespaces:
@@ -195,16 +196,16 @@ def stats(caller: Caller) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Subgraph:
-    """The links among the addresses below a prefix, or in all of a namespace, as of when this was made.
+    """The links between addresses below a prefix, or in a whole namespace, as of the creation of this object.
 
-    Read page by page, so that neither memory nor a transaction is held for long: every link that was there all the
-    time comes exactly once; one that is removed meanwhile may be missing, one that is made meanwhile is.
+    Read page by page, so that neither memory nor a transaction is held for long: every link that exists throughout is
+    read exactly once; a link that is removed meanwhile may be missing, and one that is created meanwhile is left out.
     """
 
     rows: QuerySet[Link]
 
     def addresses(self) -> Iterator[Coordinate]:
-        """Each end of a link once, in order."""
+        """Yield each end of a link once, in order."""
         last = ""
         while True:
             page = sorted({key for column in ("from_key", "to_key") for key in self._keys(column, last)})
@@ -215,7 +216,7 @@ class Subgraph:
             last = page[-1]
 
     def links(self) -> Iterator[Link]:
-        """In the order of where they come from, where they go to, and type."""
+        """Yield the links by start, end and type."""
         columns = ["from_key", "to_key", "link_type"]
         rows = self.rows.order_by(*columns)
         page = list(rows[:EXPORT_PAGE])
@@ -231,7 +232,7 @@ class Subgraph:
 
 
 def subgraph(caller: Caller, namespace: str, prefix: Coordinate | None = None) -> Subgraph:
-    """The links of a namespace; with `prefix` those of which both ends lie there."""
+    """Return the links of a namespace; with `prefix`, those with both ends below it."""
     rows = links_in(caller, namespace)
     if prefix is not None:
         low, high = prefix.subtree

@@ -1,9 +1,9 @@
 """Walks along links: neighbours and paths. Pure.
 
-The links come from a `Read`, which is asked once a hop for all addresses that the walk has come to; what it has read
-is all that a walk costs. Of several links to one address the *best* counts: the strongest, then by the name of its
-type, by the address it comes from, and forwards before backwards. So every answer is the same wherever the links are
-kept, and in whatever order they come.
+The links come from a `Read`, which is called once per hop for all addresses that the walk has reached; reading is all
+that a walk costs. Of several links to one address the *best* counts: the strongest, then by the name of its type, by
+the address it comes from, and forwards before backwards. The answer therefore does not depend on how the links are
+stored, nor on their order.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-# A step costs 1 - strength, and this: of two equally strong ways the shorter one is cheaper.
+# A step costs this in addition to 1 - strength, so that the shorter of two equally strong paths is cheaper.
 STEP_COST = 0.01
-# Costs that differ by no more than this are equal: adding them up rounds.
+# Costs that differ by no more than this are equal, because sums are rounded.
 _ROUNDING = 1e-9
 # Half of a score is left after each hop of `spread`.
 DAMPING = 0.5
@@ -25,18 +25,18 @@ Arrival = tuple[float, str, str, bool]  # (-strength, link type, the address bef
 
 
 class Read(Protocol):
-    """The links of addresses. `truncated` once there were more than may be read; the rest is then unknown."""
+    """Reads the links of addresses. `truncated` once there were more than may be read; the rest is then unknown."""
 
     truncated: bool
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> Iterable[tuple[bool, Iterable[Row]]]:
-        """`(backwards, rows)`: in the direction of the walk, or with `reverse` against it."""
+        """Return `(backwards, rows)`: in the direction of the walk, or with `reverse` against it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One link of a walk; `backwards` when the walk goes against its direction."""
+    """One link of a walk; `backwards` when the walk follows it against its direction."""
 
     before: str
     after: str
@@ -47,25 +47,26 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """`path`: the steps to it, the last of which is the link that the answer tells of."""
+    """A neighbour. `path`: the steps to it, the last of which is the link that the response shows."""
 
     key: str
     path: tuple[Step, ...]
 
 
-Walk = Callable[[Read, str, str, int], "list[Step] | None"]  # from one address to another, of so many steps at most
+# from one address to another, with a maximum number of steps
+Walk = Callable[[Read, str, str, int], "list[Step] | None"]
 
 
 def cost(strength: float) -> float:
-    """Of one step: from 0.01 for the strongest link to 1.01 for the weakest."""
+    """Return the cost of one step: from 0.01 for the strongest link to 1.01 for the weakest."""
     return 1.0 - strength + STEP_COST
 
 
 def neighbours(read: Read, start: str, most_hops: int, limit: int, offset: int = 0) -> list[Neighbour]:
-    """A page of the addresses within `most_hops`, each at its smallest number of hops.
+    """Return a page of the addresses within `most_hops`, each at its smallest number of hops.
 
-    In the order of hops, then strength (of the last link, strongest first), then address. Hops that come after the end
-    of the page are not walked.
+    Ordered by hops, then strength (of the last link, strongest first), then address. Hops after the end of the page are
+    not walked.
     """
     enough = offset + limit
     seen: dict[str, Arrival | None] = {start: None}
@@ -82,17 +83,20 @@ def neighbours(read: Read, start: str, most_hops: int, limit: int, offset: int =
 
 
 def shortest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
-    """A path with the fewest steps, `most_hops` at most; None when there is none, or when too much had to be read."""
+    """Return a path with the fewest steps, at most `most_hops`.
+
+    None when there is none, or when too much had to be read.
+    """
     return _meet(read, start, goal, most_hops).path
 
 
 def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
-    """The path of `most_hops` steps at most whose costs add up to the least; of equals the one with fewer steps.
+    """Return the cheapest path of at most `most_hops` steps; of equally cheap ones, the one with fewer steps.
 
     Bellman and Ford's rounds instead of Dijkstra's queue: after round n the cheapest path of n steps is known, so the
     limit is exact, and each round reads the links of all its addresses at once. A shortest path, found from both ends,
-    comes first: it says whether there is anything to be found, what that costs at most, and how far the goal is at
-    least; what cannot be better any more is not walked.
+    comes first: it shows whether there is a path, an upper bound of the cost, and a lower bound of the distance to the
+    goal; steps that cannot lead to a cheaper path are not walked.
     """
     meeting = _meet(read, start, goal, most_hops)
     best = meeting.path
@@ -126,15 +130,15 @@ def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | 
 
 
 def total(path: Iterable[Step]) -> float:
-    """The costs of a path, added up from its start."""
+    """Return the cost of a path, added up from its start."""
     return sum((cost(step.strength) for step in path), 0.0)
 
 
 def spread(read: Read, scores: Mapping[str, float], hops: int) -> dict[str, float]:
-    """What reaches other addresses of the scores (0 to 1) of some: half after each hop, times the link's strength.
+    """Spread scores (0 to 1) to other addresses: half of a score after each hop, times the strength of the link.
 
-    An address gets the most of what comes at its first hop; one of those in `scores` only from direct links of others,
-    and never its own back.
+    An address gets the maximum of what reaches it at its first hop; an address in `scores` gets only from direct links
+    of others, and never its own score back.
     """
     reached: dict[str, float] = {}
     seen = set(scores)
@@ -155,7 +159,7 @@ def spread(read: Read, scores: Mapping[str, float], hops: int) -> dict[str, floa
 
 
 def _arrivals(read: Iterable[tuple[bool, Iterable[Row]]], seen: Collection[str]) -> dict[str, Arrival]:
-    """The best link to each address that has not been seen."""
+    """Return the best link to each address that has not been seen."""
     level: dict[str, Arrival] = {}
     for backwards, rows in read:
         for before, after, link_type, strength in rows:
@@ -169,7 +173,7 @@ def _arrivals(read: Iterable[tuple[bool, Iterable[Row]]], seen: Collection[str])
 
 
 def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
-    """From the address that nothing arrived at, to `key`."""
+    """Return the steps from the address where the walk began to `key`."""
     steps = []
     while (arrival := seen[key]) is not None:
         strength, link_type, before, backwards = arrival
@@ -179,7 +183,7 @@ def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
 
 
 def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
-    """From `key` to where a walk against the direction began."""
+    """Return the steps from `key` to where a walk against the direction began."""
     steps = []
     while (arrival := seen[key]) is not None:
         strength, link_type, after, backwards = arrival
@@ -189,7 +193,7 @@ def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
 
 
 def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> list[Step]:
-    """From the first round's start to `goal`, which the last round has reached."""
+    """Return the steps from the first round's start to `goal`, which the last round has reached."""
     steps = []
     for improved in reversed(rounds):
         strength, link_type, before, backwards = improved[goal][1]
@@ -199,28 +203,28 @@ def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> li
 
 
 class _Meeting:
-    """Where two walks met, one from the start and one from the goal, and what the latter has seen on its way."""
+    """The meeting of two walks, one from the start and one from the goal, and what the latter has seen."""
 
     def __init__(self, path: list[Step] | None, levels: list[dict[str, Arrival]]) -> None:
         self.path = path
         self._hops = {key: hops for hops, level in enumerate(levels) for key in level}
-        # Every way to the goal crosses each level, so it costs at least the best link from each to the next.
+        # Every path to the goal crosses each level, so it costs at least the best link from each level to the next.
         self._floors = [0.0]
         for level in levels[1:]:
             self._floors.append(self._floors[-1] + cost(-min(level.values())[0]))
 
     def at_least(self, key: str) -> tuple[int, float]:
-        """How many hops, and what cost, it takes from here to the goal at least."""
+        """Return a lower bound of the hops, and of the cost, from here to the goal."""
         beyond = len(self._floors)
         hops = self._hops.get(key, beyond)
         return hops, self._floors[hops] if hops < beyond else self._floors[-1] + STEP_COST
 
 
 def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
-    """Breadth first from both ends, always on the narrower side, of equals on the one that has come less far.
+    """Search breadth first from both ends, on the narrower side first, or else on the side with fewer hops.
 
-    When m hops from the start and n from the goal have not met, no path has m + n steps or fewer. So the first meeting
-    is on a shortest path.
+    When m hops from the start and n from the goal have not met, no path has m + n steps or fewer. The first meeting is
+    therefore on a shortest path.
     """
     ahead: dict[str, Arrival | None] = {start: None}
     behind: dict[str, Arrival | None] = {goal: None}
@@ -254,7 +258,7 @@ class _Remembering:
         self.known: dict[str, list[tuple[str, str, float, Arrival]]] = {}
 
     def of(self, keys: Collection[str]) -> Iterator[tuple[str, str, float, Arrival]]:
-        """Every link of these addresses, and what it costs to take it."""
+        """Return every link of these addresses with its cost."""
         new = [key for key in keys if key not in self.known]
         self.known.update((key, []) for key in new)
         if new:
