@@ -14,7 +14,7 @@ class ConversationsConfig(AppConfig):
         from tenants import erasure, export, usage
 
         retention.when_removed(entities.forget_with)
-        usage.llm_told_by(ledger.used)
+        usage.read_llm_usage_with(ledger.used)
         storage_usage.also_count(tiers.USAGE_SQL)
         erasure.also("cold_files", tiers.forget_tenant)
         export.also(cold_backup.rows)

@@ -1,4 +1,4 @@
-"""The first key of an installation, and the file it is kept in."""
+"""The first API key of an installation, and the file that holds it."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ def path() -> Path:
 
 
 def ensure() -> str | None:
-    """Make the first key, an operator's with every scope, unless there is a key already; the secret if one was made.
+    """Create the first key, an operator key with every scope, unless a key exists; return its secret if created.
 
-    `SOMA_BOOTSTRAP_KEY` chooses the secret. It is kept in the data folder, readable by its owner only.
+    `SOMA_BOOTSTRAP_KEY` sets the secret. It is stored in the data folder, readable by its owner only.
     """
-    wanted = settings.BOOTSTRAP_KEY or None
+    secret = settings.BOOTSTRAP_KEY or None
     try:
-        if wanted:  # also where there is a key already: it would not be taken anywhere else
-            keys.check_secret(wanted)
+        if secret:  # also if a key exists: a new installation would reject the same setting
+            keys.check_secret(secret)
     except InvalidInput as error:
         raise ConfigurationError(f"SOMA_BOOTSTRAP_KEY: {error.fields['secret']}") from None
     if ApiKey.objects.exists():
         return None
     caller = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
-    issued = keys.issue(caller, None, name="first key", scopes=SCOPES, secret=wanted)
-    _keep(issued.secret)
+    issued = keys.issue(caller, None, name="first key", scopes=SCOPES, secret=secret)
+    _write(issued.secret)
     return issued.secret
 
 
-def _keep(secret: str) -> None:
+def _write(secret: str) -> None:
     path().unlink(missing_ok=True)  # of an earlier database
     descriptor = os.open(path(), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -1,7 +1,7 @@
-"""Erases a tenant: every row, and what other places hold of it, with a receipt that a second run confirms.
+"""Erase a tenant: all of its rows, and its data outside the database, with a receipt that a second run confirms.
 
-Rows are found by the models themselves (`tenants.registry`). Whatever else an app keeps of a tenant (vectors, files) it
-tells by `also`. A request or a job that was under way may write once more; the keeper looks again when none can be.
+The rows are found through the models (`tenants.registry`). Apps register their data outside the database (vectors,
+files) with `also`. A running request or job may still write; maintenance erases again when none can be running.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from tenants.models import DEFAULT_TENANT_SLUG, ErasedTenant, Tenant, is_slug
 log = logging.getLogger("soma.tenants")
 
 BATCH = 1_000
-# No job lasts longer, nor does a request whose client still waits.
-LOOK_AGAIN = timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT + 60)
+# No job and no request runs longer.
+CONFIRM_AFTER = timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT + 60)
 
-Leftover = Callable[[Tenant], int]
-_leftovers: dict[str, Leftover] = {"cache_entries": lambda tenant: caching.erase(tenant.id)}
+Eraser = Callable[[Tenant], int]  # removes data outside the database, returns the number of items
+_erasers: dict[str, Eraser] = {"cache_entries": lambda tenant: caching.erase(tenant.id)}
 
 
 @dataclass
 class Receipt:
-    """How many rows of each table were removed, and how many of what is kept elsewhere.
+    """The number of rows removed from each table, and of items removed outside the database.
 
-    missing: what could not be reached now; the keeper goes on with it, and a later run tells.
+    missing: stores that did not respond; maintenance tries them again, and a later run reports the result.
     """
 
     tenant: str
@@ -58,46 +58,48 @@ class Receipt:
         return not self.missing
 
 
-def also(name: str, forget: Leftover) -> None:
-    """`forget` removes what is kept of a tenant outside of the database, and says how many there were.
+def also(name: str, erase: Eraser) -> None:
+    """Register `erase`, which removes data of a tenant outside the database and returns the number of items.
 
-    It may be called again, and may raise Unavailable or ConfigurationError: then it is tried again later.
+    It may be called more than once. If it raises Unavailable or ConfigurationError, it is tried again later.
     """
-    _leftovers[name] = forget
+    _erasers[name] = erase
 
 
 def erase(caller: Caller, slug: str) -> Receipt:
-    """Remove everything of a tenant, for good; or, when that was done before, look again.
+    """Erase a tenant for good, or confirm an earlier erasure.
 
-    Raises NotFound for a tenant that never was, and Conflict for `default`, which operators act for.
+    Raises NotFound for a tenant that never existed, and Conflict for `default`, the operators' own tenant.
     """
     caller.require_operator()
     if slug == DEFAULT_TENANT_SLUG:
-        raise Conflict(f"the tenant '{slug}' is the operators' own and cannot be erased")
+        raise Conflict(f"tenant '{slug}' is the operators' own and cannot be erased")
     receipt = Receipt(slug, UUID(int=0), timezone.now())
     for tenant in _begin(caller, slug):
         receipt.id = tenant.id
         _remove(tenant, receipt)
     with transaction.atomic():
-        told = audit.fingerprint(receipt.tenant, receipt.erased_at, receipt.rows, receipt.elsewhere, receipt.missing)
-        audit.record(_for_operators(caller), "tenant.erased", [Change(str(receipt.id), None, told)])
+        summary = audit.fingerprint(receipt.tenant, receipt.erased_at, receipt.rows, receipt.elsewhere, receipt.missing)
+        audit.record(_for_operators(caller), "tenant.erased", [Change(str(receipt.id), None, summary)])
     return receipt
 
 
-def look_again() -> None:
-    """Remove what was written while a tenant was being erased, and what could not be reached then."""
+def confirm() -> None:
+    """Erase again what was written during an erasure, or could not be reached then."""
     now = timezone.now()
-    for gone in ErasedTenant.objects.filter(confirmed_at=None, erased_at__lte=now - LOOK_AGAIN):
+    for gone in ErasedTenant.objects.filter(confirmed_at=None, erased_at__lte=now - CONFIRM_AFTER):
         receipt = Receipt("", gone.tenant_id, now)
         _remove(Tenant(id=gone.tenant_id), receipt)
         if receipt.total:
-            log.info("an erased tenant had left something", extra={"rows": receipt.rows, **receipt.elsewhere})
+            log.info(
+                "removed data that was written during an erasure", extra={"rows": receipt.rows, **receipt.elsewhere}
+            )
         if receipt.complete:
             ErasedTenant.objects.filter(tenant_id=gone.tenant_id).update(confirmed_at=now)
 
 
 def _begin(caller: Caller, slug: str) -> list[Tenant]:
-    """The tenant, of which nobody can have a request admitted any more; or those that had this name before."""
+    """Suspend the tenant, so that no new request is admitted; or return the erased tenants that had this slug."""
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None
         if tenant is not None:
@@ -107,35 +109,37 @@ def _begin(caller: Caller, slug: str) -> list[Tenant]:
     keys.forget_cached()
     if tenant is not None:
         return [tenant]
-    before = [Tenant(id=gone.tenant_id) for gone in ErasedTenant.objects.filter(slug_digest=_digest(slug))]
-    if not before:
+    erased = [Tenant(id=gone.tenant_id) for gone in ErasedTenant.objects.filter(slug_digest=_digest(slug))]
+    if not erased:
         raise NotFound(f"no tenant '{slug}'")
-    return before
+    return erased
 
 
 def _remove(tenant: Tenant, receipt: Receipt) -> None:
     usage.forget(tenant)
-    for model in registry.owned():
+    for model in registry.tenant_models():
         _count(receipt.rows, model._meta.db_table, _remove_rows(model, tenant))
-    for name, forget in _leftovers.items():
+    for name, erase_items in _erasers.items():
         try:
-            _count(receipt.elsewhere, name, forget(tenant))
+            _count(receipt.elsewhere, name, erase_items(tenant))
         except (Unavailable, ConfigurationError) as error:
-            log.warning("not everything of an erased tenant could be reached", extra={"reason": str(error)})
+            log.warning(
+                "a store could not be reached during an erasure; maintenance tries again", extra={"reason": str(error)}
+            )
             receipt.missing.append(name)
     _count(receipt.rows, Tenant._meta.db_table, Tenant.objects.filter(id=tenant.id).delete()[0])
 
 
 def _remove_rows(model: type[Model], tenant: Tenant) -> int:
-    """In small transactions, so that nobody waits for long."""
+    """Delete rows in small transactions, so that other writers do not wait long."""
     rows, removed = registry.rows(model, tenant), 0
     while batch := list(rows.order_by().values_list("pk", flat=True)[:BATCH]):
         removed += rows.filter(pk__in=batch).delete()[1].get(model._meta.label, 0)
     return removed
 
 
-def _count(into: dict[str, int], name: str, count: int) -> None:
-    into[name] = into.get(name, 0) + count
+def _count(counts: dict[str, int], name: str, count: int) -> None:
+    counts[name] = counts.get(name, 0) + count
 
 
 def _for_operators(caller: Caller) -> Caller:

@@ -1,4 +1,4 @@
-"""All that a tenant has, as lines of JSON."""
+"""Export all data of a tenant as lines of JSON."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tenants.models import ApiKey, Tenant
 
 VERSION = 1
 BATCH = 500
-# What would let somebody in.
+# Credentials are not exported.
 _SECRETS: dict[type[Model], set[str]] = {ApiKey: {"digest"}}
 
-# What the database only names: gives rows of a tenant as they would be there, with those that have come there since.
+# Yields rows of a tenant that are stored outside the database, including rows moved there since the given time.
 Elsewhere = Callable[[Tenant, datetime], Iterator[Model]]
 _elsewhere: list[Elsewhere] = []
 
@@ -34,27 +34,27 @@ def also(rows: Elsewhere) -> None:
 def lines(caller: Caller, slug: str) -> Iterator[bytes]:
     """`{"tenant": …}`, then `{"table": …, "row": {…}}` for each row, then `{"end": {table: count}}`.
 
-    A stream without its last line was cut off. Each row is as it is when it is read, and one that moves meanwhile may
-    come twice; a backup has one moment for all. Raises NotFound before the first line.
+    A stream without its last line is incomplete. Rows are read one batch after the other, not at one moment as in a
+    backup, and a row that moves meanwhile may appear twice. Raises NotFound before the first line.
     """
     tenant = selectors.get_tenant(caller, slug)
     return _lines(tenant)
 
 
 def _lines(tenant: Tenant) -> Iterator[bytes]:
-    facts = {"slug": tenant.slug, "name": tenant.name, "created_at": tenant.created_at}
+    header = {"slug": tenant.slug, "name": tenant.name, "created_at": tenant.created_at}
     began = timezone.now()
-    yield _line({"tenant": facts, "version": VERSION, "exported_at": began})
+    yield _line({"tenant": header, "version": VERSION, "exported_at": began})
     counts: Counter[str] = Counter()
-    for model in registry.owned():
+    for model in registry.tenant_models():
         if getattr(model, "exported", True):
             for row in _rows(model, tenant):
                 counts[model._meta.db_table] += 1
-                yield _line({"table": model._meta.db_table, "row": _shown(row)})
+                yield _line({"table": model._meta.db_table, "row": _columns(row)})
     for elsewhere in _elsewhere:
         for row in elsewhere(tenant, began):
             counts[row._meta.db_table] += 1
-            yield _line({"table": row._meta.db_table, "row": _shown(row)})
+            yield _line({"table": row._meta.db_table, "row": _columns(row)})
     yield _line({"end": dict(counts)})
 
 
@@ -66,20 +66,20 @@ def _rows(model: type[Model], tenant: Tenant) -> Iterator[Model]:
         batch = list(rows.filter(pk__gt=batch[-1].pk)[:BATCH])
 
 
-def _shown(row: Model) -> dict[str, Any]:
+def _columns(row: Model) -> dict[str, Any]:
     hidden = _SECRETS.get(type(row), set())
-    shown = {
+    columns = {
         field.attname: _plain(field.value_from_object(row))
         for field in row._meta.concrete_fields
         if field.name != "tenant" and field.name not in hidden
     }
     if (coordinate := getattr(row, "coordinate", None)) is not None:
-        shown["coord"] = coordinate.text
-    return shown
+        columns["coord"] = coordinate.text
+    return columns
 
 
 def _plain(value: Any) -> Any:
-    """Bytes as base64; JSON says the rest."""
+    """Return bytes as base64, everything else unchanged."""
     return base64.b64encode(value).decode() if isinstance(value, bytes | memoryview) else value
 
 

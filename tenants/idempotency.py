@@ -1,8 +1,8 @@
-"""Requests that may come twice: one effect, and the first answer for each of them.
+"""Idempotent requests: a repeated request has no second effect and gets the first response.
 
-The answer is written in the transaction of the effect, so that neither is ever there without the other. It is sealed
-with a key that only the caller's own API key gives: it may hold the secret of a newly made key, or a payload that has
-been purged since, and nobody who reads the table, or a copy of it, may have those.
+The response is written in the transaction of the effect, so that neither exists without the other. It is encrypted with
+a key derived from the caller's API key: it may contain the secret of a new key, or a payload that was purged since, and
+a reader of the table, or of a copy of it, must not see them.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _NONCE_BYTES = 12
 
 @dataclass(frozen=True)
 class Attempt:
-    """One sending of a request: whose, under which Idempotency-Key, and what. Lives inside one transaction."""
+    """One attempt at a request with an Idempotency-Key. It is used inside one transaction."""
 
     tenant: Tenant
     key_id: UUID  # of the API key
     key: str
-    token: bytes  # the caller's API key; never stored, and not shown
-    content: bytes  # all that makes another request of it
+    token: bytes  # the caller's API key; never stored or shown
+    content: bytes  # everything that distinguishes this request from others
 
     def __repr__(self) -> str:
         return f"Attempt({self.key!r})"
 
     def first_answer(self) -> bytes | None:
-        """What an earlier sending was answered; None when there was none, and there will be none until we commit.
+        """Return the response to an earlier attempt; None if there is none, and none can appear before we commit.
 
         Raises StillRunning and KeyReused.
         """
@@ -53,7 +53,7 @@ class Attempt:
             row = None
         if row is not None:
             if not hmac.compare_digest(bytes(row.fingerprint), self._fingerprint()):
-                raise KeyReused("this Idempotency-Key has been used for another request")
+                raise KeyReused("this Idempotency-Key was used for a different request; use a new key")
             return self._open(bytes(row.answer))
         if not alone:
             raise StillRunning
@@ -61,7 +61,7 @@ class Attempt:
 
     def record(self, answer: bytes) -> None:
         if not connection.in_atomic_block:
-            raise RuntimeError("an answer belongs into the transaction of its effect")
+            raise RuntimeError("a response must be recorded in the transaction of its effect")
         IdempotencyKey.objects.for_tenant(self.tenant).create(
             tenant=self.tenant,
             key_id=self.key_id,
@@ -71,7 +71,7 @@ class Attempt:
         )
 
     def _lock(self) -> bool:
-        """Whether no other transaction works on this key. SQLite has one writer at a time, which this one is."""
+        """Return whether no other transaction uses this key. SQLite has one writer at a time: this transaction."""
         if connection.vendor != "postgresql":
             return True
         number = int.from_bytes(hashlib.sha256(self._name()).digest()[:8], "big", signed=True)
@@ -87,7 +87,7 @@ class Attempt:
         return f"{self.tenant.id}/{self.key_id}/{self.key}".encode()
 
     def _secret(self, purpose: bytes) -> bytes:
-        """256 bits for one purpose and one Idempotency-Key. The stored digest of the API key does not give them."""
+        """Derive 256 bits for one purpose and one Idempotency-Key; the stored digest of the API key is not enough."""
         return hmac.digest(self.token, purpose + b"/" + self._name(), "sha256")
 
     def _fingerprint(self) -> bytes:
@@ -103,7 +103,7 @@ class Attempt:
 
 
 def sweep(limit: int = 100_000) -> int:
-    """Remove up to `limit` answers older than 48 hours; how many there were."""
+    """Remove up to `limit` responses older than 48 hours; return their number."""
     old = IdempotencyKey.all_tenants.filter(created_at__lte=timezone.now() - LIFETIME).order_by("created_at")
     swept = 0
     while swept < limit:

@@ -1,8 +1,8 @@
-"""API keys: made, found, compared, revoked.
+"""API keys: create, rotate, revoke and authenticate.
 
-A key reads `soma_<prefix>_<secret><checksum>`: 8 letters to find the row by, 256 bits of secret, and a CRC-32 that
-lets a mistyped key be refused without a query. Only the SHA-256 of the whole key is stored: a secret of 256
-random bits needs no slow hash. An imported secret (from another installation) has any form of 32 or more characters.
+A key reads `soma_<prefix>_<secret><checksum>`: 8 characters to find the row, 256 bits of secret, and a CRC-32 that
+rejects a mistyped key without a query. Only the SHA-256 of the whole key is stored: a secret of 256 random bits needs
+no slow hash. An imported secret (from another installation) may be any string of 32 or more characters.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MIN_IMPORTED_LENGTH = 32
 MAX_KEY_LENGTH = 512
 ROTATION_OVERLAP = timedelta(hours=24)
 
-# What this process has just looked up; a revoked key lives on in here for at most KEY_CACHE_S seconds.
+# Recently used keys and tenants. A revoked key remains valid in this process for at most KEY_CACHE_S seconds.
 _keys: TTLCache[bytes, ApiKey] = TTLCache(maxsize=10_000, ttl=settings.KEY_CACHE_S)
 _tenants: TTLCache[str, Tenant] = TTLCache(maxsize=10_000, ttl=settings.KEY_CACHE_S)
 _lock = threading.Lock()  # TTLCache is not thread safe
@@ -47,7 +47,7 @@ _lock = threading.Lock()  # TTLCache is not thread safe
 
 @dataclass(frozen=True)
 class IssuedKey:
-    """A new key and its secret, which nobody can be shown again."""
+    """A new key and its secret, which is not stored and cannot be shown again."""
 
     key: ApiKey
     secret: str
@@ -63,14 +63,14 @@ def issue(
     expires_at: datetime | None = None,
     secret: str | None = None,
 ) -> IssuedKey:
-    """Make a key for `tenant` (None: an operator key). `secret` imports one that exists already."""
+    """Create a key for `tenant` (None: an operator key). `secret` imports an existing secret.
+
+    Raises InvalidInput, QuotaExceeded, and Conflict if a key with this secret exists.
+    """
     caller.require_operator()
-    if unknown := set(scopes) - set(SCOPES):
-        raise InvalidInput("scopes", f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
+    _check_scopes(scopes)
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidInput("expires_at", "must be in the future")
-    if not scopes:
-        raise InvalidInput("scopes", "a key needs at least one scope")
     token = _generate() if secret is None else check_secret(secret)
     with transaction.atomic():
         if tenant is not None:
@@ -87,16 +87,23 @@ def issue(
             },
         )
         if not created:
-            raise Conflict("this secret is a key already")
+            raise Conflict("a key with this secret already exists")
         audit.record(caller.acting_for(tenant or caller.tenant), "key.issue", [Change(key.prefix, None, _facts(key))])
     return IssuedKey(key, token)
 
 
-def rotate(caller: Caller, prefix: str, tenant: Tenant | None, overlap: timedelta = ROTATION_OVERLAP) -> IssuedKey:
-    """Make a key that may do what the key `prefix` may; that one goes on working for `overlap`.
+def _check_scopes(scopes: Sequence[str]) -> None:
+    if unknown := set(scopes) - set(SCOPES):
+        raise InvalidInput("scopes", f"unknown: {', '.join(sorted(unknown))}; must be among {', '.join(SCOPES)}")
+    if not scopes:
+        raise InvalidInput("scopes", "must contain at least one scope")
 
-    Beyond a quota there is room for one that is running out. Raises NotFound, Conflict for a key that works no more,
-    and QuotaExceeded.
+
+def rotate(caller: Caller, prefix: str, tenant: Tenant | None, overlap: timedelta = ROTATION_OVERLAP) -> IssuedKey:
+    """Create a key with the rights of the key `prefix`, which remains valid for `overlap`.
+
+    The quota of keys allows one more during the overlap. Raises NotFound, QuotaExceeded, and Conflict for a key that
+    has expired or been revoked.
     """
     caller.require_operator()
     now, token = timezone.now(), _generate()
@@ -104,8 +111,8 @@ def rotate(caller: Caller, prefix: str, tenant: Tenant | None, overlap: timedelt
         if tenant is not None and overlap:
             _check_quota(tenant, beyond=1)
         old = _locked(prefix, tenant)
-        if _ended(old):
-            raise Conflict(f"the key '{prefix}' works no more; issue a new one")
+        if _is_inactive(old):
+            raise Conflict(f"API key '{prefix}' has expired or been revoked; create a new key")
         new = ApiKey.objects.create(
             tenant=tenant,
             name=old.name,
@@ -125,7 +132,7 @@ def rotate(caller: Caller, prefix: str, tenant: Tenant | None, overlap: timedelt
 
 
 def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
-    """Stop a key. Other processes notice within `KEY_CACHE_S` seconds."""
+    """Revoke a key. Other processes reject it within `KEY_CACHE_S` seconds."""
     caller.require_operator()
     with transaction.atomic():
         key = _locked(prefix, tenant)
@@ -140,18 +147,18 @@ def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
 
 
 def authenticate(token: str, tenant_slug: str | None, request_id: str = "", address: str = "") -> Caller:
-    """The caller behind a key, acting for the tenant that the header names.
+    """Return the caller for a key, acting for the tenant in the header.
 
-    Raises Unauthenticated (401), Forbidden (403, a tenant's key with another tenant's header) or NotFound (404, an
-    operator key with an unknown tenant).
+    Raises Unauthenticated (401), Forbidden (403: the key belongs to another tenant than the one in the header) or
+    NotFound (404: an operator key with an unknown tenant).
     """
     key = _find(token)
-    if key is None or _ended(key):
+    if key is None or _is_inactive(key):
         raise Unauthenticated
     if key.tenant is None:
         tenant = find_tenant(tenant_slug or DEFAULT_TENANT_SLUG)
     elif tenant_slug not in (None, key.tenant.slug):
-        raise Forbidden("this key belongs to another tenant than the header names")
+        raise Forbidden("this key belongs to another tenant than the one in the header")
     else:
         tenant = key.tenant
     return Caller(
@@ -167,7 +174,7 @@ def authenticate(token: str, tenant_slug: str | None, request_id: str = "", addr
 
 
 def find_tenant(slug: str) -> Tenant:
-    """An active tenant by its slug, from the cache when it is fresh."""
+    """Return an active tenant by slug, from the cache if it is fresh."""
     with _lock:
         cached = _tenants.get(slug)
     if cached is not None:
@@ -181,7 +188,7 @@ def find_tenant(slug: str) -> Tenant:
 
 
 def forget_cached() -> None:
-    """Drop what this process remembers of keys and tenants."""
+    """Clear the cached keys and tenants of this process."""
     with _lock:
         _keys.clear()
         _tenants.clear()
@@ -190,7 +197,7 @@ def forget_cached() -> None:
 def _find(token: str) -> ApiKey | None:
     if not MIN_IMPORTED_LENGTH <= len(token) <= MAX_KEY_LENGTH or not token.isascii():
         return None
-    if _mistyped(token):
+    if _is_mistyped(token):
         return None
     digest = _digest(token)
     with _lock:
@@ -211,23 +218,26 @@ def _locked(prefix: str, tenant: Tenant | None) -> ApiKey:
     if prefix.isascii() and prefix.isalnum():
         key = ApiKey.objects.select_for_update().filter(prefix=prefix, tenant=tenant).order_by("created_at").last()
     if key is None:
-        raise NotFound(f"no key '{prefix}' here")
+        raise NotFound(f"no key with prefix '{prefix}' in this tenant")
     return key
 
 
 def _check_quota(tenant: Tenant, beyond: int = 0) -> None:
-    """Exact: whoever makes keys for a tenant locks its row, which nobody else does. beyond: how many more may be."""
+    """Raise QuotaExceeded if the tenant has its quota of keys, plus `beyond`.
+
+    Exact: creating a key locks the row of the tenant, and nothing else does.
+    """
     quota = Tenant.objects.select_for_update().values_list("quota_keys", flat=True).get(id=tenant.id)
-    if quota is not None and (there := selectors.live_keys(tenant).count()) >= quota + beyond:
-        raise QuotaExceeded(f"this tenant may have {quota:,} keys that work, and has {there:,}")
+    if quota is not None and (count := selectors.live_keys(tenant).count()) >= quota + beyond:
+        raise QuotaExceeded(f"the tenant has {count:,} active keys; its quota is {quota:,}; revoke a key first")
 
 
 def _facts(key: ApiKey) -> bytes:
-    """For the audit log: a hash of all that is known of a key but its secret."""
+    """Return a hash of all columns of a key except its secret, for the audit log."""
     return audit.fingerprint(key.prefix, key.name, key.scopes, key.namespaces, key.expires_at, key.revoked_at)
 
 
-def _ended(key: ApiKey) -> bool:
+def _is_inactive(key: ApiKey) -> bool:
     return key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= timezone.now())
 
 
@@ -247,14 +257,14 @@ def _checksum(text: str) -> str:
 
 
 def _prefix(token: str) -> str:
-    """What the row is found by: written in our own keys, derived from the digest for an imported secret."""
+    """Return the prefix that finds the row: part of our own keys, derived from the digest of an imported secret."""
     if match := _FORM.fullmatch(token):
         return match[1]
     return "x" + _digest(token).hex()[:11]
 
 
-def _mistyped(token: str) -> bool:
-    """It has the form of our own keys, and the checksum says that nobody was ever given it."""
+def _is_mistyped(token: str) -> bool:
+    """Return whether a token has the form of our own keys but a wrong checksum."""
     return bool(_FORM.fullmatch(token)) and _checksum(token[:-_CHECKSUM_LENGTH]) != token[-_CHECKSUM_LENGTH:]
 
 
@@ -263,11 +273,11 @@ def _digest(token: str) -> bytes:
 
 
 def check_secret(secret: str) -> str:
-    """An imported secret, if it can be one. Raises InvalidInput."""
+    """Return an imported secret if it is usable. Raises InvalidInput."""
     if not MIN_IMPORTED_LENGTH <= len(secret) <= MAX_KEY_LENGTH:
         raise InvalidInput("secret", f"must have {MIN_IMPORTED_LENGTH} to {MAX_KEY_LENGTH} characters")
     if not secret.isascii() or not secret.isprintable() or " " in secret:
-        raise InvalidInput("secret", "must be printable ASCII without spaces, as it travels in a header")
-    if _mistyped(secret):
-        raise InvalidInput("secret", "looks like one of our own keys, but its checksum is wrong")
+        raise InvalidInput("secret", "must be printable ASCII without spaces, because it is sent in a header")
+    if _is_mistyped(secret):
+        raise InvalidInput("secret", "looks like a SomaMemory key, but its checksum is wrong; check for typing errors")
     return secret

@@ -16,8 +16,8 @@ HOUR_S = 3600.0
 )
 def maintain() -> None:
     sealing.seal()
-    erasure.look_again()
-    usage.recount_old()
+    erasure.confirm()
+    usage.recount_stale()
 
 
 @periodic("memories.keep_hourly", every_s=lambda: HOUR_S, thread="maintenance", first_s=lambda: HOUR_S / 60)

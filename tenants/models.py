@@ -1,4 +1,4 @@
-"""Who is calling and what is theirs."""
+"""Tenants, API keys, the audit log, usage and idempotency keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_slug(text: str) -> bool:
 
 
 class Tenant(models.Model):
-    """One customer of the installation. Everything stored belongs to exactly one."""
+    """One customer of the installation. All stored data belongs to exactly one tenant."""
 
     class Tier(models.TextChoices):
         FREE = "free"
@@ -32,19 +32,19 @@ class Tenant(models.Model):
     name = models.CharField(max_length=255, blank=True)
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # What metrics tell tenants apart by: a few kinds, never each of them.
+    # A label of metrics: a few values, never one per tenant.
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.STANDARD, db_default=Tier.STANDARD)
-    # Empty: no limit. `tenants.usage` counts and enforces them.
+    # Empty: no limit. Enforced by `tenants.usage`.
     quota_memories = models.PositiveBigIntegerField(null=True, blank=True)
     quota_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     quota_keys = models.PositiveBigIntegerField(null=True, blank=True)
     quota_requests_per_day = models.PositiveBigIntegerField(null=True, blank=True)
     quota_llm_tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
-    # Empty, these two are the installation's: SOMA_LLM_MONTHLY_TOKENS and _CENTS.
+    # Empty: the limits of the installation, SOMA_LLM_MONTHLY_TOKENS and _CENTS.
     quota_llm_tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
     quota_llm_cents_per_month = models.PositiveBigIntegerField(null=True, blank=True)
-    # What is done with conversations by itself. A label that is suggested with so much confidence becomes theirs.
-    auto_label = models.FloatField(null=True, blank=True)  # 0 to 1; empty: none does
+    # Automatic enrichment of conversations. A label suggested with at least this confidence is applied.
+    auto_label = models.FloatField(null=True, blank=True)  # 0 to 1; empty: never
     extract_facts = models.BooleanField(default=False, db_default=False)
 
     class Meta:
@@ -55,7 +55,7 @@ class Tenant(models.Model):
 
 
 class ApiKey(models.Model):
-    """A key's facts; never its secret. A key without a tenant is an operator's."""
+    """An API key, without its secret. A key without a tenant is an operator key."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, null=True, blank=True, on_delete=models.CASCADE, related_name="keys")
@@ -64,7 +64,7 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=16, db_index=True)
     digest = models.BinaryField(max_length=32, unique=True)
     scopes = models.JSONField(default=list)
-    namespaces = models.JSONField(default=list, blank=True)  # empty: all of the tenant's
+    namespaces = models.JSONField(default=list, blank=True)  # empty: all namespaces of the tenant
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -77,13 +77,13 @@ class ApiKey(models.Model):
 
 
 class AuditEvent(models.Model):
-    """What was changed, by whom. Written in the transaction of the change, never changed afterwards.
+    """One change and its actor. Written in the transaction of the change, never changed afterwards.
 
-    A trigger refuses to update a row, or to delete one for which no checkpoint stands.
+    A trigger rejects an update, and a delete of a row that no checkpoint covers.
     """
 
     id = models.BigAutoField(primary_key=True)
-    # No database constraint: each insert would lock the tenant's row.
+    # No database constraint: every insert would lock the row of the tenant.
     tenant = models.ForeignKey(Tenant, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     at = models.DateTimeField(default=timezone.now, editable=False)
     actor = models.CharField(max_length=64)  # "key:<prefix>", "staff:<name>" or "command"
@@ -92,7 +92,7 @@ class AuditEvent(models.Model):
     target = models.CharField(max_length=2048)
     request_id = models.CharField(max_length=128, blank=True)
     address = models.CharField(max_length=45, blank=True, default="", db_default="")  # of the client
-    before_hash = models.BinaryField(max_length=32, null=True)  # SHA-256 of what was there; None: nothing
+    before_hash = models.BinaryField(max_length=32, null=True)  # SHA-256 of the state before; None: it did not exist
     after_hash = models.BinaryField(max_length=32, null=True)
 
     class Meta:
@@ -104,10 +104,10 @@ class AuditEvent(models.Model):
 
 
 class AuditBlock(TenantOwned):
-    """Some rows of a tenant's log, sealed. Its hash holds that of the block before it: see `tenants.audit.chain`."""
+    """Sealed rows of a tenant's log. Its hash includes the hash of the block before it: see `tenants.audit.chain`."""
 
     id = models.BigAutoField(primary_key=True)
-    number = models.PositiveBigIntegerField()  # 1, 2, 3, … for each tenant
+    number = models.PositiveBigIntegerField()  # 1, 2, 3, … within a tenant
     first_id = models.PositiveBigIntegerField()
     last_id = models.PositiveBigIntegerField()
     count = models.PositiveIntegerField()
@@ -115,7 +115,7 @@ class AuditBlock(TenantOwned):
     sealed_at = models.DateTimeField()
     previous = models.BinaryField(max_length=32)
     hash = models.BinaryField(max_length=32)
-    marks = models.BinaryField()  # to name a row that is wrong
+    marks = models.BinaryField()  # identify a changed row: see `chain.marks`
     signature = models.BinaryField(max_length=32)
 
     class Meta(TenantOwned.Meta):
@@ -127,10 +127,10 @@ class AuditBlock(TenantOwned):
 
 
 class AuditCheckpoint(TenantOwned):
-    """Stands for the blocks and rows up to it, which have outlived the retention time. Each signs the one before it."""
+    """Replaces the blocks and rows up to it after their retention period. It signs the checkpoint before it."""
 
     id = models.BigAutoField(primary_key=True)
-    number = models.PositiveBigIntegerField()  # of the last block it stands for
+    number = models.PositiveBigIntegerField()  # of the last block it replaces
     last_id = models.PositiveBigIntegerField()
     hash = models.BinaryField(max_length=32)  # of that block
     at = models.DateTimeField()
@@ -146,10 +146,10 @@ class AuditCheckpoint(TenantOwned):
 
 
 class AuditSealer(models.Model):
-    """One row: how far the log is sealed. Whoever seals locks it; nobody else does."""
+    """One row: the last sealed id of the log. Only the sealer locks it."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    sealed_to = models.PositiveBigIntegerField(default=0)  # the number of a row
+    sealed_to = models.PositiveBigIntegerField(default=0)  # the id of an audit event
 
     class Meta:
         db_table = "sfm_audit_sealer"
@@ -159,12 +159,12 @@ class AuditSealer(models.Model):
 
 
 class ErasedTenant(models.Model):
-    """That there was a tenant. Its name is not kept; who knows it can ask again whether everything is gone."""
+    """A record of an erased tenant. Only a digest of its slug is stored, which lets an operator confirm the erasure."""
 
     tenant_id = models.UUIDField(primary_key=True)
     slug_digest = models.BinaryField(max_length=32, db_index=True)
     erased_at = models.DateTimeField(default=timezone.now)
-    confirmed_at = models.DateTimeField(null=True)  # a second look, for what was written while the first one ran
+    confirmed_at = models.DateTimeField(null=True)  # by a second run, for data written during the first
 
     class Meta:
         db_table = "sfm_erased_tenants"
@@ -174,16 +174,16 @@ class ErasedTenant(models.Model):
 
 
 class IdempotencyKey(TenantOwned):
-    """A request that has had its effect, and the answer to it. Written in the transaction of the effect."""
+    """A completed request and its response. Written in the transaction of the effect."""
 
     id = models.BigAutoField(primary_key=True)
     key_id = models.UUIDField()  # of the API key; it may be deleted before this row is
     key = models.CharField(max_length=255)
     fingerprint = models.BinaryField(max_length=32)  # of the request
-    answer = models.BinaryField()  # sealed: only the API key that asked can open it
+    answer = models.BinaryField()  # encrypted: only the API key of the request can decrypt it
     created_at = models.DateTimeField(default=timezone.now)
 
-    exported = False  # sealed for the key that asked
+    exported = False  # encrypted for the key of the request
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_idempotency_keys"
@@ -197,13 +197,13 @@ class IdempotencyKey(TenantOwned):
 
 
 class UsageStripe(TenantOwned):
-    """A part of what a tenant with a quota keeps; the sum over its stripes is the whole.
+    """A part of the stored usage of a tenant with a quota; the sum of its stripes is the total.
 
-    Writers that run at the same time add to different stripes, each in the transaction of its change.
+    Concurrent writers add to different stripes, in the transactions of their changes.
     """
 
     id = models.BigAutoField(primary_key=True)
-    stripe = models.SmallIntegerField()  # 0: what the job has counted; else a writer's
+    stripe = models.SmallIntegerField()  # 0: corrections by the recount; others: writers
     memories = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
     counted_at = models.DateTimeField(null=True)  # of stripe 0
@@ -217,7 +217,7 @@ class UsageStripe(TenantOwned):
 
 
 class DailyUsage(TenantOwned):
-    """What a tenant has asked for on one day (UTC). Every process adds its part every few seconds."""
+    """The requests of a tenant on one day (UTC). Every process adds its count every few seconds."""
 
     id = models.BigAutoField(primary_key=True)
     day = models.DateField()

@@ -1,4 +1,4 @@
-"""What belongs to tenants, read off the models: a new one is exported, counted and erased from its first day on."""
+"""The models that belong to tenants, found by inspection: a new model is exported and erased automatically."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tenants.models import Tenant
 from tenants.scoping import TenantOwned
 
 
-def owned() -> list[type[Model]]:
-    """Every model with a tenant, by the name of its table."""
+def tenant_models() -> list[type[Model]]:
+    """Return every model with a tenant, ordered by table name."""
     return sorted((model for model in apps.get_models() if _has_tenant(model)), key=lambda model: model._meta.db_table)
 
 
 def rows(model: type[Model], tenant: Tenant) -> QuerySet[Any]:
-    """What a tenant has of it; the tenant itself may be gone already."""
+    """Return the rows of a tenant, which may already be deleted itself."""
     if issubclass(model, TenantOwned):
         return model.objects.for_tenant(tenant)
     return model.objects.filter(tenant=tenant)  # type: ignore[attr-defined, no-any-return]

@@ -1,4 +1,4 @@
-"""The wall. A tenant's rows are reached through `Model.objects.for_tenant(tenant)`, or not at all."""
+"""The tenancy wall: rows of a tenant are reached only through `Model.objects.for_tenant(tenant)`."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ Row = TypeVar("Row", bound="TenantOwned", covariant=True)
 
 
 class UnscopedQuery(RuntimeError):
-    """Somebody asked for rows without saying whose. A bug, never a caller's mistake."""
+    """A query without a tenant. A bug in the code, never a mistake of the caller."""
 
 
 class TenantManager(models.Manager[Row]):
     def get_queryset(self) -> models.QuerySet[Row]:
-        raise UnscopedQuery(f"say {self.model.__name__}.objects.for_tenant(tenant)")
+        raise UnscopedQuery(f"use {self.model.__name__}.objects.for_tenant(tenant)")
 
     def for_tenant(self, tenant: Tenant) -> models.QuerySet[Row]:
         owner: Any = self.model._meta.get_field("tenant").related_model
         if not isinstance(tenant, owner):
-            raise UnscopedQuery(f"a tenant is needed, not {tenant!r}")
+            raise UnscopedQuery(f"for_tenant() takes a tenant, not {tenant!r}")
         return super().get_queryset().filter(tenant=tenant)
 
 
 class TenantOwned(models.Model):
-    """Base of everything a tenant owns."""
+    """Base class of all models that belong to a tenant."""
 
-    # No database constraint: with one, every insert takes a lock on (and writes to) its tenant's single row.
+    # No database constraint: with one, every insert locks (and writes to) the single row of its tenant.
     tenant = models.ForeignKey(
         "tenants.Tenant", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
 
-    may_be_read_from_replica = True  # by the selectors that say so: see somamemory.replicas
+    may_be_read_from_replica = True  # by selectors with @may_read_replica: see somamemory.db.replicas
 
-    # For the few jobs that serve all tenants; tests/contract/test_wall.py lists the files that may say it.
+    # For jobs that serve all tenants; tests/contract/test_wall.py lists the files that may use it.
     all_tenants: ClassVar[models.Manager[Self]] = models.Manager()
     objects: ClassVar[TenantManager[Any]] = TenantManager()
 

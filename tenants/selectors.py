@@ -17,19 +17,19 @@ from tenants.models import ApiKey, AuditBlock, AuditEvent, Tenant, is_slug
 
 
 def list_tenants(caller: Caller, after: str = "", limit: int = 50) -> Sequence[Tenant]:
-    """Up to `limit` tenants by slug, those after `after`."""
+    """Return up to `limit` tenants ordered by slug, after the slug `after`."""
     caller.require_operator("read")
     return list(Tenant.objects.filter(slug__gt=after).order_by("slug")[:limit])
 
 
 def every_tenant(caller: Caller) -> Iterator[Tenant]:
-    """Every tenant, by slug, one after the other."""
+    """Yield every tenant, ordered by slug."""
     caller.require_operator("read")
     return Tenant.objects.order_by("slug").iterator()
 
 
 def get_tenant(caller: Caller, slug: str) -> Tenant:
-    """A tenant, active or not."""
+    """Return a tenant, active or suspended. Raises NotFound."""
     caller.require_operator("read")
     tenant = Tenant.objects.filter(slug=slug).first() if is_slug(slug) else None
     if tenant is None:
@@ -40,7 +40,7 @@ def get_tenant(caller: Caller, slug: str) -> Tenant:
 def list_keys(
     caller: Caller, tenant: Tenant | None, after: UUID | None = None, limit: int | None = None
 ) -> Sequence[ApiKey]:
-    """A tenant's keys (None: the operators'), without their secrets, the newest first; those after the key `after`."""
+    """Return the keys of a tenant (None: operator keys), newest first, after the key `after`; never their secrets."""
     caller.require_operator("read")
     keys = ApiKey.objects.filter(tenant=tenant)
     if after is not None:
@@ -53,7 +53,10 @@ def list_keys(
 
 
 def usage_of(caller: Caller, tenant: Tenant) -> dict[str, tuple[int, int | None]]:
-    """What a tenant uses and may use, by quota; memories and bytes are counted now, requests are as known here."""
+    """Return (used, quota) by quota name.
+
+    Memories and bytes are counted now; requests are those known to this process.
+    """
     caller.require_operator("read")
     memories, bytes = usage.counted(tenant)
     llm_used = usage.llm_used(tenant)
@@ -67,14 +70,14 @@ def usage_of(caller: Caller, tenant: Tenant) -> dict[str, tuple[int, int | None]
 
 
 def live_keys(tenant: Tenant) -> QuerySet[ApiKey]:
-    """Those that work."""
+    """Return the keys that have neither expired nor been revoked."""
     unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
     return ApiKey.objects.filter(unexpired, tenant=tenant, revoked_at=None)
 
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Which rows of the audit log; empty: all."""
+    """A filter for the audit log; empty fields match all rows."""
 
     action: str = ""
     actor: str = ""
@@ -83,24 +86,24 @@ class AuditFilter:
     until: datetime | None = None
 
     def apply(self, rows: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
-        wanted = {"action": self.action, "actor": self.actor, "target": self.target}
-        wanted_times = {"at__gte": self.since, "at__lt": self.until}
-        rows = rows.filter(**{name: value for name, value in wanted.items() if value})
-        return rows.filter(**{name: value for name, value in wanted_times.items() if value})
+        exact = {"action": self.action, "actor": self.actor, "target": self.target}
+        times = {"at__gte": self.since, "at__lt": self.until}
+        rows = rows.filter(**{name: value for name, value in exact.items() if value})
+        return rows.filter(**{name: value for name, value in times.items() if value})
 
 
 def list_audit(
-    caller: Caller, tenant: Tenant, which: AuditFilter | None = None, before: int | None = None, limit: int = 50
+    caller: Caller, tenant: Tenant, audit_filter: AuditFilter | None = None, before: int | None = None, limit: int = 50
 ) -> Sequence[AuditEvent]:
-    """Up to `limit` rows of a tenant's log, the newest first, those before the row `before`."""
+    """Return up to `limit` rows of a tenant's log, newest first, before the id `before`."""
     caller.require_operator("read")
-    rows = (which or AuditFilter()).apply(AuditEvent.objects.filter(tenant=tenant))
+    rows = (audit_filter or AuditFilter()).apply(AuditEvent.objects.filter(tenant=tenant))
     if before is not None:
         rows = rows.filter(id__lt=before)
     return list(rows.order_by("-id")[:limit])
 
 
 def sealed_to(tenant: Tenant) -> int:
-    """The number of the last row of the tenant's log that is sealed; 0 before the first."""
+    """Return the id of the last sealed row of a tenant's log; 0 if none is sealed."""
     head = AuditBlock.objects.for_tenant(tenant).order_by("-number").values_list("last_id", flat=True).first()
     return head or 0

@@ -1,15 +1,15 @@
-"""What a tenant uses, and its quotas.
+"""Usage and quotas of tenants.
 
-*Memories and bytes* of a tenant with a quota are summed over stripes. Each writer adds to a stripe of its own, in the
-transaction of its change, so that no two wait for each other; a change that would exceed the quota is taken back. The
-sum does not show what others have not committed yet: with W writers at once at most W - 1 changes too many pass. On
-SQLite, with one writer at a time, none does.
+*Memories and bytes* of a tenant with a quota are summed over stripes. A writer adds to its own stripe, in the
+transaction of its change, so that writers do not wait for each other; a change that would exceed the quota is rolled
+back. The sum excludes uncommitted changes: with W concurrent writers at most W - 1 changes too many pass. On SQLite,
+with one writer at a time, none does.
 
 *Requests* are counted in each process and added to the day's row every few seconds. A process knows its own at once and
-those of the others after `FLUSH_S + LOOK_AGAIN_S` seconds at most: so long they can exceed the quota.
+those of other processes after `FLUSH_S + REFRESH_S` seconds at most; for that long a tenant can exceed its quota.
 
-*Language models*: whoever asks them keeps the ledger, tells from it what a tenant has used (`llm_told_by`), and
-enforces `llm_limits`.
+*Language models*: `conversations.llm` keeps the ledger, reports the usage from it (`read_llm_usage_with`), and enforces
+`llm_limits`.
 """
 
 from __future__ import annotations
@@ -35,35 +35,35 @@ from somamemory.scheduling import periodic
 from tenants.models import DailyUsage, Tenant, UsageStripe
 
 STRIPES = 64
-COUNTED = 0  # the stripe of the job that counts
+COUNTED = 0  # the stripe of the recount
 RECOUNT = timedelta(hours=1)
 FLUSH_S = 5.0
-LOOK_AGAIN_S = 5.0
+REFRESH_S = 5.0
 MICRO_USD_PER_CENT = 10_000
 
 
-Day = tuple[UUID, date]  # of a tenant
+Day = tuple[UUID, date]  # (tenant, day)
 
 
 @dataclass
 class _Counts:
-    """Requests of tenants' days: what this process has counted and not yet written, and what is known of all."""
+    """Requests per tenant and day: those of this process not yet written, and the last known totals."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     unwritten: defaultdict[Day, int] = field(default_factory=lambda: defaultdict(int))
-    known: TTLCache[Day, int] = field(default_factory=lambda: TTLCache(10_000, LOOK_AGAIN_S))
+    known: TTLCache[Day, int] = field(default_factory=lambda: TTLCache(10_000, REFRESH_S))
 
 
 @dataclass(frozen=True)
 class LlmUsage:
-    """What language models have taken for a tenant: tokens in and out, and millionths of a dollar (both UTC)."""
+    """Usage of language models by a tenant: tokens in and out, and millionths of a dollar; days and months are UTC."""
 
     tokens_today: int = 0
     tokens_this_month: int = 0
     micro_usd_this_month: int = 0
 
 
-# (memories, bytes) that are there, and what the stripes say, both of one moment.
+# Returns (memories, bytes) stored, and (memories, bytes) recorded in the stripes, at one moment.
 Counter = Callable[[Tenant], tuple[int, int, int, int]]
 _counter: list[Counter] = []
 LlmReader = Callable[[Tenant], LlmUsage]
@@ -81,49 +81,54 @@ def is_limited(tenant: Tenant) -> bool:
 
 
 def add(tenant: Tenant, memories: int, bytes: int) -> None:
-    """Note, in the transaction of a change, by how much it changes what is kept. Raises QuotaExceeded."""
+    """Record the change of stored memories and bytes, in its transaction. Raises QuotaExceeded."""
     if not is_limited(tenant) or not (memories or bytes):
         return
     if memories > 0 or bytes > 0:
-        kept = stored(tenant)
+        used = stored(tenant)
         for name, more, before, quota in (
-            ("memories", memories, kept[0], tenant.quota_memories),
-            ("bytes", bytes, kept[1], tenant.quota_bytes),
+            ("memories", memories, used[0], tenant.quota_memories),
+            ("bytes", bytes, used[1], tenant.quota_bytes),
         ):
             if quota is not None and more > 0 and before + more > quota:
-                raise QuotaExceeded(f"this tenant may keep {quota:,} {name} and has {max(0, before):,}")
+                raise QuotaExceeded(
+                    f"the tenant stores {max(0, before):,} {name}; its quota is {quota:,}; delete some first"
+                )
     _add_to(tenant, _stripe(), memories, bytes)
 
 
 def stored(tenant: Tenant) -> tuple[int, int]:
-    """(memories, bytes) by the stripes of a tenant with a quota; of others, as when they were last counted."""
+    """Return (memories, bytes) from the stripes. Without a quota, they are as old as the last count."""
     sums = UsageStripe.objects.for_tenant(tenant).aggregate(memories=Sum("memories"), bytes=Sum("bytes"))
     return sums["memories"] or 0, sums["bytes"] or 0
 
 
 def count_with(count: Counter) -> None:
-    """`count` counts what is kept of a tenant: see `Counter`."""
+    """Register the function that counts the stored data of a tenant: see `Counter`."""
     _counter.append(count)
 
 
 def counted(tenant: Tenant) -> tuple[int, int]:
-    """(memories, bytes) of a tenant, counted now: for operators, as it reads everything."""
+    """Return (memories, bytes) of a tenant, counted now. For operators: it reads all rows."""
     memories, bytes, _, _ = _counter[-1](tenant)
     return memories, bytes
 
 
 def recount(tenant: Tenant, *, again_soon: bool = False) -> None:
-    """Put right what the stripes say; again_soon: some processes may not know of the quota yet, and not have noted."""
+    """Correct the stripes of a tenant.
+
+    again_soon: recount once more after a minute, because processes that do not know the new quota yet record nothing.
+    """
     at = timezone.now() - (RECOUNT - timedelta(minutes=1) if again_soon else timedelta())
     with transaction.atomic():
-        _add_to(tenant, COUNTED, 0, 0)  # its lock: two who count at the same time must not both correct
+        _add_to(tenant, COUNTED, 0, 0)  # locks the row: two concurrent recounts must not both correct it
         memories, bytes, noted_memories, noted_bytes = _counter[-1](tenant)
         _add_to(tenant, COUNTED, memories - noted_memories, bytes - noted_bytes)
         UsageStripe.objects.for_tenant(tenant).filter(stripe=COUNTED).update(counted_at=at)
 
 
-def recount_old() -> None:
-    """Count anew, for each tenant with a quota, what was counted long ago."""
+def recount_stale() -> None:
+    """Recount every tenant with a quota whose last count is older than `RECOUNT`."""
     for tenant in Tenant.objects.filter(Q(quota_memories__isnull=False) | Q(quota_bytes__isnull=False)).iterator():
         last = UsageStripe.objects.for_tenant(tenant).filter(stripe=COUNTED).first()
         if last is None or last.counted_at is None or last.counted_at < timezone.now() - RECOUNT:
@@ -140,18 +145,18 @@ def _add_to(tenant: Tenant, stripe: int, memories: int, bytes: int) -> None:
         )
 
 
-def _begin_elsewhere() -> None:
-    """Processes that were forked from one would all begin at its number, and wait for each other."""
+def _reset_stripes() -> None:
+    """Choose new stripes after a fork: processes with the same ones would wait for each other."""
     global _numbers
     _numbers = itertools.count(random.randrange(STRIPES))
     _own.__dict__.clear()
 
 
-os.register_at_fork(after_in_child=_begin_elsewhere)
+os.register_at_fork(after_in_child=_reset_stripes)
 
 
 def _stripe() -> int:
-    """One for each thread, as far as there are; another process begins at another one."""
+    """Return the stripe of this thread. Threads get different stripes while there are enough."""
     if not hasattr(_own, "stripe"):
         _own.stripe = 1 + next(_numbers) % STRIPES
     stripe: int = _own.stripe
@@ -162,7 +167,7 @@ def _stripe() -> int:
 
 
 def count_request(tenant: Tenant) -> None:
-    """One more request of today. Raises RequestQuotaExceeded, and then it does not count."""
+    """Count one more request today. Raises RequestQuotaExceeded, and then does not count it."""
     now = timezone.now()
     with _counts.lock:
         _counts.unwritten[tenant.id, now.date()] += 1
@@ -170,11 +175,14 @@ def count_request(tenant: Tenant) -> None:
     if quota is not None and requests_today(tenant, now) > quota:
         with _counts.lock:
             _counts.unwritten[tenant.id, now.date()] -= 1
-        raise RequestQuotaExceeded(f"this tenant may send {quota:,} requests a day", _until_midnight_s(now))
+        raise RequestQuotaExceeded(
+            f"the tenant has used its quota of {quota:,} requests per day; it resets at midnight UTC",
+            _until_midnight_s(now),
+        )
 
 
 def requests_today(tenant: Tenant, now: datetime | None = None) -> int:
-    """What is known here of the tenant's day."""
+    """Return the requests of the tenant today that this process knows."""
     day = (now or timezone.now()).date()
     with _counts.lock:
         known = _counts.known.get((tenant.id, day))
@@ -196,11 +204,11 @@ def requests_today(tenant: Tenant, now: datetime | None = None) -> int:
     at_stop=True,
 )
 def flush() -> None:
-    """Add what this process has counted to the day's rows. What cannot be written is kept for the next time."""
+    """Add the counts of this process to the rows of the day. After an error they are written at the next flush."""
     with _counts.lock:
         taken = sorted(_counts.unwritten.items(), key=lambda item: item[0])
         _counts.unwritten.clear()
-        for day, mine in taken:  # until it is read again, what is known includes what is written here
+        for day, mine in taken:  # until the total is read again, it must include what is written here
             if day in _counts.known:
                 _counts.known[day] += mine
     while taken:
@@ -227,28 +235,28 @@ def _write(tenant: UUID, day: date, requests: int) -> None:
 
 
 def forget(tenant: Tenant | None = None) -> None:
-    """Drop what this process has counted of a tenant, or of all."""
+    """Drop the counts of a tenant in this process, or of all tenants."""
     with _counts.lock:
-        for kept in (_counts.unwritten, _counts.known):
-            for key in [key for key in kept if tenant is None or key[0] == tenant.id]:
-                del kept[key]
+        for counts in (_counts.unwritten, _counts.known):
+            for key in [key for key in counts if tenant is None or key[0] == tenant.id]:
+                del counts[key]
 
 
 # --- Language models ---------------------------------------------------------------------------------------------
 
 
-def llm_told_by(read: LlmReader) -> None:
-    """`read` tells what a tenant has used: whoever keeps the ledger."""
+def read_llm_usage_with(read: LlmReader) -> None:
+    """Register the function that reads the usage of language models from the ledger."""
     _llm_reader.append(read)
 
 
 def llm(tenant: Tenant) -> LlmUsage:
-    """What language models have taken for a tenant so far, those under way with the most that they may take."""
+    """Return the usage of language models; running requests count with the maximum that they may use."""
     return _llm_reader[-1](tenant)
 
 
 def llm_limits(tenant: Tenant) -> dict[str, int | None]:
-    """The tenant's quotas for language models; where it has none of its own, the installation's. None: no limit."""
+    """Return the quotas of a tenant for language models, by default those of the installation. None: no limit."""
     month, cents = tenant.quota_llm_tokens_per_month, tenant.quota_llm_cents_per_month
     return {
         "llm_tokens_per_day": tenant.quota_llm_tokens_per_day,
@@ -258,7 +266,7 @@ def llm_limits(tenant: Tenant) -> dict[str, int | None]:
 
 
 def llm_used(tenant: Tenant) -> dict[str, int]:
-    """The same, as used so far; cents are rounded up."""
+    """Return the usage for each quota of `llm_limits`; cents are rounded up."""
     used = llm(tenant)
     return {
         "llm_tokens_per_day": used.tokens_today,

@@ -1,7 +1,7 @@
-"""What was done: one row a change, in the transaction of the change.
+"""The audit log: one row per change, written in the transaction of the change.
 
-`sealing` puts the rows into a chain of blocks afterwards, so that writers never wait for it; `checking` finds out
-whether anybody has touched them since.
+`sealing` adds the rows to a chain of blocks afterwards, so that writers never wait for it; `verification` detects rows
+that were changed since.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _TARGET_LENGTH, _ADDRESS_LENGTH = 2048, 45
 _COLUMNS = (
     "tenant_id", "at", "actor", "action", "namespace", "target", "request_id", "address", "before_hash", "after_hash",
 )  # fmt: skip
-# A statement of our own: the ORM's takes four times as long, which every write would feel.
+# Raw SQL: the ORM takes four times as long, in every write.
 _INSERT = f"INSERT INTO sfm_audit_log ({', '.join(_COLUMNS)}) VALUES ({', '.join(['%s'] * len(_COLUMNS))})"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that was changed: the SHA-256 of what it was (None: it was not there) and of what it is now."""
+    """One changed object, with the SHA-256 of its state before (None: it did not exist) and after the change."""
 
     target: str
     before: bytes | None = None
@@ -40,9 +40,9 @@ class Change:
 
 
 def record(caller: Caller, action: str, targets: Iterable[str | Change], namespace: str = "") -> None:
-    """Note that `caller` did `action` to each of `targets`. Must run inside the transaction that did it."""
+    """Record that `caller` did `action` to all `targets`. Must run inside the transaction of the change."""
     if not connection.in_atomic_block:
-        raise RuntimeError("an audit row belongs into the transaction of its change")
+        raise RuntimeError("an audit row must be written in the transaction of its change")
     changes = [target if isinstance(target, Change) else Change(target) for target in targets]
     at = connection.ops.adapt_datetimefield_value(timezone.now())
     tenant = caller.tenant.id if connection.features.has_native_uuid_field else caller.tenant.id.hex
@@ -70,13 +70,13 @@ def record(caller: Caller, action: str, targets: Iterable[str | Change], namespa
 
 
 def fingerprint(*parts: Any) -> bytes:
-    """SHA-256 of what JSON can say, and of times and UUIDs; the same before and after a stay in either database."""
+    """Return the SHA-256 of JSON values, times and UUIDs; a round trip through either database does not change it."""
     words = json.dumps(_plain(parts), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(words.encode()).digest()
 
 
 def state(row: Model) -> bytes:
-    """SHA-256 of all columns of a row, as they are in memory."""
+    """Return the SHA-256 of all columns of a row, as they are in memory."""
     return fingerprint(*(field.value_from_object(row) for field in row._meta.concrete_fields))
 
 

@@ -1,7 +1,7 @@
-"""The arithmetic of the chain: digests of rows, hashes of blocks, signatures. Pure, but for the key.
+"""The audit chain: digests of rows, hashes of blocks, signatures. Pure, except for the key from the settings.
 
-A block holds the rows of one tenant in the order of their numbers, and the hash of the block before it. Whoever changes
-a row must change the hashes of all later blocks, and cannot sign them without the key.
+A block covers rows of one tenant in the order of their ids, and holds the hash of the block before it. Changing a row
+means changing the hashes of all later blocks, which nobody can sign without the key.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MARK = struct.Struct(">Q8s")
 
 @dataclass(frozen=True)
 class Head:
-    """How far a chain had come; signed, so that it can be kept anywhere. hash and signature in hexadecimal."""
+    """The last block of a chain, signed, so that it can be stored anywhere. hash and signature are hexadecimal."""
 
     tenant: str
     number: int
@@ -41,8 +41,8 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a block stands, and its hash."""
+class Position:
+    """The position of a block in its chain, and its hash."""
 
     tenant_id: UUID
     number: int
@@ -50,7 +50,7 @@ class Place:
     hash: bytes
 
     @classmethod
-    def of(cls, block: AuditBlock | AuditCheckpoint) -> Place:
+    def of(cls, block: AuditBlock | AuditCheckpoint) -> Position:
         return cls(block.tenant_id, block.number, block.last_id, bytes(block.hash))
 
 
@@ -61,8 +61,8 @@ def head(block: AuditBlock) -> Head:
 
 
 def digest(event: AuditEvent) -> bytes:
-    """SHA-256 of everything a row says, its number included."""
-    said = [
+    """Return the SHA-256 of all columns of a row, including its id."""
+    columns = [
         event.id,
         event.tenant_id and event.tenant_id.hex,
         fixed_width(event.at),
@@ -72,29 +72,29 @@ def digest(event: AuditEvent) -> bytes:
         event.target,
         event.request_id,
         event.address,
-        *(None if each is None else bytes(each).hex() for each in (event.before_hash, event.after_hash)),
+        *(None if hash is None else bytes(hash).hex() for hash in (event.before_hash, event.after_hash)),
     ]
-    return hashlib.sha256(json.dumps(said, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(json.dumps(columns, separators=(",", ":")).encode()).digest()
 
 
 def block_hash(
     previous: bytes, tenant: UUID, number: int, first_id: int, last_id: int, digests: Sequence[bytes], at: datetime
 ) -> bytes:
     numbers = struct.pack(">QQQQ", number, first_id, last_id, len(digests))
-    told = hashlib.sha256(_BLOCK + bytes(previous) + tenant.bytes + numbers + fixed_width(at).encode())
-    for each in digests:
-        told.update(each)
-    return told.digest()
+    block = hashlib.sha256(_BLOCK + bytes(previous) + tenant.bytes + numbers + fixed_width(at).encode())
+    for row_digest in digests:
+        block.update(row_digest)
+    return block.digest()
 
 
-def sign(block: Place) -> bytes:
-    """HMAC-SHA256 of a block's place and hash, with the key of the installation."""
-    return hmac.digest(_key(), _place(block), "sha256")
+def sign(block: Position) -> bytes:
+    """Return the HMAC-SHA256 of a block's position and hash, with the key of the installation."""
+    return hmac.digest(_key(), _packed(block), "sha256")
 
 
-def sign_checkpoint(checkpoint: Place, previous: bytes, at: datetime) -> bytes:
-    """The same of a checkpoint, and of the checkpoint's signature before it."""
-    return hmac.digest(_key(), _CHECKPOINT + _place(checkpoint) + bytes(previous) + fixed_width(at).encode(), "sha256")
+def sign_checkpoint(checkpoint: Position, previous: bytes, at: datetime) -> bytes:
+    """Sign a checkpoint, including the signature of the checkpoint before it."""
+    return hmac.digest(_key(), _CHECKPOINT + _packed(checkpoint) + bytes(previous) + fixed_width(at).encode(), "sha256")
 
 
 def is_signed(signature: bytes | memoryview, expected: bytes) -> bool:
@@ -102,17 +102,17 @@ def is_signed(signature: bytes | memoryview, expected: bytes) -> bool:
 
 
 def marks(pairs: Iterable[tuple[int, bytes]]) -> bytes:
-    """16 bytes a row, its number and the beginning of its digest: to say which row of a block is wrong."""
-    return b"".join(_MARK.pack(id, each[:8]) for id, each in pairs)
+    """Return 16 bytes per row, its id and the start of its digest, which show which row of a block was changed."""
+    return b"".join(_MARK.pack(id, row_digest[:8]) for id, row_digest in pairs)
 
 
-def marked(raw: bytes | memoryview) -> Iterator[tuple[int, bytes]]:
+def unpack_marks(raw: bytes | memoryview) -> Iterator[tuple[int, bytes]]:
     whole = len(raw) - len(raw) % _MARK.size
     return _MARK.iter_unpack(bytes(raw)[:whole])
 
 
-def _place(link: Place) -> bytes:
-    return link.tenant_id.bytes + struct.pack(">QQ", link.number, link.last_id) + link.hash
+def _packed(position: Position) -> bytes:
+    return position.tenant_id.bytes + struct.pack(">QQ", position.number, position.last_id) + position.hash
 
 
 def _key() -> bytes:

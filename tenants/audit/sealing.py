@@ -1,10 +1,10 @@
-"""Seals the audit log: rows into blocks, each tenant's blocks into a chain. Writers never wait for it.
+"""Seal the audit log: rows into blocks, the blocks of a tenant into a chain. Writers never wait for it.
 
-1. Find a number up to which the log is *settled*: no transaction that still runs could add a row below it.
-2. Take the rows from where the last run ended up to there, in order, and make one block for each tenant in them.
-3. The blocks and the place where to go on are written in one transaction.
+1. Find an id up to which the log is *settled*: no running transaction can still add a row below it.
+2. Take the rows after the last sealed one, up to that id, in order, and make one block for each tenant.
+3. Write the blocks and the id of the last sealed row in one transaction.
 
-Only one sealer works at a time, and dying anywhere leaves things as they were.
+One sealer runs at a time. A crash at any point changes nothing.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ log = logging.getLogger("soma.audit")
 
 BATCH = 2_000
 DELETE_BATCH = 1_000
-# Writers commit in milliseconds; behind one that does not, the next run comes by.
+# Writers commit in milliseconds; if one takes longer, the next run tries again.
 PATIENCE_S = 10.0
 _PAUSE_S = 0.02
 
 
 def seal(limit: int = 200_000) -> int:
-    """Seal up to about `limit` rows; how many there were."""
+    """Seal up to about `limit` rows; return their number."""
     begin = AuditSealer.objects.values_list("sealed_to", flat=True).first()
     if begin is None:
         begin = AuditSealer.objects.get_or_create(id=1)[0].sealed_to
@@ -47,11 +47,12 @@ def seal(limit: int = 200_000) -> int:
 
 
 def settled() -> int | None:
-    """A number such that every row up to it is there, or will never be; None when that cannot be known in time.
+    """Return an id up to which no row can be added any more; None if a long transaction leaves that unknown.
 
-    SQLite has one writer at a time, who commits before the next one gets a number. In PostgreSQL a row may become
-    visible after rows with higher numbers. A transaction locks the table (against changes of its definition only)
-    before it takes a number: once those have ended that held the lock after we looked, nothing below can come.
+    SQLite has one writer at a time, which commits before the next one gets an id. In PostgreSQL a row may become
+    visible after rows with higher ids. A transaction locks the table (against changes of its definition only) before
+    it takes an id: when all transactions that held the lock after we read the last id have ended, no lower id can
+    appear.
     """
     horizon: int = AuditEvent.objects.aggregate(last=Max("id"))["last"] or 0
     if connection.vendor != "postgresql":
@@ -60,7 +61,7 @@ def settled() -> int | None:
     writing = _writers()
     while writing:
         if time.monotonic() > until:
-            log.warning("the audit log cannot be sealed yet: a transaction has been writing to it for long")
+            log.warning("the audit log cannot be sealed yet: a long transaction is still writing to it")
             return None
         time.sleep(_PAUSE_S)
         writing &= _writers()
@@ -80,7 +81,7 @@ def _writers() -> set[str]:
 def _seal_batch(horizon: int) -> int:
     with transaction.atomic():
         sealer = AuditSealer.objects.select_for_update(skip_locked=True).first()
-        if sealer is None:  # somebody else is at it
+        if sealer is None:  # another process is sealing
             return 0
         rows = list(AuditEvent.objects.filter(id__gt=sealer.sealed_to, id__lte=horizon).order_by("id")[:BATCH])
         by_tenant: dict[UUID, list[AuditEvent]] = {}
@@ -91,7 +92,7 @@ def _seal_batch(horizon: int) -> int:
         AuditBlock.all_tenants.bulk_create(blocks)
         if rows:
             AuditSealer.objects.filter(id=sealer.id).update(sealed_to=rows[-1].id)
-    for block in blocks:  # whoever keeps the log elsewhere keeps the head of the chain with it
+    for block in blocks:  # a copy of the log then contains the heads of the chains
         log.info("audit block sealed", extra=asdict(chain.head(block)))
     return len(rows)
 
@@ -114,19 +115,19 @@ def _block(tenant: UUID, events: list[AuditEvent]) -> AuditBlock:
     block.hash = chain.block_hash(
         bytes(block.previous), tenant, block.number, block.first_id, block.last_id, digests, block.sealed_at
     )
-    block.signature = chain.sign(chain.Place.of(block))
+    block.signature = chain.sign(chain.Position.of(block))
     return block
 
 
 def head_of(tenant: UUID) -> AuditBlock | None:
-    """The last block of a tenant's chain; pruning never takes that one."""
+    """Return the last block of a tenant's chain, which pruning never removes."""
     return AuditBlock.all_tenants.filter(tenant_id=tenant).order_by("-number").first()
 
 
 def prune() -> int:
-    """Remove rows older than the retention time, a whole block at a time; how many rows there were.
+    """Remove rows older than the retention period, one whole block at a time; return the number of rows.
 
-    What is removed stands in a signed checkpoint first: without one the database refuses to delete a row.
+    A signed checkpoint that covers the rows is written first: without it the database refuses to delete a row.
     """
     if not settings.AUDIT_RETENTION_DAYS:
         return 0
@@ -137,7 +138,7 @@ def prune() -> int:
         if head is None:
             continue
         old = AuditBlock.all_tenants.filter(tenant_id=tenant, last_at__lt=before, number__lt=head.number)
-        # A block is pruned with all before it, so the one before the first that is young enough decides.
+        # A block is pruned with all blocks before it: the first block that is too young is the limit.
         young = AuditBlock.all_tenants.filter(tenant_id=tenant, last_at__gte=before).order_by("number").first()
         last = old.filter(number__lt=young.number if young else head.number).order_by("-number").first()
         if last is not None:
@@ -158,12 +159,12 @@ def _checkpoint(block: AuditBlock) -> None:
             hash=bytes(block.hash),
             at=now,
             previous=previous,
-            signature=chain.sign_checkpoint(chain.Place.of(block), previous, now),
+            signature=chain.sign_checkpoint(chain.Position.of(block), previous, now),
         )
 
 
 def _remove_covered(tenant: UUID) -> int:
-    """Delete what the tenant's last checkpoint stands for, in small transactions; may be broken off and go on."""
+    """Delete the rows that the tenant's last checkpoint covers, in small transactions; can be resumed."""
     checkpoint = AuditCheckpoint.all_tenants.filter(tenant_id=tenant).order_by("-number").first()
     if checkpoint is None:
         return 0

@@ -1,7 +1,8 @@
-"""Has anybody touched the audit log? Walks each tenant's chain, and compares it with heads that were kept elsewhere.
+"""Verify the audit log: walk the chain of each tenant, and compare it with heads that were exported earlier.
 
-Found are: rows that were changed, swapped, deleted or put in; blocks that were changed, or are missing; a chain that
-was cut off behind an exported head, or made anew without the key. What is not sealed yet is named, and not judged.
+It detects rows that were changed, swapped, deleted or inserted; blocks that were changed or are missing; a chain that
+was truncated after an exported head, or rebuilt without the key. Rows that are not sealed yet are counted but cannot
+be verified.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from tenants.audit import chain
-from tenants.audit.chain import Head, Place
+from tenants.audit.chain import Head, Position
 from tenants.caller import Caller
 from tenants.models import (
     DEFAULT_TENANT_SLUG,
@@ -57,7 +58,7 @@ class Report:
 
 
 def heads(caller: Caller) -> Iterator[Head]:
-    """The head of every tenant's chain."""
+    """Yield the head of every tenant's chain."""
     caller.require_operator("read")
     for tenant in Tenant.objects.order_by("slug").iterator():
         block = AuditBlock.objects.for_tenant(tenant).order_by("-number").first()
@@ -65,30 +66,30 @@ def heads(caller: Caller) -> Iterator[Head]:
             yield chain.head(block)
 
 
-def exported(found: Iterable[Head]) -> str:
-    """Heads as lines of JSON."""
-    return "".join(json.dumps(asdict(head)) + "\n" for head in found)
+def dump_heads(heads: Iterable[Head]) -> str:
+    """Return heads as lines of JSON."""
+    return "".join(json.dumps(asdict(head)) + "\n" for head in heads)
 
 
-def imported(lines: str) -> list[Head]:
-    """Heads from lines of JSON: exported ones, or those that the sealer has logged. Raises ValueError."""
-    names = [each.name for each in fields(Head)]
+def load_heads(lines: str) -> list[Head]:
+    """Read heads from lines of JSON: exported ones, or those in the log of the sealer. Raises ValueError."""
+    names = [column.name for column in fields(Head)]
     try:
-        found = [json.loads(line) for line in lines.splitlines() if line.strip()]
-        return [_possible(Head(**{name: line[name] for name in names})) for line in found]
+        objects = [json.loads(line) for line in lines.splitlines() if line.strip()]
+        return [_checked(Head(**{name: head[name] for name in names})) for head in objects]
     except (KeyError, TypeError, AttributeError, struct.error) as error:
-        raise ValueError(f"a line is no exported head: {error}") from None
+        raise ValueError(f"a line is not an exported head: {error}") from None
 
 
-def _possible(head: Head) -> Head:
-    """The head, if it can be compared at all. Raises what its parts raise."""
-    chain.sign(Place(UUID(head.tenant), head.number, head.last_id, bytes.fromhex(head.hash)))
+def _checked(head: Head) -> Head:
+    """Return the head if its fields can be parsed. Raises ValueError or struct.error otherwise."""
+    chain.sign(Position(UUID(head.tenant), head.number, head.last_id, bytes.fromhex(head.hash)))
     bytes.fromhex(head.signature)
     return head
 
 
 def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None) -> Report:
-    """Walk every chain (or one), in memory for one block. `known`: heads that were exported earlier."""
+    """Verify every chain (or one), with one block in memory. `known`: heads that were exported earlier."""
     caller.require_operator("read")
     report = Report()
     by_tenant: dict[UUID, list[Head]] = {}
@@ -100,35 +101,35 @@ def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None
     for tenant in tenants:
         known_heads = by_tenant.pop(tenant.id, [])
         if tenant.id in erased and not tenant.active:
-            continue  # an erasure that is not over yet
+            continue  # its erasure is still running
         _Walk(tenant, report, known_heads, sealed_to).run()
     if only is None:
-        _strangers(report, by_tenant, erased)
+        _report_lost_tenants(report, by_tenant, erased)
     return report
 
 
 def _erased(report: Report) -> set[UUID]:
-    """The tenants that are noted as erased, for which the database gives way. Each must be in the operators' own log.
+    """Return the tenants recorded as erased, whose rows the database lets go. The operators' log must name them all.
 
-    There a row is as old as the erasure; one that has been pruned by rule is taken for granted.
+    Its row is as old as the erasure. Erasures older than the pruned part of the log are not checked.
     """
     operators = Tenant.objects.filter(slug=DEFAULT_TENANT_SLUG).first()
     log = AuditEvent.objects.filter(tenant=operators).order_by("id")
-    told = set(log.filter(action="tenant.erase").values_list("target", flat=True))
+    logged = set(log.filter(action="tenant.erase").values_list("target", flat=True))
     pruned = operators is not None and AuditCheckpoint.objects.for_tenant(operators).exists()
     since = log.values_list("at", flat=True).first() if pruned else None
-    noted = set()
+    erased = set()
     for gone in ErasedTenant.objects.order_by("erased_at").iterator():
-        noted.add(gone.tenant_id)
-        if str(gone.tenant_id) not in told and (since is None or gone.erased_at > since):
+        erased.add(gone.tenant_id)
+        if str(gone.tenant_id) not in logged and (since is None or gone.erased_at > since):
             report.problems.append(
-                Problem(gone.tenant_id, "forged", "it is noted as erased, but not in the operators' log")
+                Problem(gone.tenant_id, "forged", "recorded as erased, but not in the operators' log")
             )
-    return noted
+    return erased
 
 
 class _Walk:
-    """Along the chain of one tenant."""
+    """Verifies the chain of one tenant, from its first block to the last."""
 
     def __init__(self, tenant: Tenant, report: Report, known: list[Head], sealed_to: int) -> None:
         self.tenant, self.report, self.sealed_to = tenant, report, sealed_to
@@ -138,42 +139,44 @@ class _Walk:
     def run(self) -> None:
         self.report.tenants += 1
         if ErasedTenant.objects.filter(tenant_id=self.tenant.id).exists() and self.tenant.active:
-            self._found("forged", "it is noted as erased, and still there")
+            self._report("forged", "recorded as erased, but still active")
         self._checkpoints()
         blocks = AuditBlock.objects.for_tenant(self.tenant).filter(number__gt=self.number).order_by("number")
         for block in blocks.iterator(chunk_size=50):
             self._block(block)
         for head in self.known.values():
             if head.number > self.number:
-                self._found("truncated", f"the chain ends at block {self.number}; block {head.number} was exported")
+                self._report("truncated", f"the chain ends at block {self.number}; block {head.number} was exported")
         self._tail()
 
-    def _found(self, kind: str, detail: str) -> None:
+    def _report(self, kind: str, detail: str) -> None:
         self.report.problems.append(Problem(self.tenant.id, kind, detail))
 
     def _checkpoints(self) -> None:
-        """What has been pruned by rule: the chain begins behind the last checkpoint."""
+        """Verify the checkpoints of the pruned part: the chain continues after the last one."""
         previous = chain.NOTHING_BEFORE
-        for each in AuditCheckpoint.objects.for_tenant(self.tenant).order_by("number"):
-            expected = chain.sign_checkpoint(Place.of(each), previous, each.at)
-            if bytes(each.previous) != previous or not chain.is_signed(each.signature, expected):
-                self._found("forged", f"the checkpoint at block {each.number} is not signed by this installation")
-            previous = bytes(each.signature)
-            self.number, self.last_id, self.hash = each.number, each.last_id, bytes(each.hash)
+        for checkpoint in AuditCheckpoint.objects.for_tenant(self.tenant).order_by("number"):
+            expected = chain.sign_checkpoint(Position.of(checkpoint), previous, checkpoint.at)
+            if bytes(checkpoint.previous) != previous or not chain.is_signed(checkpoint.signature, expected):
+                self._report(
+                    "forged", f"the checkpoint at block {checkpoint.number} is not signed by this installation"
+                )
+            previous = bytes(checkpoint.signature)
+            self.number, self.last_id, self.hash = checkpoint.number, checkpoint.last_id, bytes(checkpoint.hash)
             self._compare_with_export(self.number, self.hash)
 
     def _block(self, block: AuditBlock) -> None:
         self.report.blocks += 1
         if block.number != self.number + 1:
-            self._found("gap", f"block {self.number + 1} is missing")
+            self._report("gap", f"block {self.number + 1} is missing")
         elif bytes(block.previous) != self.hash:
-            self._found("block", f"block {block.number} does not follow block {self.number}")
-        if not chain.is_signed(block.signature, chain.sign(Place.of(block))):
-            self._found("forged", f"block {block.number} is not signed by this installation")
+            self._report("block", f"block {block.number} does not follow block {self.number}")
+        if not chain.is_signed(block.signature, chain.sign(Position.of(block))):
+            self._report("forged", f"block {block.number} is not signed by this installation")
         rows = AuditEvent.objects.filter(tenant=self.tenant, id__gt=self.last_id, id__lte=block.last_id).order_by("id")
         digests = {row.id: chain.digest(row) for row in rows}
         self.report.events += len(digests)
-        made = chain.block_hash(
+        computed = chain.block_hash(
             bytes(block.previous),
             self.tenant.id,
             block.number,
@@ -182,39 +185,39 @@ class _Walk:
             list(digests.values()),
             block.sealed_at,
         )
-        if made != bytes(block.hash):
-            self._point_out(block, digests)
+        if computed != bytes(block.hash):
+            self._compare_rows(block, digests)
         self._compare_with_export(block.number, bytes(block.hash))
         self.number, self.last_id, self.hash = block.number, block.last_id, bytes(block.hash)
 
-    def _point_out(self, block: AuditBlock, digests: dict[int, bytes]) -> None:
-        """Say which rows of a block are not as they were sealed."""
-        sealed = dict(chain.marked(block.marks))
+    def _compare_rows(self, block: AuditBlock, digests: dict[int, bytes]) -> None:
+        """Report the rows of a block that differ from the sealed ones."""
+        sealed = dict(chain.unpack_marks(block.marks))
         missing = sorted(sealed.keys() - digests.keys())
         inserted = sorted(digests.keys() - sealed.keys())
         changed = sorted(id for id in sealed.keys() & digests.keys() if digests[id][:8] != sealed[id])
         for kind, ids in (("missing", missing), ("inserted", inserted), ("changed", changed)):
             if ids:
                 more = f" and {len(ids) - EXAMPLES} more" if len(ids) > EXAMPLES else ""
-                self._found(kind, f"rows {', '.join(map(str, ids[:EXAMPLES]))}{more} of block {block.number}")
+                self._report(kind, f"rows {', '.join(map(str, ids[:EXAMPLES]))}{more} of block {block.number}")
         if not (missing or inserted or changed):
-            self._found("block", f"block {block.number} itself was changed")
+            self._report("block", f"block {block.number} itself was changed")
 
     def _compare_with_export(self, number: int, hash: bytes) -> None:
         head = self.known.pop(number, None)
         if head is None:
             return
-        place = Place(self.tenant.id, head.number, head.last_id, bytes.fromhex(head.hash))
-        if not chain.is_signed(bytes.fromhex(head.signature), chain.sign(place)):
-            self._found("forged", f"the exported head at block {number} is not signed by this installation")
-        elif place.hash != hash:
-            self._found("block", f"block {number} is another one than was exported")
+        position = Position(self.tenant.id, head.number, head.last_id, bytes.fromhex(head.hash))
+        if not chain.is_signed(bytes.fromhex(head.signature), chain.sign(position)):
+            self._report("forged", f"the exported head at block {number} is not signed by this installation")
+        elif position.hash != hash:
+            self._report("block", f"block {number} differs from the exported head")
 
     def _tail(self) -> None:
         tail = AuditEvent.objects.filter(tenant=self.tenant, id__gt=self.last_id).order_by("id")
-        overlooked = list(tail.filter(id__lte=self.sealed_to).values_list("id", flat=True)[:EXAMPLES])
-        if overlooked:
-            self._found("inserted", f"rows {', '.join(map(str, overlooked))} were never sealed, but later ones are")
+        unsealed = list(tail.filter(id__lte=self.sealed_to).values_list("id", flat=True)[:EXAMPLES])
+        if unsealed:
+            self._report("inserted", f"rows {', '.join(map(str, unsealed))} were never sealed, but later rows are")
         waiting = tail.filter(id__gt=self.sealed_to)
         self.report.unsealed += waiting.count()
         oldest = waiting.values_list("at", flat=True).first()
@@ -222,11 +225,15 @@ class _Walk:
             self.report.unsealed_since = oldest
 
 
-def _strangers(report: Report, exported_heads: dict[UUID, list[Any]], erased: set[UUID]) -> None:
-    """Tenants that are gone: by an erasure, or by somebody's hand."""
+def _report_lost_tenants(report: Report, exported_heads: dict[UUID, list[Any]], erased: set[UUID]) -> None:
+    """Report tenants that disappeared without an erasure."""
     for tenant in exported_heads.keys() - erased:
-        report.problems.append(Problem(tenant, "truncated", "the tenant is gone, and was not erased by the service"))
+        report.problems.append(
+            Problem(tenant, "truncated", "the tenant no longer exists, and was not erased by the service")
+        )
     there = Tenant.objects.values("id")
     orphans = AuditBlock.all_tenants.exclude(tenant__in=there).order_by().values_list("tenant_id", flat=True)
     for tenant in set(orphans.distinct()) - erased:
-        report.problems.append(Problem(tenant, "truncated", "the tenant is gone, and was not erased by the service"))
+        report.problems.append(
+            Problem(tenant, "truncated", "the tenant no longer exists, and was not erased by the service")
+        )

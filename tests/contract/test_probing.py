@@ -140,7 +140,8 @@ def foreign(stranger: Api) -> dict[str, list[object]]:
 
 def rows_of(tenant: Tenant) -> dict[str, list[Any]]:
     return {
-        model._meta.db_table: list(registry.rows(model, tenant).order_by("pk").values()) for model in registry.owned()
+        model._meta.db_table: list(registry.rows(model, tenant).order_by("pk").values())
+        for model in registry.tenant_models()
     }
 
 

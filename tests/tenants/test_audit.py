@@ -469,4 +469,4 @@ def test_the_log_lines_of_the_sealer_are_heads(chained: Caller, caplog: pytest.L
     line = next(each for each in caplog.records if each.message == "audit block sealed")
 
     mine = [head for head in heads() if head.tenant == str(chained.tenant.id)]
-    assert verification.imported(JsonFormatter().format(line)) == mine
+    assert verification.load_heads(JsonFormatter().format(line)) == mine

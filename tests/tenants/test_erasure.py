@@ -70,7 +70,8 @@ def erase(operator: Api, slug: str = "acme") -> dict[str, Any]:
 
 def everything(tenant: Tenant) -> dict[str, list[Any]]:
     return {
-        model._meta.db_table: list(registry.rows(model, tenant).order_by("pk").values()) for model in registry.owned()
+        model._meta.db_table: list(registry.rows(model, tenant).order_by("pk").values())
+        for model in registry.tenant_models()
     }
 
 
@@ -99,7 +100,7 @@ def vectors(tenant: Tenant) -> int:
 def test_every_model_has_a_tenant_or_is_known_to_be_nobodys() -> None:
     ours = [model for model in apps.get_models() if model._meta.db_table.startswith("sfm_")]
 
-    without = {model._meta.db_table for model in ours} - {model._meta.db_table for model in registry.owned()}
+    without = {model._meta.db_table for model in ours} - {model._meta.db_table for model in registry.tenant_models()}
 
     assert without == OF_THE_INSTALLATION
 
@@ -112,7 +113,7 @@ def test_nothing_of_an_erased_tenant_is_left(planted: Api, operator: Api, caplog
     erase(operator)
 
     assert tables_that_hold(PLANTED) == []
-    assert everything(planted.tenant) == {model._meta.db_table: [] for model in registry.owned()}
+    assert everything(planted.tenant) == {model._meta.db_table: [] for model in registry.tenant_models()}
     assert vectors(planted.tenant) == 0
     assert caching.get(planted.tenant.id, "test", PLANTED) is None
     assert PLANTED not in caplog.text
@@ -167,7 +168,7 @@ def test_what_was_written_meanwhile_goes_later(planted: Api, operator: Api) -> N
     maintenance.maintain()
     assert tables_that_hold(PLANTED)  # not yet: somebody may still be writing
 
-    ErasedTenant.objects.update(erased_at=timezone.now() - erasure.LOOK_AGAIN)
+    ErasedTenant.objects.update(erased_at=timezone.now() - erasure.CONFIRM_AFTER)
     maintenance.maintain()
 
     assert tables_that_hold(PLANTED) == []
@@ -181,9 +182,9 @@ def test_what_cannot_be_reached_is_named_and_done_later(
         raise IndexUnavailable
 
     with monkeypatch.context() as outage:
-        outage.setitem(erasure._leftovers, "vectors", down)
+        outage.setitem(erasure._erasers, "vectors", down)
         receipt = erase(operator)
-        ErasedTenant.objects.update(erased_at=timezone.now() - erasure.LOOK_AGAIN)
+        ErasedTenant.objects.update(erased_at=timezone.now() - erasure.CONFIRM_AFTER)
         maintenance.maintain()
     assert (receipt["complete"], receipt["missing"]) == (False, ["vectors"])
     assert vectors(planted.tenant) == 3

@@ -35,7 +35,7 @@ class Command(BaseCommand):
             report = verification.check(operator(), _known(heads), only)
             self._tell(report)
             if export and report.intact:
-                export.write_text(verification.exported(verification.heads(operator())))
+                export.write_text(verification.dump_heads(verification.heads(operator())))
                 self.stdout.write(f"The heads are in {export}.")
         if not report.intact:
             raise SystemExit(TOUCHED)
@@ -55,6 +55,6 @@ def _known(file: Path | None) -> list[Head]:
     if file is None:
         return []
     try:
-        return verification.imported(file.read_text())
+        return verification.load_heads(file.read_text())
     except (OSError, ValueError) as error:
         raise CommandError(f"{file}: {error}") from None
