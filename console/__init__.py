@@ -1,1 +1,1 @@
-"""The pages for people: admin, dashboard and explorer. They ask the same services and selectors as the API."""
+"""The admin console: models, dashboard and explorer. It uses the same services and selectors as the API."""

@@ -1,4 +1,4 @@
-"""The room for people."""
+"""The Django app of the admin console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chart is drawn from: numbers that an SVG of 100 by 100 takes as they are. Pure."""
+"""Charts as numbers for an SVG of 100 by 100. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Columns:
 
 
 def columns(stacks: Sequence[tuple[str, dict[str, int]]]) -> Columns:
-    """Stacked columns: `(title, {kind: number})` from left to right."""
+    """Return stacked columns from `(title, {kind: number})`, left to right."""
     most = rounded_up(max((sum(parts.values()) for _, parts in stacks), default=0))
     width = 100 / max(1, len(stacks))
     bars = []
@@ -39,7 +39,9 @@ def columns(stacks: Sequence[tuple[str, dict[str, int]]]) -> Columns:
 
 
 def lines(values: Sequence[float | None]) -> tuple[list[str], float]:
-    """Polylines through values from left to right, None being a gap; and what the top of the chart stands for."""
+    """Return polylines through the values from left to right, where None is a gap, and the value at the top of the
+    chart.
+    """
     most = float(rounded_up(max((value for value in values if value is not None), default=0)))
     step = 100 / max(1, len(values))
     found: list[list[str]] = [[]]
@@ -52,13 +54,13 @@ def lines(values: Sequence[float | None]) -> tuple[list[str], float]:
 
 
 def _dash(point: str, width: float) -> list[str]:
-    """A line needs two points to be seen."""
+    """Return two points for a single value: a line needs two to be visible."""
     x, y = point.split(",")
     return [f"{float(x) - width / 2:.2f},{y}", f"{float(x) + width / 2:.2f},{y}"]
 
 
 def rounded_up(number: float) -> int:
-    """To a number that reads well: 1, 2 or 5 times a power of ten, and at least 1."""
+    """Round up to 1, 2 or 5 times a power of ten, and at least to 1."""
     power = 1
     while True:
         for step in (1, 2, 5):

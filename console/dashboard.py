@@ -1,4 +1,4 @@
-"""The first page: what is wrong, and since when, at a glance."""
+"""The dashboard: what is wrong, and since when, at a glance."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tenants.models import DEFAULT_TENANT_SLUG, Tenant
 
 TOP = 8
 NOW = 5  # minutes
-OLD_S = 60  # a queue that is older wants looking at
+OLD_S = 60  # an older queue needs attention
 
 
 def figures(request: HttpRequest) -> dict[str, Any]:
-    """For a superuser, all of the installation; for others, the state of its parts and their own tenants."""
+    """Return the figures: of the whole installation for a superuser; for others, its health and their own tenants."""
     whole = bool(getattr(request.user, "is_superuser", False))
     eye = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
     found = {"whole": whole, "parts": _parts(), **_tenants(request, eye)}
@@ -42,7 +42,7 @@ def _traffic() -> dict[str, Any]:
     minutes = request_stats.stats.recent()
     stacks = [
         (
-            f"{_clock(each.at)}  {each.ok} answered, {each.client_errors} refused, {each.server_errors} failed",
+            f"{_clock(each.at)}  {each.ok} succeeded, {each.client_errors} rejected, {each.server_errors} failed",
             {"good": each.ok, "refused": each.client_errors, "broken": each.server_errors},
         )
         for each in minutes

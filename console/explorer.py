@@ -1,4 +1,4 @@
-"""The explorer: memories on a map, found by words, and with what they are linked to. Asks what the API's routes ask."""
+"""The explorer: memories on a map, with search and links. It uses the same selectors as the API's routes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def _answering(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpRequest], HttpResponse]:
-    """JSON for the script of the page, with errors as the API tells them."""
+    """Answer the page's script with JSON, and with the API's errors."""
 
     @wraps(view)
     def answer(request: HttpRequest) -> HttpResponse:
@@ -85,7 +85,7 @@ def map_cells(request: HttpRequest, caller: Caller) -> Any:
 def search(request: HttpRequest, caller: Caller) -> Any:
     words = request.GET.get("q", "").strip()
     if not 1 <= len(words) <= 8192 or "\0" in words:
-        raise InvalidInput("q", "must have 1 to 8192 characters, and no NUL")
+        raise InvalidInput("q", "must have 1 to 8192 characters, without NUL")
     namespace = request.GET.get("namespace", "default")
     wanted = hybrid.Search(words, namespaces=(namespace,), top_k=HITS, explain=True)
     results = hybrid.search(caller, wanted)

@@ -1,6 +1,6 @@
-"""Lists of the admin that stay quick whatever their length: a page begins where the one before ended.
+"""Keyset pagination for the admin's lists, which stay fast at any length: a page begins where the previous one ended.
 
-No row is skipped over and none is counted. The order is that of an index; a list has just the orders it names.
+No rows are skipped or counted. The order is that of an index; a list has only the orders that it declares.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ OWN = {AFTER, BEFORE, "tenant", "namespace", "p", "all"}
 
 
 class _NoNumbers(Paginator):  # type: ignore[type-arg]
-    """What the templates ask of a paginator; pages have no numbers here."""
+    """The paginator that the templates expect, without page numbers."""
 
     template_name = "console/pages.html"
     count = 0
 
 
 class KeysetChangeList(ChangeList):  # type: ignore[misc]
-    """A change list that knows only the next page and the one before."""
+    """A change list with a next and a previous page only."""
 
     total: row_counts.Total
     next_query = previous_query = first_query = ""
@@ -64,7 +64,7 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
         whole = position is None and not more
         self.total = row_counts.Total(len(page)) if whole else row_counts.estimate(self.queryset)
         self.result_count = len(page)
-        self.full_result_count = self.result_count  # "50 results (show all)" would be neither
+        self.full_result_count = self.result_count  # hides "50 results (show all)"
         self.show_full_result_count = False
         self.show_admin_actions = False
         self.can_show_all = self.multi_page = False
@@ -77,9 +77,9 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
 
 
 def beyond(order: Sequence[str], position: Sequence[Any], *, backwards: bool = False) -> Q:
-    """Everything behind a position, in an order by columns that all go the same way.
+    """Return the condition for all rows after a position, in an order whose columns all have the same direction.
 
-    The first condition is for the database, which enters its index there.
+    The first condition lets the database enter its index there.
     """
     descending = order[0].startswith("-")
     further = "lt" if descending != backwards else "gt"
@@ -91,7 +91,7 @@ def beyond(order: Sequence[str], position: Sequence[Any], *, backwards: bool = F
 
 
 def _position(cursor: str | None, order: Sequence[str], model: type[Model]) -> list[Any] | None:
-    """Where a page begins; None for one that nobody could have been given: the first page is shown."""
+    """Return where a page begins; None for an invalid cursor, which shows the first page."""
     if not cursor:
         return None
     fields = [model._meta.get_field("pk" if name == "pk" else name.lstrip("-")) for name in order]

@@ -1,4 +1,4 @@
-"""What the pages of all models share: read-only unless said otherwise, quick lists, and the audit for a history."""
+"""Shared by the pages of all models: read-only by default, keyset lists, and the audit log as history."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = 50
 
 
 class Listed(ModelAdmin):  # type: ignore[misc]
-    """A list in the order of an index, and a page for each row."""
+    """A list in the order of an index, with a page for each row."""
 
     list_per_page = PAGE
     list_fullwidth = True
@@ -37,7 +37,7 @@ class Listed(ModelAdmin):  # type: ignore[misc]
     sortable_by: Sequence[str] = ()
     actions = None
     order: tuple[str, ...] = ("-pk",)
-    tenant_field = "tenant"  # "" for what belongs to the installation: a superuser's
+    tenant_field = "tenant"  # "" for rows of the installation, which only superusers see
 
     def keyset(self, request: HttpRequest) -> tuple[str, ...]:
         return self.order
@@ -65,7 +65,7 @@ class Listed(ModelAdmin):  # type: ignore[misc]
     def may(self, request: HttpRequest, permission: str) -> bool:
         return bool(request.user.has_perm(permission))
 
-    # Django's own log would be a second history, and one that can be edited.
+    # Django's own log would be a second history, which can be edited.
     def log_addition(self, request: HttpRequest, object: Model, message: Any) -> None:
         self.audited(request, "create", object)
 
@@ -85,7 +85,7 @@ class Listed(ModelAdmin):  # type: ignore[misc]
         return redirect("admin:tenants_auditevent_changelist")
 
     def back(self, request: HttpRequest, url: str | None = None) -> HttpResponse:
-        """After a dialog has done its work: the page anew, by the answer that htmx understands."""
+        """Reload the page after a dialog, with the response that htmx understands."""
         return HttpResponse(headers={"HX-Redirect": url or self.page(request.resolver_match)})
 
     def page(self, match: Any) -> str:
@@ -96,10 +96,10 @@ class Listed(ModelAdmin):  # type: ignore[misc]
 
 
 class Searched(Listed):
-    """A list with a search that an index answers."""
+    """A list whose search uses an index."""
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        """Of the rows, those that a search asks for; `term` is not empty."""
+        """Return the rows that match a search; `term` is not empty."""
         raise NotImplementedError
 
     def get_search_results(
@@ -110,7 +110,7 @@ class Searched(Listed):
 
 
 class OfTenant(Searched):
-    """Rows behind the wall: a list is of one tenant, and of one namespace where there are namespaces."""
+    """Rows of a tenant: a list shows one tenant, and one namespace where there are namespaces."""
 
     list_before_template = "console/place.html"
     namespaced = True
@@ -141,7 +141,7 @@ class OfTenant(Searched):
 
 
 def tenant_asked_for(request: HttpRequest) -> Tenant | None:
-    """None: there is none, or none that they may see."""
+    """Return the requested tenant; None if there is none, or none that the user may see."""
     try:
         return staff.chosen_tenant(request)
     except NotFound:
@@ -159,7 +159,7 @@ def dialog(
     form: type[BaseDialogForm] = BaseDialogForm,
     variant: ActionVariant = ActionVariant.DEFAULT,
 ) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
-    """An action that asks first, and is done by the answer alone. `button`: what that says, if not the name."""
+    """An action with a confirmation dialog. `button`: its label, if not the name of the action."""
     asked = {"title": question, "description": explained, "form_class": form, "form_submit_text": button or name}
     decorated: Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]] = action(
         description=name, icon=icon, permissions=[permission], variant=variant, dialog=asked
@@ -169,19 +169,19 @@ def dialog(
 
 @contextmanager
 def telling(request: HttpRequest, done: Callable[[], str] | str) -> Iterator[None]:
-    """What was done, or why not, as a message on the next page."""
+    """Show the outcome, or the error, as a message on the next page."""
     try:
         yield
     except SomaError as error:
         messages.error(request, error.detail)
     except PermissionDenied:
-        messages.error(request, "You may not do that.")
+        messages.error(request, "You do not have permission to do that.")
     else:
         messages.success(request, done if isinstance(done, str) else done())
 
 
 def found(row: Any) -> Any:
-    """The row. Raises NotFound when there is none, or none that they may see."""
+    """Return the row. Raises NotFound when there is none, or none that the user may see."""
     if row is None:
         raise NotFound
     return row

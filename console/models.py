@@ -1,4 +1,4 @@
-"""Which tenants a member of staff may see."""
+"""The tenants that a staff user may see."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tenants.models import Tenant
 
 
 class StaffTenant(models.Model):
-    """A member of staff who is no superuser sees the tenants that are given to them, and no other."""
+    """A tenant that a staff user may see; superusers see all tenants."""
 
     id = models.BigAutoField(primary_key=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="staff_tenants")

@@ -1,4 +1,4 @@
-"""The bar at the side: what there is, for those who may see it."""
+"""The sidebar, with the entries that the user may see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many rows there are, without counting them: exact while they are few, then what the database believes."""
+"""Row counts without counting: exact for few rows, then the database's estimate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COUNTED = 1_000
 class Total:
     number: int
     exact: bool = True
-    at_least: bool = False  # nothing is known but that there are more
+    at_least: bool = False  # True: there are more, and no estimate is known
 
     def __str__(self) -> str:
         if self.exact:
@@ -28,7 +28,7 @@ class Total:
 
 
 def estimate(rows: QuerySet[Any]) -> Total:
-    """At most 1,001 entries of an index are read; PostgreSQL is then asked what its statistics say, SQLite has none."""
+    """Return the number of rows: read up to 1,001 index entries, then ask PostgreSQL's statistics; SQLite has none."""
     plain = rows.order_by()
     counted = len(plain.values_list("pk")[: COUNTED + 1])
     if counted <= COUNTED:
@@ -40,7 +40,7 @@ def estimate(rows: QuerySet[Any]) -> Total:
 
 
 def _believed(connection: Any, rows: QuerySet[Any]) -> int:
-    """What the planner expects: `reltuples` for a whole table, its share by the statistics for a part."""
+    """Return the planner's estimate: `reltuples` for a whole table, the planned rows for a part of it."""
     sql, parameters = rows.values_list("pk").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters)

@@ -1,4 +1,4 @@
-"""Who is signed in, and what they may do: members of staff as callers of services and selectors."""
+"""The signed-in staff user as a caller of services and selectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somamemory.web.request_state import state_of
 from tenants.caller import Caller
 from tenants.models import DEFAULT_TENANT_SLUG, AuditEvent, Tenant
 
-# The permission of Django's that gives each scope.
+# The Django permission behind each scope.
 SCOPES = {
     "read": "memories.view_memory",
     "write": "memories.change_memory",
@@ -27,7 +27,7 @@ _ACTOR_LENGTH: Any = AuditEvent._meta.get_field("actor").max_length
 
 
 def tenants_of(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Tenant]:
-    """The tenants that somebody may see: all of them, for a superuser; none that was not given to them, for others."""
+    """Return the tenants that a user may see: all for a superuser, the assigned ones for others."""
     if not user.is_active or not getattr(user, "is_staff", False):
         return Tenant.objects.none()
     if getattr(user, "is_superuser", False):
@@ -36,12 +36,12 @@ def tenants_of(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Tenant]:
 
 
 def slugs(user: AbstractBaseUser | AnonymousUser) -> list[str]:
-    """Their tenants, as many as there is room for in a list to choose from."""
+    """Return the slugs of the user's tenants, as many as fit into a drop-down list."""
     return list(tenants_of(user).order_by("slug").values_list("slug", flat=True)[:CHOICES])
 
 
 def tenant_named(request: HttpRequest, slug: str) -> Tenant:
-    """Raises NotFound, also for a tenant that is there and not for them."""
+    """Return the tenant. Raises NotFound, also for a tenant that the user may not see."""
     tenant = tenants_of(request.user).filter(slug=slug).first()
     if tenant is None:
         raise NotFound(f"no tenant '{slug}'")
@@ -49,9 +49,9 @@ def tenant_named(request: HttpRequest, slug: str) -> Tenant:
 
 
 def chosen_tenant(request: HttpRequest) -> Tenant | None:
-    """The tenant that the page is about: the one it names, else the one before, else the first. None: there is none.
+    """Return the tenant of the page: the one it names, else the last one, else the first; None if there is none.
 
-    Raises NotFound for one that they may not see.
+    Raises NotFound for a tenant that the user may not see.
     """
     known: Tenant | None = getattr(request, "soma_tenant", None)
     if known is not None:
@@ -69,16 +69,16 @@ def chosen_tenant(request: HttpRequest) -> Tenant | None:
 
 
 def chosen_namespace(request: HttpRequest, there: Sequence[str]) -> str:
-    """The namespace that the page names, else `default`, or the first when that is not there."""
+    """Return the namespace that the page names, else `default`, or the first one if there is no `default`."""
     usual = "default" if "default" in there or not there else there[0]
     return request.GET.get("namespace") or usual
 
 
 def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Caller:
-    """The member of staff, acting for a tenant that is theirs, with the scopes that their permissions give.
+    """Return the staff user as a caller for one of their tenants, with the scopes of their permissions.
 
-    With `permission` they act as an operator, for the one call that this permission of Django's is for: services know
-    no finer right to do what is not a tenant's own business. Raises NotFound, PermissionDenied.
+    With `permission` they act as an operator, for the one call that this Django permission is for: services have no
+    finer right for administration. Raises NotFound, PermissionDenied.
     """
     user = request.user
     if not tenants_of(user).filter(pk=tenant.pk).exists():
@@ -96,14 +96,14 @@ def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Cal
 
 
 def installation_caller(request: HttpRequest) -> Caller:
-    """A superuser, for what belongs to no tenant; written down under the default one, as commands are."""
+    """Return a superuser as a caller for the installation; recorded under the default tenant, as commands are."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
     return caller(request, Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
 
 
 def recorder(request: HttpRequest, tenant: Tenant | None = None) -> Caller:
-    """Whoever is signed in, for the audit alone: without any right."""
+    """Return the signed-in user as a caller without rights, for the audit log only."""
     return Caller(
         tenant=tenant or Tenant.objects.get(slug=DEFAULT_TENANT_SLUG),
         actor=actor(request.user),
@@ -114,7 +114,7 @@ def recorder(request: HttpRequest, tenant: Tenant | None = None) -> Caller:
 
 
 def actor(user: Any) -> str:
-    """`staff:7:name`; the number stays when the name changes, or is cut."""
+    """Return `staff:7:name`; the number survives a change or truncation of the name."""
     name: str = user.get_username()
     return f"staff:{user.pk}:{name}"[:_ACTOR_LENGTH]
 

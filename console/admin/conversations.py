@@ -1,4 +1,4 @@
-"""Conversations: what they have in common, and the way to their messages, which are memories."""
+"""Conversations, with links to their messages, which are memories."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ConversationAdmin(OfTenant):
     list_display_links = ("number", "label")
     list_filter = (ByStatus, ByTier)
     search_fields = ("label",)
-    search_help_text = "a label or a folder as it stands, or a number"
+    search_help_text = "an exact label or folder, or a number"
     order = ("-updated_at", "-number")
     fields = (
         "number", "label", "folder", "state", "tier", "importance", "message_count", "word_count", "messages",
@@ -88,12 +88,12 @@ class ConversationAdmin(OfTenant):
     @dialog(
         "Archive",
         "Archive this conversation?",
-        "Its messages stay; searches look at them where they are asked to.",
+        "Its messages are kept; searches include them on request.",
         icon="archive",
         permission="archive",
     )
     def archive(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        with telling(request, "The conversation is archived."):
+        with telling(request, "The conversation was archived."):
             row = found(self.get_object(request, object_id))
             services.archive(staff.caller(request, row.tenant), row.id)
         return self.back(request)
@@ -101,13 +101,13 @@ class ConversationAdmin(OfTenant):
     @dialog(
         "Delete",
         "Delete this conversation?",
-        "Its messages are deleted with it.",
+        "Its messages are deleted as well.",
         icon="delete",
         permission="remove",
         variant=ActionVariant.DANGER,
     )
     def remove(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        with telling(request, "The conversation is deleted."):
+        with telling(request, "The conversation was deleted."):
             row = found(self.get_object(request, object_id))
             services.delete(staff.caller(request, row.tenant), row.id)
         return self.back(request, reverse("admin:conversations_conversation_changelist"))

@@ -1,4 +1,4 @@
-"""What is behind with the index, the jobs, and the generations of embeddings."""
+"""Memories that failed to be indexed, jobs, and embedding generations."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ LABELS = {"queued": "info", "running": "warning", "done": "success", "failed": "
 
 
 class FailedAdmin(Listed):
-    """The rows of one tenant that the index has not taken after several attempts."""
+    """The memories of one tenant that could not be indexed after several attempts."""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
         tenant = tenant_asked_for(request)
         if request.method == "POST" and tenant is not None:
-            with telling(request, "They are due at once, and tried again."):
+            with telling(request, "They will be retried at once."):
                 services.retry_failed(staff.caller(request, tenant))
             return redirect(f"{request.path}?tenant={tenant.slug}")
         slugs = staff.slugs(request.user)
@@ -55,7 +55,7 @@ class FailedAdmin(Listed):
 
 
 def _failed(tenant: Tenant) -> list[dict[str, Any]]:
-    """Those that wait longest come last: each attempt is followed by a longer pause."""
+    """Return the failed rows; those with the longest pause, after most attempts, come last."""
     soon = timezone.now() + timedelta(seconds=MAX_BACKOFF_S)
     rows: QuerySet[VectorEmbedding] = VectorEmbedding.objects.for_tenant(tenant)
     rows = rows.filter(generation=generations.active(), due_at__lte=soon, attempts__gte=FAILED_ATTEMPTS)
@@ -89,7 +89,7 @@ class JobAdmin(Listed):
             return f"{row.done:,}"
         return f"{row.done:,} of {row.total:,}"
 
-    @display(description="what it has found")
+    @display(description="result")
     def told(self, row: Job) -> str:
         return json.dumps(row.data, indent=2, sort_keys=True)
 
@@ -103,39 +103,39 @@ class JobAdmin(Listed):
     @dialog(
         "Compare index and database",
         "Compare index and database?",
-        "What differs is put right. It runs beside everything else.",
+        "Differences are repaired. The service keeps running.",
         icon="compare_arrows",
         permission="start",
         button="Compare",
     )
     def compare(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
-        with telling(request, "It will begin within seconds."):
+        with telling(request, "It starts within seconds."):
             jobs.start_reconcile(staff.installation_caller(request), repair=True)
         return self.back(request)
 
     @dialog(
         "Rebuild embeddings",
         "Rebuild all embeddings?",
-        "Everything is embedded anew while the old vectors go on serving. This costs time and, with a provider, money.",
+        "All memories are embedded again while the old vectors keep serving. This takes time and may cost money.",
         icon="refresh",
         permission="start",
         button="Rebuild",
     )
     def rebuild(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
-        with telling(request, "It will begin within seconds."):
+        with telling(request, "It starts within seconds."):
             jobs.start_rebuild(staff.installation_caller(request))
         return self.back(request)
 
     @dialog(
         "Give up",
-        "Give this rebuild up?",
-        "What was built is removed. The old vectors go on serving.",
+        "Cancel this rebuild?",
+        "The new vectors are removed. The old vectors keep serving.",
         icon="cancel",
         permission="cancel",
         variant=ActionVariant.DANGER,
     )
     def give_up(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        with telling(request, "It is being taken back."):
+        with telling(request, "It is being cancelled."):
             jobs.cancel_rebuild(staff.installation_caller(request))
         return self.back(request)
 

@@ -24,7 +24,7 @@ class LinkAdmin(OfTenant):
     list_display = ("begin", "kind", "goal", "strength", "valid_from", "valid_to", "updated_at")
     list_display_links = ("begin",)
     search_fields = ("from_key",)
-    search_help_text = "a coordinate that is linked from or to"
+    search_help_text = "the coordinate of either end"
     order = ("from_key", "to_key", "link_type")
     fields = (
         "namespace", "begin", "kind", "goal", "strength", "valid_from", "valid_to", "metadata", "created_at",
@@ -58,14 +58,14 @@ class LinkAdmin(OfTenant):
     @dialog(
         "Remove",
         "Remove this link?",
-        "The memories at both ends stay as they are.",
+        "The memories at both ends are kept.",
         icon="link_off",
         permission="unlink",
         variant=ActionVariant.DANGER,
     )
     def unlink(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         row: Link | None = self.get_object(request, object_id)
-        with telling(request, "The link is removed."):
+        with telling(request, "The link was removed."):
             row = found(row)
             services.unlink(staff.caller(request, row.tenant), row.namespace, row.start, row.end, row.link_type)
         namespace = row.namespace if row else "default"

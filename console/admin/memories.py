@@ -1,4 +1,4 @@
-"""Memories, as the operators of an installation look after them: through the selectors and services of everybody."""
+"""Memories for operators, through the same selectors and services as the API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHOWN = 200_000  # characters of a payload
 
 
 class MemoryAdmin(Listed):
-    """A page is of one tenant and one namespace, in the order of one of their indexes, as every list of memories is."""
+    """A list of one tenant and one namespace, in the order of an index."""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -47,13 +47,13 @@ class MemoryAdmin(Listed):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """`object_id` is `tenant/uuid`: a memory is read as its tenant's, or not at all."""
+        """`object_id` is `tenant/uuid`, so that a memory is only read within its tenant."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
             caller, memory = _named(request, object_id)
         except (SomaError, ValueError):
-            messages.error(request, "There is no such memory.")
+            messages.error(request, "This memory does not exist.")
             return redirect("admin:memories_memory_changelist")
         if request.method == "POST":
             _do(request, caller, memory, request.POST.get("do", ""))
@@ -95,7 +95,7 @@ def _listed(request: HttpRequest) -> dict[str, Any]:
 
 
 def _page(request: HttpRequest, caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
-    """By coordinate and below, where the question is one; else by words; else all."""
+    """Return a page: the subtree of a coordinate, the hits for words, or all memories."""
     prefix = None
     if chosen["q"]:
         try:
@@ -168,14 +168,14 @@ def _named(request: HttpRequest, object_id: str) -> tuple[Caller, Memory]:
 
 def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> None:
     if what == "delete":
-        with telling(request, "The memory is deleted. It can be restored from here."):
+        with telling(request, "The memory was deleted. You can restore it on this page."):
             services.delete(caller, memory.namespace, memory.coordinate)
     elif what == "restore":
-        with telling(request, "The memory is restored."):
+        with telling(request, "The memory was restored."):
             services.restore(caller, memory.namespace, memory.coordinate)
     else:
         with telling(request, ""):
-            raise NotFound("no such action")
+            raise NotFound("unknown action")
 
 
 def _described(request: HttpRequest, caller: Caller, memory: Memory) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from tenants.caller import SCOPES, Caller
 from tenants.models import ApiKey, Tenant
 from tenants.selectors import live_keys
 
-OPERATOR = "*"  # no slug looks so
+OPERATOR = "*"  # not a valid slug
 NAMESPACE = r"^[A-Za-z0-9._:/-]{1,255}$"
 
 
@@ -45,7 +45,7 @@ class NewTenantForm(BaseDialogForm):  # type: ignore[misc]
     name = forms.CharField(max_length=255, required=False, widget=UnfoldAdminTextInputWidget)
 
 
-_EMPTY = dict.fromkeys(("llm_tokens_per_month", "llm_cents_per_month"), "empty: as the installation's settings say")
+_EMPTY = dict.fromkeys(("llm_tokens_per_month", "llm_cents_per_month"), "empty: the default of the installation")
 
 
 class QuotaForm(BaseDialogForm):  # type: ignore[misc]
@@ -73,13 +73,13 @@ class PolicyForm(BaseDialogForm):  # type: ignore[misc]
         min_value=0,
         max_value=1,
         widget=UnfoldAdminDecimalFieldWidget,
-        help_text="a label suggested with so much confidence, 0 to 1, becomes that of a conversation without one; "
-        "empty: none does",
+        help_text="the minimum confidence, 0 to 1, for labelling an unlabelled conversation automatically; "
+        "empty: never",
     )
     extract_facts = forms.BooleanField(
         required=False,
         widget=UnfoldBooleanSwitchWidget,
-        help_text="take facts out of conversations by itself; needs a language model",
+        help_text="extract facts from conversations automatically; needs a language model",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -92,7 +92,7 @@ class PolicyForm(BaseDialogForm):  # type: ignore[misc]
 def _tenant(request: HttpRequest, id: Any) -> Tenant | None:
     try:
         return staff.tenants_of(request.user).filter(pk=id).first()
-    except ValidationError:  # no UUID
+    except ValidationError:  # not a UUID
         return None
 
 
@@ -146,14 +146,14 @@ class TenantAdmin(Searched):
         variant=ActionVariant.PRIMARY,
     )
     def create(self, request: HttpRequest, form: NewTenantForm) -> HttpResponse:
-        with telling(request, "The tenant is there. Give it a key next."):
+        with telling(request, "The tenant was created. Next, create an API key for it."):
             caller = staff.installation_caller(request)
             services.create_tenant(caller, form.cleaned_data["slug"], form.cleaned_data["name"])
         return self.back(request)
 
     @dialog("Policies", "Policies", icon="rule", permission="quotas", button="Set", form=PolicyForm)
     def policies(self, request: HttpRequest, form: PolicyForm, object_id: str) -> HttpResponse:
-        with telling(request, "The policies are set."):
+        with telling(request, "The policies were saved."):
             tenant = found(self.get_object(request, object_id))
             wanted = {name: form.cleaned_data[name] for name in services.POLICIES}
             services.update_tenant(staff.installation_caller(request), tenant.slug, policies=wanted)
@@ -168,7 +168,7 @@ class TenantAdmin(Searched):
         form=QuotaForm,
     )
     def quotas(self, request: HttpRequest, form: QuotaForm, object_id: str) -> HttpResponse:
-        with telling(request, "The quotas are set."):
+        with telling(request, "The quotas were saved."):
             tenant = found(self.get_object(request, object_id))
             wanted = {name: form.cleaned_data[name] for name in services.QUOTAS}
             caller = staff.installation_caller(request)
@@ -178,7 +178,7 @@ class TenantAdmin(Searched):
     @dialog(
         "Suspend",
         "Suspend this tenant?",
-        "Its keys stop working within five seconds. Nothing of it is removed.",
+        "Its API keys stop working within five seconds. Its data is kept.",
         icon="pause_circle",
         permission="suspend",
         variant=ActionVariant.DANGER,
@@ -187,9 +187,9 @@ class TenantAdmin(Searched):
         return self._set_active(request, object_id, active=False)
 
     @dialog(
-        "Let in again",
-        "Let this tenant in again?",
-        "Its keys that have not ended work again.",
+        "Resume",
+        "Resume this tenant?",
+        "Its API keys that have not expired work again.",
         icon="play_circle",
         permission="resume",
         button="Let in",
@@ -199,7 +199,7 @@ class TenantAdmin(Searched):
         return self._set_active(request, object_id, active=True)
 
     def _set_active(self, request: HttpRequest, object_id: str, *, active: bool) -> HttpResponse:
-        with telling(request, "The tenant is let in again." if active else "The tenant is suspended."):
+        with telling(request, "The tenant was resumed." if active else "The tenant was suspended."):
             tenant = found(self.get_object(request, object_id))
             caller = staff.caller(request, tenant, permission="tenants.change_tenant")
             services.update_tenant(caller, tenant.slug, active=active)
@@ -207,9 +207,9 @@ class TenantAdmin(Searched):
 
 
 def _usage(tenant: Tenant) -> list[dict[str, Any]]:
-    """What it uses of what it may: quota, number, limit (None: none), and how full that is in percent.
+    """Return rows of quota, usage, limit (None: no limit) and usage in percent.
 
-    Counted where a quota has it counted anyway; else memories are as of a minute ago, and bytes not known.
+    Exact where a quota exists; otherwise memories are up to a minute old, and bytes are unknown.
     """
     if usage.is_limited(tenant):
         memories, size = usage.stored(tenant)
@@ -243,14 +243,14 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
     namespaces = forms.CharField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        help_text="one a line; empty: all of the tenant's",
+        help_text="one per line; empty: all namespaces of the tenant",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         slugs = staff.slugs(self.request.user)
-        operator = [(OPERATOR, "(none: an operator's key, for all tenants)")] if self.request.user.is_superuser else []
-        # Nothing is chosen beforehand, least of all the key that opens every door.
+        operator = [(OPERATOR, "(none: an operator key, for all tenants)")] if self.request.user.is_superuser else []
+        # Nothing is preselected, least of all an operator key.
         self.fields["tenant"].choices = [("", "choose"), *((slug, slug) for slug in slugs), *operator]
 
     def clean_namespaces(self) -> list[str]:
@@ -294,10 +294,10 @@ class KeyAdmin(Searched):
     @dialog(
         "New key",
         "New key",
-        "Its secret is shown once, here, and kept by nobody.",
+        "The secret is shown only once, here, and is not stored.",
         icon="add",
         permission="issue",
-        button="Make the key",
+        button="Create the key",
         form=NewKeyForm,
         variant=ActionVariant.PRIMARY,
     )
@@ -320,7 +320,7 @@ class KeyAdmin(Searched):
     @dialog(
         "Rotate",
         "Rotate this key?",
-        "A new key is made that may do the same. This one goes on working for 24 hours.",
+        "A new key with the same rights is created. This one keeps working for 24 hours.",
         icon="autorenew",
         permission="end",
     )
@@ -331,18 +331,18 @@ class KeyAdmin(Searched):
         except SomaError as error:
             messages.error(request, error.detail)
             return self.back(request)
-        return self._shown(request, issued, "The key that takes its place")
+        return self._shown(request, issued, "The replacement key")
 
     @dialog(
         "Revoke",
         "Revoke this key?",
-        "It stops working within five seconds, for good.",
+        "It stops working within five seconds. This cannot be undone.",
         icon="block",
         permission="end",
         variant=ActionVariant.DANGER,
     )
     def revoke(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        with telling(request, "The key is revoked."):
+        with telling(request, "The key was revoked."):
             key, caller = self._key_and_caller(request, object_id)
             keys.revoke(caller, key.prefix, key.tenant)
         return self.back(request)
@@ -354,7 +354,7 @@ class KeyAdmin(Searched):
         return key, staff.caller(request, key.tenant, permission="tenants.change_apikey")
 
     def _shown(self, request: HttpRequest, issued: keys.IssuedKey, what: str) -> HttpResponse:
-        """In the dialog, and nowhere else: it is kept neither in a session nor in a page that could be asked again."""
+        """Show the secret in the dialog only: neither the session nor a page that can be reloaded contains it."""
         return render(request, "console/secret.html", {"secret": issued.secret, "key": issued.key, "what": what})
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""Members of staff: a superuser's business."""
+"""Staff users and groups, for superusers only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from console.site import site
 
 
 class _Superusers(Listed):
-    """Whoever may change users may make themselves a superuser; so only those who are one may."""
+    """Restricts a page to superusers: anyone who can change users can become one."""
 
     tenant_field = ""
 
@@ -51,7 +51,7 @@ class UserAdmin(DjangoUserAdmin, _Superusers):  # type: ignore[misc, type-arg]
     order = ("id",)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        with transaction.atomic():  # with its audit
+        with transaction.atomic():  # together with its audit event
             response: HttpResponse = super().user_change_password(request, id, form_url)
         return response
 

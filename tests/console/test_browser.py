@@ -57,7 +57,7 @@ def test_a_walk_through_every_page_meets_no_error(browser: Browser) -> None:
     tenant = Tenant.objects.get(slug="tenant-1")
     browser.visit("tenant", f"/admin/tenants/tenant/{tenant.pk}/change/")
     confirm(browser, "suspend")
-    browser.until(lambda: "Let in again" in browser.driver.page_source)
+    browser.until(lambda: "Resume" in browser.driver.page_source)
     assert not Tenant.objects.get(slug="tenant-1").active
     user = User.objects.get(username=NAME)
     assert AuditEvent.objects.get(action="tenant.update").actor == f"staff:{user.pk}:{NAME}"

@@ -56,7 +56,7 @@ def test_the_dashboard_shows_how_requests_end(boss: Client, api: Api) -> None:
 
     minutes = request_stats.stats.recent()
     assert (sum(each.ok for each in minutes), sum(each.client_errors for each in minutes)) == (3, 2)
-    assert re.search(r"\d\d:\d\d  3 answered, 2 refused, 0 failed", shown(boss, page("index")))
+    assert re.search(r"\d\d:\d\d  3 succeeded, 2 rejected, 0 failed", shown(boss, page("index")))
 
 
 def test_pages_and_files_are_no_requests_of_the_api(boss: Client) -> None:
