@@ -12,13 +12,13 @@ from tenants.selectors import AuditFilter
 
 
 class Command(BaseCommand):
-    help = "What was changed of a tenant, by whom; the newest first."
+    help = "Show the audit log of a tenant, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="the tenant")
-        parser.add_argument("--action", default="", help='such as "memory.store"')
-        parser.add_argument("--actor", default="", help='such as "key:PREFIX"')
-        parser.add_argument("--limit", type=int, default=50)
+        parser.add_argument("slug", help="slug of the tenant")
+        parser.add_argument("--action", default="", help='only this action, such as "memory.store"')
+        parser.add_argument("--actor", default="", help='only this actor, such as "key:PREFIX"')
+        parser.add_argument("--limit", type=int, default=50, help="maximum number of rows (default: 50)")
 
     def handle(self, *args: Any, slug: str, action: str, actor: str, limit: int, **options: Any) -> None:
         with errors_as_one_line():

@@ -1,4 +1,4 @@
-"""`manage.py banner`: where the server is and how to talk to it."""
+"""`manage.py banner`: the address of the server, and a first request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tenants import bootstrap
 
 
 class Command(BaseCommand):
-    help = "Print the address of the server and a first request to paste."
+    help = "Print the address of the server and an example request."
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -25,7 +25,7 @@ class Command(BaseCommand):
             f"\nSomaMemory is ready at {url}  (docs: {url}/api/v1/docs, data: {settings.DATA_DIR}, Ctrl-C stops it)\n\n"
             f"Store a first memory:\n\n"
             f"curl -s {url}/memories -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' "
-            # A namespace of its own: whoever pastes it again replaces nothing else.
+            # In its own namespace, so that repeating it replaces no other memory.
             """-d '{"coord": "1,2,3", "namespace": "hello", "payload": {"text": "The quick brown fox"}}'\n"""
         )
         self.stdout.flush()

@@ -1,4 +1,4 @@
-"""`manage.py bootstrap`: from an empty folder to a database with a tenant and a key. May run any number of times."""
+"""`manage.py bootstrap`: create or migrate the database, with a tenant and a first key. May be repeated."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tenants import bootstrap
 
 class Command(BaseCommand):
     help = (
-        "Apply the migrations that a running server of the version before can live with, and make the first key if "
-        "there is none. The other migrations wait for finish_upgrade."
+        "Apply the migrations that are compatible with running servers of the previous version, and create the first "
+        "key if there is none. finish_upgrade applies the remaining migrations."
     )
     requires_migrations_checks = False
 
@@ -35,6 +35,6 @@ class Command(BaseCommand):
         secret = bootstrap.ensure()
         if secret:
             self.stdout.write(
-                f"\nYour first key (an operator's, with every scope) is shown only now:\n\n    {secret}\n\n"
-                f"It is kept in {bootstrap.path()}, readable by you alone.\n"
+                f"\nYour first key (an operator key with every scope), which cannot be shown again:\n\n    {secret}\n\n"
+                f"It is stored in {bootstrap.path()}, readable only by you.\n"
             )

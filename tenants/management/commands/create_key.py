@@ -14,21 +14,25 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Make an API key for a tenant, or with --operator one that may act for all of them."
+    help = "Create an API key for a tenant or, with --operator, for all tenants."
 
     def add_arguments(self, parser: CommandParser) -> None:
         whose = parser.add_mutually_exclusive_group(required=True)
-        whose.add_argument("slug", nargs="?", help="the tenant")
-        whose.add_argument("--operator", action="store_true", help="an operator key, for all tenants")
-        parser.add_argument("--name", default="", help="what it is for")
+        whose.add_argument("slug", nargs="?", help="slug of the tenant")
+        whose.add_argument(
+            "--operator", action="store_true", help="create an operator key, which may act for all tenants"
+        )
+        parser.add_argument("--name", default="", help="a description of the key")
         parser.add_argument(
             "--scope", action="append", choices=SCOPES, help="may be repeated; default: read write delete"
         )
-        parser.add_argument("--namespace", action="append", default=[], help="only this one; may be repeated")
+        parser.add_argument(
+            "--namespace", action="append", default=[], help="restrict the key to this namespace; may be repeated"
+        )
         parser.add_argument(
             "--import-secret",
             action="store_true",
-            help="take an existing secret of 32 or more characters from standard input",
+            help="read an existing secret of 32 or more characters from standard input",
         )
 
     def handle(self, *args: Any, slug: str | None, name: str, **options: Any) -> None:
@@ -44,14 +48,14 @@ class Command(BaseCommand):
                 secret=_read_secret() if options["import_secret"] else None,
             )
         if options["import_secret"]:
-            self.stdout.write(self.style.SUCCESS(f"The secret is a key now; its prefix here is {issued.key.prefix}."))
+            self.stdout.write(self.style.SUCCESS(f"Imported the secret as a key with prefix {issued.key.prefix}."))
             return
-        self.stderr.write("This key is shown only now:")
+        self.stderr.write("Copy this key now; it cannot be shown again:")
         self.stdout.write(issued.secret)
 
 
 def _read_secret() -> str:
-    """From a pipe, or typed without an echo; never from the command line, where others can see it."""
+    """Read the secret from a pipe or without echo; arguments would be visible to other users."""
     if sys.stdin.isatty():
         return getpass.getpass("Secret: ")
     return sys.stdin.readline().rstrip("\r\n")

@@ -11,15 +11,15 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Make a tenant."
+    help = "Create a tenant."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="1 to 63 of a-z, 0-9, - and _")
-        parser.add_argument("--name", default="", help="what people call it")
+        parser.add_argument("slug", help="1 to 63 characters of a-z, 0-9, - and _")
+        parser.add_argument("--name", default="", help="display name")
 
     def handle(self, *args: Any, slug: str, name: str, **options: Any) -> None:
         with errors_as_one_line():
             services.create_tenant(operator(), slug, name)
         self.stdout.write(
-            self.style.SUCCESS(f"Tenant '{slug}' is there.") + f" Next: manage.py create_key {slug} --name my-agent"
+            self.style.SUCCESS(f"Created tenant '{slug}'.") + f" Next: manage.py create_key {slug} --name my-agent"
         )

@@ -14,11 +14,11 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Write all that a tenant has as lines of JSON; the last line counts them."
+    help = "Export all data of a tenant as lines of JSON; the last line contains the counts."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="the tenant")
-        parser.add_argument("--to", type=Path, metavar="FILE", help="left out: standard output")
+        parser.add_argument("slug", help="slug of the tenant")
+        parser.add_argument("--to", type=Path, metavar="FILE", help="the file to create; default: standard output")
 
     def handle(self, *args: Any, slug: str, to: Path | None, **options: Any) -> None:
         with errors_as_one_line():
@@ -29,4 +29,4 @@ class Command(BaseCommand):
             return
         with errors_as_one_line(), os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             count = sum(1 for line in lines if file.write(line))
-        self.stdout.write(f"{count - 2:,} rows are in {to}.")
+        self.stdout.write(f"Wrote {count - 2:,} rows to {to}.")

@@ -13,10 +13,10 @@ from tenants.models import ApiKey
 
 
 class Command(BaseCommand):
-    help = "List a tenant's keys, or without a tenant the operators'. Secrets are not stored and cannot be listed."
+    help = "List the keys of a tenant or, without a slug, the operator keys. Secrets are not stored."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", nargs="?", help="the tenant")
+        parser.add_argument("slug", nargs="?", help="slug of the tenant")
 
     def handle(self, *args: Any, slug: str | None, **options: Any) -> None:
         with errors_as_one_line():

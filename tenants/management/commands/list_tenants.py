@@ -12,7 +12,7 @@ from tenants.services import quotas_of
 
 
 class Command(BaseCommand):
-    help = "List the tenants of this installation, and their quotas."
+    help = "List the tenants of this installation and their quotas."
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stdout.write(f"{'slug':24} {'state':10} {'tier':9} {'created':11} quotas")

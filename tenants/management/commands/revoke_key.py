@@ -12,17 +12,17 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Stop a key for good."
+    help = "Revoke a key permanently."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("prefix", help="as list_keys shows it")
-        parser.add_argument("--tenant", help="whose it is; left out: an operator's")
+        parser.add_argument("prefix", help="prefix of the key, from list_keys")
+        parser.add_argument("--tenant", help="slug of the tenant; default: an operator key")
 
     def handle(self, *args: Any, prefix: str, tenant: str | None, **options: Any) -> None:
         with errors_as_one_line():
             owner = selectors.get_tenant(operator(), tenant) if tenant is not None else None
             keys.revoke(operator(), prefix, owner)
         self.stdout.write(
-            self.style.SUCCESS(f"Key {prefix} is revoked.")
-            + f" Running servers refuse it within {settings.KEY_CACHE_S} seconds."
+            self.style.SUCCESS(f"Revoked key {prefix}.")
+            + f" Running servers reject it within {settings.KEY_CACHE_S} seconds."
         )

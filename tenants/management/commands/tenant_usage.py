@@ -11,14 +11,14 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "What a tenant uses, beside its quotas. Requests and tokens are those of today (UTC)."
+    help = "Show the usage of a tenant and its quotas. Requests and daily tokens are those of today (UTC)."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="the tenant")
+        parser.add_argument("slug", help="slug of the tenant")
 
     def handle(self, *args: Any, slug: str, **options: Any) -> None:
         with errors_as_one_line():
-            found = selectors.usage_of(operator(), selectors.get_tenant(operator(), slug))
-        for name, (used, quota) in found.items():
+            usage = selectors.usage_of(operator(), selectors.get_tenant(operator(), slug))
+        for name, (used, quota) in usage.items():
             of = f"of {quota:,} ({used / quota:.0%})" if quota else "of 0" if quota == 0 else "no limit"
             self.stdout.write(f"{name:20} {used:16,}  {of}")

@@ -12,31 +12,31 @@ from tenants.models import Tenant
 
 
 class Command(BaseCommand):
-    help = "Rename a tenant, suspend or resume it, or change its tier, quotas and policies."
+    help = "Rename, suspend or resume a tenant, or change its tier, quotas and policies."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="the tenant")
-        parser.add_argument("--name", help="what people call it")
+        parser.add_argument("slug", help="slug of the tenant")
+        parser.add_argument("--name", help="display name")
         parser.add_argument("--tier", choices=Tenant.Tier.values)
         state = parser.add_mutually_exclusive_group()
-        state.add_argument("--suspend", action="store_true", help="refuse its keys; its data stays")
-        state.add_argument("--resume", action="store_true", help="let its keys in again")
+        state.add_argument("--suspend", action="store_true", help="reject its keys; its data stays")
+        state.add_argument("--resume", action="store_true", help="accept its keys again")
         parser.add_argument(
             "--quota",
             action="append",
             default=[],
             metavar="NAME=NUMBER",
-            help=f"may be repeated; NAME is one of {', '.join(services.QUOTAS)}; NAME=none takes the limit away",
+            help=f"may be repeated; NAME is one of {', '.join(services.QUOTAS)}; NAME=none removes the limit",
         )
         parser.add_argument(
             "--auto-label",
             metavar="CONFIDENCE",
-            help="conversations without a label get one that is suggested with so much confidence (0 to 1); none: not",
+            help="label unlabelled conversations automatically from this confidence (0 to 1); none: never",
         )
         parser.add_argument(
             "--extract-facts",
             choices=("yes", "no"),
-            help="facts are taken out of conversations by themselves, with the language model",
+            help="extract facts from conversations automatically, with the language model",
         )
 
     def handle(self, *args: Any, slug: str, **options: Any) -> None:
@@ -48,10 +48,12 @@ class Command(BaseCommand):
                 name=options["name"],
                 tier=options["tier"],
                 active=active,
-                quotas=dict(_quota(each) for each in options["quota"]),
+                quotas=dict(_quota(text) for text in options["quota"]),
                 policies=_policies(options["auto_label"], options["extract_facts"]),
             )
-        self.stdout.write(self.style.SUCCESS(f"Tenant '{slug}' is changed.") + " Servers notice within 5 seconds.")
+        self.stdout.write(
+            self.style.SUCCESS(f"Updated tenant '{slug}'.") + " Servers apply the change within 5 seconds."
+        )
 
 
 def _quota(text: str) -> tuple[str, int | None]:
@@ -59,17 +61,17 @@ def _quota(text: str) -> tuple[str, int | None]:
     if value == "none":
         return name, None
     if not (value.isascii() and value.isdigit()):
-        raise CommandError(f"--quota {text}: write NAME=NUMBER or NAME=none")
+        raise CommandError(f"--quota {text}: must be NAME=NUMBER or NAME=none")
     return name, int(value)
 
 
 def _policies(auto_label: str | None, extract_facts: str | None) -> dict[str, Any]:
-    given: dict[str, Any] = {}
+    policies: dict[str, Any] = {}
     if auto_label is not None:
         try:
-            given["auto_label"] = None if auto_label == "none" else float(auto_label)
+            policies["auto_label"] = None if auto_label == "none" else float(auto_label)
         except ValueError:
-            raise CommandError(f"--auto-label {auto_label}: write a number from 0 to 1, or none") from None
+            raise CommandError(f"--auto-label {auto_label}: must be a number from 0 to 1, or none") from None
     if extract_facts is not None:
-        given["extract_facts"] = extract_facts == "yes"
-    return given
+        policies["extract_facts"] = extract_facts == "yes"
+    return policies

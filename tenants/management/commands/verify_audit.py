@@ -1,4 +1,4 @@
-"""`manage.py verify_audit`: has anybody touched the audit log?"""
+"""`manage.py verify_audit`: detect changes to the audit log."""
 
 from __future__ import annotations
 
@@ -13,42 +13,47 @@ from tenants.audit.chain import Head
 from tenants.audit.verification import Report
 from tenants.management.command_line import errors_as_one_line, operator
 
-TOUCHED = 1
+TAMPERED = 1
 
 
 class Command(BaseCommand):
     help = (
-        "Walk the chain of every tenant's audit log: changed, deleted, inserted and swapped rows, missing blocks, and "
-        "with --heads a chain that was cut off. Exit code 0: intact, 1: touched."
+        "Verify the audit log of every tenant: detect changed, deleted, inserted and swapped rows, missing blocks and, "
+        "with --heads, a truncated chain. Exit code 0: intact, 1: tampered with."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--tenant", metavar="SLUG", help="only this one")
+        parser.add_argument("--tenant", metavar="SLUG", help="only this tenant")
         parser.add_argument("--heads", type=Path, metavar="FILE", help="heads that were exported earlier")
-        parser.add_argument("--export", type=Path, metavar="FILE", help="write the heads of today; keep them elsewhere")
+        parser.add_argument(
+            "--export",
+            type=Path,
+            metavar="FILE",
+            help="write the current heads to this file; store it on another machine",
+        )
 
     def handle(self, *args: Any, tenant: str | None, heads: Path | None, export: Path | None, **options: Any) -> None:
         if tenant is not None and export:
-            raise CommandError("--export writes the heads of every tenant: leave --tenant out")
+            raise CommandError("--export writes the heads of all tenants; omit --tenant")
         with errors_as_one_line():
             only = selectors.get_tenant(operator(), tenant) if tenant is not None else None
             report = verification.check(operator(), _known(heads), only)
-            self._tell(report)
+            self._print(report)
             if export and report.intact:
                 export.write_text(verification.dump_heads(verification.heads(operator())))
-                self.stdout.write(f"The heads are in {export}.")
+                self.stdout.write(f"Wrote the heads to {export}.")
         if not report.intact:
-            raise SystemExit(TOUCHED)
+            raise SystemExit(TAMPERED)
 
-    def _tell(self, report: Report) -> None:
+    def _print(self, report: Report) -> None:
         for problem in report.problems:
             self.stdout.write(self.style.ERROR(str(problem)))
         self.stdout.write(f"{report.tenants:,} tenants, {report.blocks:,} blocks, {report.events:,} sealed rows.")
         if report.unsealed_since:
             since = f"{report.unsealed_since:%Y-%m-%d %H:%M:%S}"
-            self.stdout.write(f"{report.unsealed:,} rows since {since} UTC are not sealed yet, and cannot be judged.")
+            self.stdout.write(f"{report.unsealed:,} rows since {since} UTC are not sealed yet and cannot be verified.")
         if report.intact:
-            self.stdout.write(self.style.SUCCESS("Nobody has touched it."))
+            self.stdout.write(self.style.SUCCESS("OK: the audit log is intact."))
 
 
 def _known(file: Path | None) -> list[Head]:
