@@ -15,7 +15,7 @@ from graph.models import Link
 from graph.query_conditions import Among
 from memories.coordinates import Coordinate
 from memories.payloads import Json
-from somamemory.db.retry import retrying
+from somamemory.db.collisions import retrying
 from somamemory.errors import InvalidInput
 from tenants import audit
 from tenants.audit import Change

@@ -19,7 +19,7 @@ from memories.models import Memory, VectorEmbedding
 from memories.new_memory import NewMemory, check_expiry, check_size, checked
 from memories.payloads import Json
 from memories.search import analyzer
-from somamemory.db.retry import retrying
+from somamemory.db.collisions import retrying
 from somamemory.errors import NotFound, PreconditionFailed
 from tenants import audit, usage
 from tenants.audit import Change

@@ -24,7 +24,7 @@ from memories.embeddings.base import Vectors
 from memories.index import generations
 from memories.models import Memory, VectorEmbedding
 from memories.reserved_namespaces import SUMMARIES
-from memories.search import ranking
+from memories.search import scoring
 from tenants.caller import Caller
 
 # Counting 200 messages takes 20 ms; the good ones come again and again.
@@ -112,8 +112,8 @@ class Pool:
         return Parts(
             relevance=relevance,
             # A message without an importance has that of its conversation.
-            importance=ranking.importance(memory.importance or conversation.importance),
-            recency=ranking.recency(age_s, settings.CONTEXT_HALF_LIFE_DAYS * 86_400),
+            importance=scoring.importance(memory.importance or conversation.importance),
+            recency=scoring.recency(age_s, settings.CONTEXT_HALF_LIFE_DAYS * 86_400),
             label=float(conversation.label in self.request.preferred_labels),
         )
 

@@ -24,7 +24,7 @@ from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS, SUMMARIES
 from memories.search import hybrid
 from memories.search.hybrid import Results, Search, SearchHit
-from memories.search.ranking import Stats
+from memories.search.scoring import Stats
 from memories.selectors import Narrowing
 from tenants.caller import Caller
 from tenants.models import Tenant

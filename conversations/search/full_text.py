@@ -14,9 +14,9 @@ from memories import read_counts
 from memories import selectors as memories
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS
-from memories.search import lexical, ranking
+from memories.search import lexical, scoring
 from memories.search.hybrid import KEYWORD
-from memories.search.ranking import Stats
+from memories.search.scoring import Stats
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
@@ -67,7 +67,7 @@ def _read(
     rows: QuerySet[Memory], seqs: Sequence[int], query: WordQuery, stats: Stats
 ) -> tuple[list[tuple[float, Memory]], bool]:
     """Return (the messages among `seqs` that match, with their scores; whether all of them were read)."""
-    weights = ranking.term_weights(query.terms, stats)
+    weights = scoring.term_weights(query.terms, stats)
     scored: list[tuple[float, Memory]] = []
     characters_left = _MAX_CHARACTERS
     for start in range(0, min(len(seqs), _MAX_READ), _BATCH):

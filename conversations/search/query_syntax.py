@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from memories.search import analyzer, ranking
+from memories.search import analyzer, scoring
 from somamemory.errors import InvalidInput
 
 MAX_PHRASES = 16
@@ -67,7 +67,7 @@ def parse(query: str) -> WordQuery:
 def score(query: WordQuery, content: str, weights: Mapping[str, float], average_length: float) -> float | None:
     """Return how well a message matches, in [0, 1]; None if it does not match.
 
-    weights: `ranking.term_weights` of the query's terms.
+    weights: `scoring.term_weights` of the query's terms.
     """
     terms = analyzer.terms(content)
     # A term contains no space, so a phrase can be searched for as text.
@@ -78,7 +78,7 @@ def score(query: WordQuery, content: str, weights: Mapping[str, float], average_
         return None
     if not query.phrases and set(query.words).isdisjoint(terms):
         return None
-    return ranking.keyword(ranking.bm25(text, weights, average_length), weights)
+    return scoring.keyword(scoring.bm25(text, weights, average_length), weights)
 
 
 def _check_count(name: str, given: Sequence[object], most: int) -> None:

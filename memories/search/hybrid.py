@@ -5,7 +5,7 @@
 3. *Confirm*: the database confirms every candidate, with all filters (`candidates`). Every candidate of either leg gets
    both its scores: the vector and the words of a memory that only the other leg proposed are in the database.
 4. *Expand*, where asked for: memories near the best hits join, are confirmed and scored like any other.
-5. *Rank*: fuse the scores and sort (`rank`, `ranking`).
+5. *Rank*: fuse the scores and sort (`ranking`, by the formulas of `scoring`).
 6. *Page*: cut, and only then read the payloads (`page`).
 """
 
@@ -25,8 +25,8 @@ from memories.search.candidates import Candidates, at_addresses, confirm
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.page import page_of
 from memories.search.query import GRAPH, HYBRID, KEYWORD, SEMANTIC, Results, Search, SearchHit
-from memories.search.rank import Ranked, rank
-from memories.search.ranking import Stats, Weights
+from memories.search.ranking import Ranked, rank
+from memories.search.scoring import Stats, Weights
 from memories.search.semantic import SemanticLeg
 from somamemory.db import replicas
 from somamemory.errors import Unavailable

@@ -19,8 +19,8 @@ from django.db.models import BooleanField, F, Func, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
 from memories.models import Memory
-from memories.search import ranking
-from memories.search.ranking import Stats
+from memories.search import scoring
+from memories.search.scoring import Stats
 from somamemory.db import replicas
 from tenants.models import Tenant
 
@@ -73,13 +73,13 @@ def matches(
     drivers = _drivers(stats, most)
     if not drivers:
         return [], True
-    weights = ranking.term_weights(list(stats.frequency), stats)
+    weights = scoring.term_weights(list(stats.frequency), stats)
     rows = (
         memories.filter(Matches(_match(tenant, namespaces, drivers)))
         .order_by("-seq")
         .values_list("seq", "terms")[: most + 1]
     )
-    matching = [Match(seq, ranking.bm25(terms, weights, stats.average_length)) for seq, terms in rows]
+    matching = [Match(seq, scoring.bm25(terms, weights, stats.average_length)) for seq, terms in rows]
     complete = len(matching) <= most and len(drivers) == sum(1 for frequency in stats.frequency.values() if frequency)
     matching = matching[:most]
     matching.sort(key=lambda match: (-match.bm25, match.seq))

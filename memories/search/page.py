@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from memories.models import Memory
 from memories.search.query import GRAPH, Search, SearchHit
-from memories.search.rank import Ranked
+from memories.search.ranking import Ranked
 
 
 def page_of(memories: QuerySet[Memory], ranked: Sequence[Ranked], search: Search) -> list[SearchHit]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from memories.models import Memory
 from memories.search.expansion import Expansion
-from memories.search.ranking import Stats, Weights
+from memories.search.scoring import Stats, Weights
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidInput
 
@@ -29,7 +29,7 @@ class Search:
     offset: int = 0
     min_score: float = 0.0
     strong: bool = False
-    weights: Mapping[str, float] = field(default_factory=dict)  # overrides of ranking.Weights
+    weights: Mapping[str, float] = field(default_factory=dict)  # overrides of scoring.Weights
     explain: bool = False
     expansion: Expansion | None = None
     include_archived: bool = False

@@ -22,10 +22,10 @@ from memories.embeddings.base import Vectors
 from memories.index import generations
 from memories.index.base import MAX_LIMIT, Hit, Where, usable
 from memories.models import EmbeddingGeneration, Memory
-from memories.search import analyzer, ranking, vectors
+from memories.search import analyzer, scoring, vectors
 from memories.search.candidates import Candidates, confirm
 from memories.search.query import HYBRID, SEMANTIC, Search
-from memories.search.ranking import Stats
+from memories.search.scoring import Stats
 from memories.selectors import Narrowing
 from somamemory.errors import ConfigurationError, IndexUnavailable
 from somamemory.telemetry import metrics, tracing
@@ -161,7 +161,7 @@ class SemanticLeg:
 
 def start(caller: Caller, search: Search, memories: QuerySet[Memory], stats: Stats) -> SemanticLeg:
     """Ask the index on another thread, so that the lexical leg runs meanwhile."""
-    leg = SemanticLeg(caller, search, memories, ranking.dense_query(search.query, stats), generations.active())
+    leg = SemanticLeg(caller, search, memories, scoring.dense_query(search.query, stats), generations.active())
     # Read before the index is queried: a memory indexed in between is then in both, not in neither.
     if search.strong:
         leg.pending = _pending(leg)

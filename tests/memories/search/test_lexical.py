@@ -10,9 +10,9 @@ from django.core.management import call_command
 from django.db import connection
 
 from memories.models import Memory
-from memories.search import analyzer, lexical, ranking
+from memories.search import analyzer, lexical, scoring
 from memories.search.lexical import Match
-from memories.search.ranking import Stats
+from memories.search.scoring import Stats
 from tenants.caller import Caller
 from tests.conftest import Api
 
@@ -310,8 +310,8 @@ def test_both_databases_rank_as_the_formula_says(api: Api, caller: Caller, query
     stats = Stats(
         len(documents), average, {term: sum(term in words.split() for words in documents.values()) for term in terms}
     )
-    weights = ranking.term_weights(terms, stats)
-    by_hand = {coord: ranking.bm25(words, weights, average) for coord, words in documents.items()}
+    weights = scoring.term_weights(terms, stats)
+    by_hand = {coord: scoring.bm25(words, weights, average) for coord, words in documents.items()}
     wanted = sorted((coord for coord, score in by_hand.items() if score), key=lambda coord: (-by_hand[coord], coord))
     found = matched(caller, query)
     assert coords_of(found) == wanted

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memories.search.ranking import (
+from memories.search.scoring import (
     FREQUENT_FLOOR,
     Scores,
     Stats,
