@@ -280,7 +280,7 @@ def test_the_command_takes_values_as_they_stand_and_runs_none_of_them(tmp_path: 
 
     done = command(tree, "check")
 
-    assert "SOMA_PRT is no setting; did you mean SOMA_PORT?" in done.stdout + done.stderr
+    assert "SOMA_PRT is not a setting; did you mean SOMA_PORT?" in done.stdout + done.stderr
     assert not (tmp_path / "ran").exists()
 
 
