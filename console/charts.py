@@ -44,13 +44,13 @@ def lines(values: Sequence[float | None]) -> tuple[list[str], float]:
     """
     most = float(rounded_up(max((value for value in values if value is not None), default=0)))
     step = 100 / max(1, len(values))
-    found: list[list[str]] = [[]]
+    segments: list[list[str]] = [[]]
     for at, value in enumerate(values):
         if value is None:
-            found.append([])
+            segments.append([])
         else:
-            found[-1].append(f"{(at + 0.5) * step:.2f},{100 - 100 * value / most:.2f}")
-    return [" ".join(points if len(points) > 1 else _dash(points[0], step)) for points in found if points], most
+            segments[-1].append(f"{(at + 0.5) * step:.2f},{100 - 100 * value / most:.2f}")
+    return [" ".join(points if len(points) > 1 else _dash(points[0], step)) for points in segments if points], most
 
 
 def _dash(point: str, width: float) -> list[str]:

@@ -24,8 +24,8 @@ def figures(request: HttpRequest) -> dict[str, Any]:
     """Return the figures: of the whole installation for a superuser; for others, its health and their own tenants."""
     whole = bool(getattr(request.user, "is_superuser", False))
     eye = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
-    found = {"whole": whole, "parts": _parts(), **_tenants(request, eye)}
-    return {**found, **_traffic(), **_index(eye)} if whole else found
+    shared = {"whole": whole, "parts": _parts(), **_tenants(request, eye)}
+    return {**shared, **_traffic(), **_index(eye)} if whole else shared
 
 
 def _parts() -> dict[str, Any]:
@@ -35,19 +35,20 @@ def _parts() -> dict[str, Any]:
         {"name": names.get(name, name), "healthy": check.healthy, "latency_ms": check.latency_ms}
         for name, check in report.checks.items()
     ]
-    return {"status": report.status, "version": report.version, "uptime": _long(report.uptime_s), "each": parts}
+    return {"status": report.status, "version": report.version, "uptime": _long(report.uptime_s), "components": parts}
 
 
 def _traffic() -> dict[str, Any]:
     minutes = request_stats.stats.recent()
     stacks = [
         (
-            f"{_clock(each.at)}  {each.ok} succeeded, {each.client_errors} rejected, {each.server_errors} failed",
-            {"good": each.ok, "refused": each.client_errors, "broken": each.server_errors},
+            f"{_clock(minute.at)}  {minute.ok} succeeded, "
+            f"{minute.client_errors} rejected, {minute.server_errors} failed",
+            {"good": minute.ok, "refused": minute.client_errors, "broken": minute.server_errors},
         )
-        for each in minutes
+        for minute in minutes
     ]
-    slow = [request_stats.percentile(each.histogram, 0.95) for each in minutes]
+    slow = [request_stats.percentile(minute.histogram, 0.95) for minute in minutes]
     polylines, most_ms = charts.lines(slow)
     late, hour = _sum(minutes[-NOW:]), _sum(minutes)
     return {
@@ -86,7 +87,7 @@ def _index(eye: Caller) -> dict[str, Any]:
 def _tenants(request: HttpRequest, eye: Caller) -> dict[str, Any]:
     known, counted = statistics.of_tenants(eye)
     mine = {tenant.pk: tenant for tenant in staff.tenants_of(request.user).filter(pk__in=list(known)[:10_000])}
-    ranked = sorted(((known[pk], tenant) for pk, tenant in mine.items()), key=lambda each: (-each[0], each[1].slug))
+    ranked = sorted(((known[pk], tenant) for pk, tenant in mine.items()), key=lambda pair: (-pair[0], pair[1].slug))
     most, total = (ranked[0][0] if ranked else 0), sum(size for size, _ in ranked)
     return {
         "top": [
@@ -102,8 +103,8 @@ def _tenants(request: HttpRequest, eye: Caller) -> dict[str, Any]:
 
 def _sum(minutes: list[request_stats.Minute]) -> request_stats.Minute:
     whole = request_stats.Minute(0)
-    for each in minutes:
-        whole.add(each)
+    for minute in minutes:
+        whole.add(minute)
     return whole
 
 

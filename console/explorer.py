@@ -87,8 +87,8 @@ def search(request: HttpRequest, caller: Caller) -> Any:
     if not 1 <= len(words) <= 8192 or "\0" in words:
         raise InvalidInput("q", "must have 1 to 8192 characters, without NUL")
     namespace = request.GET.get("namespace", "default")
-    wanted = hybrid.Search(words, namespaces=(namespace,), top_k=HITS, explain=True)
-    results = hybrid.search(caller, wanted)
+    query = hybrid.Search(words, namespaces=(namespace,), top_k=HITS, explain=True)
+    results = hybrid.search(caller, query)
     return {
         "memories": [present_hit(hit) for hit in results.hits],
         "degraded": results.degraded,
@@ -102,12 +102,12 @@ def memory(request: HttpRequest, caller: Caller) -> Any:
         id = UUID(request.GET.get("id", ""))
     except ValueError:
         raise InvalidInput("id", "must be a UUID") from None
-    found = selectors.inspect(caller, id)
-    around = graph.selectors.network(caller, found.namespace, found.coordinate)
-    return {"memory": present_memory(found), "link": link(caller.tenant.slug, id), "network": _network(around)}
+    row = selectors.inspect(caller, id)
+    around = graph.selectors.network(caller, row.namespace, row.coordinate)
+    return {"memory": present_memory(row), "link": link(caller.tenant.slug, id), "network": _network(around)}
 
 
-def _network(found: graph.selectors.Network) -> Any:
+def _network(network: graph.selectors.Network) -> Any:
     nodes = [
         {
             "coord": coordinate_text(key),
@@ -115,13 +115,13 @@ def _network(found: graph.selectors.Network) -> Any:
             "id": str(row.id) if row else None,
             "text": density_map.excerpt(row) if row else "",
         }
-        for key, hops, row in found.nodes
+        for key, hops, row in network.nodes
     ]
     links = [
-        {"from": each.start.text, "to": each.end.text, "link_type": each.link_type, "strength": each.strength}
-        for each in found.links
+        {"from": link.start.text, "to": link.end.text, "link_type": link.link_type, "strength": link.strength}
+        for link in network.links
     ]
-    return {"nodes": nodes, "links": links, "truncated": found.truncated}
+    return {"nodes": nodes, "links": links, "truncated": network.truncated}
 
 
 def _may(request: HttpRequest) -> None:

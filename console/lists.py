@@ -37,8 +37,8 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
     next_query = previous_query = first_query = ""
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        found: dict[str, Any] = super().get_filters_params(params)
-        return {name: value for name, value in found.items() if name not in OWN}
+        parameters: dict[str, Any] = super().get_filters_params(params)
+        return {name: value for name, value in parameters.items() if name not in OWN}
 
     def get_results(self, request: HttpRequest) -> None:
         order: Sequence[str] = self.model_admin.keyset(request)

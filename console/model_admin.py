@@ -73,8 +73,8 @@ class Listed(ModelAdmin):  # type: ignore[misc]
         self.audited(request, "update", object)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
-        for each in queryset:
-            self.audited(request, "delete", each)
+        for row in queryset:
+            self.audited(request, "delete", row)
 
     def audited(self, request: HttpRequest, verb: str, row: Model) -> None:
         tenant = row if isinstance(row, Tenant) else getattr(row, "tenant", None)
@@ -160,15 +160,15 @@ def dialog(
     variant: ActionVariant = ActionVariant.DEFAULT,
 ) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
     """An action with a confirmation dialog. `button`: its label, if not the name of the action."""
-    asked = {"title": question, "description": explained, "form_class": form, "form_submit_text": button or name}
+    options = {"title": question, "description": explained, "form_class": form, "form_submit_text": button or name}
     decorated: Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]] = action(
-        description=name, icon=icon, permissions=[permission], variant=variant, dialog=asked
+        description=name, icon=icon, permissions=[permission], variant=variant, dialog=options
     )
     return decorated
 
 
 @contextmanager
-def telling(request: HttpRequest, done: Callable[[], str] | str) -> Iterator[None]:
+def report_outcome(request: HttpRequest, done: Callable[[], str] | str) -> Iterator[None]:
     """Show the outcome, or the error, as a message on the next page."""
     try:
         yield
@@ -180,7 +180,7 @@ def telling(request: HttpRequest, done: Callable[[], str] | str) -> Iterator[Non
         messages.success(request, done if isinstance(done, str) else done())
 
 
-def found(row: Any) -> Any:
+def existing(row: Any) -> Any:
     """Return the row. Raises NotFound when there is none, or none that the user may see."""
     if row is None:
         raise NotFound

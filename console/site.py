@@ -53,13 +53,13 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         """Answer an id that no column can hold as a bad request: Django's forms query ids as they were sent."""
 
         @wraps(view)
-        def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             try:
                 return view(request, *args, **kwargs)
             except (DataError, OverflowError, ValidationError) as error:
                 raise BadRequest from error
 
-        inner: Callable[..., HttpResponse] = super().admin_view(asked, cacheable)
+        inner: Callable[..., HttpResponse] = super().admin_view(guarded, cacheable)
         return inner
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

@@ -14,7 +14,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from console import staff
-from console.model_admin import OfTenant, dialog, found, telling
+from console.model_admin import OfTenant, dialog, existing, report_outcome
 from console.site import site
 from conversations import services
 from conversations.models import Conversation
@@ -72,10 +72,10 @@ class ConversationAdmin(OfTenant):
         return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">Show them</a>', url)
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        wanted = Q(label=term) | in_folder(term)
+        condition = Q(label=term) | in_folder(term)
         if term.isascii() and term.isdigit() and len(term) <= 18:
-            wanted |= Q(number=int(term))
-        return rows.filter(wanted)
+            condition |= Q(number=int(term))
+        return rows.filter(condition)
 
     def has_archive_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         row = self.get_object(request, object_id)
@@ -93,8 +93,8 @@ class ConversationAdmin(OfTenant):
         permission="archive",
     )
     def archive(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        with telling(request, "The conversation was archived."):
-            row = found(self.get_object(request, object_id))
+        with report_outcome(request, "The conversation was archived."):
+            row = existing(self.get_object(request, object_id))
             services.archive(staff.caller(request, row.tenant), row.id)
         return self.back(request)
 
@@ -107,8 +107,8 @@ class ConversationAdmin(OfTenant):
         variant=ActionVariant.DANGER,
     )
     def remove(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        with telling(request, "The conversation was deleted."):
-            row = found(self.get_object(request, object_id))
+        with report_outcome(request, "The conversation was deleted."):
+            row = existing(self.get_object(request, object_id))
             services.delete(staff.caller(request, row.tenant), row.id)
         return self.back(request, reverse("admin:conversations_conversation_changelist"))
 

@@ -18,7 +18,7 @@ from unfold.forms import BaseDialogForm
 
 from console import staff
 from console.admin.memories import link
-from console.model_admin import PAGE, Listed, dialog, telling, tenant_asked_for
+from console.model_admin import PAGE, Listed, dialog, report_outcome, tenant_asked_for
 from console.site import site
 from memories import services
 from memories.index import generations
@@ -38,7 +38,7 @@ class FailedAdmin(Listed):
             raise PermissionDenied
         tenant = tenant_asked_for(request)
         if request.method == "POST" and tenant is not None:
-            with telling(request, "They will be retried at once."):
+            with report_outcome(request, "They will be retried at once."):
                 services.retry_failed(staff.caller(request, tenant))
             return redirect(f"{request.path}?tenant={tenant.slug}")
         slugs = staff.slugs(request.user)
@@ -59,12 +59,12 @@ def _failed(tenant: Tenant) -> list[dict[str, Any]]:
     soon = timezone.now() + timedelta(seconds=MAX_BACKOFF_S)
     rows: QuerySet[VectorEmbedding] = VectorEmbedding.objects.for_tenant(tenant)
     rows = rows.filter(generation=generations.active(), due_at__lte=soon, attempts__gte=FAILED_ATTEMPTS)
-    found = list(rows.defer("vector").order_by("-due_at")[:PAGE])
-    ids: list[Any] = [row.memory_id for row in found]
+    failures = list(rows.defer("vector").order_by("-due_at")[:PAGE])
+    ids: list[Any] = [row.memory_id for row in failures]
     memories = {memory.id: memory for memory in Memory.objects.for_tenant(tenant).filter(id__in=ids)}  # purged: none
     return [
         {"row": row, "memory": memories.get(id), "link": link(tenant.slug, id)}
-        for row, id in zip(found, ids, strict=True)
+        for row, id in zip(failures, ids, strict=True)
     ]
 
 
@@ -109,7 +109,7 @@ class JobAdmin(Listed):
         button="Compare",
     )
     def compare(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
-        with telling(request, "It starts within seconds."):
+        with report_outcome(request, "It starts within seconds."):
             jobs.start_reconcile(staff.installation_caller(request), repair=True)
         return self.back(request)
 
@@ -122,7 +122,7 @@ class JobAdmin(Listed):
         button="Rebuild",
     )
     def rebuild(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
-        with telling(request, "It starts within seconds."):
+        with report_outcome(request, "It starts within seconds."):
             jobs.start_rebuild(staff.installation_caller(request))
         return self.back(request)
 
@@ -135,7 +135,7 @@ class JobAdmin(Listed):
         variant=ActionVariant.DANGER,
     )
     def give_up(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        with telling(request, "It is being cancelled."):
+        with report_outcome(request, "It is being cancelled."):
             jobs.cancel_rebuild(staff.installation_caller(request))
         return self.back(request)
 

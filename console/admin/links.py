@@ -12,7 +12,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from console import staff
-from console.model_admin import OfTenant, dialog, found, telling
+from console.model_admin import OfTenant, dialog, existing, report_outcome
 from console.site import site
 from graph import services
 from graph.models import Link
@@ -65,8 +65,8 @@ class LinkAdmin(OfTenant):
     )
     def unlink(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         row: Link | None = self.get_object(request, object_id)
-        with telling(request, "The link was removed."):
-            row = found(row)
+        with report_outcome(request, "The link was removed."):
+            row = existing(row)
             services.unlink(staff.caller(request, row.tenant), row.namespace, row.start, row.end, row.link_type)
         namespace = row.namespace if row else "default"
         return self.back(request, reverse("admin:graph_link_changelist", query={"namespace": namespace}))

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from console import row_counts, staff
-from console.model_admin import PAGE, Listed, telling
+from console.model_admin import PAGE, Listed, report_outcome
 from console.site import site
 from memories import coordinates, density_map, selectors, services
 from memories.models import Memory
@@ -77,14 +77,14 @@ def _listed(request: HttpRequest) -> dict[str, Any]:
     caller = staff.caller(request, tenant)
     namespaces = selectors.namespaces(caller)
     namespace = staff.chosen_namespace(request, namespaces)
-    asked = request.GET.get("q", "").strip()[:8192]
+    text = request.GET.get("q", "").strip()[:8192]
     order = request.GET.get("order", "")
     chosen = {
         "tenant": tenant,
         "tenants": slugs,
         "namespaces": namespaces if namespace in namespaces else [*namespaces, namespace],
         "namespace": namespace,
-        "q": asked,
+        "q": text,
         "order": order if order in ORDERS else "coordinate",
         "orders": ORDERS,
         "deleted": request.GET.get("deleted") == "on",
@@ -120,14 +120,14 @@ def _page(request: HttpRequest, caller: Caller, chosen: dict[str, Any]) -> dict[
 
 
 def _searched(caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
-    wanted = hybrid.Search(
+    query = hybrid.Search(
         chosen["q"],
         namespaces=(chosen["namespace"],),
         narrowing=Narrowing(memory_type=chosen["kind"] or None),
         top_k=FOUND,
         explain=True,
     )
-    results = hybrid.search(caller, wanted)
+    results = hybrid.search(caller, query)
     rows = [{**_row(hit.memory, caller), "score": hit.score, "scores": hit.scores} for hit in results.hits]
     return {"rows": rows, "total": row_counts.Total(len(rows)), "searched": True, "degraded": results.degraded}
 
@@ -168,13 +168,13 @@ def _named(request: HttpRequest, object_id: str) -> tuple[Caller, Memory]:
 
 def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> None:
     if what == "delete":
-        with telling(request, "The memory was deleted. You can restore it on this page."):
+        with report_outcome(request, "The memory was deleted. You can restore it on this page."):
             services.delete(caller, memory.namespace, memory.coordinate)
     elif what == "restore":
-        with telling(request, "The memory was restored."):
+        with report_outcome(request, "The memory was restored."):
             services.restore(caller, memory.namespace, memory.coordinate)
     else:
-        with telling(request, ""):
+        with report_outcome(request, ""):
             raise NotFound("unknown action")
 
 

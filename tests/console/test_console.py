@@ -78,7 +78,7 @@ def test_the_dashboard_shows_what_waits_and_what_failed(boss: Client, api: Api, 
 
     assert (queue.pending, queue.failed) == (3, 1)
     assert 7195 < queue.oldest_s < 7300
-    assert "the oldest for 2.0 h" in shown(boss, page("index"))
+    assert "oldest: 2.0 h" in shown(boss, page("index"))
 
 
 def test_memories_are_counted_by_tenant(boss: Client, api: Api, stranger: Api) -> None:

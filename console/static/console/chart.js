@@ -1,20 +1,20 @@
-// What is drawn, apart from what it means: scales, ticks, a treemap, a network.
+// Geometry for charts: scales, ticks, a treemap and a network layout.
 
 export function scale(from, to, low, high) {
     return (value) => to === from ? (low + high) / 2 : low + ((value - from) / (to - from)) * (high - low);
 }
 
-// Round numbers between two others, at most so many.
+// Returns round numbers between two others, at most `most`.
 export function ticks(low, high, most) {
     const span = high - low;
     if (!(span > 0) || !Number.isFinite(span)) return [low];
     const rough = span / most, power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
-    const found = [];
-    for (let at = Math.ceil(low / step) * step; at <= high && found.length < 50; at += step) {
-        found.push(Math.abs(at) < step / 1e6 ? 0 : at);
+    const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
+    const values = [];
+    for (let at = Math.ceil(low / step) * step; at <= high && values.length < 50; at += step) {
+        values.push(Math.abs(at) < step / 1e6 ? 0 : at);
     }
-    return found;
+    return values;
 }
 
 export function short(number) {
@@ -23,10 +23,10 @@ export function short(number) {
     return String(Number(number.toPrecision(5)));
 }
 
-// Rectangles whose areas are as the values (Bruls, Huizing and van Wijk: Squarified Treemaps, 2000).
+// Returns rectangles whose areas are proportional to the values (Bruls, Huizing and van Wijk: Squarified Treemaps, 2000).
 export function treemap(values, width, height) {
-    const total = values.reduce((sum, each) => sum + each, 0) || 1;
-    const areas = values.map((each) => (each / total) * width * height);
+    const total = values.reduce((sum, value) => sum + value, 0) || 1;
+    const areas = values.map((value) => (value / total) * width * height);
     const boxes = new Array(values.length);
     const order = areas.map((_, at) => at).sort((a, b) => areas[b] - areas[a]);
     let left = 0, top = 0, right = width, bottom = height, row = [], sum = 0;
@@ -54,7 +54,7 @@ export function treemap(values, width, height) {
     return boxes;
 }
 
-// Where the nodes of a network lie: they push each other away, and links pull. The same each time.
+// Returns the positions of a network's nodes by a force-directed layout. Deterministic.
 export function layout(nodes, links, width, height) {
     const index = new Map(nodes.map((node, at) => [node.coord, at]));
     const pairs = links.map((link) => [index.get(link.from), index.get(link.to)]).filter(([a, b]) => a !== undefined && b !== undefined);
@@ -77,7 +77,7 @@ export function layout(nodes, links, width, height) {
             push[b][0] += dx * pull; push[b][1] += dy * pull;
         }
         at.forEach((place, n) => {
-            if (n === 0) { place[0] = middle[0]; place[1] = middle[1]; return; } // the memory that was asked about
+            if (n === 0) { place[0] = middle[0]; place[1] = middle[1]; return; } // the memory in the centre
             const far = Math.hypot(...push[n]) || 1, step = Math.min(far, heat) / far;
             place[0] = Math.min(width - 14, Math.max(14, place[0] + push[n][0] * step));
             place[1] = Math.min(height - 14, Math.max(14, place[1] + push[n][1] * step));

@@ -1,5 +1,5 @@
 "use strict";
-// A choice is taken at once; without a script there is the button.
+// Submits a form when a selection changes; without JavaScript there is a button.
 document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit-on-change]")) {
         const form = event.target.form;

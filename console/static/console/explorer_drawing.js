@@ -1,0 +1,145 @@
+// Draws the explorer's map of two axes, and its places, on the canvas.
+import { scale, short, ticks, treemap } from "./chart.js";
+
+export const margin = { left: 56, right: 12, top: 10, bottom: 30 };
+
+// `state` is the explorer's: view, grid, places, marked and chosen; `mode` returns "map" or "places".
+export function createDrawing(root, canvas, state, mode) {
+    const width = () => canvas.clientWidth, height = () => canvas.clientHeight;
+    const style = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+    const scales = () => [scale(state.view.x0, state.view.x1, margin.left, width() - margin.right), scale(state.view.y0, state.view.y1, height() - margin.bottom, margin.top)];
+
+    // More memories are darker (by the logarithm), more important ones redder.
+    function colour(count, most, importance) {
+        const dark = document.documentElement.classList.contains("dark");
+        const share = most > 1 ? Math.log(count) / Math.log(most) : 1;
+        const light = dark ? 26 + share * 42 : 88 - share * 54;
+        return `hsl(${172 - Math.min(1, importance / 10) * 172} ${45 + share * 20}% ${light}%)`;
+    }
+
+    function draw() {
+        const ratio = window.devicePixelRatio || 1;
+        canvas.width = width() * ratio;
+        canvas.height = height() * ratio;
+        const pen = canvas.getContext("2d");
+        pen.scale(ratio, ratio);
+        pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+        if (mode() === "places") return drawPlaces(pen);
+        if (!state.view || !state.grid) return;
+        drawAxes(pen);
+        pen.save();
+        pen.beginPath();
+        pen.rect(margin.left, margin.top, width() - margin.left - margin.right, height() - margin.top - margin.bottom);
+        pen.clip();
+        if (state.grid.memories) drawSingle(pen); else drawCells(pen);
+        drawMarked(pen);
+        pen.restore();
+    }
+
+    function drawAxes(pen) {
+        const [x, y] = scales();
+        pen.strokeStyle = style("--line");
+        pen.fillStyle = style("--faint");
+        pen.textAlign = "center";
+        for (const value of ticks(state.view.x0, state.view.x1, 8)) {
+            line(pen, x(value), margin.top, x(value), height() - margin.bottom);
+            pen.fillText(short(value), x(value), height() - 10);
+        }
+        pen.textAlign = "right";
+        if (state.grid.axes.length < 2) return;
+        for (const value of ticks(state.view.y0, state.view.y1, 8)) {
+            line(pen, margin.left, y(value), width() - margin.right, y(value));
+            pen.fillText(short(value), margin.left - 6, y(value) + 4);
+        }
+    }
+
+    function line(pen, x0, y0, x1, y1) {
+        pen.beginPath();
+        pen.moveTo(Math.round(x0) + 0.5, Math.round(y0) + 0.5);
+        pen.lineTo(Math.round(x1) + 0.5, Math.round(y1) + 0.5);
+        pen.stroke();
+    }
+
+    // Returns the region of a cell, [x0, y0, x1, y1], in units of the axes.
+    function regionOf(cell) {
+        const edge = (axis, index) => state.grid.low[axis] * (1 - index / state.grid.resolution) + state.grid.high[axis] * (index / state.grid.resolution);
+        if (state.grid.axes.length === 1) return [edge(0, cell.column), 0, edge(0, cell.column + 1), 1];
+        return [edge(0, cell.column), edge(1, cell.row), edge(0, cell.column + 1), edge(1, cell.row + 1)];
+    }
+
+    function drawCells(pen) {
+        const [x, y] = scales(), most = Math.max(1, ...state.grid.cells.map((cell) => cell.count));
+        for (const cell of state.grid.cells) {
+            const [x0, y0, x1, y1] = regionOf(cell);
+            pen.fillStyle = colour(cell.count, most, cell.importance);
+            if (state.grid.axes.length === 1) {
+                const share = most > 1 ? 0.05 + 0.9 * Math.log(cell.count) / Math.log(most) : 1;
+                const top = height() - margin.bottom - share * (height() - margin.top - margin.bottom);
+                pen.fillRect(x(x0), top, Math.max(1.5, x(x1) - x(x0) - 1), height() - margin.bottom - top);
+            } else {
+                pen.fillRect(x(x0), y(y1), Math.max(2, x(x1) - x(x0) - 1), Math.max(2, y(y0) - y(y1) - 1));
+            }
+        }
+    }
+
+    const yOf = (coordinate) => state.grid.axes.length === 1 ? 0.5 : coordinate[state.grid.axes[1]];
+
+    function drawSingle(pen) {
+        const [x, y] = scales(), few = state.grid.memories.length <= 40;
+        for (const memory of state.grid.memories) {
+            const px = x(memory.coordinate[state.grid.axes[0]]), py = y(yOf(memory.coordinate));
+            dot(pen, px, py, 4 + memory.importance * 0.6, `hsl(${172 - (memory.importance / 10) * 172} 60% 42%)`, memory.id === state.chosen);
+            if (few) {
+                pen.fillStyle = style("--strong");
+                pen.textAlign = "left";
+                pen.fillText(memory.text.length > 32 ? memory.text.slice(0, 31) + "…" : memory.text, px + 10, py + 4);
+            }
+        }
+    }
+
+    function drawMarked(pen) {
+        const [x, y] = scales();
+        pen.strokeStyle = "#d97706";
+        pen.lineWidth = 2.5;
+        for (const memory of state.marked) {
+            if (memory.coordinate.length <= Math.max(...state.grid.axes)) continue;
+            pen.beginPath();
+            pen.arc(x(memory.coordinate[state.grid.axes[0]]), y(yOf(memory.coordinate)), 8, 0, 7);
+            pen.stroke();
+        }
+        pen.lineWidth = 1;
+    }
+
+    function dot(pen, x, y, radius, fill, ring) {
+        pen.beginPath();
+        pen.arc(x, y, radius, 0, 7);
+        pen.fillStyle = fill;
+        pen.fill();
+        if (!ring) return;
+        pen.strokeStyle = style("--strong");
+        pen.lineWidth = 2;
+        pen.stroke();
+        pen.lineWidth = 1;
+    }
+
+    function drawPlaces(pen) {
+        if (!state.places) return;
+        const most = Math.max(1, ...state.places.cells.map((cell) => cell.count));
+        state.places.boxes = treemap(state.places.cells.map((cell) => cell.count), width(), height());
+        pen.textAlign = "left";
+        state.places.cells.forEach((cell, index) => {
+            const [x, y, wide, high] = state.places.boxes[index];
+            pen.fillStyle = colour(cell.count, most, cell.importance);
+            pen.fillRect(x, y, Math.max(1, wide - 2), Math.max(1, high - 2));
+            if (wide < 46 || high < 20) return;
+            pen.fillStyle = most > 1 && Math.log(cell.count) / Math.log(most) > 0.45 ? "#fff" : "#123";
+            pen.save();
+            pen.beginPath(); pen.rect(x, y, wide - 4, high - 2); pen.clip();
+            pen.fillText(short(cell.coordinate.at(-1)), x + 6, y + 15);
+            if (high > 36) pen.fillText(cell.count.toLocaleString("en"), x + 6, y + 31);
+            pen.restore();
+        });
+    }
+
+    return { draw, height, regionOf, scales, width, yOf };
+}
