@@ -22,6 +22,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.core.management.commands import flush
 from django.core.signals import setting_changed
+from django.db import connection
 from django.http import HttpResponse
 from django.test.client import Client, ClientHandler
 from django.urls import reverse
@@ -128,6 +129,18 @@ class Api:
         assert response.status_code == 200, response.content
         found: list[dict[str, Any]] = response.json()["memories"]
         return found
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """End other sessions before the test database is dropped: that of a killed server may outlive it for a moment."""
+    yield
+    if POSTGRESQL:
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture(scope="session", autouse=True)

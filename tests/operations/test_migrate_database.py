@@ -91,7 +91,7 @@ def test_a_row_that_arrives_changed_leaves_the_target_empty_and_may_be_tried_aga
     done = moving.move(source, target)
 
     assert done.returncode == 1
-    assert "sfm_memories has not arrived as it was" in done.stderr
+    assert "sfm_memories differs after the copy" in done.stderr
     assert ask(target, "SELECT count(*) FROM sfm_memories") == [(0,)]
     with psycopg.connect(target) as connection:
         connection.execute("DROP TRIGGER spoil ON sfm_memories")

@@ -118,7 +118,7 @@ def test_a_refused_connection_to_a_server_is_noticed_within_the_retries_not_the_
 def test_the_settings_of_the_graph_reach_the_server() -> None:
     target = MilvusIndex(Connection(SERVER), f"test_{uuid.uuid4().hex}", 8, hnsw=Hnsw(m=8, ef_construction=64))
     target.ping()
-    described = target._client.vendor.describe_index(target._collection.name, "vector")
+    described = target._client.vendor.describe_index(target._collection.name, "vector", timeout=60)
     assert (int(described["M"]), int(described["efConstruction"])) == (8, 64)
     target.drop()
 
