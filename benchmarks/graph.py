@@ -97,18 +97,18 @@ def address(number: int) -> Coordinate:
 
 def questions(world: World, caller: Caller) -> dict[str, Callable[[], Any]]:
     from graph import selectors
-    from graph.selectors import Which
+    from graph.selectors import LinkFilter
 
     def near(
         where: Callable[[], int], hops: int, direction: Any = "out", *, limit: int = 50, offset: int = 0
     ) -> Callable[[], Any]:
         return lambda: selectors.neighbours(
-            caller, "default", address(where()), Which(direction), hops=hops, limit=limit, offset=offset
+            caller, "default", address(where()), LinkFilter(direction), hops=hops, limit=limit, offset=offset
         )
 
     def path(weighted: bool, most: int = 6) -> Callable[[], Any]:
         return lambda: selectors.shortest_path(
-            caller, "default", address(world.anywhere()), address(world.anywhere()), Which(), max_length=most,
+            caller, "default", address(world.anywhere()), address(world.anywhere()), LinkFilter(), max_length=most,
             weighted=weighted,
         )  # fmt: skip
 

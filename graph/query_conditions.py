@@ -79,5 +79,5 @@ class Beyond(Func):
 
 
 def _columns(condition: Func, compiler: SQLCompiler) -> tuple[str, list[Any]]:
-    compiled = [compiler.compile(each) for each in condition.source_expressions]
+    compiled = [compiler.compile(expression) for expression in condition.source_expressions]
     return ", ".join(sql for sql, _ in compiled), [value for _, values in compiled for value in values]

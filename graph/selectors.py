@@ -31,15 +31,15 @@ Direction = Literal["out", "in", "both"]
 
 
 @dataclass(frozen=True)
-class Which:
-    """Which links a walk may follow. `as_of`: those valid at that time; None: now."""
+class LinkFilter:
+    """The links that a walk may follow. `as_of`: those valid at that time; None: now."""
 
     direction: Direction = "out"
     link_types: tuple[str, ...] = ()  # none: all
     min_strength: float = 0.0
     as_of: datetime | None = None
 
-    def of(self, links: QuerySet[Link]) -> QuerySet[Link]:
+    def apply(self, links: QuerySet[Link]) -> QuerySet[Link]:
         at = self.as_of or timezone.now()
         links = links.filter(
             Q(valid_from__isnull=True) | Q(valid_from__lte=at), Q(valid_to__isnull=True) | Q(valid_to__gt=at)
@@ -84,29 +84,29 @@ class Reader:
     """Reads links for a walk: one statement for each hop and direction, and at most `most` links."""
 
     links: QuerySet[Link]
-    which: Which
+    link_filter: LinkFilter
     most: int
     truncated: bool = field(default=False, init=False)
     read: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.links = self.which.of(self.links)  # once, so that "now" is the same moment for the whole walk
+        self.links = self.link_filter.apply(self.links)  # once, so that "now" is the same moment for the whole walk
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
-        found: list[tuple[bool, list[Row]]] = []
+        by_direction: list[tuple[bool, list[Row]]] = []
         for backwards in (False, True):
-            if self.which.direction == ("out" if backwards else "in"):
+            if self.link_filter.direction == ("out" if backwards else "in"):
                 continue
             near, far = ("to_key", "from_key") if backwards != reverse else ("from_key", "to_key")
             rows = self.links.filter(Among([near], [(key,) for key in keys]))
             left = self.most - self.read
-            some: list[Row] = list(rows.values_list(near, far, "link_type", "strength")[: left + 1])
-            if len(some) > left:
+            page: list[Row] = list(rows.values_list(near, far, "link_type", "strength")[: left + 1])
+            if len(page) > left:
                 self.truncated = True
-                some.pop()
-            self.read += len(some)
-            found.append((backwards, some))
-        return found
+                page.pop()
+            self.read += len(page)
+            by_direction.append((backwards, page))
+        return by_direction
 
 
 def links_in(caller: Caller, namespace: str) -> QuerySet[Link]:
@@ -120,7 +120,7 @@ def neighbours(
     caller: Caller,
     namespace: str,
     start: Coordinate,
-    which: Which,
+    link_filter: LinkFilter,
     *,
     hops: int = 1,
     limit: int = 50,
@@ -128,11 +128,11 @@ def neighbours(
     include_memory: bool = False,
 ) -> Neighbourhood:
     """Return a page of the addresses within `hops` links: see `walks.neighbours`."""
-    read = Reader(links_in(caller, namespace), which, MAX_READ)
+    read = Reader(links_in(caller, namespace), link_filter, MAX_READ)
     page = walks.neighbours(read, start.key, hops, limit, offset)
     memories_there = None
     if include_memory:
-        there = [coordinates.from_key(each.key) for each in page]
+        there = [coordinates.from_key(neighbour.key) for neighbour in page]
         memories_there = memories.selectors.get_many(caller, namespace, there)
     return Neighbourhood(page, memories_there, read.truncated, read.read)
 
@@ -151,13 +151,13 @@ class Network:
 @may_read_replica
 def network(caller: Caller, namespace: str, start: Coordinate, *, hops: int = 2, limit: int = 40) -> Network:
     """Return the nearest `limit` addresses in either direction, for drawing; their memories do not count as read."""
-    which = Which(direction="both")
-    read = Reader(links_in(caller, namespace), which, MAX_READ)
+    link_filter = LinkFilter(direction="both")
+    read = Reader(links_in(caller, namespace), link_filter, MAX_READ)
     near = walks.neighbours(read, start.key, hops, limit + 1)
-    keys = {start.key: 0, **{each.key: len(each.path) for each in near[:limit]}}
+    keys = {start.key: 0, **{neighbour.key: len(neighbour.path) for neighbour in near[:limit]}}
     there = memories.selectors.live(caller, [namespace]).filter(coordinate_key__in=keys)
     stored = {memory.coordinate_key: memory for memory in there}
-    among = which.of(links_in(caller, namespace)).filter(from_key__in=keys, to_key__in=keys)
+    among = link_filter.apply(links_in(caller, namespace)).filter(from_key__in=keys, to_key__in=keys)
     links = list(among.order_by("from_key", "to_key", "link_type")[: MAX_DRAWN + 1])
     return Network(
         [(key, far, stored.get(key)) for key, far in keys.items()],
@@ -172,13 +172,13 @@ def shortest_path(
     namespace: str,
     start: Coordinate,
     goal: Coordinate,
-    which: Which,
+    link_filter: LinkFilter,
     *,
     max_length: int = MAX_LENGTH,
     weighted: bool = False,
 ) -> Path:
     """Return the path with the fewest steps, or with `weighted` the cheapest, of at most `max_length` steps."""
-    read = Reader(links_in(caller, namespace), which, MAX_READ)
+    read = Reader(links_in(caller, namespace), link_filter, MAX_READ)
     steps = (walks.cheapest if weighted else walks.shortest)(read, start.key, goal.key, max_length)
     # A shortest path that was found is valid, whatever was left unread.
     return Path(steps, read.truncated and (weighted or steps is None), read.read)

@@ -70,16 +70,16 @@ def neighbours(read: Read, start: str, most_hops: int, limit: int, offset: int =
     """
     enough = offset + limit
     seen: dict[str, Arrival | None] = {start: None}
-    found: list[str] = []
+    page: list[str] = []
     frontier: Collection[str] = [start]
     for _ in range(most_hops):
         level = _arrivals(read(frontier), seen)
         seen.update(level)
-        found += heapq.nsmallest(enough - len(found), level, key=lambda key: (level[key][0], key))
-        if not level or len(found) >= enough or read.truncated:
+        page += heapq.nsmallest(enough - len(page), level, key=lambda key: (level[key][0], key))
+        if not level or len(page) >= enough or read.truncated:
             break
         frontier = level
-    return [Neighbour(key, tuple(_steps_to(key, seen))) for key in found[offset:]]
+    return [Neighbour(key, tuple(_steps_to(key, seen))) for key in page[offset:]]
 
 
 def shortest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
@@ -99,34 +99,9 @@ def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | 
     goal; steps that cannot lead to a cheaper path are not walked.
     """
     meeting = _meet(read, start, goal, most_hops)
-    best = meeting.path
-    if best is None or not best:
-        return best
-    limit = total(best)
-    costs = {start: 0.0}
-    rounds: list[dict[str, tuple[float, Arrival]]] = []
-    links = _Remembering(read)
-    frontier = costs.copy()
-    for hop in range(1, most_hops + 1):
-        improved: dict[str, tuple[float, Arrival]] = {}
-        for before, after, price, arrival in links.of(frontier):
-            spent = frontier[before] + price
-            if spent >= costs.get(after, limit):
-                continue
-            hops_left, cost_left = meeting.at_least(after)
-            if hop + hops_left > most_hops or spent + cost_left > limit - _ROUNDING:
-                continue
-            known = improved.get(after)
-            if known is None or (spent, arrival) < known:
-                improved[after] = spent, arrival
-        rounds.append(improved)
-        costs.update({key: spent for key, (spent, _) in improved.items()})
-        if goal in improved:
-            limit, best = costs[goal], _steps_back(rounds, goal)
-        frontier = {key: spent for key, (spent, _) in improved.items() if key != goal}
-        if not frontier or read.truncated:
-            break
-    return best
+    if not meeting.path:
+        return meeting.path
+    return _CheapestWalk(read, start, goal, most_hops, meeting, meeting.path).run()
 
 
 def total(path: Iterable[Step]) -> float:
@@ -248,6 +223,47 @@ def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
         if not reverse:
             frontier = level
     return _Meeting(None, levels)
+
+
+class _CheapestWalk:
+    """The rounds of `cheapest`: the best path so far, and what each round has improved."""
+
+    def __init__(
+        self, read: Read, start: str, goal: str, most_hops: int, meeting: _Meeting, shortest_path: list[Step]
+    ) -> None:
+        self.read, self.goal, self.most_hops, self.meeting = read, goal, most_hops, meeting
+        self.best, self.limit = shortest_path, total(shortest_path)
+        self.costs = {start: 0.0}
+        self.rounds: list[dict[str, tuple[float, Arrival]]] = []
+        self.links = _Remembering(read)
+
+    def run(self) -> list[Step]:
+        frontier = self.costs.copy()
+        for hop in range(1, self.most_hops + 1):
+            improved = self._improved(frontier, hop)
+            self.rounds.append(improved)
+            self.costs.update({key: spent for key, (spent, _) in improved.items()})
+            if self.goal in improved:
+                self.limit, self.best = self.costs[self.goal], _steps_back(self.rounds, self.goal)
+            frontier = {key: spent for key, (spent, _) in improved.items() if key != self.goal}
+            if not frontier or self.read.truncated:
+                break
+        return self.best
+
+    def _improved(self, frontier: Mapping[str, float], hop: int) -> dict[str, tuple[float, Arrival]]:
+        """Return the addresses that are cheaper to reach by one more step, and may be on a cheaper path."""
+        improved: dict[str, tuple[float, Arrival]] = {}
+        for before, after, price, arrival in self.links.of(frontier):
+            spent = frontier[before] + price
+            if spent >= self.costs.get(after, self.limit):
+                continue
+            hops_left, cost_left = self.meeting.at_least(after)
+            if hop + hops_left > self.most_hops or spent + cost_left > self.limit - _ROUNDING:
+                continue
+            known = improved.get(after)
+            if known is None or (spent, arrival) < known:
+                improved[after] = spent, arrival
+        return improved
 
 
 class _Remembering:

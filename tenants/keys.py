@@ -72,20 +72,18 @@ def issue(
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidInput("expires_at", "must be in the future")
     token = _generate() if secret is None else check_secret(secret)
+    columns = {
+        "tenant": tenant,
+        "name": name,
+        "prefix": _prefix(token),
+        "scopes": sorted(set(scopes), key=SCOPES.index),
+        "namespaces": sorted(set(namespaces)),
+        "expires_at": expires_at,
+    }
     with transaction.atomic():
         if tenant is not None:
             _check_quota(tenant)
-        key, created = ApiKey.objects.get_or_create(
-            digest=_digest(token),
-            defaults={
-                "tenant": tenant,
-                "name": name,
-                "prefix": _prefix(token),
-                "scopes": sorted(set(scopes), key=SCOPES.index),
-                "namespaces": sorted(set(namespaces)),
-                "expires_at": expires_at,
-            },
-        )
+        key, created = ApiKey.objects.get_or_create(digest=_digest(token), defaults=columns)
         if not created:
             raise Conflict("a key with this secret already exists")
         audit.record(caller.acting_for(tenant or caller.tenant), "key.issue", [Change(key.prefix, None, _facts(key))])

@@ -73,9 +73,7 @@ def update_tenant(
     if not changes:
         raise InvalidInput("body", "must contain at least one field")
     with transaction.atomic():
-        tenant = Tenant.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None
-        if tenant is None:
-            raise NotFound(f"no tenant '{slug}'")
+        tenant = _locked(slug)
         if active is False and slug == DEFAULT_TENANT_SLUG:
             raise Conflict(f"tenant '{slug}' is the operators' own and cannot be suspended")
         before = _facts(tenant)
@@ -86,6 +84,13 @@ def update_tenant(
     if usage.is_limited(tenant):
         usage.recount(tenant, again_soon=True)
     keys.forget_cached()
+    return tenant
+
+
+def _locked(slug: str) -> Tenant:
+    tenant = Tenant.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None
+    if tenant is None:
+        raise NotFound(f"no tenant '{slug}'")
     return tenant
 
 

@@ -68,7 +68,7 @@ def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
         request.caller,
         query.namespace,
         query.coord,
-        query.which(),
+        query.link_filter(),
         hops=query.k_hop,
         limit=query.limit,
         offset=query.offset,
@@ -85,7 +85,7 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
         query.namespace,
         query.from_coord,
         query.to_coord,
-        query.which(),
+        query.link_filter(),
         max_length=query.max_length,
         weighted=query.weighted,
     )

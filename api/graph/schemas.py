@@ -22,7 +22,7 @@ from api.schemas import (
     NamespaceParams,
     Whole,
 )
-from graph.selectors import MAX_HOPS, MAX_LENGTH, MAX_READ, Which
+from graph.selectors import MAX_HOPS, MAX_LENGTH, MAX_READ, LinkFilter
 
 MAX_TYPES = 100
 _TYPE = r"[A-Za-z0-9._:-]{1,100}"
@@ -69,9 +69,9 @@ class WalkParams(NamespaceParams):
     min_strength: Annotated[Decimal, Field(ge=0, le=1)] = 0.0
     as_of: Instant | None = None
 
-    def which(self) -> Which:
+    def link_filter(self) -> LinkFilter:
         types = tuple(dict.fromkeys(self.link_type.split(","))) if self.link_type else ()
-        return Which(self.direction, types, self.min_strength, self.as_of)
+        return LinkFilter(self.direction, types, self.min_strength, self.as_of)
 
 
 class NeighborParams(WalkParams):

@@ -124,7 +124,7 @@ class SharedBuckets:
             lease.until = now + LEASE_LIFETIME_S
         lease.tokens -= cost
         elapsed_s = max(0.0, now - lease.read_at)
-        return decision_of(True, limits, [owed - elapsed_s for owed in lease.debts], held=lease.tokens)
+        return decision_of(True, limits, [debt_s - elapsed_s for debt_s in lease.debts], held=lease.tokens)
 
     def _buckets(self) -> _RedisBuckets:
         if self._redis is None:  # the client takes 20 MB, so it is imported only where there is a Redis
@@ -140,8 +140,8 @@ def decision_of(
     allowed: bool, limits: Sequence[Limit], debts: Sequence[float], cost: int = 0, held: int = 0
 ) -> Decision:
     quotas, wait_s = [], 0.0
-    for limit, owed in zip(limits, debts, strict=True):
-        owed = max(0.0, owed - held / limit.rate)
-        quotas.append(Quota(limit, max(0, tokens_in(owed, limit)), owed))
-        wait_s = max(wait_s, wait_for(cost, owed, limit))
+    for limit, debt_s in zip(limits, debts, strict=True):
+        debt_s = max(0.0, debt_s - held / limit.rate)
+        quotas.append(Quota(limit, max(0, tokens_in(debt_s, limit)), debt_s))
+        wait_s = max(wait_s, wait_for(cost, debt_s, limit))
     return Decision(allowed, tuple(quotas), 0.0 if allowed else wait_s)

@@ -47,5 +47,5 @@ def wait_for(tokens: int, debt_s: float, limit: Limit) -> float:
 
 def granted(debts: Sequence[float], limits: Sequence[Limit], least: int, most: int) -> int:
     """Return how many tokens all buckets can give, from `least` to `most`; 0 if one of them has less."""
-    free = min(tokens_in(owed, limit) for owed, limit in zip(debts, limits, strict=True))
+    free = min(tokens_in(debt_s, limit) for debt_s, limit in zip(debts, limits, strict=True))
     return min(free, most) if free >= least else 0

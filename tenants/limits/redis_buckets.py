@@ -49,4 +49,4 @@ class RedisBuckets:
             tokens, *debts = self._script([f"soma:limit:1:{name}" for name in names], [least, most, *numbers])
         except RedisError as error:
             raise BucketsUnavailable(str(error)) from error
-        return Taken(int(tokens), tuple(float(owed) for owed in debts))
+        return Taken(int(tokens), tuple(float(debt_s) for debt_s in debts))

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from graph import selectors, services
 from graph.models import Link
-from graph.selectors import Which
+from graph.selectors import LinkFilter
 from graph.services import NewLink
 from graph.walks import Step
 from memories import coordinates
@@ -65,7 +65,7 @@ def test_neighbours_are_those_of_networkx(db: None, question: Question) -> None:
 
     def page(limit: int, offset: int = 0) -> list[tuple[int, int]]:
         found = selectors.neighbours(
-            caller, "default", start, question.which, hops=question.most, limit=limit, offset=offset
+            caller, "default", start, question.link_filter, hops=question.most, limit=limit, offset=offset
         )
         assert not found.truncated
         assert all(steps_are_real(question, numbered(each.path)) for each in found.neighbours)
@@ -85,7 +85,7 @@ def test_paths_are_those_of_networkx(db: None, question: Question) -> None:
 
     def path(weighted: bool) -> selectors.Path:
         return selectors.shortest_path(
-            caller, "default", start, goal, question.which, max_length=question.most, weighted=weighted
+            caller, "default", start, goal, question.link_filter, max_length=question.most, weighted=weighted
         )
 
     short, cheap = path(False), path(True)
@@ -153,12 +153,12 @@ def plans(ask: Callable[[], object]) -> list[str]:
 
 
 def near(caller: Caller, start: Coordinate, direction: Any = "out", hops: int = 1) -> Callable[[], object]:
-    return lambda: selectors.neighbours(caller, "default", start, Which(direction), hops=hops, limit=10_000)
+    return lambda: selectors.neighbours(caller, "default", start, LinkFilter(direction), hops=hops, limit=10_000)
 
 
-def between(caller: Caller, length: int, weighted: bool = False, **which: Any) -> Callable[[], object]:
+def between(caller: Caller, length: int, weighted: bool = False, **link_filter: Any) -> Callable[[], object]:
     return lambda: selectors.shortest_path(
-        caller, "default", at(2, 0), at(2, length), Which(**which), max_length=20, weighted=weighted
+        caller, "default", at(2, 0), at(2, length), LinkFilter(**link_filter), max_length=20, weighted=weighted
     )
 
 
@@ -223,14 +223,14 @@ def test_the_memories_of_all_neighbours_are_one_statement(
         generations.active()
 
     def ask() -> object:
-        return selectors.neighbours(crowd, "default", at(1), Which(), limit=1000, include_memory=True)
+        return selectors.neighbours(crowd, "default", at(1), LinkFilter(), limit=1000, include_memory=True)
 
     assert statements(ask) == 2
 
 
 def test_a_hub_is_paged_to_its_end(crowd: Caller) -> None:
     def page(offset: int) -> list[str]:
-        found = selectors.neighbours(crowd, "default", at(1), Which(), limit=100, offset=offset)
+        found = selectors.neighbours(crowd, "default", at(1), LinkFilter(), limit=100, offset=offset)
         assert not found.truncated
         return [each.key for each in found.neighbours]
 
@@ -241,7 +241,7 @@ def test_a_hub_is_paged_to_its_end(crowd: Caller) -> None:
 
 
 def test_too_many_links_are_not_read_and_the_answer_says_so(crowd: Caller) -> None:
-    reader = selectors.Reader(selectors.links_in(crowd, "default"), Which(), 100)
+    reader = selectors.Reader(selectors.links_in(crowd, "default"), LinkFilter(), 100)
 
     [(_, rows)] = reader([at(1).key])
 
@@ -249,7 +249,7 @@ def test_too_many_links_are_not_read_and_the_answer_says_so(crowd: Caller) -> No
 
 
 def test_exactly_as_many_links_as_may_be_read_are_not_too_many(crowd: Caller) -> None:
-    reader = selectors.Reader(selectors.links_in(crowd, "default"), Which(), HUB)
+    reader = selectors.Reader(selectors.links_in(crowd, "default"), LinkFilter(), HUB)
 
     [(_, rows)] = reader([at(1).key])
 
@@ -303,10 +303,10 @@ def test_a_key_for_some_namespaces_counts_their_links_only(caller: Caller) -> No
 def test_walks_stay_in_their_namespace(caller: Caller) -> None:
     services.link_many(caller, [NewLink(at(1), at(2), namespace="a"), NewLink(at(2), at(3), namespace="b")])
 
-    found = selectors.neighbours(caller, "a", at(1), Which("both"), hops=5)
+    found = selectors.neighbours(caller, "a", at(1), LinkFilter("both"), hops=5)
 
     assert [each.key for each in found.neighbours] == [at(2).key]
-    assert selectors.shortest_path(caller, "a", at(1), at(3), Which("both")).steps is None
+    assert selectors.shortest_path(caller, "a", at(1), at(3), LinkFilter("both")).steps is None
 
 
 def test_a_stranger_cannot_walk_through_links_of_others(caller: Caller) -> None:
@@ -315,11 +315,11 @@ def test_a_stranger_cannot_walk_through_links_of_others(caller: Caller) -> None:
     services.link(caller, NewLink(at(2), at(3)))
     services.link_many(stranger, [NewLink(at(1), at(2)), NewLink(at(3), at(4))])
 
-    found = selectors.neighbours(stranger, "default", at(1), Which("both"), hops=5)
+    found = selectors.neighbours(stranger, "default", at(1), LinkFilter("both"), hops=5)
 
     assert [each.key for each in found.neighbours] == [at(2).key]
     for weighted in (False, True):
-        assert selectors.shortest_path(stranger, "default", at(1), at(4), Which(), weighted=weighted).steps is None
+        assert selectors.shortest_path(stranger, "default", at(1), at(4), LinkFilter(), weighted=weighted).steps is None
     assert [link.start for link in selectors.subgraph(stranger, "default").links()] == [at(1), at(3)]
     assert not services.unlink(stranger, "default", at(2), at(3))
     assert Link.objects.for_tenant(caller.tenant).count() == 1
@@ -328,7 +328,7 @@ def test_a_stranger_cannot_walk_through_links_of_others(caller: Caller) -> None:
 def test_a_step_is_told_as_it_is_walked(caller: Caller) -> None:
     services.link_many(caller, [NewLink(at(1), at(2), "a", 0.5), NewLink(at(3), at(2), "b", 0.25)])
 
-    path = selectors.shortest_path(caller, "default", at(1), at(3), Which("both"))
+    path = selectors.shortest_path(caller, "default", at(1), at(3), LinkFilter("both"))
 
     assert path.steps == [
         Step(at(1).key, at(2).key, "a", 0.5, backwards=False),

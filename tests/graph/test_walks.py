@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from graph import walks
-from graph.selectors import Which
+from graph.selectors import LinkFilter
 from graph.walks import Row
 from tests.support.graphs import Edge, Question, questions, steps_are_real
 
@@ -16,8 +16,8 @@ from tests.support.graphs import Edge, Question, questions, steps_are_real
 class Memory:
     """Reads links from a list, `most` in all."""
 
-    def __init__(self, edges: list[Edge], which: Which, most: int = 1_000_000) -> None:
-        self.edges, self.which, self.left = edges, which, most
+    def __init__(self, edges: list[Edge], link_filter: LinkFilter, most: int = 1_000_000) -> None:
+        self.edges, self.link_filter, self.left = edges, link_filter, most
         self.truncated = False
         self.asked: list[list[str]] = []
 
@@ -25,10 +25,12 @@ class Memory:
         self.asked.append(list(keys))
         found: list[tuple[bool, list[Row]]] = [(False, []), (True, [])]
         for start, end, kind, strength in self.edges:
-            if strength < self.which.min_strength or (self.which.link_types and kind not in self.which.link_types):
+            if strength < self.link_filter.min_strength or (
+                self.link_filter.link_types and kind not in self.link_filter.link_types
+            ):
                 continue
             for backwards, rows in found:
-                if self.which.direction == ("out" if backwards else "in"):
+                if self.link_filter.direction == ("out" if backwards else "in"):
                     continue
                 near, far = (end, start) if backwards != reverse else (start, end)
                 if str(near) in keys:
@@ -41,7 +43,7 @@ class Memory:
 
 
 def read(question: Question) -> Memory:
-    return Memory(question.edges, question.which)
+    return Memory(question.edges, question.link_filter)
 
 
 def numbered(steps: Collection[walks.Step]) -> list[tuple[int, int, str]]:
@@ -97,13 +99,13 @@ DETOUR: list[Edge] = [(0, 3, "related", 0.5), *((n, n + 1, "cites", 1.0) for n i
 
 @pytest.mark.parametrize("walk", [walks.shortest, walks.cheapest])
 def test_a_path_of_the_greatest_length_is_found_and_one_longer_is_not(walk: walks.Walk) -> None:
-    assert len(walk(Memory(CHAIN, Which()), "0", "5", 5) or []) == 5
-    assert walk(Memory(CHAIN, Which()), "0", "5", 4) is None
+    assert len(walk(Memory(CHAIN, LinkFilter()), "0", "5", 5) or []) == 5
+    assert walk(Memory(CHAIN, LinkFilter()), "0", "5", 4) is None
 
 
 def test_a_detour_over_strong_links_is_cheaper_when_it_is_short_enough() -> None:
-    far = walks.cheapest(Memory(DETOUR, Which()), "0", "3", 3)
-    near = walks.cheapest(Memory(DETOUR, Which()), "0", "3", 2)
+    far = walks.cheapest(Memory(DETOUR, LinkFilter()), "0", "3", 3)
+    near = walks.cheapest(Memory(DETOUR, LinkFilter()), "0", "3", 2)
 
     assert [step.link_type for step in far or []] == ["cites"] * 3
     assert walks.total(far or []) == pytest.approx(0.03)
@@ -113,7 +115,7 @@ def test_a_detour_over_strong_links_is_cheaper_when_it_is_short_enough() -> None
 
 @pytest.mark.parametrize("walk", [walks.shortest, walks.cheapest])
 def test_from_an_address_to_itself_there_is_nothing_to_walk(walk: walks.Walk) -> None:
-    memory = Memory(CHAIN, Which())
+    memory = Memory(CHAIN, LinkFilter())
 
     assert walk(memory, "3", "3", 1) == []
     assert memory.asked == []
@@ -122,12 +124,12 @@ def test_from_an_address_to_itself_there_is_nothing_to_walk(walk: walks.Walk) ->
 def test_of_equally_cheap_paths_the_one_with_fewer_steps_is_taken() -> None:
     even: list[Edge] = [(0, 1, "related", 1.0), (1, 2, "related", 1.0), (0, 2, "related", 0.99)]
 
-    assert len(walks.cheapest(Memory(even, Which()), "0", "2", 5) or []) == 1
+    assert len(walks.cheapest(Memory(even, LinkFilter()), "0", "2", 5) or []) == 1
 
 
 def test_a_walk_asks_once_a_hop() -> None:
     fan: list[Edge] = [(0, n, "related", 1.0) for n in range(1, 50)] + [(n, n + 100, "cites", 1.0) for n in range(50)]
-    memory = Memory(fan, Which())
+    memory = Memory(fan, LinkFilter())
 
     walks.neighbours(memory, "0", 2, 1000)
 
@@ -135,7 +137,7 @@ def test_a_walk_asks_once_a_hop() -> None:
 
 
 def test_hops_beyond_the_page_are_not_walked() -> None:
-    memory = Memory(CHAIN, Which())
+    memory = Memory(CHAIN, LinkFilter())
 
     walks.neighbours(memory, "0", 5, 2)
 
@@ -145,7 +147,7 @@ def test_hops_beyond_the_page_are_not_walked() -> None:
 def test_a_path_is_sought_from_both_ends() -> None:
     """A hub at one end is not walked through when the other end is narrow."""
     hub: list[Edge] = [*CHAIN, *((0, n, "related", 1.0) for n in range(100, 200))]
-    memory = Memory(hub, Which())
+    memory = Memory(hub, LinkFilter())
 
     assert len(walks.shortest(memory, "0", "7", 20) or []) == 7
     assert max(len(keys) for keys in memory.asked) == 1
@@ -153,7 +155,7 @@ def test_a_path_is_sought_from_both_ends() -> None:
 
 @pytest.mark.parametrize("most", range(8))
 def test_a_walk_that_may_not_read_on_says_so(most: int) -> None:
-    memory = Memory(CHAIN, Which(), most)
+    memory = Memory(CHAIN, LinkFilter(), most)
 
     found = walks.neighbours(memory, "0", 5, 1000)
 
@@ -162,7 +164,7 @@ def test_a_walk_that_may_not_read_on_says_so(most: int) -> None:
 
 
 def test_a_cheaper_path_may_be_missed_when_too_much_had_to_be_read() -> None:
-    memory = Memory(DETOUR, Which(), 3)
+    memory = Memory(DETOUR, LinkFilter(), 3)
 
     path = walks.cheapest(memory, "0", "3", 3)
 
@@ -176,15 +178,15 @@ def test_a_cheaper_path_may_be_missed_when_too_much_had_to_be_read() -> None:
 def test_half_of_a_score_is_left_after_each_hop_times_the_strength() -> None:
     edges: list[Edge] = [(0, 1, "related", 0.5), (1, 2, "related", 1.0), (2, 3, "related", 1.0)]
 
-    assert walks.spread(Memory(edges, Which("both")), {"0": 0.8}, 2) == {"1": 0.2, "2": 0.1}
+    assert walks.spread(Memory(edges, LinkFilter("both")), {"0": 0.8}, 2) == {"1": 0.2, "2": 0.1}
 
 
 def test_best_hits_give_to_one_another_and_get_nothing_of_their_own_back() -> None:
     edges: list[Edge] = [(0, 1, "related", 1.0), (1, 2, "related", 1.0), (0, 0, "related", 1.0)]
 
-    assert walks.spread(Memory(edges, Which("both")), {"0": 0.8, "1": 0.4}, 3) == {"0": 0.2, "1": 0.4, "2": 0.2}
-    assert walks.spread(Memory(edges, Which("both")), {"0": 0.8}, 3) == {"1": 0.4, "2": 0.2}
+    assert walks.spread(Memory(edges, LinkFilter("both")), {"0": 0.8, "1": 0.4}, 3) == {"0": 0.2, "1": 0.4, "2": 0.2}
+    assert walks.spread(Memory(edges, LinkFilter("both")), {"0": 0.8}, 3) == {"1": 0.4, "2": 0.2}
 
 
 def test_a_link_without_strength_gives_nothing() -> None:
-    assert walks.spread(Memory([(0, 1, "related", 0.0)], Which("both")), {"0": 1.0}, 2) == {}
+    assert walks.spread(Memory([(0, 1, "related", 0.0)], LinkFilter("both")), {"0": 1.0}, 2) == {}

@@ -9,7 +9,7 @@ from typing import Any
 import networkx
 from hypothesis import strategies as st
 
-from graph.selectors import Which
+from graph.selectors import LinkFilter
 from graph.walks import STEP_COST
 
 TYPES = ("cites", "follows", "related")
@@ -27,7 +27,7 @@ edges = st.lists(
     max_size=28,
 )
 whiches = st.builds(
-    Which,
+    LinkFilter,
     st.sampled_from(["out", "in", "both"]),
     st.sampled_from([(), (), ("cites",), ("follows", "related")]),
     st.sampled_from([0.0, 0.0, 0.3]),
@@ -38,7 +38,7 @@ nodes = st.integers(0, NODES - 1)
 @dataclass(frozen=True)
 class Question:
     edges: list[Edge]
-    which: Which
+    link_filter: LinkFilter
     start: int
     goal: int
     most: int  # hops, or the length of a path
@@ -49,11 +49,11 @@ class Question:
         graph = networkx.MultiDiGraph()
         graph.add_nodes_from(range(NODES))
         for start, end, kind, strength in self.edges:
-            if strength < self.which.min_strength or kind not in (self.which.link_types or TYPES):
+            if strength < self.link_filter.min_strength or kind not in (self.link_filter.link_types or TYPES):
                 continue
-            if self.which.direction in ("out", "both"):
+            if self.link_filter.direction in ("out", "both"):
                 graph.add_edge(start, end, kind=kind, strength=strength)
-            if self.which.direction in ("in", "both"):
+            if self.link_filter.direction in ("in", "both"):
                 graph.add_edge(end, start, kind=kind, strength=strength)
         return graph
 
