@@ -157,7 +157,7 @@ class Chaos:
             wrong.append(f"only {self.progress.done} of {self.writes} writes were done")
         if max(self.converged_s, self.compared_s) > CONVERGE_S:
             wrong.append(f"the index equalled the database {self.compared_s:.1f} s after the last restart only")
-        if self.reconciled or " 0 of them waiting" not in self.report:
+        if self.reconciled or " 0 of them await" not in self.report:
             wrong.append(f"reconcile ended with {self.reconciled}: {self.report}")
         return wrong
 
