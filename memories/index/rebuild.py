@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from memories.embeddings.base import Embedder
 from memories.index import comparison, generations, outbox
 from memories.index.base import usable
 from memories.models import FAILED_ATTEMPTS, EmbeddingGeneration, Job, Memory, VectorEmbedding
+from somamemory import times
 from somamemory.errors import ConfigurationError, EmbedderUnavailable
 
 CHECK, ROWS, EMBED, COMPARE, SWITCH, RETIRE, UNDO = (
@@ -87,11 +88,11 @@ def _rows(job: Job) -> bool:
 
 def _pass_is_over(job: Job, new: EmbeddingGeneration) -> bool:
     remembered_until = new.created_at + timedelta(seconds=settings.GENERATION_CACHE_S + 1)
-    began = datetime.fromisoformat(job.data["began"])
+    began = times.parse(job.data["began"])
     if job.data["lacked"] == 0 and began > remembered_until:
         job.data["phase"] = EMBED
     else:
-        job.data |= {"after": 0, "lacked": 0, "began": max(timezone.now(), remembered_until).isoformat()}
+        job.data |= {"after": 0, "lacked": 0, "began": times.rfc3339(max(timezone.now(), remembered_until))}
     _count(job, new)
     return False
 
@@ -205,8 +206,8 @@ def _count(job: Job, new: EmbeddingGeneration) -> QuerySet[VectorEmbedding]:
 
 
 def _now() -> str:
-    return timezone.now().isoformat()
+    return times.rfc3339(timezone.now())
 
 
 def _seconds_since(moment: Any) -> float:
-    return (timezone.now() - datetime.fromisoformat(moment)).total_seconds()
+    return (timezone.now() - times.parse(moment)).total_seconds()
