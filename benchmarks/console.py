@@ -1,4 +1,4 @@
-"""A walk through the pages for people: `python -m benchmarks.console` (needs Chromium and its driver).
+"""A walk through the admin console: `python -m benchmarks.console` (needs Chromium and its driver).
 
 Makes an installation with 100,000 memories of its own making, starts the real server, signs in with a headless
 browser, and visits every page. For each: the time until it is there (and, in the explorer, until the map is drawn),
@@ -50,7 +50,7 @@ WORDS = [
 
 @dataclass
 class Visit:
-    """One page: seconds until it was loaded, and until it had drawn what it fetches by itself."""
+    """One page: seconds until it was loaded, and until it had drawn its fetched data."""
 
     name: str
     loaded_s: float
@@ -232,7 +232,7 @@ def places(chance: random.Random, count: int) -> Iterator[tuple[list[float], str
 
 
 def furnish(count: int, others: int = 6) -> None:
-    """The memories of the default tenant, a few of others, and somebody to sign in. Needs Django set up."""
+    """The memories of the default tenant, a few of other tenants, and a superuser. Needs Django set up."""
     from django.contrib.auth.models import User
     from django.core.management import call_command
 

@@ -74,8 +74,8 @@ class JobAdmin(Listed):
     list_display_links = ("kind",)
     list_filter = ("kind", "state")
     order = ("-created_at", "-id")
-    fields = ("kind", "state", "progress", "error", "told", "created_at", "started_at", "finished_at", "lease_until")
-    readonly_fields = ("progress", "told")
+    fields = ("kind", "state", "progress", "error", "result", "created_at", "started_at", "finished_at", "lease_until")
+    readonly_fields = ("progress", "result")
     actions_list = ("compare", "rebuild")
     actions_detail = ("give_up",)
 
@@ -90,7 +90,7 @@ class JobAdmin(Listed):
         return f"{row.done:,} of {row.total:,}"
 
     @display(description="result")
-    def told(self, row: Job) -> str:
+    def result(self, row: Job) -> str:
         return json.dumps(row.data, indent=2, sort_keys=True)
 
     def has_start_permission(self, request: HttpRequest) -> bool:

@@ -1,1 +1,1 @@
-"""How the pages write times: so that they sort, and nobody asks which number is the month."""
+"""Formats of dates and times in the admin console: sortable, year first."""

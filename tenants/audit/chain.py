@@ -1,7 +1,7 @@
 """The audit chain: digests of rows, hashes of blocks, signatures. Pure, except for the key from the settings.
 
 A block covers rows of one tenant in the order of their ids, and holds the hash of the block before it. Changing a row
-means changing the hashes of all later blocks, which nobody can sign without the key.
+means changing the hashes of all later blocks, which cannot be signed without the key.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def test_a_superuser_signs_in_and_that_is_written_down(limited: int) -> None:
     assert [event.actor.split(":")[::2] for event in events("staff.sign_in")] == [["staff", "boss"]]
 
 
-def test_nobody_guesses_passwords_of_one_name_for_long(limited: int) -> None:
+def test_guessing_passwords_for_one_name_is_limited(limited: int) -> None:
     answers = [sign_in("boss", "wrong", f"192.0.2.{number}").status_code for number in range(limited + 1)]
 
     assert answers == [200] * limited + [429]
@@ -77,7 +77,7 @@ def test_nobody_guesses_passwords_of_one_name_for_long(limited: int) -> None:
     assert int(refused["Retry-After"]) > 0
 
 
-def test_nobody_guesses_names_from_one_address_for_long(limited: int) -> None:
+def test_guessing_names_from_one_address_is_limited(limited: int) -> None:
     answers = [sign_in(f"user{number}", "wrong").status_code for number in range(limited + 1)]
 
     assert answers == [200] * limited + [429]
@@ -364,7 +364,7 @@ def test_a_tenant_is_made_suspended_and_let_in_again(boss: Client, api: Api) -> 
     assert [len(events(f"tenant.{verb}")) for verb in ("create", "update")] == [1, 2]
 
 
-def test_quotas_are_set_and_shown_beside_what_is_used(boss: Client, helper: Client, api: Api) -> None:
+def test_quotas_are_set_and_shown_next_to_the_usage(boss: Client, helper: Client, api: Api) -> None:
     quotas = {"memories": "2", "bytes": "", "keys": "5", "requests_per_day": "", "llm_tokens_per_day": ""}
     api.store("1")
     submit(boss, "tenants_tenant_quotas", api.tenant.pk, tier="premium", **quotas)
@@ -556,7 +556,7 @@ def test_pages_go_forth_and_back_without_losing_or_repeating_a_row(boss: Client,
 
 
 @pytest.mark.parametrize("cursor", ["x", "W10", "WyJ4Il0", "WzFd" * 600])
-def test_a_page_that_nobody_was_given_is_the_first_one(boss: Client, tenant: Tenant, cursor: str) -> None:
+def test_an_invalid_cursor_shows_the_first_page(boss: Client, tenant: Tenant, cursor: str) -> None:
     for name in ("tenants_auditevent", "tenants_apikey", "tenants_tenant"):
         shown(boss, page(f"{name}_changelist", after=cursor))
         shown(boss, page(f"{name}_changelist", before=cursor))
@@ -574,7 +574,7 @@ def test_few_rows_are_counted_and_many_are_not(boss: Client, tenant: Tenant) -> 
     assert str(row_counts.estimate(rows)).startswith(("about", "more than"))
 
 
-def test_what_is_kept_of_a_session_is_no_secret(boss: Client, api: Api) -> None:
+def test_the_stored_session_contains_no_secret(boss: Client, api: Api) -> None:
     submit(boss, "tenants_apikey_issue", tenant="acme", scopes=["read"])
 
     assert "soma_" not in json.dumps(dict(boss.session.items()))

@@ -1,4 +1,4 @@
-"""The pages in a real browser, headless: each is there, draws what it promises, and no script or policy complains."""
+"""The admin console in headless Chromium: pages load and draw, without errors of scripts or the content policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.server, pytest.mark.browser]
 
 @pytest.fixture
 def browser(live_server: Any, settings: Any) -> Iterator[Browser]:
-    """Somebody signed in, and a few hundred memories."""
+    """A signed-in superuser, and a few hundred memories."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     Tenant.objects.get_or_create(slug="default")
     generations.forget_cached()
@@ -32,7 +32,7 @@ def browser(live_server: Any, settings: Any) -> Iterator[Browser]:
 
 
 def confirm(browser: Browser, action: str, first: str = "") -> None:
-    """Press an action's button and, once htmx has its form in hand, the one in the dialog."""
+    """Click the button of an action and, when htmx has processed its form, submit the dialog."""
     browser.click(f"a[hx-get$='/{action}/']")
     in_hand = "!!(document.querySelector('#dialog form') || {})['htmx-internal-data']"
     browser.until(lambda: browser.run(f"return {in_hand}"))
@@ -48,7 +48,7 @@ def test_a_walk_through_every_page_meets_no_error(browser: Browser) -> None:
         visit.name for visit in browser.visits
     }
 
-    # What changes something: a dialog, its form, and the page after it.
+    # Changes: a dialog, its form, and the page after it.
     browser.visit("keys", "/admin/tenants/apikey/")
     confirm(browser, "issue", "document.querySelector('#dialog [name=tenant]').value = 'tenant-1'")
     browser.until(lambda: browser.run("return !!document.querySelector('.console-secret input')"))
@@ -62,7 +62,7 @@ def test_a_walk_through_every_page_meets_no_error(browser: Browser) -> None:
     user = User.objects.get(username=NAME)
     assert AuditEvent.objects.get(action="tenant.update").actor == f"staff:{user.pk}:{NAME}"
 
-    # The map answers to keys and buttons, and to a tenant with nothing in it.
+    # The map reacts to buttons, and shows an empty tenant.
     browser.visit("explorer", "/admin/explorer/?tenant=tenant-2", READY)
     before = browser.run("return document.getElementById('status').textContent")
     for _ in range(4):

@@ -67,7 +67,7 @@ def test_pages_and_files_are_no_requests_of_the_api(boss: Client) -> None:
     assert sum(each.total for each in request_stats.stats.recent()) == 0
 
 
-def test_the_dashboard_shows_what_waits_and_what_failed(boss: Client, api: Api, caller: Caller) -> None:
+def test_the_dashboard_shows_pending_and_failed_rows(boss: Client, api: Api, caller: Caller) -> None:
     api.store("1")
     api.store("2")
     VectorEmbedding.objects.for_tenant(api.tenant).filter(memory_id=api.store("3")["id"]).update(
@@ -201,7 +201,7 @@ def test_a_line_is_broken_where_there_is_nothing() -> None:
 # --- Explorer ----------------------------------------------------------------------------------------------------
 
 
-def test_the_explorer_answers_what_the_route_of_the_api_answers(boss: Client, api: Api) -> None:
+def test_the_explorer_responds_like_the_route_of_the_api(boss: Client, api: Api) -> None:
     for number in range(5):
         api.store(f"{number},1")
     drain()
@@ -213,7 +213,7 @@ def test_the_explorer_answers_what_the_route_of_the_api_answers(boss: Client, ap
     assert all(hit["scores"] for hit in found["memories"])
 
 
-def test_the_explorer_tells_what_is_wrong_with_a_question(boss: Client, api: Api) -> None:
+def test_the_explorer_reports_invalid_requests(boss: Client, api: Api) -> None:
     refused(boss, page("explorer_map", tenant="acme", axes="x"), 422, field="axes")
     refused(boss, page("explorer_map", tenant="acme", prefix="x"), 400, "invalid_coordinate")
     refused(boss, page("explorer_map", tenant="acme", colour="red"), 422, field="colour")

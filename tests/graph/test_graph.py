@@ -32,7 +32,7 @@ on_this_database = settings(
 )
 
 
-def somebody() -> Caller:
+def new_caller() -> Caller:
     tenant = Tenant.objects.create(slug=f"t{uuid.uuid4().hex[:20]}")
     return Caller(tenant=tenant, actor="key:test", scopes=frozenset(SCOPES))
 
@@ -51,7 +51,7 @@ def numbered(steps: Any) -> list[tuple[int, int, str]]:
 
 def asked(question: Question) -> Caller:
     """A tenant of its own, with the links of the question."""
-    caller = somebody()
+    caller = new_caller()
     links = [NewLink(at(start), at(end), kind, strength) for start, end, kind, strength in question.edges]
     if links:
         services.link_many(caller, links)
@@ -184,7 +184,7 @@ WALKS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
 
 
 @pytest.mark.parametrize(("index", "number"), [(index, n) for index, walks in WALKS.items() for n in range(len(walks))])
-def test_a_walk_reads_what_it_visits_and_not_the_table(crowd: Caller, index: str, number: int) -> None:
+def test_a_walk_reads_the_links_it_visits_and_not_the_table(crowd: Caller, index: str, number: int) -> None:
     explained = plans(WALKS[index][number](crowd))
 
     alone = rf"(COVERING INDEX|Index Only Scan using) {index}"
@@ -311,7 +311,7 @@ def test_walks_stay_in_their_namespace(caller: Caller) -> None:
 
 def test_a_stranger_cannot_walk_through_links_of_others(caller: Caller) -> None:
     """Not even between two links of his own."""
-    stranger = somebody()
+    stranger = new_caller()
     services.link(caller, NewLink(at(2), at(3)))
     services.link_many(stranger, [NewLink(at(1), at(2)), NewLink(at(3), at(4))])
 
@@ -325,7 +325,7 @@ def test_a_stranger_cannot_walk_through_links_of_others(caller: Caller) -> None:
     assert Link.objects.for_tenant(caller.tenant).count() == 1
 
 
-def test_a_step_is_told_as_it_is_walked(caller: Caller) -> None:
+def test_a_step_is_reported_in_the_direction_of_the_walk(caller: Caller) -> None:
     services.link_many(caller, [NewLink(at(1), at(2), "a", 0.5), NewLink(at(3), at(2), "b", 0.25)])
 
     path = selectors.shortest_path(caller, "default", at(1), at(3), LinkFilter("both"))

@@ -248,7 +248,7 @@ def test_neighbours_come_by_hops_then_strength_then_coordinate(api: Api) -> None
     assert around(api, "1", k_hop=2, offset=6) == []
 
 
-def test_of_parallel_links_the_strongest_is_told(api: Api) -> None:
+def test_the_strongest_of_parallel_links_is_reported(api: Api) -> None:
     for kind, strength in (("c", 0.5), ("b", 0.9), ("a", 0.9), ("d", 0.1)):
         link(api, "1", "2", link_type=kind, strength=strength)
 
@@ -275,7 +275,7 @@ def test_links_below_the_least_strength_are_not_walked(api: Api) -> None:
     assert around(api, "1", k_hop=2, min_strength=0) == ["3.0", "2.0", "4.0"]
 
 
-def test_links_hold_at_their_time_which_is_now_unless_another_is_asked_for(api: Api) -> None:
+def test_links_are_valid_at_a_time_which_is_now_by_default(api: Api) -> None:
     link(api, "1", "2", valid_from="2020-01-01T00:00:00Z", valid_to="2021-01-01T00:00:00Z")
     link(api, "1", "3", valid_from="2999-01-01T00:00:00Z")
     link(api, "1", "4", valid_from="2020-01-01T00:00:00Z")

@@ -43,7 +43,7 @@ def graphml(api: Api, query: str = "") -> Any:
     return networkx.read_graphml(io.BytesIO(exported(api, f"format=graphml&{query}")), force_multigraph=True)
 
 
-def test_networkx_reads_what_was_linked(linked: Api) -> None:
+def test_networkx_reads_the_exported_graph(linked: Api) -> None:
     graph = graphml(linked)
 
     assert graph.is_directed()
@@ -107,7 +107,7 @@ def test_nothing_is_exported_as_an_empty_graph(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("query", "kind"), [("format=graphml", "application/graphml+xml"), ("", "application/json")])
-def test_an_export_says_what_it_is(api: Api, query: str, kind: str) -> None:
+def test_an_export_has_a_content_type_and_a_file_name(api: Api, query: str, kind: str) -> None:
     response = api.get(f"/api/v1/graph/export?{query}")
 
     assert (response["Content-Type"], response["Cache-Control"]) == (kind, "private, no-cache")

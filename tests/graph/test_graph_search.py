@@ -37,7 +37,7 @@ def found(api: Api, mode: str = "keyword", **fields: Any) -> list[str]:
     return [each["coord"] for each in api.search(QUERY, mode=mode, **fields)]
 
 
-def test_what_the_hits_are_linked_to_joins_them(linked: Api) -> None:
+def test_memories_linked_to_hits_join_the_results(linked: Api) -> None:
     assert found(linked) == ["1.0"]
     assert found(linked, expand={}) == ["1.0", "2.0", "4.0"]
     assert found(linked, expand={"hops": 2}) == ["1.0", "2.0", "4.0", "3.0"]
@@ -99,7 +99,7 @@ def test_no_filter_is_passed_by(linked: Api, narrowing: dict[str, Any], expected
     assert found(linked, expand={}, **narrowing) == expected
 
 
-def test_what_is_deleted_expired_or_elsewhere_does_not_join(linked: Api, stranger: Api) -> None:
+def test_deleted_expired_and_foreign_memories_do_not_join(linked: Api, stranger: Api) -> None:
     linked.store("6", "snow", namespace="n")
     stranger.store("6", "snow")
     link(linked, "1", "6")

@@ -85,7 +85,7 @@ def test_a_shortest_path_has_the_length_that_networkx_says(question: Question) -
 
 @settings(max_examples=150, deadline=None)
 @given(questions)
-def test_a_weighted_path_costs_what_networkx_says_within_the_length(question: Question) -> None:
+def test_a_weighted_path_costs_the_same_as_in_networkx_within_the_length(question: Question) -> None:
     path = walks.cheapest(read(question), str(question.start), str(question.goal), question.most)
 
     assert (None if path is None else walks.total(path)) == pytest.approx(question.cost())

@@ -1,4 +1,4 @@
-"""The audit log: append-only, sealed into a chain, and whoever touches it is found out."""
+"""The audit log: append-only, sealed into a chain, and every change to it is detected."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def events(caller: Caller) -> Any:
 # --- The rows ----------------------------------------------------------------------------------------------------
 
 
-def test_a_row_says_who_did_what_from_where_in_which_request(caller: Caller) -> None:
+def test_a_row_names_actor_action_address_and_request(caller: Caller) -> None:
     record(replace(caller, request_id="r-1", address="192.0.2.7"), "1,2")
 
     row = events(caller).get()
@@ -115,7 +115,7 @@ def test_the_database_refuses_to_change_the_log(chained: Caller, do: Callable[[]
 # --- The chain ---------------------------------------------------------------------------------------------------
 
 
-def test_what_nobody_has_touched_is_intact(chained: Caller) -> None:
+def test_an_unchanged_log_is_intact(chained: Caller) -> None:
     report = check(heads())
 
     assert report.intact
@@ -220,7 +220,7 @@ def forge(rows: Any) -> None:
         (forge, "forged"),
     ],
 )
-def test_whoever_touches_the_log_is_found_out(chained: Caller, tamper: Callable[[Any], None], kind: str) -> None:
+def test_tampering_with_the_log_is_detected(chained: Caller, tamper: Callable[[Any], None], kind: str) -> None:
     with unguarded():
         tamper(events(chained))
 
@@ -332,7 +332,7 @@ def pruned(chained: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
     return chained
 
 
-def test_what_has_outlived_its_time_goes_and_the_rest_is_intact(pruned: Caller) -> None:
+def test_rows_past_their_retention_are_removed_and_the_rest_is_intact(pruned: Caller) -> None:
     assert [row.target for row in events(pruned)] == ["2.0", "2.1", "2.2", "2.3"]
     assert AuditBlock.objects.for_tenant(pruned.tenant).get().number == 3
     assert AuditCheckpoint.objects.for_tenant(pruned.tenant).get().number == 2
@@ -380,7 +380,7 @@ def test_a_checkpoint_that_this_installation_has_not_signed_is_found(chained: Ca
     assert kinds(check()) == {"forged"}
 
 
-def test_what_a_checkpoint_does_not_cover_cannot_be_deleted(pruned: Caller) -> None:
+def test_rows_without_a_checkpoint_cannot_be_deleted(pruned: Caller) -> None:
     with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
         events(pruned).delete()
     with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
@@ -427,7 +427,7 @@ def test_eight_writers_at_once_leave_one_unbroken_chain(transactional_db: None) 
 # --- The command -------------------------------------------------------------------------------------------------
 
 
-def test_the_command_tells_what_it_found(chained: Caller, tmp_path: Path, capsys: Any) -> None:
+def test_the_command_reports_its_findings(chained: Caller, tmp_path: Path, capsys: Any) -> None:
     file = tmp_path / "heads"
     call_command("verify_audit", export=file)
     assert "OK: the audit log is intact." in capsys.readouterr().out

@@ -26,7 +26,7 @@ from tests.conftest import Api, drain, issue_key, problem_of
 
 V1 = "/api/v1"
 PLANTED = "xyzzyplugh"
-# Nobody's in particular.
+# They belong to no tenant.
 OF_THE_INSTALLATION = {
     "sfm_tenants", "sfm_embedding_generations", "sfm_audit_sealer", "sfm_erased_tenants",
 }  # fmt: skip
@@ -34,7 +34,7 @@ OF_THE_INSTALLATION = {
 
 @pytest.fixture
 def planted(api: Api, operator: Api) -> Api:
-    """Acme with something in every place, and a word in all of it that nobody else uses."""
+    """Acme with data in every store, all of it containing a word that no other data contains."""
     api.store("1,2", f"{PLANTED} sleeps", metadata={PLANTED: PLANTED}, context=PLANTED, namespace=PLANTED)
     api.store("3", f"{PLANTED} is deleted", expires_at="2999-01-01T00:00:00Z")
     api.delete("/memories/3")
@@ -97,7 +97,7 @@ def vectors(tenant: Tenant) -> int:
     return len(list(index.of(generations.active()).scan(tenant.id)))
 
 
-def test_every_model_has_a_tenant_or_is_known_to_be_nobodys() -> None:
+def test_every_model_has_a_tenant_or_is_listed_as_global() -> None:
     ours = [model for model in apps.get_models() if model._meta.db_table.startswith("sfm_")]
 
     without = {model._meta.db_table for model in ours} - {model._meta.db_table for model in registry.tenant_models()}
@@ -126,7 +126,7 @@ def _file_holds(file: Path) -> bool:
     return PLANTED.encode() in file.read_bytes()
 
 
-def test_the_receipt_counts_what_was_there_and_a_second_run_confirms_zero(planted: Api, operator: Api) -> None:
+def test_the_receipt_counts_the_rows_and_a_second_run_confirms_zero(planted: Api, operator: Api) -> None:
     there = {table: len(rows) for table, rows in everything(planted.tenant).items()}
 
     receipt = erase(operator)
@@ -160,13 +160,13 @@ def test_that_a_tenant_was_erased_stands_in_the_operators_own_log(planted: Api, 
     assert verification.check(Caller.command(operator.tenant)).intact
 
 
-def test_what_was_written_meanwhile_goes_later(planted: Api, operator: Api) -> None:
+def test_rows_written_during_an_erasure_are_removed_later(planted: Api, operator: Api) -> None:
     erase(operator)
     Memory.all_tenants.bulk_create(
         [Memory(tenant=planted.tenant, namespace="n", coordinate_key="0" * 16, payload={"text": PLANTED})]
     )
     maintenance.maintain()
-    assert tables_that_hold(PLANTED)  # not yet: somebody may still be writing
+    assert tables_that_hold(PLANTED)  # not yet: a request may still be writing
 
     ErasedTenant.objects.update(erased_at=timezone.now() - erasure.CONFIRM_AFTER)
     maintenance.maintain()
@@ -175,7 +175,7 @@ def test_what_was_written_meanwhile_goes_later(planted: Api, operator: Api) -> N
     assert ErasedTenant.objects.get().confirmed_at is not None
 
 
-def test_what_cannot_be_reached_is_named_and_done_later(
+def test_an_unreachable_store_is_reported_and_erased_later(
     planted: Api, operator: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(tenant: Tenant) -> int:

@@ -275,7 +275,7 @@ def test_an_answer_is_kept_for_48_hours(api: Api) -> None:
     assert recorded(api.tenant) == 1
 
 
-def test_the_sweep_takes_what_is_old_and_leaves_the_rest(api: Api, stranger: Api) -> None:
+def test_the_sweep_removes_old_responses_only(api: Api, stranger: Api) -> None:
     for number in range(5):
         api.post("/memories", BODY, idempotency_key=str(number))
     age(api.tenant, 49)

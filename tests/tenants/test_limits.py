@@ -64,7 +64,7 @@ def test_no_stretch_of_time_passes_more_than_the_burst_and_the_rate(limit: Limit
 
 
 @given(rules, steps, st.integers(1, 300))
-def test_after_the_wait_it_was_told_a_request_passes_and_not_much_before(limit: Limit, steps: Any, cost: int) -> None:
+def test_a_request_passes_after_its_wait_and_not_much_earlier(limit: Limit, steps: Any, cost: int) -> None:
     cost = min(cost, limit.burst)
     buckets, now = LocalBuckets(), 0.0
     for pause_s, others in steps:
@@ -105,7 +105,7 @@ def test_two_buckets_give_the_same_or_nothing(one: Limit, other: Limit, steps: A
         alone.take(["x"], [one], cost, cost, now)
 
 
-def test_a_clock_set_back_locks_nobody_out() -> None:
+def test_a_clock_set_back_locks_no_caller_out() -> None:
     limit = Limit("key", 10, 10)
 
     assert gcra.debt(full_at=1_000_000, now=0, limit=limit) == 1
@@ -200,7 +200,7 @@ def test_prices_can_be_set(limited: Api, settings: Any) -> None:
     assert limited.get("/stats")["X-RateLimit-Remaining"] == "13"
 
 
-def test_who_has_used_up_a_limit_is_told_when_to_come_back(limited: Api, clock: Clock) -> None:
+def test_a_limited_caller_gets_the_time_to_retry(limited: Api, clock: Clock) -> None:
     for _ in range(4):
         limited.store("1")
 

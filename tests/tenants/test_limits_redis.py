@@ -160,7 +160,7 @@ def test_a_lease_asks_redis_only_now_and_then(settings: Any, key: uuid.UUID, cal
     assert len(calls) <= 6
 
 
-def test_what_is_left_counts_tokens_of_the_lease(settings: Any, key: uuid.UUID) -> None:
+def test_the_remaining_tokens_include_those_of_the_lease(settings: Any, key: uuid.UUID) -> None:
     rule, buckets = Limit("key", 40, 20), SharedBuckets()  # which leases two
 
     decision = buckets.take((f"key:{key}",), [rule], 1, time.monotonic())
@@ -169,7 +169,7 @@ def test_what_is_left_counts_tokens_of_the_lease(settings: Any, key: uuid.UUID) 
     assert decision.quotas[0].remaining == 19
 
 
-def test_a_redis_that_forgets_the_script_is_told_again(settings: Any, key: uuid.UUID) -> None:
+def test_a_flushed_script_is_loaded_into_redis_again(settings: Any, key: uuid.UUID) -> None:
     from django_redis import get_redis_connection
 
     assert policy.take(TENANT, key, 1).allowed

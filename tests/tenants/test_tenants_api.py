@@ -146,7 +146,7 @@ def test_a_key_is_shown_once(api: Api, operator: Api) -> None:
     assert (issued["expires_at"], issued["revoked_at"]) == ("2999-01-01T00:00:00Z", None)
 
 
-def test_a_key_may_read_write_and_delete_unless_told(api: Api, operator: Api) -> None:
+def test_a_key_may_read_write_and_delete_by_default(api: Api, operator: Api) -> None:
     assert issue(operator)["scopes"] == ["read", "write", "delete"]
 
 
@@ -235,7 +235,7 @@ def test_an_unknown_key_is_404(api: Api, operator: Api, prefix: str) -> None:
     problem_of(operator.delete(f"{V1}/tenants/acme/keys/{prefix}"), 404, "not_found")
 
 
-def test_what_an_operator_does_is_audited(operator: Api) -> None:
+def test_actions_of_an_operator_are_audited(operator: Api) -> None:
     make(operator)
     prefix = issue(operator, "new")["prefix"]
     operator.delete(f"{V1}/tenants/new/keys/{prefix}")
@@ -248,7 +248,7 @@ def test_what_an_operator_does_is_audited(operator: Api) -> None:
     ]
 
 
-def test_what_happens_to_a_tenants_keys_is_in_the_tenants_own_log(operator: Api) -> None:
+def test_changes_of_a_tenants_keys_are_in_the_tenants_own_log(operator: Api) -> None:
     make(operator)
     prefix = issue(operator, "new")["prefix"]
     operator.delete(f"{V1}/tenants/new/keys/{prefix}")
@@ -334,7 +334,7 @@ def test_a_wrong_change_is_named_and_changes_nothing(api: Api, operator: Api, bo
     assert operator.get(f"{V1}/tenants/acme").json()["name"] == "Acme"
 
 
-def test_a_suspended_tenant_is_refused_and_keeps_what_it_has(api: Api, operator: Api) -> None:
+def test_a_suspended_tenant_is_rejected_and_keeps_its_data(api: Api, operator: Api) -> None:
     api.store("1")
     operator.patch(f"{V1}/tenants/acme", {"active": False})
 
@@ -402,7 +402,7 @@ def test_the_log_of_a_tenant_is_shown_the_newest_first_and_in_pages(api: Api, op
     assert seen[0]["address"] == "127.0.0.1"
 
 
-def test_the_log_is_narrowed_by_who_what_and_when(api: Api, operator: Api) -> None:
+def test_the_log_is_filtered_by_actor_action_target_and_time(api: Api, operator: Api) -> None:
     api.store("1")
     api.delete("/memories/1")
 

@@ -1,4 +1,4 @@
-"""Quotas: what a tenant may keep and send, held without a row that all its writers wait for."""
+"""Quotas of storage and requests, enforced without a row that all writers wait for."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def is_exact(tenant: Tenant) -> bool:
 # --- Memories and bytes ------------------------------------------------------------------------------------------
 
 
-def test_what_exceeds_the_quota_of_memories_is_refused_and_changes_nothing(api: Api, limit: Any) -> None:
+def test_a_write_over_the_quota_of_memories_is_rejected_and_changes_nothing(api: Api, limit: Any) -> None:
     api.store("0")
     limit(memories=2)
     api.store("1")
@@ -93,7 +93,7 @@ def test_a_purge_makes_room_and_a_soft_delete_does_not(api: Api, limit: Any) -> 
     api.store("2")
 
 
-def test_what_is_noted_is_what_is_there_whatever_is_done(api: Api, limit: Any) -> None:
+def test_the_recorded_usage_equals_the_stored_usage_after_any_change(api: Api, limit: Any) -> None:
     limit(memories=100, bytes=10_000)
     api.store("1", "one")
     api.store("1", "another")
@@ -118,7 +118,7 @@ def test_without_a_quota_nothing_is_noted(api: Api) -> None:
     assert not UsageStripe.objects.for_tenant(api.tenant).exists()
 
 
-def test_a_quota_counts_what_was_there_before_it(api: Api, operator: Api, limit: Any) -> None:
+def test_a_quota_counts_memories_stored_before_it_was_set(api: Api, operator: Api, limit: Any) -> None:
     for n in range(3):
         api.store(str(n))
 
@@ -128,7 +128,7 @@ def test_a_quota_counts_what_was_there_before_it(api: Api, operator: Api, limit:
     assert shown(operator)["memories"] == 3
 
 
-def test_what_went_wrong_is_put_right_by_the_next_count(api: Api, limit: Any) -> None:
+def test_the_next_recount_corrects_a_wrong_usage(api: Api, limit: Any) -> None:
     limit(memories=10)
     Memory.all_tenants.bulk_create([Memory(tenant=api.tenant, namespace="n", coordinate_key="0" * 16, payload={})])
     UsageStripe.objects.for_tenant(api.tenant).update(counted_at=timezone.now() - timedelta(hours=2))
@@ -217,7 +217,7 @@ def test_requests_beyond_the_days_quota_wait_for_tomorrow(api: Api, limit: Any) 
     assert 0 < int(response["Retry-After"]) <= 24 * 3600
 
 
-def test_what_other_processes_have_counted_counts(api: Api, limit: Any) -> None:
+def test_requests_counted_by_other_processes_count(api: Api, limit: Any) -> None:
     limit(requests_per_day=10)
     DailyUsage.all_tenants.create(tenant=api.tenant, day=timezone.now().date(), requests=9)
     usage.forget()
@@ -237,7 +237,7 @@ def test_requests_are_written_down_once(api: Api, operator: Api) -> None:
     assert shown(operator)["requests_per_day"] == 4
 
 
-def test_what_cannot_be_written_down_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_that_cannot_be_written_are_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.get("/memories")
     with monkeypatch.context() as broken:
         broken.setattr(usage, "_write", _fail)
@@ -268,8 +268,8 @@ for _ in range(12):
 
 def test_processes_that_were_forked_from_one_do_not_all_add_to_one_row() -> None:
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "somamemory.settings"}
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", _FORKED], env=environment, check=True, capture_output=True, text=True, timeout=180
     )
 
-    assert len(set(told.stdout.split())) > 1
+    assert len(set(output.stdout.split())) > 1

@@ -1,4 +1,4 @@
-"""How the pages write times: so that they sort, and nobody asks which number is the month."""
+"""Formats of dates and times in the admin console: sortable, year first."""
 
 DATETIME_FORMAT = "Y-m-d H:i:s"
 DATE_FORMAT = "Y-m-d"
