@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import hypothesis
 import pytest
 from cachetools import TTLCache
 from django.conf import settings
@@ -47,6 +48,9 @@ from tests.support.unguarded import flushing
 
 POSTGRESQL = settings.DATABASE_URL.startswith("postgres")
 GENERATION = uuid.UUID(int=1)
+# Neither a deadline nor the time that examples take: a busy machine must not fail a property.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
 # A test whose fixtures open no database, and that starts no server, is `pure`.
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
 

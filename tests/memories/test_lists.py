@@ -247,7 +247,9 @@ grid = st.sampled_from([-1.5, -1.0, 0.0, 0.5, 1.0, 2.0])
 coordinates_2d = st.lists(st.tuples(grid, grid).map(list), min_size=0, max_size=12, unique_by=tuple)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     coords=coordinates_2d,
     order=st.sampled_from(ORDERS),
@@ -277,7 +279,9 @@ def test_pages_joined_are_the_whole_list_in_order(
     assert joined == listed(api, order=order)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(coords=coordinates_2d, centre=st.tuples(grid, grid), radius=st.floats(0, 4), limit=st.integers(1, 5))
 def test_pages_of_a_ball_joined_are_what_lies_near_by_distance(
     api: Api, coords: list[list[float]], centre: tuple[float, float], radius: float, limit: int

@@ -121,7 +121,9 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 SMALL = st.integers(-3, 3).map(float)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     points=st.lists(st.lists(SMALL | NUMBERS, min_size=1, max_size=3), min_size=1, max_size=12, unique_by=tuple),
     corners=st.tuples(SMALL | NUMBERS, SMALL | NUMBERS, SMALL | NUMBERS, SMALL | NUMBERS),

@@ -196,7 +196,9 @@ def test_each_change_is_audited_in_its_order(api: Api) -> None:
     assert event.actor.startswith("key:")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.dictionaries(texts, values, max_size=4))
 def test_any_payload_comes_back_as_it_was_sent(api: Api, payload: dict[str, Any]) -> None:
     stored = api.post("/memories", {"coord": "1", "payload": payload, "metadata": payload})

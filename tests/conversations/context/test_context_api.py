@@ -235,7 +235,9 @@ def test_an_invalid_request_is_rejected(api: Api, body: dict[str, Any]) -> None:
 WORDS = ("aardvark", "vault", "the", "sleeps", "coffee", "ünïcode", "日本語", "🙂", "a" * 30)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=30).map(" ".join), min_size=1, max_size=15),
     st.integers(1, 400),

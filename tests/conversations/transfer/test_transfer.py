@@ -306,7 +306,9 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 )
 
 
-@bounded(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@bounded(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(TEXTS | st.just("<!-- soma:message x -->\n## a") | st.just("\n\n## user\n\n"), min_size=1, max_size=4))
 def test_every_text_survives_markdown(texts: list[str]) -> None:
     facts = {"format": "somamemory.conversation/1", "id": "x", "label": "l", "folder": "", "metadata": {}}
