@@ -1,4 +1,4 @@
-"""Charts as numbers for an SVG of 100 by 100. Pure."""
+"""Compute chart coordinates for a 100 by 100 SVG. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a column chart: parts from the bottom up, each `(kind, y, height)`."""
+    """A column chart's bar: its parts from the bottom up, each `(kind, y, height)`."""
 
     x: float
     width: float

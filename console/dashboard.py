@@ -1,4 +1,4 @@
-"""The dashboard: what is wrong, and since when, at a glance."""
+"""The dashboard: current problems and when they began."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OLD_S = 60  # an older queue needs attention
 
 
 def figures(request: HttpRequest) -> dict[str, Any]:
-    """Return the figures: of the whole installation for a superuser; for others, its health and their own tenants."""
+    """Return figures for the whole installation to a superuser; to others, its health and their own tenants."""
     whole = bool(getattr(request.user, "is_superuser", False))
     eye = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
     shared = {"whole": whole, "parts": _parts(), **_tenants(request, eye)}

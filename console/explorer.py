@@ -35,7 +35,7 @@ _NOT_THE_MAPS = {"tenant"}
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """One tenant and namespace; `at` is a coordinate to begin with."""
+    """Show the map for one tenant and namespace; `at` is the initial coordinate."""
 
     _may(request)
     try:
@@ -58,7 +58,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def _answering(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpRequest], HttpResponse]:
-    """Answer the page's script with JSON, and with the API's errors."""
+    """Return JSON responses to the page's script, with the same errors as the API."""
 
     @wraps(view)
     def answer(request: HttpRequest) -> HttpResponse:

@@ -1,6 +1,6 @@
-"""Keyset pagination for the admin's lists, which stay fast at any length: a page begins where the previous one ended.
+"""Keyset pagination that keeps admin lists fast at any length: a page begins where the previous one ended.
 
-No rows are skipped or counted. The order is that of an index; a list has only the orders that it declares.
+No rows are skipped or counted. Rows are in index order; a list supports only the orders that it declares.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _NoNumbers(Paginator):  # type: ignore[type-arg]
 
 
 class KeysetChangeList(ChangeList):  # type: ignore[misc]
-    """A change list with a next and a previous page only."""
+    """A change list with only next and previous pages."""
 
     total: row_counts.Total
     next_query = previous_query = first_query = ""
@@ -77,9 +77,9 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
 
 
 def beyond(order: Sequence[str], position: Sequence[Any], *, backwards: bool = False) -> Q:
-    """Return the condition for all rows after a position, in an order whose columns all have the same direction.
+    """Return the condition for all rows after a position; all columns must be ordered in the same direction.
 
-    The first condition lets the database enter its index there.
+    The first condition lets the database start its index scan at the position.
     """
     descending = order[0].startswith("-")
     further = "lt" if descending != backwards else "gt"
@@ -91,7 +91,7 @@ def beyond(order: Sequence[str], position: Sequence[Any], *, backwards: bool = F
 
 
 def _position(cursor: str | None, order: Sequence[str], model: type[Model]) -> list[Any] | None:
-    """Return where a page begins; None for an invalid cursor, which shows the first page."""
+    """Return the position at which a page begins; None for an invalid cursor, which shows the first page."""
     if not cursor:
         return None
     fields = [model._meta.get_field("pk" if name == "pk" else name.lstrip("-")) for name in order]

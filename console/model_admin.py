@@ -1,4 +1,4 @@
-"""Shared by the pages of all models: read-only by default, keyset lists, and the audit log as history."""
+"""Base classes for the admin pages: read-only by default, with keyset lists and the audit log as history."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = 50
 
 
 class Listed(ModelAdmin):  # type: ignore[misc]
-    """A list in the order of an index, with a page for each row."""
+    """A list in index order, with a page for each row."""
 
     list_per_page = PAGE
     list_fullwidth = True
@@ -110,7 +110,7 @@ class Searched(Listed):
 
 
 class OfTenant(Searched):
-    """Rows of a tenant: a list shows one tenant, and one namespace where there are namespaces."""
+    """A tenant's rows: a list shows one tenant and, where applicable, one namespace."""
 
     list_before_template = "console/place.html"
     namespaced = True
@@ -159,7 +159,7 @@ def dialog(
     form: type[BaseDialogForm] = BaseDialogForm,
     variant: ActionVariant = ActionVariant.DEFAULT,
 ) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
-    """An action with a confirmation dialog. `button`: its label, if not the name of the action."""
+    """Declare an action with a confirmation dialog. `button`: its label, the action's name by default."""
     options = {"title": question, "description": explained, "form_class": form, "form_submit_text": button or name}
     decorated: Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]] = action(
         description=name, icon=icon, permissions=[permission], variant=variant, dialog=options

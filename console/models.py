@@ -1,4 +1,4 @@
-"""The tenants that a staff user may see."""
+"""The assignment of tenants to staff users."""
 
 from __future__ import annotations
 

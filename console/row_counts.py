@@ -1,4 +1,4 @@
-"""Row counts without counting: exact for few rows, then the database's estimate."""
+"""Row counts without full counts: exact for a few rows, otherwise the database's estimate."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def estimate(rows: QuerySet[Any]) -> Total:
 
 
 def _believed(connection: Any, rows: QuerySet[Any]) -> int:
-    """Return the planner's estimate: `reltuples` for a whole table, the planned rows for a part of it."""
+    """Return the planner's estimate: `reltuples` for a whole table, the planned rows for a filtered query."""
     sql, parameters = rows.values_list("pk").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters)

@@ -1,4 +1,4 @@
-"""The site of the admin console, below /admin/."""
+"""The admin site, served below /admin/."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOO_MANY = "too_many"
 
 
 class SignInForm(AuthenticationForm):  # type: ignore[misc]
-    """Checks the limits before a password is hashed, which takes half a second of CPU."""
+    """Checks the rate limits before hashing the password, which takes half a second of CPU time."""
 
     def clean(self) -> Any:
         name = str(self.cleaned_data.get("username", ""))
@@ -50,7 +50,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         self.pages: list[tuple[str, str, Callable[..., HttpResponse]]] = []
 
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
-        """Answer an id that no column can hold as a bad request: Django's forms query ids as they were sent."""
+        """Return a bad request for an id that no column can hold: Django's forms query ids as sent."""
 
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

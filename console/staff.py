@@ -36,7 +36,7 @@ def tenants_of(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Tenant]:
 
 
 def slugs(user: AbstractBaseUser | AnonymousUser) -> list[str]:
-    """Return the slugs of the user's tenants, as many as fit into a drop-down list."""
+    """Return the slugs of the user's tenants, up to the limit for a drop-down list."""
     return list(tenants_of(user).order_by("slug").values_list("slug", flat=True)[:CHOICES])
 
 
@@ -49,7 +49,7 @@ def tenant_named(request: HttpRequest, slug: str) -> Tenant:
 
 
 def chosen_tenant(request: HttpRequest) -> Tenant | None:
-    """Return the tenant of the page: the one it names, else the last one, else the first; None if there is none.
+    """Return the page's tenant: the requested one, else the last used, else the first; None if there are none.
 
     Raises NotFound for a tenant that the user may not see.
     """
@@ -77,7 +77,7 @@ def chosen_namespace(request: HttpRequest, there: Sequence[str]) -> str:
 def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Caller:
     """Return the staff user as a caller for one of their tenants, with the scopes of their permissions.
 
-    With `permission` they act as an operator, for the one call that this Django permission is for: services have no
+    With `permission` they act as an operator, for the one call that requires this Django permission: services have no
     finer right for administration. Raises NotFound, PermissionDenied.
     """
     user = request.user
@@ -96,7 +96,7 @@ def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Cal
 
 
 def installation_caller(request: HttpRequest) -> Caller:
-    """Return a superuser as a caller for the installation; recorded under the default tenant, as commands are."""
+    """Return a superuser as a caller for the installation; like commands, recorded under the default tenant."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
     return caller(request, Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))

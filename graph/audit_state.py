@@ -1,4 +1,4 @@
-"""The state of a link in the audit log: its ends and type, and hashes of its content."""
+"""A link's state in the audit log: its ends and type, and hashes of its content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def name(link: Link) -> str:
 
 
 def state(link: Link | None) -> bytes | None:
-    """Return the SHA-256 of the content of a link; None for no link."""
+    """Return the SHA-256 of a link's content; None for no link."""
     if link is None:
         return None
     return audit.fingerprint(link.strength, link.metadata, link.valid_from, link.valid_to)

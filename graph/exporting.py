@@ -1,4 +1,4 @@
-"""Export a graph as a file, in pieces, so that at most a page of it is in memory."""
+"""Export a graph as a file in chunks, keeping at most one page in memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def json(graph: Subgraph) -> Iterator[bytes]:
 def graphml(graph: Subgraph) -> Iterator[bytes]:
     """Yield GraphML (http://graphml.graphdrawing.org/specification.html): nodes are addresses, edges are links.
 
-    Metadata is written as JSON in ASCII, because XML has no control characters.
+    Metadata is written as ASCII JSON, because XML does not allow control characters.
     """
     buffer = io.StringIO()
     xml = XMLGenerator(buffer, encoding="utf-8", short_empty_elements=True)

@@ -16,7 +16,7 @@ _OF_A_WALK = ("link_type", "strength", "valid_from", "valid_to")
 
 
 class Link(TenantOwned):
-    """A link. It connects addresses, whether or not a memory is stored there."""
+    """A link between two addresses, whether or not they hold memories."""
 
     id = models.BigAutoField(primary_key=True)
     namespace = KeyField(max_length=255)

@@ -1,4 +1,4 @@
-"""Conditions with many values in a single parameter."""
+"""Query conditions that pass many values as a single parameter."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Compiled = tuple[str, list[Any]]
 
 
 class Among(Func):
-    """The text columns together equal one of `rows`; answered by an index lookup for each row.
+    """Match rows whose text columns together equal one of `rows`, with an index lookup for each row.
 
-    `Among(["from_key"], [("a",), ("b",)])`. With thousands of parameters each length would be another
-    statement to parse and plan, and databases limit their number.
+    `Among(["from_key"], [("a",), ("b",)])`. With separate parameters, every list length would be another
+    statement to parse and plan, and databases limit the number of parameters.
     """
 
     output_field = BooleanField()
@@ -44,7 +44,7 @@ class Among(Func):
 
 
 class BeginsWithAny(Func):
-    """The text column begins with one of `beginnings`. An OR of that many conditions would be too deep for SQLite."""
+    """Match text that begins with one of `beginnings`. An OR of that many conditions would be too deep for SQLite."""
 
     output_field = BooleanField()
 
@@ -64,7 +64,7 @@ class BeginsWithAny(Func):
 
 
 class Beyond(Func):
-    """The columns are greater than `values`, compared as a row; a range of an index on these columns."""
+    """Match rows whose columns, compared as a row, are greater than `values`: an index range scan."""
 
     output_field = BooleanField()
 

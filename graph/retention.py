@@ -23,7 +23,7 @@ _BATCH = 500
 
 
 def forget(caller: Caller, purged: Sequence[Memory]) -> None:
-    """Remove the links of these memories' addresses. Runs inside the transaction of their purge."""
+    """Remove the links at these memories' addresses. Runs in the same transaction as their purge."""
     keys: dict[str, list[tuple[str]]] = {}
     for memory in purged:
         keys.setdefault(memory.namespace, []).append((memory.coordinate_key,))
@@ -32,7 +32,7 @@ def forget(caller: Caller, purged: Sequence[Memory]) -> None:
 
 
 def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
-    """Remove the links of an address and of all below it, whether or not memories were there. Needs a transaction."""
+    """Remove the links at an address and below it, whether or not it held memories. Requires a transaction."""
     low, high = root.subtree
     touching = Q(from_key__gte=low, from_key__lt=high) | Q(to_key__gte=low, to_key__lt=high)
     _remove(caller, namespace, touching)

@@ -32,7 +32,7 @@ Direction = Literal["out", "in", "both"]
 
 @dataclass(frozen=True)
 class LinkFilter:
-    """The links that a walk may follow. `as_of`: those valid at that time; None: now."""
+    """The links that a walk may follow. `as_of`: the time at which they must be valid; None: now."""
 
     direction: Direction = "out"
     link_types: tuple[str, ...] = ()  # none: all
@@ -53,8 +53,8 @@ class LinkFilter:
 class Neighbourhood:
     """The neighbours of an address.
 
-    memories: that of each neighbour if requested, None where none is stored; truncated: there were too many links to
-    read, and addresses may be missing; read: the number of links that were read.
+    memories: each neighbour's memory if requested, None where none is stored; truncated: there were too many links to
+    read, so addresses may be missing; read: the number of links that were read.
     """
 
     neighbours: Sequence[Neighbour]
@@ -81,7 +81,7 @@ class Path:
 
 @dataclass
 class Reader:
-    """Reads links for a walk: one statement for each hop and direction, and at most `most` links."""
+    """Reads links for a walk: one statement per hop and direction, at most `most` links."""
 
     links: QuerySet[Link]
     link_filter: LinkFilter
@@ -186,7 +186,7 @@ def shortest_path(
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """Return the counts of memories, and of links."""
+    """Return the numbers of memories and links."""
     counted = memories.selectors.stats(caller)
     links = Link.objects.for_tenant(caller.tenant)
     if caller.namespaces:

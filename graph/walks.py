@@ -112,8 +112,8 @@ def total(path: Iterable[Step]) -> float:
 def spread(read: Read, scores: Mapping[str, float], hops: int) -> dict[str, float]:
     """Spread scores (0 to 1) to other addresses: half of a score after each hop, times the strength of the link.
 
-    An address gets the maximum of what reaches it at its first hop; an address in `scores` gets only from direct links
-    of others, and never its own score back.
+    An address gets the highest score that reaches it at its first hop; an address in `scores` receives scores only
+    through direct links from others, and never its own score back.
     """
     reached: dict[str, float] = {}
     seen = set(scores)
@@ -158,7 +158,7 @@ def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
 
 
 def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
-    """Return the steps from `key` to where a walk against the direction began."""
+    """Return the steps from `key` to the start of a walk against the direction."""
     steps = []
     while (arrival := seen[key]) is not None:
         strength, link_type, after, backwards = arrival
@@ -178,7 +178,7 @@ def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> li
 
 
 class _Meeting:
-    """The meeting of two walks, one from the start and one from the goal, and what the latter has seen."""
+    """The meeting of two walks, from the start and from the goal, and the addresses the latter has seen."""
 
     def __init__(self, path: list[Step] | None, levels: list[dict[str, Arrival]]) -> None:
         self.path = path
@@ -226,7 +226,7 @@ def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
 
 
 class _CheapestWalk:
-    """The rounds of `cheapest`: the best path so far, and what each round has improved."""
+    """The rounds of `cheapest`: the best path so far, and each round's improvements."""
 
     def __init__(
         self, read: Read, start: str, goal: str, most_hops: int, meeting: _Meeting, shortest_path: list[Step]

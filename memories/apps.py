@@ -1,4 +1,4 @@
-"""What the memories need from Django before the first query."""
+"""Register the memories' database functions and signal handlers with Django."""
 
 from __future__ import annotations
 

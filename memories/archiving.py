@@ -1,4 +1,4 @@
-"""Archived memories: out of the vector index, and for a while also out of the database.
+"""Archived memories: removed from the vector index, and for a while also from the database.
 
 An archived memory is read, listed and changed like any other. The index does not contain it, and a search
 includes it only on request: its words and its vector are in the database. Rows that are taken out
@@ -34,12 +34,12 @@ KEPT = (
 
 
 def archive_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Take the live memories below an address out of the index; return how many. Needs a transaction."""
+    """Remove the live memories below an address from the index; return how many. Requires a transaction."""
     return _moved(caller, namespace, root, timezone.now())
 
 
 def wake_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Return the archived memories below an address to the index; return how many. Needs a transaction."""
+    """Return the archived memories below an address to the index; return how many. Requires a transaction."""
     return _moved(caller, namespace, root, None)
 
 
@@ -69,7 +69,7 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
 
 @dataclass(frozen=True)
 class Taken:
-    """The columns in `KEPT` of a row that was taken out, as JSON values."""
+    """The `KEPT` columns of a removed row, as JSON values."""
 
     facts: dict[str, Any]
 
@@ -78,7 +78,7 @@ class Taken:
         return cls({name: getattr(row, name) for name in KEPT})
 
     def memory(self, caller: Caller, namespace: str) -> Memory:
-        """Return the unsaved memory, to show it or to store it again."""
+        """Return an unsaved memory, for display or to store it again."""
         facts = {name: self.facts[name] for name in KEPT}
         for name in ("created_at", "updated_at", "last_accessed_at"):
             if isinstance(facts[name], str):
@@ -88,7 +88,7 @@ class Taken:
 
 
 def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) -> None:
-    """Store rows that were taken out, as archived. Needs a transaction. No other writer may use their addresses."""
+    """Store removed rows again as archived. Requires a transaction. No other writer may use their addresses."""
     for start in range(0, len(memories), retention.BATCH):
         batch = memories[start : start + retention.BATCH]
         for row in batch:

@@ -8,7 +8,7 @@ from tenants.audit import Change
 
 
 def state(memory: Memory | None, *, deleted: bool | None = None) -> bytes | None:
-    """Return the SHA-256 of everything that a caller can set; None for no memory. `deleted` overrides its deletion."""
+    """Return the SHA-256 of all caller-supplied fields; None for no memory. `deleted` overrides its deletion."""
     if memory is None:
         return None
     return audit.fingerprint(

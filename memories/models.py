@@ -114,7 +114,7 @@ class Memory(TenantOwned):
 
     @property
     def is_live(self) -> bool:
-        """Neither deleted nor expired."""
+        """Return whether the memory is neither deleted nor expired."""
         return self.deleted_at is None and not self.has_expired(timezone.now())
 
     def has_expired(self, now: datetime) -> bool:
@@ -144,7 +144,7 @@ class Memory(TenantOwned):
 
 
 class EmbeddingGeneration(models.Model):
-    """One way of turning text into vectors, and the collection that holds them."""
+    """An embedding model with its parameters, and the collection that holds its vectors."""
 
     class State(models.TextChoices):
         BUILDING = "building"
@@ -225,7 +225,7 @@ class Job(Leased):
 
 
 class VectorEmbedding(Leased, TenantOwned):
-    """The vector of a memory, and the outbox: *that* the index must catch up with it, never *what* to write there.
+    """A memory's vector and its outbox entry: *that* the index is out of date, never *what* to write there.
 
     A row with `due_at` is work. It outlives its memory until the index has removed it too.
     """

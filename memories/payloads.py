@@ -15,7 +15,7 @@ _INT64 = 1 << 63
 
 
 class Decoder(json.JSONDecoder):
-    """Decode integers beyond int64 as the floats that they were sent as (jsonb writes 1e300 with all its zeros)."""
+    """Decode integers beyond int64 back into the floats the client sent (jsonb writes 1e300 with all its zeros)."""
 
     def __init__(self) -> None:
         super().__init__(parse_int=_int64_or_float)
@@ -38,7 +38,7 @@ def text_of(payload: Json) -> str:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yield every string, members sorted by name, as jsonb does not keep the original order.
+    """Yield every string, visiting object members in name order because jsonb does not preserve theirs.
 
     The JSON parser of the API bounds the depth.
     """

@@ -38,7 +38,7 @@ _DISTINCT = {
 
 
 def fix_statistics(using: str, **signal: Any) -> None:
-    """Write the statistics of every index of our tables, after a migrate."""
+    """Write the statistics for every index on our tables after a migrate."""
     connection = connections[using]
     if connection.vendor != "sqlite":
         return

@@ -61,7 +61,7 @@ def purge(limit: int = 100_000) -> int:
 
 
 def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
-    """Return the first of these rows without their terms, at most BATCH of them and about BATCH_BYTES."""
+    """Return the first rows without their terms, at most BATCH rows and about BATCH_BYTES."""
     chosen: list[int] = []
     total = 0
     for seq, size in rows.values_list("seq", "size")[:BATCH]:
@@ -73,7 +73,7 @@ def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
 
 
 def remove(caller: Caller, memories: Sequence[Memory]) -> None:
-    """Purge rows of the caller's tenant and audit each of them. Needs a transaction.
+    """Purge the caller's rows and audit each of them. Requires a transaction.
 
     Their outbox rows stay until the index has removed them.
     """

@@ -1,4 +1,4 @@
-"""Reads of memories, except for search. Every read starts from the caller's tenant and a `Narrowing`."""
+"""Read memories, except for search. Every read starts from the caller's tenant and a `Narrowing`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Narrowing:
-    """The conditions of a read. Every read applies every one of them."""
+    """The conditions of a read. Every read applies all of them."""
 
     memory_type: str | None = None
     filters: Filter | None = None
@@ -59,7 +59,7 @@ class Narrowing:
 
     @property
     def index_can_apply_all(self) -> bool:
-        """Whether the memory type, which the vector index also knows, is the only condition."""
+        """Return whether the memory type, which the vector index also stores, is the only condition."""
         return self == Narrowing(memory_type=self.memory_type)
 
     def apply(self, memories: QuerySet[Memory]) -> QuerySet[Memory]:
@@ -328,7 +328,7 @@ def _in_box(box: Box) -> list[Any]:
 
 
 def _nearest(memories: QuerySet[Memory], ball: Ball, of_list: str, limit: int, cursor: str | None) -> Page:
-    """Return the page in the order of distance, then coordinate."""
+    """Return the page ordered by distance, then coordinate."""
     keys = list(memories.values_list("coordinate_key", flat=True)[: MAX_NEAR + 1])
     if len(keys) > MAX_NEAR:
         raise InvalidInput("radius", f"matches more than {MAX_NEAR} memories; use a smaller radius")

@@ -40,7 +40,7 @@ def difference(before: Iterable[Memory | None], after: Iterable[Memory | None]) 
 
 
 def count(tenant: Tenant) -> tuple[int, int, int, int]:
-    """Return (memories, bytes) as stored and as recorded. One statement, so both are of the same moment."""
+    """Return (memories, bytes) as stored and as recorded, read in one statement so that both are consistent."""
     id = tenant.id if connection.features.has_native_uuid_field else tenant.id.hex
     names = [f"away{number}" for number in range(len(_elsewhere))]
     statement = _COUNT.format(

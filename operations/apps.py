@@ -1,4 +1,4 @@
-"""Register what the operator's tools need from the rooms below."""
+"""Register periodic work, metrics, and the files of cold storage for backups."""
 
 from __future__ import annotations
 

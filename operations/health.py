@@ -1,4 +1,4 @@
-"""The health of the service's dependencies, checked at most every ten seconds, by one process for all."""
+"""The health of the service's dependencies, checked at most every ten seconds by one process on behalf of all."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _known: TTLCache[object, dict[str, Check]] = TTLCache(maxsize=1, ttl=LIFETIME_S 
 
 @cached(_known, lock=threading.Lock())
 def _checks() -> dict[str, Check]:
-    """Return the result of one process: it caches it for half of the time, the others for the other half."""
+    """Return the shared result: the checking process caches it for half of the time, the others for the rest."""
     shared = caching.get(None, "health", somamemory.__version__)
     if shared is not None:
         return {name: Check(*found) for name, found in shared.items()}

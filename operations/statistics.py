@@ -36,7 +36,7 @@ def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
     """Return the memories of each tenant, including deleted ones, up to a minute old, and whether they were counted
     exactly.
 
-    An estimate has the hundred largest tenants.
+    An estimate covers the hundred largest tenants.
     """
     caller.require_operator("read")
     known = caching.get(None, "sizes", connection.alias)

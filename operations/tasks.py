@@ -1,6 +1,6 @@
-"""The tasks of a Celery worker: one for each kind of periodic work, and beat's table of when to ask for them.
+"""Celery tasks: one for each kind of periodic work, and the beat schedule.
 
-What there is to do is in the database; a message only says that now is a good moment. A lost message costs an interval.
+The work to do is in the database; a message only triggers it. A lost message delays it by one interval.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _declare(job: Periodic) -> None:
 
 
 def _attempt(work: Callable[[], object]) -> None:
-    """Do the work; a failure that a later message can mend is one line in the log, without a stack trace."""
+    """Do the work; log a failure that a later message can fix as one line, without a stack trace."""
     try:
         work()
     except RECOVERABLE as error:
@@ -54,7 +54,7 @@ app.conf.beat_schedule = {
 @worker_init.connect
 @beat_init.connect
 def refuse_impossible_settings(**signal: object) -> None:
-    """End the process before it does anything, as the server does."""
+    """Exit before any work is done, as the server does."""
     try:
         checks.refuse_impossible_settings()
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""Set up what the project needs from Django before the first command."""
+"""Register the project's checks and database signal handlers before the first command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The circuit breaker (Nygard, "Release It!"): nobody waits for a dependency that is known to be down."""
+"""The circuit breaker (Nygard, "Release It!"): fail fast while a dependency is known to be down."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Breaker:
     Every `pause_s` one attempt finds out whether the dependency is back: `probe`, in a thread of its own, or without
     one the next caller's own call. A probe spares the callers that wait; it raises Unavailable or ConfigurationError.
 
-    name: what does not answer, for the log; on_change: called with True when the breaker opens, False when it closes.
+    name: the dependency's name in the log; on_change: called with True when the breaker opens, False when it closes.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Breaker:
             self._trip(reason)
 
     def retry_now(self) -> None:
-        """Let the next call through, whatever the pause."""
+        """Let the next call through, even during the pause."""
         self._retry_at = 0.0
 
     def _trip(self, reason: str) -> None:

@@ -47,7 +47,7 @@ def get_many(tenant: UUID | None, kind: str, entries: Iterable[tuple[object, ...
 
 
 def set(tenant: UUID | None, kind: str, *parts: object, value: object, lifetime_s: float) -> None:
-    """Store `value`, which JSON must be able to express, for at most this long."""
+    """Store `value`, which must be JSON-serializable, for at most this long."""
     set_many(tenant, kind, {parts: value}, lifetime_s)
 
 
@@ -96,7 +96,7 @@ def healthy() -> bool:
 
 
 def with_redis(ask: Callable[[Redis], Answer]) -> Answer | None:
-    """Return the answer of a call to Redis; None when Redis is unavailable. Only where SOMA_REDIS_URL is set."""
+    """Return the result of a call to Redis; None when Redis is unavailable. Requires SOMA_REDIS_URL."""
     from django_redis import get_redis_connection
 
     return _asking(lambda: ask(get_redis_connection("default")), None)
@@ -108,7 +108,7 @@ def shared() -> bool:
 
 
 def redis_breaker() -> Breaker:
-    """Return a breaker that goes on without Redis after a single failure: each call waits for its time-out."""
+    """Return a breaker that opens after a single failure, because each call waits for Redis to time out."""
     return Breaker("Redis", log, pause_s=PAUSE_S, failures=1)
 
 

@@ -1,4 +1,4 @@
-"""Keyset cursors: an opaque text that says where a page of a list ended."""
+"""Keyset cursors: opaque strings that encode the end of a list page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def encode(*position: object) -> str:
 
 
 def decode(cursor: str, *kinds: type) -> list[Any]:
-    """Return the position; it has one part of each of `kinds`. Raises InvalidInput."""
+    """Return the position, with one part for each of `kinds`. Raises InvalidInput."""
     try:
         if len(cursor) > _MAX_LENGTH:
             raise ValueError

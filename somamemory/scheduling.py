@@ -4,7 +4,7 @@
     def purge() -> None: ...
 
 The jobs of one thread take turns. A job that may take long has a thread of its own, or asks `should_stop` between two
-steps. Every job may run twice, late, or at the same time in two processes. What fails stays undone until the next turn.
+steps. Every job may run twice, late, or at the same time in two processes. Failed work waits for the next run.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Thread(threading.Thread):
         self.join(timeout_s)
 
     def attempt(self, work: Callable[[], object]) -> bool:
-        """Do the work once and return whether it succeeded. Only what ends the process is raised."""
+        """Do the work once and return whether it succeeded. Only exceptions that end the process are raised."""
         try:
             work()
         except self.recoverable as error:
@@ -223,7 +223,7 @@ class Scheduler:
         return not any(thread.is_alive() for thread in self._threads.values())
 
     def wake(self, name: str) -> None:
-        """Run a job now, if it belongs to this process. Costs microseconds, and cannot fail."""
+        """Run a job now if it belongs to this process. Takes microseconds and never fails."""
         job = _registered.get(name)
         thread = self._threads.get(job.thread) if job else None
         if thread is not None:

@@ -1,3 +1,3 @@
-"""The pages of each model, registered with `console.site`."""
+"""Admin pages for the models, registered with `console.site`."""
 
 from console.admin import api_keys, audit, conversations, index, links, memories, tenants, users  # noqa: F401

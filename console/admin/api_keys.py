@@ -1,4 +1,4 @@
-"""The pages of API keys."""
+"""Admin pages for API keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations, with links to their messages, which are memories."""
+"""Admin pages for conversations, with links to their messages, which are memories."""
 
 from __future__ import annotations
 

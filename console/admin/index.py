@@ -1,4 +1,4 @@
-"""Memories that failed to be indexed, jobs, and embedding generations."""
+"""Admin pages for memories that could not be indexed, jobs, and embedding generations."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class FailedAdmin(Listed):
 
 
 def _failed(tenant: Tenant) -> list[dict[str, Any]]:
-    """Return the failed rows; those with the longest pause, after most attempts, come last."""
+    """Return the failed rows, the most retried ones last, because they have the longest pause."""
     soon = timezone.now() + timedelta(seconds=MAX_BACKOFF_S)
     rows: QuerySet[VectorEmbedding] = VectorEmbedding.objects.for_tenant(tenant)
     rows = rows.filter(generation=generations.active(), due_at__lte=soon, attempts__gte=FAILED_ATTEMPTS)

@@ -1,4 +1,4 @@
-"""Links between addresses."""
+"""Admin pages for links between addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memories for operators, through the same selectors and services as the API."""
+"""Admin pages for memories, using the same selectors and services as the API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHOWN = 200_000  # characters of a payload
 
 
 class MemoryAdmin(Listed):
-    """A list of one tenant and one namespace, in the order of an index."""
+    """Lists the memories in one tenant's namespace, in index order."""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -47,7 +47,7 @@ class MemoryAdmin(Listed):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """`object_id` is `tenant/uuid`, so that a memory is only read within its tenant."""
+        """Show a memory; `object_id` is `tenant/uuid`, so that it is only read within its tenant."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
@@ -95,7 +95,7 @@ def _listed(request: HttpRequest) -> dict[str, Any]:
 
 
 def _page(request: HttpRequest, caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return a page: the subtree of a coordinate, the hits for words, or all memories."""
+    """Return a page: the subtree below a coordinate, the search hits for words, or all memories."""
     prefix = None
     if chosen["q"]:
         try:

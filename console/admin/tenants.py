@@ -1,4 +1,4 @@
-"""The pages of tenants."""
+"""Admin pages for tenants."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class TenantAdmin(Searched):
 
 
 def _usage(tenant: Tenant) -> list[dict[str, Any]]:
-    """Return rows of quota, usage, limit (None: no limit) and usage in percent.
+    """Return a row for each quota: its name, usage, limit (None: no limit) and usage in percent.
 
     Exact where a quota exists; otherwise memories are up to a minute old, and bytes are unknown.
     """

@@ -1,4 +1,4 @@
-"""Staff users and groups, for superusers only."""
+"""Admin pages for staff users and groups, for superusers only."""
 
 from __future__ import annotations
 

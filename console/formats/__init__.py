@@ -1,1 +1,1 @@
-"""Formats of dates and times in the admin console: sortable, year first."""
+"""Date and time formats for the admin console: sortable, year first."""

@@ -12,14 +12,14 @@ Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """Turns every text into a vector of `dimension` float32 numbers."""
+    """Turns texts into vectors of `dimension` float32 numbers."""
 
     provider: str
     model: str
     dimension: int
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Shape (len(texts), dimension), rows in the order of `texts`; a text without words may give a zero row.
+        """Return an array of shape (len(texts), dimension); a text without words may have a zero row.
 
         Raises EmbedderUnavailable (try again later) or EmbedderRefused (retrying these texts is useless).
         """

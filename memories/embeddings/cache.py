@@ -17,9 +17,9 @@ Parts = tuple[object, ...]
 
 
 class CachedEmbedder:
-    """Wraps an embedder that is slower than the cache (one behind a network).
+    """Wraps an embedder that is slower than the cache, such as a remote one.
 
-    The entries belong to no tenant: a vector follows from the text and the model alone.
+    Tenants share the entries: a vector depends only on the text and the model.
     """
 
     def __init__(self, inner: Embedder) -> None:

@@ -21,7 +21,7 @@ DIMENSION = 512
 
 
 class HashingEmbedder:
-    """A text is the sum of its terms, each with signs at places that its hash decides, damped by its logarithm."""
+    """Sums a text's terms, each as signs at positions chosen by its hash, damped logarithmically."""
 
     provider = "hashing"
     model = "terms-1"

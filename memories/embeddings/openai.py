@@ -1,4 +1,4 @@
-"""Any provider that speaks OpenAI's embeddings API: OpenAI, Ollama, vLLM, LM Studio, …"""
+"""Use any provider with an OpenAI-compatible embeddings API: OpenAI, Ollama, vLLM, LM Studio, …"""
 
 from __future__ import annotations
 

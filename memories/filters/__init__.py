@@ -1,4 +1,4 @@
-"""Filters: the JSON grammar of the API → a tree → a condition for `.filter()`. One grammar, one meaning, two engines.
+"""Filters: parse the API's JSON into a tree, then a `.filter()` condition that means the same on both databases.
 
     parse({"age": {"gte": 18}, "OR": [{"city": "Bern"}, {"payload.tags": {"contains": "vip"}}]})
 

@@ -44,7 +44,7 @@ def to_q(filter: Filter) -> Q:
 
 
 def _column(leaf: Leaf) -> Q:
-    """A leaf on a real column, none of which can be NULL."""
+    """Return the condition for a leaf on a real column; none of these columns is nullable."""
     if leaf.operator == "exists":
         return _EVERYTHING if leaf.operand else _NOTHING
     if leaf.column == "memory_type":
@@ -63,7 +63,7 @@ def _holds(kind: str, leaf: Leaf) -> bool:
 
 
 def _version(leaf: Leaf) -> Q:
-    """An integer column against any number: 1.5 is never equal, and `> 1.5` is `> 1`."""
+    """Compare an integer column with any number: 1.5 is never equal, and `> 1.5` is `> 1`."""
     if isinstance(leaf.operand, tuple):
         numbers = [number for number in map(whole_of, numbers_in(leaf.operand)) if number is not None]
         return Q(version__in=[number for number in numbers if 0 <= number < _INT32])
@@ -73,7 +73,7 @@ def _version(leaf: Leaf) -> Q:
 
 
 class JsonLeaf(Func):
-    """A leaf on a JSON column, for the operators in, gt, gte, lt, lte, contains, icontains and exists."""
+    """A condition on a JSON column, for the operators in, gt, gte, lt, lte, contains, icontains and exists."""
 
     output_field = BooleanField()
 

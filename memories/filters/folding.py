@@ -15,6 +15,9 @@ def fold(text: str) -> str:
 
 
 def register_functions(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
-    """Add `soma_fold` to a new SQLite connection, whose own `lower` knows ASCII only. Hooked in memories/apps.py."""
+    """Add `soma_fold` to a new SQLite connection, whose own `lower` knows ASCII only.
+
+    Connected to the `connection_created` signal in memories/apps.py.
+    """
     if isinstance(connection.connection, sqlite3.Connection):
         connection.connection.create_function("soma_fold", 1, fold, deterministic=True)

@@ -1,8 +1,8 @@
-"""Numbers by their exact decimal value.
+"""Compare numbers by their exact decimal value.
 
 A number is the decimal in its JSON text, as in jsonb. SQLite keeps the text but reads it as a
-float, and 2.0**60, written 1.152921504606847e+18, is no longer 1152921504606847000. These functions say which float to
-ask for instead.
+float, and 2.0**60, written 1.152921504606847e+18, is no longer 1152921504606847000. These functions return the float
+to compare with instead.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def place_among_ints(number: Number) -> Number:
 
 
 def nearest_float(number: Number, *, up: bool) -> float:
-    """The nearest float that is not below (`up`) or not above the number, by its decimal."""
+    """Return the nearest float not below (`up`) or not above the number, compared as decimals."""
     near = float(number)
     if up and decimal_of(near) < decimal_of(number):
         return math.nextafter(near, math.inf)

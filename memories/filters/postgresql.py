@@ -45,10 +45,10 @@ def condition(leaf: Leaf, document: Sql) -> Sql:
 
 
 def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object], condition: Sql) -> Sql:
-    """Return the condition, preceded by a weaker one that the index on the whole document can answer.
+    """Return the condition, preceded by a weaker one that can use the index on the whole document.
 
-    The document contains {"a": {"b": operand}} for one of the operands. That alone would not do: it holds for a list
-    with such an item as well.
+    The weaker one requires the document to contain {"a": {"b": operand}} for one of the operands. It is not enough
+    alone, because it also matches a list with such an item.
     """
     if not 0 < len(operands) <= _MAX_INDEXED:
         return condition
@@ -62,12 +62,12 @@ def _json_contains(document: Sql, part: object) -> Sql:
 
 
 def _array_of_json(operands: Iterable[object]) -> str:
-    """The text of a jsonb[]. Not a list: psycopg leaves the text null without quotes, and SQL takes it for NULL."""
+    """Return a jsonb[] literal. In a list, psycopg leaves the JSON text null unquoted, and SQL reads it as NULL."""
     # JSON's quotes and backslashes are those of an array's text, and the inner dumps leaves nothing but ASCII.
     return "{" + ",".join(json.dumps(json.dumps(operand)) for operand in operands) + "}"
 
 
 def _fold(text: Sql) -> Sql:
-    """`fold`, by the Unicode rules of no language, whatever the database's own collation is."""
+    """Return `fold` in SQL, by language-neutral Unicode rules regardless of the database's collation."""
     lowered = 'translate(lower({} COLLATE "und-x-icu"), {}, {})'
     return sql(lowered, text, value_of(FINAL_SIGMA), value_of(SIGMA))

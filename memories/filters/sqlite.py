@@ -40,7 +40,7 @@ def condition(leaf: Leaf, document: Sql) -> Sql:
 
 
 def _equals(value: Sql, operands: Iterable[object]) -> dict[str, Sql]:
-    """By JSON type: the value is one of the operands."""
+    """Return whether the value equals one of the operands, compared by JSON type."""
     known = tuple(operands)
     numbers = numbers_in(known)
     by_type: dict[str, list[str] | list[int] | list[float]] = {
@@ -69,7 +69,7 @@ def _order(value: Sql, operator: str, operand: object) -> dict[str, Sql]:
 
 
 def _fold(text: Sql) -> Sql:
-    """`fold` in SQL for ASCII; a call into Python waits for the interpreter's lock, so only other text makes one."""
+    """Return `fold` in SQL: plain SQL for ASCII, a Python call, which waits for the GIL, only for other text."""
     return sql(
         "CASE WHEN length(CAST({} AS BLOB)) = length({}) THEN lower({}) ELSE soma_fold({}) END", text, text, text, text
     )

@@ -1,4 +1,4 @@
-"""The vector index: one client for each process and collection, as the settings say."""
+"""The vector index: one client per process and collection, created from the settings."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def of(generation: EmbeddingGeneration) -> VectorIndex:
 
 
 def try_out(generation: EmbeddingGeneration) -> None:
-    """Raise an error if the index cannot be used, as far as that turns out in time.
+    """Raise an error if the index is found to be unusable within a short time.
 
-    A Milvus server that recovers from a crash accepts connections, and then takes half a minute to load a collection: a
-    starting process must not wait for that. Milvus Lite runs in this process, which waits for it.
+    A Milvus server recovering from a crash accepts connections but takes half a minute to load a collection, and
+    startup must not wait for that. Milvus Lite runs in this process, so startup does wait for it.
     """
     errors: list[Exception] = []
 
@@ -62,7 +62,7 @@ def try_out(generation: EmbeddingGeneration) -> None:
 
 
 def drop(generation: EmbeddingGeneration) -> None:
-    """Delete a generation's collection. May be repeated."""
+    """Delete a generation's collection. Idempotent."""
     of(generation).drop()
     with _lock:
         _open.pop(generation.collection, None)

@@ -1,4 +1,4 @@
-"""Compare what two embedding generations find for the same questions."""
+"""Compare the search results of two embedding generations for the same questions."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], o
     The last three are 0 to 1, or None without a question.
 
     A question is the beginning of a memory. agreement: the share of the first `k` hits that both have in common; known
-    item: how often the memory itself is among the first `k` hits in its namespace. `old` may be lost: it then counts
-    as having found nothing.
+    item: how often the memory itself is among the first `k` hits in its namespace. If the `old` index is lost,
+    it counts as finding nothing.
     """
     asked = old_right = new_right = 0
     agreeing = 0.0

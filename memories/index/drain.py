@@ -47,7 +47,7 @@ _ERROR_LENGTH = 500
 
 @dataclass
 class _Job:
-    """One leased row, and the outcome."""
+    """A leased row and its outcome."""
 
     row: VectorEmbedding
     memory: Memory | None  # None: purged
@@ -68,7 +68,7 @@ class _Job:
 def drain(limit: int = BATCH) -> int:
     """Process up to `limit` due rows of each generation; return how many there were.
 
-    Raises nothing that a later call could resolve.
+    Raises no errors that a later call could resolve.
     """
     return sum(_drain(generation, limit) for generation in generations.in_use())
 
@@ -95,7 +95,7 @@ def _drain(generation: EmbeddingGeneration, limit: int) -> int:
 
 
 def release_leases() -> int:
-    """Make every postponed or leased row due at once. Only for a drain that has just started and is the only one."""
+    """Make every postponed or leased row due at once. Only safe for the only drain, just after its start."""
     return (
         VectorEmbedding.all_tenants.filter(due_at__isnull=False)
         .filter(Q(attempts__gt=0) | Q(lease_until__isnull=False))
@@ -114,7 +114,7 @@ def _take(generation: EmbeddingGeneration, limit: int) -> list[VectorEmbedding]:
 
 
 def _read(rows: list[VectorEmbedding]) -> list[_Job]:
-    """Return a job for each row with its memory as it is now; deleted and expired ones have no text and no vector.
+    """Return a job for each row with the memory's current state; deleted and expired ones have no text and no vector.
 
     One statement reads both, so that a memory and its row belong to the same moment: a caller's own vector that arrives
     after the lease must not be overlooked.
@@ -143,7 +143,7 @@ def _kept_vector(job: _Job) -> Vectors | None:
 
 
 def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
-    """Set the vector of each job that has text but no vector, or the reason why it has none."""
+    """Set the vector of each job that has text but no vector, or the reason for the failure."""
     wanting = [job for job in jobs if job.text.strip() and job.vector is None and not job.row.own]
     if not wanting:
         return
@@ -234,7 +234,7 @@ def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
 
 
 def _is_done(job: _Job) -> bool:
-    """Return whether the memory is gone and the index knows."""
+    """Return whether the memory has been removed from both the database and the index."""
     return job.memory is None and not job.error
 
 

@@ -1,4 +1,4 @@
-"""Embedding generations: the active one is searched; one that is being built is written to as well.
+"""Embedding generations. Searches use the active one; writes go to it and to any generation being built.
 
 A process caches them for `GENERATION_CACHE_S`. For that long after a change, some processes still write and search as
 before; `index.rebuild` waits for them.
@@ -26,12 +26,12 @@ _lock = threading.Lock()
 
 
 def active() -> EmbeddingGeneration:
-    """Return the generation that is searched; create it from the settings when there is none yet."""
+    """Return the active generation; create it from the settings if none exists yet."""
     return written()[0]
 
 
 def written() -> Sequence[EmbeddingGeneration]:
-    """Return the generations that every write must reach: the active one first, then those that are being built."""
+    """Return the generations that every write must reach: the active one, then any being built."""
     with _lock:
         found = _cache.get("written")
     if found is None:
@@ -48,12 +48,12 @@ def in_use() -> list[EmbeddingGeneration]:
 
 
 def alike(one: EmbeddingGeneration, other: EmbeddingGeneration | Embedder) -> bool:
-    """Return whether the vectors of both can be compared."""
+    """Return whether vectors from the two generations are comparable."""
     return (one.provider, one.model, one.dimension) == (other.provider, other.model, other.dimension)
 
 
 def begin(embedder: Embedder) -> EmbeddingGeneration:
-    """Create a generation that is to be built."""
+    """Create a generation to build."""
     made = _new(embedder, State.BUILDING)
     made.save(force_insert=True)
     forget_cached()

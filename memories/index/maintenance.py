@@ -17,7 +17,7 @@ def _drain_every_s() -> float:
 
 @prepares("index")
 def prepare() -> None:
-    """Take over what the process before this one held, and compare: the index may have lost rows in a crash."""
+    """Take over the previous process's leases and compare: the index may have lost rows in a crash."""
     if settings.WORKERS == 1:  # else the leases may belong to the threads of the other processes
         drain.release_leases()
     reconcile.repair_all()

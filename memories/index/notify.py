@@ -25,7 +25,7 @@ LIFETIME_S = 10
 
 
 def on_commit() -> None:
-    """Notify the drain once the transaction has committed. Costs microseconds, and cannot fail."""
+    """Notify the drain once the transaction has committed. Takes microseconds and never fails."""
     if settings.INDEXER == "celery":
         transaction.on_commit(_publisher.ask)
     elif settings.INDEXER == "thread":

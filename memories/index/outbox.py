@@ -1,4 +1,4 @@
-"""The outbox: rows that say that the index must catch up with a memory.
+"""The outbox: rows that mark the memories whose index entries are out of date.
 
 A writer enqueues the memories it has changed, in its own transaction (`enqueue`). `fill` and `mark` repair: they find
 memories without a row, or with a row that does not know the latest version.
@@ -22,7 +22,7 @@ BATCH = 1000
 
 
 def enqueue(memories: Sequence[Memory], own: dict[UUID, Vectors | None] | None = None) -> None:
-    """Write the rows that make the index catch up with these memories; reset the back-off of earlier failures.
+    """Queue these memories for indexing; reset the back-off of earlier failures.
 
     own: the callers' own vectors by memory; given for whole new memories, where an earlier own vector is void.
     """
@@ -70,7 +70,7 @@ def fill(
 
     Return (the last number, how many were missing).
 
-    The number is None at the end, when there were fewer, so that a steady stream of new memories ends as well.
+    The number is None after the last batch, which is smaller, so that the pass ends despite new memories.
 
     source: the generation to copy vectors from, where they can be compared with those of `generation`: the callers'
     own vectors, and with `all_vectors` the others too.
@@ -105,7 +105,7 @@ def mark(
     *,
     all_vectors: bool = False,
 ) -> None:
-    """Make these (id, tenant, version) due. A concurrent writer is later, and wins."""
+    """Make these (id, tenant, version) due. A concurrent writer wins."""
     for start in range(0, len(memories), BATCH):  # a statement of PostgreSQL takes 65,535 parameters
         _mark(generation, memories[start : start + BATCH], source, all_vectors)
 

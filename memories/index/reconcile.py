@@ -70,7 +70,7 @@ class _Known:
     live: bool
 
     def difference(self, held: int | None) -> str | None:
-        """Return what is wrong when the index holds this version of it (None: no point)."""
+        """Return the kind of difference if the index holds this version (None: no point)."""
         if self.row is None:
             return MISSING if self.live else ORPHANED if held is not None else None
         if self.row.due:
@@ -204,7 +204,7 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
 
 
 def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known]) -> None:
-    """Make them due; only points that have no memory are deleted here and not by the drain."""
+    """Queue the differences for the drain; only points without a memory are deleted here."""
     outbox.mark(generation, [(id, tenant, each.version) for id, each in wrong.items() if each.live and each.version])
     with_row = [id for id, each in wrong.items() if each.row is not None]
     for start in range(0, len(with_row), outbox.BATCH):

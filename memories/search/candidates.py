@@ -1,4 +1,4 @@
-"""Candidates: what the legs propose, confirmed by the database."""
+"""Candidates: the memories proposed by the legs and confirmed by the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = ("id", "coordinate_key", "terms", "importance", "created_at")
 
 @dataclass
 class Candidate:
-    """What ranking needs to know about one confirmed memory."""
+    """The fields of a confirmed memory that ranking uses."""
 
     id: UUID
     coordinate_key: str
@@ -33,7 +33,7 @@ Candidates = dict[UUID, Candidate]
 
 
 def confirm(memories: QuerySet[Memory], ids: Iterable[UUID], seqs: Iterable[int], narrowing: Narrowing) -> Candidates:
-    """Return those of `ids` and `seqs` that are among `memories`: the caller's own, alive, and passing every filter."""
+    """Return the `ids` and `seqs` found in `memories`: live memories of the caller that pass every filter."""
     proposed = memories.filter(Q(id__in=list(ids)) | Q(seq__in=list(seqs)))
     rows = proposed.values_list(*COLUMNS)
     return {row[0]: Candidate(*row) for row in rows if narrowing.in_ball(row[1])}

@@ -36,7 +36,7 @@ class Reached:
 class Expansion(Protocol):
     @property
     def weight(self) -> float:
-        """The weight of the score (see `scoring.Weights`), above 0."""
+        """Return the weight of the score (see `scoring.Weights`), greater than 0."""
 
     def reach(self, caller: Caller, seeds: Sequence[Seed]) -> Reached:
         """Return the addresses related to the seeds."""

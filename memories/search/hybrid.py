@@ -38,7 +38,7 @@ __all__ = ["GRAPH", "HYBRID", "KEYWORD", "SEMANTIC", "Results", "Search", "Searc
 
 @dataclass
 class _Words:
-    """Result of the lexical leg."""
+    """The result of the lexical leg."""
 
     seqs: set[int] = field(default_factory=set)
     matched: int = 0  # how many memories contain a word of the query, as far as that is known
@@ -104,7 +104,7 @@ def _lexical_leg(caller: Caller, query: Search, memories: QuerySet[Memory], stat
 def _confirm(
     query: Search, memories: QuerySet[Memory], leg: SemanticLeg | None, words: _Words, weights: Weights
 ) -> tuple[Candidates, SemanticLeg | None, Weights]:
-    """Confirm what both legs propose; without an answer of the semantic leg, the words decide alone."""
+    """Confirm the candidates of both legs; if the semantic leg fails, use the lexical leg alone."""
     if leg is not None:
         try:
             return leg.candidates(words.seqs), leg, weights
@@ -124,7 +124,7 @@ def _expand(
     candidates: Candidates,
     leg: SemanticLeg | None,
 ) -> bool:
-    """Let what lies near the best hits join the candidates; return whether that was all of it."""
+    """Add memories related to the best hits to the candidates; return whether all of them were added."""
     best = {hit.candidate.id: hit.score for hit in ranked[:MAX_SEEDS]}
     addresses = memories.filter(id__in=list(best)).values_list("id", "namespace", "coordinate_key")
     reached = expansion.reach(caller, [Seed((namespace, key), best[id]) for id, namespace, key in addresses])

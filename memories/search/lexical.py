@@ -66,9 +66,9 @@ def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) 
 def matches(
     memories: QuerySet[Memory], namespaces: Sequence[str], stats: Stats, tenant: Tenant, most: int = MAX_CANDIDATES
 ) -> tuple[list[Match], bool]:
-    """Return those of `memories` that contain terms of the query (the keys of `stats.frequency`), best first.
+    """Return the `memories` that contain terms of the query (the keys of `stats.frequency`), best first.
 
-    At most `most` are ranked; the second value is whether these were all.
+    At most `most` are ranked; the second value says whether those were all the matches.
     """
     drivers = _drivers(stats, most)
     if not drivers:

@@ -12,7 +12,7 @@ from memories.search.ranking import Ranked
 
 
 def page_of(memories: QuerySet[Memory], ranked: Sequence[Ranked], search: Search) -> list[SearchHit]:
-    """Return the page; a memory that has vanished since it was confirmed gives its place to the next one."""
+    """Return the page; skip memories that were removed after they were confirmed."""
     page: list[SearchHit] = []
     at = search.offset
     while len(page) < search.top_k and at < len(ranked):

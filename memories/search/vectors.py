@@ -1,4 +1,4 @@
-"""Cosines of vectors that the database holds."""
+"""Compute cosine similarities for vectors stored in the database."""
 
 from __future__ import annotations
 

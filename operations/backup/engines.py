@@ -1,4 +1,4 @@
-"""How each database is written to a file and read back."""
+"""Write each kind of database to a file and read it back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Engine(Protocol):
         """Read the file into an empty database."""
 
     def tables_in(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
-        """Restore the file next to the live database, and return what it holds."""
+        """Restore the file next to the live database, and return its content."""
 
     def tables(self, connection: BaseDatabaseWrapper, progress: Progress) -> Tables: ...
 

@@ -1,4 +1,4 @@
-"""Watch a job from the command line, and run it there when no server does."""
+"""Watch a job from the command line, and run it there if no server does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAKEN_WITHIN_S = max(5.0, 2.0 * settings.DRAIN_INTERVAL_S)
 def watch(job: Job, out: OutputWrapper, *, may_do_it: bool = True) -> Job:
     """Show the progress of a job until it has ended, and return it.
 
-    Run the steps here when no other process has for a while: no server runs, or it was killed. Only one process can
+    Run the steps here if no other process has for a while: no server is running, or it was killed. Only one process can
     open Milvus Lite's folder, so `may_do_it` is False where a server has it.
     """
     bar = ProgressBar(out)

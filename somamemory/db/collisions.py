@@ -1,4 +1,4 @@
-"""Transactions that are run again after a collision with another writer."""
+"""Retry transactions after a collision with another writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases: rows of which each is worked on by one process at a time, also when that process is killed."""
+"""Leases: each row is processed by one process at a time, even if that process is killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RELEASED: dict[str, None] = {"lease": None, "lease_until": None}
 
 
 class Leased(models.Model):
-    """A row that a process holds until `lease_until`; `lease` tells whether it still does."""
+    """A row that a process holds until `lease_until`; a changed `lease` means that another process has taken it."""
 
     lease = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
@@ -35,7 +35,7 @@ def not_leased(now: datetime) -> Q:
 
 
 def take(rows: QuerySet[Row], duration: timedelta, limit: int = 1) -> list[Row]:
-    """Lease up to `limit` of the rows that no process holds, in their order, and return them.
+    """Lease up to `limit` rows that no process holds, in order, and return them.
 
     Rows that a writer has locked at this moment are skipped. Later updates of a leased row must
     filter by its `lease`: when the work took too long, another process has the row.

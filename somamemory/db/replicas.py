@@ -1,4 +1,4 @@
-"""Read from replicas of the database, where no caller can notice.
+"""Read from database replicas where callers cannot see a difference.
 
 A selector marked `@may_read_replica` does all its reads on one database: with the probability `SOMA_READ_WEIGHT` on a
 replica, else on the primary. A caller that has written in the last few seconds, everything inside a transaction,
@@ -42,7 +42,7 @@ class _Tenant(Protocol):
 
 
 class Reader(Protocol):
-    """The parts of `tenants.caller.Caller` that matter here."""
+    """The attributes of `tenants.caller.Caller` used here."""
 
     @property
     def tenant(self) -> _Tenant: ...

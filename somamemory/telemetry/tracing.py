@@ -1,4 +1,4 @@
-"""OpenTelemetry traces: what a request did, the jobs that it started, and how long each part took.
+"""OpenTelemetry traces for requests and the jobs they start, with the duration of each part.
 
 Off unless `SOMA_TRACING_ENDPOINT` names a collector: OpenTelemetry is then not even imported, and a span is one call
 that does nothing. This is the only file that imports the library.

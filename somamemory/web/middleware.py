@@ -1,4 +1,4 @@
-"""Small middleware, and the order of all of them.
+"""Small middleware classes, and the order of all middleware.
 
 Outermost first: `Tracing` (if traces are collected), `request_context.RequestContext`, `Compression`,
 `problems.Problems`, `RootAliases`, `console_middleware.ConsoleMiddleware`.

@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457), including those that Django answers with HTML."""
+"""Render errors as problem+json (RFC 9457), including those that Django would render as HTML."""
 
 from __future__ import annotations
 

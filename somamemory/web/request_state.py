@@ -1,4 +1,4 @@
-"""What the layers of one request share: middleware, authentication, error handlers and the console."""
+"""State shared by a request's layers: middleware, authentication, error handlers and the console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests of the last hour by minute: how many, with which result, how long they took. For the dashboard.
+"""Request counts, results and durations per minute for the last hour, for the dashboard.
 
 Each process counts in memory. With Redis the processes publish their counts every few seconds; without it, each knows
 its own. Nothing is stored beyond the hour: metrics do that.
@@ -92,7 +92,7 @@ class RequestStats:
             self.publish()
 
     def publish(self) -> None:
-        """Show this process's counts to the other processes."""
+        """Publish this process's counts to the other processes."""
         self._publish_at = time.monotonic() + PUBLISH_S
         name = self._process_name()
         with self._lock:

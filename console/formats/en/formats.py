@@ -1,4 +1,4 @@
-"""Formats of dates and times in the admin console: sortable, year first."""
+"""Date and time formats for the admin console: sortable, year first."""
 
 DATETIME_FORMAT = "Y-m-d H:i:s"
 DATE_FORMAT = "Y-m-d"

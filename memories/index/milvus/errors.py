@@ -1,4 +1,4 @@
-"""What Milvus' errors mean: ours are raised instead, with the vendor's chained."""
+"""Translate Milvus errors into our own, chaining the original exception."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRANSIENT = frozenset({1, 2, 4, 8, 401, 503, 901, 902, 903})
 
 @contextmanager
 def translating_errors(action: str) -> Iterator[None]:
-    """Raise `IndexUnavailable` for every error of the vendor."""
+    """Raise `IndexUnavailable` for every Milvus error."""
     import grpc  # type: ignore[import-untyped]
     from pymilvus import MilvusException
 
@@ -34,7 +34,7 @@ def _reason(error: Exception) -> str:
 
 
 def code_of(error: IndexUnavailable) -> object:
-    """Return the vendor's code: a number of Milvus, or a status of gRPC."""
+    """Return the error code: a Milvus error number or a gRPC status."""
     code = getattr(error.__cause__, "code", None)
     return code() if callable(code) else code
 

@@ -192,9 +192,9 @@ class MilvusIndex:
     def _partition(self, tenant: UUID) -> str | None:
         """Return the partition of the tenant's rows on Lite.
 
-        None for a server, which finds it alone and refuses a name.
+        None for a server, which routes rows itself and rejects a partition name.
 
-        Without it Lite reads all partitions, and writes every deletion to each of them. The naming is Lite's own.
+        Without it, Lite reads all partitions and writes every deletion to each of them. The naming is Lite's own.
         """
         if self._client.lite is None:
             return None

@@ -8,10 +8,10 @@ MIN_PATIENCE_S = 0.15
 
 
 class Patience:
-    """How long a caller that can do without the answer waits: a multiple of what calls take lately.
+    """How long a caller with a fallback waits: a multiple of the recent call duration.
 
-    longest_s: the wait while nothing is known, and the upper bound. Calls that were given up count too, so that the
-    service soon waits again for an engine that has become slow for good.
+    longest_s: the wait while nothing is known, and the upper bound. Abandoned calls count too, so that the
+    service soon waits again for an engine that has become permanently slower.
     """
 
     def __init__(self, longest_s: float) -> None:

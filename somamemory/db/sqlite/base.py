@@ -1,4 +1,4 @@
-"""The backend itself; Django looks for it under this name.
+"""The database backend; Django requires this module name.
 
 SQLite has one writer at a time. A waiting writer polls with growing pauses, up to 0.1 s, so the order is random. With
 16 threads that store on two cores the longest waits were 0.7 to 4.1 s, and with batches some writers gave up after 5 s

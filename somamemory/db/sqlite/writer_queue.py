@@ -1,4 +1,4 @@
-"""A lock that is granted in the order of the requests. Pure."""
+"""A lock granted in request order. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 
 
 class FairLock:
-    """A lock for which threads queue up; `threading.Lock` goes to the quickest."""
+    """A first-come, first-served lock; `threading.Lock` goes to the quickest thread."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()

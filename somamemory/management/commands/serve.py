@@ -46,7 +46,7 @@ class Command(BaseCommand):
 
 
 def _refuse_a_used_port() -> None:
-    """Refuse a port that is in use, where gunicorn would try five times and print eleven lines.
+    """Reject a port that is in use; gunicorn would retry five times and print eleven lines.
 
     Raises ConfigurationError.
     """
