@@ -70,7 +70,7 @@ def conversations() -> Iterable[Sample]:
     return [((status,), count) for status, count in counts.items()]
 
 
-@metrics.at_scrape("soma_conversations_tier", "Conversations by where their messages are", ("tier",))
+@metrics.at_scrape("soma_conversations_tier", "Conversations by storage tier", ("tier",))
 def tiers() -> Iterable[Sample]:
     rows = Conversation.all_tenants.order_by().values_list("tier").annotate(count=Count("tier"))
     counts = dict.fromkeys(Conversation.Tier.values, 0) | dict(rows)
