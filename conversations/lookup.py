@@ -1,4 +1,4 @@
-"""Find conversations by id or by their messages, and name their access to what derives from them."""
+"""Look up conversations by id or by their messages, and extend a caller's access to what is derived from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes of message searches, and of the context for a prompt."""
+"""Routes for message searches, and of the context for a prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes of conversations and their messages."""
+"""Routes for conversations and their messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes of summaries, labels, importance, facts, pruning and the lifecycle policy."""
+"""Routes for summaries, labels, importance, facts, pruning and the lifecycle policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes of the graph: links, neighbours, paths, export."""
+"""Routes for the graph: links, neighbours, paths, export."""
 
 from __future__ import annotations
 

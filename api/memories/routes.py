@@ -1,4 +1,4 @@
-"""Routes of memories: store, fetch, patch, delete, restore, list, bulk, stats."""
+"""Routes for memories: store, fetch, patch, delete, restore, list, bulk, stats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes of liveness, readiness, health and metrics. They need no key, and reveal nothing about tenants."""
+"""Routes for liveness, readiness, health and metrics. They need no key, and reveal nothing about tenants."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ping(request: HttpRequest) -> HttpResponse:
 
 @router.get("/healthz", out=HealthzOut, problems=[500])
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Confirm that the process responds, with the result of the last check of each store."""
+    """Confirm that the process responds, and report the last check result for each store."""
     checks = health.report().checks
     database = checks["database"].healthy
     return reply(

@@ -1,4 +1,4 @@
-"""Routes of long-running jobs for the whole installation."""
+"""Routes for long-running jobs for the whole installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes of searches by meaning and by word."""
+"""Routes for searches by meaning and by word."""
 
 from __future__ import annotations
 

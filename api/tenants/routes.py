@@ -1,4 +1,4 @@
-"""Routes of tenants, their keys and their audit log, for operators."""
+"""Routes for tenants, their keys and their audit log, for operators."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _FILE: dict[str, Any] = {"content": {name.split(";")[0]: {"schema": {}} for name
 
 @router.post("/import", out={200: ImportOut, 207: ImportOut}, openapi_extra=_BODY)
 def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
-    """Import the conversations of a file, which is the body of the request.
+    """Import conversations from a file sent as the request body.
 
     Importing a file again adds only new conversations and new messages. The status is 207 if a part of the file cannot
     be read; `errors` says which.

@@ -200,7 +200,7 @@ def in_order(chosen: Iterable[Candidate], order: str) -> list[Candidate]:
 
 
 def fingerprint(question: object, chosen: Sequence[Candidate]) -> str:
-    """Return a hash that is the same for the same question and the same messages in this order, at any time."""
+    """Return a stable hash of the question and the ordered messages. It does not depend on the current time."""
     items = [[str(item.id), item.version, item.tokens, item.truncated] for item in chosen]
     content = json.dumps([question, items], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()
