@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
-from ninja.openapi.schema import OpenAPISchema
+from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
+from ninja.schema import NinjaGenerateJsonSchema
 
 import somamemory
 from api.auth import KeyAuth
@@ -25,6 +26,7 @@ from api.map.routes import router as map
 from api.memories.routes import router as memories
 from api.operations.health import router as health
 from api.operations.jobs import router as jobs
+from api.schemas import Problem
 from api.search.routes import router as search
 from api.tenants.routes import router as tenants
 from api.transfer.routes import router as transfer
@@ -36,7 +38,7 @@ from somamemory.errors import (
     PayloadTooLarge,
     SomaError,
 )
-from somamemory.web.problems import PROBLEM, problem
+from somamemory.web.problems import problem
 from somamemory.web.request_state import state_of
 
 log = logging.getLogger("soma.errors")
@@ -44,14 +46,12 @@ log = logging.getLogger("soma.errors")
 
 class Api(NinjaAPI):
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """Return the OpenAPI document, with problem+json for problems: Ninja knows one media type for all responses."""
+        """Return the OpenAPI document, with the schema of the problems that all routes refer to."""
         schema = super().get_openapi_schema(**options)
-        for methods in schema["paths"].values():
-            for operation in methods.values():
-                for response in operation["responses"].values():
-                    content = response.get("content", {})
-                    if content.get("application/json", {}).get("schema", {}).get("$ref", "").endswith("/Problem"):
-                        content[PROBLEM] = content.pop("application/json")
+        problem_schema = Problem.model_json_schema(
+            ref_template=REF_TEMPLATE, schema_generator=NinjaGenerateJsonSchema, mode="serialization"
+        )
+        schema["components"]["schemas"].update({**problem_schema.pop("$defs"), Problem.__name__: problem_schema})
         return schema
 
 
