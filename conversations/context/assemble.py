@@ -1,8 +1,8 @@
-"""Assemble the context for the next prompt: gather candidates, let the rules choose, return the page.
+"""Assemble the context for the next prompt: gather candidates, apply the selection rules, and return the result.
 
-Sources: the search for the query (including summaries, when there are any), the last messages of pinned conversations,
-and recent messages under the preferred labels. Archived conversations and excluded folders are left out of all of them.
-The turns before and after the best candidates compete for the budget, too. No language model is involved.
+The candidates come from a search for the query (which also finds summaries, if there are any), the last messages of
+pinned conversations, recent messages under the preferred labels, and the turns before and after the best of these.
+Archived conversations and excluded folders are left out. No language model is involved.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from memories.reserved_namespaces import CONVERSATIONS
 from somamemory.db.replicas import may_read_replica
 from tenants.caller import Caller
 
-# How many rejected candidates a context lists.
+# Maximum number of rejected candidates that a context lists.
 MAX_REJECTED = 1_000
 
 
 @may_read_replica
 def assemble_context(caller: Caller, request: ContextRequest) -> Context:
-    """Return the most valuable messages that fit the budget. Raises what a search raises."""
+    """Return the most valuable messages that fit the budget. Raises the same errors as a search."""
     caller.require("read", [CONVERSATIONS])
     as_of = request.as_of or timezone.now().replace(minute=0, second=0, microsecond=0)
     gathered = gather(with_derived(caller), request, as_of)

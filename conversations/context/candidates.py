@@ -1,4 +1,4 @@
-"""Turn memories into the candidates that the rules compare: count their tokens, read their vectors, score them."""
+"""Turn memories into candidates for the selection rules: count their tokens, load their vectors, and score them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from memories.reserved_namespaces import SUMMARIES
 from memories.search import scoring
 from tenants.caller import Caller
 
-# Counting 200 messages takes 20 ms; the good ones come again and again.
-_counted: LRUCache[tuple[UUID, int], int] = LRUCache(maxsize=50_000)  # tokens, by id and version
+# Counting 200 messages takes 20 ms, and the best messages are candidates for many requests.
+_counted: LRUCache[tuple[UUID, int], int] = LRUCache(maxsize=50_000)  # token counts by memory id and version
 _counting = Lock()
 
 
 class Proposal(NamedTuple):
-    """A memory that may be worth having. `relevance`: its score in the search, 0 where no search proposed it."""
+    """A memory that may be worth including. `relevance` is its search score, or 0 if no search found it."""
 
     memory: Memory
     source: str
@@ -48,7 +48,7 @@ def _weights() -> Weights:
 
 @dataclass
 class Pool:
-    """The memories of one request, with their conversations."""
+    """The memories considered for one request, together with their conversations."""
 
     caller: Caller
     request: ContextRequest
@@ -58,7 +58,7 @@ class Pool:
     conversations: dict[str, Conversation] = field(default_factory=dict)
 
     def add(self, proposals: Sequence[Proposal]) -> list[Candidate]:
-        """Return a candidate for each proposal whose conversation exists, in their order."""
+        """Return a candidate for each proposal whose conversation exists, in the same order."""
         known = self._with_conversation(proposals)
         self.memories |= {proposal.memory.id: proposal.memory for proposal in known}
         vectors = _vectors(self.caller, [proposal.memory.id for proposal in known])
@@ -82,7 +82,7 @@ class Pool:
         return frozenset((key, date) for date in memory.metadata.get("covers", {}).get("days", ()))
 
     def _with_conversation(self, proposals: Sequence[Proposal]) -> list[Proposal]:
-        """Read the conversations that are not known yet. One that was just deleted takes its messages with it."""
+        """Load conversations that are not loaded yet, and drop memories whose conversation has just been deleted."""
         keys = [conversation_key(proposal.memory.coordinate_key) for proposal in proposals]
         unknown = [
             proposal.memory for proposal, key in zip(proposals, keys, strict=True) if key not in self.conversations
@@ -111,7 +111,7 @@ class Pool:
         age_s = (self.as_of - memory.created_at).total_seconds()
         return Parts(
             relevance=relevance,
-            # A message without an importance has that of its conversation.
+            # A message without its own importance inherits the importance of its conversation.
             importance=scoring.importance(memory.importance or conversation.importance),
             recency=scoring.recency(age_s, settings.CONTEXT_HALF_LIFE_DAYS * 86_400),
             label=float(conversation.label in self.request.preferred_labels),
@@ -122,7 +122,7 @@ class Pool:
 
 
 def _vectors(caller: Caller, ids: Sequence[UUID]) -> dict[UUID, Vectors]:
-    """Return the vectors of these memories, as far as they have one."""
+    """Return the vectors of the memories that have one."""
     rows = VectorEmbedding.objects.for_tenant(caller.tenant).filter(
         generation=generations.active(), memory__in=ids, vector__isnull=False
     )
@@ -130,7 +130,7 @@ def _vectors(caller: Caller, ids: Sequence[UUID]) -> dict[UUID, Vectors]:
 
 
 def _token_counts(memories: Sequence[Memory], texts: Sequence[str]) -> list[int]:
-    """Count the tokens of these memories; earlier counts are remembered by version."""
+    """Return the token count of each memory, from the cache if this version has been counted before."""
     keys = [(memory.id, memory.version) for memory in memories]
     with _counting:
         known = {key: _counted[key] for key in keys if key in _counted}

@@ -1,4 +1,4 @@
-"""Gather the candidates of a context from the database: searched, pinned, recent, and the turns next to the best."""
+"""Gather the candidates for a context: search results, pinned and recent messages, and the turns next to the best."""
 
 from __future__ import annotations
 
@@ -29,27 +29,29 @@ from memories.selectors import Narrowing
 from tenants.caller import Caller
 from tenants.models import Tenant
 
-# The search proposes one message for so many tokens of the budget, but never fewer or more than these. More than fit
-# make room for what is worse: of the evidence (LoCoMo), budgets of 1,000 and 4,000 tokens hold .773 and .916 of 60
-# proposed, .768 and .894 of 200; at 16,000 tokens 60 cannot fill it, and .928 becomes .963 with 200.
+# The search proposes one message per `_TOKENS_A_PROPOSAL` tokens of budget, within these bounds. Proposing more than
+# fit lets worse messages in. Share of the evidence (LoCoMo) that ends up in the context:
+#   budget 1,000 tokens:   .773 with 60 proposals, .768 with 200
+#   budget 4,000 tokens:   .916 with 60 proposals, .894 with 200
+#   budget 16,000 tokens:  .928 with 60 proposals (too few to fill it), .963 with 200
 _TOKENS_A_PROPOSAL = 60
 _PROPOSED = (60, 400)
-# Summaries are few among many messages: the best 60 results hold too few to cover what the messages leave out.
+# Summaries are rare among the messages: the best 60 results contain too few of them to cover the remaining days.
 _WITH_SUMMARIES = 200
 _PINNED_CONVERSATIONS = 20
-_PINNED_TURNS = 10  # the last ones of each conversation
+_PINNED_TURNS = 10  # the last turns of each pinned conversation
 _RECENT = 100
-_RECENT_READ = 1_000  # messages that may be recent; reading all of a label took 15 to 40 ms of 100,000
+_RECENT_READ = 1_000  # limit on messages read as recent; reading a whole label took 15 to 40 ms with 100,000 messages
 _RECENT_DAYS = 7
-_WITH_NEIGHBOURS = 50  # of the best candidates
-# The relevance of a turn next to a good one: on LoCoMo, half of it puts .01 more of the evidence into a context.
+_WITH_NEIGHBOURS = 50  # number of best candidates whose neighbours are added
+# A neighbour gets this share of its candidate's relevance. On LoCoMo, 0.5 adds .01 to the evidence in a context.
 _NEIGHBOURS_SHARE = 0.5
 MAX_EXCLUDED = 20
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """`candidates`: distinct, the neighbours last."""
+    """All candidates for one context. `candidates` contains no duplicates and lists the neighbours last."""
 
     pool: Pool
     candidates: Sequence[Candidate]
@@ -67,14 +69,14 @@ class Gathered:
 
 @dataclass(frozen=True)
 class _Scope:
-    """What a request may use. `allowed`: a condition on conversations; None allows all, so that nothing is checked."""
+    """Restrictions of a request. `allowed` is a condition on conversations; None allows all and skips the check."""
 
     allowed: Q | None
     any_summaries: bool
 
 
 def gather(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered:
-    """Return every candidate for a context; duplicates and excluded messages apart."""
+    """Return all candidates for a context, with duplicates and excluded messages listed separately."""
     scope = _scope(caller, request)
     pool = Pool(caller, request, as_of)
     results = _search(caller, request, scope.allowed, _top_k(request, scope))
@@ -104,16 +106,17 @@ def _scope(caller: Caller, request: ContextRequest) -> _Scope:
 
 
 def _what_exists(caller: Caller) -> tuple[bool, bool]:
-    """Return (whether any conversation is archived, whether there is any summary); one statement."""
+    """Return, in one statement, whether any conversation is archived and whether any summary exists."""
     archived = Conversation.objects.for_tenant(caller.tenant).filter(status=Conversation.Status.ARCHIVED)
-    # Ordered, or PostgreSQL reads the whole table for a namespace that has none: it expects one soon.
+    # With ORDER BY, PostgreSQL uses the index. Without it, the planner expects an early match and scans the whole table
+    # when the namespace is empty.
     summary = memories.live(caller, [SUMMARIES]).order_by("coordinate_key").values("seq")[:1]
     row = Tenant.objects.filter(pk=caller.tenant.pk).values_list(Exists(archived), Subquery(summary)).first()
     return (row[0], row[1] is not None) if row else (False, False)
 
 
 def _max_messages(request: ContextRequest) -> int:
-    """How many messages of the search the budget may need."""
+    """Return how many messages to take from the search for this budget."""
     fewest, most = _PROPOSED
     return min(max(fewest, request.budget // _TOKENS_A_PROPOSAL), most)
 
@@ -140,7 +143,7 @@ def _search(
 def _proposals(
     caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope, hits: Sequence[SearchHit]
 ) -> list[Proposal]:
-    """Return the memories of all three sources once, as their first source proposes them."""
+    """Return the memories of all three sources without repetition. The first source that proposes a memory wins."""
     proposals = [
         *_searched(request, hits),
         *(Proposal(memory, "pinned") for memory in _pinned(caller, scope.allowed)),
@@ -153,7 +156,7 @@ def _proposals(
 
 
 def _searched(request: ContextRequest, hits: Sequence[SearchHit]) -> list[Proposal]:
-    """Return all summaries among the hits, and the best messages, no more than the budget may need."""
+    """Return all summaries among the hits, and as many of the best messages as the budget may need."""
     messages = [hit.memory.id for hit in hits if hit.memory.namespace != SUMMARIES][: _max_messages(request)]
     proposed = set(messages)
     return [
@@ -164,7 +167,7 @@ def _searched(request: ContextRequest, hits: Sequence[SearchHit]) -> list[Propos
 
 
 def _pinned(caller: Caller, allowed: Q | None) -> Sequence[Memory]:
-    """Return the last turns of the pinned conversations that changed last."""
+    """Return the last turns of the most recently changed pinned conversations."""
     pinned = Conversation.objects.for_tenant(caller.tenant).filter(allowed or Q(), status=Conversation.Status.PINNED)
     last_turns = pinned.order_by("-updated_at", "-number").values_list("number", "last_turn")[:_PINNED_CONVERSATIONS]
     ranges = [
@@ -180,7 +183,7 @@ def _pinned(caller: Caller, allowed: Q | None) -> Sequence[Memory]:
 
 
 def _recent(caller: Caller, request: ContextRequest, as_of: datetime, allowed: Q | None) -> Sequence[Memory]:
-    """Return the last days' messages under the preferred labels, from the conversations that changed last."""
+    """Return messages from the last few days under the preferred labels, in the most recently changed conversations."""
     if not request.preferred_labels:
         return []
     since = as_of - timedelta(days=_RECENT_DAYS)
@@ -195,7 +198,7 @@ def _recent(caller: Caller, request: ContextRequest, as_of: datetime, allowed: Q
 
 
 def _neighbours(caller: Caller, pool: Pool, best: Sequence[Candidate]) -> list[Proposal]:
-    """Return the turns before and after the best candidates, except those that are candidates already."""
+    """Return the turns before and after the best candidates, unless they are already candidates."""
     relevance: dict[str, float] = {}
     for candidate in rules.best_first(best)[:_WITH_NEIGHBOURS]:
         if pool.memories[candidate.id].namespace == CONVERSATIONS:
@@ -208,7 +211,7 @@ def _neighbours(caller: Caller, pool: Pool, best: Sequence[Candidate]) -> list[P
 def _excluded(
     caller: Caller, request: ContextRequest, scope: _Scope, stats: Stats | None
 ) -> tuple[list[Proposal], Sequence[str]]:
-    """Return the best messages that the exclusions remove, and the legs of their search that are degraded."""
+    """Return the best messages that the exclusions remove, and the search legs that are degraded."""
     if scope.allowed is None or not request.report_excluded:
         return [], []
     everything = replace(request, include_archived=True)

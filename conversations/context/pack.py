@@ -1,4 +1,4 @@
-"""Fill the budget of a context with candidates. A share of it is for summaries of days that no message covers."""
+"""Fill a context's budget with candidates. Part of it is reserved for summaries of days that no message covers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from conversations.context import rules, tokens
 from conversations.context.rules import Candidate, Day, Rejected
 from conversations.context.types import ContextRequest
 
-# A question that one message answers much better than any summary wants that message, and not an overview.
+# If one message matches the query much better than any summary, prefer that message to an overview.
 _SUMMARY_WORTH = 0.4
-Days = Mapping[UUID, frozenset[Day]]  # the days that a candidate covers, by its id
+Days = Mapping[UUID, frozenset[Day]]  # days that each candidate covers, by candidate id
 
 
 @dataclass(frozen=True)
 class Packed:
-    chosen: Sequence[Candidate]  # in the order of the request
+    chosen: Sequence[Candidate]  # in the order that the request asks for
     rejected: Sequence[Rejected]  # best first
 
 

@@ -1,6 +1,6 @@
-"""The rules of context assembly: which messages are worth their tokens. Pure.
+"""Rules of context assembly: decide which messages are worth their tokens. Pure functions.
 
-score → remove duplicates → pack the most valuable per token → put in order
+score → remove duplicates → pack the most valuable per token → sort
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from memories.embeddings.base import Vectors
 from memories.search.analyzer import content_terms
 
 BUDGET, DUPLICATE, EXCLUDED = "budget", "duplicate", "excluded"
-# The value of a message is this power of its score: per token, many short ones that hardly matter would outweigh one
-# that does. Evidence inside a context of 1,000 tokens (LoCoMo) with 1: .37, 2: .66, 4: .77, 8: .78, 12: .79.
+# The value of a message is its score to this power. Without it, many short, barely relevant messages would win over one
+# relevant message, because value is compared per token. Share of the evidence (LoCoMo) in a context of 1,000 tokens:
+# .37 with 1, .66 with 2, .77 with 4, .78 with 8, .79 with 12.
 SHARPNESS = 8.0
-# A message is not cut to less than this: the rest must be worth reading.
+# Do not cut a message below this size, so that the remainder is worth reading.
 MIN_CUT_TOKENS = 32
 _WORD = re.compile(r"[^\W_]+")
 
 
-Day = tuple[str, str]  # of a conversation: its key, and a date
+Day = tuple[str, str]  # a day of a conversation: (conversation key, date)
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The weight of each part of a score; only their proportion matters."""
+    """Weights of the parts of a score. Only their proportions matter."""
 
     relevance: float = 0.7
     importance: float = 0.1
@@ -44,7 +45,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a score, each in [0, 1]."""
+    """Parts of a score, each in [0, 1]."""
 
     relevance: float = 0.0
     importance: float = 0.0
@@ -54,7 +55,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A message or a summary as the rules see it. `address` orders the messages of one conversation."""
+    """A message or a summary, with the values the rules need. `address` orders the messages of one conversation."""
 
     id: UUID
     address: str
@@ -92,7 +93,7 @@ def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def normalized(text: str) -> str:
-    """Return a text without case, punctuation and spacing, to compare copies of one sentence."""
+    """Return a text without case, punctuation and extra spaces, so that copies of a sentence compare equal."""
     words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
     return " ".join(words) or " ".join(text.split())
 
@@ -100,10 +101,10 @@ def normalized(text: str) -> str:
 def without_duplicates(
     candidates: Sequence[Candidate], similar_from: float, known: Sequence[Candidate] = ()
 ) -> tuple[list[Candidate], list[Rejected]]:
-    """Split candidates into (distinct, duplicates of an earlier candidate or of a `known` one).
+    """Split candidates into (distinct, duplicates of an earlier candidate or of one in `known`).
 
-    A duplicate has the same words; or a vector with at least this cosine, and no word that the other does not have:
-    "at three" and "at four" are close, but not duplicates.
+    Two candidates are duplicates if they have the same words, or if their vectors have at least this cosine similarity
+    and the later one has no word that the earlier one lacks: "at three" and "at four" are close, but not duplicates.
     """
     seen = _Seen(len(known) + len(candidates), similar_from)
     for candidate in known:
@@ -121,16 +122,16 @@ def without_duplicates(
 
 
 class _Seen:
-    """The distinct candidates so far, by their text and their vector."""
+    """The distinct candidates so far, indexed by text and vector."""
 
     def __init__(self, capacity: int, similar_from: float) -> None:
         self.capacity, self.similar_from = capacity, similar_from
         self.by_text: dict[str, Candidate] = {}
-        self.owners: list[Candidate] = []  # of the rows of `vectors`
+        self.owners: list[Candidate] = []  # the candidate for each row of `vectors`
         self.vectors = np.zeros((0, 0), dtype=np.float32)
 
     def original_of(self, candidate: Candidate) -> Candidate | None:
-        """Return the earlier candidate that this one duplicates."""
+        """Return the earlier candidate that this one duplicates, if any."""
         known = self.by_text.get(normalized(candidate.content))
         unit = _unit(candidate.vector)
         if known is not None or unit is None or not self.owners:
@@ -138,7 +139,7 @@ class _Seen:
         cosines = self.vectors[: len(self.owners)] @ unit
         close = [self.owners[row] for row in np.flatnonzero(cosines >= self.similar_from)]
         words = _words(candidate.content) if close else frozenset()
-        # Without content words ("And then?"), the vector is mostly that of the message before.
+        # If there are no content words ("And then?"), the vector mostly describes the previous message.
         return next((other for other in close if words and words <= _words(other.content)), None)
 
     def add(self, candidate: Candidate) -> None:
@@ -154,10 +155,10 @@ class _Seen:
 def pack(
     candidates: Sequence[Candidate], budget: int, cut: Callable[[Candidate, int], Candidate] | None = None
 ) -> tuple[list[Candidate], list[Candidate]]:
-    """Return (candidates that fit, candidates that do not), taking the most valuable per token first.
+    """Return (candidates that fit, candidates that do not), picking the highest value per token first.
 
-    Candidates stay whole. With `cut` (of a candidate, to a number of tokens), one that does not fit is cut to the rest
-    of the budget.
+    Candidates are kept whole unless `cut` is given. In that case, `cut(candidate, tokens)` truncates a candidate that
+    does not fit to the remaining budget.
     """
     chosen: list[Candidate] = []
     left: list[Candidate] = []
@@ -177,7 +178,7 @@ def pack(
 def covering(
     candidates: Sequence[Candidate], days: Mapping[UUID, frozenset[Day]], covered: Iterable[Day], budget: int
 ) -> list[Candidate]:
-    """Return the summaries that fit and together cover the most days that are not covered yet, the best first."""
+    """Return summaries that fit the budget and together cover the most uncovered days, best first."""
     known = set(covered)
     chosen: list[Candidate] = []
     left = {candidate.id: candidate for candidate in candidates if days.get(candidate.id)}
@@ -193,14 +194,14 @@ def covering(
 
 
 def in_order(chosen: Iterable[Candidate], order: str) -> list[Candidate]:
-    """`relevance`: best first. `chronological`: by time, then by turn."""
+    """Sort by relevance (best first), or in chronological order (by time, then by turn)."""
     if order == "chronological":
         return sorted(chosen, key=lambda candidate: (candidate.said_at, candidate.address, candidate.id))
     return best_first(chosen)
 
 
 def fingerprint(question: object, chosen: Sequence[Candidate]) -> str:
-    """Return a stable hash of the question and the ordered messages. It does not depend on the current time."""
+    """Return a stable hash of the query and the ordered messages. It does not depend on the current time."""
     items = [[str(item.id), item.version, item.tokens, item.truncated] for item in chosen]
     content = json.dumps([question, items], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()

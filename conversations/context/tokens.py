@@ -1,7 +1,7 @@
-"""Count and cut text by tokens, with a real tokenizer that works without a network.
+"""Count and truncate text by tokens, with a real tokenizer that works offline.
 
-The tokenizer is that of Llama 2 (32,000 tokens), which is installed with the embedding model. The vocabularies of
-today's models are larger and make fewer tokens of the same text, so a context that fits by this count fits theirs.
+This is the Llama 2 tokenizer (32,000 tokens), which is installed with the embedding model. Newer models have larger
+vocabularies and need fewer tokens for the same text, so a context that fits by this count also fits theirs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def count(texts: Sequence[str]) -> list[int]:
 
 
 def cut(text: str, max_tokens: int) -> str:
-    """Return the beginning of a text, at most so many tokens of it."""
+    """Return the beginning of a text, at most `max_tokens` tokens long."""
     ends = [end for _, end in _loaded().encode(text, add_special_tokens=False).offsets]
     kept = max_tokens
     while kept > 0:
-        # Once the text is cut, its last word may be split into other tokens than before.
+        # The last word of the truncated text may be tokenized differently than before.
         beginning = text[: ends[kept - 1]] if kept < len(ends) else text
         if count([beginning])[0] <= max_tokens:
             return beginning
@@ -42,7 +42,7 @@ def _loaded() -> Any:
 
 @cache
 def _tokenizer() -> Any:
-    import wordllama  # takes half a second, so only processes that count tokens pay for it
+    import wordllama  # imported here because it takes half a second, and only some processes count tokens
     from tokenizers import Tokenizer
 
     folder = Path(wordllama.__file__).parent / "tokenizers"

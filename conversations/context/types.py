@@ -1,4 +1,4 @@
-"""What a context is requested with, and what it consists of."""
+"""The request for a context, and the resulting context."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memories.models import Memory
 
 @dataclass(frozen=True)
 class ContextRequest:
-    """`budget`: tokens. `as_of`: the moment that recency counts from; None means the beginning of this hour."""
+    """A request for a context. `budget` is in tokens. Recency counts from `as_of`; None means the start of the hour."""
 
     query: str
     budget: int = 4000
@@ -44,7 +44,7 @@ class ContextItem:
 
 @dataclass(frozen=True)
 class Context:
-    """`target`: the part of the budget that may be filled, in tokens."""
+    """An assembled context. `target` is the part of the budget that may be filled, in tokens."""
 
     items: Sequence[ContextItem]
     rejected: Sequence[tuple[ContextItem, Rejected]]

@@ -16,7 +16,7 @@ from tenants.caller import Caller
 
 
 def step(caller: Caller, chore: Chore) -> None:
-    """Give an unlabelled conversation the best suggested label, if its confidence reaches the tenant's threshold.
+    """Give an unlabelled conversation the best suggested label if its confidence reaches the tenant's threshold.
 
     Must not be called inside a transaction. Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
     """
@@ -34,13 +34,13 @@ def step(caller: Caller, chore: Chore) -> None:
 
 
 def choose(suggestions: Sequence[Suggestion], threshold: float) -> Suggestion | None:
-    """Return the best suggestion with enough confidence, existing labels first. Pure."""
+    """Return the best suggestion with enough confidence, preferring labels already in use. Pure function."""
     confident = [suggestion for suggestion in suggestions if suggestion.confidence >= threshold]
     return max(confident, key=lambda suggestion: (suggestion.is_existing, suggestion.confidence), default=None)
 
 
 def _finish(caller: Caller, chore: Chore, before: Conversation) -> None:
-    """Delete the task, or postpone it if messages were added meanwhile that could suggest a label."""
+    """Delete the task, or postpone it if messages have been added since that could suggest a label."""
     rows = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)
     current = rows.filter(id=before.id).first()
     task = queue.of(caller.tenant, before.id).filter(id=chore.id)

@@ -1,8 +1,8 @@
-"""Entities: the people and things that facts mention, one memory each in the namespace `facts`.
+"""Entities: the people and things that facts mention. Each is one memory in the namespace `facts`.
 
-The coordinate `[0, a, b]` consists of 104 bits of the SHA-256 of the name; no conversation has the number 0. So a name
-is one memory in a tenant, and is found without a table. Facts link to it (`mentions`); an entity is deleted together
-with the last fact that mentions it.
+An entity's coordinate `[0, a, b]` contains 104 bits of the SHA-256 of its name; no conversation has the number 0. A
+name therefore always maps to the same memory of a tenant, and no lookup table is needed. Facts link to their entities
+(`mentions`). An entity is deleted together with the last fact that mentions it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ MENTIONS = "mentions"
 _SPACES = re.compile(r"\s+")
 _QUOTES = frozenset("'\"`*_<>")
 _PUNCTUATION = frozenset(".,;:!?")
-_BRACKETS = frozenset(("Ps", "Pe", "Pi", "Pf"))  # Unicode's categories of brackets and typographic quotes
-_BITS = 52  # of each number; integers of this size are exact in a float64
+_BRACKETS = frozenset(("Ps", "Pe", "Pi", "Pf"))  # Unicode categories of brackets and typographic quotes
+_BITS = 52  # bits per number; a float64 represents integers of this size exactly
 
 
 def normal(name: str) -> str:
-    """Normalize a name: Unicode NFKC, case folded, single spaces, without surrounding quotes and punctuation."""
+    """Normalize a name: Unicode NFKC, case-folded, single spaces, without surrounding quotes and punctuation."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     begin, end = 0, len(text)
     while begin < end and _is_around(text[begin]):
@@ -55,21 +55,21 @@ def address(name: str) -> Coordinate:
 
 
 def mentioned(tenant: Tenant, root: Coordinate) -> list[str]:
-    """Return the keys of the entities that the facts below an address mention."""
+    """Return the keys of the entities mentioned by the facts below an address."""
     low, high = root.subtree
     links = _mentions(tenant).filter(from_key__gte=low, from_key__lt=high)
     return sorted(links.values_list("to_key", flat=True).distinct())
 
 
 def forget(caller: Caller, keys: Sequence[str], *, purge: bool) -> None:
-    """Delete the entities among these that no fact mentions any more. Requires a transaction."""
+    """Delete the given entities that no fact mentions any more. Requires a transaction."""
     orphans = [coordinates.from_key(key) for key in _unmentioned(caller.tenant, keys)]
     if orphans:
         stores.delete_many(caller.writing_reserved(), FACTS, orphans, purge=purge)
 
 
 def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
-    """Purge the facts of purged messages, and the entities that only they mention, in the same transaction."""
+    """Purge the facts of purged messages, and the entities that only these facts mention, in the same transaction."""
     turns = sorted(memory.coordinate_key for memory in removed if memory.namespace == CONVERSATIONS)
     if not turns:
         return
@@ -83,12 +83,12 @@ def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
         return
     mentions = _mentions(caller.tenant).filter(Among(["from_key"], [(fact.coordinate_key,) for fact in facts]))
     keys = sorted(mentions.values_list("to_key", flat=True).distinct())
-    retention.remove(caller, facts)  # and with them their links
+    retention.remove(caller, facts)  # also removes their links
     retention.remove(caller, list(rows.filter(coordinate_key__in=_unmentioned(caller.tenant, keys))))
 
 
 def _unmentioned(tenant: Tenant, keys: Collection[str]) -> list[str]:
-    """Return the keys that no fact mentions. Locks the entities first, as a worker that is adding a mention does."""
+    """Return the keys that no fact mentions. Locks the entities first, like a worker that adds a mention."""
     rows = Memory.objects.for_tenant(tenant).filter(Among(["coordinate_key"], [(key,) for key in keys]))
     locked = list(
         rows.filter(namespace=FACTS)
@@ -107,7 +107,7 @@ def _mentions(tenant: Tenant) -> QuerySet[Link]:
 
 
 def distinct(names: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, str]]:
-    """Return (name, kind) by the key of the entity, in its first spelling. Names that normalize to "" are dropped."""
+    """Return (name, kind) for each entity key, in its first spelling. Names that normalize to "" are dropped."""
     by_key: dict[str, tuple[str, str]] = {}
     for name, kind in names:
         if normal(name):

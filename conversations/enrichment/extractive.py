@@ -1,8 +1,8 @@
-"""Extractive summaries: the most informative sentences of a text, without a language model. Pure.
+"""Extractive summaries: select the most informative sentences of a text without a language model. Pure functions.
 
-A sentence scores by its similarity to the centroid of all sentences (Radev et al., 2004), minus its similarity to the
+A sentence's score is its similarity to the centroid of all sentences (Radev et al., 2004) minus its similarity to the
 sentences already selected (maximal marginal relevance, Carbonell and Goldstein, 1998). The selected sentences keep
-their wording and their order.
+their wording and order.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from memories.embeddings.base import Vectors
 from memories.search import analyzer
 
 MAX_SENTENCES = 5_000
-MAX_SENTENCE_LENGTH = 600  # characters; longer pieces are tables or code
-BALANCE = 0.7  # weight of centrality; the rest is the weight of novelty
-# A sentence with fewer content words than the first figure has less weight. One with fewer than the second says hardly
-# anything, however central it is ("That sounds great!"), and is selected only if there is no other.
+MAX_SENTENCE_LENGTH = 600  # characters; longer pieces are usually tables or code
+BALANCE = 0.7  # weight of centrality; the remainder is the weight of novelty
+# A sentence with fewer than `_FULL_TERMS` content words has less weight. One with fewer than `_MIN_TERMS` says very
+# little, even if it is central ("That sounds great!"), and is selected only if there is no other.
 _FULL_TERMS, _MIN_TERMS = 6, 4
 
 _CLOSING = "\"'”’)]"  # noqa: RUF001 - as texts have them
@@ -31,7 +31,7 @@ def sentences(passage: str) -> list[str]:
     pieces: list[str] = []
     start = 0
     for match in _END.finditer(passage):
-        # A closing quotation mark belongs to the sentence that it closes.
+        # Attach a closing quotation mark to the sentence that it ends.
         end = match.start() + len(match[0]) - len(match[0].lstrip(_CLOSING))
         pieces.append(passage[start:end].strip())
         start = match.end()
@@ -40,14 +40,14 @@ def sentences(passage: str) -> list[str]:
 
 
 def weight(sentence: str) -> float:
-    """Return the weight of a sentence in (0, 1], by its number of content words (words that are not stop words)."""
+    """Return the weight of a sentence in (0, 1], based on its number of content words (not stop words)."""
     return max(min(len(analyzer.content_terms(sentence)) / _FULL_TERMS, 1.0), 0.01)
 
 
 def select(sentences: Sequence[str], vectors: Vectors, max_words: int) -> list[int]:
     """Return the indexes of the selected sentences in reading order: at least one, then as many as `max_words` allows.
 
-    vectors: shape (len(sentences), dimension); a zero row is similar to nothing.
+    vectors: array of shape (len(sentences), dimension). A zero row has no similarity to any sentence.
     """
     if not sentences:
         return []
@@ -69,7 +69,7 @@ def select(sentences: Sequence[str], vectors: Vectors, max_words: int) -> list[i
         redundancy = np.maximum(redundancy, unit @ unit[best])
         eligible &= lengths <= words_left
         eligible[selected] = False
-        eligible &= redundancy < 0.999  # a repeated sentence
+        eligible &= redundancy < 0.999  # drop repeated sentences
     return sorted(selected)
 
 

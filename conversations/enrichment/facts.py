@@ -1,11 +1,11 @@
-"""Facts: statements that a language model extracts from conversations, and their entities.
+"""Facts: statements that a language model extracts from conversations, and the entities they mention.
 
-A fact is a memory at `[conversation number, turn, index]` in the namespace `facts`, where `turn` is that of the message
-that states it. It is linked to that message (`stated_in`) and to its entities (`mentions`, see `entities`).
+A fact is a memory at `[conversation number, turn, index]` in the namespace `facts`; `turn` is the turn of the message
+that states it. The fact links to that message (`stated_in`) and to its entities (`mentions`, see `entities`).
 
-A conversation is read once, from beginning to end, one window of messages at a time. The facts of a window and the
-position are stored in one transaction, if no other worker has advanced the position meanwhile. So a job that is killed,
-repeated or run twice at the same time stores nothing twice.
+Each conversation is read once from beginning to end, one window of messages at a time. The facts of a window and the
+new position are stored in one transaction, and only if no other worker has advanced the position. A job can therefore
+be killed, repeated or run twice at the same time without storing a fact twice.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from memories.selectors import Narrowing, Page
 from tenants.caller import Caller
 
 STATED_IN = "stated_in"
-MAX_MESSAGES = 20  # in one question
-MAX_FACTS = 20  # in one answer
-MAX_PROMPT_TOKENS = 6_000  # of the messages in one question
-MAX_MESSAGE_TOKENS = 4_000  # a longer message is cut
+MAX_MESSAGES = 20  # maximum messages in one question
+MAX_FACTS = 20  # maximum facts in one answer
+MAX_PROMPT_TOKENS = 6_000  # maximum tokens for the messages in one question
+MAX_MESSAGE_TOKENS = 4_000  # longer messages are truncated
 _CONTEXT_MESSAGES = 3
-_CONTEXT_TOKENS = 200  # of each
+_CONTEXT_TOKENS = 200  # for each context message
 _MESSAGE_OVERHEAD_TOKENS = 20
 _MAX_ANSWER_TOKENS = 4_000
 Kind = Chore.Kind
@@ -56,7 +56,7 @@ Kind = Chore.Kind
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a conversation's facts have been extracted. `chore` is None if they were never requested."""
+    """Progress of a conversation's fact extraction. `chore` is None if facts were never requested."""
 
     conversation: Conversation
     chore: Chore | None
@@ -65,7 +65,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class _Excerpt:
-    """A message, or its beginning."""
+    """A message, possibly truncated."""
 
     turn: int
     role: str
@@ -84,7 +84,7 @@ class _Excerpt:
 
 @dataclass(frozen=True)
 class _Window:
-    """The next messages to read: the turns after `begin`, up to `end`. `context`: messages before them."""
+    """The next messages to read: the turns after `begin`, up to `end`. `context` holds the messages before them."""
 
     begin: int
     end: int
@@ -98,7 +98,7 @@ def address(conversation: Conversation, turn: int, index: int) -> Coordinate:
 
 
 def request(caller: Caller, id: UUID) -> Progress:
-    """Queue the extraction of facts from the messages added since the last one.
+    """Queue fact extraction for the messages added since the last extraction.
 
     Raises NotFound, LlmMissing.
     """
@@ -120,7 +120,7 @@ def progress(caller: Caller, id: UUID) -> Progress:
 
 
 def of_conversation(caller: Caller, conversation: Conversation, *, limit: int = 50, cursor: str | None = None) -> Page:
-    """Return a page of its facts, in the order of the turns that state them."""
+    """Return a page of a conversation's facts, ordered by the turns that state them."""
     narrowing = Narrowing(prefix=conversation.root)
     return memories.list_memories(with_derived(caller), FACTS, narrowing, limit=limit, cursor=cursor)
 
@@ -128,13 +128,13 @@ def of_conversation(caller: Caller, conversation: Conversation, *, limit: int = 
 def step(caller: Caller, chore: Chore) -> int:
     """Extract facts from the next messages with one question to the model. Return the number of facts.
 
-    Must not be called inside a transaction. Afterwards the task is due at once, or done. Raises NotFound, LlmMissing,
-    LlmUnavailable, LlmBudgetExceeded, IndexBacklog, ColdUnavailable, and ConversationIsCold if the conversation became
-    cold meanwhile.
+    Must not be called inside a transaction. Afterwards the task is either due again immediately or finished. Raises
+    NotFound, LlmMissing, LlmUnavailable, LlmBudgetExceeded, IndexBacklog, ColdUnavailable, and ConversationIsCold if
+    the conversation is moved to cold storage during the call.
     """
     caller = with_derived(caller)
     caller.require("write", [CONVERSATIONS, FACTS])
-    backpressure.check(caller.tenant)  # first, or an answer would be paid for that cannot be stored
+    backpressure.check(caller.tenant)  # checked first, to avoid paying for an answer that cannot be stored
     model = llm.needed()
     conversation = find(caller, chore.conversation_id)
     if conversation.tier == Conversation.Tier.COLD:
@@ -175,7 +175,7 @@ def _ask(caller: Caller, model: ChatModel, conversation: Conversation, window: _
 
 @transaction.atomic
 def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[FactAnswer], model: str) -> int:
-    """Store the facts and the position. Return their number: 0 if another worker has advanced the position."""
+    """Store the facts and the position. Return their number, or 0 if another worker has advanced the position."""
     by_turn = {excerpt.turn: excerpt for excerpt in window.messages}
     facts = _distinct(answer for answer in answers if answer.turn in by_turn)
     conversation = lock(caller, chore.conversation_id)
@@ -198,7 +198,7 @@ def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[Fact
 
 
 def _distinct(facts: Iterable[FactAnswer]) -> list[FactAnswer]:
-    """Return each fact once, in the order of turns; within a turn in the order of the model, most important first."""
+    """Return each fact once, ordered by turn; within a turn, keep the model's order (most important first)."""
     distinct: dict[tuple[int, str], FactAnswer] = {}
     for fact in facts:
         distinct.setdefault((fact.turn, entities.normal(fact.fact)), fact)
@@ -212,7 +212,7 @@ def _write(
     excerpts: Mapping[int, _Excerpt],
     model: str,
 ) -> None:
-    """Store facts, the entities that do not exist yet, and the links between them."""
+    """Write the facts, the entities that do not exist yet, and the links between them."""
     mentions = [entities.distinct((entity.name, entity.kind) for entity in fact.entities) for fact in facts]
     names = {key: name_and_kind for mentioned in reversed(mentions) for key, name_and_kind in mentioned.items()}
     counts: Counter[int] = Counter()
@@ -230,7 +230,7 @@ def _write(
 
 
 def _lock_existing(caller: Caller, keys: Sequence[str]) -> set[str]:
-    """Return the keys of the entities that exist, locked so that they are not deleted before the links exist."""
+    """Lock the existing entities, so that they cannot be deleted before they are linked, and return their keys."""
     rows = memories.live(caller, [FACTS]).filter(coordinate_key__in=keys).select_for_update().order_by("coordinate_key")
     return set(rows.values_list("coordinate_key", flat=True))
 

@@ -1,4 +1,4 @@
-"""Importance of messages, rated by heuristics and, if there is one, a language model."""
+"""Importance of messages, rated by heuristics and, if one is configured, a language model."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from somamemory.errors import NotFound
 from tenants.caller import Caller
 
 HEURISTIC = "heuristic"
-_MAX_CHARACTERS = 8_000  # of a message in a question to the model
+_MAX_CHARACTERS = 8_000  # maximum length of a message in a question to the model
 
 
 @dataclass(frozen=True)
 class Rating:
-    """`score`: 1 to 10."""
+    """A message's rating. `score` is between 1 and 10."""
 
     score: float
     reasoning: str
@@ -51,9 +51,9 @@ def rate(caller: Caller, message_id: UUID) -> Rating:
 
 
 def rate_folder(caller: Caller, folder: str) -> Iterator[tuple[Conversation, int]]:
-    """Rate every message of the conversations in and below a folder. Yield each conversation and its message count.
+    """Rate all messages in a folder and its subfolders. Yield each conversation and its message count.
 
-    Cold conversations are thawed first. Raises ColdUnavailable, and the errors of `rate`.
+    Restores cold conversations first. Raises ColdUnavailable, and the same errors as `rate`.
     """
     caller.require("write", [CONVERSATIONS])
     conversations = Conversation.objects.for_tenant(caller.tenant).filter(ConversationQuery(folder=folder).condition())
@@ -69,7 +69,7 @@ def rate_folder(caller: Caller, folder: str) -> Iterator[tuple[Conversation, int
 def _rating(caller: Caller, row: Memory) -> Rating:
     message = Message.of(row)
     heuristic = importance_heuristics.judge(message.text, message.role)
-    reasons = ", ".join(heuristic.reasons) or "nothing that stands out"
+    reasons = ", ".join(heuristic.reasons) or "no notable content"
     model = llm.current()
     if model is None:
         return Rating(heuristic.score, reasons, HEURISTIC)

@@ -1,6 +1,6 @@
-"""Key phrases: frequent in a conversation, rare in others, and similar to the conversation as a whole. Pure.
+"""Key phrases: frequent in a conversation, rare in others, and similar to the conversation as a whole. Pure functions.
 
-Candidates are runs of one to three words without stop words and punctuation.
+Candidates are sequences of one to three words without stop words and punctuation.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 from memories.embeddings.base import Vectors
 from memories.search import analyzer
 
-MAX_CANDIDATES = 200  # the most frequent ones are embedded
+MAX_CANDIDATES = 200  # the most frequent candidates are embedded
 _MAX_WEIGHED = 40  # the best candidates are weighted by their rarity
 _MAX_WORDS = 3
 _BREAK = re.compile(r"[^\w'’ -]+|\s-+\s|\n")  # noqa: RUF001 - an apostrophe of many texts
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")  # noqa: RUF001
-# Words of any conversation, whatever its subject.
+# Words that are common in conversations on any subject.
 _CHATTER = frozenset(
     """
     hey hi hello yeah yes yep nope okay ok oh ah wow haha lol thanks thank please sorry sure really actually definitely
@@ -41,7 +41,7 @@ _CHATTER = frozenset(
 
 @dataclass(frozen=True)
 class Phrase:
-    """`score`: in [0, 1]. `count`: occurrences in the conversation."""
+    """A key phrase. `score` is in [0, 1]; `count` is the number of occurrences in the conversation."""
 
     words: str
     score: float
@@ -52,7 +52,7 @@ Ranked = tuple[tuple[str, ...], Phrase]
 
 
 def candidates(passages: Iterable[str]) -> Mapping[tuple[str, ...], Counter[str]]:
-    """Return the candidate phrases by their terms, with the count of each spelling."""
+    """Return candidate phrases, keyed by their terms, with the count of each spelling."""
     spellings: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for passage in passages:
         for run in _runs(passage):
@@ -71,7 +71,7 @@ def key_phrases(
 ) -> list[Phrase]:
     """Return the best phrases, no two of which share a term.
 
-    rarity: returns how rare each term is elsewhere, in [0, 1].
+    rarity: function that returns how rare each term is in other conversations, in [0, 1].
     """
     phrases = _by_frequency(passages, embed)[:_MAX_WEIGHED]
     if not phrases:
@@ -88,7 +88,7 @@ def key_phrases(
 
 
 def _by_frequency(passages: Sequence[str], embed: Callable[[Sequence[str]], Vectors]) -> list[Ranked]:
-    """Rank the most frequent candidates by frequency and similarity to the whole."""
+    """Rank the most frequent candidates by frequency and by similarity to the whole conversation."""
     counted = candidates(passages).items()
     frequent = sorted(counted, key=lambda item: (-item[1].total() * len(item[0]) ** 0.5, item[0]))[:MAX_CANDIDATES]
     if not frequent:
@@ -105,7 +105,7 @@ def _by_frequency(passages: Sequence[str], embed: Callable[[Sequence[str]], Vect
 
 
 def _score(frequency: float, words: int, similarity: float) -> float:
-    """Score a phrase by relative frequency and similarity to the whole; a single word says less than several."""
+    """Score a phrase by relative frequency and similarity to the whole. Single words score lower than phrases."""
     return min(1.0, frequency * (0.4 + 0.6 * similarity) * (0.7 if words == 1 else 1.0))
 
 
@@ -127,7 +127,7 @@ def _distinct(ranked: Sequence[Ranked], max_phrases: int) -> list[Phrase]:
 
 
 def _runs(passage: str) -> Iterable[list[tuple[str, str]]]:
-    """Yield runs of content words, each as (spelling, term)."""
+    """Yield sequences of content words, each as (spelling, term)."""
     for piece in _BREAK.split(passage):
         run: list[tuple[str, str]] = []
         for match in _WORD.finditer(piece):

@@ -1,4 +1,4 @@
-"""Label suggestions, from the labels of similar conversations, key phrases, or a language model."""
+"""Label suggestions, based on the labels of similar conversations, key phrases, or a language model."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from tenants.caller import Caller
 
 KEY_PHRASES = "key-phrases"
 MAX_SUGGESTIONS = 5
-_SAMPLE = 200  # messages from the beginning, and as many from the end
-_SAMPLE_CHARACTERS = 4_000  # of each
+_SAMPLE = 200  # messages from the beginning, and the same number from the end
+_SAMPLE_CHARACTERS = 4_000  # maximum length of each message
 _NEIGHBOURS = 50
-_EXISTING = 200  # conversations whose labels a question to the model lists
+_EXISTING = 200  # number of conversations whose labels are listed in a question to the model
 MAX_PROMPT_TOKENS = 8_000
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """`confidence`: in [0, 1]."""
+    """A suggested label. `confidence` is in [0, 1]."""
 
     label: str
     confidence: float
@@ -50,9 +50,9 @@ class Suggestions:
 
 
 def suggest(caller: Caller, id: UUID) -> Suggestions:
-    """Return at most five labels, the best first. Changes nothing. Must not be called inside a transaction.
+    """Return at most five suggested labels, best first, without changing the conversation.
 
-    Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
+    Must not be called inside a transaction. Raises NotFound, LlmUnavailable, LlmBudgetExceeded.
     """
     caller.require("read", [CONVERSATIONS])
     conversation = find(caller, id)
@@ -80,7 +80,7 @@ def _from_phrases(caller: Caller, conversation: Conversation, texts: Sequence[st
 
 
 def _from_neighbours(caller: Caller, conversation: Conversation, words: str) -> list[Suggestion]:
-    """Return the labels of conversations that a search for the key phrases finds."""
+    """Return labels of the conversations that a search for the key phrases finds."""
     votes: dict[str, float] = defaultdict(float)
     labelled: dict[str, set[UUID]] = defaultdict(set)
     hits = search_messages(caller, words, limit=_NEIGHBOURS).hits
@@ -91,14 +91,14 @@ def _from_neighbours(caller: Caller, conversation: Conversation, words: str) -> 
     total = sum(hit.score for hit in hits)
     return [
         Suggestion(
-            label, round(min(vote / total, 1.0), 4), True, f"similar to {len(labelled[label])} of its conversations"
+            label, round(min(vote / total, 1.0), 4), True, f"used by {len(labelled[label])} similar conversations"
         )
         for label, vote in votes.items()
     ]
 
 
 def _best(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
-    """Return each label once, by confidence; existing labels first among equals."""
+    """Return each label once, by confidence. Among equals, labels already in use come first."""
     ranked = sorted(suggestions, key=lambda item: (-item.confidence, not item.is_existing, item.label))
     distinct: dict[str, Suggestion] = {}
     for suggestion in ranked:
@@ -126,7 +126,7 @@ def _from_model(caller: Caller, model: ChatModel, texts: Sequence[str]) -> list[
 
 
 def _existing(caller: Caller, labels: Sequence[str]) -> Mapping[str, str]:
-    """Return which of these labels are in use, by folded form. Finds them in this and the usual other cases."""
+    """Return which labels are in use, by case-folded form. Checks the given spelling and common case variants."""
     spellings = {
         spelling
         for label in labels
@@ -137,7 +137,7 @@ def _existing(caller: Caller, labels: Sequence[str]) -> Mapping[str, str]:
 
 
 def _rarity(caller: Caller, terms: Sequence[str]) -> Mapping[str, float]:
-    """Return the share of the tenant's messages without a term: 1 for a rare term, 0 for one in all messages."""
+    """Return the share of the tenant's messages that lack a term: near 1 for a rare term, 0 if all contain it."""
     stats = lexical.statistics(caller.tenant, [CONVERSATIONS], terms)
     documents = max(stats.documents, 1)
     return {term: 1 - min(stats.frequency.get(term, 0) / documents, 1.0) for term in terms}
@@ -156,7 +156,7 @@ def _sample(caller: Caller, conversation: Conversation) -> list[str]:
 
 
 def _within(texts: Sequence[str], max_tokens: int) -> list[str]:
-    """Return as many texts from the beginning as fit."""
+    """Return texts from the beginning for as long as they fit."""
     fitting: list[str] = []
     for text in texts:
         max_tokens -= estimated_tokens(text) + 4

@@ -1,7 +1,7 @@
-"""Periods of summaries: days, weeks and months in UTC. Pure.
+"""Summary periods: days, weeks and months in UTC. Pure functions.
 
-A week is an ISO 8601 week: it begins on Monday and belongs as a whole to the month that contains its Thursday. So every
-day is in one week, every week is in one month, and nothing is summarized twice.
+Weeks follow ISO 8601: a week begins on Monday and belongs entirely to the month that contains its Thursday. Every day
+is therefore in exactly one week and every week in exactly one month, and nothing is summarized twice.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ LEVELS = (DAILY, WEEKLY, MONTHLY)
 
 @dataclass(frozen=True, order=True)
 class Period:
-    """A period of a level. `first`: its first day."""
+    """A day, week or month. `first` is its first day."""
 
     level: str
     first: date
 
     @property
     def name(self) -> str:
-        """`2026-11-20`, `2026-W47` or `2026-11`."""
+        """Return the name of the period: `2026-11-20`, `2026-W47` or `2026-11`."""
         if self.level == DAILY:
             return self.first.isoformat()
         if self.level == WEEKLY:
@@ -34,17 +34,17 @@ class Period:
 
     @property
     def numbers(self) -> tuple[int, int]:
-        """The last two numbers of a summary's coordinate: (1, 20261120), (2, 202647), (3, 202611)."""
+        """Return the last two numbers of a summary's coordinate: (1, 20261120), (2, 202647) or (3, 202611)."""
         return LEVELS.index(self.level) + 1, int(self.name.replace("-", "").replace("W", ""))
 
     @property
     def end(self) -> date:
-        """The first day after it."""
+        """Return the first day after the period."""
         if self.level == DAILY:
             return self.first + timedelta(days=1)
         if self.level == WEEKLY:
             return self.first + timedelta(days=7)
-        # 28 days later is the last week of the same month, or the first week of the next.
+        # 28 days later is either the last week of the same month or the first week of the next.
         later = self.first + timedelta(days=28)
         return later if of(MONTHLY, later).first == later else later + timedelta(days=7)
 
@@ -72,7 +72,7 @@ def parts(period: Period, days: Iterable[date]) -> list[Period]:
 
 
 def next_end(day: date, now: datetime) -> datetime | None:
-    """Return when the next of the periods that contain a day ends; None if all have ended."""
+    """Return the earliest end of the unfinished periods that contain a day; None if all have ended."""
     ends = [midnight(of(level, day).end) for level in LEVELS]
     return min((end for end in ends if end > now), default=None)
 

@@ -1,7 +1,7 @@
-"""Enrichment queue: background tasks of conversations.
+"""Enrichment queue: background tasks for conversations.
 
-A conversation has at most one task of each kind. A worker leases the task, so that no two workers ask a language model
-the same question; that nothing is stored twice does not depend on the lease.
+A conversation has at most one task of each kind. A worker leases a task so that two workers do not ask a language model
+the same question. Correctness does not depend on the lease: no result is stored twice without it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from conversations.models import Chore, Conversation
 from somamemory.db import leases
 from tenants.models import Tenant
 
-# A conversation usually continues: tasks wait a while after its first new message, then cover all new messages at once.
+# A conversation usually continues, so tasks wait a while after the first new message and then cover all new messages.
 FACTS_AFTER = timedelta(minutes=10)
 LABEL_AFTER = timedelta(minutes=1)
-LABELLED_UP_TO = 20  # turns; a longer conversation without a label stays without
+LABELLED_UP_TO = 20  # turns; a longer conversation without a label is not labelled automatically
 
 
 def messages_added(conversation: Conversation, before: int) -> None:
-    """Queue the automatic tasks that the tenant enables, after messages were added to the first `before`.
+    """Queue the automatic tasks that the tenant has enabled. `before` is the number of messages before the append.
 
-    Requires the transaction that added them and has locked the conversation's row.
+    Requires the transaction that added the messages and has locked the conversation's row.
     """
     tenant, now = conversation.tenant, timezone.now()
     if tenant.extract_facts and settings.LLM_PROVIDER != llm.OFFLINE:
@@ -52,7 +52,7 @@ def request(conversation: Conversation, kind: str) -> Chore:
 
 
 def take(among: QuerySet[Chore] | None = None) -> Chore | None:
-    """Lease the first due task, or one of `among` even if it is not due, of an active tenant. None: there is none."""
+    """Lease the first due task of an active tenant, or one of `among` even if it is not due, or return None."""
     due = Chore.all_tenants.filter(due_at__lte=timezone.now()) if among is None else among
     active = due.filter(tenant__in=Tenant.objects.filter(active=True))
     # Longer than the two questions that a step may ask.
@@ -61,7 +61,7 @@ def take(among: QuerySet[Chore] | None = None) -> Chore | None:
 
 
 def give_back(chore: Chore, due_at: datetime | None, error: str = "") -> None:
-    """Release a failed task to be retried at `due_at`, or on request. Does nothing if another worker has leased it."""
+    """Release a failed task, to be retried at `due_at` or on request. Does nothing if another worker has leased it."""
     Chore.objects.for_tenant(chore.tenant).filter(id=chore.id, lease=chore.lease).update(
         due_at=due_at, error=error[:64], attempts=chore.attempts, **leases.RELEASED
     )

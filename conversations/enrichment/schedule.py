@@ -1,7 +1,7 @@
 """Scheduled summaries.
 
-A worker takes the conversations that are due one after the other. It first postpones a conversation by an hour, in case
-the work is interrupted, and afterwards sets the time when its next period ends.
+A worker processes the due conversations one at a time. It first postpones a conversation by an hour, in case the work
+is interrupted, and afterwards sets its due time to the end of its next period.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ def _due() -> list[tuple[Conversation, Tenant]]:
 
 
 def _summarize(conversation: Conversation, tenant: Tenant, should_stop: ShouldStop) -> int:
-    """Summarize one conversation. If that fails, it is postponed; the others are not."""
+    """Summarize one conversation. A failure postpones only this conversation."""
     now = timezone.now()
-    # `last_turn` guards the update: a message added meanwhile is not summarized yet, so its due time must stay.
+    # Compare `last_turn` in the update: a message added in the meantime is not summarized yet, so its due time must
+    # remain.
     unchanged = Conversation.objects.for_tenant(tenant).filter(id=conversation.id, last_turn=conversation.last_turn)
     if not unchanged.filter(summarise_at=conversation.summarise_at).update(summarise_at=now + _RETRY):
         return 0  # another worker has taken it, or it has changed and is due again
@@ -54,7 +55,7 @@ def _summarize(conversation: Conversation, tenant: Tenant, should_stop: ShouldSt
     try:
         written, next_at = summaries.roll_up(caller, conversation, now, should_stop)
     except SomaError as error:
-        log.warning("summaries of a conversation deferred", extra={"reason": error.code})
+        log.warning("postponed the summaries of a conversation", extra={"reason": error.code})
         return 0
     unchanged.filter(summarise_at=now + _RETRY).update(summarise_at=next_at)
     return written

@@ -1,8 +1,8 @@
-"""Summaries of conversations: of each day, of each week from its days, of each month from its weeks.
+"""Conversation summaries: of each day, of each week (from its days), and of each month (from its weeks).
 
-A summary is a memory at `[conversation number, level, period]` in the namespace `summaries`. It is linked
-(`summarises`) to what it covers: the summaries of the level below, or the messages of a day. It carries a fingerprint
-of its source and is generated again only if the fingerprint changes.
+A summary is a memory at `[conversation number, level, period]` in the namespace `summaries`. It links (`summarises`) to
+its sources: the messages of the day, or the summaries of the level below. It stores a fingerprint of these sources and
+is regenerated only if the fingerprint changes.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ from tenants.caller import Caller
 
 EXTRACTIVE = "extractive"
 LINK_TYPE = "summarises"
-# The words of a summary at most. A short source gets half its words, but no fewer than `_MIN_WORDS`.
+# Maximum length of a summary in words. A short source gets half its word count, but at least `_MIN_WORDS`.
 MAX_WORDS = {"daily": 60, "weekly": 80, "monthly": 110}
 _MIN_WORDS = 40
-MAX_MESSAGES = 10_000  # of one day; `covers.left_out` counts the others
+MAX_MESSAGES = 10_000  # maximum for one day; `covers.left_out` counts the remaining messages
 MAX_PROMPT_TOKENS = 24_000
 _LINK_BATCH = 1_000
 _READ_BATCH = 1_000
@@ -57,7 +57,7 @@ _READ_BATCH = 1_000
 
 @dataclass(frozen=True)
 class Summary:
-    """`covers`: first and last turn and time, the number of messages and of messages left out, and the days."""
+    """A summary. `covers` holds the first and last turn and time, the days, and the messages used and left out."""
 
     conversation: Conversation
     period: Period
@@ -81,7 +81,7 @@ class _Turn:
 
 @dataclass(frozen=True)
 class _Text:
-    """A generated text, the model that wrote it, and the tokens that took."""
+    """A generated text, with the model that wrote it and the tokens used."""
 
     text: str
     model: str
@@ -90,7 +90,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Source:
-    """What a summary is generated from: messages, or the summaries of the level below (`parts`)."""
+    """The source of a summary: messages, or the summaries of the level below (`parts`)."""
 
     turns: Sequence[_Turn]
     parts: Sequence[Summary]
@@ -127,8 +127,8 @@ def address(conversation: Conversation, period: Period) -> Coordinate:
 def summarize(caller: Caller, id: UUID, level: str, day: date | None = None) -> Summary:
     """Return the summary of the period that contains `day`, or of the last period with messages.
 
-    Generates it, and the summaries it is made of, if it does not exist or its source has changed. Must not be called
-    inside a transaction, because a language model may take its time. Raises NotFound, LlmUnavailable,
+    If the summary does not exist or its source has changed, generates it and the summaries it is based on. Must not be
+    called inside a transaction, because a language model can be slow. Raises NotFound, LlmUnavailable,
     LlmBudgetExceeded.
     """
     for scope in ("read", "write"):
@@ -148,9 +148,9 @@ def summarize(caller: Caller, id: UUID, level: str, day: date | None = None) -> 
 def roll_up(
     caller: Caller, conversation: Conversation, now: datetime, should_stop: ShouldStop = lambda: False
 ) -> tuple[int, datetime | None]:
-    """Generate every outdated summary of a completed period. Return their number, and when the next period ends.
+    """Generate every outdated summary of a completed period. Return the number of summaries and the next period's end.
 
-    should_stop: asked before each summary; if it stops the work, the rest is due at once.
+    should_stop: checked before each summary. If it returns True, the remaining summaries are due again immediately.
     """
     work = _RollUp.of(caller, conversation)
     for level in LEVELS:
@@ -164,7 +164,7 @@ def roll_up(
 
 
 class _RollUp:
-    """Generates the summaries of one conversation from its turns by day."""
+    """Generates the summaries of one conversation from its turns, grouped by day."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class _RollUp:
         return any(period.first <= day < period.end for day in self.days)
 
     def summary(self, period: Period) -> Summary:
-        """Return the summary of a period that has messages, generated if needed, after those of the level below."""
+        """Return the summary of a period that has messages. Generates it, and those of the level below, if needed."""
         parts = [] if period.level == DAILY else [self.summary(part) for part in periods.parts(period, self.days)]
         turns = [turn for day, turns in self.days.items() if period.first <= day < period.end for turn in turns]
         source = _Source(turns, parts)
@@ -223,11 +223,12 @@ class _RollUp:
     def _store(self, period: Period, source: _Source, text: _Text) -> Memory:
         at = address(self.conversation, period)
         with transaction.atomic():
-            # Locked, so that it is not deleted, nor the same summary stored, before the commit.
+            # Lock the conversation until the commit, so that it is not deleted and the same summary is not stored
+            # twice.
             lock(self.caller, self.conversation.id)
             current = memories.live(self.caller, [SUMMARIES]).filter(coordinate_key=at.key).first()
             if current is not None and current.metadata.get("fingerprint") == source.fingerprint:
-                return current  # another process has stored it meanwhile
+                return current  # another process has stored it in the meantime
             memory = self._write(_new_memory(self.conversation, period, source, text), source)
         self.stored[at.key] = memory
         self.written += 1
@@ -281,17 +282,17 @@ def _new_memory(conversation: Conversation, period: Period, source: _Source, tex
 
 
 def _extract(texts: Sequence[Mapping[str, str]], max_words: int) -> str:
-    """Return the most informative sentences, one on each line."""
+    """Return the most informative sentences, one per line."""
     all_sentences = (sentence for text in texts for sentence in extractive.sentences(text["text"]))
     sentences = list(islice(all_sentences, extractive.MAX_SENTENCES))
-    if not sentences:  # one long table
+    if not sentences:  # for example, one long table
         return texts[0]["text"][: extractive.MAX_SENTENCE_LENGTH].strip() if texts else ""
     vectors = embeddings.of(generations.active()).embed(sentences)
     return "\n".join(sentences[index] for index in extractive.select(sentences, vectors, max_words))
 
 
 def _within_prompt(texts: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
-    """Return the texts, or if they are too long for a prompt, their most informative sentences."""
+    """Return the texts, or their most informative sentences if the texts are too long for a prompt."""
     total = sum(estimated_tokens(text["text"]) + 10 for text in texts)
     if total <= MAX_PROMPT_TOKENS:
         return texts

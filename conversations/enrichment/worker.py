@@ -1,6 +1,6 @@
-"""Enrichment worker: run steps of queued tasks, in a thread of the embedded server or a Celery job.
+"""Enrichment worker: run steps of queued tasks in a thread of the embedded server or in a Celery job.
 
-A failed task waits, longer after each attempt, without delaying other tasks.
+A failed task is retried with increasing delays and does not hold up other tasks.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def run(should_stop: ShouldStop = lambda: False) -> int:
 
 
 def attempt(chore: Chore) -> SomaError | None:
-    """Run one step of a leased task. Record its error and return it, instead of raising it."""
+    """Run one step of a leased task. If it fails, record the error on the task and return it."""
     caller = Caller(chore.tenant, "schedule", frozenset(("read", "write")))
     try:
         STEPS[chore.kind](caller, chore)
@@ -67,9 +67,10 @@ def attempt(chore: Chore) -> SomaError | None:
 
 
 def finish(caller: Caller, id: UUID) -> Progress:
-    """Extract all facts of a conversation now, unless another worker does.
+    """Extract all facts of a conversation now, unless another worker is already doing so.
 
-    Raises NotFound, LlmMissing, and the error of a failed step; another call continues after the last step.
+    Raises NotFound, LlmMissing, and the error of a failed step. Calling it again continues after the last completed
+    step.
     """
     facts.request(caller, id)
     pending = queue.of(caller.tenant, id).filter(kind=Chore.Kind.FACTS, due_at__isnull=False)
@@ -80,7 +81,7 @@ def finish(caller: Caller, id: UUID) -> Progress:
 
 
 def retry_at(error: SomaError, attempts: int, now: datetime) -> datetime | None:
-    """Return when to retry after an error, or None if only a request can. Pure."""
+    """Return when to retry after an error, or None if it is retried only on request. Pure function."""
     if isinstance(error, LlmBudgetExceeded):
         return now + timedelta(seconds=error.retry_after_s)
     if isinstance(error, LlmRefused | LlmAnswerInvalid) and attempts >= MAX_ATTEMPTS:
