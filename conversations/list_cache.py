@@ -1,8 +1,8 @@
-"""Cache of conversations and of pages of their lists.
+"""Cache of conversations and of pages of conversation lists.
 
-An entry is valid only together with the stamp under which it was made, and a write renews the stamp after its commit.
-So a reader that is slower than a write cannot leave an outdated entry behind. Nothing is cached inside a transaction:
-it may be rolled back.
+An entry is valid only with the stamp under which it was created, and every write renews the stamp after its commit. A
+slow reader therefore cannot leave an outdated entry behind. Nothing is cached inside a transaction, because the
+transaction may be rolled back.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from tenants.models import Tenant
 
 CONVERSATION_S = 3600.0
 LIST_S = 10.0
-UNSHARED_S = 10.0  # without a shared cache, changes by management commands go unnoticed for so long
+UNSHARED_S = 10.0  # without a shared cache, changes by management commands become visible after this time
 # Longer than any entry lives.
 _STAMP_S = 2 * CONVERSATION_S
 _LISTS = "lists"
 
 
 def conversation(tenant: Tenant, id: uuid.UUID, read: Callable[[], Any]) -> Any:
-    """Return the fields of one conversation. `read` returns them as JSON values when the cache does not have them."""
+    """Return the fields of one conversation.
+
+    `read` is called if they are not cached and returns them as JSON values.
+    """
     return _cached(tenant, str(id), str(id), read, CONVERSATION_S)
 
 
@@ -65,12 +68,12 @@ def _cached(tenant: Tenant, subject: str, query: str, read: Callable[[], Any], l
         value = read()
     if not caching.shared():
         lifetime_s = min(lifetime_s, UNSHARED_S)
-    if value is not None:  # or requests for random ids would fill the cache
+    if value is not None:  # do not cache misses, or requests for random ids would fill the cache
         caching.set(tenant.id, "conversations", *entry_key, value=[stamp, value], lifetime_s=lifetime_s)
     return value
 
 
 def _sees_all_writes() -> bool:
-    """Whether the writes of every process invalidate this cache: without Redis, only those of this process do."""
+    """Return whether this cache sees writes by every process. Without Redis it only sees those of its own process."""
     one_process = settings.WORKERS == 1 and settings.INDEXER != "celery"
     return caching.shared() or one_process

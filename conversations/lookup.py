@@ -1,4 +1,4 @@
-"""Look up conversations by id or by their messages, and extend a caller's access to what is derived from them."""
+"""Look up conversations by id or by their messages, and extend a caller's access to derived memories."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tenants.models import Tenant
 
 
 def not_found(id: UUID, consequence: str = "") -> NotFound:
-    """Return the error for an id without a conversation. `consequence`: what follows for the rest of the request."""
+    """Return the error for an unknown conversation id. `consequence` says what happened to the rest of the request."""
     return NotFound(f"no conversation {id}" + (f"; {consequence}" if consequence else ""))
 
 
 def find(caller: Caller, id: UUID) -> Conversation:
-    """Return a conversation as the database has it. Raises NotFound."""
+    """Return a conversation from the database. Raises NotFound."""
     conversation = find_or_none(caller, id)
     if conversation is None:
         raise not_found(id)
@@ -43,7 +43,7 @@ def lock(caller: Caller, id: UUID) -> Conversation:
 
 
 def by_key(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]:
-    """Return the conversations of these messages and summaries by their key; one statement."""
+    """Return the conversations of these messages and summaries by key, with one statement."""
     keys = {conversation_key(row.coordinate_key) for row in rows}
     conversations = Conversation.objects.for_tenant(tenant).filter(key__in=keys) if keys else []
     return {conversation.key: conversation for conversation in conversations}

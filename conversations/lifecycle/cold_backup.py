@@ -1,7 +1,7 @@
-"""Cold conversations in backups and in the export of a tenant.
+"""Copies of cold conversations in backups and in tenant exports.
 
-A backup has the folder structure of cold storage. A file's name never stands for two contents, so a file that the
-previous backup holds is hard-linked, not copied, and takes space once.
+A backup uses the folder structure of cold storage. Because a file name always belongs to the same content, a file that
+is already in the previous backup is hard-linked instead of copied and takes no additional space.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _PAGE = 500
 
 
 def copy(to: Path, earlier: Path | None, since: datetime, progress: Progress) -> dict[str, Any]:
-    """Copy the files in use at `since` or later. `missing`: damaged files, and files purged meanwhile."""
+    """Copy the files that were in use at `since` or later.
+
+    `missing` lists damaged files and files purged during the copy.
+    """
     rows = ColdFile.all_tenants.filter(Q(dropped_at=None) | Q(dropped_at__gte=since)).order_by("name")
     names = list(rows.values_list("name", flat=True))
     copied, size, missing = 0, 0, []
@@ -49,22 +52,28 @@ def copy(to: Path, earlier: Path | None, since: datetime, progress: Progress) ->
 
 
 def check(folder: Path, summary: dict[str, Any], progress: Progress) -> None:
-    """Verify the files of a backup. Raises InvalidInput if one is missing or damaged."""
+    """Verify the files of a backup. Raises InvalidInput if a file is missing or damaged."""
     files = _files(folder)
     for number, file in enumerate(files, start=1):
         if checksum(file, _no_progress) != cold_storage.digest_of(file.name):
-            raise InvalidInput("folder", f"is damaged: {file} does not match its checksum; use another backup")
+            raise InvalidInput(
+                "folder", f"contains a damaged file: {file} does not match its checksum; use another backup"
+            )
         progress("cold conversations", number / len(files))
     expected = summary.get("files", 0)
     if len(files) != expected:
-        raise InvalidInput("folder", f"is incomplete: {folder} has {len(files)} of {expected} cold files")
+        raise InvalidInput(
+            "folder", f"is incomplete: {folder} contains {len(files)} of {expected} cold files; use another backup"
+        )
 
 
 def bring_back(folder: Path, summary: dict[str, Any], progress: Progress) -> None:
-    """Restore the files to the configured cold storage, overwriting files of the same name."""
+    """Restore the files to the configured cold storage, replacing files with the same names."""
     files = _files(folder)
     if files and not settings.COLD_STORAGE:
-        raise InvalidInput("folder", f"needs cold storage: set SOMA_COLD_STORAGE to restore {folder}")
+        raise InvalidInput(
+            "folder", f"cannot be restored without cold storage; set SOMA_COLD_STORAGE and restore {folder} again"
+        )
     for number, file in enumerate(files, start=1):
         cold_storage.write(Packed(file.relative_to(folder).as_posix(), file.read_bytes()))
         progress("cold conversations", number / len(files))
@@ -73,8 +82,8 @@ def bring_back(folder: Path, summary: dict[str, Any], progress: Progress) -> Non
 def rows(tenant: Tenant, since: datetime) -> Iterator[Model]:
     """Yield the messages of a tenant's cold conversations as database rows.
 
-    Includes conversations that were thawed after `since`, because a concurrent reader of the database may or may not
-    have seen their rows. So a row may occur twice in an export.
+    Includes conversations restored after `since`, because a concurrent reader of the database may or may not have seen
+    their rows. A row can therefore occur twice in an export.
     """
     caller = Caller(tenant, "export", frozenset(("read",)))
     thawed = ColdFile.objects.for_tenant(tenant).filter(dropped_at__gte=since).values("conversation_id")
@@ -92,12 +101,12 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _link(old: Path, new: Path) -> bool:
-    """Link or copy the file of the previous backup. Return False if it is missing or damaged there."""
+    """Hard-link or copy the file from the previous backup. Return False if it is missing or damaged there."""
     if not old.is_file() or checksum(old, _no_progress) != cold_storage.digest_of(old.name):
         return False
     try:
         os.link(old, new)
-    except OSError:  # a file system without hard links
+    except OSError:  # the file system does not support hard links
         shutil.copy2(old, new)
         sync(new)
     return True

@@ -1,8 +1,9 @@
-"""Cold storage: the format of the files that hold cold conversations, and the storage they are in.
+"""Cold storage: the format of the files that hold cold conversations, and access to the storage.
 
-A file is gzip-compressed JSON lines: a header `{"format", "tenant", "conversation", "written_at"}`, then one line for
-each message. Its name consists of the tenant and the SHA-256 of the file. So a name never stands for two contents,
-every read verifies the file, and all files of a tenant are in one folder. `written_at` gives two attempts two names.
+A file contains gzip-compressed JSON lines: a header `{"format", "tenant", "conversation", "written_at"}`, then one line
+per message. Its name consists of the tenant and the file's SHA-256. The same name therefore always has the same
+content, every read can verify the file, and all files of a tenant are in one folder. Because of `written_at`, two
+attempts to write the same conversation produce different names.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from somamemory.errors import ColdFileDamaged, ColdUnavailable
 FORMAT = "somamemory-cold/1"
 _SUFFIX = ".jsonl.gz"
 _PARTIAL, _ABANDONED_AFTER_S = ".partial-", 24 * 3600.0
-_LEVEL = 6  # 9 takes twice as long for 1 % less
+_LEVEL = 6  # level 9 takes twice as long and saves 1 %
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ def pack(tenant: uuid.UUID, conversation: uuid.UUID, written_at: str, messages: 
 
 
 def unpack(data: bytes, tenant: uuid.UUID, conversation: uuid.UUID) -> list[Taken]:
-    """Return the messages in order. Raises ColdFileDamaged, also for the file of another conversation."""
+    """Return the messages in order.
+
+    Raises ColdFileDamaged if the file is damaged or belongs to another conversation.
+    """
     try:
         head, *lines = gzip.decompress(data).split(b"\n")
         header = orjson.loads(head)
@@ -60,19 +64,19 @@ def unpack(data: bytes, tenant: uuid.UUID, conversation: uuid.UUID) -> list[Take
 
 
 def write(packed: Packed) -> None:
-    """Write a file durably and read it back. Raises ColdUnavailable, ColdFileDamaged."""
+    """Write a file durably, then read it back and compare. Raises ColdUnavailable, ColdFileDamaged."""
     with translating_errors():
         _storage().save(packed.name, ContentFile(packed.data))
     if read(packed.name) != packed.data:
-        raise ColdFileDamaged(f"cold storage returned other data than was written to {packed.name}")
+        raise ColdFileDamaged(f"the data read back from cold storage differs from what was written to {packed.name}")
 
 
 def read(name: str) -> bytes:
-    """Return the content of a file, verified. Raises ColdUnavailable, ColdFileDamaged."""
+    """Return the verified content of a file. Raises ColdUnavailable, ColdFileDamaged."""
     with translating_errors(), _storage().open(name, "rb") as file:
         data = bytes(file.read())
     if hashlib.sha256(data).hexdigest() != digest_of(name):
-        raise ColdFileDamaged(f"{name} in cold storage does not match its checksum; restore it from a backup")
+        raise ColdFileDamaged(f"the file {name} in cold storage does not match its checksum; restore it from a backup")
     return data
 
 
@@ -83,7 +87,7 @@ def remove(name: str) -> None:
 
 
 def names(tenant: uuid.UUID) -> Iterator[str]:
-    """Yield the names of all files of a tenant in the storage, including files without a row.
+    """Yield the names of all files of a tenant in the storage, including files that no row refers to.
 
     Raises ColdUnavailable.
     """
@@ -97,7 +101,7 @@ def digest_of(name: str) -> str:
 
 
 class Folder(FileSystemStorage):
-    """A folder of this machine. Writes are atomic and survive a power cut."""
+    """Cold storage in a local folder. Writes are atomic and survive a power failure."""
 
     def _save(self, name: str, content: File[bytes]) -> str:
         path = Path(self.path(name))
@@ -109,11 +113,11 @@ class Folder(FileSystemStorage):
         return name
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        return name  # a name never stands for two contents
+        return name  # the same name always has the same content
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove partial files of processes that were killed."""
+    """Remove partial files left by processes that were killed."""
     for partial in folder.glob(f"{_PARTIAL}*"):
         if partial.stat().st_mtime < time.time() - _ABANDONED_AFTER_S:
             partial.unlink(missing_ok=True)
@@ -127,14 +131,14 @@ def _write_atomically(path: Path, content: File[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:  # also when the process is asked to end: leave no partial file
+    except BaseException:  # leave no partial file, even if the process is being shut down
         Path(partial).unlink(missing_ok=True)
         raise
 
 
 @contextmanager
 def translating_errors() -> Iterator[None]:
-    """Translate the storage's errors to ours."""
+    """Translate exceptions of the storage backend to our errors."""
     try:
         yield
     except FileNotFoundError as error:
@@ -157,7 +161,7 @@ def _list(folder: str) -> tuple[list[str], list[str]]:
         with translating_errors():
             folders, names = _storage().listdir(folder)
     except ColdFileDamaged:
-        return [], []  # no such folder
+        return [], []  # the folder does not exist
     return sorted(folders), sorted(names)
 
 

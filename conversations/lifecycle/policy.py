@@ -1,11 +1,11 @@
-"""Lifecycle policy: move unused conversations to slower tiers, for each tenant, on a schedule.
+"""Lifecycle policy: move each tenant's unused conversations to slower tiers, on a schedule.
 
-A run applies statuses that older versions left behind, archives idle conversations (`active_days`), moves conversations
-that have been archived for long to cold storage (`archived_days`), and evaluates the pruning rule once a day: what the
-rule recommends is reported, or also archived. The tenant's row keeps the report; the audit log has an entry for each
-conversation moved and one for each pruning.
+A run archives idle conversations (`active_days`), moves conversations that have been archived for a long time to cold
+storage (`archived_days`), and evaluates the pruning rule once a day, either reporting the recommended conversations or
+also archiving them. It first applies statuses set by older versions of the service. The report is stored in the
+tenant's row. The audit log gets an entry for each conversation moved and one for each pruning.
 
-Each conversation is moved in its own transaction, so a run may end at any point; the next run continues after the last
+Each conversation is moved in its own transaction, so a run can stop at any point. The next run continues after the last
 conversation examined.
 """
 
@@ -39,15 +39,15 @@ from tenants.models import Tenant
 log = logging.getLogger("soma.tiers")
 
 BATCH = 200
-MAX_REPORTED = 50  # conversations, and errors, in a report
+MAX_REPORTED = 50  # maximum number of conversations, and of errors, in a report
 PRUNING_EVERY = timedelta(hours=23)
 Status, Tier = Conversation.Status, Conversation.Tier
-_TIER_OF_COUNT = {"archived": "archived", "cooled": "cold"}  # label of the metric, by field of the report
+_TIER_OF_COUNT = {"archived": "archived", "cooled": "cold"}  # metric label for each field of the report
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The effective rules of a tenant; 0 days mean never."""
+    """The effective rules of a tenant. 0 days means never."""
 
     active_days: int
     archived_days: int
@@ -55,7 +55,11 @@ class Rules:
 
 @dataclass
 class Report:
-    """`caught_up`, `archived`, `cooled`: conversations moved, or to be moved. `finished`: all were examined."""
+    """Report of a run.
+
+    `caught_up`, `archived` and `cooled` count conversations moved (or to be moved, in a dry run). `finished` is true if
+    all conversations were examined.
+    """
 
     at: str
     dry_run: bool
@@ -74,10 +78,10 @@ def get(caller: Caller) -> tuple[Rules, Upkeep]:
 
 
 def change(caller: Caller, changes: Mapping[str, Any]) -> tuple[Rules, Upkeep]:
-    """Change columns of `Upkeep`; None for days restores the installation's default. Raises InvalidInput."""
+    """Change columns of `Upkeep`. Setting days to None restores the installation's default. Raises InvalidInput."""
     caller.require("admin", [CONVERSATIONS])
     if changes.get("archived_days") and not settings.COLD_STORAGE:
-        raise InvalidInput("archived_days", "must be 0 unless cold storage is configured (SOMA_COLD_STORAGE)")
+        raise InvalidInput("archived_days", "must be 0 unless cold storage is configured; set SOMA_COLD_STORAGE")
     with transaction.atomic():
         row = _row(caller.tenant, for_update=True)
         before = _fingerprint(row)
@@ -90,7 +94,7 @@ def change(caller: Caller, changes: Mapping[str, Any]) -> tuple[Rules, Upkeep]:
 
 @periodic("conversations.upkeep", every_s=lambda: settings.UPKEEP_TICK_S, thread="summaries")
 def run_all(should_stop: ShouldStop = lambda: False) -> int:
-    """Apply the policy to every tenant that is due, then sweep unused files. Return the number of tenants.
+    """Apply the policy to every tenant that is due, then remove unused files. Return the number of tenants processed.
 
     Concurrent runs divide the tenants between them.
     """
@@ -105,12 +109,12 @@ def run_all(should_stop: ShouldStop = lambda: False) -> int:
     try:
         tiers.sweep()
     except ColdUnavailable as error:
-        log.warning("removal of unused cold files deferred", extra={"reason": error.detail})
+        log.warning("postponed the removal of unused cold files", extra={"reason": error.detail})
     return count
 
 
 def _run_if_due(tenant: Tenant, since: datetime, should_stop: ShouldStop) -> bool:
-    """Claim the tenant's turn and run it, unless another process has."""
+    """Claim the tenant's turn and run it, unless another process has claimed it."""
     now = timezone.now()
     _row(tenant)
     row = Upkeep.objects.for_tenant(tenant)
@@ -118,7 +122,7 @@ def _run_if_due(tenant: Tenant, since: datetime, should_stop: ShouldStop) -> boo
         return False
     report = run(Caller(tenant, "schedule", frozenset(("read", "write"))), now, should_stop=should_stop)
     if not report.finished:
-        row.update(ran_at=None)  # due again at once
+        row.update(ran_at=None)  # due again immediately
     return True
 
 
@@ -130,7 +134,7 @@ def run(
     should_stop: ShouldStop = lambda: False,
     progress: Progress = lambda phase, share: None,
 ) -> Report:
-    """Apply the policy to one tenant. dry_run: change and keep nothing, only report."""
+    """Apply the policy to one tenant. dry_run: only report, without changing or storing anything."""
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
     row = Upkeep.objects.for_tenant(caller.tenant).first() or Upkeep(tenant=caller.tenant)
@@ -149,7 +153,7 @@ class _Run:
         self.dry_run, self.should_stop, self.progress = dry_run, should_stop, progress
         self.rules = _rules(row)
         self.report = Report(at=times.rfc3339(now), dry_run=dry_run)
-        # The result of a dry run must not depend on where the last run ended.
+        # The result of a dry run must not depend on where the last run stopped.
         self.positions: dict[str, Any] = {} if dry_run else dict(row.positions)
         self.pruned_at = row.pruned_at
 
@@ -168,7 +172,7 @@ class _Run:
         return self.report
 
     def _catch_up(self) -> None:
-        """At most one batch a run, because this happens only after an upgrade."""
+        """Apply old statuses, at most one batch per run, because this is needed only after an upgrade."""
         behind = Q(tier=Tier.ACTIVE, status=Status.ARCHIVED) | Q(
             tier__in=[Tier.ARCHIVED, Tier.COLD], status__in=[Status.ACTIVE, Status.PINNED]
         )
@@ -227,7 +231,7 @@ class _Run:
         return due or self.dry_run or "pruning" in self.positions
 
     def _apply(self, suggestions: Sequence[pruning.Suggestion], section: dict[str, Any]) -> None:
-        """Report suggestions, and archive them if the tenant wants that."""
+        """Report suggestions, and archive them if the tenant's mode says so."""
         for suggestion in suggestions:
             section["suggested"] += 1
             section["conversations"].append(_report(suggestion))
@@ -240,7 +244,7 @@ class _Run:
             return 1
         try:
             moved = self._unless_index_is_behind(lambda row: bool(pruning.execute(self.caller, [row.id])), conversation)
-        except SomaError as error:  # it was deleted or pinned meanwhile
+        except SomaError as error:  # it was deleted or pinned in the meantime
             self._failed(conversation, error)
             return 0
         metrics.tier_moves.labels("archived").inc(moved)
@@ -259,7 +263,10 @@ class _Run:
         self._check_time()
 
     def _unless_index_is_behind(self, move: Callable[[Conversation], bool], conversation: Conversation) -> bool:
-        """Every move queues work for the index; its backlog must not make the tenant's own writes fail."""
+        """Run `move`, or end the run if the index is behind.
+
+        Every move queues work for the index, and a long queue would cause the tenant's own writes to be rejected.
+        """
         try:
             backpressure.check(self.caller.tenant)
         except IndexBacklog:
@@ -276,7 +283,10 @@ class _Run:
         return rows
 
     def _batches(self, phase: str, rows: QuerySet[Conversation], by: str) -> Iterator[Sequence[Conversation]]:
-        """Yield batches, oldest first, after the position where the last run ended; `rows` may shrink meanwhile."""
+        """Yield batches, oldest first, starting after the last run's position.
+
+        `rows` may shrink during the iteration.
+        """
         total, seen, name = rows.count(), 0, phase.split()[0]
         while True:
             batch = list(_after(rows, by, self.positions.get(name)).order_by(by, "number")[:BATCH])
@@ -295,11 +305,11 @@ class _Run:
 
 
 def _after(rows: QuerySet[Conversation], by: str, position: Sequence[Any] | None) -> QuerySet[Conversation]:
-    """The rows after a position, a time and a number."""
+    """Return the rows after a position, which is a time and a number."""
     if not position:
         return rows
     at, number = times.parse(position[0]), position[1]
-    # The first condition is redundant; it lets the database enter its index there.
+    # The first condition is redundant, but lets the database start at this position in the index.
     return rows.filter(Q((f"{by}__gte", at)), Q((f"{by}__gt", at)) | Q(number__gt=number))
 
 
@@ -322,7 +332,7 @@ def _rules(row: Upkeep) -> Rules:
 
 
 def _row(tenant: Tenant, *, for_update: bool = False) -> Upkeep:
-    """Return the tenant's row, created if it does not exist."""
+    """Return the tenant's row. Creates it if it does not exist."""
     rows = Upkeep.objects.for_tenant(tenant)
     selected = rows.select_for_update() if for_update else rows
     row: Upkeep | None = selected.first()

@@ -1,4 +1,4 @@
-"""Pruning: suggest conversations to archive, archive them all or none, and undo that."""
+"""Pruning: suggest conversations to archive, archive a set of them atomically, and undo this."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Status = Conversation.Status
 
 @dataclass(frozen=True)
 class Suggestion:
-    """`preview`: the beginning of the first message."""
+    """A conversation that could be archived. `preview` is the beginning of its first message."""
 
     conversation: Conversation
     last_accessed: datetime
@@ -48,8 +48,11 @@ class Suggestion:
 def suggestions(
     caller: Caller, threshold_days: float = DEFAULT_DAYS, importance_threshold: float = DEFAULT_IMPORTANCE
 ) -> list[Suggestion]:
-    """Return at most 200 active conversations that have not changed for `threshold_days` and whose importance is at
-    most `importance_threshold`, highest score first. Changes nothing."""
+    """Return at most 200 active conversations that could be archived, highest score first. Changes nothing.
+
+    Suggests conversations that have not changed for `threshold_days` and whose importance is at most
+    `importance_threshold`.
+    """
     caller.require("read", [CONVERSATIONS])
     now = timezone.now()
     old = Conversation.objects.for_tenant(caller.tenant).filter(
@@ -68,7 +71,7 @@ def evaluate(
     importance_threshold: float,
     now: datetime,
 ) -> list[Suggestion]:
-    """Apply the rule to conversations; highest score first. The number of queries does not grow with them."""
+    """Apply the rule to conversations and sort by score, highest first. The number of queries is constant."""
     if not conversations:
         return []
     read = last_read(caller, conversations)
@@ -89,7 +92,7 @@ def evaluate(
 
 
 def execute(caller: Caller, ids: Sequence[UUID]) -> list[Conversation]:
-    """Archive all of these conversations, or none. Raises NotFound, and Conflict for one that is pinned."""
+    """Archive all of these conversations, or none. Raises NotFound, and Conflict if one of them is pinned."""
     return _set_status(caller, ids, Status.ARCHIVED, "conversation.prune")
 
 
@@ -101,7 +104,7 @@ def undo(caller: Caller, ids: Sequence[UUID]) -> list[Conversation]:
 def _set_status(caller: Caller, ids: Sequence[UUID], status: str, action: str) -> list[Conversation]:
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
-    if status == Status.ACTIVE:  # thawed one by one, because each needs its own transaction
+    if status == Status.ACTIVE:  # restored one at a time, because each needs its own transaction
         for row in _all_of(caller, ids).values():
             if row.tier == Conversation.Tier.COLD:
                 tiers.thaw(caller, row.id)
@@ -115,7 +118,7 @@ def _set_status_together(caller: Caller, ids: Sequence[UUID], status: str, actio
     for row in changed:
         row.status = status
         tiers.settle(caller, row)
-        # `updated_at` stays: the rule depends on when the conversation was last used.
+        # Keep `updated_at`: the rule depends on when the conversation was last used.
         row.save(update_fields=["status", "tier", "archived_at"])
         list_cache.forget_on_commit(caller.tenant, row.id)
     audit.record(caller, action, [str(row.id) for row in changed], CONVERSATIONS)
@@ -129,12 +132,12 @@ def _all_of(caller: Caller, ids: Sequence[UUID], *, for_update: bool = False) ->
         if id not in rows:
             raise not_found(id, "nothing was changed")
         if rows[id].status == Status.PINNED:
-            raise Conflict(f"conversation {id} is pinned; nothing was changed")
+            raise Conflict(f"conversation {id} is pinned; unpin it first. Nothing was changed")
     return rows
 
 
 def _in(conversations: Sequence[Conversation]) -> Q:
-    """A condition on memories: below the address of one of these conversations, as ranges of the index."""
+    """Return a condition for the memories of these conversations, as ranges of the index."""
     ranges = [
         Q(coordinate_key__gte=low, coordinate_key__lt=high)
         for low, high in (conversation.root.subtree for conversation in conversations)
@@ -150,7 +153,7 @@ def last_read(caller: Caller, conversations: Sequence[Conversation]) -> Mapping[
 
 
 def _covered(caller: Caller, conversations: Sequence[Conversation]) -> Mapping[str, int]:
-    """Return how many messages of each conversation its daily summaries cover."""
+    """Return how many messages of each conversation are covered by its daily summaries."""
     days = memories.live(with_derived(caller), [SUMMARIES]).filter(_in(conversations), payload__level="daily")
     covered: dict[str, int] = {}
     for key, covers in days.values_list("coordinate_key", "metadata__covers"):

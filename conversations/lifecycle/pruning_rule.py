@@ -1,7 +1,7 @@
-"""The pruning rule: which conversations are worth archiving. Pure.
+"""The pruning rule: decides which conversations are worth archiving. Pure functions.
 
-The score grows with the time since a conversation was last used, with its size and with the share of it that summaries
-cover, and falls with its importance.
+The score increases with the time since a conversation was last used, with its size, and with the share of it that is
+covered by summaries. It decreases with importance.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ _LARGE_TOKENS = 20_000
 
 @dataclass(frozen=True)
 class Facts:
-    """`importance`: 1 to 10. `covered`: the share of messages that summaries cover, 0 to 1."""
+    """What the rule knows about a conversation.
+
+    `importance` is 1 to 10; `covered` is the share of messages that summaries cover, 0 to 1.
+    """
 
     idle_days: float
     importance: float
@@ -29,7 +32,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`score`: the benefit of archiving, in [0, 1]."""
+    """The rule's decision. `score` is the benefit of archiving, in [0, 1]."""
 
     score: float
     recommendation: Literal["keep", "archive"]
@@ -37,7 +40,10 @@ class Verdict:
 
 
 def judge(facts: Facts, threshold_days: float, importance_threshold: float) -> Verdict:
-    """Never recommend archiving a conversation that is pinned, recently used, or above the importance threshold."""
+    """Decide whether to archive.
+
+    Conversations that are pinned, recently used or too important are never recommended.
+    """
     score = (
         0.4 * (1 - 2 ** (-max(facts.idle_days, 0.0) / _HALF_AGE_DAYS))
         + 0.3 * (10 - facts.importance) / 9
@@ -48,13 +54,13 @@ def judge(facts: Facts, threshold_days: float, importance_threshold: float) -> V
         reason
         for holds, reason in (
             (facts.pinned, "it is pinned"),
-            (facts.idle_days < threshold_days, f"it was used within {threshold_days:g} days"),
+            (facts.idle_days < threshold_days, f"it was used in the last {threshold_days:g} days"),
             (facts.importance > importance_threshold, f"its importance is above {importance_threshold:g}"),
         )
         if holds
     )
     if against or score < ARCHIVE_FROM:
-        return Verdict(round(score, 4), "keep", against or ("archiving it would gain little",))
+        return Verdict(round(score, 4), "keep", against or ("archiving it would save little",))
     reasons = [f"it has not been used for {facts.idle_days:.0f} days", f"its importance is {facts.importance:g}"]
     if facts.covered >= 0.5:
         reasons.append(f"summaries cover {facts.covered:.0%} of it")

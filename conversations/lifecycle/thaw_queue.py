@@ -1,8 +1,8 @@
-"""Thaw queue: restore cold conversations shortly after they are read.
+"""Thaw queue: restore cold conversations to the database shortly after they are read.
 
-A read answers from the file and writes nothing: it may run on a replica or with a read-only key, and must not wait for
-the outbox of the index. It adds the conversation to a queue in this process; a periodic task thaws the queue in
-batches. If the process dies, the next read queues the conversation again.
+A read is served from the file and writes nothing, because it may run on a replica or with a read-only key and must not
+wait for the index outbox. It only adds the conversation to a queue in this process, and a periodic task restores the
+queued conversations in batches. If the process dies, the next read queues the conversation again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tenants.models import Tenant
 
 log = logging.getLogger("soma.tiers")
 
-MAX_QUEUED = 1_000  # beyond it, a read is answered and does not queue
+MAX_QUEUED = 1_000  # when the queue is full, reads succeed without queueing
 BATCH = 20
 EVERY_S = 5.0
 
 _lock = threading.Lock()
-_queue: dict[UUID, UUID] = {}  # conversation: tenant
+_queue: dict[UUID, UUID] = {}  # tenant id by conversation id
 
 
 def add(caller: Caller, conversation: Conversation) -> None:
@@ -44,7 +44,7 @@ def add(caller: Caller, conversation: Conversation) -> None:
     in_beat=False,
 )
 def thaw_batch() -> int:
-    """Thaw the first conversations of the queue. Return how many were restored."""
+    """Restore the first conversations of the queue. Return the number restored."""
     with _lock:
         batch = [(id, _queue.pop(id)) for id in list(_queue)[:BATCH]]
     if not batch:

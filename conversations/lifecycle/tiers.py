@@ -4,13 +4,13 @@ A conversation moves as a unit, because its messages are read together and in or
 in the database in every tier, so it can still be listed, found by its summaries, moved between folders, exported and
 deleted.
 
-active → archived   in the transaction that changes the status
-archived → cold     1. insert a row for the file  2. write the file and read it back  3. in one transaction: check that
-                    the messages have not changed, delete their rows, mark the file as in use
-cold → archived     1. read the file  2. in one transaction: restore the rows, mark the file as unused
+  active → archived   in the transaction that changes the status
+  archived → cold     1. insert a row for the file  2. write the file and read it back  3. in one transaction: check
+                      that the messages have not changed, delete their rows, mark the file as in use
+  cold → archived     1. read the file  2. in one transaction: restore the rows, mark the file as unused
 
-A process killed at any point leaves the messages where they were, and at most one unused file, which `sweep` removes.
-No file is read or written inside a transaction.
+If a process is killed at any point, the messages stay in their previous tier. At most one unused file remains, which
+`sweep` removes. No file is read or written inside a transaction.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ from tenants.models import Tenant
 
 log = logging.getLogger("soma.tiers")
 
-# Limits of one file, because it is held in memory as a whole. A larger conversation stays archived.
+# Limits for one file, which is held in memory as a whole. Larger conversations stay archived.
 MAX_MESSAGES = 20_000
 MAX_BYTES = 64 * 1024 * 1024
-# How long an unused file is kept, for readers that have just looked up its name and for backups in progress.
+# How long an unused file is kept, for readers that have just looked up its name and for running backups.
 GRACE = timedelta(days=1)
-# How long after its row was inserted a file may be put in use; well before `sweep` would remove it.
+# How long after inserting its row a file may be put in use. Must end well before `sweep` would remove the file.
 _WRITING_S = 3600.0
 _THAW_ATTEMPTS = 3
 _PAGE = 500
 _REMOVE_NOW = datetime(1970, 1, 1, tzinfo=UTC)
-# Quotas count cold messages with the size of the rows they were.
+# Quotas count cold messages by the size their rows had.
 USAGE_SQL = (
     "SELECT COALESCE(SUM(memories), 0) AS memories, COALESCE(SUM(size), 0) AS bytes "
     "FROM sfm_cold_files WHERE tenant_id = %s AND dropped_at IS NULL"
@@ -64,10 +64,10 @@ Status, Tier = Conversation.Status, Conversation.Tier
 
 
 def settle(caller: Caller, conversation: Conversation) -> None:
-    """Set the tier from the status, and archive or restore the messages.
+    """Set the tier according to the status, and archive or restore the messages.
 
     Requires a transaction that has locked the row; the caller saves the row afterwards. Raises ConversationIsCold if
-    the messages must be thawed first.
+    the messages must be restored from cold storage first.
     """
     if conversation.status == Status.ARCHIVED:
         if conversation.tier != Tier.COLD:
@@ -81,7 +81,7 @@ def settle(caller: Caller, conversation: Conversation) -> None:
 
 
 def archive_idle(caller: Caller, id: UUID, unused_since: datetime) -> bool:
-    """Archive an active conversation that has not changed since `unused_since`. Return whether it was archived."""
+    """Archive an active conversation if it has not changed since `unused_since`. Return whether it was archived."""
     caller.require("write", [CONVERSATIONS])
     with transaction.atomic():
         held = _held(caller, id)
@@ -97,7 +97,7 @@ def archive_idle(caller: Caller, id: UUID, unused_since: datetime) -> bool:
 
 
 def catch_up(caller: Caller, id: UUID) -> bool:
-    """Apply the status to the tier, where an older version of the service changed only the status."""
+    """Move messages to the tier of their status. Needed where an older version changed only the status."""
     caller.require("write", [CONVERSATIONS])
 
     @transaction.atomic
@@ -114,20 +114,23 @@ def catch_up(caller: Caller, id: UUID) -> bool:
 
 
 def used(caller: Caller, id: UUID, at: datetime) -> None:
-    """Restart the period after which an archived conversation becomes cold, because it was read at `at`."""
+    """Restart the waiting period before cold storage for an archived conversation, because it was read at `at`."""
     rows = Conversation.objects.for_tenant(caller.tenant).filter(id=id, tier=Tier.ARCHIVED, archived_at__lt=at)
     if rows.update(archived_at=at):
         list_cache.forget_on_commit(caller.tenant, id)
 
 
 def refuse_cold(conversation: Conversation) -> None:
-    """Raise ConversationIsCold if the messages are not in the database; `warmed` handles it."""
+    """Raise ConversationIsCold if the messages are not in the database. `warmed` handles this error."""
     if conversation.tier == Tier.COLD:
         raise _IsCold(conversation.id)
 
 
 def warmed(caller: Caller, work: Callable[[], Result]) -> Result:
-    """Run `work`, one transaction. If a conversation is cold, thaw it outside that transaction and run `work` again."""
+    """Run `work`, one transaction.
+
+    If it finds a cold conversation, restore it outside that transaction and run it again.
+    """
     for _ in range(_THAW_ATTEMPTS):
         try:
             return work()
@@ -145,8 +148,8 @@ class _IsCold(ConversationIsCold):
 def freeze(caller: Caller, id: UUID) -> bool:
     """Move the messages of an archived conversation to cold storage. Return whether they were moved.
 
-    They are not moved without SOMA_COLD_STORAGE, nor if the conversation has days to summarise, is too large, or is
-    changed or read meanwhile. Must not be called inside a transaction. Raises ColdUnavailable.
+    Does nothing if SOMA_COLD_STORAGE is not set, if the conversation has days left to summarise or is too large, or if
+    it is changed or read during the move. Must not be called inside a transaction. Raises ColdUnavailable.
     """
     caller.require("write", [CONVERSATIONS])
     conversation = Conversation.objects.for_tenant(caller.tenant).filter(id=id).first()
@@ -161,7 +164,7 @@ def freeze(caller: Caller, id: UUID) -> bool:
 
 
 def _write_file(tenant: Tenant, id: UUID, rows: Sequence[Memory]) -> ColdFile | None:
-    """Write the messages to cold storage; None if the tenant has been erased meanwhile."""
+    """Write the messages to cold storage. Return None if the tenant has been erased in the meantime."""
     now = timezone.now()
     packed = cold_storage.pack(tenant.id, id, now.isoformat(), map(Taken.of, rows))
     file = ColdFile(
@@ -172,12 +175,13 @@ def _write_file(tenant: Tenant, id: UUID, rows: Sequence[Memory]) -> ColdFile | 
         memories=len(rows),
         size=sum(row.size for row in rows),
         written_at=now,
-        dropped_at=now,  # until it is in use
+        dropped_at=now,  # cleared when the file is put in use
     )
     file.save(force_insert=True)
     cold_storage.write(packed)
     if not ColdFile.objects.for_tenant(tenant).filter(id=file.id).exists():
-        cold_storage.remove(packed.name)  # the erased tenant's files are gone, and no row names this one
+        # The tenant was erased together with its rows and files, so remove this one too
+        cold_storage.remove(packed.name)
         return None
     return file
 
@@ -202,7 +206,7 @@ def _replace_rows(caller: Caller, file: ColdFile, rows: Sequence[Memory], deadli
 
 
 def _has_changed(caller: Caller, conversation: Conversation, rows: Sequence[Memory]) -> bool:
-    """Whether a message was written or read since. Locks the rows."""
+    """Return whether a message was written or read since the rows were loaded. Locks the rows."""
     current = _rows(caller, conversation).order_by("coordinate_key").select_for_update()
     columns = list(current.values_list("id", "version", "last_accessed_at", "access_count"))
     return columns != [(row.id, row.version, row.last_accessed_at, row.access_count) for row in rows]
@@ -222,7 +226,7 @@ def thaw(caller: Caller, id: UUID) -> bool:
         held = _held(caller, id)
         in_use = ColdFile.objects.for_tenant(caller.tenant).filter(id=file.id, dropped_at=None)
         if held is None or held.tier != Tier.COLD or not in_use.update(dropped_at=now):
-            return False  # another process has restored them meanwhile
+            return False  # another process has restored them in the meantime
         before = audit.state(held)
         archiving.put_back(caller, [message.memory(caller, CONVERSATIONS) for message in taken], now)
         held.tier, held.archived_at = Tier.ARCHIVED, now
@@ -239,7 +243,7 @@ def is_in_file(tenant: Tenant, id: UUID) -> bool:
 def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
     """Mark the file of a conversation as unused. Requires the transaction that deletes the conversation.
 
-    at_once: remove the file after the commit; otherwise `sweep` removes it once the grace period is over.
+    at_once: remove the file after the commit. Otherwise `sweep` removes it after the grace period.
     """
     files = ColdFile.objects.for_tenant(caller.tenant).filter(conversation_id=id)
     for file in files.filter(dropped_at=None).select_for_update():
@@ -248,14 +252,14 @@ def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
         file.save(update_fields=["dropped_at"])
     if not at_once:
         return
-    # A file that was never in use may be written at this moment: its row stays, and `sweep` looks for it again.
+    # A file that was never in use may still be being written. Keep its row, so that `sweep` checks for the file again.
     written = set(files.filter(dropped_at__gt=F("written_at")).values_list("id", flat=True))
     if files.update(dropped_at=_REMOVE_NOW):
         transaction.on_commit(partial(_remove_all, list(files), written), robust=True)
 
 
 def read(caller: Caller, conversation: Conversation) -> list[Memory] | None:
-    """Return the messages of a cold conversation from its file, without storing them; None if it is not cold.
+    """Return the messages of a cold conversation from its file without restoring them; None if it is not cold.
 
     Raises ColdUnavailable, ColdFileDamaged.
     """
@@ -266,7 +270,7 @@ def read(caller: Caller, conversation: Conversation) -> list[Memory] | None:
 
 
 def messages(caller: Caller, conversation: Conversation) -> Iterator[Memory]:
-    """Yield all messages in order, page by page, from any tier. They may change tier meanwhile."""
+    """Yield all messages in order, page by page, from any tier, even if the tier changes during the iteration."""
     if conversation.tier == Tier.COLD and (cold := read(caller, conversation)) is not None:
         yield from cold
         return
@@ -276,12 +280,12 @@ def messages(caller: Caller, conversation: Conversation) -> Iterator[Memory]:
     while page := list(rows.filter(coordinate_key__gte=low, coordinate_key__gt=last)[:_PAGE]):
         yield from page
         last, seen = page[-1].coordinate_key, seen + len(page)
-    if seen < conversation.message_count:  # they have just been frozen
+    if seen < conversation.message_count:  # they have just been moved to cold storage
         yield from (row for row in read(caller, conversation) or () if row.coordinate_key > last)
 
 
 def sweep(limit: int = 1_000) -> int:
-    """Remove files that have been unused for the grace period. Return their number. Raises ColdUnavailable."""
+    """Remove files that have been unused for the grace period. Return the number removed. Raises ColdUnavailable."""
     purged = timezone.now() - timedelta(days=settings.RETENTION_DAYS)
     DeletedConversation.all_tenants.filter(deleted_at__lte=purged).delete()
     old = ColdFile.all_tenants.filter(dropped_at__lte=timezone.now() - GRACE).order_by("dropped_at")
@@ -293,7 +297,7 @@ def sweep(limit: int = 1_000) -> int:
 
 
 def forget_tenant(tenant: Tenant) -> int:
-    """Remove all files of an erased tenant, including files without a row. Return their number."""
+    """Remove all files of an erased tenant, including files without a row. Return the number removed."""
     removed = 0
     for name in cold_storage.names(tenant.id):
         cold_storage.remove(name)
@@ -302,7 +306,7 @@ def forget_tenant(tenant: Tenant) -> int:
 
 
 def damaged(tenant: Tenant) -> Iterator[tuple[ColdFile, str]]:
-    """Read every file in use and yield it with its problem, "" if it is intact."""
+    """Read every file in use and yield it with a description of the problem, or "" if it is intact."""
     rows = ColdFile.objects.for_tenant(tenant).filter(dropped_at=None).order_by("id")
     for file in rows.iterator(chunk_size=_PAGE):
         try:
@@ -329,7 +333,7 @@ def _fits(caller: Caller, conversation: Conversation) -> bool:
 
 
 def _rows(caller: Caller, conversation: Conversation) -> QuerySet[Memory]:
-    """All rows of its messages, including deleted and expired ones."""
+    """Return all message rows, including deleted and expired messages."""
     low, high = conversation.root.subtree
     rows: QuerySet[Memory] = Memory.objects.for_tenant(caller.tenant)
     return rows.filter(namespace=CONVERSATIONS, coordinate_key__gte=low, coordinate_key__lt=high)
@@ -347,7 +351,7 @@ def _file(tenant: Tenant, id: UUID) -> ColdFile | None:
 
 
 def _read_file(tenant: Tenant, id: UUID) -> tuple[ColdFile, list[Taken]] | None:
-    """Return the file of a conversation and its messages; None if it has none, or no longer."""
+    """Return a conversation's file and messages; None if it has no file or the file was just purged."""
     file = _file(tenant, id)
     if file is None:
         return None
@@ -364,7 +368,7 @@ def _remove_all(files: Sequence[ColdFile], written: Collection[UUID]) -> None:
         try:
             _remove(file, with_row=file.id in written)
         except ColdUnavailable as error:
-            log.warning("removal of a purged conversation's cold file deferred", extra={"reason": str(error)})
+            log.warning("postponed the removal of a purged conversation's cold file", extra={"reason": str(error)})
 
 
 def _remove(file: ColdFile, *, with_row: bool) -> None:

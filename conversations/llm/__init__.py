@@ -1,4 +1,4 @@
-"""Language models, selected by the settings. Without one, all but fact extraction falls back to heuristics."""
+"""Language models, selected by the settings. Without one, all features except fact extraction use heuristics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OFFLINE = "offline"
 
 
 def current() -> ChatModel | None:
-    """Return the model of the settings, or None if there is none. Raises ConfigurationError."""
+    """Return the configured model, or None if there is none. Raises ConfigurationError."""
     if settings.LLM_PROVIDER == OFFLINE:
         return None
     return create(
@@ -26,7 +26,7 @@ def current() -> ChatModel | None:
 
 
 def needed() -> ChatModel:
-    """Return the model of the settings. Raises LlmMissing if there is none, ConfigurationError."""
+    """Return the configured model. Raises LlmMissing if there is none, ConfigurationError."""
     model = current()
     if model is None:
         raise LlmMissing("no language model is configured; set SOMA_LLM_PROVIDER")
@@ -34,14 +34,17 @@ def needed() -> ChatModel:
 
 
 def healthy() -> bool | None:
-    """Whether the circuit breaker is closed; None if there is no model. Sends no request, because each costs."""
+    """Return whether the circuit breaker is closed; None without a model.
+
+    Sends no request, because requests cost money.
+    """
     model = current()
     return None if model is None else model.is_answering
 
 
 @lru_cache(maxsize=2)
 def create(provider: str, model: str, base_url: str, api_key: str, timeout_s: float) -> ChatModel:
-    """Return a client, shared by all callers with the same settings. Raises ConfigurationError."""
+    """Return a client that is shared by all callers with the same settings. Raises ConfigurationError."""
     if provider == "openai":
         from conversations.llm.openai import OpenAIChat
 
@@ -50,4 +53,4 @@ def create(provider: str, model: str, base_url: str, api_key: str, timeout_s: fl
         from conversations.llm.anthropic import AnthropicChat
 
         return AnthropicChat(model=model, base_url=base_url, api_key=api_key, timeout_s=timeout_s)
-    raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{provider}'; it must be offline, openai or anthropic")
+    raise ConfigurationError(f"unknown SOMA_LLM_PROVIDER '{provider}'; must be offline, openai or anthropic")

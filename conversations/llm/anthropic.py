@@ -1,4 +1,4 @@
-"""Anthropic's Messages API."""
+"""Client for Anthropic's Messages API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _TOOL = "answer"
 
 
 class AnthropicChat(HttpModel):
-    """POST /v1/messages. Structured output is the input of a tool that the model must call; the tool is never run."""
+    """Sends POST /v1/messages.
+
+    Structured output is the input of a tool that the model must call; the tool is never run.
+    """
 
     def __init__(self, *, model: str, base_url: str, api_key: str, timeout_s: float) -> None:
         headers = {"x-api-key": api_key, "anthropic-version": VERSION}
@@ -56,4 +59,4 @@ def _completion(answer: Any) -> Completion:
         usage = answer.get("usage") or {}
         return completed(text, usage.get("input_tokens"), usage.get("output_tokens"))
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise LlmAnswerInvalid("the language model's provider did not return a message") from None
+        raise LlmAnswerInvalid("the language model provider did not return a message") from None

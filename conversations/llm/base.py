@@ -1,4 +1,4 @@
-"""The protocol of a language model, and token estimates."""
+"""The protocol for language models, and token estimates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
-# A low figure: real tokenizers need fewer tokens for nearly every text, so an estimate is an upper bound.
+# A low estimate: for nearly every text, real tokenizers produce fewer tokens, so the result is an upper bound.
 _BYTES_PER_TOKEN = 3
 
 
@@ -21,7 +21,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Completion:
-    """The answer of a model. The counts are the provider's; None if it reported none."""
+    """A model's response. The token counts come from the provider; None if it reported none."""
 
     text: str
     prompt_tokens: int | None = None
@@ -29,7 +29,7 @@ class Completion:
 
 
 def completed(text: str, prompt_tokens: object, completion_tokens: object) -> Completion:
-    """Return a completion with the provider's counts; None for a count that is not a whole number of at least 0."""
+    """Return a completion with the provider's counts. A count that is not a non-negative integer becomes None."""
     counts = (
         count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
         for count in (prompt_tokens, completion_tokens)
@@ -38,29 +38,35 @@ def completed(text: str, prompt_tokens: object, completion_tokens: object) -> Co
 
 
 class ChatModel(Protocol):
-    """Messages in, one text out. With a schema, the model is asked for JSON of that schema; the caller validates it."""
+    """Takes messages and returns one text.
 
-    name: str  # as shown in answers and stored summaries
+    With a schema, the model is asked for matching JSON, which the caller validates.
+    """
+
+    name: str  # as shown in responses and stored summaries
 
     @property
     def is_answering(self) -> bool:
-        """False while its breaker is open."""
+        """Return whether the circuit breaker is closed."""
         ...
 
     def complete(
         self, messages: Sequence[Message], max_tokens: int, schema: type[BaseModel] | None = None
     ) -> Completion:
-        """Raises LlmUnavailable (retry later), LlmRefused (a retry cannot help) or LlmAnswerInvalid."""
+        """Return the model's response.
+
+        Raises LlmUnavailable (retry later), LlmRefused (retrying does not help) or LlmAnswerInvalid.
+        """
         ...
 
 
 def estimated_tokens(text: str) -> int:
-    """Return an upper estimate of the tokens of a text."""
+    """Return an upper estimate of the number of tokens in a text."""
     return math.ceil(len(text.encode()) / _BYTES_PER_TOKEN)
 
 
 def truncated(text: str, max_tokens: int) -> str:
-    """Return as much of the beginning of a text as has `max_tokens` by estimate."""
+    """Return the beginning of a text, at most `max_tokens` long by estimate."""
     if estimated_tokens(text) <= max_tokens:
         return text
     return text.encode()[: _BYTES_PER_TOKEN * max_tokens].decode(errors="ignore")

@@ -1,9 +1,9 @@
-"""Ledger of language model calls: one row for each call, and budgets for each day and month.
+"""Ledger of language model calls: one row per call, and token and cost budgets per day and month.
 
 Quotas, usage and statistics are computed from these rows alone.
 
-The maximum tokens of a call are recorded before it is made, and the actual tokens afterwards. So concurrent calls
-cannot exceed the budget together, and a call whose process died counts with its maximum.
+The maximum tokens of a call are recorded before the call, and the actual tokens afterwards. Concurrent calls therefore
+cannot exceed the budget together, and a call counts with its maximum if its process dies.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Reservation:
     call: LlmCall
 
     def settle(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Record the actual tokens. Does nothing if the tenant, and its calls, have been erased meanwhile."""
+        """Record the actual tokens. Does nothing if the tenant and its calls have been erased in the meantime."""
         LlmCall.objects.for_tenant(self.call.tenant).filter(id=self.call.id).update(
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
@@ -39,7 +39,7 @@ class Reservation:
 
 
 def reserve(caller: Caller, purpose: str, model: str, prompt_tokens: int, max_tokens: int) -> Reservation:
-    """Reserve the maximum tokens of a call. Raises LlmBudgetExceeded if the budget does not suffice."""
+    """Reserve the maximum tokens of a call. Raises LlmBudgetExceeded if the remaining budget is too small."""
     now = timezone.now()
     call = LlmCall.objects.for_tenant(caller.tenant).create(
         tenant=caller.tenant,
@@ -52,7 +52,7 @@ def reserve(caller: Caller, purpose: str, model: str, prompt_tokens: int, max_to
         micro_usd=micro_usd(prompt_tokens, max_tokens),
     )
     try:
-        # The sums include this call's row: if two calls compete for the rest of a budget, at least one is refused.
+        # The sums include this call's row. If two calls compete for the rest of a budget, at least one is rejected.
         _check(caller.tenant, now, prompt_tokens + max_tokens)
     except LlmBudgetExceeded:
         call.delete()
@@ -75,19 +75,20 @@ def _check(tenant: Tenant, now: datetime, requested: int) -> None:
         if limit is not None and spent > limit:
             left = max(0, limit - spent + requested)
             raise LlmBudgetExceeded(
-                f"this tenant has {left} of {limit} tokens left for language models {period}; "
-                f"this call may need {requested}",
+                f"this tenant has {left} of {limit} language model tokens left {period}, but this call may need "
+                f"{requested}; retry in the next period or raise the limit",
                 retry_after_s=(next_period - now).total_seconds(),
             )
     if cents is not None and sums.micro_usd_this_month > cents * usage.MICRO_USD_PER_CENT:
         raise LlmBudgetExceeded(
-            f"this call could exceed this tenant's budget of ${cents / 100:.2f} for language models this month",
+            f"this call could exceed this tenant's language model budget of ${cents / 100:.2f} for this month; retry "
+            "next month or raise the limit",
             retry_after_s=(_next_month(now) - now).total_seconds(),
         )
 
 
 def used(tenant: Tenant, now: datetime | None = None) -> LlmUsage:
-    """Return the usage of the tenant on the day and in the month (UTC) of `now`."""
+    """Return the tenant's usage for the day and the month (UTC) of `now`."""
     now = now or timezone.now()
     tokens = F("prompt_tokens") + F("completion_tokens")
     today = Q(at__gte=now.replace(hour=0, minute=0, second=0, microsecond=0))
@@ -97,7 +98,7 @@ def used(tenant: Tenant, now: datetime | None = None) -> LlmUsage:
 
 
 def report(tenant: Tenant) -> dict[str, int | float | None]:
-    """Return the usage of this month for the API. `limit` is in tokens, `limit_usd` in dollars; None: no limit."""
+    """Return this month's usage for the API. `limit` is in tokens and `limit_usd` in dollars; None means no limit."""
     now = timezone.now()
     rows = LlmCall.objects.for_tenant(tenant).filter(month=month_of(now))
     sums = {name: int(value or 0) for name, value in rows.aggregate(**{name: Sum(name) for name in _SUMS}).items()}
@@ -114,12 +115,12 @@ def report(tenant: Tenant) -> dict[str, int | float | None]:
 
 
 def micro_usd(prompt_tokens: int, completion_tokens: int) -> int:
-    """Return the cost in millionths of a dollar; the settings give prices in dollars for a million tokens."""
+    """Return the cost in millionths of a dollar. The settings give prices in dollars per million tokens."""
     return round(prompt_tokens * settings.LLM_PRICE_INPUT + completion_tokens * settings.LLM_PRICE_OUTPUT)
 
 
 def month_of(moment: datetime) -> int:
-    """202611: November 2026."""
+    """Return the month as a number: 202611 is November 2026."""
     return moment.year * 100 + moment.month
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions API, which Ollama, vLLM, Google and others also provide."""
+"""Client for OpenAI's chat completions API, which Ollama, vLLM, Google and others also provide."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BASE_URL = "https://api.openai.com/v1"
 
 
 class OpenAIChat(HttpModel):
-    """POST /chat/completions, with `response_format` for structured output."""
+    """Sends POST /chat/completions, with `response_format` for structured output."""
 
     def __init__(self, *, model: str, base_url: str, api_key: str, timeout_s: float) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         super().__init__(model, base_url or BASE_URL, headers, timeout_s)
-        # OpenAI's newer models accept only `max_completion_tokens`, most other providers only `max_tokens`.
+        # OpenAI's newer models accept only `max_completion_tokens`; most other providers accept only `max_tokens`.
         self._limit = "max_tokens" if base_url and base_url.rstrip("/") != BASE_URL else "max_completion_tokens"
         self._supports_schemas = True
 
@@ -39,7 +39,7 @@ class OpenAIChat(HttpModel):
         try:
             return self._post({**body, "response_format": {"type": "json_schema", "json_schema": shape}})
         except LlmRefused:
-            # Not every compatible server supports `response_format`. The prompt describes the schema as well.
+            # Not every compatible server supports `response_format`, so the prompt describes the schema as well.
             completion = self._post(body)
             self._supports_schemas = False
             return completion
@@ -54,7 +54,7 @@ def _completion(answer: Any) -> Completion:
         usage = answer.get("usage") or {}
         counts = usage.get("prompt_tokens"), usage.get("completion_tokens")
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise LlmAnswerInvalid("the language model's provider did not return a completion") from None
+        raise LlmAnswerInvalid("the language model provider did not return a completion") from None
     if not isinstance(text, str):
         raise LlmAnswerInvalid("the language model returned no text")
     return completed(text, *counts)

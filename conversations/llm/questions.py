@@ -1,4 +1,4 @@
-"""Questions to the language model: a prompt from a file, data as JSON, an answer of a known schema."""
+"""Questions to the language model: a prompt from a file, data as JSON, and an answer with a known schema."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Answer(Generic[Shape]):
-    """A validated answer. `tokens`: those of the prompts and the answers."""
+    """A validated answer. `tokens` includes the prompts and the answers."""
 
     value: Shape
     tokens: int
@@ -39,10 +39,11 @@ def ask(
     max_tokens: int = 1_000,
     **blanks: object,
 ) -> Answer[Shape]:
-    """Ask the model, and once more if the answer does not match the schema.
+    """Ask the model, and ask once more if the answer does not match the schema.
 
-    Must not be called inside a transaction, because it takes seconds. Conversations are passed as one JSON document,
-    so their text cannot break out of it. The answer is only shown or stored; a model cannot trigger any action.
+    Must not be called inside a transaction, because a call takes seconds. Conversations are passed as one JSON
+    document, so their text cannot be mistaken for instructions outside it. The answer is only shown or stored; a model
+    cannot trigger any action.
 
     Raises LlmBudgetExceeded, LlmUnavailable, LlmRefused, LlmAnswerInvalid.
     """
@@ -72,7 +73,7 @@ def _complete(
         with tracing.span("language model", purpose=purpose):
             completion = model.complete(messages, max_tokens, shape)
     except LlmUnavailable as error:
-        # The provider charges for a prompt it has read, even if its answer was not received.
+        # The provider charges for a prompt that it has read, even if its answer was not received.
         reserved.settle(estimate if error.sent or isinstance(error, LlmAnswerInvalid) else 0, 0)
         raise
     counted = (
@@ -84,7 +85,7 @@ def _complete(
 
 
 def _json_of(text: str) -> str:
-    """Return the JSON object in a text; models often wrap it in a code block."""
+    """Return the JSON object in a text. Models often wrap it in a code block."""
     return text[text.find("{") : text.rfind("}") + 1]
 
 

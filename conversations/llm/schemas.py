@@ -1,4 +1,4 @@
-"""Schemas of a model's answers. Any other answer is rejected, and no answer is ever executed."""
+"""Schemas for a model's answers. Any other answer is rejected, and no answer is ever executed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_REASON_LENGTH = 500
 MAX_FACT_LENGTH = 500
 MAX_NAME_LENGTH = 100
 
-# Keywords that providers do not accept in a schema; pydantic checks them afterwards.
+# Keywords that providers do not accept in a schema. Pydantic checks them afterwards.
 _UNSUPPORTED = ("title", "default", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "pattern")
 
 
@@ -84,7 +84,7 @@ def _strip(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     return {
-        # Below "properties", "title" is the name of a property, not the keyword.
+        # Under "properties", "title" is the name of a property, not the keyword.
         keyword: {name: _strip(item) for name, item in value.items()} if keyword == "properties" else _strip(value)
         for keyword, value in node.items()
         if keyword not in _UNSUPPORTED

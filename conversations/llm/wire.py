@@ -1,4 +1,4 @@
-"""JSON over HTTP to a provider: one deadline for all attempts, limited answers, our errors instead of the vendor's."""
+"""JSON requests to a provider over HTTP, with one deadline for all attempts, size limits, and our own error types."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from somamemory.retry import RetryPolicy
 
 log = logging.getLogger("soma.llm")
 
-# While the provider is down, one caller in this period tries again; a separate probe would cost tokens.
+# While the provider is down, one caller per period tries again. A separate probe would cost tokens.
 BREAKER_PAUSE_S = 20.0
 RETRY = RetryPolicy(attempts=3, first_pause_s=0.5)
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-# The request itself is invalid. Other errors, such as a wrong key or model name, can be fixed in the settings.
+# These statuses mean that the request is invalid. Others, such as a wrong key or model name, can be fixed in the
+# settings.
 _INVALID_REQUEST = frozenset({400, 413, 422})
 
 
@@ -41,12 +42,14 @@ class Wire:
         self._stopped = threading.Event()
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return the provider's answer, parsed. All attempts together take about `timeout_s` at most.
+        """Return the provider's parsed response. All attempts together take about `timeout_s` at most.
 
         Raises LlmUnavailable, LlmRefused, LlmAnswerInvalid.
         """
         if not self.breaker.allows():
-            raise LlmUnavailable("the language model failed recently; calls are paused", self.breaker.pause_s)
+            raise LlmUnavailable(
+                "calls to the language model are paused after recent failures; retry later", self.breaker.pause_s
+            )
         try:
             answer = self._post_with_retries(path, orjson.dumps(body))
         except (LlmRefused, LlmAnswerInvalid):
@@ -85,14 +88,16 @@ class Wire:
             ) as response:
                 raw = _read(response, deadline)
         except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout) as error:
-            raise LlmUnavailable(f"the language model did not answer within {self.timeout_s:g} s", sent=True) from error
+            raise LlmUnavailable(
+                f"the language model did not respond within {self.timeout_s:g} s", sent=True
+            ) from error
         except httpx.HTTPError as error:
-            raise _Transient(f"the language model cannot be reached: {type(error).__name__}") from error
+            raise _Transient(f"cannot connect to the language model: {type(error).__name__}") from error
         return _parse(response, raw)
 
 
 class HttpModel:
-    """Base of models behind HTTP."""
+    """Base class of models that are called over HTTP."""
 
     def __init__(self, model: str, base_url: str, headers: Mapping[str, str], timeout_s: float) -> None:
         self.name = model
@@ -104,7 +109,7 @@ class HttpModel:
 
 
 class _Transient(Exception):
-    """A retry may succeed, after `pause_s` seconds if the provider asks for a pause."""
+    """An error that a retry may resolve, after `pause_s` seconds if the provider asks for a pause."""
 
     def __init__(self, message: str, pause_s: float = 0.0) -> None:
         super().__init__(message)
@@ -117,28 +122,28 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
-            raise LlmAnswerInvalid(f"the language model's answer is longer than {MAX_ANSWER_BYTES} bytes")
-        if time.monotonic() > deadline:  # also if it keeps sending a byte now and then
-            raise LlmUnavailable("the language model's answer took too long", sent=True)
+            raise LlmAnswerInvalid(f"the language model's response is longer than {MAX_ANSWER_BYTES} bytes")
+        if time.monotonic() > deadline:  # also ends a response that arrives one byte at a time
+            raise LlmUnavailable("the language model's response took too long", sent=True)
     return b"".join(chunks)
 
 
 def _parse(response: httpx.Response, raw: bytes) -> Any:
-    """Return the parsed answer. Errors never quote the provider, whose words may contain keys or content."""
+    """Return the parsed response. Error messages never quote the provider's text, which may contain keys or content."""
     status = response.status_code
     if status in _TRANSIENT:
-        raise _Transient(f"the language model's provider returned HTTP {status}", _retry_after_s(response))
+        raise _Transient(f"the language model provider returned HTTP {status}", _retry_after_s(response))
     if status in _INVALID_REQUEST:
-        raise LlmRefused(f"the language model's provider rejected the request: HTTP {status}")
+        raise LlmRefused(f"the language model provider rejected the request: HTTP {status}")
     if status != 200:
-        raise LlmUnavailable(f"the language model's provider returned HTTP {status}; check the SOMA_LLM_* settings")
+        raise LlmUnavailable(f"the language model provider returned HTTP {status}; check the SOMA_LLM_* settings")
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
-        raise LlmAnswerInvalid("the language model's provider did not return JSON") from None
+        raise LlmAnswerInvalid("the language model provider did not return JSON") from None
 
 
 def _retry_after_s(response: httpx.Response) -> float:
-    """Return the seconds of the header; 0 for a date, where our own pauses apply."""
+    """Return the seconds in the header, or 0 if it is a date. In that case our own pauses apply."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0
