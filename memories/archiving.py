@@ -1,9 +1,8 @@
-"""Archived memories: removed from the vector index, and for a while also from the database.
+"""Archive memories: remove them from the vector index, and optionally from the database for a while.
 
-An archived memory is read, listed and changed like any other. The index does not contain it, and a search
-includes it only on request: its words and its vector are in the database. Rows that are taken out
-(`retention.take_out`) come back with the same ids; meanwhile they count against quotas as before, and the links of
-their addresses stay.
+An archived memory can be read, listed and changed like any other. It is not in the vector index, and a search includes
+it only on request, using the text and the vector stored in the database. Rows removed with `retention.take_out` are
+restored with the same ids. Until then they still count against quotas, and the links of their addresses remain.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from memories.models import Memory
 from memories.search import analyzer
 from tenants.caller import Caller
 
-# A restored row skips a version: the outbox recorded the one in between when the row was taken out.
+# A restored row skips one version: the version that the outbox recorded when the row was removed.
 _BEYOND = 2
 KEPT = (
     "id", "coordinate_key", "payload", "metadata", "memory_type", "importance", "context", "version", "size",
@@ -34,12 +33,15 @@ KEPT = (
 
 
 def archive_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Remove the live memories below an address from the index; return how many. Requires a transaction."""
+    """Archive the live memories below an address and return how many there were. Requires a transaction."""
     return _moved(caller, namespace, root, timezone.now())
 
 
 def wake_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Return the archived memories below an address to the index; return how many. Requires a transaction."""
+    """Return the archived memories below an address to the index, and return how many there were.
+
+    Requires a transaction.
+    """
     return _moved(caller, namespace, root, None)
 
 
@@ -56,9 +58,9 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
     ordered = rows.only(*needed).order_by("coordinate_key").select_for_update()
     moved = 0
     with transaction.atomic():
-        while batch := list(ordered[: retention.BATCH]):  # moved rows no longer match
+        while batch := list(ordered[: retention.BATCH]):  # rows that have been moved no longer match
             mine = Memory.objects.for_tenant(caller.tenant).filter(seq__in=[row.seq for row in batch])
-            # Without a new version, a drain that has just read the old state would settle the row.
+            # A new version is needed: a worker that has just read the old state would otherwise mark the row as done.
             mine.update(archived_at=archived_at, version=F("version") + 1)
             for row in batch:
                 row.version += 1
@@ -69,7 +71,7 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
 
 @dataclass(frozen=True)
 class Taken:
-    """The `KEPT` columns of a removed row, as JSON values."""
+    """A removed row: its `KEPT` columns as JSON values."""
 
     facts: dict[str, Any]
 
@@ -78,7 +80,7 @@ class Taken:
         return cls({name: getattr(row, name) for name in KEPT})
 
     def memory(self, caller: Caller, namespace: str) -> Memory:
-        """Return an unsaved memory, for display or to store it again."""
+        """Return an unsaved memory, which can be displayed or stored."""
         facts = {name: self.facts[name] for name in KEPT}
         for name in ("created_at", "updated_at", "last_accessed_at"):
             if isinstance(facts[name], str):
@@ -88,7 +90,7 @@ class Taken:
 
 
 def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) -> None:
-    """Store removed rows again as archived. Requires a transaction. No other writer may use their addresses."""
+    """Store removed rows again, as archived. Requires a transaction and that no other writer uses their addresses."""
     for start in range(0, len(memories), retention.BATCH):
         batch = memories[start : start + retention.BATCH]
         for row in batch:

@@ -1,4 +1,4 @@
-"""The state of a memory in the audit log: its address, and hashes before and after a change."""
+"""Describe the state of a memory for the audit log: its address, and hashes before and after a change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from tenants.audit import Change
 
 
 def state(memory: Memory | None, *, deleted: bool | None = None) -> bytes | None:
-    """Return the SHA-256 of all caller-supplied fields; None for no memory. `deleted` overrides its deletion."""
+    """Return the SHA-256 of all caller-supplied fields, or None if there is no memory.
+
+    `deleted` overrides the memory's own deletion flag.
+    """
     if memory is None:
         return None
     return audit.fingerprint(

@@ -1,8 +1,9 @@
-"""Coordinates: the addresses of memories. Pure.
+"""Coordinates, the addresses of memories. This module is pure: it does no I/O.
 
-A coordinate is 1 to 32 finite float64 numbers. Its *text* (`1.0,2.0,3.0`) is for people, its *key* for the
-database: each number as 16 hex digits whose order as text is the order of the numbers, concatenated. One unique
-index over the key thus serves the exact address, the subtree below a prefix, and ordered listing.
+A coordinate consists of 1 to 32 finite float64 numbers. Its *text* (`1.0,2.0,3.0`) is for people. Its *key* is for the
+database: each number becomes 16 hex digits that sort as text in numerical order, and the digits of all numbers are
+concatenated. A single unique index on the key therefore supports lookups of an exact address, subtrees below a prefix,
+and ordered listing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from somamemory.errors import InvalidCoordinate
 
 MAX_DIMENSIONS = 32
 DIGITS_PER_NUMBER = 16
-# No key has a digit above "f": every key below a prefix sorts before prefix + "g".
+# No key contains a digit greater than "f", so every key below a prefix sorts before prefix + "g".
 _AFTER_EVERY_DIGIT = "g"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _MAX_TEXT = 2048
@@ -43,7 +44,7 @@ class Coordinate:
 
     @property
     def subtree(self) -> tuple[str, str]:
-        """Half-open range of keys: this address and everything below it."""
+        """Return the half-open range of keys for this address and everything below it."""
         return self.key, self.key + _AFTER_EVERY_DIGIT
 
     def __str__(self) -> str:
@@ -51,27 +52,27 @@ class Coordinate:
 
 
 def parse(text: str) -> Coordinate:
-    """`"1,2.5"` → Coordinate. Raises InvalidCoordinate."""
+    """Parse text such as `"1,2.5"` into a coordinate. Raises InvalidCoordinate."""
     if len(text) > _MAX_TEXT:
-        raise InvalidCoordinate(f"a coordinate has at most {_MAX_TEXT} characters")
+        raise InvalidCoordinate(f"a coordinate must have at most {_MAX_TEXT} characters")
     parts = text.split(",")
     for part in parts:
         if not _NUMBER.fullmatch(part):
-            raise InvalidCoordinate(f"a coordinate is 1 to {MAX_DIMENSIONS} decimal numbers joined by commas")
+            raise InvalidCoordinate(f"a coordinate must be 1 to {MAX_DIMENSIONS} decimal numbers separated by commas")
     return of(map(_float, parts))
 
 
 def of(numbers: Iterable[float]) -> Coordinate:
-    """Finite numbers → Coordinate. Raises InvalidCoordinate."""
+    """Create a coordinate from finite numbers. Raises InvalidCoordinate."""
     values = list(numbers)
     if not 1 <= len(values) <= MAX_DIMENSIONS:
-        raise InvalidCoordinate(f"a coordinate has 1 to {MAX_DIMENSIONS} numbers, this one has {len(values)}")
+        raise InvalidCoordinate(f"a coordinate must have 1 to {MAX_DIMENSIONS} numbers; this one has {len(values)}")
     try:
         floats = [float(value) for value in values]
     except OverflowError:
-        raise InvalidCoordinate("the numbers of a coordinate must fit a 64-bit float") from None
+        raise InvalidCoordinate("coordinate numbers must fit in a 64-bit float") from None
     if not all(map(math.isfinite, floats)):
-        raise InvalidCoordinate("the numbers of a coordinate must be finite (no NaN, no infinity)")
+        raise InvalidCoordinate("coordinate numbers must be finite (not NaN or infinity)")
     return Coordinate(encode(floats))
 
 
@@ -80,20 +81,23 @@ def from_key(key: str) -> Coordinate:
 
 
 def _float(digits: str) -> float:
-    """Return the number. Raises InvalidCoordinate if it underflows to zero, which is another address."""
+    """Convert to a float. Raises InvalidCoordinate if the number underflows to zero, which is a different address."""
     number = float(digits)
     if not number and re.search("[1-9]", digits.lower().partition("e")[0]):
-        raise InvalidCoordinate("the numbers of a coordinate must fit a 64-bit float; one is too small")
+        raise InvalidCoordinate("coordinate numbers must fit in a 64-bit float; one is too close to zero")
     return number
 
 
 def encode(numbers: Sequence[float]) -> str:
-    """Floats → the order-preserving key. IEEE 754: flip all bits of a negative, the sign bit of the others."""
+    """Encode numbers as an order-preserving key.
+
+    IEEE 754: flip all bits of a negative number, and only the sign bit of other numbers.
+    """
     return "".join(f"{_sortable(number):016x}" for number in numbers)
 
 
 def decode(key: str) -> list[float]:
-    """The inverse of `encode`."""
+    """Decode a key into its numbers; the inverse of `encode`."""
     digits = (key[at : at + DIGITS_PER_NUMBER] for at in range(0, len(key), DIGITS_PER_NUMBER))
     return [_from_sortable(int(word, 16)) for word in digits]
 
@@ -111,22 +115,25 @@ def _from_sortable(word: int) -> float:
 
 @dataclass(frozen=True)
 class Box:
-    """An axis-parallel region, both corners included; holds coordinates with as many numbers as its corners."""
+    """An axis-parallel box that includes its corners.
+
+    It contains only coordinates with as many numbers as its corners.
+    """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
 
     @classmethod
     def parse(cls, text: str) -> Box:
-        """`"0,0;1,1"` → Box. Raises InvalidCoordinate."""
+        """Parse text such as `"0,0;1,1"` into a box. Raises InvalidCoordinate."""
         corners = [parse(corner).numbers for corner in text.split(";")]
         if len(corners) != 2 or len(corners[0]) != len(corners[1]):
-            raise InvalidCoordinate("a box is two coordinates with as many numbers each, joined by a semicolon")
+            raise InvalidCoordinate("a box must be two coordinates of the same length, separated by a semicolon")
         return cls(tuple(map(min, *corners)), tuple(map(max, *corners)))
 
     @cached_property
     def key_ranges(self) -> list[tuple[str, str]]:
-        """For each number of the coordinate, the inclusive range of its 16 digits."""
+        """Return the inclusive range of the 16 digits for each number of the coordinate."""
         return [(encode([low]), encode([high])) for low, high in zip(self.low, self.high, strict=True)]
 
 
@@ -138,9 +145,9 @@ class Ball:
     radius: float
 
     def bounds(self) -> Box:
-        """Return the smallest box around the ball, rounded outwards so that it contains every point of it.
+        """Return the smallest box that contains every point of the ball, rounded outwards.
 
-        The ball contains a point by its `distance`, which may have been rounded down to the radius.
+        A point belongs to the ball if its `distance`, which may have been rounded down, is at most the radius.
         """
         numbers = self.centre.numbers
         reach = math.nextafter(self.radius * (1 + 4 * sys.float_info.epsilon), math.inf)
@@ -150,7 +157,10 @@ class Ball:
         )
 
     def distance(self, key: str) -> float:
-        """Euclidean distance from the centre; scaled (`math.dist`), so that it neither over- nor underflows early."""
+        """Return the Euclidean distance from the centre.
+
+        `math.dist` scales its input, so it does not overflow or underflow early.
+        """
         return math.dist(self.centre.numbers, decode(key))
 
 

@@ -1,7 +1,8 @@
-"""The distribution of memories over coordinates: counts by cell or by place, and single memories where there are few.
+"""Show how memories are distributed over coordinates, as counts per cell or per place.
 
-Every memory is counted, no matter how many there are. The edges of the cells are compared with the digits of
-coordinate keys, so no number is converted in the database (see `coordinates`).
+Where there are only a few memories, they are also returned individually. The counts include every memory, however many
+there are. The database compares cell edges with the digits of coordinate keys, so it does not convert any numbers (see
+`coordinates`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 
-# Up to this many memories are returned one by one.
+# Up to this number, memories are also returned individually.
 SINGLE = 300
 TEXT_LENGTH = 200
 _CHUNK = 5_000
@@ -34,7 +35,7 @@ _CHUNK = 5_000
 
 @dataclass(frozen=True)
 class Cell:
-    """The number of memories in a cell, and the mean and maximum of their importance."""
+    """A cell: the number of memories in it, and their mean and maximum importance."""
 
     count: int
     importance: float
@@ -46,7 +47,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A region of one or two axes, cut into `resolution` parts along each."""
+    """A region of one or two axes, divided into `resolution` cells along each axis."""
 
     axes: Sequence[int]
     low: Sequence[float]
@@ -54,13 +55,13 @@ class Grid:
     resolution: int
     cells: Sequence[Cell] = ()
     total: int = 0  # in the region
-    elsewhere: int | None = None  # memories without a number on one of the axes; None: not counted
-    memories: Sequence[Memory] | None = None  # None: more than SINGLE
+    elsewhere: int | None = None  # memories without a number on one of the axes; None if not counted
+    memories: Sequence[Memory] | None = None  # None if there are more than SINGLE
 
 
 @dataclass(frozen=True)
 class Places:
-    """The places `depth` numbers below a prefix, in the order of their addresses."""
+    """The places `depth` numbers below a prefix, ordered by address."""
 
     cells: Sequence[Cell] = field(default_factory=list)
     next_cursor: str | None = None
@@ -76,9 +77,10 @@ def grid(
     region: Region | None = None,
     resolution: int = 48,
 ) -> Grid:
-    """Count the caller's live memories in the cells of a region; the default is the smallest that contains them all.
+    """Count the caller's live memories in each cell of a region.
 
-    axes: one or two positions (from 0) in a coordinate. region: its corners, a number for each axis.
+    axes: one or two positions (from 0) in a coordinate.
+    region: the corners, with one number per axis. Defaults to the smallest region that contains all of the memories.
     """
     memories = narrowing.apply(selectors.live(caller, [namespace])).order_by()
     elsewhere = None
@@ -108,10 +110,10 @@ def places(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Places:
-    """Return the places `depth` numbers below `narrowing.prefix`, with the counts of their subtrees."""
+    """Return the places `depth` numbers below `narrowing.prefix`, with the counts for their subtrees."""
     above = len(narrowing.prefix.numbers) if narrowing.prefix else 0
     if above + depth > MAX_DIMENSIONS:
-        raise InvalidInput("depth", f"a coordinate has at most {MAX_DIMENSIONS} numbers")
+        raise InvalidInput("depth", f"a coordinate must have at most {MAX_DIMENSIONS} numbers")
     digits = DIGITS_PER_NUMBER * (above + depth)
     memories = narrowing.apply(selectors.live(caller, [namespace]))
     memories = memories.filter(GreaterThanOrEqual(Length("coordinate_key"), Value(digits)))
@@ -126,18 +128,18 @@ def places(
 
 
 def excerpt(memory: Memory) -> str:
-    """Return the beginning of the memory's text, for a label."""
+    """Return the beginning of the memory's text, for use as a label."""
     words = " ".join(payloads.text_of(memory.payload).split())
     return words if len(words) <= TEXT_LENGTH else words[: TEXT_LENGTH - 1] + "…"
 
 
-# A region, the number of memories without a place on its axes, and a function that counts the others by cell edges.
+# A region, the number of memories in it, and a function that counts the others by cell edges.
 Region = tuple[Sequence[float], Sequence[float]]
 Measured = tuple[Region | None, int | None, Callable[[Sequence[Sequence[str]]], list[Cell]]]
 
 
 def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], whole: bool) -> Measured:
-    """Measure in Python: SQLite runs in this process, and reading all digits once is four times as fast as SQL."""
+    """Count in Python. SQLite runs in this process, and reading all digits once is four times as fast as SQL."""
     first, span = min(axes), max(axes) - min(axes) + 1
     length = span * DIGITS_PER_NUMBER
     words = Substr("coordinate_key", first * DIGITS_PER_NUMBER + 1, length)
@@ -178,7 +180,7 @@ def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], whole: bool)
 
 
 def _measured_there(memories: QuerySet[Memory], axes: Sequence[int], whole: bool) -> Measured:
-    """Measure in PostgreSQL, and transfer only the cells."""
+    """Count in PostgreSQL, and transfer only the cells."""
     has = Q(GreaterThanOrEqual(Length("coordinate_key"), Value(DIGITS_PER_NUMBER * (max(axes) + 1))))
 
     def count(edges: Sequence[Sequence[str]]) -> list[Cell]:
@@ -205,7 +207,7 @@ _SUMS: dict[str, Any] = {"count": Count("seq"), "mean": Avg("importance"), "most
 
 
 class _Cell(Func):
-    """The number of edges at or below the given digits."""
+    """Count the edges at or below the given digits."""
 
     output_field = IntegerField()
 
@@ -223,7 +225,10 @@ def _digits(axis: int) -> Substr:
 
 
 def _edges(low: float, high: float, parts: int) -> list[str]:
-    """Return the lower edge of each part as digits, in order. Avoids `high - low`, which may overflow."""
+    """Return the lower edge of each cell as digits, in ascending order.
+
+    Avoids `high - low`, which could overflow.
+    """
     between = (low * (1 - part / parts) + high * (part / parts) for part in range(parts))
     return [coordinates.encode([edge]) for edge in sorted(min(high, max(low, edge)) for edge in between)]
 
@@ -236,7 +241,7 @@ def _inside(
     ]
     for axis, least, most in zip(axes, low, high, strict=True):
         first, last = coordinates.encode([least]), coordinates.encode([most])
-        if axis == 0:  # the beginning of the key, which the index serves
+        if axis == 0:  # the beginning of the key, which the index covers
             conditions.append(Q(coordinate_key__gte=first, coordinate_key__lt=last + "g"))
         else:
             conditions += [

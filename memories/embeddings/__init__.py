@@ -1,4 +1,4 @@
-"""Embedders, and the one that the settings select."""
+"""Create embedders, including the one selected in the settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROVIDERS = ("wordllama", "openai", "hashing")
 
 
 class Recipe(Protocol):
-    """The parameters of an embedder; an embedding generation is one."""
+    """The parameters of an embedder, such as those recorded in an embedding generation."""
 
     provider: str
     model: str
@@ -26,7 +26,7 @@ class Recipe(Protocol):
 
 
 def of(recipe: Recipe) -> Embedder:
-    """Return the embedder of a generation; its address and key are in the settings.
+    """Return the embedder for a generation; its URL and API key come from the settings.
 
     Raises ConfigurationError.
     """
@@ -34,13 +34,16 @@ def of(recipe: Recipe) -> Embedder:
 
 
 def current() -> Embedder:
-    """Return the embedder of the settings, which the first generation uses. Raises ConfigurationError."""
+    """Return the embedder configured in the settings, which the first generation uses. Raises ConfigurationError."""
     return made(settings.EMBEDDING_PROVIDER, settings.EMBEDDING_MODEL, settings.EMBEDDING_DIMENSION)
 
 
 @lru_cache(maxsize=8)
 def made(provider: str, model: str = "", dimension: int = 0) -> Embedder:
-    """model "" and dimension 0: the provider's own. Raises ConfigurationError."""
+    """Create an embedder.
+
+    An empty model or a dimension of 0 selects the provider's default. Raises ConfigurationError.
+    """
     if provider == "wordllama":
         from memories.embeddings.wordllama import WordLlamaEmbedder
 
@@ -61,11 +64,11 @@ def made(provider: str, model: str = "", dimension: int = 0) -> Embedder:
             timeout_s=settings.EMBEDDING_TIMEOUT_S,
         )
         return CachedEmbedder(MeasuredEmbedder(inner))
-    raise ConfigurationError(f"the embedding provider is '{provider}'; it can be {', '.join(PROVIDERS)}")
+    raise ConfigurationError(f"unknown embedding provider '{provider}'; must be one of {', '.join(PROVIDERS)}")
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
-    """For `manage.py check --deploy`: whether the embedder of the settings can be made."""
+    """Check, for `manage.py check --deploy`, that the configured embedder can be created."""
     try:
         current()
     except ConfigurationError as error:
@@ -74,12 +77,14 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **options: Any) -> l
 
 
 def _checked(embedder: Embedder, model: str, dimension: int) -> Embedder:
-    """Refuse settings that contradict a model whose name and size are fixed."""
+    """Reject settings that contradict a model with a fixed name and dimension."""
     if model not in ("", embedder.model):
-        raise ConfigurationError(f"{embedder.provider} has one model, '{embedder.model}'; unset SOMA_EMBEDDING_MODEL")
+        raise ConfigurationError(
+            f"{embedder.provider} supports only the model '{embedder.model}'; unset SOMA_EMBEDDING_MODEL"
+        )
     if dimension not in (0, embedder.dimension):
         raise ConfigurationError(
-            f"{embedder.provider} makes vectors of {embedder.dimension} numbers; "
-            f"SOMA_EMBEDDING_DIMENSION says {dimension}. Unset it"
+            f"{embedder.provider} creates vectors with {embedder.dimension} dimensions, "
+            f"but SOMA_EMBEDDING_DIMENSION is {dimension}; unset it"
         )
     return MeasuredEmbedder(embedder)

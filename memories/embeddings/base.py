@@ -12,15 +12,15 @@ Vectors = NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of `dimension` float32 numbers."""
+    """Converts texts into vectors of `dimension` float32 numbers."""
 
     provider: str
     model: str
     dimension: int
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return an array of shape (len(texts), dimension); a text without words may have a zero row.
+        """Return an array of shape (len(texts), dimension). The row of a text without words may be all zeros.
 
-        Raises EmbedderUnavailable (try again later) or EmbedderRefused (retrying these texts is useless).
+        Raises EmbedderUnavailable (retry later) or EmbedderRefused (retrying the same texts will not help).
         """
         ...

@@ -1,4 +1,4 @@
-"""A cache of vectors by model and text."""
+"""A cache of vectors, keyed by model and text."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Parts = tuple[object, ...]
 
 
 class CachedEmbedder:
-    """Wraps an embedder that is slower than the cache, such as a remote one.
+    """Adds a cache to an embedder that is slower than the cache, such as a remote one.
 
-    Tenants share the entries: a vector depends only on the text and the model.
+    Tenants share the cached vectors, because a vector depends only on the text and the model.
     """
 
     def __init__(self, inner: Embedder) -> None:

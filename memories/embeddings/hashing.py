@@ -1,7 +1,7 @@
-"""Feature hashing (Weinberger and others, arXiv 0902.2206): no model, no network, any dimension.
+"""Feature hashing (Weinberger et al., arXiv 0902.2206): it needs no model and no network, and supports any dimension.
 
-For tests, and for machines that cannot run a model. It compares words, not meaning: "car" and "automobile" are as far
-apart as "car" and "tea". The lexical leg of a search compares words, too.
+It is meant for tests and for machines that cannot run a model. It compares words, not their meaning: "car" is as far
+from "automobile" as from "tea". The lexical part of a search compares words, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DIMENSION = 512
 
 
 class HashingEmbedder:
-    """Sums a text's terms, each as signs at positions chosen by its hash, damped logarithmically."""
+    """Adds signs for each term at positions derived from the term's hash, and dampens the sums logarithmically."""
 
     provider = "hashing"
     model = "terms-1"
@@ -42,5 +42,5 @@ class HashingEmbedder:
 
 @lru_cache(maxsize=50_000)
 def _hashes(term: str) -> tuple[int, ...]:
-    """Return four positions per term: with one, every 128th pair of terms would cancel out in 64 dimensions."""
+    """Return four positions per term. With only one, one in 128 pairs of terms would cancel out in 64 dimensions."""
     return struct.unpack("<4H", hashlib.blake2b(term.encode(), digest_size=8).digest())

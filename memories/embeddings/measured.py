@@ -1,4 +1,4 @@
-"""Metrics of an embedder."""
+"""An embedder wrapper that records metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Use any provider with an OpenAI-compatible embeddings API: OpenAI, Ollama, vLLM, LM Studio, …"""
+"""Support any provider with an OpenAI-compatible embeddings API, such as OpenAI, Ollama, vLLM or LM Studio."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from somamemory.errors import ConfigurationError, EmbedderRefused, EmbedderUnava
 from somamemory.telemetry import metrics
 
 BATCH = 128
-RETRIES = 2  # with exponential back-off and jitter, by the client; honours Retry-After
+RETRIES = 2  # by the client, with exponential backoff and jitter; it honours Retry-After
 
 
 class OpenAIEmbedder:
@@ -23,7 +23,7 @@ class OpenAIEmbedder:
     def __init__(self, *, model: str, dimension: int, base_url: str, api_key: str, timeout_s: float) -> None:
         if not model or not dimension:
             raise ConfigurationError(
-                "SOMA_EMBEDDING_PROVIDER=openai needs SOMA_EMBEDDING_MODEL and SOMA_EMBEDDING_DIMENSION"
+                "SOMA_EMBEDDING_MODEL and SOMA_EMBEDDING_DIMENSION are required when SOMA_EMBEDDING_PROVIDER is openai"
             )
         self.model = model
         self.dimension = dimension
@@ -33,7 +33,7 @@ class OpenAIEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        # Providers refuse empty strings; a text without words keeps its zero row.
+        # Providers reject empty strings, so a text without words keeps its zero row.
         filled = [at for at, text in enumerate(texts) if text.strip()]
         for start in range(0, len(filled), BATCH):
             batch = filled[start : start + BATCH]
@@ -50,14 +50,17 @@ class OpenAIEmbedder:
             raise EmbedderUnavailable(f"the embedding provider returned {len(rows)} vectors for {len(texts)} texts")
         if any(row.shape != (self.dimension,) for row in rows):
             raise EmbedderUnavailable(
-                f"the model '{self.model}' makes vectors of {rows[0].size} numbers; "
-                f"SOMA_EMBEDDING_DIMENSION says {self.dimension}"
+                f"the model '{self.model}' creates vectors with {rows[0].size} dimensions, "
+                f"but SOMA_EMBEDDING_DIMENSION is {self.dimension}"
             )
         return np.stack(rows)
 
 
 def _rows(answer: Any) -> list[Vectors]:
-    """Return the vectors in the order of the texts. The client does not validate responses with status 200."""
+    """Return the vectors in the order of the texts.
+
+    Needed because the client does not validate successful responses.
+    """
     try:
         items = sorted(answer.data, key=lambda item: item.index)
         return [np.array(item.embedding, dtype=np.float32) for item in items]
@@ -72,8 +75,9 @@ def translating_errors() -> Iterator[None]:
     except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error
     except openai.APIStatusError as error:
-        # Only these are about the texts; a wrong key or model name can be corrected, so the texts are tried again.
+        # Only these errors are caused by the texts. Others, such as a wrong API key, can be fixed, so the texts are
+        # retried.
         refused = EmbedderRefused if error.status_code in (400, 413, 422) else EmbedderUnavailable
-        raise refused(f"the embedding provider refused: HTTP {error.status_code}") from error
+        raise refused(f"the embedding provider rejected the request: HTTP {error.status_code}") from error
     except openai.OpenAIError as error:
         raise EmbedderUnavailable(f"the embedding provider failed: {type(error).__name__}") from error

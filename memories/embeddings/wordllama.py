@@ -1,4 +1,4 @@
-"""The default embedder: WordLlama, whose 256-dimension model is part of its package. Offline, CPU only."""
+"""The default embedder: WordLlama, which ships with a 256-dimension model and runs offline on the CPU."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class WordLlamaEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         with self._loading:  # only the first call waits; the model itself is read-only
             model = self._model
-        with np.errstate(invalid="ignore"):  # a text without known words has length 0: its row becomes 0
+        with np.errstate(invalid="ignore"):  # a text without known words has length 0, so its row becomes 0
             vectors = model.embed(list(texts), norm=True)
         return np.ascontiguousarray(np.nan_to_num(vectors), dtype=np.float32)
 
     @cached_property
     def _model(self) -> Any:
-        import wordllama  # half a second; commands that embed nothing need not pay for it
+        import wordllama  # takes half a second; commands that embed nothing should not pay for it
 
-        # Its loader looks for the packaged tokenizer in the wrong folder without the package's path.
+        # Without this path, the loader looks for the packaged tokenizer in the wrong folder.
         return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)

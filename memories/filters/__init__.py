@@ -1,13 +1,14 @@
-"""Filters: parse the API's JSON into a tree, then a `.filter()` condition that means the same on both databases.
+"""Filters: parse the API's JSON into a tree, then build a `.filter()` condition for either database.
 
     parse({"age": {"gte": 18}, "OR": [{"city": "Bern"}, {"payload.tags": {"contains": "vip"}}]})
 
-A condition is true or false, never unknown, so that NOT means not. Comparisons are typed: numbers with numbers, by
-their exact decimal value, strings with strings, in the order of their bytes; `true` is not 1. A condition on a value
-that is absent or of another type does not hold; `exists: false` holds on an absent one, `ne` and `nin` on a present
-one of another type. Path segments are keys of objects, never positions in arrays; a key with a dot in it has no path.
+Both databases return the same rows. A condition is either true or false, never unknown, so NOT is a plain negation.
+Comparisons are typed: numbers are compared with numbers, by their exact decimal value, and strings with strings, in
+byte order; `true` is not equal to 1. A condition is false for a value that is absent or has another type. There are two
+exceptions: `exists: false` is true for an absent value, and `ne` and `nin` are true for a value of another type. The
+segments of a path are object keys, never list positions. A key that contains a dot cannot be addressed.
 
-The caller's input reaches the database as parameters only: SQL text is built from constants.
+User input reaches the database only as parameters; the SQL text is built from constants.
 """
 
 from __future__ import annotations

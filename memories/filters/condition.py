@@ -1,4 +1,4 @@
-"""Translate a tree of conditions into a `Q` on memories."""
+"""Translate a tree of conditions into a `Q` object for memories."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from memories.models import Memory
 
 _INT32 = 1 << 31
 
-# Not Q(): its negation would match everything too.
+# Not Q(), because the negation of Q() also matches everything.
 _NOTHING = Q(pk__in=[])
 _EVERYTHING = ~_NOTHING
 
 
 def to_q(filter: Filter) -> Q:
-    """Return a condition for `.filter()` on Memory, true or false for every row, so it can be negated and combined."""
+    """Return a condition for `.filter()` on Memory.
+
+    It is true or false for every row, so it can be negated and combined.
+    """
     match filter:
         case And(parts):
             return Q(*map(to_q, parts)) if parts else _EVERYTHING
@@ -44,7 +47,7 @@ def to_q(filter: Filter) -> Q:
 
 
 def _column(leaf: Leaf) -> Q:
-    """Return the condition for a leaf on a real column; none of these columns is nullable."""
+    """Return the condition for a leaf on a real column. None of these columns is nullable."""
     if leaf.operator == "exists":
         return _EVERYTHING if leaf.operand else _NOTHING
     if leaf.column == "memory_type":
@@ -55,7 +58,7 @@ def _column(leaf: Leaf) -> Q:
 
 
 def _holds(kind: str, leaf: Leaf) -> bool:
-    """Return whether a memory type matches: with two types, this is known without the database."""
+    """Return whether a memory type matches. There are only two types, so this needs no query."""
     if isinstance(leaf.operand, tuple):
         return kind in leaf.operand
     needle = str(leaf.operand)
@@ -63,7 +66,7 @@ def _holds(kind: str, leaf: Leaf) -> bool:
 
 
 def _version(leaf: Leaf) -> Q:
-    """Compare an integer column with any number: 1.5 is never equal, and `> 1.5` is `> 1`."""
+    """Compare an integer column with any number: 1.5 is never equal, and `> 1.5` means `> 1`."""
     if isinstance(leaf.operand, tuple):
         numbers = [number for number in map(whole_of, numbers_in(leaf.operand)) if number is not None]
         return Q(version__in=[number for number in numbers if 0 <= number < _INT32])

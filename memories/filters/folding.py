@@ -1,4 +1,4 @@
-"""Case folding, the same in Python and in both databases."""
+"""Case folding that gives the same result in Python and in both databases."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ FINAL_SIGMA, SIGMA = "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTE
 
 
 def fold(text: str) -> str:
-    """Fold the case. A final sigma is a sigma, so that the parts of a word fold like the word."""
+    """Fold the case.
+
+    A final sigma becomes a normal sigma, so that a part of a word folds the same way as the whole word.
+    """
     return text.lower().replace(FINAL_SIGMA, SIGMA)
 
 
 def register_functions(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
-    """Add `soma_fold` to a new SQLite connection, whose own `lower` knows ASCII only.
+    """Add the function `soma_fold` to a new SQLite connection, because SQLite's `lower` supports only ASCII.
 
     Connected to the `connection_created` signal in memories/apps.py.
     """

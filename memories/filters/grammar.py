@@ -1,4 +1,4 @@
-"""The grammar: from the JSON of a request to a tree of conditions."""
+"""The filter grammar: parse the JSON of a request into a tree of conditions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from somamemory import times
 from somamemory.errors import InvalidInput
 
 MAX_CONDITIONS = 100
-MAX_DEPTH = 8  # filter objects inside one another, the outermost included
+MAX_DEPTH = 8  # levels of nested filter objects, including the outermost
 MAX_LIST = 1_000
-MAX_LISTED = 10_000  # values in all lists together: SQLite takes 32,766 parameters
+MAX_LISTED = 10_000  # values in all lists together; SQLite accepts 32,766 parameters
 MAX_SEGMENTS = 16
 MAX_SEGMENT_LENGTH = 255
 
@@ -26,12 +26,12 @@ Operand: TypeAlias = Scalar | datetime | tuple[Scalar | datetime, ...]
 
 @dataclass(frozen=True, slots=True)
 class And:
-    parts: tuple[Filter, ...]  # none: matches everything
+    parts: tuple[Filter, ...]  # if empty, matches everything
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    parts: tuple[Filter, ...]  # none: matches nothing
+    parts: tuple[Filter, ...]  # if empty, matches nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """`column` compared with `operand`; with a `path`, the value at that path of the JSON column."""
+    """A comparison of `column` with `operand`. With a `path`, the value at that path of the JSON column is compared."""
 
     column: str
     path: tuple[str, ...]
@@ -58,7 +58,10 @@ _JSON_COLUMNS = ("payload", "metadata")
 
 
 def parse(raw: object) -> Filter:
-    """Parse the `filters` of a request into a tree. Raises InvalidInput, whose field is the position."""
+    """Parse the `filters` of a request into a tree.
+
+    Raises InvalidInput with the position of the problem as its field.
+    """
     return _Parser().group(raw, "filters", depth=1)
 
 
@@ -71,7 +74,7 @@ class _Parser:
         if not isinstance(raw, dict):
             raise InvalidInput(at, 'must be an object such as {"field": value}')
         if depth > MAX_DEPTH:
-            raise InvalidInput(at, f"filters may be nested at most {MAX_DEPTH} deep; flatten them")
+            raise InvalidInput(at, f"filters can be nested at most {MAX_DEPTH} levels deep; flatten them")
         if not raw:
             self.count(at)
         parts: list[Filter] = []
@@ -95,23 +98,27 @@ class _Parser:
     def field(self, name: object, raw: object, at: str) -> Iterable[Filter]:
         column, path = _resolve(name, at)
         if isinstance(raw, list):
-            raise InvalidInput(at, 'a list is compared with {"in": […]}; to combine filters use AND, OR, NOT')
+            raise InvalidInput(
+                at,
+                'must not be a list; use {"in": […]} to match one of its values, or AND, OR, NOT to combine filters',
+            )
         conditions = raw if isinstance(raw, dict) else {"eq": raw}
         if not conditions:
-            raise InvalidInput(at, f"needs a value or at least one operator ({', '.join(OPERATORS)})")
+            raise InvalidInput(at, f"must be a value or contain at least one operator ({', '.join(OPERATORS)})")
         for operator, value in conditions.items():
             below = at if conditions is not raw else f"{at}.{_shown(operator)}"
             self.count(below)
             if operator not in OPERATORS:
                 raise InvalidInput(
-                    below, f"unknown operator; use {', '.join(OPERATORS)}, or a dot for a nested field (a.b)"
+                    below,
+                    f"unknown operator; must be one of {', '.join(OPERATORS)}. Use a dot for a nested field (a.b)",
                 )
             yield Leaf(column, path, operator, self.operand(column, operator, value, below))
 
     def operand(self, column: str, operator: str, raw: object, at: str) -> Operand:
         allowed, checked = _COLUMNS.get(column, (OPERATORS, _CHECKS.get(operator, _scalar)))
         if operator not in allowed:
-            raise InvalidInput(at, f"{column} does not have this operator; use {', '.join(allowed)}")
+            raise InvalidInput(at, f"{column} does not support this operator; must be one of {', '.join(allowed)}")
         if operator == "exists":
             if not isinstance(raw, bool):
                 raise InvalidInput(at, "must be true or false")
@@ -121,10 +128,10 @@ class _Parser:
         if not isinstance(raw, list):
             raise InvalidInput(at, "must be a list")
         if len(raw) > MAX_LIST:
-            raise InvalidInput(at, f"has {len(raw)} values; at most {MAX_LIST} are allowed")
+            raise InvalidInput(at, f"must have at most {MAX_LIST} values; this list has {len(raw)}")
         self.listed += len(raw)
         if self.listed > MAX_LISTED:
-            raise InvalidInput(at, f"all lists together may have at most {MAX_LISTED} values")
+            raise InvalidInput(at, f"all lists together must have at most {MAX_LISTED} values")
         return tuple(checked(value, f"{at}[{index}]") for index, value in enumerate(raw))
 
     def count(self, at: str) -> None:
@@ -134,24 +141,31 @@ class _Parser:
 
 
 def _resolve(name: object, at: str) -> tuple[str, tuple[str, ...]]:
-    """`"metadata.a.b"` → `("metadata", ("a", "b"))`; a column has no path; any other name is a path in the payload."""
+    """Split a field name into a column and a path: `"metadata.a.b"` becomes `("metadata", ("a", "b"))`.
+
+    A real column has no path. Any other name is a path in the payload.
+    """
     if not isinstance(name, str):
-        raise InvalidInput(at, "the name of a field must be a string")
+        raise InvalidInput(at, "a field name must be a string")
     if name in _COLUMNS:
         return name, ()
     if name in _JSON_COLUMNS:
-        raise InvalidInput(at, f"say which field of it: {name}.<field> (a payload's own {name!r} is payload.{name})")
+        raise InvalidInput(
+            at, f"must name a field, as {name}.<field>; for a key {name!r} in the payload, use payload.{name}"
+        )
     head, _, rest = name.partition(".")
     column, below = (head, rest) if head in _JSON_COLUMNS else ("payload", name)
     path = tuple(below.split("."))
     if len(path) > MAX_SEGMENTS:
-        raise InvalidInput(at, f"a path has at most {MAX_SEGMENTS} segments")
+        raise InvalidInput(at, f"a path must have at most {MAX_SEGMENTS} segments")
     for segment in path:
         if not 1 <= len(segment) <= MAX_SEGMENT_LENGTH:
-            raise InvalidInput(at, f"every segment of a path has 1 to {MAX_SEGMENT_LENGTH} characters")
+            raise InvalidInput(at, f"every path segment must have 1 to {MAX_SEGMENT_LENGTH} characters")
         # Cc: control characters, Cs: lone surrogates.
         if any(letter in '"\\' or unicodedata.category(letter) in ("Cc", "Cs") for letter in segment):
-            raise InvalidInput(at, "a path may hold no quotation mark, backslash, control character or lone surrogate")
+            raise InvalidInput(
+                at, "a path must not contain quotation marks, backslashes, control characters or lone surrogates"
+            )
     return column, path
 
 
@@ -169,9 +183,9 @@ def _text(raw: object, at: str) -> str:
     if not isinstance(raw, str):
         raise InvalidInput(at, "must be a string")
     if "\0" in raw:
-        raise InvalidInput(at, "may not hold the NUL character; nothing stored has one")
+        raise InvalidInput(at, "must not contain the NUL character; stored text never does")
     if any("\ud800" <= letter <= "\udfff" for letter in raw):
-        raise InvalidInput(at, "may not hold lone surrogates")
+        raise InvalidInput(at, "must not contain lone surrogates")
     return raw
 
 
@@ -180,9 +194,9 @@ def _number(raw: object, at: str) -> Number:
         raise InvalidInput(at, "must be a number")
     if isinstance(raw, float):
         if not math.isfinite(raw):
-            raise InvalidInput(at, "must be finite (no NaN, no infinity)")
+            raise InvalidInput(at, "must be finite (not NaN or infinity)")
     elif not -INT64 <= raw < INT64:
-        raise InvalidInput(at, "whole numbers must fit 64 bits")
+        raise InvalidInput(at, "integers must fit in 64 bits")
     return raw
 
 
@@ -191,7 +205,7 @@ def _ordered(raw: object, at: str) -> str | Number:
         return _text(raw, at)
     if isinstance(raw, int | float) and not isinstance(raw, bool):
         return _number(raw, at)
-    raise InvalidInput(at, "must be a number or a string; nothing else has an order")
+    raise InvalidInput(at, "must be a number or a string; other types cannot be ordered")
 
 
 def _moment(raw: object, at: str) -> datetime:
@@ -204,7 +218,7 @@ def _moment(raw: object, at: str) -> datetime:
 
 
 def _shown(name: object) -> str:
-    """A caller's own key, short and encodable, for the name of a wrong field."""
+    """Shorten a caller's key and make it encodable, so that an error can include it in the name of a field."""
     text = str(name).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 100 else f"{text[:100]}…"
 

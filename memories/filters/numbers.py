@@ -1,8 +1,8 @@
 """Compare numbers by their exact decimal value.
 
-A number is the decimal in its JSON text, as in jsonb. SQLite keeps the text but reads it as a
-float, and 2.0**60, written 1.152921504606847e+18, is no longer 1152921504606847000. These functions return the float
-to compare with instead.
+The value of a number is the decimal number in its JSON text, as in PostgreSQL's jsonb. SQLite stores the same text but
+reads it as a float, which changes some values: 2.0**60, written as 1.152921504606847e+18, is no longer
+1152921504606847000. These functions return a float that makes the comparison correct.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def decimal_of(number: Number) -> Decimal:
 
 
 def whole_of(number: Number) -> int | None:
-    """Return the int64 equal to the number, if there is one."""
+    """Return the int64 equal to the number, or None if there is none."""
     exact = decimal_of(number)
     return int(exact) if -INT64 <= exact < INT64 and exact == exact.to_integral_value() else None
 
 
 def place_among_ints(number: Number) -> Number:
-    """Return a number with the same position among the int64s.
+    """Return a number that has the same position among the int64s as the given number.
 
-    -2.0**63, written -9.223372036854776e+18, is below all of them.
+    -2.0**63, for example, which is written as -9.223372036854776e+18, is less than all of them.
     """
     if abs(decimal_of(number)) > INT64:
         return math.copysign(math.inf, number)
@@ -42,7 +42,7 @@ def place_among_ints(number: Number) -> Number:
 
 
 def nearest_float(number: Number, *, up: bool) -> float:
-    """Return the nearest float not below (`up`) or not above the number, compared as decimals."""
+    """Return the nearest float that is not less (`up`) or not greater than the number, compared as decimals."""
     near = float(number)
     if up and decimal_of(near) < decimal_of(number):
         return math.nextafter(near, math.inf)

@@ -10,11 +10,11 @@ from memories.filters.folding import FINAL_SIGMA, SIGMA
 from memories.filters.grammar import ORDER, Leaf
 from memories.filters.sql import Sql, by_type, sql, value_of
 
-_MAX_INDEXED = 20  # one index lookup per value of a list; with more, PostgreSQL reads the rows
+_MAX_INDEXED = 20  # one index lookup per value in a list; with more values, PostgreSQL reads the rows instead
 
 
 def condition(leaf: Leaf, document: Sql) -> Sql:
-    # Text on the right of each arrow, so that "0" is a key; a path array would take it for a position too.
+    # The operand of each arrow is text, so that "0" is a key; a path array could also mean a list position.
     value = sql("({}" + " -> {}::text" * len(leaf.path) + ")", document, *map(value_of, leaf.path))
     kind = sql("jsonb_typeof({})", value)
     text = sql("({} #>> '{{}}')", value)
@@ -47,8 +47,8 @@ def condition(leaf: Leaf, document: Sql) -> Sql:
 def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object], condition: Sql) -> Sql:
     """Return the condition, preceded by a weaker one that can use the index on the whole document.
 
-    The weaker one requires the document to contain {"a": {"b": operand}} for one of the operands. It is not enough
-    alone, because it also matches a list with such an item.
+    The weaker condition requires the document to contain {"a": {"b": operand}} for one of the operands. It is not
+    sufficient, because it also matches a list that contains such an item.
     """
     if not 0 < len(operands) <= _MAX_INDEXED:
         return condition
@@ -62,12 +62,15 @@ def _json_contains(document: Sql, part: object) -> Sql:
 
 
 def _array_of_json(operands: Iterable[object]) -> str:
-    """Return a jsonb[] literal. In a list, psycopg leaves the JSON text null unquoted, and SQL reads it as NULL."""
-    # JSON's quotes and backslashes are those of an array's text, and the inner dumps leaves nothing but ASCII.
+    """Return a jsonb[] literal.
+
+    psycopg does not quote the JSON text null in a list, so SQL would read it as NULL.
+    """
+    # JSON and array literals escape quotes and backslashes in the same way, and the inner dumps produces only ASCII.
     return "{" + ",".join(json.dumps(json.dumps(operand)) for operand in operands) + "}"
 
 
 def _fold(text: Sql) -> Sql:
-    """Return `fold` in SQL, by language-neutral Unicode rules regardless of the database's collation."""
+    """Return SQL for `fold`, which uses language-neutral Unicode rules regardless of the database's collation."""
     lowered = 'translate(lower({} COLLATE "und-x-icu"), {}, {})'
     return sql(lowered, text, value_of(FINAL_SIGMA), value_of(SIGMA))

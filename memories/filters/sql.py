@@ -1,4 +1,4 @@
-"""SQL built from constants, with its parameters."""
+"""Build SQL from constants, together with its parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def value_of(value: object) -> Sql:
 
 
 def sql(template: str, *parts: Sql) -> Sql:
-    """Return the template, a constant, with each `{}` replaced by the next part."""
+    """Replace each `{}` of the template, which must be a constant, with the next part."""
     return Sql(
         template.format(*(part.text for part in parts)),
         tuple(chain.from_iterable(part.params for part in parts)),
@@ -25,7 +25,7 @@ def sql(template: str, *parts: Sql) -> Sql:
 
 
 def by_type(kind: Sql, branches: Mapping[str, Sql]) -> Sql:
-    """Return the branch for the type of a value; false for other types and for an absent value."""
+    """Return a CASE that chooses the branch for a value's type. It is false for other types and for an absent value."""
     if not branches:
         return Sql("FALSE")
     whens = [sql(f"WHEN '{name}' THEN {{}} ", branch) for name, branch in branches.items()]

@@ -12,11 +12,11 @@ from memories.filters.sql import Sql, by_type, sql, value_of
 
 
 def condition(leaf: Leaf, document: Sql) -> Sql:
-    # Escaped as Django escapes what it stores: before 3.45, SQLite compares keys as they are written.
+    # Escaped in the way Django escapes stored values: before 3.45, SQLite compares keys exactly as written.
     path = value_of("$" + "".join(f".{json.dumps(segment)}" for segment in leaf.path))
     kind = sql("json_type({}, {})", document, path)
     value = sql("json_extract({}, {})", document, path)
-    # Of an array; an item is a row with a type and a value.
+    # A condition on the items of an array; an item is a row with a type and a value.
     some_item = "EXISTS (SELECT 1 FROM json_each({}, {}) AS item WHERE {})"
     item_type, item = Sql("item.type"), Sql("item.value")
     match leaf.operator, leaf.operand:
@@ -40,7 +40,7 @@ def condition(leaf: Leaf, document: Sql) -> Sql:
 
 
 def _equals(value: Sql, operands: Iterable[object]) -> dict[str, Sql]:
-    """Return whether the value equals one of the operands, compared by JSON type."""
+    """Return a condition that the value equals one of the operands, compared by JSON type."""
     known = tuple(operands)
     numbers = numbers_in(known)
     by_type: dict[str, list[str] | list[int] | list[float]] = {
@@ -48,7 +48,7 @@ def _equals(value: Sql, operands: Iterable[object]) -> dict[str, Sql]:
         "integer": [whole for whole in map(whole_of, numbers) if whole is not None],
         "real": [float(number) for number in numbers if decimal_of(float(number)) == decimal_of(number)],
     }
-    # As JSON, so that a number in the list is read from text by the same code as the stored one.
+    # Passed as JSON, so that numbers in the list are parsed by the same code as the stored ones.
     listed = "{} IN (SELECT listed.value FROM json_each({}) AS listed)"
     branches = {kind: sql(listed, value, value_of(json.dumps(values))) for kind, values in by_type.items() if values}
     names = {True: "true", False: "false", None: "null"}
@@ -69,7 +69,7 @@ def _order(value: Sql, operator: str, operand: object) -> dict[str, Sql]:
 
 
 def _fold(text: Sql) -> Sql:
-    """Return `fold` in SQL: plain SQL for ASCII, a Python call, which waits for the GIL, only for other text."""
+    """Return SQL for `fold`: plain SQL for ASCII. Other text needs a call into Python, which waits for the GIL."""
     return sql(
         "CASE WHEN length(CAST({} AS BLOB)) = length({}) THEN lower({}) ELSE soma_fold({}) END", text, text, text, text
     )

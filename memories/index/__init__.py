@@ -18,7 +18,7 @@ _lock = threading.Lock()
 
 
 def of(generation: EmbeddingGeneration) -> VectorIndex:
-    """Return the index that holds a generation; its client is created on first use, after the fork."""
+    """Return the index for a generation. Its client is created on first use, after the process has forked."""
     with _lock:
         if generation.collection not in _open:
             from memories.index.milvus.client import Connection
@@ -43,8 +43,8 @@ def of(generation: EmbeddingGeneration) -> VectorIndex:
 def try_out(generation: EmbeddingGeneration) -> None:
     """Raise an error if the index is found to be unusable within a short time.
 
-    A Milvus server recovering from a crash accepts connections but takes half a minute to load a collection, and
-    startup must not wait for that. Milvus Lite runs in this process, so startup does wait for it.
+    A Milvus server that is recovering from a crash accepts connections but needs half a minute to load a collection.
+    Startup does not wait that long for a server. It does wait for Milvus Lite, which runs in this process.
     """
     errors: list[Exception] = []
 

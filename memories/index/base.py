@@ -1,7 +1,7 @@
-"""The interface of a vector index, whichever engine implements it.
+"""The interface of a vector index, independent of the engine that implements it.
 
-The index holds only data that can be rebuilt from the database: it proposes ids, and the database confirms them.
-The tenant comes first in every call and has no default.
+The index contains only data that can be rebuilt from the database: it proposes ids, and the database confirms them. The
+tenant is the first argument of every call and has no default.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from somamemory.errors import DimensionMismatch, InvalidInput
 
 Vector = NDArray[np.float32]
 
-MAX_LIMIT = 16_384  # the maximum of a Milvus server for one search
+MAX_LIMIT = 16_384  # the maximum that a Milvus server allows for one search
 
 
 class UnusableVector(InvalidInput):
-    """A vector without a direction, or with NaN or infinity in it: its cosine with anything is undefined."""
+    """Raised for a vector whose cosine similarity is undefined: it is all zeros, or contains NaN or infinity."""
 
     code = "unusable_vector"
     title = "The vector cannot be compared"
@@ -30,7 +30,7 @@ class UnusableVector(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One memory as the index knows it. `id` is unique across all tenants."""
+    """A memory as the index stores it. `id` is unique across all tenants."""
 
     id: UUID
     version: int
@@ -41,58 +41,59 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The memories of a tenant that a search may return."""
+    """The memories of a tenant that a search can return."""
 
     namespaces: tuple[str, ...]
     memory_type: str | None = None
 
     def __post_init__(self) -> None:
-        # A caller that may read no namespace must never be mistaken for one that may read all of them.
+        # A caller that cannot read any namespace must never be mistaken for one that can read all of them.
         if not self.namespaces:
             raise InvalidInput("namespaces", "must contain at least one namespace")
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A candidate; `similarity` is the cosine, -1 to 1, higher is closer."""
+    """A candidate. `similarity` is the cosine, from -1 to 1; higher means more similar."""
 
     id: UUID
     similarity: float
 
 
 class VectorIndex(Protocol):
-    """Every method raises `IndexUnavailable` when the engine does not answer in time.
+    """A vector index. Every method raises `IndexUnavailable` if the engine does not respond in time.
 
-    Visibility: an upserted point is found soon, not necessarily at once. Calls for one id take effect in the order in
-    which they are made.
+    An upserted point becomes visible soon, but not necessarily at once. Calls for the same id take effect in the order
+    in which they are made.
     """
 
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
-        """Insert points, replacing those with the same id. Raises `DimensionMismatch`, `UnusableVector`."""
+        """Insert points, and replace points with the same id. Raises `DimensionMismatch` or `UnusableVector`."""
 
     def search(
         self, tenant: UUID, vector: Vector, where: Where, limit: int, *, fresh: bool = False, hasty: bool = False
     ) -> list[Hit]:
-        """Return the nearest points, best first, equal similarities in the order of their ids; limit is 1 to 16,384.
+        """Return the nearest points, best first, and by id if their similarities are equal.
 
-        `fresh`: include everything that was upserted before this call, even if that takes longer. `hasty`: the caller
-        has another answer, and prefers it to waiting much longer than such a call has taken recently.
+        limit: from 1 to 16,384.
+        fresh: include every point upserted before this call, even if that takes longer.
+        hasty: the caller has a fallback and prefers it to waiting much longer than recent calls took.
         """
 
     def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
-        """Delete points; an id that is unknown, or another tenant's, is not an error and changes nothing."""
+        """Delete points. Ids that do not exist or belong to another tenant are ignored."""
 
     def drop_tenant(self, tenant: UUID) -> None:
         """Delete all points of the tenant."""
 
     def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
-        """Yield (id, version) of all points of the tenant, in no order, to compare them with the database.
+        """Yield (id, version) of all points of the tenant, in no particular order, for comparison with the database.
 
         prefix: only ids that begin with these hexadecimal digits.
         """
 
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
-        """Return some of the other tenants that have points in the index; empty if there are none."""
+        """Return some of the other tenants that have points in the index, or an empty result if there are none."""
 
     def collections(self) -> list[str]:
         """Return the names of all collections, including this one."""
@@ -101,41 +102,44 @@ class VectorIndex(Protocol):
         """Delete the whole collection. A later call would create it again, empty."""
 
     def drop_other(self, collection: str) -> None:
-        """Delete another collection; an unknown one is not an error."""
+        """Delete another collection. Ignored if it does not exist."""
 
     def publish(self, alias: str) -> None:
-        """Point `alias` at this collection alone, for people and tools that inspect the engine."""
+        """Make `alias` refer to this collection only, for people and tools that inspect the engine."""
 
     def available(self) -> bool:
-        """Return False while the engine is known to be down, when a call would fail at once. Does not wait."""
+        """Return False while the engine is known to be down, when a call would fail immediately. Does not block."""
 
     def ping(self) -> None:
-        """Return if the index can be searched."""
+        """Return normally if the index can be searched."""
 
     def close(self) -> None:
-        """Close connections and files; a later call opens them again."""
+        """Close connections and files. A later call opens them again."""
 
 
 def usable(vector: Vector) -> bool:
-    """Return whether the vector has a direction: all numbers are finite, and not all are zero."""
+    """Return whether the vector has a direction: all numbers are finite, and at least one is not zero."""
     return bool(np.isfinite(vector).all() and np.any(vector))
 
 
 def as_float32(vector: Vector) -> Vector:
-    """Return the vector as it is stored; numbers that do not fit become infinite, or zero."""
+    """Return the vector as it is stored. Numbers outside the float32 range become infinite or zero."""
     with np.errstate(over="ignore", under="ignore"):
         return vector.astype("<f4")
 
 
 def unit_vector(vector: Vector, dimension: int) -> Vector:
-    """Return the vector scaled to length 1, float32, shape (dimension,). Raises `DimensionMismatch`, `UnusableVector`.
+    """Return the vector scaled to length 1, as float32 of shape (dimension,).
 
-    At length 1 no engine can overflow or underflow on the squares of very large or very small numbers.
+    Raises `DimensionMismatch` or `UnusableVector`. Without scaling, the squares of very large or very small numbers
+    could overflow or underflow in an engine.
     """
     if vector.shape != (dimension,):
-        raise DimensionMismatch("vector", f"the index holds {dimension} numbers per vector, got shape {vector.shape}")
+        raise DimensionMismatch(
+            "vector", f"must have {dimension} dimensions, as in the index; its shape is {vector.shape}"
+        )
     if not usable(vector):
-        raise UnusableVector("vector", "all numbers must be finite, and at least one must not be zero")
+        raise UnusableVector("vector", "all numbers must be finite, and at least one must be non-zero")
     wide = vector.astype(np.float64)
     wide /= np.abs(wide).max()
     return (wide / np.linalg.norm(wide)).astype(np.float32)
@@ -143,5 +147,5 @@ def unit_vector(vector: Vector, dimension: int) -> Vector:
 
 def checked_limit(limit: int) -> int:
     if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidInput("limit", f"must be from 1 to {MAX_LIMIT}")
+        raise InvalidInput("limit", f"must be between 1 and {MAX_LIMIT}")
     return limit

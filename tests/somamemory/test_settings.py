@@ -104,7 +104,7 @@ def test_an_embedder_that_cannot_be_made_is_told_before_anything_starts(tmp_path
     code, output = check(tmp_path, "--deploy", SOMA_EMBEDDING_PROVIDER="abacus")
 
     assert code == 1
-    assert "(soma.E007) the embedding provider is 'abacus'" in output
+    assert "(soma.E007) unknown embedding provider 'abacus'" in output
 
 
 def test_a_port_in_use_is_one_line_that_names_the_setting(tmp_path) -> None:

@@ -209,7 +209,9 @@ def test_vectors_of_another_dimension_are_an_error_that_says_what_to_set(
     embedder: OpenAIEmbedder, provider: Provider
 ) -> None:
     provider.default = lambda body: embedded(body, 5)
-    with pytest.raises(EmbedderUnavailable, match="makes vectors of 5 numbers; SOMA_EMBEDDING_DIMENSION says 8"):
+    with pytest.raises(
+        EmbedderUnavailable, match="creates vectors with 5 dimensions, but SOMA_EMBEDDING_DIMENSION is 8"
+    ):
         embedder.embed(["one"])
 
 
