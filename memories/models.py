@@ -14,12 +14,12 @@ from memories import coordinates, payloads
 from somamemory.db.leases import Leased
 from tenants.scoping import TenantOwned
 
-# From this many attempts on, an outbox row counts as failed; it is still tried again.
+# After this many attempts, an outbox row counts as failed. It is still retried.
 FAILED_ATTEMPTS = 3
 
 
 class KeyField(models.CharField):  # type: ignore[type-arg]
-    """Text compared byte by byte on both databases, so that its order is the order of its digits."""
+    """Text compared byte by byte on both databases, so that keys sort by their digits."""
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
         parameters = super().db_parameters(connection)
@@ -29,9 +29,10 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
 
 
 class JsonField(models.JSONField):
-    """JSON whose numbers come back as float64 or int64, as they came in.
+    """JSON whose numbers are read back as the float64 or int64 values that were stored.
 
-    jsonb writes 1e300 as a whole number of 301 digits; read as a Python int it could not be sent to a client.
+    PostgreSQL's jsonb writes 1e300 as an integer of 301 digits. If that were read as a Python int, it could not be sent
+    to a client.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,7 +55,7 @@ class Memory(TenantOwned):
         EPISODIC = "episodic"
         SEMANTIC = "semantic"
 
-    # An integer, not the UUID: SQLite's full text needs a rowid that survives VACUUM.
+    # An integer instead of the UUID, because SQLite's full-text index needs a rowid that does not change with VACUUM.
     seq = models.BigAutoField(primary_key=True)
     id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     namespace = KeyField(max_length=255)
@@ -63,18 +64,18 @@ class Memory(TenantOwned):
     metadata = JsonField(default=dict)
     memory_type = models.CharField(max_length=16, choices=Type.choices, default=Type.EPISODIC)
     importance = models.FloatField(default=0.0)
-    context = models.TextField(blank=True)  # indexed with the memory, but not part of it
-    terms = models.TextField(blank=True)  # what full text indexes: see search.analyzer
+    context = models.TextField(blank=True)  # indexed together with the memory, but not part of its text
+    terms = models.TextField(blank=True)  # the terms in the full-text index; see search.analyzer
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
-    # Written by `read_counts`. Without an index, or every write-back would have to update all other indexes too.
+    # Written by `read_counts`. Not indexed: otherwise every write-back would have to update all other indexes, too.
     access_count = models.BigIntegerField(default=0, db_default=0)
     last_accessed_at = models.DateTimeField(null=True)
-    size = models.PositiveIntegerField(default=0, db_default=0)  # bytes, as `storage_usage.size` counts them
-    # Set by `archiving`: the index does not contain it, and searches include it only on request.
+    size = models.PositiveIntegerField(default=0, db_default=0)  # in bytes, as computed by `storage_usage.size`
+    # Set by `archiving`: the memory is not in the vector index, and searches include it only on request.
     archived_at = models.DateTimeField(null=True)
     distance: float | None = None  # from the centre, in a list of the nearest memories; not a column
 
@@ -86,11 +87,11 @@ class Memory(TenantOwned):
         indexes = [
             models.Index(fields=["tenant", "namespace", "created_at"], name="sfm_memories_created"),
             models.Index(fields=["tenant", "namespace", "updated_at"], name="sfm_memories_updated"),
-            # The last columns let counts read the index alone; equal entries share one place there.
+            # With the last columns, counts read only the index, where equal entries share one place.
             models.Index(
                 fields=["tenant", "namespace", "memory_type", "deleted_at", "expires_at"], name="sfm_memories_type"
             ),
-            # Most memories have none, and no query selects those.
+            # Most memories have no value here, and no query selects those.
             models.Index(
                 fields=["tenant", "namespace", "importance"],
                 name="sfm_memories_importance",
@@ -122,9 +123,9 @@ class Memory(TenantOwned):
 
     @property
     def index_state(self) -> str:
-        """Return pending, failed, ready, archived, or empty (nothing to index), for a memory read `with_index_state`.
+        """Return pending, failed, ready, archived, or empty (nothing to index).
 
-        A memory that has just been written is pending.
+        The memory must have been read with `with_index_state`. A memory that has just been written is pending.
         """
         row = vars(self)
         if "indexed_version" not in row:
@@ -144,7 +145,7 @@ class Memory(TenantOwned):
 
 
 class EmbeddingGeneration(models.Model):
-    """An embedding model with its parameters, and the collection that holds its vectors."""
+    """An embedding model with its parameters, and the collection that contains its vectors."""
 
     class State(models.TextChoices):
         BUILDING = "building"
@@ -172,9 +173,9 @@ class EmbeddingGeneration(models.Model):
 
 
 class Job(Leased):
-    """A long-running job of the whole installation. A worker leases it for one step at a time.
+    """A long-running job for the whole installation. A worker leases it for one step at a time.
 
-    `data` holds everything needed to resume after a crash; every step may run twice.
+    `data` contains everything needed to resume after a crash. Every step can run twice.
     """
 
     class Kind(models.TextChoices):
@@ -188,7 +189,7 @@ class Job(Leased):
         FAILED = "failed"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    # The tenant of the caller who requested it. A job holds no tenant data, so it is not TenantOwned.
+    # The tenant of the caller that requested the job. A job contains no tenant data, so it is not TenantOwned.
     tenant = models.ForeignKey(
         "tenants.Tenant", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
@@ -196,7 +197,7 @@ class Job(Leased):
     state = models.CharField(max_length=16, choices=State.choices, default=State.QUEUED)
     data = models.JSONField(default=dict)
     done = models.PositiveBigIntegerField(default=0)
-    total = models.PositiveBigIntegerField(null=True)  # None: not known yet
+    total = models.PositiveBigIntegerField(null=True)  # None if not known yet
     error = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
@@ -213,11 +214,12 @@ class Job(Leased):
     def __str__(self) -> str:
         return f"{self.kind} {self.state}"
 
-    # Longer than a step, or the part of a step between two renewals; the job of a killed worker waits this long.
+    # Longer than a step, or than the part of a step between two renewals. If a worker is killed, its job waits this
+    # long.
     LEASE = timedelta(seconds=60)
 
     def renew(self) -> None:
-        """Extend the lease in a long step, and save the progress."""
+        """Extend the lease during a long step, and save the progress."""
         self.lease_until = timezone.now() + self.LEASE
         Job.objects.filter(id=self.id, lease=self.lease).update(
             lease_until=self.lease_until, done=self.done, total=self.total
@@ -225,9 +227,10 @@ class Job(Leased):
 
 
 class VectorEmbedding(Leased, TenantOwned):
-    """A memory's vector and its outbox entry: *that* the index is out of date, never *what* to write there.
+    """A memory's vector and its outbox entry.
 
-    A row with `due_at` is work. It outlives its memory until the index has removed it too.
+    The entry records only *that* the index is out of date, never *what* to write there. A row with `due_at` is work to
+    do. It outlives its memory until the memory has also been removed from the index.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -241,10 +244,10 @@ class VectorEmbedding(Leased, TenantOwned):
         related_name="embeddings",
     )
     wanted_version = models.PositiveIntegerField()
-    indexed_version = models.PositiveIntegerField(null=True)  # None: not in the index
-    vector = models.BinaryField(null=True)  # float32, little endian, `generation.dimension` of them
-    text_hash = models.BinaryField(null=True, max_length=32)  # of the text that `vector` was made from
-    own = models.BooleanField(default=False)  # the caller's own vector, not made from the text
+    indexed_version = models.PositiveIntegerField(null=True)  # None if not in the index
+    vector = models.BinaryField(null=True)  # float32, little endian, `generation.dimension` numbers
+    text_hash = models.BinaryField(null=True, max_length=32)  # hash of the text that `vector` was made from
+    own = models.BooleanField(default=False)  # supplied by the caller instead of made from the text
     due_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.CharField(max_length=500, blank=True)
@@ -255,7 +258,7 @@ class VectorEmbedding(Leased, TenantOwned):
             models.UniqueConstraint(fields=["tenant", "generation", "memory"], name="sfm_embedding_of_memory"),
         ]
         indexes = [
-            # The generation first, so that finding due rows of one generation does not scan those of another.
+            # The generation comes first, so that finding the due rows of one generation does not scan those of another.
             models.Index(
                 fields=["generation", "due_at"], name="sfm_embeddings_queue", condition=models.Q(due_at__isnull=False)
             ),

@@ -1,4 +1,4 @@
-"""A memory that is to be stored, and the checks that it must pass first."""
+"""A memory to be stored, and the checks it must pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from tenants.caller import Caller
 
 @dataclass(frozen=True)
 class NewMemory:
-    """A memory as a caller sends it. `embedding`: the caller's own vector instead of one made from the text."""
+    """A memory as sent by a caller.
+
+    `embedding` is a vector supplied by the caller, to be used instead of one made from the text.
+    """
 
     coordinate: Coordinate
     payload: Json
@@ -33,7 +36,7 @@ class NewMemory:
     context: str = ""
     expires_at: datetime | None = None
     embedding: Vectors | None = None
-    created_at: datetime | None = None  # when it happened, if that is not now
+    created_at: datetime | None = None  # when it happened, if not now
 
 
 def checked(caller: Caller, item: NewMemory) -> NewMemory:
@@ -44,14 +47,14 @@ def checked(caller: Caller, item: NewMemory) -> NewMemory:
         return item
     dimension = generations.active().dimension
     if len(item.embedding) != dimension:
-        raise DimensionMismatch("embedding", f"has {len(item.embedding)} numbers; this installation uses {dimension}")
+        raise DimensionMismatch("embedding", f"must have {dimension} numbers; this one has {len(item.embedding)}")
     if not usable(as_float32(item.embedding)):
-        raise InvalidInput("embedding", "must be finite in 32 bits and not all zero")
+        raise InvalidInput("embedding", "must contain finite 32-bit numbers that are not all zero")
     return item
 
 
 def check_size(memory: Memory) -> None:
-    """Refuse a memory that patches have made larger than one request body could have stored."""
+    """Reject a memory that has grown, through patches, beyond the maximum size of a request body."""
     size = len(orjson.dumps([memory.payload, memory.metadata]))
     if size > settings.MAX_BODY_BYTES:
         raise PayloadTooLarge(f"the memory would have {size} bytes; at most {settings.MAX_BODY_BYTES} are allowed")

@@ -1,4 +1,4 @@
-"""Payloads: the text to index, merge patches, and JSON numbers. Pure."""
+"""Payloads: the text to index, merge patches, and JSON numbers. This module is pure: it does no I/O."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Any
 
 Json = dict[str, Any]
 
-# The fields that hold the text of a memory if present, in reading order.
+# If any of these fields are present, they hold the text of a memory, in reading order.
 TEXT_FIELDS = ("title", "summary", "text", "content")
 MAX_TEXT_LENGTH = 32_768
 _INT64 = 1 << 63
 
 
 class Decoder(json.JSONDecoder):
-    """Decode integers beyond int64 back into the floats the client sent (jsonb writes 1e300 with all its zeros)."""
+    """Decode integers beyond int64 as floats, which is how the client sent them.
+
+    PostgreSQL's jsonb writes 1e300 with all its zeros.
+    """
 
     def __init__(self) -> None:
         super().__init__(parse_int=_int64_or_float)
@@ -29,18 +32,20 @@ def _int64_or_float(digits: str) -> int | float:
 
 
 def text_of(payload: Json) -> str:
-    """Return the text to index: `title`, `summary`, `text`, `content` if one is present, else every string.
+    """Return the text to index: `title`, `summary`, `text` and `content` if any of them is present, otherwise every
+    string.
 
-    At most MAX_TEXT_LENGTH characters.
+    Returns at most MAX_TEXT_LENGTH characters.
     """
     named = [payload[name] for name in TEXT_FIELDS if isinstance(payload.get(name), str) and payload[name].strip()]
     return "\n".join(named or _strings(payload))[:MAX_TEXT_LENGTH]
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yield every string, visiting object members in name order because jsonb does not preserve theirs.
+    """Yield every string.
 
-    The JSON parser of the API bounds the depth.
+    Object members are visited in order of their names, because jsonb does not preserve the original order. The JSON
+    parser of the API limits the depth.
     """
     if isinstance(value, str):
         if value.strip():

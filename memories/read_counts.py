@@ -1,13 +1,13 @@
 """Read counts: how often and when a memory was last read, without a write per read.
 
-A read increments a counter in this process. A thread flushes the counters: without Redis every few
-seconds into the database; with Redis every second into Redis, which adds up the counters of all processes, and a job
-writes them back in batches.
+Each read increments a counter in this process, and a thread flushes the counters. Without Redis, it writes them to the
+database every few seconds. With Redis, it adds them every second to totals for all processes, and a job writes these to
+the database in batches.
 
-Counts that are not yet written back are lost when their process dies (a second's worth; without Redis
-`SOMA_ACCESS_INTERVAL_S` worth) or Redis does (`SOMA_ACCESS_INTERVAL_S` worth). When the connection to Redis breaks, one
-batch may count twice. Memory is bounded: beyond `MAX_MEMORIES`, reads of further memories go uncounted until the next
-write-back.
+Counts that are not yet in the database are lost if the process or Redis dies. A process loses up to a second's worth,
+or `SOMA_ACCESS_INTERVAL_S` without Redis; Redis loses up to `SOMA_ACCESS_INTERVAL_S`. If the connection to Redis
+breaks, one batch may be counted twice. Memory use is bounded: once `MAX_MEMORIES` are counted, reads of other memories
+are not counted until the next write-back.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ from somamemory.scheduling import periodic
 if TYPE_CHECKING:
     from redis import Redis
 
-MAX_MEMORIES = 20_000  # in a process, and again in Redis
+MAX_MEMORIES = 20_000  # per process, and the same number in Redis
 FLUSH_S = 1.0
 BATCH = 500
 _TIMES, _LAST = "soma:1:access:times", "soma:1:access:last"
 
-Counts = dict[UUID, tuple[int, float]]  # reads since the last write-back, and the last one (seconds since 1970)
+# number of reads since the last write-back, and the time of the last one (seconds since 1970)
+Counts = dict[UUID, tuple[int, float]]
 
 _lock = threading.Lock()
 _counted: Counts = {}
 
 
 def count(memories: Iterable[Memory]) -> None:
-    """Count a read of these memories. Costs about a microsecond per memory."""
+    """Count a read of these memories. Takes about a microsecond per memory."""
     now = time.time()
     _add({memory.id: (1, now) for memory in memories})
 
@@ -56,7 +57,7 @@ def count(memories: Iterable[Memory]) -> None:
     at_stop=True,
 )
 def flush() -> None:
-    """Move this process's counts into Redis; keep them while Redis is unreachable or full."""
+    """Add this process's counts to Redis, or keep them while Redis is unreachable or full."""
     if counts := _take():
         accepted = caching.with_redis(lambda redis: _into_redis(redis, counts))
         if not accepted:
@@ -64,7 +65,7 @@ def flush() -> None:
 
 
 def _writes_back_itself() -> bool:
-    """Return whether this process writes its own counts back, and not a Celery worker those of all processes."""
+    """Return whether this process writes its counts to the database, rather than a Celery worker for all processes."""
     return not (caching.shared() and settings.INDEXER == "celery")
 
 
@@ -76,9 +77,9 @@ def _writes_back_itself() -> bool:
     at_stop=True,
 )
 def write_back() -> int:
-    """Write all counts into the database; return how many memories were updated.
+    """Write all counts to the database, and return how many memories were updated.
 
-    Counts of rows that a writer has locked, and of batches that the database refuses, wait for the next write-back.
+    Counts for rows that a writer has locked, and batches that the database rejects, are kept for the next write-back.
     """
     counts = _take()
     if caching.shared():
@@ -115,7 +116,7 @@ def _take() -> Counts:
 
 
 def _into_redis(redis: Redis, counts: Counts) -> bool:
-    """Return whether Redis had room."""
+    """Add the counts to Redis, and return whether there was room for them."""
     if redis.hlen(_TIMES) + len(counts) > 2 * MAX_MEMORIES:
         return False
     with redis.pipeline(transaction=True) as together:
@@ -127,7 +128,7 @@ def _into_redis(redis: Redis, counts: Counts) -> bool:
 
 
 def _out_of_redis(redis: Redis) -> Counts:
-    """Take all counts out of Redis; of two concurrent jobs, one gets none."""
+    """Take all counts out of Redis. If two jobs run concurrently, one of them gets none."""
     with redis.pipeline(transaction=True) as together:
         together.hgetall(_TIMES)
         together.hgetall(_LAST)
@@ -137,7 +138,7 @@ def _out_of_redis(redis: Redis) -> Counts:
 
 
 def _update(counts: Counts) -> int:
-    """Update the rows that are not locked: waiting for a writer of many rows could deadlock with it."""
+    """Update the rows that are not locked. Waiting for a writer of many rows could cause a deadlock."""
     with transaction.atomic():
         rows = Memory.all_tenants.filter(id__in=list(counts))
         free = set(rows.select_for_update(skip_locked=True, no_key=True).values_list("id", flat=True))
@@ -145,13 +146,16 @@ def _update(counts: Counts) -> int:
             with connection.cursor() as cursor:
                 cursor.execute(_statement(len(free)), list(_parameters(counts, free)))
     if len(free) < len(counts):
-        held = set(rows.exclude(id__in=free).values_list("id", flat=True))  # the others are purged
+        held = set(rows.exclude(id__in=free).values_list("id", flat=True))  # the others have been purged
         _add({id: counts[id] for id in held})
     return len(free)
 
 
 def _statement(rows: int) -> str:
-    """Return the UPDATE. It sets no indexed column, so no index changes, and leaves version and updated_at alone."""
+    """Return the UPDATE statement.
+
+    It sets no indexed column, so no index changes, and does not change version or updated_at.
+    """
     if connection.vendor == "postgresql":
         row, latest = "(%s::uuid, %s::bigint, %s::timestamptz)", "GREATEST(sfm_memories.last_accessed_at, seen.at)"
     else:

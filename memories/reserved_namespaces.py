@@ -1,7 +1,7 @@
-"""Reserved namespaces: readable and searchable by every caller, written by conversations only.
+"""Reserved namespaces: every caller can read and search them, but only conversations write to them.
 
-The turns of a conversation are counted, and each message is indexed with the one before it. A direct write to a single
-message would break both.
+The turns of a conversation are counted, and each message is indexed together with the previous one. A direct write to a
+single message would break both.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _ROUTES = {
 
 
 def check_writable(caller: Caller, namespace: str) -> None:
-    """Raise InvalidInput for a reserved namespace unless `caller.writing_reserved()` allows it."""
+    """Raise InvalidInput for a reserved namespace unless `caller.writing_reserved()` allows the write."""
     if not caller.writes_reserved and (route := _ROUTES.get(namespace)):
-        raise InvalidInput("namespace", f"'{namespace}' is reserved and read-only here; write through {route}")
+        raise InvalidInput(
+            "namespace", f"namespace '{namespace}' is reserved and cannot be written to directly; use {route}"
+        )

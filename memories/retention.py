@@ -19,16 +19,16 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 
 BATCH = 500
-BATCH_BYTES = 32 * 1024 * 1024  # a single memory may have 10 MiB
+BATCH_BYTES = 32 * 1024 * 1024  # a single memory can have 10 MiB
 Forget = Callable[[Caller, Sequence[Memory]], None]
 
 _others: list[Forget] = []
 
 
 def when_removed(forget: Forget) -> None:
-    """Register `forget` for data about memories that is stored elsewhere.
+    """Register `forget`, a function that removes data about memories that is stored elsewhere.
 
-    It is called with the caller and the purged memories inside the transaction of the purge, so that both disappear
+    A purge calls it with the caller and the purged memories, within the same transaction, so that both are removed
     together.
     """
     _others.append(forget)
@@ -42,7 +42,7 @@ def tidy() -> None:
 
 
 def purge(limit: int = 100_000) -> int:
-    """Purge about `limit` memories whose retention period is over; return how many were purged."""
+    """Purge about `limit` memories whose retention period is over, and return how many were purged."""
     before = timezone.now() - timedelta(days=settings.RETENTION_DAYS)
     old = Memory.all_tenants.filter(Q(deleted_at__lte=before) | Q(expires_at__lte=before))
     purged = 0
@@ -51,7 +51,7 @@ def purge(limit: int = 100_000) -> int:
             batch = batch_of(old.select_for_update(skip_locked=True))
             tenants = Tenant.objects.in_bulk({memory.tenant_id for memory in batch})
             for id in sorted({memory.tenant_id for memory in batch}):
-                # The tenant's row may be gone already, when it is being erased.
+                # The tenant's row may already be gone, if the tenant is being erased.
                 caller = Caller.retention(tenants.get(id) or Tenant(id=id))
                 remove(caller, [memory for memory in batch if memory.tenant_id == id])
         if not batch:
@@ -61,7 +61,7 @@ def purge(limit: int = 100_000) -> int:
 
 
 def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
-    """Return the first rows without their terms, at most BATCH rows and about BATCH_BYTES."""
+    """Return the first rows, without their terms: at most BATCH rows with about BATCH_BYTES."""
     chosen: list[int] = []
     total = 0
     for seq, size in rows.values_list("seq", "size")[:BATCH]:
@@ -75,7 +75,7 @@ def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
 def remove(caller: Caller, memories: Sequence[Memory]) -> None:
     """Purge the caller's rows and audit each of them. Requires a transaction.
 
-    Their outbox rows stay until the index has removed them.
+    Their outbox rows remain until the memories have been removed from the index.
     """
     take_out(memories)
     usage.add(caller.tenant, -len(memories), -sum(memory.size for memory in memories))
@@ -87,9 +87,9 @@ def remove(caller: Caller, memories: Sequence[Memory]) -> None:
 
 
 def take_out(memories: Sequence[Memory]) -> None:
-    """Delete rows that are stored elsewhere: they still count against quotas, and their addresses keep their links."""
+    """Delete rows that are stored elsewhere. They still count against quotas, and their addresses keep their links."""
     Memory.all_tenants.filter(seq__in=[memory.seq for memory in memories]).delete()
-    # The version moves on, so that a drain which has just read the memory cannot settle the row with it.
+    # The version increases, so that a worker that has just read the memory cannot mark the row as done.
     VectorEmbedding.all_tenants.filter(memory_id__in=[memory.id for memory in memories]).update(
         wanted_version=F("wanted_version") + 1, due_at=timezone.now(), attempts=0
     )

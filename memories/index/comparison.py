@@ -15,18 +15,20 @@ from somamemory.errors import ConfigurationError, Unavailable
 
 SAMPLE = 100
 K = 10
-WORDS = 8  # at the beginning of a memory make a question
+WORDS = 8  # number of words at the beginning of a memory that make up a question
 DEADLINE_S = 30.0
 
 
 def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], object]) -> dict[str, Any]:
     """Return {questions, k, agreement, known_item_old, known_item_new}.
 
-    The last three are 0 to 1, or None without a question.
+    A question is the beginning of a memory.
 
-    A question is the beginning of a memory. agreement: the share of the first `k` hits that both have in common; known
-    item: how often the memory itself is among the first `k` hits in its namespace. If the `old` index is lost,
-    it counts as finding nothing.
+    agreement: the share of the first `k` hits that both generations have in common.
+    known_item_old, known_item_new: how often the memory itself is among the first `k` hits in its namespace.
+
+    The last three values are from 0 to 1, or None if there are no questions. If the `old` index is lost, it counts as
+    having found nothing.
     """
     asked = old_right = new_right = 0
     agreeing = 0.0
@@ -52,7 +54,7 @@ def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], o
 
 
 def _sample(generation: EmbeddingGeneration) -> list[Memory]:
-    """Return a sample of the memories in the generation's index, drawn from the whole range of their rows."""
+    """Return a sample of the memories in the generation's index, drawn from the whole range of its rows."""
     rows = VectorEmbedding.all_tenants.filter(generation=generation, indexed_version__isnull=False)
     first, last = rows.order_by("id").first(), rows.order_by("-id").first()
     if first is None or last is None:

@@ -1,11 +1,13 @@
-"""The drain: bring the vector index in line with the database.
+"""Drain the outbox: bring the vector index up to date with the database.
 
-1. Lease some due rows, so that no other drain works on the same memories.
-2. Read each memory as it is *now*, whatever the row was queued for.
-3. Embed what has changed (no transaction is open), then upsert into, or delete from, the index.
-4. Settle a row only if the memory has not moved on meanwhile; otherwise it stays due.
+1. Lease some due rows, so that no other worker processes the same memories.
+2. Read the *current* state of each memory, whatever the row was queued for.
+3. Embed the memories whose text has changed (with no transaction open), then upsert them into the index or delete them
+   from it.
+4. Mark a row as done only if its memory has not changed since; otherwise the row stays due.
 
-A crash at any point leaves the rows due, and each step may be repeated. Any number of drains may run in parallel.
+After a crash at any point the rows are still due, and every step can be repeated. Any number of workers can drain the
+outbox at the same time.
 """
 
 from __future__ import annotations
@@ -50,14 +52,14 @@ class _Job:
     """A leased row and its outcome."""
 
     row: VectorEmbedding
-    memory: Memory | None  # None: purged
+    memory: Memory | None  # None if purged
     text: str = ""
     vector: Vectors | None = None
     error: str = ""
 
     @property
     def absent(self) -> bool:
-        """Return whether the index must hold nothing for this memory."""
+        """Return whether the memory must not be in the index."""
         return self.memory is None or self.vector is None or self.memory.archived_at is not None
 
     @property
@@ -66,15 +68,16 @@ class _Job:
 
 
 def drain(limit: int = BATCH) -> int:
-    """Process up to `limit` due rows of each generation; return how many there were.
+    """Process up to `limit` due rows of each generation, and return how many there were.
 
-    Raises no errors that a later call could resolve.
+    Does not raise errors that a later call could resolve.
     """
     return sum(_drain(generation, limit) for generation in generations.in_use())
 
 
 def _drain(generation: EmbeddingGeneration, limit: int) -> int:
-    # An outage is not the rows' failure: each attempt would make them wait longer after the engine is back.
+    # An outage must not count as a failed attempt for each row: the rows would then wait longer after the engine is
+    # back.
     if not index.of(generation).available():
         return 0
     rows = _take(generation, limit)
@@ -95,7 +98,10 @@ def _drain(generation: EmbeddingGeneration, limit: int) -> int:
 
 
 def release_leases() -> int:
-    """Make every postponed or leased row due at once. Only safe for the only drain, just after its start."""
+    """Make every postponed or leased row due immediately.
+
+    This is safe only if there is a single worker and it has just started.
+    """
     return (
         VectorEmbedding.all_tenants.filter(due_at__isnull=False)
         .filter(Q(attempts__gt=0) | Q(lease_until__isnull=False))
@@ -104,7 +110,7 @@ def release_leases() -> int:
 
 
 def backlog() -> int:
-    """Return how many rows are due."""
+    """Return the number of rows that are due."""
     return VectorEmbedding.all_tenants.filter(due_at__lte=timezone.now()).count()
 
 
@@ -114,10 +120,10 @@ def _take(generation: EmbeddingGeneration, limit: int) -> list[VectorEmbedding]:
 
 
 def _read(rows: list[VectorEmbedding]) -> list[_Job]:
-    """Return a job for each row with the memory's current state; deleted and expired ones have no text and no vector.
+    """Return a job for each row, with the current state of its memory.
 
-    One statement reads both, so that a memory and its row belong to the same moment: a caller's own vector that arrives
-    after the lease must not be overlooked.
+    Deleted and expired memories have no text and no vector. A single statement reads the memory and its row, so that
+    both are from the same moment: a vector that a caller supplies after the row was leased must not be overlooked.
     """
     now = timezone.now()
     ids = [row.id for row in rows]
@@ -134,7 +140,7 @@ def _read(rows: list[VectorEmbedding]) -> list[_Job]:
 
 
 def _kept_vector(job: _Job) -> Vectors | None:
-    """Return the stored vector if it is the caller's own, or was made from the same text."""
+    """Return the stored vector if the caller supplied it or if it was made from the same text."""
     row = job.row
     if row.vector is not None and (row.own or bytes(row.text_hash or b"") == _hash(job.text)):
         vector = np.frombuffer(row.vector, dtype="<f4")
@@ -143,21 +149,21 @@ def _kept_vector(job: _Job) -> Vectors | None:
 
 
 def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
-    """Set the vector of each job that has text but no vector, or the reason for the failure."""
+    """Set the vector of each job that has text but no vector, or record why embedding failed."""
     wanting = [job for job in jobs if job.text.strip() and job.vector is None and not job.row.own]
     if not wanting:
         return
     try:
         vectors = embeddings.of(generation).embed([job.text for job in wanting])
     except EmbedderRefused as error:
-        if len(wanting) > 1:  # one text fails the whole batch: bisect to find it
+        if len(wanting) > 1:  # one bad text fails the whole batch, so bisect to find it
             middle = len(wanting) // 2
             _embed(generation, wanting[:middle])
             _embed(generation, wanting[middle:])
         else:
             wanting[0].error = str(error)
     except Unavailable as error:
-        for job in wanting:  # the others are deletions or have a vector already
+        for job in wanting:  # the other jobs are deletions or already have a vector
             job.error = str(error)
     else:
         for job, vector in zip(wanting, vectors, strict=True):
@@ -165,12 +171,11 @@ def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
 
 
 def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
-    """Return the jobs whose lease lasts long enough to write to the index.
+    """Return the jobs whose lease lasts long enough for writing to the index.
 
-    Embedding may have taken longer than expected.
-
-    Otherwise an older version could overwrite the newer one of another drain. The other jobs are processed again after
-    their lease has expired; their vectors are cached by then.
+    Embedding may have taken longer than expected, and without a lease an old version could overwrite a newer one
+    written by another worker. The remaining jobs are processed again when their lease has expired. Their vectors are in
+    the cache by then.
     """
     rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease)
     kept = set(rows.filter(lease_until__gt=timezone.now() + LEASE / 2).values_list("id", flat=True))
@@ -198,8 +203,8 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
 def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
     """Record the outcome of each job and release its row.
 
-    Rows that a writer holds right now come last, one at a time: a transaction that holds some rows while it waits for
-    others could deadlock with a writer of many.
+    Rows that a writer has locked are processed last, one at a time. A transaction that holds some rows while it waits
+    for others could deadlock with a writer that locks many.
     """
     rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease)
     with transaction.atomic():
@@ -212,15 +217,18 @@ def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
 
 
 def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
-    """Settle the rows that the index now holds and postpone those that failed; rows of changed memories stay due."""
+    """Mark the rows that are now in the index as done, and postpone those that failed.
+
+    Rows of memories that have changed since stay due.
+    """
     settled = [_settled(job, lease) for job in jobs if job.memory and not job.error]
-    # A memory that was stored again in the meantime, with the same id, has updated its row.
+    # If the same memory was stored again in the meantime, the writer has updated its row.
     purged = [(job.row.id, _uuid_parameter(lease), job.row.wanted_version) for job in jobs if _is_done(job)]
     failed = [job for job in jobs if job.error]
     metrics.indexed.labels("settled").inc(len(settled) + len(purged))
     metrics.indexed.labels("failed").inc(len(failed))
     if failed:
-        log.warning("memories are waiting for the index", extra={"reason": failed[0].error, "rows": len(failed)})
+        log.warning("memories are waiting to be indexed", extra={"reason": failed[0].error, "rows": len(failed)})
     with connection.cursor() as cursor:
         if settled:
             cursor.executemany(_SETTLE, settled)
@@ -240,7 +248,7 @@ def _is_done(job: _Job) -> bool:
 
 _FORGET = "DELETE FROM sfm_vector_embeddings WHERE id = %s AND lease = %s AND wanted_version = %s"
 
-# Raw SQL: each row gets a different vector, and the condition must be checked in the same statement.
+# Raw SQL, because each row gets a different vector and the condition must be checked in the same statement.
 _SETTLE = """
     UPDATE sfm_vector_embeddings
     SET vector = %s, text_hash = %s, indexed_version = %s, due_at = %s,
@@ -252,10 +260,10 @@ _SETTLE = """
 def _settled(job: _Job, lease: uuid.UUID | None) -> tuple[Any, ...]:
     memory, row = job.memory, job.row
     assert memory is not None  # noqa: S101 - purged memories have no row to settle
-    # A deleted memory keeps its vector, so that a restore needs no embedding.
+    # A deleted memory keeps its vector, so that restoring it needs no embedding.
     vector = bytes(row.vector) if job.vector is None and row.vector else _bytes(job.vector)
     text_hash = bytes(row.text_hash) if job.vector is None and row.text_hash else job.text_hash
-    # The row of an expiring memory becomes due at that time, to remove it from the index.
+    # The row of a memory that will expire becomes due at that time, so that the memory is removed from the index.
     again = None if job.absent else memory.expires_at
     return (
         vector,
@@ -268,7 +276,7 @@ def _settled(job: _Job, lease: uuid.UUID | None) -> tuple[Any, ...]:
     )
 
 
-# Try again later, after a longer pause each time.
+# Try again later, with a longer delay after each attempt.
 _POSTPONE = """
     UPDATE sfm_vector_embeddings
     SET attempts = %s, due_at = %s, error = %s, lease = NULL, lease_until = NULL

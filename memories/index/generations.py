@@ -1,7 +1,8 @@
-"""Embedding generations. Searches use the active one; writes go to it and to any generation being built.
+"""Embedding generations.
 
-A process caches them for `GENERATION_CACHE_S`. For that long after a change, some processes still write and search as
-before; `index.rebuild` waits for them.
+Searches use the active generation. Writes go to the active generation and to any generation that is being built. Each
+process caches the generations for `GENERATION_CACHE_S`, so for that long after a change some processes still search and
+write as before; `index.rebuild` waits for them.
 """
 
 from __future__ import annotations
@@ -26,34 +27,34 @@ _lock = threading.Lock()
 
 
 def active() -> EmbeddingGeneration:
-    """Return the active generation; create it from the settings if none exists yet."""
+    """Return the active generation, and create it from the settings if there is none yet."""
     return written()[0]
 
 
 def written() -> Sequence[EmbeddingGeneration]:
-    """Return the generations that every write must reach: the active one, then any being built."""
+    """Return the generations that every write must reach: the active one first, then any that are being built."""
     with _lock:
         found = _cache.get("written")
     if found is None:
         found = in_use() or [_create()]
-        # Not before the commit: a generation that is rolled back must not be cached.
+        # Cache it only after the commit: a generation that is rolled back must not be cached.
         transaction.on_commit(partial(_remember, found))
     return found
 
 
 def in_use() -> list[EmbeddingGeneration]:
-    """Like `written`, but read from the database; empty before the first start."""
+    """Return the same as `written`, but always from the database. Empty before the first start."""
     rows = EmbeddingGeneration.objects.filter(state__in=[State.ACTIVE, State.BUILDING]).order_by("created_at")
     return sorted(rows, key=lambda row: row.state != State.ACTIVE)
 
 
 def alike(one: EmbeddingGeneration, other: EmbeddingGeneration | Embedder) -> bool:
-    """Return whether vectors from the two generations are comparable."""
+    """Return whether vectors from the two generations can be compared."""
     return (one.provider, one.model, one.dimension) == (other.provider, other.model, other.dimension)
 
 
 def begin(embedder: Embedder) -> EmbeddingGeneration:
-    """Create a generation to build."""
+    """Create a generation to be built."""
     made = _new(embedder, State.BUILDING)
     made.save(force_insert=True)
     forget_cached()
@@ -61,7 +62,7 @@ def begin(embedder: Embedder) -> EmbeddingGeneration:
 
 
 def switch_to(generation: EmbeddingGeneration) -> None:
-    """Make this generation the active one, and retire the previous one, in one transaction."""
+    """Make this generation the active one and retire the previous one, in a single transaction."""
     rows = EmbeddingGeneration.objects
     with transaction.atomic():
         rows.filter(state=State.ACTIVE).exclude(id=generation.id).update(state=State.RETIRED)
@@ -70,7 +71,7 @@ def switch_to(generation: EmbeddingGeneration) -> None:
 
 
 def check_settings() -> None:
-    """Refuse settings whose vectors cannot be compared with the stored ones. Raises ConfigurationError."""
+    """Reject settings whose vectors cannot be compared with the stored ones. Raises ConfigurationError."""
     embedder, stored = embeddings.current(), active()
     if not alike(stored, embedder):
         raise ConfigurationError(
@@ -98,7 +99,7 @@ def _create() -> EmbeddingGeneration:
     try:
         with transaction.atomic():
             made.save(force_insert=True)
-    except IntegrityError:  # another process was first; the unique constraint allows one active generation
+    except IntegrityError:  # another process was faster; the unique constraint allows only one active generation
         return EmbeddingGeneration.objects.get(state=State.ACTIVE)
     return made
 

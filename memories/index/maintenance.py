@@ -7,7 +7,7 @@ from django.conf import settings
 from memories.index import drain, notify, reconcile
 from somamemory.scheduling import ShouldStop, periodic, prepares
 
-EMBEDDED_EVERY_S = 1.0  # what a lost nudge costs at most
+EMBEDDED_EVERY_S = 1.0  # the maximum delay if a notification is lost
 DAY_S = 24 * 3600.0
 
 
@@ -17,8 +17,8 @@ def _drain_every_s() -> float:
 
 @prepares("index")
 def prepare() -> None:
-    """Take over the previous process's leases and compare: the index may have lost rows in a crash."""
-    if settings.WORKERS == 1:  # else the leases may belong to the threads of the other processes
+    """Release the leases of the previous process and schedule a comparison: a crash may have lost index rows."""
+    if settings.WORKERS == 1:  # otherwise the leases may belong to threads of other processes
         drain.release_leases()
     reconcile.repair_all()
 

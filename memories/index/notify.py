@@ -1,8 +1,8 @@
-"""Notify the drain after a commit that there is work.
+"""Notify the indexer after a commit that there is work.
 
-`SOMA_INDEXER` names the drain: a thread of this process, a Celery worker, or another process that needs no
-notification. Publishing to a broker that is down takes seconds, so a request never does it: a thread of this process
-publishes, and many commits become one message. A lost message costs one interval of the beat.
+`SOMA_INDEXER` selects the indexer: a thread of this process, a Celery worker, or another process that needs no
+notification. Publishing to a broker that is down takes seconds, so requests do not publish; a thread of this process
+does, and combines many commits into one message. If a message is lost, the work waits until the next run of the beat.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from somamemory.scheduling import Thread, scheduler
 from somamemory.telemetry import tracing
 
 DRAIN = "memories.drain"
-# The minimum time between two messages of a process; a drain continues until nothing is due.
+# The minimum time between two messages from one process; a drain continues until nothing is due.
 PAUSE_S = 0.2
-# After a failure the beat starts the drain anyway; a dead broker is not asked at each commit.
+# After a failure, do not contact the broker at every commit. The beat starts the drain anyway.
 PAUSE_AFTER_FAILURE_S = 5.0
-# An older message expires unread: the beat has started a drain in the meantime.
+# An older message expires unread, because the beat has started a drain since then.
 LIFETIME_S = 10
 
 
 def on_commit() -> None:
-    """Notify the drain once the transaction has committed. Takes microseconds and never fails."""
+    """Notify the indexer when the transaction has committed. Takes microseconds and never fails."""
     if settings.INDEXER == "celery":
         transaction.on_commit(_publisher.ask)
     elif settings.INDEXER == "thread":
@@ -38,7 +38,7 @@ def _wake() -> None:
 
 
 class Publisher:
-    """Publishes on its own thread, which starts with the first notification, after the fork."""
+    """Publishes on a separate thread, which starts with the first notification, after the process has forked."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
@@ -46,10 +46,10 @@ class Publisher:
         self._thread: Thread | None = None
 
     def ask(self) -> None:
-        """Ask for a notification; at most one is pending, however often this is called."""
+        """Request a notification. At most one is pending, however often this is called."""
         tracing.ask()
         self._asked.set()
-        if self._thread is None or not self._thread.is_alive():  # not alive: it belongs to the parent process
+        if self._thread is None or not self._thread.is_alive():  # not alive if it belongs to the parent process
             with self._lock:
                 if self._thread is None or not self._thread.is_alive():
                     self._thread = _Publishing(self._asked)
@@ -57,7 +57,7 @@ class Publisher:
 
 
 class _Publishing(Thread):
-    recoverable = (OSError,)  # the broker cannot be reached; the beat starts the drain
+    recoverable = (OSError,)  # the broker cannot be reached, so the beat will start the drain
 
     def __init__(self, asked: threading.Event) -> None:
         super().__init__("nudge")
@@ -71,8 +71,8 @@ class _Publishing(Thread):
 
 
 def publish() -> None:
-    """Ask for one drain. Raises OSError when the broker cannot be reached."""
-    from somamemory.celery import send  # only where there is a broker: importing Celery takes 0.1 s and 20 MB
+    """Request one drain. Raises OSError if the broker cannot be reached."""
+    from somamemory.celery import send  # imported only if there is a broker: Celery takes 0.1 s and 20 MB
 
     with tracing.asked(f"send {DRAIN}"):
         send(DRAIN, LIFETIME_S)

@@ -1,7 +1,7 @@
-"""The outbox: rows that mark the memories whose index entries are out of date.
+"""The outbox: rows that mark memories whose index entries are out of date.
 
-A writer enqueues the memories it has changed, in its own transaction (`enqueue`). `fill` and `mark` repair: they find
-memories without a row, or with a row that does not know the latest version.
+A writer calls `enqueue` for the memories it has changed, within its own transaction. `fill` and `mark` repair the
+outbox: they find memories without a row, or with a row that lacks the latest version.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ BATCH = 1000
 
 
 def enqueue(memories: Sequence[Memory], own: dict[UUID, Vectors | None] | None = None) -> None:
-    """Queue these memories for indexing; reset the back-off of earlier failures.
+    """Queue these memories for indexing, and reset the backoff after earlier failures.
 
-    own: the callers' own vectors by memory; given for whole new memories, where an earlier own vector is void.
+    own: vectors supplied by the callers, by memory. Given when whole new memories are stored, which makes earlier
+    vectors from callers obsolete.
     """
     now, vectors = timezone.now(), own or {}
     with_own: list[VectorEmbedding] = []
@@ -32,7 +33,7 @@ def enqueue(memories: Sequence[Memory], own: dict[UUID, Vectors | None] | None =
     for generation in generations.written():
         fits = generations.alike(
             generation, generations.active()
-        )  # a caller's own vector belongs to the active generation
+        )  # a vector supplied by a caller belongs to the active generation
         for memory in memories:
             vector = vectors.get(memory.id) if fits else None
             row = VectorEmbedding(
@@ -46,7 +47,8 @@ def enqueue(memories: Sequence[Memory], own: dict[UUID, Vectors | None] | None =
             )
             (without if vector is None else with_own).append(row)
     again = ["wanted_version", "due_at", "attempts", "error"]
-    if own is not None:  # a whole new memory: an own vector of the old one no longer applies (its text_hash is empty)
+    # for a whole new memory, a vector supplied for the old one no longer applies (its text_hash is empty)
+    if own is not None:
         again = [*again, "own"]
     _upsert(without, again)
     _upsert(with_own, [*again, "vector", "text_hash"])
@@ -66,14 +68,13 @@ def _upsert(rows: list[VectorEmbedding], update_fields: list[str]) -> None:
 def fill(
     generation: EmbeddingGeneration, after: int, source: EmbeddingGeneration | None = None, *, all_vectors: bool = False
 ) -> tuple[int | None, int]:
-    """Fill in rows for the next `BATCH` memories after the number `after`.
+    """Create missing rows for the next `BATCH` memories after the number `after`.
 
-    Return (the last number, how many were missing).
+    source: the generation to copy vectors from, if they can be compared with those of `generation`. Only the vectors
+    supplied by callers are copied, unless `all_vectors` is set.
 
-    The number is None after the last batch, which is smaller, so that the pass ends despite new memories.
-
-    source: the generation to copy vectors from, where they can be compared with those of `generation`: the callers'
-    own vectors, and with `all_vectors` the others too.
+    Returns (the last number, how many rows were missing). The number is None after the last batch, which is the first
+    incomplete one, so the pass ends even while memories are being added.
     """
     columns = ("seq", "id", "tenant_id", "version", "deleted_at", "expires_at")
     batch = list(Memory.all_tenants.filter(seq__gt=after).order_by("seq").values_list(*columns)[:BATCH])
@@ -94,7 +95,8 @@ def fill(
 def rows_of(generation: EmbeddingGeneration | None) -> Any:
     """Return the rows of a generation.
 
-    Typed as Any: the type stubs take `memory_id` for an integer, but it refers to the UUID of the memory."""
+    Typed as Any, because the type stubs mistake `memory_id` for an integer, although it refers to the memory's UUID.
+    """
     return VectorEmbedding.all_tenants.filter(generation=generation)
 
 
@@ -105,8 +107,8 @@ def mark(
     *,
     all_vectors: bool = False,
 ) -> None:
-    """Make these (id, tenant, version) due. A concurrent writer wins."""
-    for start in range(0, len(memories), BATCH):  # a statement of PostgreSQL takes 65,535 parameters
+    """Make these (id, tenant, version) due. A concurrent writer takes precedence."""
+    for start in range(0, len(memories), BATCH):  # a statement in PostgreSQL accepts 65,535 parameters
         _mark(generation, memories[start : start + BATCH], source, all_vectors)
 
 
@@ -134,7 +136,7 @@ def _mark(
             )
         )
     VectorEmbedding.all_tenants.bulk_create(new, ignore_conflicts=True)
-    # Rows that existed already. The version is read now: a writer since then has also written the row.
+    # Rows that already existed. The version is read now, because a writer since then has also updated the row.
     version_now = Memory.all_tenants.filter(id=OuterRef("memory_id")).values("version")
     rows_of(generation).filter(memory_id__in=ids, wanted_version__lt=Subquery(version_now)).update(
         wanted_version=Subquery(version_now), due_at=now, attempts=0

@@ -1,14 +1,15 @@
 """Build a new embedding generation next to the active one: the steps of the job `rebuild_embeddings`.
 
-1. *check*: the new embedder answers. A generation is created; from now on every write marks both.
-2. *rows*: every memory gets an outbox row in it, and the drain begins to process them. Passes are repeated until one
-   that began after all caches had expired finds no row missing or outdated.
-3. *embed*: wait for the drain.
-4. *compare*: what both generations find for the same questions; the result is stored with the job.
-5. *switch*: building → active, active → retired, in one transaction.
+1. *check*: verify that the new embedder works, and create a generation. From now on, every write marks memories for
+   both generations.
+2. *rows*: create an outbox row for every memory in the new generation; workers begin to process them. This is repeated
+   until a pass that began after all caches had expired finds no missing or outdated row.
+3. *embed*: wait until the workers have processed the rows.
+4. *compare*: compare the results of both generations for the same questions, and store the comparison with the job.
+5. *switch*: activate the new generation and retire the old one, in a single transaction.
 6. *retire*: when no process can still search the old generation, remove its rows and its collection.
 
-A step may be killed at any point and run again.
+A step can be interrupted at any point and run again.
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ from somamemory.errors import ConfigurationError, EmbedderUnavailable
 CHECK, ROWS, EMBED, COMPARE, SWITCH, RETIRE, UNDO = (
     "check", "rows", "embed", "compare", "switch", "retire", "undo",
 )  # fmt: skip
-# Longer than caches live: a search that began with the old generation, a write that is being committed.
+# Longer than the lifetime of caches, for searches that began with the old generation and writes that are being
+# committed.
 GRACE_S = 15
 STEP_S = 0.5
-# Memories that can no longer be embedded may be left out, up to this share.
+# The maximum share of memories that may be left out because they can no longer be embedded.
 MAY_FAIL = 0.001
 _DELETED_AT_ONCE = 500
 
 
 def step(job: Job) -> bool:
-    """Run a part of the job; return whether the job has finished."""
+    """Run a part of the job, and return whether the job has finished."""
     phases: dict[str, Callable[[Job], bool]] = {
         CHECK: _check, ROWS: _rows, EMBED: _embed, COMPARE: _compare, SWITCH: _switch, RETIRE: _retire, UNDO: _undo,
     }  # fmt: skip
@@ -60,7 +62,7 @@ def _check(job: Job) -> bool:
         if not usable(embedder.embed(["memory"])[0]):
             raise ConfigurationError(f"{embedder.provider}/{embedder.model} returned no usable vector")
     except EmbedderUnavailable as error:
-        raise ConfigurationError(f"the new embedder does not answer: {error}") from error
+        raise ConfigurationError(f"the new embedder failed: {error}") from error
     old = generations.active()
     building = EmbeddingGeneration.objects.filter(state=generations.State.BUILDING).first()
     if building is not None and not generations.alike(building, embedder):
@@ -72,7 +74,7 @@ def _check(job: Job) -> bool:
 
 
 def _rows(job: Job) -> bool:
-    if _seconds_since(job.data["began"]) < 0:  # a pass that could be the last one begins later
+    if _seconds_since(job.data["began"]) < 0:  # the pass that could be the last one has not begun yet
         return False
     old, new = _generation(job, "old"), _generation(job, "new")
     until = time.monotonic() + STEP_S
@@ -104,7 +106,8 @@ def _embed(job: Job) -> bool:
     old_failed = VectorEmbedding.all_tenants.filter(
         generation_id=job.data["old"], due_at__isnull=False, attempts__gte=FAILED_ATTEMPTS
     ).count()
-    # Writes since this phase began are soon due in both generations: under load, waiting for them would never end.
+    # Writes that arrived after this phase began are soon due in both generations. Under load, waiting for them would
+    # never end.
     then = job.data.setdefault("embedding_since", _now())
     open_rows = waiting.filter(Q(due_at__lte=then) | Q(attempts__gt=0)).count()
     if open_rows == failed and failed <= old_failed + MAY_FAIL * (job.total or 0):
@@ -159,7 +162,10 @@ def _retire(job: Job) -> bool:
 
 
 def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
-    """Delete some rows, in short transactions: on SQLite every writer waits for them."""
+    """Delete some rows, in short transactions, because on SQLite every writer waits for them.
+
+    Return whether all are gone.
+    """
     rows = VectorEmbedding.all_tenants.filter(generation=old)
     until = time.monotonic() + STEP_S
     while time.monotonic() < until:
@@ -174,9 +180,9 @@ def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
 
 
 def _swept(job: Job) -> bool:
-    """Run one more pass before the old generation is removed.
+    """Run one more pass before the old generation is removed, and return whether it has finished.
 
-    A write that took longer than any cache lives is not lost either.
+    This covers writes that took longer than the lifetime of any cache.
     """
     if not job.data.get("swept"):
         last, _ = outbox.fill(_generation(job, "new"), job.data["after"])
@@ -195,9 +201,9 @@ def _generation(job: Job, which: str) -> EmbeddingGeneration:
 
 
 def _count(job: Job, new: EmbeddingGeneration) -> QuerySet[VectorEmbedding]:
-    """Update `done` and `total`; return the number of rows that still wait."""
+    """Update `done` and `total`, and return the number of rows that are still waiting."""
     rows = VectorEmbedding.all_tenants.filter(generation=new)
-    # The row of an expiring memory is due at that time, and does not wait.
+    # The row of a memory that will expire is due only at that time, so it does not count as waiting.
     waiting = rows.filter(Q(due_at__lte=timezone.now()) | Q(due_at__isnull=False, attempts__gt=0))
     there = rows.count()
     job.total = max(there, job.data.get("memories", 0) if job.data["phase"] == ROWS else 0)

@@ -1,7 +1,7 @@
 """Compare the index with the database, by id and version, and repair the differences; the job `reconcile`.
 
-The database is read before the index, and every difference is checked again afterwards: a concurrent change is not a
-difference. Nor is a row that is due: the drain is about to process it.
+The database is read before the index, and every difference is checked again afterwards, so a concurrent change is not
+reported. Rows that are due are not reported either, because a worker is about to process them.
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ log = logging.getLogger("soma.index")
 MISSING, STALE, ORPHANED = "missing", "stale", "orphaned"
 KINDS = (MISSING, STALE, ORPHANED)
 EXAMPLES = 5
-PART = 8_000  # memories compared at a time, approximately
+PART = 8_000  # approximate number of memories compared at a time
 STEP_S = 5.0
 
 
 @dataclass
 class Report:
-    """Counts, and a few examples ("tenant/id") of each kind. pending: memories that the drain has yet to process."""
+    """Counts of each kind of difference, with a few examples ("tenant/id").
+
+    pending: memories that workers have yet to process.
+    """
 
     checked: int = 0
     pending: int = 0
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     examples: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
-    collections: list[str] = field(default_factory=list)  # of generations that no longer exist
+    collections: list[str] = field(default_factory=list)  # collections of generations that no longer exist
 
     @property
     def different(self) -> bool:
@@ -63,14 +66,14 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Known:
-    """A memory according to the database; `live`: the index should hold it."""
+    """A memory according to the database. `live`: whether the index should contain it."""
 
     row: _Row | None
-    version: int | None  # None: the memory no longer exists
+    version: int | None  # None if the memory no longer exists
     live: bool
 
     def difference(self, held: int | None) -> str | None:
-        """Return the kind of difference if the index holds this version (None: no point)."""
+        """Return the kind of difference if the index contains this version (None: no point)."""
         if self.row is None:
             return MISSING if self.live else ORPHANED if held is not None else None
         if self.row.due:
@@ -87,28 +90,31 @@ NOTHING = _Known(None, None, False)
 
 
 def repair_all() -> Report:
-    """Repair all tenants: every night, and at the start of an embedded server. Raises IndexUnavailable.
+    """Repair all tenants, every night and when an embedded server starts. Raises IndexUnavailable.
 
-    The drain cannot notice a loss in the index itself: after a power cut (Milvus Lite does not sync each write to the
-    disk), or when its folder was deleted or replaced by an older one. Unknown collections are left to the operator's
-    `reconcile --repair`: they may belong to another installation with the same prefix.
+    Draining the outbox does not detect losses in the index itself. They can occur after a power cut, because Milvus
+    Lite does not sync each write to disk, or when its folder has been deleted or replaced with an older one. Unknown
+    collections may belong to another installation with the same prefix, so they are left to the operator's `reconcile
+    --repair`.
     """
     report, generation = Report(), generations.active()
     for tenant in Tenant.objects.order_by("id").values_list("id", flat=True).iterator():
         of_tenant(generation, tenant, report, repair=True)
     strangers(generation, report, repair=True)
     if report.different:
-        log.warning("the index differed from the database; the drain will repair it", extra=dict(report.counts))
+        log.warning(
+            "the index differed from the database; the differences are queued for repair", extra=dict(report.counts)
+        )
     return report
 
 
 def step(job: Job) -> bool:
-    """Compare some tenants of the job; return whether it has finished."""
+    """Compare some tenants of the job, and return whether it has finished."""
     generation = generations.active()
     report = Report(**job.data.get("report", {}))
     only, repair = job.data.get("tenant"), job.data.get("repair", False)
     if only and not Tenant.objects.filter(slug=only).exists():
-        raise NotFound(f"no tenant '{only}'")
+        raise NotFound(f"there is no tenant '{only}'")
     tenants = Tenant.objects.filter(**({"slug": only} if only else {})).order_by("id")
     if job.total is None:
         job.total = _memories(generation, tenants)
@@ -166,7 +172,7 @@ def leftovers(report: Report, *, repair: bool) -> None:
     target = index.of(generations.active())
     ours = re.compile(rf"{re.escape(settings.MILVUS_PREFIX)}_[0-9a-f]{{12}}")
     names = {name for name in target.collections() if ours.fullmatch(name)}
-    # Read after the collections: a generation is recorded before its collection is created.
+    # Read after the collections, because a generation is recorded before its collection is created.
     gone = names - set(EmbeddingGeneration.objects.values_list("collection", flat=True))
     for name in sorted(gone):
         report.collections.append(name)
@@ -195,7 +201,7 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
         some = ids[start : start + outbox.BATCH]
         rows = outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__in=some)
         now_known |= _known(tenant, rows, Memory.all_tenants.filter(id__in=some))
-    # A row that has been settled since then looks different now; one that was replaced is due.
+    # A row that has been processed since then looks different now, and one that was replaced is due.
     certain = {id: now_known.get(id, NOTHING) for id in ids if now_known.get(id, NOTHING) == known.get(id, NOTHING)}
     for kind in KINDS:
         report.note(kind, tenant, (id for id in certain if suspects[id] == kind))
@@ -204,7 +210,7 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
 
 
 def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known]) -> None:
-    """Queue the differences for the drain; only points without a memory are deleted here."""
+    """Queue the differences for indexing. Only points without a memory are deleted here."""
     outbox.mark(generation, [(id, tenant, each.version) for id, each in wrong.items() if each.live and each.version])
     with_row = [id for id, each in wrong.items() if each.row is not None]
     for start in range(0, len(with_row), outbox.BATCH):

@@ -1,7 +1,7 @@
-"""One client of a Milvus server or of Milvus Lite: connecting, deadlines, retries and the breaker.
+"""A client for a Milvus server or Milvus Lite: connections, deadlines, retries and the circuit breaker.
 
-pymilvus is imported when the first call connects: that takes a third of a second, and starts gRPC threads that commands
-without a search do not need.
+pymilvus is imported when the first call connects. The import takes a third of a second and starts gRPC threads, which
+commands without a search do not need.
 """
 
 from __future__ import annotations
@@ -36,20 +36,23 @@ log = logging.getLogger("soma.index")
 
 RETRY = RetryPolicy(attempts=4, first_pause_s=0.02)
 PROBE_EVERY_S = 2.0  # while the engine is down
-# Lite searches rows that are not flushed in Python: 10 to 15 µs each, against 40 ms for a flush of 500.
+# Lite searches unflushed rows in Python. This takes 10 to 15 µs per row, compared with 40 ms for flushing 500 rows.
 LITE_FLUSH_AFTER_ROWS = 500
 _NEVER_MS = 2**31 - 1
 
-Call = Callable[[Any, dict[str, Any]], T]  # the vendor's client, and the arguments that set the deadline
+Call = Callable[[Any, dict[str, Any]], T]  # a pymilvus client, and the arguments that set the deadline
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Where the engine is and how long to wait for it.
+    """The address of the engine, and how long to wait for it.
 
-    uri: a path ending in .db, or http://, https://, tcp://; token: "user:password" or an API key, may be empty; ca: a
-    file of certificates to trust, for https; timeout_s: the deadline of a call; search_timeout_s: that of a search on a
-    server (Lite computes in this process: it is slow before it is down).
+    uri: a path ending in .db, or a URL starting with http://, https:// or tcp://.
+    token: "user:password" or an API key; can be empty.
+    ca: a file of trusted certificates, for https.
+    timeout_s: the deadline for a call.
+    search_timeout_s: the deadline for a search on a server. It does not apply to Lite, which runs in this process and
+    can be slow without being down.
     """
 
     uri: str
@@ -64,7 +67,7 @@ class Connection:
 
 
 class Client:
-    """Calls of one collection. The first call connects, and again after a fork."""
+    """Makes calls to one collection. The first call connects, and so does the first call after a fork."""
 
     def __init__(self, connection: Connection, collection: Collection) -> None:
         self._at = connection
@@ -74,7 +77,7 @@ class Client:
         self.search_timeout_s = self.timeout_s if lite else min(self.timeout_s, connection.search_timeout_s)
         self._connecting = threading.Lock()
         self.vendor: Any = None
-        self.vendor_of = 0  # the process that created it
+        self.vendor_of = 0  # id of the process that created it
         self.lite: LiteFolder | None = None
         self._unflushed_rows = 0
         self.breaker = Breaker(
@@ -89,14 +92,16 @@ class Client:
             return self._call(action, client, call, deadline)
 
     def search(self, action: str, call: Call[T], *, hasty: bool) -> T:
-        """Read, and record how long that takes. `hasty`: do not wait much longer than calls have taken recently.
+        """Run a read and record its duration.
 
-        Lite is not recorded: its time is spent in this process.
+        hasty: do not wait much longer than recent calls have taken.
+
+        Calls to Lite are not recorded, because Lite runs in this process.
         """
         timeout_s = self._patience.wait_s if hasty else self.search_timeout_s
         if self._at.is_lite:
             return self.read(action, call, self.search_timeout_s)
-        self._require_closed_breaker()  # an answer without a call says nothing about the engine
+        self._require_closed_breaker()  # a result that needed no call says nothing about the engine
         began = time.monotonic()
         try:
             return self.read(action, call, timeout_s)
@@ -120,9 +125,9 @@ class Client:
             return self._tried(action, client, call, deadline)
 
     def _tried(self, action: str, client: Any, call: Call[T], deadline: float) -> T:
-        """Return the call's result; try again after a transient error, as long as there is time.
+        """Run the call, and retry it after a transient error while there is time.
 
-        A collection that was released meanwhile (a restart does that) is loaded first; loading extends the deadline.
+        If the collection has been released, for example by a restart, it is loaded first. Loading extends the deadline.
         """
 
         def attempt() -> T:
@@ -146,7 +151,7 @@ class Client:
         return result
 
     def _note(self, error: IndexUnavailable) -> None:
-        """Record what a failure says about the engine: it is down, the collection is gone, or nothing."""
+        """Update the state of the client after a failure: the engine may be down, or the collection gone."""
         if code_of(error) == NOT_FOUND:
             self.close()  # the next call creates it again
         elif is_transient(error) and not self._at.is_lite:
@@ -167,7 +172,7 @@ class Client:
 
     def _require_closed_breaker(self) -> None:
         if not self.breaker.allows():
-            raise IndexUnavailable("the vector index did not answer a moment ago")
+            raise IndexUnavailable("the vector index failed to respond a moment ago")
 
     def _connected(self, deadline: float) -> Any:
         self._require_closed_breaker()
@@ -177,7 +182,7 @@ class Client:
             raise IndexUnavailable("the vector index is still being opened")
         try:
             if self.vendor_of != os.getpid():
-                self.vendor = None  # the parent's connection; closing it would affect the parent
+                self.vendor = None  # inherited from the parent process, so closing it would affect the parent
             if self.vendor is None:
                 self._require_closed_breaker()
                 self.vendor = self._connect()
@@ -187,7 +192,7 @@ class Client:
             self._connecting.release()
 
     def _reconnect(self) -> None:
-        """Open a new connection: gRPC retries a failed one only after up to two minutes."""
+        """Open a new connection, because gRPC can wait up to two minutes before it retries a failed one."""
         with self._connecting:
             self._forget()
             self.vendor = self._connect()
@@ -211,13 +216,13 @@ class Client:
                 with translating_errors("open"):
                     client = self._open(lite.uri if lite else self._at.uri, undo)
             except IndexUnavailable as error:
-                # Each attempt takes its whole deadline; requests must not queue up behind it.
+                # Each attempt can take its whole deadline; requests must not wait behind it.
                 self.breaker.open(f"{self._at.uri}: {error.detail}")
                 raise
             undo.pop_all()
         self.lite = lite
         if lite is not None:
-            self._flush(client, lite)  # rows that a killed process has left
+            self._flush(client, lite)  # rows left behind by a process that was killed
         return client
 
     def _open(self, uri: str, undo: ExitStack) -> Any:
@@ -225,10 +230,10 @@ class Client:
 
         more: dict[str, Any] = {"secure": True, "server_pem_path": self._at.ca} if self._at.ca else {}
         if self._at.is_lite:
-            # Lite's server may find pymilvus' pings too frequent and hang up, and the next call fails. Within one
-            # process keepalive is not needed.
+            # Lite's server may consider pymilvus' pings too frequent and close the connection, which makes the next
+            # call fail. Within one process, keepalive is not needed.
             more["grpc_options"] = {"grpc.keepalive_time_ms": _NEVER_MS, "grpc.keepalive_permit_without_calls": False}
-        # Not shared: pymilvus would use one connection for all indexes of an address, and never close it.
+        # Not shared: pymilvus would use one connection for all indexes at the same address and never close it.
         client = MilvusClient(uri=uri, token=self._at.token, timeout=self.search_timeout_s, dedicated=True, **more)
         undo.callback(client.close)
         self._collection.prepare(client, lite=self._at.is_lite)
@@ -236,10 +241,10 @@ class Client:
 
 
 class _OneAttempt(float):
-    """Seconds for one attempt.
+    """The number of seconds for one attempt, without retries by pymilvus.
 
-    pymilvus repeats a refused call until `timeout` has passed, and up to three seconds longer, without jitter. It
-    compares `elapsed >= timeout`, which is always true for this number; for gRPC it is an ordinary number.
+    pymilvus repeats a rejected call until `timeout` has passed, and for up to three more seconds, without jitter. To
+    decide, it compares `elapsed >= timeout`, which is always true for this type. For gRPC it is an ordinary number.
     """
 
     def __le__(self, other: float) -> bool:
@@ -247,7 +252,7 @@ class _OneAttempt(float):
 
 
 def _timeout(deadline: float) -> dict[str, Any]:
-    """Return the arguments that end a call of pymilvus at the deadline."""
+    """Return the arguments that make pymilvus end a call at the deadline."""
     return {"timeout": _OneAttempt(max(0.01, deadline - time.monotonic()))}
 
 

@@ -9,20 +9,21 @@ from typing import Any
 from somamemory.errors import ConfigurationError
 
 FIELDS = frozenset({"id", "tenant", "namespace", "memory_type", "version", "vector"})
-NAMESPACE_BYTES = 1020  # Milvus counts bytes: 255 characters of four
-OPENING_TIMEOUT_S = 60.0  # creating, loading and dropping take time in proportion to the rows
-# More partitions mean fewer rows of other tenants in a tenant's partition.
+NAMESPACE_BYTES = 1020  # Milvus counts bytes: 255 characters of up to four bytes
+OPENING_TIMEOUT_S = 60.0  # for creating, loading and dropping, which take time in proportion to the number of rows
+# With more partitions, a tenant's partition contains fewer rows of other tenants.
 PARTITIONS = 64
-# Before 2.4 an upsert files a row under the hash of its id, not of its tenant (milvus-io/milvus#30772), where no
-# search finds it: 197 of 200 rows were lost. A single partition avoids that.
+# Before 2.4, an upsert assigns a row to a partition by the hash of its id, not of its tenant (milvus-io/milvus#30772),
+# and searches do not find it there: 197 of 200 rows were lost. A single partition avoids this.
 SOUND_PARTITION_KEY_SINCE = (2, 4)
 
 
 @dataclass(frozen=True)
 class Hnsw:
-    """The graph of a server's index (Malkov and Yashunin, arXiv 1603.09320).
+    """Parameters for the HNSW graph of a server's index (Malkov and Yashunin, arXiv 1603.09320).
 
-    Links of a node, breadth while building, and minimum breadth of a search, which is at least twice the limit.
+    They are the number of links per node, the search width during the build, and the minimum search width of a query,
+    which is always at least twice the limit.
     """
 
     m: int = 16
@@ -32,7 +33,7 @@ class Hnsw:
     def breadth(self, limit: int) -> int:
         return min(
             max(self.ef, 2 * limit), 32_768
-        )  # less than the limit is refused; more exceeds the maximum of a server
+        )  # a server rejects a value below the limit, and anything above its own maximum
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Collection:
     timeout_s: float
 
     def prepare(self, client: Any, *, lite: bool) -> None:
-        """Create the collection and its index where they are missing, check them, and load them."""
+        """Create the collection and its index if they are missing, check them, and load them."""
         if not client.has_collection(self.name, timeout=self.timeout_s):
             self.create(client, lite=lite)
         self.check(client.describe_collection(self.name, timeout=self.timeout_s))
-        # Do not wait until it is built: loading does, and pymilvus would poll every half second.
+        # Do not wait for the index to be built: loading waits anyway, and pymilvus would poll every half second.
         if not client.list_indexes(self.name, field_name="vector", timeout=self.timeout_s):
             client.create_index(self.name, self.vector_index(client, lite=lite), sync=False, timeout=OPENING_TIMEOUT_S)
         client.load_collection(self.name, timeout=OPENING_TIMEOUT_S)
@@ -66,14 +67,14 @@ class Collection:
         try:
             client.create_collection(self.name, schema=schema, timeout=OPENING_TIMEOUT_S, **options)
         except MilvusException:
-            # Several workers may start at once, and another one may be first.
+            # Several workers can start at the same time, and another one may have been faster.
             if not client.has_collection(self.name, timeout=self.timeout_s):
                 raise
 
     def vector_index(self, client: Any, *, lite: bool) -> Any:
         """Return the index parameters.
 
-        Exact on Lite, where HNSW found .70 of the true neighbours at 10,000 rows and saved 3 of 8 ms.
+        Lite searches exactly. With HNSW and 10,000 rows, it found 70 % of the true neighbours and saved only 3 of 8 ms.
         """
         options = client.prepare_index_params()
         if lite:
@@ -87,21 +88,21 @@ class Collection:
         fields = {field["name"]: field for field in collection["fields"]}
         if set(fields) != FIELDS:
             raise ConfigurationError(
-                f"the Milvus collection {self.name} was not created by this service: it has the fields "
-                f"{', '.join(sorted(fields))}; choose another collection name"
+                f"the Milvus collection {self.name} was not created by SomaMemory: its fields are "
+                f"{', '.join(sorted(fields))}. Choose another collection name"
             )
         held = int(fields["vector"]["params"]["dim"])
         if held != self.dimension:
             raise ConfigurationError(
-                f"the Milvus collection {self.name} holds vectors of {held} numbers, but the embedder produces "
-                f"{self.dimension}: restore the previous embedder settings, or run manage.py reembed"
+                f"the Milvus collection {self.name} contains vectors with {held} dimensions, but the embedder creates "
+                f"{self.dimension}. Restore the previous embedder settings, or run manage.py reembed"
             )
 
 
 def _partition_count(server_version: str) -> int:
     """Return the number of partitions for a server version such as v2.3.5-lite or 2.6.1.
 
-    A build without a number counts as new.
+    A version without a number is treated as new.
     """
     number = re.search(r"(\d+)\.(\d+)", server_version)
     old = number and (int(number[1]), int(number[2])) < SOUND_PARTITION_KEY_SINCE

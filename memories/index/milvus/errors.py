@@ -1,4 +1,4 @@
-"""Translate Milvus errors into our own, chaining the original exception."""
+"""Translate Milvus errors into SomaMemory errors, and chain the original exception."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from somamemory.errors import IndexUnavailable
 
 NOT_FOUND = 100
 NOT_LOADED = 101
-# Not ready, unavailable, too many requests, rate limit; no replica, no channel, no node: a server in the middle of a
-# restart answers so.
+# A server returns these during a restart: not ready, unavailable, too many requests, rate limit; no replica, no
+# channel, no node.
 TRANSIENT = frozenset({1, 2, 4, 8, 401, 503, 901, 902, 903})
 
 
@@ -27,8 +27,8 @@ def translating_errors(action: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return one line: gRPC's own text carries connection traces, which only hide the reason in a log."""
-    details = getattr(error, "details", None)  # what a grpc.RpcError has instead of a message
+    """Return a one-line reason. The full gRPC message includes connection traces that bury the reason in a log."""
+    details = getattr(error, "details", None)  # a grpc.RpcError has this instead of a message
     text = details() if details else getattr(error, "message", "")
     return (text or str(error) or type(error).__name__).splitlines()[0][:300]
 

@@ -1,4 +1,4 @@
-"""The vector index on Milvus: in-process (Milvus Lite, a path ending in .db) or a server (http, https, tcp)."""
+"""The vector index on Milvus: Milvus Lite in this process (a path ending in .db), or a server (http, https or tcp)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from somamemory.errors import ConfigurationError
 T = TypeVar("T")
 
 ROWS_PER_CALL = 1000
-BYTES_PER_CALL = 16 * 1024 * 1024  # a server's proxy refuses messages above 64 MB
+BYTES_PER_CALL = 16 * 1024 * 1024  # a server's proxy rejects messages larger than 64 MB
 SCAN_PAGE_ROWS = 16_384
 LITE_PARTITIONS = 16
 
 
 class MilvusIndex:
-    """A `VectorIndex` in one Milvus collection.
+    """A `VectorIndex` stored in one Milvus collection.
 
-    collection: letters, digits, underscores; consistency: what a server's searches wait for. "Strong" sees every
-    finished upsert and costs 200 ms. Any call raises `ConfigurationError` when the index cannot be used as configured.
+    collection: a name made of letters, digits and underscores.
+    consistency: the consistency level of searches on a server. "Strong" includes every finished upsert and adds 200 ms.
+
+    Any call raises `ConfigurationError` if the index cannot be used as configured.
     """
 
     def __init__(
@@ -41,14 +43,14 @@ class MilvusIndex:
     ) -> None:
         if not re.match(r"(https?|tcp)://", connection.uri) and not connection.is_lite:
             raise ConfigurationError(
-                f"SOMA_MILVUS_URI must end in .db or begin with http://, https:// or tcp://: {connection.uri}"
+                f"SOMA_MILVUS_URI must end in .db or start with http://, https:// or tcp://; it is {connection.uri}"
             )
         self._collection = Collection(collection, dimension, hnsw or Hnsw(), connection.timeout_s)
         self._client = Client(connection, self._collection)
         self._consistency = consistency
 
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
-        # Of two rows with the same id in one call an engine may keep either; the last one must win.
+        # If one call contains two rows with the same id, an engine can keep either, but the last one must win.
         latest = {point.id: point for point in points}
         rows = [row_of(tenant, point, self._collection.dimension) for point in latest.values()]
         per_call = max(1, min(ROWS_PER_CALL, BYTES_PER_CALL // (4 * self._collection.dimension + 2 * NAMESPACE_BYTES)))
@@ -95,9 +97,11 @@ class MilvusIndex:
         )
 
     def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
-        """Yield (id, version). A full page may be incomplete, so it is read again in sixteen parts.
+        """Yield (id, version) of the tenant's points. A full page may be incomplete, so it is read again in sixteen
+        parts.
 
-        pymilvus' own iterator falls back to the client's clock when the server names no time, and then misses rows.
+        pymilvus' own iterator falls back to the client's clock if the server returns no timestamp, and then misses
+        rows.
         """
         rows = self._client.read(
             "list its points",
@@ -159,7 +163,7 @@ class MilvusIndex:
 
             try:
                 client.create_alias(self._collection.name, alias, **timeout)
-            except MilvusException:  # it exists already
+            except MilvusException:  # it already exists
                 client.alter_alias(self._collection.name, alias, **timeout)
 
         self._client.read("name a collection", point)
@@ -174,7 +178,7 @@ class MilvusIndex:
         if self._client.lite is None:
             client.delete(self._collection.name, filter=f"{expression(tenant)} and id in {listed(ids)}", **timeout)
             return
-        # Lite reads every row to evaluate such an expression (120 ms at 30,000 rows); by id alone it takes 2 ms.
+        # Lite reads every row to evaluate such an expression (120 ms at 30,000 rows). Selecting by id alone takes 2 ms.
         rows = client.get(
             self._collection.name, ids, output_fields=["tenant"], partition_names=self._partitions(tenant), **timeout
         )
@@ -190,11 +194,10 @@ class MilvusIndex:
         )
 
     def _partition(self, tenant: UUID) -> str | None:
-        """Return the partition of the tenant's rows on Lite.
+        """Return the partition for the tenant's rows in Lite, or None for a server.
 
-        None for a server, which routes rows itself and rejects a partition name.
-
-        Without it, Lite reads all partitions and writes every deletion to each of them. The naming is Lite's own.
+        A server assigns rows to partitions and does not accept a partition name. Without a partition name, Lite reads
+        all partitions and writes every deletion to each of them. The names follow Lite's own scheme.
         """
         if self._client.lite is None:
             return None

@@ -1,4 +1,4 @@
-"""Milvus Lite, the engine in this process. milvus_lite is imported only here, when a folder is opened."""
+"""Milvus Lite, the engine in this process. Only this module imports milvus_lite, when a folder is opened."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import ClassVar
 
 from somamemory.errors import ConfigurationError, IndexUnavailable
 
-# The path of a Unix socket has 107 bytes at most; ours adds "/soma-xxxxxxxx/lite".
+# The path of a Unix socket is limited to 107 bytes, and we add "/soma-xxxxxxxx/lite".
 MAX_SOCKET_PARENT = 80
 
 
 class Gate:
-    """Many searches, or one flush.
+    """A lock that allows either many searches or one flush.
 
-    Lite swaps in an empty memtable before the frozen one is on disk: a search in between would miss its rows.
+    During a flush, Lite installs an empty memtable before the old one is on disk, so a search at that moment would miss
+    rows.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class Gate:
     def flushing(self, timeout_s: float) -> Iterator[None]:
         with self._changed:
             self._wait(lambda: not self._flushing, timeout_s)
-            self._flushing = True  # from now on no new search begins, so that a busy index is flushed too
+            self._flushing = True  # no new search can start from here on, so a busy index is flushed too
             try:
                 self._wait(lambda: self._searches == 0, timeout_s)
             except IndexUnavailable:
@@ -67,7 +68,7 @@ class Gate:
 
 
 class LiteFolder:
-    """A Milvus Lite database that this process has opened, shared by all its indexes (one per generation)."""
+    """A Milvus Lite database that this process has opened. All its indexes (one per generation) share it."""
 
     _open: ClassVar[dict[Path, LiteFolder]] = {}
     _opening: ClassVar[threading.Lock] = threading.Lock()
@@ -81,8 +82,8 @@ class LiteFolder:
         self._writer = threading.Lock()
         self._users = 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Lite's server has no password. A socket in a private folder keeps other users of the machine out; its usual
-        # TCP port would let them in.
+        # Lite's server has no password. A socket in a private folder keeps out other users of the machine; its usual
+        # TCP port would not.
         self._socket_folder = _socket_folder()
         self.uri = f"unix:{self._socket_folder}/lite"
         try:
@@ -92,8 +93,8 @@ class LiteFolder:
         except DataDirLockedError as error:
             shutil.rmtree(self._socket_folder, ignore_errors=True)
             raise ConfigurationError(
-                f"another process has the vector index {path} open; Milvus Lite serves one process at a time: "
-                "stop the other one, or give SOMA_MILVUS_URI the address of a Milvus server"
+                f"another process has opened the vector index {path}; Milvus Lite supports only one at a time. "
+                "Stop it, or set SOMA_MILVUS_URI to the address of a Milvus server"
             ) from error
 
     @classmethod
@@ -122,7 +123,7 @@ class LiteFolder:
 
     @contextmanager
     def writing(self, timeout_s: float) -> Iterator[None]:
-        """One writer at a time: Lite numbers its rows without a lock, and concurrent flushes fail."""
+        """Allow one writer at a time: Lite numbers rows without a lock, and concurrent flushes fail."""
         if not self._writer.acquire(timeout=timeout_s):
             raise IndexUnavailable("the vector index is busy")
         try:
@@ -132,8 +133,8 @@ class LiteFolder:
 
 
 def _socket_folder() -> Path:
-    """Return a new private folder with a path short enough for a socket in it."""
+    """Create a private folder whose path is short enough for a socket in it."""
     for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes it safely
         if len(parent) <= MAX_SOCKET_PARENT and os.access(parent, os.W_OK):
             return Path(tempfile.mkdtemp(prefix="soma-", dir=parent))
-    raise ConfigurationError("Milvus Lite needs a folder for its socket: set TMPDIR to a short path that is writable")
+    raise ConfigurationError("Milvus Lite needs a folder for its socket; set TMPDIR to a short path that is writable")

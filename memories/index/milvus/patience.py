@@ -1,17 +1,20 @@
-"""How long to wait for an engine that may hang."""
+"""Decide how long to wait for an engine that may hang."""
 
 from __future__ import annotations
 
-# A call that takes this many times as long as usual will not come back in time; below the minimum waiting is cheap.
+# A call that takes this many times longer than usual is unlikely to return in time. Below the minimum, waiting is
+# cheap.
 PATIENCE = 8
 MIN_PATIENCE_S = 0.15
 
 
 class Patience:
-    """How long a caller with a fallback waits: a multiple of the recent call duration.
+    """How long a caller with a fallback waits: a multiple of the usual duration of a call.
 
-    longest_s: the wait while nothing is known, and the upper bound. Abandoned calls count too, so that the
-    service soon waits again for an engine that has become permanently slower.
+    longest_s: the upper bound, which also applies before any durations are known.
+
+    Abandoned calls are included in the usual duration, so if an engine has become slower for good, callers soon wait
+    longer for it.
     """
 
     def __init__(self, longest_s: float) -> None:
@@ -19,7 +22,7 @@ class Patience:
         self._usual_s: float | None = None
 
     def record(self, duration_s: float) -> None:
-        usual_s = self._usual_s  # a race between two threads loses one of many
+        usual_s = self._usual_s  # if two threads race, only one of many samples is lost
         self._usual_s = duration_s if usual_s is None else usual_s + 0.1 * (duration_s - usual_s)
 
     @property

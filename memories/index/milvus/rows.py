@@ -1,4 +1,4 @@
-"""Rows, hits and filter expressions as Milvus writes them."""
+"""Convert rows, hits and filter expressions to and from the format of Milvus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from uuid import UUID
 from memories.index.base import Hit, Point, Where, unit_vector
 from somamemory.errors import IndexUnavailable
 
-# Not JSON: Lite knows these escapes only, and takes every other character, control characters too, as it is.
+# JSON does not work here: Lite supports only these escapes, and takes all other characters literally, including control
+# characters.
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 
@@ -23,7 +24,7 @@ def listed(values: Iterable[str]) -> str:
 
 
 def expression(tenant: UUID, where: Where | None = None) -> str:
-    """Return the filter of a call; the tenant is always part of it."""
+    """Return the filter expression for a call. It always includes the tenant."""
     parts = [f"tenant == {quoted(tenant.hex)}"]
     if where:
         parts.append(f"namespace in {listed(where.namespaces)}")
@@ -46,6 +47,6 @@ def row_of(tenant: UUID, point: Point, dimension: int) -> dict[str, Any]:
 def hit_of(row: Any) -> Hit:
     similarity = float(row["distance"])
     if math.isnan(similarity):
-        raise IndexUnavailable("the vector index answered with a similarity that is not a number")
-    # Six digits: float32 carries no more, and what follows differs between a flushed and an unflushed row.
+        raise IndexUnavailable("the vector index returned a similarity that is not a number")
+    # Round to six digits. float32 has no more precision, and further digits differ between flushed and unflushed rows.
     return Hit(UUID(row["id"]), round(min(1.0, max(-1.0, similarity)), 6))

@@ -190,7 +190,11 @@ def test_a_message_keeps_the_importance_it_is_given(api: Api) -> None:
 
     rated = api.post(f"/api/v1/messages/{id}/importance").json()
 
-    assert rated == {"score": 7.0, "reasoning": "asks to be remembered, contains personal information", "model": "heuristic"}
+    assert rated == {
+        "score": 7.0,
+        "reasoning": "asks to be remembered, contains personal information",
+        "model": "heuristic",
+    }
     assert Memory.objects.for_tenant(api.tenant).get(id=id).importance == 7.0
 
 

@@ -378,14 +378,16 @@ def test_two_indexes_of_one_process_share_the_engine(make):
 
 def test_another_dimension_than_the_collection_has_is_refused_in_one_clear_line(make):
     make().upsert(ANNA, [point(1)])
-    with pytest.raises(ConfigurationError, match=rf"holds vectors of {DIMENSION} numbers.* produces {DIMENSION + 1}"):
+    with pytest.raises(
+        ConfigurationError, match=rf"contains vectors with {DIMENSION} dimensions.* creates {DIMENSION + 1}"
+    ):
         make(dimension=DIMENSION + 1).ping()
 
 
 def test_a_collection_made_by_others_is_refused(make, index):
     index.ping()
     index._client.vendor.create_collection("test_foreign", dimension=DIMENSION)
-    with pytest.raises(ConfigurationError, match="not created by this service"):
+    with pytest.raises(ConfigurationError, match="not created by SomaMemory"):
         make("test_foreign").ping()
     index._client.vendor.drop_collection("test_foreign")
 
