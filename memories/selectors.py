@@ -1,4 +1,4 @@
-"""Read memories, except for search. Every read starts from the caller's tenant and a `Narrowing`."""
+"""Read memories, except by search. Every read starts from the caller's tenant and a `Narrowing`."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput, NotFound
 from tenants.caller import Caller
 
-# `near` sorts by distance outside the database; a ball with more memories than this must be made smaller.
+# `near` sorts by distance outside the database, so a ball must not contain more memories than this.
 MAX_NEAR = 50_000
 ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at", "-updated_at")
 
 
 @dataclass(frozen=True)
 class Places:
-    """Subtrees selected by other data than the memories, such as the conversations of a folder."""
+    """Subtrees selected by data other than the memories, such as the conversations in a folder."""
 
-    condition: Q  # on a memory: it is in one of the subtrees
+    condition: Q  # a condition on a memory: it is in one of the subtrees
     share: float = 1.0  # estimated share of the memories in these namespaces
-    # A condition that lists the memories in the subtrees by address, if they are few.
+    # A condition that lists the memories in the subtrees by address, if there are only a few.
     few: Q | None = None
 
 
@@ -55,15 +55,15 @@ class Narrowing:
     created_before: datetime | None = None
     updated_after: datetime | None = None
     places: Places | None = None
-    also: Q | None = None  # a further condition on Memory, never unknown
+    also: Q | None = None  # an additional condition on Memory that is never unknown
 
     @property
     def index_can_apply_all(self) -> bool:
-        """Return whether the memory type, which the vector index also stores, is the only condition."""
+        """Return whether the only condition is the memory type, which is also stored in the vector index."""
         return self == Narrowing(memory_type=self.memory_type)
 
     def apply(self, memories: QuerySet[Memory]) -> QuerySet[Memory]:
-        """Return the memories that pass; `ball` is only approximated by its bounding box (see `in_ball`)."""
+        """Return the matching memories. A `ball` is only approximated, by its bounding box (see `in_ball`)."""
         plain: dict[str, Any] = {
             "memory_type": self.memory_type,
             "created_at__gt": self.created_after,
@@ -102,7 +102,7 @@ def live(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
 
 
 def stored(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
-    """Return the caller's memories in these namespaces, including deleted ones that are not yet purged."""
+    """Return the caller's memories in these namespaces, including deleted ones that have not been purged yet."""
     caller.require("read", namespaces)
     return Memory.objects.for_tenant(caller.tenant).filter(namespace__in=namespaces)
 
@@ -112,7 +112,7 @@ def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory
     """Return the memory at a coordinate, with its `index_state`. Raises NotFound."""
     memory = with_index_state(stored(caller, [namespace])).filter(coordinate_key=coordinate.key).order_by().first()
     if memory is None or not memory.is_live:
-        raise NotFound(f"no memory at coordinate {coordinate}")
+        raise NotFound(f"there is no memory at coordinate {coordinate}")
     read_counts.count([memory])
     return memory
 
@@ -140,7 +140,9 @@ def list_memories(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """Return one page of a namespace: nearest first with `narrowing.ball` (`memory.distance`), else in `order`."""
+    """Return one page of a namespace, sorted by `order`, or nearest first with `narrowing.ball` (see
+    `memory.distance`).
+    """
     base = stored(caller, [namespace]) if include_deleted else live(caller, [namespace])
     memories = narrowing.apply(base)
     if narrowing.ball is not None:
@@ -163,7 +165,10 @@ def list_memories(
 def page_of(
     memories: Sequence[Memory], namespace: str, narrowing: Narrowing, *, limit: int = 50, cursor: str | None = None
 ) -> Page:
-    """Return a page of memories stored elsewhere, as `list_memories` does; the cursors are interchangeable."""
+    """Return a page of memories stored elsewhere, in the same form as `list_memories`.
+
+    The cursors are interchangeable.
+    """
     of_list = cursors.list_id(namespace, narrowing, False, "coordinate")
     if cursor:
         made_for, key = cursors.decode(cursor, str, str)
@@ -177,14 +182,14 @@ def page_of(
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """Return the counts of the caller's tenant, or of the namespaces that its key may use."""
+    """Return the counts for the caller's tenant, or for the namespaces that its key can access."""
     caller.require("read")
     memories = Memory.objects.for_tenant(caller.tenant)
     if caller.namespaces:
         memories = memories.filter(namespace__in=caller.namespaces)
     now = timezone.now()
     gone = Q(deleted_at__isnull=False) | Q(expires_at__lte=now)
-    # Counting a column of the index lets the database read the index alone.
+    # Counting an indexed column lets the database read only the index.
     counts = {"all": Count("memory_type"), "gone": Count("memory_type", filter=gone)}
     rows = memories.values("namespace", "memory_type").annotate(**counts)
     namespaces: dict[str, int] = {}
@@ -208,7 +213,7 @@ def stats(caller: Caller) -> dict[str, Any]:
 def namespaces(caller: Caller, limit: int = 200) -> list[str]:
     """Return the first `limit` namespaces of the caller's tenant, by name.
 
-    Costs one index lookup per namespace, not one per memory.
+    Takes one index lookup per namespace rather than per memory.
     """
     caller.require("read")
     if caller.namespaces:
@@ -234,7 +239,7 @@ _NAMESPACES = """
 
 @may_read_replica
 def inspect(caller: Caller, id: UUID) -> Memory:
-    """Return a memory by its id, also when deleted or expired; does not count as a read.
+    """Return a memory by its id, even if it is deleted or expired. Does not count as a read.
 
     Raises NotFound.
     """
@@ -244,12 +249,12 @@ def inspect(caller: Caller, id: UUID) -> Memory:
         rows = rows.filter(namespace__in=caller.namespaces)
     memory = with_index_state(rows).filter(id=id).order_by().first()
     if memory is None:
-        raise NotFound("no such memory")
+        raise NotFound("there is no memory with this id")
     return memory
 
 
 def with_index_state(memories: QuerySet[Memory]) -> QuerySet[Memory]:
-    """Add the columns that `Memory.index_state` reads."""
+    """Add the columns that `Memory.index_state` needs."""
     row = FilteredRelation("embeddings", condition=Q(embeddings__generation=generations.active()))
     return memories.annotate(
         row=row,
@@ -290,11 +295,11 @@ class Waiting:
     pending: int
     failed: int
     oldest_s: int
-    reason: str  # the most frequent failure
+    reason: str  # the most frequent reason for failures
 
 
 def index_queue(caller: Caller) -> list[Waiting]:
-    """Return the tenants with memories that await indexing, the longest wait first; for operators."""
+    """Return the tenants with memories that await indexing, longest wait first. For operators only."""
     caller.require_operator("read")
     now = timezone.now()
     failed = Q(attempts__gte=FAILED_ATTEMPTS)
@@ -315,7 +320,7 @@ def index_queue(caller: Caller) -> list[Waiting]:
 
 
 def _in_box(box: Box) -> list[Any]:
-    """Return conditions on the key alone: the database converts no numbers, and the first range uses the index."""
+    """Return conditions on the key alone. The database converts no numbers, and the first range uses the index."""
     ranges = box.key_ranges
     conditions: list[Any] = [
         Q(coordinate_key__gte=ranges[0][0], coordinate_key__lt=ranges[0][1] + "g"),
@@ -328,7 +333,7 @@ def _in_box(box: Box) -> list[Any]:
 
 
 def _nearest(memories: QuerySet[Memory], ball: Ball, of_list: str, limit: int, cursor: str | None) -> Page:
-    """Return the page ordered by distance, then coordinate."""
+    """Return the page, ordered by distance and then by coordinate."""
     keys = list(memories.values_list("coordinate_key", flat=True)[: MAX_NEAR + 1])
     if len(keys) > MAX_NEAR:
         raise InvalidInput("radius", f"matches more than {MAX_NEAR} memories; use a smaller radius")
@@ -356,7 +361,7 @@ def _last_seen(cursor: str, of_list: str) -> tuple[float, str]:
 
 
 def _after(cursor: str, of_list: str, time: str | None, descending: bool) -> Q:
-    """Return the condition for rows after the cursor, ordered by (time, coordinate) or by the coordinate alone."""
+    """Return the condition for rows after the cursor, which is ordered by (time, coordinate) or by coordinate alone."""
     kinds = (str, str, datetime) if time else (str, str)
     made_for, key, *moments = cursors.decode(cursor, *kinds)
     if made_for != of_list:
@@ -366,7 +371,7 @@ def _after(cursor: str, of_list: str, time: str | None, descending: bool) -> Q:
     if time is None:
         return later
     at = moments[0]
-    # The first condition lets the database start in its index.
+    # With the first condition, the database can seek in its index.
     return Q(**{f"{time}__{beyond}e": at}) & (Q(**{f"{time}__{beyond}": at}) | later)
 
 

@@ -1,4 +1,4 @@
-"""Writes of memories. Each change is one transaction; nothing here uses the network."""
+"""Write memories. Each change is a single transaction, and nothing here uses the network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tenants.caller import Caller
 
 @dataclass(frozen=True)
 class Precondition:
-    """The condition of a write: the memory is `present`, is `absent`, or has this `version`."""
+    """A condition for a write: the memory is `present`, is `absent`, or has this `version`."""
 
     version: int | None = None
     present: bool = False
@@ -36,13 +36,13 @@ class Precondition:
 
     def check(self, current: Memory | None) -> None:
         if self.present and current is None:
-            raise PreconditionFailed("no memory is stored at this coordinate")
+            raise PreconditionFailed("there is no memory at this coordinate")
         if self.absent and current is not None:
-            raise PreconditionFailed("a memory is stored at this coordinate already")
+            raise PreconditionFailed("there is already a memory at this coordinate")
         if self.version is not None and (current is None or current.version != self.version):
             if current is None:
-                raise PreconditionFailed("no memory is stored at this coordinate, in this version or any other")
-            raise PreconditionFailed(f"the memory is in version {current.version}, not {self.version}")
+                raise PreconditionFailed("there is no memory at this coordinate, so it has no version to match")
+            raise PreconditionFailed(f"the memory has version {current.version}, not {self.version}")
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Stored:
 
 
 def store(caller: Caller, new: NewMemory, precondition: Precondition | None = None) -> Stored:
-    """Store a memory at its coordinate, replacing the one that is there.
+    """Store a memory at its coordinate, replacing any memory that is already there.
 
-    Raises PreconditionFailed, DimensionMismatch, InvalidInput, Forbidden.
+    Raises PreconditionFailed, DimensionMismatch, InvalidInput or Forbidden.
     """
     return store_many(caller, [new], precondition)[0]
 
@@ -64,7 +64,7 @@ def store_many(
     items: Sequence[NewMemory],
     precondition: Precondition | None = None,
 ) -> list[Stored]:
-    """Store all of `items` in one transaction, or none; of items at the same coordinate the last one wins."""
+    """Store all `items` in one transaction, or none. If several have the same coordinate, the last one wins."""
     caller.require("write", {item.namespace for item in items})
     backpressure.check(caller.tenant)
     for item in items:
@@ -79,12 +79,12 @@ def patch(
     changes: Json,
     precondition: Precondition | None = None,
 ) -> Memory:
-    """Merge `changes` (payload, metadata: RFC 7396; importance, memory_type, context, expires_at: as they are).
+    """Update a memory. Payload and metadata are merged (RFC 7396); other fields are replaced.
 
-    None sets metadata, importance, context or expires_at back to what it is when nobody gives it.
+    A value of None resets metadata, importance, context or expires_at to its default.
     """
     caller.require("write", [namespace])
-    caller.require("read", [namespace])  # the answer shows the memory
+    caller.require("read", [namespace])  # the response includes the memory
     reserved_namespaces.check_writable(caller, namespace)
     backpressure.check(caller.tenant)
     with transaction.atomic():
@@ -114,7 +114,7 @@ def delete(
     purge: bool = False,
     precondition: Precondition | None = None,
 ) -> bool:
-    """Soft delete, or with `purge` for good; whether there was anything to delete."""
+    """Delete a memory softly, or permanently with `purge`. Return whether there was one to delete."""
     caller.require("delete", [namespace])
     reserved_namespaces.check_writable(caller, namespace)
 
@@ -133,7 +133,7 @@ def delete_many(
     *,
     purge: bool = False,
 ) -> set[Coordinate]:
-    """Delete memories in one transaction; the coordinates where there was one."""
+    """Delete memories in one transaction. Return the coordinates at which there was a memory."""
     caller.require("delete", [namespace])
     reserved_namespaces.check_writable(caller, namespace)
     at = list(coordinates)
@@ -141,7 +141,7 @@ def delete_many(
 
 
 def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate], purge: bool) -> set[Coordinate]:
-    """The transaction of `delete_many`."""
+    """Run the transaction of `delete_many`."""
     rows = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
     gone = [memory for memory in rows.values() if purge or memory.is_live]
     _remove(caller, namespace, gone, purge)
@@ -149,9 +149,9 @@ def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinat
 
 
 def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, purge: bool = False) -> int:
-    """Delete the memory at a coordinate and all below it, in one transaction; how many there were.
+    """Delete the memory at a coordinate and all memories below it, in one transaction. Return how many there were.
 
-    Softly, or with `purge` for good, with those that were deleted softly before.
+    The deletion is soft, or permanent with `purge`, which includes memories that were already soft-deleted.
     """
     caller.require("delete", [namespace])
     reserved_namespaces.check_writable(caller, namespace)
@@ -164,21 +164,21 @@ def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, purge: b
     ordered = rows.order_by("coordinate_key").select_for_update()
     gone = 0
     with transaction.atomic():
-        while batch := retention.batch_of(ordered):  # deleted rows no longer match
+        while batch := retention.batch_of(ordered):  # rows that have been deleted no longer match
             _remove(caller, namespace, batch, purge)
             gone += len(batch)
     return gone
 
 
 def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
-    """Undo a soft delete. Raises NotFound when there is no deleted memory."""
+    """Undo a soft delete. Raises NotFound if there is no deleted memory."""
     caller.require("write", [namespace])
-    caller.require("read", [namespace])  # the answer shows the memory
+    caller.require("read", [namespace])  # the response includes the memory
     reserved_namespaces.check_writable(caller, namespace)
     with transaction.atomic():
         memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
         if memory is None or memory.deleted_at is None or memory.has_expired(timezone.now()):
-            raise NotFound(f"no deleted memory at coordinate {coordinate}")
+            raise NotFound(f"there is no deleted memory at coordinate {coordinate}")
         before = audit_state.state(memory)
         memory.deleted_at = None
         memory.version += 1
@@ -190,7 +190,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
 
 
 def retry_failed(caller: Caller) -> int:
-    """Make the tenant's failed index rows due now; return how many there were."""
+    """Make the tenant's failed index rows due now, and return how many there were."""
     caller.require("admin")
     failed = VectorEmbedding.objects.for_tenant(caller.tenant).filter(due_at__isnull=False, attempts__gt=0)
     with transaction.atomic():
@@ -202,13 +202,13 @@ def retry_failed(caller: Caller) -> int:
 
 
 def _store(caller: Caller, items: Sequence[NewMemory], precondition: Precondition) -> list[Stored]:
-    """The transaction of `store_many`."""
+    """Run the transaction of `store_many`."""
     by_namespace: dict[str, list[NewMemory]] = {}
     for item in items:
         by_namespace.setdefault(item.namespace, []).append(item)
     stored: dict[int, Stored] = {}
     positions = {id(item): position for position, item in enumerate(items)}
-    for namespace in sorted(by_namespace):  # in one order everywhere, so that two batches cannot deadlock
+    for namespace in sorted(by_namespace):  # always in the same order, so that two batches cannot deadlock
         group = by_namespace[namespace]
         for item, result in zip(group, _store_in(caller, namespace, group, precondition), strict=True):
             stored[positions[id(item)]] = result
@@ -239,7 +239,7 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precon
 
 
 def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMemory) -> Memory:
-    """Return the new row; a new object, so that every result of a batch keeps its own version."""
+    """Return the new row, as a new object, so that every result of a batch keeps its own version."""
     now = timezone.now()
     memory = Memory(
         tenant=caller.tenant,
@@ -279,11 +279,13 @@ _REPLACED_FIELDS = [
 
 def _save(new: list[Memory], old: list[Memory]) -> None:
     if new:
-        # An address that another caller has just created raises IntegrityError; `retrying` runs the transaction again.
+        # If another caller has just created a memory at the same address, this raises IntegrityError, and `retrying`
+        # runs the transaction again.
         Memory.all_tenants.bulk_create(new)
     if old:
-        # These rows are locked. One upsert for all of them, unlike bulk_update's CASE for every field; the keys of the
-        # rows that are never inserted must not collide with their own.
+        # These rows are locked. One upsert updates all of them, unlike bulk_update, which builds a CASE for every
+        # field. The upsert needs keys for rows that will never be inserted, and these must not collide with the rows'
+        # own keys.
         rows = [copy(memory) for memory in old]
         for row in rows:
             row.seq, row.id = None, uuid.uuid4()
@@ -296,7 +298,7 @@ def _save(new: list[Memory], old: list[Memory]) -> None:
 
 
 def _remove(caller: Caller, namespace: str, memories: Sequence[Memory], purge: bool) -> None:
-    """Delete locked rows of one namespace, and audit each of them."""
+    """Remove locked rows of one namespace, and audit each of them."""
     if purge:
         retention.remove(caller, memories)
     else:
@@ -324,7 +326,7 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
 
 
 def _rows(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
-    """Return the rows at these addresses, deleted ones included, locked in the order of their keys."""
+    """Return the rows at these addresses, including deleted ones, locked in the order of their keys."""
     rows = (
         Memory.objects.for_tenant(caller.tenant)
         .select_for_update()
@@ -342,7 +344,7 @@ def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]
 def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
     memory = _find_live(caller, namespace, [coordinate]).get(coordinate.key)
     if memory is None:
-        raise NotFound(f"no memory at coordinate {coordinate}")
+        raise NotFound(f"there is no memory at coordinate {coordinate}")
     return memory
 
 

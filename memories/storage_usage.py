@@ -1,4 +1,4 @@
-"""Storage usage of a tenant, and the erasure of its words and vectors."""
+"""Measure a tenant's storage usage, and erase its words and vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memories.index import generations
 from memories.models import Memory
 from tenants.models import Tenant
 
-# Statements with one placeholder for the tenant that return (memories, bytes) stored outside of the table.
+# Statements that return (memories, bytes) stored outside of the table, with one placeholder for the tenant.
 _elsewhere: list[str] = []
 _COUNT = """
     SELECT kept.memories{memories}, kept.bytes{bytes}, noted.memories, noted.bytes
@@ -23,24 +23,24 @@ _COUNT = """
 
 
 def also_count(statement: str) -> None:
-    """Also count rows taken out of the table: `SELECT … AS memories, … AS bytes … WHERE tenant_id = %s`."""
+    """Also count rows stored outside of the table: `SELECT … AS memories, … AS bytes … WHERE tenant_id = %s`."""
     if statement not in _elsewhere:
         _elsewhere.append(statement)
 
 
 def size(memory: Memory) -> int:
-    """Return the bytes that count against a quota: payload and metadata as JSON, and the context."""
+    """Return the number of bytes that count against a quota: payload and metadata as JSON, and the context."""
     return len(orjson.dumps([memory.payload, memory.metadata])) + len(memory.context.encode())
 
 
 def difference(before: Iterable[Memory | None], after: Iterable[Memory | None]) -> tuple[int, int]:
-    """Return how many memories and bytes a change adds; deleted memories count until they are purged."""
+    """Return how many memories and bytes a change adds. Deleted memories count until they are purged."""
     old, new = list(filter(None, before)), list(filter(None, after))
     return len(new) - len(old), sum(memory.size for memory in new) - sum(memory.size for memory in old)
 
 
 def count(tenant: Tenant) -> tuple[int, int, int, int]:
-    """Return (memories, bytes) as stored and as recorded, read in one statement so that both are consistent."""
+    """Return (memories, bytes) as stored and as recorded, read in a single statement so that they are consistent."""
     id = tenant.id if connection.features.has_native_uuid_field else tenant.id.hex
     names = [f"away{number}" for number in range(len(_elsewhere))]
     statement = _COUNT.format(
@@ -55,7 +55,10 @@ def count(tenant: Tenant) -> tuple[int, int, int, int]:
 
 
 def forget_words(tenant: Tenant) -> int:
-    """Erase deleted words, which SQLite only marks in its full text and keeps in its journal until it is optimized."""
+    """Erase deleted words.
+
+    Until it is optimized, SQLite only marks them in its full-text index and keeps them in its journal.
+    """
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO sfm_memory_terms(sfm_memory_terms) VALUES ('optimize')")
@@ -65,7 +68,7 @@ def forget_words(tenant: Tenant) -> int:
 
 
 def forget_vectors(tenant: Tenant) -> int:
-    """Remove the tenant from the vector index; return how many vectors there were. Raises Unavailable."""
+    """Remove the tenant from the vector index, and return how many vectors there were. Raises Unavailable."""
     forgotten = 0
     for generation in generations.in_use():
         target = index.of(generation)

@@ -1,4 +1,4 @@
-"""Candidates: the memories proposed by the legs and confirmed by the database."""
+"""Candidates: memories that a leg of the search has proposed and the database has confirmed."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ COLUMNS = ("id", "coordinate_key", "terms", "importance", "created_at")
 
 @dataclass
 class Candidate:
-    """The fields of a confirmed memory that ranking uses."""
+    """The fields of a confirmed memory that are needed for ranking."""
 
     id: UUID
     coordinate_key: str
     terms: str
     importance: float
     created_at: datetime
-    similarity: float | None = None  # None: the index has no vector of it yet
-    graph: float = 0.0  # what an expansion has given it
+    similarity: float | None = None  # None if the index does not have its vector yet
+    graph: float = 0.0  # score added by an expansion
 
 
 Candidates = dict[UUID, Candidate]
 
 
 def confirm(memories: QuerySet[Memory], ids: Iterable[UUID], seqs: Iterable[int], narrowing: Narrowing) -> Candidates:
-    """Return the `ids` and `seqs` found in `memories`: live memories of the caller that pass every filter."""
+    """Return candidates for the `ids` and `seqs` in `memories`: the caller's live memories that pass every filter."""
     proposed = memories.filter(Q(id__in=list(ids)) | Q(seq__in=list(seqs)))
     rows = proposed.values_list(*COLUMNS)
     return {row[0]: Candidate(*row) for row in rows if narrowing.in_ball(row[1])}

@@ -1,7 +1,7 @@
-"""The interface that lets a search expand its best hits to related memories, for example along links.
+"""The interface for expanding the best hits of a search to related memories, for example along links.
 
-The search knows nothing about the relation: it passes the addresses and scores of its best hits, and gets addresses
-and scores back. These are candidates like all others, which the database confirms with every filter.
+The search does not know how memories are related. It passes on the addresses and scores of its best hits, and receives
+related addresses with scores. The database then confirms these candidates with every filter, like all others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tenants.caller import Caller
 
-# The number of best hits that are expanded, for every page; the maximum number of addresses that join.
+# The number of best hits that are expanded, whatever the page, and the maximum number of addresses added.
 MAX_SEEDS = 10
 MAX_REACHED = 200
 
@@ -27,7 +27,7 @@ class Seed:
 
 @dataclass(frozen=True)
 class Reached:
-    """`scores`, in (0, 1], of MAX_REACHED addresses at most; not `complete` when a limit was reached."""
+    """At most MAX_REACHED addresses with their scores, in (0, 1]. `complete` is False if a limit was reached."""
 
     scores: Mapping[Address, float]
     complete: bool
@@ -36,7 +36,7 @@ class Reached:
 class Expansion(Protocol):
     @property
     def weight(self) -> float:
-        """Return the weight of the score (see `scoring.Weights`), greater than 0."""
+        """Return the weight of the score (see `scoring.Weights`), which is greater than 0."""
 
     def reach(self, caller: Caller, seeds: Sequence[Seed]) -> Reached:
         """Return the addresses related to the seeds."""

@@ -1,12 +1,13 @@
-"""The one search: a query becomes two legs, confirmed candidates, a ranking and a page.
+"""The search pipeline: from a query through two legs and confirmed candidates to a ranking and a page.
 
-1. *Query*: `query.Search`; the terms of the query and their statistics (`lexical.statistics`).
-2. *Legs*, side by side: `semantic` asks the vector index, which only proposes ids; `lexical` asks full text.
-3. *Confirm*: the database confirms every candidate, with all filters (`candidates`). Every candidate of either leg gets
-   both its scores: the vector and the words of a memory that only the other leg proposed are in the database.
-4. *Expand*, where asked for: memories near the best hits join, are confirmed and scored like any other.
-5. *Rank*: fuse the scores and sort (`ranking`, by the formulas of `scoring`).
-6. *Page*: cut, and only then read the payloads (`page`).
+1. *Query*: prepare `query.Search`, the terms of the query and their statistics (`lexical.statistics`).
+2. *Legs*: run two searches in parallel. `semantic` queries the vector index, which proposes ids; `lexical` queries the
+   full-text index.
+3. *Confirm*: check every candidate in the database, with all filters (`candidates`). A candidate gets both scores even
+   if only one leg proposed it, because its vector and its terms are in the database.
+4. *Expand* (on request): add memories related to the best hits, and confirm and score them like any other candidate.
+5. *Rank*: combine the scores and sort (`ranking`, with the formulas in `scoring`).
+6. *Page*: select one page, and only then read the payloads (`page`).
 """
 
 from __future__ import annotations
@@ -41,13 +42,16 @@ class _Words:
     """The result of the lexical leg."""
 
     seqs: set[int] = field(default_factory=set)
-    matched: int = 0  # how many memories contain a word of the query, as far as that is known
-    complete: bool = True  # False: more memories contain the words than were looked at
+    matched: int = 0  # number of memories that contain a term of the query, as far as it is known
+    complete: bool = True  # False if more memories contain the terms than were read
     degraded: bool = False
 
 
 def search(caller: Caller, query: Search) -> Results:
-    """Return the best memories for a query. Raises IndexUnavailable or EmbedderUnavailable in semantic mode only."""
+    """Return the best memories for a query.
+
+    Raises IndexUnavailable or EmbedderUnavailable, but only in semantic mode.
+    """
     with replicas.from_primary() if query.strong else nullcontext():
         results = _search(caller, query)
     metrics.searches.labels(query.mode).inc()
@@ -86,7 +90,7 @@ def _search(caller: Caller, query: Search) -> Results:
 
 
 def _lexical_leg(caller: Caller, query: Search, memories: QuerySet[Memory], stats: Stats, *, all_terms: bool) -> _Words:
-    """Run the lexical leg. all_terms: `stats` holds every term of the query."""
+    """Run the lexical leg. `all_terms`: whether `stats` includes every term of the query."""
     if query.mode == SEMANTIC:
         return _Words()
     alone = query.mode == KEYWORD
@@ -94,7 +98,8 @@ def _lexical_leg(caller: Caller, query: Search, memories: QuerySet[Memory], stat
     with metrics.leg_seconds.labels(KEYWORD).time(), tracing.span("search: words"):
         matches, complete = lexical.matches(memories, query.namespaces, stats, caller.tenant, most)
     metrics.candidates.labels(KEYWORD).observe(len(matches))
-    in_ball_only = query.narrowing.ball is not None  # what lies outside falls out when it is confirmed
+    # memories outside the ball are removed when candidates are confirmed
+    in_ball_only = query.narrowing.ball is not None
     matched = 0 if in_ball_only or query.min_score else len(matches)
     if not in_ball_only:
         matches = matches[: query.pool]
@@ -104,7 +109,7 @@ def _lexical_leg(caller: Caller, query: Search, memories: QuerySet[Memory], stat
 def _confirm(
     query: Search, memories: QuerySet[Memory], leg: SemanticLeg | None, words: _Words, weights: Weights
 ) -> tuple[Candidates, SemanticLeg | None, Weights]:
-    """Confirm the candidates of both legs; if the semantic leg fails, use the lexical leg alone."""
+    """Confirm the candidates of both legs. If the semantic leg fails, use only the lexical leg."""
     if leg is not None:
         try:
             return leg.candidates(words.seqs), leg, weights
@@ -124,7 +129,7 @@ def _expand(
     candidates: Candidates,
     leg: SemanticLeg | None,
 ) -> bool:
-    """Add memories related to the best hits to the candidates; return whether all of them were added."""
+    """Add memories related to the best hits to the candidates, and return whether all of them were added."""
     best = {hit.candidate.id: hit.score for hit in ranked[:MAX_SEEDS]}
     addresses = memories.filter(id__in=list(best)).values_list("id", "namespace", "coordinate_key")
     reached = expansion.reach(caller, [Seed((namespace, key), best[id]) for id, namespace, key in addresses])

@@ -1,8 +1,8 @@
-"""The lexical leg: the database's full text proposes memories, our own BM25 ranks them.
+"""The lexical leg: full-text search in the database proposes memories, and our own BM25 ranks them.
 
-Both engines index the same words (`Memory.terms`) under a scope word for tenant and namespace, and are asked nothing
-but "which memories contain one of these". Their own rankings differ, and count the words of other tenants: the scores
-of one tenant must not reveal what another has stored.
+Both databases index the same terms (`Memory.terms`), together with a scope term for the tenant and namespace. They are
+used only to find the memories that contain a term. Their own rankings differ from each other and include the words of
+other tenants, although a tenant's scores must not reveal what another tenant has stored.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from memories.search.scoring import Stats
 from somamemory.db import replicas
 from tenants.models import Tenant
 
-# A term that occurs more often than this is "frequent": counting further would not change the order.
+# A term that occurs more often than this is "frequent". Counting further would not change the ranking.
 MAX_FREQUENCY = 10_000
-# The maximum number of memories ranked for one query. The rarest terms select them, the others only add to scores.
+# The maximum number of memories ranked for one query. Only the rarest terms select them; other terms add to the scores.
 MAX_CANDIDATES = 2_000
-# The maximum in keyword mode, where words alone decide.
+# The maximum in keyword mode, where the terms alone determine the ranking.
 MAX_RANKED = 20_000
 MAX_COUNTED = 200_000
 _SAMPLE = 1_000
-# Sizes of small namespaces are counted each time; those of larger ones may be a minute old.
+# The sizes of small namespaces are counted for every query. Those of large namespaces can be up to a minute old.
 _SMALL = 100
 _sizes: TTLCache[tuple[UUID, tuple[str, ...]], tuple[int, float]] = TTLCache(maxsize=10_000, ttl=60)
-# Counting common terms dominates the cost of statistics (100,000 messages: 34 ms of a query's 117 at p95). They recur,
-# and their counts hardly change within a minute.
+# Counting common terms is the largest cost of the statistics (at 100,000 messages, 34 ms of a query's 117 ms at p95).
+# Common terms recur, and their counts hardly change within a minute.
 _COMMON = 1_000
 _common: TTLCache[tuple[UUID, tuple[str, ...], str], int] = TTLCache(maxsize=50_000, ttl=60)
 _lock = threading.Lock()
@@ -44,14 +44,17 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Match:
-    """`seq` is the memory's number in the database: reading it costs a tenth of reading its UUID."""
+    """A memory that matches the query.
+
+    `seq` is the memory's number in the database, which is ten times as fast to read as its UUID.
+    """
 
     seq: int
     bm25: float
 
 
 def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
-    """Return the number of memories, their average length, and the frequency of each term, deleted ones included."""
+    """Return the number of memories, their average length, and the frequency of each term, counting deleted ones."""
     places = tuple(sorted(namespaces))
     documents, average_length = _size(tenant, places)
     with _lock:
@@ -68,7 +71,7 @@ def matches(
 ) -> tuple[list[Match], bool]:
     """Return the `memories` that contain terms of the query (the keys of `stats.frequency`), best first.
 
-    At most `most` are ranked; the second value says whether those were all the matches.
+    At most `most` memories are ranked. The second value is whether these are all the matches.
     """
     drivers = _drivers(stats, most)
     if not drivers:
@@ -87,7 +90,7 @@ def matches(
 
 
 class Matches(Func):
-    """The condition that a memory matches a full-text expression of `_match`."""
+    """The condition that a memory matches a full-text expression from `_match`."""
 
     output_field = BooleanField()
 
@@ -109,7 +112,7 @@ class Matches(Func):
 
 
 def _drivers(stats: Stats, most: int) -> list[str]:
-    """Return the rarest terms with at most `most` memories together; at least one, if any occurs."""
+    """Return the rarest terms that together occur in at most `most` memories; at least one, if any term occurs."""
     chosen: list[str] = []
     together = 0
     for term, frequency in sorted(stats.frequency.items(), key=lambda item: (item[1], item[0])):
@@ -123,9 +126,10 @@ def _drivers(stats: Stats, most: int) -> list[str]:
 
 
 def _match(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> str:
-    """Return a full-text expression: (one of the scopes) and (one of the terms).
+    """Return a full-text expression: (one of the scopes) AND (one of the terms).
 
-    A term contains letters and digits only (`search.analyzer`), a namespace no quote and no backslash.
+    No quoting is needed: a term contains only letters and digits (`search.analyzer`), and a namespace contains no
+    quotes or backslashes.
     """
     if connection.vendor == "sqlite":
         scopes = [f"§scope{tenant.id.hex}x{namespace.encode().hex()}" for namespace in namespaces]
@@ -135,7 +139,7 @@ def _match(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> s
 
 
 def _frequencies(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> list[int]:
-    """Return the number of memories that contain each term, at most MAX_FREQUENCY, in one statement."""
+    """Return the number of memories that contain each term, counted up to MAX_FREQUENCY, in a single statement."""
     if not terms:
         return []
     if connection.vendor == "sqlite":
@@ -151,7 +155,7 @@ def _frequencies(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]
 
 
 def _size(tenant: Tenant, namespaces: tuple[str, ...]) -> tuple[int, float]:
-    """Return (memories, average number of terms) of these namespaces."""
+    """Return (number of memories, average number of terms) for these namespaces."""
     with _lock:
         known = _sizes.get((tenant.id, namespaces))
     if known:

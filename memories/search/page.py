@@ -1,4 +1,4 @@
-"""Cut a page from the ranked candidates, and only then read the payloads."""
+"""Select a page from the ranked candidates, and only then read the payloads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memories.search.ranking import Ranked
 
 
 def page_of(memories: QuerySet[Memory], ranked: Sequence[Ranked], search: Search) -> list[SearchHit]:
-    """Return the page; skip memories that were removed after they were confirmed."""
+    """Return the page, without memories that have been removed since they were confirmed."""
     page: list[SearchHit] = []
     at = search.offset
     while len(page) < search.top_k and at < len(ranked):

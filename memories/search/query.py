@@ -14,8 +14,8 @@ from somamemory.errors import InvalidInput
 HYBRID, SEMANTIC, KEYWORD = "hybrid", "semantic", "keyword"
 GRAPH = "graph"
 
-# Candidates of each leg: 60 and 200 give the same recall@10 on LoCoMo, and 200 cost 4 ms more than 100. The scores do
-# not depend on it, so pages within one step are cut from one order.
+# Number of candidates from each leg. On LoCoMo, 60 and 200 give the same recall@10, and 200 takes 4 ms longer than 100.
+# Scores do not depend on the number, so all pages within one step come from the same ranking.
 POOLS = (100, 400, 2_000, 11_000)
 
 
@@ -33,20 +33,20 @@ class Search:
     explain: bool = False
     expansion: Expansion | None = None
     include_archived: bool = False
-    shown: bool = True  # False: the results are candidates, so they do not count as reads
-    stats: Stats | None = None  # of an earlier search for the same terms in the same namespaces
+    shown: bool = True  # False if the results are only candidates, which do not count as reads
+    stats: Stats | None = None  # from an earlier search for the same terms in the same namespaces
 
     @property
     def pool(self) -> int:
-        """The maximum number of candidates of each leg."""
+        """Return the maximum number of candidates from each leg."""
         return next((size for size in POOLS if self.offset + self.top_k <= size // 2), POOLS[-1])
 
     def effective_weights(self) -> Weights:
-        """Return the weights of the mode, with the overrides. Raises InvalidInput."""
+        """Return the weights for the mode, with the overrides applied. Raises InvalidInput."""
         weights = dict(self.weights)
         for part, mode in (("keyword", SEMANTIC), ("semantic", KEYWORD)):
             if self.mode == mode and weights.get(part):
-                raise InvalidInput(f"weights.{part}", f"has no effect in the mode {mode}; leave it out")
+                raise InvalidInput(f"weights.{part}", f"has no effect in {mode} mode; omit it")
         if self.mode == SEMANTIC:
             weights = {"semantic": 1.0, **weights, "keyword": 0.0}
         elif self.mode == KEYWORD:
@@ -55,7 +55,7 @@ class Search:
             return Weights(**weights)
         except ValueError:
             raise InvalidInput(
-                "weights", f"at least one weight that counts in the mode {self.mode} must be above 0"
+                "weights", f"at least one weight used in {self.mode} mode must be greater than 0"
             ) from None
 
 
@@ -71,6 +71,6 @@ class Results:
     hits: Sequence[SearchHit]
     degraded: list[str]
     took_ms: float
-    total: int = 0  # memories ranked, or memories that contain a word of the query, whichever is more
-    every_match: bool = True  # False: more memories contain the words than were read
+    total: int = 0  # memories that were ranked or that contain a term of the query, whichever is more
+    every_match: bool = True  # False if more memories contain the terms than were read
     stats: Stats | None = None

@@ -1,4 +1,4 @@
-"""Score the candidates of both legs, and put them in order."""
+"""Score the candidates of both legs, and sort them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Ranked:
 
 
 def rank(candidates: Iterable[Candidate], terms: Sequence[str], stats: Stats, weights: Weights) -> list[Ranked]:
-    """Return the candidates with a score, best first; equal scores in the order of their coordinates."""
+    """Return the candidates with their scores, best first. Equal scores are sorted by coordinate."""
     now = timezone.now()
     term_weights = scoring.term_weights(terms, stats)
     ranked = []
@@ -42,7 +42,7 @@ def rank(candidates: Iterable[Candidate], terms: Sequence[str], stats: Stats, we
 
 
 def _fuse(candidate: Candidate, scores: Scores, weights: Weights) -> float:
-    """Fuse the scores; a memory that is not indexed yet is judged by its other scores."""
+    """Combine the scores. If a memory has not been indexed yet, only its other scores are used."""
     if candidate.similarity is None and weights.semantic:
         if weights.keyword:
             weights = replace(weights, semantic=0.0)

@@ -1,7 +1,8 @@
-"""The semantic leg: the vector index proposes memories near the query.
+"""The semantic leg: the vector index proposes memories that are similar to the query.
 
-When the filters leave few memories, the index is not asked: their vectors in the database answer exactly. So do those
-of archived memories, which the index does not hold; no leg sees them unless the search includes them.
+If the filters leave only a few memories, their vectors are read from the database instead, which gives exact results.
+The same applies to archived memories, which are not in the index. Neither leg finds them unless the search includes
+them.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from tenants.caller import Caller
 
 log = logging.getLogger("soma.search")
 
-# With so few memories left by the filters, all their vectors are compared.
+# If the filters leave at most this number of memories, all their vectors are compared.
 EXACT = 2_000
-# The first query to the index asks for this factor more hits than the share of `Places` requires.
+# The first query to the index requests more hits, by this factor, than the share of `Places` requires.
 _SPARE = 1.5
-# More memories than this waiting for the index: `consistency=strong` is refused rather than slow.
+# If more memories than this are pending, `consistency=strong` is rejected instead of being slow.
 MAX_PENDING = 1_000
 DEADLINE_S = 15.0
 
@@ -46,29 +47,29 @@ _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic"
 
 @dataclass
 class SemanticLeg:
-    """One query to the index: `start` sends it, `candidates` waits for the results."""
+    """A query to the index: `start` sends it, and `candidates` waits for the results."""
 
     caller: Caller
     search: Search
     memories: QuerySet[Memory]
     query: str
     generation: EmbeddingGeneration
-    pending: list[Memory] = field(default_factory=list)  # that the index has not caught up with
-    few: list[tuple[UUID, bytes]] | None = None  # the vectors of all memories, where they are few
+    pending: list[Memory] = field(default_factory=list)  # not in the index yet
+    few: list[tuple[UUID, bytes]] | None = None  # the vectors of all memories, if there are only a few
     limit: int = 0
     vector: Vectors | None = None  # of the query, once `candidates` has it
     _answer: Future[tuple[Vectors | None, list[Hit]]] = field(init=False, repr=False)
 
     def candidates(self, seqs: set[int]) -> Candidates:
-        """Return confirmed memories near the query, and those of `seqs`, each with its similarity.
+        """Return confirmed memories that are similar to the query, and those in `seqs`, each with its similarity.
 
         Raises Unavailable.
         """
         try:
             self.vector, hits = self._answer.result(DEADLINE_S)
         except FutureTimeout:
-            raise IndexUnavailable("the vector index did not answer in time") from None
-        if self.vector is None:  # no word of the query has a meaning for the model
+            raise IndexUnavailable("the vector index did not respond in time") from None
+        if self.vector is None:  # the model knows no word of the query
             return confirm(self.memories, (), seqs, self.search.narrowing)
         similarities = self._from_database(self.vector)
         confirmed, similarities = self._confirm_enough(hits, similarities, seqs, self.vector)
@@ -76,7 +77,10 @@ class SemanticLeg:
         return confirmed
 
     def add_similarities(self, candidates: Candidates, known: Mapping[UUID, float] | None = None) -> None:
-        """Give each candidate its similarity; the lexical leg's candidates have their vectors in the database."""
+        """Set the similarity of each candidate.
+
+        Vectors for candidates from the lexical leg are read from the database.
+        """
         known = known or {}
         missing = [id for id in candidates if id not in known]
         if missing and self.vector is not None:
@@ -86,7 +90,7 @@ class SemanticLeg:
             candidate.similarity = known.get(id)
 
     def _from_database(self, vector: Vectors) -> dict[UUID, float]:
-        """Return the similarities of memories that the index is not asked for, or does not hold."""
+        """Return the similarities of memories that are not looked up in the index or not contained in it."""
         similarities: dict[UUID, float] = {}
         if self.few is not None:
             similarities = vectors.nearest(self.few, vector, self.search.pool)
@@ -99,7 +103,7 @@ class SemanticLeg:
     def _confirm_enough(
         self, hits: list[Hit], from_database: dict[UUID, float], seqs: set[int], vector: Vectors
     ) -> tuple[Candidates, dict[UUID, float]]:
-        """Confirm the hits; ask the index for more while too many of them fall out."""
+        """Confirm the hits, and request more from the index while too many of them are rejected."""
         similarities: dict[UUID, float] = {}
         limit, narrowing = self.limit, self.search.narrowing
         while True:
@@ -109,7 +113,7 @@ class SemanticLeg:
             lost = len(hits) - sum(hit.id in confirmed for hit in hits)
             if not lost or len(hits) < limit or len(hits) - lost >= self.search.pool:
                 return confirmed, similarities
-            if limit == MAX_LIMIT:  # the filters leave too few of what the index proposes: look at every vector
+            if limit == MAX_LIMIT:  # the filters reject most of the index's hits, so compare every vector
                 every = self._vectors(self.memories).iterator(chunk_size=EXACT)
                 similarities |= vectors.nearest(every, vector, self.search.pool)
                 return confirm(self.memories, similarities, seqs, narrowing), similarities
@@ -118,7 +122,10 @@ class SemanticLeg:
             hits = self._ask_index(vector, limit)
 
     def _embed_and_ask(self, limit: int) -> tuple[Vectors | None, list[Hit]]:
-        """Run on another thread, next to the lexical leg; the database is not used here."""
+        """Embed the query and query the index.
+
+        Runs on a separate thread, in parallel with the lexical leg, without the database.
+        """
         with metrics.leg_seconds.labels(SEMANTIC).time(), tracing.span("search: meaning"):
             vector = embeddings.of(self.generation).embed([self.query])[0]
             hits = self._ask_index(vector, limit) if limit and usable(vector) else []
@@ -135,21 +142,21 @@ class SemanticLeg:
                 fresh=self.search.strong,
                 hasty=self.search.mode == HYBRID,
             )
-        except ConfigurationError as error:  # such as a folder that another process has open
+        except ConfigurationError as error:  # such as a folder that another process has opened
             log.error("the vector index cannot be used", extra={"reason": str(error)})
             raise IndexUnavailable("the vector index cannot be used; see the server's log for the reason") from error
 
     def _vectors(self, memories: QuerySet[Memory]) -> QuerySet[Memory, tuple[UUID, Any]]:
         settled = Q(embeddings__indexed_version__isnull=False)
-        if self.search.include_archived:  # the index does not hold these, the database still has their vectors
+        if self.search.include_archived:  # not in the index, but their vectors are still in the database
             settled |= Q(archived_at__isnull=False, embeddings__vector__isnull=False)
         return memories.filter(settled, embeddings__generation=self.generation).values_list("id", "embeddings__vector")
 
     def _pending_similarities(self, vector: Vectors) -> dict[UUID, float]:
-        """Return the similarity of each pending memory, embedded in this request."""
+        """Return the similarity of each pending memory, which is embedded in this request."""
         rows: list[Any] = list(self.pending)
         if len(rows) > MAX_PENDING:
-            raise IndexUnavailable(f"more than {MAX_PENDING} memories are not yet indexed; try again a little later")
+            raise IndexUnavailable(f"more than {MAX_PENDING} memories are not indexed yet; retry later")
         similarities = vectors.similarities([(row.id, row.vector) for row in rows if row.own], vector)
         to_embed = [row for row in rows if not row.own]
         if to_embed:
@@ -160,9 +167,9 @@ class SemanticLeg:
 
 
 def start(caller: Caller, search: Search, memories: QuerySet[Memory], stats: Stats) -> SemanticLeg:
-    """Ask the index on another thread, so that the lexical leg runs meanwhile."""
+    """Query the index on another thread, so that the lexical leg can run in the meantime."""
     leg = SemanticLeg(caller, search, memories, scoring.dense_query(search.query, stats), generations.active())
-    # Read before the index is queried: a memory indexed in between is then in both, not in neither.
+    # Read before the index is queried, so that a memory indexed in the meantime is in both results and not in neither.
     if search.strong:
         leg.pending = _pending(leg)
     if not search.narrowing.index_can_apply_all:
@@ -174,25 +181,25 @@ def start(caller: Caller, search: Search, memories: QuerySet[Memory], stats: Sta
 
 
 def _pending(leg: SemanticLeg) -> list[Memory]:
-    """Return the memories that the index has not caught up with: at most one more than MAX_PENDING."""
+    """Return the memories that are not in the index yet, at most one more than MAX_PENDING."""
     behind = Q(embeddings__indexed_version=None) | ~Q(embeddings__indexed_version=F("version"))
     rows = leg.memories.filter(behind, embeddings__generation=leg.generation, embeddings__due_at__isnull=False)
     return list(rows.annotate(own=F("embeddings__own"), vector=F("embeddings__vector"))[: MAX_PENDING + 1])
 
 
 def _few_vectors(leg: SemanticLeg) -> list[tuple[UUID, bytes]] | None:
-    """Return the vectors of all memories that pass the filters, if they are few; else None."""
+    """Return the vectors of all memories that pass the filters if there are only a few, otherwise None."""
     narrowing = leg.search.narrowing
     if narrowing.places is not None and narrowing.places.few is not None:
         return list(leg._vectors(leg.memories.filter(narrowing.places.few)))
     if narrowing == Narrowing(memory_type=narrowing.memory_type, places=narrowing.places):
-        return None  # known to be many
+        return None  # already known to be too many
     rows = list(leg._vectors(leg.memories)[: EXACT + 1])
     return rows if len(rows) <= EXACT else None
 
 
 def _first_limit(search: Search) -> int:
-    """Return how many hits to ask for, so that a pool of them lies in the right places."""
+    """Return the number of hits to request, so that about `pool` of them are in the selected places."""
     places, pool = search.narrowing.places, search.pool
     if places is None or places.share * MAX_LIMIT <= pool or places.share >= 1:
         return pool

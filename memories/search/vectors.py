@@ -14,7 +14,7 @@ BATCH = 2_000
 
 
 def similarities(rows: Sequence[tuple[UUID, bytes]], vector: Vectors) -> dict[UUID, float]:
-    """Return the cosine of each stored vector with `vector`, by id; rows without a vector are left out."""
+    """Return the cosine similarity of each stored vector to `vector`, by id. Rows without a vector are left out."""
     filled = [(id, raw) for id, raw in rows if raw]
     if not filled:
         return {}
@@ -32,7 +32,7 @@ def cosine(one: Vectors, other: Vectors) -> float:
 
 
 def nearest(rows: Iterable[tuple[UUID, bytes]], vector: Vectors, count: int) -> dict[UUID, float]:
-    """Return the `count` nearest of the rows with their cosines, exactly, reading a batch at a time."""
+    """Return the `count` nearest rows with their exact cosine similarities, reading one batch at a time."""
     best: dict[UUID, float] = {}
     batch: list[tuple[UUID, bytes]] = []
     for row in rows:

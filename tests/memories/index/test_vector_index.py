@@ -503,7 +503,7 @@ def child(tmp_path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_second_process_is_told_who_has_the_folder(tmp_path, child):
     second = MilvusIndex(Connection(str(tmp_path / "vectors.db")), "test_child", DIMENSION)
-    with pytest.raises(ConfigurationError, match=r"another process has .*vectors\.db open"):
+    with pytest.raises(ConfigurationError, match=r"another process has opened .*vectors\.db;"):
         second.ping()
     child.send_signal(signal.SIGKILL)
     child.wait()
