@@ -1,1 +1,1 @@
-"""The admin console: models, dashboard and explorer. It uses the same services and selectors as the API."""
+"""The admin console: model pages, dashboard and explorer. It uses the same services and selectors as the API."""

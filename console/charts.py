@@ -1,4 +1,4 @@
-"""Compute chart coordinates for a 100 by 100 SVG. Pure."""
+"""Compute chart coordinates for a 100 by 100 SVG. This module is pure: it does no I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """A column chart's bar: its parts from the bottom up, each `(kind, y, height)`."""
+    """A bar of a column chart. Its parts, from the bottom up, are `(kind, y, height)`."""
 
     x: float
     width: float
@@ -23,7 +23,7 @@ class Columns:
 
 
 def columns(stacks: Sequence[tuple[str, dict[str, int]]]) -> Columns:
-    """Return stacked columns from `(title, {kind: number})`, left to right."""
+    """Return stacked columns, from left to right, for `(title, {kind: number})`."""
     most = rounded_up(max((sum(parts.values()) for _, parts in stacks), default=0))
     width = 100 / max(1, len(stacks))
     bars = []
@@ -39,8 +39,9 @@ def columns(stacks: Sequence[tuple[str, dict[str, int]]]) -> Columns:
 
 
 def lines(values: Sequence[float | None]) -> tuple[list[str], float]:
-    """Return polylines through the values from left to right, where None is a gap, and the value at the top of the
-    chart.
+    """Return polylines through the values from left to right, and the value at the top of the chart.
+
+    A value of None leaves a gap.
     """
     most = float(rounded_up(max((value for value in values if value is not None), default=0)))
     step = 100 / max(1, len(values))
@@ -54,13 +55,13 @@ def lines(values: Sequence[float | None]) -> tuple[list[str], float]:
 
 
 def _dash(point: str, width: float) -> list[str]:
-    """Return two points for a single value: a line needs two to be visible."""
+    """Return two points for a single value, because a line needs two to be visible."""
     x, y = point.split(",")
     return [f"{float(x) - width / 2:.2f},{y}", f"{float(x) + width / 2:.2f},{y}"]
 
 
 def rounded_up(number: float) -> int:
-    """Round up to 1, 2 or 5 times a power of ten, and at least to 1."""
+    """Round up to 1, 2 or 5 times a power of ten, and to at least 1."""
     power = 1
     while True:
         for step in (1, 2, 5):

@@ -1,4 +1,4 @@
-"""The dashboard: current problems and when they began."""
+"""The dashboard, which shows current problems and when they began."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tenants.models import DEFAULT_TENANT_SLUG, Tenant
 
 TOP = 8
 NOW = 5  # minutes
-OLD_S = 60  # an older queue needs attention
+OLD_S = 60  # a queue older than this needs attention
 
 
 def figures(request: HttpRequest) -> dict[str, Any]:
-    """Return figures for the whole installation to a superuser; to others, its health and their own tenants."""
+    """Return figures for the whole installation to a superuser, or its health and their own tenants to other users."""
     whole = bool(getattr(request.user, "is_superuser", False))
     eye = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
     shared = {"whole": whole, "parts": _parts(), **_tenants(request, eye)}

@@ -35,7 +35,7 @@ _NOT_THE_MAPS = {"tenant"}
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """Show the map for one tenant and namespace; `at` is the initial coordinate."""
+    """Show the map for one tenant and namespace. `at` is the initial coordinate."""
 
     _may(request)
     try:
@@ -85,7 +85,7 @@ def map_cells(request: HttpRequest, caller: Caller) -> Any:
 def search(request: HttpRequest, caller: Caller) -> Any:
     words = request.GET.get("q", "").strip()
     if not 1 <= len(words) <= 8192 or "\0" in words:
-        raise InvalidInput("q", "must have 1 to 8192 characters, without NUL")
+        raise InvalidInput("q", "must have 1 to 8192 characters and no NUL character")
     namespace = request.GET.get("namespace", "default")
     query = hybrid.Search(words, namespaces=(namespace,), top_k=HITS, explain=True)
     results = hybrid.search(caller, query)

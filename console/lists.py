@@ -1,6 +1,6 @@
-"""Keyset pagination that keeps admin lists fast at any length: a page begins where the previous one ended.
+"""Keyset pagination that keeps admin lists fast at any length: each page starts after the last row of the previous one.
 
-No rows are skipped or counted. Rows are in index order; a list supports only the orders that it declares.
+No rows are skipped or counted. Rows are in index order, and a list supports only the orders that it declares.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OWN = {AFTER, BEFORE, "tenant", "namespace", "p", "all"}
 
 
 class _NoNumbers(Paginator):  # type: ignore[type-arg]
-    """The paginator that the templates expect, without page numbers."""
+    """The paginator expected by the templates, without page numbers."""
 
     template_name = "console/pages.html"
     count = 0
@@ -77,9 +77,9 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
 
 
 def beyond(order: Sequence[str], position: Sequence[Any], *, backwards: bool = False) -> Q:
-    """Return the condition for all rows after a position; all columns must be ordered in the same direction.
+    """Return the condition for all rows after a position. All columns must be sorted in the same direction.
 
-    The first condition lets the database start its index scan at the position.
+    With the first condition, the database can start its index scan at the position.
     """
     descending = order[0].startswith("-")
     further = "lt" if descending != backwards else "gt"
@@ -91,7 +91,7 @@ def beyond(order: Sequence[str], position: Sequence[Any], *, backwards: bool = F
 
 
 def _position(cursor: str | None, order: Sequence[str], model: type[Model]) -> list[Any] | None:
-    """Return the position at which a page begins; None for an invalid cursor, which shows the first page."""
+    """Return the position at which a page starts, or None for an invalid cursor, which shows the first page."""
     if not cursor:
         return None
     fields = [model._meta.get_field("pk" if name == "pk" else name.lstrip("-")) for name in order]

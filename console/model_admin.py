@@ -1,4 +1,4 @@
-"""Base classes for the admin pages: read-only by default, with keyset lists and the audit log as history."""
+"""Base classes for the admin pages: read-only by default, with keyset pagination and the audit log as history."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Listed(ModelAdmin):  # type: ignore[misc]
     def may(self, request: HttpRequest, permission: str) -> bool:
         return bool(request.user.has_perm(permission))
 
-    # Django's own log would be a second history, which can be edited.
+    # Django's own log would be a second history, and one that can be edited.
     def log_addition(self, request: HttpRequest, object: Model, message: Any) -> None:
         self.audited(request, "create", object)
 
@@ -85,7 +85,7 @@ class Listed(ModelAdmin):  # type: ignore[misc]
         return redirect("admin:tenants_auditevent_changelist")
 
     def back(self, request: HttpRequest, url: str | None = None) -> HttpResponse:
-        """Reload the page after a dialog, with the response that htmx understands."""
+        """Reload the page after a dialog, with a response that htmx understands."""
         return HttpResponse(headers={"HX-Redirect": url or self.page(request.resolver_match)})
 
     def page(self, match: Any) -> str:
@@ -96,10 +96,10 @@ class Listed(ModelAdmin):  # type: ignore[misc]
 
 
 class Searched(Listed):
-    """A list whose search uses an index."""
+    """A list with a search that uses an index."""
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        """Return the rows that match a search; `term` is not empty."""
+        """Return the rows that match a search. `term` is not empty."""
         raise NotImplementedError
 
     def get_search_results(
@@ -110,7 +110,7 @@ class Searched(Listed):
 
 
 class OfTenant(Searched):
-    """A tenant's rows: a list shows one tenant and, where applicable, one namespace."""
+    """Pages for rows that belong to a tenant. A list shows one tenant and, if applicable, one namespace."""
 
     list_before_template = "console/place.html"
     namespaced = True
@@ -141,7 +141,7 @@ class OfTenant(Searched):
 
 
 def tenant_asked_for(request: HttpRequest) -> Tenant | None:
-    """Return the requested tenant; None if there is none, or none that the user may see."""
+    """Return the requested tenant, or None if none was requested or the user cannot access it."""
     try:
         return staff.chosen_tenant(request)
     except NotFound:
@@ -159,7 +159,7 @@ def dialog(
     form: type[BaseDialogForm] = BaseDialogForm,
     variant: ActionVariant = ActionVariant.DEFAULT,
 ) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
-    """Declare an action with a confirmation dialog. `button`: its label, the action's name by default."""
+    """Declare an action with a confirmation dialog. The label of `button` defaults to the action's name."""
     options = {"title": question, "description": explained, "form_class": form, "form_submit_text": button or name}
     decorated: Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]] = action(
         description=name, icon=icon, permissions=[permission], variant=variant, dialog=options
@@ -181,7 +181,7 @@ def report_outcome(request: HttpRequest, done: Callable[[], str] | str) -> Itera
 
 
 def existing(row: Any) -> Any:
-    """Return the row. Raises NotFound when there is none, or none that the user may see."""
+    """Return the row. Raises NotFound if it does not exist or the user cannot access it."""
     if row is None:
         raise NotFound
     return row

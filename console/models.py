@@ -1,4 +1,4 @@
-"""The assignment of tenants to staff users."""
+"""The tenants assigned to staff users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tenants.models import Tenant
 
 
 class StaffTenant(models.Model):
-    """A tenant that a staff user may see; superusers see all tenants."""
+    """A tenant that a staff user can access. Superusers can access all tenants."""
 
     id = models.BigAutoField(primary_key=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="staff_tenants")
@@ -17,9 +17,9 @@ class StaffTenant(models.Model):
 
     class Meta:
         db_table = "sfm_staff_tenants"
-        verbose_name = "tenant of a member of staff"
-        verbose_name_plural = "tenants that this member of staff may see"
+        verbose_name = "accessible tenant"
+        verbose_name_plural = "accessible tenants"
         constraints = [models.UniqueConstraint(fields=["user", "tenant"], name="sfm_staff_tenant")]
 
     def __str__(self) -> str:
-        return f"{self.user} may see {self.tenant}"
+        return f"{self.user} can access {self.tenant}"

@@ -1,4 +1,4 @@
-"""The sidebar, with the entries that the user may see."""
+"""The sidebar, with the entries that the user has access to."""
 
 from __future__ import annotations
 

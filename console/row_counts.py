@@ -1,4 +1,4 @@
-"""Row counts without full counts: exact for a few rows, otherwise the database's estimate."""
+"""Count rows without full scans: exactly if there are only a few, otherwise with the database's estimate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COUNTED = 1_000
 class Total:
     number: int
     exact: bool = True
-    at_least: bool = False  # True: there are more, and no estimate is known
+    at_least: bool = False  # True if there are more and no estimate is available
 
     def __str__(self) -> str:
         if self.exact:
@@ -28,7 +28,10 @@ class Total:
 
 
 def estimate(rows: QuerySet[Any]) -> Total:
-    """Return the number of rows: read up to 1,001 index entries, then ask PostgreSQL's statistics; SQLite has none."""
+    """Return the number of rows.
+
+    Reads up to 1,001 index entries. Beyond that, it uses PostgreSQL's statistics; SQLite has none.
+    """
     plain = rows.order_by()
     counted = len(plain.values_list("pk")[: COUNTED + 1])
     if counted <= COUNTED:
@@ -40,7 +43,7 @@ def estimate(rows: QuerySet[Any]) -> Total:
 
 
 def _believed(connection: Any, rows: QuerySet[Any]) -> int:
-    """Return the planner's estimate: `reltuples` for a whole table, the planned rows for a filtered query."""
+    """Return the planner's estimate: `reltuples` for a whole table, or the planned rows for a filtered query."""
     sql, parameters = rows.values_list("pk").query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters)

@@ -1,4 +1,4 @@
-"""The admin site, served below /admin/."""
+"""The admin site, served under /admin/."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Filled in by `console.urls`, whose pages need the site.
+        # Filled in by `console.urls`, because its pages need the site.
         self.figures: Callable[[HttpRequest], dict[str, Any]] = lambda request: {}
         self.pages: list[tuple[str, str, Callable[..., HttpResponse]]] = []
 
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
-        """Return a bad request for an id that no column can hold: Django's forms query ids as sent."""
+        """Return a bad request for an id that no column can hold, because Django's forms query ids as sent."""
 
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -98,7 +98,7 @@ def _signed_in(request: HttpRequest) -> None:
         return
     with transaction.atomic():
         audit.record(staff.recorder(request), "staff.sign_in", [str(request.user.pk)])
-    SessionStore.clear_expired()  # rare enough, and nothing else does it
+    SessionStore.clear_expired()  # rarely called, and nothing else clears expired sessions
 
 
 site = ConsoleSite(name="admin")

@@ -15,7 +15,7 @@ from somamemory.web.request_state import state_of
 from tenants.caller import Caller
 from tenants.models import DEFAULT_TENANT_SLUG, AuditEvent, Tenant
 
-# The Django permission behind each scope.
+# The Django permission that each scope requires.
 SCOPES = {
     "read": "memories.view_memory",
     "write": "memories.change_memory",
@@ -27,7 +27,7 @@ _ACTOR_LENGTH: Any = AuditEvent._meta.get_field("actor").max_length
 
 
 def tenants_of(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Tenant]:
-    """Return the tenants that a user may see: all for a superuser, the assigned ones for others."""
+    """Return the tenants that a user can access: all for a superuser, only the assigned ones for other users."""
     if not user.is_active or not getattr(user, "is_staff", False):
         return Tenant.objects.none()
     if getattr(user, "is_superuser", False):
@@ -41,17 +41,17 @@ def slugs(user: AbstractBaseUser | AnonymousUser) -> list[str]:
 
 
 def tenant_named(request: HttpRequest, slug: str) -> Tenant:
-    """Return the tenant. Raises NotFound, also for a tenant that the user may not see."""
+    """Return the tenant. Raises NotFound, also for a tenant that the user cannot access."""
     tenant = tenants_of(request.user).filter(slug=slug).first()
     if tenant is None:
-        raise NotFound(f"no tenant '{slug}'")
+        raise NotFound(f"there is no tenant '{slug}'")
     return tenant
 
 
 def chosen_tenant(request: HttpRequest) -> Tenant | None:
-    """Return the page's tenant: the requested one, else the last used, else the first; None if there are none.
+    """Return the tenant for the page: the requested one, otherwise the last used, otherwise the first.
 
-    Raises NotFound for a tenant that the user may not see.
+    Returns None if the user has access to no tenants. Raises NotFound for a tenant that the user cannot access.
     """
     known: Tenant | None = getattr(request, "soma_tenant", None)
     if known is not None:
@@ -69,7 +69,7 @@ def chosen_tenant(request: HttpRequest) -> Tenant | None:
 
 
 def chosen_namespace(request: HttpRequest, there: Sequence[str]) -> str:
-    """Return the namespace that the page names, else `default`, or the first one if there is no `default`."""
+    """Return the requested namespace, or `default` if none is requested, or the first one if there is no `default`."""
     usual = "default" if "default" in there or not there else there[0]
     return request.GET.get("namespace") or usual
 
@@ -77,12 +77,12 @@ def chosen_namespace(request: HttpRequest, there: Sequence[str]) -> str:
 def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Caller:
     """Return the staff user as a caller for one of their tenants, with the scopes of their permissions.
 
-    With `permission` they act as an operator, for the one call that requires this Django permission: services have no
-    finer right for administration. Raises NotFound, PermissionDenied.
+    With `permission`, the user acts as an operator for the one call that requires this Django permission, because
+    services have no finer-grained right for administration. Raises NotFound or PermissionDenied.
     """
     user = request.user
     if not tenants_of(user).filter(pk=tenant.pk).exists():
-        raise NotFound(f"no tenant '{tenant.slug}'")
+        raise NotFound(f"there is no tenant '{tenant.slug}'")
     if permission and not _has(user, permission):
         raise PermissionDenied
     return Caller(
@@ -96,7 +96,7 @@ def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Cal
 
 
 def installation_caller(request: HttpRequest) -> Caller:
-    """Return a superuser as a caller for the installation; like commands, recorded under the default tenant."""
+    """Return a superuser as a caller for the installation. Like commands, it is recorded under the default tenant."""
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
     return caller(request, Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
@@ -114,7 +114,7 @@ def recorder(request: HttpRequest, tenant: Tenant | None = None) -> Caller:
 
 
 def actor(user: Any) -> str:
-    """Return `staff:7:name`; the number survives a change or truncation of the name."""
+    """Return an actor such as `staff:7:name`. The number stays valid if the name is changed or truncated."""
     name: str = user.get_username()
     return f"staff:{user.pk}:{name}"[:_ACTOR_LENGTH]
 

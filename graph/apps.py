@@ -1,4 +1,4 @@
-"""Connect the graph to the memories, which do not import it."""
+"""Connect the graph to the memories app, which does not import it."""
 
 from __future__ import annotations
 

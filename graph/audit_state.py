@@ -1,4 +1,4 @@
-"""A link's state in the audit log: its ends and type, and hashes of its content."""
+"""Describe the state of a link for the audit log: its ends and type, and hashes of its content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def name(link: Link) -> str:
 
 
 def state(link: Link | None) -> bytes | None:
-    """Return the SHA-256 of a link's content; None for no link."""
+    """Return the SHA-256 of a link's content, or None if there is no link."""
     if link is None:
         return None
     return audit.fingerprint(link.strength, link.metadata, link.valid_from, link.valid_to)

@@ -1,4 +1,4 @@
-"""Export a graph as a file in chunks, keeping at most one page in memory."""
+"""Export a graph as a file in chunks, with at most one page in memory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from graph.models import Link
 from graph.selectors import Subgraph
 from somamemory.times import rfc3339_or_none
 
-PIECE = 500  # links in one piece
+PIECE = 500  # links per chunk
 _NAMESPACE = "http://graphml.graphdrawing.org/xmlns"
-# name → GraphML's type
+# maps each name to its GraphML type
 _DATA = {
     "link_type": "string",
     "strength": "double",
@@ -29,7 +29,7 @@ _DATA = {
 
 
 def json(graph: Subgraph) -> Iterator[bytes]:
-    """Yield `{"links": [...]}`, each in the form that `POST /graph/links/bulk` accepts."""
+    """Yield `{"links": [...]}`, with each link in the form that `POST /graph/links/bulk` accepts."""
     yield b'{"links":['
     between = b""
     for links in _pieces(graph.links()):
@@ -39,7 +39,7 @@ def json(graph: Subgraph) -> Iterator[bytes]:
 
 
 def graphml(graph: Subgraph) -> Iterator[bytes]:
-    """Yield GraphML (http://graphml.graphdrawing.org/specification.html): nodes are addresses, edges are links.
+    """Yield GraphML (http://graphml.graphdrawing.org/specification.html) with addresses as nodes and links as edges.
 
     Metadata is written as ASCII JSON, because XML does not allow control characters.
     """
@@ -80,7 +80,7 @@ def fields(link: Link) -> dict[str, Any]:
 def _edge(xml: XMLGenerator, number: int, link: Link) -> None:
     values = fields(link)
     values["metadata"] = json_text.dumps(link.metadata)
-    # An id distinguishes parallel links; the database's own would reveal how many links other tenants have.
+    # An id distinguishes parallel links. The database's own ids would reveal how many links other tenants have.
     ends = {"id": f"e{number}", "source": values["from_coord"], "target": values["to_coord"]}
     xml.startElement("edge", AttributesImpl(ends))
     for name in _DATA:

@@ -16,16 +16,17 @@ _OF_A_WALK = ("link_type", "strength", "valid_from", "valid_to")
 
 
 class Link(TenantOwned):
-    """A link between two addresses, whether or not they hold memories."""
+    """A link between two addresses, whether or not there are memories at them."""
 
     id = models.BigAutoField(primary_key=True)
     namespace = KeyField(max_length=255)
     from_key = KeyField(max_length=MAX_KEY_LENGTH)
     to_key = KeyField(max_length=MAX_KEY_LENGTH)
     link_type = KeyField(max_length=MAX_TYPE_LENGTH)
-    strength = models.FloatField(default=1.0)  # 0 to 1
-    valid_from = models.DateTimeField(null=True)  # None: no beginning
-    valid_to = models.DateTimeField(null=True)  # the first moment at which it no longer holds; None: no end
+    strength = models.FloatField(default=1.0)  # from 0 to 1
+    valid_from = models.DateTimeField(null=True)  # None if it has no beginning
+    # the first moment at which the link is no longer valid; None if it has no end
+    valid_to = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     metadata = JsonField(default=dict)
@@ -37,8 +38,8 @@ class Link(TenantOwned):
                 fields=["tenant", "namespace", "from_key", "to_key", "link_type"], name="sfm_links_identity"
             ),
         ]
-        # All that a walk needs, so that it reads the index alone, where the 10,000 links of a hub are adjacent;
-        # in the table they are scattered.
+        # The index includes all columns that a walk needs, so that a walk reads only the index. There, the 10,000 links
+        # of a hub are adjacent; in the table they are scattered.
         indexes = [
             models.Index(fields=["tenant", "namespace", "from_key", "to_key", *_OF_A_WALK], name="sfm_links_out"),
             models.Index(fields=["tenant", "namespace", "to_key", "from_key", *_OF_A_WALK], name="sfm_links_in"),

@@ -13,10 +13,12 @@ Compiled = tuple[str, list[Any]]
 
 
 class Among(Func):
-    """Match rows whose text columns together equal one of `rows`, with an index lookup for each row.
+    """Match rows whose text columns together equal one of `rows`, with one index lookup per row.
 
-    `Among(["from_key"], [("a",), ("b",)])`. With separate parameters, every list length would be another
-    statement to parse and plan, and databases limit the number of parameters.
+    Example: `Among(["from_key"], [("a",), ("b",)])`.
+
+    With a separate parameter for each value, every list length would need its own statement to parse and plan, and
+    databases limit the number of parameters.
     """
 
     output_field = BooleanField()
@@ -44,7 +46,10 @@ class Among(Func):
 
 
 class BeginsWithAny(Func):
-    """Match text that begins with one of `beginnings`. An OR of that many conditions would be too deep for SQLite."""
+    """Match text that begins with one of `beginnings`.
+
+    An OR of that many conditions would be nested too deeply for SQLite.
+    """
 
     output_field = BooleanField()
 
@@ -64,7 +69,7 @@ class BeginsWithAny(Func):
 
 
 class Beyond(Func):
-    """Match rows whose columns, compared as a row, are greater than `values`: an index range scan."""
+    """Match rows whose columns, compared as a row, are greater than `values`. Uses an index range scan."""
 
     output_field = BooleanField()
 

@@ -1,8 +1,9 @@
 """Remove the links of an address together with its memory.
 
-An address holds at most one memory, so a purge (by a caller, or after the retention period) leaves it empty, and its
-links in both directions are removed in the same transaction. A soft delete keeps them: a restored memory is linked as
-before. Links of addresses that never held a memory stay until they are removed explicitly.
+There is at most one memory at an address, so a purge (by a caller, or after the retention period) leaves the address
+empty, and its links in both directions are removed in the same transaction. A soft delete keeps them, so a memory that
+is restored has the same links as before. The links of an address that never had a memory stay until they are removed
+explicitly.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _BATCH = 500
 
 
 def forget(caller: Caller, purged: Sequence[Memory]) -> None:
-    """Remove the links at these memories' addresses. Runs in the same transaction as their purge."""
+    """Remove the links at these memories' addresses. Runs in the same transaction as the purge of the memories."""
     keys: dict[str, list[tuple[str]]] = {}
     for memory in purged:
         keys.setdefault(memory.namespace, []).append((memory.coordinate_key,))
@@ -32,7 +33,7 @@ def forget(caller: Caller, purged: Sequence[Memory]) -> None:
 
 
 def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
-    """Remove the links at an address and below it, whether or not it held memories. Requires a transaction."""
+    """Remove the links at an address and below it, whether or not there were memories. Requires a transaction."""
     low, high = root.subtree
     touching = Q(from_key__gte=low, from_key__lt=high) | Q(to_key__gte=low, to_key__lt=high)
     _remove(caller, namespace, touching)
@@ -40,7 +41,8 @@ def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
 
 def _remove(caller: Caller, namespace: str, touching: Q) -> None:
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
-    # Locked in the same order as everywhere: two purges may share links, and new links may be created meanwhile.
+    # Locked in the same order as everywhere, because two purges can have links in common and new links may be created
+    # at the same time.
     in_order = links.order_by("from_key", "to_key", "link_type")
     ids = list(in_order.filter(touching).select_for_update().values_list("id", flat=True))
     for start in range(0, len(ids), _BATCH):

@@ -1,4 +1,4 @@
-"""Expand a search along links: addresses that are linked to the best hits become candidates."""
+"""Expand a search along links: addresses linked to the best hits become candidates."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from graph.selectors import LinkFilter, Reader, links_in
 from memories.search.expansion import MAX_REACHED, Address, Reached, Seed
 from tenants.caller import Caller
 
-# The number of links that one search may read.
+# The maximum number of links that one search may read.
 MAX_READ = 5_000
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Follows links of these types (none: all) in both directions, `hops` far (`walks.spread`)."""
+    """Follows links of the given types (all, if empty) in both directions, for up to `hops` hops.
+
+    See `walks.spread`.
+    """
 
     hops: int = 1
     link_types: tuple[str, ...] = ()

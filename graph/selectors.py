@@ -1,4 +1,4 @@
-"""The only readers of links."""
+"""Read links. No other module queries them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from tenants.caller import Caller
 
 MAX_HOPS = 5
 MAX_LENGTH = 20
-# The number of links that one request may read: several hubs of 10,000. Reading takes about 2 µs a link.
+# The maximum number of links that one request can read, enough for several hubs of 10,000. Reading takes about 2 µs per
+# link.
 MAX_READ = 50_000
 EXPORT_PAGE = 1_000
 MAX_DRAWN = 300
@@ -32,10 +33,13 @@ Direction = Literal["out", "in", "both"]
 
 @dataclass(frozen=True)
 class LinkFilter:
-    """The links that a walk may follow. `as_of`: the time at which they must be valid; None: now."""
+    """The links that a walk can follow.
+
+    as_of: the time at which the links must be valid; None means now.
+    """
 
     direction: Direction = "out"
-    link_types: tuple[str, ...] = ()  # none: all
+    link_types: tuple[str, ...] = ()  # empty means all types
     min_strength: float = 0.0
     as_of: datetime | None = None
 
@@ -53,8 +57,9 @@ class LinkFilter:
 class Neighbourhood:
     """The neighbours of an address.
 
-    memories: each neighbour's memory if requested, None where none is stored; truncated: there were too many links to
-    read, so addresses may be missing; read: the number of links that were read.
+    memories: each neighbour's memory if requested, or None if there is none.
+    truncated: whether there were too many links to read, so that addresses may be missing.
+    read: the number of links that were read.
     """
 
     neighbours: Sequence[Neighbour]
@@ -65,9 +70,10 @@ class Neighbourhood:
 
 @dataclass(frozen=True)
 class Path:
-    """A path. `steps` is None when none was found; there may be one if `truncated`.
+    """The result of a path search. `steps` is None if no path was found.
 
-    For a weighted path, `truncated` means that there may be a cheaper one.
+    truncated: whether a limit was reached, so that a path may exist although none was found. For a weighted path, it
+    means that there may be a cheaper one.
     """
 
     steps: Sequence[Step] | None
@@ -81,7 +87,7 @@ class Path:
 
 @dataclass
 class Reader:
-    """Reads links for a walk: one statement per hop and direction, at most `most` links."""
+    """Reads the links for a walk, at most `most` links, with one statement per hop and direction."""
 
     links: QuerySet[Link]
     link_filter: LinkFilter
@@ -90,7 +96,8 @@ class Reader:
     read: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.links = self.link_filter.apply(self.links)  # once, so that "now" is the same moment for the whole walk
+        # applied once, so that "now" is the same moment for the whole walk
+        self.links = self.link_filter.apply(self.links)
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
         by_direction: list[tuple[bool, list[Row]]] = []
@@ -127,7 +134,7 @@ def neighbours(
     offset: int = 0,
     include_memory: bool = False,
 ) -> Neighbourhood:
-    """Return a page of the addresses within `hops` links: see `walks.neighbours`."""
+    """Return a page of the addresses within `hops` links. See `walks.neighbours`."""
     read = Reader(links_in(caller, namespace), link_filter, MAX_READ)
     page = walks.neighbours(read, start.key, hops, limit, offset)
     memories_there = None
@@ -139,8 +146,11 @@ def neighbours(
 
 @dataclass(frozen=True)
 class Network:
-    """The surroundings of an address. `nodes`: (key, hops, memory or None), the address itself first; `links`: all that
-    connect two of them, at most MAX_DRAWN; `truncated`: there are more.
+    """The surroundings of an address, for drawing.
+
+    nodes: (key, hops, memory or None), starting with the address itself.
+    links: all links between two of the nodes, at most MAX_DRAWN.
+    truncated: whether there are more nodes or links.
     """
 
     nodes: Sequence[tuple[str, int, Memory | None]]
@@ -150,7 +160,10 @@ class Network:
 
 @may_read_replica
 def network(caller: Caller, namespace: str, start: Coordinate, *, hops: int = 2, limit: int = 40) -> Network:
-    """Return the nearest `limit` addresses in either direction, for drawing; their memories do not count as read."""
+    """Return the nearest `limit` addresses in either direction, for drawing.
+
+    Does not count as a read of their memories.
+    """
     link_filter = LinkFilter(direction="both")
     read = Reader(links_in(caller, namespace), link_filter, MAX_READ)
     near = walks.neighbours(read, start.key, hops, limit + 1)
@@ -177,16 +190,16 @@ def shortest_path(
     max_length: int = MAX_LENGTH,
     weighted: bool = False,
 ) -> Path:
-    """Return the path with the fewest steps, or with `weighted` the cheapest, of at most `max_length` steps."""
+    """Return the path with the fewest steps, or the cheapest path if `weighted`, of at most `max_length` steps."""
     read = Reader(links_in(caller, namespace), link_filter, MAX_READ)
     steps = (walks.cheapest if weighted else walks.shortest)(read, start.key, goal.key, max_length)
-    # A shortest path that was found is valid, whatever was left unread.
+    # A shortest path that was found is valid even if some links were not read.
     return Path(steps, read.truncated and (weighted or steps is None), read.read)
 
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """Return the numbers of memories and links."""
+    """Return the number of memories and links."""
     counted = memories.selectors.stats(caller)
     links = Link.objects.for_tenant(caller.tenant)
     if caller.namespaces:
@@ -198,14 +211,15 @@ def stats(caller: Caller) -> dict[str, Any]:
 class Subgraph:
     """The links between addresses below a prefix, or in a whole namespace, as of the creation of this object.
 
-    Read page by page, so that neither memory nor a transaction is held for long: every link that exists throughout is
-    read exactly once; a link that is removed meanwhile may be missing, and one that is created meanwhile is left out.
+    Links are read page by page, without holding much memory or a long transaction. Every link that exists throughout is
+    read exactly once. A link that is removed in the meantime may be missing, and one that is created in the meantime is
+    left out.
     """
 
     rows: QuerySet[Link]
 
     def addresses(self) -> Iterator[Coordinate]:
-        """Yield each end of a link once, in order."""
+        """Yield each address that has a link once, in order."""
         last = ""
         while True:
             page = sorted({key for column in ("from_key", "to_key") for key in self._keys(column, last)})
@@ -216,7 +230,7 @@ class Subgraph:
             last = page[-1]
 
     def links(self) -> Iterator[Link]:
-        """Yield the links by start, end and type."""
+        """Yield the links, ordered by start, end and type."""
         columns = ["from_key", "to_key", "link_type"]
         rows = self.rows.order_by(*columns)
         page = list(rows[:EXPORT_PAGE])
@@ -232,7 +246,7 @@ class Subgraph:
 
 
 def subgraph(caller: Caller, namespace: str, prefix: Coordinate | None = None) -> Subgraph:
-    """Return the links of a namespace; with `prefix`, those with both ends below it."""
+    """Return the links of a namespace. With `prefix`, return only those with both ends below it."""
     rows = links_in(caller, namespace)
     if prefix is not None:
         low, high = prefix.subtree

@@ -1,4 +1,4 @@
-"""The only writers of links. Each change is one transaction."""
+"""Write links. No other module changes them, and each change is a single transaction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Key = tuple[str, str, str]  # (from, to, type)
 
 @dataclass(frozen=True)
 class NewLink:
-    """A link to be stored. `strength` is 0 to 1; `metadata` is stored without interpretation."""
+    """A link to be stored. `strength` is from 0 to 1. `metadata` is stored as it is."""
 
     start: Coordinate
     end: Coordinate
@@ -52,17 +52,17 @@ class Linked:
 def checked(new: NewLink) -> NewLink:
     """Return the link if it can be stored. Raises InvalidInput."""
     if new.valid_from is not None and new.valid_to is not None and new.valid_to <= new.valid_from:
-        raise InvalidInput("valid_to", "must be after valid_from, or the link would never be valid")
+        raise InvalidInput("valid_to", "must be after valid_from; otherwise the link would never be valid")
     return new
 
 
 def link(caller: Caller, new: NewLink) -> Linked:
-    """Connect two addresses, replacing their link of this type. Raises InvalidInput, Forbidden."""
+    """Connect two addresses, replacing any existing link of the same type. Raises InvalidInput or Forbidden."""
     return link_many(caller, [new])[0]
 
 
 def link_many(caller: Caller, items: Sequence[NewLink]) -> list[Linked]:
-    """Store all of `items` in one transaction, or none; of a link that is given more than once, the last one wins."""
+    """Store all `items` in one transaction, or none. If a link is given more than once, the last one wins."""
     caller.require("write", {item.namespace for item in items})
     for item in items:
         checked(item)
@@ -71,7 +71,7 @@ def link_many(caller: Caller, items: Sequence[NewLink]) -> list[Linked]:
 
 
 def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, link_type: str = DEFAULT_TYPE) -> bool:
-    """Remove a link; return whether there was one."""
+    """Remove a link, and return whether there was one."""
     caller.require("delete", [namespace])
     there = Link.objects.for_tenant(caller.tenant).filter(
         namespace=namespace, from_key=start.key, to_key=end.key, link_type=link_type
@@ -90,7 +90,7 @@ def _link(caller: Caller, items: Sequence[NewLink], again: bool) -> list[Linked]
     for item in items:
         by_namespace.setdefault(item.namespace, []).append(item)
     made: dict[int, Linked] = {}
-    for namespace in sorted(by_namespace):  # the same order everywhere, so that two batches cannot deadlock
+    for namespace in sorted(by_namespace):  # always in the same order, so that two batches cannot deadlock
         group = by_namespace[namespace]
         made.update(zip(map(id, group), _link_in(caller, namespace, group, again), strict=True))
     return [made[id(item)] for item in items]
@@ -107,7 +107,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
         rows[item.key] = row = _row(caller, item)
         results.append(Linked(row, before is None))
         changes.append(Change(audit_state.name(row), audit_state.state(before), audit_state.state(row)))
-    # Another writer may just have created one of the links: IntegrityError, and `retrying` repeats the work.
+    # If another writer has just created one of the links, this raises IntegrityError, and `retrying` repeats the work.
     Link.all_tenants.bulk_create([rows[key] for key in sorted(rows) if key not in known])
     Link.all_tenants.bulk_create(
         [rows[key] for key in sorted(rows) if key in known],
@@ -120,8 +120,8 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
 
 
 def _take_turns(caller: Caller, namespace: str) -> None:
-    """Serialize writers of the same links that have collided, or they would collide again."""
-    if connection.vendor == "postgresql":  # SQLite has one writer anyway
+    """Make writers of the same links that have collided take turns, so that they do not collide again."""
+    if connection.vendor == "postgresql":  # SQLite allows only one writer anyway
         with connection.cursor() as cursor:
             whose = f"links of {caller.tenant.id} in {namespace}"
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [whose])

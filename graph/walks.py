@@ -1,9 +1,9 @@
-"""Walks along links: neighbours and paths. Pure.
+"""Walk along links to find neighbours and paths. This module is pure: it does no I/O.
 
-The links come from a `Read`, which is called once per hop for all addresses that the walk has reached; reading is all
-that a walk costs. Of several links to one address the *best* counts: the strongest, then by the name of its type, by
-the address it comes from, and forwards before backwards. The answer therefore does not depend on how the links are
-stored, nor on their order.
+The links come from a `Read`, which is called once per hop for all addresses that the walk has reached. Reading is the
+only significant cost of a walk. If several links lead to the same address, only the *best* one counts: the strongest,
+then the first by link type, by source address, and with forward links before backward links. The result therefore does
+not depend on how or in which order the links are stored.
 """
 
 from __future__ import annotations
@@ -13,30 +13,33 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-# A step costs this in addition to 1 - strength, so that the shorter of two equally strong paths is cheaper.
+# A step costs this in addition to 1 - strength, so that of two equally strong paths the shorter one is cheaper.
 STEP_COST = 0.01
-# Costs that differ by no more than this are equal, because sums are rounded.
+# Costs that differ by no more than this are treated as equal, because sums are rounded.
 _ROUNDING = 1e-9
-# Half of a score is left after each hop of `spread`.
+# The share of a score that is left after each hop of `spread`.
 DAMPING = 0.5
 
-Row = tuple[str, str, str, float]  # (an address asked for, the address at the other end, link type, strength)
-Arrival = tuple[float, str, str, bool]  # (-strength, link type, the address before, backwards): the smallest is best
+Row = tuple[str, str, str, float]  # (given address, address at the other end, link type, strength)
+Arrival = tuple[float, str, str, bool]  # (-strength, link type, previous address, backwards); the smallest is best
 
 
 class Read(Protocol):
-    """Reads the links of addresses. `truncated` once there were more than may be read; the rest is then unknown."""
+    """Reads the links of addresses.
+
+    `truncated` is set when there are more links than can be read; the rest is unknown.
+    """
 
     truncated: bool
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> Iterable[tuple[bool, Iterable[Row]]]:
-        """Return `(backwards, rows)`: in the direction of the walk, or with `reverse` against it."""
+        """Return `(backwards, rows)` in the direction of the walk, or against it with `reverse`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One link of a walk; `backwards` when the walk follows it against its direction."""
+    """One link of a walk. `backwards` is set if the walk follows it against its direction."""
 
     before: str
     after: str
@@ -47,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A neighbour. `path`: the steps to it, the last of which is the link that the response shows."""
+    """A neighbour. `path` contains the steps to it; the last step is the link that the response shows."""
 
     key: str
     path: tuple[Step, ...]
@@ -58,15 +61,15 @@ Walk = Callable[[Read, str, str, int], "list[Step] | None"]
 
 
 def cost(strength: float) -> float:
-    """Return the cost of one step: from 0.01 for the strongest link to 1.01 for the weakest."""
+    """Return the cost of a step, from 0.01 for the strongest link to 1.01 for the weakest."""
     return 1.0 - strength + STEP_COST
 
 
 def neighbours(read: Read, start: str, most_hops: int, limit: int, offset: int = 0) -> list[Neighbour]:
-    """Return a page of the addresses within `most_hops`, each at its smallest number of hops.
+    """Return a page of the addresses within `most_hops`, each with its smallest number of hops.
 
-    Ordered by hops, then strength (of the last link, strongest first), then address. Hops after the end of the page are
-    not walked.
+    The neighbours are ordered by hops, then by the strength of the last link (strongest first), then by address. The
+    walk ends with the hop that fills the page.
     """
     enough = offset + limit
     seen: dict[str, Arrival | None] = {start: None}
@@ -85,18 +88,19 @@ def neighbours(read: Read, start: str, most_hops: int, limit: int, offset: int =
 def shortest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
     """Return a path with the fewest steps, at most `most_hops`.
 
-    None when there is none, or when too much had to be read.
+    Returns None if there is no path, or if too many links would have to be read.
     """
     return _meet(read, start, goal, most_hops).path
 
 
 def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | None:
-    """Return the cheapest path of at most `most_hops` steps; of equally cheap ones, the one with fewer steps.
+    """Return the cheapest path of at most `most_hops` steps. If several cost the same, prefer fewer steps.
 
-    Bellman and Ford's rounds instead of Dijkstra's queue: after round n the cheapest path of n steps is known, so the
-    limit is exact, and each round reads the links of all its addresses at once. A shortest path, found from both ends,
-    comes first: it shows whether there is a path, an upper bound of the cost, and a lower bound of the distance to the
-    goal; steps that cannot lead to a cheaper path are not walked.
+    This uses rounds as in the Bellman-Ford algorithm instead of Dijkstra's queue. After round n, the cheapest path of n
+    steps is known, so the limit on steps is exact, and each round reads the links of all its addresses at once.
+
+    A search for a shortest path, from both ends, runs first. It shows whether there is a path, and gives an upper bound
+    for the cost and a lower bound for the distance to the goal. Steps that cannot lead to a cheaper path are skipped.
     """
     meeting = _meet(read, start, goal, most_hops)
     if not meeting.path:
@@ -110,10 +114,10 @@ def total(path: Iterable[Step]) -> float:
 
 
 def spread(read: Read, scores: Mapping[str, float], hops: int) -> dict[str, float]:
-    """Spread scores (0 to 1) to other addresses: half of a score after each hop, times the strength of the link.
+    """Spread scores (0 to 1) to other addresses. Each hop halves a score and multiplies it by the strength of the link.
 
-    An address gets the highest score that reaches it at its first hop; an address in `scores` receives scores only
-    through direct links from others, and never its own score back.
+    An address gets the highest score that reaches it at its first hop. An address that is already in `scores` receives
+    scores only through direct links from other addresses, and never its own score back.
     """
     reached: dict[str, float] = {}
     seen = set(scores)
@@ -148,7 +152,7 @@ def _arrivals(read: Iterable[tuple[bool, Iterable[Row]]], seen: Collection[str])
 
 
 def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
-    """Return the steps from the address where the walk began to `key`."""
+    """Return the steps to `key` from the address where the walk began."""
     steps = []
     while (arrival := seen[key]) is not None:
         strength, link_type, before, backwards = arrival
@@ -158,7 +162,7 @@ def _steps_to(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
 
 
 def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
-    """Return the steps from `key` to the start of a walk against the direction."""
+    """Return the steps from `key` to the start of a walk in the reverse direction."""
     steps = []
     while (arrival := seen[key]) is not None:
         strength, link_type, after, backwards = arrival
@@ -168,7 +172,7 @@ def _steps_from(key: str, seen: Mapping[str, Arrival | None]) -> list[Step]:
 
 
 def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> list[Step]:
-    """Return the steps from the first round's start to `goal`, which the last round has reached."""
+    """Return the steps from the start of the first round to `goal`, which the last round has reached."""
     steps = []
     for improved in reversed(rounds):
         strength, link_type, before, backwards = improved[goal][1]
@@ -178,7 +182,7 @@ def _steps_back(rounds: list[dict[str, tuple[float, Arrival]]], goal: str) -> li
 
 
 class _Meeting:
-    """The meeting of two walks, from the start and from the goal, and the addresses the latter has seen."""
+    """The meeting of two walks, one from the start and one from the goal, with the addresses seen by the latter."""
 
     def __init__(self, path: list[Step] | None, levels: list[dict[str, Arrival]]) -> None:
         self.path = path
@@ -196,14 +200,14 @@ class _Meeting:
 
 
 def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
-    """Search breadth first from both ends, on the narrower side first, or else on the side with fewer hops.
+    """Search breadth-first from both ends, starting with the side that has fewer addresses, or else fewer hops.
 
-    When m hops from the start and n from the goal have not met, no path has m + n steps or fewer. The first meeting is
-    therefore on a shortest path.
+    If m hops from the start and n hops from the goal have not met, there is no path of m + n or fewer steps. The first
+    meeting is therefore on a shortest path.
     """
     ahead: dict[str, Arrival | None] = {start: None}
     behind: dict[str, Arrival | None] = {goal: None}
-    levels: list[dict[str, Arrival]] = [{goal: (0.0, "", goal, False)}]  # complete ones behind
+    levels: list[dict[str, Arrival]] = [{goal: (0.0, "", goal, False)}]  # completed levels behind
     frontier: Collection[str] = [start]
     if start == goal:
         return _Meeting([], levels)
@@ -226,7 +230,7 @@ def _meet(read: Read, start: str, goal: str, most_hops: int) -> _Meeting:
 
 
 class _CheapestWalk:
-    """The rounds of `cheapest`: the best path so far, and each round's improvements."""
+    """The state of `cheapest`: the best path so far, and the improvements made in each round."""
 
     def __init__(
         self, read: Read, start: str, goal: str, most_hops: int, meeting: _Meeting, shortest_path: list[Step]
@@ -251,7 +255,7 @@ class _CheapestWalk:
         return self.best
 
     def _improved(self, frontier: Mapping[str, float], hop: int) -> dict[str, tuple[float, Arrival]]:
-        """Return the addresses that are cheaper to reach by one more step, and may be on a cheaper path."""
+        """Return the addresses that are cheaper to reach with one more step and may be on a cheaper path."""
         improved: dict[str, tuple[float, Arrival]] = {}
         for before, after, price, arrival in self.links.of(frontier):
             spent = frontier[before] + price
@@ -267,14 +271,14 @@ class _CheapestWalk:
 
 
 class _Remembering:
-    """Reads the links of each address once."""
+    """Reads the links of each address only once."""
 
     def __init__(self, read: Read) -> None:
         self.read = read
         self.known: dict[str, list[tuple[str, str, float, Arrival]]] = {}
 
     def of(self, keys: Collection[str]) -> Iterator[tuple[str, str, float, Arrival]]:
-        """Return every link of these addresses with its cost."""
+        """Return every link of these addresses, with its cost."""
         new = [key for key in keys if key not in self.known]
         self.known.update((key, []) for key in new)
         if new:

@@ -44,14 +44,14 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
     namespaces = forms.CharField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        help_text="one per line; empty: all namespaces of the tenant",
+        help_text="One namespace per line. Leave blank for all of the tenant's namespaces.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         slugs = staff.slugs(self.request.user)
-        operator = [(OPERATOR, "(none: an operator key, for all tenants)")] if self.request.user.is_superuser else []
-        # Nothing is preselected, least of all an operator key.
+        operator = [(OPERATOR, "(none: operator key for all tenants)")] if self.request.user.is_superuser else []
+        # Nothing is preselected, and in particular not an operator key.
         self.fields["tenant"].choices = [("", "choose"), *((slug, slug) for slug in slugs), *operator]
 
     def clean_namespaces(self) -> list[str]:
@@ -65,7 +65,7 @@ class KeyAdmin(Searched):
     list_filter = (ByTenant,)
     list_select_related = ("tenant",)
     search_fields = ("prefix",)
-    search_help_text = "the beginning of a prefix: the 8 letters after soma_"
+    search_help_text = "Search by the beginning of the prefix, the 8 letters after soma_"
     order = ("-created_at", "-id")
     fields = ("prefix", "name", "whose", "state", "scopes", "namespaces", "created_at", "expires_at", "revoked_at")
     readonly_fields = ("whose", "state")
@@ -137,7 +137,7 @@ class KeyAdmin(Searched):
     @dialog(
         "Revoke",
         "Revoke this key?",
-        "It stops working within five seconds. This cannot be undone.",
+        "The key stops working within five seconds. This cannot be undone.",
         icon="block",
         permission="end",
         variant=ActionVariant.DANGER,
@@ -155,7 +155,7 @@ class KeyAdmin(Searched):
         return key, staff.caller(request, key.tenant, permission="tenants.change_apikey")
 
     def _shown(self, request: HttpRequest, issued: keys.IssuedKey, what: str) -> HttpResponse:
-        """Show the secret in the dialog only: neither the session nor a page that can be reloaded contains it."""
+        """Show the secret in the dialog only, so that it is in neither the session nor a page that can be reloaded."""
         return render(request, "console/secret.html", {"secret": issued.secret, "key": issued.key, "what": what})
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

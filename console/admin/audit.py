@@ -1,4 +1,4 @@
-"""The audit log: read-only, with filters."""
+"""Admin pages for the audit log: read-only, with filters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ACTIONS = [
 
 
 class ByTenant(admin.SimpleListFilter):
-    """Filter by the tenants that the user may see."""
+    """Filters by the tenants that the user can access."""
 
     title = "tenant"
     parameter_name = "of"
@@ -36,7 +36,7 @@ class ByTenant(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
-        # The id itself, which the planner finds in its statistics.
+        # The id itself, for which the planner has statistics.
         tenant = staff.tenants_of(request.user).filter(slug=self.value()).values_list("id", flat=True).first()
         return queryset.filter(tenant_id=tenant) if tenant else queryset.none()
 
@@ -62,18 +62,18 @@ class AuditAdmin(Searched):
     readonly_fields = ("id", "whose", "before", "after")
     list_select_related = ("tenant",)
     search_fields = ("actor", "request_id")
-    search_help_text = "an exact actor (key:…, staff:…, command, retention) or request id"
+    search_help_text = "Search for an exact actor (key:…, staff:…, command, retention) or request id"
     order = ("-id",)
 
     @display(description="who")
     def who(self, row: AuditEvent) -> str:
         return row.actor
 
-    @display(description="hash before", empty_value="did not exist, or has no hash")
+    @display(description="hash before", empty_value="none (did not exist, or has no hash)")
     def before(self, row: AuditEvent) -> str | None:
         return bytes(row.before_hash).hex() if row.before_hash else None
 
-    @display(description="hash after", empty_value="does not exist, or has no hash")
+    @display(description="hash after", empty_value="none (does not exist, or has no hash)")
     def after(self, row: AuditEvent) -> str | None:
         return bytes(row.after_hash).hex() if row.after_hash else None
 

@@ -52,7 +52,7 @@ class ConversationAdmin(OfTenant):
     list_display_links = ("number", "label")
     list_filter = (ByStatus, ByTier)
     search_fields = ("label",)
-    search_help_text = "an exact label or folder, or a number"
+    search_help_text = "Search for an exact label or folder, or a number"
     order = ("-updated_at", "-number")
     fields = (
         "number", "label", "folder", "state", "tier", "importance", "message_count", "word_count", "messages",

@@ -38,7 +38,7 @@ class FailedAdmin(Listed):
             raise PermissionDenied
         tenant = tenant_asked_for(request)
         if request.method == "POST" and tenant is not None:
-            with report_outcome(request, "They will be retried at once."):
+            with report_outcome(request, "Indexing will be retried immediately."):
                 services.retry_failed(staff.caller(request, tenant))
             return redirect(f"{request.path}?tenant={tenant.slug}")
         slugs = staff.slugs(request.user)
@@ -55,13 +55,14 @@ class FailedAdmin(Listed):
 
 
 def _failed(tenant: Tenant) -> list[dict[str, Any]]:
-    """Return the failed rows, the most retried ones last, because they have the longest pause."""
+    """Return the failed rows. Those with the most attempts come last, because they have the longest delay."""
     soon = timezone.now() + timedelta(seconds=MAX_BACKOFF_S)
     rows: QuerySet[VectorEmbedding] = VectorEmbedding.objects.for_tenant(tenant)
     rows = rows.filter(generation=generations.active(), due_at__lte=soon, attempts__gte=FAILED_ATTEMPTS)
     failures = list(rows.defer("vector").order_by("-due_at")[:PAGE])
     ids: list[Any] = [row.memory_id for row in failures]
-    memories = {memory.id: memory for memory in Memory.objects.for_tenant(tenant).filter(id__in=ids)}  # purged: none
+    # purged memories are missing
+    memories = {memory.id: memory for memory in Memory.objects.for_tenant(tenant).filter(id__in=ids)}
     return [
         {"row": row, "memory": memories.get(id), "link": link(tenant.slug, id)}
         for row, id in zip(failures, ids, strict=True)
@@ -102,40 +103,40 @@ class JobAdmin(Listed):
 
     @dialog(
         "Compare index and database",
-        "Compare index and database?",
+        "Compare the index with the database?",
         "Differences are repaired. The service keeps running.",
         icon="compare_arrows",
         permission="start",
         button="Compare",
     )
     def compare(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
-        with report_outcome(request, "It starts within seconds."):
+        with report_outcome(request, "The job starts within seconds."):
             jobs.start_reconcile(staff.installation_caller(request), repair=True)
         return self.back(request)
 
     @dialog(
         "Rebuild embeddings",
         "Rebuild all embeddings?",
-        "All memories are embedded again while the old vectors keep serving. This takes time and may cost money.",
+        "All memories are embedded again. Searches keep using the old vectors. This takes time and may cost money.",
         icon="refresh",
         permission="start",
         button="Rebuild",
     )
     def rebuild(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
-        with report_outcome(request, "It starts within seconds."):
+        with report_outcome(request, "The job starts within seconds."):
             jobs.start_rebuild(staff.installation_caller(request))
         return self.back(request)
 
     @dialog(
         "Give up",
         "Cancel this rebuild?",
-        "The new vectors are removed. The old vectors keep serving.",
+        "The new vectors are removed. Searches keep using the old vectors.",
         icon="cancel",
         permission="cancel",
         variant=ActionVariant.DANGER,
     )
     def give_up(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        with report_outcome(request, "It is being cancelled."):
+        with report_outcome(request, "The job is being cancelled."):
             jobs.cancel_rebuild(staff.installation_caller(request))
         return self.back(request)
 

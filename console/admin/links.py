@@ -24,7 +24,7 @@ class LinkAdmin(OfTenant):
     list_display = ("begin", "kind", "goal", "strength", "valid_from", "valid_to", "updated_at")
     list_display_links = ("begin",)
     search_fields = ("from_key",)
-    search_help_text = "the coordinate of either end"
+    search_help_text = "Search by the coordinate of either end"
     order = ("from_key", "to_key", "link_type")
     fields = (
         "namespace", "begin", "kind", "goal", "strength", "valid_from", "valid_to", "metadata", "created_at",
@@ -58,7 +58,7 @@ class LinkAdmin(OfTenant):
     @dialog(
         "Remove",
         "Remove this link?",
-        "The memories at both ends are kept.",
+        "The memories at its two ends are kept.",
         icon="link_off",
         permission="unlink",
         variant=ActionVariant.DANGER,

@@ -26,7 +26,7 @@ from somamemory.errors import InvalidCoordinate, NotFound, SomaError
 from tenants.caller import Caller
 
 ORDERS = {"coordinate": "by coordinate", "-created_at": "newest first", "-updated_at": "last changed first"}
-FOUND = 100  # by a search for words
+FOUND = 100  # maximum number of search hits
 SHOWN = 200_000  # characters of a payload
 
 
@@ -47,7 +47,7 @@ class MemoryAdmin(Listed):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show a memory; `object_id` is `tenant/uuid`, so that it is only read within its tenant."""
+        """Show a memory. `object_id` is `tenant/uuid`, so that the memory can only be read within its tenant."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
@@ -95,7 +95,7 @@ def _listed(request: HttpRequest) -> dict[str, Any]:
 
 
 def _page(request: HttpRequest, caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return a page: the subtree below a coordinate, the search hits for words, or all memories."""
+    """Return a page of search hits, of the subtree below a coordinate, or of all memories."""
     prefix = None
     if chosen["q"]:
         try:

@@ -31,11 +31,13 @@ from tenants.selectors import live_keys
 
 
 class NewTenantForm(BaseDialogForm):  # type: ignore[misc]
-    slug = forms.CharField(max_length=63, widget=UnfoldAdminTextInputWidget, help_text="a-z, 0-9, - and _")
+    slug = forms.CharField(
+        max_length=63, widget=UnfoldAdminTextInputWidget, help_text="Lowercase letters, digits, - and _."
+    )
     name = forms.CharField(max_length=255, required=False, widget=UnfoldAdminTextInputWidget)
 
 
-_EMPTY = dict.fromkeys(("llm_tokens_per_month", "llm_cents_per_month"), "empty: the default of the installation")
+_EMPTY = dict.fromkeys(("llm_tokens_per_month", "llm_cents_per_month"), "Leave blank for the installation's default.")
 
 
 class QuotaForm(BaseDialogForm):  # type: ignore[misc]
@@ -53,7 +55,7 @@ class QuotaForm(BaseDialogForm):  # type: ignore[misc]
                 max_value=services.MAX_QUOTA,
                 initial=tenant and getattr(tenant, f"quota_{name}"),
                 widget=UnfoldAdminIntegerFieldWidget,
-                help_text=_EMPTY.get(name, "empty: no limit"),
+                help_text=_EMPTY.get(name, "Leave blank for no limit."),
             )
 
 
@@ -63,13 +65,13 @@ class PolicyForm(BaseDialogForm):  # type: ignore[misc]
         min_value=0,
         max_value=1,
         widget=UnfoldAdminDecimalFieldWidget,
-        help_text="the minimum confidence, 0 to 1, for labelling an unlabelled conversation automatically; "
-        "empty: never",
+        help_text="Minimum confidence, from 0 to 1, for labelling conversations automatically. "
+        "Leave blank to turn this off.",
     )
     extract_facts = forms.BooleanField(
         required=False,
         widget=UnfoldBooleanSwitchWidget,
-        help_text="extract facts from conversations automatically; needs a language model",
+        help_text="Extract facts from conversations automatically. Requires a language model.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -90,7 +92,7 @@ class TenantAdmin(Searched):
     list_display = ("slug", "name", "state", "tier", "created_at")
     list_display_links = ("slug",)
     search_fields = ("slug",)
-    search_help_text = "the beginning of a slug"
+    search_help_text = "Search by the beginning of a slug"
     order = ordering = ("slug",)
     tenant_field = "pk"
     fields = ("slug", "name", "active", "tier", "used", "created_at", "id")
@@ -179,7 +181,7 @@ class TenantAdmin(Searched):
     @dialog(
         "Resume",
         "Resume this tenant?",
-        "Its API keys that have not expired work again.",
+        "Its API keys work again, except keys that have expired.",
         icon="play_circle",
         permission="resume",
         button="Resume",
@@ -197,9 +199,10 @@ class TenantAdmin(Searched):
 
 
 def _usage(tenant: Tenant) -> list[dict[str, Any]]:
-    """Return a row for each quota: its name, usage, limit (None: no limit) and usage in percent.
+    """Return a row for each quota: its name, usage, limit (None if unlimited) and usage in percent.
 
-    Exact where a quota exists; otherwise memories are up to a minute old, and bytes are unknown.
+    The usage is exact if there is a quota. Otherwise, the number of memories can be up to a minute old, and the number
+    of bytes is unknown.
     """
     if usage.is_limited(tenant):
         memories, size = usage.stored(tenant)

@@ -19,7 +19,7 @@ from console.site import site
 
 
 class _Superusers(Listed):
-    """Restricts a page to superusers: anyone who can change users can become one."""
+    """Restricts a page to superusers, because anyone who can change users can become one."""
 
     tenant_field = ""
 
@@ -51,7 +51,7 @@ class UserAdmin(DjangoUserAdmin, _Superusers):  # type: ignore[misc, type-arg]
     order = ("id",)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        with transaction.atomic():  # together with its audit event
+        with transaction.atomic():  # in the same transaction as its audit event
             response: HttpResponse = super().user_change_password(request, id, form_url)
         return response
 

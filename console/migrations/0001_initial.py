@@ -23,8 +23,8 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='staff_tenants', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'verbose_name': 'tenant of a member of staff',
-                'verbose_name_plural': 'tenants that this member of staff may see',
+                'verbose_name': 'accessible tenant',
+                'verbose_name_plural': 'accessible tenants',
                 'db_table': 'sfm_staff_tenants',
                 'constraints': [models.UniqueConstraint(fields=('user', 'tenant'), name='sfm_staff_tenant')],
             },

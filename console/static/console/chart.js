@@ -4,7 +4,7 @@ export function scale(from, to, low, high) {
     return (value) => to === from ? (low + high) / 2 : low + ((value - from) / (to - from)) * (high - low);
 }
 
-// Returns round numbers between two others, at most `most`.
+// Returns at most `most` round numbers between two others.
 export function ticks(low, high, most) {
     const span = high - low;
     if (!(span > 0) || !Number.isFinite(span)) return [low];
@@ -77,7 +77,7 @@ export function layout(nodes, links, width, height) {
             push[b][0] += dx * pull; push[b][1] += dy * pull;
         }
         at.forEach((place, n) => {
-            if (n === 0) { place[0] = middle[0]; place[1] = middle[1]; return; } // the memory in the centre
+            if (n === 0) { place[0] = middle[0]; place[1] = middle[1]; return; } // the centre memory is fixed
             const far = Math.hypot(...push[n]) || 1, step = Math.min(far, heat) / far;
             place[0] = Math.min(width - 14, Math.max(14, place[0] + push[n][0] * step));
             place[1] = Math.min(height - 14, Math.max(14, place[1] + push[n][1] * step));

@@ -1,4 +1,4 @@
-// The explorer: loads cells and memories, and handles search, zoom, keys and clicks.
+// The explorer: loads cells and memories, and handles search, zoom, keyboard and mouse.
 import { createDrawing, margin } from "./explorer_drawing.js";
 import { element, networkElement } from "./explorer_network.js";
 
@@ -12,8 +12,8 @@ function begin() {
     const RESOLUTION = 64, AXES = 8, PLACES = 300;
     const state = {
         view: null,      // {x0, x1, y0, y1} of the map; null: everything
-        grid: null,      // the last response of the map
-        places: null,    // the last response of the places, with the boxes drawn
+        grid: null,      // the last response from the map
+        places: null,    // the last response with places, and the boxes drawn for them
         marked: [],      // the hits of the last search
         chosen: null,    // id of the memory in the side panel
     };
@@ -243,7 +243,7 @@ function begin() {
         event.preventDefault();
     });
 
-    // Shows the memory itself when there is no place below it.
+    // If there is no place below the memory, shows the memory itself.
     async function showSingle() {
         if (state.places.cells.length) return;
         const [x] = prefix.split(",");

@@ -26,7 +26,7 @@ export function networkElement({ nodes, links, truncated }, onSelect) {
     for (const link of links) svg.append(linkElement(link, positions[index.get(link.from)], positions[index.get(link.to)]));
     nodes.forEach((node, n) => svg.append(nodeElement(node, n, positions[n], nodes.length <= 10, onSelect)));
     part.append(svg);
-    if (truncated) note("Only a part of the links is shown.");
+    if (truncated) note("Only some of the links are shown.");
     return part;
 }
 
@@ -42,7 +42,7 @@ function nodeElement(node, n, [x, y], labelled, onSelect) {
     group.append(svgElement("circle", { r: n ? 7 - (node.hops || 1) : 9, class: n ? "" : "self" }));
     const left = x > WIDTH * 0.6;
     if (labelled || node.hops < 2) group.append(svgElement("text", { x: left ? -10 : 10, y: n ? 4 : -12, "text-anchor": left ? "end" : "start" }, node.coord));
-    group.append(svgElement("title", {}, `${node.coord}\n${node.text || "no memory is stored here"}`));
+    group.append(svgElement("title", {}, `${node.coord}\n${node.text || "no memory here"}`));
     if (node.id && n) group.addEventListener("click", () => onSelect(node.id));
     return group;
 }

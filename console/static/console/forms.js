@@ -1,5 +1,5 @@
 "use strict";
-// Submits a form when a selection changes; without JavaScript there is a button.
+// Submits a form when a selection changes. Without JavaScript, users press the button.
 document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit-on-change]")) {
         const form = event.target.form;
