@@ -30,6 +30,7 @@ from api.schemas import Problem
 from api.search.routes import router as search
 from api.tenants.routes import router as tenants
 from api.transfer.routes import router as transfer
+from somamemory import deadline
 from somamemory.db import sqlstate
 from somamemory.errors import (
     DatabaseBusy,
@@ -116,6 +117,8 @@ def on_unreadable(request: HttpRequest, error: UnreadablePostError) -> HttpRespo
 @api.exception_handler(DatabaseError)
 @api.exception_handler(InterfaceError)
 def on_database_down(request: HttpRequest, error: DatabaseError | InterfaceError) -> HttpResponse:
+    if sqlstate.is_interrupted(error) and deadline.is_over():
+        return problem(request, deadline.exceeded())
     if not sqlstate.is_busy(error):
         return on_bug(request, error)
     log.error("database unavailable", extra={"request_id": state_of(request).request_id}, exc_info=error)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.http import HttpRequest
 from ninja.security.base import AuthBase
 
 from api import preconditions, throttle
 from api.json import refuse_body
 from api.request import Request, as_api
+from somamemory import deadline
 from somamemory.errors import Forbidden, MalformedRequest, NotFound, Unauthenticated
+from somamemory.web import client_connection
 from somamemory.web.request_state import state_of
 from tenants import keys
 from tenants.caller import Caller
@@ -31,6 +34,7 @@ class KeyAuth(AuthBase):
         state_of(request).tenant = caller.tenant
         throttle.admit(api_request.admission, caller)
         _enforce_policy(api_request)
+        _begin_deadline(api_request)
         return caller
 
 
@@ -43,6 +47,17 @@ def _enforce_policy(request: Request) -> None:
         refuse_body(request)
     if admission.policy.writes and not admission.policy.conditional:
         preconditions.reject(request)
+
+
+def _begin_deadline(request: Request) -> None:
+    """Begin the deadline once the body has arrived: a slow upload is no work. A read ends when its client has gone."""
+    policy = request.admission.policy
+    if request.admission.takes_body and request.method != "GET":
+        request.body  # noqa: B018 - reads it
+    deadline.restart(
+        settings.LONG_REQUEST_DEADLINE_S if policy.long else settings.REQUEST_DEADLINE_S,
+        None if policy.writes else client_connection.goodbye(request),
+    )
 
 
 def _authenticate(request: HttpRequest) -> Caller:

@@ -23,12 +23,14 @@ class Policy:
     writes: whether the route changes data.
     conditional: whether the route honours If-Match and If-None-Match.
     idempotent: whether the route takes an Idempotency-Key.
+    long: whether a request may take as long as an import (`SOMA_LONG_REQUEST_DEADLINE_S`).
     """
 
     kind: Kind
     writes: bool
     conditional: bool
     idempotent: bool
+    long: bool = False
 
 
 @dataclass(slots=True)

@@ -43,6 +43,7 @@ class Declaration(TypedDict, total=False):
     out: the schema of a 200, or schemas by status.
     kind: by default `read` for a GET, else `write`.
     writes: by default true for the kinds `write` and `llm`.
+    long: by default true for the kind `llm`.
     problems: the statuses that are answered with a Problem; by default any.
     """
 
@@ -50,6 +51,7 @@ class Declaration(TypedDict, total=False):
     kind: Kind
     writes: bool
     conditional: bool
+    long: bool
     problems: Iterable[int]
     by_alias: bool
     exclude_unset: bool
@@ -112,6 +114,7 @@ def _policy(method: str, declaration: Declaration) -> Policy:
         writes=declaration.get("writes", kind in ("write", "llm")),
         conditional=declaration.get("conditional", False),
         idempotent=method == "POST" and kind == "write",
+        long=declaration.get("long", kind == "llm"),
     )
 
 

@@ -14,10 +14,14 @@ class SomaConfig(AppConfig):
     name = "somamemory"
 
     def ready(self) -> None:
-        from somamemory import checks  # noqa: F401 - registers them
+        from somamemory import (
+            checks,  # noqa: F401 - registers them
+            deadline,
+        )
         from somamemory.db import slow_queries
 
         connection_created.connect(slow_queries.watch, dispatch_uid="somamemory.slow_queries")
+        connection_created.connect(deadline.watch, dispatch_uid="somamemory.deadline")
         pre_migrate.connect(_without_statement_timeout, dispatch_uid="somamemory.migrating")
         post_migrate.connect(_with_statement_timeout, dispatch_uid="somamemory.migrated")
 

@@ -25,6 +25,7 @@ SomaError
 ├── LlmBudgetExceeded (429)     the tenant's budget for language models is used up
 └── Unavailable (503)           `retry_after_s` says when to retry
     ├── DatabaseBusy
+    ├── DeadlineExceeded        the request took longer than its deadline
     ├── EmbedderUnavailable
     │   └── EmbedderRefused     the provider rejects this text for good
     ├── IndexUnavailable
@@ -239,6 +240,11 @@ class DatabaseBusy(Unavailable):
     code = "database_busy"
     title = "The database is busy"
     retry_after_s = 1
+
+
+class DeadlineExceeded(Unavailable):
+    code = "deadline_exceeded"
+    title = "The request took longer than its deadline"
 
 
 class EmbedderUnavailable(Unavailable):

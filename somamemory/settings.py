@@ -121,6 +121,10 @@ BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
 MAX_REQUESTS = _bounded("SOMA_MAX_REQUESTS", 0, 0, 100_000_000)
 # A web process without a sign of life for this long is killed and replaced. It is not a limit for requests.
 WORKER_TIMEOUT_S = _bounded("SOMA_WORKER_TIMEOUT_S", 120, 10, 3600)
+# A request that takes longer is ended, with its database statement; an import, an export, the erasure of a tenant or a
+# request to a language model may take longer.
+REQUEST_DEADLINE_S = _bounded("SOMA_REQUEST_DEADLINE_S", 30, 1, 3600)
+LONG_REQUEST_DEADLINE_S = _bounded("SOMA_LONG_REQUEST_DEADLINE_S", 600, 1, 86_400)
 # How long a stopping server waits for the requests that it has begun.
 STOP_TIMEOUT_S = _bounded("SOMA_STOP_TIMEOUT_S", 4, 1, 600)
 

@@ -97,6 +97,7 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
     out=ExportOut,
     openapi_extra={"responses": {200: {"content": {GRAPHML: {"schema": {"type": "string"}}}}}},
     kind="search",
+    long=True,
 )
 def export(request: Request, query: Query[ExportParams]) -> StreamingHttpResponse:
     """Export the links of a namespace or subtree (`prefix`): as JSON for `/graph/links/bulk`, or as GraphML."""

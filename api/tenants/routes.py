@@ -76,7 +76,7 @@ def update_tenant(request: Request, slug: str, body: TenantPatch) -> HttpRespons
     return reply(presenters.tenant(tenant))
 
 
-@router.delete("/tenants/{slug}", out=ErasedOut)
+@router.delete("/tenants/{slug}", out=ErasedOut, long=True)
 def erase_tenant(request: Request, slug: str) -> HttpResponse:
     """Permanently erase a tenant with all its data, and return a receipt. Repeat it to confirm that nothing is left."""
     return reply(presenters.receipt(erasure.erase(request.caller, slug)))
@@ -101,7 +101,7 @@ def list_audit(request: Request, slug: str, query: Query[AuditParams]) -> HttpRe
     return reply({"items": [presenters.audit_event(row, last_sealed_id) for row in page], "next_cursor": next_cursor})
 
 
-@router.get("/tenants/{slug}/export", out=None, openapi_extra=_NDJSON)
+@router.get("/tenants/{slug}/export", out=None, long=True, openapi_extra=_NDJSON)
 def export_tenant(request: Request, slug: str) -> StreamingHttpResponse:
     """Export all data of a tenant as lines of JSON (application/x-ndjson); the last line has their count."""
     lines = export.lines(request.caller, slug)

@@ -28,7 +28,7 @@ _BODY = {"requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES,
 _FILE: dict[str, Any] = {"content": {name.split(";")[0]: {"schema": {}} for name in exporting.CONTENT_TYPES.values()}}
 
 
-@router.post("/import", out={200: ImportOut, 207: ImportOut}, openapi_extra=_BODY)
+@router.post("/import", out={200: ImportOut, 207: ImportOut}, long=True, openapi_extra=_BODY)
 def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     """Import conversations from a file sent as the request body.
 
@@ -45,7 +45,7 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     return reply(presenters.import_report(report, dry_run=query.dry_run), 207 if report.failed else 200)
 
 
-@router.get("/export", out=Any, openapi_extra={"responses": {200: _FILE}})
+@router.get("/export", out=Any, long=True, openapi_extra={"responses": {200: _FILE}})
 def export(request: Request, query: Query[ExportParams]) -> HttpResponseBase:
     """Export conversations with all their messages, as a stream that `/import` accepts."""
     pieces = exporting.export(request.caller, ConversationQuery(label=query.label, folder=query.folder), query.format)

@@ -28,6 +28,7 @@ from memories.search.candidates import Candidates, confirm
 from memories.search.query import HYBRID, SEMANTIC, Search
 from memories.search.scoring import Stats
 from memories.selectors import Narrowing
+from somamemory import deadline
 from somamemory.errors import ConfigurationError, IndexUnavailable
 from somamemory.telemetry import metrics, tracing
 from tenants.caller import Caller
@@ -40,7 +41,7 @@ EXACT = 2_000
 _SPARE = 1.5
 # If more memories than this are pending, `consistency=strong` is rejected instead of being slow.
 MAX_PENDING = 1_000
-DEADLINE_S = 15.0
+ANSWER_S = 15.0
 
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic")
 
@@ -66,7 +67,7 @@ class SemanticLeg:
         Raises Unavailable.
         """
         try:
-            self.vector, hits = self._answer.result(DEADLINE_S)
+            self.vector, hits = self._answer.result(deadline.left_s(ANSWER_S))
         except FutureTimeout:
             raise IndexUnavailable("the vector index did not respond in time") from None
         if self.vector is None:  # the model knows no word of the query

@@ -8,7 +8,7 @@ SERIALIZATION_FAILURE = "40001"  # on a replica: row versions that a query neede
 DEADLOCK_DETECTED = "40P01"
 READ_ONLY = "25006"  # the primary has become a replica
 LOCK_NOT_AVAILABLE = "55P03"  # the lock time-out
-QUERY_CANCELED = "57014"  # the statement time-out
+QUERY_CANCELED = "57014"  # the statement time-out, or a cancel request
 # Locked by others, or out of reach (sqlite.org/rescode.html).
 _SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
 _SERVER_STAYS_UP = (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED)
@@ -33,6 +33,11 @@ def is_busy(error: DatabaseError | InterfaceError) -> bool:
         # SQLite also uses OperationalError for statements that can never succeed.
         return str(name).startswith(_SQLITE_BUSY)
     return isinstance(error, OperationalError | InterfaceError) or of(error) == READ_ONLY
+
+
+def is_interrupted(error: DatabaseError | InterfaceError) -> bool:
+    """Return whether the statement was ended from outside, as by `somamemory.deadline`."""
+    return of(error) == QUERY_CANCELED or getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_INTERRUPT"
 
 
 def is_outage(error: DatabaseError | InterfaceError) -> bool:

@@ -7,11 +7,15 @@ import logging
 import orjson
 from django.conf import settings
 from django.core.signals import got_request_exception
+from django.db import DatabaseError
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from somamemory import deadline
+from somamemory.db import sqlstate
 from somamemory.errors import (
+    DeadlineExceeded,
     LengthRequired,
     MalformedRequest,
     MethodNotAllowed,
@@ -62,6 +66,12 @@ class Problems:
         if response.has_header("Allow"):
             rendered["Allow"] = _allowed_methods(response["Allow"])
         return rendered
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer a page of the console that was over its deadline; the API has handlers of its own."""
+        if isinstance(error, DatabaseError) and sqlstate.is_interrupted(error) and deadline.is_over():
+            error = deadline.exceeded()
+        return problem(request, error) if isinstance(error, DeadlineExceeded) else None
 
 
 def problem(request: HttpRequest, error: SomaError, status: int | None = None) -> HttpResponse:

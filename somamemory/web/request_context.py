@@ -8,9 +8,10 @@ import time
 import uuid
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from somamemory import deadline
 from somamemory.telemetry import metrics
 from somamemory.web import client_address, request_stats
 from somamemory.web.handler import Handler
@@ -34,7 +35,10 @@ class RequestContext:
         method = request.method
         metrics.in_flight.inc()
         try:
-            response = self._respond(request)
+            with deadline.within(settings.REQUEST_DEADLINE_S):
+                response = self._respond(request)
+                if isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
+                    response.streaming_content = deadline.stream(iter(response))
         finally:
             metrics.in_flight.dec()
         response["X-Request-ID"] = state_of(request).request_id

@@ -16,6 +16,7 @@ from typing import Any
 from django.db.backends.sqlite3 import base
 from django.db.utils import OperationalError
 
+from somamemory import deadline
 from somamemory.db.sqlite.writer_queue import FairLock
 
 # Longer than any reasonable queue: 16 batches of 1000 memories take 10 s.
@@ -71,8 +72,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._pass_on()
 
     def _take_turn(self) -> None:
-        if not self._queue.acquire(PATIENCE_S):
-            raise OperationalError(f"database is locked: no turn within {PATIENCE_S:.0f} s")
+        if not self._queue.acquire(deadline.left_s(PATIENCE_S)):
+            raise OperationalError("database is locked: other writers kept their turn for too long")
         self._has_turn = True
 
     def _pass_on(self) -> None:

@@ -1,0 +1,196 @@
+"""Deadlines: a request ends when its time is over, and so does its database statement, on both engines.
+
+A request runs inside `within`. Commands, jobs and the scheduler do not, so they have no deadline. One thread, the
+watchdog, interrupts the statement of a request that is over its deadline: SQLite by `interrupt`, PostgreSQL by a cancel
+request. A statement therefore needs no time-out of its own, and no further round trip. Loops in Python call `check`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, InterfaceError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from somamemory.errors import DeadlineExceeded
+
+log = logging.getLogger("soma.deadlines")
+
+# How often the watchdog looks for clients that have gone, and how often it repeats an interruption.
+LOOK_S = 1.0
+REPEAT_S = 0.1
+# A cancel request opens a connection to PostgreSQL.
+_CANCEL_S = 2.0
+# What ends a transaction must also run after the deadline.
+_ENDINGS = ("ROLLBACK", "RELEASE")
+
+Piece = TypeVar("Piece")
+
+
+@dataclass(eq=False, slots=True)
+class _Work:
+    """The work of one request. `connection`: the one that its last statement used."""
+
+    seconds: float
+    ends_at: float  # in the time of `monotonic`
+    is_abandoned: Callable[[], bool] = field(default=lambda: False)
+    connection: BaseDatabaseWrapper | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)  # held while its statement is interrupted
+
+
+_work: ContextVar[_Work | None] = ContextVar("work", default=None)
+_running: set[_Work] = set()
+_sooner = threading.Event()  # a deadline is due before the watchdog would look
+_looks_at = 0.0
+_watchdog: threading.Thread | None = None
+_starting = threading.Lock()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Give the work inside this context so many seconds."""
+    work = _Work(seconds, time.monotonic() + seconds)
+    with _as_current(work):
+        yield
+
+
+def restart(seconds: float, is_abandoned: Callable[[], bool] | None = None) -> None:
+    """Begin the deadline of the current request again, as when its body has been read.
+
+    is_abandoned: returns whether the client has gone; the request then ends as if its time was over.
+    """
+    work = _work.get()
+    if work is not None:
+        work.seconds, work.ends_at = seconds, time.monotonic() + seconds
+        if is_abandoned is not None:
+            work.is_abandoned = is_abandoned
+
+
+def stream(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Yield the pieces of a streamed response; the work on them keeps the deadline of the current request."""
+    work = _work.get()
+    return pieces if work is None else _stream(work, pieces)
+
+
+def _stream(work: _Work, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    while True:
+        with _as_current(work):  # not while the server sends a piece, which another request may follow
+            check()
+            try:
+                piece = next(pieces)
+            except StopIteration:
+                return
+        yield piece
+
+
+def check() -> None:
+    """Raise DeadlineExceeded if the time of the current request is over. Loops call this once per batch."""
+    work = _work.get()
+    if work is not None and time.monotonic() >= work.ends_at:
+        raise _exceeded(work)
+
+
+def is_over() -> bool:
+    work = _work.get()
+    return work is not None and time.monotonic() >= work.ends_at
+
+
+def left_s(most: float) -> float:
+    """Return the seconds that are left, at most `most`; a wait must not be longer."""
+    work = _work.get()
+    return most if work is None else max(0.0, min(most, work.ends_at - time.monotonic()))
+
+
+def exceeded() -> DeadlineExceeded:
+    """Return the error of a request whose statement was interrupted."""
+    work = _work.get()
+    return DeadlineExceeded() if work is None else _exceeded(work)
+
+
+def watch(connection: BaseDatabaseWrapper, **signal: Any) -> None:
+    """Note which connection runs the statement of a request. Connected to `connection_created`."""
+    if _noted not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_noted)
+
+
+def _exceeded(work: _Work) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"the request took longer than {work.seconds:g} seconds, its deadline; ask for less at once: a prefix or a "
+        "narrower filter, a smaller limit, fewer conditions"
+    )
+
+
+def _noted(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    work = _work.get()
+    if work is not None:
+        if time.monotonic() >= work.ends_at and not sql.startswith(_ENDINGS):
+            raise _exceeded(work)
+        work.connection = context["connection"]
+    return execute(sql, params, many, context)
+
+
+@contextmanager
+def _as_current(work: _Work) -> Iterator[None]:
+    _start_watchdog()
+    _running.add(work)
+    if work.ends_at < _looks_at:
+        _sooner.set()
+    token = _work.set(work)
+    try:
+        yield
+    finally:
+        _work.reset(token)
+        with work.lock:  # an interruption that has begun must not hit the next request of this connection
+            _running.discard(work)
+
+
+def _start_watchdog() -> None:
+    """Start the watchdog with the first request: a thread does not survive the fork of a web process."""
+    global _watchdog
+    if _watchdog is None or not _watchdog.is_alive():
+        with _starting:
+            if _watchdog is None or not _watchdog.is_alive():
+                _watchdog = threading.Thread(target=_watch, name="soma-deadlines", daemon=True)
+                _watchdog.start()
+
+
+def _watch() -> None:
+    global _looks_at
+    while True:
+        now = time.monotonic()
+        wait_s = LOOK_S
+        for work in list(_running):
+            if work.is_abandoned():
+                work.ends_at = min(work.ends_at, now)
+            if work.ends_at <= now:
+                _interrupt(work)
+                wait_s = REPEAT_S  # it may begin another statement before it sees its deadline
+            else:
+                wait_s = min(wait_s, work.ends_at - now)
+        _looks_at = time.monotonic() + wait_s
+        _sooner.wait(wait_s)
+        _sooner.clear()
+
+
+def _interrupt(work: _Work) -> None:
+    """End the statement that the work is running, if any."""
+    with work.lock:
+        connection = work.connection
+        if work not in _running or connection is None or (database := connection.connection) is None:
+            return
+        try:
+            with connection.wrap_database_errors:
+                if connection.vendor == "sqlite":
+                    database.interrupt()
+                else:
+                    connection.close_at = 0.0  # after the request: a late cancel must not hit the next one
+                    database.cancel_safe(timeout=_CANCEL_S)
+        except (DatabaseError, InterfaceError, OSError) as error:
+            log.warning("a statement could not be interrupted", extra={"reason": str(error)})
