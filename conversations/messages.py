@@ -1,7 +1,8 @@
 """Messages: the turns of a conversation.
 
 The message of turn `t` is the memory at `[conversation number, t]` in the namespace `conversations`. Only this file
-knows that address, the layout of the payload, and that keys order the messages of a conversation by turn.
+depends on that address, on the layout of the payload, and on the fact that keys order a conversation's messages by
+turn.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from memories.payloads import Json
 from memories.reserved_namespaces import CONVERSATIONS
 from tenants.caller import Caller
 
-# The largest turn: a signed integer of 32 bits, which every client can represent.
+# The largest turn: a signed 32-bit integer, which every client can represent.
 MAX_TURN = 2**31 - 1
 _COLUMNS = ("coordinate_key", "payload", "created_at")
 
 
 @dataclass(frozen=True)
 class NewMessage:
-    """A message to append. `timestamp`: when it was said; None means now."""
+    """A message to append. `timestamp` is when it was said; None means now."""
 
     role: str
     content: str
@@ -37,11 +38,14 @@ class NewMessage:
 
     @property
     def indexed_text(self) -> str:
-        """The part of the text that searches see."""
+        """Return the part of the text that searches can see."""
         return self.content[: payloads.MAX_TEXT_LENGTH]
 
     def memory(self, number: int, turn: int, context: str) -> NewMemory:
-        """Return the memory that stores it. `context`: the message before it, whose words also find this one."""
+        """Return the memory that stores the message.
+
+        `context` is the previous message; its words also match this one.
+        """
         return NewMemory(
             coordinate=message_address(number, turn),
             payload={"role": self.role, "content": self.content},
@@ -76,7 +80,7 @@ class Message:
 
     @property
     def indexed_text(self) -> str:
-        """The part of the text that searches see."""
+        """Return the part of the text that searches can see."""
         return self.text[: payloads.MAX_TEXT_LENGTH]
 
 
@@ -107,24 +111,27 @@ def neighbour_keys(key: str) -> list[str]:
 
 
 def in_conversation(caller: Caller, conversation: Conversation) -> QuerySet[Memory]:
-    """The live messages of a conversation that are in the database, in order."""
+    """Return a conversation's live messages that are in the database, in order."""
     low, high = conversation.root.subtree
     rows = selectors.live(caller, [CONVERSATIONS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
     return rows.order_by("coordinate_key")
 
 
 def at_turns(caller: Caller, conversation: Conversation, turns: Iterable[int]) -> QuerySet[Memory]:
-    """The live messages of these turns that are in the database, in order."""
+    """Return the live messages of the given turns that are in the database, in order."""
     return at_keys(caller, [message_key(conversation.number, turn) for turn in turns])
 
 
 def at_keys(caller: Caller, keys: Sequence[str]) -> QuerySet[Memory]:
-    """The live messages at these keys that are in the database, in order."""
+    """Return the live messages with the given keys that are in the database, in order."""
     return selectors.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys).order_by("coordinate_key")
 
 
 def read_messages(rows: QuerySet[Memory], chunk_size: int | None = None) -> Iterator[Message]:
-    """Read messages without their other columns. `chunk_size`: stream, with so many rows in memory at a time."""
+    """Read messages without their other columns.
+
+    With `chunk_size`, stream them with this many rows in memory at a time.
+    """
     columns = rows.values_list(*_COLUMNS)
     for row in columns if chunk_size is None else columns.iterator(chunk_size=chunk_size):
         yield _message(*row)

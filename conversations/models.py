@@ -1,4 +1,4 @@
-"""Conversations and the rows that belong to them. Their messages are memories."""
+"""Conversations and related rows. Their messages are stored as memories."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from somamemory.db.leases import Leased
 from tenants.scoping import TenantOwned
 
 MAX_LABEL_LENGTH = 500
-MAX_METADATA_BYTES = 65_536  # of a conversation, as JSON: lists return it
+MAX_METADATA_BYTES = 65_536  # maximum size per conversation, as JSON; limited because lists return the metadata
 DEFAULT_IMPORTANCE = 5.0
 PINNED_IMPORTANCE = 10.0
 
 
 class Conversation(TenantOwned):
-    """The message of turn `t` is the memory at `[number, t]` in the namespace `conversations`."""
+    """A conversation. The message of turn `t` is the memory at `[number, t]` in the namespace `conversations`."""
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -30,7 +30,7 @@ class Conversation(TenantOwned):
         ARCHIVED = "archived"
 
     class Tier(models.TextChoices):
-        """Where the messages are: in the index and the database, in the database only, or in a file."""
+        """Where the messages are stored: in the index and the database, in the database only, or in a file."""
 
         ACTIVE = "active"
         ARCHIVED = "archived"
@@ -40,11 +40,11 @@ class Conversation(TenantOwned):
     number = models.PositiveBigIntegerField()
     key = KeyField(
         max_length=coordinates.DIGITS_PER_NUMBER
-    )  # of the number: the keys of all its messages begin with it
-    label = models.CharField(max_length=MAX_LABEL_LENGTH, blank=True)  # empty: none
+    )  # key of the number; the keys of all its messages begin with it
+    label = models.CharField(max_length=MAX_LABEL_LENGTH, blank=True)  # empty: no label
     folded_label = models.CharField(max_length=2 * MAX_LABEL_LENGTH, blank=True)  # case-folded
-    folder = models.CharField(max_length=folders.MAX_LENGTH, blank=True)  # as given; empty: none
-    place = KeyField(max_length=folders.MAX_LENGTH + 2)  # of the folder: the keys of folders below it begin with it
+    folder = models.CharField(max_length=folders.MAX_LENGTH, blank=True)  # as given; empty: no folder
+    place = KeyField(max_length=folders.MAX_LENGTH + 2)  # key of the folder; the keys of its subfolders begin with it
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
     importance = models.FloatField(default=DEFAULT_IMPORTANCE)
     message_count = models.PositiveIntegerField(default=0)
@@ -52,14 +52,14 @@ class Conversation(TenantOwned):
     last_turn = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
-    # When summaries are due: at the end of a day with messages. None: all summaries are up to date.
+    # When summaries are due: at the end of a day with messages. None means that all summaries are up to date.
     summarise_at = models.DateTimeField(null=True)
-    # What labelled it automatically: a language model, or `key-phrases`. None: a caller chose the label.
+    # The source of an automatic label: a language model, or `key-phrases`. None means that a caller set the label.
     labelled_by = models.CharField(max_length=255, null=True)  # noqa: DJ001 - SQLite adds only a nullable column in place
-    # Follows the status: archived conversations are `archived` or `cold`, all others `active`.
+    # Follows the status: archived conversations are `archived` or `cold`, all others are `active`.
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.ACTIVE, db_default=Tier.ACTIVE)
     archived_at = models.DateTimeField(null=True)  # when it was archived or, if later, last read
-    metadata = JsonField(default=dict)  # last: SQLite scans all columns before the one it reads
+    metadata = JsonField(default=dict)  # last column, because SQLite scans all columns before the one it reads
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_conversations"
@@ -82,14 +82,14 @@ class Conversation(TenantOwned):
 
     @property
     def root(self) -> Coordinate:
-        """The coordinate that contains its messages."""
+        """Return the coordinate that contains the conversation's messages."""
         return coordinates.from_key(self.key)
 
 
 class NumberStripe(TenantOwned):
-    """A counter of conversation numbers: a tenant's 16 stripes hand out every 16th number, from their own on.
+    """A counter of conversation numbers. Each of a tenant's 16 stripes hands out every 16th number from its own start.
 
-    Several stripes let concurrent requests create conversations without waiting for one another.
+    With several stripes, concurrent requests can create conversations without waiting for each other.
     """
 
     STRIPES = 16
@@ -107,7 +107,7 @@ class NumberStripe(TenantOwned):
 
 
 class ImportedConversation(TenantOwned):
-    """Which conversation was imported from which conversation of another service."""
+    """Maps an imported conversation to the conversation in its source service."""
 
     id = models.BigAutoField(primary_key=True)
     source = models.CharField(max_length=16)
@@ -124,9 +124,9 @@ class ImportedConversation(TenantOwned):
 
 
 class Chore(Leased, TenantOwned):
-    """A background task for a conversation, and its progress.
+    """A background task for a conversation, with its progress.
 
-    An append sets `due_at` and the worker clears it, both while they hold a lock on the conversation's row, so that no
+    Appending a message sets `due_at` and the worker clears it. Both hold a lock on the conversation's row, so that no
     message is missed in between.
     """
 
@@ -137,22 +137,22 @@ class Chore(Leased, TenantOwned):
     class State(models.TextChoices):
         QUEUED = "queued"
         RUNNING = "running"
-        WAITING = "waiting"  # it failed, and will be retried
-        FAILED = "failed"  # it failed, and will be retried on request, or after the next append
+        WAITING = "waiting"  # it failed and will be retried
+        FAILED = "failed"  # it failed and will be retried on request or after the next append
         DONE = "done"
 
     id = models.BigAutoField(primary_key=True)
     conversation_id = models.UUIDField()
     kind = models.CharField(max_length=16, choices=Kind.choices)
     due_at = models.DateTimeField(null=True)  # None: nothing to do
-    turn = models.PositiveIntegerField(default=0)  # the messages up to this turn have been processed
-    found = models.PositiveIntegerField(default=0)  # facts stored
+    turn = models.PositiveIntegerField(default=0)  # messages up to this turn have been processed
+    found = models.PositiveIntegerField(default=0)  # number of facts stored
     left_out = models.PositiveIntegerField(
         default=0
     )  # facts dropped because they cite a message that was not in the prompt
-    cut = models.PositiveIntegerField(default=0)  # messages read only at their beginning
-    attempts = models.PositiveSmallIntegerField(default=0)  # consecutive failures
-    error = models.CharField(max_length=64, blank=True)  # the code of the last failure
+    cut = models.PositiveIntegerField(default=0)  # number of truncated messages
+    attempts = models.PositiveSmallIntegerField(default=0)  # number of consecutive failures
+    error = models.CharField(max_length=64, blank=True)  # code of the last failure
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_conversation_chores"
@@ -175,17 +175,17 @@ class Chore(Leased, TenantOwned):
 
 
 class ColdFile(TenantOwned):
-    """A file with the messages of a cold conversation. The row is written before the file, and deleted after it.
+    """A file with the messages of a cold conversation. The row is created before the file and deleted after it.
 
-    With `dropped_at` set, the file is not needed, and is removed after a grace period.
+    If `dropped_at` is set, the file is no longer needed and is removed after a grace period.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     conversation_id = models.UUIDField()  # it may be deleted before this row
-    name = models.CharField(max_length=255)  # ends with the SHA-256 of its content
-    bytes = models.PositiveBigIntegerField()  # of the file
+    name = models.CharField(max_length=255)  # ends with the SHA-256 of the content
+    bytes = models.PositiveBigIntegerField()  # size of the file
     memories = models.PositiveIntegerField()
-    size = models.PositiveBigIntegerField()  # of the memories, as quotas count them
+    size = models.PositiveBigIntegerField()  # size of the memories, as counted by quotas
     written_at = models.DateTimeField(default=timezone.now)
     dropped_at = models.DateTimeField(null=True)
 
@@ -210,7 +210,7 @@ class ColdFile(TenantOwned):
 
 
 class DeletedConversation(TenantOwned):
-    """What a purge needs of a soft-deleted conversation, as long as its messages still exist."""
+    """The data that a purge needs about a soft-deleted conversation. It is kept for as long as the messages exist."""
 
     id = models.BigAutoField(primary_key=True)
     conversation_id = models.UUIDField()
@@ -227,7 +227,7 @@ class DeletedConversation(TenantOwned):
 
 
 class Upkeep(TenantOwned):
-    """A tenant's lifecycle settings, and the report of the last run."""
+    """A tenant's lifecycle settings and the report of the last run."""
 
     class Pruning(models.TextChoices):
         OFF = "off"
@@ -235,7 +235,7 @@ class Upkeep(TenantOwned):
         ARCHIVE = "archive"
 
     id = models.BigAutoField(primary_key=True)
-    active_days = models.PositiveIntegerField(null=True)  # None: the default of the installation; 0: never
+    active_days = models.PositiveIntegerField(null=True)  # None: the installation's default; 0: never
     archived_days = models.PositiveIntegerField(null=True)
     pruning = models.CharField(max_length=16, choices=Pruning.choices, default=Pruning.OFF)
     pruning_days = models.FloatField(default=90.0)
@@ -254,10 +254,10 @@ class Upkeep(TenantOwned):
 
 
 class LlmCall(TenantOwned):
-    """One call of a language model and its cost; while the call is running, the most it may cost."""
+    """A language model call and its cost. While the call is running, the row holds the maximum cost."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    month = models.PositiveIntegerField()  # 202611
+    month = models.PositiveIntegerField()  # for example 202611
     at = models.DateTimeField(default=timezone.now)
     purpose = models.CharField(max_length=32)
     model = models.CharField(max_length=255)

@@ -1,4 +1,4 @@
-"""Which conversations a list, a count or an export selects."""
+"""Queries that select the conversations of a list, a count or an export."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from memories import filters
 
 @dataclass(frozen=True)
 class ConversationQuery:
-    """The conditions that a conversation must meet; None sets no condition."""
+    """The conditions that a conversation must meet. None means no condition."""
 
     label: str | None = None
-    folder: str | None = None  # includes the folders below it
+    folder: str | None = None  # including its subfolders
     status: str | None = None
     pinned: bool | None = None
     archived: bool | None = None
-    part_of_label: str | None = None  # in any case
+    part_of_label: str | None = None  # case-insensitive
 
     def condition(self) -> Q:
         condition = Q()
@@ -43,7 +43,7 @@ class ConversationQuery:
 
 
 def in_folder(*any_of: str) -> Q:
-    """Return a condition on conversations: in one of these folders or below it. "" selects those without a folder."""
+    """Return a condition for conversations in these folders and their subfolders. "" selects those without a folder."""
     named = [folder for folder in any_of if folder]
     condition = Q(place=folders.ROOT, folder="") if len(named) < len(any_of) else Q(pk__in=[])
     if len(named) == 1:

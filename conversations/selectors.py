@@ -1,4 +1,4 @@
-"""The only readers of conversations and their messages, except search."""
+"""The only module that reads conversations and their messages, apart from search."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 from tenants.models import Tenant
 
-# Numbered pages are counted from the beginning, so they end here; cursors go on.
+# Numbered pages are counted from the beginning, so their range is limited. Cursors have no limit.
 MAX_PAGED = 100_000
-# Metadata in one response: as much as a whole page can have. Longer lists, which only a cursor allows, are cut earlier.
+# Limit on the metadata in one response, chosen so that every numbered page fits. Longer lists, which are only possible
+# with a cursor, are split earlier.
 MAX_LISTED_BYTES = 200 * MAX_METADATA_BYTES
 
 
@@ -62,10 +63,12 @@ def get(caller: Caller, id: UUID) -> Conversation:
 def list_conversations(
     caller: Caller, query: ConversationQuery, *, limit: int = 50, page: int = 1, cursor: str | None = None
 ) -> Page:
-    """Return one page, the last changed first; with a cursor, the rows after it."""
+    """Return a page of conversations, the most recently changed first. With a cursor, return the rows after it."""
     caller.require("read", [CONVERSATIONS])
     if (page - 1) * limit > MAX_PAGED:
-        raise InvalidInput("page", f"is beyond the first {MAX_PAGED} conversations; use next_cursor instead")
+        raise InvalidInput(
+            "page", f"must be within the first {MAX_PAGED} conversations; use next_cursor to read further"
+        )
     if cursor:
         _position(cursor, query)  # an invalid cursor must not reach the cache
     key = repr((asdict(query), limit, page, cursor))
@@ -81,9 +84,9 @@ def count(caller: Caller, query: ConversationQuery) -> int:
 
 @may_read_replica
 def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = None) -> MessagePage:
-    """Return messages in the order of their turns. Those of a cold conversation come from its file, which is restored.
+    """Return messages in the order of their turns. Messages of a cold conversation are read from its file.
 
-    The messages count as read: paging through a conversation uses it as much as finding it.
+    The conversation is then restored. The messages count as read, just like messages found by a search.
 
     Raises NotFound, ColdUnavailable.
     """
@@ -95,7 +98,7 @@ def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = 
         if page.items or not conversation.message_count:
             read_counts.count(page.items)
             return MessagePage(conversation, page.items, page.next_cursor)
-    # It is cold, or has just become cold.
+    # The conversation is cold, or has just been moved to cold storage.
     if (from_file := tiers.read(caller, conversation)) is not None:
         thaw_queue.add(caller, conversation)
         page = memories.page_of(from_file, CONVERSATIONS, below, limit=limit, cursor=cursor)
@@ -107,7 +110,7 @@ def messages(caller: Caller, id: UUID, *, limit: int = 50, cursor: str | None = 
 
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
-    """Return counts for the caller's tenant, or for the namespaces that the caller's key may use."""
+    """Return counts for the caller's tenant, limited to the namespaces that the key may use."""
     visible = not caller.namespaces or CONVERSATIONS in caller.namespaces
     return {
         **graph.stats(caller),
@@ -127,9 +130,9 @@ def _page(tenant: Tenant, query: ConversationQuery, limit: int, page: int, curso
     first = (page - 1) * limit
     if cursor:
         at, number = _position(cursor, query)
-        # The first condition is for the database, which can enter its index there.
+        # The first condition is redundant, but lets the database start at this position in the index.
         rows = rows.filter(Q(updated_at__lte=at), Q(updated_at__lt=at) | Q(number__lt=number))
-    # One more than the page holds: it says whether there is a next page.
+    # Read one more row than the page holds, to know whether there is a next page.
     found = list(rows.order_by("-updated_at", "-number")[first : first + limit + 1])
     shown = _within_size(found[:limit])
     last = shown[-1] if len(found) > len(shown) else None
@@ -141,7 +144,7 @@ def _page(tenant: Tenant, query: ConversationQuery, limit: int, page: int, curso
 
 
 def _within_size(rows: Sequence[Conversation]) -> Sequence[Conversation]:
-    """Return the first rows whose metadata together fit one response."""
+    """Return the first rows whose metadata fits into one response."""
     totals = accumulate(len(orjson.dumps(row.metadata)) for row in rows)
     return rows[: sum(total <= MAX_LISTED_BYTES for total in totals)]
 

@@ -1,6 +1,6 @@
-"""The only writers of conversations. A conversation and its messages change in one transaction.
+"""The only module that writes conversations. A conversation and its messages change in one transaction.
 
-An append locks the row of its conversation and no other, so turns are 1, 2, 3 … without a gap under concurrency.
+Appending locks only the row of its own conversation, so turns are 1, 2, 3 … without gaps, even under concurrency.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class NewConversation:
 
 
 def create(caller: Caller, new: NewConversation) -> Conversation:
-    """Create a conversation with its messages: all of it, or nothing."""
+    """Create a conversation with all of its messages, or nothing."""
     caller.require("write", [CONVERSATIONS])
     with transaction.atomic():
         conversation = _unsaved(caller, new)
@@ -90,9 +90,9 @@ def _unsaved(caller: Caller, new: NewConversation) -> Conversation:
 
 
 def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Conversation, list[Memory]]:
-    """Append messages: all of them, or none. Return the changed conversation and the stored messages."""
+    """Append all of the messages, or none. Return the changed conversation and the stored messages."""
     caller.require("write", [CONVERSATIONS])
-    caller.require("read", [CONVERSATIONS])  # the response says how many messages there are
+    caller.require("read", [CONVERSATIONS])  # the response contains the number of messages
     return tiers.warmed(caller, lambda: _appended(caller, id, messages))
 
 
@@ -113,7 +113,7 @@ def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple
 def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
     """Set `label`, `folder`, `status`, `importance`; merge `metadata` (RFC 7396). None restores the default."""
     caller.require("write", [CONVERSATIONS])
-    caller.require("read", [CONVERSATIONS])  # the response shows the conversation
+    caller.require("read", [CONVERSATIONS])  # the response contains the conversation
     return tiers.warmed(caller, lambda: _changed(caller, id, changes))
 
 
@@ -134,10 +134,10 @@ def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
 
 
 def label_unlabelled(caller: Caller, id: UUID, label: str, by: str) -> bool:
-    """Label a conversation automatically, if it still has no label; return whether it had none.
+    """Label a conversation automatically if it still has no label. Return whether the label was set.
 
     by: the language model that suggested the label, or `key-phrases`. The conversation does not count as changed, so it
-    keeps its place in lists.
+    keeps its position in lists.
     """
     caller.require("write", [CONVERSATIONS])
     with transaction.atomic():
@@ -165,8 +165,8 @@ def archive(caller: Caller, id: UUID) -> Conversation:
 def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
     """Delete a conversation with its messages, summaries and facts, and entities that no other facts mention.
 
-    purge: remove the rows and their links now, even those of a conversation deleted earlier; otherwise they are removed
-    after the retention time, and only searches and reads stop finding them. Raises NotFound.
+    purge: remove the rows and their links now, even if the conversation was deleted earlier. Otherwise they are only
+    hidden from searches and reads, and removed after the retention time. Raises NotFound.
     """
     caller.require("delete", [CONVERSATIONS])
     with transaction.atomic():
@@ -184,7 +184,7 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
 
 
 def _purge_deleted(caller: Caller, id: UUID) -> bool:
-    """Purge a conversation that was deleted softly; return whether there was one."""
+    """Purge a soft-deleted conversation. Return whether there was one."""
     deleted = DeletedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
     if (row := deleted.select_for_update().first()) is None:
         return False
@@ -195,13 +195,14 @@ def _purge_deleted(caller: Caller, id: UUID) -> bool:
 
 
 def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
-    """Delete everything below a conversation's number, and its cold file."""
+    """Delete all memories below a conversation's number, and its cold file."""
     mentioned = entities.mentioned(caller.tenant, root)
     in_file = tiers.is_in_file(caller.tenant, id)
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
         memories.delete_subtree(with_derived(caller).writing_reserved(), namespace, root, purge=purge)
-        # An entity stays as long as a fact mentions it, and these facts can never come back. The links of messages are
-        # removed with their rows, when the retention time is over; messages in a file have no rows.
+        # Remove the links of facts immediately: an entity is kept only while a fact mentions it, and these facts can
+        # never be restored. Links of messages are removed with their rows after the retention time, but messages in a
+        # file have no rows.
         if purge or namespace == FACTS or (namespace == CONVERSATIONS and in_file):
             links.forget_subtree(caller, namespace, root)
     entities.forget(with_derived(caller), mentioned, purge=purge)
@@ -211,7 +212,7 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
 
 
 def _next_number(caller: Caller) -> int:
-    """Return an unused number: 1, 2, 3 …, except that concurrent creations may skip numbers."""
+    """Return an unused number: 1, 2, 3 …, although concurrent creations may skip numbers."""
     stripes = NumberStripe.objects.for_tenant(caller.tenant)
     free = stripes.select_for_update(skip_locked=True).order_by("next")
     stripe: NumberStripe | None = free.first()
@@ -219,7 +220,7 @@ def _next_number(caller: Caller) -> int:
         every = range(1, NumberStripe.STRIPES + 1)
         new = [NumberStripe(tenant=caller.tenant, stripe=first, next=first) for first in every]
         stripes.bulk_create(new, ignore_conflicts=True)
-        # If there still is none, other transactions have locked all of them: wait for one.
+        # If there still is none, other transactions have locked all stripes, so wait for one.
         stripe = free.first() or stripes.select_for_update().order_by("?").first()
         assert stripe is not None  # noqa: S101 - stripes are never deleted
     number = stripe.next
@@ -229,10 +230,10 @@ def _next_number(caller: Caller) -> int:
 
 
 def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMessage]) -> list[Memory]:
-    """Store messages at the next turns. The words of the message before each of them find it, too."""
+    """Store messages at the next turns. Each message can also be found by the words of the message before it."""
     first = conversation.last_turn + 1
     if conversation.last_turn + len(messages) > MAX_TURN:
-        raise Conflict(f"a conversation has at most {MAX_TURN} messages; begin a new conversation")
+        raise Conflict(f"a conversation can have at most {MAX_TURN} messages; start a new conversation")
     if not messages:
         return []
     contexts = [_last_text(caller, conversation), *(message.indexed_text for message in messages)]
@@ -241,7 +242,7 @@ def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMes
         for turn, (message, context) in enumerate(zip(messages, contexts, strict=False), start=first)
     ]
     stored = memories.store_many(caller.writing_reserved(), items)
-    # Summaries are due when the first day is over; for a day in the past, that is now.
+    # Summaries are due when the first day ends. If that day is in the past, they are due now.
     over = periods.midnight(min(row.memory.created_at for row in stored).date() + timedelta(days=1))
     conversation.summarise_at = min(over, conversation.summarise_at or over)
     conversation.last_turn += len(items)
@@ -251,7 +252,7 @@ def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMes
 
 
 def _last_text(caller: Caller, conversation: Conversation) -> str:
-    """Return what searches see of the last message. Appending reads it without the scope `read`."""
+    """Return the searchable text of the last message. Appending may read it without the scope `read`."""
     if not conversation.last_turn:
         return ""
     rows = Memory.objects.for_tenant(caller.tenant).filter(
@@ -294,7 +295,9 @@ def _merge_metadata(conversation: Conversation, metadata: Any) -> None:
 def _check_metadata(conversation: Conversation) -> None:
     size = len(orjson.dumps(conversation.metadata))
     if size > MAX_METADATA_BYTES:
-        raise PayloadTooLarge(f"metadata would be {size} bytes; a conversation stores at most {MAX_METADATA_BYTES}")
+        raise PayloadTooLarge(
+            f"metadata would have {size} bytes; a conversation can store at most {MAX_METADATA_BYTES}"
+        )
 
 
 def _set_label(conversation: Conversation, label: str | None) -> None:

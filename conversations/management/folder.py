@@ -1,4 +1,4 @@
-"""Base of the commands that process all conversations of a folder."""
+"""Base class of commands that process all conversations in a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FolderCommand(BaseCommand):
     """`manage.py NAME FOLDER [--tenant SLUG]`"""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", help="a folder and its subfolders; / for all conversations")
+        parser.add_argument("folder", help="folder to process, including its subfolders; / for all conversations")
         parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
 
     def handle(self, *args: Any, **options: Any) -> None:

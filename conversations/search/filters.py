@@ -1,9 +1,9 @@
-"""Filters on messages: the grammar of `memories.filters`, extended by fields of the message's conversation.
+"""Filters on messages: the grammar of `memories.filters`, extended with fields of the message's conversation.
 
-    {"folder": "/work", "status": {"ne": "archived"}, "role": "user", "timestamp": {"gte": "2026-01-01T00:00:00Z"}}
+  {"folder": "/work", "status": {"ne": "archived"}, "role": "user", "timestamp": {"gte": "2026-01-01T00:00:00Z"}}
 
-Fields of the conversation: `label`, `folder` (including the folders below it), `status` and `conversation_id`.
-Fields of the message: `role`, `content`, `timestamp`, `importance` and `metadata.…`.
+Fields of the conversation: `label`, `folder` (including subfolders), `status` and `conversation_id`. Fields of the
+message: `role`, `content`, `timestamp`, `importance` and `metadata.…`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _NONE = Q(pk__in=[])
 
 @dataclass(frozen=True)
 class Condition:
-    """Both must hold: one on Conversation, one on Memory. None passes everything."""
+    """Two conditions that must both hold: one on Conversation and one on Memory. None means no condition."""
 
     conversation: Q | None = None
     message: Q | None = None
-    names_archived: bool = False  # a part names a status or single conversations
+    names_archived: bool = False  # whether the filters contain a status or conversation ids
 
 
 def translate(tenant: Tenant, raw: object) -> Condition:
@@ -58,7 +58,7 @@ def translate(tenant: Tenant, raw: object) -> Condition:
 
 
 def in_conversations(tenant: Tenant, condition: Q) -> Q:
-    """Return a condition on messages (or summaries) from a condition on their conversation."""
+    """Turn a condition on conversations into a condition on their messages (or summaries)."""
     number = Substr(OuterRef("coordinate_key"), 1, DIGITS_PER_NUMBER)
     return Q(Exists(Conversation.objects.for_tenant(tenant).filter(condition, key=number)))
 
@@ -68,7 +68,7 @@ def _both(one: Q | None, other: Q) -> Q:
 
 
 def _field(leaf: Leaf) -> str:
-    """Return the name that callers use. Names in `_OPERATORS` are fields of the conversation."""
+    """Return the field name that callers use. Names in `_OPERATORS` are fields of the conversation."""
     return ".".join(leaf.path) if leaf.column == "payload" else leaf.column
 
 
@@ -118,7 +118,7 @@ def _message_leaf(leaf: Leaf) -> Filter:
     if leaf.column != "payload" or leaf.path in [(name,) for name in _OF_MESSAGES]:
         return leaf
     if leaf.path == ("timestamp",):
-        # The time of a message is the creation time of its memory, so the operand is parsed again, as a time.
+        # A message's time is the creation time of its memory, so parse the operand again as a time.
         try:
             return filters.parse({"created_at": {leaf.operator: _plain(leaf.operand)}})
         except InvalidInput as error:
@@ -127,7 +127,7 @@ def _message_leaf(leaf: Leaf) -> Filter:
                 at.replace("created_at", "timestamp"), message.replace("created_at", "timestamp")
             ) from None
     known = ", ".join([*_OPERATORS, *_OF_MESSAGES, "timestamp", "importance", "metadata.<field>"])
-    raise InvalidInput(f"filters.{_field(leaf)}"[:200], f"is not a field of messages; use one of {known}")
+    raise InvalidInput(f"filters.{_field(leaf)}"[:200], f"is not a message field; must be one of {known}")
 
 
 def _plain(operand: object) -> object:
@@ -139,13 +139,13 @@ def _conversation_leaf(leaf: Leaf) -> Q:
     at = f"filters.{name}"
     if leaf.operator not in _OPERATORS[name]:
         raise InvalidInput(
-            at, f"does not support the operator {leaf.operator}; use one of {', '.join(_OPERATORS[name])}"
+            at, f"does not support the operator {leaf.operator}; must be one of {', '.join(_OPERATORS[name])}"
         )
     if leaf.operator == "exists":
         return ~Q((name, "")) if leaf.operand else Q((name, ""))
     if leaf.operator in ("ne", "nin"):
         other = ~_conversation_leaf(replace(leaf, operator={"ne": "eq", "nin": "in"}[leaf.operator]))
-        # As in every filter, only `exists` holds for a missing value.
+        # As in every filter, a missing value only matches `exists`.
         return other & ~Q((name, "")) if name in ("label", "folder") else other
     texts = [_text(value, at) for value in (leaf.operand if isinstance(leaf.operand, tuple) else (leaf.operand,))]
     if leaf.operator == "contains":
@@ -172,7 +172,7 @@ def _one_of(name: str, texts: list[str], at: str) -> Q:
 
 def _text(value: object, at: str) -> str:
     if value is None:
-        return ""  # a missing label or folder
+        return ""  # no label or folder
     if not isinstance(value, str):
         raise InvalidInput(at, "must be a string")
     return value
@@ -182,4 +182,4 @@ def _id(text: str, at: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise InvalidInput(at, "must be a UUID, the id of a conversation") from None
+        raise InvalidInput(at, "must be the id of a conversation (a UUID)") from None

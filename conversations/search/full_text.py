@@ -1,4 +1,4 @@
-"""Search messages by exact words (`query_syntax`): every hit contains them, whatever it means."""
+"""Full-text search over messages with `query_syntax`: every hit contains the exact words."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 
-# So many messages that contain the words are read: the index does not know whether the words are the message's own,
-# nor where in it they are.
+# Limit on the number of messages read. They must be read because the index does not record whether a word belongs to
+# the message itself, nor its position.
 _MAX_READ = 1_000
-# So many characters of them together, which take half a second; and so many messages are fetched at a time.
+# Limit on the total number of characters read, which takes half a second, and the number of messages per fetch.
 _MAX_CHARACTERS = 1_000_000
 _BATCH = 100
 
@@ -33,7 +33,7 @@ _BATCH = 100
 def search_full_text(
     caller: Caller, text: str, *, limit: int = 10, offset: int = 0, include_archived: bool = False
 ) -> MessageResults:
-    """Return the messages that contain these words. Raises InvalidInput.
+    """Return the messages that contain the given words. Raises InvalidInput.
 
     text: words, exact "phrases" in quotation marks, and -words that must not occur.
     """
@@ -66,7 +66,7 @@ def _leading(query: WordQuery, stats: Stats) -> Stats:
 def _read(
     rows: QuerySet[Memory], seqs: Sequence[int], query: WordQuery, stats: Stats
 ) -> tuple[list[tuple[float, Memory]], bool]:
-    """Return (the messages among `seqs` that match, with their scores; whether all of them were read)."""
+    """Return the matching messages among `seqs` with their scores, and whether all of `seqs` were read."""
     weights = scoring.term_weights(query.terms, stats)
     scored: list[tuple[float, Memory]] = []
     characters_left = _MAX_CHARACTERS

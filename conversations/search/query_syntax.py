@@ -1,7 +1,7 @@
-"""The syntax of full-text queries: words, "phrases", and -words that must not occur. Pure.
+"""Syntax of full-text queries: words, "phrases", and -words that must not occur. Pure functions.
 
-Anything else is plain text, so no query is a syntax error. The analyzer decides what a word is
-(`memories.search.analyzer`), so that both databases give the same answer.
+All other characters are plain text, so no query is a syntax error. The analyzer decides where words begin and end
+(`memories.search.analyzer`), so both databases give the same results.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _PARTS = re.compile(r'(?P<excluded>(?<!\S)-)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\
 
 @dataclass(frozen=True)
 class WordQuery:
-    """Sequences of terms. All `phrases` must occur, none of `excluded`; of `words`, one if there is no phrase."""
+    """Sequences of terms. All `phrases` must occur and none of `excluded`.
+
+    Without phrases, one of `words` must occur.
+    """
 
     words: tuple[str, ...]
     phrases: tuple[tuple[str, ...], ...]
@@ -29,12 +32,12 @@ class WordQuery:
 
     @property
     def terms(self) -> list[str]:
-        """The terms that add to the rank, phrases before words, as many as are looked up."""
+        """Return the terms that add to the rank: phrases before words, up to the maximum number of lookups."""
         return self._distinct[: analyzer.MAX_QUERY_TERMS]
 
     @property
     def is_cut(self) -> bool:
-        """Whether there are more terms than are looked up."""
+        """Return whether there are more terms than the maximum number of lookups."""
         return len(self._distinct) > analyzer.MAX_QUERY_TERMS
 
     @property
@@ -43,7 +46,7 @@ class WordQuery:
 
 
 def parse(query: str) -> WordQuery:
-    """Raises InvalidInput for too many phrases or -words."""
+    """Parse a query. Raises InvalidInput for too many phrases or -words."""
     words: list[str] = []
     phrases: list[tuple[str, ...]] = []
     excluded: list[tuple[str, ...]] = []
@@ -60,17 +63,17 @@ def parse(query: str) -> WordQuery:
             words.append(part["word"])
     _check_count("phrases", phrases, MAX_PHRASES)
     _check_count("excluded words", excluded, MAX_EXCLUDED)
-    # All words at once: a word that carries no meaning among others may be the whole query.
+    # Analyze all words together: a stop word is dropped among other words, but may be the whole query.
     return WordQuery(tuple(analyzer.distinct_terms(" ".join(words))), tuple(phrases), tuple(excluded))
 
 
 def score(query: WordQuery, content: str, weights: Mapping[str, float], average_length: float) -> float | None:
     """Return how well a message matches, in [0, 1]; None if it does not match.
 
-    weights: `scoring.term_weights` of the query's terms.
+    weights: result of `scoring.term_weights` for the query's terms.
     """
     terms = analyzer.terms(content)
-    # A term contains no space, so a phrase can be searched for as text.
+    # Terms contain no spaces, so a phrase can be searched for as text.
     text = _joined(terms)
     if any(_joined(phrase) in text for phrase in query.excluded):
         return None
@@ -83,7 +86,7 @@ def score(query: WordQuery, content: str, weights: Mapping[str, float], average_
 
 def _check_count(name: str, given: Sequence[object], most: int) -> None:
     if len(given) > most:
-        raise InvalidInput("query", f"has {len(given)} {name}; use at most {most}")
+        raise InvalidInput("query", f"has {len(given)} {name}; the maximum is {most}")
 
 
 def _joined(terms: Sequence[str]) -> str:

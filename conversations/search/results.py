@@ -1,4 +1,4 @@
-"""What searches over messages return."""
+"""Results of searches over messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ COLD = "cold"
 
 @dataclass(frozen=True)
 class Hit:
-    """`similarity`: None where the index does not have the message yet, or was not asked."""
+    """A message that was found.
+
+    `similarity` is None if the message is not indexed yet or the index was not searched.
+    """
 
     message: Memory
     conversation: Conversation
@@ -26,10 +29,10 @@ class Hit:
 
 @dataclass(frozen=True)
 class MessageResults:
-    """`total`: how many messages were ranked, or contain the words.
+    """Results of a search. `total` is the number of messages that were ranked or that contain the words.
 
-    `degraded`: the legs that are down or did not see everything; `cold` where archived messages were requested and some
-    are in files, which no search reads.
+    `degraded` lists the search legs that are down or incomplete. It contains `cold` if archived messages were requested
+    and some of them are in files, which are not searched.
     """
 
     hits: Sequence[Hit]
@@ -38,7 +41,7 @@ class MessageResults:
 
 
 def with_conversations(tenant: Tenant, scored: Iterable[tuple[Memory, float, float | None]]) -> list[Hit]:
-    """Return a hit for each (message, score, similarity). A conversation that was just deleted takes its messages."""
+    """Return a hit for each (message, score, similarity). Drop messages whose conversation has just been deleted."""
     rows = list(scored)
     conversations = by_key(tenant, [message for message, _, _ in rows])
     return [

@@ -1,4 +1,4 @@
-"""Restrict a search over memories to the conversations that fulfil a condition."""
+"""Restrict a search over memories to conversations that match a condition."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from memories import coordinates
 from memories.selectors import Places
 from tenants.models import Tenant
 
-# Up to so many conversations are enumerated to the database by the ranges of their messages, one condition each.
+# Up to this number, the database gets one condition for each conversation's range of messages.
 _MAX_RANGES = 200
-# With so few messages in them, all their vectors are compared, and the index is not asked.
+# Up to this number of messages, all vectors are compared and the vector index is not used.
 _EXACT = 5_000
 
 
@@ -45,7 +45,10 @@ def _many_places(
 
 
 def _turns(conversations: Iterable[tuple[int, int]]) -> Q:
-    """All messages of (number, last turn), by their keys: as ranges, 200 take half as long again."""
+    """Return a condition for all messages of each (number, last turn).
+
+    Lists the keys, because 200 range conditions take 1.5 times as long.
+    """
     keys = (message_key(number, turn) for number, last_turn in conversations for turn in range(1, last_turn + 1))
     return Q(coordinate_key__in=list(islice(keys, 2 * _EXACT)))
 

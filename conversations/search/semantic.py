@@ -1,4 +1,4 @@
-"""Search messages by meaning and by word."""
+"""Search messages by meaning and by keyword."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ def search_messages(
     offset: int = 0,
     include_archived: bool | None = None,
 ) -> MessageResults:
-    """Return the messages that answer a question best. Raises InvalidInput.
+    """Return the messages that best match a query. Raises InvalidInput.
 
-    filters: as JSON, see `conversations.search.filters`.
-    include_archived: whether to search archived conversations; None: only if the filters name a status or single
-    conversations.
+    filters: JSON, see `conversations.search.filters`. include_archived: whether to search archived conversations. None
+    means only if the filters contain a status or conversation ids.
     """
     caller.require("read", [CONVERSATIONS])
     condition = Condition() if filters is None else translate(caller.tenant, filters)

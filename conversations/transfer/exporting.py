@@ -1,4 +1,4 @@
-"""Export conversations as files, streamed, with one page of messages in memory. `importing` reads them back."""
+"""Export conversations as streamed files, with one page of messages in memory. `importing` can read the files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PAGE = 500
 
 
 def export(caller: Caller, query: ConversationQuery, format: str) -> Iterator[bytes]:
-    """Yield the file in pieces, conversations in the order of their numbers. It is not a snapshot."""
+    """Yield the file in pieces, with conversations in the order of their numbers. The file is not a snapshot."""
     caller.require("read", [CONVERSATIONS])
     return _EXPORTS[format](caller, query)
 
@@ -64,7 +64,7 @@ def _markdown(caller: Caller, query: ConversationQuery) -> Iterator[bytes]:
 
 
 def _conversations(caller: Caller, query: ConversationQuery) -> Iterator[Conversation]:
-    """Page by page, because one query for all would keep a transaction open for as long as the client reads."""
+    """Read page by page, because a single query would keep a transaction open for as long as the client downloads."""
     rows = Conversation.objects.for_tenant(caller.tenant).filter(query.condition()).order_by("key")
     page = list(rows[:_PAGE])
     while page:

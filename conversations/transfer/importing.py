@@ -1,7 +1,7 @@
 """Import conversations, each in its own transaction. Repeating an import adds nothing.
 
 A conversation is identified by its source and its id there. If it has grown since the last import, the new turns are
-added; if it has diverged (a message was edited, another branch chosen), it is reported and left unchanged.
+added. If it has diverged (a message was edited or another branch was chosen), it is reported and left unchanged.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from tenants.caller import Caller
 
 CREATED, EXTENDED, UNCHANGED, DIVERGED = "created", "extended", "unchanged", "diverged"
 MAX_ERRORS = 1_000
-_BATCH = 500  # messages in one statement
+_BATCH = 500  # messages per statement
 Wait = Callable[[SomaError], None]
 
 
 @dataclass
 class Report:
-    """The result of an import. `errors`: the first thousand; `failed`: the number of all."""
+    """The result of an import. `failed` is the number of errors; `errors` lists the first thousand."""
 
     counts: Counter[str] = field(default_factory=Counter)
     messages: int = 0
@@ -59,10 +59,10 @@ def import_conversations(
     progress: Callable[[Report], None] = lambda report: None,
     wait: Wait | None = None,
 ) -> Report:
-    """Store the conversations that a format has read. A conversation that cannot be stored is reported.
+    """Store the conversations read from a file, and report those that cannot be stored.
 
-    wait: called on IndexBacklog and Unavailable, before the same conversation is retried. Without it the error ends
-    the import, and repeating the import continues where it ended. Raises IndexBacklog, Unavailable, Forbidden.
+    wait: called on IndexBacklog and Unavailable, before the same conversation is retried. Without it the error ends the
+    import; repeating the import then continues from there. Raises IndexBacklog, Unavailable, Forbidden.
     """
     for scope in ("read", "write"):
         caller.require(scope, [CONVERSATIONS])
@@ -79,7 +79,7 @@ def import_conversations(
 def _import_one(caller: Caller, item: Imported, report: Report, dry_run: bool, wait: Wait | None) -> None:
     try:
         outcome, added = ("readable", len(item.messages)) if dry_run else _store_with_retry(caller, item, wait)
-    except ColdFileDamaged as error:  # waiting repairs no file, and other conversations are not affected
+    except ColdFileDamaged as error:  # waiting does not repair the file, and other conversations are not affected
         report.note(Broken(f"{item.source} {item.source_id}", str(error)))
         return
     except (IndexBacklog, Unavailable):
@@ -92,7 +92,10 @@ def _import_one(caller: Caller, item: Imported, report: Report, dry_run: bool, w
     report.left_out.update(item.left_out)
     if outcome == DIVERGED:
         report.note(
-            Broken(f"{item.source} {item.source_id}", "its messages have changed since it was imported; not updated")
+            Broken(
+                f"{item.source} {item.source_id}",
+                "its messages have changed since the last import, so it was not updated",
+            )
         )
 
 
@@ -109,7 +112,7 @@ def _store_with_retry(caller: Caller, item: Imported, wait: Wait | None) -> tupl
 
 
 def _store(caller: Caller, item: Imported) -> tuple[str, int]:
-    """Return the outcome, and how many messages were added."""
+    """Store a conversation. Return the outcome, and the number of messages added."""
     return tiers.warmed(caller, lambda: _store_in_transaction(caller, item))
 
 
@@ -125,10 +128,10 @@ def _store_in_transaction(caller: Caller, item: Imported) -> tuple[str, int]:
 
 
 def _lock_row(caller: Caller, item: Imported) -> ImportedConversation:
-    """Return the row of this source and id, locked against concurrent imports of the same conversation.
+    """Return the row for this source and id, locked against concurrent imports of the same conversation.
 
-    It names our conversation, which may have been deleted since, or may not exist yet. Our own export names the
-    conversation it was made from, which may exist here.
+    It refers to our conversation, which may not exist yet or may have been deleted. Our own export contains the id of
+    the original conversation, which may exist here.
     """
     rows = ImportedConversation.objects.for_tenant(caller.tenant).select_for_update()
     here = _uuid(item.source_id) if item.source == simple.SOMA else None

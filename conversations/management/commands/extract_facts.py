@@ -12,8 +12,8 @@ from tenants.caller import Caller
 
 class Command(FolderCommand):
     help = (
-        "Extract facts from the conversations of a folder and store them as memories in the namespace 'facts'. Each "
-        "message is read once. A run that ends early, by Ctrl-C or an exhausted budget, continues at the next run."
+        "Extract facts from a folder's conversations and store them as memories in the namespace 'facts'. Each "
+        "message is read once. If a run is interrupted (Ctrl-C, exhausted budget), the next run continues from there."
     )
 
     def process(self, caller: Caller, folder: str) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py import_conversations`: import files of any size, with one conversation in memory at a time."""
+"""`manage.py import_conversations`: import files of any size, holding one conversation in memory at a time."""
 
 from __future__ import annotations
 
@@ -34,16 +34,18 @@ def _path(text: str) -> Path:
 
 class Command(BaseCommand):
     help = (
-        "Import conversations from an export of ChatGPT or Claude (the ZIP file or its content), Markdown, text, or "
-        "our own export. Repeating an import adds only new conversations and messages."
+        "Import conversations from a ChatGPT or Claude export (the ZIP file or its contents), Markdown, plain text, "
+        "or a SomaMemory export. Repeating an import adds only new conversations and messages."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("path", type=_path, help="a file, or a folder of files")
+        parser.add_argument("path", type=_path, help="file or folder of files to import")
         parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
         parser.add_argument("--source", default=formats.AUTO, choices=formats.SOURCES)
-        parser.add_argument("--dry-run", action="store_true", help="report what would be imported, store nothing")
-        parser.add_argument("--watch", action="store_true", help="keep importing files as they are added to the folder")
+        parser.add_argument("--dry-run", action="store_true", help="report what would be imported without storing it")
+        parser.add_argument(
+            "--watch", action="store_true", help="keep running and import files as they are added to the folder"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         with errors_as_one_line():
@@ -54,12 +56,12 @@ class Command(BaseCommand):
                 return
             failed = sum(self._import(caller, file, options).failed for file in _files(options["path"]))
         if failed:
-            raise CommandError(f"{failed} conversations could not be imported; see above", returncode=2)
+            raise CommandError(f"could not import {failed} conversations; see the errors above", returncode=2)
 
     def _watch(self, caller: Caller, options: dict[str, Any]) -> None:
         """Import files until Ctrl-C. After a restart all files are read again, which adds nothing."""
         if not options["path"].is_dir():
-            raise CommandError(f"--watch needs a folder; {options['path']} is a file")
+            raise CommandError(f"--watch requires a folder, but {options['path']} is a file")
         done: dict[Path, float] = {}
         try:
             while True:
@@ -89,7 +91,7 @@ class Command(BaseCommand):
         return report
 
     def _wait(self, error: SomaError) -> None:
-        """Wait for the server or a worker to index pending memories; one of them must be running."""
+        """Wait until the server or a worker has indexed pending memories. One of them must be running."""
         self.stderr.write(f"waiting: {error}")
         time.sleep(_WAIT_S)
 
@@ -98,13 +100,13 @@ class Command(BaseCommand):
         self.stdout.write(f"{path}: {counts}; {report.messages} messages.")
         if report.left_out:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.left_out.items()))
-            self.stdout.write(f"  not imported, because they are not messages: {kinds}")
+            self.stdout.write(f"  skipped, because they are not messages: {kinds}")
         for error in report.errors:
             self.stdout.write(self.style.WARNING(f"  {error.place}: {error.reason}"))
 
 
 def _disable_mmap() -> None:
-    """Keep SQLite from mapping up to 256 MiB of its file: that serves many readers, and only costs memory here."""
+    """Turn off SQLite's memory mapping of up to 256 MiB. It helps with many readers, but only uses memory here."""
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA mmap_size = 0")

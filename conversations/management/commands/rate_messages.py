@@ -8,7 +8,7 @@ from tenants.caller import Caller
 
 
 class Command(FolderCommand):
-    help = "Rate the importance of each message in a folder's conversations, and store it."
+    help = "Rate the importance of each message in a folder's conversations and store the rating."
 
     def process(self, caller: Caller, folder: str) -> None:
         for conversation, count in importance.rate_folder(caller, folder):

@@ -1,4 +1,4 @@
-"""`manage.py upkeep`: apply the lifecycle policy of a tenant now, instead of on schedule."""
+"""`manage.py upkeep`: apply a tenant's lifecycle policy now instead of waiting for the schedule."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ from tenants.models import DEFAULT_TENANT_SLUG
 
 
 class Command(BaseCommand):
-    help = "Archive idle conversations, move old archived ones to cold storage, and prune, by the tenant's rules."
+    help = (
+        "Archive idle conversations, move old archived ones to cold storage, and prune, according to the tenant's "
+        "rules."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
-        parser.add_argument("--dry-run", action="store_true", help="report what would be done, change nothing")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="report what would be done without changing anything"
+        )
         parser.add_argument("--verify", action="store_true", help="only verify the files in cold storage")
 
     def handle(self, *args: Any, tenant: str, dry_run: bool, verify: bool, **options: Any) -> None:
@@ -39,7 +44,7 @@ class Command(BaseCommand):
         if swept:
             self.stdout.write(f"Removed {swept} unused files from cold storage.")
         if report.errors:
-            raise CommandError(f"{len(report.errors)} conversations were not moved; see above", returncode=2)
+            raise CommandError(f"could not move {len(report.errors)} conversations; see the errors above", returncode=2)
 
     def _print(self, report: Report, rules: policy.Rules) -> None:
         would = "would be " if report.dry_run else ""
@@ -47,7 +52,7 @@ class Command(BaseCommand):
             (report.archived, "archived", rules.active_days),
             (report.cooled, "moved to cold storage", rules.archived_days),
         ):
-            condition = f"unused for {days} days" if days else "the rule is off"
+            condition = f"unused for {days} days" if days else "this rule is off"
             self.stdout.write(f"{count:,} conversations {would}{action} ({condition})")
         if report.pruning is not None:
             self._print_pruning(report.pruning)

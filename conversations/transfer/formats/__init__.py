@@ -1,7 +1,7 @@
-"""Read conversations from files: exports of ChatGPT and Claude, simple JSON, Markdown, text, and our own exports.
+"""Read conversations from files: ChatGPT and Claude exports, simple JSON, Markdown, text, and our own exports.
 
-JSON is read as a stream, with one conversation in memory at a time. A broken conversation is reported with its place,
-and reading continues.
+JSON is read as a stream, with one conversation in memory at a time. An invalid conversation is reported with its
+position in the file, and reading continues.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def read(
 ) -> Iterator[Imported | Broken]:
     """Yield the conversations of a seekable file.
 
-    name: the label of a text without a title. max_bytes: the limit for the unpacked content of a ZIP file.
+    name: label for a text without a title. max_bytes: limit for the unpacked content of a ZIP file.
     """
     head = file.read(_HEAD_BYTES)
     file.seek(0)
@@ -74,7 +74,7 @@ def _json(file: BinaryIO, source: str) -> Iterator[Imported | Broken]:
 
 
 def _is_lines(file: BinaryIO) -> bool:
-    """Whether the first line looks like a whole object; otherwise the file is one value over many lines."""
+    """Return whether the first line looks like a complete object. Otherwise the file is one value over many lines."""
     first = file.readline(splitting.MAX_ELEMENT_BYTES).strip(_BLANKS)
     file.seek(0)
     return first.startswith(b"{") and first.endswith(b"}")
@@ -101,12 +101,12 @@ def _parsed(raw: bytes) -> Any:
     try:
         return json.loads(raw.decode("utf-8-sig"), parse_constant=_no_number)
     except UnicodeDecodeError:
-        raise Unreadable("it is not UTF-8") from None
+        raise Unreadable("it is not valid UTF-8") from None
     except json.JSONDecodeError as error:
-        raise Unreadable(f"it is not valid JSON: {error.msg} at character {error.pos} of it") from None
+        raise Unreadable(f"it is not valid JSON: {error.msg} at character {error.pos}") from None
     except Unreadable:
         raise
-    except ValueError:  # an integer of thousands of digits
+    except ValueError:  # an integer with thousands of digits
         raise Unreadable("it contains a number outside the 64-bit range") from None
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None

@@ -1,4 +1,4 @@
-"""Conversations as read from a file, their limits, and what could not be read."""
+"""Conversations read from a file, their limits, and errors for invalid parts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from conversations.messages import NewMessage
 from conversations.models import DEFAULT_IMPORTANCE, MAX_LABEL_LENGTH, MAX_METADATA_BYTES, Conversation
 from memories.payloads import Json
 
-MAX_CONTENT_LENGTH = 1_000_000  # characters of one message
-MAX_MESSAGES = 50_000  # of one conversation
+MAX_CONTENT_LENGTH = 1_000_000  # characters per message
+MAX_MESSAGES = 50_000  # messages per conversation
 MAX_SOURCE_ID_LENGTH = 255
-_MAX_DEPTH = 16  # of metadata
+_MAX_DEPTH = 16  # nesting depth of metadata
 _MAX_NODES = 10_000
 _INT64 = 1 << 63
 _NOT_STORABLE = "contains a NUL character or an unpaired surrogate, which cannot be stored"
@@ -32,12 +32,12 @@ _ROLES = {
 
 
 class Unreadable(ValueError):
-    """A conversation cannot be imported, for the reason in the message. Others are not affected."""
+    """Raised if a conversation cannot be imported; the message says why. Other conversations are not affected."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A part of the source that is not a valid conversation, and its place."""
+    """A part of the source that is not a valid conversation, with its position."""
 
     place: str
     reason: str
@@ -45,7 +45,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Imported:
-    """A conversation of a source. `left_out`: how many parts of it are not messages, by kind."""
+    """An imported conversation. `left_out` counts the parts that are not messages, by kind."""
 
     source: str
     source_id: str
@@ -60,7 +60,7 @@ class Imported:
 
 
 def checked(item: Imported) -> Imported:
-    """Return a conversation if it can be stored as it is. Raises Unreadable."""
+    """Return a conversation if it can be stored unchanged. Raises Unreadable."""
     _check_text("id", item.source_id, MAX_SOURCE_ID_LENGTH)
     if not item.source_id:
         raise Unreadable("its id is missing")
@@ -74,7 +74,7 @@ def checked(item: Imported) -> Imported:
     if not 1 <= item.importance <= 10:
         raise Unreadable("its importance must be between 1 and 10")
     if len(item.messages) > MAX_MESSAGES:
-        raise Unreadable(f"it has {len(item.messages)} messages; the limit is {MAX_MESSAGES}")
+        raise Unreadable(f"it has {len(item.messages)} messages, more than the limit of {MAX_MESSAGES}")
     _check_metadata(item.metadata)
     for turn, message in enumerate(item.messages, start=1):
         _check_message(turn, message)
@@ -103,10 +103,10 @@ def _check_metadata(metadata: Json) -> None:
 
 
 def role_of(name: object) -> str:
-    """Return our role for the name of a speaker. Raises Unreadable if there is none."""
+    """Return our role for a speaker's name. Raises Unreadable if there is none."""
     role = _ROLES.get(name.lower()) if isinstance(name, str) else None
     if role is None:
-        raise Unreadable(f"the role {str(name)[:50]!r} is unknown")
+        raise Unreadable(f"unknown role {str(name)[:50]!r}")
     return role
 
 
@@ -115,7 +115,7 @@ def is_role(name: str) -> bool:
 
 
 def label_of(title: object) -> tuple[str, Json]:
-    """Return a label, and metadata with the full title if it is too long for a label."""
+    """Return a label and metadata. A title that is too long for a label is kept in full in the metadata."""
     text = title.strip() if isinstance(title, str) else ""
     if len(text) > MAX_LABEL_LENGTH:
         text = " ".join(text.split())
@@ -125,7 +125,7 @@ def label_of(title: object) -> tuple[str, Json]:
 
 
 def moment(value: object) -> datetime | None:
-    """Parse seconds since 1970 or an RFC 3339 time; None and "" give None. Raises Unreadable."""
+    """Parse seconds since 1970 or an RFC 3339 time. None and "" give None. Raises Unreadable."""
     if value is None or value == "":
         return None
     try:
@@ -144,7 +144,7 @@ def moment(value: object) -> datetime | None:
 
 
 def objects(value: object) -> list[dict[str, Any]]:
-    """Return the items of a list that are objects; an empty list for anything else."""
+    """Return the items of a list that are objects, or an empty list if the value is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
@@ -159,7 +159,7 @@ def _check_json(value: Any, what: str) -> None:
         node, depth = nodes.pop()
         left -= 1
         if depth > _MAX_DEPTH or left < 0:
-            raise Unreadable(f"{what} is nested deeper than {_MAX_DEPTH}, or has more than {_MAX_NODES} values")
+            raise Unreadable(f"{what} is nested deeper than {_MAX_DEPTH} levels or has more than {_MAX_NODES} values")
         if isinstance(node, dict):
             nodes += [(child, depth + 1) for pair in node.items() for child in pair]
         elif isinstance(node, list):
@@ -170,4 +170,4 @@ def _check_json(value: Any, what: str) -> None:
         elif isinstance(node, int) and not -_INT64 <= node < _INT64:
             raise Unreadable(f"{what} contains an integer outside the 64-bit range")
         elif isinstance(node, float) and not math.isfinite(node):
-            raise Unreadable(f"{what} contains a number that is not finite")
+            raise Unreadable(f"{what} contains NaN or an infinite number")

@@ -1,7 +1,7 @@
-"""ChatGPT's export: `conversations.json`, where each conversation is a tree of messages.
+"""ChatGPT's export: `conversations.json`, in which each conversation is a tree of messages.
 
-Every edit and every regenerated answer is a branch; the branch that ends at `current_node` is imported. Content that
-was never shown (empty and hidden messages, a model's thoughts) is left out. Images and other files are replaced by
+Every edit and every regenerated answer is a branch. Only the branch that ends at `current_node` is imported. Content
+that was never shown (empty and hidden messages, a model's thoughts) is left out. Images and other files are replaced by
 their names, because this file does not contain them.
 """
 
@@ -23,7 +23,7 @@ _POINTERS = {
     "real_time_user_audio_video_asset_pointer": "audio",
 }
 _NOT_SAID = {"thoughts": "thoughts", "reasoning_recap": "thoughts", "user_editable_context": "hidden"}
-# The fields that hold the words of each other kind of content, in reading order.
+# The fields that hold the text of other content types, in reading order.
 _FIELDS = ("title", "url", "name", "text", "result", "summary", "content", "response", "output")
 
 
@@ -32,7 +32,7 @@ def is_one(item: Json) -> bool:
 
 
 def conversation(item: Json) -> Imported:
-    """Raises Unreadable."""
+    """Read a conversation. Raises Unreadable."""
     nodes: dict[str, Any] = item["mapping"]
     path = _path(nodes, item.get("current_node"))
     left_out: Counter[str] = Counter()
@@ -148,7 +148,7 @@ def _part(part: object) -> Iterator[str]:
         if kind in _POINTERS:
             size = f" {part['width']}x{part['height']}" if part.get("width") and part.get("height") else ""
             yield f"[{_POINTERS[kind]}: {part.get('asset_pointer') or 'not in the export'}{size}]"
-        elif isinstance(part.get("text"), str):  # audio_transcription, and others that carry words
+        elif isinstance(part.get("text"), str):  # audio_transcription, and others that contain text
             yield part["text"]
         else:
             yield f"[{kind}]"

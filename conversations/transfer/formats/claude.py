@@ -20,7 +20,7 @@ def is_one(item: Json) -> bool:
 
 
 def conversation(item: Json) -> Imported:
-    """Raises Unreadable."""
+    """Read a conversation. Raises Unreadable."""
     left_out: Counter[str] = Counter()
     messages = [message for raw in item["chat_messages"] if (message := _message(raw, left_out)) is not None]
     source_id = item.get("uuid") or item.get("id")
@@ -66,7 +66,7 @@ def _text(value: object) -> list[str]:
 
 
 def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
-    """Yield the texts of a string, or of content blocks as in Anthropic's messages."""
+    """Yield the texts of a string, or of content blocks like those in Anthropic's messages."""
     if isinstance(content, str):
         yield content
         return

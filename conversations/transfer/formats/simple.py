@@ -26,7 +26,7 @@ def is_one(item: Any) -> bool:
 
 
 def ours(item: Json) -> Imported:
-    """Raises Unreadable."""
+    """Read a conversation of our own export. Raises Unreadable."""
     importance = item.get("importance_score", DEFAULT_IMPORTANCE)
     if isinstance(importance, bool) or not isinstance(importance, int | float):
         raise Unreadable("importance_score must be a number")
@@ -44,7 +44,7 @@ def ours(item: Json) -> Imported:
 
 
 def conversation(item: Json) -> Imported:
-    """Raises Unreadable."""
+    """Read a conversation of another tool. Raises Unreadable."""
     left_out: Counter[str] = Counter()
     messages = [message for raw in item["messages"] if (message := _message(raw, left_out)) is not None]
     label, full_title = label_of(item.get("label") or item.get("title") or item.get("name"))

@@ -1,7 +1,7 @@
-"""Split a JSON file into conversations, as bytes, without reading all of it into memory.
+"""Split a JSON file into conversations, as bytes, without reading the whole file into memory.
 
 A streaming JSON parser stops at the first error. Counting the brackets outside of strings finds the end of each
-conversation whatever is wrong inside it, and needs memory only for the longest one.
+conversation even if it is invalid, and only needs memory for the longest conversation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import BinaryIO
 from conversations.transfer.formats.base import Broken
 
 CHUNK_BYTES = 1 << 18
-MAX_ELEMENT_BYTES = 32 * 1024 * 1024  # of one conversation; ChatGPT's longest take a few megabytes
+MAX_ELEMENT_BYTES = 32 * 1024 * 1024  # maximum per conversation; ChatGPT's longest have a few megabytes
 
 _BRACKET = re.compile(rb'["{}\[\]]')
 _REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
@@ -25,7 +25,7 @@ _TOO_LONG = f"it is longer than {MAX_ELEMENT_BYTES} bytes"
 
 @dataclass(frozen=True)
 class Element:
-    """The bytes of one item, and its place for messages: 'item 3 (byte 1024)'."""
+    """The bytes of one item, and its position for messages: 'item 3 (byte 1024)'."""
 
     place: str
     raw: bytes
@@ -40,7 +40,7 @@ def elements(file: BinaryIO) -> Iterator[Element | Broken]:
 
 
 def lines(file: BinaryIO) -> Iterator[Element | Broken]:
-    """Yield one item for each line; an invalid line does not affect the others."""
+    """Yield one item per line. An invalid line does not affect the others."""
     number = 0
     while line := file.readline(MAX_ELEMENT_BYTES + 1):
         number += 1
@@ -56,11 +56,11 @@ def lines(file: BinaryIO) -> Iterator[Element | Broken]:
 class _Scan:
     def __init__(self) -> None:
         self.buffer = bytearray()
-        self.offset = 0  # of the buffer in the file
-        self.at = 0  # in the buffer: everything before it has been scanned
+        self.offset = 0  # position of the buffer in the file
+        self.at = 0  # position in the buffer; everything before it has been scanned
         self.depth = 0
         self.floor: int | None = None  # the depth at which items begin
-        self.start: int | None = None  # of the current item
+        self.start: int | None = None  # start of the current item
         self.in_string = False
         self.too_long = False
         self.place = ""
@@ -79,7 +79,7 @@ class _Scan:
         if self.start is not None:
             yield Broken(self.place, _TOO_LONG if self.too_long else _UNFINISHED)
         elif self.depth:
-            yield Broken(f"the end (byte {self.offset + self.at})", "the file ends inside its list")
+            yield Broken(f"the end (byte {self.offset + self.at})", "the file ends before its list is closed")
 
     def _next_bracket(self) -> bytes | None:
         """Return the next bracket outside a string; None if more bytes are needed."""

@@ -1,7 +1,7 @@
 """Markdown and plain text: our own export, and transcripts.
 
-In our own Markdown a comment with its properties precedes each message, so that an import restores the same
-conversation. In other files a message begins where a heading, a bold word or the start of a line names a speaker.
+In our own Markdown, a comment with the properties precedes each message, so that importing it restores the same
+conversation. In other files, a message begins where a heading, a bold word or the start of a line names a speaker.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _TITLE = re.compile(r"\A\s*# (.+)$", re.MULTILINE)
 
 
 def mark(kind: str, facts: Json) -> str:
-    """Return the comment that precedes a conversation or a message. `>` is escaped, because `-->` would end it."""
+    """Return the comment before a conversation or a message. Escapes `>`, because `-->` would end the comment."""
     return (
         f"<!-- soma:{kind} {orjson.dumps(facts, option=orjson.OPT_UTC_Z).decode().replace('>', chr(92) + 'u003e')} -->"
     )
 
 
 def escaped(content: str) -> str:
-    """Escape the lines of a message that look like our comments."""
+    """Escape lines of a message that look like our comments."""
     return _ESCAPED.sub(r"\\\1", content)
 
 
@@ -49,14 +49,14 @@ def is_ours(text: str) -> bool:
 
 
 def parts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the conversations of our own Markdown with their places."""
+    """Yield the conversations of our own Markdown with their positions."""
     starts = [match.start() for match in _BEGINNING.finditer(text)]
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(text)], strict=True), start=1):
         yield f"conversation {number} (line {text.count(chr(10), 0, start) + 1})", text[start:end]
 
 
 def conversation(text: str, kind: str, name: str) -> Imported:
-    """Return the conversation of a file; `name` is its label if it has no title. Raises Unreadable."""
+    """Return the conversation of a file. `name` is its label if it has no title. Raises Unreadable."""
     title = _TITLE.search(text) if kind == MARKDOWN else None
     if title and is_role(title[1].strip(": ")):
         title = None
@@ -73,7 +73,7 @@ def conversation(text: str, kind: str, name: str) -> Imported:
 
 
 def _messages(text: str, speakers: re.Pattern[str]) -> list[NewMessage]:
-    """Text before the first speaker, or without any, is the user's."""
+    """Split text into messages. Text before the first speaker, or without any speaker, is the user's."""
     marks = [match for match in speakers.finditer(text) if is_role(_named(match))]
     spoken: list[tuple[str, str]] = []
     if before := text[: marks[0].start() if marks else len(text)].strip():

@@ -365,7 +365,7 @@ def test_the_command_says_what_it_does(api: Api) -> None:
     call_command("upkeep", tenant="acme", stdout=wet)
 
     assert "1 conversations would be archived (unused for 30 days)" in dry.getvalue()
-    assert "0 conversations would be moved to cold storage (the rule is off)" in dry.getvalue()
+    assert "0 conversations would be moved to cold storage (this rule is off)" in dry.getvalue()
     assert "1 conversations archived (unused for 30 days)" in wet.getvalue()
     assert tier(api, id) == "archived"
     assert api.get(f"{ROOT}/{id}").json()["status"] == "archived"

@@ -341,7 +341,7 @@ def test_a_command_takes_a_file_over(api: Api, tmp_path: Path, capsys: pytest.Ca
 def test_a_command_says_what_it_could_not_take_over(api: Api, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "broken.json").write_bytes(file_of(chatgpt(), claude())[:-200])
 
-    with pytest.raises(CommandError, match="1 conversations could not be imported"):
+    with pytest.raises(CommandError, match="could not import 1 conversations"):
         call_command("import_conversations", str(tmp_path), "--tenant", "acme")
 
     assert "the file ends in the middle of it" in capsys.readouterr().out
