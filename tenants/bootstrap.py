@@ -1,4 +1,4 @@
-"""The first API key of an installation, and the file that holds it."""
+"""The first API key of an installation, and the file that contains it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def path() -> Path:
 
 
 def ensure() -> str | None:
-    """Create the first key, an operator key with every scope, unless a key exists; return its secret if created.
+    """Create the first key (an operator key with every scope) unless a key exists. Return its secret if it was created.
 
-    `SOMA_BOOTSTRAP_KEY` sets the secret. It is stored in the data folder, readable by its owner only.
+    `SOMA_BOOTSTRAP_KEY` sets the secret. The secret is stored in the data folder, readable only by the owner.
     """
     secret = settings.BOOTSTRAP_KEY or None
     try:
-        if secret:  # also if a key exists: a new installation would reject the same setting
+        if secret:  # checked even if a key exists, because a new installation would reject the same setting
             keys.check_secret(secret)
     except InvalidInput as error:
         raise ConfigurationError(f"SOMA_BOOTSTRAP_KEY: {error.fields['secret']}") from None
@@ -39,7 +39,7 @@ def ensure() -> str | None:
 
 
 def _write(secret: str) -> None:
-    path().unlink(missing_ok=True)  # of an earlier database
+    path().unlink(missing_ok=True)  # left by an earlier database
     descriptor = os.open(path(), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secret)

@@ -14,16 +14,16 @@ SCOPES = ("read", "write", "delete", "admin")
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated identity acting for one tenant."""
+    """An authenticated identity that acts for one tenant."""
 
     tenant: Tenant
-    actor: str  # "key:<prefix>", "staff:<name>", "command" or "retention": recorded in the audit log
+    actor: str  # "key:<prefix>", "staff:<name>", "command" or "retention"; recorded in the audit log
     scopes: frozenset[str]
-    namespaces: frozenset[str] = field(default_factory=frozenset)  # empty: all
+    namespaces: frozenset[str] = field(default_factory=frozenset)  # empty: all namespaces
     operator: bool = False
     request_id: str = ""
-    key_id: uuid.UUID | None = None  # None on the command line and in scheduled work
-    address: str = ""  # of the client, as far as the proxies in between are trusted
+    key_id: uuid.UUID | None = None  # None for commands and scheduled work
+    address: str = ""  # client address, as far as the proxies in between are trusted
     writes_reserved: bool = False  # see `writing_reserved`
 
     def require(self, scope: str, namespaces: Iterable[str] = ()) -> None:
@@ -34,12 +34,18 @@ class Caller:
             raise Forbidden("this key is restricted to the namespaces " + ", ".join(sorted(self.namespaces)))
 
     def require_operator(self, scope: str = "admin") -> None:
-        """Raise Forbidden unless an operator of the installation is calling; `read` is enough to view."""
+        """Raise Forbidden unless the caller is an operator of the installation.
+
+        Viewing only requires the scope `read`.
+        """
         if not self.operator:
             raise Forbidden("this action requires an operator key")
         self.require(scope)
         if self.namespaces:
-            raise Forbidden("this key is restricted to some namespaces; this action concerns the whole tenant")
+            raise Forbidden(
+                "this action concerns the whole tenant, but this key is restricted to some namespaces; use an "
+                "unrestricted key"
+            )
 
     def acting_for(self, tenant: Tenant) -> Caller:
         return replace(self, tenant=tenant)
@@ -47,16 +53,16 @@ class Caller:
     def writing_reserved(self) -> Caller:
         """Return the caller with the right to write to reserved namespaces, for the code that maintains them.
 
-        It adds no scope and no namespace: see `memories.reserved_namespaces`.
+        This adds no scope and no namespace: see `memories.reserved_namespaces`.
         """
         return replace(self, writes_reserved=True)
 
     @classmethod
     def command(cls, tenant: Tenant) -> Caller:
-        """The user of the server's command line."""
+        """Return the caller for the server's command line."""
         return cls(tenant=tenant, actor="command", scopes=frozenset(SCOPES), operator=True)
 
     @classmethod
     def retention(cls, tenant: Tenant) -> Caller:
-        """The scheduler, removing data whose retention period is over."""
+        """Return the caller for the scheduler, which removes data after its retention period."""
         return cls(tenant=tenant, actor="retention", scopes=frozenset())

@@ -1,7 +1,8 @@
-"""Erase a tenant: all of its rows, and its data outside the database, with a receipt that a second run confirms.
+"""Erase a tenant: all of its rows, and its data outside the database. The receipt can be confirmed by a second run.
 
 The rows are found through the models (`tenants.registry`). Apps register their data outside the database (vectors,
-files) with `also`. A running request or job may still write; maintenance erases again when none can be running.
+files) with `also`. A running request or job may still write data, so maintenance erases the tenant again when none can
+be running any more.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from tenants.models import DEFAULT_TENANT_SLUG, ErasedTenant, Tenant, is_slug
 log = logging.getLogger("soma.tenants")
 
 BATCH = 1_000
-# No job and no request runs longer.
+# No job or request runs longer than this.
 CONFIRM_AFTER = timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT + 60)
 
-Eraser = Callable[[Tenant], int]  # removes data outside the database, returns the number of items
+Eraser = Callable[[Tenant], int]  # removes data outside the database and returns the number of items
 _erasers: dict[str, Eraser] = {"cache_entries": lambda tenant: caching.erase(tenant.id)}
 
 
@@ -39,7 +40,7 @@ _erasers: dict[str, Eraser] = {"cache_entries": lambda tenant: caching.erase(ten
 class Receipt:
     """The number of rows removed from each table, and of items removed outside the database.
 
-    missing: stores that did not respond; maintenance tries them again, and a later run reports the result.
+    missing: stores that did not respond. Maintenance tries them again, and a later run reports the result.
     """
 
     tenant: str
@@ -59,21 +60,21 @@ class Receipt:
 
 
 def also(name: str, erase: Eraser) -> None:
-    """Register `erase`, which removes data of a tenant outside the database and returns the number of items.
+    """Register `erase`, which removes a tenant's data outside the database and returns the number of items.
 
-    It may be called more than once. If it raises Unavailable or ConfigurationError, it is tried again later.
+    It may be called more than once. If it raises Unavailable or ConfigurationError, it is retried later.
     """
     _erasers[name] = erase
 
 
 def erase(caller: Caller, slug: str) -> Receipt:
-    """Erase a tenant for good, or confirm an earlier erasure.
+    """Erase a tenant permanently, or confirm an earlier erasure.
 
     Raises NotFound for a tenant that never existed, and Conflict for `default`, the operators' own tenant.
     """
     caller.require_operator()
     if slug == DEFAULT_TENANT_SLUG:
-        raise Conflict(f"tenant '{slug}' is the operators' own and cannot be erased")
+        raise Conflict(f"tenant '{slug}' belongs to the operators and cannot be erased")
     receipt = Receipt(slug, UUID(int=0), timezone.now())
     for tenant in _begin(caller, slug):
         receipt.id = tenant.id
@@ -85,7 +86,7 @@ def erase(caller: Caller, slug: str) -> Receipt:
 
 
 def confirm() -> None:
-    """Erase again what was written during an erasure, or could not be reached then."""
+    """Erase data that was written during an earlier erasure, or that could not be reached then."""
     now = timezone.now()
     for gone in ErasedTenant.objects.filter(confirmed_at=None, erased_at__lte=now - CONFIRM_AFTER):
         receipt = Receipt("", gone.tenant_id, now)
@@ -99,7 +100,7 @@ def confirm() -> None:
 
 
 def _begin(caller: Caller, slug: str) -> list[Tenant]:
-    """Suspend the tenant, so that no new request is admitted; or return the erased tenants that had this slug."""
+    """Suspend the tenant so that new requests are rejected, or return the erased tenants that had this slug."""
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None
         if tenant is not None:
@@ -124,7 +125,7 @@ def _remove(tenant: Tenant, receipt: Receipt) -> None:
             _count(receipt.elsewhere, name, erase_items(tenant))
         except (Unavailable, ConfigurationError) as error:
             log.warning(
-                "a store could not be reached during an erasure; maintenance tries again", extra={"reason": str(error)}
+                "could not reach a store during an erasure; maintenance will try again", extra={"reason": str(error)}
             )
             receipt.missing.append(name)
     _count(receipt.rows, Tenant._meta.db_table, Tenant.objects.filter(id=tenant.id).delete()[0])

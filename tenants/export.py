@@ -32,10 +32,10 @@ def also(rows: Elsewhere) -> None:
 
 
 def lines(caller: Caller, slug: str) -> Iterator[bytes]:
-    """`{"tenant": …}`, then `{"table": …, "row": {…}}` for each row, then `{"end": {table: count}}`.
+    """Yield `{"tenant": …}`, then `{"table": …, "row": {…}}` for each row, then `{"end": {table: count}}`.
 
-    A stream without its last line is incomplete. Rows are read one batch after the other, not at one moment as in a
-    backup, and a row that moves meanwhile may appear twice. Raises NotFound before the first line.
+    A stream without its last line is incomplete. Unlike a backup, the export is not a snapshot: rows are read in
+    batches, and a row that is moved during the export may appear twice. Raises NotFound before the first line.
     """
     tenant = selectors.get_tenant(caller, slug)
     return _lines(tenant)
@@ -79,7 +79,7 @@ def _columns(row: Model) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return bytes as base64, everything else unchanged."""
+    """Return bytes as base64, and all other values unchanged."""
     return base64.b64encode(value).decode() if isinstance(value, bytes | memoryview) else value
 
 

@@ -1,8 +1,8 @@
 """Idempotent requests: a repeated request has no second effect and gets the first response.
 
-The response is written in the transaction of the effect, so that neither exists without the other. It is encrypted with
-a key derived from the caller's API key: it may contain the secret of a new key, or a payload that was purged since, and
-a reader of the table, or of a copy of it, must not see them.
+The response is written in the same transaction as the effect, so one never exists without the other. It may contain the
+secret of a new key, or a payload that has been purged since. It is therefore encrypted with a key derived from the
+caller's API key, so that it cannot be read from the table or from a copy of it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Attempt:
     """One attempt at a request with an Idempotency-Key. It is used inside one transaction."""
 
     tenant: Tenant
-    key_id: UUID  # of the API key
+    key_id: UUID  # id of the API key
     key: str
     token: bytes  # the caller's API key; never stored or shown
     content: bytes  # everything that distinguishes this request from others
@@ -42,7 +42,7 @@ class Attempt:
         return f"Attempt({self.key!r})"
 
     def first_answer(self) -> bytes | None:
-        """Return the response to an earlier attempt; None if there is none, and none can appear before we commit.
+        """Return the response to an earlier attempt; None if there is none and none can be added before we commit.
 
         Raises StillRunning and KeyReused.
         """
@@ -71,7 +71,10 @@ class Attempt:
         )
 
     def _lock(self) -> bool:
-        """Return whether no other transaction uses this key. SQLite has one writer at a time: this transaction."""
+        """Return whether no other transaction uses this key.
+
+        On SQLite this is always the case, as it has only one writer.
+        """
         if connection.vendor != "postgresql":
             return True
         number = int.from_bytes(hashlib.sha256(self._name()).digest()[:8], "big", signed=True)
@@ -87,7 +90,10 @@ class Attempt:
         return f"{self.tenant.id}/{self.key_id}/{self.key}".encode()
 
     def _secret(self, purpose: bytes) -> bytes:
-        """Derive 256 bits for one purpose and one Idempotency-Key; the stored digest of the API key is not enough."""
+        """Derive 256 bits for one purpose and one Idempotency-Key.
+
+        The stored digest of the API key is not enough to do so.
+        """
         return hmac.digest(self.token, purpose + b"/" + self._name(), "sha256")
 
     def _fingerprint(self) -> bytes:
@@ -103,7 +109,7 @@ class Attempt:
 
 
 def sweep(limit: int = 100_000) -> int:
-    """Remove up to `limit` responses older than 48 hours; return their number."""
+    """Remove up to `limit` responses older than 48 hours. Return the number removed."""
     old = IdempotencyKey.all_tenants.filter(created_at__lte=timezone.now() - LIFETIME).order_by("created_at")
     swept = 0
     while swept < limit:

@@ -1,8 +1,8 @@
-"""API keys: create, rotate, revoke and authenticate.
+"""Create, rotate, revoke and authenticate API keys.
 
-A key reads `soma_<prefix>_<secret><checksum>`: 8 characters to find the row, 256 bits of secret, and a CRC-32 that
-rejects a mistyped key without a query. Only the SHA-256 of the whole key is stored: a secret of 256 random bits needs
-no slow hash. An imported secret (from another installation) may be any string of 32 or more characters.
+A key has the form `soma_<prefix>_<secret><checksum>`: 8 characters to find the row, 256 bits of secret, and a CRC-32
+that rejects a mistyped key without a query. Only the SHA-256 of the whole key is stored: a secret of 256 random bits
+needs no slow hash. A secret imported from another installation may be any string of 32 or more characters.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ ROTATION_OVERLAP = timedelta(hours=24)
 # Recently used keys and tenants. A revoked key remains valid in this process for at most KEY_CACHE_S seconds.
 _keys: TTLCache[bytes, ApiKey] = TTLCache(maxsize=10_000, ttl=settings.KEY_CACHE_S)
 _tenants: TTLCache[str, Tenant] = TTLCache(maxsize=10_000, ttl=settings.KEY_CACHE_S)
-_lock = threading.Lock()  # TTLCache is not thread safe
+_lock = threading.Lock()  # TTLCache is not thread-safe
 
 
 @dataclass(frozen=True)
 class IssuedKey:
-    """A new key and its secret, which is not stored and cannot be shown again."""
+    """A new key with its secret, which is not stored and cannot be shown again."""
 
     key: ApiKey
     secret: str
@@ -63,7 +63,7 @@ def issue(
     expires_at: datetime | None = None,
     secret: str | None = None,
 ) -> IssuedKey:
-    """Create a key for `tenant` (None: an operator key). `secret` imports an existing secret.
+    """Create a key for `tenant`, or an operator key if it is None. `secret` imports an existing secret.
 
     Raises InvalidInput, QuotaExceeded, and Conflict if a key with this secret exists.
     """
@@ -92,16 +92,18 @@ def issue(
 
 def _check_scopes(scopes: Sequence[str]) -> None:
     if unknown := set(scopes) - set(SCOPES):
-        raise InvalidInput("scopes", f"unknown: {', '.join(sorted(unknown))}; must be among {', '.join(SCOPES)}")
+        raise InvalidInput(
+            "scopes", f"contains unknown scopes: {', '.join(sorted(unknown))}; must be among {', '.join(SCOPES)}"
+        )
     if not scopes:
         raise InvalidInput("scopes", "must contain at least one scope")
 
 
 def rotate(caller: Caller, prefix: str, tenant: Tenant | None, overlap: timedelta = ROTATION_OVERLAP) -> IssuedKey:
-    """Create a key with the rights of the key `prefix`, which remains valid for `overlap`.
+    """Create a key with the same rights as the key `prefix`, which remains valid for `overlap`.
 
-    The quota of keys allows one more during the overlap. Raises NotFound, QuotaExceeded, and Conflict for a key that
-    has expired or been revoked.
+    During the overlap, one more key than the quota is allowed. Raises NotFound, QuotaExceeded, and Conflict for a key
+    that has expired or been revoked.
     """
     caller.require_operator()
     now, token = timezone.now(), _generate()
@@ -147,8 +149,8 @@ def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
 def authenticate(token: str, tenant_slug: str | None, request_id: str = "", address: str = "") -> Caller:
     """Return the caller for a key, acting for the tenant in the header.
 
-    Raises Unauthenticated (401), Forbidden (403: the key belongs to another tenant than the one in the header) or
-    NotFound (404: an operator key with an unknown tenant).
+    Raises Unauthenticated (401), Forbidden (403: the key does not belong to the tenant in the header) or NotFound (404:
+    an operator key with an unknown tenant).
     """
     key = _find(token)
     if key is None or _is_inactive(key):
@@ -156,7 +158,7 @@ def authenticate(token: str, tenant_slug: str | None, request_id: str = "", addr
     if key.tenant is None:
         tenant = find_tenant(tenant_slug or DEFAULT_TENANT_SLUG)
     elif tenant_slug not in (None, key.tenant.slug):
-        raise Forbidden("this key belongs to another tenant than the one in the header")
+        raise Forbidden("this key does not belong to the tenant named in the header")
     else:
         tenant = key.tenant
     return Caller(
@@ -221,13 +223,13 @@ def _locked(prefix: str, tenant: Tenant | None) -> ApiKey:
 
 
 def _check_quota(tenant: Tenant, beyond: int = 0) -> None:
-    """Raise QuotaExceeded if the tenant has its quota of keys, plus `beyond`.
+    """Raise QuotaExceeded if the tenant has reached its quota of keys plus `beyond`.
 
-    Exact: creating a key locks the row of the tenant, and nothing else does.
+    The check is exact, because creating a key locks the tenant's row. Nothing else locks it.
     """
     quota = Tenant.objects.select_for_update().values_list("quota_keys", flat=True).get(id=tenant.id)
     if quota is not None and (count := selectors.live_keys(tenant).count()) >= quota + beyond:
-        raise QuotaExceeded(f"the tenant has {count:,} active keys; its quota is {quota:,}; revoke a key first")
+        raise QuotaExceeded(f"the tenant has {count:,} active keys and its quota is {quota:,}; revoke a key first")
 
 
 def _facts(key: ApiKey) -> bytes:
@@ -255,7 +257,7 @@ def _checksum(text: str) -> str:
 
 
 def _prefix(token: str) -> str:
-    """Return the prefix that finds the row: part of our own keys, derived from the digest of an imported secret."""
+    """Return the prefix used to find the row. For an imported secret it is derived from the digest."""
     if match := _FORM.fullmatch(token):
         return match[1]
     return "x" + _digest(token).hex()[:11]
@@ -277,5 +279,5 @@ def check_secret(secret: str) -> str:
     if not secret.isascii() or not secret.isprintable() or " " in secret:
         raise InvalidInput("secret", "must be printable ASCII without spaces, because it is sent in a header")
     if _is_mistyped(secret):
-        raise InvalidInput("secret", "looks like a SomaMemory key, but its checksum is wrong; check for typing errors")
+        raise InvalidInput("secret", "looks like a SomaMemory key, but its checksum is wrong; check for typos")
     return secret

@@ -1,4 +1,4 @@
-"""Scheduled tenant maintenance: seal the audit log, check erased tenants again, correct the recorded usage."""
+"""Scheduled tenant maintenance: seal the audit log, check erased tenants again, and correct the recorded usage."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=255, blank=True)
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # A label of metrics: a few values, never one per tenant.
+    # A metric label, so it has only a few values and never one per tenant.
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.STANDARD, db_default=Tier.STANDARD)
     # Empty: no limit. Enforced by `tenants.usage`.
     quota_memories = models.PositiveBigIntegerField(null=True, blank=True)
@@ -40,10 +40,10 @@ class Tenant(models.Model):
     quota_keys = models.PositiveBigIntegerField(null=True, blank=True)
     quota_requests_per_day = models.PositiveBigIntegerField(null=True, blank=True)
     quota_llm_tokens_per_day = models.PositiveBigIntegerField(null=True, blank=True)
-    # Empty: the limits of the installation, SOMA_LLM_MONTHLY_TOKENS and _CENTS.
+    # Empty: the installation's limits, SOMA_LLM_MONTHLY_TOKENS and SOMA_LLM_MONTHLY_CENTS.
     quota_llm_tokens_per_month = models.PositiveBigIntegerField(null=True, blank=True)
     quota_llm_cents_per_month = models.PositiveBigIntegerField(null=True, blank=True)
-    # Automatic enrichment of conversations. A label suggested with at least this confidence is applied.
+    # Automatic enrichment of conversations. A suggested label is applied if its confidence is at least this value.
     auto_label = models.FloatField(null=True, blank=True)  # 0 to 1; empty: never
     extract_facts = models.BooleanField(default=False, db_default=False)
 
@@ -55,12 +55,12 @@ class Tenant(models.Model):
 
 
 class ApiKey(models.Model):
-    """An API key, without its secret. A key without a tenant is an operator key."""
+    """An API key without its secret. A key without a tenant is an operator key."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, null=True, blank=True, on_delete=models.CASCADE, related_name="keys")
     name = models.CharField(max_length=255, blank=True)
-    # Not unique: the prefix of an imported secret is derived, and only the digest decides.
+    # Not unique: the prefix of an imported secret is derived from its digest. Only the digest identifies a key.
     prefix = models.CharField(max_length=16, db_index=True)
     digest = models.BinaryField(max_length=32, unique=True)
     scopes = models.JSONField(default=list)
@@ -77,22 +77,23 @@ class ApiKey(models.Model):
 
 
 class AuditEvent(models.Model):
-    """One change and its actor. Written in the transaction of the change, never changed afterwards.
+    """One change and its actor. Written in the transaction of the change and never updated.
 
-    A trigger rejects an update, and a delete of a row that no checkpoint covers.
+    A trigger rejects updates, and deletes of rows that no checkpoint covers.
     """
 
     id = models.BigAutoField(primary_key=True)
-    # No database constraint: every insert would lock the row of the tenant.
+    # No database constraint, because every insert would lock the tenant's row.
     tenant = models.ForeignKey(Tenant, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     at = models.DateTimeField(default=timezone.now, editable=False)
     actor = models.CharField(max_length=64)  # "key:<prefix>", "staff:<name>" or "command"
-    action = models.CharField(max_length=64)  # "memory.store"
+    action = models.CharField(max_length=64)  # for example "memory.store"
     namespace = models.CharField(max_length=255, blank=True)
     target = models.CharField(max_length=2048)
     request_id = models.CharField(max_length=128, blank=True)
-    address = models.CharField(max_length=45, blank=True, default="", db_default="")  # of the client
-    before_hash = models.BinaryField(max_length=32, null=True)  # SHA-256 of the state before; None: it did not exist
+    address = models.CharField(max_length=45, blank=True, default="", db_default="")  # client address
+    # SHA-256 of the state before the change; None: it did not exist
+    before_hash = models.BinaryField(max_length=32, null=True)
     after_hash = models.BinaryField(max_length=32, null=True)
 
     class Meta:
@@ -104,7 +105,7 @@ class AuditEvent(models.Model):
 
 
 class AuditBlock(TenantOwned):
-    """Sealed rows of a tenant's log. Its hash includes the hash of the block before it: see `tenants.audit.chain`."""
+    """Sealed rows of a tenant's log. Its hash includes the hash of the previous block: see `tenants.audit.chain`."""
 
     id = models.BigAutoField(primary_key=True)
     number = models.PositiveBigIntegerField()  # 1, 2, 3, … within a tenant
@@ -115,7 +116,7 @@ class AuditBlock(TenantOwned):
     sealed_at = models.DateTimeField()
     previous = models.BinaryField(max_length=32)
     hash = models.BinaryField(max_length=32)
-    marks = models.BinaryField()  # identify a changed row: see `chain.marks`
+    marks = models.BinaryField()  # show which row was changed: see `chain.marks`
     signature = models.BinaryField(max_length=32)
 
     class Meta(TenantOwned.Meta):
@@ -127,12 +128,15 @@ class AuditBlock(TenantOwned):
 
 
 class AuditCheckpoint(TenantOwned):
-    """Replaces the blocks and rows up to it after their retention period. It signs the checkpoint before it."""
+    """Replaces the blocks and rows up to it after the retention period.
+
+    Its signature covers the previous checkpoint.
+    """
 
     id = models.BigAutoField(primary_key=True)
-    number = models.PositiveBigIntegerField()  # of the last block it replaces
+    number = models.PositiveBigIntegerField()  # number of the last block it replaces
     last_id = models.PositiveBigIntegerField()
-    hash = models.BinaryField(max_length=32)  # of that block
+    hash = models.BinaryField(max_length=32)  # hash of that block
     at = models.DateTimeField()
     previous = models.BinaryField(max_length=32)
     signature = models.BinaryField(max_length=32)
@@ -146,10 +150,10 @@ class AuditCheckpoint(TenantOwned):
 
 
 class AuditSealer(models.Model):
-    """One row: the last sealed id of the log. Only the sealer locks it."""
+    """A single row with the last sealed id of the log. Only the sealer locks it."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    sealed_to = models.PositiveBigIntegerField(default=0)  # the id of an audit event
+    sealed_to = models.PositiveBigIntegerField(default=0)  # id of an audit event
 
     class Meta:
         db_table = "sfm_audit_sealer"
@@ -159,12 +163,15 @@ class AuditSealer(models.Model):
 
 
 class ErasedTenant(models.Model):
-    """A record of an erased tenant. Only a digest of its slug is stored, which lets an operator confirm the erasure."""
+    """A record of an erased tenant, so that an operator can confirm the erasure.
+
+    Only a digest of its slug is stored.
+    """
 
     tenant_id = models.UUIDField(primary_key=True)
     slug_digest = models.BinaryField(max_length=32, db_index=True)
     erased_at = models.DateTimeField(default=timezone.now)
-    confirmed_at = models.DateTimeField(null=True)  # by a second run, for data written during the first
+    confirmed_at = models.DateTimeField(null=True)  # by a second run, which removes data written during the first
 
     class Meta:
         db_table = "sfm_erased_tenants"
@@ -177,13 +184,13 @@ class IdempotencyKey(TenantOwned):
     """A completed request and its response. Written in the transaction of the effect."""
 
     id = models.BigAutoField(primary_key=True)
-    key_id = models.UUIDField()  # of the API key; it may be deleted before this row is
+    key_id = models.UUIDField()  # id of the API key, which may be deleted before this row
     key = models.CharField(max_length=255)
-    fingerprint = models.BinaryField(max_length=32)  # of the request
-    answer = models.BinaryField()  # encrypted: only the API key of the request can decrypt it
+    fingerprint = models.BinaryField(max_length=32)  # fingerprint of the request
+    answer = models.BinaryField()  # encrypted; only the API key of the request can decrypt it
     created_at = models.DateTimeField(default=timezone.now)
 
-    exported = False  # encrypted for the key of the request
+    exported = False  # encrypted with the API key of the request
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_idempotency_keys"
@@ -197,16 +204,16 @@ class IdempotencyKey(TenantOwned):
 
 
 class UsageStripe(TenantOwned):
-    """A part of the stored usage of a tenant with a quota; the sum of its stripes is the total.
+    """A part of the stored usage of a tenant with a quota. The sum of its stripes is the total.
 
     Concurrent writers add to different stripes, in the transactions of their changes.
     """
 
     id = models.BigAutoField(primary_key=True)
-    stripe = models.SmallIntegerField()  # 0: corrections by the recount; others: writers
+    stripe = models.SmallIntegerField()  # 0: corrections by the recount; other numbers: writers
     memories = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
-    counted_at = models.DateTimeField(null=True)  # of stripe 0
+    counted_at = models.DateTimeField(null=True)  # only set on stripe 0
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_usage_stripes"
@@ -217,12 +224,12 @@ class UsageStripe(TenantOwned):
 
 
 class DailyUsage(TenantOwned):
-    """The requests of a tenant on one day (UTC). Every process adds its count every few seconds."""
+    """The number of requests of a tenant on one day (UTC). Every process adds its count every few seconds."""
 
     id = models.BigAutoField(primary_key=True)
     day = models.DateField()
     requests = models.BigIntegerField(default=0)
-    llm_tokens = models.BigIntegerField(default=0)  # always 0: the ledger counts them (sfm_llm_calls)
+    llm_tokens = models.BigIntegerField(default=0)  # always 0, because the ledger (sfm_llm_calls) counts them
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_usage_daily"

@@ -1,4 +1,4 @@
-"""The models that belong to tenants, found by inspection: a new model is exported and erased automatically."""
+"""Finds the models that belong to tenants by inspection, so that new models are exported and erased automatically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tenant_models() -> list[type[Model]]:
 
 
 def rows(model: type[Model], tenant: Tenant) -> QuerySet[Any]:
-    """Return the rows of a tenant, which may already be deleted itself."""
+    """Return the rows of a tenant, even if the tenant itself has been deleted."""
     if issubclass(model, TenantOwned):
         return model.objects.for_tenant(tenant)
     return model.objects.filter(tenant=tenant)  # type: ignore[attr-defined, no-any-return]

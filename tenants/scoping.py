@@ -1,4 +1,4 @@
-"""The tenancy wall: rows of a tenant are reached only through `Model.objects.for_tenant(tenant)`."""
+"""The tenancy wall: a tenant's rows can only be queried through `Model.objects.for_tenant(tenant)`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = TypeVar("Row", bound="TenantOwned", covariant=True)
 
 
 class UnscopedQuery(RuntimeError):
-    """A query without a tenant. A bug in the code, never a mistake of the caller."""
+    """Raised for a query without a tenant. Always a bug in the code, never the caller's mistake."""
 
 
 class TenantManager(models.Manager[Row]):
@@ -23,21 +23,21 @@ class TenantManager(models.Manager[Row]):
     def for_tenant(self, tenant: Tenant) -> models.QuerySet[Row]:
         owner: Any = self.model._meta.get_field("tenant").related_model
         if not isinstance(tenant, owner):
-            raise UnscopedQuery(f"for_tenant() takes a tenant, not {tenant!r}")
+            raise UnscopedQuery(f"for_tenant() requires a tenant, not {tenant!r}")
         return super().get_queryset().filter(tenant=tenant)
 
 
 class TenantOwned(models.Model):
     """Base class of all models that belong to a tenant."""
 
-    # No database constraint: with one, every insert locks (and writes to) the single row of its tenant.
+    # No database constraint, because every insert would then lock (and write to) its tenant's row.
     tenant = models.ForeignKey(
         "tenants.Tenant", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
 
     may_be_read_from_replica = True  # by selectors with @may_read_replica: see somamemory.db.replicas
 
-    # For jobs that serve all tenants; tests/contract/test_wall.py lists the files that may use it.
+    # For jobs that serve all tenants. tests/contract/test_wall.py lists the files that may use it.
     all_tenants: ClassVar[models.Manager[Self]] = models.Manager()
     objects: ClassVar[TenantManager[Any]] = TenantManager()
 

@@ -1,4 +1,4 @@
-"""The only readers of tenants and keys."""
+"""The only module that reads tenants and keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenants.models import ApiKey, AuditBlock, AuditEvent, Tenant, is_slug
 
 
 def list_tenants(caller: Caller, after: str = "", limit: int = 50) -> Sequence[Tenant]:
-    """Return up to `limit` tenants ordered by slug, after the slug `after`."""
+    """Return up to `limit` tenants ordered by slug, starting after the slug `after`."""
     caller.require_operator("read")
     return list(Tenant.objects.filter(slug__gt=after).order_by("slug")[:limit])
 
@@ -40,7 +40,7 @@ def get_tenant(caller: Caller, slug: str) -> Tenant:
 def list_keys(
     caller: Caller, tenant: Tenant | None, after: UUID | None = None, limit: int | None = None
 ) -> Sequence[ApiKey]:
-    """Return the keys of a tenant (None: operator keys), newest first, after the key `after`; never their secrets."""
+    """Return a tenant's keys (None: operator keys), newest first, after the key `after`. Secrets are never included."""
     caller.require_operator("read")
     keys = ApiKey.objects.filter(tenant=tenant)
     if after is not None:
@@ -55,7 +55,7 @@ def list_keys(
 def usage_of(caller: Caller, tenant: Tenant) -> dict[str, tuple[int, int | None]]:
     """Return (used, quota) by quota name.
 
-    Memories and bytes are counted now; requests are those known to this process.
+    Memories and bytes are counted now. Requests are those known to this process.
     """
     caller.require_operator("read")
     memories, bytes = usage.counted(tenant)
@@ -77,7 +77,7 @@ def live_keys(tenant: Tenant) -> QuerySet[ApiKey]:
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """A filter for the audit log; empty fields match all rows."""
+    """A filter for the audit log. Empty fields match all rows."""
 
     action: str = ""
     actor: str = ""
@@ -95,7 +95,7 @@ class AuditFilter:
 def list_audit(
     caller: Caller, tenant: Tenant, audit_filter: AuditFilter | None = None, before: int | None = None, limit: int = 50
 ) -> Sequence[AuditEvent]:
-    """Return up to `limit` rows of a tenant's log, newest first, before the id `before`."""
+    """Return up to `limit` rows of a tenant's log before the id `before`, newest first."""
     caller.require_operator("read")
     rows = (audit_filter or AuditFilter()).apply(AuditEvent.objects.filter(tenant=tenant))
     if before is not None:
@@ -104,6 +104,6 @@ def list_audit(
 
 
 def sealed_to(tenant: Tenant) -> int:
-    """Return the id of the last sealed row of a tenant's log; 0 if none is sealed."""
+    """Return the id of the last sealed row of a tenant's log; 0 if no row is sealed."""
     head = AuditBlock.objects.for_tenant(tenant).order_by("-number").values_list("last_id", flat=True).first()
     return head or 0

@@ -1,4 +1,4 @@
-"""The only writers of tenants."""
+"""The only module that writes tenants."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUOTAS = (
     "llm_tokens_per_month",
     "llm_cents_per_month",
 )
-POLICIES = ("auto_label", "extract_facts")  # automatic enrichment of conversations
+POLICIES = ("auto_label", "extract_facts")  # settings for the automatic enrichment of conversations
 MAX_QUOTA = 2**63 - 1
 
 
@@ -36,7 +36,7 @@ def create_tenant(
 ) -> Tenant:
     """Create a tenant. Raises Conflict, InvalidInput.
 
-    quotas: by the names in `QUOTAS`; None or absent: no limit. policies: by the names in `POLICIES`; absent: off.
+    quotas: keys from `QUOTAS`; None or absent means no limit. policies: keys from `POLICIES`; absent means off.
     """
     caller.require_operator()
     if not is_slug(slug):
@@ -62,7 +62,7 @@ def update_tenant(
     quotas: Mapping[str, int | None] = {},
     policies: Mapping[str, Any] = {},
 ) -> Tenant:
-    """Change the given fields. The keys of an inactive tenant are rejected within seconds; its data stays.
+    """Change the given fields. The keys of an inactive tenant are rejected within seconds, but its data is kept.
 
     Raises NotFound, InvalidInput, and Conflict for suspending the operators' own tenant.
     """
@@ -75,7 +75,7 @@ def update_tenant(
     with transaction.atomic():
         tenant = _locked(slug)
         if active is False and slug == DEFAULT_TENANT_SLUG:
-            raise Conflict(f"tenant '{slug}' is the operators' own and cannot be suspended")
+            raise Conflict(f"tenant '{slug}' belongs to the operators and cannot be suspended")
         before = _facts(tenant)
         for field, value in changes.items():
             setattr(tenant, field, value)
@@ -103,15 +103,13 @@ def policies_of(tenant: Tenant) -> dict[str, Any]:
 
 
 def _checked_policies(policies: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the policies if they are valid: auto_label is a confidence from 0 to 1 or None, extract_facts a bool."""
+    """Return the policies if valid: `auto_label` is None or a confidence from 0 to 1, `extract_facts` is a bool."""
     for name in policies:
         if name not in POLICIES:
             raise InvalidInput(f"policies.{name}", f"unknown policy; must be one of {', '.join(POLICIES)}")
     threshold, extract = policies.get("auto_label"), policies.get("extract_facts", False)
     if threshold is not None and not (isinstance(threshold, float | int) and 0 <= threshold <= 1):
-        raise InvalidInput(
-            "policies.auto_label", "must be a confidence from 0 to 1, or null to disable automatic labels"
-        )
+        raise InvalidInput("policies.auto_label", "must be between 0 and 1, or null to disable automatic labels")
     if not isinstance(extract, bool):
         raise InvalidInput("policies.extract_facts", "must be true or false")
     return dict(policies)
@@ -122,7 +120,7 @@ def _columns(quotas: Mapping[str, int | None]) -> dict[str, int | None]:
         if name not in QUOTAS:
             raise InvalidInput(f"quotas.{name}", f"unknown quota; must be one of {', '.join(QUOTAS)}")
         if value is not None and not 0 <= value <= MAX_QUOTA:
-            raise InvalidInput(f"quotas.{name}", f"must be 0 to {MAX_QUOTA}, or null for no limit")
+            raise InvalidInput(f"quotas.{name}", f"must be between 0 and {MAX_QUOTA}, or null for no limit")
     return {f"quota_{name}": value for name, value in quotas.items()}
 
 

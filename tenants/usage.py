@@ -1,14 +1,15 @@
 """Usage and quotas of tenants.
 
-*Memories and bytes* of a tenant with a quota are summed over stripes. A writer adds to its own stripe, in the
-transaction of its change, so that writers do not wait for each other; a change that would exceed the quota is rolled
-back. The sum excludes uncommitted changes: with W concurrent writers at most W - 1 changes too many pass. On SQLite,
-with one writer at a time, none does.
+*Memories and bytes*: for a tenant with a quota, usage is the sum of several stripes. A writer adds to its own stripe in
+the transaction of its change, so writers do not wait for each other. A change that would exceed the quota is rolled
+back. The sum excludes uncommitted changes, so with W concurrent writers at most W - 1 changes too many are accepted. On
+SQLite, which has one writer at a time, the quota is exact.
 
-*Requests* are counted in each process and added to the day's row every few seconds. A process knows its own at once and
-those of other processes after `FLUSH_S + REFRESH_S` seconds at most; for that long a tenant can exceed its quota.
+*Requests*: each process counts its own requests and adds them to the day's row every few seconds. A process knows its
+own requests immediately, and those of other processes after at most `FLUSH_S + REFRESH_S` seconds. A tenant can exceed
+its quota during that time.
 
-*Language models*: `conversations.llm` keeps the ledger, reports the usage from it (`read_llm_usage_with`), and enforces
+*Language models*: `conversations.llm` keeps the ledger, reports usage from it (`read_llm_usage_with`) and enforces
 `llm_limits`.
 """
 
@@ -35,7 +36,7 @@ from somamemory.scheduling import periodic
 from tenants.models import DailyUsage, Tenant, UsageStripe
 
 STRIPES = 64
-COUNTED = 0  # the stripe of the recount
+COUNTED = 0  # the recount's stripe
 RECOUNT = timedelta(hours=1)
 FLUSH_S = 5.0
 REFRESH_S = 5.0
@@ -47,7 +48,7 @@ Day = tuple[UUID, date]  # (tenant, day)
 
 @dataclass
 class _Counts:
-    """Requests per tenant and day: those of this process not yet written, and the last known totals."""
+    """Requests per tenant and day: this process's unwritten counts, and the last known totals."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     unwritten: defaultdict[Day, int] = field(default_factory=lambda: defaultdict(int))
@@ -56,14 +57,17 @@ class _Counts:
 
 @dataclass(frozen=True)
 class LlmUsage:
-    """Usage of language models by a tenant: tokens in and out, and millionths of a dollar; days and months are UTC."""
+    """A tenant's usage of language models: input and output tokens, and cost in millionths of a dollar.
+
+    Days and months are UTC.
+    """
 
     tokens_today: int = 0
     tokens_this_month: int = 0
     micro_usd_this_month: int = 0
 
 
-# Returns (memories, bytes) stored, and (memories, bytes) recorded in the stripes, at one moment.
+# Returns (memories, bytes) stored, and (memories, bytes) recorded in the stripes, at the same moment.
 Counter = Callable[[Tenant], tuple[int, int, int, int]]
 _counter: list[Counter] = []
 LlmReader = Callable[[Tenant], LlmUsage]
@@ -81,7 +85,7 @@ def is_limited(tenant: Tenant) -> bool:
 
 
 def add(tenant: Tenant, memories: int, bytes: int) -> None:
-    """Record the change of stored memories and bytes, in its transaction. Raises QuotaExceeded."""
+    """Record the change in stored memories and bytes, in its transaction. Raises QuotaExceeded."""
     if not is_limited(tenant) or not (memories or bytes):
         return
     if memories > 0 or bytes > 0:
@@ -92,13 +96,13 @@ def add(tenant: Tenant, memories: int, bytes: int) -> None:
         ):
             if quota is not None and more > 0 and before + more > quota:
                 raise QuotaExceeded(
-                    f"the tenant stores {max(0, before):,} {name}; its quota is {quota:,}; delete some first"
+                    f"the tenant stores {max(0, before):,} {name} and its quota is {quota:,}; delete some first"
                 )
     _add_to(tenant, _stripe(), memories, bytes)
 
 
 def stored(tenant: Tenant) -> tuple[int, int]:
-    """Return (memories, bytes) from the stripes. Without a quota, they are as old as the last count."""
+    """Return (memories, bytes) from the stripes. Without a quota, these are the values of the last count."""
     sums = UsageStripe.objects.for_tenant(tenant).aggregate(memories=Sum("memories"), bytes=Sum("bytes"))
     return sums["memories"] or 0, sums["bytes"] or 0
 
@@ -109,19 +113,20 @@ def count_with(count: Counter) -> None:
 
 
 def counted(tenant: Tenant) -> tuple[int, int]:
-    """Return (memories, bytes) of a tenant, counted now. For operators: it reads all rows."""
+    """Return the current (memories, bytes) of a tenant. For operators only, because it reads all rows."""
     memories, bytes, _, _ = _counter[-1](tenant)
     return memories, bytes
 
 
 def recount(tenant: Tenant, *, again_soon: bool = False) -> None:
-    """Correct the stripes of a tenant.
+    """Correct a tenant's stripes.
 
-    again_soon: recount once more after a minute, because processes that do not know the new quota yet record nothing.
+    again_soon: recount again after a minute, because processes that do not know the new quota yet do not record
+    changes.
     """
     at = timezone.now() - (RECOUNT - timedelta(minutes=1) if again_soon else timedelta())
     with transaction.atomic():
-        _add_to(tenant, COUNTED, 0, 0)  # locks the row: two concurrent recounts must not both correct it
+        _add_to(tenant, COUNTED, 0, 0)  # locks the row, so that two concurrent recounts do not both correct it
         memories, bytes, noted_memories, noted_bytes = _counter[-1](tenant)
         _add_to(tenant, COUNTED, memories - noted_memories, bytes - noted_bytes)
         UsageStripe.objects.for_tenant(tenant).filter(stripe=COUNTED).update(counted_at=at)
@@ -146,7 +151,7 @@ def _add_to(tenant: Tenant, stripe: int, memories: int, bytes: int) -> None:
 
 
 def _reset_stripes() -> None:
-    """Choose new stripes after a fork: processes with the same ones would wait for each other."""
+    """Choose new stripes after a fork. Processes with the same stripes would wait for each other."""
     global _numbers
     _numbers = itertools.count(random.randrange(STRIPES))
     _own.__dict__.clear()
@@ -156,7 +161,7 @@ os.register_at_fork(after_in_child=_reset_stripes)
 
 
 def _stripe() -> int:
-    """Return the stripe of this thread. Threads get different stripes while there are enough."""
+    """Return the stripe of this thread. Threads get different stripes as long as there are enough."""
     if not hasattr(_own, "stripe"):
         _own.stripe = 1 + next(_numbers) % STRIPES
     stripe: int = _own.stripe
@@ -167,7 +172,7 @@ def _stripe() -> int:
 
 
 def count_request(tenant: Tenant) -> None:
-    """Count one more request today. Raises RequestQuotaExceeded, and then does not count it."""
+    """Count one more request today. Raises RequestQuotaExceeded, in which case the request is not counted."""
     now = timezone.now()
     with _counts.lock:
         _counts.unwritten[tenant.id, now.date()] += 1
@@ -176,13 +181,13 @@ def count_request(tenant: Tenant) -> None:
         with _counts.lock:
             _counts.unwritten[tenant.id, now.date()] -= 1
         raise RequestQuotaExceeded(
-            f"the tenant has used its quota of {quota:,} requests per day; it resets at midnight UTC",
+            f"the tenant has used its quota of {quota:,} requests per day, which resets at midnight UTC",
             _until_midnight_s(now),
         )
 
 
 def requests_today(tenant: Tenant, now: datetime | None = None) -> int:
-    """Return the requests of the tenant today that this process knows."""
+    """Return the tenant's requests today, as far as this process knows them."""
     day = (now or timezone.now()).date()
     with _counts.lock:
         known = _counts.known.get((tenant.id, day))
@@ -204,11 +209,11 @@ def requests_today(tenant: Tenant, now: datetime | None = None) -> int:
     at_stop=True,
 )
 def flush() -> None:
-    """Add the counts of this process to the rows of the day. After an error they are written at the next flush."""
+    """Add this process's counts to the day's rows. After an error, the next flush writes them."""
     with _counts.lock:
         taken = sorted(_counts.unwritten.items(), key=lambda item: item[0])
         _counts.unwritten.clear()
-        for day, mine in taken:  # until the total is read again, it must include what is written here
+        for day, mine in taken:  # the total must include what is written here until it is read again
             if day in _counts.known:
                 _counts.known[day] += mine
     while taken:
@@ -251,12 +256,12 @@ def read_llm_usage_with(read: LlmReader) -> None:
 
 
 def llm(tenant: Tenant) -> LlmUsage:
-    """Return the usage of language models; running requests count with the maximum that they may use."""
+    """Return the usage of language models. Running requests count with their maximum."""
     return _llm_reader[-1](tenant)
 
 
 def llm_limits(tenant: Tenant) -> dict[str, int | None]:
-    """Return the quotas of a tenant for language models, by default those of the installation. None: no limit."""
+    """Return a tenant's language model quotas, which default to the installation's. None means no limit."""
     month, cents = tenant.quota_llm_tokens_per_month, tenant.quota_llm_cents_per_month
     return {
         "llm_tokens_per_day": tenant.quota_llm_tokens_per_day,
@@ -266,7 +271,7 @@ def llm_limits(tenant: Tenant) -> dict[str, int | None]:
 
 
 def llm_used(tenant: Tenant) -> dict[str, int]:
-    """Return the usage for each quota of `llm_limits`; cents are rounded up."""
+    """Return the usage for each quota of `llm_limits`. Cents are rounded up."""
     used = llm(tenant)
     return {
         "llm_tokens_per_day": used.tokens_today,

@@ -1,7 +1,7 @@
 """The audit log: one row per change, written in the transaction of the change.
 
-`sealing` adds the rows to a chain of blocks afterwards, so that writers never wait for it; `verification` detects rows
-that were changed since.
+`sealing` later adds the rows to a chain of blocks, so that writers never wait for it. `verification` detects rows that
+were changed after that.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _TARGET_LENGTH, _ADDRESS_LENGTH = 2048, 45
 _COLUMNS = (
     "tenant_id", "at", "actor", "action", "namespace", "target", "request_id", "address", "before_hash", "after_hash",
 )  # fmt: skip
-# Raw SQL: the ORM takes four times as long, in every write.
+# Raw SQL, because the ORM takes four times as long and this runs in every write.
 _INSERT = f"INSERT INTO sfm_audit_log ({', '.join(_COLUMNS)}) VALUES ({', '.join(['%s'] * len(_COLUMNS))})"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One changed object, with the SHA-256 of its state before (None: it did not exist) and after the change."""
+    """A changed object, with the SHA-256 of its state before the change (None if it did not exist) and after it."""
 
     target: str
     before: bytes | None = None
@@ -40,7 +40,7 @@ class Change:
 
 
 def record(caller: Caller, action: str, targets: Iterable[str | Change], namespace: str = "") -> None:
-    """Record that `caller` did `action` to all `targets`. Must run inside the transaction of the change."""
+    """Record that `caller` performed `action` on all `targets`. Must run inside the transaction of the change."""
     if not connection.in_atomic_block:
         raise RuntimeError("an audit row must be written in the transaction of its change")
     changes = [target if isinstance(target, Change) else Change(target) for target in targets]
@@ -70,19 +70,19 @@ def record(caller: Caller, action: str, targets: Iterable[str | Change], namespa
 
 
 def fingerprint(*parts: Any) -> bytes:
-    """Return the SHA-256 of JSON values, times and UUIDs; a round trip through either database does not change it."""
+    """Return the SHA-256 of JSON values, times and UUIDs. It survives a round trip through either database."""
     words = json.dumps(_plain(parts), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(words.encode()).digest()
 
 
 def state(row: Model) -> bytes:
-    """Return the SHA-256 of all columns of a row, as they are in memory."""
+    """Return the SHA-256 of all columns of a row, from its values in memory."""
     return fingerprint(*(field.value_from_object(row) for field in row._meta.concrete_fields))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
-        return int(value)  # jsonb writes 1e16 as a whole number
+        return int(value)  # jsonb stores 1e16 as an integer
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

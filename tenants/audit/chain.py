@@ -1,7 +1,7 @@
-"""The audit chain: digests of rows, hashes of blocks, signatures. Pure, except for the key from the settings.
+"""The audit chain: digests of rows, hashes of blocks, and signatures. Pure, except for reading the key.
 
-A block covers rows of one tenant in the order of their ids, and holds the hash of the block before it. Changing a row
-means changing the hashes of all later blocks, which cannot be signed without the key.
+A block covers rows of one tenant in the order of their ids and contains the hash of the previous block. Changing a row
+would require changing the hashes of all later blocks, and these cannot be signed without the key.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MARK = struct.Struct(">Q8s")
 
 @dataclass(frozen=True)
 class Head:
-    """The last block of a chain, signed, so that it can be stored anywhere. hash and signature are hexadecimal."""
+    """The last block of a chain. It is signed, so it can be stored anywhere. `hash` and `signature` are hexadecimal."""
 
     tenant: str
     number: int
@@ -42,7 +42,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Position:
-    """The position of a block in its chain, and its hash."""
+    """A block's position in its chain, and its hash."""
 
     tenant_id: UUID
     number: int
@@ -88,12 +88,12 @@ def block_hash(
 
 
 def sign(block: Position) -> bytes:
-    """Return the HMAC-SHA256 of a block's position and hash, with the key of the installation."""
+    """Return the HMAC-SHA256 of a block's position and hash, using the installation's key."""
     return hmac.digest(_key(), _packed(block), "sha256")
 
 
 def sign_checkpoint(checkpoint: Position, previous: bytes, at: datetime) -> bytes:
-    """Sign a checkpoint, including the signature of the checkpoint before it."""
+    """Sign a checkpoint, including the signature of the previous checkpoint."""
     return hmac.digest(_key(), _CHECKPOINT + _packed(checkpoint) + bytes(previous) + fixed_width(at).encode(), "sha256")
 
 
@@ -102,7 +102,7 @@ def is_signed(signature: bytes | memoryview, expected: bytes) -> bool:
 
 
 def marks(pairs: Iterable[tuple[int, bytes]]) -> bytes:
-    """Return 16 bytes per row, its id and the start of its digest, which show which row of a block was changed."""
+    """Return 16 bytes per row: its id and the start of its digest. They show which row of a block was changed."""
     return b"".join(_MARK.pack(id, row_digest[:8]) for id, row_digest in pairs)
 
 

@@ -1,10 +1,10 @@
-"""Seal the audit log: rows into blocks, the blocks of a tenant into a chain. Writers never wait for it.
+"""Seal the audit log: group rows into blocks and append each tenant's blocks to its chain. Writers never wait for it.
 
 1. Find an id up to which the log is *settled*: no running transaction can still add a row below it.
-2. Take the rows after the last sealed one, up to that id, in order, and make one block for each tenant.
+2. Take the rows after the last sealed row, up to that id, in order, and build one block per tenant.
 3. Write the blocks and the id of the last sealed row in one transaction.
 
-One sealer runs at a time. A crash at any point changes nothing.
+Only one sealer runs at a time. A crash at any point leaves the log unchanged.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ log = logging.getLogger("soma.audit")
 
 BATCH = 2_000
 DELETE_BATCH = 1_000
-# Writers commit in milliseconds; if one takes longer, the next run tries again.
+# Writers commit within milliseconds. If one takes longer, the next run tries again.
 PATIENCE_S = 10.0
 _PAUSE_S = 0.02
 
 
 def seal(limit: int = 200_000) -> int:
-    """Seal up to about `limit` rows; return their number."""
+    """Seal up to about `limit` rows. Return the number of rows sealed."""
     begin = AuditSealer.objects.values_list("sealed_to", flat=True).first()
     if begin is None:
         begin = AuditSealer.objects.get_or_create(id=1)[0].sealed_to
-    if not AuditEvent.objects.filter(id__gt=begin).exists():  # no transaction, which on SQLite would wait for writers
+    if not AuditEvent.objects.filter(id__gt=begin).exists():  # no transaction: on SQLite it would wait for writers
         return 0
     horizon = settled()
     sealed = 0
@@ -47,12 +47,12 @@ def seal(limit: int = 200_000) -> int:
 
 
 def settled() -> int | None:
-    """Return an id up to which no row can be added any more; None if a long transaction leaves that unknown.
+    """Return an id up to which no more rows can be added; None if this is unknown because of a long transaction.
 
-    SQLite has one writer at a time, which commits before the next one gets an id. In PostgreSQL a row may become
-    visible after rows with higher ids. A transaction locks the table (against changes of its definition only) before
-    it takes an id: when all transactions that held the lock after we read the last id have ended, no lower id can
-    appear.
+    SQLite has one writer at a time, which commits before the next one gets an id. In PostgreSQL, a row may become
+    visible after rows with higher ids. A transaction locks the table before it takes an id; the lock only conflicts
+    with changes to the table's definition. Once all transactions that held the lock after we read the last id have
+    ended, no lower id can appear.
     """
     horizon: int = AuditEvent.objects.aggregate(last=Max("id"))["last"] or 0
     if connection.vendor != "postgresql":
@@ -61,7 +61,7 @@ def settled() -> int | None:
     writing = _writers()
     while writing:
         if time.monotonic() > until:
-            log.warning("the audit log cannot be sealed yet: a long transaction is still writing to it")
+            log.warning("the audit log cannot be sealed yet because a long transaction is still writing to it")
             return None
         time.sleep(_PAUSE_S)
         writing &= _writers()
@@ -92,7 +92,7 @@ def _seal_batch(horizon: int) -> int:
         AuditBlock.all_tenants.bulk_create(blocks)
         if rows:
             AuditSealer.objects.filter(id=sealer.id).update(sealed_to=rows[-1].id)
-    for block in blocks:  # a copy of the log then contains the heads of the chains
+    for block in blocks:  # logged so that a copy of the log also contains the heads of the chains
         log.info("audit block sealed", extra=asdict(chain.head(block)))
     return len(rows)
 
@@ -120,14 +120,14 @@ def _block(tenant: UUID, events: list[AuditEvent]) -> AuditBlock:
 
 
 def head_of(tenant: UUID) -> AuditBlock | None:
-    """Return the last block of a tenant's chain, which pruning never removes."""
+    """Return the last block of a tenant's chain. Pruning never removes it."""
     return AuditBlock.all_tenants.filter(tenant_id=tenant).order_by("-number").first()
 
 
 def prune() -> int:
-    """Remove rows older than the retention period, one whole block at a time; return the number of rows.
+    """Remove rows older than the retention period, one whole block at a time. Return the number of rows removed.
 
-    A signed checkpoint that covers the rows is written first: without it the database refuses to delete a row.
+    First writes a signed checkpoint that covers these rows. Without it, the database refuses to delete them.
     """
     if not settings.AUDIT_RETENTION_DAYS:
         return 0
@@ -138,7 +138,7 @@ def prune() -> int:
         if head is None:
             continue
         old = AuditBlock.all_tenants.filter(tenant_id=tenant, last_at__lt=before, number__lt=head.number)
-        # A block is pruned with all blocks before it: the first block that is too young is the limit.
+        # A block is pruned together with all earlier blocks, so the first block that is too recent is the limit.
         young = AuditBlock.all_tenants.filter(tenant_id=tenant, last_at__gte=before).order_by("number").first()
         last = old.filter(number__lt=young.number if young else head.number).order_by("-number").first()
         if last is not None:
@@ -164,7 +164,7 @@ def _checkpoint(block: AuditBlock) -> None:
 
 
 def _remove_covered(tenant: UUID) -> int:
-    """Delete the rows that the tenant's last checkpoint covers, in small transactions; can be resumed."""
+    """Delete the rows covered by the tenant's last checkpoint, in small transactions. Can be resumed."""
     checkpoint = AuditCheckpoint.all_tenants.filter(tenant_id=tenant).order_by("-number").first()
     if checkpoint is None:
         return 0

@@ -1,8 +1,8 @@
-"""Verify the audit log: walk the chain of each tenant, and compare it with heads that were exported earlier.
+"""Verify the audit log: walk the chain of each tenant and compare it with heads that were exported earlier.
 
-It detects rows that were changed, swapped, deleted or inserted; blocks that were changed or are missing; a chain that
-was truncated after an exported head, or rebuilt without the key. Rows that are not sealed yet are counted but cannot
-be verified.
+This detects rows that were changed, swapped, deleted or inserted; blocks that were changed or are missing; and a chain
+that was truncated after an exported head, or rebuilt without the key. Rows that are not sealed yet are counted but
+cannot be verified.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EXAMPLES = 20
 
 @dataclass(frozen=True)
 class Problem:
-    """kind: changed, missing, inserted, block, gap, forged or truncated."""
+    """A problem that was found. `kind` is changed, missing, inserted, block, gap, forged or truncated."""
 
     tenant: UUID
     kind: str
@@ -72,7 +72,7 @@ def dump_heads(heads: Iterable[Head]) -> str:
 
 
 def load_heads(lines: str) -> list[Head]:
-    """Read heads from lines of JSON: exported ones, or those in the log of the sealer. Raises ValueError."""
+    """Read heads from lines of JSON, either exported or copied from the sealer's log. Raises ValueError."""
     names = [column.name for column in fields(Head)]
     try:
         objects = [json.loads(line) for line in lines.splitlines() if line.strip()]
@@ -82,14 +82,14 @@ def load_heads(lines: str) -> list[Head]:
 
 
 def _checked(head: Head) -> Head:
-    """Return the head if its fields can be parsed. Raises ValueError or struct.error otherwise."""
+    """Return the head if its fields can be parsed. Otherwise raises ValueError or struct.error."""
     chain.sign(Position(UUID(head.tenant), head.number, head.last_id, bytes.fromhex(head.hash)))
     bytes.fromhex(head.signature)
     return head
 
 
 def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None) -> Report:
-    """Verify every chain (or one), with one block in memory. `known`: heads that were exported earlier."""
+    """Verify every chain, or only one, with one block in memory at a time. `known` contains heads exported earlier."""
     caller.require_operator("read")
     report = Report()
     by_tenant: dict[UUID, list[Head]] = {}
@@ -109,9 +109,10 @@ def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None
 
 
 def _erased(report: Report) -> set[UUID]:
-    """Return the tenants recorded as erased, whose rows the database lets go. The operators' log must name them all.
+    """Return the erased tenants, whose rows the database allows to be deleted.
+    The operators' log must list all of them.
 
-    Its row is as old as the erasure. Erasures older than the pruned part of the log are not checked.
+    The record of an erasure is as old as the erasure. Erasures older than the pruned part of the log are not checked.
     """
     operators = Tenant.objects.filter(slug=DEFAULT_TENANT_SLUG).first()
     log = AuditEvent.objects.filter(tenant=operators).order_by("id")
@@ -123,13 +124,17 @@ def _erased(report: Report) -> set[UUID]:
         erased.add(gone.tenant_id)
         if str(gone.tenant_id) not in logged and (since is None or gone.erased_at > since):
             report.problems.append(
-                Problem(gone.tenant_id, "forged", "recorded as erased, but not in the operators' log")
+                Problem(
+                    gone.tenant_id,
+                    "forged",
+                    "the tenant is recorded as erased, but the operators' log does not contain its erasure",
+                )
             )
     return erased
 
 
 class _Walk:
-    """Verifies the chain of one tenant, from its first block to the last."""
+    """Verifies the chain of one tenant, from its first block to its last."""
 
     def __init__(self, tenant: Tenant, report: Report, known: list[Head], sealed_to: int) -> None:
         self.tenant, self.report, self.sealed_to = tenant, report, sealed_to
@@ -139,21 +144,23 @@ class _Walk:
     def run(self) -> None:
         self.report.tenants += 1
         if ErasedTenant.objects.filter(tenant_id=self.tenant.id).exists() and self.tenant.active:
-            self._report("forged", "recorded as erased, but still active")
+            self._report("forged", "the tenant is recorded as erased, but is still active")
         self._checkpoints()
         blocks = AuditBlock.objects.for_tenant(self.tenant).filter(number__gt=self.number).order_by("number")
         for block in blocks.iterator(chunk_size=50):
             self._block(block)
         for head in self.known.values():
             if head.number > self.number:
-                self._report("truncated", f"the chain ends at block {self.number}; block {head.number} was exported")
+                self._report(
+                    "truncated", f"the chain ends at block {self.number}, but block {head.number} was exported"
+                )
         self._tail()
 
     def _report(self, kind: str, detail: str) -> None:
         self.report.problems.append(Problem(self.tenant.id, kind, detail))
 
     def _checkpoints(self) -> None:
-        """Verify the checkpoints of the pruned part: the chain continues after the last one."""
+        """Verify the checkpoints of the pruned part. The chain continues after the last one."""
         previous = chain.NOTHING_BEFORE
         for checkpoint in AuditCheckpoint.objects.for_tenant(self.tenant).order_by("number"):
             expected = chain.sign_checkpoint(Position.of(checkpoint), previous, checkpoint.at)
@@ -191,7 +198,7 @@ class _Walk:
         self.number, self.last_id, self.hash = block.number, block.last_id, bytes(block.hash)
 
     def _compare_rows(self, block: AuditBlock, digests: dict[int, bytes]) -> None:
-        """Report the rows of a block that differ from the sealed ones."""
+        """Report the rows of a block that differ from the sealed rows."""
         sealed = dict(chain.unpack_marks(block.marks))
         missing = sorted(sealed.keys() - digests.keys())
         inserted = sorted(digests.keys() - sealed.keys())
@@ -217,7 +224,9 @@ class _Walk:
         tail = AuditEvent.objects.filter(tenant=self.tenant, id__gt=self.last_id).order_by("id")
         unsealed = list(tail.filter(id__lte=self.sealed_to).values_list("id", flat=True)[:EXAMPLES])
         if unsealed:
-            self._report("inserted", f"rows {', '.join(map(str, unsealed))} were never sealed, but later rows are")
+            self._report(
+                "inserted", f"rows {', '.join(map(str, unsealed))} were never sealed, although later rows were"
+            )
         waiting = tail.filter(id__gt=self.sealed_to)
         self.report.unsealed += waiting.count()
         oldest = waiting.values_list("at", flat=True).first()
@@ -226,14 +235,14 @@ class _Walk:
 
 
 def _report_lost_tenants(report: Report, exported_heads: dict[UUID, list[Any]], erased: set[UUID]) -> None:
-    """Report tenants that disappeared without an erasure."""
+    """Report tenants that disappeared without having been erased."""
     for tenant in exported_heads.keys() - erased:
         report.problems.append(
-            Problem(tenant, "truncated", "the tenant no longer exists, and was not erased by the service")
+            Problem(tenant, "truncated", "the tenant no longer exists, but was not erased by the service")
         )
     there = Tenant.objects.values("id")
     orphans = AuditBlock.all_tenants.exclude(tenant__in=there).order_by().values_list("tenant_id", flat=True)
     for tenant in set(orphans.distinct()) - erased:
         report.problems.append(
-            Problem(tenant, "truncated", "the tenant no longer exists, and was not erased by the service")
+            Problem(tenant, "truncated", "the tenant no longer exists, but was not erased by the service")
         )

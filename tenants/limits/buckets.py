@@ -1,8 +1,8 @@
-"""Token buckets: those of this process, and those in Redis, which all processes share.
+"""Token buckets: local to this process, or in Redis and shared by all processes.
 
-A process takes the tokens of 50 ms from Redis at once and spends them alone: over any time t, P processes let pass at
-most `burst + rate * t + P * rate * 0.05` tokens of a key (of a tenant: that much for each of its active keys), and a
-limit below 40 tokens per second is exact.
+A process takes tokens for 50 ms from Redis at once and spends them locally. Over any time t, P processes therefore
+admit at most `burst + rate * t + P * rate * 0.05` tokens of a key. For a tenant, the last term counts once per active
+key. Limits below 40 tokens per second are exact.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from somamemory.caching import redis_breaker
 from tenants.limits.gcra import Limit, Taken, debt, granted, tokens_in, wait_for
 
 LEASE_S = 0.05
-LEASE_SHARE = 0.1  # of a bucket, at most
+LEASE_SHARE = 0.1  # maximum share of a bucket
 LEASE_LIFETIME_S = 1.0
-# Beyond this number the least recently used bucket is forgotten, and therefore full again.
+# Beyond this number, the least recently used bucket is dropped, which means that it is full again.
 MAX_BUCKETS = 100_000
 
 
 class BucketsUnavailable(Exception):
-    """The shared buckets do not respond."""
+    """Raised if the shared buckets do not respond."""
 
 
 class _RedisBuckets(Protocol):
@@ -35,7 +35,7 @@ class _RedisBuckets(Protocol):
 
 @dataclass(frozen=True)
 class Quota:
-    """The rest of a limit in tokens, and the seconds until it is full again."""
+    """The remaining tokens of a limit, and the seconds until it is full again."""
 
     limit: Limit
     remaining: int
@@ -44,7 +44,7 @@ class Quota:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a request is allowed; if not, the seconds after which it is."""
+    """Whether a request is allowed. If not, `retry_after_s` says when it will be."""
 
     allowed: bool
     quotas: tuple[Quota, ...] = ()
@@ -52,7 +52,7 @@ class Decision:
 
 
 class LocalBuckets:
-    """The buckets of this process."""
+    """Buckets of this process."""
 
     def __init__(self) -> None:
         self._full_at: LRUCache[str, float] = LRUCache(MAX_BUCKETS)
@@ -81,7 +81,7 @@ class _Lease:
 
 
 class SharedBuckets:
-    """The buckets in Redis, spent in small leases."""
+    """Buckets in Redis, spent in small leases."""
 
     def __init__(self) -> None:
         self._redis: _RedisBuckets | None = None
@@ -127,7 +127,7 @@ class SharedBuckets:
         return decision_of(True, limits, [debt_s - elapsed_s for debt_s in lease.debts], held=lease.tokens)
 
     def _buckets(self) -> _RedisBuckets:
-        if self._redis is None:  # the client takes 20 MB, so it is imported only where there is a Redis
+        if self._redis is None:  # the client takes 20 MB, so import it only if Redis is configured
             self._redis = import_string("tenants.limits.redis_buckets.RedisBuckets")()
         return self._redis
 

@@ -1,7 +1,7 @@
-"""The limits of a caller: tokens for each key and tenant, concurrent requests, rejected keys and sign-ins per address.
+"""Limits of a caller: tokens per key and tenant, concurrent requests, and rejected keys and sign-ins per address.
 
-The processes share their buckets in Redis. Without Redis, or while it does not respond, each process enforces its share
-of the limits.
+Processes share their buckets in Redis. Without Redis, or while it does not respond, each process enforces its share of
+the limits.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _shared = SharedBuckets()
 
 
 def take(tenant_id: uuid.UUID, key_id: uuid.UUID, cost: int) -> Decision:
-    """Take `cost` tokens from the buckets of a key and its tenant: from both, or from none.
+    """Take `cost` tokens from the buckets of a key and of its tenant: from both, or from neither.
 
-    A request that costs more than a bucket holds takes a full one, so that it is possible at some time.
+    A request that costs more than a bucket can hold takes a full bucket, so that it is not rejected forever.
     """
     limits, names = _limits(tenant_id, key_id)
     if not limits or not cost:
@@ -75,7 +75,7 @@ def refuse(address: str) -> Decision:
 
 
 def sign_in(address: str, name: str) -> Decision:
-    """Count a sign-in attempt from this address under this name; both have a limit."""
+    """Count a sign-in attempt from this address with this name. Both are limited."""
     if not settings.SIGN_IN_PER_MINUTE:
         return Decision(True)
     per_minute = settings.SIGN_IN_PER_MINUTE
@@ -90,7 +90,7 @@ def sign_in(address: str, name: str) -> Decision:
 
 
 def forget() -> None:
-    """Fill all buckets of this process again."""
+    """Fill all buckets of this process."""
     global _local, _refused, _shared
     _local, _refused, _shared = LocalBuckets(), LocalBuckets(), SharedBuckets()
 
@@ -108,12 +108,12 @@ def _limits(tenant_id: uuid.UUID, key_id: uuid.UUID) -> tuple[list[Limit], tuple
 
 
 def _part_of(limit: Limit) -> Limit:
-    """Return the share of one web process where each counts alone."""
+    """Return the share of one web process, for limits that each process counts separately."""
     return Limit(limit.name, limit.rate / settings.WORKERS, max(1, limit.burst // settings.WORKERS))
 
 
 def _network(address: str) -> str:
-    """Return what identifies a client: the address in IPv4, the /64 network in IPv6."""
+    """Return the part of an address that identifies a client: the whole IPv4 address, or the /64 network in IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

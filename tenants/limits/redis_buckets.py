@@ -1,4 +1,4 @@
-"""The buckets in Redis, which all processes share. Imported only where there is a Redis: the client takes 20 MB."""
+"""Buckets in Redis, shared by all processes. Imported only if Redis is configured, because the client takes 20 MB."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 from tenants.limits.buckets import BucketsUnavailable
 from tenants.limits.gcra import Limit, Taken
 
-# The rule of `gcra`, by the clock of Redis, in one round trip. A key lives until its bucket is full.
-# Numbers leave as text: Redis cuts a Lua number to an integer, and Lua writes one with 14 digits.
+# Applies the rule of `gcra` with the clock of Redis, in one round trip. A key expires when its bucket is full. Numbers
+# are returned as text, because Redis truncates Lua numbers to integers and Lua formats them with 14 digits.
 _TAKE = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -39,11 +39,11 @@ return answer
 
 class RedisBuckets:
     def __init__(self) -> None:
-        # The client is thread-safe, and notices a fork.
+        # The client is thread-safe and detects forks.
         self._script: Any = get_redis_connection("limits").register_script(_TAKE)
 
     def take(self, names: Sequence[str], limits: Sequence[Limit], least: int, most: int) -> Taken:
-        """Take tokens as `LocalBuckets.take` does. Raises BucketsUnavailable."""
+        """Take tokens like `LocalBuckets.take`. Raises BucketsUnavailable."""
         numbers = [number for limit in limits for number in (limit.rate, limit.burst)]
         try:
             tokens, *debts = self._script([f"soma:limit:1:{name}" for name in names], [least, most, *numbers])

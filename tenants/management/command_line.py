@@ -1,4 +1,4 @@
-"""Shared by all commands: who runs them, and how they report errors."""
+"""Helpers for all commands: the caller they act as, and how they report errors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tenants.models import DEFAULT_TENANT_SLUG
 
 
 def operator() -> Caller:
-    """Return the caller for a command: a shell on the server means operator rights."""
+    """Return the caller for a command. Access to a shell on the server implies operator rights."""
     return Caller.command(find_tenant(DEFAULT_TENANT_SLUG))
 
 
 @contextmanager
 def errors_as_one_line() -> Iterator[None]:
-    """Report our own errors and those of files as one line, without a traceback."""
+    """Report our own errors and file errors as one line, without a traceback."""
     try:
         yield
     except SomaError as error:

@@ -59,7 +59,7 @@ def test_a_write_over_the_quota_of_memories_is_rejected_and_changes_nothing(api:
 
     problem = problem_of(api.post("/memories", {"coord": "2", "payload": {}}), 403, "quota_exceeded")
 
-    assert "stores 2 memories; its quota is 2" in problem["detail"]
+    assert "stores 2 memories and its quota is 2" in problem["detail"]
     assert api.get("/memories/2").status_code == 404
     assert api.store("1", "may still be replaced")["version"] == 2
 

@@ -16,8 +16,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="slug of the tenant")
-        parser.add_argument("--action", default="", help='only this action, such as "memory.store"')
-        parser.add_argument("--actor", default="", help='only this actor, such as "key:PREFIX"')
+        parser.add_argument("--action", default="", help='show only this action, such as "memory.store"')
+        parser.add_argument("--actor", default="", help='show only this actor, such as "key:PREFIX"')
         parser.add_argument("--limit", type=int, default=50, help="maximum number of rows (default: 50)")
 
     def handle(self, *args: Any, slug: str, action: str, actor: str, limit: int, **options: Any) -> None:

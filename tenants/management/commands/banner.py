@@ -1,4 +1,4 @@
-"""`manage.py banner`: the address of the server, and a first request."""
+"""`manage.py banner`: print the server's address and an example request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
             f"\nSomaMemory is ready at {url}  (docs: {url}/api/v1/docs, data: {settings.DATA_DIR}, Ctrl-C stops it)\n\n"
             f"Store a first memory:\n\n"
             f"curl -s {url}/memories -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' "
-            # In its own namespace, so that repeating it replaces no other memory.
+            # A separate namespace, so that repeating the request does not replace another memory.
             """-d '{"coord": "1,2,3", "namespace": "hello", "payload": {"text": "The quick brown fox"}}'\n"""
         )
         self.stdout.flush()

@@ -15,13 +15,13 @@ from tenants import bootstrap
 class Command(BaseCommand):
     help = (
         "Apply the migrations that are compatible with running servers of the previous version, and create the first "
-        "key if there is none. finish_upgrade applies the remaining migrations."
+        "key if there is none. Run finish_upgrade to apply the remaining migrations."
     )
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--check", action="store_true", help="change nothing; exit code 1 if migrations are missing"
+            "--check", action="store_true", help="change nothing; exit with code 1 if migrations are missing"
         )
 
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
@@ -35,6 +35,6 @@ class Command(BaseCommand):
         secret = bootstrap.ensure()
         if secret:
             self.stdout.write(
-                f"\nYour first key (an operator key with every scope), which cannot be shown again:\n\n    {secret}\n\n"
-                f"It is stored in {bootstrap.path()}, readable only by you.\n"
+                "\nYour first key (an operator key with every scope), which cannot be shown again:\n\n    "
+                f"{secret}\n\nIt is stored in {bootstrap.path()}, readable only by you.\n"
             )

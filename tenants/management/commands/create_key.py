@@ -24,7 +24,10 @@ class Command(BaseCommand):
         )
         parser.add_argument("--name", default="", help="a description of the key")
         parser.add_argument(
-            "--scope", action="append", choices=SCOPES, help="may be repeated; default: read write delete"
+            "--scope",
+            action="append",
+            choices=SCOPES,
+            help="scope of the key; may be repeated; default: read write delete",
         )
         parser.add_argument(
             "--namespace", action="append", default=[], help="restrict the key to this namespace; may be repeated"
@@ -55,7 +58,7 @@ class Command(BaseCommand):
 
 
 def _read_secret() -> str:
-    """Read the secret from a pipe or without echo; arguments would be visible to other users."""
+    """Read the secret from a pipe or without echo. Other users could see it in the arguments."""
     if sys.stdin.isatty():
         return getpass.getpass("Secret: ")
     return sys.stdin.readline().rstrip("\r\n")

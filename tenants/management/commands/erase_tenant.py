@@ -12,7 +12,7 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Permanently erase all data of a tenant, and print a receipt. Run it again to confirm that nothing is left."
+    help = "Permanently erase all data of a tenant and print a receipt. Run it again to confirm that nothing is left."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="slug of the tenant")
@@ -26,4 +26,4 @@ class Command(BaseCommand):
         summary = {"slug": slug, "id": str(receipt.id), "rows": receipt.rows, "elsewhere": receipt.elsewhere}
         self.stdout.write(json.dumps({**summary, "total": receipt.total, "missing": receipt.missing}, indent=2))
         if receipt.missing:
-            self.stderr.write(f"Not reachable: {', '.join(receipt.missing)}. The running server tries again.")
+            self.stderr.write(f"Could not reach: {', '.join(receipt.missing)}. The running server will try again.")

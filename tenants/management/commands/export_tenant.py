@@ -14,11 +14,11 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Export all data of a tenant as lines of JSON; the last line contains the counts."
+    help = "Export all data of a tenant as lines of JSON. The last line contains the counts."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="slug of the tenant")
-        parser.add_argument("--to", type=Path, metavar="FILE", help="the file to create; default: standard output")
+        parser.add_argument("--to", type=Path, metavar="FILE", help="file to create; default: standard output")
 
     def handle(self, *args: Any, slug: str, to: Path | None, **options: Any) -> None:
         with errors_as_one_line():

@@ -12,11 +12,11 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Replace a key: create one with the same rights; the old key remains valid for a while."
+    help = "Replace a key: create one with the same rights. The old key remains valid for a while."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("prefix", help="prefix of the old key, from list_keys")
-        parser.add_argument("--tenant", help="slug of the tenant; default: an operator key")
+        parser.add_argument("--tenant", help="slug of the tenant; omit it for an operator key")
         parser.add_argument(
             "--overlap-hours", type=int, default=24, help="hours until the old key expires (default: 24)"
         )

@@ -19,24 +19,29 @@ class Command(BaseCommand):
         parser.add_argument("--name", help="display name")
         parser.add_argument("--tier", choices=Tenant.Tier.values)
         state = parser.add_mutually_exclusive_group()
-        state.add_argument("--suspend", action="store_true", help="reject its keys; its data stays")
+        state.add_argument("--suspend", action="store_true", help="reject its keys but keep its data")
         state.add_argument("--resume", action="store_true", help="accept its keys again")
         parser.add_argument(
             "--quota",
             action="append",
             default=[],
             metavar="NAME=NUMBER",
-            help=f"may be repeated; NAME is one of {', '.join(services.QUOTAS)}; NAME=none removes the limit",
+            help=(
+                f"set a quota; may be repeated; NAME is one of {', '.join(services.QUOTAS)}; NAME=none removes the "
+                "limit"
+            ),
         )
         parser.add_argument(
             "--auto-label",
             metavar="CONFIDENCE",
-            help="label unlabelled conversations automatically from this confidence (0 to 1); none: never",
+            help=(
+                "label unlabelled conversations automatically if the confidence is at least this (0 to 1); none: never"
+            ),
         )
         parser.add_argument(
             "--extract-facts",
             choices=("yes", "no"),
-            help="extract facts from conversations automatically, with the language model",
+            help="extract facts from conversations automatically, using the language model",
         )
 
     def handle(self, *args: Any, slug: str, **options: Any) -> None:

@@ -18,13 +18,14 @@ TAMPERED = 1
 
 class Command(BaseCommand):
     help = (
-        "Verify the audit log of every tenant: detect changed, deleted, inserted and swapped rows, missing blocks and, "
-        "with --heads, a truncated chain. Exit code 0: intact, 1: tampered with."
+        "Verify the audit log of every tenant: detect changed, deleted, inserted and swapped rows, missing blocks "
+        "and, with --heads, a truncated chain. Exits with code 0 if the log is intact and with 1 if it was tampered "
+        "with."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--tenant", metavar="SLUG", help="only this tenant")
-        parser.add_argument("--heads", type=Path, metavar="FILE", help="heads that were exported earlier")
+        parser.add_argument("--tenant", metavar="SLUG", help="verify only this tenant")
+        parser.add_argument("--heads", type=Path, metavar="FILE", help="file with heads that were exported earlier")
         parser.add_argument(
             "--export",
             type=Path,
