@@ -1,4 +1,4 @@
-"""Register the project's checks and database signal handlers before the first command."""
+"""Register the project's checks and database signal handlers before the first command runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class SomaConfig(AppConfig):
 
 
 def _without_statement_timeout(using: str, **kwargs: Any) -> None:
-    """Lift the statement time-out: indexing a million rows takes longer than any request. The lock time-out stays."""
+    """Disable the statement time-out, because indexing a million rows takes longer than any request.
+
+    Keep the lock time-out.
+    """
     _say(using, "SET statement_timeout = 0")
 
 

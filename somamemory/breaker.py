@@ -1,4 +1,4 @@
-"""The circuit breaker (Nygard, "Release It!"): fail fast while a dependency is known to be down."""
+"""A circuit breaker (Nygard, "Release It!"): fails fast while a dependency is known to be down."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ FAILURES = 3
 
 
 class Breaker:
-    """Opens after `failures` calls in a row have failed, and closes after the first one that succeeds.
+    """Opens after `failures` consecutive failed calls and closes after the first successful call.
 
-    Every `pause_s` one attempt finds out whether the dependency is back: `probe`, in a thread of its own, or without
-    one the next caller's own call. A probe spares the callers that wait; it raises Unavailable or ConfigurationError.
+    While it is open, one attempt every `pause_s` checks whether the dependency is back. This is either `probe`, which
+    runs in its own thread, or, without a probe, the next caller's own call. A probe saves callers from waiting; it
+    raises Unavailable or ConfigurationError.
 
-    name: the dependency's name in the log; on_change: called with True when the breaker opens, False when it closes.
+    name: the dependency's name in the log. on_change: called with True when the breaker opens and False when it closes.
     """
 
     def __init__(
@@ -50,7 +51,10 @@ class Breaker:
         return self._open
 
     def allows(self) -> bool:
-        """Return whether a call may be made now. While the breaker is open this starts the attempt that is due."""
+        """Return whether a call may be made now.
+
+        While the breaker is open, this starts the next attempt if it is due.
+        """
         if not self._open:
             return True
         with self._lock:
@@ -59,7 +63,7 @@ class Breaker:
             if self._probing or self._clock() < self._retry_at:
                 return False
             if self._probe is None:
-                self._retry_at = self._clock() + self.pause_s  # the other callers go on without it meanwhile
+                self._retry_at = self._clock() + self.pause_s  # other callers fail fast during this attempt
                 return True
             self._probing = True
         threading.Thread(target=self._try_probe, args=(self._probe,), name="soma-breaker-probe", daemon=True).start()
@@ -77,12 +81,12 @@ class Breaker:
                 self._trip(reason)
 
     def open(self, reason: str) -> None:
-        """Open without waiting for further failures."""
+        """Open immediately, without waiting for further failures."""
         with self._lock:
             self._trip(reason)
 
     def retry_now(self) -> None:
-        """Let the next call through, even during the pause."""
+        """Allow the next call, even during the pause."""
         self._retry_at = 0.0
 
     def _trip(self, reason: str) -> None:
@@ -90,14 +94,14 @@ class Breaker:
         if not self._open:
             self._open = True
             self._on_change(True)
-            self._log.warning("%s does not answer", self._name, extra={"reason": reason})
+            self._log.warning("%s does not respond", self._name, extra={"reason": reason})
 
     def _close(self) -> None:
         self._failures = 0
         if self._open:
             self._open = False
             self._on_change(False)
-            self._log.warning("%s answers again", self._name)
+            self._log.warning("%s responds again", self._name)
 
     def _try_probe(self, probe: Callable[[], None]) -> None:
         try:

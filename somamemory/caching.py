@@ -1,10 +1,11 @@
-"""The cache that all processes share. It holds data that can be recomputed; each key begins with the tenant.
+"""A cache shared by all processes. It contains data that can be recomputed; every key begins with the tenant.
 
-Without SOMA_REDIS_URL it lives in this process. While Redis is down every entry is missing, nothing fails, and no
-request asks Redis for a few seconds: one time-out must not become one for each request. It recovers automatically.
+Without SOMA_REDIS_URL the cache is local to this process. While Redis is down, every lookup is a miss and nothing
+fails. After a failure, no request contacts Redis for a few seconds, so that one time-out does not turn into one per
+request. The cache recovers automatically.
 
-Include the version of the source in `parts` where there is one: a reader that was slower than a write then cannot store
-the old answer under the new key, and no entry has to be invalidated.
+Include the version of the source in `parts` if there is one. A reader that is slower than a write can then not store an
+outdated result under the new key, and no entry has to be invalidated.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from somamemory.errors import Unavailable
 if TYPE_CHECKING:
     from redis import Redis
 
-# Part of every key. Increase it when an entry changes its shape, so that two versions of the service can share a Redis.
+# Part of every key. Increase it when the format of an entry changes, so that two versions of the service can share a
+# Redis.
 SCHEMA = 1
-# After a failure no request asks for this long; then one of them tries.
+# After a failure, no request contacts Redis for this long. Then one of them tries again.
 PAUSE_S = 3.0
 
 log = logging.getLogger("soma.cache")
@@ -35,7 +37,7 @@ Answer = TypeVar("Answer")
 
 
 def get(tenant: UUID | None, kind: str, *parts: object) -> Any:
-    """Return the entry, decoded from JSON; None when there is none, or no cache at the moment."""
+    """Return the entry, decoded from JSON; None if it does not exist or the cache is unavailable."""
     return get_many(tenant, kind, [parts]).get(parts)
 
 
@@ -47,7 +49,7 @@ def get_many(tenant: UUID | None, kind: str, entries: Iterable[tuple[object, ...
 
 
 def set(tenant: UUID | None, kind: str, *parts: object, value: object, lifetime_s: float) -> None:
-    """Store `value`, which must be JSON-serializable, for at most this long."""
+    """Store `value`, which must be JSON-serializable, for at most the given time."""
     set_many(tenant, kind, {parts: value}, lifetime_s)
 
 
@@ -57,10 +59,9 @@ def set_many(tenant: UUID | None, kind: str, entries: Mapping[tuple[object, ...]
 
 
 def erase(tenant: UUID) -> int:
-    """Delete all entries of a tenant, and return how many there were. Raises Unavailable while Redis does not respond.
+    """Delete all entries of a tenant and return their number. Raises Unavailable while Redis does not respond.
 
-    Without Redis each process holds its own entries, which end with their lifetime; only those of this process are
-    deleted.
+    Without Redis, each process has its own entries, which expire. Only those of this process are deleted.
     """
     prefix = f"{SCHEMA}:{tenant.hex}:"
     if not shared():
@@ -78,7 +79,7 @@ def erase(tenant: UUID) -> int:
 
 
 def key(tenant: UUID | None, kind: str, *parts: object) -> str:
-    """Return `1:<tenant>:<kind>:<hash of the parts>`; a tenant of None means that the entry belongs to no tenant.
+    """Return `1:<tenant>:<kind>:<hash of the parts>`. A tenant of None means that the entry belongs to no tenant.
 
     The parts are hashed together with their lengths and types, so that different lists of parts have different keys.
     """
@@ -90,25 +91,25 @@ def key(tenant: UUID | None, kind: str, *parts: object) -> str:
 
 
 def healthy() -> bool:
-    """Return whether the cache responds; ask it now, even during a pause."""
+    """Return whether the cache responds. Contacts it now, even during a pause."""
     _breaker.retry_now()
     return _asking(lambda: cache.get("health") is None, False)
 
 
 def with_redis(ask: Callable[[Redis], Answer]) -> Answer | None:
-    """Return the result of a call to Redis; None when Redis is unavailable. Requires SOMA_REDIS_URL."""
+    """Return the result of a call to Redis; None if Redis is unavailable. Requires SOMA_REDIS_URL."""
     from django_redis import get_redis_connection
 
     return _asking(lambda: ask(get_redis_connection("default")), None)
 
 
 def shared() -> bool:
-    """Return whether Redis is configured, up or down."""
+    """Return whether Redis is configured, whether it is up or down."""
     return bool(settings.REDIS_URL)
 
 
 def redis_breaker() -> Breaker:
-    """Return a breaker that opens after a single failure, because each call waits for Redis to time out."""
+    """Return a breaker that opens after a single failure, because each call to Redis waits for the time-out."""
     return Breaker("Redis", log, pause_s=PAUSE_S, failures=1)
 
 
@@ -118,7 +119,7 @@ _breaker = redis_breaker()
 def _asking(ask: Callable[[], Answer], otherwise: Answer) -> Answer:
     if not shared():
         return ask()
-    from redis.exceptions import RedisError  # only where there is a Redis: importing it takes 0.1 s and 10 MB
+    from redis.exceptions import RedisError  # imported only if needed, because it takes 0.1 s and 10 MB
 
     if not _breaker.allows():
         return otherwise

@@ -1,4 +1,4 @@
-"""The Celery application; `python -m celery -A somamemory worker` and `beat` find it here.
+"""The Celery application, used by `python -m celery -A somamemory worker` and `beat`.
 
 It imports no other package of the project: Celery loads operations/tasks.py when a worker starts, and tasks are sent by
 name.
@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
 
 
 class TracedTask(Task):  # type: ignore[misc]
-    """Continues the trace of its sender, where tracing is on."""
+    """Continues the sender's trace if tracing is enabled."""
 
     abstract = True
 
@@ -31,9 +31,9 @@ app.autodiscover_tasks()
 
 
 def send(task: str, lifetime_s: float) -> None:
-    """Request one run of a task; a message older than `lifetime_s` is discarded.
+    """Request one run of a task. A message older than `lifetime_s` is discarded.
 
-    Raises ConnectionError when the broker cannot be reached, which may take seconds: never call it in a request.
+    Raises ConnectionError if the broker cannot be reached, which may take seconds, so never call this in a request.
     """
     try:
         app.send_task(task, expires=lifetime_s, retry=False, ignore_result=True, headers=tracing.headers())

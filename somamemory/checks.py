@@ -1,6 +1,6 @@
-"""Refuse settings that cannot work together, with one line for each, before anything is served.
+"""Reject settings that cannot work together, with one line for each problem, before anything is served.
 
-`manage.py check --deploy` reports them; every command, the server and the workers run the checks at their start.
+`manage.py check --deploy` reports them. Every command, the server and the workers run these checks at startup.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
         return []
     return [
         Error(
-            "SOMA_DEBUG must be off where other machines can reach the service: it shows code and settings",
+            "SOMA_DEBUG must be off if other machines can reach the service, because it exposes code and settings",
             id="soma.E006",
         )
     ]
@@ -57,36 +57,40 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
     several = settings.WORKERS > 1
     if several and on_sqlite:
         yield Error(
-            "SOMA_WORKERS must be 1 with SQLite, whose queue of writers lives in one process: set SOMA_DATABASE_URL",
+            "SOMA_WORKERS must be 1 with SQLite, because its writer queue works within one process; set "
+            "SOMA_DATABASE_URL to use PostgreSQL",
             id="soma.E002",
         )
     if several and settings.MILVUS_URI.endswith(".db"):
         yield Error(
-            "SOMA_WORKERS must be 1 with Milvus Lite, which only one process can open: set SOMA_MILVUS_URI to a server",
+            "SOMA_WORKERS must be 1 with Milvus Lite, because only one process can open it; set SOMA_MILVUS_URI to "
+            "use a server",
             id="soma.E003",
         )
     if settings.REPLICAS and on_sqlite:
-        yield Error("SOMA_DATABASE_REPLICA_URLS needs PostgreSQL: set SOMA_DATABASE_URL", id="soma.E004")
+        yield Error("SOMA_DATABASE_REPLICA_URLS requires PostgreSQL; set SOMA_DATABASE_URL", id="soma.E004")
     if settings.SECRET_KEY_IS_MADE and not on_sqlite:
         yield Error(
-            "SOMA_SECRET_KEY is missing: with PostgreSQL all processes need the same 50 or more random characters",
+            "SOMA_SECRET_KEY is required with PostgreSQL; set it to the same 50 or more random characters for all "
+            "processes",
             id="soma.E005",
         )
     if settings.ARCHIVED_DAYS and not settings.COLD_STORAGE:
         yield Error(
-            "SOMA_ARCHIVED_DAYS puts conversations into files: set SOMA_COLD_STORAGE to a folder that all processes "
-            "share and that outlives them, or to a bucket",
+            "SOMA_ARCHIVED_DAYS requires cold storage; set SOMA_COLD_STORAGE to a bucket, or to a permanent folder "
+            "shared by all processes",
             id="soma.E009",
         )
     if settings.TRACING_ENDPOINT and not _is_installed("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
         yield Error(
-            "SOMA_TRACING_ENDPOINT needs OpenTelemetry: pip install --require-hashes -r requirements/tracing.txt",
+            "SOMA_TRACING_ENDPOINT requires OpenTelemetry; run pip install --require-hashes -r "
+            "requirements/tracing.txt",
             id="soma.E008",
         )
     if several and settings.REPLICAS and not settings.REDIS_URL:
         yield Warning(
-            "without SOMA_REDIS_URL a process does not know what a caller has just written through another one, and "
-            "may read from a replica that lags behind",
+            "without SOMA_REDIS_URL, a process does not know about a caller's recent writes through other processes, "
+            "and may read from a replica that lags behind",
             id="soma.W001",
         )
 

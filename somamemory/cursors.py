@@ -1,4 +1,4 @@
-"""Keyset cursors: opaque strings that encode the end of a list page."""
+"""Keyset cursors: opaque strings that encode the position after a page of a list."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from somamemory import times
 from somamemory.errors import InvalidInput
 
 _MAX_LENGTH = 2048
-_MAX_INTEGER = 1 << 63  # what a database column holds
+_MAX_INTEGER = 1 << 63  # the range of a database integer column
 
 
 def list_id(*conditions: Any) -> str:
-    """Return an identifier that a cursor carries, so that it is refused by a list with other conditions.
+    """Return an identifier to put in a cursor, so that a list with different conditions rejects the cursor.
 
-    The conditions identify themselves by their `repr`.
+    Conditions are identified by their `repr`.
     """
     return hashlib.sha256(repr(conditions).encode()).hexdigest()[:16]
 
 
 def encode(*position: object) -> str:
-    """Return the cursor for a position of strings, numbers, aware times and UUIDs."""
+    """Return the cursor for a position, which consists of strings, numbers, aware times and UUIDs."""
     raw = json.dumps([_to_json(part) for part in position], separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
@@ -45,7 +45,7 @@ def decode(cursor: str, *kinds: type) -> list[Any]:
 
 
 def invalid() -> InvalidInput:
-    return InvalidInput("cursor", "is not the next_cursor of an answer to this very list")
+    return InvalidInput("cursor", "must be the next_cursor of a response for the same list and filters")
 
 
 def _to_json(part: object) -> object:
@@ -55,12 +55,12 @@ def _to_json(part: object) -> object:
 
 
 def _from_json(part: Any, kind: type) -> Any:
-    """Return the part as its kind. Raises ValueError for what `encode` cannot have written."""
+    """Return the part as its kind. Raises ValueError for values that `encode` cannot produce."""
     if kind in (int, float):
         if type(part) is not kind or (kind is int and not -_MAX_INTEGER <= part < _MAX_INTEGER):
             raise ValueError
         return part
-    # No position holds other characters, and a database refuses NUL.
+    # Positions never contain other characters, and databases reject NUL.
     if not (isinstance(part, str) and part.isascii() and part.isprintable()):
         raise ValueError
     if kind is datetime:
@@ -70,7 +70,7 @@ def _from_json(part: Any, kind: type) -> Any:
 
 def _moment(text: str) -> datetime:
     moment = times.parse(text)
-    # A year at the edge of the calendar could leave it in another time zone.
+    # A year at the limit of the calendar could overflow in another time zone.
     if not 1 < moment.year < 9999:
         raise ValueError
     return moment

@@ -1,4 +1,4 @@
-"""Every error that the API returns, rendered in one place (`somamemory.web.problems`) as problem+json (RFC 9457).
+"""Every error that the API returns, rendered by `somamemory.web.problems` as problem+json (RFC 9457).
 
 SomaError
 ├── InvalidInput (422)          one or more fields are invalid; `fields` names them
@@ -8,34 +8,34 @@ SomaError
 ├── LengthRequired (411)        the body is chunked
 ├── Unauthenticated (401)
 ├── Forbidden (403)             the key is valid but lacks a right
-├── QuotaExceeded (403)         of memories, bytes or keys
+├── QuotaExceeded (403)         the quota of memories, bytes or keys is exceeded
 ├── NotFound (404)
 ├── MethodNotAllowed (405)
 ├── Conflict (409)
 │   ├── StillRunning            the first request with this Idempotency-Key is still running
 │   ├── LlmMissing              the request needs a language model, and none is configured
-│   └── ConversationIsCold      the messages are in cold storage, and were not restored in time
-├── PreconditionFailed (412)    If-Match or If-None-Match did not hold
+│   └── ConversationIsCold      the messages are in cold storage and were not restored in time
+├── PreconditionFailed (412)    the condition in If-Match or If-None-Match failed
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
 ├── KeyReused (422)             an Idempotency-Key was sent with a different request
 ├── RateLimited (429)           `retry_after_s` says when to retry
-│   └── RequestQuotaExceeded    the tenant's requests of today are used up
+│   └── RequestQuotaExceeded    the tenant has used up today's requests
 ├── IndexBacklog (429)          too many of the tenant's memories await indexing
-├── LlmBudgetExceeded (429)     the tenant's budget for language models is used up
+├── LlmBudgetExceeded (429)     the tenant's language model budget is used up
 └── Unavailable (503)           `retry_after_s` says when to retry
     ├── DatabaseBusy
     ├── DeadlineExceeded        the request took longer than its deadline
     ├── EmbedderUnavailable
-    │   └── EmbedderRefused     the provider rejects this text for good
+    │   └── EmbedderRefused     the provider rejects this text permanently
     ├── IndexUnavailable
     ├── ColdUnavailable         cold storage does not respond
     │   └── ColdFileDamaged     a file is missing or damaged
     └── LlmUnavailable
-        ├── LlmRefused          the provider rejects this prompt for good
+        ├── LlmRefused          the provider rejects this prompt permanently
         └── LlmAnswerInvalid    the model's response has the wrong form
 
-ConfigurationError is not among them: it stops a process before it serves requests.
+ConfigurationError is not part of this hierarchy: it stops a process before it serves requests.
 """
 
 from __future__ import annotations
@@ -45,11 +45,14 @@ from math import ceil
 
 
 class ConfigurationError(Exception):
-    """The settings are invalid; the message says what to change."""
+    """The settings are invalid. The message says what to change."""
 
 
 class SomaError(Exception):
-    """The base class. `code` is stable and for programs, `title` names the kind, `detail` describes the case."""
+    """Base class of all errors.
+
+    `code` is stable and for programs, `title` names the kind, `detail` describes the case.
+    """
 
     status = 500
     code = "internal_error"
@@ -65,7 +68,7 @@ class SomaError(Exception):
 
     @property
     def errors(self) -> list[dict[str, str]]:
-        """`[{field, message}]` if the error concerns fields."""
+        """Return `[{field, message}]` if the error concerns fields."""
         return []
 
 
@@ -75,7 +78,7 @@ class InvalidInput(SomaError):
     title = "Invalid input"
 
     def __init__(self, field: str, message: str, **more: str) -> None:
-        """Name one field or several: `InvalidInput("a", "is too long", b="is required")`."""
+        """Create an error for one or more fields: `InvalidInput("a", "is too long", b="is required")`."""
         self.fields = {field: message, **more}
         super().__init__("; ".join(f"{name}: {text}" for name, text in self.fields.items()))
 
@@ -163,19 +166,19 @@ class LlmMissing(Conflict):
 
 class ConversationIsCold(Conflict):
     code = "conversation_is_cold"
-    title = "The messages of the conversation are in cold storage"
+    title = "The conversation's messages are in cold storage"
 
 
 class PreconditionFailed(SomaError):
     status = 412
     code = "precondition_failed"
-    title = "The precondition does not hold"
+    title = "The precondition failed"
 
 
 class PayloadTooLarge(SomaError):
     status = 413
     code = "payload_too_large"
-    title = "The body is too large"
+    title = "The request body is too large"
 
 
 class UnsupportedMediaType(SomaError):
@@ -222,7 +225,7 @@ class IndexBacklog(SomaError):
 
 class LlmBudgetExceeded(RateLimited):
     code = "llm_budget_exceeded"
-    title = "The tenant's budget for language models is exceeded"
+    title = "The tenant's language model budget is exceeded"
 
 
 class Unavailable(SomaError):
@@ -254,7 +257,7 @@ class EmbedderUnavailable(Unavailable):
 
 class EmbedderRefused(EmbedderUnavailable):
     code = "embedder_refused"
-    title = "The embedding provider rejects the text"
+    title = "The embedding provider rejected the text"
 
 
 class IndexUnavailable(Unavailable):
@@ -269,11 +272,11 @@ class ColdUnavailable(Unavailable):
 
 class ColdFileDamaged(ColdUnavailable):
     code = "cold_file_damaged"
-    title = "The file of a conversation in cold storage is damaged"
+    title = "A cold storage file of a conversation is damaged"
 
 
 class LlmUnavailable(Unavailable):
-    """`sent`: the prompt was sent, so that the provider may charge for it."""
+    """The language model failed or does not respond. `sent` means that the prompt was sent and may be charged for."""
 
     code = "llm_unavailable"
     title = "The language model is unavailable"
@@ -287,7 +290,7 @@ class LlmUnavailable(Unavailable):
 
 class LlmRefused(LlmUnavailable):
     code = "llm_refused"
-    title = "The language model's provider rejects the prompt"
+    title = "The language model provider rejected the prompt"
 
 
 class LlmAnswerInvalid(LlmUnavailable):

@@ -1,4 +1,4 @@
-"""Files that must survive a power cut, and their checksums."""
+"""Checksums, and files that must survive a power failure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-# Report the progress of a phase: its name, and the share that is done, from 0 to 1.
+# Reports the progress of a phase: its name, and the completed share from 0 to 1.
 Progress = Callable[[str, float], None]
 _CHUNK = 1 << 20
 
 
 def sync(path: Path) -> None:
-    """Return once the content of a file, or the names in a folder, would survive a power cut. Raises OSError."""
+    """Return once the contents of a file, or the names in a folder, would survive a power failure. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The retry policy: a bounded number of attempts, randomised exponential pauses, and never past a deadline."""
+"""The retry policy: a limited number of attempts with randomised exponential pauses, within a deadline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def _no_minimum(error: BaseException) -> float:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """The pause doubles after each attempt, times a random 0.5 to 1.5: callers that collided must not meet again."""
+    """A retry policy. The pause doubles after each attempt and is multiplied by a random factor from 0.5 to 1.5.
+
+    The randomness keeps callers that have collided from colliding again.
+    """
 
     attempts: int
     first_pause_s: float
@@ -35,10 +38,10 @@ class RetryPolicy:
         min_pause_s: Callable[[BaseException], float] = _no_minimum,
         sleep: Callable[[float], object] = time.sleep,
     ) -> Result:
-        """Return the result of `work`; raise its last error when it may not be tried again.
+        """Return the result of `work`. Raise its last error if it may not be tried again.
 
-        deadline: in the time of `time.monotonic`; no attempt begins after it. min_pause_s: what the other side asks
-        for, as with Retry-After.
+        deadline: in the time of `time.monotonic`; no attempt begins after it. min_pause_s: the pause that the other
+        side asks for, as with Retry-After.
         """
 
         def pause_s(state: RetryCallState) -> float:

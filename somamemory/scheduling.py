@@ -1,10 +1,10 @@
-"""Periodic work: declared once, next to its code; run by threads of the embedded server or by Celery beat.
+"""Periodic work: declared once, next to its code, and run by threads of the embedded server or by Celery beat.
 
     @periodic("memories.purge", every_s=lambda: settings.PURGE_INTERVAL_S, thread="index")
     def purge() -> None: ...
 
-The jobs of one thread take turns. A job that may take long has a thread of its own, or asks `should_stop` between two
-steps. Every job may run twice, late, or at the same time in two processes. Failed work waits for the next run.
+The jobs of one thread take turns. A job that may take long either has its own thread or checks `should_stop` between
+steps. Every job may run twice, late, or at the same time in two processes. Failed work is retried at the next run.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from django.db import Error, close_old_connections, connections
 from somamemory.errors import ConfigurationError, SomaError
 from somamemory.telemetry import logs, metrics, tracing
 
-RETRY_S = 1.0  # the pause of a thread after a failure
-# A job that takes longer gives the others of its thread, or of the Celery worker, their turn.
+RETRY_S = 1.0  # a thread's pause after a failure
+# A job that takes longer must let the other jobs of its thread, or of the Celery worker, run.
 TIME_SLICE_S = 600.0
 
-RECOVERABLE = (Error, SomaError, ConfigurationError)  # a later attempt may succeed; everything else is a bug
+RECOVERABLE = (Error, SomaError, ConfigurationError)  # a later attempt may succeed; every other error is a bug
 
 ShouldStop = Callable[[], bool]
 Work = TypeVar("Work", bound=Callable[..., object])
@@ -39,7 +39,7 @@ def _in_embedded_server() -> bool:
 
 @dataclass(frozen=True)
 class Periodic:
-    """One kind of periodic work; see `periodic` for the fields."""
+    """One kind of periodic work. See `periodic` for the fields."""
 
     name: str
     work: Callable[..., object] = field(repr=False)
@@ -71,11 +71,11 @@ def periodic(
     at_stop: bool = False,
     first_s: Callable[[], float] | None = None,
 ) -> Callable[[Work], Work]:
-    """Register a function that takes nothing, or a `should_stop` to ask between two steps.
+    """Register a function that takes no arguments, or a `should_stop` that it checks between steps.
 
-    name: of the Celery task; every_s: 0 switches it off; thread: which thread of the server runs it; in_process:
-    whether this server process runs it; in_beat: whether Celery beat asks for it; at_stop: run once more when the
-    process stops; first_s: the delay before the first run in the server, `every_s` by default.
+    name: of the Celery task; every_s: 0 turns it off; thread: the server thread that runs it; in_process: whether this
+    server process runs it; in_beat: whether Celery beat requests it; at_stop: run once more when the process stops;
+    first_s: the delay before the first run in the server, `every_s` by default.
     """
 
     def register(work: Work) -> Work:
@@ -86,7 +86,7 @@ def periodic(
 
 
 def prepares(thread: str) -> Callable[[Work], Work]:
-    """Register a function that must have succeeded before the thread of this name begins."""
+    """Register a function that must succeed before the thread with this name begins its work."""
 
     def register(work: Work) -> Work:
         _preparations.setdefault(thread, []).append(work)
@@ -102,13 +102,13 @@ def registered() -> list[Periodic]:
 class Thread(threading.Thread):
     """A background thread of a serving process. Start it after the fork; `stop` ends it.
 
-    It survives every failure: a thread that ended would not be replaced before the next start of the process.
+    It survives every failure, because a thread that ended would not be replaced until the process restarts.
     """
 
     recoverable: tuple[type[Exception], ...] = RECOVERABLE
 
     def __init__(self, role: str) -> None:
-        """role: names the thread in the logs (`soma.role`) and in the metrics."""
+        """Create the thread. `role` is its name in the logs (`soma.role`) and in the metrics."""
         super().__init__(name=f"soma-{role}", daemon=True)
         self.stopping = threading.Event()
         self._role = role
@@ -126,7 +126,7 @@ class Thread(threading.Thread):
             connections.close_all()
 
     def stop(self, timeout_s: float) -> None:
-        """End the thread after its current step, and wait for that."""
+        """Stop the thread after its current step, and wait for it to end."""
         self.stopping.set()
         self.join(timeout_s)
 
@@ -140,7 +140,7 @@ class Thread(threading.Thread):
             if reason != self._last_reason:  # log a repeated reason once
                 self.log.warning("background work failed and will be retried", extra={"reason": reason})
             self._last_reason = reason
-        except Exception:  # a thread that ended here would leave its work undone until a restart
+        except Exception:  # if the thread ended here, its work would not be done until a restart
             metrics.background_failures.labels(self._role, "bug").inc()
             self.log.exception("bug in background work; the thread continues")
         else:
@@ -152,7 +152,7 @@ class Thread(threading.Thread):
 
 
 class _JobThread(Thread):
-    """Runs the jobs of one thread, each when it is due or woken."""
+    """Runs the jobs of one thread when they are due or woken."""
 
     def __init__(self, role: str, jobs: Iterable[Periodic]) -> None:
         super().__init__(role)
@@ -204,7 +204,7 @@ class Scheduler:
         self._threads: dict[str, _JobThread] = {}
 
     def start(self) -> None:
-        """Start the threads; call it after the fork."""
+        """Start the threads. Call it after the fork."""
         by_thread: dict[str, list[Periodic]] = {}
         for job in registered():
             if job.in_process() and job.every_s():
@@ -214,7 +214,7 @@ class Scheduler:
             thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """End all threads after their current steps; wait for all of them together, and return whether they ended."""
+        """Stop all threads after their current steps, wait for them together, and return whether they ended."""
         for thread in self._threads.values():
             thread.request_stop()
         deadline = time.monotonic() + timeout_s

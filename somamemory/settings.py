@@ -1,7 +1,7 @@
 """Configuration: the only file that reads the environment.
 
-Every setting is a `SOMA_…` variable with a default that works on one machine; docs/reference/configuration.md lists
-them.
+Every setting is a `SOMA_…` variable with a default that works on one machine. docs/reference/configuration.md lists all
+of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from somamemory.web import client_address
 
 
 class _Env(environ.Env):  # type: ignore[misc]
-    """Records the variables that are read: any other `SOMA_…` variable is a typo, or would be ignored silently."""
+    """Records the variables that are read. Any other `SOMA_…` variable is a typo and would be ignored silently."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def _data_dir() -> Path:
-    """Return the folder that holds everything the embedded service writes."""
+    """Return the folder that contains everything the embedded service writes."""
     path = Path(env.str("SOMA_DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
@@ -89,15 +89,15 @@ def _price(name: str) -> float:
 
 
 def _pairs(name: str) -> dict[str, str]:
-    """Parse `name=value,other=value`. The error does not repeat the text: a value may be a secret."""
+    """Parse `name=value,other=value`. The error does not repeat the text, because a value may be a secret."""
     pairs = [pair.partition("=") for pair in env.list(name, default=[])]
     if not all(key.strip() and equals for key, equals, _ in pairs):
-        raise ConfigurationError(f"{name} must look like name=value,other=value")
+        raise ConfigurationError(f"{name} must have the form name=value,other=value")
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def unknown_variables() -> list[str]:
-    """Return the `SOMA_…` variables of the environment that are unknown. SOMA_TEST_… belongs to the tests."""
+    """Return the unknown `SOMA_…` variables in the environment. SOMA_TEST_… variables belong to the tests."""
     ours = {name for name in os.environ if name.startswith("SOMA_") and not name.startswith("SOMA_TEST_")}
     return sorted(ours - env.known.keys())
 
@@ -111,7 +111,7 @@ DATA_DIR = _data_dir()
 SECRET_KEY = _secret_key()
 SECRET_KEY_IS_MADE = not env.str("SOMA_SECRET_KEY", "")
 DEBUG = env.bool("SOMA_DEBUG", False)
-# Authentication uses headers only and no link is built from Host, so the API can be reached under any name.
+# Authentication only uses headers, and no link is built from Host, so the API can be reached under any name.
 ALLOWED_HOSTS = env.list("SOMA_ALLOWED_HOSTS", default=["*"])
 
 HOST = env.str("SOMA_HOST", "127.0.0.1")
@@ -119,13 +119,13 @@ PORT = _bounded("SOMA_PORT", 9595, 1, 65535)
 THREADS = _bounded("SOMA_THREADS", 8, 1, 256)
 BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")
 MAX_REQUESTS = _bounded("SOMA_MAX_REQUESTS", 0, 0, 100_000_000)
-# A web process without a sign of life for this long is killed and replaced. It is not a limit for requests.
+# A web process that does not report for this long is killed and replaced. It does not limit the duration of requests.
 WORKER_TIMEOUT_S = _bounded("SOMA_WORKER_TIMEOUT_S", 120, 10, 3600)
-# A request that takes longer is ended, with its database statement; an import, an export, the erasure of a tenant or a
-# request to a language model may take longer.
+# A request that takes longer is cancelled together with its database statement. Imports, exports, the erasure of a
+# tenant and requests to a language model have the longer deadline.
 REQUEST_DEADLINE_S = _bounded("SOMA_REQUEST_DEADLINE_S", 30, 1, 3600)
 LONG_REQUEST_DEADLINE_S = _bounded("SOMA_LONG_REQUEST_DEADLINE_S", 600, 1, 86_400)
-# How long a stopping server waits for the requests that it has begun.
+# How long a stopping server waits for running requests.
 STOP_TIMEOUT_S = _bounded("SOMA_STOP_TIMEOUT_S", 4, 1, 600)
 
 INSTALLED_APPS = [
@@ -136,7 +136,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "ninja",  # its docs pages, served from the package
+    "ninja",  # for its docs pages, which are served from the package
     "tenants",
     "memories",
     "graph",
@@ -152,11 +152,11 @@ MIDDLEWARE = [
     "somamemory.web.middleware.RootAliases",
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]
-# The admin console below /admin/. Its tables exist in any case; without the console no person can sign in.
+# The admin console under /admin/. Its tables always exist; without the console, sign-in is not possible.
 ADMIN = env.bool("SOMA_ADMIN", True)
 if ADMIN:
     MIDDLEWARE.insert(4, "somamemory.web.console_middleware.ConsoleMiddleware")
-# Only web pages of these origins may call the API. A page sends the API key itself; the API accepts no cookie.
+# Origins whose web pages may call the API. The page itself sends the API key; the API accepts no cookies.
 CORS_ALLOWED_ORIGINS = env.list("SOMA_CORS_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [
     "accept", "authorization", "content-type", "idempotency-key", "if-match", "if-none-match",
@@ -167,8 +167,8 @@ CORS_EXPOSE_HEADERS = [
     "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-request-id",
 ]  # fmt: skip
 if CORS_ALLOWED_ORIGINS:
-    INSTALLED_APPS.append("corsheaders")  # its checks refuse an invalid origin
-    # Before every middleware that may answer: a page cannot read an error without these headers.
+    INSTALLED_APPS.append("corsheaders")  # its checks reject an invalid origin
+    # Must come before every middleware that may respond. Without these headers, a page cannot read an error.
     MIDDLEWARE.insert(1, "corsheaders.middleware.CorsMiddleware")
 ROOT_URLCONF = "somamemory.urls"
 WSGI_APPLICATION = "somamemory.wsgi.application"
@@ -196,10 +196,10 @@ _SQLITE = {
     "NAME": DATA_DIR / "somamemory.sqlite3",
     "TEST": {"NAME": DATA_DIR / "test.sqlite3"},  # a file, so that threads and WAL behave as in production
     "OPTIONS": {
-        # A write transaction takes its lock at the start and waits for others; it cannot fail half way (SQLITE_BUSY).
+        # A write transaction takes its lock at the start and waits for others, so it cannot fail halfway (SQLITE_BUSY).
         "transaction_mode": "IMMEDIATE",
         "timeout": 5,
-        # FULL: a commit survives a power cut. NORMAL would not promise that in WAL mode.
+        # FULL: a commit survives a power failure. NORMAL does not guarantee this in WAL mode.
         "init_command": (
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;"
             "PRAGMA secure_delete=ON;"  # deleted data is overwritten
@@ -212,7 +212,7 @@ _SQLITE = {
 CONNECT_TIMEOUT_S = _bounded("SOMA_DATABASE_CONNECT_TIMEOUT_S", 3, 2, 60)
 STATEMENT_TIMEOUT_S = _bounded("SOMA_DATABASE_STATEMENT_TIMEOUT_S", 30, 1, 3600)
 LOCK_TIMEOUT_S = _bounded("SOMA_DATABASE_LOCK_TIMEOUT_S", 10, 1, 3600)
-# False behind a pooler that gives each transaction another connection (PgBouncer before 1.21).
+# Must be False behind a pooler that gives each transaction another connection (PgBouncer before 1.21).
 PREPARE_STATEMENTS = env.bool("SOMA_DATABASE_PREPARE", True)
 
 
@@ -229,7 +229,7 @@ def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
         **parsed.get("OPTIONS", {}),
         "connect_timeout": CONNECT_TIMEOUT_S,
         "options": " ".join(f"-c {name}={seconds}s" for name, seconds in timeouts.items()),
-        # A server that disappears silently is noticed within 20 seconds, not after two hours.
+        # Detect a server that disappears silently within 20 seconds, instead of after two hours.
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
@@ -248,7 +248,7 @@ def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
 
 
 def database(url: str) -> dict[str, Any]:
-    """Return Django's settings for the database at a URL; without one, for SQLite in the data folder."""
+    """Return Django's settings for the database at a URL. Without a URL, use SQLite in the data folder."""
     if not url:
         return _SQLITE
     parsed: dict[str, Any] = env.db_url_config(url)
@@ -256,15 +256,15 @@ def database(url: str) -> dict[str, Any]:
         return {**_SQLITE, "NAME": parsed["NAME"]}
     if parsed["ENGINE"] == "django.db.backends.postgresql":
         return _postgresql(parsed)
-    raise ConfigurationError("the URL of a database must begin with postgres:// or sqlite:///")
+    raise ConfigurationError("a database URL must begin with postgres:// or sqlite:///")
 
 
 DATABASES = {"default": database(DATABASE_URL)}
 
-# Streaming replicas of PostgreSQL; `somamemory.db.replicas` decides which reads use them.
+# Streaming replicas of PostgreSQL. `somamemory.db.replicas` decides which reads use them.
 REPLICA_URLS = env.list("SOMA_DATABASE_REPLICA_URLS", default=[])
 READ_WEIGHT = _share("SOMA_READ_WEIGHT", 0.8)
-# For this long after a write its caller reads from the primary: longer than the replicas lag.
+# For this long after a write, the caller reads from the primary. Must be longer than the replicas' lag.
 READ_OWN_WRITES_S = _bounded("SOMA_READ_OWN_WRITES_S", 5, 1, 3600)
 REPLICAS = [f"replica{number}" for number in range(1, len(REPLICA_URLS) + 1)]
 for _alias, _url in zip(REPLICAS, REPLICA_URLS, strict=True):
@@ -279,13 +279,14 @@ REDIS_URL = env.str("SOMA_REDIS_URL", "")
 
 
 def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.05) -> dict[str, dict[str, Any]]:
-    """Return the caches in Redis, or without one in this process. No call waits longer than the time-outs for Redis."""
+    """Return the caches in Redis, or in this process without a URL. No call waits longer than the Redis time-outs."""
     if not redis_url:
         backend = "django.core.cache.backends.locmem.LocMemCache"
         return {"default": {"BACKEND": backend, "OPTIONS": {"MAX_ENTRIES": 20_000}}}
 
     def waiting(seconds: float) -> dict[str, Any]:
-        # In the URL, because django-redis keeps one connection pool per URL, with the options of the first cache.
+        # Passed in the URL, because django-redis keeps one connection pool per URL, with the options of the first
+        # cache.
         mark = "&" if "?" in redis_url else "?"
         return {
             "BACKEND": "django_redis.cache.RedisCache",
@@ -294,14 +295,14 @@ def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.
             "OPTIONS": {
                 # With pickle, anyone who can write to Redis could run code here.
                 "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-                # somamemory/caching.py continues without Redis, and must notice that. One attempt: redis-py's usual
-                # four take 4.5 s for a closed port.
+                # somamemory/caching.py continues without Redis and must notice that it is down. Make only one attempt,
+                # because redis-py's usual four take 4.5 s for a closed port.
                 "IGNORE_EXCEPTIONS": False,
                 "CONNECTION_POOL_KWARGS": {"retry": None, "max_connections": 1_000},
             },
         }
 
-    # Every request waits for the limits, so their time-out is shorter; they handle the errors.
+    # Every request waits for the rate limits, so their time-out is shorter. The limits handle the errors themselves.
     return {"default": waiting(wait_s), "limits": waiting(wait_for_limits_s)}
 
 
@@ -311,40 +312,42 @@ CACHES = caches_in(REDIS_URL)
 
 MILVUS_URI = env.str("SOMA_MILVUS_URI", str(DATA_DIR / "milvus.db"))
 MILVUS_TOKEN = env.str("SOMA_MILVUS_TOKEN", "")
-MILVUS_CA = env.str("SOMA_MILVUS_CA", "")  # a file; without it the machine's certificates are trusted
+MILVUS_CA = env.str("SOMA_MILVUS_CA", "")  # a file; without it, the machine's certificates are trusted
 MILVUS_TIMEOUT_S = env.float("SOMA_MILVUS_TIMEOUT_S", 10.0)
 MILVUS_SEARCH_TIMEOUT_S = env.float("SOMA_MILVUS_SEARCH_TIMEOUT_S", 2.0)
-# Installations that share a Milvus database need different prefixes: a collection with this prefix that the
-# database does not know is an orphan.
+# Installations that share a Milvus database need different prefixes: a collection that has this prefix but is not in
+# the database counts as an orphan.
 MILVUS_PREFIX = env.str("SOMA_MILVUS_PREFIX", "memories")
 MILVUS_HNSW_M = _bounded("SOMA_MILVUS_HNSW_M", 16, 4, 64)
 MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 8, 512)
 MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 128, 8, 32_768)
-# Web processes of this server; without Redis each enforces its share of the limits. SQLite's queue of writers and
-# Milvus Lite need a single process.
+# Web processes of this server. Without Redis, each enforces its share of the limits. SQLite's writer queue and Milvus
+# Lite require a single process.
 WORKERS = _bounded(
     "SOMA_WORKERS", 2 if DATABASE_URL.startswith("postgres") and not MILVUS_URI.endswith(".db") else 1, 1, 1024
 )
 # Every process notices a switch of the embedding generation within this time.
 GENERATION_CACHE_S = 5
-# Backpressure: a tenant's writes are rejected while more of its memories await indexing.
+# Backpressure: a tenant's writes are rejected while more than this number of its memories await indexing.
 MAX_BACKLOG = _bounded("SOMA_MAX_BACKLOG", 100_000, 1, 100_000_000)
 
 # --- Jobs: a thread of the server, or Celery ---------------------------------------------------------------------
 
-# A second Redis, with `maxmemory-policy noeviction`: a cache may evict entries, a queue must not.
+# A second Redis with `maxmemory-policy noeviction`: a cache may evict entries, but a queue must not.
 BROKER_URL = env.str("SOMA_BROKER_URL", "")
-# What drains the outbox: `thread` (in the server), `celery` (workers), or `none` (another process).
+# The process that drains the outbox: `thread` (in the server), `celery` (workers), or `none` (another process).
 INDEXER = env.str("SOMA_INDEXER", "celery" if BROKER_URL else "thread")
 if INDEXER not in ("thread", "celery", "none"):
     raise ConfigurationError(f"SOMA_INDEXER must be thread, celery or none, not '{INDEXER}'")
 if INDEXER == "celery" and not BROKER_URL:
-    raise ConfigurationError("SOMA_INDEXER is 'celery': set SOMA_BROKER_URL to the Redis of the job queue")
-# Much longer than the deadlines of one batch (embedder, index) together, so that a live drain never loses its lease;
-# the rows of a killed drain wait for this long.
+    raise ConfigurationError(
+        "SOMA_BROKER_URL is required when SOMA_INDEXER is 'celery'; set it to the Redis of the job queue"
+    )
+# Much longer than the deadlines of one batch (embedder and index) together, so that a live drain never loses its lease.
+# The rows of a killed drain wait for this long.
 INDEX_LEASE_S = _bounded("SOMA_INDEX_LEASE_S", 60, 2, 3600)
 DRAIN_INTERVAL_S = _bounded("SOMA_DRAIN_INTERVAL_S", 3, 1, 3600)  # the delay after a lost notification
-DRAIN_LIMIT_S = 60  # then a drain gives way to other jobs; the next one continues
+DRAIN_LIMIT_S = 60  # after this time, a drain lets other jobs run; the next drain continues
 ACCESS_INTERVAL_S = _bounded("SOMA_ACCESS_INTERVAL_S", 10, 1, 3600)
 PURGE_INTERVAL_S = 600
 KEEPER_INTERVAL_S = 15  # how often the audit log is sealed
@@ -353,27 +356,27 @@ CHORE_INTERVAL_S = _bounded("SOMA_CHORE_INTERVAL_S", 10, 0, 86_400)  # 0: facts 
 
 # --- Tiers: unused conversations leave the index, then the database -------------------------------------------------
 
-# An active conversation that is unused for this many days is archived; an archived one moves to a file. 0: never.
+# An active conversation that is unused for this many days is archived, and an archived one moves to a file. 0: never.
 ACTIVE_DAYS = _bounded("SOMA_ACTIVE_DAYS", 0, 0, 36_500)
 ARCHIVED_DAYS = _bounded("SOMA_ARCHIVED_DAYS", 0, 0, 36_500)
 UPKEEP_INTERVAL_S = _bounded("SOMA_UPKEEP_INTERVAL_S", 3600, 0, 86_400)  # 0: only by command
 UPKEEP_TICK_S = min(UPKEEP_INTERVAL_S, 120)  # how often the scheduler looks for a tenant that is due
-# Empty: no conversation moves to cold storage. With PostgreSQL the data folder may belong to a container that is
-# removed, or be one of several: only the operator knows where files last.
+# If empty, no conversation moves to cold storage. There is no default, because with PostgreSQL the data folder may
+# belong to a temporary container, or be one of several. Only the operator knows where files are kept permanently.
 COLD_STORAGE = env.str("SOMA_COLD_STORAGE", "") or (
     "" if DATABASE_URL.startswith("postgres") else str(DATA_DIR / "cold")
 )
 COLD_S3 = {
     "endpoint_url": env.str("SOMA_COLD_S3_ENDPOINT", "") or None,
     "region_name": env.str("SOMA_COLD_S3_REGION", "") or None,
-    # Without them, the machine's own credentials.
+    # Without these, the machine's own credentials are used.
     "access_key": env.str("SOMA_COLD_S3_ACCESS_KEY", "") or None,
     "secret_key": env.str("SOMA_COLD_S3_SECRET_KEY", "") or None,
 }
 
 
 def cold_storage(where: str) -> dict[str, Any]:
-    """Return Django's settings for a storage in a folder, or in a bucket: `s3://bucket/prefix`."""
+    """Return Django's settings for cold storage in a folder, or in a bucket: `s3://bucket/prefix`."""
     if where.startswith("s3://"):
         bucket, _, prefix = where.removeprefix("s3://").partition("/")
         try:
@@ -381,11 +384,11 @@ def cold_storage(where: str) -> dict[str, Any]:
             from storages.backends import s3  # noqa: F401
         except ImportError:
             raise ConfigurationError(
-                "SOMA_COLD_STORAGE names a bucket, but the packages for it are missing: "
-                "pip install 'django-storages[s3]'"
+                "SOMA_COLD_STORAGE is a bucket, but the packages for buckets are missing; run pip install "
+                "'django-storages[s3]'"
             ) from None
         if not bucket:
-            raise ConfigurationError("SOMA_COLD_STORAGE must name a bucket: s3://bucket/prefix")
+            raise ConfigurationError("SOMA_COLD_STORAGE must contain the name of a bucket: s3://bucket/prefix")
         config = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 3, "mode": "standard"})
         options = {"bucket_name": bucket, "location": prefix.strip("/"), "client_config": config, **COLD_S3}
         return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**options, "file_overwrite": True}}
@@ -403,12 +406,13 @@ STORAGES = {
 
 
 CELERY_BROKER_URL = BROKER_URL
-# The schedule comes from `somamemory.scheduling`; see operations/tasks.py. In memory: there is no file to write, to
-# lock or to find broken after kill -9. Every interval begins again after a start.
+# The schedule comes from `somamemory.scheduling`; see operations/tasks.py. It is kept in memory, so there is no file to
+# write, to lock or to find corrupted after kill -9. Every interval starts again after a restart.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_TASK_DEFAULT_QUEUE = "soma"
-# Acknowledged after the task: a message whose worker was killed is delivered again, and every task may run twice.
+# Acknowledge a message after its task. If the worker is killed, the message is delivered again, so every task may run
+# twice.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -429,10 +433,10 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # no limit
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
-# A drain that loses its broker continues; it needs only the database and the index.
+# A drain that loses its broker continues, because it only needs the database and the index.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_CONCURRENCY = _bounded("SOMA_WORKER_CONCURRENCY", 1, 1, 64)
-# Frees the memory that libraries leak.
+# Frees memory that libraries leak.
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 10_000
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -450,13 +454,13 @@ EMBEDDING_TIMEOUT_S = env.float("SOMA_EMBEDDING_TIMEOUT_S", 20.0)
 
 # --- Language models ---------------------------------------------------------------------------------------------
 
-# `offline`: no model; summaries, labels and importance are computed without one.
+# `offline` means no model: summaries, labels and importance are computed without one.
 LLM_PROVIDER = env.str("SOMA_LLM_PROVIDER", "offline")
 LLM_MODEL = env.str("SOMA_LLM_MODEL", "")
 LLM_BASE_URL = env.str("SOMA_LLM_BASE_URL", "")
 LLM_API_KEY = env.str("SOMA_LLM_API_KEY", "")
-LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # for one prompt with all its attempts
-# for tenants without their own budget; 0: no limit
+LLM_TIMEOUT_S = float(_bounded("SOMA_LLM_TIMEOUT_S", 45, 1, 600))  # for one prompt, including all attempts
+# For tenants without their own budget. 0: no limit.
 LLM_MONTHLY_TOKENS = _bounded("SOMA_LLM_MONTHLY_TOKENS", 0, 0, 10**12)
 LLM_MONTHLY_CENTS = _bounded("SOMA_LLM_MONTHLY_CENTS", 0, 0, 10**12)
 LLM_PRICE_INPUT = _price("SOMA_LLM_PRICE_INPUT")  # dollars per million tokens
@@ -464,7 +468,9 @@ LLM_PRICE_OUTPUT = _price("SOMA_LLM_PRICE_OUTPUT")
 if LLM_PROVIDER not in ("offline", "openai", "anthropic"):
     raise ConfigurationError(f"SOMA_LLM_PROVIDER must be offline, openai or anthropic, not '{LLM_PROVIDER}'")
 if LLM_PROVIDER != "offline" and not LLM_MODEL:
-    raise ConfigurationError(f"SOMA_LLM_PROVIDER is '{LLM_PROVIDER}': set SOMA_LLM_MODEL to the name of its model")
+    raise ConfigurationError(
+        f"SOMA_LLM_MODEL is required when SOMA_LLM_PROVIDER is '{LLM_PROVIDER}'; set it to the name of a model"
+    )
 
 # --- Limits; 0 means no limit --------------------------------------------------------------------------------------
 
@@ -489,25 +495,28 @@ CONTEXT_IMPORTANCE = _share("SOMA_CONTEXT_IMPORTANCE", 0.1)
 CONTEXT_RECENCY = _share("SOMA_CONTEXT_RECENCY", 0.1)
 CONTEXT_LABEL = _share("SOMA_CONTEXT_LABEL", 0.1)
 if not CONTEXT_RELEVANCE + CONTEXT_IMPORTANCE + CONTEXT_RECENCY + CONTEXT_LABEL:
-    raise ConfigurationError("one of SOMA_CONTEXT_RELEVANCE, _IMPORTANCE, _RECENCY and _LABEL must be above 0")
+    raise ConfigurationError(
+        "at least one of SOMA_CONTEXT_RELEVANCE, SOMA_CONTEXT_IMPORTANCE, SOMA_CONTEXT_RECENCY and "
+        "SOMA_CONTEXT_LABEL must be greater than 0"
+    )
 CONTEXT_HALF_LIFE_DAYS = _bounded("SOMA_CONTEXT_HALF_LIFE_DAYS", 7, 1, 36_500)
-# The rest of the budget is reserved for the prompt around the messages.
+# The rest of the budget is reserved for the surrounding prompt.
 CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.85)
 CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
-# A message is a duplicate if its vector has at least this cosine with a better one, and it adds no word.
+# A message is a duplicate if its vector has at least this cosine similarity to a better message's and it adds no word.
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 # --- Admin console ------------------------------------------------------------------------------------------------
 
-# Sign-in attempts per minute for an address and for a user name, and the burst. 0: no limit.
+# Sign-in attempts per minute and the burst, per address and per user name. 0: no limit.
 SIGN_IN_PER_MINUTE = _bounded("SOMA_SIGN_IN_PER_MINUTE", 10, 0, 10_000)
-# Cookies are sent over HTTPS only; browsers make an exception for localhost. False sends them in plain text.
+# Send cookies over HTTPS only; browsers make an exception for localhost. False also sends them over plain HTTP.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SOMA_ADMIN_SECURE_COOKIES", True)
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "soma_session", "soma_csrf"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"  # the API never receives them
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = _bounded("SOMA_ADMIN_SESSION_HOURS", 12, 1, 24 * 30) * 3600
-# For a proxy that terminates TLS without X-Forwarded-Proto: https://memory.example.org
+# For a proxy that terminates TLS without X-Forwarded-Proto, for example https://memory.example.org
 CSRF_TRUSTED_ORIGINS = env.list("SOMA_ADMIN_ORIGINS", default=[])
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -536,52 +545,54 @@ UNFOLD: dict[str, Any] = {
 
 # --- Proxies, metrics and traces ------------------------------------------------------------------------------------
 
-# Reverse proxies whose X-Forwarded-For is trusted: networks or addresses.
+# Networks or addresses of reverse proxies whose X-Forwarded-For is trusted.
 TRUSTED_PROXIES = client_address.networks(env.list("SOMA_TRUSTED_PROXIES", default=[]))
 MAX_BODY_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
-# Networks or addresses that may read /metrics. The alias adds names: `sekha` exposes soma_… as sekha_… too.
+# Networks or addresses that may read /metrics. The alias adds a second name for each metric: with `sekha`, soma_… is
+# also available as sekha_….
 METRICS_ALLOW = client_address.networks(env.list("SOMA_METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"]))
-# The port of a Celery worker's metrics; 0: none.
+# The port for a Celery worker's metrics. 0: none.
 WORKER_METRICS_PORT = _bounded("SOMA_WORKER_METRICS_PORT", 0, 0, 65535)
-# The library's own setting: a folder where the processes of a server keep their numbers. gunicorn.conf.py creates it
-# for web workers; for Celery it is created here, because no other code of ours runs earlier.
+# prometheus_client's own setting: a folder in which the processes of a server keep their numbers. gunicorn.conf.py
+# creates it for web workers. For Celery it is created here, because no other code of ours runs earlier.
 if WORKER_METRICS_PORT and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
     atexit.register(shutil.rmtree, os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 METRICS_ARE_SHARED = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 METRICS_ALIAS = env.str("SOMA_METRICS_ALIAS", "")
 if METRICS_ALIAS and not re.fullmatch(r"[a-z][a-z0-9]{0,31}", METRICS_ALIAS):
-    raise ConfigurationError("SOMA_METRICS_ALIAS must be a word of 1 to 32 of a-z and 0-9")
-# The collector of traces, OTLP over HTTP: `http://collector:4318/v1/traces`, with these headers; empty: none.
+    raise ConfigurationError("SOMA_METRICS_ALIAS must be 1 to 32 characters of a-z and 0-9")
+# The trace collector (OTLP over HTTP), for example `http://collector:4318/v1/traces`, and its headers. Empty: no
+# traces.
 TRACING_ENDPOINT = env.str("SOMA_TRACING_ENDPOINT", "")
 if TRACING_ENDPOINT and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", TRACING_ENDPOINT):
-    raise ConfigurationError("SOMA_TRACING_ENDPOINT must be an address like http://collector:4318/v1/traces")
+    raise ConfigurationError("SOMA_TRACING_ENDPOINT must be a URL such as http://collector:4318/v1/traces")
 TRACING_HEADERS = _pairs("SOMA_TRACING_HEADERS")
 TRACING_SERVICE = env.str("SOMA_TRACING_SERVICE", "somamemory")
-TRACING_SHARE = _share("SOMA_TRACING_SHARE", 1.0)  # the share of requests and jobs that is traced
+TRACING_SHARE = _share("SOMA_TRACING_SHARE", 1.0)  # the share of requests and jobs that are traced
 if TRACING_ENDPOINT:
     MIDDLEWARE.insert(0, "somamemory.web.middleware.Tracing")
-# SQL statements that take longer are logged, without their parameters; 0: none.
+# SQL statements that take longer are logged without their parameters. 0: none.
 SLOW_QUERY_MS = _bounded("SOMA_SLOW_QUERY_MS", 500, 0, 3_600_000)
-# A soft-deleted memory can be restored for this long; then it is purged, like an expired one.
+# A soft-deleted memory can be restored for this long. Then it is purged, like an expired memory.
 RETENTION_DAYS = _bounded("SOMA_RETENTION_DAYS", 30, 0, 36_500)
-# The audit log is kept for this many days; 0: for ever. Its chain is signed with a key that must outlive
-# SOMA_SECRET_KEY.
+# The audit log is kept for this many days; 0 means forever. Its chain is signed with a key that must remain valid when
+# SOMA_SECRET_KEY changes.
 AUDIT_RETENTION_DAYS = _bounded("SOMA_AUDIT_RETENTION_DAYS", 0, 0, 36_500)
 AUDIT_KEY = env.str("SOMA_AUDIT_KEY", "") or SECRET_KEY
-# A revoked key stops working within this time in every process.
+# Every process rejects a revoked key within this time.
 KEY_CACHE_S = 5
 
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # a clone can serve without collectstatic
+WHITENOISE_USE_FINDERS = True  # a clone can serve files without collectstatic
 
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 FORMAT_MODULE_PATH = "console.formats"
 SILENCED_SYSTEM_CHECKS = [
-    "security.W003",  # the API accepts no cookie, so nothing can be forged; each admin page checks by itself
+    "security.W003",  # the API accepts no cookies, so requests cannot be forged; each admin page does its own check
     # The middleware that the admin's checks require is inside `somamemory.web.console_middleware.ConsoleMiddleware`.
     "security.W001",
     "security.W002",
@@ -600,11 +611,11 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "soma": {"level": LOG_LEVEL},
         "django": {"level": "WARNING"},
-        # They log every failed call with a traceback; we log it once.
+        # These log every failed call with a traceback; we log it once.
         "pymilvus": {"level": "CRITICAL"},
         "milvus_lite": {"level": "CRITICAL"},
         "opentelemetry": {"level": "CRITICAL"},
-        # Our own request log has all of this.
+        # Our own request log contains all of this.
         "django.request": {"level": "CRITICAL"},
     },
 }

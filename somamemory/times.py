@@ -1,22 +1,22 @@
-"""Times in RFC 3339: the one formatter and the one parser."""
+"""RFC 3339 times: the only formatter and the only parser."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 
-# RFC 3339, section 5.6, to the microsecond; the section allows a space for the T.
+# RFC 3339, section 5.6, with up to microseconds. That section allows a space instead of the T.
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class MalformedTime(ValueError):
     def __str__(self) -> str:
-        return "must be an RFC 3339 time with an offset from UTC and at most microseconds, such as 2026-01-31T12:00:00Z"
+        return "must be an RFC 3339 time with a UTC offset and at most microseconds, such as 2026-01-31T12:00:00Z"
 
 
 class NoSuchTime(ValueError):
     def __str__(self) -> str:
-        return "there is no such time; use a day of the calendar, and a year from 0001 to 9999 in UTC"
+        return "must be an existing date and time, with a year from 0001 to 9999 in UTC"
 
 
 def rfc3339(moment: datetime) -> str:
@@ -29,7 +29,7 @@ def rfc3339_or_none(moment: datetime | None) -> str | None:
 
 
 def fixed_width(moment: datetime) -> str:
-    """Format an aware time in UTC, always to the microsecond and with `+00:00`, as input to a hash."""
+    """Format an aware time in UTC for hashing, always with microseconds and `+00:00`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 

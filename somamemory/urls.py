@@ -17,6 +17,6 @@ if settings.ADMIN:
     urlpatterns += [
         path("admin/", site.urls),
         path("admin", RedirectView.as_view(url="/admin/")),
-        # browsers request it unasked
+        # browsers request it automatically
         path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}console/icon.svg")),
     ]

@@ -18,10 +18,11 @@ COLLISION = RetryPolicy(attempts=25, first_pause_s=0.01, max_pause_s=0.02)
 
 
 def retrying(work: Callable[[], Result]) -> Result:
-    """Run `work` in a transaction; run it again when another writer has created the same row, or after a deadlock.
+    """Run `work` in a transaction. Run it again if another writer has created the same row, or after a deadlock.
 
-    Inside a larger transaction a deadlock ends that one, so it is raised: only its owner can run it again. A row that
-    another writer has created does not, as each attempt is a savepoint. Raises Conflict when every attempt collides.
+    Inside a larger transaction, a deadlock aborts that transaction, so the error is raised: only its owner can run it
+    again. A row created by another writer does not abort it, because each attempt is a savepoint. Raises Conflict if
+    every attempt collides.
     """
     nested = transaction.get_connection().in_atomic_block
 
@@ -41,7 +42,7 @@ def retrying(work: Callable[[], Result]) -> Result:
 
 
 def _no_pause(seconds: float) -> None:
-    """Inside a larger transaction a pause would only hold its locks for longer."""
+    """Do not pause inside a larger transaction, because that would only hold its locks for longer."""
 
 
 def _pause(seconds: float) -> None:

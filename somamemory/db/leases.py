@@ -10,12 +10,12 @@ from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-# The fields of a row that no process holds, for an update.
+# Field values that release a row, for an update.
 RELEASED: dict[str, None] = {"lease": None, "lease_until": None}
 
 
 class Leased(models.Model):
-    """A row that a process holds until `lease_until`; a changed `lease` means that another process has taken it."""
+    """A row held by a process until `lease_until`. If `lease` has changed, another process has taken the row."""
 
     lease = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
@@ -35,14 +35,14 @@ def not_leased(now: datetime) -> Q:
 
 
 def take(rows: QuerySet[Row], duration: timedelta, limit: int = 1) -> list[Row]:
-    """Lease up to `limit` rows that no process holds, in order, and return them.
+    """Lease up to `limit` free rows, in order, and return them.
 
-    Rows that a writer has locked at this moment are skipped. Later updates of a leased row must
-    filter by its `lease`: when the work took too long, another process has the row.
+    Rows currently locked by a writer are skipped. Later updates of a leased row must filter by its `lease`: if the work
+    took too long, another process has the row.
     """
     now = timezone.now()
     free = rows.filter(not_leased(now))
-    if not free.exists():  # without a transaction, which on SQLite would wait for the writers
+    if not free.exists():  # no transaction: on SQLite it would wait for writers
         return []
     with transaction.atomic():
         taken = list(free.select_for_update(skip_locked=True, of=("self",))[:limit])

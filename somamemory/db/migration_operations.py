@@ -1,7 +1,7 @@
-"""Migration operations that do not stop the service: the old code continues to read and write while they run.
+"""Migration operations that do not stop the service: the old code keeps reading and writing while they run.
 
-For migrations with `atomic = False`. On SQLite, whose writers wait for one another anyway, they are the usual
-operations.
+Use them in migrations with `atomic = False`. On SQLite, where writers always wait for each other, they behave like
+Django's operations.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Editor = Any  # BaseDatabaseSchemaEditor, whose stubs lack the PostgreSQL argume
 
 
 class AddIndexOnline(AddIndexConcurrently):
-    """Build an index while others write. May be run again after an interruption."""
+    """Build an index while others write. Can be run again after an interruption."""
 
     def database_forwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
         if editor.connection.vendor != "postgresql":
             AddIndex.database_forwards(self, app_label, editor, before, after)
             return
         with patience(editor):
-            # An earlier attempt may have left an invalid index of this name.
+            # An interrupted attempt may have left an invalid index with this name.
             editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {editor.quote_name(self.index.name)}")
             super().database_forwards(app_label, editor, before, after)
 
@@ -71,7 +71,7 @@ class RunOnPostgreSQL(RunSQL):
 
 @contextmanager
 def patience(editor: Editor) -> Iterator[None]:
-    """Lift the lock time-out: CONCURRENTLY waits for older transactions, and blocks no other."""
+    """Disable the lock time-out: CONCURRENTLY waits for older transactions and blocks no others."""
     editor.execute("SET lock_timeout = 0")
     try:
         yield

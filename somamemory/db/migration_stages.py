@@ -1,8 +1,8 @@
-"""Upgrades in two stages: the old version keeps serving during the first, and has stopped before the second.
+"""Upgrades in two stages: the old version keeps serving during the first and has stopped before the second.
 
-1. *Expand* (`bootstrap`, before a restart): additions, which the previous version tolerates.
-2. *Contract* (`finish_upgrade`, when every server runs the new version): removals of what only the previous version
-   still used. A migration of this kind declares `after_restart = True`.
+1. *Expand* (`bootstrap`, before a restart): additions that the previous version tolerates.
+2. *Contract* (`finish_upgrade`, when every server runs the new version): removal of everything that only the previous
+  version used. A migration of this kind declares `after_restart = True`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from somamemory.errors import ConfigurationError
 def expand() -> None:
     """Apply the migrations that may run before a restart.
 
-    Raises ConfigurationError when an earlier upgrade is unfinished.
+    Raises ConfigurationError if an earlier upgrade is unfinished.
     """
     executor = MigrationExecutor(connection)
     held = _held_back(executor)
     for migration in _plan(executor):
         if not _is_late(migration) and _key(migration) in held:
             raise ConfigurationError(
-                f"an earlier upgrade was not finished, and {migration.app_label}.{migration.name} builds on its end: "
+                f"an earlier upgrade was not finished, but {migration.app_label}.{migration.name} depends on it; "
                 "stop every server, run manage.py migrate, and start them again"
             )
     if not held:
@@ -38,7 +38,7 @@ def expand() -> None:
 
 
 def contract() -> list[str]:
-    """Apply the remaining migrations, and return their names. Only when no server runs the previous version."""
+    """Apply the remaining migrations and return their names. Call it only when no server runs the previous version."""
     names = [f"{migration.app_label}.{migration.name}" for migration in _plan(MigrationExecutor(connection))]
     if names:
         call_command("migrate", interactive=False, verbosity=0)
@@ -46,14 +46,14 @@ def contract() -> list[str]:
 
 
 def missing() -> list[str]:
-    """Return the missing migrations that this version needs to serve."""
+    """Return the missing migrations that this version needs before it can serve."""
     executor = MigrationExecutor(connection)
     held = _held_back(executor)
     return [f"{each.app_label}.{each.name}" for each in _plan(executor) if _key(each) not in held]
 
 
 def _held_back(executor: MigrationExecutor) -> set[tuple[str, str]]:
-    """Return the unapplied migrations that must wait, and all that depend on them. On an empty database none waits."""
+    """Return the unapplied migrations that must wait, and all that depend on them. Empty for an empty database."""
     if not executor.loader.applied_migrations:
         return set()
     late = [_key(migration) for migration in _plan(executor) if _is_late(migration)]

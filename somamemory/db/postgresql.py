@@ -8,7 +8,7 @@ from typing import Any, Self
 from django.db.backends.postgresql.base import ServerBindingCursor
 
 # Full text and JSON: the number of matching rows depends on the value, which a reused plan does not see. PostgreSQL
-# then underestimates it, and a search takes 38 ms instead of 9.
+# then underestimates it, and a search takes 38 ms instead of 9 ms.
 _DEPENDS_ON_ITS_VALUES = re.compile(r"@@|@>|::jsonb")
 
 

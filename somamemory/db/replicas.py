@@ -1,11 +1,11 @@
-"""Read from database replicas where callers cannot see a difference.
+"""Read from database replicas where callers cannot notice a difference.
 
-A selector marked `@may_read_replica` does all its reads on one database: with the probability `SOMA_READ_WEIGHT` on a
-replica, else on the primary. A caller that has written in the last few seconds, everything inside a transaction,
-commands, jobs and unmarked code always read from the primary. Writes only go to the primary.
+A selector marked `@may_read_replica` does all of its reads on one database: on a replica with the probability
+`SOMA_READ_WEIGHT`, otherwise on the primary. The primary always serves callers that have written in the last few
+seconds, everything inside a transaction, commands, jobs and unmarked code. Writes only go to the primary.
 
-A replica that does not respond is skipped for a few seconds, and the read is repeated on the primary; it changes
-nothing, so it may run twice.
+A replica that does not respond is skipped for a few seconds, and the read is repeated on the primary. This is safe
+because reads change nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from django.db.models import Model
 from somamemory import caching
 from somamemory.db import sqlstate
 
-# A replica that did not respond is skipped for this long; then one read tries it.
+# A replica that did not respond is skipped for this long. Then one read tries it again.
 PAUSE_S = 5.0
 
 log = logging.getLogger("soma.replicas")
@@ -42,7 +42,7 @@ class _Tenant(Protocol):
 
 
 class Reader(Protocol):
-    """The attributes of `tenants.caller.Caller` used here."""
+    """The attributes of `tenants.caller.Caller` that are used here."""
 
     @property
     def tenant(self) -> _Tenant: ...
@@ -54,17 +54,17 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=Reader)
 Result = TypeVar("Result")
 
-# The database of the running selector; None outside of one.
+# The database of the running selector; None outside of a selector.
 _reading: ContextVar[str | None] = ContextVar("reading", default=None)
 _lock = threading.Lock()
-_asleep_until: dict[str, float] = {}  # in the time of `monotonic`
+_asleep_until: dict[str, float] = {}  # replica alias: `monotonic` time until which it is skipped
 _wrote: TTLCache[str, bool] = TTLCache(maxsize=100_000, ttl=settings.READ_OWN_WRITES_S)
 
 
 class Router:
     """Django's database router.
 
-    Only tenants' data is read from replicas: keys, limits and generations are few and must be current.
+    Only tenants' data is read from replicas. Keys, limits and generations are few and must be current.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
@@ -74,14 +74,14 @@ class Router:
         return DEFAULT_DB_ALIAS
 
     def allow_relation(self, one: Model, other: Model, **hints: Any) -> bool:
-        return True  # all are copies of one database
+        return True  # all databases are copies of one
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
         return db == DEFAULT_DB_ALIAS
 
 
 def may_read_replica(select: Callable[Concatenate[R, P], Result]) -> Callable[Concatenate[R, P], Result]:
-    """Mark a selector that reads everything before it returns; a lazy query would run on another database."""
+    """Mark a selector that finishes all reads before it returns. A lazy query would run on another database."""
 
     @wraps(select)
     def reading(caller: R, /, *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -103,12 +103,12 @@ def may_read_replica(select: Callable[Concatenate[R, P], Result]) -> Callable[Co
 
 
 def connection() -> BaseDatabaseWrapper:
-    """Return the connection of the running selector, for raw SQL."""
+    """Return the running selector's connection, for raw SQL."""
     return connections[_alias()]
 
 
 def from_primary() -> AbstractContextManager[None]:
-    """Read from the primary inside this context: the read must not lag behind."""
+    """Read from the primary inside this context, because the read must not lag behind."""
     return _from(DEFAULT_DB_ALIAS)
 
 
@@ -119,7 +119,7 @@ def wrote(caller: Reader) -> None:
 
 
 def forget() -> None:
-    """Forget the writers and outages that this process knows."""
+    """Forget the writers and outages that this process has recorded."""
     with _lock:
         _wrote.clear()
         _asleep_until.clear()
@@ -147,13 +147,13 @@ def _choose(caller: Reader) -> str:
     with _lock:
         awake = [alias for alias in settings.REPLICAS if _asleep_until.get(alias, 0.0) <= now]
         alias = random.choice(awake) if awake else DEFAULT_DB_ALIAS
-        if alias in _asleep_until:  # this read tries whether it is back; the others do not wait for it
+        if alias in _asleep_until:  # this read tries the replica again; other reads do not wait for it
             _asleep_until[alias] = now + PAUSE_S
     return alias
 
 
 def _wake(alias: str) -> None:
-    """Use a replica that has responded again."""
+    """Use a replica again after it has responded."""
     if alias in _asleep_until:
         with _lock:
             _asleep_until.pop(alias, None)
@@ -161,9 +161,9 @@ def _wake(alias: str) -> None:
 
 
 def _may_ask_primary_instead(alias: str, error: DatabaseError | InterfaceError) -> bool:
-    """Return whether a read that failed on a replica may succeed on the primary; remember an outage."""
+    """Return whether a read that failed on a replica may succeed on the primary. Records an outage."""
     replica = connections[alias]
-    if not replica.errors_occurred:  # the primary failed, which a selector may use as well
+    if not replica.errors_occurred:  # the primary failed, which selectors may use as well
         return False
     if sqlstate.of(error) == sqlstate.QUERY_CANCELED:  # a slow query is slow on the primary as well
         return False
@@ -193,5 +193,5 @@ def _has_just_written(caller: Reader) -> bool:
     with _lock:
         if name in _wrote:
             return True
-    # None: it is unknown what other processes have written for this caller, so read from the primary.
+    # If the result is None, Redis is down and writes through other processes are unknown, so read from the primary.
     return caching.shared() and caching.with_redis(lambda redis: redis.exists(name)) != 0

@@ -16,7 +16,7 @@ from somamemory.telemetry import metrics
 log = logging.getLogger("soma.queries")
 
 _LENGTH = 2_000
-# Shorten the placeholders of many rows.
+# Shorten the placeholders for many rows.
 _VALUES = re.compile(r"%s(?:, %s)+")
 _ROWS = re.compile(r"\(%s, …\)(?:, \(%s, …\))+")
 

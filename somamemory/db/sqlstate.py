@@ -1,36 +1,36 @@
-"""Classify database errors, by PostgreSQL's own codes (its manual, appendix A)."""
+"""Classify database errors by PostgreSQL's error codes (its manual, appendix A)."""
 
 from __future__ import annotations
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-SERIALIZATION_FAILURE = "40001"  # on a replica: row versions that a query needed were removed under it
+SERIALIZATION_FAILURE = "40001"  # on a replica: row versions that a query needed were removed
 DEADLOCK_DETECTED = "40P01"
 READ_ONLY = "25006"  # the primary has become a replica
 LOCK_NOT_AVAILABLE = "55P03"  # the lock time-out
 QUERY_CANCELED = "57014"  # the statement time-out, or a cancel request
-# Locked by others, or out of reach (sqlite.org/rescode.html).
+# Locked by others, or unreachable (sqlite.org/rescode.html).
 _SQLITE_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_READONLY")
 _SERVER_STAYS_UP = (SERIALIZATION_FAILURE, DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED)
 
 
 def of(error: DatabaseError | InterfaceError) -> str | None:
-    """Return the code; None when the error does not come from a PostgreSQL server, as when a connection was cut."""
+    """Return the code; None if the error does not come from a PostgreSQL server, such as a lost connection."""
     return getattr(error.__cause__, "sqlstate", None)
 
 
 def is_transient(error: DatabaseError | InterfaceError) -> bool:
-    """Return whether the same transaction may succeed when it is run again."""
+    """Return whether the same transaction may succeed if it is run again."""
     return of(error) in (SERIALIZATION_FAILURE, DEADLOCK_DETECTED)
 
 
 def is_busy(error: DatabaseError | InterfaceError) -> bool:
     """Return whether the database is overloaded, cannot be reached, or has just changed its role.
 
-    The request is valid.
+    The request itself is valid in these cases.
     """
     if (name := getattr(error.__cause__, "sqlite_errorname", None)) is not None:
-        # SQLite also uses OperationalError for statements that can never succeed.
+        # SQLite also raises OperationalError for statements that can never succeed.
         return str(name).startswith(_SQLITE_BUSY)
     return isinstance(error, OperationalError | InterfaceError) or of(error) == READ_ONLY
 

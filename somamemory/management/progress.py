@@ -1,4 +1,4 @@
-"""The progress bar of all commands and benchmarks."""
+"""The progress bar for all commands and benchmarks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _EVERY_S = 0.1
 
 
 class ProgressBar:
-    """Overwrites one line on a terminal; elsewhere writes a line for each phase.
+    """Overwrites one line on a terminal. Elsewhere it writes one line per phase.
 
-    Call it with a phase, the share that is done, from 0 to 1, and a note such as "3 of 10".
+    Call it with a phase, the completed share from 0 to 1, and a note such as "3 of 10".
     """
 
     def __init__(self, out: OutputWrapper | TextIO) -> None:

@@ -1,6 +1,7 @@
 """Structured logs: one JSON object per line, without secrets and payloads.
 
-Exceptions are logged by type and place, without their messages: those of a database contain what was to be stored.
+Exceptions are logged by type and location, without their messages, because messages of database errors contain the data
+to be stored.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import orjson
 
 from somamemory.errors import ConfigurationError, SomaError
 
-# The standard attributes of a LogRecord; all others were passed with `extra=` and belong in the line.
+# The standard attributes of a LogRecord. All others were passed with `extra=` and belong in the log line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "request"}
 
 
@@ -32,12 +33,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def reason(error: Exception) -> str:
-    """Return the reason for a retry: the message of our own errors, and only the type of others."""
+    """Return the reason for a retry: the message of our own errors, but only the type of other errors."""
     return str(error) if isinstance(error, SomaError | ConfigurationError) else type(error).__name__
 
 
 def _described(error: BaseException) -> list[str]:
-    """Return the types of an exception and its causes, each with the places it passed through, the innermost last."""
+    """Return the types of an exception and its causes, each with its stack locations, innermost last."""
     lines: list[str] = []
     seen: set[int] = set()
     current: BaseException | None = error

@@ -1,8 +1,8 @@
-"""All metrics, each declared once; `exposition` returns them for Prometheus.
+"""All metrics, each declared once. `exposition` returns them for Prometheus.
 
-The values of labels come from the code: routes, methods, kinds and tiers, never a tenant, a key or a path. Where
-several processes serve, each keeps its numbers in a file of a shared folder (created by `deploy/gunicorn.conf.py`),
-and the process that is scraped adds them up; the numbers outlive the process.
+Label values come from the code (routes, methods, kinds and tiers) and never contain a tenant, a key or a path. If
+several processes serve, each keeps its numbers in a file of a shared folder (created by `deploy/gunicorn.conf.py`). The
+process that is scraped adds them up. The numbers survive the process.
 """
 
 from __future__ import annotations
@@ -38,38 +38,40 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-requests = Counter("soma_http_requests", "Requests answered", ["route", "method", "status", "tier"])
+requests = Counter("soma_http_requests", "Requests served", ["route", "method", "status", "tier"])
 request_seconds = Histogram(
-    "soma_http_request_duration_seconds", "Time to answer", ["route", "method"], buckets=_SECONDS
+    "soma_http_request_duration_seconds", "Request duration", ["route", "method"], buckets=_SECONDS
 )
-in_flight = Gauge("soma_http_requests_in_flight", "Requests being answered", multiprocess_mode="livesum")
-rate_limited = Counter("soma_rate_limited", "Requests refused: key, tenant, address, concurrency or quota", ["limit"])
+in_flight = Gauge("soma_http_requests_in_flight", "Requests in progress", multiprocess_mode="livesum")
+rate_limited = Counter(
+    "soma_rate_limited", "Requests rejected, by limit: key, tenant, address, concurrency or quota", ["limit"]
+)
 slow_statements = Counter("soma_database_slow_statements", "Statements slower than SOMA_SLOW_QUERY_MS")
 
 searches = Counter("soma_searches", "Searches", ["mode"])
-leg_seconds = Histogram("soma_search_leg_seconds", "Duration of a leg of a search", ["leg"], buckets=_SECONDS)
+leg_seconds = Histogram("soma_search_leg_seconds", "Duration of a search leg", ["leg"], buckets=_SECONDS)
 candidates = Histogram(
     "soma_search_candidates",
-    "Candidates of a leg of a search",
+    "Candidates returned by a search leg",
     ["leg"],
     buckets=(0, 1, 10, 50, 100, 400, 2_000, 20_000),
 )
-refills = Counter("soma_search_refills", "Times the index was asked again because filters had removed candidates")
-degraded = Counter("soma_search_degraded", "Searches answered without a leg", ["leg"])
+refills = Counter("soma_search_refills", "Repeated index queries because filters had removed candidates")
+degraded = Counter("soma_search_degraded", "Searches that completed without a leg", ["leg"])
 
 indexed = Counter("soma_index_rows", "Outbox rows processed by the drain", ["outcome"])  # settled or failed
 breaker_open = Gauge(
-    "soma_index_breaker_open", "1 while the vector index is known to be down", multiprocess_mode="livemax"
+    "soma_index_breaker_open", "1 if the vector index is known to be down", multiprocess_mode="livemax"
 )
 
 background_failures = Counter(
     "soma_background_failures", "Failed attempts of background threads", ["thread", "outcome"]
 )  # mendable or bug
 
-embedding_calls = Counter("soma_embedding_calls", "Calls of an embedder", ["provider", "outcome"])  # ok or failed
-embedded_texts = Counter("soma_embedding_texts", "Texts that were embedded", ["provider"])
-embedding_tokens = Counter("soma_embedding_tokens", "Tokens that a provider has charged for", ["provider"])
-embedding_cache = Counter("soma_embedding_cache", "Lookups of vectors in the cache", ["result"])  # hit or miss
+embedding_calls = Counter("soma_embedding_calls", "Calls to an embedder", ["provider", "outcome"])  # ok or failed
+embedded_texts = Counter("soma_embedding_texts", "Embedded texts", ["provider"])
+embedding_tokens = Counter("soma_embedding_tokens", "Tokens charged by a provider", ["provider"])
+embedding_cache = Counter("soma_embedding_cache", "Vector cache lookups", ["result"])  # hit or miss
 
 tier_moves = Counter("soma_tier_moves", "Conversations moved between tiers", ["to"])  # active, archived or cold
 
@@ -88,9 +90,9 @@ _looked: dict[str, _Looked] = {}
 
 
 def at_scrape(name: str, help: str, labels: tuple[str, ...] = ()) -> Callable[..., Callable[[], Iterable[Sample]]]:
-    """Register a metric that is read from the database at a scrape, every ten seconds at most.
+    """Register a metric that is read from the database during a scrape, but at most every ten seconds.
 
-    The function returns pairs of (label values, number). Use it in a module that an app imports in `ready`.
+    The function returns pairs of (label values, number). Call this in a module that an app imports in `ready`.
     """
 
     def declared(look: Callable[[], Iterable[Sample]]) -> Callable[[], Iterable[Sample]]:
@@ -109,14 +111,14 @@ def exposition() -> bytes:
 
 
 def serve(host: str, port: int) -> None:
-    """Serve the metrics of this process and its children over HTTP, on a thread: for processes without a web server."""
+    """Serve the metrics of this process and its children over HTTP on a thread, for processes without a web server."""
     registry = CollectorRegistry()
     registry.register(_Aliased(_processes()))
     start_http_server(port, host, registry)
 
 
 def process_ended(pid: int) -> None:
-    """Keep the counters of an ended process, and drop its gauges."""
+    """Keep the counters of an ended process, but drop its gauges."""
     if settings.METRICS_ARE_SHARED:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
@@ -136,7 +138,7 @@ def _processes() -> Collector:
 
 
 class _Aliased(Collector):
-    """Collects every metric under its own name and, where configured, under an alias: `sekha_…` for `soma_…`."""
+    """Collects every metric under its own name and, if configured, also under an alias: `sekha_…` for `soma_…`."""
 
     def __init__(self, inner: Collector) -> None:
         self._inner = inner
@@ -152,7 +154,7 @@ class _Aliased(Collector):
                 yield alias
 
 
-# Sekha's name for this gauge is that of a counter.
+# Sekha uses this gauge's name for a counter.
 _ALIASES = {"soma_conversations": "_conversations_total"}
 
 
@@ -168,7 +170,7 @@ class _FromDatabase(Collector):
             for labels, value in samples.get(each.name, ()):
                 family.add_metric(labels, value)
             yield family
-        yield GaugeMetricFamily("soma_scrape_failed", "1 when the database could not be queried", value=float(failed))
+        yield GaugeMetricFamily("soma_scrape_failed", "1 if the database could not be queried", value=float(failed))
 
 
 _remembered: TTLCache[object, tuple[dict[str, list[Sample]], bool]] = TTLCache(maxsize=1, ttl=10)

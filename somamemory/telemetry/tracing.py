@@ -1,10 +1,10 @@
 """OpenTelemetry traces for requests and the jobs they start, with the duration of each part.
 
-Off unless `SOMA_TRACING_ENDPOINT` names a collector: OpenTelemetry is then not even imported, and a span is one call
-that does nothing. This is the only file that imports the library.
+Tracing is off unless `SOMA_TRACING_ENDPOINT` is set. When it is off, OpenTelemetry is not even imported, and a span is
+a single call that does nothing. This is the only file that imports the library.
 
-A span records the operation and never its data. Its name and attributes come from the code: routes, verbs, names of
-providers, numbers. They contain no text, coordinate, query or key, and of an error only the type.
+A span records the operation but never its data. Its name and attributes come from the code: routes, verbs, provider
+names, numbers. They contain no text, coordinate, query or key, and only the type of an error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Attribute = str | int | float | bool
 TRACEPARENT = "traceparent"  # W3C Trace Context; tracestate and baggage are ignored
 _ASKERS = 32
 _EXPORT_TIMEOUT_S = 2.0
-_LAST_WORDS_S = 1.5  # how long a stopping server waits for its last spans to be sent
+_LAST_WORDS_S = 1.5  # how long a stopping server waits until its last spans are sent
 
 log = logging.getLogger("soma.tracing")
 _off: AbstractContextManager[None] = nullcontext()
@@ -42,9 +42,9 @@ _askers: deque[SpanContext] = deque(maxlen=_ASKERS)
 
 
 def start(exporter: SpanExporter | None = None) -> None:
-    """Start tracing in this process, after its fork, if the settings name a collector.
+    """Start tracing in this process, after its fork, if a collector is configured.
 
-    exporter: receives the spans instead, one by one; for tests.
+    exporter: receives the spans one at a time instead of the collector; for tests.
     """
     global _provider, _tracer
     if not (exporter or settings.TRACING_ENDPOINT):
@@ -56,8 +56,8 @@ def start(exporter: SpanExporter | None = None) -> None:
 
     import somamemory
 
-    # Sampled by the trace id, even where the client says that its trace is sampled: clients do not decide how much is
-    # sent, and all processes decide alike.
+    # Sample by the trace id, even if the client says that its trace is sampled. This way clients do not decide how much
+    # is sent, and all processes decide alike.
     some = TraceIdRatioBased(settings.TRACING_SHARE)
     resource = Resource({"service.name": settings.TRACING_SERVICE, "service.version": somamemory.__version__})
     _provider = TracerProvider(
@@ -68,7 +68,7 @@ def start(exporter: SpanExporter | None = None) -> None:
 
 
 def stop() -> None:
-    """Stop tracing; send the remaining spans, if that takes no more than seconds."""
+    """Stop tracing. Send the remaining spans if this takes no longer than the given number of seconds."""
     global _provider, _tracer
     if _provider is not None:
         provider, _provider, _tracer = _provider, None, None
@@ -90,26 +90,26 @@ def span(name: str, **attributes: Attribute) -> AbstractContextManager[Any]:
 
 
 def served(traceparent: str) -> AbstractContextManager[Span]:
-    """Open the span of an incoming request, which may continue a trace of its client. Only while tracing is on."""
+    """Open the span of an incoming request, which may continue the client's trace. Call it only while tracing is on."""
     from opentelemetry.trace import SpanKind
 
     return _span("request", {}, SpanKind.SERVER, _continued(traceparent))
 
 
 def number(span: Span) -> str:
-    """Return the id of the current trace in hexadecimal digits, as collectors show it."""
+    """Return the id of the current trace in hexadecimal, as collectors display it."""
     return format(span.get_span_context().trace_id, "032x")
 
 
 def failed(span: Span) -> None:
-    """Mark the span as failed where there is no exception."""
+    """Mark the span as failed if there is no exception."""
     from opentelemetry.trace import StatusCode
 
     span.set_status(StatusCode.ERROR)
 
 
 def job(name: str, traceparent: str | None) -> AbstractContextManager[Any]:
-    """Open the span of a job, within the trace of its sender; a scheduled job begins its own trace."""
+    """Open the span of a job within the sender's trace. A scheduled job begins its own trace."""
     if _tracer is None:
         return _off
     from opentelemetry.trace import SpanKind
@@ -118,7 +118,7 @@ def job(name: str, traceparent: str | None) -> AbstractContextManager[Any]:
 
 
 def ask() -> None:
-    """Note that the current span has requested a job that others may wait for as well: see `asked`."""
+    """Record that the current span has requested a job that others may be waiting for as well: see `asked`."""
     if _tracer is None:
         return
     from opentelemetry.trace import get_current_span
@@ -129,7 +129,7 @@ def ask() -> None:
 
 
 def asked(name: str) -> AbstractContextManager[Any]:
-    """Open the span of a job for all that have requested it: within the trace of the first, linked to the others."""
+    """Open the span of a shared job. It belongs to the trace of its first requester and has links to the others."""
     if _tracer is None or not _askers:
         return _off
     from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, set_span_in_context
@@ -150,7 +150,7 @@ def headers() -> dict[str, str]:
 
 
 def carried(work: Callable[P, T]) -> Callable[P, T]:
-    """Wrap work for another thread, so that it belongs to the span of this one."""
+    """Wrap work for another thread, so that it belongs to this thread's span."""
     if _tracer is None:
         return work
     context = contextvars.copy_context()
@@ -174,7 +174,7 @@ def _span(
         kind=kind or SpanKind.INTERNAL,
         attributes=attributes,
         links=links,
-        record_exception=False,  # the message of an exception may contain stored data
+        record_exception=False,  # the exception message may contain stored data
         set_status_on_exception=False,
     ) as made:
         try:
@@ -186,7 +186,7 @@ def _span(
 
 
 def _continued(traceparent: str) -> Any:
-    """Return the context of a trace that began elsewhere; an invalid `traceparent` begins a new one."""
+    """Return the context of a trace that began elsewhere. An invalid `traceparent` begins a new trace."""
     from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -194,12 +194,18 @@ def _continued(traceparent: str) -> Any:
 
 
 def _to_collector() -> SpanProcessor:
-    """Return a processor that sends batches on its own thread; a full queue drops spans and delays no request."""
+    """Return a processor that sends batches on its own thread.
+
+    If its queue is full, spans are dropped and no request waits.
+    """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
     class Exporter(OTLPSpanExporter):
-        """Logs once that the collector is unavailable: the library's own messages name its address, at each attempt."""
+        """Logs once that the collector is unavailable.
+
+        The library's own messages contain its address and repeat at each attempt.
+        """
 
         failing = False
 

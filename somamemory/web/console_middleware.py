@@ -1,4 +1,4 @@
-"""Middleware for the console below /admin/: sessions, sign-in and security headers."""
+"""Middleware for the console under /admin/: sessions, sign-in and security headers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.middleware.security import SecurityMiddleware
 from somamemory.web.handler import Handler
 
 CONSOLE_PREFIX = "/admin/"
-# Scripts come from our own files only. unfold's pages use Alpine, which evaluates attributes (unsafe-eval); their
+# Scripts are loaded from our own files only. unfold's pages use Alpine, which evaluates attributes (unsafe-eval). Their
 # colours are in a style element and some widths in style attributes (unsafe-inline).
 _CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -34,7 +34,7 @@ _CONTENT_SECURITY_POLICY = "; ".join(
 
 
 class ConsoleMiddleware:
-    """Apply Django's session and security middleware to the console only; the API needs no session."""
+    """Apply Django's session and security middleware to the console only. The API needs no session."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = self.get_console_response = get_response

@@ -1,6 +1,6 @@
-"""Responses to requests that gunicorn itself rejects, because they are malformed or too long.
+"""Responses to requests that gunicorn itself rejects because they are malformed or too long.
 
-gunicorn would return HTML; `deploy/gunicorn.conf.py` replaces its `util.write_error` with `write`.
+Gunicorn would return HTML. `deploy/gunicorn.conf.py` replaces its `util.write_error` with `write`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ERRORS: dict[int, type[SomaError]] = {error.status: error for error in (UriTooL
 
 
 def write(sock: socket.socket, status: int, reason: str, message: str) -> None:
-    """Write the whole response. gunicorn's message is passed on, except for server errors."""
+    """Write the whole response. It includes gunicorn's message, except for server errors."""
     request = HttpRequest()
     request_id = state_of(request).request_id = uuid.uuid4().hex
     error = SomaError() if status >= 500 else _ERRORS.get(status, MalformedRequest)(message)

@@ -16,7 +16,7 @@ from somamemory.telemetry import metrics, tracing
 from somamemory.web.handler import Handler
 from somamemory.web.request_state import state_of
 
-# Below this size gzip costs more than it saves.
+# Below this size, gzip costs more than it saves.
 COMPRESS_FROM_BYTES = 1024
 _ROOT_ALIASES = re.compile(r"/(?:memories|graph|stats|health|healthz|readyz|ping|metrics)(?:/|$)")
 
@@ -61,7 +61,7 @@ class Compression(GZipMiddleware):
 
 
 class RootAliases:
-    """Serve the memory, search, graph, stats and health routes at the root as well."""
+    """Also serve the memory, search, graph, stats and health routes at the root."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response

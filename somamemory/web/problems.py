@@ -32,7 +32,7 @@ error_log = logging.getLogger("soma.errors")
 PROBLEM = "application/problem+json"
 # JSON errors are ours: a problem, or the report of a health route.
 _OUR_MEDIA_TYPES = (PROBLEM, "application/json")
-# int() refuses more than 4,300 digits.
+# int() rejects more than 4,300 digits.
 _MAX_LENGTH_DIGITS = 20
 _ERROR_BY_STATUS: dict[int, type[SomaError]] = {
     error.status: error for error in (MalformedRequest, NotFound, MethodNotAllowed, PayloadTooLarge)
@@ -75,7 +75,7 @@ class Problems:
 
 
 def problem(request: HttpRequest, error: SomaError, status: int | None = None) -> HttpResponse:
-    """Render an error; `status` replaces the one of its class."""
+    """Render an error. `status` replaces the status of the error's class."""
     status = status or error.status
     body: dict[str, object] = {
         "type": f"urn:somamemory:problem:{error.code}",
@@ -87,7 +87,7 @@ def problem(request: HttpRequest, error: SomaError, status: int | None = None) -
     }
     if error.errors:
         body["errors"] = error.errors
-    # A query string may carry a lone surrogate, which has no UTF-8 form.
+    # A query string may contain a lone surrogate, which cannot be encoded in UTF-8.
     content = orjson.dumps(_encodable(body))
     return HttpResponse(content, status=status, content_type=PROBLEM, headers=dict(error.headers))
 
@@ -103,9 +103,9 @@ def _encodable(value: object) -> object:
 
 
 def _check_length(request: HttpRequest) -> SomaError | None:
-    """Judge a body by its headers, before reading it. Returns the error, if any."""
+    """Check a body by its headers, before reading it. Return the error, if any."""
     if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-        return LengthRequired("chunked bodies are not accepted; send a Content-Length")
+        return LengthRequired("chunked bodies are not accepted; send a Content-Length header")
     length = request.headers.get("Content-Length") or "0"
     if not (length.isascii() and length.isdigit() and len(length) <= _MAX_LENGTH_DIGITS):
         return MalformedRequest("Content-Length must be a whole number")
@@ -115,6 +115,6 @@ def _check_length(request: HttpRequest) -> SomaError | None:
 
 
 def _allowed_methods(allow: str) -> str:
-    """Add HEAD wherever GET is allowed: `RequestContext` answers it."""
+    """Add HEAD wherever GET is allowed, because `RequestContext` handles it."""
     methods = allow.split(", ")
     return ", ".join([*methods, "HEAD"] if "GET" in methods and "HEAD" not in methods else methods)

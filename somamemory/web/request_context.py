@@ -65,7 +65,8 @@ def _identify(request: HttpRequest) -> None:
 
 def _record(request: HttpRequest, method: str | None, status: int, duration_s: float) -> None:
     state = state_of(request)
-    route = request.resolver_match.route if request.resolver_match else None  # the path itself may hold user data
+    # Not the path, which may contain user data
+    route = request.resolver_match.route if request.resolver_match else None
     route_label, method_label = route or "none", metrics.method_label(method)
     metrics.requests.labels(route_label, method_label, status, state.tenant.tier if state.tenant else "none").inc()
     metrics.request_seconds.labels(route_label, method_label).observe(duration_s)
@@ -87,7 +88,7 @@ def _record(request: HttpRequest, method: str | None, status: int, duration_s: f
 
 
 def _strip_body(response: HttpResponseBase) -> None:
-    """Remove the body of a response to HEAD; Content-Length still says how long the body of a GET would be."""
+    """Remove the body of a response to HEAD. Content-Length keeps the size of the body for GET."""
     if isinstance(response, StreamingHttpResponse):
         response.streaming_content = ()
     elif isinstance(response, HttpResponse):

@@ -1,4 +1,4 @@
-"""State shared by a request's layers: middleware, authentication, error handlers and the console."""
+"""State shared by the layers of a request: middleware, authentication, error handlers and the console."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 
 class TenantLabels(Protocol):
-    """The parts of a tenant that logs, metrics and traces carry."""
+    """The tenant's attributes that appear in logs, metrics and traces."""
 
     @property
     def slug(self) -> str: ...
@@ -27,6 +27,6 @@ class RequestState:
 
 
 def state_of(request: HttpRequest) -> RequestState:
-    """Return the state of a request, creating it on first use."""
+    """Return the state of a request. Creates it on first use."""
     state: RequestState = vars(request).setdefault("state", RequestState())
     return state

@@ -1,7 +1,7 @@
 """Request counts, results and durations per minute for the last hour, for the dashboard.
 
-Each process counts in memory. With Redis the processes publish their counts every few seconds; without it, each knows
-its own. Nothing is stored beyond the hour: metrics do that.
+Each process counts in memory. With Redis, the processes publish their counts every few seconds; without it, each
+process only knows its own. Nothing is kept for longer than an hour, because metrics cover that.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from somamemory import caching
 
 MINUTES = 60
 PUBLISH_S = 5.0
-# Upper bounds of the histogram in milliseconds; the last bucket is open.
+# Upper bounds of the histogram in milliseconds. The last bucket is open.
 BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 _REDIS_KEY = "soma:traffic:1"
 
 
 @dataclass
 class Minute:
-    """One minute. `at`: in minutes since 1970; `histogram`: requests by duration, see BOUNDS_MS."""
+    """Counts for one minute. `at` is in minutes since 1970; `histogram` counts requests by duration, see BOUNDS_MS."""
 
     at: int
     ok: int = 0
@@ -59,7 +59,7 @@ class Minute:
 def percentile(histogram: Sequence[int], share: float) -> float | None:
     """Return the duration in ms below which this share of requests lies, interpolated within its bucket.
 
-    Returns None without requests.
+    Returns None if there were no requests.
     """
     remaining = sum(histogram) * share
     if not remaining:
@@ -74,7 +74,7 @@ def percentile(histogram: Sequence[int], share: float) -> float | None:
 
 
 class RequestStats:
-    """The requests that this process has answered."""
+    """The requests that this process has served."""
 
     def __init__(self) -> None:
         self._minutes: dict[int, Minute] = {}
@@ -137,7 +137,7 @@ class RequestStats:
             caching.with_redis(lambda redis: redis.hdel(_REDIS_KEY, *expired))
 
     def _process_name(self) -> str:
-        """Return a name for this process; a fork gets its own, because its counts are copies of its parent's."""
+        """Return a name for this process. A fork gets its own name, because its counts are copies of its parent's."""
         if not self._name.startswith(f"{os.getpid()}:"):
             self._name = f"{os.getpid()}:{uuid.uuid4().hex}"
         return self._name

@@ -219,7 +219,7 @@ def test_after_three_failures_nobody_waits_for_it(model: OpenAIChat, provider: C
             model.complete(ASKED, 100)
     asked = len(provider.requests)
 
-    with pytest.raises(LlmUnavailable, match="failed recently"):
+    with pytest.raises(LlmUnavailable, match="paused after recent failures"):
         model.complete(ASKED, 100)
     assert len(provider.requests) == asked
 

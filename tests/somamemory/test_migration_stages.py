@@ -72,7 +72,7 @@ def test_an_upgrade_upon_an_unfinished_one_is_refused_and_changes_nothing(
 def test_with_nothing_held_back_finishing_has_nothing_to_do() -> None:
     call_command("finish_upgrade", stdout=(told := StringIO()))
 
-    assert told.getvalue() == "Nothing to do: no migration was waiting.\n"
+    assert told.getvalue() == "Nothing to do: all migrations are applied.\n"
 
 
 def test_on_an_empty_database_nothing_waits(monkeypatch: pytest.MonkeyPatch, chain: list[str]) -> None:

@@ -170,4 +170,4 @@ def _check_json(value: Any, what: str) -> None:
         elif isinstance(node, int) and not -_INT64 <= node < _INT64:
             raise Unreadable(f"{what} contains an integer outside the 64-bit range")
         elif isinstance(node, float) and not math.isfinite(node):
-            raise Unreadable(f"{what} contains NaN or an infinite number")
+            raise Unreadable(f"{what} contains a number that is not finite")

@@ -1,8 +1,8 @@
-"""The database backend; Django requires this module name.
+"""The database backend. Django requires this module name.
 
-SQLite has one writer at a time. A waiting writer polls with growing pauses, up to 0.1 s, so the order is random. With
-16 threads that store on two cores the longest waits were 0.7 to 4.1 s, and with batches some writers gave up after 5 s
-("database is locked"). With a queue in front of it all of them wait 0.7 s at most. Other processes still poll.
+SQLite has one writer at a time. A waiting writer polls with increasing pauses of up to 0.1 s, so the order is random.
+With 16 threads writing on two cores, the longest waits were between 0.7 and 4.1 s, and some writers of batches gave up
+after 5 s ("database is locked"). With this queue, all of them wait at most 0.7 s. Other processes still poll.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _making = threading.Lock()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Enters the queue before a transaction begins, and leaves it when the transaction has ended."""
+    """Enters the queue before a transaction begins and leaves it when the transaction has ended."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,13 +39,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._take_turn()
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
-        except BaseException:  # whatever the error: a turn that is not released would stop every writer
+        except BaseException:  # any error: a turn that is not released would block all writers
             self._pass_on()
             raise
 
     def _commit(self) -> None:
         super()._commit()  # type: ignore[misc]
-        self._pass_on()  # when the commit fails, Django rolls back
+        self._pass_on()  # if the commit fails, Django rolls back
 
     def _rollback(self) -> None:
         try:
@@ -62,7 +62,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _single_write(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
-        """Let a single statement outside a transaction wait in the queue as well."""
+        """Make a single statement outside a transaction wait in the queue as well."""
         if self._has_turn or not _WRITE.match(sql):
             return execute(sql, params, many, context)
         self._take_turn()

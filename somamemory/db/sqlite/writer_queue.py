@@ -1,4 +1,4 @@
-"""A lock granted in request order. Pure."""
+"""A lock that is granted in request order. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 
 
 class FairLock:
-    """A first-come, first-served lock; `threading.Lock` goes to the quickest thread."""
+    """A first-come, first-served lock. `threading.Lock` goes to the fastest thread."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()

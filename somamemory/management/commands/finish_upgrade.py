@@ -1,4 +1,4 @@
-"""`manage.py finish_upgrade`: the second stage of an upgrade, when no server runs the previous version."""
+"""`manage.py finish_upgrade`: run the second stage of an upgrade, when no server runs the previous version."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from somamemory.db import migration_stages
 
 
 class Command(BaseCommand):
-    help = "Remove what only the previous version still used. Run it after every server has been restarted."
+    help = "Remove what only the previous version used. Run it after every server has been restarted."
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:
         for name in (applied := migration_stages.contract()):
             self.stdout.write(f"applied {name}")
         if not applied:
-            self.stdout.write("Nothing to do: no migration was waiting.")
+            self.stdout.write("Nothing to do: all migrations are applied.")

@@ -1,4 +1,4 @@
-"""`manage.py serve`: from an empty folder to a running server."""
+"""`manage.py serve`: start a server, even from an empty folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         "Migrate the database, create a first API key if there is none, and serve on SOMA_HOST:SOMA_PORT until Ctrl-C."
     )
     requires_migrations_checks = False
-    requires_system_checks: list[str] = []  # our own prints each error in one line
+    requires_system_checks: list[str] = []  # our own checks print each error on one line
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -39,20 +39,20 @@ class Command(BaseCommand):
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
         os.environ["SOMA_DATA_DIR"] = str(settings.DATA_DIR)  # a relative path refers to the current folder
         os.chdir(settings.BASE_DIR)
-        # Replace this process: signals reach gunicorn directly, and the memory of the preparation is freed.
+        # Replace this process, so that gunicorn receives signals directly and the memory used for preparation is freed.
         command = [sys.executable, "-m", "gunicorn", "--config", str(config), "somamemory.wsgi:application"]
         sys.stdout.flush()
         os.execv(sys.executable, command)  # noqa: S606 - no shell
 
 
 def _refuse_a_used_port() -> None:
-    """Reject a port that is in use; gunicorn would retry five times and print eleven lines.
+    """Reject a port that is in use. Gunicorn would retry five times and print eleven lines.
 
     Raises ConfigurationError.
     """
     family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like the server: a port in TIME_WAIT is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like the server, accept a port in TIME_WAIT
         try:
             probe.bind((settings.HOST, settings.PORT))
         except OSError as error:
@@ -60,6 +60,6 @@ def _refuse_a_used_port() -> None:
                 where = f"{settings.HOST}:{settings.PORT}"
                 raise ConfigurationError(f"cannot listen on {where}: {error.strerror}") from None
             raise ConfigurationError(
-                f"port {settings.PORT} of {settings.HOST} is in use; if SomaMemory is not already running there, "
-                "choose another one with SOMA_PORT"
+                f"port {settings.PORT} on {settings.HOST} is in use; if SomaMemory is not already running there, "
+                "choose another port with SOMA_PORT"
             ) from None
