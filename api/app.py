@@ -47,7 +47,7 @@ log = logging.getLogger("soma.errors")
 
 class Api(NinjaAPI):
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """Return the OpenAPI document, with the schema of the problems that all routes refer to."""
+        """Return the OpenAPI document, including the problem schema that all routes refer to."""
         schema = super().get_openapi_schema(**options)
         problem_schema = Problem.model_json_schema(
             ref_template=REF_TEMPLATE, schema_generator=NinjaGenerateJsonSchema, mode="serialization"
@@ -64,7 +64,7 @@ api = Api(
     auth=KeyAuth(),
     urls_namespace="api",
 )
-# Search and map come before memories, or /memories/search would be taken for a coordinate.
+# Search and map must come before memories, or /memories/search would be parsed as a coordinate.
 for router in (
     search,
     map,
@@ -97,7 +97,7 @@ def on_invalid_input(request: HttpRequest, error: ValidationError) -> HttpRespon
 
 @api.exception_handler(HttpError)
 def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    if isinstance(error.__cause__, SomaError):  # Ninja wraps what the parser raises
+    if isinstance(error.__cause__, SomaError):  # Ninja wraps errors raised by the parser
         return problem(request, error.__cause__)
     if isinstance(error.__cause__, RequestDataTooBig):
         return problem(request, PayloadTooLarge())
@@ -128,4 +128,4 @@ def on_database_down(request: HttpRequest, error: DatabaseError | InterfaceError
 @api.exception_handler(Exception)
 def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("unhandled error", extra={"request_id": state_of(request).request_id}, exc_info=error)
-    return problem(request, SomaError("unexpected error; the server log has details under this request_id"))
+    return problem(request, SomaError("unexpected error; search the server log for this request_id"))

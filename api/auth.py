@@ -1,4 +1,4 @@
-"""Authentication: read the key and the tenant from the headers, then let `tenants.keys` decide."""
+"""Authentication: read the key and the tenant from the headers, and let `tenants.keys` decide."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenants.caller import Caller
 
 
 class KeyAuth(AuthBase):
-    """`Authorization: Bearer KEY` or `X-API-Key: KEY`; `X-Tenant: slug` (or `X-Soma-Tenant`)."""
+    """Reads `Authorization: Bearer KEY` or `X-API-Key: KEY`, and `X-Tenant: slug` (or `X-Soma-Tenant`)."""
 
     openapi_type = "http"
     openapi_scheme = "bearer"
@@ -39,7 +39,10 @@ class KeyAuth(AuthBase):
 
 
 def _enforce_policy(request: Request) -> None:
-    """Reject what the route would ignore. Only authenticated callers learn about it."""
+    """Reject input that the route would ignore.
+
+    Runs after authentication, so that only authenticated callers see the errors.
+    """
     admission = request.admission
     if admission.query_error:
         raise admission.query_error
@@ -79,5 +82,5 @@ def token_of(request: HttpRequest) -> str:
 def _tenant_slug(request: HttpRequest) -> str | None:
     slugs = {request.headers[name] for name in ("X-Tenant", "X-Soma-Tenant") if name in request.headers}
     if len(slugs) > 1:
-        raise MalformedRequest("X-Tenant and X-Soma-Tenant name different tenants; send one of them")
+        raise MalformedRequest("X-Tenant and X-Soma-Tenant contain different tenants; send only one of them")
     return slugs.pop() if slugs else None

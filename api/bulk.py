@@ -1,4 +1,4 @@
-"""Bulk requests: each item is validated separately, so that a bad item does not fail the others."""
+"""Bulk requests: each item is validated separately, so that an invalid item does not fail the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Schema = TypeVar("Schema", bound=Body)
 
 
 def parsed(raw: dict[str, Any], schema: type[Schema], convert: Callable[[Schema], Item]) -> Item | SomaError:
-    """Validate and convert an item; return the result or the error."""
+    """Validate and convert an item. Return the result or the error."""
     try:
         return convert(schema.model_validate(raw))
     except ValidationError as error:
@@ -30,8 +30,8 @@ def parsed(raw: dict[str, Any], schema: type[Schema], convert: Callable[[Schema]
 def require_all(items: Sequence[object], name: str, address_field: str) -> None:
     """Raise the first error among the items, as fields of the request.
 
-    name: the field that holds the items.
-    address_field: what to append to an item's name if its address is wrong, such as `.coord`.
+    name: the field that contains the items. address_field: the suffix for an item's name if its address is wrong, such
+    as `.coord`.
     """
     for index, item in enumerate(items):
         if isinstance(item, SomaError):
@@ -41,6 +41,6 @@ def require_all(items: Sequence[object], name: str, address_field: str) -> None:
 
 
 def failed(index: int, error: SomaError) -> JsonObject:
-    """Return the result of an item that was rejected."""
+    """Return the result for an item that was rejected."""
     problem = {"status": error.status, "code": error.code, "detail": error.detail, "errors": error.errors}
     return {"index": index, "status": error.status, "error": problem}

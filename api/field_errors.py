@@ -1,4 +1,4 @@
-"""Validation errors as fields and messages, in our own words.
+"""Translate validation errors to fields and messages in our own wording.
 
 pydantic's messages describe its types and its steps ("Value should have at least 1 item after validation, not 0").
 """
@@ -12,7 +12,7 @@ from typing import Any
 MAX_ERRORS = 20
 _MAX_NAME_LENGTH = 200
 
-# By type of pydantic's error; each is filled in from the error's context.
+# Keyed by pydantic's error type. Placeholders are filled in from the error's context.
 _MESSAGES = {
     "missing": "is required",
     "extra_forbidden": "unknown field",
@@ -49,15 +49,14 @@ _LENGTHS = {
 }
 _OUR_OWN = "value_error"
 _OTHER = "is not valid; see the type of this field in the API documentation"
-# Parts of a location that name a step of pydantic, such as the member of a union that was tried.
+# Parts of a location that describe a step of pydantic, such as the union member that was tried.
 _INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")
 
 
 def field_errors(errors: Iterable[Mapping[str, Any]], skip: int = 0) -> list[tuple[str, str]]:
     """Return `(field, message)` for each field, up to MAX_ERRORS.
 
-    errors: as pydantic lists them.
-    skip: how many leading parts of each location belong to the framework.
+    errors: as pydantic lists them. skip: how many leading parts of each location belong to the framework.
     """
     messages: dict[str, str] = {}
     for error in errors:
@@ -68,7 +67,7 @@ def field_errors(errors: Iterable[Mapping[str, Any]], skip: int = 0) -> list[tup
 
 
 def message(error: Mapping[str, Any]) -> str:
-    """Return our sentence for one of pydantic's errors."""
+    """Return our message for one of pydantic's errors."""
     kind: str = error["type"]
     context: dict[str, Any] = error.get("ctx") or {}
     if kind == _OUR_OWN:
@@ -80,7 +79,7 @@ def message(error: Mapping[str, Any]) -> str:
 
 
 def _length_message(bound: str, context: Mapping[str, Any]) -> str:
-    # pydantic names the type of a collection, but calls a text with further validators a "Value".
+    # pydantic states the type of a collection, but calls a string with further validators a "Value".
     noun = "character" if context.get("field_type", "Value") == "Value" else "item"
     return f"must have {bound} {noun}" + ("" if bound.endswith(" 1") else "s")
 

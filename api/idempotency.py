@@ -1,4 +1,4 @@
-"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a POST that writes can safely be sent again."""
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): makes it safe to repeat a POST that writes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PARAMETER = {
 def once(view: View) -> View:
     """Return a view that takes effect once per Idempotency-Key.
 
-    Only successful responses are recorded: a failed request has no effect, and can be tried again.
+    Only successful responses are recorded. A failed request has no effect and can be repeated.
     """
 
     @wraps(view)
@@ -42,7 +42,7 @@ def once(view: View) -> View:
         attempt = _attempt(request)
         if attempt is None:
             return view(request, *args, **values)
-        # An exception rolls back what the view has written, and the attempt with it.
+        # An exception rolls back everything that the view has written, and the attempt with it.
         with transaction.atomic():
             recorded = attempt.first_answer()
             if recorded is not None:
@@ -68,7 +68,7 @@ def _attempt(request: Request) -> Attempt | None:
 
 
 def _fingerprint(request: HttpRequest) -> bytes:
-    """Return what must be equal in two requests for them to be the same.
+    """Return the data that must be equal for two requests to count as the same.
 
     `path_info` is below /api/v1 even if the client used an alias at the root.
     """

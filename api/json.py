@@ -1,7 +1,7 @@
-"""JSON in, strictly; JSON out, fast.
+"""Strict JSON parsing and fast JSON output.
 
-Python's parser accepts NaN, 1e400, duplicate keys, NUL and lone surrogates, which a database rejects or, worse, stores.
-All of that is rejected here, at the edge.
+Python's parser accepts NaN, 1e400, duplicate keys, NUL and lone surrogates. A database rejects these or, worse, stores
+them. This module rejects all of them before they reach the rest of the code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from somamemory.errors import InvalidInput, MalformedRequest, UnsupportedMediaTy
 JsonObject = dict[str, object]
 
 MAX_DEPTH = 32
-# The response to one URL depends on the key and the tenant; a shared cache must not mix them up.
+# The response for a URL depends on the key and the tenant, and shared caches must not mix responses up.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key, X-Tenant, X-Soma-Tenant"}
 _INT64 = 1 << 63
 _MAX_DIGITS = 19
@@ -29,17 +29,17 @@ _MAX_DIGITS = 19
 def parse(raw: bytes) -> Any:
     """Parse a JSON text.
 
-    Raises MalformedRequest unless it is JSON in UTF-8, and InvalidInput for NaN and infinities, numbers outside float64
-    and int64, duplicate keys, NUL, lone surrogates, and nesting deeper than 32.
+    Raises MalformedRequest if it is not JSON in UTF-8, and InvalidInput for NaN and infinities, numbers outside the
+    range of float64 and int64, duplicate keys, NUL, lone surrogates, and nesting deeper than 32 levels.
     """
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise MalformedRequest("the body is not UTF-8") from None
+        raise MalformedRequest("the body is not valid UTF-8") from None
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as error:
-        raise MalformedRequest(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+        raise MalformedRequest(f"the body is not valid JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
         raise InvalidInput("body", f"is nested deeper than {MAX_DEPTH} levels") from None
     _check(value, "body", MAX_DEPTH)
@@ -52,18 +52,18 @@ class StrictParser(Parser):
         if media_type.strip() != "application/json":
             raise UnsupportedMediaType("send the body with Content-Type: application/json")
         if "charset" in parameters and "utf-8" not in parameters and "utf8" not in parameters:
-            raise UnsupportedMediaType("send JSON in UTF-8")
+            raise UnsupportedMediaType("send JSON encoded as UTF-8")
         return parse(request.body)
 
 
 def refuse_body(request: HttpRequest) -> None:
-    """Raise InvalidInput for a body on a route that reads none. An empty object is accepted: it says nothing."""
+    """Raise InvalidInput if the body of a route that reads none is not empty. An empty object is accepted."""
     if request.body and StrictParser().parse_body(request) != {}:
         raise InvalidInput("body", "must be empty on this route")
 
 
 def reply(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """Return a JSON response that no shared cache may store."""
+    """Return a JSON response that shared caches may not store."""
     content = orjson.dumps(data, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
     return HttpResponse(content, status=status, content_type="application/json", headers={**PRIVATE, **(headers or {})})
 
@@ -73,26 +73,26 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         seen: set[str] = set()
         repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise InvalidInput(_shorten(repeated), "given more than once in one object")
+        raise InvalidInput(_shorten(repeated), "must not be given more than once in the same object")
     return members
 
 
 def _integer(digits: str) -> int:
     if len(digits.lstrip("-")) <= _MAX_DIGITS and -_INT64 <= (number := int(digits)) < _INT64:
         return number
-    raise InvalidInput("body", "has a whole number outside the 64-bit range")
+    raise InvalidInput("body", "contains an integer outside the 64-bit range")
 
 
 def _float(digits: str) -> float:
     number = float(digits)
     underflows = not number and any(digit in "123456789" for digit in digits.lower().partition("e")[0])
     if underflows or not math.isfinite(number):
-        raise InvalidInput("body", "has a number outside the range of a 64-bit float")
+        raise InvalidInput("body", "contains a number outside the range of a 64-bit float")
     return number
 
 
 def _constant(name: str) -> NoReturn:
-    raise InvalidInput("body", f"has {name}, which is not a JSON number")
+    raise InvalidInput("body", f"contains {name}, which is not a JSON number")
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant)

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from memories.services import Precondition
 from somamemory.errors import MalformedRequest
 
-# Compression makes a strong tag weak, so that clients send the weak form back; both name the same version.
+# Compression turns a strong ETag into a weak one, so clients send the weak form back. Both identify the same version.
 _TAG = re.compile(r'(?:W/)?"([0-9]{1,10})"')
 
 
@@ -22,7 +22,7 @@ def of_write(request: HttpRequest) -> Precondition:
     if_match = request.headers.get("If-Match")
     if_none_match = request.headers.get("If-None-Match")
     if if_none_match not in (None, "*"):
-        raise MalformedRequest("If-None-Match on a write must be *")
+        raise MalformedRequest("If-None-Match must be * for a write")
     absent = if_none_match == "*"
     if if_match is None:
         return Precondition(absent=absent)
@@ -35,13 +35,13 @@ def of_write(request: HttpRequest) -> Precondition:
 
 
 def reject(request: HttpRequest) -> None:
-    """Raise MalformedRequest for a condition on a route that takes none: to ignore it could overwrite data."""
+    """Raise MalformedRequest if a route without conditions gets one. Ignoring it could overwrite data."""
     for name in ("If-Match", "If-None-Match"):
         if name in request.headers:
             raise MalformedRequest(f"{name} is not supported by this route; remove the header")
 
 
 def is_not_modified(request: HttpRequest, version: int) -> bool:
-    """Whether If-None-Match names this version."""
+    """Return whether If-None-Match contains this version."""
     if_none_match = request.headers.get("If-None-Match", "")
     return if_none_match.strip() == "*" or str(version) in _TAG.findall(if_none_match)

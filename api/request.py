@@ -1,4 +1,4 @@
-"""What a route, and the layers before it, know about a request."""
+"""The state of a request that routes and the layers before them share."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Kind = Literal["read", "write", "search", "llm"]
 class Policy:
     """The rules of one route.
 
-    kind: the kind of work, which decides the cost of a request.
+    kind: the kind of work, which determines the cost of a request.
     writes: whether the route changes data.
-    conditional: whether the route honours If-Match and If-None-Match.
-    idempotent: whether the route takes an Idempotency-Key.
+    conditional: whether the route supports If-Match and If-None-Match.
+    idempotent: whether the route accepts an Idempotency-Key.
     long: whether a request may take as long as an import (`SOMA_LONG_REQUEST_DEADLINE_S`).
     """
 
@@ -35,12 +35,12 @@ class Policy:
 
 @dataclass(slots=True)
 class Admission:
-    """What the router found before authentication, and what the limits decided after it."""
+    """Data about a request, set by the router before authentication and by the limits after it."""
 
     policy: Policy
     takes_body: bool
     query_error: InvalidInput | None = None
-    running_tenant: UUID | None = None  # set while the request counts against the tenant's concurrency
+    running_tenant: UUID | None = None  # set while the request counts towards the tenant's concurrency
     quotas: tuple[Quota, ...] = ()
 
 

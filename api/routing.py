@@ -1,4 +1,4 @@
-"""The router of all routes. A route is declared together with its policy."""
+"""The router for all routes. A route is declared together with its policy."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ policies: dict[tuple[str, str], Policy] = {}  # by method and path
 
 
 class Declaration(TypedDict, total=False):
-    """The policy of a route, and what its documentation needs.
+    """The policy of a route, and the information needed for its documentation.
 
-    out: the schema of a 200, or schemas by status.
-    kind: by default `read` for a GET, else `write`.
-    writes: by default true for the kinds `write` and `llm`.
-    long: by default true for the kind `llm`.
-    problems: the statuses that are answered with a Problem; by default any.
+    out: the schema of a 200 response, or schemas by status.
+    kind: `read` for a GET and `write` otherwise, by default.
+    writes: true for the kinds `write` and `llm`, by default.
+    long: true for the kind `llm`, by default.
+    problems: the statuses for which the route returns a Problem; any, by default.
     """
 
     out: Required[object]
@@ -59,10 +59,10 @@ class Declaration(TypedDict, total=False):
 
 
 class PolicyRouter:
-    """Declares routes, each with its policy: `@router.post("/memories", out=StoredOut, conditional=True)`.
+    """Declares routes with their policies: `@router.post("/memories", out=StoredOut, conditional=True)`.
 
     Rejects a request with an unknown or repeated query parameter, with a body that the route does not read, or with a
-    condition that the route does not honour: to ignore any of them would answer another question.
+    condition that the route does not support. If it ignored any of them, the response would not match the request.
     """
 
     def __init__(self, tag: str, *, auth: object = NOT_SET) -> None:
@@ -124,10 +124,10 @@ def _success_models(declaration: Declaration) -> dict[int, object]:
 
 
 def _documentation(declaration: Declaration) -> dict[str, Any]:
-    """Return what OpenAPI says about a route beyond its parameters and success models.
+    """Return the OpenAPI description of a route, apart from its parameters and success schemas.
 
-    Views raise problems and never return them, so Ninja needs no model of them; it would build one for each route and
-    status, a third of the time that a process takes to start.
+    Views raise problems and never return them, so Ninja needs no model for them. It would build one for each route and
+    status, which takes a third of the startup time of a process.
     """
     extra = declaration.get("openapi_extra", {})
     problems = {status: _problem(status) for status in declaration.get("problems", ANY_PROBLEM)}
@@ -176,5 +176,5 @@ def _query_error(request: HttpRequest, known: set[str]) -> InvalidInput | None:
         if name not in known:
             return InvalidInput(name[:_MAX_SHOWN], "unknown query parameter")
         if len(request.GET.getlist(name)) > 1:
-            return InvalidInput(name, "given more than once")
+            return InvalidInput(name, "must not be given more than once")
     return None

@@ -1,4 +1,4 @@
-"""Types that the schemas of several rooms share."""
+"""Types shared by the schemas of several packages."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ MAX_OFFSET = 10_000
 
 
 class Body(BaseModel):
-    """A request body: unknown fields are rejected, and no type is coerced."""
+    """A request body. Unknown fields are rejected, and types are not coerced."""
 
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
 class Patch(Body):
-    """A request body that changes the fields it contains, and leaves the others unchanged."""
+    """A request body that changes the fields it contains and leaves the others unchanged."""
 
     def changes(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.model_fields_set}
@@ -50,7 +50,7 @@ class Patch(Body):
 
 
 class Params(BaseModel):
-    """Query parameters: unknown names are rejected."""
+    """Query parameters. Unknown names are rejected."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
@@ -63,20 +63,20 @@ def _coordinate(value: object) -> Coordinate:
         return coordinates.parse(value)
     if isinstance(value, list) and all(type(number) in (int, float) for number in value):
         return coordinates.of(value)
-    raise InvalidCoordinate('a coordinate must be text such as "1.0,2.0,3.0", or a list of numbers')
+    raise InvalidCoordinate('must be a coordinate, as text such as "1.0,2.0,3.0" or as a list of numbers')
 
 
 def _instant(value: object) -> datetime:
     if not isinstance(value, str):
         raise times.MalformedTime
     moment = times.parse(value)
-    if not 1 < moment.year < 9999:  # a year at the edge of the calendar could leave it in another time zone
+    if not 1 < moment.year < 9999:  # a year at the limit of the calendar could overflow in another time zone
         raise times.NoSuchTime
     return moment
 
 
 def _whole(value: object) -> object:
-    """Reject what pydantic alone would accept in a query parameter, such as `1_0` and ` 1`."""
+    """Reject values that pydantic alone would accept in a query parameter, such as `1_0` and ` 1`."""
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,18}", value):
         raise ValueError("must be a whole number")
     return value
@@ -154,7 +154,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457). `code` is stable; `errors` lists the fields that are wrong."""
+    """An error (RFC 9457). `code` is stable; `errors` lists the invalid fields."""
 
     type: str
     title: str

@@ -1,7 +1,7 @@
-"""Limits over HTTP: admit a request once its caller is known, and report what is left of each limit.
+"""Limits over HTTP: admit a request once its caller is known, and report the remainder of each limit.
 
-Called from the authentication step, not as one of Ninja's throttles: an error raised in those escapes the error
-handlers.
+Called from the authentication step. It is not one of Ninja's throttles, because an error raised there bypasses the
+error handlers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tenants.limits import policy
 
 
 def admit(admission: Admission, caller: Caller) -> None:
-    """Admit the request, or raise RateLimited. Must run inside `released`, which frees what is taken here."""
+    """Admit the request or raise RateLimited. Must run inside `released`, which releases the request's place."""
     _take_place(admission, caller)
     if caller.key_id is None:
         return
@@ -42,18 +42,18 @@ def admit(admission: Admission, caller: Caller) -> None:
 
 
 def note_rejected_key(request: HttpRequest) -> None:
-    """Count a failed authentication. Raises RateLimited when the address has had too many.
+    """Count a failed authentication. Raises RateLimited if the address has had too many.
 
     Never called for a valid key.
     """
     decision = policy.refuse(state_of(request).client_address)
     if not decision.allowed:
         metrics.rate_limited.labels("address").inc()
-        raise RateLimited("too many failed authentications from this address", decision.retry_after_s)
+        raise RateLimited("too many failed authentications from this address; retry later", decision.retry_after_s)
 
 
 def released(admission: Admission, respond: Callable[[], HttpResponse]) -> HttpResponse:
-    """Return the response with its rate limit headers, and free the request's place."""
+    """Return the response with its rate limit headers, and release the request's place."""
     try:
         response = respond()
     finally:
@@ -70,7 +70,7 @@ def _take_place(admission: Admission, caller: Caller) -> None:
         return
     if not policy.running.enter(caller.tenant.id, limit):
         metrics.rate_limited.labels("concurrency").inc()
-        raise RateLimited(f"the tenant already has {limit} requests running, which is its limit; retry later", 1)
+        raise RateLimited(f"the tenant already has {limit} requests in progress, which is its limit; retry later", 1)
     admission.running_tenant = caller.tenant.id
 
 
@@ -81,13 +81,13 @@ def _tightest(quotas: tuple[policy.Quota, ...]) -> policy.Quota:
 def _explain(cost: int, tightest: policy.Quota) -> str:
     limit = tightest.limit
     return (
-        f"the request costs {cost} tokens, and the {limit.name} has {tightest.remaining} left; "
-        f"it gains {limit.rate:g} tokens a second"
+        f"the request costs {cost} tokens, but the {limit.name} has {tightest.remaining} left; it gains "
+        f"{limit.rate:g} tokens per second"
     )
 
 
 def _set_headers(response: HttpResponse, quotas: tuple[policy.Quota, ...]) -> None:
-    """Set the headers of draft-ietf-httpapi-ratelimit-headers-10, and the older X-RateLimit ones (tightest limit)."""
+    """Set the headers of draft-ietf-httpapi-ratelimit-headers-10 and the older X-RateLimit ones (tightest limit)."""
     response["RateLimit-Policy"] = ", ".join(
         f'"{quota.limit.name}";q={quota.limit.burst};w={math.ceil(quota.limit.burst / quota.limit.rate)}'
         for quota in quotas

@@ -1,4 +1,4 @@
-"""Register periodic work, metrics, and the files of cold storage for backups."""
+"""Register periodic work, metrics, and the cold storage files for backups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import import_module
 
 from django.apps import AppConfig
 
-# Importing these registers metrics and periodic work.
+# Importing these modules registers metrics and periodic work.
 REGISTERING = (
     "conversations.enrichment.schedule",
     "conversations.enrichment.worker",

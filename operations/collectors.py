@@ -1,4 +1,4 @@
-"""Metrics that are read from the database at each scrape; imported when the app is ready."""
+"""Metrics that are read from the database at each scrape. Imported when the app is ready."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somamemory.telemetry.metrics import Sample
 from tenants.models import AuditEvent, AuditSealer, Tenant
 
 
-@metrics.at_scrape("soma_index_rows_waiting", "Rows of the outbox that are due: pending or failed", ("state",))
+@metrics.at_scrape("soma_index_rows_waiting", "Outbox rows that are due, pending or failed", ("state",))
 def waiting() -> Iterable[Sample]:
     due = VectorEmbedding.all_tenants.filter(due_at__isnull=False)
     failed = Q(attempts__gte=FAILED_ATTEMPTS)
@@ -26,14 +26,14 @@ def waiting() -> Iterable[Sample]:
     return [((state,), counts[state]) for state in ("pending", "failed")]
 
 
-@metrics.at_scrape("soma_index_oldest_waiting_seconds", "For how long the oldest row that is due has been waiting")
+@metrics.at_scrape("soma_index_oldest_waiting_seconds", "Waiting time of the oldest due row")
 def oldest() -> Iterable[Sample]:
     now = timezone.now()
     first = VectorEmbedding.all_tenants.filter(due_at__lte=now).aggregate(first=Min("due_at"))["first"]
     yield (), (now - first).total_seconds() if first else 0.0
 
 
-@metrics.at_scrape("soma_audit_oldest_unsealed_seconds", "Age of the oldest row of the audit log that is not sealed")
+@metrics.at_scrape("soma_audit_oldest_unsealed_seconds", "Age of the oldest audit log row that is not sealed")
 def unsealed() -> Iterable[Sample]:
     sealed_to = AuditSealer.objects.values_list("sealed_to", flat=True).first() or 0
     first = AuditEvent.objects.filter(id__gt=sealed_to).order_by("id").values_list("at", flat=True).first()
@@ -77,6 +77,6 @@ def tiers() -> Iterable[Sample]:
     return [((tier,), count) for tier, count in counts.items()]
 
 
-@metrics.at_scrape("soma_cold_bytes", "Bytes of the files of cold conversations")
+@metrics.at_scrape("soma_cold_bytes", "Size of the files of cold conversations")
 def cold() -> Iterable[Sample]:
     return [((), ColdFile.all_tenants.filter(dropped_at=None).aggregate(all=Sum("bytes"))["all"] or 0)]

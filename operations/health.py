@@ -1,4 +1,4 @@
-"""The health of the service's dependencies, checked at most every ten seconds by one process on behalf of all."""
+"""The health of the service's dependencies. One process checks it for all, at most every ten seconds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Report:
 
     @property
     def status(self) -> str:
-        """Return the status: without the database nothing works; without the index, keyword search does."""
+        """Return the status. Nothing works without the database; without the index, keyword search still works."""
         if not self.checks["database"].healthy:
             return "unhealthy"
         return "healthy" if all(check.healthy for check in self.checks.values()) else "degraded"
@@ -50,7 +50,7 @@ _known: TTLCache[object, dict[str, Check]] = TTLCache(maxsize=1, ttl=LIFETIME_S 
 
 @cached(_known, lock=threading.Lock())
 def _checks() -> dict[str, Check]:
-    """Return the shared result: the checking process caches it for half of the time, the others for the rest."""
+    """Return the shared result. The checking process caches it for half of the period, other processes for the rest."""
     shared = caching.get(None, "health", somamemory.__version__)
     if shared is not None:
         return {name: Check(*found) for name, found in shared.items()}
@@ -65,11 +65,11 @@ def _checks() -> dict[str, Check]:
 
 
 def ready() -> tuple[bool, str]:
-    """Return whether requests can be served, and if not, the reason."""
+    """Return whether requests can be served, and the reason if not."""
     try:
         _database()
         if migration_stages.missing():
-            return False, "migrations are missing: run manage.py bootstrap"
+            return False, "migrations are missing; run manage.py bootstrap"
     except DatabaseError:
         return False, "the database does not respond"
     return True, ""

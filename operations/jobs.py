@@ -1,8 +1,8 @@
-"""Jobs: long work for the whole installation, run one step at a time.
+"""Jobs: long-running work for the whole installation, done one step at a time.
 
-On one machine a thread of the server runs the steps, because only the server can open the vector index; with Celery its
-workers do. A command runs them when no other process does. Progress is saved in the database after each step, so that
-the next process continues where the last one was killed.
+On one machine, a thread of the server runs the steps, because only the server can open the vector index. With Celery,
+its workers do. A command runs them if no other process does. Progress is saved in the database after each step, so that
+the next process can continue if one is killed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger("soma.jobs")
 
 BEAT_S = 1.0
 STEP_PAUSE_S = 0.2
-MEMORIES_PER_S = 300  # assumed by the estimate: WordLlama and Milvus on two cores reach more, a provider less
+MEMORIES_PER_S = 300  # assumed for estimates: WordLlama and Milvus on two cores are faster, a provider is slower
 
 Kind, State = Job.Kind, Job.State
 OPEN = Q(state__in=[State.QUEUED, State.RUNNING])
@@ -42,11 +42,11 @@ STEPS: dict[str, Callable[[Job], bool]] = {Kind.REBUILD: rebuild.step, Kind.RECO
 def start_rebuild(
     caller: Caller, provider: str = "", model: str = "", dimension: int = 0, *, from_stored_vectors: bool = False
 ) -> Job:
-    """Start building a new embedding generation, of the active one's kind unless a provider is given.
+    """Start building a new embedding generation, with the active embedder unless a provider is given.
 
-    Raises Conflict while one is being built, Forbidden, InvalidInput.
+    Raises Conflict while a generation is being built, Forbidden, InvalidInput.
     """
-    caller.require_operator()  # a generation serves every tenant, and its counts concern all of them
+    caller.require_operator()  # a generation affects all tenants, and its counts include all of them
     recipe: dict[str, Any] = {}
     if provider:
         try:
@@ -54,7 +54,9 @@ def start_rebuild(
         except ConfigurationError as error:
             raise InvalidInput("provider", str(error)) from None
         if from_stored_vectors and not generations.alike(generations.active(), embedder):
-            raise InvalidInput("from_stored_vectors", "cannot be true: the stored vectors come from another model")
+            raise InvalidInput(
+                "from_stored_vectors", "must be false, because the stored vectors were created with another model"
+            )
         recipe = {"provider": embedder.provider, "model": embedder.model, "dimension": embedder.dimension}
     elif model or dimension:
         raise InvalidInput("provider", "is required when model or dimension is given")
@@ -62,20 +64,20 @@ def start_rebuild(
 
 
 def start_reconcile(caller: Caller, *, repair: bool = False, tenant: str = "") -> Job:
-    """Start comparing the index with the database. Raises Conflict while one runs, Forbidden."""
+    """Start comparing the index with the database. Raises Conflict if a comparison is running, Forbidden."""
     caller.require_operator()
     return _start(caller, Kind.RECONCILE, {"repair": repair, "tenant": tenant})
 
 
 def cancel_rebuild(caller: Caller) -> Job:
-    """Cancel the generation that is being built; the next steps remove what was built. Raises NotFound."""
+    """Cancel the generation that is being built. The next steps remove what was built. Raises NotFound."""
     caller.require_operator()
     with transaction.atomic():
         job = Job.objects.select_for_update().filter(OPEN, kind=Kind.REBUILD).first()
         if job is None or not rebuild.can_be_cancelled(job):
             raise NotFound("no embedding generation is being built, or it is too late to cancel it")
         job.data = {**job.data, "phase": rebuild.UNDO}
-        job.lease = job.lease_until = None  # a process in the middle of a step loses it
+        job.lease = job.lease_until = None  # a process in the middle of a step loses the job
         job.save(update_fields=["data", "lease", "lease_until"])
         audit.record(caller, "job.cancel", [str(job.id)])
     return job
@@ -106,7 +108,7 @@ def estimated_s() -> int:
 
 
 def advance() -> bool:
-    """Run one step of a job that no other process has; return whether there was one."""
+    """Run one step of a job that no other process has leased. Return whether there was one."""
     job = _take()
     if job is None:
         return False
@@ -115,7 +117,7 @@ def advance() -> bool:
     try:
         finished = STEPS[job.kind](job)
     except Unavailable as error:
-        if job.kind == Kind.RECONCILE:  # a person waits for the answer; the nightly job comes again
+        if job.kind == Kind.RECONCILE:  # a user is waiting for the result; the nightly job runs again
             _settle(job, lease, error=str(error), state=State.FAILED)
             return True
         _settle(job, lease, error=str(error), pause_s=2 * BEAT_S)
@@ -133,14 +135,14 @@ def _every_s() -> float:
 
 @periodic("memories.advance_jobs", every_s=_every_s, thread="jobs", first_s=lambda: 0.0)
 def advance_all(should_stop: ShouldStop) -> None:
-    """Run steps until none is left; a short pause after each leaves room for requests."""
+    """Run steps until none is left, with a short pause after each so that requests are served."""
     while advance() and not should_stop():
         time.sleep(STEP_PAUSE_S)
 
 
 @prepares("jobs")
 def _take_over() -> None:
-    """Release all leases: their owner was the process before this one."""
+    """Release all leases, because they belonged to the process before this one."""
     Job.objects.filter(OPEN).update(**leases.RELEASED)
 
 
@@ -175,7 +177,7 @@ def _settle(job: Job, lease: uuid.UUID | None, *, error: str, state: str = State
         error=error[:500],
         finished_at=now if over else None,
         lease=None,
-        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,  # not before the pause is over
+        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,  # not before the pause has ended
     )
     if written and (over or error):
         how = "ended" if over else "will be retried"

@@ -1,6 +1,6 @@
 """Copy everything from one database to another, row by row with the same ids, and verify the result.
 
-The copy is one transaction in the target, which ends equal to the source or stays empty.
+The copy is one transaction in the target, which is afterwards either equal to the source or still empty.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from somamemory import settings
 from somamemory.errors import ConfigurationError
 
 SOURCE, TARGET = "default", "target"
-_ROWS = 500  # at a time: far below PostgreSQL's 65,535 parameters for one statement
-# Rows that the migrations create in a new database; the source has its own.
+_ROWS = 500  # rows per statement; keeps well below PostgreSQL's limit of 65,535 parameters
+# Rows that migrations create in a new database. The source has its own.
 _MADE_BY_MIGRATIONS = {"sfm_tenants": 1, "sfm_audit_sealer": 1, "auth_permission": None, "django_content_type": None}
 
 Model = type[models.Model]
@@ -44,8 +44,8 @@ def move(url: str, tell: Tell) -> dict[str, Content]:
 
     Return the content of each table by name.
 
-    The source cannot be written to meanwhile: a server that still runs rejects writes with 503. Raises
-    ConfigurationError (and changes nothing) where one of the two is not suitable, or where they differ in the end.
+    The source cannot be written to during the copy: a server that is still running rejects writes with 503. Raises
+    ConfigurationError (and changes nothing) if one of the databases is not suitable, or if they differ after the copy.
     """
     connections.databases[TARGET] = connections.configure_settings({"default": {}, TARGET: settings.database(url)})[
         TARGET
@@ -64,7 +64,7 @@ def move(url: str, tell: Tell) -> dict[str, Content]:
 
 
 def content(model: Model, using: str) -> Content:
-    """Return the content of a table, made from every stored value of every row."""
+    """Return the content of a table, computed from every stored value of every row."""
     names = [field.attname for field in model._meta.concrete_fields]
     count = total = 0
     for row in _all(model, using).values_list(*names).iterator(_ROWS):
@@ -107,7 +107,7 @@ def _copy(model: Model) -> None:
 
 
 def _go_on_counting(tables: list[Model]) -> None:
-    """Continue the numbering of each table where the source would have continued, so that no number is used twice."""
+    """Continue each table's numbering where the source would have continued, so that no number is used twice."""
     with connections[SOURCE].cursor() as cursor:
         cursor.execute("SELECT name, seq FROM sqlite_sequence")
         last = dict(cursor.fetchall())
@@ -153,7 +153,8 @@ def _plain(value: Any) -> str:
 def _refuse_others_than_sqlite_to_postgresql() -> None:
     if (vendor := connections[SOURCE].vendor) != "sqlite":
         raise ConfigurationError(
-            f"only a SQLite database can be migrated, but the settings name a {vendor} one: unset SOMA_DATABASE_URL"
+            f"only a SQLite database can be migrated, but the settings specify a {vendor} database; unset "
+            "SOMA_DATABASE_URL"
         )
     if connections[TARGET].vendor != "postgresql":
         raise ConfigurationError("the target must be a PostgreSQL database: postgres://user:password@host/database")
@@ -162,19 +163,19 @@ def _refuse_others_than_sqlite_to_postgresql() -> None:
 def _refuse_old_schema() -> None:
     executor = MigrationExecutor(connections[SOURCE])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise ConfigurationError("the database belongs to an older version: run manage.py bootstrap first")
+        raise ConfigurationError("the database belongs to an older version; run manage.py bootstrap first")
 
 
 def _refuse_what_is_there() -> None:
-    """Refuse a target that is in use, before a migration changes it.
+    """Reject a target that is in use, before a migration changes it.
 
-    It may be another program's, or an older installation.
+    It may belong to another program or to an older installation.
     """
     ours = {model._meta.db_table: model for model in _models()}
     with connections[TARGET].cursor() as cursor:
         there = set(connections[TARGET].introspection.table_names(cursor)) - {"django_migrations"}
     if strange := sorted(there - ours.keys()):
-        raise ConfigurationError(f"the target is not empty: it has the table {strange[0]}; nothing was changed")
+        raise ConfigurationError(f"the target is not empty: it contains the table {strange[0]}; nothing was changed")
     for name in sorted(there):
         _refuse_rows(ours[name])
 
@@ -183,4 +184,4 @@ def _refuse_rows(model: Model) -> None:
     table = model._meta.db_table
     allowed = _MADE_BY_MIGRATIONS.get(table, 0)
     if allowed is not None and _all(model, TARGET)[: allowed + 1].count() > allowed:
-        raise ConfigurationError(f"the target is not empty: it has rows in {table}; nothing was changed")
+        raise ConfigurationError(f"the target is not empty: it contains rows in {table}; nothing was changed")

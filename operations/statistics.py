@@ -1,4 +1,4 @@
-"""Statistics for operators, answered in milliseconds at any size, and therefore partly estimated."""
+"""Statistics for operators. They are available within milliseconds at any size, so some of them are estimates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
 from somamemory import caching
 from tenants.caller import Caller
 
-# Up to this many rows are counted; beyond that, PostgreSQL's statistics are used.
+# Up to this many rows are counted. Beyond that, PostgreSQL's statistics are used.
 COUNTED = 500_000
 BOUND = 10_000
 LIFETIME_S = 60
@@ -33,10 +33,10 @@ class Queue:
 
 
 def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
-    """Return the memories of each tenant, including deleted ones, up to a minute old, and whether they were counted
-    exactly.
+    """Return each tenant's memories, and whether they were counted exactly.
 
-    An estimate covers the hundred largest tenants.
+    Deleted memories are included, and the numbers are up to a minute old. An estimate covers the hundred largest
+    tenants.
     """
     caller.require_operator("read")
     known = caching.get(None, "sizes", connection.alias)
@@ -48,7 +48,7 @@ def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
 
 
 def queue(caller: Caller, now: datetime | None = None) -> Queue:
-    """Return the queue of all tenants, in the active generation."""
+    """Return the queue of all tenants, for the active generation."""
     caller.require_operator("read")
     now = now or timezone.now()
     due = VectorEmbedding.all_tenants.filter(generation=generations.active(), due_at__isnull=False).order_by()
@@ -73,7 +73,7 @@ def database_bytes() -> int:
 
 
 def _rows() -> int:
-    """Return the database's own estimate; SQLite has no such statistics, so it counts."""
+    """Return the database's own estimate. SQLite has no such statistics, so the rows are counted."""
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:

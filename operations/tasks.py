@@ -1,6 +1,7 @@
 """Celery tasks: one for each kind of periodic work, and the beat schedule.
 
-The work to do is in the database; a message only triggers it. A lost message delays it by one interval.
+The work itself is recorded in the database, and a message only triggers it. A lost message delays the work by one
+interval.
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ log = logging.getLogger("soma.tasks")
 def _declare(job: Periodic) -> None:
     @shared_task(name=job.name)
     def run() -> None:
-        until = time.monotonic() + settings.DRAIN_LIMIT_S  # then other tasks get their turn
+        until = time.monotonic() + settings.DRAIN_LIMIT_S  # after that, other tasks get their turn
         _attempt(lambda: job.run(lambda: time.monotonic() > until))
 
 
 def _attempt(work: Callable[[], object]) -> None:
-    """Do the work; log a failure that a later message can fix as one line, without a stack trace."""
+    """Do the work. Log a failure that a later message can fix on one line, without a stack trace."""
     try:
         work()
     except RECOVERABLE as error:
-        log.warning("a task will be tried again", extra={"reason": logs.reason(error)})
+        log.warning("a task failed and will be retried", extra={"reason": logs.reason(error)})
 
 
 for job in registered():
     if job.in_beat:
         _declare(job)
 
-# Each message expires after an interval, so that a queue that nobody reads does not grow.
+# Messages expire after one interval, so that a queue without consumers does not grow.
 app.conf.beat_schedule = {
     job.name: {"task": job.name, "schedule": every_s, "options": {"expires": every_s}}
     for job in registered()
@@ -69,7 +70,7 @@ def _serve_metrics(**signal: object) -> None:
 
 @worker_process_init.connect
 def _prepare(**signal: object) -> None:
-    """Load the model once for each process, before the first memories wait for it."""
+    """Load the model once per process, before the first memories wait for it."""
     tracing.start()
     _attempt(generations.check_settings)
     _attempt(lambda: embeddings.current().embed(["warm"]))

@@ -1,4 +1,4 @@
-"""Message searches and contexts as JSON."""
+"""Present message search results and contexts as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def context_message(item: ContextItem) -> JsonObject:
     citation = {**_source(item.conversation), "timestamp": rfc3339(item.message.created_at)}
     return {
         **message(item.message, item.conversation),
-        "content": item.candidate.content,  # it may be truncated
+        "content": item.candidate.content,  # may be truncated
         "metadata": {**item.message.metadata, "citation": citation},
         **_source(item.conversation),
     }

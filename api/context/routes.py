@@ -1,4 +1,4 @@
-"""Routes for message searches, and of the context for a prompt."""
+"""Routes for message search and for prompt contexts."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ router = PolicyRouter("conversations")
 
 @router.post("/query", out=QueryOut, kind="search")
 def query(request: Request, body: QueryBody) -> HttpResponse:
-    """Search messages by meaning and by word."""
+    """Search messages by meaning and by keyword."""
     return _run_query(request, body)
 
 
 @router.post("/query/smart", out=QueryOut, kind="search")
 def smart_query(request: Request, body: QueryBody) -> HttpResponse:
-    """Search messages by meaning and by word; an alias of `/query` for Sekha's clients."""
+    """Search messages by meaning and by keyword. Alias of `/query` for Sekha's clients."""
     return _run_query(request, body)
 
 
 @router.post("/search/fts", out=FullTextOut, kind="search")
 def full_text(request: Request, body: FullTextBody) -> HttpResponse:
-    """Search messages by word: all "quoted phrases" must occur, and no -excluded word may."""
+    """Search messages by keyword. All "quoted phrases" and no -excluded words must occur."""
     results = search_full_text(
         request.caller,
         body.query,
@@ -60,7 +60,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
 
 @router.post("/context/assemble", out=list[ContextMessageOut] | ManifestOut, kind="search")
 def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
-    """Select the messages for the next prompt, within a budget of tokens."""
+    """Select the best messages for the next prompt, within a token budget."""
     context = assemble_context(
         request.caller,
         ContextRequest(

@@ -1,4 +1,4 @@
-"""Conversations and messages as JSON."""
+"""Present conversations and messages as JSON."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from conversations.models import Conversation
 from memories.models import Memory
 from somamemory.times import rfc3339
 
-# Sekha's clients expect a message id in every item of a list of conversations, and accept this one.
+# Sekha's clients expect every listed conversation to have a message id, and accept this one.
 _NO_MESSAGE = "00000000-0000-0000-0000-000000000000"
 
 
 def conversation(conversation: Conversation) -> JsonObject:
-    """Return a conversation; a missing label or folder is an empty string, because Sekha's clients require a string."""
+    """Return a conversation. A missing label or folder is an empty string, because Sekha's clients require a string."""
     return {
         "id": str(conversation.id),
         "conversation_id": str(conversation.id),
@@ -52,7 +52,7 @@ def message(message: Memory, conversation: Conversation) -> JsonObject:
     return {
         "id": str(message.id),
         "conversation_id": str(conversation.id),
-        "role": content.role or "system",  # a summary has no role
+        "role": content.role or "system",  # summaries have no role
         "content": content.text,
         "coord": message.coordinate.text,
         "turn": content.turn,

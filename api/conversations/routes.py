@@ -98,7 +98,7 @@ def patch(request: Request, id: Id, body: ConversationPatch) -> HttpResponse:
 
 @router.delete("/conversations/{id}", out=ConversationDeletedOut)
 def delete(request: Request, id: Id, query: Query[ConversationDeleteParams]) -> HttpResponse:
-    """Delete a conversation with its messages: removed after the retention period, or at once with `purge=true`."""
+    """Delete a conversation with its messages, after the retention period or immediately with `purge=true`."""
     services.delete(request.caller, id, purge=query.purge)
     return reply({"success": True, "id": str(id)})
 
@@ -118,7 +118,7 @@ def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpR
 
 @router.post("/conversations/{id}/messages", out={201: MessagesOut})
 def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
-    """Append messages: all of them or none. The response has the messages that were added."""
+    """Append messages: all of them or none. The response contains the added messages."""
     conversation, added = services.append(request.caller, id, [_new_message(message) for message in body.messages])
     return reply(
         {
@@ -132,7 +132,7 @@ def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
 
 @router.put("/conversations/{id}/label", out=ChangedOut)
 def set_label(request: Request, id: Id, body: LabelBody) -> HttpResponse:
-    """Set the label of a conversation, and its folder if the request has one."""
+    """Set the label of a conversation, and its folder if the request contains one."""
     return _change(request, id, body.changes())
 
 
@@ -150,13 +150,13 @@ def set_status(request: Request, id: Id, body: StatusBody) -> HttpResponse:
 
 @router.put("/conversations/{id}/pin", out=ChangedOut)
 def pin(request: Request, id: Id) -> HttpResponse:
-    """Pin a conversation, and set its importance to 10."""
+    """Pin a conversation and set its importance to 10."""
     return reply(presenters.changed_conversation(services.pin(request.caller, id)))
 
 
 @router.put("/conversations/{id}/archive", out=ChangedOut)
 def archive(request: Request, id: Id) -> HttpResponse:
-    """Archive a conversation. Searches can still find it; contexts exclude it by default."""
+    """Archive a conversation. Searches can still find it, but contexts exclude it by default."""
     return reply(presenters.changed_conversation(services.archive(request.caller, id)))
 
 

@@ -1,4 +1,4 @@
-"""Requests and responses of conversations, their search, and contexts."""
+"""Request and response schemas for conversations, message search, and contexts."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class StatusBody(Body):
 
 
 class ConversationPatch(Patch):
-    """Fields that are absent stay unchanged; null resets a field to its default."""
+    """Absent fields stay unchanged. Null resets a field to its default."""
 
     label: Label | None = None
     folder: Folder | None = None
@@ -247,7 +247,7 @@ class FullTextOut(BaseModel):
 
 
 class ContextMessageOut(MessageOut):
-    """`metadata.citation` names the source: `label`, `folder`, `timestamp`."""
+    """A message of a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`."""
 
     label: str
     folder: str

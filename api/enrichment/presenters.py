@@ -1,4 +1,4 @@
-"""Summaries, labels, importance, facts and pruning as JSON."""
+"""Present summaries, labels, importance, facts and pruning as JSON."""
 
 from __future__ import annotations
 

@@ -61,20 +61,20 @@ def suggest(request: Request, body: ConversationIdBody) -> HttpResponse:
 
 @router.post("/conversations/{id}/suggest-labels", out=list[SuggestionOut], kind="llm", writes=False)
 def suggest_labels(request: Request, id: Id) -> HttpResponse:
-    """Suggest up to five labels for a conversation, as a plain list, without changing it."""
+    """Suggest up to five labels for a conversation as a plain list, without changing it."""
     return reply(presenters.label_suggestions(labels.suggest(request.caller, id)))
 
 
 @router.post("/conversations/{id}/facts", out={200: ExtractionOut, 202: ExtractionOut}, kind="llm")
 def extract_facts(request: Request, id: Id) -> HttpResponse:
-    """Extract facts from the messages added since the last extraction. The status is 202 while work remains."""
+    """Extract facts from the messages added since the last extraction. Returns 202 while messages remain."""
     progress = facts.request(request.caller, id)
     return reply(presenters.extraction(progress), 200 if progress.state == "done" else 202)
 
 
 @router.get("/conversations/{id}/facts", out=FactsOut)
 def list_facts(request: Request, id: Id, query: Query[FactsParams]) -> HttpResponse:
-    """List the facts of a conversation by turn, with the progress of their extraction."""
+    """List a conversation's facts by turn, with the progress of the extraction."""
     progress = facts.progress(request.caller, id)
     page = facts.of_conversation(request.caller, progress.conversation, limit=query.limit, cursor=query.cursor)
     items = [presenters.fact(row) for row in page.items]
@@ -83,7 +83,7 @@ def list_facts(request: Request, id: Id, query: Query[FactsParams]) -> HttpRespo
 
 @router.post("/messages/{id}/importance", out=RatedOut, kind="llm")
 def importance(request: Request, id: Id) -> HttpResponse:
-    """Rate the importance of a message, and store the score."""
+    """Rate the importance of a message and store the score."""
     return reply(presenters.rating(rate(request.caller, id)))
 
 
@@ -110,13 +110,13 @@ def execute(request: Request, body: ConversationIdsBody) -> HttpResponse:
 
 @router.get("/upkeep", out=UpkeepOut)
 def fetch_upkeep(request: Request) -> HttpResponse:
-    """Show the policy for unused conversations, and the report of its last run."""
+    """Show the lifecycle policy for unused conversations and the report of its last run."""
     return reply(presenters.upkeep(*policy.get(request.caller)))
 
 
 @router.patch("/upkeep", out=UpkeepOut)
 def patch_upkeep(request: Request, body: UpkeepPatch) -> HttpResponse:
-    """Change the policy for unused conversations. It applies from the next run."""
+    """Change the lifecycle policy for unused conversations. It takes effect with the next run."""
     return reply(presenters.upkeep(*policy.change(request.caller, _upkeep_columns(body))))
 
 

@@ -1,4 +1,4 @@
-"""Requests and responses of summaries, labels, importance, facts, pruning, import and export."""
+"""Request and response schemas for summaries, labels, importance, facts, pruning, import and export."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _day(value: object) -> date:
         try:
             day = date.fromisoformat(value)
         except ValueError:
-            raise ValueError("is not a day of the calendar; use one such as 2026-01-31") from None
+            raise ValueError("must be an existing day, such as 2026-01-31") from None
         if 1 < day.year < 9999:
             return day
     raise ValueError("must be a day such as 2026-01-31")
@@ -37,7 +37,7 @@ Ids = Annotated[list[Id], Field(min_length=1, max_length=MAX_BULK)]
 
 
 class SummarizeBody(Body):
-    """`day`: any day of the period; by default, the last period that has messages."""
+    """A request for a summary. `day` is any day of the period, by default of the last period with messages."""
 
     conversation_id: Id
     level: Level = "daily"
@@ -68,7 +68,7 @@ class ConversationIdsBody(Body):
 
 
 class ImportParams(Params):
-    """`name`: the label of a conversation whose source has no title."""
+    """Import parameters. `name` is the label for a conversation whose source has no title."""
 
     source: Literal[SOURCES] = "auto"  # type: ignore[valid-type]
     name: Annotated[Text, Field(max_length=255)] = ""
@@ -117,7 +117,11 @@ class SuggestionsOut(BaseModel):
 
 
 class ExtractionOut(BaseModel):
-    """`left_out`: facts dropped because they cite none of the messages read; `cut`: messages read only in part."""
+    """Progress of an extraction.
+
+    `left_out` counts facts dropped because they cite none of the messages read; `cut` counts messages that were only
+    partly read.
+    """
 
     conversation_id: str
     state: Literal["none", "queued", "running", "waiting", "failed", "done"]
@@ -191,7 +195,7 @@ class PruningBody(Body):
 
 
 class UpkeepPatch(Patch):
-    """Fields that are absent stay unchanged; null resets a field to the default of the installation."""
+    """Absent fields stay unchanged. Null resets a field to the installation's default."""
 
     active_days: TierDays | None = None
     archived_days: TierDays | None = None
@@ -199,7 +203,7 @@ class UpkeepPatch(Patch):
 
 
 class UpkeepOut(BaseModel):
-    """The effective `active_days` and `archived_days`; `own` names those that the tenant has set."""
+    """The effective `active_days` and `archived_days`. `own` lists the fields that the tenant has set."""
 
     active_days: int
     archived_days: int

@@ -1,4 +1,4 @@
-"""Links, neighbours and paths as JSON."""
+"""Present links, neighbours and paths as JSON."""
 
 from __future__ import annotations
 

@@ -34,13 +34,13 @@ router = PolicyRouter("graph")
 
 @router.post("/graph/link", out=LinkOut)
 def link(request: Request, body: LinkBody) -> HttpResponse:
-    """Link two coordinates, replacing any link of the same type. No memory has to be stored there."""
+    """Link two coordinates, replacing any link of the same type. The coordinates need not contain memories."""
     return reply(presenters.linked(services.link(request.caller, new_link(body))))
 
 
 @router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut})
 def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
-    """Create up to 1000 links: with `atomic` all or none, otherwise every valid one."""
+    """Create up to 1000 links. With `atomic`, creates all or none; otherwise, creates every valid link."""
     items = [bulk.parsed(raw, LinkBody, lambda item: services.checked(new_link(item))) for raw in body.links]
     if body.atomic:
         bulk.require_all(items, "links", "")
@@ -63,7 +63,7 @@ def unlink(request: Request, query: Query[UnlinkParams]) -> HttpResponse:
 
 @router.get("/graph/neighbors", out=NeighborsOut, kind="search")
 def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
-    """List the coordinates within some hops, each once: by hops, then strength of the link, then coordinate."""
+    """List the coordinates within some hops, each once, sorted by hops, then link strength, then coordinate."""
     neighbourhood = selectors.neighbours(
         request.caller,
         query.namespace,
@@ -79,7 +79,7 @@ def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
 
 @router.get("/graph/path", out=PathOut, kind="search")
 def path(request: Request, query: Query[PathParams]) -> HttpResponse:
-    """Find the path with the fewest steps; with `weighted` the cheapest, where a step costs 1 - strength + 0.01."""
+    """Find the path with the fewest steps or, with `weighted`, the cheapest path. A step costs 1 - strength + 0.01."""
     shortest = selectors.shortest_path(
         request.caller,
         query.namespace,
@@ -100,7 +100,7 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
     long=True,
 )
 def export(request: Request, query: Query[ExportParams]) -> StreamingHttpResponse:
-    """Export the links of a namespace or subtree (`prefix`): as JSON for `/graph/links/bulk`, or as GraphML."""
+    """Export the links of a namespace or subtree (`prefix`), as JSON for `/graph/links/bulk` or as GraphML."""
     graph = selectors.subgraph(request.caller, query.namespace, query.prefix)
     if query.format == "graphml":
         return StreamingHttpResponse(exporting.graphml(graph), content_type=GRAPHML, headers=PRIVATE)

@@ -1,4 +1,4 @@
-"""Requests and responses of links, neighbours, paths and the export of a graph."""
+"""Request and response schemas for links, neighbours, paths and graph exports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TYPE = r"[A-Za-z0-9._:-]{1,100}"
 
 def _limit_types(names: str) -> str:
     if names.count(",") >= MAX_TYPES:
-        raise ValueError(f"must name at most {MAX_TYPES} link types")
+        raise ValueError(f"must contain at most {MAX_TYPES} link types")
     return names
 
 
@@ -52,7 +52,7 @@ class LinkBody(Body):
 
 
 class BulkLinkBody(Body):
-    # Validated one by one, so that a bad link does not fail the others.
+    # Validated separately, so that an invalid link does not fail the others.
     links: Annotated[list[JsonObject], Field(min_length=1, max_length=MAX_BULK)]
     atomic: bool = False
 
@@ -78,7 +78,7 @@ class NeighborParams(WalkParams):
     coord: CoordText
     k_hop: Annotated[Whole, Field(ge=1, le=MAX_HOPS)] = 1
     limit: Limit = 50
-    offset: Annotated[Whole, Field(ge=0, le=MAX_READ)] = 0  # a walk never returns more
+    offset: Annotated[Whole, Field(ge=0, le=MAX_READ)] = 0  # a traversal never returns more
     include_memory: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Maps of memories as JSON."""
+"""Present density maps of memories as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Route of the density map of memories."""
+"""Route for the density map of memories."""
 
 from __future__ import annotations
 

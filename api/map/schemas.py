@@ -1,4 +1,4 @@
-"""Requests and responses of the density map of memories."""
+"""Request and response schemas for the density map of memories."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class MapParams(NamespaceParams):
     cursor: Cursor | None = None
 
     def check(self) -> None:
-        """Raise InvalidInput for a mixture: `axes` requests a grid over `box`; `depth` requests places, in pages."""
+        """Raise InvalidInput if the modes are mixed: a grid (`axes` over `box`), or pages of places (`depth`)."""
         if self.axes is None and (self.box or self.resolution):
-            raise InvalidInput("axes", "is required together with box or resolution")
+            raise InvalidInput("axes", "is required when box or resolution is given")
         if self.axes is not None:
             if self.depth or self.limit or self.cursor:
                 raise InvalidInput("axes", "cannot be combined with depth, limit or cursor; send one or the other")
@@ -49,7 +49,7 @@ class CellOut(BaseModel):
     """The memories in one cell of a grid (`column`, `row`), or at and below one coordinate (`coord`)."""
 
     count: int
-    importance: float  # the mean
+    importance: float  # mean importance
     max_importance: float
     column: int | None = None
     row: int | None = None

@@ -1,4 +1,4 @@
-"""Memories as JSON."""
+"""Present memories as JSON."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ def bulk_stored(index: int, stored: Stored) -> JsonObject:
 
 
 def address(coordinate: Coordinate) -> JsonObject:
-    numbers = list(coordinate.numbers)  # decoded once: `coordinate.text` would decode the key again
+    numbers = list(coordinate.numbers)  # decoded only once, because `coordinate.text` would decode the key again
     return {"coord": ",".join(map(repr, numbers)), "coordinate": numbers}

@@ -53,7 +53,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
     """List the memories of a namespace, a subtree, a box, or around a point, page by page."""
     narrowing = _narrowing(query)
     if narrowing.ball and query.order:
-        raise InvalidInput("order", "cannot be combined with near, which sorts by distance; remove it")
+        raise InvalidInput("order", "cannot be combined with near, which sorts by distance; remove one of them")
     page = selectors.list_memories(
         request.caller,
         query.namespace,
@@ -68,7 +68,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
 
 @router.post("/memories/bulk", out={200: BulkStoredOut, 207: BulkStoredOut})
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
-    """Store up to 1000 memories: with `atomic` all or none, otherwise every valid one."""
+    """Store up to 1000 memories. With `atomic`, stores all or none; otherwise, stores every valid memory."""
     items = [bulk.parsed(raw, StoreBody, lambda item: checked(request.caller, new_memory(item))) for raw in body.items]
     if body.atomic:
         bulk.require_all(items, "items", ".coord")
@@ -86,7 +86,7 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
 
 @router.post("/memories/bulk/get", out=BulkGotOut, kind="read")
 def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
-    """Fetch the memories at up to 1000 coordinates, in the order of the request; null where there is none."""
+    """Fetch the memories at up to 1000 coordinates, in the order of the request. Null means that there is no memory."""
     memories = selectors.get_many(request.caller, body.namespace, body.coords)
     items = [
         {"coord": coord.text, "memory": memory and presenters.memory(memory)}
@@ -122,7 +122,7 @@ def patch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams
 
 @router.delete("/memories/{coord}", out=DeletedOut, conditional=True)
 def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams]) -> HttpResponse:
-    """Delete a memory: restorable for the retention period, or permanently with `purge=true`."""
+    """Delete a memory. It can be restored during the retention period, unless `purge=true` deletes it permanently."""
     deleted = services.delete(
         request.caller, query.namespace, coord, purge=query.purge, precondition=preconditions.of_write(request)
     )
@@ -138,7 +138,7 @@ def restore(request: Request, coord: Path[CoordText], query: Query[NamespacePara
 
 @router.get("/stats", out=StatsOut)
 def stats(request: Request) -> HttpResponse:
-    """Count the tenant's memories, and show the state of the index."""
+    """Count the tenant's memories and show the state of the index."""
     return reply(conversations.stats(request.caller))
 
 

@@ -1,4 +1,4 @@
-"""Requests and responses of memories and searches."""
+"""Request and response schemas for memories and searches."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class StoreBody(Body):
 
 
 class PatchBody(Patch):
-    """A JSON merge patch (RFC 7396): fields that are absent stay unchanged; null removes an optional value."""
+    """A JSON merge patch (RFC 7396). Absent fields stay unchanged; null removes an optional value."""
 
     payload: JsonObject | None = None
     metadata: JsonObject | None = None
@@ -64,7 +64,7 @@ class PatchBody(Patch):
 
 
 class BulkStoreBody(Body):
-    # Validated one by one, so that a bad item does not fail the others.
+    # Validated separately, so that an invalid item does not fail the others.
     items: Annotated[list[JsonObject], Field(min_length=1, max_length=MAX_BULK)]
     atomic: bool = False
 
@@ -97,7 +97,7 @@ class ListParams(NamespaceParams):
 
 
 class _AnyMemoryOut(BaseModel):
-    """The fields of a memory in every response."""
+    """The fields of a memory that every response contains."""
 
     id: str
     coord: str
@@ -187,7 +187,10 @@ class IndexStats(BaseModel):
 
 
 class LanguageModelStats(BaseModel):
-    """Usage in `month` (such as 202611, in UTC). `limit` is in tokens and `limit_usd` in dollars; null: no limit."""
+    """Usage in `month` (such as 202611, in UTC).
+
+    `limit` is in tokens and `limit_usd` in dollars; null means no limit.
+    """
 
     month: int
     prompt_tokens: int
@@ -210,10 +213,10 @@ class StatsOut(BaseModel):
 
 
 def ball(near: Coordinate | None, radius: float | None) -> Ball | None:
-    """Return the ball, if any. Raises InvalidInput for `near` without `radius`, or the reverse."""
+    """Return the ball, if any. Raises InvalidInput for `near` without `radius` or `radius` without `near`."""
     if (near is None) != (radius is None):
         missing, other = ("radius", "near") if radius is None else ("near", "radius")
-        raise InvalidInput(missing, f"is required together with {other}")
+        raise InvalidInput(missing, f"is required when {other} is given")
     return None if near is None or radius is None else Ball(near, radius)
 
 

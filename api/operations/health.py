@@ -1,4 +1,4 @@
-"""Routes for liveness, readiness, health and metrics. They need no key, and reveal nothing about tenants."""
+"""Routes for liveness, readiness, health and metrics. They require no key and reveal nothing about tenants."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 @router.get("/metrics", out=None, problems=[403, 500], openapi_extra=_TEXT)
 def show_metrics(request: HttpRequest) -> HttpResponse:
-    """Return all metrics in the Prometheus text format, to the addresses in SOMA_METRICS_ALLOW."""
+    """Return all metrics in the Prometheus text format. Only allowed for the addresses in SOMA_METRICS_ALLOW."""
     peer = request.META.get("REMOTE_ADDR", "")
     if "X-Forwarded-For" in request.headers and not client_address.among(peer, settings.TRUSTED_PROXIES):
         raise Forbidden("the request came through a proxy that is not in SOMA_TRUSTED_PROXIES")
@@ -64,7 +64,7 @@ def show_metrics(request: HttpRequest) -> HttpResponse:
 
 @router.get("/health", out={200: HealthOut, 503: HealthOut}, problems=[500])
 def full_health(request: HttpRequest) -> HttpResponse:
-    """Show the state and latency of each component, at most ten seconds old."""
+    """Show the state and latency of each component. The result is at most ten seconds old."""
     report = health.report()
     if (llm_healthy := llm.healthy()) is not None:
         report = replace(report, checks={**report.checks, "llm": Check(llm_healthy, 0.0)})

@@ -1,4 +1,4 @@
-"""Routes for long-running jobs for the whole installation."""
+"""Routes for long-running jobs that concern the whole installation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = PolicyRouter("operators")
 
 @router.post("/rebuild-embeddings", out={202: RebuildOut})
 def rebuild_embeddings(request: Request, body: RebuildBody | None = None) -> HttpResponse:
-    """Re-embed every memory in the background; searches use the current vectors meanwhile."""
+    """Re-embed every memory in the background. Until this is done, searches use the current vectors."""
     options = body or RebuildBody()
     job = jobs.start_rebuild(
         request.caller,

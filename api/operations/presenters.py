@@ -1,4 +1,4 @@
-"""Health reports and jobs as JSON."""
+"""Present health reports and jobs as JSON."""
 
 from __future__ import annotations
 

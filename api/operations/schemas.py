@@ -1,4 +1,4 @@
-"""Requests and responses of health and jobs."""
+"""Request and response schemas for health and jobs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class HealthOut(BaseModel):
 
 
 class RebuildBody(Body):
-    """The embedder to use. An empty body rebuilds with the current one."""
+    """The embedder to use. An empty body rebuilds with the current embedder."""
 
     provider: Annotated[str, Field(max_length=64)] = ""
     model: Annotated[str, Field(max_length=255)] = ""

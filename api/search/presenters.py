@@ -1,4 +1,4 @@
-"""Search results as JSON."""
+"""Present search results as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes for searches by meaning and by word."""
+"""Routes for semantic and keyword search."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ router = PolicyRouter("search")
 
 @router.get("/memories/search", out=SearchOut, exclude_unset=True, kind="search")
 def search_by_query(request: Request, query: Query[SearchParams]) -> HttpResponse:
-    """Search memories. Filters are JSON text."""
+    """Search memories. `filters` is JSON text."""
     raw_filters = None if query.filters is None else _parse_filters(query.filters)
     return _run(request, _search(query, [query.namespace], raw_filters))
 
@@ -73,7 +73,7 @@ def _expansion(options: ExpandBody) -> Neighbourhood:
 
 
 def _parse_filters(text: str) -> object:
-    """Parse the `filters` parameter. Raises InvalidInput that names the field within the filters."""
+    """Parse the `filters` parameter. The InvalidInput that it raises names the field within the filters."""
     try:
         return json.parse(text.encode("utf-8", "surrogatepass"))
     except MalformedRequest as error:

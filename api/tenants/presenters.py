@@ -1,4 +1,4 @@
-"""Tenants, keys and audit events as JSON."""
+"""Present tenants, keys and audit events as JSON."""
 
 from __future__ import annotations
 

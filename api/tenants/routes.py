@@ -47,7 +47,7 @@ def create_tenant(request: Request, body: TenantBody) -> HttpResponse:
 
 @router.get("/tenants", out=TenantsOut)
 def list_tenants(request: Request, query: Query[PageParams]) -> HttpResponse:
-    """List the tenants of this installation by slug."""
+    """List the tenants of this installation, sorted by slug."""
     after = cursors.decode(query.cursor, str)[0] if query.cursor else ""
     rows = selectors.list_tenants(request.caller, after, query.limit + 1)
     page = rows[: query.limit]
@@ -78,20 +78,23 @@ def update_tenant(request: Request, slug: str, body: TenantPatch) -> HttpRespons
 
 @router.delete("/tenants/{slug}", out=ErasedOut, long=True)
 def erase_tenant(request: Request, slug: str) -> HttpResponse:
-    """Permanently erase a tenant with all its data, and return a receipt. Repeat it to confirm that nothing is left."""
+    """Permanently erase a tenant with all its data and return a receipt. Repeat it to confirm that nothing is left."""
     return reply(presenters.receipt(erasure.erase(request.caller, slug)))
 
 
 @router.get("/tenants/{slug}/usage", out=UsageOut)
 def usage(request: Request, slug: str) -> HttpResponse:
-    """Show the usage of a tenant next to its quotas."""
+    """Show a tenant's usage together with its quotas."""
     tenant = selectors.get_tenant(request.caller, slug)
     return reply(presenters.usage(slug, selectors.usage_of(request.caller, tenant)))
 
 
 @router.get("/tenants/{slug}/audit", out=AuditPageOut)
 def list_audit(request: Request, slug: str, query: Query[AuditParams]) -> HttpResponse:
-    """List the audit log of a tenant, newest first: who changed what, and from which address."""
+    """List a tenant's audit log, newest first.
+
+    Each entry has the actor, the action, the target and the client address.
+    """
     tenant = selectors.get_tenant(request.caller, slug)
     audit_filter = AuditFilter(query.action, query.actor, query.target, query.since, query.until)
     before = _row_id(query.cursor) if query.cursor else None
@@ -103,14 +106,14 @@ def list_audit(request: Request, slug: str, query: Query[AuditParams]) -> HttpRe
 
 @router.get("/tenants/{slug}/export", out=None, long=True, openapi_extra=_NDJSON)
 def export_tenant(request: Request, slug: str) -> StreamingHttpResponse:
-    """Export all data of a tenant as lines of JSON (application/x-ndjson); the last line has their count."""
+    """Export all data of a tenant as lines of JSON (application/x-ndjson). The last line contains the counts."""
     lines = export.lines(request.caller, slug)
     return StreamingHttpResponse(lines, content_type="application/x-ndjson", headers=PRIVATE)
 
 
 @router.post("/tenants/{slug}/keys", out={201: IssuedKeyOut})
 def issue_key(request: Request, slug: str, body: KeyBody) -> HttpResponse:
-    """Create an API key for a tenant. Only this response shows the key."""
+    """Create an API key for a tenant. Only this response contains the key."""
     tenant = selectors.get_tenant(request.caller, slug)
     issued = keys.issue(
         request.caller,
@@ -137,7 +140,7 @@ def list_keys(request: Request, slug: str, query: Query[PageParams]) -> HttpResp
 
 @router.post("/tenants/{slug}/keys/{prefix}/rotate", out={201: IssuedKeyOut})
 def rotate_key(request: Request, slug: str, prefix: str, body: RotateBody | None = None) -> HttpResponse:
-    """Issue a key with the same rights. The old key works for another `overlap_hours`, 24 by default."""
+    """Create a key with the same rights. The old key remains valid for `overlap_hours`, 24 by default."""
     tenant = selectors.get_tenant(request.caller, slug)
     overlap = timedelta(hours=(body or RotateBody()).overlap_hours)
     issued = keys.rotate(request.caller, prefix, tenant, overlap)
@@ -146,7 +149,7 @@ def rotate_key(request: Request, slug: str, prefix: str, body: RotateBody | None
 
 @router.delete("/tenants/{slug}/keys/{prefix}", out=KeyOut)
 def revoke_key(request: Request, slug: str, prefix: str) -> HttpResponse:
-    """Revoke a key. It stops working within five seconds in every process."""
+    """Revoke a key. All processes reject it within five seconds."""
     tenant = selectors.get_tenant(request.caller, slug)
     return reply(presenters.key(keys.revoke(request.caller, prefix, tenant)))
 

@@ -1,4 +1,4 @@
-"""Requests and responses of tenants, their keys and their audit log."""
+"""Request and response schemas for tenants, their keys and their audit log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Quota = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Quotas(Patch):
-    """Null means no limit. Fields that are absent stay unchanged."""
+    """Null means no limit. Absent fields stay unchanged."""
 
     memories: Quota | None = None
     bytes: Quota | None = None
@@ -25,9 +25,10 @@ class Quotas(Patch):
 
 
 class Policies(Patch):
-    """`auto_label`: the confidence from which a suggested label is applied to an unlabelled conversation; null: never.
+    """Policies for automatic enrichment. Absent fields stay unchanged.
 
-    Fields that are absent stay unchanged.
+    `auto_label` is the confidence from which a suggested label is applied to an unlabelled conversation; null means
+    never.
     """
 
     auto_label: Fraction | None = None
@@ -59,7 +60,7 @@ class TenantBody(Body):
 
 
 class TenantPatch(Body):
-    """Fields that are absent stay unchanged."""
+    """Absent fields stay unchanged."""
 
     name: Annotated[Text, Field(max_length=255)] | None = None
     tier: Tier | None = None

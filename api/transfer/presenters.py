@@ -1,4 +1,4 @@
-"""Import reports as JSON."""
+"""Present import reports as JSON."""
 
 from __future__ import annotations
 

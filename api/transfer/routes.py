@@ -21,7 +21,7 @@ from somamemory.errors import InvalidInput, UnsupportedMediaType
 router = PolicyRouter("transfer")
 
 MEDIA_TYPES = ("application/json", "application/x-ndjson", "application/zip", "text/markdown", "text/plain")
-# Limits decompression bombs: a small archive may unpack to any size.
+# Limits decompression bombs, since a small archive may unpack to any size.
 MAX_UNPACKED_BYTES = 200 * 1024 * 1024
 _ANY_FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES, _ANY_FILE)}}
@@ -32,11 +32,11 @@ _FILE: dict[str, Any] = {"content": {name.split(";")[0]: {"schema": {}} for name
 def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     """Import conversations from a file sent as the request body.
 
-    Importing a file again adds only new conversations and new messages. The status is 207 if a part of the file cannot
-    be read; `errors` says which.
+    Repeating an import adds only new conversations and new messages. The status is 207 if a part of the file cannot be
+    read; `errors` describes these parts.
     """
     if not request.body:
-        raise InvalidInput("body", "must be the file to import, and is empty")
+        raise InvalidInput("body", "must contain the file to import, but is empty")
     media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media_type not in MEDIA_TYPES:
         raise UnsupportedMediaType("the Content-Type of the file must be one of " + ", ".join(MEDIA_TYPES))

@@ -32,16 +32,16 @@ _NAME = re.compile(r"soma-(\d{8}T\d{6}Z)")
 
 
 class FileCopier(Protocol):
-    """Copies files that the database only names, to and from a folder of its own in the backup."""
+    """Copies files that the database refers to, to and from a separate folder in the backup."""
 
     def copy(self, to: Path, earlier: Path | None, since: datetime, progress: Progress) -> dict[str, Any]:
         """Copy all files that were needed at `since` or later, and return a summary for the manifest.
 
-        earlier: the same folder of the previous backup.
+        earlier: the same folder in the previous backup.
         """
 
     def check(self, folder: Path, summary: dict[str, Any], progress: Progress) -> None:
-        """Raise InvalidInput where the folder differs from what was written."""
+        """Raise InvalidInput if the folder differs from what was written."""
 
     def bring_back(self, folder: Path, summary: dict[str, Any], progress: Progress) -> None: ...
 
@@ -50,14 +50,15 @@ _copiers: dict[str, FileCopier] = {}
 
 
 def include(name: str, copier: FileCopier) -> None:
-    """Make `copier` part of every backup; `name` is that of its folder, and of its entry in the manifest."""
+    """Include `copier` in every backup. `name` is the name of its folder and of its entry in the manifest."""
     _copiers[name] = copier
 
 
 def create(to: Path, progress: Progress = silent, connection: Any = default) -> Path:
-    """Create a backup in a new folder below `to`, and return the folder.
+    """Create a backup in a new folder in `to`, and return that folder.
 
-    One that was interrupted has another name, and is removed by the next. Raises Conflict while another one is made.
+    An interrupted backup has a different name and is removed by the next one. Raises Conflict while another backup is
+    being created.
     """
     to.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(to):
@@ -65,7 +66,10 @@ def create(to: Path, progress: Progress = silent, connection: Any = default) -> 
 
 
 def verify(folder: Path, progress: Progress = silent, connection: Any = default) -> Manifest:
-    """Restore a backup next to the live database and compare every row. Raises InvalidInput for a damaged backup."""
+    """Restore a backup next to the live database and compare every row.
+
+    Raises InvalidInput if the backup is damaged.
+    """
     manifest = manifests.read(folder, progress)
     _require_engine(manifest, connection)
     _check_files(folder, manifest, progress)
@@ -77,17 +81,17 @@ def verify(folder: Path, progress: Progress = silent, connection: Any = default)
 def restore(folder: Path, progress: Progress = silent, connection: Any = default) -> Manifest:
     """Restore a backup into an empty database.
 
-    The next drain fills new collections of the vector index from the vectors in the database. Raises InvalidInput for a
-    damaged backup, and Conflict where the database is not empty.
+    The next drain fills new collections of the vector index from the vectors in the database. Raises InvalidInput if
+    the backup is damaged, and Conflict if the database is not empty.
     """
     manifest = manifests.read(folder, progress)
     _require_engine(manifest, connection)
     if unknown := set(manifest.migrations) - _known_migrations():
-        raise InvalidInput("folder", f"made by a newer version of SomaMemory: {', '.join(sorted(unknown))}")
+        raise InvalidInput("folder", f"was created by a newer version of SomaMemory: {', '.join(sorted(unknown))}")
     if is_used(connection):
-        raise Conflict("the database is not empty; restore a backup into an empty database only")
+        raise Conflict("the database is not empty; restore the backup into an empty database")
     _check_files(folder, manifest, progress)
-    for name, copier in _copiers.items():  # before anything in the database names them
+    for name, copier in _copiers.items():  # before anything in the database refers to them
         copier.bring_back(folder / name, manifest.elsewhere.get(name, {}), progress)
     engine = engine_of(connection)
     engine.load(connection, folder / manifest.file, progress)
@@ -99,7 +103,7 @@ def restore(folder: Path, progress: Progress = silent, connection: Any = default
 
 
 def delete_old(to: Path, keep_days: int) -> list[str]:
-    """Delete backups that are older than this, but never the newest; return their names."""
+    """Delete backups older than the given time, but never the newest. Return their names."""
     backups = sorted(path for path in to.iterdir() if _is_backup(path) and (path / manifests.FILE_NAME).is_file())
     before = timezone.now() - timedelta(days=keep_days)
     old = [path for path in backups[:-1] if _created_at(path) < before]
@@ -115,14 +119,14 @@ def is_used(connection: BaseDatabaseWrapper) -> bool:
 
 @contextmanager
 def _locked(to: Path) -> Iterator[None]:
-    """Lock the folder: another backup's unfinished folder looks like an interrupted one. Raises Conflict."""
+    """Lock the folder, because another backup's unfinished folder looks like an interrupted one. Raises Conflict."""
     descriptor = os.open(to, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise Conflict(f"another backup is being made in {to}; wait until it has finished") from None
-    except OSError:  # a file system without locks
+        raise Conflict(f"another backup is being created in {to}; wait until it has finished") from None
+    except OSError:  # the file system does not support locks
         pass
     try:
         yield
@@ -173,7 +177,8 @@ def _write_content(partial: Path, earlier: Path | None, now: datetime, progress:
 def _require_engine(manifest: Manifest, connection: BaseDatabaseWrapper) -> None:
     if manifest.engine != connection.vendor:
         raise InvalidInput(
-            "folder", f"this is a backup of {manifest.engine}, but the settings name a {connection.vendor} database"
+            "folder",
+            (f"is a backup of a {manifest.engine} database, but the settings specify a {connection.vendor} database"),
         )
 
 
@@ -183,7 +188,7 @@ def _check_files(folder: Path, manifest: Manifest, progress: Progress) -> None:
 
 
 def _use_new_collections(connection: BaseDatabaseWrapper) -> None:
-    """Have the drain fill collections that nothing else uses: an index from before the restore may still exist."""
+    """Make the drain fill new collections. The old ones may still contain an index from before the restore."""
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM sfm_embedding_generations")

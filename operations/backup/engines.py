@@ -19,7 +19,7 @@ class Engine(Protocol):
     def dump(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables: ...
 
     def load(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> None:
-        """Read the file into an empty database."""
+        """Load the file into an empty database."""
 
     def tables_in(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
         """Restore the file next to the live database, and return its content."""

@@ -1,4 +1,4 @@
-"""The manifest of a backup: what it holds, and how to tell that it is undamaged."""
+"""The manifest of a backup: what the backup contains, and how to check that it is undamaged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Tables = dict[str, dict[str, Any]]  # {table: {"rows": 3, "hash": "…"}}
 @dataclass(frozen=True)
 class Manifest:
     engine: str  # "sqlite" or "postgresql"
-    server: str  # the version of the database
+    server: str  # database version
     somamemory: str
     created_at: str
     migrations: list[str]
@@ -27,7 +27,8 @@ class Manifest:
     bytes: int
     sha256: str
     tables: Tables
-    elsewhere: dict[str, Any] = field(default_factory=dict)  # of the files that the database names: see `include`
+    # Summaries of files that the database refers to: see `include`
+    elsewhere: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         with (folder / FILE_NAME).open("w") as file:
@@ -37,7 +38,7 @@ class Manifest:
 
 
 def silent(phase: str, share: float) -> None:
-    """Report no progress."""
+    """Ignore progress reports."""
 
 
 def read(folder: Path, progress: Progress = silent) -> Manifest:
@@ -47,9 +48,11 @@ def read(folder: Path, progress: Progress = silent) -> Manifest:
         file = folder / Path(manifest.file).name
         damaged = file.stat().st_size != manifest.bytes or checksum(file, progress) != manifest.sha256
     except (OSError, ValueError, TypeError) as error:
-        raise InvalidInput("folder", f"{folder} does not hold a backup: {error}") from None
+        raise InvalidInput("folder", f"{folder} does not contain a backup: {error}") from None
     if damaged:
-        raise InvalidInput("folder", f"{file} is damaged: its content differs from what was written")
+        raise InvalidInput(
+            "folder", f"{file} is damaged: its content differs from what was written; use another backup"
+        )
     return manifest
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL: pg_dump and pg_restore, and hashes taken from the same snapshot as the dump."""
+"""PostgreSQL: run pg_dump and pg_restore, and compute hashes from the snapshot of the dump."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _tables(session: BaseDatabaseWrapper, progress: Progress) -> Tables:
 
 
 def _start(program: str, connection: BaseDatabaseWrapper, options: list[str]) -> subprocess.Popen[str]:
-    """Start a program; the password is passed in the environment, which other users cannot see."""
+    """Start a program. The password is passed in the environment, which other users cannot see."""
     config: dict[str, Any] = connection.settings_dict
     environment = {
         "PGHOST": config.get("HOST"),
@@ -142,7 +142,7 @@ def _program(name: str, connection: BaseDatabaseWrapper) -> str:
         version = re.search(r"(\d+)", told)
         if version and int(version[1]) >= server:
             return path
-    raise ConfigurationError(f"{name} {server} or newer is needed: install PostgreSQL's client programs")
+    raise ConfigurationError(f"{name} {server} or newer is required; install PostgreSQL's client programs")
 
 
 def _major(path: Path) -> int:

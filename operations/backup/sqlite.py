@@ -1,4 +1,4 @@
-"""SQLite: its online backup, and hashes taken from the copy."""
+"""SQLite: use its online backup, and compute hashes from the copy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from operations.backup.manifest import Tables
 from somamemory.errors import InvalidInput
 from somamemory.files import Progress
 
-PAGES = 4_000  # in one step
-# Full text follows from the words of the memories.
+PAGES = 4_000  # per step
+# The full-text index can be rebuilt from the words of the memories.
 _TABLES = (
     "SELECT name FROM sqlite_master "
     "WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'sfm_memory_terms%'"
@@ -30,7 +30,7 @@ class SQLite:
     def dump(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
         copy = file.with_suffix("")
         with closing(sqlite3.connect(_path(connection))) as source, closing(sqlite3.connect(copy)) as target:
-            # One snapshot for all steps: without it, each write of another process would restart the copy.
+            # Use one snapshot for all steps. Otherwise, each write by another process would restart the copy.
             source.execute("BEGIN")
             source.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             source.backup(
@@ -53,7 +53,7 @@ class SQLite:
         path = _path(connection)
         partial = path.with_name(path.name + ".partial")
         _unpack(file, partial, progress)
-        for leftover in ("-wal", "-shm"):  # leftovers of the empty database
+        for leftover in ("-wal", "-shm"):  # left by the empty database
             path.with_name(path.name + leftover).unlink(missing_ok=True)
         partial.replace(path)
 
@@ -63,7 +63,7 @@ class SQLite:
             _unpack(file, copy, progress)
             with closing(sqlite3.connect(copy)) as opened:
                 if (found := opened.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
-                    raise InvalidInput("folder", f"SQLite finds the database damaged: {found[:200]}")
+                    raise InvalidInput("folder", f"SQLite reports that the database is damaged: {found[:200]}")
                 return _tables(opened, progress)
 
     def tables(self, connection: BaseDatabaseWrapper, progress: Progress) -> Tables:

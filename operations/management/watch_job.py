@@ -13,15 +13,15 @@ from memories.models import Job
 from operations import jobs
 from somamemory.management.progress import ProgressBar
 
-# A running server, or a Celery worker, takes a job within its beat.
+# A running server or Celery worker takes a job within its interval.
 TAKEN_WITHIN_S = max(5.0, 2.0 * settings.DRAIN_INTERVAL_S)
 
 
 def watch(job: Job, out: OutputWrapper, *, may_do_it: bool = True) -> Job:
     """Show the progress of a job until it has ended, and return it.
 
-    Run the steps here if no other process has for a while: no server is running, or it was killed. Only one process can
-    open Milvus Lite's folder, so `may_do_it` is False where a server has it.
+    Runs the steps here if no other process has for a while, because no server is running or it was killed. Only one
+    process can open Milvus Lite's folder, so `may_do_it` is False if a server has opened it.
     """
     bar = ProgressBar(out)
     seen, since = _progress(job), time.monotonic()
@@ -38,7 +38,7 @@ def watch(job: Job, out: OutputWrapper, *, may_do_it: bool = True) -> Job:
 
 
 def _do(job: Job, bar: ProgressBar) -> None:
-    """Run the job's steps and the drain in turn, until it has ended or another process has it."""
+    """Alternate between the job's steps and the drain, until the job has ended or another process has taken it."""
     try:
         while job.state in (Job.State.QUEUED, Job.State.RUNNING) and jobs.advance():
             while drain.drain():

@@ -92,7 +92,7 @@ def test_the_largest_whole_numbers_come_in_exactly(number: int) -> None:
     ],
 )
 def test_a_name_given_twice_in_an_object_is_rejected_by_name(text: str, field: str) -> None:
-    with pytest.raises(InvalidInput, match="given more than once") as refused:
+    with pytest.raises(InvalidInput, match="must not be given more than once") as refused:
         parse(text.encode())
     assert list(refused.value.fields) == [field]
 

@@ -174,7 +174,7 @@ def test_what_is_no_backup_is_refused(tmp_path: Path, content: str | None) -> No
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
 
-    with pytest.raises(CommandError, match="does not hold a backup"):
+    with pytest.raises(CommandError, match="does not contain a backup"):
         call_command("verify_backup", tmp_path)
 
 

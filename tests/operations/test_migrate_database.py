@@ -45,7 +45,7 @@ def test_everything_arrives_and_is_found_as_before(tmp_path: Path, target: str) 
     done = moving.move(tmp_path, target)
 
     assert done.returncode == 0, done.stderr
-    assert "are equal in both" in done.stdout
+    assert "are identical in both" in done.stdout
     with moving.server(tmp_path, SOMA_DATABASE_URL=target) as running:
         assert moving.answers(running, MEMORIES) == before
         client = running.client()
@@ -75,7 +75,7 @@ def test_a_target_that_is_somebody_elses_is_left_as_it_was(source: Path, target:
     done = moving.move(source, target)
 
     assert done.returncode == 1
-    assert "it has the table theirs; nothing was changed" in done.stderr
+    assert "it contains the table theirs; nothing was changed" in done.stderr
     assert ask(target, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("theirs",)]
 
 

@@ -1,4 +1,4 @@
-"""`manage.py backup`: back up the whole installation while it runs."""
+"""`manage.py backup`: back up the whole installation while it is running."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from tenants.management.command_line import errors_as_one_line
 
 
 class Command(BaseCommand):
-    help = "Back up the whole database, as it is at one moment, into a new folder with a manifest to check it by."
+    help = "Create a consistent backup of the whole database in a new folder, with a manifest for verification."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--to", type=Path, metavar="FOLDER", help="where to create the backup; default: backups in the data folder"
+            "--to", type=Path, metavar="FOLDER", help="folder for the backups; default: backups in the data folder"
         )
         parser.add_argument(
-            "--keep-days", type=int, default=14, help="delete older backups there, but never the newest (default: 14)"
+            "--keep-days",
+            type=int,
+            default=14,
+            help="delete backups older than this number of days, but never the newest (default: 14)",
         )
 
     def handle(self, *args: Any, to: Path | None, keep_days: int, **options: Any) -> None:
@@ -39,5 +42,5 @@ class Command(BaseCommand):
         for name, summary in created.elsewhere.items():
             self.stdout.write(f"{name}: {summary['files']:,} files, {summary['bytes']:,} bytes")
             for file in summary["missing"]:
-                self.stderr.write(f"missing or damaged, and not in the backup: {file}")
+                self.stderr.write(f"missing or damaged, and therefore not in the backup: {file}")
         self.stdout.write(f"Next: manage.py verify_backup {folder}")

@@ -11,12 +11,12 @@ from tenants.management.command_line import operator
 
 
 class Command(BaseCommand):
-    help = "Show for each tenant how many memories await indexing, for how long, how many failed, and why."
+    help = "Show for each tenant how many memories await indexing, for how long, how many have failed, and why."
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows = selectors.index_queue(operator())
         if not rows:
-            self.stdout.write(self.style.SUCCESS("No memory awaits indexing."))
+            self.stdout.write(self.style.SUCCESS("No memories await indexing."))
             return
         self.stdout.write(f"{'tenant':24} {'generation':28} {'pending':>9} {'failed':>8} {'oldest':>9}  reason")
         for row in rows:

@@ -15,10 +15,9 @@ from somamemory.errors import ConfigurationError
 
 class Command(BaseCommand):
     help = (
-        "Copy this installation's SQLite database into an empty PostgreSQL database, and compare the counts and hashes "
-        "of every table. "
-        "Stop the services first. After an error the target is empty and the command can be repeated. "
-        "SQLite's file is kept."
+        "Copy this installation's SQLite database into an empty PostgreSQL database, and compare the counts and "
+        "hashes of every table. Stop the services first. After an error, the target is empty and the command can be "
+        "repeated. The SQLite file is kept."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,13 +29,17 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, to: str, **options: Any) -> None:
-        # From a pipe it does not show in the list of processes.
+        # If the URL comes from a pipe, it does not appear in the process list.
         url = sys.stdin.readline().strip() if to == "-" else to
         try:
             moved = migrate_database.move(url, self.stdout.write)
         except (ConfigurationError, DatabaseError) as error:
             raise CommandError(str(error).strip()) from None
         rows = sum(each.rows for each in moved.values())
-        self.stdout.write(self.style.SUCCESS(f"{rows:,} rows in {len(moved)} tables are equal in both."))
-        where = f"stands in {settings.DATA_DIR / 'secret-key'}" if settings.SECRET_KEY_IS_MADE else "it is now"
-        self.stdout.write(f"Next: SOMA_DATABASE_URL to the new one, SOMA_SECRET_KEY to what {where}, and start.")
+        self.stdout.write(self.style.SUCCESS(f"{rows:,} rows in {len(moved)} tables are identical in both databases."))
+        where = (
+            f"the content of {settings.DATA_DIR / 'secret-key'}" if settings.SECRET_KEY_IS_MADE else "its current value"
+        )
+        self.stdout.write(
+            f"Next: set SOMA_DATABASE_URL to the new database, set SOMA_SECRET_KEY to {where}, and start the services."
+        )

@@ -19,14 +19,12 @@ EQUAL, DIFFERENT, COULD_NOT_LOOK = 0, 1, 2
 
 class Command(BaseCommand):
     help = (
-        "Compare the vector index with the database by id and version. Exit code 0: equal, 1: different, 2: could not "
-        "compare. The running server or worker does the work; without one this command does."
+        "Compare the vector index with the database by id and version. Exit code 0: equal, 1: different, 2: could "
+        "not compare. A running server or worker does the work; otherwise this command does it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--repair", action="store_true", help="queue wrong entries for indexing, and delete orphans"
-        )
+        parser.add_argument("--repair", action="store_true", help="queue wrong entries for indexing and delete orphans")
         parser.add_argument("--tenant", default="", metavar="SLUG", help="compare only this tenant")
 
     def handle(self, *args: Any, repair: bool, tenant: str, **options: Any) -> None:
@@ -44,7 +42,7 @@ class Command(BaseCommand):
             raise SystemExit(DIFFERENT)
 
     def _tell(self, report: Report, repair: bool) -> None:
-        self.stdout.write(f"{report.checked:,} memories compared, {report.pending:,} of them await indexing.")
+        self.stdout.write(f"{report.checked:,} memories compared, of which {report.pending:,} await indexing.")
         for kind in KINDS:
             shown = "".join(f"\n    {example}" for example in report.examples[kind])
             self.stdout.write(f"{kind:9} {report.counts[kind]:,}{shown}")
@@ -53,6 +51,6 @@ class Command(BaseCommand):
         if not report.different:
             self.stdout.write(self.style.SUCCESS("Equal."))
         elif repair:
-            self.stdout.write("Repaired: wrong entries are queued for indexing, orphans are deleted.")
+            self.stdout.write("Repaired: wrong entries are queued for indexing, and orphans are deleted.")
         else:
             self.stdout.write("Next: manage.py reconcile --repair")

@@ -14,8 +14,8 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 class Command(BaseCommand):
     help = (
-        "Embed all memories again next to the active vectors, compare what both find, and switch. "
-        "The running server or worker does the work; without one this command does. After an interruption, "
+        "Embed all memories again while searches use the current vectors, compare the results of both, and switch. A "
+        "running server or worker does the work; otherwise this command does it. If the command is interrupted, "
         "--watch continues."
     )
 
@@ -23,15 +23,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--provider", default="", help="wordllama, openai or hashing; default: the current provider"
         )
-        parser.add_argument("--model", default="", help="the name of the model at the provider")
-        parser.add_argument("--dimension", type=int, default=0, help="the number of dimensions")
+        parser.add_argument("--model", default="", help="name of the provider's model")
+        parser.add_argument("--dimension", type=int, default=0, help="number of dimensions")
         parser.add_argument(
             "--from-stored-vectors",
             action="store_true",
-            help="only create the collection again, from the vectors in the database, after the index was lost",
+            help="only recreate the collection from the vectors in the database, after the index was lost",
         )
         other = parser.add_mutually_exclusive_group()
-        other.add_argument("--watch", action="store_true", help="start nothing; follow the running job")
+        other.add_argument("--watch", action="store_true", help="follow the running job instead of starting one")
         other.add_argument("--cancel", action="store_true", help="cancel the generation that is being built")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -61,11 +61,11 @@ class Command(BaseCommand):
         found = job.data.get("comparison") or {}
         if found.get("questions"):
             self.stdout.write(
-                f"{found['questions']} questions, the first {found['k']} found: the memory itself is among them for "
-                f"{found['known_item_old']:.0%} (old) and {found['known_item_new']:.0%} (new); "
-                f"{found['agreement']:.0%} of what both find is the same."
+                f"{found['questions']} questions, comparing the first {found['k']} results: the memory itself is "
+                f"among them for {found['known_item_old']:.0%} (old) and {found['known_item_new']:.0%} (new); "
+                f"{found['agreement']:.0%} of the results are the same."
             )
-        self.stdout.write(self.style.SUCCESS(f"The new generation is active; it holds {job.total:,} memories."))
+        self.stdout.write(self.style.SUCCESS(f"The new generation is active and contains {job.total:,} memories."))
         if job.data.get("provider"):
             self.stdout.write(
                 f"Before the next start, set SOMA_EMBEDDING_PROVIDER={job.data['provider']} "

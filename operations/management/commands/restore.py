@@ -18,7 +18,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path, help="the folder that the command backup created")
+        parser.add_argument("folder", type=Path, help="backup folder to restore")
 
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
         bar = ProgressBar(self.stdout)
@@ -29,5 +29,5 @@ class Command(BaseCommand):
         memories = restored.tables["sfm_memories"]["rows"]
         self.stdout.write(
             self.style.SUCCESS(f"Restored {memories:,} memories as of {restored.created_at}.")
-            + " Next: start the server. Keyword search works at once, semantic search as the index fills."
+            + " Next: start the server. Keyword search works immediately; semantic search improves as the index fills."
         )

@@ -13,10 +13,10 @@ from tenants.management.command_line import errors_as_one_line
 
 
 class Command(BaseCommand):
-    help = "Restore a backup into a temporary database, and compare the rows and hashes of every table."
+    help = "Restore a backup into a temporary database and compare the rows and hashes of every table."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path, help="the folder that the command backup created")
+        parser.add_argument("folder", type=Path, help="backup folder to verify")
 
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
         bar = ProgressBar(self.stdout)

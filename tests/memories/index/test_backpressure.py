@@ -59,4 +59,4 @@ def test_an_operator_sees_why_rows_fail_and_has_them_tried_again(api: Api, capsy
     assert VectorEmbedding.objects.for_tenant(api.tenant).get().attempts == 0
     drain()
     call_command("index_status")
-    assert "No memory awaits indexing" in capsys.readouterr().out
+    assert "No memories await indexing" in capsys.readouterr().out

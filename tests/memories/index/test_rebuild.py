@@ -298,7 +298,7 @@ def test_the_command_does_the_work_itself_when_no_server_runs(
     furnish(acme)
     call_command("reembed", "--provider", "hashing", "--dimension", "40")
     told = capsys.readouterr().out
-    assert "The new generation is active; it holds 30 memories." in told
+    assert "The new generation is active and contains 30 memories." in told
     assert "SOMA_EMBEDDING_DIMENSION=40" in told
     assert generations.active().dimension == 40
 
