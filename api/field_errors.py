@@ -56,7 +56,8 @@ _INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")
 def field_errors(errors: Iterable[Mapping[str, Any]], skip: int = 0) -> list[tuple[str, str]]:
     """Return `(field, message)` for each field, up to MAX_ERRORS.
 
-    errors: as pydantic lists them. skip: how many leading parts of each location belong to the framework.
+    errors: as pydantic lists them.
+    skip: how many leading parts of each location belong to the framework.
     """
     messages: dict[str, str] = {}
     for error in errors:

@@ -19,7 +19,8 @@ class Breaker:
     runs in its own thread, or, without a probe, the next caller's own call. A probe saves callers from waiting; it
     raises Unavailable or ConfigurationError.
 
-    name: the dependency's name in the log. on_change: called with True when the breaker opens and False when it closes.
+    name: the dependency's name in the log.
+    on_change: called with True when the breaker opens and False when it closes.
     """
 
     def __init__(

@@ -40,8 +40,8 @@ class RetryPolicy:
     ) -> Result:
         """Return the result of `work`. Raise its last error if it may not be tried again.
 
-        deadline: in the time of `time.monotonic`; no attempt begins after it. min_pause_s: the pause that the other
-        side asks for, as with Retry-After.
+        deadline: in the time of `time.monotonic`; no attempt begins after it.
+        min_pause_s: the pause that the other side asks for, as with Retry-After.
         """
 
         def pause_s(state: RetryCallState) -> float:

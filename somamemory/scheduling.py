@@ -73,8 +73,12 @@ def periodic(
 ) -> Callable[[Work], Work]:
     """Register a function that takes no arguments, or a `should_stop` that it checks between steps.
 
-    name: of the Celery task; every_s: 0 turns it off; thread: the server thread that runs it; in_process: whether this
-    server process runs it; in_beat: whether Celery beat requests it; at_stop: run once more when the process stops;
+    name: the name of the Celery task.
+    every_s: the interval; 0 turns the work off.
+    thread: the server thread that runs it.
+    in_process: whether this server process runs it.
+    in_beat: whether Celery beat requests it.
+    at_stop: whether to run it once more when the process stops.
     first_s: the delay before the first run in the server, `every_s` by default.
     """
 

@@ -36,7 +36,8 @@ def create_tenant(
 ) -> Tenant:
     """Create a tenant. Raises Conflict, InvalidInput.
 
-    quotas: keys from `QUOTAS`; None or absent means no limit. policies: keys from `POLICIES`; absent means off.
+    quotas: keys from `QUOTAS`; None or absent means no limit.
+    policies: keys from `POLICIES`; absent means off.
     """
     caller.require_operator()
     if not is_slug(slug):

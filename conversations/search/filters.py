@@ -1,9 +1,9 @@
 """Filters on messages: the grammar of `memories.filters`, extended with fields of the message's conversation.
 
-  {"folder": "/work", "status": {"ne": "archived"}, "role": "user", "timestamp": {"gte": "2026-01-01T00:00:00Z"}}
+    {"folder": "/work", "status": {"ne": "archived"}, "role": "user", "timestamp": {"gte": "2026-01-01T00:00:00Z"}}
 
-Fields of the conversation: `label`, `folder` (including subfolders), `status` and `conversation_id`. Fields of the
-message: `role`, `content`, `timestamp`, `importance` and `metadata.…`.
+Fields of the conversation: `label`, `folder` (including subfolders), `status` and `conversation_id`.
+Fields of the message: `role`, `content`, `timestamp`, `importance` and `metadata.…`.
 """
 
 from __future__ import annotations

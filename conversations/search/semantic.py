@@ -25,8 +25,9 @@ def search_messages(
 ) -> MessageResults:
     """Return the messages that best match a query. Raises InvalidInput.
 
-    filters: JSON, see `conversations.search.filters`. include_archived: whether to search archived conversations. None
-    means only if the filters contain a status or conversation ids.
+    filters: JSON, see `conversations.search.filters`.
+    include_archived: whether to search archived conversations. None means only if the filters contain a status or
+    conversation ids.
     """
     caller.require("read", [CONVERSATIONS])
     condition = Condition() if filters is None else translate(caller.tenant, filters)

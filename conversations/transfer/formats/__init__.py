@@ -32,7 +32,8 @@ def read(
 ) -> Iterator[Imported | Broken]:
     """Yield the conversations of a seekable file.
 
-    name: label for a text without a title. max_bytes: limit for the unpacked content of a ZIP file.
+    name: label for a text without a title.
+    max_bytes: limit for the unpacked content of a ZIP file.
     """
     head = file.read(_HEAD_BYTES)
     file.seek(0)
