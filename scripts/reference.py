@@ -30,12 +30,12 @@ TAGS = {
         "Memories",
         "Store, fetch, change, list and delete memories ([guide](../../how-to/memories.md)).",
     ),
-    "search": ("search", "Search", "Find memories by meaning and by word ([guide](../../how-to/search.md))."),
-    "graph": ("graph", "Graph", "Link addresses, and walk along the links ([guide](../../how-to/links.md))."),
+    "search": ("search", "Search", "Search memories by meaning and keyword ([guide](../../how-to/search.md))."),
+    "graph": ("graph", "Graph", "Link addresses and follow the links ([guide](../../how-to/links.md))."),
     "conversations": (
         "conversations",
         "Conversations and context",
-        "Record conversations, search their messages ([guide](../../how-to/conversations.md)), and assemble context "
+        "Record conversations and search their messages ([guide](../../how-to/conversations.md)), and assemble context "
         "for a prompt ([guide](../../how-to/context.md)).",
     ),
     "curation": (
@@ -46,13 +46,13 @@ TAGS = {
     "transfer": (
         "transfer",
         "Import and export",
-        "Move conversations in and out ([guide](../../how-to/import-export.md)).",
+        "Import and export conversations ([guide](../../how-to/import-export.md)).",
     ),
     "operators": ("operators", "Tenants, keys and jobs", "Routes for operators ([guide](../../how-to/tenants.md))."),
     "health": (
         "health",
         "Health and metrics",
-        "Probes and metrics ([guide](../../operations/monitoring.md)). None of these routes takes a key.",
+        "Health checks and metrics ([guide](../../operations/monitoring.md)). None of these routes needs a key.",
     ),
 }
 WORDS = tomllib.loads((ROOT / "scripts" / "reference.toml").read_text(encoding="utf-8"))
@@ -94,19 +94,19 @@ def errors_page() -> str:
         rows.append(f"| `{code}` | {statuses} | {classes[0].title} | {REMEDIES[code]} |")
     return (
         "# Error codes\n\n"
-        "Every error is `application/problem+json` (RFC 9457). Programs should branch on `code`: it is stable, while\n"
-        "`title` and `detail` are for people and may be reworded.\n\n"
+        "Every error response is `application/problem+json` (RFC 9457). Programs should use `code`, which is stable.\n"
+        "`title` and `detail` are for people, and their wording may change.\n\n"
         "```json\n"
         '{"type": "urn:somamemory:problem:invalid_input", "title": "Invalid input", "status": 422,\n'
         ' "detail": "top_k: must be 200 or less", "code": "invalid_input", "request_id": "5f0c…",\n'
         ' "errors": [{"field": "top_k", "message": "must be 200 or less"}]}\n'
         "```\n\n"
-        "`errors` lists the wrong fields, if there are any. Responses with status 429 or 503 carry `Retry-After`.\n\n"
+        "If fields are invalid, `errors` lists them. Responses with status 429 or 503 have a `Retry-After` header.\n\n"
         + "\n".join(rows)
-        + "\n\n## Codes of every route\n\n"
-        "Each route that takes a key may answer "
+        + "\n\n## Codes that every route can return\n\n"
+        "Each route that needs a key can return "
         + ", ".join(f"`{code}`" for code in COMMON)
-        + ".\nThe [REST API reference](rest-api.md) lists only the codes beyond these.\n"
+        + ".\nThe [REST API reference](rest-api.md) lists only additional codes.\n"
     )
 
 
@@ -300,8 +300,9 @@ def commands_page() -> str:
     ours = {"somamemory", "tenants", "memories", "graph", "conversations", "operations"}
     parts = [
         "# Commands",
-        "Run a command as `somamemory COMMAND` where the installer put it, or as `.venv/bin/python manage.py COMMAND`\n"
-        "in a checkout. Each reads the same `SOMA_…` variables as the server and has `--help`.",
+        "Run a command as `somamemory COMMAND`, which the installer sets up. In a checkout, run\n"
+        "`.venv/bin/python manage.py COMMAND`. All commands read the same `SOMA_…` variables as the server and have\n"
+        "`--help`.",
     ]
     for name, app in sorted(get_commands().items()):
         if app in ours:
