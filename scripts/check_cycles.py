@@ -1,6 +1,7 @@
-"""Fail when modules import each other in a circle; `make lint` runs it.
+"""Fail if modules import each other in a cycle. `make lint` runs this script.
 
-Imports under TYPE_CHECKING do not count: they order nothing at run time, and two classes may well name each other.
+Imports under TYPE_CHECKING are ignored. They have no effect at run time, and two classes may refer to each other in
+annotations.
 """
 
 from __future__ import annotations
@@ -31,5 +32,5 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     found = cycles()
     for modules in found:
-        print("These modules import each other in a circle: " + ", ".join(modules))
+        print("Import cycle: " + ", ".join(modules))
     sys.exit(bool(found))

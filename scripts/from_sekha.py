@@ -1,9 +1,10 @@
-"""Writes the conversations of a Sekha database (SQLite) as JSON lines that `manage.py import_conversations` reads.
+"""Convert the conversations in a Sekha database (SQLite) to JSON lines for `manage.py import_conversations`.
 
     python scripts/from_sekha.py ~/.sekha/data/sekha.db > sekha.jsonl
 
-Reads the tables `conversations` and `messages` as Sekha's controller has made them since 0.1 (seen in its sources in
-November 2026), one conversation at a time, and changes nothing. Python's standard library is all it needs.
+Reads the tables `conversations` and `messages`, whose format has not changed since version 0.1 of Sekha's controller
+(according to its source code in November 2026). Processes one conversation at a time, does not change the database, and
+needs only the Python standard library.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from urllib.parse import quote
 
 
 def conversations(path: Path) -> Iterator[dict[str, Any]]:
-    """Each in the form of our own export. Raises sqlite3.Error."""
+    """Yield each conversation in SomaMemory's export format. Raises sqlite3.Error."""
     with sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True) as database:
         database.row_factory = sqlite3.Row
         for row in database.execute("SELECT * FROM conversations ORDER BY created_at, id"):
@@ -54,7 +55,7 @@ def _message(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def _id(value: str | bytes) -> str:
-    """Ids are text, or 16 bytes, depending on the version that has written them."""
+    """Return the id as text. Depending on Sekha's version, ids are stored as text or as 16 bytes."""
     return str(uuid.UUID(bytes=value)) if isinstance(value, bytes) else value
 
 

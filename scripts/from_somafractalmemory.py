@@ -1,11 +1,11 @@
-"""Moves memories and links from the PostgreSQL of a SomaFractalMemory into a running SomaMemory.
+"""Copy memories and links from the PostgreSQL database of SomaFractalMemory to a running SomaMemory.
 
     SOMA_KEY=… python scripts/from_somafractalmemory.py postgres://user:password@host/database http://127.0.0.1:9595
-    … --tenant acme     only this one, into the tenant that the key acts for (X-Tenant: acme for an operator's key)
+    … --tenant acme     only this tenant, into the tenant of the key (X-Tenant: acme for an operator's key)
 
-Reads `sfm_memories` and `sfm_graph_links` as SomaFractalMemory's Django version has them (seen in its sources in
-November 2026), and changes nothing there. May be run again: what is there already is replaced by the same. Ends with 1
-when something was refused, and says what.
+Reads `sfm_memories` and `sfm_graph_links` in the format of SomaFractalMemory's Django version (according to its source
+code in November 2026), and does not change them. It can be run again, and then replaces what it copied before. If the
+target rejects any items, they are printed and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ LINKS = """
 
 
 def memory(row: dict[str, Any]) -> dict[str, Any]:
-    """As the routes of SomaMemory take it; what has no place there goes into its metadata."""
+    """Convert a row to the format of SomaMemory's API. Fields without an equivalent are stored in the metadata."""
     was = {"id": str(row["id"]), "created_at": row["created_at"].isoformat()}
-    if row["memory_type"] not in ("episodic", "semantic"):  # it knows beliefs, too
+    if row["memory_type"] not in ("episodic", "semantic"):  # SomaFractalMemory also has beliefs
         was["memory_type"] = row["memory_type"]
     if not 0 <= row["importance"] <= 10:
         was["importance"] = row["importance"]
@@ -69,7 +69,10 @@ def batches(items: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 class Target:
-    """A SomaMemory. Raises OSError when it cannot be reached, and SystemExit when it refuses everything."""
+    """A SomaMemory server.
+
+    Raises OSError if it cannot be reached, and SystemExit if it rejects a whole request.
+    """
 
     def __init__(self, url: str, key: str, tenant: str) -> None:
         self.url, self.refused = url.rstrip("/"), 0
@@ -82,11 +85,11 @@ class Target:
             with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
                 results = json.load(response)["results"]
         except urllib.error.HTTPError as error:
-            sys.exit(f"error: {path} answered {error.code}: {error.read(2000).decode(errors='replace')}")
+            sys.exit(f"error: {path} returned {error.code}: {error.read(2000).decode(errors='replace')}")
         for result in results:
             if result.get("error"):
                 self.refused += 1
-                print(f"refused: {json.dumps(items[result['index']])[:200]}: {result['error']}", file=sys.stderr)
+                print(f"rejected: {json.dumps(items[result['index']])[:200]}: {result['error']}", file=sys.stderr)
 
 
 def main() -> int:
@@ -96,7 +99,7 @@ def main() -> int:
     parser.add_argument("--tenant", default="default")
     given = parser.parse_args()
     target = Target(given.target, os.environ["SOMA_KEY"], given.tenant)
-    # Server-side cursors: the rows of a large table are not held here.
+    # Server-side cursors, so that the rows of a large table are not held in memory.
     with psycopg.connect(given.source, row_factory=dict_row) as connection:
         for path, name, statement, made in (
             ("/memories/bulk", "items", MEMORIES, memory),

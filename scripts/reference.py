@@ -1,9 +1,9 @@
-"""Write the reference pages that follow from the code: REST API, error codes and commands.
+"""Generate the reference pages for the REST API, error codes and commands from the code.
 
     python scripts/reference.py            write docs/reference/api/*.md, errors.md and commands.md
-    python scripts/reference.py --check    exit with 1 if a page on disk is out of date
+    python scripts/reference.py --check    exit with status 1 if a page is out of date
 
-`make reference` runs it. tests/contract/test_reference.py fails when a page is out of date.
+`make reference` runs this script. tests/contract/test_reference.py fails if a page is out of date.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
 GENERATED = "<!-- Written by scripts/reference.py. Do not edit: run `make reference`. -->\n"
 
-# Tag of the routes: (page, title, introduction).
+# Maps the tag of the routes to (page, title, introduction).
 TAGS = {
     "memories": (
         "memories",
@@ -58,7 +58,7 @@ TAGS = {
 WORDS = tomllib.loads((ROOT / "scripts" / "reference.toml").read_text(encoding="utf-8"))
 COMMON: list[str] = WORDS["common"]
 REMEDIES: dict[str, str] = WORDS["remedies"]
-ROUTES: dict[str, list[str]] = WORDS["routes"]  # codes, or names of GROUPS
+ROUTES: dict[str, list[str]] = WORDS["routes"]  # error codes, or names of GROUPS
 GROUPS: dict[str, list[str]] = WORDS["groups"]
 FIELDS: dict[str, str] = WORDS["fields"]
 BODY = ("length_required", "payload_too_large", "unsupported_media_type")
@@ -70,7 +70,7 @@ ONCE = ("still_running", "idempotency_key_reused")
 
 
 def error_classes() -> dict[str, list[type[Any]]]:
-    """Error classes by code: most severe status last, as `somamemory/errors.py` declares them."""
+    """Return the error classes by code, in the order of `somamemory/errors.py`, with the most severe status last."""
     from somamemory import errors
     from somamemory.web import middleware
 
@@ -114,7 +114,7 @@ def errors_page() -> str:
 
 
 class Page:
-    """The routes of one tag, and the objects that they use."""
+    """Generates the page for the routes with one tag, including the objects that they use."""
 
     def __init__(self, contract: Mapping[str, Any], needs: Mapping[Route, str], policies: Mapping[Route, Any]) -> None:
         self.objects: Mapping[str, Any] = contract["components"]["schemas"]
@@ -151,7 +151,7 @@ class Page:
         rows = ["| name | in | type | default | meaning |", "|---|---|---|---|---|"]
         for parameter in parameters:
             default = "required" if parameter.get("required") else shown_default(parameter["schema"])
-            kind = self.kind(parameter["schema"]).removesuffix(" or null")  # a query cannot say null
+            kind = self.kind(parameter["schema"]).removesuffix(" or null")  # a query string cannot contain null
             name = parameter["name"]
             rows.append(f"| `{name}` | {parameter['in']} | {kind} | {default} | {meaning(route, name)} |")
         return "\n".join(rows)
@@ -164,7 +164,7 @@ class Page:
         return ", ".join(dict.fromkeys(kinds))
 
     def described(self) -> Iterator[str]:
-        for name in self.used:  # grows while objects name others
+        for name in self.used:  # grows while objects refer to other objects
             schema = self.objects[name]
             about = sentence(schema["description"]) + "\n\n" if schema.get("description") else ""
             fields = self.sent(name, schema) if is_sent(name, schema) else self.received(name, schema)
@@ -182,7 +182,7 @@ class Page:
             yield f"| `{field}` | {self.kind(value)} | {meaning(name, field)} |"
 
     def kind(self, schema: Mapping[str, Any]) -> str:
-        """The type of a value, in words, with links to objects."""
+        """Describe the type of a value, with links to objects."""
         if "$ref" in schema:
             name = schema["$ref"].rsplit("/", 1)[1]
             if name not in self.used:
@@ -212,7 +212,7 @@ class Page:
 
 
 def is_sent(name: str, schema: Mapping[str, Any]) -> bool:
-    """Whether an object is a part of a request: only there do defaults matter."""
+    """Return whether an object is part of a request. Only there do defaults matter."""
     return (
         name.endswith(("Body", "Patch"))
         or name in ("Quotas", "Policies", "Weights")
@@ -257,7 +257,7 @@ def meaning(owner: str, name: str) -> str:
 def error_codes(
     method: str, path: str, operation: Mapping[str, Any], policy: Any, objects: Mapping[str, Any]
 ) -> list[str]:
-    """The codes beyond `common` that a route may answer, ordered by status."""
+    """Return the codes, beyond `common`, that a route may return, ordered by status."""
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
     for value in operation.get("requestBody", {}).get("content", {}).values():
         reference = value.get("schema", {}).get("$ref", "").rsplit("/", 1)[-1]
@@ -311,7 +311,7 @@ def commands_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-# Options that Django gives to every command.
+# Options that Django adds to every command.
 DJANGO = {
     "help",
     "version",
@@ -345,7 +345,7 @@ def command_entry(name: str, parser: argparse.ArgumentParser) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Every generated page by its path."""
+    """Yield every generated page with its path."""
     found = dict(route_pages())
     found["errors.md"] = errors_page()
     found["commands.md"] = commands_page()
@@ -358,7 +358,9 @@ def stale() -> list[Path]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with status 1 if a page is out of date"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SOMA_DATA_DIR"] = folder

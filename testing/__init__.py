@@ -1,4 +1,4 @@
-"""Servers, processes and proxies that the tests and the benchmarks start."""
+"""Servers, processes and proxies for use in tests and benchmarks."""
 
 from pathlib import Path
 

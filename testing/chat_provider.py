@@ -1,4 +1,4 @@
-"""A language model for the tests: a real server on this machine that speaks the wire formats, well or badly."""
+"""A language model provider for tests: a real local server that speaks the providers' formats, correctly or not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Behaviour = Callable[[Body], Answer]
 
 
 class ChatProvider:
-    """`script` holds the answers to come; when it is used up, `default` answers."""
+    """A server that returns the responses in `script`, one per request, and then those of `default`."""
 
     def __init__(self) -> None:
         self.requests: list[Body] = []
@@ -73,14 +73,14 @@ class ChatProvider:
         self.thread.join(60)
 
     def told(self, at: int = -1) -> str:
-        """The user's part of a request: the material, as JSON."""
+        """Return the user's part of a request, which is the material as JSON."""
         messages = [each for each in self.requests[at]["messages"] if each["role"] == "user"]
         content: str = messages[0]["content"]
         return content
 
 
 class Dead(Exception):
-    """The connection is cut."""
+    """Raised to cut the connection."""
 
 
 class Hanging(Exception):
@@ -89,7 +89,7 @@ class Hanging(Exception):
 
 
 def says(value: Any, tokens: tuple[int, int] | None = (100, 20)) -> Behaviour:
-    """What OpenAI's chat completions answer; a text as it is, anything else as JSON."""
+    """Return a behaviour that responds like OpenAI's chat completions. Values other than text are sent as JSON."""
     text = value if isinstance(value, str) else json.dumps(value)
     usage = {} if tokens is None else {"usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}}
     message = {"role": "assistant", "content": text}
@@ -107,7 +107,7 @@ def says(value: Any, tokens: tuple[int, int] | None = (100, 20)) -> Behaviour:
 
 
 def claude_says(value: Any) -> Behaviour:
-    """What Anthropic's messages answer when a tool must be used."""
+    """Return a behaviour that responds like Anthropic's Messages API when the model has to use a tool."""
     block = {"type": "tool_use", "id": "toolu_1", "name": "answer", "input": value}
     usage = {"input_tokens": 90, "output_tokens": 10}
     return lambda body: (200, {"type": "message", "role": "assistant", "content": [block], "usage": usage}, {})
@@ -119,7 +119,7 @@ def fails(status: int, **headers: str) -> Behaviour:
 
 
 def answers(content: Any) -> Behaviour:
-    """Status 200 and whatever."""
+    """Return a behaviour that responds with status 200 and any content."""
     return lambda body: (200, content, {})
 
 

@@ -1,4 +1,4 @@
-"""What `deploy/install.sh --root` has put into a folder, and its units' own commands, started as systemd would."""
+"""Install with `deploy/install.sh --root` into a folder, and run the commands of its units as systemd would."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from socket import socket
 from testing.processes import HOME, Process
 from testing.server import free_port
 
-# Takes the place of systemd: the listening socket becomes descriptor 3 of the process that it is meant for.
+# Does what systemd does for socket activation: passes the listening socket to the process as descriptor 3.
 _WITH_SOCKET = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -26,13 +26,13 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def install(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the installer for a folder, with the environment of these tests."""
+    """Run the installer for a folder, with the environment of the tests."""
     command = [str(HOME / "deploy" / "install.sh"), "--root", str(root), "--venv", sys.prefix, *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 def with_socket(listening: socket, words: list[str]) -> list[str]:
-    """The command, to be started with the socket among its descriptors, as a service that systemd activates by it."""
+    """Return a command that passes the socket on, like systemd does for a socket-activated service."""
     return [sys.executable, "-c", _WITH_SOCKET, str(listening.fileno()), *words]
 
 
@@ -57,11 +57,11 @@ class Tree:
         return self.root / "usr/local/sbin/somamemory"
 
     def rooted(self, text: str) -> str:
-        """With the places of an installation below our folder."""
+        """Replace the paths of an installation with paths below our folder."""
         return re.sub(r"/(opt|var/lib|etc)/somamemory", lambda place: f"{self.root}{place.group()}", text)
 
     def unit(self, name: str) -> ConfigParser:
-        """Its lines; of those that are there twice, the last."""
+        """Parse a unit. If a key occurs more than once, the last value counts."""
         parsed = ConfigParser(strict=False, interpolation=None)
         parsed.optionxform = str  # type: ignore[assignment,method-assign]
         parsed.read_string(self.rooted(self.units[name].read_text()))
@@ -79,7 +79,7 @@ class Tree:
         return shlex.split(self.unit(name)["Service"][key])
 
     def run(self, name: str, key: str = "ExecStart") -> subprocess.CompletedProcess[str]:
-        """A command that ends: of a one-shot, or the one after a start."""
+        """Run a command that exits, such as that of a one-shot service or ExecStartPost."""
         return subprocess.run(
             self.words(name, key),
             env=self.environment(name),
@@ -91,7 +91,7 @@ class Tree:
         )
 
     def process(self, name: str, listening: socket | None = None, more: Mapping[str, str] | None = None) -> Process:
-        """A service, not yet started."""
+        """Return the process of a service, not started yet."""
         words = self.words(name)
         return Process(
             with_socket(listening, words) if listening else words,

@@ -1,8 +1,8 @@
-"""A real Milvus server (2.3.5, standalone, from the PyPI package `milvus`) for tests and benchmarks.
+"""Run a real Milvus server (2.3.5, standalone, from the PyPI package `milvus`) for tests and benchmarks.
 
-    python -m testing.milvus_server COMMAND …    runs the command with SOMA_TEST_MILVUS_URI naming such a server
+    python -m testing.milvus_server COMMAND …    run the command with SOMA_TEST_MILVUS_URI set to the server
 
-The package is installed into an environment of its own (`scripts/test-milvus.sh` does it): nothing here imports it.
+The package has its own environment, installed by `scripts/test-milvus.sh`. Nothing is imported from it here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ CACHE = ROOT / ".cache" / "milvus"
 PYTHON = CACHE / "venv" / "bin" / "python"
 START_TIMEOUT_S = 90
 
-# The package's own launcher leaves its child behind when it is ended, and cannot bind a port again for a minute after a
-# stop, as it probes without SO_REUSEADDR. So it only unpacks and writes the configuration; the program is ours to run.
+# The package's own launcher leaves its child process behind when it is stopped. It also cannot bind a port for a minute
+# after a stop, because it checks the port without SO_REUSEADDR. So the launcher only unpacks files and writes the
+# configuration, and we run the server ourselves.
 _PREPARE = """
 import json, sys, milvus
 folder, unpacked, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -36,7 +37,7 @@ for name, value in options.items():
 milvus._initialize_data_files(unpacked)
 config.resolve()
 """
-# The etcd inside would take the ports 2379 and 2380, whatever the package was told: a second server could not start.
+# The embedded etcd uses the ports 2379 and 2380 whatever the options, so a second server could not start.
 _ETCD = """name: default
 listen-client-urls: {client}
 advertise-client-urls: {client}
@@ -51,13 +52,13 @@ _PORTS = (
 
 
 class Missing(RuntimeError):
-    """The server cannot be run on this machine."""
+    """Raised if the server cannot run on this machine."""
 
 
 class MilvusServer:
-    """One server in a folder of its own. It can be killed and started again on the same port, with its data.
+    """A server with its own folder. It can be killed and restarted on the same port with its data.
 
-    options: of the package, such as tls_mode, server_pem_path, server_key_path.
+    options: options of the package, such as tls_mode, server_pem_path or server_key_path.
     """
 
     def __init__(self, folder: pathlib.Path, **options: object) -> None:
@@ -71,7 +72,7 @@ class MilvusServer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
-        """Start, and wait until it answers; how many seconds that took."""
+        """Start the server, wait until it responds, and return how many seconds that took."""
         began = time.monotonic()
         unpacked = CACHE / "unpacked"
         if not (self.folder / "configs" / "milvus.yaml").exists():
@@ -95,12 +96,12 @@ class MilvusServer:
             )
         while time.monotonic() - began < START_TIMEOUT_S:
             if self.process.poll() is not None:
-                raise Missing(f"the Milvus server ended at once:\n{self.log()[-2000:]}")
+                raise Missing(f"the Milvus server exited immediately:\n{self.log()[-2000:]}")
             if self._healthy():
                 return time.monotonic() - began
             time.sleep(0.1)
         self.kill()
-        raise Missing(f"the Milvus server did not answer within {START_TIMEOUT_S} s:\n{self.log()[-2000:]}")
+        raise Missing(f"the Milvus server did not respond within {START_TIMEOUT_S} s:\n{self.log()[-2000:]}")
 
     def _prepare(self, unpacked: pathlib.Path) -> None:
         told = json.dumps({"ports": self.ports, "log.level": "error", "etcd_log_level": "error", **self.options})
@@ -118,7 +119,7 @@ class MilvusServer:
             self.process.wait(90)
 
     def pause(self) -> None:
-        """As a machine that hangs: connections stay open, nothing is answered."""
+        """Stop responding without closing connections, like a machine that hangs."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGSTOP)
 
@@ -151,11 +152,11 @@ def main(command: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="soma-milvus-") as folder:
         try:
             server = MilvusServer(pathlib.Path(folder))
-            print(f"Milvus server 2.3.5 answers after {server.start():.1f} s", flush=True)
+            print(f"Milvus server 2.3.5 started in {server.start():.1f} s", flush=True)
         except (Missing, OSError, subprocess.CalledProcessError) as error:
-            print(f"the Milvus server cannot be had on this machine: {error}", file=sys.stderr)
+            print(f"the Milvus server cannot run on this machine: {error}", file=sys.stderr)
             return 2
-        # Ended from outside, the server must still be stopped.
+        # If this process is terminated, the server must be stopped, too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             return subprocess.run(command, env=os.environ | {"SOMA_TEST_MILVUS_URI": server.uri}).returncode

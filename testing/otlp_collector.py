@@ -1,4 +1,4 @@
-"""A collector of traces, as far as our exporter can tell."""
+"""A trace collector that is real enough for our exporter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector(HTTPServer):
-    """Answers every request with a status, and keeps what it was sent, until `close`."""
+    """A server that responds to every request with a given status, and keeps what it receives until `close`."""
 
     def __init__(self, status: int = 200) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
@@ -24,7 +24,7 @@ class Collector(HTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1/traces"
 
     def of_the_trace(self, name: str) -> set[str]:
-        """The names of all spans in the traces that have one of this name."""
+        """Return the names of all spans in the traces that contain a span with this name."""
         spans = list(self.spans)
         traces = {span.trace_id for span in spans if span.name == name}
         return {span.name for span in spans if span.trace_id in traces}

@@ -1,6 +1,6 @@
-"""The processes of an installation, started for real: two Redis, and the commands that docker-compose.yml gives.
+"""Run the real processes of an installation: two Redis servers, and the commands from docker-compose.yml.
 
-Each stands in a process group of its own, and is stopped, or killed, by the id of that group.
+Each process has its own process group, and is stopped or killed by the id of that group.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Value = TypeVar("Value")
 
 
 def wait_for(ask: Callable[[], Value], timeout_s: float = 180, pause_s: float = 0.05) -> Value:
-    """What `ask` answers as soon as that is true of something; an error of the network is not."""
+    """Call `ask` repeatedly until it returns a true value, and return that value. Network errors are ignored."""
     deadline = time.monotonic() + timeout_s
     while True:
         answer: Any = None
@@ -45,20 +45,20 @@ def wait_for(ask: Callable[[], Value], timeout_s: float = 180, pause_s: float = 
             answer = ask()
         if answer:
             return answer  # type: ignore[no-any-return]
-        assert time.monotonic() < deadline, f"not within {timeout_s} s; the last answer was {answer!r}"
+        assert time.monotonic() < deadline, f"not within {timeout_s} s; the last result was {answer!r}"
         time.sleep(pause_s)
 
 
 @dataclass
 class Process:
-    """A command in a process group of its own; what it writes is in `log`."""
+    """A command in its own process group, which writes its output to `log`."""
 
     command: list[str]
     environment: dict[str, str]
     log_file: Path
     running: subprocess.Popen[bytes] | None = None
     folder: Path = HOME
-    descriptors: tuple[int, ...] = ()  # of ours that it gets
+    descriptors: tuple[int, ...] = ()  # our descriptors that it inherits
 
     @property
     def log(self) -> str:
@@ -82,7 +82,7 @@ class Process:
             os.killpg(self.running.pid, how)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 90) -> int | None:
-        """The exit code, once every process of the group is gone; None when none was running."""
+        """Stop the process, and return its exit code when the whole group has exited, or None if it was not running."""
         if self.running is None:
             return None
         self.send(how)
@@ -107,7 +107,7 @@ class Process:
 
 
 class RedisServer(Process):
-    """A Redis that keeps nothing on disk."""
+    """A Redis server that stores nothing on disk."""
 
     def __init__(self, folder: Path, name: str = "redis") -> None:
         self.port = free_port()
@@ -132,7 +132,7 @@ def compose() -> dict[str, Any]:
 
 @dataclass
 class Installation:
-    """Web, worker and beat as docker-compose.yml runs them, on a database, two Redis and a folder of their own."""
+    """Web, worker and beat processes as in docker-compose.yml, with their own database, Redis servers and folder."""
 
     folder: Path
     database_url: str
@@ -146,11 +146,11 @@ class Installation:
 
     def environment(self, service: str) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
-        # Milvus Lite belongs to one process, the worker's; the others find no index where they look.
+        # Only one process, the worker, can use Milvus Lite. The others look in a place where there is no index.
         uri = str(self.folder / "index" / "milvus.db") if service == "worker" else f"http://127.0.0.1:{free_port()}"
         (self.folder / "index").mkdir(exist_ok=True)
         return inherited | {
-            "DJANGO_SETTINGS_MODULE": "somamemory.settings",  # as the image says
+            "DJANGO_SETTINGS_MODULE": "somamemory.settings",  # as in the image
             "HOSTNAME": socket.gethostname(),
             "SOMA_DATA_DIR": str(self.folder / "data"),
             "SOMA_SECRET_KEY": "not a secret, in a test",
@@ -167,11 +167,11 @@ class Installation:
             "SOMA_ACCESS_INTERVAL_S": "1",
             "SOMA_WORKERS": "1",
             **self.more,
-            **({"SOMA_WORKERS": "1"} if service == "worker" else {}),  # several on Milvus Lite are refused
+            **({"SOMA_WORKERS": "1"} if service == "worker" else {}),  # several processes cannot use Milvus Lite
         }
 
     def command(self, service: str) -> list[str]:
-        """As in the image, but by this Python."""
+        """Return the same command as in the image, for the current Python."""
         python, *rest = compose()["services"][service]["command"]
         assert python == "python"
         return [sys.executable, *rest]
@@ -183,7 +183,7 @@ class Installation:
         return ["sh", "-c", re.sub(r"^python\b", shlex.quote(sys.executable), rest[0].replace("$$", "$"))]
 
     def run(self, command: list[str], service: str) -> str:
-        """Run a command to its end, which must be a good one; what it says."""
+        """Run a command, check that it succeeds, and return its output."""
         done = subprocess.run(
             command, env=self.environment(service), cwd=HOME, capture_output=True, text=True, timeout=180
         )
@@ -260,9 +260,10 @@ class Installation:
 def installation(
     folder: Path, broker_url: str | None = None, database_url: str = "", **more: str
 ) -> Iterator[Installation]:
-    """Migrated and empty, nothing started yet. Its cache, and without `broker_url` its broker, are Redis of its own.
+    """Create an installation with an empty, migrated database. Its processes are not started yet.
 
-    Its database is made beside the one of `database_url`, or else of the settings.
+    The cache uses its own Redis server, and so does the broker without `broker_url`. The database is created on the
+    same server as `database_url`, which defaults to the one in the settings.
     """
     database_url = database_url or settings.DATABASE_URL
     name = f"soma_installation_{os.getpid()}_{random.randrange(10**9)}"
@@ -285,7 +286,10 @@ def installation(
 
 
 def dropped(connection: psycopg.Connection[Any], name: str) -> bool:
-    """Whether the database is gone now; while PostgreSQL itself vacuums it, nobody else may end that."""
+    """Drop the database, and return whether this worked.
+
+    It fails while PostgreSQL's autovacuum is using the database.
+    """
     try:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     except psycopg.errors.InsufficientPrivilege:
@@ -294,7 +298,7 @@ def dropped(connection: psycopg.Connection[Any], name: str) -> bool:
 
 
 def broker_of_the_leg() -> str | None:
-    """The broker that scripts/test.sh has started, a database of it for each test process; emptied."""
+    """Return an empty database on the broker that scripts/test.sh has started, one per test process."""
     if not (url := os.environ.get("SOMA_TEST_BROKER_URL")):
         return None
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16

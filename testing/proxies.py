@@ -1,4 +1,4 @@
-"""The reverse proxies of deploy/, started for real with their own files, but for ports and certificates."""
+"""Run the reverse proxies in deploy/ with their real configuration, except for ports and certificates."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from testing.processes import HOME, Process, wait_for
 from testing.server import free_port
 
 NAME = "memory.example.org"
-# Debian keeps them where only root looks.
+# Debian installs them in a folder that is in root's PATH only.
 _PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 NGINX, CADDY = (shutil.which(name, path=_PATH) for name in ("nginx", "caddy"))
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate that the proxy signs itself, and its key."""
+    """Create a self-signed certificate for the proxy, and its key."""
     made, key = folder / "certificate.pem", folder / "key.pem"
     if not made.exists():
         command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
@@ -32,7 +32,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 class Proxy:
-    """`NAME` over HTTPS on a port of the loopback."""
+    """A proxy for `NAME` over HTTPS on a local port."""
 
     def __init__(self, folder: Path, command: list[str], test: list[str], port: int) -> None:
         self.certificate, self.port, self.test = certificate(folder)[0], port, test
@@ -40,7 +40,7 @@ class Proxy:
         self.process = Process(command, environment, folder / "proxy.log", folder=folder)
 
     def check(self) -> subprocess.CompletedProcess[str]:
-        """What the proxy says of its own configuration."""
+        """Return what the proxy reports about its own configuration."""
         return subprocess.run(
             self.test, env=self.process.environment, capture_output=True, text=True, timeout=180, check=False
         )
@@ -78,7 +78,7 @@ class Proxy:
 
 
 class _Here(HTTPSConnection):
-    """Asks the loopback, whatever the name says."""
+    """Connects to the local machine, whatever the host name is."""
 
     def connect(self) -> None:
         name, self.host = self.host, "127.0.0.1"
@@ -90,7 +90,7 @@ class _Here(HTTPSConnection):
 
 
 def nginx(folder: Path, backends: Sequence[int], upstream: str = "upstream.conf") -> Proxy:
-    """deploy/nginx before servers on these ports of the loopback."""
+    """Return nginx, configured as in deploy/nginx, in front of servers on these local ports."""
     assert NGINX
     port, (made, key) = free_port(), certificate(folder)
     servers = "".join(f"server 127.0.0.1:{each} max_fails=3 fail_timeout=2s;\n" for each in backends)
@@ -111,7 +111,7 @@ def nginx(folder: Path, backends: Sequence[int], upstream: str = "upstream.conf"
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    as_root = "user root;\n" if os.geteuid() == 0 else ""  # or its workers could not reach the folder
+    as_root = "user root;\n" if os.geteuid() == 0 else ""  # otherwise its workers could not access the folder
     main = folder / "nginx.conf"
     main.write_text(
         f"{as_root}daemon off;\nmaster_process on;\nworker_processes 1;\npid {folder}/nginx.pid;\n"
@@ -123,7 +123,7 @@ def nginx(folder: Path, backends: Sequence[int], upstream: str = "upstream.conf"
 
 
 def caddy(folder: Path, backends: Sequence[int]) -> Proxy:
-    """deploy/caddy before servers on these ports of the loopback."""
+    """Return Caddy, configured as in deploy/caddy, in front of servers on these local ports."""
     assert CADDY
     port, (made, key) = free_port(), certificate(folder)
     text = (HOME / "deploy" / "caddy" / "Caddyfile").read_text()
@@ -137,7 +137,7 @@ def caddy(folder: Path, backends: Sequence[int]) -> Proxy:
 
 
 def _once(text: str, line: str) -> str:
-    """With the first of equal lines only."""
+    """Keep only the first of several matching lines."""
     first = re.search(line, text)
     assert first
     return text[: first.end()] + re.sub(line, "", text[first.end() :])

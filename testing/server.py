@@ -1,4 +1,4 @@
-"""A real server in a folder of its own, for benchmarks, the demonstration and the crash test."""
+"""Run a real server in its own folder, for benchmarks, the demo and the crash test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START_TIMEOUT_S = 60
 
 
 class Server:
-    """`manage.py serve` on a free port of the loopback. Its group of processes can be stopped, or killed."""
+    """`manage.py serve` on a free local port. Its process group can be stopped or killed."""
 
     def __init__(self, data_dir: pathlib.Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -32,7 +32,7 @@ class Server:
             "SOMA_DATA_DIR": str(data_dir),
             "SOMA_PORT": str(self.port),
             "SOMA_BOOTSTRAP_KEY": self.key,
-            "SOMA_SECRET_KEY": secrets.token_urlsafe(50),  # PostgreSQL asks for one
+            "SOMA_SECRET_KEY": secrets.token_urlsafe(50),  # PostgreSQL requires a secret key
             "SOMA_KEY_RATE": "0",
             "SOMA_TENANT_RATE": "0",
             **settings,
@@ -40,7 +40,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
-        """Start, and wait until it answers; how many seconds that took."""
+        """Start the server, wait until it responds, and return how many seconds that took."""
         began = time.monotonic()
         with (self.data_dir / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -52,20 +52,20 @@ class Server:
             )
         while time.monotonic() - began < START_TIMEOUT_S:
             if self.process.poll() is not None:
-                raise RuntimeError(f"the server ended at once:\n{self.log()}")
+                raise RuntimeError(f"the server exited immediately:\n{self.log()}")
             with contextlib.suppress(OSError, http.client.HTTPException):
                 client = self.client(timeout_s=5)
                 with contextlib.closing(client.connection):
                     if client.call("GET", "/readyz")[0] == 200:
                         return time.monotonic() - began
             time.sleep(0.05)
-        raise RuntimeError(f"the server did not answer within {START_TIMEOUT_S} s:\n{self.log()}")
+        raise RuntimeError(f"the server did not respond within {START_TIMEOUT_S} s:\n{self.log()}")
 
     def client(self, timeout_s: float = 60, tenant: str = "default") -> Client:
         return Client(self.port, self.key, tenant, timeout_s)
 
     def stop(self, how: int = signal.SIGINT) -> int:
-        """Send the signal to the whole group, and wait for its end; the exit code."""
+        """Send the signal to the whole group, wait until it has exited, and return the exit code."""
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, how)
@@ -78,7 +78,7 @@ class Server:
         return (self.data_dir / "server.log").read_text(errors="replace")
 
     def cpu_s(self) -> float:
-        """CPU seconds that the server's processes have used so far (Linux)."""
+        """Return the CPU seconds that the server's processes have used so far (Linux)."""
         assert self.process is not None
         ticks = 0
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
@@ -89,7 +89,7 @@ class Server:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def rss_mb(self) -> float:
-        """Resident memory of the server's processes, in MiB (Linux)."""
+        """Return the resident memory of the server's processes in MiB (Linux)."""
         assert self.process is not None
         pages = 0
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
@@ -108,14 +108,14 @@ class Server:
 
 
 class Client:
-    """One keep-alive connection."""
+    """A client with one keep-alive connection."""
 
     def __init__(self, port: int, key: str, tenant: str, timeout_s: float, host: str = "127.0.0.1") -> None:
         self.connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
         self.headers = {"Authorization": f"Bearer {key}", "X-Tenant": tenant, "Content-Type": "application/json"}
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """(status, answer). Raises OSError or http.client.HTTPException when there is no answer."""
+        """Return (status, response). Raises OSError or http.client.HTTPException if there is no response."""
         self.connection.request(method, path, None if body is None else json.dumps(body), self.headers)
         response = self.connection.getresponse()
         content = response.read()
@@ -128,7 +128,7 @@ class Client:
         return self._good(*self.call("POST", path, body))
 
     def wait_until_indexed(self, timeout_s: float = 600) -> float:
-        """Seconds until nothing is pending any more."""
+        """Wait until nothing is pending, and return how many seconds that took."""
         began = time.monotonic()
         while self.get("/stats")["index"]["pending"]:
             if time.monotonic() - began > timeout_s:
@@ -143,9 +143,10 @@ class Client:
 
 
 def free_port() -> int:
-    """A port of the loopback on which nobody listens, and which no outgoing connection is given.
+    """Return a local port that nobody listens on and that no outgoing connection can get.
 
-    The system takes those from 32768 on: a server that is killed could find its port in use when it is started again.
+    The system assigns ports from 32768 up to outgoing connections. If a server used one of these and was killed, its
+    port could be in use when it is started again.
     """
     while True:
         port = random.SystemRandom().randrange(10_240, 32_768)

@@ -1,4 +1,4 @@
-"""Clients that write until they are acknowledged, and know afterwards what must be stored."""
+"""Clients that repeat each write until it is acknowledged, and then know what must be stored."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 from testing.processes import KEY
 from testing.server import Client
 
-GIVE_UP_S = 120  # a write that is not acknowledged for this long is not sent again
+GIVE_UP_S = 120  # a write that has not been acknowledged after this time is not sent again
 
 
 @dataclass
 class Progress:
-    """The writes that clients may begin and have finished, and what they have met; shared by all threads."""
+    """The writes that clients may start and have finished, and the problems they found. Shared by all threads."""
 
     acknowledged: int = 0
     unanswered: int = 0
@@ -47,7 +47,7 @@ class Progress:
             self._changed.notify_all()
 
     def may_begin(self) -> bool:
-        """Wait until a write is allowed; return False when there will be no more."""
+        """Wait until a write is allowed. Return False if there will be no more."""
         with self._changed:
             self._changed.wait_for(lambda: self.stopped or self._begun < self._allowed)
             self._begun += not self.stopped
@@ -72,16 +72,16 @@ class Progress:
             self._changed.notify_all()
 
     def wait_until(self, done: int, timeout_s: float) -> None:
-        """Wait until this many writes are done, or the time is over."""
+        """Wait until this many writes are done or the time is over."""
         with self._changed:
             self._changed.wait_for(lambda: self.done >= done, timeout_s)
 
 
 @dataclass
 class Memory:
-    """What a client knows about one of its addresses."""
+    """A client's record of one of its addresses."""
 
-    number: int | None = None  # None: deleted, or never stored
+    number: int | None = None  # None if deleted or never stored
     effects: int = 0
     certain: bool = True
 
@@ -124,7 +124,7 @@ class Writer(threading.Thread):
         known.number = self.writes
         known.effects += 1
         if known.certain and answer[1]["version"] != known.effects:
-            self._complain(f"{coord} is in version {answer[1]['version']} after {known.effects} writes")
+            self._complain(f"{coord} has version {answer[1]['version']} after {known.effects} writes")
 
     def _remove(self, coord: str) -> None:
         known = self.memories[coord]
@@ -133,7 +133,7 @@ class Writer(threading.Thread):
             known.certain = False
             return
         if answer[0] == 404 and known.certain and not self.sent_again:
-            self._complain(f"{coord} was acknowledged and is not there")
+            self._complain(f"{coord} was acknowledged but is not stored")
         known.number = None
         known.effects += 1
 
@@ -145,12 +145,12 @@ class Writer(threading.Thread):
             status, answer = self._send(method, path, body, good)
             if status in good:
                 return status or 0, answer
-            # A rejected write has no effect; one without an answer, or with a server error, may have one.
+            # A rejected write has no effect. A write that failed with a server error or got no response may have one.
             self.sent_again = self.sent_again or status is None or status >= 500
             if status is not None and status < 500 and status not in (409, 429):
                 break
             time.sleep(0.1)
-        self.progress.give_up(f"{method} {path}: not acknowledged; the last answer was {status}: {answer}")
+        self.progress.give_up(f"{method} {path}: not acknowledged; the last response was {status}: {answer}")
         return None
 
     def _send(self, method: str, path: str, body: Any, good: set[int]) -> tuple[int | None, Any]:

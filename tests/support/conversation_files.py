@@ -1,4 +1,4 @@
-"""Exports of other services in their true shapes, made by hand: nobody's conversations."""
+"""Export files of other services, written by hand in their real formats. They contain no real conversations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def node(
     at: float | None = None,
     **more: Any,
 ) -> Json:
-    """A node of ChatGPT's tree; without a role it is the root, which holds no message."""
+    """Return a node of ChatGPT's tree. Without a role it is the root, which has no message."""
     message = None
     if role:
         message = {
@@ -41,7 +41,9 @@ def text(*parts: Any) -> Json:
 
 
 def chatgpt() -> Json:
-    """With a branch (an edited question), a hidden message, an image, a tool, code, thoughts, and emoji."""
+    """Return a ChatGPT export with a branch (an edited question), a hidden message, an image, a tool, code, thoughts
+    and emoji.
+    """
     image = {
         "content_type": "image_asset_pointer",
         "asset_pointer": "file-service://file-abc123",
@@ -121,7 +123,9 @@ def chatgpt() -> Json:
 
 
 def claude() -> Json:
-    """With an attachment whose text was extracted, a tool and its result, thoughts, and an empty message."""
+    """Return a Claude export with an attachment (with extracted text), a tool and its result, thoughts and an empty
+    message.
+    """
     return {
         "uuid": "6f1c1f0e-2222-4000-8000-000000000002",
         "name": "Garden plans",
@@ -191,7 +195,7 @@ def claude() -> Json:
 
 
 def grown(conversation: Json, *texts: str) -> Json:
-    """ChatGPT's conversation with more messages at its end."""
+    """Return ChatGPT's conversation with more messages at the end."""
     longer: Json = json.loads(json.dumps(conversation))
     for at, words in enumerate(texts):
         id, before = f"more-{at}", longer["current_node"]

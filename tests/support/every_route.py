@@ -1,4 +1,4 @@
-"""One or more requests for every published route; `test_stranger.py` fails for a route without one."""
+"""One or more requests for every published route. `test_stranger.py` fails for a route without one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Route = tuple[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """A request with placeholders in `path` and `body`: {coord}, {text}, {cursor}, {conversation}, {slug} …"""
+    """A request with placeholders in `path` and `body`, such as {coord}, {text}, {cursor}, {conversation} or {slug}."""
 
     path: str
     body: Any = None

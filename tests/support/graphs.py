@@ -1,4 +1,7 @@
-"""Random graphs, and what NetworkX says of them: cycles, parallel links of several types, links to themselves."""
+"""Random graphs, and the results of NetworkX for them.
+
+They have cycles, parallel links and links from a node to itself.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +44,11 @@ class Question:
     link_filter: LinkFilter
     start: int
     goal: int
-    most: int  # hops, or the length of a path
+    most: int  # maximum number of hops, or maximum length of a path
 
     @property
     def graph(self) -> Any:
-        """The links that may be walked, all in the direction of the walk."""
+        """Return the links that a walk can follow, all in the direction of the walk."""
         graph = networkx.MultiDiGraph()
         graph.add_nodes_from(range(NODES))
         for start, end, kind, strength in self.edges:
@@ -58,7 +61,7 @@ class Question:
         return graph
 
     def hops(self) -> dict[int, int]:
-        """Of each node within reach, the start apart."""
+        """Return the number of hops to each reachable node, except for the start."""
         lengths = networkx.single_source_shortest_path_length(self.graph, self.start, cutoff=self.most)
         return {node: length for node, length in lengths.items() if node != self.start}
 
@@ -70,7 +73,10 @@ class Question:
         return length if length <= self.most else None
 
     def cost(self) -> float | None:
-        """Of the cheapest path of so many steps at most: by Dijkstra, in a graph with a layer for each step."""
+        """Return the cost of the cheapest path with at most that many steps.
+
+        Uses Dijkstra's algorithm on a graph with one layer per step.
+        """
         layers = networkx.DiGraph()
         layers.add_node((self.start, 0))
         for start, end, data in self.graph.edges(data=True):
@@ -83,7 +89,7 @@ class Question:
         return min((cost for (node, _), cost in costs.items() if node == self.goal), default=None)
 
     def strongest(self, before: int, after: int) -> tuple[float, str]:
-        """The link that a step must take: the strongest, then the first by type."""
+        """Return the link that a step must use: the strongest, and of equally strong links the first by type."""
         links = self.graph.get_edge_data(before, after).values()
         return min((-link["strength"], link["kind"]) for link in links)
 
@@ -92,7 +98,9 @@ questions = st.builds(Question, edges, whiches, nodes, nodes, st.integers(1, 5))
 
 
 def steps_are_real(question: Question, steps: Iterable[tuple[int, int, str]]) -> bool:
-    """Whether each step (before, after, type) is there, joined to the last, and the best of the parallel ones."""
+    """Check that each step (before, after, type) exists, continues the previous one, and is the best of the parallel
+    links.
+    """
     at = question.start
     for before, after, kind in steps:
         if before != at or question.strongest(before, after)[1] != kind:

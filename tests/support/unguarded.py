@@ -1,4 +1,4 @@
-"""For tests alone: what the triggers of the audit log refuse, as somebody with the database in hand could do it."""
+"""For tests only: bypass the triggers of the audit log, as someone with access to the database could."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ON_SQLITE = f"SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tb
 
 @contextmanager
 def unguarded(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """Without the triggers. Needs a transaction that the test takes back, or whole statements in between."""
+    """Disable the triggers. Requires a transaction that the test rolls back, or complete statements in between."""
     if connections[using].vendor == "postgresql":
         _say(using, *(f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in TABLES))
         yield
@@ -37,7 +37,7 @@ def _say(using: str, *statements: str) -> None:
 
 
 def flushing(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Between two tests the tables are emptied, all of them; what the migrations put there is there again."""
+    """Wrap the command that empties all tables between two tests, and restore the rows created by migrations."""
 
     @wraps(run)
     def emptied(*args: Any, **options: Any) -> None:
