@@ -1,7 +1,8 @@
-"""What the audit log costs the writers: `python -m benchmarks.audit [--database postgres://…]`.
+"""Measure the cost of the audit log for writers: `python -m benchmarks.audit [--database postgres://…]`.
 
-Eight threads of one process store memories of one tenant, in turns with the audit log and without it, while the log is
-being sealed. Ends with 0 when the rate with it is at least 0.8 of the rate without, and the chain is unbroken.
+Eight threads of one process store memories for one tenant, alternately with and without the audit log, while the log is
+being sealed. The exit status is 0 if the rate with the log is at least 80 % of the rate without it, and the chain is
+unbroken.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ WRITERS = 8
 
 
 def rate(write: Callable[[int, int], None], start: int, count: int) -> float:
-    """Writes a second of all writers together."""
+    """Return the total number of writes per second by all writers."""
     from django.db import connection
 
     def work(number: int) -> None:
@@ -51,7 +52,7 @@ def measure(rounds: int, count: int) -> int:
 
     tenant = Tenant.objects.create(slug=f"audited-{secrets.token_hex(4)}")
     caller, operator = Caller.command(tenant), Caller.command(Tenant.objects.get(slug="default"))
-    text = "What the eight of them have to say about the river, the weather and the price of bread."
+    text = "Notes by eight writers about the river, the weather and the price of bread."
 
     def write(number: int, at: int) -> None:
         services.store(caller, NewMemory(of([number, at]), {"text": text, "n": at}, metadata={"writer": number}))
@@ -64,7 +65,7 @@ def measure(rounds: int, count: int) -> int:
 
     sealer = threading.Thread(target=seal)
     sealer.start()
-    rate(write, 0, 50)  # warm
+    rate(write, 0, 50)  # warm up
     ratios, written, at = [], WRITERS * 50, 50
     for number in range(rounds):
         found: dict[bool, float] = {}
@@ -84,7 +85,7 @@ def measure(rounds: int, count: int) -> int:
     report: Any = verification.check(operator, only=tenant)
     noted = AuditEvent.objects.filter(tenant=tenant).count()
     ratio = statistics.median(ratios)
-    print(f"{ratio:.2f} of the rate without it (median); {noted} rows for {written} writes in {report.blocks} blocks, ")
+    print(f"{ratio:.0%} of the rate without it (median); {noted} rows for {written} writes in {report.blocks} blocks, ")
     print("one unbroken chain" if report.intact and not report.unsealed else f"broken: {report.problems}")
     return 0 if ratio >= GOAL and report.intact and noted == written else 1
 
@@ -92,8 +93,8 @@ def measure(rounds: int, count: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--writes", type=int, default=250, help="of each writer in a turn")
-    parser.add_argument("--database", default="", help="postgres://… of an empty database; SQLite without it")
+    parser.add_argument("--writes", type=int, default=250, help="writes per writer and turn")
+    parser.add_argument("--database", default="", help="postgres://… URL of an empty database (default: SQLite)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {

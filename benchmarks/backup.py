@@ -1,8 +1,10 @@
-"""From a dead disk back to a search: `python -m benchmarks.backup [--memories 100000] [--database postgres://…]`.
+"""Measure recovery from a lost disk until searches work again.
 
-A server of its own is filled, backed up while clients write to it, killed, and its data thrown away. A bit of a copy of
-the backup is flipped, which must be found. The backup is restored into a new folder and served: every table must be
-what the manifest says, and within five minutes every memory must be found by meaning again.
+    python -m benchmarks.backup [--memories 100000] [--database postgres://…]
+
+The benchmark fills a server, backs it up while clients write to it, then kills it and deletes its data. It flips a bit
+in a copy of the backup, which `verify_backup` must detect. It then restores the backup into a new folder and starts a
+server on it. Every table must match the manifest, and within five minutes semantic search must find all memories again.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def fill(server: Server, memories: int) -> None:
             {
                 "coord": [number // 1000, number % 1000],
                 "payload": {"text": text(number)},
-                "memory_type": "semantic",  # what the writers store is episodic
+                "memory_type": "semantic",  # writers store episodic memories
             }
             for number in range(start, min(memories, start + BATCH))
         ]
@@ -46,7 +48,7 @@ def fill(server: Server, memories: int) -> None:
 
 
 def manage(server: Server, *arguments: str) -> tuple[int, str, float]:
-    """(exit code, what it said, seconds)."""
+    """Run a command of manage.py, and return (exit code, output, seconds)."""
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), *arguments],
@@ -59,7 +61,7 @@ def manage(server: Server, *arguments: str) -> tuple[int, str, float]:
 
 
 class Writers:
-    """Clients that store memories all the time."""
+    """Clients that store memories continuously."""
 
     def __init__(self, server: Server, clients: int = 4) -> None:
         self.server, self.stored, self.done = server, 0, threading.Event()
@@ -78,15 +80,13 @@ class Writers:
     def _run(self, number: int) -> None:
         client, at = self.server.client(), 0
         while not self.done.is_set():
-            client.post(
-                "/memories", {"coord": [-1, number, at], "payload": {"text": f"a note of writer {number}, its {at}th"}}
-            )
+            client.post("/memories", {"coord": [-1, number, at], "payload": {"text": f"note {at} by writer {number}"}})
             self.stored += 1
             at += 1
 
 
 def found(server: Server, memories: int) -> list[set[str]]:
-    """What some questions find by meaning, the first ten of each."""
+    """Run some semantic searches, and return the first ten hits of each."""
     client = server.client()
     asked = [text(number) for number in random.Random(1).sample(range(memories), min(QUESTIONS, memories))]
     wanted = {"top_k": 10, "mode": "semantic", "memory_type": "semantic"}
@@ -95,7 +95,10 @@ def found(server: Server, memories: int) -> list[set[str]]:
 
 
 def back_up(home: pathlib.Path, memories: int, settings: dict[str, str]) -> tuple[Server, pathlib.Path, list[set[str]]]:
-    """A server, now gone with all its data; the backup that was made while clients wrote; what was found before."""
+    """Back up a server while clients write to it, then kill it and delete its data.
+
+    Returns the server, the backup folder, and the search results from before the backup.
+    """
     (home / "first").mkdir()
     server = Server(home / "first", **settings)
     server.start()
@@ -110,7 +113,7 @@ def back_up(home: pathlib.Path, memories: int, settings: dict[str, str]) -> tupl
     shutil.rmtree(home / "first")
     if code:
         raise SystemExit(said)
-    print(f"backup: {took_s:.1f} s, while {during} memories were stored ({during / took_s:.0f}/s)")
+    print(f"backup: {took_s:.1f} s, during which {during} memories were stored ({during / took_s:.0f}/s)")
     (folder,) = (home / "backups").iterdir()
     manifest = json.loads((folder / "manifest.json").read_text())
     print(f"        {manifest['bytes'] / 2**20:.0f} MiB, {manifest['tables']['sfm_memories']['rows']} memories")
@@ -118,7 +121,7 @@ def back_up(home: pathlib.Path, memories: int, settings: dict[str, str]) -> tupl
 
 
 def flipped(folder: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
-    """A copy of a backup with another bit in the middle of its data."""
+    """Copy a backup, and flip one bit in the middle of its data."""
     shutil.copytree(folder, to)
     file = to / json.loads((to / "manifest.json").read_text())["file"]
     with file.open("r+b") as opened:
@@ -130,12 +133,12 @@ def flipped(folder: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
 
 
 def verify(server: Server, folder: pathlib.Path, damaged: pathlib.Path) -> Iterator[str]:
-    """What is wrong."""
+    """Verify both backups, and yield any problems."""
     code, said, _ = manage(server, "verify_backup", str(damaged))
     is_found = code != 0 and "damaged" in said
-    print(f"a flipped bit: {'found' if is_found else 'NOT FOUND'}")
+    print(f"flipped bit: {'detected' if is_found else 'NOT DETECTED'}")
     if not is_found:
-        yield "a flipped bit was not found"
+        yield "the flipped bit was not detected"
     code, said, took_s = manage(server, "verify_backup", str(folder))
     print(f"verify_backup: {took_s:.1f} s, {said.strip().splitlines()[-1]}")
     if code:
@@ -143,7 +146,10 @@ def verify(server: Server, folder: pathlib.Path, damaged: pathlib.Path) -> Itera
 
 
 def come_back(server: Server, folder: pathlib.Path, memories: int, known: list[set[str]]) -> Iterator[str]:
-    """What is wrong. The command itself compares every table with the manifest."""
+    """Restore the backup, search again, and yield any problems.
+
+    The command itself compares every table with the manifest.
+    """
     began = time.monotonic()
     code, said, took_s = manage(server, "restore", str(folder))
     print(f"restore: {took_s:.1f} s, {said.strip().splitlines()[-1]}")
@@ -153,22 +159,26 @@ def come_back(server: Server, folder: pathlib.Path, memories: int, known: list[s
     with server:
         client = server.client()
         hits = client.post("/memories/search", {"query": text(7), "mode": "keyword"})["memories"]
-        print(f"by words after {time.monotonic() - began:.1f} s: {len(hits)} found")
+        print(f"keyword search after {time.monotonic() - began:.1f} s: {len(hits)} hits")
         client.wait_until_indexed(3600)
         all_s = time.monotonic() - began
         again = found(server, memories)
         same = sum(len(old & new) for old, new in zip(known, again, strict=True)) / sum(map(len, known))
-        print(f"by meaning after {all_s:.1f} s: {same:.1%} of what {len(known)} questions found before")
+        print(f"semantic search after {all_s:.1f} s: {same:.1%} of the previous hits for {len(known)} questions")
     if all_s > GOAL_S:
-        yield f"it took {all_s:.0f} s"
+        yield f"recovery took {all_s:.0f} s; the goal is {GOAL_S} s"
     if same < 0.95:
-        yield "not everything is found by meaning"
+        yield "semantic search does not find all memories again"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", type=int, default=100_000)
-    parser.add_argument("--database", default="", help="postgres://… of a server to make two databases on; else SQLite")
+    parser.add_argument(
+        "--database",
+        default="",
+        help="postgres://… URL of a server on which two databases can be created (default: SQLite)",
+    )
     options = parser.parse_args()
     settings = {"SOMA_SECRET_KEY": secrets.token_urlsafe(50), "SOMA_LOG_LEVEL": "WARNING"}
     with tempfile.TemporaryDirectory(prefix="soma-bench-") as name, empty_databases(options.database) as (one, other):
@@ -179,13 +189,16 @@ def main() -> int:
         second.key = first.key
         damaged = flipped(folder, home / "flipped")
         wrong = [*verify(second, folder, damaged), *come_back(second, folder, options.memories, known)]
-    print("\n".join(wrong) or "as it was")
+    print("\n".join(wrong) or "everything was restored")
     return 1 if wrong else 0
 
 
 @contextlib.contextmanager
 def empty_databases(url: str) -> Iterator[list[dict[str, str]]]:
-    """Settings that name two new databases beside the one of the URL; nothing, without one."""
+    """Create two databases on the same server, yield settings that select them, and drop them afterwards.
+
+    Without a URL, the settings are empty.
+    """
     if not url:
         yield [{}, {}]
         return

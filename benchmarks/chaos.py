@@ -1,12 +1,17 @@
-"""Kills each part of an installation with -9 in turn, while clients write, and looks whether anything was lost.
+"""Kill each component of an installation with SIGKILL in turn, while clients write, and check that no data is lost.
 
     python -m benchmarks.chaos [--writes 10000] [--clients 8] [--database postgres://…] [--down 5]
 
-Two web workers, a Celery worker, the beat, two Redis and a Milvus server (scripts/test-milvus.sh installs it), all of
-its own; of PostgreSQL it needs an address where it may create a database, which it drops in the end. Clients store,
-replace and delete; what got no answer, or was refused, they send again (a store with its Idempotency-Key) until it is
-acknowledged. So the version of each memory says how often it was changed. Ends with 0 when everything acknowledged is
-there, once, and the index equals the database within 60 s of the last restart.
+The installation consists of two web workers, a Celery worker, the beat, two Redis servers and a Milvus server
+(installed by scripts/test-milvus.sh). It also needs the URL of a PostgreSQL server, on which it creates a database that
+it drops afterwards.
+
+Clients store, replace and delete memories. A write that was rejected or got no response is repeated until it is
+acknowledged; stores are repeated with the same Idempotency-Key. The version of each memory therefore shows how often it
+was changed.
+
+The exit status is 0 if every acknowledged write has taken effect exactly once, and the index matches the database
+within 60 s of the last restart.
 """
 
 from __future__ import annotations
@@ -32,11 +37,11 @@ from testing.writers import Progress, Writer
 
 CONVERGE_S = 60
 TURN_S = 120
-ADDRESSES = 250  # of each client at most: the same ones are written again and again
+ADDRESSES = 250  # per client; the same addresses are written repeatedly
 SETTINGS = {
     "SOMA_WORKERS": "2",
     "SOMA_LOG_LEVEL": "WARNING",
-    "SOMA_INDEX_LEASE_S": "30",  # what a killed worker was at must be free again in time
+    "SOMA_INDEX_LEASE_S": "30",  # work leased by a killed worker must become available in time
     "SOMA_DRAIN_INTERVAL_S": "3",
 }
 
@@ -46,7 +51,7 @@ Part = tuple[str, Callable[[], object], Callable[[], object]]
 
 @dataclass
 class Turn:
-    """One part that was killed, and what the clients noticed of it until it was up again."""
+    """A component that was killed, and what clients noticed until it was up again."""
 
     name: str
     down_s: float
@@ -56,7 +61,7 @@ class Turn:
 
 
 class Chaos:
-    """An installation under attack."""
+    """An installation whose components are killed in turn."""
 
     def __init__(self, place: Installation, milvus: MilvusServer, writes: int, clients: int, down_s: float) -> None:
         self.place, self.milvus, self.writes, self.down_s = place, milvus, writes, down_s
@@ -70,20 +75,23 @@ class Chaos:
         self.report = ""
 
     def parts(self) -> list[Part]:
-        """Name, how to kill it, how to start it again. Last the two that the index waits for."""
+        """Return each component's name with functions that kill and start it.
+
+        The last two are those that indexing needs.
+        """
         place = self.place
         return [
             ("beat", partial(place.kill, "beat"), partial(place.start, "beat")),
             ("cache Redis", place.cache.kill, place.cache.start),
             ("broker Redis", place.broker.kill, place.broker.start),
             ("one web worker", self._kill_one_web_worker, self._wait_for_web_workers),
-            ("web, all of it", partial(place.kill, "web"), partial(place.start, "web")),
+            ("all web workers", partial(place.kill, "web"), partial(place.start, "web")),
             ("Celery worker", partial(place.kill, "worker"), partial(place.start, "worker")),
             ("Milvus", self.milvus.kill, self.milvus.start),
         ]
 
     def run(self, parts: list[Part] | None = None) -> None:
-        """Everything, one part after the other; then wait for the index."""
+        """Kill one component after the other, then wait for the index."""
         parts = parts or self.parts()
         for writer in self.writers:
             writer.start()
@@ -97,7 +105,7 @@ class Chaos:
                 writer.join(40)
 
     def _turn(self, name: str, kill: Callable[[], object], start: Callable[[], object], until: int) -> None:
-        """A third of its writes before the kill, a third while it is down, the last third from its restart on."""
+        """Kill a component after a third of its writes, and restart it after another third."""
         progress = self.progress
         first = progress.done
         third = max(1, (until - first) // 3)
@@ -117,7 +125,7 @@ class Chaos:
         progress.wait_until(until, TURN_S)
 
     def _converge(self) -> None:
-        """How long after the last restart nothing waits any more, and `reconcile` finds no difference."""
+        """Measure how long after the last restart no memories are waiting and `reconcile` finds no differences."""
         place = self.place
         with contextlib.suppress(AssertionError):
             wait_for(self._nothing_waits, 3 * CONVERGE_S, 0.2)
@@ -147,18 +155,18 @@ class Chaos:
         os.kill(self.killed, signal.SIGKILL)
 
     def _wait_for_web_workers(self) -> None:
-        """Their parent starts another."""
+        """Wait until the parent process has started another worker."""
         wait_for(lambda: len(set(self._web_workers()) - {self.killed}) == 2, 30)
 
     def wrong(self) -> list[str]:
-        """What is not as it should be."""
+        """Return the problems that were found."""
         wrong = list(self.progress.problems) + self._lost()
         if self.progress.done < self.writes:
-            wrong.append(f"only {self.progress.done} of {self.writes} writes were done")
+            wrong.append(f"only {self.progress.done} of {self.writes} writes were completed")
         if max(self.converged_s, self.compared_s) > CONVERGE_S:
-            wrong.append(f"the index equalled the database {self.compared_s:.1f} s after the last restart only")
+            wrong.append(f"the index matched the database only {self.compared_s:.1f} s after the last restart")
         if self.reconciled or " 0 of them await" not in self.report:
-            wrong.append(f"reconcile ended with {self.reconciled}: {self.report}")
+            wrong.append(f"reconcile exited with {self.reconciled}: {self.report}")
         return wrong
 
     def _lost(self) -> list[str]:
@@ -166,14 +174,14 @@ class Chaos:
         wrong = []
         for memory in self._memories():
             if memory["coord"] in found:
-                wrong.append(f"{memory['coord']} is there twice")
+                wrong.append(f"{memory['coord']} exists twice")
             found[memory["coord"]] = memory["payload"]["number"], memory["version"]
         for writer in self.writers:
             for coord, known in writer.memories.items():
                 expected = None if known.number is None else (known.number, known.effects)
                 held = found.pop(coord, None)
                 if known.certain and held != expected:
-                    wrong.append(f"{coord} holds (number, version) {held}, acknowledged was {expected}")
+                    wrong.append(f"{coord} has (number, version) {held}, but {expected} was acknowledged")
         return wrong + [f"{coord} was never written" for coord in found]
 
     def _memories(self) -> Iterator[dict[str, Any]]:
@@ -184,16 +192,16 @@ class Chaos:
             cursor = page["next_cursor"]
 
     def tell(self) -> None:
-        print(f"{'killed -9':16}{'down s':>8}{'acknowledged':>14}{'refused':>9}{'unanswered':>12}  meanwhile")
+        print(f"{'killed':16}{'down s':>8}{'acknowledged':>14}{'rejected':>9}{'no response':>12}")
         for turn in self.turns:
             print(f"{turn.name:16}{turn.down_s:8.1f}{turn.acknowledged:14,}{turn.refused:9,}{turn.unanswered:12,}")
         progress = self.progress
         statuses = ", ".join(f"{count:,} with {status}" for status, count in sorted(progress.refused.items()))
         print()
         print(f"acknowledged    {progress.acknowledged:,} of {self.writes:,} writes, {progress.given_up:,} given up")
-        print(f"refused         {statuses or 'none'} (sent again)")
-        print(f"unanswered      {progress.unanswered:,} (sent again)")
-        print(f"slowest answer  {progress.slowest_s:.2f} s")
+        print(f"rejected        {statuses or 'none'} (sent again)")
+        print(f"no response     {progress.unanswered:,} (sent again)")
+        print(f"slowest         {progress.slowest_s:.2f} s")
         print(
             f"converged       {self.converged_s:.1f} s after the last restart; compared after {self.compared_s:.1f} s"
         )
@@ -202,7 +210,7 @@ class Chaos:
 
 @contextlib.contextmanager
 def prepared(folder: pathlib.Path, database_url: str, writes: int, clients: int, down_s: float) -> Iterator[Chaos]:
-    """Everything is up; whatever happens, it is stopped in the end."""
+    """Start all components, and stop them in any case afterwards."""
     for name in ("place", "milvus"):
         (folder / name).mkdir()
     milvus = MilvusServer(folder / "milvus")
@@ -218,13 +226,13 @@ def prepared(folder: pathlib.Path, database_url: str, writes: int, clients: int,
 
 @contextlib.contextmanager
 def shown(chaos: Chaos) -> Iterator[None]:
-    """One line that is written over, on a terminal only."""
+    """Show progress on a single line, if the output is a terminal."""
     over = threading.Event()
 
     def show() -> None:
         while not over.wait(0.5):
             part = chaos.turns[-1].name if chaos.turns else "nothing"
-            line = f"{chaos.progress.done:,} of {chaos.writes:,} writes; back so far: {len(chaos.turns)}, last {part}"
+            line = f"{chaos.progress.done:,} of {chaos.writes:,} writes; restarted: {len(chaos.turns)}, last {part}"
             print("\r" + line.ljust(78), end="", flush=True)
         print("\r" + " " * 78 + "\r", end="", flush=True)
 
@@ -243,11 +251,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--writes", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--down", type=float, default=5, help="seconds that each part stays down, at least")
+    parser.add_argument("--down", type=float, default=5, help="minimum downtime of each component, in seconds")
     parser.add_argument("--database", default=os.environ.get("SOMA_DATABASE_URL", ""), help="postgres://…")
     options = parser.parse_args()
     if not options.database.startswith("postgres"):
-        parser.error("--database (or SOMA_DATABASE_URL) must name a PostgreSQL database")
+        parser.error("--database (or SOMA_DATABASE_URL) must be the URL of a PostgreSQL database")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sizes = (options.writes, options.clients, options.down)
     with tempfile.TemporaryDirectory(prefix="soma-chaos-") as folder:
@@ -258,12 +266,15 @@ def main() -> int:
                 chaos.tell()
                 wrong = chaos.wrong()
         except KeyboardInterrupt:
-            print("\ninterrupted; everything that was started is stopped", file=sys.stderr)
+            print("\ninterrupted; all processes were stopped", file=sys.stderr)
             return 130
         except Missing as error:
             print(error, file=sys.stderr)
             return 2
-    print("\n".join(wrong[:20]) or "Everything acknowledged is there, once, and the index equals the database.")
+    print(
+        "\n".join(wrong[:20])
+        or "Every acknowledged write has taken effect exactly once, and the index matches the database."
+    )
     return 1 if wrong else 0
 
 

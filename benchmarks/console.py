@@ -1,9 +1,9 @@
-"""A walk through the admin console: `python -m benchmarks.console` (needs Chromium and its driver).
+"""Visit every page of the admin console: `python -m benchmarks.console` (needs Chromium and its driver).
 
-Makes an installation with 100,000 memories of its own making, starts the real server, signs in with a headless
-browser, and visits every page. For each: the time until it is there (and, in the explorer, until the map is drawn),
-and what the browser had to complain about. Ends with 1 when a page took a second or more, or a script failed.
-`--pictures FOLDER` keeps a picture of each.
+The benchmark creates an installation with 100,000 generated memories, starts a real server, signs in with a headless
+browser, and visits every page. It measures the time until the page has loaded (in the explorer, until the map is
+drawn), and reports errors and warnings from the browser. The exit status is 1 if a page took a second or more, or if
+there were any errors. `--pictures FOLDER` saves a screenshot of each page.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from testing.server import Server
 NAME, PASSWORD = "operator", "a walk through the pages"
 BATCH = 500
 LIMIT_S = 1.0
-# Chromium's driver; Debian keeps both in packages of their own.
+# Chromium and its driver, which Debian packages separately.
 BROWSER = shutil.which("chromedriver")
 KINDS = ("episodic", "semantic")
 SUBJECTS = [
@@ -50,7 +50,7 @@ WORDS = [
 
 @dataclass
 class Visit:
-    """One page: seconds until it was loaded, and until it had drawn its fetched data."""
+    """A page visit: seconds until the page had loaded, and until it had drawn the data that it fetched."""
 
     name: str
     loaded_s: float
@@ -59,7 +59,7 @@ class Visit:
 
 
 class Browser:
-    """Headless Chromium, signed in nowhere yet. Use as a context manager."""
+    """Headless Chromium, not signed in. Use it as a context manager."""
 
     def __init__(self, base: str, pictures: pathlib.Path | None = None) -> None:
         self.base, self.pictures = base, pictures
@@ -97,7 +97,7 @@ class Browser:
         self.complaints()
 
     def visit(self, name: str, path: str, ready: str = "") -> Visit:
-        """`ready`: an expression of the page that becomes true when it has drawn everything."""
+        """Visit a page. `ready` is a JavaScript expression that becomes true when the page has drawn everything."""
         began = time.perf_counter()
         self.driver.get(self.base + path)
         loaded_s = time.perf_counter() - began
@@ -109,7 +109,7 @@ class Browser:
         return visit
 
     def act(self, name: str, do: Callable[[], object], ready: str) -> Visit:
-        """Something done on the page that is open."""
+        """Measure an action on the current page."""
         began = time.perf_counter()
         do()
         self.until(lambda: self.run(f"return {ready}"))
@@ -132,7 +132,7 @@ class Browser:
             time.sleep(0.01)
 
     def complaints(self) -> list[str]:
-        """Errors of scripts, of the content policy, and of what the page could not load."""
+        """Return errors from scripts, the content security policy, and resources that failed to load."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
     def picture(self, name: str) -> None:
@@ -144,7 +144,7 @@ READY = "document.getElementById('explorer').dataset.ready === 'true'"
 
 
 def walk(browser: Browser, tenant: str = "default") -> None:
-    """Every page there is, as an operator would go."""
+    """Visit every page, in the order an operator would."""
     browser.visit("dashboard", "/admin/")
     browser.visit("memories", f"/admin/memories/memory/?tenant={tenant}")
     first = browser.run("return document.querySelector('.console-table a').href")
@@ -186,7 +186,7 @@ def _explore(browser: Browser, tenant: str) -> None:
 
 
 def _closer(browser: Browser) -> None:
-    """Two steps of zoom around the densest cell, by the page's own keys and buttons."""
+    """Zoom in twice on the densest cell, with the page's own keys and buttons."""
     browser.run("document.getElementById('explorer').dataset.ready = 'false'")
     browser.click("#closer")
 
@@ -215,11 +215,11 @@ def path_of(url: str) -> str:
     return url.partition("/admin")[1] + url.partition("/admin")[2]
 
 
-# --- An installation of our own making ---------------------------------------------------------------------------
+# --- A generated installation ------------------------------------------------------------------------------------
 
 
 def places(chance: random.Random, count: int) -> Iterator[tuple[list[float], str, float]]:
-    """Clusters of subjects on two axes, a running number on the third; how important each is."""
+    """Yield coordinates with clusters by subject on two axes and a serial number on the third, text, and importance."""
     centres = [(chance.uniform(-80, 80), chance.uniform(-50, 50), chance.uniform(1, 9)) for _ in range(24)]
     for number in range(count):
         at = chance.randrange(len(centres))
@@ -232,7 +232,7 @@ def places(chance: random.Random, count: int) -> Iterator[tuple[list[float], str
 
 
 def furnish(count: int, others: int = 6) -> None:
-    """The memories of the default tenant, a few of other tenants, and a superuser. Needs Django set up."""
+    """Create memories for the default tenant and a few other tenants, and a superuser. Requires Django to be set up."""
     from django.contrib.auth.models import User
     from django.core.management import call_command
 
@@ -281,7 +281,7 @@ def furnish(count: int, others: int = 6) -> None:
 
 
 def give_key(secret: str) -> None:
-    """An operator's key with this secret, as the one of the bootstrap is made only once."""
+    """Create an operator key with this secret, because bootstrap creates a key only once."""
     from tenants import keys
     from tenants.caller import SCOPES, Caller
     from tenants.models import Tenant
@@ -293,7 +293,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", type=int, default=100_000)
     parser.add_argument("--pictures", type=pathlib.Path)
-    parser.add_argument("--data", type=pathlib.Path, help="a folder to keep, and to go on with when it is there")
+    parser.add_argument("--data", type=pathlib.Path, help="data folder, which is kept and reused if it exists")
     parser.add_argument("--index", action="store_true", help="wait for the vector index first")
     asked = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -309,7 +309,7 @@ def main() -> int:
             began = time.perf_counter()
             furnish(asked.memories)
             (data / "furnished").touch()
-            print(f"{asked.memories:,} memories made in {time.perf_counter() - began:.0f} s", flush=True)
+            print(f"{asked.memories:,} memories created in {time.perf_counter() - began:.0f} s", flush=True)
         server = Server(data, SOMA_INDEXER="thread" if asked.index else "none")
         give_key(server.key)
         stack.enter_context(server)
@@ -317,7 +317,7 @@ def main() -> int:
             print(f"indexed after {server.client().wait_until_indexed(3600):.0f} s", flush=True)
         settle(server)
         first = server.client().post("/memories/search", {"query": "warm library garden", "top_k": 100})
-        print(f"the first search after the start: {first['took_ms']:.0f} ms", flush=True)
+        print(f"first search after the start: {first['took_ms']:.0f} ms", flush=True)
         if asked.pictures:
             asked.pictures.mkdir(parents=True, exist_ok=True)
         browser = stack.enter_context(Browser(f"http://127.0.0.1:{server.port}", asked.pictures))
@@ -327,7 +327,7 @@ def main() -> int:
 
 
 def settle(server: Server, for_s: float = 3.0, within_s: float = 600.0) -> None:
-    """Wait until the server has compared index and database, which it does at its start, and does nothing any more."""
+    """Wait until the server is idle: when it starts, it compares the index with the database."""
     until = time.monotonic() + within_s
     before = server.cpu_s()
     while time.monotonic() < until:
@@ -346,7 +346,11 @@ def report(visits: list[Visit]) -> int:
             *visit.complaints,
         )
         worst |= bool(visit.complaints) or visit.ready_s >= LIMIT_S
-    print("every page in less than a second, no complaint" if not worst else "NOT every page is as it should be")
+    print(
+        "every page took less than a second, without errors"
+        if not worst
+        else "FAILED: some pages were slow or had errors"
+    )
     return worst
 
 

@@ -1,11 +1,11 @@
-"""How much of the evidence is found in conversations: `python -m benchmarks.context_recall FILE`.
+"""Measure how much of the evidence is found in conversations: `python -m benchmarks.context_recall FILE`.
 
-FILE is JSON, `{"conversations": [{"name", "turns": [{"id", "speaker", "text", "date"}], "questions": [{"question",
-"evidence": [turn ids]}]}]}`, such as questions about real conversations (LoCoMo). Each becomes a conversation in a
-folder of its own, on a real server. Then every question is asked:
+FILE is JSON: `{"conversations": [{"name", "turns": [{"id", "speaker", "text", "date"}], "questions": [{"question",
+"evidence": [turn ids]}]}]}`, for example questions about real conversations (LoCoMo). Each item becomes a conversation
+in its own folder on a real server. Every question is then sent to two routes:
 
-- `POST /query`, restricted to that folder: the share of the evidence among the first 10 messages;
-- `POST /context/assemble`, not restricted to anything: the share of the evidence inside the context, by its budget.
+- `POST /query`, restricted to that folder: the share of the evidence among the first 10 messages
+- `POST /context/assemble`, without restrictions: the share of the evidence in the context, for each budget
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ def measure(client: Client, conversations: list[dict[str, Any]]) -> None:
                 body = {"query": question["question"], "context_budget": budget}
                 answer = timed(assemble_ms, client, "/api/v1/context/assemble?manifest=true", body)
                 if answer["used_tokens"] > budget:
-                    sys.exit(f"{answer['used_tokens']} tokens in a budget of {budget}")
+                    sys.exit(f"{answer['used_tokens']} tokens used with a budget of {budget}")
                 inside[budget].append(evidence_share(question, answer["items"]))
                 used[budget].append(answer["used_tokens"])
     print(f"{len(found)} questions")
     print(f"query in one folder, recall@10: {statistics.fmean(found):.4f}  {shown(query_ms)}")
     for budget in BUDGETS:
         share, tokens = statistics.fmean(inside[budget]), statistics.fmean(used[budget])
-        print(f"context of {budget:5} tokens, evidence inside: {share:.4f}  ({tokens:.0f} tokens used)")
+        print(f"context with {budget:5} tokens, share of evidence: {share:.4f}  ({tokens:.0f} tokens used)")
     print(f"assemble {shown(assemble_ms)}")
 
 
@@ -94,7 +94,7 @@ def shown(latencies: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=pathlib.Path, help="JSON, see above")
+    parser.add_argument("data", type=pathlib.Path, help="JSON file in the format described above")
     options = parser.parse_args()
     conversations = json.loads(options.data.read_text(encoding="utf-8"))["conversations"]
     with tempfile.TemporaryDirectory(prefix="soma-recall-") as folder, Server(pathlib.Path(folder)) as server:

@@ -1,9 +1,9 @@
-"""Latency of conversations: `make bench-conversations`.
+"""Measure the latency of conversations: `make bench-conversations`.
 
-Embedded at 10,000 messages; with `--database postgres://…` (an empty one) at 100,000, best with a Milvus server:
-`python -m testing.milvus_server .venv/bin/python -m benchmarks.conversations --database postgres://…`. Ten messages
-a conversation, a folder for every ten conversations. One real server, one client on the loopback, requests one after
-the other.
+By default, it uses an embedded server with 10,000 messages. With `--database postgres://…` (an empty database), it uses
+100,000 messages, preferably with a Milvus server: `python -m testing.milvus_server .venv/bin/python -m
+benchmarks.conversations --database postgres://…`. There are ten messages per conversation and ten conversations per
+folder. A single local client sends one request after the other to a real server.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROOT = "/api/v1/conversations"
 
 
 def load(client: Client, messages: int) -> list[str]:
-    """The ids of the conversations."""
+    """Create the conversations, and return their ids."""
     source, ids = texts(seed=1), []
     conversations = messages // TURNS
     for number in range(conversations):
@@ -71,8 +71,8 @@ def measure(client: Client, ids: list[str], repeats: int) -> None:
 
     asked: dict[str, Callable[[int], Any]] = {
         "fetch": lambda n: client.get(f"{ROOT}/{ids[n % len(ids)]}"),
-        "list, another page each time": lambda n: client.get(f"{ROOT}?page={n % 20 + 1}&page_size=50"),
-        "list of a folder": lambda n: client.get(f"{ROOT}?folder={folder()}&q=label"),
+        "list, a different page each time": lambda n: client.get(f"{ROOT}?page={n % 20 + 1}&page_size=50"),
+        "list, one folder": lambda n: client.get(f"{ROOT}?folder={folder()}&q=label"),
         "messages": lambda n: client.get(f"{ROOT}/{ids[n % len(ids)]}/messages"),
         "query": query,
         "query in one folder": lambda n: query(n, {"folder": folder()}),
@@ -81,7 +81,7 @@ def measure(client: Client, ids: list[str], repeats: int) -> None:
         "query by role": lambda n: query(n, {"role": "user"}),
         "full text": lambda n: client.post("/api/v1/search/fts", {"query": questions[n]}),
         "assemble": assemble,
-        "assemble, a folder excluded": lambda n: assemble(n, excluded_folders=[folder()]),
+        "assemble, one folder excluded": lambda n: assemble(n, excluded_folders=[folder()]),
         "append": lambda n: client.post(
             f"{ROOT}/{ids[0]}/messages", {"messages": [{"role": "user", "content": questions[n]}]}
         ),
@@ -91,7 +91,7 @@ def measure(client: Client, ids: list[str], repeats: int) -> None:
 
 
 def append_together(server: Server, rounds: int) -> str:
-    """32 clients append to one conversation, round after round; what became of its turns."""
+    """Let 32 clients append to one conversation for several rounds, and report whether its turns are consecutive."""
     id = server.client().post(ROOT, {})["id"]
 
     def append(number: int) -> None:
@@ -112,21 +112,23 @@ def append_together(server: Server, rounds: int) -> str:
         cursor = page["next_cursor"]
     count = APPENDERS * rounds
     right = turns == list(range(1, count + 1)) and client.get(f"{ROOT}/{id}")["message_count"] == count
-    verdict = f"turns 1 to {count}, no gap, no double" if right else "TURNS ARE WRONG"
-    return f"{APPENDERS} clients appended to one conversation {rounds} times: {verdict}; {count / took_s:.0f} a second"
+    verdict = f"turns 1 to {count} without gaps or duplicates" if right else "TURNS ARE WRONG"
+    return (
+        f"{APPENDERS} clients appended to one conversation {rounds} times: {verdict}; {count / took_s:.0f} per second"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", default="", help="postgres://… of an empty database")
+    parser.add_argument("--database", default="", help="postgres://… URL of an empty database")
     parser.add_argument(
         "--milvus",
         default=os.environ.get("SOMA_TEST_MILVUS_URI", ""),
-        help="http://… of a server instead of Milvus Lite",
+        help="http://… URL of a Milvus server, used instead of Milvus Lite",
     )
-    parser.add_argument("--messages", type=int, default=0, help="10,000 unless given; 100,000 with --database")
-    parser.add_argument("--repeats", type=int, default=200, help="requests of each kind")
-    parser.add_argument("--rounds", type=int, default=100, help="of appends to one conversation")
+    parser.add_argument("--messages", type=int, default=0, help="default: 10,000, or 100,000 with --database")
+    parser.add_argument("--repeats", type=int, default=200, help="number of requests of each kind")
+    parser.add_argument("--rounds", type=int, default=100, help="rounds of appends to one conversation")
     options = parser.parse_args()
     count = options.messages or (100_000 if options.database else 10_000)
     settings = {"SOMA_LOG_LEVEL": "WARNING", "SOMA_MAX_BACKLOG": "1000000"}
@@ -143,7 +145,7 @@ def main() -> None:
         ids = load(client, count)
         took_s = time.perf_counter() - began
         lag_s = client.wait_until_indexed(3600)
-        print(f"{count} messages: {count / took_s:.0f} a second; indexed {lag_s:.1f} s later")
+        print(f"{count} messages: {count / took_s:.0f} per second; indexed {lag_s:.1f} s later")
         measure(client, ids, options.repeats)
         print(append_together(server, options.rounds))
 

@@ -1,7 +1,7 @@
-"""`make demo`: this project's own documentation as memories, and five questions to it.
+"""`make demo`: store this project's documentation as memories, and ask five questions about it.
 
-Talks to the server of `make run` if that is up, else to one of its own that is gone afterwards. Each section of each
-file is a memory at [file, section] in the namespace `documentation`.
+The demo uses the server started with `make run` if there is one, or a temporary server otherwise. Each section of each
+file becomes a memory at [file, section] in the namespace `documentation`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ NAMESPACE = "documentation"
 QUESTIONS = (
     "How do I start the service on my laptop?",
     "What happens to a search when the vector index is down?",
-    "What is limited, and what does a client see that sends too much?",
+    "Which limits are there, and what happens when a client exceeds them?",
     "Why can one tenant never see another tenant's memories?",
-    "Which embedding model is used when there is no internet?",
+    "Which embedding model is used without an internet connection?",
 )
 
 
 def sections() -> Iterator[tuple[int, int, str, str, str]]:
-    """(file number, section number, file, title, text) of README.md and everything in docs/."""
+    """Yield (file number, section number, file, title, text) for README.md and everything in docs/."""
     files = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     for file_number, path in enumerate(files, start=1):
         for number, (title, lines) in enumerate(_split(path.read_text(encoding="utf-8")), start=1):
@@ -37,7 +37,7 @@ def sections() -> Iterator[tuple[int, int, str, str, str]]:
 
 
 def _split(markdown: str) -> list[tuple[str, list[str]]]:
-    """(heading, lines below it); a `#` inside a fenced block is a comment, no heading."""
+    """Yield (heading, lines below it). A `#` inside a fenced block is a comment, not a heading."""
     found: list[tuple[str, list[str]]] = []
     fenced = False
     for line in markdown.splitlines():
@@ -52,7 +52,7 @@ def _split(markdown: str) -> list[tuple[str, list[str]]]:
 
 @contextlib.contextmanager
 def client() -> Iterator[Client]:
-    """The server of `make run`, or one for the moment."""
+    """Yield a client for the server started with `make run`, or for a temporary one."""
     port = int(os.environ.get("SOMA_PORT", "9595"))
     key = pathlib.Path(os.environ.get("SOMA_DATA_DIR", ROOT / "var")) / "first-key"
     running = Client(port, key.read_text() if key.is_file() else "", "default", 60)
@@ -61,7 +61,7 @@ def client() -> Iterator[Client]:
             print(f"Using the server on port {port}: tenant 'default', namespace '{NAMESPACE}'.")
             yield running
             return
-    print("No server is running here; starting one for the moment …")
+    print("No server is running here; starting a temporary one …")
     with tempfile.TemporaryDirectory(prefix="soma-demo-") as folder, Server(pathlib.Path(folder)) as server:
         yield server.client()
 

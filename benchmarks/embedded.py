@@ -1,8 +1,8 @@
-"""What the embedded default does on this machine: `make bench`, or `python -m benchmarks.embedded --sizes 1000`.
+"""Measure the embedded default on this machine: `make bench`, or `python -m benchmarks.embedded --sizes 1000`.
 
-One real server (SQLite, Milvus Lite, one process), one client on the loopback, requests one after the other. For each
-size: latency of store, fetch and search, the CPU time that the server spends on one request, bulk loading, and how
-long the index needs to catch up. The last column compares the largest size with the smallest, in this very run.
+A single local client sends one request after the other to a real server (SQLite and Milvus Lite in one process). For
+each size, it measures the latency of store, fetch and search, the server's CPU time per request, bulk loading, and how
+long the index needs to catch up. The last column compares the largest with the smallest size of the same run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIZES = (1_000, 10_000, 50_000)
 
 @dataclass
 class Measured:
-    """One kind of request: milliseconds."""
+    """The durations of one kind of request, in milliseconds."""
 
     p50: float
     p95: float
@@ -35,7 +35,7 @@ class Measured:
 
 
 def texts(seed: int) -> Any:
-    """Endless sentences of made-up words, whose frequencies fall as those of a language do (Zipf)."""
+    """Yield an endless series of sentences from made-up words, with frequencies as in natural language (Zipf's law)."""
     chance = random.Random(seed)
     syllables = ["ka", "lo", "mi", "ren", "tas", "vor", "el", "du", "shi", "nap", "qui", "bro"]
     words = ["".join(chance.choices(syllables, k=chance.randint(1, 4))) + str(n % 7) for n in range(20_000)]
@@ -118,7 +118,7 @@ def table(results: dict[int, dict[str, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="memories, ascending")
-    parser.add_argument("--repeats", type=int, default=300, help="requests of each kind")
+    parser.add_argument("--repeats", type=int, default=300, help="number of requests of each kind")
     options = parser.parse_args()
     results: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="soma-bench-") as folder, Server(pathlib.Path(folder)) as server:

@@ -1,8 +1,8 @@
-"""What walks along links cost on this machine: `make bench-graph`, or `python -m benchmarks.graph --sizes 100000`.
+"""Measure walks along links on this machine: `make bench-graph`, or `python -m benchmarks.graph --sizes 100000`.
 
-In this process, on a SQLite of its own, or with --database on an empty PostgreSQL database. Of each size: a graph of
-random links with 5 of them an address, and hubs with 10,000 links to others and 1,000 from others. For each kind of
-question the latency in milliseconds, and how many links were read.
+It runs in this process, on a temporary SQLite database, or with --database on an empty PostgreSQL database. For each
+size, it creates a graph of random links, with 5 links per address, and hubs with 10,000 outgoing and 1,000 incoming
+links. For each kind of query, it reports the latency in milliseconds and the number of links read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BATCH = 5_000
 
 
 class World:
-    """A graph of so many links, in a tenant of its own."""
+    """A graph with the given number of links, in its own tenant."""
 
     def __init__(self, size: int) -> None:
         self.chance = random.Random(size)
@@ -112,12 +112,12 @@ def questions(world: World, caller: Caller) -> dict[str, Callable[[], Any]]:
             weighted=weighted,
         )  # fmt: skip
 
-    asked = {f"neighbours k={hops}, from anywhere": near(world.anywhere, hops) for hops in (1, 2, 3)}
-    asked |= {f"neighbours k={hops}, 1000 of them": near(world.anywhere, hops, limit=1000) for hops in (1, 2, 3)}
-    asked |= {f"neighbours k={hops}, both ways": near(world.anywhere, hops, "both") for hops in (1, 2, 3)}
+    asked = {f"neighbours k={hops}, random start": near(world.anywhere, hops) for hops in (1, 2, 3)}
+    asked |= {f"neighbours k={hops}, page of 1000": near(world.anywhere, hops, limit=1000) for hops in (1, 2, 3)}
+    asked |= {f"neighbours k={hops}, both directions": near(world.anywhere, hops, "both") for hops in (1, 2, 3)}
     asked |= {f"neighbours k={hops}, of a hub": near(world.hub, hops) for hops in (1, 2, 3)}
-    asked |= {"neighbours k=2, of a hub, the last": near(world.hub, 2, offset=40_000, limit=1000)}
-    asked |= {"neighbours k=3, the last": near(world.anywhere, 3, offset=40_000, limit=1000)}
+    asked |= {"neighbours k=2, of a hub, last page": near(world.hub, 2, offset=40_000, limit=1000)}
+    asked |= {"neighbours k=3, last page": near(world.anywhere, 3, offset=40_000, limit=1000)}
     asked |= {"path": path(False), "path, weighted": path(True)}
     return asked
 
@@ -158,11 +158,11 @@ def table(results: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="links")
-    parser.add_argument("--repeats", type=int, default=200, help="questions of each kind")
-    parser.add_argument("--database", default="", help="postgres://… of an empty database")
+    parser.add_argument("--repeats", type=int, default=200, help="number of queries of each kind")
+    parser.add_argument("--database", default="", help="postgres://… URL of an empty database")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soma-bench-") as folder:
-        # Settings are read once, and must be these.
+        # Settings are read only once, so set these first.
         for name in [name for name in os.environ if name.startswith("SOMA_")]:
             del os.environ[name]
         os.environ |= {"SOMA_DATA_DIR": str(pathlib.Path(folder)), "DJANGO_SETTINGS_MODULE": "somamemory.settings"}

@@ -1,7 +1,7 @@
-"""Sends each of many writes several times at once, and counts the effects: `python -m benchmarks.idempotency`.
+"""Send each of many writes several times at once, and count the effects: `python -m benchmarks.idempotency`.
 
-Against servers of its own: one on SQLite, or, with --database (an empty PostgreSQL database), as many as --servers
-says. Ends with 0 when every request had exactly one effect and every sending the same answer.
+The benchmark starts its own servers: one on SQLite, or several on an empty PostgreSQL database, as given by --database
+and --servers. The exit status is 0 if every write had exactly one effect and all of its copies got the same response.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from testing.server import Client, Server
 
 
 class Outcomes:
-    """What the senders have seen: the answers to each key, and how often they had to come again."""
+    """The responses for each key, and how often a copy had to be sent again."""
 
     def __init__(self, keys: int) -> None:
         self.answers: list[Counter[str]] = [Counter() for _ in range(keys)]
@@ -38,7 +38,7 @@ class Outcomes:
 
 
 def send_all(servers: list[Server], work: list[int], outcomes: Outcomes) -> None:
-    """One thread: takes sendings from `work` until there are none."""
+    """Send copies taken from `work` until there are none left. Runs on its own thread."""
     clients = [server.client() for server in servers]
     while True:
         try:
@@ -58,7 +58,7 @@ def send(client: Client, number: int, outcomes: Outcomes) -> tuple[str, bool]:
             response = client.connection.getresponse()
             content = response.read().decode()
         except (OSError, http.client.HTTPException):
-            client.connection.close()  # whether it had its effect is what the key is for
+            client.connection.close()  # send it again; the key makes this safe whether or not it had an effect
             continue
         if response.status == 201:
             return content, response.headers.get("Idempotent-Replayed") == "true"
@@ -78,11 +78,11 @@ def failures(client: Client, keys: int, copies: int, outcomes: Outcomes) -> list
         cursor = page["next_cursor"]
     wrong = []
     if versions != {1: keys}:
-        wrong.append(f"versions of the memories: {dict(versions)}, not {keys} times 1")
+        wrong.append(f"the memories have the versions {dict(versions)}, but all {keys} should have version 1")
     if outcomes.done != keys or outcomes.replayed != keys * (copies - 1):
         wrong.append(f"{outcomes.done} effects and {outcomes.replayed} replays were reported")
     if several := sum(len(answers) != 1 or answers.total() != copies for answers in outcomes.answers):
-        wrong.append(f"{several} keys had several answers")
+        wrong.append(f"{several} keys had different responses")
     return wrong
 
 
@@ -91,11 +91,11 @@ def main() -> int:
     parser.add_argument("--keys", type=int, default=10_000)
     parser.add_argument("--copies", type=int, default=5)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--servers", type=int, default=1, help="more than one needs --database")
-    parser.add_argument("--database", default="", help="postgres://… of an empty database")
+    parser.add_argument("--servers", type=int, default=1, help="number of servers; more than one requires --database")
+    parser.add_argument("--database", default="", help="postgres://… URL of an empty database")
     options = parser.parse_args()
     if options.servers > 1 and not options.database:
-        parser.error("several servers need --database")
+        parser.error("--database is required when --servers is greater than 1")
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         servers: list[Server] = []
@@ -120,9 +120,9 @@ def main() -> int:
         wrong = failures(servers[0].client(), options.keys, options.copies, outcomes)
 
     sent = options.keys * options.copies
-    print(f"{sent} sendings of {options.keys} requests in {took_s:.1f} s ({sent / took_s:.0f}/s):")
-    print(f"{outcomes.done} effects, {outcomes.replayed} replays, {outcomes.again} told to come again")
-    print("\n".join(wrong) or "every request had one effect, and all its sendings one answer")
+    print(f"{sent} copies of {options.keys} writes in {took_s:.1f} s ({sent / took_s:.0f}/s):")
+    print(f"{outcomes.done} effects, {outcomes.replayed} replays, {outcomes.again} asked to retry")
+    print("\n".join(wrong) or "every write had exactly one effect, and all of its copies got the same response")
     return 1 if wrong else 0
 
 

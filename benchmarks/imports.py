@@ -1,9 +1,10 @@
-"""A large ChatGPT export taken over on SQLite: `python -m benchmarks.imports --megabytes 500`.
+"""Import a large ChatGPT export into SQLite: `python -m benchmarks.imports --megabytes 500`.
 
-An export of that size in the true shape (a tree of messages for each conversation) is made up, taken over by `manage.py
-import_conversations` beside a server that embeds what comes in, and taken over once more, which must add nothing. Told
-are the time and the most memory that each process ever held at once (ru_maxrss, VmHWM; Linux). It all lies in a
-temporary folder, which takes some six times the size of the export and is removed in the end.
+The benchmark generates an export of the given size in ChatGPT's format (a tree of messages per conversation). It
+imports the file with `manage.py import_conversations` while a server embeds the new messages, and then imports it
+again, which must not add anything. It reports the time and the peak memory of each process (ru_maxrss and VmHWM;
+Linux). All files are in a temporary folder, which needs about six times the size of the export and is removed
+afterwards.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from benchmarks.embedded import texts
 from testing.server import ROOT, Server
 
 LIMIT_MB = 300
-_TURNS = (8, 20, 40, 60, 94)  # a conversation has one of these numbers of messages
+_TURNS = (8, 20, 40, 60, 94)  # possible numbers of messages in a conversation
 _SENTENCES = (1, 2, 4, 8)
 
 
 def export(path: pathlib.Path, megabytes: float, seed: int = 1) -> tuple[int, int]:
-    """Write an export of this size; how many conversations and messages it has."""
+    """Write an export of the given size, and return the number of conversations and messages."""
     chance, source = random.Random(seed), texts(seed)
     conversations = messages = 0
     with path.open("w", encoding="utf-8") as file:
@@ -83,7 +84,7 @@ def _conversation(number: int, turns: int, chance: random.Random, source: Iterat
 
 
 def take_over(path: pathlib.Path, environment: dict[str, str]) -> tuple[str, float, float]:
-    """Run the command: what it said last, its seconds, and the most MiB it held."""
+    """Run the import command, and return its last line of output, its duration in seconds, and peak memory in MiB."""
     began = time.monotonic()
     command = [sys.executable, str(ROOT / "manage.py"), "import_conversations", str(path)]
     with tempfile.TemporaryFile("w+") as told:
@@ -93,7 +94,7 @@ def take_over(path: pathlib.Path, environment: dict[str, str]) -> tuple[str, flo
         told.seek(0)
         said = told.read()
     if process.returncode:
-        raise RuntimeError(f"the import ended with {process.returncode}:\n{said}")
+        raise RuntimeError(f"the import failed with exit code {process.returncode}:\n{said}")
     waits = said.count("waiting:")
     last = said.strip().splitlines()[-1]
     return (
@@ -104,7 +105,7 @@ def take_over(path: pathlib.Path, environment: dict[str, str]) -> tuple[str, flo
 
 
 def peak_mb(pid: int) -> float:
-    """The most that a process has held so far."""
+    """Return the peak memory of a process so far, in MiB."""
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -112,7 +113,7 @@ def peak_mb(pid: int) -> float:
 
 
 def group_peaks_mb(server: Server) -> list[float]:
-    """Of each process of the server, the largest first."""
+    """Return the peak memory of each process of the server, largest first."""
     assert server.process is not None
     group = [
         int(folder.name)
@@ -132,9 +133,13 @@ def _group(pid: int) -> int:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--megabytes", type=float, default=500)
-    options.add_argument("--folder", type=pathlib.Path, help="where the temporary folder is made")
-    options.add_argument("--without-server", action="store_true", help="store only; nothing is embedded meanwhile")
-    options.add_argument("--wait-s", type=float, default=7200, help="how long the index may take to catch up")
+    options.add_argument("--folder", type=pathlib.Path, help="parent of the temporary folder")
+    options.add_argument(
+        "--without-server", action="store_true", help="only store the messages, without a server that embeds them"
+    )
+    options.add_argument(
+        "--wait-s", type=float, default=7200, help="maximum time for the index to catch up, in seconds"
+    )
     given = options.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = pathlib.Path(name)
@@ -158,7 +163,7 @@ def main() -> None:
             index = server.client().get("/stats")["index"]
             print(f"index: {index['ready']:,} ready {time.monotonic() - began:.0f} s later, {index['failed']} failed")
             peaks = ", ".join(f"{peak:.0f}" for peak in group_peaks_mb(server))
-            print(f"server, its processes' most memory: {peaks} MiB")
+            print(f"peak memory of the server's processes: {peaks} MiB")
 
 
 def _both(path: pathlib.Path, server: Server, messages: int) -> None:
@@ -167,7 +172,7 @@ def _both(path: pathlib.Path, server: Server, messages: int) -> None:
         print(f"{turn}: {said.partition(': ')[2]} {took_s:.0f} s, {messages / took_s:,.0f} messages/s, {peak:.0f} MiB")
         sys.stdout.flush()
         if peak > LIMIT_MB:
-            raise SystemExit(f"the import took more than {LIMIT_MB} MiB")
+            raise SystemExit(f"the import used more than {LIMIT_MB} MiB of memory")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Moves an installation from SQLite to PostgreSQL, and asks both the same questions.
+"""Move an installation from SQLite to PostgreSQL, and check that both return the same results.
 
     python -m benchmarks.moving --database postgres://… [--memories 50000]
 
-A server on SQLite is filled and asked, stopped, moved by `manage.py migrate_database`, and started again on PostgreSQL
-with the same data folder. Ends with 0 when the command found counts and hashes equal, and every answer is the same.
+The benchmark fills a server on SQLite, sends it queries and stops it. It then moves the data with `manage.py
+migrate_database`, starts the server again on PostgreSQL with the same data folder, and repeats the queries. The exit
+status is 0 if the command found equal counts and hashes, and all responses are the same.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from testing.server import ROOT, Server
 BULK = 500
 QUERIES = 50
 SECRET = "not a secret, in a benchmark"
-# What one of the two might write in another way.
+# Text that one of the two databases might store differently.
 ODD: dict[str, Any] = {
     "numbers": [0.1, 1e16, -0.0, 1e22, 1e300, -1e-300, 5.0, 9_007_199_254_740_993, -(2**63), 0, True, None],
     "text": "naïve — 𝄞 \u2028 'quoted' \"twice\" \\ back",
@@ -39,7 +40,7 @@ ODD: dict[str, Any] = {
 
 @contextlib.contextmanager
 def empty_database(url: str) -> Iterator[str]:
-    """The address of a new database beside the given one; dropped in the end."""
+    """Create an empty database on the same server, yield its URL, and drop it afterwards."""
     name = f"soma_moving_{os.getpid()}_{random.randrange(10**9)}"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -56,7 +57,7 @@ def server(folder: pathlib.Path, **settings: str) -> Server:
 
 
 def fill(running: Server, memories: int) -> None:
-    """Memories in bulk, some of them odd, replaced or deleted; links; all indexed."""
+    """Store memories in bulk, including unusual, replaced and deleted ones, store links, and wait for the index."""
     client, source = running.client(), texts(seed=1)
     with contextlib.closing(client.connection):
         for first in range(0, memories, BULK):
@@ -69,13 +70,13 @@ def fill(running: Server, memories: int) -> None:
         for n in range(min(100, memories // 4)):
             client.post("/memories", {"coord": [0, n], "payload": {"text": next(source), "again": n}})
             client.post("/graph/link", {"from_coord": [0, n], "to_coord": [0, n + 1], "link_type": "follows"})
-        client.post("/memories", {"coord": "9,9,9", "payload": {"text": "the last, and gone"}})
+        client.post("/memories", {"coord": "9,9,9", "payload": {"text": "the last memory, which is deleted"}})
         assert client.call("DELETE", "/memories/9,9,9")[0] in (200, 204)
         client.wait_until_indexed(3600)
 
 
 def answers(running: Server, memories: int) -> dict[str, Any]:
-    """What the server says to many questions."""
+    """Return the server's responses to many queries."""
     dice, source = random.Random(7), texts(seed=1)
     words = [next(source).split() for _ in range(min(memories, 1000))]
     client = running.client()
@@ -119,7 +120,7 @@ def main() -> int:
     parser.add_argument("--memories", type=int, default=50_000)
     options = parser.parse_args()
     if not options.database.startswith("postgres"):
-        parser.error("needs --database postgres://… where a database may be created")
+        parser.error("--database must be the postgres://… URL of a server on which a database can be created")
     with tempfile.TemporaryDirectory() as name, empty_database(options.database) as url:
         folder = pathlib.Path(name)
         with server(folder) as running:
@@ -133,7 +134,7 @@ def main() -> int:
         with server(folder, SOMA_DATABASE_URL=url) as running:
             after = answers(running, options.memories)
     different = [question for question in before if before[question] != after[question]]
-    print(f"{len(before)} answers, {len(different)} of them different")
+    print(f"{len(before)} responses, {len(different)} of them different")
     for question in different[:5]:
         print(f"{question}\n  before {before[question]}\n  after  {after[question]}")
     return 1 if different else 0

@@ -1,9 +1,9 @@
-"""Search while the Milvus server is killed, hangs, and comes back.
+"""Search while the Milvus server is killed, hangs and recovers.
 
     python -m benchmarks.outage [--memories 5000] [--seconds 20]
 
-Every query must be answered; while Milvus is gone the answer must say `degraded: ["semantic"]`, within 300 ms (p99). It
-counts from the moment of the kill on: the calls that were under way are in it.
+Every search must succeed. While Milvus is down, responses must contain `degraded: ["semantic"]` and arrive within 300
+ms (p99). Measurement begins at the moment of the kill, so it includes calls that are already in progress.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ GOAL_MS = 300
 
 
 class Searches:
-    """Clients that search all the time; what each answer was, and how long it took."""
+    """Clients that search continuously, and record the outcome and duration of each search."""
 
     def __init__(self, server: Server, memories: int, clients: int = 4) -> None:
         self.server, self.memories = server, memories
-        self.seen: list[tuple[float, float, int, bool]] = []  # when asked, ms, status, degraded
+        self.seen: list[tuple[float, float, int, bool]] = []  # start, ms, status, degraded
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._run, args=(at,)) for at in range(clients)]
 
@@ -52,33 +52,33 @@ class Searches:
             time.sleep(0.02)
 
     def between(self, begin: float, end: float, name: str) -> tuple[int, float]:
-        """Tell, and return (answers other than 200, p99 in ms)."""
+        """Report a period, and return (number of responses other than 200, p99 in ms)."""
         part = [each for each in self.seen if begin <= each[0] < end]
         times = sorted(each[1] for each in part)
         failed = sum(each[2] != 200 for each in part)
         flagged = sum(each[3] for each in part)
         p99 = times[int(len(times) * 0.99)]
         print(
-            f"{name:22} {len(part):5} searches, {failed} failed, {flagged} flagged; "
+            f"{name:22} {len(part):5} searches, {failed} failed, {flagged} degraded; "
             f"p50 {times[len(times) // 2]:.0f} ms, p99 {p99:.0f} ms, longest {times[-1]:.0f} ms",
             flush=True,
         )
         return failed, p99
 
     def wait_until(self, degraded: bool, timeout_s: float) -> float:
-        """Seconds until twenty answers in a row are so."""
+        """Wait until twenty responses in a row match, and return how many seconds that took."""
         began = time.monotonic()
         while time.monotonic() - began < timeout_s:
             if len(self.seen) > 20 and all(each[3] == degraded and each[0] > began for each in self.seen[-20:]):
                 return time.monotonic() - began
             time.sleep(0.05)
-        raise RuntimeError(f"the answers did not become degraded={degraded} within {timeout_s} s")
+        raise RuntimeError(f"the responses did not become degraded={degraded} within {timeout_s} s")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", type=int, default=5_000)
-    parser.add_argument("--seconds", type=float, default=20, help="how long each outage lasts")
+    parser.add_argument("--seconds", type=float, default=20, help="duration of each outage")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soma-outage-") as name:
         folder = pathlib.Path(name)
@@ -104,15 +104,17 @@ def _outages(server: Server, milvus: MilvusServer, memories: int, seconds: float
             begin = time.monotonic()
             milvus.kill() if how == "killed" else milvus.pause()
             time.sleep(seconds)
-            status, _ = client.call("POST", "/memories", {"coord": [-1], "payload": {"text": "stored meanwhile"}})
+            status, _ = client.call(
+                "POST", "/memories", {"coord": [-1], "payload": {"text": "stored during the outage"}}
+            )
             mode, _ = client.call("POST", "/memories/search", {"query": "amber", "mode": "semantic"})
             end = time.monotonic()
             failed, p99 = searches.between(begin, end, f"Milvus {how}")
-            print(f"{'':22} a write meanwhile: {status}; mode=semantic: {mode}")
+            print(f"{'':22} write during the outage: {status}; mode=semantic: {mode}")
             bad += failed + (p99 > GOAL_MS) + (status >= 300) + (mode != 503)
             milvus.start() if how == "killed" else milvus.resume()
             back_s = searches.wait_until(degraded=False, timeout_s=90)
-            print(f"{'':22} whole answers again {back_s:.1f} s after it answered", flush=True)
+            print(f"{'':22} complete results {back_s:.1f} s after Milvus was back", flush=True)
     print(f"index caught up {client.wait_until_indexed():.1f} s later")
     return 1 if bad else 0
 

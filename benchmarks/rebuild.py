@@ -1,10 +1,10 @@
-"""Build a new embedding generation under load, kill the server in the middle, and look whether anything was lost.
+"""Build a new embedding generation under load, kill the server in the middle, and check that no data is lost.
 
     python -m benchmarks.rebuild [--memories 20000] [--milvus]
 
-Readers and writers run all the time. A search that is refused, a search that is answered without its semantic half, and
-an acknowledged write that is not there in the end are counted; while the server is dead nobody is asked. --milvus: a
-real Milvus server instead of Milvus Lite (scripts/test-milvus.sh installs it).
+Readers and writers run all the time, except while the server is down. The benchmark counts failed searches, searches
+without semantic results, and acknowledged writes that are missing afterwards. With --milvus, it uses a real Milvus
+server (installed by scripts/test-milvus.sh) instead of Milvus Lite.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def text(number: int) -> str:
 
 
 class Load:
-    """Readers and writers, each on a connection of its own, until told to stop."""
+    """Readers and writers, each with its own connection, which run until they are stopped."""
 
     def __init__(self, server: Server, memories: int, readers: int = 2, writers: int = 2) -> None:
         self.server, self.memories = server, memories
         self.counts: Counter[str] = Counter()
         self.slow_ms: list[float] = []
-        self.written: dict[str, int] = {}  # coordinate -> version that was acknowledged
+        self.written: dict[str, int] = {}  # maps each coordinate to the acknowledged version
         self.deleted: set[str] = set()
         self.stopping, self.down = threading.Event(), threading.Event()
         work = [self._read] * readers + [self._write] * writers
@@ -98,7 +98,10 @@ class Load:
         self.counts["failed writes"] += status >= 300
 
     def lost(self, client: Client) -> int:
-        """Acknowledged stores that are not there. (A delete that got no answer may have happened, or not.)"""
+        """Return the number of acknowledged stores that are missing.
+
+        A delete without a response may or may not have taken effect, so deleted coordinates are not counted.
+        """
         missing = 0
         for coord, version in self.written.items():
             if coord in self.deleted:
@@ -115,7 +118,7 @@ def manage(server: Server, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def rebuild(server: Server, load: Load, kill: bool) -> dict[str, object]:
-    """Ask for a generation of the hashing embedder, kill the server half way, and wait for the end."""
+    """Request a generation for the hashing embedder, kill the server when a third is done, and wait for the end."""
     client = server.client()
     asked = time.monotonic()
     job = client.post("/api/v1/rebuild-embeddings", {"provider": "hashing", "dimension": 384})
@@ -169,7 +172,7 @@ def main() -> int:
             f"{dict(load.counts)}; p50 {load.slow_ms[len(load.slow_ms) // 2]:.0f} ms, "
             f"p99 {load.slow_ms[int(len(load.slow_ms) * 0.99)]:.0f} ms"
         )
-        print(f"{len(load.written):,} coordinates written, lost: {lost}; index behind for {behind_s:.1f} s more")
+        print(f"{len(load.written):,} coordinates written, lost: {lost}; the index caught up {behind_s:.1f} s later")
         print(f"reconcile (exit {compared.returncode}): {' / '.join(compared.stdout.split(chr(10)))}{compared.stderr}")
         bad = lost or load.counts["failed searches"] or load.counts["no answer"] or compared.returncode
         return 1 if bad or outcome["job"]["state"] != "done" else 0  # type: ignore[index]

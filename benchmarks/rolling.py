@@ -1,10 +1,10 @@
-"""Restarts two web servers behind nginx in turn, while clients read, search and write, and counts what failed.
+"""Restart two web servers behind nginx in turn, while clients read, search and write, and count failed requests.
 
     python -m benchmarks.rolling --database postgres://… [--restarts 20] [--rate 50]
 
-Each server is stopped with SIGTERM and started again as systemd would: its listening socket stays open meanwhile, so
-that who connects waits. nginx runs with deploy/nginx; of PostgreSQL it needs an address where it may create a database,
-which it drops in the end. Ends with 0 when every request was answered with success.
+Each server is stopped with SIGTERM and started again as systemd would do it: its listening socket stays open, so new
+connections wait. nginx uses the configuration in deploy/nginx. The benchmark needs the URL of a PostgreSQL server, on
+which it creates a database that it drops afterwards. The exit status is 0 if every request succeeded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLIENTS = 10
 
 @dataclass
 class Backend:
-    """A web server whose socket outlives it."""
+    """A web server whose socket stays open between its runs."""
 
     process: Process
     listening: socket.socket
@@ -47,10 +47,10 @@ class Backend:
         wait_for(self._is_ready, 60)
 
     def restart(self) -> float:
-        """How many seconds it took."""
+        """Restart the server, and return how many seconds that took."""
         began = time.monotonic()
         code = self.process.stop()
-        assert code == 0, f"it ended with {code}: {self.process.log[-2000:]}"
+        assert code == 0, f"the server exited with {code}: {self.process.log[-2000:]}"
         self.start()
         return time.monotonic() - began
 
@@ -62,7 +62,7 @@ class Backend:
 
 @dataclass
 class Load:
-    """So many requests a second: a read, a search, a write, and again."""
+    """A constant rate of requests: a read, a search and a write in turn."""
 
     proxy: proxies.Proxy
     rate: float
@@ -93,7 +93,7 @@ class Load:
                 due = began + number / self.rate
                 time.sleep(max(0.0, due - time.monotonic()))
                 self._ask(connection, number)
-                with self._lock:  # from when it was due, so that a queue of requests that wait is seen too
+                with self._lock:  # measured from the scheduled time, to include the time that requests wait in a queue
                     self.took_s.append(time.monotonic() - due)
 
     def _ask(self, connection: HTTPConnection, number: int) -> None:
@@ -129,7 +129,7 @@ def backend(place: Installation, name: str) -> Backend:
 
 @contextlib.contextmanager
 def prepared(folder: pathlib.Path, database_url: str, rate: float) -> Iterator[tuple[list[Backend], Load]]:
-    """Two servers and nginx, up; a load that does not run yet."""
+    """Start two servers and nginx, and create a load that is not running yet."""
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(
             installation(folder, database_url=database_url, SOMA_LOG_LEVEL="WARNING", SOMA_INDEXER="none")
@@ -149,10 +149,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", default=os.environ.get("SOMA_DATABASE_URL", ""), help="postgres://…")
     parser.add_argument("--restarts", type=int, default=20)
-    parser.add_argument("--rate", type=float, default=50, help="requests a second")
+    parser.add_argument("--rate", type=float, default=50, help="requests per second")
     options = parser.parse_args()
     if not options.database.startswith("postgres") or not proxies.NGINX:
-        parser.error("needs nginx, and --database postgres://… where a database may be created")
+        parser.error("requires nginx, and --database postgres://… for a server on which a database can be created")
     with (
         tempfile.TemporaryDirectory() as folder,
         prepared(pathlib.Path(folder), options.database, options.rate) as (backends, load),
@@ -163,7 +163,7 @@ def main() -> int:
             restarts.append(backends[number % 2].restart())
             print(f"restart {number + 1}: {restarts[-1]:.1f} s, {len(load.took_s)} requests so far", flush=True)
     took = sorted(load.took_s)
-    print(f"{len(took)} requests, {len(load.failures)} failed; {len(restarts)} restarts, {max(restarts):.1f} s at most")
+    print(f"{len(took)} requests, {len(load.failures)} failed; {len(restarts)} restarts, at most {max(restarts):.1f} s")
     print(
         f"p50 {took[len(took) // 2] * 1000:.0f} ms, p99 {took[len(took) * 99 // 100] * 1000:.0f} ms, "
         f"longest {took[-1]:.1f} s"

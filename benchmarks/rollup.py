@@ -1,10 +1,10 @@
-"""Summaries of whole conversations without a language model, and what a small context covers with them.
+"""Measure how much of a conversation a small context covers with summaries that need no language model.
 
     python -m benchmarks.rollup FILE [--budget 300 600 1200]
 
-FILE holds `{"conversations": [{"name", "turns": [{"speaker", "text", "id", "session", "date"}], "questions":
-[{"question", "evidence"}]}]}`, as LoCoMo's conversations can be written. A session counts as covered when a message of
-it, or a summary that covers its day, is in the context. It uses a temporary data folder.
+FILE is JSON: `{"conversations": [{"name", "turns": [{"speaker", "text", "id", "session", "date"}], "questions":
+[{"question", "evidence"}]}]}`, for example LoCoMo's conversations. A session counts as covered if the context contains
+one of its messages, or a summary that covers its day. The benchmark uses a temporary data folder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Sessions = dict[int, list[Any]]  # the session of each turn, by conversation num
 
 @dataclass(frozen=True)
 class Coverage:
-    """Means over all questions: sessions and summaries in a context, and the share of evidence in it."""
+    """Means over all questions: the number of sessions and summaries in a context, and the share of evidence in it."""
 
     sessions: float
     summaries: float
@@ -49,7 +49,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("file", type=Path)
     options.add_argument("--budget", type=int, nargs="+", default=[300, 600, 1200])
-    options.add_argument("--questions", type=int, default=50, help="of each conversation; 0: broad ones instead")
+    options.add_argument(
+        "--questions", type=int, default=50, help="number per conversation; 0 uses broad questions instead"
+    )
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(SOMA_DATA_DIR=folder, DJANGO_SETTINGS_MODULE="somamemory.settings", SOMA_LOG_LEVEL="ERROR")
@@ -84,7 +86,7 @@ def _measure(dialogues: list[Dialogue], options: argparse.Namespace) -> None:
 
 
 def _store(caller: Caller, dialogues: list[Dialogue]) -> Sessions:
-    """Store the dialogues as conversations. Return the session of each turn, by conversation number."""
+    """Store the dialogues as conversations, and return the session of each turn, by conversation number."""
     from conversations import services
     from conversations.messages import NewMessage
     from conversations.services import NewConversation
@@ -175,7 +177,7 @@ def _context(caller: Caller, sessions: Sessions, question: str, budget: int) -> 
 
 
 def _questions(dialogue: Dialogue, max_questions: int) -> list[tuple[str, list[str]]]:
-    """Return questions with the ids of the turns that answer them; 0: broad questions without evidence."""
+    """Return questions with the ids of the turns that answer them. With 0, return broad questions without evidence."""
     if max_questions:
         return [(item["question"], item["evidence"]) for item in dialogue.get("questions", [])[:max_questions]]
     names = sorted({turn["speaker"] for turn in dialogue["turns"]})
@@ -184,7 +186,7 @@ def _questions(dialogue: Dialogue, max_questions: int) -> list[tuple[str, list[s
 
 
 def _moment(text: str) -> datetime:
-    """`1:56 pm on 8 May, 2023`"""
+    """Parse a time such as `1:56 pm on 8 May, 2023`."""
     return datetime.strptime(text, "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
 
 
