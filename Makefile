@@ -18,37 +18,37 @@ ARGS ?=
 .PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-graph bench-conversations bench-tiers \
 	bench-console chaos lock clean venv venv-test
 
-help: ## this list
+help: ## show this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
-run: venv ## start the service here (SOMA_HOST, SOMA_PORT, SOMA_THREADS, SOMA_DATA_DIR are heeded)
+run: venv ## start the service in this checkout (reads SOMA_HOST, SOMA_PORT, SOMA_THREADS, SOMA_DATA_DIR)
 	exec $(PY) manage.py serve $(ARGS)
 
-demo: venv ## this documentation as memories, and five questions to it
+demo: venv ## store this documentation as memories and ask it five questions
 	exec $(PY) -m benchmarks.demo $(ARGS)
 
-test: venv-test ## lint, types, the tests on SQLite, PostgreSQL and Milvus (ARGS="-k word" goes to pytest)
+test: venv-test ## run lint, type checks, and the tests on SQLite, PostgreSQL and Milvus (ARGS="-k word" is passed to pytest)
 	exec scripts/test.sh -- $(ARGS)
 
-quick: venv-test ## lint, types and the tests that need no database and no server, in a minute and a half
+quick: venv-test ## run lint, type checks, and the tests that need no database and no server (a minute and a half)
 	exec scripts/quick.sh $(ARGS)
 
-test-milvus: venv-test ## the vector index and searches on a real Milvus server, which it installs, starts and stops
+test-milvus: venv-test ## test the vector index and searches with a real Milvus server, which is installed, started and stopped
 	exec scripts/test-milvus.sh -- $(ARGS)
 
-test-docs: venv-test ## type what README and docs tell to type, against a server of its own, and follow their links
+test-docs: venv-test ## run the commands in README and docs against a separate server, and check links
 	exec $(PY) -m pytest -q tests/contract/test_documentation.py $(ARGS)
 
-docs: venv ## the documentation as a site in .cache/site; a link that leads nowhere fails
+docs: venv ## build the documentation site in .cache/site; broken links are errors
 	[ -x .cache/docs/bin/python ] || $(PY) -m venv .cache/docs
 	.cache/docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	NO_MKDOCS_2_WARNING=1 .cache/docs/bin/python -m mkdocs build --strict  # --quiet would hide warnings from --strict
 	echo "Open .cache/site/index.html"
 
-reference: venv-test ## write docs/reference/ pages that follow from the code: routes, error codes, commands
+reference: venv-test ## generate the docs/reference/ pages for routes, error codes and commands
 	exec $(PY) scripts/reference.py $(ARGS)
 
-lint: venv-test ## layout, likely bugs, and the direction of imports
+lint: venv-test ## check the format, likely bugs, and the direction of imports
 	failed=0
 	$(PY) -m ruff format --check . || failed=1
 	$(PY) -m ruff check . || failed=1
@@ -56,32 +56,32 @@ lint: venv-test ## layout, likely bugs, and the direction of imports
 	$(PY) scripts/check_cycles.py || failed=1
 	exit $$failed
 
-types: venv-test ## mypy, strict
+types: venv-test ## run mypy in strict mode
 	exec $(PY) -m mypy $(PACKAGES)
 
-format: venv-test ## lay the code out and sort its imports
+format: venv-test ## format the code and sort imports
 	$(PY) -m ruff check --quiet --select I --fix .
 	$(PY) -m ruff format .
 
-bench: venv ## measure the embedded service on this machine
+bench: venv ## benchmark the embedded service on this machine
 	exec $(PY) -m benchmarks.embedded $(ARGS)
 
-bench-graph: venv-test ## measure walks along 100,000 and 1,000,000 links (ARGS="--database URL" for PostgreSQL)
+bench-graph: venv-test ## benchmark walks along 100,000 and 1,000,000 links (ARGS="--database URL" for PostgreSQL)
 	exec $(PY) -m benchmarks.graph $(ARGS)
 
-bench-conversations: venv ## latency of conversations, queries and contexts (ARGS="--database URL" for PostgreSQL)
+bench-conversations: venv ## benchmark conversations, queries and contexts (ARGS="--database URL" for PostgreSQL)
 	exec $(PY) -m benchmarks.conversations $(ARGS)
 
-bench-tiers: venv ## what it costs that conversations are archived, and cold
+bench-tiers: venv ## benchmark archived and cold conversations
 	exec $(PY) -m benchmarks.tiers $(ARGS)
 
-bench-console: venv-test ## walk through the pages over 100,000 memories in headless Chromium (ARGS="--pictures docs/images")
+bench-console: venv-test ## open every page with 100,000 memories in headless Chromium (ARGS="--pictures docs/images")
 	exec $(PY) -m benchmarks.console $(ARGS)
 
-chaos: venv-test ## kill each part of an installation with -9 in turn, while clients write (needs ARGS="--database URL")
+chaos: venv-test ## kill each part of an installation in turn with kill -9 while clients write (needs ARGS="--database URL")
 	exec $(PY) -m benchmarks.chaos $(ARGS)
 
-lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade takes newer versions)
+lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade for newer versions)
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
 	for set in base tracing test milvus docs; do
 	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -90,14 +90,14 @@ lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade takes newer ver
 	    echo "requirements/$$set.txt: $$(grep -c '^[^ #].*==' requirements/$$set.txt) packages"
 	done
 
-clean: ## remove caches; never data, never .venv
+clean: ## remove caches, but not data and not .venv
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . \( -path ./.venv -o -path ./var -o -path ./.git \) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-venv: ## .venv with what the service needs (the other targets see to it themselves)
+venv: ## create .venv with the dependencies of the service (other targets do this automatically)
 	$(call install,base)
 
-venv-test: venv ## .venv with what the tests need as well
+venv-test: venv ## add the dependencies of the tests to .venv
 	$(call install,test)
 
 
