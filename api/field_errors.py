@@ -48,7 +48,7 @@ _LENGTHS = {
     "string_too_long": "at most {max_length}",
 }
 _OUR_OWN = "value_error"
-_OTHER = "is not valid; see the type of this field in the API documentation"
+_OTHER = "is not valid; see the API documentation for the type of this field"
 # Parts of a location that describe a step of pydantic, such as the union member that was tried.
 _INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")
 

@@ -41,7 +41,7 @@ def parse(raw: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise MalformedRequest(f"the body is not valid JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
-        raise InvalidInput("body", f"is nested deeper than {MAX_DEPTH} levels") from None
+        raise InvalidInput("body", f"must not be nested deeper than {MAX_DEPTH} levels") from None
     _check(value, "body", MAX_DEPTH)
     return value
 
@@ -107,7 +107,7 @@ def _check(value: Any, path: str, depth: int) -> None:
             raise InvalidInput(path, "must not contain a lone surrogate")
     elif isinstance(value, dict | list):
         if not depth:
-            raise InvalidInput("body", f"is nested deeper than {MAX_DEPTH} levels")
+            raise InvalidInput("body", f"must not be nested deeper than {MAX_DEPTH} levels")
         if isinstance(value, dict):
             for name, item in value.items():
                 _check(name, "body" if path == "body" else path, depth)

@@ -44,7 +44,7 @@ def tenant_named(request: HttpRequest, slug: str) -> Tenant:
     """Return the tenant. Raises NotFound, also for a tenant that the user cannot access."""
     tenant = tenants_of(request.user).filter(slug=slug).first()
     if tenant is None:
-        raise NotFound(f"there is no tenant '{slug}'")
+        raise NotFound(f"tenant '{slug}' does not exist")
     return tenant
 
 
@@ -82,7 +82,7 @@ def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Cal
     """
     user = request.user
     if not tenants_of(user).filter(pk=tenant.pk).exists():
-        raise NotFound(f"there is no tenant '{tenant.slug}'")
+        raise NotFound(f"tenant '{tenant.slug}' does not exist")
     if permission and not _has(user, permission):
         raise PermissionDenied
     return Caller(

@@ -17,7 +17,7 @@ from tenants.models import Tenant
 
 def not_found(id: UUID, consequence: str = "") -> NotFound:
     """Return the error for an unknown conversation id. `consequence` says what happened to the rest of the request."""
-    return NotFound(f"no conversation {id}" + (f"; {consequence}" if consequence else ""))
+    return NotFound(f"conversation {id} does not exist" + (f"; {consequence}" if consequence else ""))
 
 
 def find(caller: Caller, id: UUID) -> Conversation:

@@ -88,7 +88,7 @@ def get(caller: Caller, id: uuid.UUID) -> Job:
     caller.require_operator("read")
     job = Job.objects.filter(id=id).first()
     if job is None:
-        raise NotFound("no such job")
+        raise NotFound("this job does not exist")
     return job
 
 
@@ -97,7 +97,7 @@ def latest(caller: Caller, kind: str) -> Job:
     caller.require_operator("read")
     job = Job.objects.filter(kind=kind).order_by("-created_at").first()
     if job is None:
-        raise NotFound("there is no job of this kind")
+        raise NotFound("no job of this kind has been started")
     return job
 
 

@@ -7,5 +7,5 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
 application = get_wsgi_application()
 
-# Load all routes now and not with the first request: the forked processes share the memory.
+# Load all routes now instead of at the first request, so that forked processes share the memory.
 import somamemory.urls  # noqa: E402, F401 - needs the application's set-up

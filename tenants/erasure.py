@@ -112,7 +112,7 @@ def _begin(caller: Caller, slug: str) -> list[Tenant]:
         return [tenant]
     erased = [Tenant(id=gone.tenant_id) for gone in ErasedTenant.objects.filter(slug_digest=_digest(slug))]
     if not erased:
-        raise NotFound(f"no tenant '{slug}'")
+        raise NotFound(f"tenant '{slug}' does not exist")
     return erased
 
 

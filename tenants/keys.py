@@ -181,7 +181,7 @@ def find_tenant(slug: str) -> Tenant:
         return cached
     tenant = Tenant.objects.filter(slug=slug, active=True).first() if is_slug(slug) else None
     if tenant is None:
-        raise NotFound(f"no tenant '{slug}'")
+        raise NotFound(f"tenant '{slug}' does not exist")
     with _lock:
         _tenants[slug] = tenant
     return tenant
@@ -218,7 +218,7 @@ def _locked(prefix: str, tenant: Tenant | None) -> ApiKey:
     if prefix.isascii() and prefix.isalnum():
         key = ApiKey.objects.select_for_update().filter(prefix=prefix, tenant=tenant).order_by("created_at").last()
     if key is None:
-        raise NotFound(f"no key with prefix '{prefix}' in this tenant")
+        raise NotFound(f"this tenant has no key with prefix '{prefix}'")
     return key
 
 

@@ -33,7 +33,7 @@ def get_tenant(caller: Caller, slug: str) -> Tenant:
     caller.require_operator("read")
     tenant = Tenant.objects.filter(slug=slug).first() if is_slug(slug) else None
     if tenant is None:
-        raise NotFound(f"no tenant '{slug}'")
+        raise NotFound(f"tenant '{slug}' does not exist")
     return tenant
 
 

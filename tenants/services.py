@@ -91,7 +91,7 @@ def update_tenant(
 def _locked(slug: str) -> Tenant:
     tenant = Tenant.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None
     if tenant is None:
-        raise NotFound(f"no tenant '{slug}'")
+        raise NotFound(f"tenant '{slug}' does not exist")
     return tenant
 
 

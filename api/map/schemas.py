@@ -17,7 +17,7 @@ def _axes(text: str) -> tuple[int, ...]:
         raise ValueError("must be one or two axes of a coordinate, counted from 0, such as 0,1")
     axes = tuple(map(int, text.split(",")))
     if max(axes) >= coordinates.MAX_DIMENSIONS or len(set(axes)) != len(axes):
-        raise ValueError(f"must be different axes from 0 to {coordinates.MAX_DIMENSIONS - 1}")
+        raise ValueError(f"must be different axes between 0 and {coordinates.MAX_DIMENSIONS - 1}")
     return axes
 
 

@@ -43,7 +43,7 @@ def rate(caller: Caller, message_id: UUID) -> Rating:
         caller.require(scope, [CONVERSATIONS])
     row = memories.live(caller, [CONVERSATIONS]).filter(id=message_id).first()
     if row is None:
-        raise NotFound(f"no message {message_id}")
+        raise NotFound(f"message {message_id} does not exist")
     rating = _rating(caller, row)
     if row.importance != rating.score:
         stores.patch(caller.writing_reserved(), CONVERSATIONS, row.coordinate, {"importance": rating.score})

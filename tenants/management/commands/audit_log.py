@@ -1,4 +1,4 @@
-"""`manage.py audit_log SLUG`."""
+"""`manage.py audit_log SLUG`: show the audit log of a tenant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py create_key SLUG`."""
+"""`manage.py create_key SLUG`: create an API key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py create_tenant SLUG`."""
+"""`manage.py create_tenant SLUG`: create a tenant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py erase_tenant SLUG`."""
+"""`manage.py erase_tenant SLUG`: permanently erase all data of a tenant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py export_tenant SLUG > file.jsonl`."""
+"""`manage.py export_tenant SLUG > file.jsonl`: export all data of a tenant."""
 
 from __future__ import annotations
 

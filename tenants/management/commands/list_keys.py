@@ -1,4 +1,4 @@
-"""`manage.py list_keys [SLUG]`."""
+"""`manage.py list_keys [SLUG]`: list API keys."""
 
 from __future__ import annotations
 

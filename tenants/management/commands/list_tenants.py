@@ -1,4 +1,4 @@
-"""`manage.py list_tenants`."""
+"""`manage.py list_tenants`: list the tenants and their quotas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py revoke_key PREFIX --tenant SLUG`."""
+"""`manage.py revoke_key PREFIX --tenant SLUG`: revoke an API key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py rotate_key PREFIX --tenant SLUG`."""
+"""`manage.py rotate_key PREFIX --tenant SLUG`: replace an API key."""
 
 from __future__ import annotations
 

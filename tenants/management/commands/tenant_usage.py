@@ -1,4 +1,4 @@
-"""`manage.py tenant_usage SLUG`."""
+"""`manage.py tenant_usage SLUG`: show the usage and quotas of a tenant."""
 
 from __future__ import annotations
 

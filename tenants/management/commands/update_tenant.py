@@ -1,4 +1,4 @@
-"""`manage.py update_tenant SLUG`."""
+"""`manage.py update_tenant SLUG`: change a tenant."""
 
 from __future__ import annotations
 

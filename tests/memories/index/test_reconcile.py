@@ -227,7 +227,7 @@ def test_the_exit_code_tells_equal_different_and_could_not_look(
     assert command(capsys, *acme)[0] == 0
     code, told = command(capsys, "--tenant", "nobody")
     assert code == 2
-    assert "no tenant 'nobody'" in told
+    assert "tenant 'nobody' does not exist" in told
 
     def of(generation: Any) -> Any:
         raise IndexUnavailable("switched off")
