@@ -53,7 +53,10 @@ def _enforce_policy(request: Request) -> None:
 
 
 def _begin_deadline(request: Request) -> None:
-    """Begin the deadline once the body has arrived: a slow upload is no work. A read ends when its client has gone."""
+    """Restart the deadline once the body has arrived, so that a slow upload does not count.
+
+    Stop a read whose client has left.
+    """
     policy = request.admission.policy
     if request.admission.takes_body and request.method != "GET":
         request.body  # noqa: B018 - reads it

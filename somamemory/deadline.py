@@ -1,8 +1,9 @@
-"""Deadlines: a request ends when its time is over, and so does its database statement, on both engines.
+"""Deadlines: cancel a request and its database statement when its time is over, on both engines.
 
-A request runs inside `within`. Commands, jobs and the scheduler do not, so they have no deadline. One thread, the
-watchdog, interrupts the statement of a request that is over its deadline: SQLite by `interrupt`, PostgreSQL by a cancel
-request. A statement therefore needs no time-out of its own, and no further round trip. Loops in Python call `check`.
+A request runs inside `within`. Commands, jobs and the scheduler do not, so they have no deadline. A thread, the
+watchdog, interrupts the statement of a request that has exceeded its deadline. It calls `interrupt` on SQLite and sends
+a cancel request to PostgreSQL. Statements therefore need no time-out of their own and no additional round trip. Loops
+in Python call `check`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from somamemory.errors import DeadlineExceeded
 
 log = logging.getLogger("soma.deadlines")
 
-# How often the watchdog looks for clients that have gone, and how often it repeats an interruption.
+# How often the watchdog checks for disconnected clients, and how often it repeats an interruption.
 LOOK_S = 1.0
 REPEAT_S = 0.1
 # A cancel request opens a connection to PostgreSQL.
 _CANCEL_S = 2.0
-# What ends a transaction must also run after the deadline.
+# Statements that end a transaction must also run after the deadline.
 _ENDINGS = ("ROLLBACK", "RELEASE")
 
 Piece = TypeVar("Piece")
@@ -36,7 +37,7 @@ Piece = TypeVar("Piece")
 
 @dataclass(eq=False, slots=True)
 class _Work:
-    """The work of one request. `connection`: the one that its last statement used."""
+    """The work of one request. `connection` is the connection that its last statement used."""
 
     seconds: float
     ends_at: float  # in the time of `monotonic`
@@ -47,7 +48,7 @@ class _Work:
 
 _work: ContextVar[_Work | None] = ContextVar("work", default=None)
 _running: set[_Work] = set()
-_sooner = threading.Event()  # a deadline is due before the watchdog would look
+_sooner = threading.Event()  # a deadline is due before the watchdog's next check
 _looks_at = 0.0
 _watchdog: threading.Thread | None = None
 _starting = threading.Lock()
@@ -55,16 +56,16 @@ _starting = threading.Lock()
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Give the work inside this context so many seconds."""
+    """Give the work inside this context the given number of seconds."""
     work = _Work(seconds, time.monotonic() + seconds)
     with _as_current(work):
         yield
 
 
 def restart(seconds: float, is_abandoned: Callable[[], bool] | None = None) -> None:
-    """Begin the deadline of the current request again, as when its body has been read.
+    """Restart the deadline of the current request, for example after its body has been read.
 
-    is_abandoned: returns whether the client has gone; the request then ends as if its time was over.
+    is_abandoned: returns whether the client has disconnected, in which case the request ends as if its time were over.
     """
     work = _work.get()
     if work is not None:
@@ -74,14 +75,14 @@ def restart(seconds: float, is_abandoned: Callable[[], bool] | None = None) -> N
 
 
 def stream(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """Yield the pieces of a streamed response; the work on them keeps the deadline of the current request."""
+    """Yield the parts of a streamed response. The work on them keeps the deadline of the current request."""
     work = _work.get()
     return pieces if work is None else _stream(work, pieces)
 
 
 def _stream(work: _Work, pieces: Iterator[Piece]) -> Iterator[Piece]:
     while True:
-        with _as_current(work):  # not while the server sends a piece, which another request may follow
+        with _as_current(work):  # not active while the server sends a part, because another request may run in between
             check()
             try:
                 piece = next(pieces)
@@ -91,7 +92,7 @@ def _stream(work: _Work, pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 
 def check() -> None:
-    """Raise DeadlineExceeded if the time of the current request is over. Loops call this once per batch."""
+    """Raise DeadlineExceeded if the current request has used up its time. Loops call this once per batch."""
     work = _work.get()
     if work is not None and time.monotonic() >= work.ends_at:
         raise _exceeded(work)
@@ -103,26 +104,26 @@ def is_over() -> bool:
 
 
 def left_s(most: float) -> float:
-    """Return the seconds that are left, at most `most`; a wait must not be longer."""
+    """Return the remaining seconds, at most `most`. Waiting must not take longer."""
     work = _work.get()
     return most if work is None else max(0.0, min(most, work.ends_at - time.monotonic()))
 
 
 def exceeded() -> DeadlineExceeded:
-    """Return the error of a request whose statement was interrupted."""
+    """Return the error for a request whose statement was interrupted."""
     work = _work.get()
     return DeadlineExceeded() if work is None else _exceeded(work)
 
 
 def watch(connection: BaseDatabaseWrapper, **signal: Any) -> None:
-    """Note which connection runs the statement of a request. Connected to `connection_created`."""
+    """Record which connection runs a request's statement. Connected to `connection_created`."""
     if _noted not in connection.execute_wrappers:
         connection.execute_wrappers.append(_noted)
 
 
 def _exceeded(work: _Work) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"the request took longer than {work.seconds:g} seconds, its deadline; ask for less at once: a prefix or a "
+        f"the request exceeded its deadline of {work.seconds:g} seconds; request less at once: a prefix or a "
         "narrower filter, a smaller limit, fewer conditions"
     )
 
@@ -147,12 +148,12 @@ def _as_current(work: _Work) -> Iterator[None]:
         yield
     finally:
         _work.reset(token)
-        with work.lock:  # an interruption that has begun must not hit the next request of this connection
+        with work.lock:  # an interruption in progress must not hit the next request on this connection
             _running.discard(work)
 
 
 def _start_watchdog() -> None:
-    """Start the watchdog with the first request: a thread does not survive the fork of a web process."""
+    """Start the watchdog with the first request, because a thread does not survive the fork of a web process."""
     global _watchdog
     if _watchdog is None or not _watchdog.is_alive():
         with _starting:
@@ -171,7 +172,7 @@ def _watch() -> None:
                 work.ends_at = min(work.ends_at, now)
             if work.ends_at <= now:
                 _interrupt(work)
-                wait_s = REPEAT_S  # it may begin another statement before it sees its deadline
+                wait_s = REPEAT_S  # it may begin another statement before it notices its deadline
             else:
                 wait_s = min(wait_s, work.ends_at - now)
         _looks_at = time.monotonic() + wait_s
@@ -180,7 +181,7 @@ def _watch() -> None:
 
 
 def _interrupt(work: _Work) -> None:
-    """End the statement that the work is running, if any."""
+    """Interrupt the statement that the work is running, if any."""
     with work.lock:
         connection = work.connection
         if work not in _running or connection is None or (database := connection.connection) is None:
@@ -190,7 +191,7 @@ def _interrupt(work: _Work) -> None:
                 if connection.vendor == "sqlite":
                     database.interrupt()
                 else:
-                    connection.close_at = 0.0  # after the request: a late cancel must not hit the next one
+                    connection.close_at = 0.0  # close it after the request: a late cancel must not hit the next request
                     database.cancel_safe(timeout=_CANCEL_S)
         except (DatabaseError, InterfaceError, OSError) as error:
-            log.warning("a statement could not be interrupted", extra={"reason": str(error)})
+            log.warning("could not interrupt a statement", extra={"reason": str(error)})

@@ -247,7 +247,7 @@ class DatabaseBusy(Unavailable):
 
 class DeadlineExceeded(Unavailable):
     code = "deadline_exceeded"
-    title = "The request took longer than its deadline"
+    title = "The request exceeded its deadline"
 
 
 class EmbedderUnavailable(Unavailable):

@@ -36,7 +36,7 @@ def is_busy(error: DatabaseError | InterfaceError) -> bool:
 
 
 def is_interrupted(error: DatabaseError | InterfaceError) -> bool:
-    """Return whether the statement was ended from outside, as by `somamemory.deadline`."""
+    """Return whether the statement was cancelled from outside, for example by `somamemory.deadline`."""
     return of(error) == QUERY_CANCELED or getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_INTERRUPT"
 
 

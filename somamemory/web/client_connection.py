@@ -1,4 +1,4 @@
-"""The client's connection: whether the client still waits for its response."""
+"""The client's connection: detects whether the client is still waiting for its response."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.http import HttpRequest
 
 
 def goodbye(request: HttpRequest) -> Callable[[], bool] | None:
-    """Return a function that says whether the client has closed the connection; None where that is unknown.
+    """Return a function that returns whether the client has closed the connection; None if this cannot be known.
 
-    gunicorn passes the socket. Behind TLS of its own it cannot be read ahead; behind a proxy it is the proxy's
-    connection, which a proxy closes when its own client has gone.
+    Gunicorn passes the socket. If gunicorn itself terminates TLS, the socket cannot be peeked at. Behind a proxy, it is
+    the proxy's connection, which the proxy closes when its own client disconnects.
     """
     connection = request.META.get("gunicorn.socket")
     if not isinstance(connection, socket.socket) or isinstance(connection, ssl.SSLSocket):

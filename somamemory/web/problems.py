@@ -68,7 +68,7 @@ class Problems:
         return rendered
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer a page of the console that was over its deadline; the API has handlers of its own."""
+        """Render the error for a console page that exceeded its deadline. The API has its own handlers."""
         if isinstance(error, DatabaseError) and sqlstate.is_interrupted(error) and deadline.is_over():
             error = deadline.exceeded()
         return problem(request, error) if isinstance(error, DeadlineExceeded) else None

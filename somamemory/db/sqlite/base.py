@@ -73,7 +73,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _take_turn(self) -> None:
         if not self._queue.acquire(deadline.left_s(PATIENCE_S)):
-            raise OperationalError("database is locked: other writers kept their turn for too long")
+            raise OperationalError("database is locked: other writers held their turns for too long")
         self._has_turn = True
 
     def _pass_on(self) -> None:
