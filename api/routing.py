@@ -24,6 +24,7 @@ from somamemory.errors import InvalidInput
 from somamemory.web.problems import PROBLEM
 
 ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 429, 500, 503)
+SERVER_PROBLEMS = (400, 408, 414, 431)  # sent before the route is known: of the host, the time-out, the request line
 _MAX_SHOWN = 200  # characters of a parameter's name in an error
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
@@ -130,7 +131,8 @@ def _documentation(declaration: Declaration) -> dict[str, Any]:
     status, which takes a third of the startup time of a process.
     """
     extra = declaration.get("openapi_extra", {})
-    problems = {status: _problem(status) for status in declaration.get("problems", ANY_PROBLEM)}
+    statuses = sorted({*SERVER_PROBLEMS, *declaration.get("problems", ANY_PROBLEM)})
+    problems = {status: _problem(status) for status in statuses}
     return {**extra, "responses": {**extra.get("responses", {}), **problems}}
 
 

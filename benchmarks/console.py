@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +61,8 @@ class Visit:
 class Browser:
     """Headless Chromium, not signed in. Use it as a context manager."""
 
-    def __init__(self, base: str, pictures: pathlib.Path | None = None) -> None:
-        self.base, self.pictures = base, pictures
+    def __init__(self, base: str, pictures: pathlib.Path | None = None, options: Sequence[str] = ()) -> None:
+        self.base, self.pictures, self.options = base, pictures, options
         self.visits: list[Visit] = []
 
     def __enter__(self) -> Browser:
@@ -79,6 +79,7 @@ class Browser:
             "--disable-gpu",
             "--force-device-scale-factor=1",
             "--disable-background-networking",
+            *self.options,
         ):
             options.add_argument(each)  # fmt: skip
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -132,7 +132,13 @@ def prepared(folder: pathlib.Path, database_url: str, rate: float) -> Iterator[t
     """Start two servers and nginx, and create a load that is not running yet."""
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(
-            installation(folder, database_url=database_url, SOMA_LOG_LEVEL="WARNING", SOMA_INDEXER="none")
+            installation(
+                folder,
+                database_url=database_url,
+                SOMA_LOG_LEVEL="WARNING",
+                SOMA_INDEXER="none",
+                SOMA_ALLOWED_HOSTS=proxies.NAME,
+            )
         )
         backends = [backend(place, f"web{number}") for number in (1, 2)]
         for each in backends:

@@ -25,7 +25,7 @@ from gunicorn import util  # noqa: E402
 
 from somamemory import checks  # noqa: E402
 from somamemory.errors import ConfigurationError  # noqa: E402
-from somamemory.web import gunicorn_errors  # noqa: E402
+from somamemory.web import gunicorn_errors, gunicorn_logger  # noqa: E402
 
 util.write_error = gunicorn_errors.write  # every error is problem+json
 
@@ -49,8 +49,15 @@ keepalive = 75
 max_requests = settings.MAX_REQUESTS
 max_requests_jitter = max_requests // 10
 limit_request_line = 8190  # gunicorn's maximum; longer queries fit into a POST search
+# gunicorn believes SCRIPT_NAME and PATH_INFO of its trusted peers, even as headers: any local program could choose
+# which route a path means. A variable of that name would move all routes.
+forwarder_headers = ""
+os.environ.pop("SCRIPT_NAME", None)
+# X-Forwarded-Proto counts from the same proxies as X-Forwarded-For, and from this machine.
+forwarded_allow_ips = ",".join(["127.0.0.1", "::1", *map(str, settings.TRUSTED_PROXIES)])
 accesslog = None  # the application logs one line per request
 errorlog = "-"
+logger_class = gunicorn_logger.JsonLogger
 loglevel = "warning"
 proc_name = "somamemory"
 control_socket_disable = True  # its path would be shared by all servers of a user, and it is not used

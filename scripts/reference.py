@@ -72,10 +72,10 @@ ONCE = ("still_running", "idempotency_key_reused")
 def error_classes() -> dict[str, list[type[Any]]]:
     """Return the error classes by code, in the order of `somamemory/errors.py`, with the most severe status last."""
     from somamemory import errors
-    from somamemory.web import middleware
+    from somamemory.web import gunicorn_errors
 
     found: dict[str, list[type[Any]]] = {}
-    for module in (errors, middleware):
+    for module in (errors, gunicorn_errors):
         for value in vars(module).values():
             if (
                 isinstance(value, type)

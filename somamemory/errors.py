@@ -5,6 +5,7 @@ SomaError
 │   └── DimensionMismatch       a vector's length differs from that of the active generation
 ├── InvalidCoordinate (400)
 ├── MalformedRequest (400)      a header or the encoding of the body is invalid
+│   └── HostNotAllowed          the Host header is not in SOMA_ALLOWED_HOSTS
 ├── LengthRequired (411)        the body is chunked
 ├── Unauthenticated (401)
 ├── Forbidden (403)             the key is valid but lacks a right
@@ -102,6 +103,11 @@ class MalformedRequest(SomaError):
     status = 400
     code = "malformed_request"
     title = "Malformed request"
+
+
+class HostNotAllowed(MalformedRequest):
+    code = "host_not_allowed"
+    title = "The host name is not allowed"
 
 
 class LengthRequired(SomaError):

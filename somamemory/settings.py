@@ -111,10 +111,11 @@ DATA_DIR = _data_dir()
 SECRET_KEY = _secret_key()
 SECRET_KEY_IS_MADE = not env.str("SOMA_SECRET_KEY", "")
 DEBUG = env.bool("SOMA_DEBUG", False)
-# Authentication only uses headers, and no link is built from Host, so the API can be reached under any name.
-ALLOWED_HOSTS = env.list("SOMA_ALLOWED_HOSTS", default=["*"])
-
 HOST = env.str("SOMA_HOST", "127.0.0.1")
+# A web page can give its own host name the address 127.0.0.1 (DNS rebinding) and then read what needs no key, such as
+# /metrics. On the loopback interface other names must therefore be listed. Probes always use the local names.
+LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = LOCAL_HOSTS + env.list("SOMA_ALLOWED_HOSTS", default=client_address.default_hosts(HOST))
 PORT = _bounded("SOMA_PORT", 9595, 1, 65535)
 THREADS = _bounded("SOMA_THREADS", 8, 1, 256)
 BOOTSTRAP_KEY = env.str("SOMA_BOOTSTRAP_KEY", "")

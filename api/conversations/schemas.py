@@ -43,7 +43,7 @@ Folder = Annotated[Text, Field(max_length=folders.MAX_LENGTH), AfterValidator(_f
 Status = Literal["active", "pinned", "archived"]
 Role = Literal["user", "assistant", "system", "tool"]
 ImportanceScore = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
-Metadata = Annotated[JsonObject, BeforeValidator(_null_as_empty)]
+Metadata = Annotated[JsonObject, BeforeValidator(_null_as_empty, json_schema_input_type=JsonObject | None)]
 PageNumber = Annotated[Whole, Field(ge=1, le=1_000_000)]
 PageSize = Annotated[Whole, Field(ge=1, le=200)]
 

@@ -25,6 +25,14 @@ def among(address: str, allowed: Sequence[Network]) -> bool:
     return parsed is not None and any(parsed in network for network in allowed)
 
 
+def default_hosts(listens_on: str) -> list[str]:
+    """Return the host names to allow beyond the local ones: any, except on the loopback interface."""
+    parsed = _parsed(listens_on)
+    if listens_on == "localhost" or (parsed and parsed.is_loopback):
+        return [f"[{listens_on}]" if ":" in listens_on else listens_on]
+    return ["*"]
+
+
 def client(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     """Return the nearest address that is not a trusted proxy.
 

@@ -17,6 +17,12 @@ from somamemory.web.problems import PROBLEM, problem
 from somamemory.web.request_state import state_of
 
 
+class RequestTimeout(SomaError):
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "request_timeout"
+    title = "The request took too long to arrive"
+
+
 class UriTooLong(SomaError):
     status = HTTPStatus.REQUEST_URI_TOO_LONG
     code = "uri_too_long"
@@ -29,7 +35,7 @@ class HeadersTooLarge(SomaError):
     title = "The headers are too large"
 
 
-_ERRORS: dict[int, type[SomaError]] = {error.status: error for error in (UriTooLong, HeadersTooLarge)}
+_ERRORS: dict[int, type[SomaError]] = {error.status: error for error in (RequestTimeout, UriTooLong, HeadersTooLarge)}
 
 
 def write(sock: socket.socket, status: int, reason: str, message: str) -> None:

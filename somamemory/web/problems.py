@@ -6,6 +6,7 @@ import logging
 
 import orjson
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.core.signals import got_request_exception
 from django.db import DatabaseError
 from django.dispatch import receiver
@@ -16,6 +17,7 @@ from somamemory import deadline
 from somamemory.db import sqlstate
 from somamemory.errors import (
     DeadlineExceeded,
+    HostNotAllowed,
     LengthRequired,
     MalformedRequest,
     MethodNotAllowed,
@@ -53,7 +55,7 @@ class Problems:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        refusal = _check_length(request)
+        refusal = _check_host(request) or _check_length(request)
         if refusal is not None:
             return problem(request, refusal)
         response = self.get_response(request)
@@ -100,6 +102,16 @@ def _encodable(value: object) -> object:
     if isinstance(value, dict):
         return {name: _encodable(item) for name, item in value.items()}
     return value
+
+
+def _check_host(request: HttpRequest) -> SomaError | None:
+    if "*" in settings.ALLOWED_HOSTS:  # any name, even one that Django finds invalid
+        return None
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return HostNotAllowed("the Host header names no host of SOMA_ALLOWED_HOSTS; add the name that clients use")
+    return None
 
 
 def _check_length(request: HttpRequest) -> SomaError | None:

@@ -23,6 +23,7 @@ import somamemory
 from memories import index, selectors
 from operations import health
 from somamemory.errors import IndexUnavailable
+from somamemory.web import client_address
 from tests.conftest import Api, problem_of
 from tests.support.every_route import published
 
@@ -57,6 +58,47 @@ def test_a_sane_request_id_comes_back_in_header_and_problem(api: Api) -> None:
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\n", "<b>", "\u00e9", '"', "a;b"])
 def test_any_other_request_id_is_replaced(api: Api, given: str) -> None:
     assert re.fullmatch("[0-9a-f]{32}", api.get("/stats", x_request_id=given)["X-Request-ID"])
+
+
+# --- Host names --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/ping", "/api/v1/health", "/admin/", "/nowhere"])
+def test_a_page_that_rebinds_its_name_to_this_machine_reads_nothing(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+
+    problem = problem_of(get(path, host="rebound.example.org"), 400, "host_not_allowed")
+
+    assert "SOMA_ALLOWED_HOSTS" in problem["detail"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:9595", "127.0.0.1:9595", "[::1]:9595", "LOCALHOST"])
+def test_names_of_this_machine_are_allowed(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+
+    assert get("/ping", host=host).status_code == 200
+
+
+def test_any_name_may_be_allowed_even_an_invalid_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "ALLOWED_HOSTS", ["*"])
+
+    assert get("/ping", host="soma_web:9595").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("listens_on", "hosts"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("127.0.0.2", ["127.0.0.2"]),
+        ("localhost", ["localhost"]),
+        ("::1", ["[::1]"]),
+        ("0.0.0.0", ["*"]),
+        ("10.0.0.5", ["*"]),
+        ("soma.internal", ["*"]),
+    ],
+)
+def test_the_default_host_names_follow_from_the_interface(listens_on: str, hosts: list[str]) -> None:
+    assert client_address.default_hosts(listens_on) == hosts
 
 
 # --- Problems ----------------------------------------------------------------------------------------------------

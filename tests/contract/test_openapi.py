@@ -114,3 +114,28 @@ def test_what_is_there_is_of_the_published_shape(api: Api, path: str) -> None:
 
     assert response.status_code == 200
     case.validate_response(response, checks=CHECKS)
+
+
+@pytest.mark.parametrize("status", ["400", "408", "414", "431"])
+def test_every_route_documents_what_the_server_answers_before_it(status: str) -> None:
+    paths = document.raw_schema["paths"]
+    missing = [
+        f"{method} {path}"
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if "application/problem+json" not in operation["responses"].get(status, {}).get("content", {})
+    ]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["ConversationBody", "MessageBody"])
+def test_metadata_that_may_be_null_is_published_as_nullable(api: Api, name: str) -> None:
+    published = document.raw_schema["components"]["schemas"][name]["properties"]["metadata"]
+    message = {"role": "user", "content": "hello", "metadata": None}
+
+    response = api.post("/api/v1/conversations", {"messages": [message], "metadata": None})
+
+    assert {"type": "null"} in published["anyOf"]
+    assert response.status_code == 201
+    assert response.json()["metadata"] == {}

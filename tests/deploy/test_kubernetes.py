@@ -102,6 +102,36 @@ def test_every_selector_finds_its_pods(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_only_named_namespaces_reach_the_web_port(overlay: str) -> None:
+    rules = {
+        each["metadata"]["name"]: each["spec"].get("ingress", [])
+        for each in rendered(overlay)
+        if each["kind"] == "NetworkPolicy"
+    }
+
+    assert rules["closed"] == []
+    (rule,) = rules["web"]
+    assert rule["ports"] == [{"port": 9595, "protocol": "TCP"}]
+    assert [set(peer) for peer in rule["from"]] == [{"namespaceSelector"}] * 3
+    assert all(peer["namespaceSelector"]["matchLabels"] for peer in rule["from"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_range_of_addresses_is_trusted_by_default(overlay: str) -> None:
+    (settings,) = (each["data"] for each in rendered(overlay) if each["kind"] == "ConfigMap")
+
+    assert settings["SOMA_TRUSTED_PROXIES"] == ""
+    assert settings["SOMA_METRICS_ALLOW"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_probes_name_a_host_that_is_always_allowed(overlay: str) -> None:
+    web = pods(overlay)["web"]["spec"]["containers"][0]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert web[probe]["httpGet"]["httpHeaders"] == [{"name": "Host", "value": "localhost"}]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_there_is_one_beat_and_never_two(overlay: str) -> None:
     beat = next(each for each in rendered(overlay) if each["metadata"]["name"] == "beat")
 

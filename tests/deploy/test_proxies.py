@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from testing import proxies
+from benchmarks.console import NAME, PASSWORD, Browser
+from testing import ROOT, proxies
 from testing.proxies import CADDY, NGINX, Proxy
 from testing.server import Server, free_port
 
+_CREATE_SUPERUSER = f"""
+from django.contrib.auth.models import User
+User.objects.filter(username={NAME!r}).exists() or User.objects.create_superuser({NAME!r}, password={PASSWORD!r})
+"""
 pytestmark = [pytest.mark.server, pytest.mark.once]
 
 KINDS = [
@@ -29,7 +36,8 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server"), SOMA_EMBEDDING_PROVIDER="hashing") as running:
+    settings = {"SOMA_ALLOWED_HOSTS": proxies.NAME, "SOMA_TRUSTED_PROXIES": "127.0.0.1"}
+    with Server(tmp_path_factory.mktemp("server"), SOMA_EMBEDDING_PROVIDER="hashing", **settings) as running:
         yield running
 
 
@@ -76,7 +84,26 @@ def test_every_answer_has_the_headers_of_a_careful_host_once(proxy: Proxy) -> No
         headers = proxy.call("GET", path)[0].headers
         assert headers.get_all("Strict-Transport-Security") == ["max-age=63072000"]
         assert headers.get_all("X-Content-Type-Options") == ["nosniff"]
-        assert headers.get_all("Referrer-Policy") == ["no-referrer"]
+        assert headers.get_all("Referrer-Policy") == ["same-origin"]
+
+
+@pytest.mark.browser
+def test_a_browser_signs_in_to_the_console_through_the_proxy(proxy: Proxy, server: Server) -> None:
+    subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "shell", "-v", "0", "-c", _CREATE_SUPERUSER],
+        env=server.environment,
+        check=True,
+        capture_output=True,
+        timeout=180,
+    )
+    # A real port in the address would not be in the Host header that the proxy sends.
+    here = f"--host-resolver-rules=MAP {proxies.NAME} 127.0.0.1:{proxy.port}"
+
+    with Browser(f"https://{proxies.NAME}", options=[here, "--ignore-certificate-errors"]) as browser:
+        browser.sign_in(NAME, PASSWORD)
+
+        assert browser.visit("dashboard", "/admin/").complaints == []
+        assert browser.driver.current_url == f"https://{proxies.NAME}/admin/"
 
 
 def test_the_id_of_a_request_goes_all_the_way(proxy: Proxy) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from testing.processes import wait_for
 from testing.server import Server
 
 pytestmark = pytest.mark.server
@@ -20,6 +21,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("server")
     with Server(folder, SOMA_EMBEDDING_PROVIDER="hashing") as running:
         yield running
+
+
+def exchange(server: Server, sent: bytes) -> bytes:
+    """Everything the server sends until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(sent)
+        answer = b""
+        while part := connection.recv(65_536):
+            answer += part
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -33,11 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ],
 )
 def test_what_the_server_cannot_read_is_a_problem(server: Server, sent: bytes, status: int, code: str) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-        connection.sendall(sent)
-        answer = b""
-        while part := connection.recv(65_536):
-            answer += part
+    answer = exchange(server, sent)
 
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
@@ -47,3 +54,26 @@ def test_what_the_server_cannot_read_is_a_problem(server: Server, sent: bytes, s
     assert re.fullmatch("[0-9a-f]{32}", problem["request_id"])
     assert f"X-Request-ID: {problem['request_id']}".encode() in head
     assert f"Content-Length: {len(body)}".encode() in head
+
+
+def test_a_malformed_request_line_is_logged_as_one_short_json_line(server: Server) -> None:
+    hostile = b'GET /\x1b[2J"forged" ' + b"x" * 5_000
+
+    exchange(server, hostile + b"\r\n\r\n")
+
+    line = wait_for(lambda: next((line for line in server.log().splitlines() if "forged" in line), None))
+    entry = json.loads(line)
+    assert (entry["logger"], entry["level"]) == ("gunicorn.error", "warning")
+    assert entry["message"].startswith("Invalid request from ip=127.0.0.1")
+    assert len(line) < 1_000
+    assert "\x1b" not in server.log()
+
+
+@pytest.mark.parametrize("header", ["SCRIPT_NAME: /api", "PATH_INFO: /stats", "Script_Name: /api"])
+def test_a_local_client_cannot_move_the_routes(server: Server, header: str) -> None:
+    answer = exchange(
+        server, f"GET /api/v1/ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n\r\n".encode()
+    )
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'{"status":"ok"}' in answer
