@@ -156,7 +156,7 @@ def pin(request: Request, id: Id) -> HttpResponse:
 
 @router.put("/conversations/{id}/archive", out=ChangedOut)
 def archive(request: Request, id: Id) -> HttpResponse:
-    """Archive a conversation. Searches can still find it, but contexts exclude it by default."""
+    """Archive a conversation. Searches and contexts skip it unless the request includes archived conversations."""
     return reply(presenters.changed_conversation(services.archive(request.caller, id)))
 
 
