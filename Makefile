@@ -1,6 +1,6 @@
-# The commands around the service; `make help` lists them. GNU make 4.
-# Tools are called as `python -m tool`: the scripts in .venv/bin carry the path of the checkout,
-# which breaks when it holds a space or when the checkout is moved.
+# Development commands, for GNU make 4. `make help` lists them.
+# Tools are called as `python -m tool`, because the scripts in .venv/bin contain the path of the checkout,
+# which breaks if the path contains a space or the checkout is moved.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,7 +12,7 @@ unexport PYTHONHOME PYTHONPATH
 
 PY := .venv/bin/python
 PACKAGES := somamemory console api operations conversations graph memories tenants testing benchmarks tests
-# Options for the tool behind a target: make test ARGS="-k coordinates"
+# Options for the tool that a target runs: make test ARGS="-k coordinates"
 ARGS ?=
 
 .PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-graph bench-conversations bench-tiers \
@@ -102,15 +102,15 @@ venv-test: venv ## add the dependencies of the tests to .venv
 
 
 # $(call install,base): brings .venv in line with requirements/base.txt.
-# .venv/base.stamp names the Python and the content it was last in line with, so that an unchanged
-# set costs one checksum and no network. .venv/unfinished marks an install that was cut off: pip may
-# then take a half-copied package for a whole one, so the next attempt starts anew from pip's cache.
+# .venv/base.stamp records the Python version and the requirements that were last installed, so that an unchanged
+# set costs one checksum and no network access. .venv/unfinished marks an interrupted installation. pip might
+# mistake a partly copied package for a complete one, so the next attempt starts over from pip's cache.
 define install
 stamp() { { $(PY) -V 2>/dev/null || true; cksum < requirements/$(1).txt; } | tr '\n' ' '; }
 in_line() { [ ! -e .venv/unfinished ] && [ "$$(stamp)" = "$$(cat .venv/$(1).stamp 2>/dev/null)" ]; }
 if in_line; then exit 0; fi
 
-# One install at a time, also from two terminals.
+# Allow only one installation at a time, even from two terminals.
 exec 9< requirements
 if command -v flock >/dev/null; then flock 9; fi
 if in_line; then exit 0; fi
@@ -140,7 +140,7 @@ if ! PYTHONUNBUFFERED=1 $(PY) -m pip install --disable-pip-version-check --no-in
         }; then
     rm .venv/unfinished
     tail -n 15 .venv/install.log >&2
-    echo "The install failed; the whole of it is in .venv/install.log. The same command tries again." >&2
+    echo "The installation failed; see .venv/install.log. Run the same command to try again." >&2
     exit 1
 fi
 stamp > .venv/$(1).stamp
@@ -149,7 +149,7 @@ endef
 
 PYTHON_IS_FIT := import sys; sys.exit(1) if sys.version_info < (3, 11) else None
 
-# Leaves a Python that can make a virtual environment in $python, or says what to install.
+# Sets $python to a Python that can create a virtual environment, or prints what to install.
 # Debian keeps ensurepip in python3-venv.
 define find_python
 look() {
@@ -166,9 +166,9 @@ fi
 if ! look 'import venv; from ensurepip import bootstrap'; then
     if look ''; then
         version="$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
-        echo "Python $$version is here without its venv module: apt-get install python$$version-venv" >&2
+        echo "Python $$version is installed without its venv module: apt-get install python$$version-venv" >&2
     else
-        echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv (Debian 12, Ubuntu 24.04 or newer)" >&2
+        echo "Python 3.11 or newer is required: apt-get install python3 python3-venv (Debian 12, Ubuntu 24.04 or newer)" >&2
     fi
     exit 1
 fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lint, types and the tests that need no database and no server; `make quick` calls it. Options go to pytest.
-# Types are checked while the tests run: they keep one core busy each.
+# Run lint, type checks, and the tests that need no database or server. `make quick` calls this script. Options are
+# passed to pytest. The type checks run in parallel with the tests; each keeps one core busy.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 for name in ${!SOMA_@}; do unset "$name"; done

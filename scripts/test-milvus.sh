@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# The contract of the vector index, and searches from end to end, on a real Milvus server over TCP; `make test-milvus`
-# and `make test` call it. The server comes from the PyPI package of requirements/milvus.txt, in an environment of its
-# own under .cache; it runs in a temporary folder, on free ports of the loopback.
+# Run the contract tests of the vector index, and end-to-end searches, on a real Milvus server over TCP. `make
+# test-milvus` and `make test` call this script. The server comes from the PyPI package in requirements/milvus.txt,
+# which has its own environment below .cache. It runs in a temporary folder, on free local ports.
 #
-#   scripts/test-milvus.sh [-- options of pytest]
-#   SOMA_TEST_MILVUS_PROCESSES   parallel test processes, 8 unless set: the tests mostly wait for the server
-#   SOMA_TEST_DATABASE_URL       a PostgreSQL that can make a database: each server is killed in turn, too
+#   scripts/test-milvus.sh [-- pytest options]
+#   SOMA_TEST_MILVUS_PROCESSES   number of parallel test processes (default: 8, because tests mostly wait for the
+# server)
+#   SOMA_TEST_DATABASE_URL       a PostgreSQL server for tests that create a database and kill each server in turn
 #
-# Ends with 2 when the server cannot be had on this machine.
+# Exits with status 2 if the server cannot run on this machine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -29,7 +30,7 @@ install_server() {
 }
 
 if ! install_server; then
-    echo "The Milvus server of requirements/milvus.txt cannot be installed here (it exists for x86-64 Linux and macOS)." >&2
+    echo "The Milvus server in requirements/milvus.txt cannot be installed here; it supports x86-64 Linux and macOS." >&2
     exit 2
 fi
 exec "$python" -m testing.milvus_server "$python" -m pytest -n "${SOMA_TEST_MILVUS_PROCESSES:-8}" \

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Lint, types, the tests on SQLite and on PostgreSQL with Redis, and those of the index on a Milvus server; `make test`
-# calls it.
-# It starts its own PostgreSQL and two Redis on free loopback ports, in a temporary folder, and leaves nothing behind.
+# Run lint, type checks, the tests on SQLite, the tests on PostgreSQL with Redis, and the index tests on a Milvus
+# server. `make test` calls this script. It starts its own PostgreSQL and two Redis servers on free local ports, in a
+# temporary folder, and leaves nothing behind.
 #
-#   scripts/test.sh [-- options of pytest]
-#   SOMA_TEST_PROCESSES        parallel test processes; one more than there are cores unless set, as many wait for servers
-#   SOMA_TEST_WITHOUT_MILVUS   1: where the Milvus server cannot be had, do not count that as a failure
+#   scripts/test.sh [-- pytest options]
+#   SOMA_TEST_PROCESSES        number of parallel test processes (default: cores + 1, because many wait for servers)
+#   SOMA_TEST_WITHOUT_MILVUS   1: do not fail if the Milvus server cannot run on this machine
 #
-# Ends with 0 when every stage passed, 1 when one failed, 2 when a server is missing.
+# Exits with status 0 if every stage passed, 1 if one failed, and 2 if a server is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,18 +17,18 @@ python="$PWD/.venv/bin/python"
 processes="${SOMA_TEST_PROCESSES:-$(($(nproc) + 1))}"
 say() { printf '%s\n' "$@"; }
 
-# The caller's own settings must decide nothing here.
+# Ignore the caller's own settings.
 for name in ${!SOMA_@}; do
     [[ $name == SOMA_TEST_* ]] || unset "$name"
 done
 unset ${!PG@} DJANGO_SETTINGS_MODULE MAKEFLAGS MFLAGS MAKELEVEL
-# What pytest makes of the tests and of its plugins, each of its processes would make anew: 7 s.
+# Without cached bytecode, each pytest process would compile the tests and plugins again, which takes 7 s.
 unset PYTHONDONTWRITEBYTECODE
 
 
-# --- what is needed ----------------------------------------------------------------------------------
+# --- requirements ------------------------------------------------------------------------------------
 
-find_postgresql() { # leaves the folder of its programs in $postgresql
+find_postgresql() { # sets $postgresql to the folder of its programs
     local folder version candidates=()
     if command -v pg_config >/dev/null; then candidates+=("$(pg_config --bindir)"); fi
     while read -r folder; do candidates+=("$folder"); done < <(compgen -G '/usr/lib/postgresql/*/bin' | sort -rV)
@@ -46,7 +46,7 @@ missing_packages() {
     command -v redis-server >/dev/null || say redis-server
 }
 
-# Nice to have: without them the pages are not walked through.
+# Optional: without a browser, the tests of the console's pages are skipped.
 missing_browser() {
     command -v chromium >/dev/null || say chromium
     command -v chromedriver >/dev/null || say chromium-driver
@@ -63,7 +63,7 @@ need_servers() {
         { "${become_root[@]}" update && "${become_root[@]}" install -y --no-install-recommends "${packages[@]}"; } \
             >/dev/null || true
     fi
-    if [ -n "$(missing_browser)" ]; then notes+=("No browser walks through the pages: there is no Chromium."); fi
+    if [ -n "$(missing_browser)" ]; then notes+=("The console's pages were not tested in a browser: Chromium is not installed."); fi
     mapfile -t packages < <(missing_packages)
     [ ${#packages[@]} -gt 0 ] || return 0
     say "The tests need PostgreSQL 15 or newer and Redis on this machine (installed, not running)." >&2
@@ -71,7 +71,7 @@ need_servers() {
     exit 2
 }
 
-missing_tools() { # what deploy/ is tried with; tests that miss one say so
+missing_tools() { # programs for the tests of deploy/; tests without their program are skipped
     local each
     for each in nginx:nginx-light caddy:caddy promtool:prometheus fail2ban-regex:fail2ban; do
         PATH="$PATH:/usr/sbin:/sbin" command -v "${each%%:*}" >/dev/null || say "${each#*:}"
@@ -82,25 +82,25 @@ want_tools() {
     local packages
     mapfile -t packages < <(missing_tools)
     [ ${#packages[@]} -gt 0 ] || return 0
-    # Not where installing them would start them: a web server on port 80 is nobody's wish for a test.
+    # Not on machines with systemd, where installing them would start a web server on port 80.
     if [ "$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && command -v apt-get >/dev/null; then
         say "Installing ${packages[*]} for the tests ..."
         export DEBIAN_FRONTEND=noninteractive
         { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${packages[@]}"; } >/dev/null 2>&1 || true
         mapfile -t packages < <(missing_tools)
     fi
-    [ ${#packages[@]} = 0 ] || notes+=("Not checked in deploy/, for want of tools: apt-get install ${packages[*]}")
+    [ ${#packages[@]} = 0 ] || notes+=("Some files in deploy/ were not tested because programs are missing: apt-get install ${packages[*]}")
 }
 
 
-# --- a folder, two servers, and their end ------------------------------------------------------------
+# --- temporary folder and servers --------------------------------------------------------------------
 
 folder=''
 servers=()
 stage_pid=''
 stop_with=TERM
 
-stop_group() { # the process group of a job of ours: asked with a signal, given 10 s, then ended
+stop_group() { # sends a signal to the process group of one of our jobs, and kills it after 10 s
     kill -s "$2" -- "-$1" 2>/dev/null || return 0
     for _ in {1..100}; do
         kill -0 -- "-$1" 2>/dev/null || return 0
@@ -121,7 +121,7 @@ trap 'stop_with=INT; exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# PostgreSQL refuses to run as root, and Redis has no need to.
+# PostgreSQL refuses to run as root, and Redis does not need to.
 server_user=()
 as_server() { (cd "$folder/servers" && exec ${server_user[@]+"${server_user[@]}"} env HOME="$folder/servers" "$@"); }
 
@@ -135,22 +135,22 @@ make_folder() {
         if id postgres >/dev/null 2>&1; then user=postgres; fi
         chown "$user" "$folder/servers"
         server_user=(setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups)
-        # A folder above may be closed to that user.
+        # The user may not have access to a parent folder.
         if as_server test -x "$folder/servers"; then return 0; fi
         rm -rf "$folder"
     done
-    say "No temporary folder that the user $user can reach; set TMPDIR to one." >&2
+    say "The user $user cannot access any temporary folder; set TMPDIR to one that it can access." >&2
     exit 1
 }
 
 free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-start() { # name, the words in its log that say it is ready, command that ends in a port; leaves $port
+start() { # name, log text that shows it is ready, command whose last argument is the port; sets $port
     local log="$folder/$1.log" ready="$2"
     shift 2
-    for _ in 1 2 3; do # another process may be quicker to take the port
+    for _ in 1 2 3; do # another process may take the port first
         port="$(free_port)"
-        set -m # a process group of its own: Ctrl-C is ours to pass on
+        set -m # use a separate process group, so that Ctrl-C reaches only this script
         as_server "$@" "$port" >> "$log" 2>&1 < /dev/null &
         servers+=($!)
         set +m
@@ -170,13 +170,13 @@ start_postgresql() {
     as_server tee password >/dev/null <<< "$password"
     as_server "$postgresql/initdb" -D postgresql -U postgres --auth=password --pwfile=password --no-sync \
         --encoding=UTF8 --locale=C.UTF-8 > "$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; return 1; }
-    # fsync off: the data need not outlive a power cut. No Unix socket: its path is limited to 107 bytes.
+    # No fsync, because the data need not survive a power cut. No Unix socket, because its path is limited to 107 bytes.
     start postgresql 'ready to accept connections' "$postgresql/postgres" -D postgresql -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories= -c fsync=off -c full_page_writes=off -c timezone=UTC -p
-    # Not a superuser: the tests may do what the service may do, and make their databases.
+    # Not a superuser: the tests have the rights of the service, and can create databases.
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d postgres -v ON_ERROR_STOP=1 \
         -c "CREATE ROLE soma LOGIN CREATEDB PASSWORD '$password'" -c 'CREATE DATABASE soma OWNER soma' \
-        -c 'GRANT SET ON PARAMETER deadlock_timeout TO soma' # a test decides who is the first to look for one
+        -c 'GRANT SET ON PARAMETER deadlock_timeout TO soma' # a test controls which session detects a deadlock first
     database_url="postgres://soma:$password@127.0.0.1:$port/soma"
 }
 
@@ -189,13 +189,13 @@ start_redis() {
 }
 
 
-# --- the stages --------------------------------------------------------------------------------------
+# --- stages ------------------------------------------------------------------------------------------
 
 summary=()
 notes=()
 failed=0
 
-stage() { # name, command ...; runs it with its own data folder, and goes on when it fails
+stage() { # name, command ...; runs the command with its own data folder, and continues if it fails
     local name="$1" begun=$SECONDS code=0 outcome=passed
     shift
     mkdir -p "$folder/$name/data" "$folder/$name/tmp"
@@ -205,19 +205,19 @@ stage() { # name, command ...; runs it with its own data folder, and goes on whe
     stage_pid=$!
     set +m
     wait "$stage_pid" || code=$?
-    stop_group "$stage_pid" TERM # whatever the stage forgot
+    stop_group "$stage_pid" TERM # processes that the stage left running
     stage_pid=''
     if [ "$name:$code:${SOMA_TEST_WITHOUT_MILVUS-}" = milvus:2:1 ]; then
         outcome='NOT RUN'
     elif [ "$code" != 0 ]; then
         outcome="FAILED ($code)" failed=1
     fi
-    if [ "$name:$code" = milvus:2 ]; then notes+=("The Milvus server cannot be had on this machine; see above."); fi
+    if [ "$name:$code" = milvus:2 ]; then notes+=("The Milvus server cannot run on this machine; see above."); fi
     summary+=("$(printf '%-12s %-12s %4d s' "$name" "$outcome" $((SECONDS - begun)))")
     say "==== $name: $outcome, $((SECONDS - begun)) s ===="
 }
 
-# worksteal: the tests of a file stay with one process, and what they share is made once.
+# worksteal keeps the tests of a file in one process, so that shared fixtures are created only once.
 tests() { "$python" -m pytest -n "$processes" --dist worksteal ${pytest_options[@]+"${pytest_options[@]}"}; }
 tests_on_postgresql() {
     SOMA_DATABASE_URL="$database_url" SOMA_REDIS_URL="$redis_url" SOMA_TEST_BROKER_URL="$broker_url" tests
@@ -226,7 +226,7 @@ tests_on_postgresql() {
 tests_on_milvus() { SOMA_TEST_DATABASE_URL="$database_url" scripts/test-milvus.sh; }
 
 if ! [ -x "$python" ]; then
-    say "There is no .venv yet: make venv-test" >&2
+    say "There is no .venv yet; run make venv-test" >&2
     exit 2
 fi
 need_servers
@@ -241,7 +241,7 @@ stage lint make --no-print-directory lint
 stage types make --no-print-directory types
 stage sqlite tests
 stage postgresql tests_on_postgresql
-# Options choose among the tests of the suite; the server is started for all of its own only.
+# Options select tests of the main suite. The Milvus tests run only without options.
 if [ ${#pytest_options[@]} = 0 ]; then stage milvus tests_on_milvus; fi
 
 say "" "==== summary ===="
