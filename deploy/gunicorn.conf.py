@@ -1,4 +1,4 @@
-"""The configuration of gunicorn; `manage.py serve` uses it too."""
+"""The configuration for gunicorn, which `manage.py serve` uses as well."""
 
 import contextlib
 import fcntl
@@ -12,10 +12,11 @@ import tempfile
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
-# Several threads for one search spin while they wait: 29 ms of CPU at 10,000 memories instead of 13.
+# Several threads for one search spin while they wait. At 10,000 memories, this takes 29 ms of CPU time instead of 13
+# ms.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# The workers keep their metrics here, so that any of them can report the sum. Set before the library is imported.
+# The workers store their metrics here, so that any of them can report the total. Set before the library is imported.
 metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
 django.setup()
 
@@ -27,7 +28,7 @@ from somamemory import checks  # noqa: E402
 from somamemory.errors import ConfigurationError  # noqa: E402
 from somamemory.web import gunicorn_errors, gunicorn_logger  # noqa: E402
 
-util.write_error = gunicorn_errors.write  # every error is problem+json
+util.write_error = gunicorn_errors.write  # every error is returned as problem+json
 
 try:
     checks.refuse_impossible_settings()
@@ -35,17 +36,19 @@ except ConfigurationError as error:
     raise SystemExit(f"error: {error}") from None
 
 bind = f"{settings.HOST}:{settings.PORT}"
-# One process by default: Milvus Lite and SQLite's queue of writers need it. Threads mostly wait for the database.
+# One process by default, as required by Milvus Lite and by the writer queue for SQLite. Threads mostly wait for the
+# database.
 workers = settings.WORKERS
 worker_class = "gthread"
 threads = settings.THREADS
-# The program is loaded once and shared by the processes. Each process opens its own connections and starts its own
-# threads (database, Milvus, Redis, embedder) after the fork.
+# The application is loaded once and shared by the processes. After the fork, each process opens its own connections and
+# starts its own threads (for the database, Milvus, Redis and the embedder).
 preload_app = True
 timeout = settings.WORKER_TIMEOUT_S
 graceful_timeout = settings.STOP_TIMEOUT_S
 keepalive = 75
-# Replacing processes frees leaked memory; the jitter avoids replacing all at once. New connections wait in the socket.
+# Replacing processes frees leaked memory, and the jitter avoids replacing all at once. New connections wait in the
+# socket in the meantime.
 max_requests = settings.MAX_REQUESTS
 max_requests_jitter = max_requests // 10
 limit_request_line = 8190  # gunicorn's maximum; longer queries fit into a POST search
@@ -60,7 +63,7 @@ errorlog = "-"
 logger_class = gunicorn_logger.JsonLogger
 loglevel = "warning"
 proc_name = "somamemory"
-control_socket_disable = True  # its path would be shared by all servers of a user, and it is not used
+control_socket_disable = True  # all servers of a user would share its path, and it is not used
 
 
 def pre_fork(server, worker):
@@ -85,11 +88,11 @@ def post_worker_init(worker):
         worker.alive = False
         raise SystemExit(4) from None
     except IndexUnavailable:
-        pass  # keyword search works without it, and the drain retries
-    current().embed(["warm"])  # the first request must not wait for the model
-    # After the fork: threads and connections do not survive it.
+        pass  # keyword search works without it, and indexing is retried
+    current().embed(["warm"])  # so that the first request does not wait for the model to load
+    # Runs after the fork, because threads and connections do not survive it.
     tracing.start()
-    # Everything loaded by now stays. Scanning it for garbage stopped all threads for 100 ms again and again.
+    # All objects that exist now are permanent. Scanning them for garbage stopped all threads for 100 ms at a time.
     gc.collect()
     gc.freeze()
     scheduler.start()
@@ -101,13 +104,13 @@ def worker_int(worker):
 
 
 def once(what, do):
-    """Call `do` in the first process that gets here, and in no later one.
+    """Call `do` only in the first process that gets here.
 
-    The kernel releases the lock of a killed process; the next process then calls it.
+    If that process is killed, the kernel releases its lock, and the next process calls `do`.
     """
     with open(os.path.join(metrics_dir, what), "a") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
-        # Not tell(): it keeps the position from before the wait for the lock.
+        # Do not use tell(): it keeps the position from before the wait for the lock.
         if os.fstat(file.fileno()).st_size == 0:
             do()
             file.write("done")
@@ -124,22 +127,22 @@ def on_exit(server):
 
 
 def worker_exit(server, worker):
-    """End our own threads in order, and then the process at once.
+    """Stop our own threads in an orderly way, then exit the process immediately.
 
-    The threads of libraries would otherwise see the interpreter shut down under them: stack traces in the log, and on a
-    busy machine more time than a stop may take.
+    Otherwise, the interpreter would shut down while threads of libraries are still running. This causes stack traces in
+    the log, and on a busy machine takes longer than a stop may take.
     """
     from memories import index
     from somamemory.scheduling import scheduler
     from somamemory.telemetry import tracing
 
-    # Half of the time before the arbiter sends SIGKILL. What a thread has not finished by then is done after the next
-    # start; to close the index under it would only fill the log with the vendor's stack traces.
+    # Half of the time until the arbiter sends SIGKILL. Work that a thread has not finished by then is done after the
+    # next start. Closing the index while a thread uses it would only fill the log with the vendor's stack traces.
     if scheduler.stop(settings.STOP_TIMEOUT_S / 2):
         index.close_all()
     with contextlib.suppress(DatabaseError):
         if connection.vendor == "sqlite":
-            # the database file is then complete and can be copied
+            # leaves a complete database file, which can be copied
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     tracing.stop()
     error = sys.exc_info()[1]

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Installs SomaMemory as systemd services on this machine, or brings an installation up to date; run it again at any time.
+# Install SomaMemory as systemd services on this machine, or update an existing installation. It is safe to run again.
 #
 #   deploy/install.sh [--dry-run] [--port N] [--no-start] [--finish]
 #   deploy/install.sh --uninstall [--purge] [--dry-run]
 #
-#   --dry-run    print what would be done, and do nothing
-#   --port N     of the loopback, when it is installed for the first time (9595)
-#   --no-start   put everything in place, and leave the services as they are
-#   --finish     this is the last server of the installation to be upgraded: take away at the end what only the version
-#                before still used (with SQLite there is no other server, and it is done without being asked)
-#   --uninstall  remove services and program; data, settings and user stay
-#   --purge      with --uninstall: data, settings and user go too
-#   --root DIR   put everything below DIR and start nothing; for images and tests
-#   --venv DIR   use this Python environment instead of making one; for images and tests
+#   --dry-run    print what would be done, without doing it
+#   --port N     local port for a new installation (default: 9595)
+#   --no-start   install everything, but do not start or restart the services
+#   --finish     finish the upgrade: remove what only the previous version used. Use it on the last server that is
+#                upgraded. With SQLite, which allows only one server, this is automatic.
+#   --uninstall  remove the services and the program, but keep data, settings and user
+#   --purge      with --uninstall, also remove data, settings and user
+#   --root DIR   install everything below DIR and start nothing; for images and tests
+#   --venv DIR   use this Python environment instead of creating one; for images and tests
 #
-# Program: /opt/somamemory; /usr/local/sbin/somamemory COMMAND runs a command of its manage.py.
-# Settings: /etc/somamemory/environment (mode 600, made once, never changed by a later run). Data: /var/lib/somamemory.
-# docs/operations/systemd.md says how to go on.
+# Program: /opt/somamemory. To run a command of its manage.py, use /usr/local/sbin/somamemory COMMAND. Settings:
+# /etc/somamemory/environment (mode 600, created once, never changed by later runs). Data: /var/lib/somamemory. See
+# docs/operations/systemd.md for the next steps.
 set -euo pipefail
 
 source="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -32,31 +32,31 @@ while [ $# -gt 0 ]; do
         --root) root="${2:?--root needs a folder}"; start=''; shift ;;
         --venv) venv="${2:?--venv needs a folder}"; shift ;;
         -h|--help) sed -nE '2,/^set/{s/^# ?//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
-        *) echo "error: no option '$1'; --help lists them" >&2; exit 2 ;;
+        *) echo "error: unknown option '$1'; see --help" >&2; exit 2 ;;
     esac
     shift
 done
 [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && [ "$port" -ge 1 ] && [ "$port" -le 65535 ] || {
-    echo "error: --port takes a number from 1 to 65535, not '$port'" >&2; exit 2; }
-[ -z "$purge" ] || [ -n "$uninstall" ] || { echo "error: --purge goes with --uninstall" >&2; exit 2; }
+    echo "error: --port must be a number from 1 to 65535, not '$port'" >&2; exit 2; }
+[ -z "$purge" ] || [ -n "$uninstall" ] || { echo "error: --purge requires --uninstall" >&2; exit 2; }
 
 program="$root/opt/somamemory" settings="$root/etc/somamemory" data="$root/var/lib/somamemory"
 units="$root/etc/systemd/system" commands="$root/usr/local/sbin" account=somamemory
 
 say() { printf '%s\n' "$*"; }
-run() { # a command that changes something
+run() { # runs a command that changes something, or prints it with --dry-run
     if [ -n "$dry" ]; then say "would run: $*"; else "$@"; fi
 }
 systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
-# What the program needs to run, as in the image, and the guides of the operators.
+# The files of the program, as in the image, and the documentation for operators.
 PARTS="$(sed -nE 's/^COPY ([a-z_]+) .*/\1/p' "$source/Dockerfile" | grep -v '^requirements$') manage.py deploy docs requirements LICENSE"
 
 need_root() {
     [ -n "$root" ] || [ -n "$dry" ] || [ "$(id -u)" = 0 ] || {
-        echo "error: this needs root (sudo $0)" >&2; exit 1; }
+        echo "error: root is required (sudo $0)" >&2; exit 1; }
 }
 
-find_python() { # that of the machine first; one in a home folder cannot be seen by the services
+find_python() { # prefers the system's Python; the services cannot access one in a home folder
     local PATH="/usr/local/bin:/usr/bin:/bin:$PATH"
     for python in python3.13 python3.12 python3.11 python3; do
         if "$python" -c "$PYTHON_IS_FIT" 2>/dev/null; then
@@ -64,7 +64,7 @@ find_python() { # that of the machine first; one in a home folder cannot be seen
             return 0
         fi
     done
-    echo "error: Python 3.11 or newer with venv is needed, outside of home folders: apt-get install python3 python3-venv" >&2
+    echo "error: Python 3.11 or newer with venv is required outside of home folders: apt-get install python3 python3-venv" >&2
     exit 1
 }
 PYTHON_IS_FIT='
@@ -79,7 +79,7 @@ make_account() {
     run useradd --system --user-group --no-create-home --home-dir "$data" --shell /usr/sbin/nologin "$account"
 }
 
-copy_program() { # beside the old one, and then in its place, so that a broken copy is never run
+copy_program() { # copies to a new folder, then replaces the old one, so that a partial copy is never run
     local new="$program.new"
     run rm -rf "$new"
     run mkdir -p "$new"
@@ -90,7 +90,7 @@ copy_program() { # beside the old one, and then in its place, so that a broken c
     if [ -n "$venv" ]; then
         run ln -s "$venv" "$new/.venv"
     elif [ -e "$program/.venv" ]; then
-        run mv "$program/.venv" "$new/.venv"  # its programs are called by `python -m`: it may stay where it is
+        run mv "$program/.venv" "$new/.venv"  # can be moved, because its programs are called with `python -m`
     fi
     if [ -e "$program" ]; then
         run rm -rf "$program.old"
@@ -128,11 +128,11 @@ make_settings() {
     (
         umask 077
         cat > "$settings/environment" <<END
-# Settings of SomaMemory; docs/reference/configuration.md lists them. Restart after a change: systemctl restart 'somamemory*'
+# Settings of SomaMemory; see docs/reference/configuration.md. Restart after a change: systemctl restart 'somamemory*'
 SOMA_SECRET_KEY=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
 SOMA_HOST=127.0.0.1
 SOMA_PORT=$port
-# One machine needs no more. For several processes (worker and beat are started where a broker is named):
+# This is enough for one machine. For several processes (worker and beat are started if SOMA_BROKER_URL is set):
 #SOMA_DATABASE_URL=postgres://soma:PASSWORD@127.0.0.1:5432/soma
 #SOMA_REDIS_URL=redis://127.0.0.1:6379/0
 #SOMA_BROKER_URL=redis://127.0.0.1:6380/0
@@ -169,20 +169,20 @@ start_services() {
     local wanted=(somamemory.socket somamemory.service somamemory-backup.timer)
     if has_broker; then wanted+=(somamemory-worker.service somamemory-beat.service); fi
     if [ -z "$start" ] || { [ -z "$dry" ] && ! systemd_runs; }; then
-        say "Not started. systemctl daemon-reload; systemctl enable --now ${wanted[*]}"
+        say "The services were not started. To start them: systemctl daemon-reload; systemctl enable --now ${wanted[*]}"
         return 0
     fi
     run systemctl daemon-reload
-    run systemctl start somamemory-migrate.service  # before anything new runs: what it adds, the old program can bear
+    run systemctl start somamemory-migrate.service  # before the new version runs; the old version works with the new schema
     run systemctl enable --quiet "${wanted[@]}"
-    run systemctl start somamemory.socket  # it keeps the port: who connects meanwhile waits
+    run systemctl start somamemory.socket  # keeps the port open, so that new connections wait
     run systemctl restart "${wanted[@]:1}"
     if [ -n "$finish" ] || ! has_other_servers; then
         run "$commands/somamemory" finish_upgrade
     else
-        say "When every server runs this version: somamemory finish_upgrade (or --finish here, on the last one)."
+        say "When every server runs this version, run: somamemory finish_upgrade (or use --finish on the last server)."
     fi
-    [ -n "$dry" ] || say "SomaMemory answers on http://127.0.0.1:$(the_port); the first key is in $data/first-key."
+    [ -n "$dry" ] || say "SomaMemory is running on http://127.0.0.1:$(the_port). The first key is in $data/first-key."
 }
 
 remove() {
@@ -196,7 +196,7 @@ remove() {
     if systemd_runs; then run systemctl daemon-reload; fi
     run rm -rf "$program" "$commands/somamemory"
     if [ -z "$purge" ]; then
-        say "Kept: $data, $settings and the user $account. --purge removes them."
+        say "Kept: $data, $settings and the user $account. Use --purge to remove them."
         return 0
     fi
     run rm -rf "$data" "$settings"

@@ -1,6 +1,6 @@
-"""Waits until an address answers 200: `python deploy/probe.py URL [SECONDS]`. Ends with 1 when it does not in time.
+"""Wait until a URL returns 200: `python deploy/probe.py URL [SECONDS]`. Exits with 1 if it does not return 200 in time.
 
-systemd runs it after the start of the web server, so that `systemctl start` fails where nobody would be served.
+systemd runs this after it has started the web server, so that `systemctl start` fails if the server is not available.
 """
 
 import sys
@@ -21,7 +21,7 @@ def main(url: str, seconds: str = "60") -> int:
     until = time.monotonic() + float(seconds)
     while not answers(url):
         if time.monotonic() > until:
-            print(f"{url} did not answer 200 within {seconds} s", file=sys.stderr)
+            print(f"{url} did not return 200 within {seconds} s", file=sys.stderr)
             return 1
         time.sleep(0.2)
     return 0

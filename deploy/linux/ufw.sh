@@ -1,6 +1,7 @@
 #!/bin/sh
-# A firewall for one machine: ssh and the proxy can be reached, nothing else. The service, PostgreSQL, Redis, Milvus and
-# the exporters listen on the loopback, or on a private network whose address you give: deploy/linux/ufw.sh 10.0.0.0/24
+# Set up a firewall for one machine that allows access only to ssh and the proxy. The service, PostgreSQL, Redis, Milvus
+# and the exporters listen on the loopback interface. To allow them on a private network, too, give its address:
+# deploy/linux/ufw.sh 10.0.0.0/24
 set -eu
 ufw default deny incoming
 ufw default allow outgoing

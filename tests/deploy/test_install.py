@@ -263,7 +263,7 @@ def test_the_probe_fails_where_nobody_answers(tmp_path: Path) -> None:
     done = subprocess.run(words, cwd=tree.root / "opt/somamemory", capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
-    assert f"http://127.0.0.1:{port}/readyz did not answer 200" in done.stderr
+    assert f"http://127.0.0.1:{port}/readyz did not return 200" in done.stderr
 
 
 def test_the_command_speaks_with_the_settings_of_the_services(service: Service) -> None:
