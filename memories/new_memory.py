@@ -57,7 +57,7 @@ def check_size(memory: Memory) -> None:
     """Reject a memory that has grown, through patches, beyond the maximum size of a request body."""
     size = len(orjson.dumps([memory.payload, memory.metadata]))
     if size > settings.MAX_BODY_BYTES:
-        raise PayloadTooLarge(f"the memory would have {size} bytes; at most {settings.MAX_BODY_BYTES} are allowed")
+        raise PayloadTooLarge(f"the memory would have {size} bytes; it must have at most {settings.MAX_BODY_BYTES}")
 
 
 def check_expiry(expires_at: datetime | None) -> None:

@@ -42,7 +42,9 @@ class Precondition:
         if self.version is not None and (current is None or current.version != self.version):
             if current is None:
                 raise PreconditionFailed("there is no memory at this coordinate, so it has no version to match")
-            raise PreconditionFailed(f"the memory has version {current.version}, not {self.version}")
+            raise PreconditionFailed(
+                f"the memory has version {current.version}, not {self.version}; fetch it again and retry"
+            )
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ class _Parser:
     def count(self, at: str) -> None:
         self.conditions += 1
         if self.conditions > MAX_CONDITIONS:
-            raise InvalidInput(at, f"at most {MAX_CONDITIONS} conditions are allowed in one request")
+            raise InvalidInput(at, f"a request must have at most {MAX_CONDITIONS} conditions")
 
 
 def _resolve(name: object, at: str) -> tuple[str, tuple[str, ...]]:

@@ -66,7 +66,7 @@ def _check(job: Job) -> bool:
     old = generations.active()
     building = EmbeddingGeneration.objects.filter(state=generations.State.BUILDING).first()
     if building is not None and not generations.alike(building, embedder):
-        raise ConfigurationError(f"another generation is being built: {building}")
+        raise ConfigurationError(f"another generation is already being built: {building}; wait for it or cancel it")
     new = building or generations.begin(embedder)
     job.data["memories"] = Memory.all_tenants.filter(deleted_at=None).count()
     job.data |= {"phase": ROWS, "old": str(old.id), "new": str(new.id), "began": _now(), "after": 0, "lacked": 0}
