@@ -1,13 +1,13 @@
 # syntax=docker/dockerfile:1
-# One image for the web server, the worker, the beat and the migrations; docker-compose.yml says which it is.
-# It runs as nobody in particular, and writes to /data, /tmp and, where a volume is put there, /cold alone.
+# One image for the web server, the worker, the beat and the migrations. docker-compose.yml sets the commands.
+# It runs as an unprivileged user, and writes only to /data, /tmp and, if a volume is mounted there, /cold.
 
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 COPY requirements/base.txt requirements/tracing.txt /tmp/
 RUN /opt/venv/bin/pip install --require-hashes -r /tmp/base.txt
-# `docker build --build-arg TRACING=1`: with what SOMA_TRACING_ENDPOINT needs.
+# `docker build --build-arg TRACING=1` adds the packages for SOMA_TRACING_ENDPOINT.
 ARG TRACING=0
 RUN [ "$TRACING" = 0 ] || /opt/venv/bin/pip install --require-hashes -r /tmp/tracing.txt
 WORKDIR /opt/somamemory
@@ -21,7 +21,7 @@ COPY graph graph
 COPY conversations conversations
 COPY operations operations
 COPY console console
-# The root file system is read-only later on.
+# Compile now, because the root file system is read-only at run time.
 RUN /opt/venv/bin/python -m compileall -q .
 
 FROM python:3.11-slim-bookworm
@@ -36,5 +36,5 @@ VOLUME /data
 EXPOSE 9595
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9595/readyz', timeout=4)"]
-# By itself: the embedded service, everything in /data.
+# The default command runs the embedded service, with all data in /data.
 CMD ["python", "manage.py", "serve"]
