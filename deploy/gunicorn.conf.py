@@ -51,12 +51,12 @@ keepalive = 75
 # socket in the meantime.
 max_requests = settings.MAX_REQUESTS
 max_requests_jitter = max_requests // 10
-limit_request_line = 8190  # gunicorn's maximum; longer queries fit into a POST search
-# gunicorn believes SCRIPT_NAME and PATH_INFO of its trusted peers, even as headers: any local program could choose
-# which route a path means. A variable of that name would move all routes.
+limit_request_line = 8190  # gunicorn's maximum; send longer queries as a POST search
+# gunicorn accepts SCRIPT_NAME and PATH_INFO from trusted peers, even as headers, so any local program could change the
+# route of a request. An environment variable SCRIPT_NAME would move all routes.
 forwarder_headers = ""
 os.environ.pop("SCRIPT_NAME", None)
-# X-Forwarded-Proto counts from the same proxies as X-Forwarded-For, and from this machine.
+# Trust X-Forwarded-Proto from the same proxies as X-Forwarded-For, and from this machine.
 forwarded_allow_ips = ",".join(["127.0.0.1", "::1", *map(str, settings.TRUSTED_PROXIES)])
 accesslog = None  # the application logs one line per request
 errorlog = "-"
