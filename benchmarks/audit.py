@@ -1,7 +1,7 @@
 """Measure the cost of the audit log for writers: `python -m benchmarks.audit [--database postgres://…]`.
 
 Eight threads of one process store memories for one tenant, alternately with and without the audit log, while the log is
-being sealed. The exit status is 0 if the rate with the log is at least 80 % of the rate without it, and the chain is
+being sealed. The exit status is 0 if the rate with the log is at least 80% of the rate without it, and the chain is
 unbroken.
 """
 

@@ -3,7 +3,7 @@
 SQLite and PostgreSQL only look up terms. This module defines the terms, so both databases produce the same ranking. The
 steps are those of the classic English analyzer (Lucene's `EnglishAnalyzer`): fold, split, drop stop words, and stem.
 
-The last two steps raise the recall@10 of BM25 on LoCoMo questions from 57 to 62 %, or from 67 to 74 % with the previous
+The last two steps raise the recall@10 of BM25 on LoCoMo questions from 57 to 62%, or from 67 to 74% with the previous
 turn as context.
 """
 
@@ -72,10 +72,10 @@ _stemming = Lock()
 
 
 def fold(text: str) -> str:
-    """Return the text in Unicode normalization form KC, case-folded, without accents and invisible characters."""
+    """Return the text in Unicode normalisation form KC (NFKC), case-folded, without accents and invisible characters."""
     if text.isascii():
         return text.lower()
-    # Remove combining marks first, because normalizing a long run of them takes quadratic time. After normalization,
+    # Remove combining marks first, because normalising a long run of them takes quadratic time. After normalization,
     # remove the marks that were part of composed characters. Fold the case last, because folding turns the Greek iota
     # subscript into a letter.
     letters = unicodedata.normalize("NFKD", text.translate(_FOLDING)).translate(_FOLDING)
@@ -122,7 +122,7 @@ def index_terms(text: str, context: str = "") -> str:
 def embedding_text(text: str, context: str = "") -> str:
     """Return the text to embed for a memory: its own text, followed by the beginning of its context.
 
-    On LoCoMo, the context raises semantic recall@10 from 60 to 64 %. It is truncated to the length of the text (but not
+    On LoCoMo, the context raises semantic recall@10 from 60 to 64%. It is truncated to the length of the text (but not
     to fewer than `MIN_CONTEXT_LENGTH` characters), because a long context would outweigh the text in the pooled vector.
     Compared with the full context, this raises hybrid recall by up to 2 percentage points, depending on the weights.
     The text comes first because a model with a short window ignores the end.

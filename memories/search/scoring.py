@@ -155,10 +155,10 @@ def dense_query(query: str, stats: Stats) -> str:
     Unlike BM25, a vector gives no less weight to frequent words. A name that occurs in half of the memories, such as a
     speaker's, does not distinguish them, but dominates the vector of the query. Leaving out such words raises recall:
 
-    - semantic recall from 38 to 60 % without context, and from 45 to 64 % with it
-    - hybrid recall from 64 to 66 % without context, and from 74 to 76 % with it
+    - semantic recall from 38 to 60% without context, and from 45 to 64% with it
+    - hybrid recall from 64 to 66% without context, and from 74 to 76% with it
 
-    Any threshold from 15 to 50 % has this effect. With up to `FREQUENT_FLOOR` memories, no word counts as frequent.
+    Any threshold from 15 to 50% has this effect. With up to `FREQUENT_FLOOR` memories, no word counts as frequent.
     Stop words are kept because they hold the sentence together, and a query that would lose all its content words is
     embedded unchanged.
     """

@@ -74,7 +74,7 @@ class Collection:
     def vector_index(self, client: Any, *, lite: bool) -> Any:
         """Return the index parameters.
 
-        Lite uses exact search. At 10,000 rows, HNSW found 70 % of the true neighbours and saved only 3 of 8 ms.
+        Lite uses exact search. At 10,000 rows, HNSW found 70% of the true neighbours and saved only 3 of 8 ms.
         """
         options = client.prepare_index_params()
         if lite:
