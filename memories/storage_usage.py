@@ -57,7 +57,7 @@ def count(tenant: Tenant) -> tuple[int, int, int, int]:
 def forget_words(tenant: Tenant) -> int:
     """Erase deleted words.
 
-    Until the index is optimised, SQLite only marks them in its full-text index and keeps them in its journal.
+    Until its full-text index is optimised, SQLite only marks them as deleted and keeps them in its journal.
     """
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:

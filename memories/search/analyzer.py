@@ -72,10 +72,10 @@ _stemming = Lock()
 
 
 def fold(text: str) -> str:
-    """Return the text in Unicode normalisation form KC (NFKC), case-folded, without accents and invisible characters."""
+    """Return the text in Unicode form NFKC, case-folded, without accents and invisible characters."""
     if text.isascii():
         return text.lower()
-    # Remove combining marks first, because normalising a long run of them takes quadratic time. After normalization,
+    # Remove combining marks first, because normalising a long run of them takes quadratic time. After normalisation,
     # remove the marks that were part of composed characters. Fold the case last, because folding turns the Greek iota
     # subscript into a letter.
     letters = unicodedata.normalize("NFKD", text.translate(_FOLDING)).translate(_FOLDING)
