@@ -99,7 +99,7 @@ def _create() -> EmbeddingGeneration:
     try:
         with transaction.atomic():
             made.save(force_insert=True)
-    except IntegrityError:  # another process was faster; the unique constraint allows only one active generation
+    except IntegrityError:  # another process created it first; the unique constraint allows only one active generation
         return EmbeddingGeneration.objects.get(state=State.ACTIVE)
     return made
 

@@ -150,7 +150,7 @@ def _retire(job: Job) -> bool:
     if _seconds_since(job.data["at"]) < settings.GENERATION_CACHE_S + GRACE_S:
         return False
     old = EmbeddingGeneration.objects.filter(id=job.data["remove"], state=generations.State.RETIRED).first()
-    if old is None:  # killed after the last line of this function
+    if old is None:  # an earlier run was killed after the last line of this function
         return True
     if not job.data.get("failed") and not _swept(job):
         return False
@@ -169,7 +169,7 @@ def _rows_are_gone(job: Job, old: EmbeddingGeneration) -> bool:
     rows = VectorEmbedding.all_tenants.filter(generation=old)
     until = time.monotonic() + STEP_S
     while time.monotonic() < until:
-        # After the last one, so that deleted rows are not read again.
+        # Start after the last one, so that deleted rows are not read again.
         some = rows.filter(id__gt=job.data.get("deleted", 0)).order_by("id")
         batch = list(some.values_list("id", flat=True)[:_DELETED_AT_ONCE])
         if not batch:

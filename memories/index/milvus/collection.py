@@ -67,7 +67,7 @@ class Collection:
         try:
             client.create_collection(self.name, schema=schema, timeout=OPENING_TIMEOUT_S, **options)
         except MilvusException:
-            # Several workers can start at the same time, and another one may have been faster.
+            # Several workers can start at the same time, and another one may have created it first.
             if not client.has_collection(self.name, timeout=self.timeout_s):
                 raise
 
