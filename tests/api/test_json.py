@@ -175,13 +175,13 @@ def test_very_deep_nesting_is_refused_and_nothing_breaks(raw: bytes) -> None:
     ],
 )
 def test_what_is_not_json_is_malformed(raw: bytes) -> None:
-    with pytest.raises(MalformedRequest, match="not JSON"):
+    with pytest.raises(MalformedRequest, match="not valid JSON"):
         parse(raw)
 
 
 @pytest.mark.parametrize("raw", [b'"\xff"', b'"\xc3"', b'"\xed\xa0\x80"', b'"\xc0\x80"', "{}".encode("utf-16")])
 def test_what_is_not_utf8_is_malformed(raw: bytes) -> None:
-    with pytest.raises(MalformedRequest, match="not UTF-8"):
+    with pytest.raises(MalformedRequest, match="not valid UTF-8"):
         parse(raw)
 
 

@@ -64,7 +64,7 @@ def test_an_upgrade_upon_an_unfinished_one_is_refused_and_changes_nothing(
     mark_late(monkeypatch, chain[-2])
     call_command("migrate", APP, chain[-3], verbosity=0)
 
-    with pytest.raises(CommandError, match=f"{APP}.{chain[-1]} builds on its end"):
+    with pytest.raises(CommandError, match=f"{APP}.{chain[-1]} depends on it"):
         call_command("bootstrap", stdout=StringIO())
     assert applied() == chain[:-2]
 
