@@ -4,7 +4,8 @@
 # temporary folder, and leaves nothing behind.
 #
 #   scripts/test.sh [-- pytest options]
-#   SOMA_TEST_PROCESSES        number of parallel test processes (default: cores + 1, because many wait for servers)
+#   SOMA_TEST_PROCESSES        number of parallel test processes for each database (default: the number of cores)
+#   SOMA_TEST_KILLS            how often test_crash.py kills a server with kill -9 (default: 6)
 #   SOMA_TEST_WITHOUT_MILVUS   1: do not fail if the Milvus server cannot run on this machine
 #
 # Exits with status 0 if every stage passed, 1 if one failed, and 2 if a server is missing.
@@ -14,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ "${1-}" != -- ] || shift
 pytest_options=("$@")
 python="$PWD/.venv/bin/python"
-processes="${SOMA_TEST_PROCESSES:-$(($(nproc) + 1))}"
+processes="${SOMA_TEST_PROCESSES:-$(nproc)}"
 say() { printf '%s\n' "$@"; }
 
 # Ignore the caller's own settings.
@@ -97,7 +98,7 @@ want_tools() {
 
 folder=''
 servers=()
-stage_pid=''
+declare -A stages=() # process group by name, of the stages that are running
 stop_with=TERM
 
 stop_group() { # sends a signal to the process group of one of our jobs, and kills it after 10 s
@@ -112,7 +113,7 @@ stop_group() { # sends a signal to the process group of one of our jobs, and kil
 clean_up() {
     trap '' INT TERM HUP
     trap - EXIT
-    if [ -n "$stage_pid" ]; then stop_group "$stage_pid" "$stop_with"; fi
+    for pid in ${stages[@]+"${stages[@]}"}; do stop_group "$pid" "$stop_with"; done
     for pid in ${servers[@]+"${servers[@]}"}; do stop_group "$pid" INT; done
     if [ -n "$folder" ]; then rm -rf "$folder"; fi
 }
@@ -195,26 +196,45 @@ summary=()
 notes=()
 failed=0
 
-stage() { # name, command ...; runs the command with its own data folder, and continues if it fails
-    local name="$1" begun=$SECONDS code=0 outcome=passed
+begin() { # name, command ...; starts a stage with its own data folder and log
+    local name="$1"
     shift
     mkdir -p "$folder/$name/data" "$folder/$name/tmp"
-    say "" "==== $name ===="
     set -m
-    SOMA_DATA_DIR="$folder/$name/data" TMPDIR="$folder/$name/tmp" "$@" < /dev/null &
-    stage_pid=$!
+    SOMA_DATA_DIR="$folder/$name/data" TMPDIR="$folder/$name/tmp" timed "$folder/$name/seconds" "$@" \
+        < /dev/null > "$folder/$name/log" 2>&1 &
+    stages[$name]=$!
     set +m
-    wait "$stage_pid" || code=$?
-    stop_group "$stage_pid" TERM # processes that the stage left running
-    stage_pid=''
-    if [ "$name:$code:${SOMA_TEST_WITHOUT_MILVUS-}" = milvus:2:1 ]; then
-        outcome='NOT RUN'
-    elif [ "$code" != 0 ]; then
-        outcome="FAILED ($code)" failed=1
-    fi
-    if [ "$name:$code" = milvus:2 ]; then notes+=("The Milvus server cannot run on this machine; see above."); fi
-    summary+=("$(printf '%-12s %-12s %4d s' "$name" "$outcome" $((SECONDS - begun)))")
-    say "==== $name: $outcome, $((SECONDS - begun)) s ===="
+}
+
+timed() { # file, command ...; writes the duration in seconds to the file
+    local file="$1" begun=$SECONDS code=0
+    shift
+    "$@" || code=$?
+    echo $((SECONDS - begun)) > "$file"
+    return "$code"
+}
+
+finish() { # name ...; shows each stage's output as it runs, waits for its end, and goes on when it fails
+    local name pid code outcome seconds
+    for name; do
+        pid="${stages[$name]}" code=0 outcome=passed
+        say "" "==== $name ===="
+        tail -n +1 -f --pid="$pid" "$folder/$name/log" &
+        wait "$pid" || code=$? # unlike a command in the foreground, `wait` lets a signal end this script
+        wait $!
+        stop_group "$pid" TERM # processes that the stage left behind
+        unset "stages[$name]"
+        if [ "$name:$code:${SOMA_TEST_WITHOUT_MILVUS-}" = milvus:2:1 ]; then
+            outcome='NOT RUN'
+        elif [ "$code" != 0 ]; then
+            outcome="FAILED ($code)" failed=1
+        fi
+        if [ "$name:$code" = milvus:2 ]; then notes+=("The Milvus server cannot be had on this machine; see above."); fi
+        seconds="$(cat "$folder/$name/seconds" 2>/dev/null || echo 0)"
+        summary+=("$(printf '%-12s %-12s %4d s' "$name" "$outcome" "$seconds")")
+        say "==== $name: $outcome, $seconds s ===="
+    done
 }
 
 # worksteal keeps the tests of a file in one process, so that shared fixtures are created only once.
@@ -237,12 +257,20 @@ say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and two
 start_postgresql
 start_redis
 
-stage lint make --no-print-directory lint
-stage types make --no-print-directory types
-stage sqlite tests
-stage postgresql tests_on_postgresql
-# Options select tests of the main suite. The Milvus tests run only without options.
-if [ ${#pytest_options[@]} = 0 ]; then stage milvus tests_on_milvus; fi
+# The stages overlap: many tests wait for servers, and leave the cores to others.
+begin lint make --no-print-directory lint
+finish lint
+begin types make --no-print-directory types
+begin sqlite tests
+begin postgresql tests_on_postgresql
+finish types sqlite
+# Options choose among the tests of the suite; the server is started for all of its own only.
+if [ ${#pytest_options[@]} = 0 ]; then
+    begin milvus tests_on_milvus
+    finish postgresql milvus
+else
+    finish postgresql
+fi
 
 say "" "==== summary ===="
 printf '%s\n' "${summary[@]}" ${notes[@]+"${notes[@]}"} "$(printf '%-25s %4d s' total "$SECONDS")"
