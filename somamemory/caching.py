@@ -20,6 +20,7 @@ import orjson
 from django.conf import settings
 from django.core.cache import cache
 
+from somamemory import failpoints
 from somamemory.breaker import Breaker
 from somamemory.errors import Unavailable
 
@@ -124,6 +125,7 @@ def _asking(ask: Callable[[], Answer], otherwise: Answer) -> Answer:
     if not _breaker.allows():
         return otherwise
     try:
+        failpoints.reach("call.redis")
         answer = ask()
     except (RedisError, OSError) as error:
         _breaker.failed(str(error))

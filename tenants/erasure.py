@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Model
 from django.utils import timezone
 
-from somamemory import caching
+from somamemory import caching, failpoints
 from somamemory.errors import ConfigurationError, Conflict, NotFound, Unavailable
 from tenants import audit, keys, registry, usage
 from tenants.audit import Change
@@ -78,10 +78,13 @@ def erase(caller: Caller, slug: str) -> Receipt:
     receipt = Receipt(slug, UUID(int=0), timezone.now())
     for tenant in _begin(caller, slug):
         receipt.id = tenant.id
+        failpoints.reach("erase.begun")
         _remove(tenant, receipt)
+    failpoints.reach("erase.removed")
     with transaction.atomic():
         summary = audit.fingerprint(receipt.tenant, receipt.erased_at, receipt.rows, receipt.elsewhere, receipt.missing)
         audit.record(_for_operators(caller), "tenant.erased", [Change(str(receipt.id), None, summary)])
+    failpoints.reach("erase.recorded")
     return receipt
 
 
@@ -120,6 +123,7 @@ def _remove(tenant: Tenant, receipt: Receipt) -> None:
     usage.forget(tenant)
     for model in registry.tenant_models():
         _count(receipt.rows, model._meta.db_table, _remove_rows(model, tenant))
+        failpoints.reach("erase.table")
     for name, erase_items in _erasers.items():
         try:
             _count(receipt.elsewhere, name, erase_items(tenant))
@@ -128,6 +132,7 @@ def _remove(tenant: Tenant, receipt: Receipt) -> None:
                 "could not reach a store during an erasure; maintenance will try again", extra={"reason": str(error)}
             )
             receipt.missing.append(name)
+    failpoints.reach("erase.elsewhere")
     _count(receipt.rows, Tenant._meta.db_table, Tenant.objects.filter(id=tenant.id).delete()[0])
 
 

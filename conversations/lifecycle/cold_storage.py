@@ -25,7 +25,7 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
 from memories.archiving import Taken
-from somamemory import files
+from somamemory import failpoints, files
 from somamemory.errors import ColdFileDamaged, ColdUnavailable
 
 FORMAT = "somamemory-cold/1"
@@ -140,6 +140,7 @@ def _write_atomically(path: Path, content: File[bytes]) -> None:
 def translating_errors() -> Iterator[None]:
     """Translate exceptions of the storage backend to our errors."""
     try:
+        failpoints.reach("call.cold_storage")
         yield
     except FileNotFoundError as error:
         raise ColdFileDamaged("the file of a cold conversation is missing from cold storage") from error

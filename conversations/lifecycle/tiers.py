@@ -36,6 +36,7 @@ from memories import selectors as memories
 from memories.archiving import Taken
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS
+from somamemory import failpoints
 from somamemory.errors import ColdFileDamaged, ColdUnavailable, ConversationIsCold
 from tenants import audit, usage
 from tenants.audit import Change
@@ -160,7 +161,9 @@ def freeze(caller: Caller, id: UUID) -> bool:
         return False
     deadline = time.monotonic() + _WRITING_S
     file = _write_file(caller.tenant, id, rows)
-    return file is not None and _replace_rows(caller, file, rows, deadline)
+    frozen = file is not None and _replace_rows(caller, file, rows, deadline)
+    failpoints.reach("tiers.frozen")
+    return frozen
 
 
 def _write_file(tenant: Tenant, id: UUID, rows: Sequence[Memory]) -> ColdFile | None:
@@ -177,8 +180,11 @@ def _write_file(tenant: Tenant, id: UUID, rows: Sequence[Memory]) -> ColdFile | 
         written_at=now,
         dropped_at=now,  # cleared when the file is put in use
     )
+    failpoints.reach("tiers.packed")
     file.save(force_insert=True)
+    failpoints.reach("tiers.recorded")
     cold_storage.write(packed)
+    failpoints.reach("tiers.written")
     if not ColdFile.objects.for_tenant(tenant).filter(id=file.id).exists():
         # The tenant was erased together with its rows and files, so remove this one too
         cold_storage.remove(packed.name)
@@ -198,6 +204,7 @@ def _replace_rows(caller: Caller, file: ColdFile, rows: Sequence[Memory], deadli
     before = audit.state(held)
     for start in range(0, len(rows), retention.BATCH):
         retention.take_out(rows[start : start + retention.BATCH])
+    failpoints.reach("tiers.replacing")
     held.tier = Tier.COLD
     held.save(update_fields=["tier"])
     audit.record(caller, "conversation.freeze", [Change(str(id), before, audit.state(held))], CONVERSATIONS)
@@ -221,6 +228,7 @@ def thaw(caller: Caller, id: UUID) -> bool:
     if (cold := _read_file(caller.tenant, id)) is None:
         return False
     file, taken = cold
+    failpoints.reach("tiers.read")
     now = timezone.now()
     with transaction.atomic():
         held = _held(caller, id)
@@ -229,10 +237,12 @@ def thaw(caller: Caller, id: UUID) -> bool:
             return False  # another process has restored them in the meantime
         before = audit.state(held)
         archiving.put_back(caller, [message.memory(caller, CONVERSATIONS) for message in taken], now)
+        failpoints.reach("tiers.restoring")
         held.tier, held.archived_at = Tier.ARCHIVED, now
         held.save(update_fields=["tier", "archived_at"])
         audit.record(caller, "conversation.thaw", [Change(str(id), before, audit.state(held))], CONVERSATIONS)
         list_cache.forget_on_commit(caller.tenant, id)
+    failpoints.reach("tiers.thawed")
     return True
 
 
@@ -373,5 +383,6 @@ def _remove_all(files: Sequence[ColdFile], written: Collection[UUID]) -> None:
 
 def _remove(file: ColdFile, *, with_row: bool) -> None:
     cold_storage.remove(file.name)
+    failpoints.reach("tiers.removed")
     if with_row:
         ColdFile.all_tenants.filter(id=file.id, dropped_at__isnull=False).delete()

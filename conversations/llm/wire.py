@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import orjson
 
+from somamemory import failpoints
 from somamemory.breaker import Breaker
 from somamemory.errors import ConfigurationError, LlmAnswerInvalid, LlmRefused, LlmUnavailable
 from somamemory.retry import RetryPolicy
@@ -83,6 +84,7 @@ class Wire:
         timeout = httpx.Timeout(left_s, connect=min(left_s, CONNECT_TIMEOUT_S))
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         try:
+            failpoints.reach("call.language_model")
             with self._client.stream(
                 "POST", self._url + path, content=content, headers=headers, timeout=timeout
             ) as response:
@@ -91,7 +93,7 @@ class Wire:
             raise LlmUnavailable(
                 f"the language model did not respond within {self.timeout_s:g} s", sent=True
             ) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, failpoints.InjectedError) as error:
             raise _Transient(f"cannot connect to the language model: {type(error).__name__}") from error
         return _parse(response, raw)
 

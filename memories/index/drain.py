@@ -34,6 +34,7 @@ from memories.index import generations
 from memories.index.base import Point, usable
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.search import analyzer
+from somamemory import failpoints
 from somamemory.db import leases
 from somamemory.errors import EmbedderRefused, SomaError, Unavailable
 from somamemory.telemetry import metrics
@@ -84,16 +85,22 @@ def _drain(generation: EmbeddingGeneration, limit: int) -> int:
     if not rows:
         return 0
     lease = rows[0].lease
+    failpoints.reach("drain.leased")
     jobs = _read(rows)
+    failpoints.reach("drain.read")
     _embed(generation, jobs)
+    failpoints.reach("drain.embedded")
     without_vector = [job for job in jobs if job.error]
     writing = _still_leased([job for job in jobs if not job.error], lease)
+    failpoints.reach("drain.confirmed")
     try:
         _write(generation, writing)
     except SomaError as error:
         for job in writing:
             job.error = str(error)
+    failpoints.reach("drain.written")
     _finish(writing + without_vector, lease)
+    failpoints.reach("drain.settled")
     return len(rows)
 
 
@@ -154,6 +161,7 @@ def _embed(generation: EmbeddingGeneration, jobs: list[_Job]) -> None:
     if not wanting:
         return
     try:
+        failpoints.reach("call.embedder")
         vectors = embeddings.of(generation).embed([job.text for job in wanting])
     except EmbedderRefused as error:
         if len(wanting) > 1:  # one bad text fails the whole batch, so bisect to find it

@@ -29,7 +29,7 @@ from memories.embeddings.base import Embedder
 from memories.index import comparison, generations, outbox
 from memories.index.base import usable
 from memories.models import FAILED_ATTEMPTS, EmbeddingGeneration, Job, Memory, VectorEmbedding
-from somamemory import times
+from somamemory import failpoints, times
 from somamemory.errors import ConfigurationError, EmbedderUnavailable
 
 CHECK, ROWS, EMBED, COMPARE, SWITCH, RETIRE, UNDO = (
@@ -63,11 +63,13 @@ def _check(job: Job) -> bool:
             raise ConfigurationError(f"{embedder.provider}/{embedder.model} returned no usable vector")
     except EmbedderUnavailable as error:
         raise ConfigurationError(f"the new embedder failed: {error}") from error
+    failpoints.reach("rebuild.checked")
     old = generations.active()
     building = EmbeddingGeneration.objects.filter(state=generations.State.BUILDING).first()
     if building is not None and not generations.alike(building, embedder):
         raise ConfigurationError(f"another generation is already being built: {building}; wait for it or cancel it")
     new = building or generations.begin(embedder)
+    failpoints.reach("rebuild.begun")
     job.data["memories"] = Memory.all_tenants.filter(deleted_at=None).count()
     job.data |= {"phase": ROWS, "old": str(old.id), "new": str(new.id), "began": _now(), "after": 0, "lacked": 0}
     return False
@@ -91,6 +93,7 @@ def _rows(job: Job) -> bool:
 def _pass_is_over(job: Job, new: EmbeddingGeneration) -> bool:
     remembered_until = new.created_at + timedelta(seconds=settings.GENERATION_CACHE_S + 1)
     began = times.parse(job.data["began"])
+    failpoints.reach("rebuild.filled")
     if job.data["lacked"] == 0 and began > remembered_until:
         job.data["phase"] = EMBED
     else:
@@ -111,6 +114,7 @@ def _embed(job: Job) -> bool:
     then = job.data.setdefault("embedding_since", _now())
     open_rows = waiting.filter(Q(due_at__lte=then) | Q(attempts__gt=0)).count()
     if open_rows == failed and failed <= old_failed + MAY_FAIL * (job.total or 0):
+        failpoints.reach("rebuild.embedded")
         job.data["phase"] = COMPARE
     elif failed:
         reason = waiting.filter(attempts__gt=0).values_list("error", flat=True).first()
@@ -121,6 +125,7 @@ def _embed(job: Job) -> bool:
 def _compare(job: Job) -> bool:
     old, new = _generation(job, "old"), _generation(job, "new")
     job.data["comparison"] = comparison.of(old, new, job.renew)
+    failpoints.reach("rebuild.compared")
     job.data["phase"] = SWITCH
     return False
 
@@ -128,7 +133,9 @@ def _compare(job: Job) -> bool:
 def _switch(job: Job) -> bool:
     new = _generation(job, "new")
     generations.switch_to(new)
+    failpoints.reach("rebuild.switched")
     index.of(new).publish(f"{settings.MILVUS_PREFIX}_active")
+    failpoints.reach("rebuild.published")
     job.data |= {"phase": RETIRE, "remove": job.data["old"], "at": _now(), "after": 0}
     return False
 
@@ -154,9 +161,12 @@ def _retire(job: Job) -> bool:
         return True
     if not job.data.get("failed") and not _swept(job):
         return False
+    failpoints.reach("rebuild.swept")
     if not _rows_are_gone(job, old):
         return False
+    failpoints.reach("rebuild.rows_deleted")
     index.drop(old)
+    failpoints.reach("rebuild.dropped")
     old.delete()
     return True
 

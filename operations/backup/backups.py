@@ -23,7 +23,7 @@ import somamemory
 from operations.backup import manifest as manifests
 from operations.backup.engines import engine_of
 from operations.backup.manifest import Manifest, silent
-from somamemory import files
+from somamemory import failpoints, files
 from somamemory.errors import Conflict, InvalidInput
 from somamemory.files import Progress, checksum
 
@@ -144,7 +144,9 @@ def _create(to: Path, progress: Progress, connection: Any) -> Path:
     partial.mkdir(mode=0o700)
     _write_content(partial, earlier, now, progress, connection)
     files.sync(partial)
+    failpoints.reach("backup.synced")
     partial.rename(folder)
+    failpoints.reach("backup.renamed")
     files.sync(to)
     return folder
 
@@ -153,10 +155,12 @@ def _write_content(partial: Path, earlier: Path | None, now: datetime, progress:
     engine = engine_of(connection)
     file = partial / engine.file_name
     tables = engine.dump(connection, file, progress)
+    failpoints.reach("backup.dumped")
     elsewhere = {
         name: copier.copy(partial / name, earlier and earlier / name, now, progress)
         for name, copier in _copiers.items()
     }
+    failpoints.reach("backup.copied")
     if settings.SECRET_KEY_IS_MADE:
         shutil.copy2(Path(settings.DATA_DIR) / SECRET_KEY, partial / SECRET_KEY)
     Manifest(
@@ -171,6 +175,7 @@ def _write_content(partial: Path, earlier: Path | None, now: datetime, progress:
         tables=tables,
         elsewhere=elsewhere,
     ).write(partial)
+    failpoints.reach("backup.described")
     files.sync(file)
 
 

@@ -14,19 +14,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
-from django.conf import settings
 
 from testing import ROOT
 from testing.server import free_port
+from tests.support.databases import own_database
 
 pytestmark = [pytest.mark.server, pytest.mark.long]
 
@@ -147,21 +144,6 @@ class Server:
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
-
-
-@contextmanager
-def own_database() -> Iterator[str]:
-    """A database of the server's own on the engine under test: the address, empty for SQLite."""
-    if not settings.DATABASE_URL.startswith("postgres"):
-        yield ""
-        return
-    name = f"soma_crash_{os.getpid()}_{random.randrange(10**9)}"
-    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        try:
-            yield urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from memories.index.milvus.errors import (
 )
 from memories.index.milvus.lite import LiteFolder
 from memories.index.milvus.patience import Patience
+from somamemory import failpoints
 from somamemory.breaker import Breaker
 from somamemory.errors import IndexUnavailable
 from somamemory.retry import RetryPolicy
@@ -133,6 +134,7 @@ class Client:
         def attempt() -> T:
             nonlocal deadline
             try:
+                failpoints.reach("call.milvus")
                 with translating_errors(action):
                     return call(client, _timeout(deadline))
             except IndexUnavailable as error:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from somamemory.errors import ConfigurationError, IndexUnavailable
 
 # The path of a Unix socket is limited to 107 bytes, and we add "/soma-xxxxxxxx/lite".
@@ -96,6 +98,7 @@ class LiteFolder:
                 f"another process has opened the vector index {path}; Milvus Lite supports only one at a time. "
                 "Stop it, or set SOMA_MILVUS_URI to the address of a Milvus server"
             ) from error
+        _remove_truncated_sidecars(path)
 
     @classmethod
     def acquire(cls, uri: str) -> LiteFolder:
@@ -130,6 +133,18 @@ class LiteFolder:
             yield
         finally:
             self._writer.release()
+
+
+def _remove_truncated_sidecars(folder: Path) -> None:
+    """Remove index files that a killed process has not finished; Lite rebuilds a missing one from its segment.
+
+    Lite does not write them atomically, and a truncated one would fail every load of the collection.
+    """
+    for file in folder.glob("collections/*/partitions/*/indexes/*.flat.idx"):
+        try:
+            np.load(file, mmap_mode="r")
+        except (ValueError, EOFError, OSError):
+            file.unlink(missing_ok=True)
 
 
 def _socket_folder() -> Path:

@@ -1,0 +1,27 @@
+"""Databases of a test's own, for servers that it starts."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from django.conf import settings
+
+
+@contextmanager
+def own_database() -> Iterator[str]:
+    """Create an empty database on the engine under test, yield its URL ("" for SQLite), and drop it afterwards."""
+    if not settings.DATABASE_URL.startswith("postgres"):
+        yield ""
+        return
+    name = f"soma_own_{os.getpid()}_{random.randrange(10**9)}"
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
