@@ -230,7 +230,7 @@ finish() { # name ...; shows each stage's output as it runs, waits for its end, 
         elif [ "$code" != 0 ]; then
             outcome="FAILED ($code)" failed=1
         fi
-        if [ "$name:$code" = milvus:2 ]; then notes+=("The Milvus server cannot be had on this machine; see above."); fi
+        if [ "$name:$code" = milvus:2 ]; then notes+=("The Milvus server cannot run on this machine; see above."); fi
         seconds="$(cat "$folder/$name/seconds" 2>/dev/null || echo 0)"
         summary+=("$(printf '%-12s %-12s %4d s' "$name" "$outcome" "$seconds")")
         say "==== $name: $outcome, $seconds s ===="
