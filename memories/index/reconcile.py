@@ -114,7 +114,7 @@ def step(job: Job) -> bool:
     report = Report(**job.data.get("report", {}))
     only, repair = job.data.get("tenant"), job.data.get("repair", False)
     if only and not Tenant.objects.filter(slug=only).exists():
-        raise NotFound(f"there is no tenant '{only}'")
+        raise NotFound(f"tenant '{only}' does not exist")
     tenants = Tenant.objects.filter(**({"slug": only} if only else {})).order_by("id")
     if job.total is None:
         job.total = _memories(generation, tenants)
