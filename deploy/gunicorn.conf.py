@@ -39,7 +39,8 @@ bind = f"{settings.HOST}:{settings.PORT}"
 # One process by default, as required by Milvus Lite and by the writer queue for SQLite. Threads mostly wait for the
 # database.
 workers = settings.WORKERS
-worker_class = "gthread"
+worker_class = "somamemory.web.gunicorn_worker.BufferingWorker"
+worker_connections = 500  # per process; one more closes the connection that has been idle for the longest time
 threads = settings.THREADS
 # The application is loaded once and shared by the processes. After the fork, each process opens its own connections and
 # starts its own threads (for the database, Milvus, Redis and the embedder).

@@ -126,6 +126,8 @@ WORKER_TIMEOUT_S = _bounded("SOMA_WORKER_TIMEOUT_S", 120, 10, 3600)
 # tenant and requests to a language model have the longer deadline.
 REQUEST_DEADLINE_S = _bounded("SOMA_REQUEST_DEADLINE_S", 30, 1, 3600)
 LONG_REQUEST_DEADLINE_S = _bounded("SOMA_LONG_REQUEST_DEADLINE_S", 600, 1, 86_400)
+# A client has this long to send the head of a request, and longer for a body and for its response, by their size.
+CLIENT_TIMEOUT_S = _bounded("SOMA_CLIENT_TIMEOUT_S", 15, 1, 600)
 # How long a stopping server waits for running requests.
 STOP_TIMEOUT_S = _bounded("SOMA_STOP_TIMEOUT_S", 4, 1, 600)
 

@@ -5,12 +5,11 @@ Gunicorn would return HTML. `deploy/gunicorn.conf.py` replaces its `util.write_e
 
 from __future__ import annotations
 
-import socket
 import uuid
 from http import HTTPStatus
+from typing import Protocol
 
 from django.http import HttpRequest
-from gunicorn import util
 
 from somamemory.errors import MalformedRequest, SomaError
 from somamemory.web.problems import PROBLEM, problem
@@ -38,7 +37,15 @@ class HeadersTooLarge(SomaError):
 _ERRORS: dict[int, type[SomaError]] = {error.status: error for error in (RequestTimeout, UriTooLong, HeadersTooLarge)}
 
 
-def write(sock: socket.socket, status: int, reason: str, message: str) -> None:
+class Writable(Protocol):
+    def sendall(self, data: bytes, /) -> object: ...
+
+
+def time_out(out: Writable) -> None:
+    write(out, RequestTimeout.status, "Request Timeout", "the request did not arrive in time; send it again, faster")
+
+
+def write(out: Writable, status: int, reason: str, message: str) -> None:
     """Write the whole response. It includes gunicorn's message, except for server errors."""
     request = HttpRequest()
     request_id = state_of(request).request_id = uuid.uuid4().hex
@@ -52,4 +59,4 @@ def write(sock: socket.socket, status: int, reason: str, message: str) -> None:
         f"X-Request-ID: {request_id}\r\n"
         "\r\n"
     )
-    util.write_nonblock(sock, head.encode() + content)
+    out.sendall(head.encode() + content)

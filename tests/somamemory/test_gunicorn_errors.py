@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -10,16 +11,26 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import slow_clients
 from testing.processes import wait_for
-from testing.server import Server
+from testing.server import Client, Server
 
 pytestmark = pytest.mark.server
+
+
+@contextlib.contextmanager
+def client_of(server: Server) -> Iterator[Client]:
+    client = server.client(timeout_s=30)
+    with contextlib.closing(client.connection):
+        yield client
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("server")
-    with Server(folder, SOMA_EMBEDDING_PROVIDER="hashing") as running:
+    with Server(folder, SOMA_EMBEDDING_PROVIDER="hashing", SOMA_THREADS="2") as running:
+        with client_of(running) as client:
+            slow_clients.furnish(client)
         yield running
 
 
@@ -61,7 +72,7 @@ def test_a_malformed_request_line_is_logged_as_one_short_json_line(server: Serve
 
     exchange(server, hostile + b"\r\n\r\n")
 
-    line = wait_for(lambda: next((line for line in server.log().splitlines() if "forged" in line), None))
+    (line,) = wait_for(lambda: [line for line in server.log().splitlines() if "forged" in line])
     entry = json.loads(line)
     assert (entry["logger"], entry["level"]) == ("gunicorn.error", "warning")
     assert entry["message"].startswith("Invalid request from ip=127.0.0.1")
@@ -77,3 +88,62 @@ def test_a_local_client_cannot_move_the_routes(server: Server, header: str) -> N
 
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b'{"status":"ok"}' in answer
+
+
+@pytest.mark.parametrize("path", ["/ping", "/healthz", "/readyz", "/memories/1"])
+def test_half_sent_requests_do_not_stop_the_server(server: Server, path: str) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            connection.sendall(b"GET /pi")
+
+        with client_of(server) as client:
+            assert client.call("GET", path)[0] == 200
+
+
+def test_slow_clients_of_every_kind_do_not_stop_the_server(server: Server) -> None:
+    slow = slow_clients.slow_sockets(server.key, 50)
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(client_of(server))
+        for each in slow:
+            stack.callback(each.close)
+        for _ in range(4):
+            for each in slow:
+                each.step(server.port)
+            statuses = {path: client.call("GET", path)[0] for path in ("/ping", "/healthz", "/readyz", "/memories/1")}
+            assert set(statuses.values()) == {200}, statuses
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent", "status"),
+    [
+        (b"Authorization: Bearer wrong\r\nContent-Length: 1000", 0, 401),
+        (b"Content-Length: 11534336", 0, 413),
+        (b"Content-Length: 11534336", 11 * 1024 * 1024, 413),
+        (b"Transfer-Encoding: chunked", 0, 411),
+    ],
+    ids=["401", "413 at once", "413 after 11 MiB", "411"],
+)
+def test_a_connection_is_closed_when_its_body_was_not_read(
+    server: Server, headers: bytes, sent: int, status: int
+) -> None:
+    head = b"POST /memories HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + headers
+
+    answer = exchange(server, head + b"\r\n\r\n" + b" " * sent)
+
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_a_body_that_arrives_late_is_stored_once(server: Server) -> None:
+    body = b'{"coord": "7,7", "payload": {"text": "late"}}'
+    head = f"Host: localhost\r\nAuthorization: Bearer {server.key}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(f"POST /memories HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n".encode())
+        connection.sendall(b"Expect: 100-continue\r\n\r\n")
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 100 Continue")
+        connection.sendall(body)
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 201 ")
+
+    with client_of(server) as client:
+        assert client.get("/memories/7,7")["memory"]["version"] == 1

@@ -1,0 +1,188 @@
+"""A client's connection: the bytes that have arrived, and the bytes that are still to be sent.
+
+Neither reading nor writing ever blocks. One thread at a time uses a connection: the worker's main thread while it waits
+for the client, and a thread of a pool while its request is processed.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum, auto
+from itertools import islice
+from typing import Any
+
+from gunicorn.config import Config
+from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import Unreader
+
+from somamemory.web.request_framing import MAX_HEAD_BYTES, Head, find_head
+
+_PARSED_AT_ONCE_BYTES = 1024 * 1024
+_BUFFERS_AT_ONCE = 64
+
+
+class Phase(Enum):
+    """What the connection waits for."""
+
+    IDLE = auto()  # the next request
+    HEAD = auto()
+    BODY = auto()
+    WRITE = auto()  # until the client has taken the response
+    CLOSING = auto()  # until the client has closed its side as well
+
+
+class Outcome(Enum):
+    """What a thread leaves to be done on a connection, once its output has been sent."""
+
+    KEEP = auto()
+    CLOSE = auto()
+    DROP = auto()  # at once: the client is gone, or the response cannot be completed
+    PAUSED = auto()  # continue the response
+    NEEDS_BODY = auto()  # process the request again when its body has arrived
+
+
+class BodyPending(BaseException):
+    """The application reads a body that has not arrived.
+
+    Not an Exception, so that no layer handles or logs it: the request has no outcome yet.
+    """
+
+
+class Received(Unreader):  # type: ignore[misc]
+    """gunicorn's source of bytes: what has arrived, never the socket. At the end it raises `at_end`, if given."""
+
+    def __init__(self, data: bytes | bytearray, head_size: int, at_end: BaseException | None) -> None:
+        super().__init__()
+        self._data, self._position, self._head_size, self._at_end = data, 0, head_size, at_end
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        # The head on its own, because the parser copies everything that it gets with the head several times.
+        end = self._head_size if self._position < self._head_size else self._position + _PARSED_AT_ONCE_BYTES
+        piece = bytes(memoryview(self._data)[self._position : end])  # a view that stayed would lock the bytearray
+        self._position += len(piece)
+        if not piece and self._at_end is not None:
+            raise self._at_end
+        return piece
+
+    def take_rest(self) -> bytes:
+        """Return the bytes that no request has used."""
+        buffered: bytes = self.take_buffered()
+        return buffered + bytes(self._data[self._position :])
+
+
+class Outbox:
+    """The output of a connection. gunicorn writes its responses here as if it were the socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._pieces: deque[memoryview] = deque()
+        self.size = 0
+
+    def sendall(self, data: bytes) -> None:
+        if data:
+            self._pieces.append(memoryview(data))
+            self.size += len(data)
+
+    def flush(self) -> int:
+        """Send what the client takes without waiting, and return how many bytes remain.
+
+        Raises ConnectionError if the client is gone.
+        """
+        while self._pieces:
+            try:
+                sent = self._sock.sendmsg(list(islice(self._pieces, _BUFFERS_AT_ONCE)))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                raise ConnectionResetError from error
+            self._remove(sent)
+        return self.size
+
+    def _remove(self, sent: int) -> None:
+        self.size -= sent
+        while self._pieces and sent >= len(self._pieces[0]):
+            sent -= len(self._pieces.popleft())
+        if sent:
+            self._pieces[0] = self._pieces[0][sent:]
+
+
+class Connection:
+    """A client's connection with its current request and response."""
+
+    def __init__(self, sock: socket.socket, client: Any, server: Any) -> None:
+        self.sock, self.client, self.server = sock, client, server
+        self.out = Outbox(sock)
+        self.phase, self.outcome = Phase.HEAD, Outcome.KEEP
+        self.since = self.deadline = 0.0  # of the phase, in the time of `monotonic`
+        self.discarded = 0  # bytes received after the response
+        self.is_closed = self.has_ended = False  # has_ended: the client will send no more
+        self._begin_request(b"")
+
+    def _begin_request(self, received: bytes) -> None:
+        self.received = bytearray(received)
+        self.searched = 0
+        self.head: Head | None = None
+        self.is_tried = False  # the request was processed before its body had arrived
+        self.parser: Any = None
+        self.response: Any = None
+        self.result: Iterable[bytes] | None = None  # of the application
+        self.pieces: Iterator[bytes] = iter(())
+
+    def wait(self, phase: Phase, seconds: float) -> None:
+        self.phase, self.since = phase, time.monotonic()
+        self.deadline = self.since + seconds
+
+    @property
+    def held(self) -> int:
+        return len(self.received) + self.out.size
+
+    @property
+    def is_complete(self) -> bool:
+        head = self.head
+        return head is not None and head.body_size is not None and len(self.received) >= head.size + head.body_size
+
+    def receive(self, data: bytes) -> None:
+        self.received += data
+        if self.head is None:
+            self.head = find_head(self.received, self.searched)
+            self.searched = len(self.received)
+
+    def is_due(self, max_body_bytes: int) -> bool:
+        """Return whether a thread can process the request now, or will reject it in any case."""
+        head = self.head
+        if head is None:
+            return len(self.received) > MAX_HEAD_BYTES
+        if head.body_size is None or head.body_size > max_body_bytes:
+            return True
+        return self.is_complete or self.has_ended or (head.expects_continue and not self.is_tried)
+
+    def parse(self, cfg: Config) -> Any:
+        """Return gunicorn's request. Raises what its parser raises, and StopIteration at the end."""
+        at_end: BaseException | None = None
+        if self.head is None:
+            at_end = LimitRequestHeaders(f"the head is longer than {MAX_HEAD_BYTES} bytes")
+        elif not self.is_complete and not self.has_ended:
+            at_end = BodyPending()
+        self.parser = RequestParser(cfg, iter(()), self.client)
+        self.parser.unreader = Received(self.received, self.head.size if self.head else 0, at_end)
+        return next(self.parser)
+
+    def begin_response(self, response: Any, result: Iterable[bytes]) -> None:
+        self.response, self.result, self.pieces = response, result, iter(result)
+
+    def end_response(self) -> None:
+        """Release what the application holds for the response."""
+        result, self.result = self.result, None
+        close: Callable[[], None] | None = getattr(result, "close", None)  # WSGI: if it has one
+        if close is not None:
+            close()
+
+    def next_request(self) -> None:
+        """Forget the request that was answered. What has arrived after it belongs to the next one."""
+        unread = self.parser.unreader.take_rest()
+        self._begin_request(b"")
+        self.receive(unread)

@@ -1,0 +1,322 @@
+"""gunicorn's worker class: threads that never wait for a client.
+
+gunicorn's own threads read requests and write responses, so as many slow clients as there are threads stop the server.
+Here the main thread receives each request, head and body, and sends what a client has not taken of its response. A
+thread gets a request when it has arrived, and is free again when the response has been produced. All waiting is
+bounded: in time, in connections and in bytes.
+
+A body that takes longer than GRACE_S is tried without it: an application that rejects the request without reading the
+body answers at once, and its connection is closed. Otherwise the request is processed when its body has arrived.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import Any
+
+from django.conf import settings
+from gunicorn.http import wsgi
+from gunicorn.http.errors import NoMoreData
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
+
+from somamemory.web import gunicorn_errors
+from somamemory.web.gunicorn_connection import BodyPending, Connection, Outcome, Phase
+
+# Answered by a thread of their own, so that they respond while all others are busy.
+PROBES = {prefix + path for prefix in (b"", b"/api/v1") for path in (b"/ping", b"/healthz", b"/readyz")}
+GRACE_S = 1.0
+TICK_S = 0.25  # how often deadlines are checked
+CLOSING_S = 2.0
+# A slower client is cut off: SOMA_CLIENT_TIMEOUT_S, and this long for each byte.
+MIN_BYTES_PER_S = 20_000
+RECEIVED_AT_ONCE_BYTES = 256 * 1024
+# A response is produced while the client has less than this before it.
+PAUSE_ABOVE_BYTES = 256 * 1024
+# Requests and responses that wait for clients, per process.
+MAX_HELD_BYTES = 64 * 1024 * 1024
+# A client that is still sending its body reads its response only afterwards.
+MAX_DISCARDED_BYTES = 32 * 1024 * 1024
+_NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
+_NOBODY_TO_ACCEPT = (errno.EAGAIN, errno.ECONNABORTED)
+
+
+class BufferingWorker(ThreadWorker):  # type: ignore[misc]
+    """The `worker_class` of gunicorn. Serves HTTP/1 without TLS."""
+
+    def init_process(self) -> None:
+        self.prepare()
+        super().init_process()
+
+    def prepare(self) -> None:
+        self.probe_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
+        self.waiting: dict[Connection, None] = {}  # for their clients; a request in a thread is not among them
+        self.sweeps_at = 0.0
+        self.alive: bool
+
+    # --- Waiting, in the main thread ---------------------------------------------------------------------------------
+
+    def accept(self, listener: socket.socket) -> None:
+        try:
+            sock, address = listener.accept()
+        except OSError as error:
+            if error.errno in _NO_MORE_FILES:
+                self._evict()
+            elif error.errno not in _NOBODY_TO_ACCEPT:
+                raise
+            return
+        sock.setblocking(False)
+        self.nr_conns += 1
+        connection = Connection(sock, address, listener.getsockname())
+        self._wait(connection, Phase.HEAD, settings.CLIENT_TIMEOUT_S)
+        self._read(connection)
+        while self.nr_conns >= self.worker_connections and self._evict():
+            pass
+
+    def _wait(self, connection: Connection, phase: Phase, seconds: float) -> None:
+        self._leave(connection)
+        connection.wait(phase, seconds)
+        events = EVENT_WRITE if phase is Phase.WRITE else EVENT_READ
+        self.waiting[connection] = None
+        self.poller.register(connection.sock, events, partial(self._on_ready, connection))
+
+    def _leave(self, connection: Connection) -> None:
+        if connection in self.waiting:
+            del self.waiting[connection]
+            self.poller.unregister(connection.sock)
+
+    def _on_ready(self, connection: Connection, sock: socket.socket) -> None:
+        if connection not in self.waiting:  # closed since the poller has reported it
+            return
+        if connection.phase is Phase.WRITE:
+            self._write(connection)
+        else:
+            self._read(connection)
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            data = connection.sock.recv(RECEIVED_AT_ONCE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(connection)
+            return
+        if connection.phase is Phase.CLOSING:
+            self._discard(connection, data)
+        elif data or connection.head is not None:
+            connection.has_ended = not data
+            connection.receive(data)
+            self._advance(connection)
+        else:
+            self._close(connection)
+
+    def _discard(self, connection: Connection, data: bytes) -> None:
+        connection.discarded += len(data)
+        if not data or connection.discarded > MAX_DISCARDED_BYTES:
+            self._close(connection)
+
+    def _advance(self, connection: Connection) -> None:
+        """Process the request if it has arrived, or wait for the rest."""
+        if connection.is_due(settings.MAX_BODY_BYTES):
+            self._dispatch(connection)
+        elif connection.head is not None:
+            if connection.phase is not Phase.BODY:
+                self._wait(connection, Phase.BODY, _patience_s(connection.head.body_size or 0))
+            self._bound_held_bytes()
+        elif connection.phase is Phase.IDLE and connection.received:
+            self._wait(connection, Phase.HEAD, settings.CLIENT_TIMEOUT_S)
+
+    def _write(self, connection: Connection) -> None:
+        try:
+            remaining = connection.out.flush()
+        except ConnectionError:
+            self._close(connection)
+            return
+        if not remaining:
+            self._on_sent(connection)
+
+    def _on_sent(self, connection: Connection) -> None:
+        if connection.outcome is Outcome.PAUSED:
+            self._leave(connection)
+            self._submit(self.tpool, self.resume, connection)
+        elif connection.outcome is Outcome.KEEP:
+            connection.next_request()
+            self._wait(connection, Phase.IDLE, self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
+            self._advance(connection)
+        else:
+            self._shut_down(connection)
+
+    def _shut_down(self, connection: Connection) -> None:
+        """Close our side, and go on reading for a while: to close it with unread input would discard the response."""
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(connection)
+            return
+        self._wait(connection, Phase.CLOSING, CLOSING_S if connection.is_complete else settings.CLIENT_TIMEOUT_S)
+
+    def _close(self, connection: Connection) -> None:
+        self._leave(connection)
+        if not connection.is_closed:
+            connection.is_closed = True
+            connection.sock.close()
+            self.nr_conns -= 1
+            if connection.result is not None:
+                self.tpool.submit(connection.end_response)
+
+    # --- Bounds ------------------------------------------------------------------------------------------------------
+
+    def _evict(self) -> bool:
+        """Close an idle connection, or else the one that has waited the longest. Return whether there was one."""
+        if not self.waiting:
+            return False
+        idle = (Phase.IDLE, Phase.CLOSING)
+        self._close(min(self.waiting, key=lambda connection: (connection.phase not in idle, connection.since)))
+        return True
+
+    def _bound_held_bytes(self) -> None:
+        held = sum(connection.held for connection in self.waiting)
+        while held > MAX_HELD_BYTES:
+            large = [connection for connection in self.waiting if connection.held > RECEIVED_AT_ONCE_BYTES]
+            victim = min(large or self.waiting, key=lambda connection: connection.since)
+            held -= victim.held
+            self._close(victim)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        super().wait_for_and_dispatch_events(min(timeout, TICK_S))
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """End what has waited too long; gunicorn calls this in each round of its loop."""
+        now = time.monotonic()
+        if not force and now < self.sweeps_at:
+            return
+        self.sweeps_at = now + TICK_S
+        for connection in list(self.waiting):
+            if force:
+                self._close(connection)
+            elif connection.deadline <= now:
+                self._on_deadline(connection)
+            elif connection.phase is Phase.BODY and not connection.is_tried and connection.since + GRACE_S <= now:
+                self._dispatch(connection)
+
+    def murder_pending(self) -> None:
+        """Do nothing: `murder_keepalived` ends all that waits."""
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        for connection in self.waiting:
+            if connection.phase in (Phase.IDLE, Phase.HEAD):
+                connection.deadline = min(connection.deadline, deadline)
+
+    def _on_deadline(self, connection: Connection) -> None:
+        if connection.phase in (Phase.HEAD, Phase.BODY) and connection.received:
+            gunicorn_errors.time_out(connection.out)
+            connection.outcome = Outcome.CLOSE
+            self._wait(connection, Phase.WRITE, CLOSING_S)
+            self._write(connection)
+        else:
+            self._close(connection)
+
+    # --- To the threads and back -------------------------------------------------------------------------------------
+
+    def _dispatch(self, connection: Connection) -> None:
+        self._leave(connection)
+        connection.is_tried = True
+        is_probe = connection.head is not None and connection.head.path in PROBES
+        self._submit(self.probe_pool if is_probe else self.tpool, self.handle, connection)
+
+    def _submit(self, pool: ThreadPoolExecutor, run: Callable[[Connection], Outcome], connection: Connection) -> None:
+        future = pool.submit(run, connection)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, connection, done))
+
+    def finish_request(self, connection: Connection, future: Future[Outcome]) -> None:
+        connection.outcome = Outcome.DROP if future.cancelled() or future.exception() else future.result()
+        if connection.outcome is Outcome.DROP:
+            self._close(connection)
+        elif connection.outcome is Outcome.NEEDS_BODY:
+            self._await_body(connection)
+        elif connection.out.size:
+            self._wait(connection, Phase.WRITE, _patience_s(connection.out.size))
+            self._bound_held_bytes()
+        else:
+            self._on_sent(connection)
+
+    def _await_body(self, connection: Connection) -> None:
+        head = connection.head
+        if head is None or head.body_size is None or head.body_size > settings.MAX_BODY_BYTES:
+            self._close(connection)  # never: the application rejects these without reading their bodies
+            return
+        since = connection.since
+        self._wait(connection, Phase.BODY, _patience_s(head.body_size))
+        connection.since = since  # it has waited for its body all the time
+        self._bound_held_bytes()
+        if head.expects_continue and connection in self.waiting:
+            connection.out.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            try:
+                connection.out.flush()
+            except ConnectionError:
+                self._close(connection)
+
+    # --- In a thread -------------------------------------------------------------------------------------------------
+
+    def handle(self, connection: Connection) -> Outcome:
+        request = None
+        try:
+            request = connection.parse(self.cfg)
+            return self._respond(connection, request)
+        except BodyPending:
+            return Outcome.NEEDS_BODY
+        except (NoMoreData, StopIteration, ConnectionError):
+            return Outcome.DROP
+        except Exception as error:  # noqa: BLE001 - whatever it is, gunicorn logs it and the client gets a response
+            self.handle_error(request, connection.out, connection.client, error)
+            return Outcome.CLOSE
+
+    def _respond(self, connection: Connection, request: Any) -> Outcome:
+        request._expected_100_continue = False  # `_await_body` sends it
+        response, environ = wsgi.create(request, connection.out, connection.client, connection.server, self.cfg)
+        environ |= {"gunicorn.socket": connection.sock, "wsgi.multithread": True}
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+        if not self.alive or not connection.is_complete:
+            response.force_close()
+        connection.begin_response(response, self.wsgi(environ, response.start_response))
+        return self.resume(connection)
+
+    def resume(self, connection: Connection) -> Outcome:
+        """Produce the response, or as much of it as the client takes."""
+        try:
+            outcome = self._produce(connection)
+        except ConnectionError:
+            outcome = Outcome.DROP
+        except Exception:
+            if not connection.response.headers_sent:
+                connection.end_response()
+                raise
+            self.log.exception("Error handling request")
+            outcome = Outcome.DROP
+        if outcome is not Outcome.PAUSED:
+            connection.end_response()
+        return outcome
+
+    def _produce(self, connection: Connection) -> Outcome:
+        response = connection.response
+        for piece in connection.pieces:
+            response.write(piece)
+            if connection.out.flush() > PAUSE_ABOVE_BYTES:
+                return Outcome.PAUSED
+        response.close()
+        connection.out.flush()
+        reusable = not response.should_close() and connection.parser.finish_body()
+        return Outcome.KEEP if reusable else Outcome.CLOSE
+
+
+def _patience_s(size: int) -> float:
+    """Return how long a client may take for this many bytes."""
+    return float(settings.CLIENT_TIMEOUT_S + size / MIN_BYTES_PER_S)

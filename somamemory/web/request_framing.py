@@ -1,0 +1,56 @@
+"""Estimate from its first bytes whether a request has arrived: its head, and the body that the head announces.
+
+The estimate decides only when a request is given to a thread. What the request is, gunicorn's parser decides, which
+reads nothing but the bytes that have arrived; a wrong estimate can therefore cost time, but not mix up two requests.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_HEAD_BYTES = 64 * 1024
+_END = re.compile(rb"\r?\n\r?\n")
+_PATH = re.compile(rb"[A-Z]+ ([^ ?#]*)")
+_FIELD = re.compile(rb"\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_MAX_LENGTH_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the head of a request says about the rest. Sizes are in bytes.
+
+    body_size: None if it is unknown, because the body is chunked or the head is malformed.
+    """
+
+    path: bytes
+    size: int
+    body_size: int | None
+    expects_continue: bool
+
+
+def find_head(received: bytes | bytearray, searched: int = 0) -> Head | None:
+    """Return the head at the start of these bytes, or None while it is incomplete.
+
+    searched: how many bytes an earlier call has already searched.
+    """
+    end = _END.search(received, max(0, searched - 3))
+    if end is None:
+        return None
+    head = bytes(received[: end.end()])
+    path = _PATH.match(head)
+    found = [(name.lower(), value.strip()) for name, value in _FIELD.findall(head)]
+    fields = dict(found)
+    return Head(
+        path=path[1] if path else b"",
+        size=len(head),
+        body_size=_body_size(fields) if len(fields) == len(found) else None,
+        expects_continue=fields.get(b"expect", b"").lower() == b"100-continue",
+    )
+
+
+def _body_size(fields: dict[bytes, bytes]) -> int | None:
+    length = fields.get(b"content-length", b"0")
+    if b"transfer-encoding" in fields or not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
+        return None
+    return int(length)
