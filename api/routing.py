@@ -24,7 +24,8 @@ from somamemory.errors import InvalidInput
 from somamemory.web.problems import PROBLEM
 
 ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 429, 500, 503)
-SERVER_PROBLEMS = (400, 408, 414, 431)  # sent before the route is known: of the host, the time-out, the request line
+# Sent before the route is known: invalid host, time-out, request line or headers too long
+SERVER_PROBLEMS = (400, 408, 414, 431)
 _MAX_SHOWN = 200  # characters of a parameter's name in an error
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])

@@ -40,7 +40,10 @@ DELAY_S = 0.2
 
 
 class InjectedError(Unavailable, OSError):
-    """The error of a failpoint: both our own and the system's, so that every handler of outages sees it as its own."""
+    """The error that a failpoint raises.
+
+    It is one of our own errors and a system error, so every outage handler catches it.
+    """
 
 
 class Plan:

@@ -112,8 +112,8 @@ SECRET_KEY = _secret_key()
 SECRET_KEY_IS_MADE = not env.str("SOMA_SECRET_KEY", "")
 DEBUG = env.bool("SOMA_DEBUG", False)
 HOST = env.str("SOMA_HOST", "127.0.0.1")
-# A web page can give its own host name the address 127.0.0.1 (DNS rebinding) and then read what needs no key, such as
-# /metrics. On the loopback interface other names must therefore be listed. Probes always use the local names.
+# DNS rebinding: a web page can point its own host name to 127.0.0.1 and then read everything that needs no key, such as
+# /metrics. On the loopback interface, other names must therefore be listed. Probes always use the local names.
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = LOCAL_HOSTS + env.list("SOMA_ALLOWED_HOSTS", default=client_address.default_hosts(HOST))
 PORT = _bounded("SOMA_PORT", 9595, 1, 65535)

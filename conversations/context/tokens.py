@@ -27,7 +27,7 @@ def cut(text: str, max_tokens: int) -> str:
     ends = [end for _, end in _loaded().encode(text, add_special_tokens=False).offsets]
     kept = max_tokens
     while kept > 0:
-        # The last word of the truncated text may be tokenized differently than before.
+        # The last word of the truncated text may be tokenised differently than before.
         beginning = text[: ends[kept - 1]] if kept < len(ends) else text
         if count([beginning])[0] <= max_tokens:
             return beginning

@@ -34,7 +34,7 @@ _BITS = 52  # bits per number; a float64 represents integers of this size exactl
 
 
 def normal(name: str) -> str:
-    """Normalize a name: Unicode NFKC, case-folded, single spaces, without surrounding quotes and punctuation."""
+    """Normalise a name: Unicode NFKC, case-folded, single spaces, without surrounding quotes and punctuation."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     begin, end = 0, len(text)
     while begin < end and _is_around(text[begin]):
@@ -107,7 +107,7 @@ def _mentions(tenant: Tenant) -> QuerySet[Link]:
 
 
 def distinct(names: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, str]]:
-    """Return (name, kind) for each entity key, in its first spelling. Names that normalize to "" are dropped."""
+    """Return (name, kind) for each entity key, in its first spelling. Names that normalise to "" are dropped."""
     by_key: dict[str, tuple[str, str]] = {}
     for name, kind in names:
         if normal(name):

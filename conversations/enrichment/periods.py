@@ -1,7 +1,7 @@
 """Summary periods: days, weeks and months in UTC. Pure functions.
 
 Weeks follow ISO 8601: a week begins on Monday and belongs entirely to the month that contains its Thursday. Every day
-is therefore in exactly one week and every week in exactly one month, and nothing is summarized twice.
+is therefore in exactly one week and every week in exactly one month, and nothing is summarised twice.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _RETRY = timedelta(hours=1)
 
 @periodic("conversations.summarise", every_s=lambda: settings.SUMMARY_INTERVAL_S, thread="summaries")
 def run(should_stop: ShouldStop = lambda: False) -> int:
-    """Summarize the conversations that are due. Return the number of summaries written."""
+    """Summarise the conversations that are due. Return the number of summaries written."""
     written = 0
     while due := _due():
         for conversation, tenant in due:
@@ -44,9 +44,9 @@ def _due() -> list[tuple[Conversation, Tenant]]:
 
 
 def _summarize(conversation: Conversation, tenant: Tenant, should_stop: ShouldStop) -> int:
-    """Summarize one conversation. A failure postpones only this conversation."""
+    """Summarise one conversation. A failure postpones only this conversation."""
     now = timezone.now()
-    # Compare `last_turn` in the update: a message added in the meantime is not summarized yet, so its due time must
+    # Compare `last_turn` in the update: a message added in the meantime is not summarised yet, so its due time must
     # remain.
     unchanged = Conversation.objects.for_tenant(tenant).filter(id=conversation.id, last_turn=conversation.last_turn)
     if not unchanged.filter(summarise_at=conversation.summarise_at).update(summarise_at=now + _RETRY):

@@ -63,7 +63,7 @@ def parse(query: str) -> WordQuery:
             words.append(part["word"])
     _check_count("phrases", phrases, MAX_PHRASES)
     _check_count("excluded words", excluded, MAX_EXCLUDED)
-    # Analyze all words together: a stop word is dropped among other words, but may be the whole query.
+    # Analyse all words together: a stop word is dropped among other words, but may be the whole query.
     return WordQuery(tuple(analyzer.distinct_terms(" ".join(words))), tuple(phrases), tuple(excluded))
 
 
