@@ -20,7 +20,7 @@ from conversations.models import Conversation
 from conversations.query import in_folder
 from memories import filters
 from memories.coordinates import DIGITS_PER_NUMBER
-from memories.filters import And, Filter, Leaf, Not, Or
+from memories.filters import And, Filter, Given, Leaf
 from somamemory.errors import InvalidInput
 from tenants.models import Tenant
 
@@ -31,8 +31,6 @@ _OPERATORS = {
     "status": ("eq", "ne", "in", "nin"),
     "conversation_id": ("eq", "ne", "in", "nin"),
 }
-_EVERY = Q(pk__isnull=False)
-_NONE = Q(pk__in=[])
 
 
 @dataclass(frozen=True)
@@ -73,45 +71,24 @@ def _field(leaf: Leaf) -> str:
 
 
 def _only_conversations(part: Filter) -> bool:
-    match part:
-        case And(parts) | Or(parts):
-            return all(map(_only_conversations, parts))
-        case Not(inner):
-            return _only_conversations(inner)
-    return _field(part) in _OPERATORS
+    return all(_field(leaf) in _OPERATORS for leaf in filters.leaves(part))
 
 
 def _names_archived(part: Filter) -> bool:
-    match part:
-        case And(parts) | Or(parts):
-            return any(map(_names_archived, parts))
-        case Not(inner):
-            return _names_archived(inner)
-    return _field(part) in ("status", "conversation_id")
+    return any(_field(leaf) in ("status", "conversation_id") for leaf in filters.leaves(part))
 
 
 def _on_conversation(part: Filter) -> Q:
-    match part:
-        case And(parts):
-            return Q(*map(_on_conversation, parts)) if parts else _EVERY
-        case Or(parts):
-            return Q(*map(_on_conversation, parts), _connector=Q.OR) if parts else _NONE
-        case Not(inner):
-            return ~_on_conversation(inner)
-    return _conversation_leaf(part)
+    return filters.to_q(filters.replaced(part, lambda leaf: Given(_conversation_leaf(leaf))))
 
 
 def _on_message(tenant: Tenant, part: Filter) -> Q:
-    match part:
-        case And(parts):
-            return Q(*(_on_message(tenant, inner) for inner in parts)) if parts else _EVERY
-        case Or(parts):
-            return Q(*(_on_message(tenant, inner) for inner in parts), _connector=Q.OR) if parts else _NONE
-        case Not(inner):
-            return ~_on_message(tenant, inner)
-    if _field(part) in _OPERATORS:
-        return in_conversations(tenant, _conversation_leaf(part))
-    return filters.to_q(_message_leaf(part))
+    def of_message(leaf: Leaf) -> Filter:
+        if _field(leaf) in _OPERATORS:
+            return Given(in_conversations(tenant, _conversation_leaf(leaf)))
+        return _message_leaf(leaf)
+
+    return filters.to_q(filters.replaced(part, of_message))
 
 
 def _message_leaf(leaf: Leaf) -> Filter:

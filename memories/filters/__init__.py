@@ -14,7 +14,7 @@ User input reaches the database only as parameters; the SQL text is built from c
 from __future__ import annotations
 
 from memories.filters.condition import to_q
-from memories.filters.folding import fold, register_functions
+from memories.filters.folding import fold
 from memories.filters.grammar import (
     MAX_CONDITIONS,
     MAX_DEPTH,
@@ -22,11 +22,14 @@ from memories.filters.grammar import (
     MAX_LISTED,
     And,
     Filter,
+    Given,
     Leaf,
     Not,
     Or,
     parse,
 )
+from memories.filters.sqlite import register_functions
+from memories.filters.tree import leaves, replaced
 
 __all__ = [
     "MAX_CONDITIONS",
@@ -35,11 +38,14 @@ __all__ = [
     "MAX_LISTED",
     "And",
     "Filter",
+    "Given",
     "Leaf",
     "Not",
     "Or",
     "fold",
+    "leaves",
     "parse",
     "register_functions",
+    "replaced",
     "to_q",
 ]

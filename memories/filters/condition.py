@@ -1,53 +1,60 @@
-"""Translate a tree of conditions into a `Q` object for memories."""
+"""Translate a tree of conditions into a `Q` on memories."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, F, Func, Q
+from django.db.models import BooleanField, ExpressionWrapper, F, Func, Q
 from django.db.models.sql.compiler import SQLCompiler
 
 from memories.filters import postgresql, sqlite
 from memories.filters.folding import fold
-from memories.filters.grammar import And, Filter, Leaf, Not, Or
+from memories.filters.grammar import And, Compiled, Filter, Given, Leaf, Not, Or
 from memories.filters.numbers import numbers_in, whole_of
 from memories.filters.sql import Sql
+from memories.filters.tree import on_json, replaced, simplest
 from memories.models import Memory
 
 _INT32 = 1 << 31
+DOCUMENTS = ("payload", "metadata")
 
-# Not Q(), because the negation of Q() also matches everything.
+# Not Q(): its negation would match everything too.
 _NOTHING = Q(pk__in=[])
 _EVERYTHING = ~_NOTHING
 
 
 def to_q(filter: Filter) -> Q:
-    """Return a condition for `.filter()` on Memory.
+    """Return a condition for `.filter()` on Memory, true or false for every row, so it can be negated and combined."""
+    filter = replaced(filter, simplest)
+    parts = filter.parts if isinstance(filter, And) else (filter,)
+    on_columns = [_on_columns(part) for part in parts if not on_json(part)]
+    on_documents = tuple(part for part in parts if on_json(part))
+    conditions = [*on_columns, Q(OnDocuments.of(And(on_documents)))] if on_documents else on_columns
+    return Q(*conditions) if conditions else _EVERYTHING
 
-    It is true or false for every row, so it can be negated and combined.
-    """
+
+def _on_columns(filter: Filter) -> Q:
+    """Return the condition for a tree without any condition on JSON, which can use the indexes of the columns."""
     match filter:
         case And(parts):
-            return Q(*map(to_q, parts)) if parts else _EVERYTHING
+            return Q(*map(_on_columns, parts)) if parts else _EVERYTHING
         case Or(parts):
-            return Q(*map(to_q, parts), _connector=Q.OR) if parts else _NOTHING
+            return Q(*map(_on_columns, parts), _connector=Q.OR) if parts else _NOTHING
         case Not(part):
-            return ~to_q(part)
-        case Leaf(operator="eq" | "ne") if not isinstance(filter.operand, tuple):
-            many = "in" if filter.operator == "eq" else "nin"
-            return to_q(replace(filter, operator=many, operand=(filter.operand,)))
-        case Leaf(operator="nin"):
-            present = replace(filter, operator="exists", operand=True)
-            return Q(to_q(present), ~to_q(replace(filter, operator="in")))
-        case _:
-            return Q(JsonLeaf(filter)) if filter.path else _column(filter)
+            return ~_on_columns(part)
+        case Given(condition):
+            return condition
+        case Leaf():
+            return _column(filter)
+    raise AssertionError("already compiled")
 
 
 def _column(leaf: Leaf) -> Q:
-    """Return the condition for a leaf on a real column. None of these columns is nullable."""
+    """Return the condition for a leaf on a real column; none of these columns is nullable."""
     if leaf.operator == "exists":
         return _EVERYTHING if leaf.operand else _NOTHING
     if leaf.column == "memory_type":
@@ -58,7 +65,7 @@ def _column(leaf: Leaf) -> Q:
 
 
 def _holds(kind: str, leaf: Leaf) -> bool:
-    """Return whether a memory type matches. There are only two types, so this needs no query."""
+    """Return whether a memory type matches: with two types, this is known without the database."""
     if isinstance(leaf.operand, tuple):
         return kind in leaf.operand
     needle = str(leaf.operand)
@@ -66,7 +73,7 @@ def _holds(kind: str, leaf: Leaf) -> bool:
 
 
 def _version(leaf: Leaf) -> Q:
-    """Compare an integer column with any number: 1.5 is never equal, and `> 1.5` means `> 1`."""
+    """Compare an integer column with any number: 1.5 is never equal, and `> 1.5` is `> 1`."""
     if isinstance(leaf.operand, tuple):
         numbers = [number for number in map(whole_of, numbers_in(leaf.operand)) if number is not None]
         return Q(version__in=[number for number in numbers if 0 <= number < _INT32])
@@ -75,17 +82,55 @@ def _version(leaf: Leaf) -> Q:
     return Q((f"version__{leaf.operator}", max(-1, min(rounded, _INT32))))
 
 
-class JsonLeaf(Func):
-    """A condition on a JSON column, for the operators in, gt, gte, lt, lte, contains, icontains and exists."""
+class OnDocuments(Func):
+    """A tree of conditions on the JSON columns; those on other columns inside it are compiled by Django."""
 
     output_field = BooleanField()
 
-    def __init__(self, leaf: Leaf) -> None:
-        super().__init__(F(leaf.column))
-        self.leaf = leaf
+    def __init__(self, tree: Filter, given: Sequence[Q]) -> None:
+        wrapped = [ExpressionWrapper(condition, output_field=BooleanField()) for condition in given]
+        super().__init__(*map(F, DOCUMENTS), *wrapped)
+        self.tree = tree
+
+    @classmethod
+    def of(cls, filter: Filter) -> OnDocuments:
+        given: list[Q] = []
+        return cls(_with_given(filter, given), given)
 
     def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any) -> Any:
-        return sqlite.condition(self.leaf, Sql(*compiler.compile(self.source_expressions[0])))
+        return sqlite.condition(self.tree, *self._compiled(compiler))
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any) -> Any:
-        return postgresql.condition(self.leaf, Sql(*compiler.compile(self.source_expressions[0])))
+        return postgresql.condition(self.tree, *self._compiled(compiler))
+
+    def _compiled(self, compiler: SQLCompiler) -> tuple[dict[str, Sql], list[Sql]]:
+        """Return the SQL of each document, and of each condition on other columns."""
+        sources = self.get_source_expressions()
+        documents = [Sql(*compiler.compile(source)) for source in sources[: len(DOCUMENTS)]]
+        given = [_compile(compiler, source) for source in sources[len(DOCUMENTS) :]]
+        return dict(zip(DOCUMENTS, documents, strict=True)), given
+
+
+def _with_given(filter: Filter, given: list[Q]) -> Filter:
+    """Replace each part without a condition on JSON by its position in `given`, to which its condition is added."""
+    if not on_json(filter):
+        given.append(_on_columns(filter))
+        return Compiled(len(given) - 1)
+    match filter:
+        case And(parts):
+            return And(tuple(_with_given(part, given) for part in parts))
+        case Or(parts):
+            return Or(tuple(_with_given(part, given) for part in parts))
+        case Not(part):
+            return Not(_with_given(part, given))
+    return filter
+
+
+def _compile(compiler: SQLCompiler, source: Any) -> Sql:
+    try:
+        text, params = compiler.compile(source)
+    except EmptyResultSet:
+        return Sql("FALSE")
+    except FullResultSet:
+        return Sql("TRUE")
+    return Sql(f"({text})", params)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
+from django.db.models import Q
+
 from memories.filters.numbers import INT64, Number
 from somamemory import times
 from somamemory.errors import InvalidInput
@@ -19,6 +21,8 @@ MAX_LIST = 1_000
 MAX_LISTED = 10_000  # values in all lists together; SQLite accepts 32,766 parameters
 MAX_SEGMENTS = 16
 MAX_SEGMENT_LENGTH = 255
+# Characters of a text to look for inside others: the worst case of a search takes time in both lengths.
+MAX_NEEDLE = 1_000
 
 Scalar: TypeAlias = str | int | float | bool | None
 Operand: TypeAlias = Scalar | datetime | tuple[Scalar | datetime, ...]
@@ -49,7 +53,21 @@ class Leaf:
     operand: Operand
 
 
-Filter: TypeAlias = And | Or | Not | Leaf
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A condition of the code, not of the grammar."""
+
+    condition: Q
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A condition whose SQL, or whose value, is at this position of a list."""
+
+    position: int
+
+
+Filter: TypeAlias = And | Or | Not | Leaf | Given | Compiled
 
 ORDER = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 OPERATORS = ("eq", "ne", "in", "nin", *ORDER, "contains", "icontains", "exists")
@@ -124,6 +142,8 @@ class _Parser:
                 raise InvalidInput(at, "must be true or false")
             return raw
         if operator not in ("in", "nin"):
+            if operator in ("contains", "icontains") and isinstance(raw, str) and len(raw) > MAX_NEEDLE:
+                raise InvalidInput(at, f"has {len(raw)} characters; at most {MAX_NEEDLE} are allowed here")
             return checked(raw, at)
         if not isinstance(raw, list):
             raise InvalidInput(at, "must be a list")

@@ -3,39 +3,88 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 
-from memories.filters.folding import FINAL_SIGMA, SIGMA
-from memories.filters.grammar import ORDER, Leaf
-from memories.filters.sql import Sql, by_type, sql, value_of
+from memories.filters.folding import FINAL_SIGMA, SIGMA, fold
+from memories.filters.grammar import ORDER, And, Filter, Leaf, Or
+from memories.filters.sql import Sql, by_type, joined, of_tree, sql, value_of
+from memories.filters.tree import on_json
 
 _MAX_INDEXED = 20  # one index lookup per value in a list; with more values, PostgreSQL reads the rows instead
+# Up to this many conditions, each on another path, are faster apart: a level for each step costs 1 to 4 µs a row. More
+# would keep too many copies of a large document, as PostgreSQL frees the memory of a row after the whole row.
+_MAX_SEPARATE = 3
+# Bytes of a text times bytes of what is looked for in it, where `strpos` takes at most 5 and 300 ms.
+_QUICK = 3_000_000
+_SLOW = 200_000_000
 
 
-def condition(leaf: Leaf, document: Sql) -> Sql:
-    # The operand of each arrow is text, so that "0" is a key; a path array could also mean a list position.
-    value = sql("({}" + " -> {}::text" * len(leaf.path) + ")", document, *map(value_of, leaf.path))
+def condition(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
+    """Return the condition of a tree, preceded by a weaker one that the index on a whole document can serve."""
+    uses = Counter((leaf.column, leaf.path) for leaf in on_json(tree))
+    if max(uses.values()) == 1 and len(uses) <= _MAX_SEPARATE:
+        exact = of_tree(tree, lambda leaf: _leaf(leaf, _value_in(documents[leaf.column], leaf.path)), given)
+    else:
+        exact = _extracted_once(tree, documents, given)
+    weaker = _indexable(tree, documents)
+    return exact if weaker is None else sql("({} AND {})", weaker, exact)
+
+
+def _extracted_once(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
+    """Return a condition that reads each document once per row, and extracts and folds each value once.
+
+    A level for each step; `OFFSET 0` keeps PostgreSQL from merging the levels, which would repeat the steps.
+    """
+    paths = list(dict.fromkeys((leaf.column, leaf.path) for leaf in on_json(tree)))
+    names = {path: f"value{number}" for number, path in enumerate(paths)}
+    to_fold = dict.fromkeys(names[leaf.column, leaf.path] for leaf in on_json(tree) if leaf.operator == "icontains")
+    used = dict.fromkeys(column for column, _ in paths)
+    read = [sql(f"{{}} #> '{{{{}}}}' AS {column}", documents[column]) for column in used]
+    values = [sql(f"{{}} AS {name}", _value_in(Sql(column), path)) for (column, path), name in names.items()]
+    folded = [sql(f"{{}} AS folded_{name}", _folded_string(Sql(name))) for name in to_fold]
+    level = sql("SELECT {} OFFSET 0", _listed(read))
+    level = sql("SELECT {} FROM ({}) AS documents OFFSET 0", _listed(values), level)
+    if folded:
+        level = sql("SELECT *, {} FROM ({}) AS extracted OFFSET 0", _listed(folded), level)
+
+    def leaf_sql(leaf: Leaf) -> Sql:
+        name = names[leaf.column, leaf.path]
+        return _leaf(leaf, Sql(name), Sql(f"folded_{name}"))
+
+    return sql("EXISTS (SELECT 1 FROM ({}) AS row_values WHERE {})", level, of_tree(tree, leaf_sql, given))
+
+
+def _listed(parts: Sequence[Sql]) -> Sql:
+    return sql(", ".join(["{}"] * len(parts)), *parts)
+
+
+def _folded_string(value: Sql) -> Sql:
+    return sql("CASE jsonb_typeof({}) WHEN 'string' THEN {} END", value, _fold(_text_of(value)))
+
+
+def _leaf(leaf: Leaf, value: Sql, folded_text: Sql | None = None) -> Sql:
+    """Return the condition of a leaf on a value; `folded_text`: its text, if it was folded before."""
     kind = sql("jsonb_typeof({})", value)
-    text = sql("({} #>> '{{}}')", value)
+    text = _text_of(value)
     match leaf.operator, leaf.operand:
         case "exists", present:
             return sql("{} IS NOT NULL" if present else "{} IS NULL", value)
         case "in", tuple(operands):
-            one_of = sql("COALESCE({} = ANY ({}::jsonb[]), FALSE)", value, value_of(_array_of_json(operands)))
-            return _found_by_index(document, leaf.path, operands, one_of)
+            return sql("COALESCE({} = ANY ({}::jsonb[]), FALSE)", value, value_of(_array_of_json(operands)))
         case "contains", str(operand):
-            has = sql("strpos({}, {}::text) > 0", text, value_of(operand))
-            return by_type(kind, {"array": _json_contains(value, [operand]), "string": has})
+            return by_type(kind, {"array": _json_contains(value, [operand]), "string": _has(text, operand, text)})
         case "contains", operand:
-            has = by_type(kind, {"array": _json_contains(value, [operand])})
-            return _found_by_index(document, leaf.path, [[operand]], has)
+            return by_type(kind, {"array": _json_contains(value, [operand])})
         case "icontains", needle:
-            folded = _fold(sql("{}::text", value_of(needle)))
-            has = sql("strpos({}, {}) > 0", _fold(text), folded)
+            folded = fold(str(needle))
             some_item = "EXISTS (SELECT 1 FROM jsonb_array_elements({}) AS item WHERE jsonb_typeof(item) = 'string'"
-            equal = sql(f"{some_item} AND {{}} = {{}})", value, _fold(Sql("(item #>> '{}')")), folded)
-            return by_type(kind, {"string": has, "array": equal})
+            item = _fold(Sql("(item #>> '{}')"))
+            equal = sql(f"{some_item} AND {{}} = {{}}::text)", value, item, value_of(folded))
+            return by_type(
+                kind, {"string": _has(folded_text or _fold(text), folded, folded_text or text), "array": equal}
+            )
         case operator, str(operand):
             compared = f'{{}} COLLATE "C" {ORDER[operator]} {{}}::text'
             return by_type(kind, {"string": sql(compared, text, value_of(operand))})
@@ -44,17 +93,54 @@ def condition(leaf: Leaf, document: Sql) -> Sql:
             return by_type(kind, {"number": sql(compared, value, value_of(json.dumps(operand)))})
 
 
-def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object], condition: Sql) -> Sql:
-    """Return the condition, preceded by a weaker one that can use the index on the whole document.
+def _value_in(document: Sql, path: Sequence[str]) -> Sql:
+    # Text on the right of each arrow, so that "0" is a key; a path array would take it for a position too.
+    return sql("({}" + " -> {}::text" * len(path) + ")", document, *map(value_of, path))
 
-    The weaker condition requires the document to contain {"a": {"b": operand}} for one of the operands. It is not
-    sufficient, because it also matches a list that contains such an item.
+
+def _text_of(value: Sql) -> Sql:
+    return sql("({} #>> '{{}}')", value)
+
+
+def _has(text: Sql, needle: str, measured: Sql) -> Sql:
+    """Return whether a text, about as long as `measured`, contains another.
+
+    `strpos` takes the product of both lengths in the worst case, and cannot be interrupted. In a subquery it can be
+    interrupted before it begins. A regular expression takes only the length of the text, but usually longer.
+    """
+    length = max(1, len(needle.encode()))
+    found = sql("strpos({}, {}::text) > 0", text, value_of(needle))
+    by_expression = sql('{} COLLATE "C" ~ {}::text', text, value_of(f"***={needle}"))
+    cases = f"WHEN {{}} <= {_QUICK // length} THEN {{}} WHEN {{}} <= {_SLOW // length} THEN (SELECT {{}}) ELSE {{}}"
+    size = sql("octet_length({})", measured)
+    return sql(f"CASE {cases} END", size, found, size, found, by_expression)
+
+
+def _indexable(filter: Filter, documents: Mapping[str, Sql]) -> Sql | None:
+    """Return a condition that holds wherever the filter does and can use an index; None if there is none."""
+    match filter:
+        case And(parts):
+            known = [weaker for part in parts if (weaker := _indexable(part, documents)) is not None]
+            return joined(" AND ", known, "TRUE") if known else None
+        case Or(parts):
+            known = [weaker for part in parts if (weaker := _indexable(part, documents)) is not None]
+            return joined(" OR ", known, "FALSE") if known and len(known) == len(parts) else None
+        case Leaf(operator="in", operand=tuple(operands)):
+            return _found_by_index(documents[filter.column], filter.path, operands)
+        case Leaf(operator="contains", operand=operand) if not isinstance(operand, str):
+            return _found_by_index(documents[filter.column], filter.path, [[operand]])
+    return None
+
+
+def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object]) -> Sql | None:
+    """Return whether the document contains {"a": {"b": operand}} for one of the operands, if they are few.
+
+    It is not enough alone, because it also matches a list with such an item.
     """
     if not 0 < len(operands) <= _MAX_INDEXED:
-        return condition
+        return None
     nested = [reduce(lambda inner, key: {key: inner}, reversed(path), operand) for operand in operands]
-    any_of = " OR ".join(["{}"] * len(nested))
-    return sql(f"(({any_of}) AND {{}})", *(_json_contains(document, part) for part in nested), condition)
+    return joined(" OR ", [_json_contains(document, part) for part in nested], "FALSE")
 
 
 def _json_contains(document: Sql, part: object) -> Sql:

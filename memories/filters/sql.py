@@ -1,10 +1,12 @@
-"""Build SQL from constants, together with its parameters."""
+"""SQL built from constants, with its parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
+
+from memories.filters.grammar import And, Compiled, Filter, Leaf, Not, Or
 
 
 class Sql(NamedTuple):
@@ -17,7 +19,7 @@ def value_of(value: object) -> Sql:
 
 
 def sql(template: str, *parts: Sql) -> Sql:
-    """Replace each `{}` of the template, which must be a constant, with the next part."""
+    """Return the template, a constant, with each `{}` replaced by the next part."""
     return Sql(
         template.format(*(part.text for part in parts)),
         tuple(chain.from_iterable(part.params for part in parts)),
@@ -25,8 +27,29 @@ def sql(template: str, *parts: Sql) -> Sql:
 
 
 def by_type(kind: Sql, branches: Mapping[str, Sql]) -> Sql:
-    """Return a CASE that chooses the branch for a value's type. It is false for other types and for an absent value."""
+    """Return the branch for the type of a value; false for other types and for an absent value."""
     if not branches:
         return Sql("FALSE")
     whens = [sql(f"WHEN '{name}' THEN {{}} ", branch) for name, branch in branches.items()]
     return sql("CASE {} " + "{}" * len(whens) + "ELSE FALSE END", kind, *whens)
+
+
+def joined(separator: str, parts: Sequence[Sql], none: str) -> Sql:
+    """Return the parts in parentheses with the separator between them; `none` if there are none."""
+    return sql("(" + separator.join(["{}"] * len(parts)) + ")", *parts) if parts else Sql(none)
+
+
+def of_tree(filter: Filter, leaf: Callable[[Leaf], Sql], given: Sequence[Sql]) -> Sql:
+    """Return the SQL of a tree, from the SQL of each leaf and of each given condition."""
+    match filter:
+        case And(parts):
+            return joined(" AND ", [of_tree(part, leaf, given) for part in parts], "TRUE")
+        case Or(parts):
+            return joined(" OR ", [of_tree(part, leaf, given) for part in parts], "FALSE")
+        case Not(part):
+            return sql("(NOT {})", of_tree(part, leaf, given))
+        case Compiled(position):
+            return given[position]
+        case Leaf():
+            return leaf(filter)
+    raise AssertionError("a condition that was not compiled")

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from memories.filters import evaluation
 from memories.filters.folding import fold
-from memories.filters.grammar import ORDER, Leaf
+from memories.filters.grammar import ORDER, Filter, Leaf
 from memories.filters.numbers import decimal_of, nearest_float, numbers_in, place_among_ints, whole_of
-from memories.filters.sql import Sql, by_type, sql, value_of
+from memories.filters.sql import Sql, by_type, of_tree, sql, value_of
+from memories.filters.tree import on_json
+
+# Characters of the documents of one row that SQL evaluates: see `evaluation`.
+SMALL = 65_536
 
 
-def condition(leaf: Leaf, document: Sql) -> Sql:
+def condition(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
+    """Return the condition of a tree: in SQL for small documents, in Python for large ones."""
+    used = {leaf.column for leaf in on_json(tree)}
+    read = {name: document for name, document in documents.items() if name in used}
+    in_sql = of_tree(tree, lambda leaf: _leaf(leaf, documents[leaf.column]), given)
+    arguments = [value_of(evaluation.dumps(tree)), *(read.get(name, Sql("'null'")) for name in documents), *given]
+    in_python = sql("soma_matches(" + ", ".join(["{}"] * len(arguments)) + ")", *arguments)
+    size = sql(" + ".join(["length({})"] * len(read)), *read.values())
+    return sql(f"CASE WHEN {{}} <= {SMALL} THEN {{}} ELSE {{}} END", size, in_sql, in_python)
+
+
+def _leaf(leaf: Leaf, document: Sql) -> Sql:
     # Escaped in the way Django escapes stored values: before 3.45, SQLite compares keys exactly as written.
     path = value_of("$" + "".join(f".{json.dumps(segment)}" for segment in leaf.path))
     kind = sql("json_type({}, {})", document, path)
@@ -73,3 +92,13 @@ def _fold(text: Sql) -> Sql:
     return sql(
         "CASE WHEN length(CAST({} AS BLOB)) = length({}) THEN lower({}) ELSE soma_fold({}) END", text, text, text, text
     )
+
+
+def register_functions(sender: object, connection: BaseDatabaseWrapper, **kwargs: object) -> None:
+    """Add our functions to a new SQLite connection: its own `lower` supports only ASCII.
+
+    Connected to the `connection_created` signal in memories/apps.py.
+    """
+    if isinstance(connection.connection, sqlite3.Connection):
+        connection.connection.create_function("soma_fold", 1, fold, deterministic=True)
+        connection.connection.create_function("soma_matches", -1, evaluation.matches, deterministic=True)

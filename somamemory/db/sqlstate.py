@@ -36,8 +36,12 @@ def is_busy(error: DatabaseError | InterfaceError) -> bool:
 
 
 def is_interrupted(error: DatabaseError | InterfaceError) -> bool:
-    """Return whether the statement was cancelled from outside, for example by `somamemory.deadline`."""
-    return of(error) == QUERY_CANCELED or getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_INTERRUPT"
+    """Return whether the statement was ended from outside, or by one of our own functions in SQLite.
+
+    `somamemory.deadline` does both.
+    """
+    name = getattr(error.__cause__, "sqlite_errorname", "")
+    return of(error) == QUERY_CANCELED or name == "SQLITE_INTERRUPT" or "user-defined function" in str(error)
 
 
 def is_outage(error: DatabaseError | InterfaceError) -> bool:

@@ -7,19 +7,39 @@ import math
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from memories import coordinates
-from memories.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_LIST, MAX_LISTED, And, Leaf, Not, Or, fold, parse, to_q
+from memories.filters import (
+    MAX_CONDITIONS,
+    MAX_DEPTH,
+    MAX_LIST,
+    MAX_LISTED,
+    And,
+    Leaf,
+    Not,
+    Or,
+    evaluation,
+    fold,
+    parse,
+    postgresql,
+    sqlite,
+    to_q,
+)
+from memories.filters.grammar import MAX_NEEDLE
 from memories.models import Memory
-from somamemory.errors import InvalidInput
+from somamemory import deadline
+from somamemory.db import sqlstate
+from somamemory.errors import DeadlineExceeded, InvalidInput
 from tenants.models import Tenant
+from tests.conftest import POSTGRESQL
 
 pytestmark = pytest.mark.django_db
 
@@ -46,8 +66,30 @@ def store(tenant: Tenant, rows: list[Memory]) -> None:
     Memory.all_tenants.bulk_create(rows)
 
 
+# Each database has another way for large documents, or for many conditions; they must agree on everything.
+NEVER = -1_000_000  # a length of no text, even divided by that of another
+WAYS = (
+    [
+        {(postgresql, "_MAX_SEPARATE"): 0, (postgresql, "_QUICK"): NEVER},
+        {(postgresql, "_QUICK"): NEVER, (postgresql, "_SLOW"): NEVER},
+    ]
+    if POSTGRESQL
+    else [{(sqlite, "SMALL"): NEVER}]
+)
+
+
 def matching(tenant: Tenant, raw: object) -> list[int]:
-    """The positions of the stored rows that match."""
+    """The positions of the stored rows that match, in every way to find them."""
+    found = _matching(tenant, raw)
+    for limits in WAYS:
+        with pytest.MonkeyPatch.context() as patch:
+            for (module, name), limit in limits.items():
+                patch.setattr(module, name, limit)
+            assert _matching(tenant, raw) == found, (limits, raw)
+    return found
+
+
+def _matching(tenant: Tenant, raw: object) -> list[int]:
     rows = Memory.objects.for_tenant(tenant).filter(to_q(parse(raw))).order_by("coordinate_key")
     return [int(row.coordinate.numbers[0]) for row in rows]
 
@@ -551,7 +593,7 @@ def test_a_filter_is_one_query(tenant: Tenant) -> None:
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        matching(tenant, raw)
+        _matching(tenant, raw)
     assert len(queries) == 1
 
 
@@ -580,3 +622,68 @@ def test_hostile_text_is_only_text(tenant: Tenant, text: str) -> None:
         {"x": {"icontains": text.upper()}},
     ):
         assert matching(tenant, raw) == [at for at, row in enumerate(rows) if reference(row, raw)]
+
+
+def test_a_text_to_look_for_has_a_bounded_length() -> None:
+    parse({"x": {"icontains": "a" * MAX_NEEDLE}})
+    for operator in ("contains", "icontains"):
+        with pytest.raises(InvalidInput, match=str(MAX_NEEDLE)):
+            parse({"x": {operator: "a" * (MAX_NEEDLE + 1)}})
+
+
+# --- Large documents -----------------------------------------------------------------------------------------------
+
+LARGE = "Lorem ipsum dolor sit amet " * 363_000  # 9.8 MB, nearly the largest body
+MANY = {"OR": [{"text": {"icontains": f"NEEDLE {number}"}} for number in range(MAX_CONDITIONS - 1)] + [{"n": 1}]}
+
+
+def test_a_large_text_is_found_by_the_last_of_many_conditions(tenant: Tenant) -> None:
+    store(tenant, [memory(tenant, 0, {"text": LARGE, "n": 2}), memory(tenant, 1, {"text": LARGE + "needle 98"})])
+
+    assert _matching(tenant, MANY) == [1]
+
+
+@pytest.mark.once  # PostgreSQL has a process of its own: see benchmarks/worst_requests.py
+def test_many_conditions_on_a_large_text_take_little_memory(tenant: Tenant) -> None:
+    store(tenant, [memory(tenant, 0, {"text": LARGE})])
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again at the memory of now
+    before = peak_mb()
+
+    assert _matching(tenant, MANY) == []
+
+    assert peak_mb() - before < 200  # 6,500 when each condition read the document on its own
+
+
+def peak_mb() -> int:
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) // 1024
+
+
+def test_a_text_is_folded_once_for_all_conditions(tenant: Tenant) -> None:
+    store(tenant, [memory(tenant, 0, {"text": "a"})])
+
+    with CaptureQueriesContext(connection) as queries, pytest.MonkeyPatch.context() as patch:
+        folded = []
+        patch.setattr(sqlite, "SMALL", -1)
+        patch.setattr(evaluation, "fold", lambda text: folded.append(text) or fold(text))
+        _matching(tenant, MANY)
+
+    if POSTGRESQL:
+        assert queries[0]["sql"].count("lower((value0 #>>") == 1
+    else:
+        assert folded.count("a") == 1
+
+
+def search_for_ever(tenant: Tenant) -> None:
+    while True:
+        _matching(tenant, MANY)
+
+
+def test_a_large_document_ends_at_the_deadline(tenant: Tenant) -> None:
+    store(tenant, [memory(tenant, 0, {"text": LARGE})])
+
+    with deadline.within(0.05), pytest.raises((DeadlineExceeded, OperationalError)) as caught:
+        search_for_ever(tenant)
+
+    error = caught.value
+    assert isinstance(error, DeadlineExceeded) or sqlstate.is_interrupted(error)

@@ -1,0 +1,153 @@
+"""Evaluate conditions on large documents in Python, for SQLite.
+
+SQL would read the document again for each use of it: one `icontains` makes 7 copies of 9.8 MB, and SQLite keeps them
+until the statement ends. Here a document is parsed once, and the text at a path is folded once, however many
+conditions use it. Every condition means the same as its SQL in `memories.filters.sqlite`.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+import orjson
+
+from memories.filters.folding import fold
+from memories.filters.grammar import And, Compiled, Filter, Leaf, Not, Or
+from memories.filters.numbers import decimal_of
+from somamemory import deadline
+
+_ABSENT = object()
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+# One large document at a time: parsed, it may take twenty times its size, and the interpreter's lock allows no more.
+_turn = threading.Lock()
+_LONGEST_TURN_S = 60.0
+
+
+class Row:
+    """The documents of a row, parsed, and the conditions on other columns that the database has evaluated."""
+
+    def __init__(self, documents: Mapping[str, Any], given: Sequence[bool] = ()) -> None:
+        self.documents = documents
+        self.given = given
+        self._folded: dict[tuple[str, tuple[str, ...]], str] = {}
+
+    def value(self, leaf: Leaf) -> Any:
+        value = self.documents[leaf.column]
+        for key in leaf.path:
+            if not isinstance(value, dict) or key not in value:
+                return _ABSENT
+            value = value[key]
+        return value
+
+    def folded(self, leaf: Leaf, text: str) -> str:
+        at = leaf.column, leaf.path
+        if at not in self._folded:
+            self._folded[at] = fold(text)
+        return self._folded[at]
+
+
+def matches(tree: str, payload: str, metadata: str, *given: int) -> bool:
+    """Return whether a row matches a tree (as `dumps` has written it). A function of SQLite."""
+    if not _turn.acquire(timeout=deadline.left_s(_LONGEST_TURN_S)):
+        raise deadline.exceeded()
+    try:
+        deadline.check()
+        documents = {"payload": orjson.loads(payload), "metadata": orjson.loads(metadata)}
+        return holds(_loads(tree), Row(documents, [bool(value) for value in given]))
+    finally:
+        _turn.release()
+
+
+def holds(filter: Filter, row: Row) -> bool:
+    match filter:
+        case And(parts):
+            return all(holds(part, row) for part in parts)
+        case Or(parts):
+            return any(holds(part, row) for part in parts)
+        case Not(part):
+            return not holds(part, row)
+        case Compiled(position):
+            return row.given[position]
+        case Leaf():
+            deadline.check()
+            return _leaf_holds(filter, row)
+    raise AssertionError("a condition that the database has not evaluated")
+
+
+def _leaf_holds(leaf: Leaf, row: Row) -> bool:
+    value, operand = row.value(leaf), leaf.operand
+    match leaf.operator:
+        case "exists":
+            return (value is not _ABSENT) is operand
+        case "in":
+            return any(_equal(value, one) for one in cast(tuple[object, ...], operand))
+        case "contains":
+            if isinstance(value, list):
+                return any(_equal(item, operand) for item in value)
+            return isinstance(value, str) and isinstance(operand, str) and operand in value
+        case "icontains":
+            needle = fold(str(operand))
+            if isinstance(value, list):
+                return any(isinstance(item, str) and fold(item) == needle for item in value)
+            return isinstance(value, str) and needle in row.folded(leaf, value)
+    if isinstance(operand, str):
+        return isinstance(value, str) and _COMPARE[leaf.operator](value, operand)
+    return _is_number(value) and _COMPARE[leaf.operator](decimal_of(value), decimal_of(cast(float, operand)))
+
+
+def _equal(value: object, operand: object) -> bool:
+    if _is_number(value) and _is_number(operand):
+        return decimal_of(cast(float, value)) == decimal_of(cast(float, operand))
+    return type(value) is type(operand) and value == operand and isinstance(value, str | bool | None)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def dumps(filter: Filter) -> str:
+    """Return a tree of conditions on JSON as text."""
+    return orjson.dumps(_plain(filter)).decode()
+
+
+def _plain(filter: Filter) -> list[Any]:
+    match filter:
+        case And(parts):
+            return ["and", *map(_plain, parts)]
+        case Or(parts):
+            return ["or", *map(_plain, parts)]
+        case Not(part):
+            return ["not", _plain(part)]
+        case Compiled(position):
+            return ["given", position]
+        case Leaf():
+            return ["leaf", filter.column, filter.path, filter.operator, filter.operand]
+    raise AssertionError("a condition that was not compiled")
+
+
+@lru_cache(maxsize=32)
+def _loads(text: str) -> Filter:
+    return _of_plain(orjson.loads(text))
+
+
+def _of_plain(plain: Sequence[Any]) -> Filter:
+    match plain:
+        case ["and", *parts]:
+            return And(tuple(map(_of_plain, parts)))
+        case ["or", *parts]:
+            return Or(tuple(map(_of_plain, parts)))
+        case ["not", part]:
+            return Not(_of_plain(part))
+        case ["given", position]:
+            return Compiled(position)
+    _, column, path, operator_name, operand = plain
+    return Leaf(column, tuple(path), operator_name, tuple(operand) if isinstance(operand, list) else operand)

@@ -1,0 +1,52 @@
+"""Trees of conditions: what they contain, and how to change them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from memories.filters.grammar import And, Filter, Leaf, Not, Or
+
+
+def leaves(filter: Filter) -> list[Leaf]:
+    """Return the conditions of the tree that come from the grammar."""
+    match filter:
+        case And(parts) | Or(parts):
+            return [leaf for part in parts for leaf in leaves(part)]
+        case Not(part):
+            return leaves(part)
+        case Leaf():
+            return [filter]
+    return []
+
+
+def on_json(filter: Filter) -> list[Leaf]:
+    """Return the conditions on JSON."""
+    return [leaf for leaf in leaves(filter) if leaf.path]
+
+
+def replaced(filter: Filter, by: Callable[[Leaf], Filter]) -> Filter:
+    """Return the tree with each leaf replaced."""
+    match filter:
+        case And(parts):
+            return And(tuple(replaced(part, by) for part in parts))
+        case Or(parts):
+            return Or(tuple(replaced(part, by) for part in parts))
+        case Not(part):
+            return Not(replaced(part, by))
+        case Leaf():
+            return by(filter)
+    return filter
+
+
+def simplest(leaf: Leaf) -> Filter:
+    """Express `eq`, `ne` and `nin` by `in`, `exists` and NOT."""
+    match leaf.operator:
+        case "eq" if not isinstance(leaf.operand, tuple):
+            return replace(leaf, operator="in", operand=(leaf.operand,))
+        case "ne" if not isinstance(leaf.operand, tuple):
+            return simplest(replace(leaf, operator="nin", operand=(leaf.operand,)))
+        case "nin":
+            present = replace(leaf, operator="exists", operand=True)
+            return And((present, Not(replace(leaf, operator="in"))))
+    return leaf
