@@ -16,7 +16,7 @@ PACKAGES := somamemory console api operations conversations graph memories tenan
 ARGS ?=
 
 .PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-graph bench-conversations bench-tiers \
-	bench-console chaos lock clean venv venv-test
+	bench-console chaos soak lock clean venv venv-test
 
 help: ## show this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -77,6 +77,9 @@ bench-tiers: venv ## benchmark archived and cold conversations
 
 bench-console: venv-test ## open every page with 100,000 memories in headless Chromium (ARGS="--pictures docs/images")
 	exec $(PY) -m benchmarks.console $(ARGS)
+
+soak: venv ## use the embedded server for an hour and watch its memory (ARGS="--minutes 10")
+	exec $(PY) -m benchmarks.soak $(ARGS)
 
 chaos: venv-test ## kill each part of an installation in turn with kill -9 while clients write (needs ARGS="--database URL")
 	exec $(PY) -m benchmarks.chaos $(ARGS)
