@@ -10,6 +10,7 @@ from api import preconditions, throttle
 from api.json import refuse_body
 from api.request import Request, as_api
 from somamemory import deadline
+from somamemory.db import tenant_scope
 from somamemory.errors import Forbidden, MalformedRequest, NotFound, Unauthenticated
 from somamemory.web import client_connection
 from somamemory.web.request_state import state_of
@@ -32,6 +33,10 @@ class KeyAuth(AuthBase):
             raise
         api_request.caller = caller
         state_of(request).tenant = caller.tenant
+        if caller.operator and api_request.admission.policy.crosses:
+            tenant_scope.cross()
+        else:
+            tenant_scope.enter(caller.tenant.id)
         throttle.admit(api_request.admission, caller)
         _enforce_policy(api_request)
         _begin_deadline(api_request)

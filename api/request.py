@@ -24,6 +24,7 @@ class Policy:
     conditional: whether the route supports If-Match and If-None-Match.
     idempotent: whether the route accepts an Idempotency-Key.
     long: whether a request may take as long as an import (`SOMA_LONG_REQUEST_DEADLINE_S`).
+    crosses: whether the route may reach the rows of all tenants, for operators.
     """
 
     kind: Kind
@@ -31,6 +32,7 @@ class Policy:
     conditional: bool
     idempotent: bool
     long: bool = False
+    crosses: bool = False
 
 
 @dataclass(slots=True)

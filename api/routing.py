@@ -20,6 +20,7 @@ from ninja.utils import contribute_operation_callback
 from api import idempotency, throttle
 from api.request import Admission, Kind, Policy, as_api
 from api.schemas import Problem
+from somamemory.db import tenant_scope
 from somamemory.errors import InvalidInput
 from somamemory.web.problems import PROBLEM
 
@@ -67,8 +68,10 @@ class PolicyRouter:
     condition that the route does not support. If it ignored any of them, the response would not match the request.
     """
 
-    def __init__(self, tag: str, *, auth: object = NOT_SET) -> None:
+    def __init__(self, tag: str, *, auth: object = NOT_SET, crosses: bool = False) -> None:
         self.tag = tag
+        self.crosses = crosses
+        self.has_caller = auth is not None
         self.ninja = Router(tags=[tag], auth=auth)
 
     def get(self, path: str, **declaration: Unpack[Declaration]) -> Decorator:
@@ -87,13 +90,13 @@ class PolicyRouter:
         return self._route("DELETE", path, declaration)
 
     def _route(self, method: str, path: str, declaration: Declaration) -> Decorator:
-        policy = _policy(method, declaration)
+        policy = _policy(method, declaration, crosses=self.crosses)
 
         def publish(view: View) -> View:
             policies[method, path] = policy
             if policy.idempotent:
                 contribute_operation_callback(view, _take_idempotency_key)
-            decorate_view(partial(_guarded, policy))(view)
+            decorate_view(partial(_guarded, policy, has_caller=self.has_caller))(view)
             self.ninja.add_api_operation(
                 path,
                 [method],
@@ -109,7 +112,7 @@ class PolicyRouter:
         return publish
 
 
-def _policy(method: str, declaration: Declaration) -> Policy:
+def _policy(method: str, declaration: Declaration, *, crosses: bool) -> Policy:
     kind = declaration.get("kind", "read" if method == "GET" else "write")
     return Policy(
         kind=kind,
@@ -117,6 +120,7 @@ def _policy(method: str, declaration: Declaration) -> Policy:
         conditional=declaration.get("conditional", False),
         idempotent=method == "POST" and kind == "write",
         long=declaration.get("long", kind == "llm"),
+        crosses=crosses,
     )
 
 
@@ -147,7 +151,7 @@ def _take_idempotency_key(operation: Operation) -> None:
     operation.openapi_extra = {**(operation.openapi_extra or {}), "parameters": [idempotency.PARAMETER]}
 
 
-def _guarded(policy: Policy, run: Run) -> Run:
+def _guarded(policy: Policy, run: Run, *, has_caller: bool) -> Run:
     operation = cast(Operation, cast(MethodType, run).__self__)
     query_names = _query_names(operation)
     takes_body = _takes_body(operation)
@@ -156,6 +160,8 @@ def _guarded(policy: Policy, run: Run) -> Run:
     def guarded(request: HttpRequest, **path: Any) -> HttpResponse:
         admission = Admission(policy, takes_body, _query_error(request, query_names))
         as_api(request).admission = admission
+        if policy.crosses and not has_caller:  # a caller must be an operator: see api.auth
+            tenant_scope.cross()
         return throttle.released(admission, lambda: run(request, **path))
 
     return guarded

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
 
 # Importing these modules registers metrics and periodic work.
 REGISTERING = (
@@ -28,7 +29,13 @@ class OperationsConfig(AppConfig):
         # These need the models, which do not exist yet when this file is imported.
         from conversations.lifecycle import cold_backup
         from operations.backup import backups
+        from tenants import row_level_security
 
+        post_migrate.connect(
+            row_level_security.after_migrate,
+            sender=apps.get_app_config("tenants"),
+            dispatch_uid="tenants.row_level_security",
+        )
         backups.include(cold_backup.NAME, cold_backup)
         for module in REGISTERING:
             import_module(module)

@@ -177,7 +177,12 @@ start_postgresql() {
     # Not a superuser: the tests have the rights of the service, and can create databases.
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d postgres -v ON_ERROR_STOP=1 \
         -c "CREATE ROLE soma LOGIN CREATEDB PASSWORD '$password'" -c 'CREATE DATABASE soma OWNER soma' \
-        -c 'GRANT SET ON PARAMETER deadlock_timeout TO soma' # a test controls which session detects a deadlock first
+        -c 'GRANT SET ON PARAMETER deadlock_timeout TO soma' \
+        -c 'CREATE ROLE soma_tenant NOLOGIN' -c 'GRANT soma_tenant TO soma' # for row level security
+    # A test controls which session detects a deadlock first. The databases of the tests are copies of template1.
+    PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d template1 -v ON_ERROR_STOP=1 \
+        -c 'ALTER FUNCTION ts_match_vq(tsvector, tsquery) LEAKPROOF' \
+        -c 'ALTER FUNCTION jsonb_contains(jsonb, jsonb) LEAKPROOF'
     database_url="postgres://soma:$password@127.0.0.1:$port/soma"
 }
 
@@ -240,7 +245,8 @@ finish() { # name ...; shows each stage's output as it runs, waits for its end, 
 # worksteal keeps the tests of a file in one process, so that shared fixtures are created only once.
 tests() { "$python" -m pytest -n "$processes" --dist worksteal ${pytest_options[@]+"${pytest_options[@]}"}; }
 tests_on_postgresql() {
-    SOMA_DATABASE_URL="$database_url" SOMA_REDIS_URL="$redis_url" SOMA_TEST_BROKER_URL="$broker_url" tests
+    SOMA_DATABASE_URL="$database_url" SOMA_REDIS_URL="$redis_url" SOMA_TEST_BROKER_URL="$broker_url" \
+        SOMA_TEST_ROW_LEVEL_SECURITY=1 tests
 }
 
 tests_on_milvus() { SOMA_TEST_DATABASE_URL="$database_url" scripts/test-milvus.sh; }

@@ -69,6 +69,14 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
         )
     if settings.REPLICAS and on_sqlite:
         yield Error("SOMA_DATABASE_REPLICA_URLS requires PostgreSQL; set SOMA_DATABASE_URL", id="soma.E004")
+    if settings.ROW_LEVEL_SECURITY and on_sqlite:
+        yield Error("SOMA_ROW_LEVEL_SECURITY requires PostgreSQL; set SOMA_DATABASE_URL", id="soma.E010")
+    if settings.ROW_LEVEL_SECURITY and not settings.PREPARE_STATEMENTS:
+        yield Error(
+            "SOMA_ROW_LEVEL_SECURITY requires a pooler that keeps sessions, and SOMA_DATABASE_PREPARE=false says that "
+            "yours does not; set pool_mode to session, and remove SOMA_DATABASE_PREPARE",
+            id="soma.E011",
+        )
     if settings.SECRET_KEY_IS_MADE and not on_sqlite:
         yield Error(
             "SOMA_SECRET_KEY is required with PostgreSQL; set it to the same 50 or more random characters for all "

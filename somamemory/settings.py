@@ -217,10 +217,12 @@ STATEMENT_TIMEOUT_S = _bounded("SOMA_DATABASE_STATEMENT_TIMEOUT_S", 30, 1, 3600)
 LOCK_TIMEOUT_S = _bounded("SOMA_DATABASE_LOCK_TIMEOUT_S", 10, 1, 3600)
 # Must be False behind a pooler that gives each transaction another connection (PgBouncer before 1.21).
 PREPARE_STATEMENTS = env.bool("SOMA_DATABASE_PREPARE", True)
+# PostgreSQL hides the rows of other tenants from each request: see `tenants.row_level_security`.
+ROW_LEVEL_SECURITY = env.bool("SOMA_ROW_LEVEL_SECURITY", False)
 
 
 def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
-    from somamemory.db.postgresql import Cursor
+    from somamemory.db.postgresql.base import Cursor
 
     timeouts = {
         # A runaway statement or a forgotten lock ends before the client gives up.
@@ -243,6 +245,7 @@ def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         **parsed,
+        "ENGINE": "somamemory.db.postgresql",
         "OPTIONS": options,
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,

@@ -24,6 +24,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from somamemory.db import tenant_scope
 from somamemory.errors import Conflict, Forbidden, InvalidInput, NotFound, QuotaExceeded, Unauthenticated
 from tenants import audit, selectors
 from tenants.audit import Change
@@ -179,7 +180,8 @@ def find_tenant(slug: str) -> Tenant:
         cached = _tenants.get(slug)
     if cached is not None:
         return cached
-    tenant = Tenant.objects.filter(slug=slug, active=True).first() if is_slug(slug) else None
+    with tenant_scope.crossing():
+        tenant = Tenant.objects.filter(slug=slug, active=True).first() if is_slug(slug) else None
     if tenant is None:
         raise NotFound(f"tenant '{slug}' does not exist")
     with _lock:
@@ -205,7 +207,9 @@ def _find(token: str) -> ApiKey | None:
     if cached is not None:
         return cached
     live = Q(tenant__isnull=True) | Q(tenant__active=True)
-    for key in ApiKey.objects.filter(live, prefix=_prefix(token), revoked_at=None).select_related("tenant")[:16]:
+    with tenant_scope.crossing():
+        keys = list(ApiKey.objects.filter(live, prefix=_prefix(token), revoked_at=None).select_related("tenant")[:16])
+    for key in keys:
         if hmac.compare_digest(bytes(key.digest), digest):
             with _lock:
                 _keys[digest] = key

@@ -37,10 +37,10 @@ from memories.models import EmbeddingGeneration
 from memories.search import lexical
 from operations import health
 from somamemory import caching
-from somamemory.db import replicas
+from somamemory.db import replicas, tenant_scope
 from somamemory.settings import caches_in
 from somamemory.telemetry import metrics
-from tenants import keys, usage
+from tenants import keys, row_level_security, usage
 from tenants.caller import SCOPES, Caller
 from tenants.limits import policy
 from tenants.models import Tenant
@@ -69,8 +69,15 @@ def _has_what_it_needs(item: pytest.Item) -> bool:
     """
     marks = {mark.name for mark in item.iter_markers()}
     if POSTGRESQL:
+        if "row_level_security" in marks and "SOMA_TEST_ROW_LEVEL_SECURITY" not in os.environ:
+            return False
         return not marks & {"pure", "once"} or bool(marks & {"postgresql", "redis"})
-    needs = {"postgresql": False, "redis": bool(settings.REDIS_URL), "browser": bool(BROWSER)}
+    needs = {
+        "postgresql": False,
+        "row_level_security": False,
+        "redis": bool(settings.REDIS_URL),
+        "browser": bool(BROWSER),
+    }
     return all(needs.get(name, True) for name in marks)
 
 
@@ -228,6 +235,15 @@ def _nothing_remembered() -> None:
     health.forget_cached()
     caching._breaker = caching.redis_breaker()
     cache.clear()
+
+
+@pytest.fixture
+def walled(db: None, settings: Any) -> Iterator[None]:
+    """With row level security, until the transaction of the test is rolled back."""
+    row_level_security.install()
+    settings.ROW_LEVEL_SECURITY = True
+    yield
+    tenant_scope.cross()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from somamemory.web import client_address
 from somamemory.web.request_state import state_of
 
 _TEXT = {"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}}
-router = PolicyRouter("health", auth=None)
+router = PolicyRouter("health", auth=None, crosses=True)
 
 
 @router.get("/ping", out=PingOut, problems=[500])

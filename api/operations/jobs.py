@@ -12,7 +12,7 @@ from api.routing import PolicyRouter
 from api.schemas import Id
 from operations import jobs
 
-router = PolicyRouter("operators")
+router = PolicyRouter("operators", crosses=True)
 
 
 @router.post("/rebuild-embeddings", out={202: RebuildOut})

@@ -33,7 +33,7 @@ from tenants import erasure, export, keys, selectors, services
 from tenants.selectors import AuditFilter
 
 _NDJSON = {"responses": {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}}
-router = PolicyRouter("operators")
+router = PolicyRouter("operators", crosses=True)
 
 
 @router.post("/tenants", out={201: TenantOut})

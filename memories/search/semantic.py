@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -177,7 +178,8 @@ def start(caller: Caller, search: Search, memories: QuerySet[Memory], stats: Sta
         leg.few = _few_vectors(leg)
     leg.limit = _first_limit(search)
     index_limit = leg.limit if leg.few is None else 0
-    leg._answer = _threads.submit(tracing.carried(leg._embed_and_ask), index_limit)
+    # With the context of this thread, so that it reaches the rows of no other tenant.
+    leg._answer = _threads.submit(copy_context().run, tracing.carried(leg._embed_and_ask), index_limit)
     return leg
 
 

@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +19,7 @@ from operations.backup.manifest import Tables
 from somamemory.errors import ConfigurationError, InvalidInput
 from somamemory.files import Progress
 
+_POLICY = re.compile(r"^\d+; \d+ \d+ (?:POLICY|ROW SECURITY) ")
 _WITHOUT_TIME_OUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
 
 
@@ -29,7 +31,9 @@ class PostgreSQL:
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute("SELECT pg_export_snapshot()")
             snapshot = cursor.fetchone()[0]
-            options = ["--format=custom", "--compress=3", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
+            # Under row level security this role sees every row, but pg_dump would refuse to rely on that.
+            options = ["--format=custom", "--compress=3", "--no-owner", "--no-privileges", "--enable-row-security"]
+            options.append(f"--snapshot={snapshot}")
             dump = _start("pg_dump", connection, [*options, f"--file={file}"])
             try:
                 tables = _tables(session, progress)
@@ -42,7 +46,11 @@ class PostgreSQL:
     def load(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> None:
         options = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
         name = connection.settings_dict["NAME"]
-        _wait(_start("pg_restore", connection, [*options, f"--dbname={name}", str(file)]), progress)
+        with tempfile.NamedTemporaryFile("w") as content:
+            content.write(_without_policies(connection, file))
+            content.flush()
+            options += [f"--use-list={content.name}", f"--dbname={name}"]
+            _wait(_start("pg_restore", connection, [*options, str(file)]), progress)
 
     def tables_in(self, connection: BaseDatabaseWrapper, file: Path, progress: Progress) -> Tables:
         name = f"soma_verify_{secrets.token_hex(6)}"
@@ -59,6 +67,15 @@ class PostgreSQL:
     def tables(self, connection: BaseDatabaseWrapper, progress: Progress) -> Tables:
         with _session(connection) as session:
             return _tables(session, progress)
+
+
+def _without_policies(connection: BaseDatabaseWrapper, file: Path) -> str:
+    """Return the content of a dump without row level security, whose role the server may lack; bootstrap adds it."""
+    command = [_program("pg_restore", connection), "--list", str(file)]
+    entries = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - of PostgreSQL
+    if entries.returncode:
+        raise InvalidInput("folder", f"pg_restore failed: {entries.stderr.strip()[-500:]}")
+    return "".join(line for line in entries.stdout.splitlines(keepends=True) if not _POLICY.search(line))
 
 
 @contextmanager

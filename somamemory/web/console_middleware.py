@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 
+from somamemory.db import tenant_scope
 from somamemory.web.handler import Handler
 
 CONSOLE_PREFIX = "/admin/"
@@ -51,6 +52,7 @@ class ConsoleMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not request.path_info.startswith(CONSOLE_PREFIX):
             return self.get_response(request)
+        tenant_scope.cross()  # a member of staff may see several tenants
         response = self.get_console_response(request)
         response.headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)
         response.headers.setdefault("Cache-Control", "no-store")

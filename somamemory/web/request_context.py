@@ -12,6 +12,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpRe
 from django.http.response import HttpResponseBase
 
 from somamemory import deadline
+from somamemory.db import tenant_scope
 from somamemory.telemetry import metrics
 from somamemory.web import client_address, request_stats
 from somamemory.web.handler import Handler
@@ -35,10 +36,10 @@ class RequestContext:
         method = request.method
         metrics.in_flight.inc()
         try:
-            with deadline.within(settings.REQUEST_DEADLINE_S):
+            with deadline.within(settings.REQUEST_DEADLINE_S), tenant_scope.request():
                 response = self._respond(request)
                 if isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
-                    response.streaming_content = deadline.stream(iter(response))
+                    response.streaming_content = deadline.stream(tenant_scope.stream(iter(response)))
         finally:
             metrics.in_flight.dec()
         response["X-Request-ID"] = state_of(request).request_id

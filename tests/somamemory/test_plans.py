@@ -27,6 +27,7 @@ from memories.index import drain, generations
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.search import candidates, lexical
 from memories.selectors import Narrowing
+from somamemory.db import tenant_scope
 from tenants.caller import SCOPES, Caller
 from tenants.models import Tenant
 from tests.conftest import GENERATION
@@ -207,6 +208,20 @@ def test_the_question_is_answered_by_its_index(whose: Caller, index: str, number
     plan = plans(QUESTIONS[index][number](whose))
 
     assert index in plan, plan
+
+
+# Scheduled work, which serves all tenants.
+CROSSING = {"sfm_memories_expiry", "sfm_memories_deleted", "sfm_embeddings_queue", "sfm_conversations_summarise"}
+
+
+@pytest.mark.row_level_security
+def test_row_level_security_leaves_each_question_its_index(whose: Caller, walled: None) -> None:
+    tenant_scope.enter(whose.tenant.id)
+
+    for index in QUESTIONS.keys() - CROSSING:
+        for question in QUESTIONS[index]:
+            plan = plans(question(whose))
+            assert index in plan, plan
 
 
 def test_no_table_that_grows_has_an_index_that_no_question_uses() -> None:

@@ -1,0 +1,146 @@
+"""The cost of row level security: `python -m benchmarks.row_level_security --database postgres://…`.
+
+The database must be empty, and prepared by a superuser: `manage.py row_level_security on` says how. The requests run in
+this process, alternately without and with row level security, so that a busy machine affects both alike. "Alternating"
+is the worst case: each request has another tenant than the request before, so it needs an additional statement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import django
+
+if TYPE_CHECKING:
+    from tenants.caller import Caller
+
+TENANTS = 10
+MEMORIES = """
+    INSERT INTO sfm_memories (
+        id, tenant_id, namespace, coordinate_key, payload, metadata, memory_type, importance, context, terms, version,
+        created_at, updated_at
+    )
+    SELECT gen_random_uuid(), %s, 'default', lpad(to_hex(n), 16, '0'),
+        jsonb_build_object('text', 'word' || n, 'kind', 'k' || n %% 500), '{}', 'episodic', 0, '',
+        'word' || n %% 2000 || ' often' || n %% 7, 1, now(), now()
+    FROM generate_series(1, %s) AS n
+"""
+Request = Callable[["Caller", int], object]
+
+
+def requests() -> dict[str, Request]:
+    """Return the requests by name. Each takes its caller and its number."""
+    from memories import coordinates, selectors, services
+    from memories.filters import parse
+    from memories.new_memory import NewMemory
+    from memories.search import lexical
+    from memories.selectors import Narrowing
+
+    def fetch(caller: Caller, number: int) -> object:
+        return selectors.get_memory(caller, "default", coordinates.from_key(f"{number % 1000 + 1:016x}"))
+
+    def words(caller: Caller, number: int) -> object:
+        memories, terms = selectors.live(caller, ["default"]), [f"word{number % 2000}", "often3"]
+        stats = lexical.statistics(caller.tenant, ["default"], terms)
+        return lexical.matches(memories, ["default"], stats, caller.tenant)
+
+    def filtered(caller: Caller, number: int) -> object:
+        return selectors.list_memories(caller, "default", Narrowing(filters=parse({"kind": f"k{number % 500}"})))
+
+    def page(caller: Caller, number: int) -> object:
+        return selectors.list_memories(caller, "default", Narrowing())
+
+    def store(caller: Caller, number: int) -> object:
+        return services.store(caller, NewMemory(coordinates.of([number % 100, 1]), {"text": "a memory"}))
+
+    return {"fetch": fetch, "full text": words, "JSON filter": filtered, "list of 50": page, "store": store}
+
+
+def prepare(memories: int) -> list[Caller]:
+    """Fill the database, and return a caller for each tenant."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    from memories.index import generations
+    from tenants import row_level_security
+    from tenants.caller import SCOPES, Caller
+    from tenants.models import Tenant
+
+    call_command("migrate", verbosity=0)
+    generations.active()
+    tenants = [Tenant.objects.create(slug=f"bench-{number}-{uuid.uuid4().hex[:6]}") for number in range(TENANTS)]
+    with connection.cursor() as cursor:
+        cursor.executemany(MEMORIES, [(tenant.id, memories // TENANTS) for tenant in tenants])
+        cursor.execute("VACUUM (ANALYZE) sfm_memories")
+    row_level_security.install()
+    return [Caller(tenant, "key:bench", frozenset(SCOPES)) for tenant in tenants]
+
+
+def timed_ms(ask: Request, caller: Caller, number: int) -> float:
+    from somamemory.db import tenant_scope
+
+    with tenant_scope.request():
+        tenant_scope.enter(caller.tenant.id)
+        began = time.perf_counter()
+        ask(caller, number)
+        return (time.perf_counter() - began) * 1000
+
+
+def measure(ask: Request, callers: Iterator[Caller], repeats: int) -> dict[bool, list[float]]:
+    """Return the times in ms without and with row level security."""
+    from django.conf import settings
+    from django.db import connection
+
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(20):
+        for on in (False, True):
+            settings.ROW_LEVEL_SECURITY = on
+            connection.close()  # as a process that has been started with this setting
+            part = [timed_ms(ask, next(callers), turn * repeats + number) for number in range(repeats // 20 + 10)]
+            times[on] += part[10:]
+    settings.ROW_LEVEL_SECURITY = False
+    connection.close()
+    return times
+
+
+def p50(times: list[float]) -> float:
+    return statistics.median(times)
+
+
+def p95(times: list[float]) -> float:
+    return statistics.quantiles(times, n=20)[18]
+
+
+def report(callers: list[Caller], repeats: int) -> None:
+    print(f"{'ms, p50 / p95':28} {'without':>15} {'with':>15} {'p50 more':>9}")
+    for name, ask in requests().items():
+        for kind, order in (("one tenant", cycle(callers[:1])), ("alternating", cycle(callers))):
+            times = measure(ask, order, repeats)
+            off, on = (f"{p50(times[way]):.3f} / {p95(times[way]):.3f}" for way in (False, True))
+            print(f"{name + ', ' + kind:28} {off:>15} {on:>15} {p50(times[True]) - p50(times[False]):+9.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", required=True, help="postgres://… of an empty database")
+    parser.add_argument("--memories", type=int, default=100_000)
+    parser.add_argument("--repeats", type=int, default=1_000, help="requests of each kind, each way")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="soma-bench-") as folder:
+        os.environ |= {"SOMA_DATABASE_URL": options.database, "SOMA_SECRET_KEY": secrets.token_urlsafe(50)}
+        os.environ |= {"SOMA_DATA_DIR": folder, "DJANGO_SETTINGS_MODULE": "somamemory.settings"}
+        django.setup()
+        report(prepare(options.memories), options.repeats)
+
+
+if __name__ == "__main__":
+    main()

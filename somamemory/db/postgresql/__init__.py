@@ -1,0 +1,1 @@
+"""PostgreSQL with prepared statements and row level security."""

@@ -1,0 +1,75 @@
+"""The tenant whose rows the running code may reach, where row level security is on.
+
+Commands, scheduled work and Celery tasks serve all tenants and cross. A request begins with no tenant at all;
+authentication gives it the tenant of its caller, and the few places that need more say so with `crossing`. The backend
+(`somamemory.db.postgresql.base`) applies the scope to each statement; `tenants.row_level_security` holds the policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+from uuid import UUID
+
+# The role of a session that serves one tenant: it owns nothing, cannot log in and cannot bypass the policies.
+ROLE = "soma_tenant"
+CROSSING = "*"  # all tenants
+NO_TENANT = ""
+
+Piece = TypeVar("Piece")
+
+_scope: ContextVar[str] = ContextVar("tenant_scope", default=CROSSING)
+
+
+def current() -> str:
+    """Return `CROSSING`, `NO_TENANT` or the id of the tenant."""
+    return _scope.get()
+
+
+def enter(tenant: UUID) -> None:
+    """Reach the rows of this tenant only, until the request ends."""
+    _scope.set(str(tenant))
+
+
+def cross() -> None:
+    """Reach the rows of all tenants until the request ends, for operators and the console."""
+    _scope.set(CROSSING)
+
+
+@contextmanager
+def crossing() -> Iterator[None]:
+    """Reach the rows of all tenants inside this context, such as the key of a caller who is not known yet."""
+    token = _scope.set(CROSSING)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+@contextmanager
+def request() -> Iterator[None]:
+    """Serve a request inside this context: it has no tenant until its caller is known."""
+    token = _scope.set(NO_TENANT)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def stream(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Yield the parts of a streamed response, each of them produced in the scope of the current request."""
+    return _stream(_scope.get(), pieces)
+
+
+def _stream(scope: str, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    while True:
+        token = _scope.set(scope)  # not active while the server sends a part
+        try:
+            piece = next(pieces)
+        except StopIteration:
+            return
+        finally:
+            _scope.reset(token)
+        yield piece

@@ -1,0 +1,47 @@
+"""`manage.py row_level_security on|off|status`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from tenants import row_level_security
+from tenants.management.command_line import errors_as_one_line
+
+
+class Command(BaseCommand):
+    help = (
+        "Let PostgreSQL hide the rows of other tenants from each request. on: create the policies, as bootstrap does "
+        "with SOMA_ROW_LEVEL_SECURITY=true; off: remove them; status: exit code 1 if something is missing."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", choices=("on", "off", "status"))
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        with errors_as_one_line():
+            {"on": self._on, "off": self._off, "status": self._status}[action]()
+
+    def _on(self) -> None:
+        for name in (changed := row_level_security.install()):
+            self.stdout.write(f"protected {name}")
+        self.stdout.write(f"{len(row_level_security.tables())} tables are protected, {len(changed)} of them new.")
+        if not settings.ROW_LEVEL_SECURITY:
+            self.stdout.write("Next: set SOMA_ROW_LEVEL_SECURITY=true and restart the servers; requests ignore it now.")
+
+    def _off(self) -> None:
+        if settings.ROW_LEVEL_SECURITY:
+            raise CommandError("SOMA_ROW_LEVEL_SECURITY is on: remove it and restart the servers, then run this again")
+        row_level_security.remove()
+        self.stdout.write("No table is protected any more.")
+
+    def _status(self) -> None:
+        for sentence in (missing := row_level_security.missing()):
+            self.stdout.write(sentence)
+        self.stdout.write(f"SOMA_ROW_LEVEL_SECURITY is {'on' if settings.ROW_LEVEL_SECURITY else 'off'}.")
+        if missing:
+            self.stdout.write("Next: manage.py row_level_security on")
+            raise SystemExit(1)
+        self.stdout.write(f"{len(row_level_security.tables())} tables are protected.")

@@ -1,0 +1,185 @@
+"""Row level security: PostgreSQL itself hides the rows of other tenants, even from a query without a tenant.
+
+Every table with a tenant has two policies. The role `soma_tenant`, which requests run under, reaches the rows of the
+tenant in the setting `soma.tenant`; without one, none. The role of the tables, which commands and scheduled work run
+under, reaches all rows. `somamemory.db.tenant_scope` decides which of the two a statement runs under.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from somamemory.db.tenant_scope import ROLE
+from somamemory.errors import ConfigurationError
+from tenants.models import Tenant
+from tenants.registry import tenant_models
+
+# A condition that is not leakproof cannot use an index under a policy: full text and JSON filters would read every row
+# of the tenant. Neither function reveals its arguments in an error.
+MATCHING = ("ts_match_vq(tsvector, tsquery)", "jsonb_contains(jsonb, jsonb)")
+_OF_TENANT, _OF_ALL = "soma_tenant_rows", "soma_all_rows"
+# A sub-select is evaluated once for a statement, not once for a row.
+_CURRENT = "(SELECT NULLIF(current_setting('soma.tenant', true), '')::uuid)"
+# The tables without a tenant that requests read.
+_SHARED = ("sfm_embedding_generations",)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table behind the wall, and the column with the tenant's id."""
+
+    name: str
+    column: str
+
+
+def tables() -> list[Table]:
+    """Return every table with a tenant, and that of the tenants."""
+    owned = [Table(model._meta.db_table, "tenant_id") for model in tenant_models()]
+    return [*owned, Table(Tenant._meta.db_table, "id")]
+
+
+def preparation(role: str) -> str:
+    """Return the statements that only a superuser may run, once for each database."""
+    functions = "".join(f"ALTER FUNCTION pg_catalog.{function} LEAKPROOF;\n" for function in MATCHING)
+    return f"CREATE ROLE {ROLE} NOLOGIN;\nGRANT {ROLE} TO {role};\n{functions}"
+
+
+def install(using: str = DEFAULT_DB_ALIAS) -> list[str]:
+    """Bring all policies up to date, and return the names of the tables that have changed. May be repeated.
+
+    Raises ConfigurationError if a superuser has to prepare the database first.
+    """
+    connection = _postgresql(using)
+    prepare(using)
+    changed = []
+    for table in tables():
+        if table.name in _unprotected(connection):
+            with transaction.atomic(using):
+                _protect(connection, table)
+            changed.append(table.name)
+    _grant(connection)
+    return changed
+
+
+def remove(using: str = DEFAULT_DB_ALIAS) -> None:
+    """Remove all policies. The role and its grants stay, so that a process that still uses them keeps working."""
+    connection = _postgresql(using)
+    for table in tables():
+        with transaction.atomic(using):
+            _run(
+                connection,
+                *(f'DROP POLICY IF EXISTS {policy} ON "{table.name}"' for policy in (_OF_TENANT, _OF_ALL)),
+                f'ALTER TABLE "{table.name}" NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY',
+            )
+
+
+def prepare(using: str = DEFAULT_DB_ALIAS) -> None:
+    """Create the role and make the functions leakproof, as far as the login role may.
+
+    Raises ConfigurationError, with the statements for a superuser, if something is missing.
+    """
+    connection = _postgresql(using)
+    role, superuser, creates_roles = _query(
+        connection, "SELECT quote_ident(rolname), rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user"
+    )[0]
+    if superuser or creates_roles:
+        if not _query(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", ROLE):
+            _run(connection, f"CREATE ROLE {ROLE} NOLOGIN")
+        if not _may_set_role(connection):
+            _run(connection, f"GRANT {ROLE} TO {role}")
+    if superuser:
+        _run(connection, *(f"ALTER FUNCTION pg_catalog.{name} LEAKPROOF" for name in _leaking(connection)))
+    if not _may_set_role(connection) or _leaking(connection):
+        raise ConfigurationError(
+            "a superuser must prepare this database for row level security; run this in it, and try again:\n\n"
+            + preparation(role)
+        )
+
+
+def missing(using: str = DEFAULT_DB_ALIAS) -> list[str]:
+    """Return what the wall lacks, one sentence each; nothing if it is complete."""
+    connection = _postgresql(using)
+    lacks = [f"table {name} has no policies" for name in _unprotected(connection)]
+    if not _may_set_role(connection):
+        lacks.append(f"role {ROLE} is missing, or not granted to this role")
+    return lacks + [f"function {name} is not leakproof: no index for it" for name in _leaking(connection)]
+
+
+def after_migrate(using: str, **signal: object) -> None:
+    """Protect the tables that a migration has created, where row level security is on."""
+    if settings.ROW_LEVEL_SECURITY and connections[using].vendor == "postgresql":
+        install(using)
+
+
+def _postgresql(using: str) -> BaseDatabaseWrapper:
+    connection = connections[using]
+    if connection.vendor != "postgresql":
+        raise ConfigurationError("row level security needs PostgreSQL: set SOMA_DATABASE_URL")
+    return connection
+
+
+def _protect(connection: BaseDatabaseWrapper, table: Table) -> None:
+    _run(
+        connection,
+        f'ALTER TABLE "{table.name}" ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY',
+        *(f'DROP POLICY IF EXISTS {policy} ON "{table.name}"' for policy in (_OF_TENANT, _OF_ALL)),
+        f'CREATE POLICY {_OF_TENANT} ON "{table.name}" TO {ROLE} USING ("{table.column}" = {_CURRENT})',
+        f'CREATE POLICY {_OF_ALL} ON "{table.name}" TO CURRENT_USER USING (true)',
+    )
+
+
+def _grant(connection: BaseDatabaseWrapper) -> None:
+    """Let the role use what requests need: tenants' tables, and nothing of the console or of Django."""
+    owned = ", ".join(f'"{model._meta.db_table}"' for model in tenant_models() if model._meta.app_label != "console")
+    shared = ", ".join((*_SHARED, Tenant._meta.db_table))
+    _run(
+        connection,
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {owned} TO {ROLE}",
+        f"GRANT SELECT ON {shared} TO {ROLE}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {ROLE}",
+    )
+
+
+def _unprotected(connection: BaseDatabaseWrapper) -> set[str]:
+    """Return the names of existing tables that lack a policy, or do not force it."""
+    rows = _query(
+        connection,
+        "SELECT relname FROM pg_class WHERE relname = ANY (%s) AND relkind = 'r' AND pg_table_is_visible(oid) AND NOT ("
+        "relrowsecurity AND relforcerowsecurity AND 2 = ("
+        "SELECT count(*) FROM pg_policy WHERE polrelid = pg_class.oid AND polname = ANY (%s)))",
+        [table.name for table in tables()],
+        [_OF_TENANT, _OF_ALL],
+    )
+    return {name for (name,) in rows}
+
+
+def _may_set_role(connection: BaseDatabaseWrapper) -> bool:
+    found = _query(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s AND pg_has_role(oid, 'MEMBER')", ROLE)
+    return bool(found)
+
+
+def _leaking(connection: BaseDatabaseWrapper) -> list[str]:
+    rows = _query(
+        connection,
+        "SELECT name FROM unnest(%s::text[]) AS name JOIN pg_proc ON oid = ('pg_catalog.' || name)::regprocedure "
+        "WHERE NOT proleakproof",
+        list(MATCHING),
+    )
+    return [name for (name,) in rows]
+
+
+def _query(connection: BaseDatabaseWrapper, statement: str, *parameters: str | list[str]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        return list(cursor.fetchall())
+
+
+def _run(connection: BaseDatabaseWrapper, *statements: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
