@@ -114,9 +114,10 @@ class Client:
         self.connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
         self.headers = {"Authorization": f"Bearer {key}", "X-Tenant": tenant, "Content-Type": "application/json"}
 
-    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         """Return (status, response). Raises OSError or http.client.HTTPException if there is no response."""
-        self.connection.request(method, path, None if body is None else json.dumps(body), self.headers)
+        sent = self.headers | (headers or {})
+        self.connection.request(method, path, None if body is None else json.dumps(body), sent)
         response = self.connection.getresponse()
         content = response.read()
         return response.status, json.loads(content) if content else None

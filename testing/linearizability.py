@@ -1,0 +1,83 @@
+"""Check recorded histories for linearizability.
+
+A history is linearizable if its operations can be put into one order that respects time (an operation that ended before
+another began comes first) and in which a sequential model gives every recorded answer. The search is that of Wing and
+Gong (1993), and remembers the configurations it has seen, as proposed by Lowe (2017).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+State = TypeVar("State", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Request, Answer]):
+    """One call of a client, with its times in seconds.
+
+    ended: infinite for a call that was not answered. It may have taken effect at any time after it began, or never.
+    """
+
+    request: Request
+    answer: Answer | None
+    began: float
+    ended: float = math.inf
+
+    @property
+    def is_answered(self) -> bool:
+        return self.ended != math.inf
+
+
+def linearization(
+    history: Sequence[Operation[Request, Answer]],
+    initial: State,
+    apply: Callable[[State, Request], tuple[State, Answer]],
+) -> list[Operation[Request, Answer]] | None:
+    """Return an order of the operations that explains the history, or None if there is none.
+
+    apply: the model. It returns the state after a request, and the answer to the request.
+    """
+    operations = sorted(history, key=lambda operation: operation.began)
+    needed = sum(1 << at for at, operation in enumerate(operations) if operation.is_answered)
+    seen: set[tuple[int, State]] = set()
+    order: list[int] = []
+    levels = [(_possible(operations, 0), 0, initial)]  # what may come next, the operations so far, and the state
+    while levels:
+        choices, done, state = levels[-1]
+        if done & needed == needed:
+            return [operations[at] for at in order]
+        if not choices:
+            levels.pop()
+            if order:
+                order.pop()
+            continue
+        at = choices.pop()
+        operation = operations[at]
+        after, answer = apply(state, operation.request)
+        configuration = (done | 1 << at, after)
+        if configuration in seen or (operation.is_answered and answer != operation.answer):
+            continue
+        seen.add(configuration)
+        order.append(at)
+        levels.append((_possible(operations, configuration[0]), *configuration))
+    return None
+
+
+def _possible(operations: Sequence[Operation[Request, Answer]], done: int) -> list[int]:
+    """Return the operations that no other remaining operation precedes, the one that ended first at the end."""
+    first_end = math.inf
+    possible = []
+    for at in range((~done & (done + 1)).bit_length() - 1, len(operations)):  # from the first that is not done
+        operation = operations[at]
+        if operation.began > first_end:
+            break
+        if not done >> at & 1:
+            possible.append(at)
+            first_end = min(first_end, operation.ended)
+    return sorted(possible, key=lambda at: -operations[at].ended)
