@@ -1,20 +1,22 @@
 """Strict JSON parsing and fast JSON output.
 
 Python's parser accepts NaN, 1e400, duplicate keys, NUL and lone surrogates. A database rejects these or, worse, stores
-them. This module rejects all of them before they reach the rest of the code.
+them. This module rejects all of them before they reach the rest of the code. A number with more digits than
+float64 holds is rounded, as JSON parsers do, except in a coordinate, where rounding would merge two addresses.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import orjson
 from django.http import HttpRequest, HttpResponse
 from ninja.parser import Parser
 
+from memories.coordinates import RoundedFloat, survives
 from somamemory.errors import InvalidInput, MalformedRequest, UnsupportedMediaType
 
 JsonObject = dict[str, object]
@@ -24,6 +26,11 @@ MAX_DEPTH = 32
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key, X-Tenant, X-Soma-Tenant"}
 _INT64 = 1 << 63
 _MAX_DIGITS = 19
+_COORDINATES = frozenset(("coord", "coords", "from_coord", "to_coord", "prefix", "near"))
+
+
+class _NumberRounded(Exception):
+    """A number in the text is not exactly a float64, so the text must be parsed again to find out where."""
 
 
 def parse(raw: bytes) -> Any:
@@ -36,14 +43,18 @@ def parse(raw: bytes) -> Any:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedRequest("the body is not valid UTF-8") from None
+    rounded = False
     try:
-        value = _decoder.decode(text)
+        try:
+            value = _decoder.decode(text)
+        except _NumberRounded:
+            rounded, value = True, _rounding_decoder.decode(text)
     except json.JSONDecodeError as error:
         raise MalformedRequest(f"the body is not valid JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
         raise InvalidInput("body", f"must not be nested deeper than {MAX_DEPTH} levels") from None
     _check(value, "body", MAX_DEPTH)
-    return value
+    return _rounded_only_in_coordinates(value) if rounded else value
 
 
 class StrictParser(Parser):
@@ -91,11 +102,49 @@ def _float(digits: str) -> float:
     return number
 
 
+def _exact_float(digits: str) -> float:
+    number = _float(digits)
+    if repr(number) != digits and not survives(digits, number):
+        raise _NumberRounded
+    return number
+
+
+def _rounded_float(digits: str) -> float:
+    number = _float(digits)
+    return number if survives(digits, number) else RoundedFloat(number)
+
+
+def _rounded_only_in_coordinates(value: Any, free_form: bool = False, coordinate: bool = False) -> Any:
+    """Replace rounded numbers by floats, except in coordinates, whose validator refuses them.
+
+    An object within an object is free-form: its members are the caller's, even if one is called `coord`.
+    """
+    if isinstance(value, RoundedFloat):
+        return value if coordinate else float(value)
+    if isinstance(value, list):
+        return [_rounded_only_in_coordinates(item, free_form, coordinate) for item in value]
+    if isinstance(value, dict):
+        return {
+            name: _rounded_only_in_coordinates(
+                item, free_form or isinstance(item, dict), not free_form and name in _COORDINATES
+            )
+            for name, item in value.items()
+        }
+    return value
+
+
 def _constant(name: str) -> NoReturn:
     raise InvalidInput("body", f"contains {name}, which is not a JSON number")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+def _decoder_with(parse_float: Callable[[str], float]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_pairs, parse_int=_integer, parse_float=parse_float, parse_constant=_constant
+    )
+
+
+_decoder = _decoder_with(_exact_float)
+_rounding_decoder = _decoder_with(_rounded_float)
 
 
 def _check(value: Any, path: str, depth: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -15,11 +17,12 @@ from pydantic import (
     Field,
     PlainValidator,
     StringConstraints,
+    ValidationInfo,
     WithJsonSchema,
 )
 
 from memories import coordinates
-from memories.coordinates import Box, Coordinate
+from memories.coordinates import Box, Coordinate, RoundedFloat
 from somamemory import times
 from somamemory.errors import InvalidCoordinate, InvalidInput
 
@@ -58,12 +61,32 @@ class Params(BaseModel):
 # --- Field types -------------------------------------------------------------------------------------------------
 
 
-def _coordinate(value: object) -> Coordinate:
-    if isinstance(value, str):
+def _coordinate(value: object, field: ValidationInfo) -> Coordinate:
+    with _naming(field):
+        if isinstance(value, str):
+            return coordinates.parse(value)
+        if isinstance(value, list) and all(type(number) in (int, float, RoundedFloat) for number in value):
+            return coordinates.of(value)
+        raise InvalidCoordinate('must be a coordinate, as text such as "1.0,2.0,3.0" or as a list of numbers')
+
+
+def _coordinate_text(value: str, field: ValidationInfo) -> Coordinate:
+    with _naming(field):
         return coordinates.parse(value)
-    if isinstance(value, list) and all(type(number) in (int, float) for number in value):
-        return coordinates.of(value)
-    raise InvalidCoordinate('must be a coordinate, as text such as "1.0,2.0,3.0" or as a list of numbers')
+
+
+def _box(value: str, field: ValidationInfo) -> Box:
+    with _naming(field):
+        return Box.parse(value)
+
+
+@contextmanager
+def _naming(field: ValidationInfo) -> Iterator[None]:
+    """Add the name of the field to an InvalidCoordinate."""
+    try:
+        yield
+    except InvalidCoordinate as error:
+        raise InvalidCoordinate(error.detail, field.field_name or "") from None
 
 
 def _instant(value: object) -> datetime:
@@ -121,9 +144,9 @@ Coord = Annotated[
     ),
 ]
 CoordText = Annotated[
-    Coordinate, PlainValidator(coordinates.parse), WithJsonSchema({"type": "string", "example": "1.0,2.0,3.0"})
+    Coordinate, PlainValidator(_coordinate_text), WithJsonSchema({"type": "string", "example": "1.0,2.0,3.0"})
 ]
-BoxText = Annotated[Box, PlainValidator(Box.parse), WithJsonSchema({"type": "string", "example": "0,0;1,1"})]
+BoxText = Annotated[Box, PlainValidator(_box), WithJsonSchema({"type": "string", "example": "0,0;1,1"})]
 Instant = Annotated[datetime, PlainValidator(_instant), _TIME_SCHEMA]
 Id = Annotated[UUID, Field(strict=False)]  # text in JSON and in paths
 Whole = Annotated[int, BeforeValidator(_whole)]

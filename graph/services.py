@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
 
+import orjson
 from django.db import connection, transaction
 from django.utils import timezone
 
 from graph import audit_state
 from graph.models import Link
 from graph.query_conditions import Among
+from memories import reserved_namespaces
 from memories.coordinates import Coordinate
 from memories.payloads import Json
 from somamemory.db.collisions import retrying
@@ -22,6 +24,7 @@ from tenants.audit import Change
 from tenants.caller import Caller
 
 DEFAULT_TYPE = "related"
+MAX_METADATA_BYTES = 65_536  # as JSON; limited because walks and exports read the metadata of many links
 Key = tuple[str, str, str]  # (from, to, type)
 
 
@@ -49,8 +52,11 @@ class Linked:
     created: bool
 
 
-def checked(new: NewLink) -> NewLink:
+def checked(caller: Caller, new: NewLink) -> NewLink:
     """Return the link if it can be stored. Raises InvalidInput."""
+    reserved_namespaces.check_writable(caller, new.namespace)
+    if (size := len(orjson.dumps(new.metadata))) > MAX_METADATA_BYTES:
+        raise InvalidInput("metadata", f"has {size:,} bytes as JSON; use at most {MAX_METADATA_BYTES:,}")
     if new.valid_from is not None and new.valid_to is not None and new.valid_to <= new.valid_from:
         raise InvalidInput("valid_to", "must be after valid_from; otherwise the link would never be valid")
     return new
@@ -65,7 +71,7 @@ def link_many(caller: Caller, items: Sequence[NewLink]) -> list[Linked]:
     """Store all `items` in one transaction, or none. If a link is given more than once, the last one wins."""
     caller.require("write", {item.namespace for item in items})
     for item in items:
-        checked(item)
+        checked(caller, item)
     tries = count()
     return retrying(lambda: _link(caller, items, again=next(tries) > 0))
 
@@ -73,6 +79,7 @@ def link_many(caller: Caller, items: Sequence[NewLink]) -> list[Linked]:
 def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, link_type: str = DEFAULT_TYPE) -> bool:
     """Remove a link, and return whether there was one."""
     caller.require("delete", [namespace])
+    reserved_namespaces.check_writable(caller, namespace)
     there = Link.objects.for_tenant(caller.tenant).filter(
         namespace=namespace, from_key=start.key, to_key=end.key, link_type=link_type
     )

@@ -3,7 +3,7 @@
 A coordinate consists of 1 to 32 finite float64 numbers. Its *text* (`1.0,2.0,3.0`) is for people. Its *key* is for the
 database: each number becomes 16 hex digits that sort as text in numerical order, and the digits of all numbers are
 concatenated. A single unique index on the key therefore supports lookups of an exact address, subtrees below a prefix,
-and ordered listing.
+and ordered listing. A number that float64 cannot hold is refused: rounding it would merge two addresses.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import struct
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 
 from somamemory.errors import InvalidCoordinate
@@ -24,8 +25,13 @@ DIGITS_PER_NUMBER = 16
 _AFTER_EVERY_DIGIT = "g"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _MAX_TEXT = 2048
+_ALWAYS_EXACT_DIGITS = 15  # float64 distinguishes all normal numbers of this length
 _SIGN_BIT = 1 << 63
 _ALL_BITS = (1 << 64) - 1
+
+
+class RoundedFloat(float):
+    """A float that differs from the decimal number it was read from: see `survives`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -68,7 +74,7 @@ def of(numbers: Iterable[float]) -> Coordinate:
     if not 1 <= len(values) <= MAX_DIMENSIONS:
         raise InvalidCoordinate(f"a coordinate must have 1 to {MAX_DIMENSIONS} numbers; this one has {len(values)}")
     try:
-        floats = [float(value) for value in values]
+        floats = [_exact(value) for value in values]
     except OverflowError:
         raise InvalidCoordinate("coordinate numbers must fit in a 64-bit float") from None
     if not all(map(math.isfinite, floats)):
@@ -80,11 +86,35 @@ def from_key(key: str) -> Coordinate:
     return Coordinate(key)
 
 
+def survives(digits: str, number: float) -> bool:
+    """Return whether a decimal number is still the same after it has become the float64 `number`.
+
+    A whole number without an exponent must be exact, since programs use such numbers as ids. Any other number must
+    equal the shortest decimal that identifies the float64, as JSON and Python write it.
+    """
+    if len(digits) <= _ALWAYS_EXACT_DIGITS and abs(number) >= sys.float_info.min:
+        return True
+    written = Decimal(digits)
+    if "e" not in digits.lower() and written == written.to_integral_value():
+        return written == Decimal(number)
+    return written == Decimal(repr(number))
+
+
 def _float(digits: str) -> float:
-    """Convert to a float. Raises InvalidCoordinate if the number underflows to zero, which is a different address."""
     number = float(digits)
-    if not number and re.search("[1-9]", digits.lower().partition("e")[0]):
+    return number if math.isinf(number) or survives(digits, number) else RoundedFloat(number)
+
+
+def _exact(value: float) -> float:
+    """Return the value as a float. Raises InvalidCoordinate if float64 cannot hold it."""
+    number = float(value)
+    if isinstance(value, RoundedFloat) and not number:
         raise InvalidCoordinate("coordinate numbers must fit in a 64-bit float; one is too close to zero")
+    if isinstance(value, RoundedFloat) or (isinstance(value, int) and int(number) != value):
+        raise InvalidCoordinate(
+            f"coordinate numbers must be exact in a 64-bit float, but one would be rounded to {number!r}; use at most "
+            f"{_ALWAYS_EXACT_DIGITS} significant digits, or split the number into several"
+        )
     return number
 
 

@@ -98,6 +98,14 @@ class InvalidCoordinate(SomaError):
     code = "invalid_coordinate"
     title = "Invalid coordinate"
 
+    def __init__(self, detail: str, field: str = "") -> None:
+        self.field = field
+        super().__init__(detail)
+
+    @property
+    def errors(self) -> list[dict[str, str]]:
+        return [{"field": self.field, "message": self.detail}] if self.field else []
+
 
 class MalformedRequest(SomaError):
     status = 400

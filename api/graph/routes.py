@@ -41,11 +41,12 @@ def link(request: Request, body: LinkBody) -> HttpResponse:
 @router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut})
 def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
     """Create up to 1000 links. With `atomic`, creates all or none; otherwise, creates every valid link."""
-    items = [bulk.parsed(raw, LinkBody, lambda item: services.checked(new_link(item))) for raw in body.links]
+    caller = request.caller
+    items = [bulk.parsed(raw, LinkBody, lambda item: services.checked(caller, new_link(item))) for raw in body.links]
     if body.atomic:
         bulk.require_all(items, "links", "")
     valid = [item for item in items if isinstance(item, NewLink)]
-    linked = iter(services.link_many(request.caller, valid) if valid else [])
+    linked = iter(services.link_many(caller, valid) if valid else [])
     results = [
         bulk.failed(index, item) if isinstance(item, SomaError) else presenters.bulk_linked(index, next(linked))
         for index, item in enumerate(items)

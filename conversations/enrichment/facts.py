@@ -226,7 +226,7 @@ def _write(
         links.append(NewLink(at, message_address(conversation.number, fact.turn), STATED_IN, namespace=FACTS))
         links += [NewLink(at, coordinates.from_key(key), entities.MENTIONS, namespace=FACTS) for key in mentioned]
     stores.store_many(caller.writing_reserved(), items)
-    graph.link_many(caller, links)
+    graph.link_many(caller.writing_reserved(), links)
 
 
 def _lock_existing(caller: Caller, keys: Sequence[str]) -> set[str]:

@@ -240,7 +240,7 @@ class _RollUp:
         addresses = source.addresses(self.conversation)
         links = (NewLink(new.coordinate, to, LINK_TYPE, namespace=SUMMARIES) for to in addresses)
         while batch := list(islice(links, _LINK_BATCH)):
-            graph.link_many(self.caller, batch)
+            graph.link_many(self.caller.writing_reserved(), batch)
         return memory
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import decimal
 import math
 from itertools import pairwise
 
@@ -69,7 +71,9 @@ def test_a_key_is_sixteen_lower_case_hex_digits_a_number(address):
         ("007", "7"),
         ("1E-3", "0.001"),
         ("0e-400", "0"),
-        ("9007199254740993", "9007199254740992"),
+        ("0.10000000000000000000", "0.1"),
+        ("1152921504606846976", "1.152921504606847e18"),
+        ("1e23", "1.0e+23"),
     ],
 )
 def test_equal_spellings_are_one_address(one, other):
@@ -129,6 +133,48 @@ def test_text_is_an_address_or_is_refused(text):
 def test_bad_numbers_are_refused(values):
     with pytest.raises(InvalidCoordinate, match="coordinate"):
         coordinates.of(values)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("9007199254740993", "-9007199254740993", "9007199254740993.0", "1,9007199254740993", "1234567890123456800"),
+        *(
+            "0.10000000000000001",
+            "0.1000000000000000001",
+            "9007199254740993e0",
+            "100000000000000000000001",
+            "1.2345e-320",
+        ),
+    ],
+)
+def test_a_number_that_float64_would_round_is_refused(text):
+    with pytest.raises(InvalidCoordinate, match="use at most 15 significant digits"):
+        coordinates.parse(text)
+    with pytest.raises(InvalidCoordinate, match="use at most 15 significant digits"):
+        Box.parse(f"{text};{text}")
+
+
+@given(st.integers(-(10**30), 10**30), st.integers(-3, 3))
+@example(9007199254740993, -1)
+@example(1234567890123456768, 1)
+def test_two_different_whole_numbers_are_never_one_address(number, difference):
+    for read in (lambda value: coordinates.of([value]), lambda value: coordinates.parse(str(value))):
+        found = {}
+        for value in (number, number + difference):
+            with contextlib.suppress(InvalidCoordinate):
+                assert found.setdefault(read(value), value) == value
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.integers(0, 30))
+@example(decimal.Decimal("9007199254740993.0"), 17)
+def test_an_accepted_number_is_the_number_of_the_text(number, digits):
+    text = f"{number:.{digits}e}"
+    try:
+        stored = coordinates.parse(text)
+    except InvalidCoordinate:
+        return
+    assert decimal.Decimal(stored.text) == decimal.Decimal(text)
 
 
 def test_thirty_two_numbers_are_an_address():

@@ -237,6 +237,31 @@ def test_a_bad_coordinate_is_refused_and_nothing_is_stored(api: Api, coord: Any)
     assert rows(api) == 0
 
 
+@pytest.mark.parametrize("number", ["9007199254740993", "9007199254740993.0", "0.1000000000000000001"])
+def test_a_coordinate_that_would_be_rounded_is_refused_in_every_request(api: Api, number: str) -> None:
+    api.store("9007199254740992,1", "the first")
+    stored = f'"payload": {{"coord": [{number}]}}'  # only an address must be exact
+    bodies = {
+        "/memories": f'{{"coord": [{number}, 1], {stored}}}',
+        "/memories/bulk": f'{{"items": [{{"coord": [{number}, 1], {stored}}}], "atomic": true}}',
+        "/memories/bulk/get": f'{{"coords": [[1, 1], [{number}, 1]]}}',
+        "/memories/search": f'{{"query": "first", "prefix": [{number}]}}',
+        "/graph/link": f'{{"from_coord": [1], "to_coord": [{number}]}}',
+        "/graph/links/bulk": f'{{"links": [{{"from_coord": [1], "to_coord": [{number}]}}], "atomic": true}}',
+    }
+    for path, body in bodies.items():
+        response = api.request("POST", path, raw=body.encode())
+        problem = response.json()
+        assert response.status_code in (400, 422), (path, problem)
+        assert "significant digits" in problem["detail"]
+        assert problem["errors"][0]["field"].rpartition(".")[2] in ("coord", "coords", "prefix", "to_coord")
+    for path in (f"/memories/{number},1", f"/memories?prefix={number}", f"/memories?box={number};{number}"):
+        problem_of(api.get(path), 400, "invalid_coordinate", field=None)
+
+    assert api.get("/memories/9007199254740992,1").json()["memory"]["payload"] == {"text": "the first"}
+    assert api.request("POST", "/memories", raw=f'{{"coord": [1], {stored}}}'.encode()).status_code == 201
+
+
 @pytest.mark.parametrize(
     "coord", ["x", "1,nan", "1e400", "1,", "%20", "1%002", "%ff", ",".join(["1"] * 33), "1" * 3000]
 )
