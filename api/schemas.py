@@ -30,6 +30,7 @@ MAX_CONTEXT_LENGTH = 32_768
 MAX_BULK = 1000
 MAX_QUERY_LENGTH = 8192
 MAX_OFFSET = 10_000
+ENDED_EARLY = "Set if the results were too large for one response: the offset to continue from."
 
 
 class Body(BaseModel):

@@ -137,5 +137,10 @@ def read_messages(rows: QuerySet[Memory], chunk_size: int | None = None) -> Iter
         yield _message(*row)
 
 
+def messages_by_seq(rows: QuerySet[Memory]) -> dict[int, Message]:
+    """Read messages without their other columns, by the number of their row."""
+    return {seq: _message(*columns) for seq, *columns in rows.values_list("seq", *_COLUMNS)}
+
+
 def _message(key: str, payload: Json, said_at: datetime) -> Message:
     return Message(key, str(payload.get("role", "")), str(payload.get("content", "")), said_at)

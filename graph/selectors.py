@@ -66,6 +66,7 @@ class Neighbourhood:
     memories: Sequence[Memory | None] | None
     truncated: bool
     read: int
+    next_offset: int | None = None  # set if the memories were too large for one response
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,12 @@ def neighbours(
     """Return a page of the addresses within `hops` links. See `walks.neighbours`."""
     read = Reader(links_in(caller, namespace), link_filter, MAX_READ)
     page = walks.neighbours(read, start.key, hops, limit, offset)
-    memories_there = None
-    if include_memory:
-        there = [coordinates.from_key(neighbour.key) for neighbour in page]
-        memories_there = memories.selectors.get_many(caller, namespace, there)
-    return Neighbourhood(page, memories_there, read.truncated, read.read)
+    if not include_memory:
+        return Neighbourhood(page, None, read.truncated, read.read)
+    there = [coordinates.from_key(neighbour.key) for neighbour in page]
+    stored = memories.selectors.get_many(caller, namespace, there)
+    next_offset = offset + len(stored) if len(stored) < len(page) else None
+    return Neighbourhood(page[: len(stored)], stored, read.truncated, read.read, next_offset)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from django.db.models.functions import Length, Substr
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 from django.utils import timezone
 
-from memories import read_counts
+from memories import large_rows, read_counts
 from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
 from memories.filters import Filter, to_q
 from memories.index import generations
@@ -25,6 +25,7 @@ from somamemory import cursors
 from somamemory.db import replicas
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput, NotFound
+from somamemory.response_size import fitting
 from tenants.caller import Caller
 
 # `near` sorts by distance outside the database, so a ball must not contain more memories than this.
@@ -119,14 +120,14 @@ def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory
 
 @may_read_replica
 def get_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> list[Memory | None]:
-    """Return the memory at each coordinate, or None, in the order of `coordinates`."""
+    """Return the memory at each coordinate, or None, in the order of `coordinates`.
+
+    The result ends early if the memories are too large for one response.
+    """
     keys = [coordinate.key for coordinate in coordinates]
-    memories = {
-        memory.coordinate_key: memory
-        for memory in with_index_state(live(caller, [namespace])).filter(coordinate_key__in=set(keys))
-    }
-    read_counts.count(memories.values())
-    return [memories.get(key) for key in keys]
+    memories = large_rows.in_order(with_index_state(live(caller, [namespace])), "coordinate_key", keys)
+    read_counts.count(set(filter(None, memories)))
+    return memories
 
 
 @may_read_replica
@@ -154,12 +155,15 @@ def list_memories(
     if cursor:
         memories = memories.filter(_after(cursor, of_list, time, descending))
     columns = [f"-{name}" if descending else name for name in (time, "coordinate_key") if name]
-    rows = list(with_index_state(memories).order_by(*columns)[: limit + 1])
-    if len(rows) <= limit:
-        return Page(rows)
-    last = rows[limit - 1]
+    source = with_index_state(memories)
+    rows = list(large_rows.outline(source).order_by(*columns)[: limit + 1])
+    count = min(limit, fitting(row.size for row in rows))
+    items = large_rows.filled(rows[:count], source)
+    if len(rows) <= count:
+        return Page(items)
+    last = rows[count - 1]
     moments = [getattr(last, time)] if time else []
-    return Page(rows[:limit], cursors.encode(of_list, last.coordinate_key, *moments))
+    return Page(items, cursors.encode(of_list, last.coordinate_key, *moments))
 
 
 def page_of(
@@ -176,8 +180,8 @@ def page_of(
             raise cursors.invalid()
         after = _key(key)
         memories = [row for row in memories if row.coordinate_key > after]
-    page = memories[:limit]
-    return Page(page, cursors.encode(of_list, page[-1].coordinate_key) if len(memories) > limit else None)
+    page = memories[: min(limit, fitting(row.size for row in memories[:limit]))]
+    return Page(page, cursors.encode(of_list, page[-1].coordinate_key) if len(memories) > len(page) else None)
 
 
 @may_read_replica
@@ -340,17 +344,14 @@ def _nearest(memories: QuerySet[Memory], ball: Ball, of_list: str, limit: int, c
     after = _last_seen(cursor, of_list) if cursor else (-1.0, "")
     measured = ((ball.distance(key), key) for key in keys)
     nearest = heapq.nsmallest(limit + 1, (item for item in measured if item[0] <= ball.radius and item > after))
-    page = nearest[:limit]
-    rows = {
-        row.coordinate_key: row
-        for row in with_index_state(memories.filter(coordinate_key__in=[key for _, key in page]))
-    }
+    rows = large_rows.in_order(with_index_state(memories), "coordinate_key", [key for _, key in nearest[:limit]])
+    page = nearest[: len(rows)]
     items = []
-    for distance, key in page:
-        if key in rows:
-            rows[key].distance = distance
-            items.append(rows[key])
-    return Page(items, cursors.encode(of_list, *page[-1]) if len(nearest) > limit else None)
+    for row, (distance, _) in zip(rows, page, strict=True):
+        if row is not None:
+            row.distance = distance
+            items.append(row)
+    return Page(items, cursors.encode(of_list, *page[-1]) if len(nearest) > len(page) else None)
 
 
 def _last_seen(cursor: str, of_list: str) -> tuple[float, str]:

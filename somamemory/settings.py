@@ -555,6 +555,8 @@ UNFOLD: dict[str, Any] = {
 TRUSTED_PROXIES = client_address.networks(env.list("SOMA_TRUSTED_PROXIES", default=[]))
 MAX_BODY_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+# A list ends when its memories have this many bytes; the response says where to go on.
+MAX_RESPONSE_BYTES = _bounded("SOMA_MAX_RESPONSE_MIB", 16, 1, 1024) * 1024 * 1024
 # Networks or addresses that may read /metrics. The alias adds a second name for each metric: with `sekha`, soma_… is
 # also available as sekha_….
 METRICS_ALLOW = client_address.networks(env.list("SOMA_METRICS_ALLOW", default=["127.0.0.0/8", "::1/128"]))

@@ -12,6 +12,8 @@ import orjson
 from django.db.models import Model
 from django.utils import timezone
 
+from somamemory import deadline
+from somamemory.response_size import fitting
 from tenants import registry, selectors
 from tenants.caller import Caller
 from tenants.models import ApiKey, Tenant
@@ -59,11 +61,15 @@ def _lines(tenant: Tenant) -> Iterator[bytes]:
 
 
 def _rows(model: type[Model], tenant: Tenant) -> Iterator[Model]:
+    """Yield the rows of a tenant, with one batch in memory: `BATCH` rows, or fewer large ones."""
     rows = registry.rows(model, tenant).order_by("pk")
-    batch = list(rows[:BATCH])
-    while batch:
-        yield from batch
-        batch = list(rows.filter(pk__gt=batch[-1].pk)[:BATCH])
+    sizes = ["size"] if any(field.name == "size" for field in model._meta.concrete_fields) else []
+    ahead = list(rows.values_list("pk", *sizes)[:BATCH])
+    while ahead:
+        deadline.check()
+        first, last = ahead[0][0], ahead[fitting(sum(size) for _, *size in ahead) - 1][0]
+        yield from rows.filter(pk__gte=first, pk__lte=last)
+        ahead = list(rows.filter(pk__gt=last).values_list("pk", *sizes)[:BATCH])
 
 
 def _columns(row: Model) -> dict[str, Any]:

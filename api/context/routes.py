@@ -54,6 +54,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
             "results": [presenters.full_text_hit(hit) for hit in results.hits],
             "total": results.total,
             "degraded": results.degraded,
+            "next_offset": results.next_offset,
         }
     )
 
@@ -92,5 +93,6 @@ def _run_query(request: Request, body: QueryBody) -> HttpResponse:
             "page": offset // limit + 1,
             "page_size": limit,
             "degraded": results.degraded,
+            "next_offset": results.next_offset,
         }
     )

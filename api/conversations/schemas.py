@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from api.json import JsonObject
 from api.schemas import (
+    ENDED_EARLY,
     MAX_BULK,
     MAX_OFFSET,
     Body,
@@ -232,6 +233,7 @@ class QueryOut(BaseModel):
     page: int
     page_size: int
     degraded: list[str]
+    next_offset: int | None = Field(None, description=ENDED_EARLY)
 
 
 class FullTextResultOut(MessageOut):
@@ -244,6 +246,7 @@ class FullTextOut(BaseModel):
     results: list[FullTextResultOut]
     total: int
     degraded: list[str]
+    next_offset: int | None = Field(None, description=ENDED_EARLY)
 
 
 class ContextMessageOut(MessageOut):

@@ -41,7 +41,12 @@ def neighbourhood(start: Coordinate, neighbourhood: Neighbourhood) -> JsonObject
     if neighbourhood.memories is not None:
         for neighbour, memory in zip(neighbours, neighbourhood.memories, strict=True):
             neighbour["memory"] = memory and memories.memory(memory)
-    return {"coord": start.text, "neighbors": neighbours, "truncated": neighbourhood.truncated}
+    return {
+        "coord": start.text,
+        "neighbors": neighbours,
+        "truncated": neighbourhood.truncated,
+        "next_offset": neighbourhood.next_offset,
+    }
 
 
 def path(start: Coordinate, goal: Coordinate, path: Path) -> JsonObject:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from api.json import JsonObject
 from api.memories.schemas import MemoryOut
 from api.schemas import (
+    ENDED_EARLY,
     MAX_BULK,
     Body,
     Coord,
@@ -140,6 +141,7 @@ class NeighborsOut(BaseModel):
     coord: str
     neighbors: list[NeighborOut]
     truncated: bool
+    next_offset: int | None = Field(None, description=ENDED_EARLY)
 
 
 class PathOut(BaseModel):

@@ -90,9 +90,9 @@ def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     memories = selectors.get_many(request.caller, body.namespace, body.coords)
     items = [
         {"coord": coord.text, "memory": memory and presenters.memory(memory)}
-        for coord, memory in zip(body.coords, memories, strict=True)
+        for coord, memory in zip(body.coords, memories, strict=False)  # it may end early
     ]
-    return reply({"items": items})
+    return reply({"items": items, "next_index": len(items) if len(items) < len(body.coords) else None})
 
 
 @router.post("/memories/bulk/delete", out=BulkDeletedOut)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.json import JsonObject
 from api.schemas import (
+    ENDED_EARLY,
     MAX_BULK,
     MAX_CONTEXT_LENGTH,
     MAX_OFFSET,
@@ -169,6 +170,9 @@ class BulkFound(BaseModel):
 
 class BulkGotOut(BaseModel):
     items: list[BulkFound]
+    next_index: int | None = Field(
+        None, description="Set if the memories were too large for one response: fetch the coordinates from this one on."
+    )
 
 
 class BulkDeletedOut(BaseModel):
@@ -289,3 +293,4 @@ class SearchOut(BaseModel):
     degraded: list[str]
     mode: str
     took_ms: float
+    next_offset: int | None = Field(None, description=ENDED_EARLY)

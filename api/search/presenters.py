@@ -28,9 +28,12 @@ def hit(hit: SearchHit) -> JsonObject:
 
 
 def results(results: Results, mode: str) -> JsonObject:
-    return {
+    response: JsonObject = {
         "memories": [hit(found) for found in results.hits],
         "degraded": results.degraded,
         "mode": mode,
         "took_ms": results.took_ms,
     }
+    if results.next_offset is not None:
+        response["next_offset"] = results.next_offset
+    return response

@@ -19,6 +19,7 @@ from conversations.messages import message_key, neighbour_keys
 from conversations.models import Conversation
 from conversations.query import in_folder
 from conversations.search.scope import places
+from memories import large_rows
 from memories import selectors as memories
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS, SUMMARIES
@@ -179,7 +180,10 @@ def _pinned(caller: Caller, allowed: Q | None) -> Sequence[Memory]:
     ]
     if not ranges:
         return []
-    return list(memories.live(caller, [CONVERSATIONS]).filter(Q(*ranges, _connector=Q.OR)))
+    rows = memories.live(caller, [CONVERSATIONS]).filter(Q(*ranges, _connector=Q.OR))
+    return large_rows.first_fitting(
+        rows.order_by("-created_at", "-coordinate_key"), _PINNED_CONVERSATIONS * _PINNED_TURNS
+    )
 
 
 def _recent(caller: Caller, request: ContextRequest, as_of: datetime, allowed: Q | None) -> Sequence[Memory]:
@@ -194,7 +198,7 @@ def _recent(caller: Caller, request: ContextRequest, as_of: datetime, allowed: Q
     turns = ((number, turn) for number, last in last_turns for turn in range(max(1, last - _RECENT + 1), last + 1))
     keys = [message_key(number, turn) for number, turn in islice(turns, _RECENT_READ)]
     rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys, created_at__gt=since)
-    return list(rows.order_by("-created_at", "-coordinate_key")[:_RECENT])
+    return large_rows.first_fitting(rows.order_by("-created_at", "-coordinate_key"), _RECENT)
 
 
 def _neighbours(caller: Caller, pool: Pool, best: Sequence[Candidate]) -> list[Proposal]:
@@ -204,7 +208,8 @@ def _neighbours(caller: Caller, pool: Pool, best: Sequence[Candidate]) -> list[P
         if pool.memories[candidate.id].namespace == CONVERSATIONS:
             for key in neighbour_keys(candidate.address):
                 relevance.setdefault(key, candidate.parts.relevance * _NEIGHBOURS_SHARE)
-    rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=list(relevance))
+    there = large_rows.in_order(memories.live(caller, [CONVERSATIONS]), "coordinate_key", list(relevance))
+    rows = [row for row in there if row is not None]
     return [Proposal(row, "neighbour", relevance[row.coordinate_key]) for row in rows if row.id not in pool.memories]
 
 

@@ -31,7 +31,7 @@ from django.utils import timezone
 from conversations import list_cache
 from conversations.lifecycle import cold_storage
 from conversations.models import ColdFile, Conversation, DeletedConversation
-from memories import archiving, retention
+from memories import archiving, large_rows, retention
 from memories import selectors as memories
 from memories.archiving import Taken
 from memories.models import Memory
@@ -285,11 +285,12 @@ def messages(caller: Caller, conversation: Conversation) -> Iterator[Memory]:
         yield from cold
         return
     low, high = conversation.root.subtree
-    rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__lt=high).order_by("coordinate_key")
+    rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
     last, seen = "", 0
-    while page := list(rows.filter(coordinate_key__gte=low, coordinate_key__gt=last)[:_PAGE]):
-        yield from page
-        last, seen = page[-1].coordinate_key, seen + len(page)
+    for page in large_rows.pages(rows, "coordinate_key", _PAGE):
+        for message in page:
+            yield message
+            last, seen = message.coordinate_key, seen + 1
     if seen < conversation.message_count:  # they have just been moved to cold storage
         yield from (row for row in read(caller, conversation) or () if row.coordinate_key > last)
 

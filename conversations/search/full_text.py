@@ -6,17 +6,18 @@ from collections.abc import Sequence
 
 from django.db.models import QuerySet
 
-from conversations.messages import Message
+from conversations.messages import messages_by_seq
 from conversations.search import query_syntax
 from conversations.search.query_syntax import WordQuery
 from conversations.search.results import COLD, MessageResults, has_cold_conversations, with_conversations
-from memories import read_counts
+from memories import large_rows, read_counts
 from memories import selectors as memories
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS
 from memories.search import lexical, scoring
 from memories.search.hybrid import KEYWORD
 from memories.search.scoring import Stats
+from somamemory import deadline
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
@@ -48,13 +49,18 @@ def search_full_text(
     leading = _leading(query, stats)
     matches, complete = lexical.matches(rows, [CONVERSATIONS], leading, caller.tenant, lexical.MAX_RANKED)
     ranked, all_read = _read(rows, [match.seq for match in matches], query, stats)
-    ranked.sort(key=lambda hit: (-hit[0], hit[1].coordinate_key))
+    ranked.sort(key=lambda hit: (-hit[0], hit[1]))
     page = ranked[offset : offset + limit]
-    hits = with_conversations(caller.tenant, ((message, round(score, 6), None) for score, message in page))
-    read_counts.count([message for _, message in page])
+    messages = large_rows.in_order(rows, "coordinate_key", [key for _, key in page])
+    scored = zip(page, messages, strict=False)  # the messages may end early
+    hits = with_conversations(
+        caller.tenant, ((message, round(score, 6), None) for (score, _), message in scored if message is not None)
+    )
+    read_counts.count(filter(None, messages))
+    next_offset = offset + len(messages) if len(messages) < len(page) else None
     incomplete = [] if complete and all_read and not query.is_cut else [KEYWORD]
     cold = [COLD] if include_archived and has_cold_conversations(caller.tenant) else []
-    return MessageResults(hits, len(ranked), [*cold, *incomplete])
+    return MessageResults(hits, len(ranked), [*cold, *incomplete], next_offset)
 
 
 def _leading(query: WordQuery, stats: Stats) -> Stats:
@@ -65,20 +71,21 @@ def _leading(query: WordQuery, stats: Stats) -> Stats:
 
 def _read(
     rows: QuerySet[Memory], seqs: Sequence[int], query: WordQuery, stats: Stats
-) -> tuple[list[tuple[float, Memory]], bool]:
-    """Return the matching messages among `seqs` with their scores, and whether all of `seqs` were read."""
+) -> tuple[list[tuple[float, str]], bool]:
+    """Return the score and the key of each matching message among `seqs`, and whether all of `seqs` were read."""
     weights = scoring.term_weights(query.terms, stats)
-    scored: list[tuple[float, Memory]] = []
+    scored: list[tuple[float, str]] = []
     characters_left = _MAX_CHARACTERS
     for start in range(0, min(len(seqs), _MAX_READ), _BATCH):
         batch = seqs[start : min(start + _BATCH, _MAX_READ)]
-        by_seq = {row.seq: row for row in rows.filter(seq__in=batch)}
-        for row in (by_seq[seq] for seq in batch if seq in by_seq):
-            text = Message.of(row).indexed_text
+        deadline.check()
+        by_seq = messages_by_seq(rows.filter(seq__in=batch))
+        for message in (by_seq[seq] for seq in batch if seq in by_seq):
+            text = message.indexed_text
             characters_left -= len(text)
             if characters_left < 0:
                 return scored, False
             score = query_syntax.score(query, text, weights, stats.average_length)
             if score is not None:
-                scored.append((score, row))
+                scored.append((score, message.key))
     return scored, len(seqs) <= _MAX_READ

@@ -38,6 +38,7 @@ class MessageResults:
     hits: Sequence[Hit]
     total: int
     degraded: Sequence[str]
+    next_offset: int | None = None  # set if the messages were too large for one response
 
 
 def with_conversations(tenant: Tenant, scored: Iterable[tuple[Memory, float, float | None]]) -> list[Hit]:

@@ -47,4 +47,4 @@ def search_messages(
     )
     incomplete = [] if results.every_match else [KEYWORD]
     cold = [COLD] if archived and has_cold_conversations(caller.tenant) else []
-    return MessageResults(hits, results.total, sorted({*results.degraded, *incomplete, *cold}))
+    return MessageResults(hits, results.total, sorted({*results.degraded, *incomplete, *cold}), results.next_offset)

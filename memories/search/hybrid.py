@@ -83,10 +83,10 @@ def _search(caller: Caller, query: Search) -> Results:
         ranked = rank(candidates.values(), terms, stats, weights)
 
     good = [hit for hit in ranked if hit.score >= query.min_score]
-    page = page_of(memories, good, query)
+    page, next_offset = page_of(memories, good, query)
     read_counts.count(hit.memory for hit in page if query.shown)
     took_ms = round((time.perf_counter() - started) * 1000, 2)
-    return Results(page, degraded, took_ms, max(len(good), words.matched), words.complete, stats)
+    return Results(page, degraded, took_ms, max(len(good), words.matched), words.complete, stats, next_offset)
 
 
 def _lexical_leg(caller: Caller, query: Search, memories: QuerySet[Memory], stats: Stats, *, all_terms: bool) -> _Words:

@@ -6,25 +6,31 @@ from collections.abc import Sequence
 
 from django.db.models import QuerySet
 
+from memories import large_rows
 from memories.models import Memory
 from memories.search.query import GRAPH, Search, SearchHit
 from memories.search.ranking import Ranked
 
 
-def page_of(memories: QuerySet[Memory], ranked: Sequence[Ranked], search: Search) -> list[SearchHit]:
-    """Return the page, without memories that have been removed since they were confirmed."""
+def page_of(memories: QuerySet[Memory], ranked: Sequence[Ranked], search: Search) -> tuple[list[SearchHit], int | None]:
+    """Return the page, and the offset to go on from if its memories are too large for one response.
+
+    Skip memories that were removed after they were confirmed.
+    """
     page: list[SearchHit] = []
     at = search.offset
     while len(page) < search.top_k and at < len(ranked):
         part = ranked[at : at + search.top_k - len(page)]
-        at += len(part)
-        rows = {row.id: row for row in memories.filter(id__in=[hit.candidate.id for hit in part])}
+        rows = large_rows.in_order(memories, "id", [hit.candidate.id for hit in part])
+        at += len(rows)
         page += [
-            SearchHit(rows[hit.candidate.id], round(hit.score, 6), _explain(hit, search))
-            for hit in part
-            if hit.candidate.id in rows
+            SearchHit(row, round(hit.score, 6), _explain(hit, search))
+            for hit, row in zip(part, rows, strict=False)  # the rest has no room
+            if row is not None
         ]
-    return page
+        if len(rows) < len(part):
+            return page, at
+    return page, None
 
 
 def _explain(hit: Ranked, search: Search) -> dict[str, float | None] | None:

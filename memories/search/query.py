@@ -74,3 +74,4 @@ class Results:
     total: int = 0  # memories that were ranked or that contain a term of the query, whichever is more
     every_match: bool = True  # False if more memories contain the terms than were read
     stats: Stats | None = None
+    next_offset: int | None = None  # set if the memories were too large for one response

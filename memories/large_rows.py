@@ -1,0 +1,74 @@
+"""Read lists of memories without reading large ones that the response has no room for.
+
+One statement reads the columns of all rows, but payload and metadata of small rows only; another one reads the large
+rows that fit. A list without large rows therefore takes one statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django.db.models import Case, F, QuerySet, When
+
+from memories.models import JsonField, Memory
+from somamemory import deadline
+from somamemory.response_size import fitting
+
+# Bytes of a row that is read with the list: 1,000 of them, the longest list, take 32 MB.
+SMALL = 32_768
+_DOCUMENTS = ("payload", "metadata")
+
+
+def outline(memories: QuerySet[Memory]) -> QuerySet[Memory]:
+    """Read the documents of small rows only. Every row must go through `filled` before anyone reads its documents."""
+    small = {
+        f"small_{name}": Case(When(size__lte=SMALL, then=F(name)), output_field=JsonField()) for name in _DOCUMENTS
+    }
+    return memories.defer(*_DOCUMENTS, "terms").annotate(**small)
+
+
+def filled(rows: Sequence[Memory], source: QuerySet[Memory]) -> list[Memory]:
+    """Return the rows of an `outline` with their documents.
+
+    Large ones are read again from `source`, the list before it was ordered and cut; those that are no longer in it are
+    left out.
+    """
+    large = [row.seq for row in rows if row.size > SMALL]
+    whole = {row.seq: row for row in source.defer("terms").filter(seq__in=large)} if large else {}
+    return [row for row in (whole.get(row.seq) if row.size > SMALL else _with_documents(row) for row in rows) if row]
+
+
+def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> list[Memory | None]:
+    """Return the memory with each value of a unique field, or None, for the first values that fit one response."""
+    outlines = {getattr(row, field): row for row in outline(source.filter(**{f"{field}__in": set(values)}))}
+    count = fitting(outlines[value].size if value in outlines else 0 for value in values)
+    rows = [outlines[value] for value in dict.fromkeys(values[:count]) if value in outlines]
+    memories = {getattr(row, field): row for row in filled(rows, source)}
+    return [memories.get(value) for value in values[:count]]
+
+
+def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memory]]:
+    """Yield all rows in the order of a unique field, page by page, with as many as fit one response in memory."""
+    after: object = None
+    while True:
+        deadline.check()
+        rest = source if after is None else source.filter(**{f"{field}__gt": after})
+        rows = list(outline(rest).order_by(field)[:most])
+        if not rows:
+            return
+        rows = rows[: fitting(row.size for row in rows)]
+        after = getattr(rows[-1], field)
+        yield filled(rows, source)
+
+
+def first_fitting(memories: QuerySet[Memory], limit: int) -> list[Memory]:
+    """Return the first rows of an ordered list that fit one response, at most `limit`."""
+    rows = list(outline(memories)[:limit])
+    return filled(rows[: fitting(row.size for row in rows)], memories)
+
+
+def _with_documents(row: Memory) -> Memory:
+    columns = vars(row)
+    for name in _DOCUMENTS:
+        columns[name] = columns.pop(f"small_{name}")
+    return row

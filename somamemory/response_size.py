@@ -1,0 +1,18 @@
+"""Bound the bytes of a response that lists items: a page ends early rather than fill the memory of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.conf import settings
+
+
+def fitting(sizes: Iterable[int]) -> int:
+    """Return how many of the first items fit into one response: at least one, so that every list can be read."""
+    count = total = 0
+    for size in sizes:
+        total += size
+        if count and total > settings.MAX_RESPONSE_BYTES:
+            break
+        count += 1
+    return count
