@@ -6,9 +6,11 @@ import sys
 
 from django.core.management import execute_from_command_line
 
+from somamemory import files
 from somamemory.errors import ConfigurationError
 
 if __name__ == "__main__":
+    files.create_privately()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
     try:
         execute_from_command_line(sys.argv)

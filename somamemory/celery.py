@@ -9,7 +9,9 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import OperationalError
+from celery.signals import beat_init, celeryd_init
 
+from somamemory import files
 from somamemory.telemetry import tracing
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
@@ -28,6 +30,12 @@ class TracedTask(Task):  # type: ignore[misc]
 app = Celery("somamemory", task_cls=TracedTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@celeryd_init.connect
+@beat_init.connect
+def _create_privately(**kwargs: Any) -> None:
+    files.create_privately()
 
 
 def send(task: str, lifetime_s: float) -> None:

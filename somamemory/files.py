@@ -1,15 +1,42 @@
-"""Checksums, and files that must survive a power failure."""
+"""Checksums, files that must survive a power failure, and files that only their owner can read."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 # Reports the progress of a phase: its name, and the completed share from 0 to 1.
 Progress = Callable[[str, float], None]
 _CHUNK = 1 << 20
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def create_privately() -> None:
+    """Let only the owner read the files and folders that this process and its children create from now on.
+
+    Every process calls this first: commands, the server and the workers. SQLite gives its -wal and -shm files the mode
+    of the database.
+    """
+    os.umask(_OTHERS)
+
+
+def make_private(folder: Path) -> list[str]:
+    """Take the access of other users away from our own files directly in `folder`. Return the names of these files.
+
+    Earlier versions created them with the umask of the shell. Folders keep their mode, because it may be deliberate.
+    """
+    changed = []
+    for entry in os.scandir(folder):
+        if not entry.is_file(follow_symlinks=False):
+            continue
+        status = entry.stat(follow_symlinks=False)
+        if status.st_uid == os.geteuid() and status.st_mode & _OTHERS:
+            os.chmod(entry.path, stat.S_IMODE(status.st_mode) & ~_OTHERS)
+            changed.append(entry.name)
+    return changed
 
 
 def sync(path: Path) -> None:

@@ -19,10 +19,11 @@ def path() -> Path:
     return Path(settings.DATA_DIR) / FILE_NAME
 
 
-def ensure() -> str | None:
-    """Create the first key (an operator key with every scope) unless a key exists. Return its secret if it was created.
+def ensure() -> bool:
+    """Create the first key (an operator key with every scope) unless a key exists. Return whether it was created.
 
-    `SOMA_BOOTSTRAP_KEY` sets the secret. The secret is stored in the data folder, readable only by the owner.
+    `SOMA_BOOTSTRAP_KEY` sets the secret. The secret is only stored in the data folder, readable by the owner. It is not
+    printed, because the output of a server often ends up in a log.
     """
     secret = settings.BOOTSTRAP_KEY or None
     try:
@@ -31,11 +32,11 @@ def ensure() -> str | None:
     except InvalidInput as error:
         raise ConfigurationError(f"SOMA_BOOTSTRAP_KEY: {error.fields['secret']}") from None
     if ApiKey.objects.exists():
-        return None
+        return False
     caller = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
     issued = keys.issue(caller, None, name="first key", scopes=SCOPES, secret=secret)
     _write(issued.secret)
-    return issued.secret
+    return True
 
 
 def _write(secret: str) -> None:

@@ -68,6 +68,13 @@ def test_a_superuser_signs_in_and_that_is_written_down(limited: int) -> None:
     assert [event.actor.split(":")[::2] for event in events("staff.sign_in")] == [["staff", "boss"]]
 
 
+@pytest.mark.parametrize("target", ["https://example.org/", "//example.org", "javascript:alert(1)", ""])
+def test_a_bad_next_leads_to_the_console(limited: int, target: str) -> None:
+    form = {"username": "boss", "password": PASSWORD, "next": target}
+
+    assert Client().post(page("login"), form)["Location"] == page("index")
+
+
 def test_guessing_passwords_for_one_name_is_limited(limited: int) -> None:
     answers = [sign_in("boss", "wrong", f"192.0.2.{number}").status_code for number in range(limited + 1)]
 

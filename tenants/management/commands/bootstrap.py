@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from somamemory import files
 from somamemory.db import migration_stages
 from somamemory.errors import ConfigurationError
 from tenants import bootstrap
@@ -32,9 +34,8 @@ class Command(BaseCommand):
             migration_stages.expand()
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
-        secret = bootstrap.ensure()
-        if secret:
+        files.make_private(settings.DATA_DIR)
+        if bootstrap.ensure():
             self.stdout.write(
-                "\nYour first key (an operator key with every scope), which cannot be shown again:\n\n    "
-                f"{secret}\n\nIt is stored in {bootstrap.path()}, readable only by you.\n"
+                f"The first key (an operator key with every scope) is in {bootstrap.path()}, readable only by you."
             )
