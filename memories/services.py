@@ -121,9 +121,14 @@ def delete(
     reserved_namespaces.check_writable(caller, namespace)
 
     def once() -> bool:
-        if precondition and precondition != Precondition():
-            precondition.check(_find_live(caller, namespace, [coordinate]).get(coordinate.key))
-        return bool(_delete_many(caller, namespace, [coordinate], purge))
+        # One read for the condition and the deletion: a store between two reads would be deleted although the condition
+        # did not hold for it.
+        memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
+        live = memory if memory is not None and memory.is_live else None
+        (precondition or Precondition()).check(live)
+        gone = memory if purge else live
+        _remove(caller, namespace, [gone] if gone else [], purge)
+        return gone is not None
 
     return retrying(once)
 

@@ -171,6 +171,29 @@ def test_a_service_that_ignores_conditions_is_found_out(api: Api, monkeypatch: p
     assert not explains(record(api, 0))
 
 
+@pytest.mark.postgresql  # on SQLite, nothing can be stored during a purge
+@pytest.mark.django_db(transaction=True)
+def test_a_purge_of_what_is_absent_spares_what_is_stored_meanwhile(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = services._rows
+
+    def store() -> None:
+        api.store("1", "stored meanwhile")
+        connection.close()
+
+    def read_then_store(*args: Any) -> Any:
+        rows = read(*args)
+        monkeypatch.undo()
+        thread = threading.Thread(target=store)
+        thread.start()
+        thread.join()
+        return rows
+
+    monkeypatch.setattr(services, "_rows", read_then_store)
+
+    assert api.delete("/memories/1?purge=true", if_none_match="*").json()["deleted"] is False
+    assert api.get("/memories/1").status_code == 200
+
+
 @pytest.mark.server
 @pytest.mark.once
 def test_writes_are_linearizable_across_a_kill_of_the_server() -> None:
