@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachetools import TTLCache, cached
+from django.conf import settings
 from django.db import DatabaseError, connection
 
 import somamemory
@@ -16,6 +17,7 @@ from memories.index import generations
 from somamemory import caching
 from somamemory.db import migration_stages
 from somamemory.errors import ConfigurationError, SomaError
+from tenants import row_level_security
 
 LIFETIME_S = 10
 _STARTED = time.monotonic()
@@ -70,6 +72,8 @@ def ready() -> tuple[bool, str]:
         _database()
         if migration_stages.missing():
             return False, "migrations are missing; run manage.py bootstrap"
+        if settings.ROW_LEVEL_SECURITY and not row_level_security.is_installed():
+            return False, "row level security is incomplete; run manage.py bootstrap"
     except DatabaseError:
         return False, "the database does not respond"
     return True, ""

@@ -101,6 +101,12 @@ def prepare(using: str = DEFAULT_DB_ALIAS) -> None:
         )
 
 
+def is_installed(using: str = DEFAULT_DB_ALIAS) -> bool:
+    """Return whether requests can be served under the policies."""
+    connection = _postgresql(using)
+    return _may_set_role(connection) and not _unprotected(connection)
+
+
 def missing(using: str = DEFAULT_DB_ALIAS) -> list[str]:
     """Return what the wall lacks, one sentence each; nothing if it is complete."""
     connection = _postgresql(using)
@@ -159,8 +165,10 @@ def _unprotected(connection: BaseDatabaseWrapper) -> set[str]:
 
 
 def _may_set_role(connection: BaseDatabaseWrapper) -> bool:
-    found = _query(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s AND pg_has_role(oid, 'MEMBER')", ROLE)
-    return bool(found)
+    major: int = connection.pg_version // 10_000  # type: ignore[attr-defined]
+    right = "SET" if major >= 16 else "MEMBER"  # since then, a member may lack it
+    statement = "SELECT 1 FROM pg_roles WHERE rolname = %s AND pg_has_role(oid, %s)"
+    return bool(_query(connection, statement, ROLE, right))
 
 
 def _leaking(connection: BaseDatabaseWrapper) -> list[str]:

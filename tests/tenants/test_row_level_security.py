@@ -178,6 +178,19 @@ def test_a_table_without_policies_is_reported_and_protected_again() -> None:
     assert row_level_security.install() == []
 
 
+def test_a_server_without_the_policies_is_not_ready(api: Api) -> None:
+    assert api.get("/readyz").status_code == 200
+    with connection.cursor() as cursor:
+        cursor.execute("DROP POLICY soma_tenant_rows ON sfm_graph_links")
+
+    response = api.get("/readyz")
+
+    assert (response.status_code, response.json()["reason"].partition(";")[0]) == (
+        503,
+        "row level security is incomplete",
+    )
+
+
 def test_the_policies_can_be_removed_once_no_request_needs_them(settings: Any) -> None:
     with pytest.raises(CommandError, match="SOMA_ROW_LEVEL_SECURITY is on"):
         run("off")
