@@ -589,6 +589,10 @@ RETENTION_DAYS = _bounded("SOMA_RETENTION_DAYS", 30, 0, 36_500)
 # SOMA_SECRET_KEY changes.
 AUDIT_RETENTION_DAYS = _bounded("SOMA_AUDIT_RETENTION_DAYS", 0, 0, 36_500)
 AUDIT_KEY = env.str("SOMA_AUDIT_KEY", "") or SECRET_KEY
+# Where the heads of the audit chains are published: a file, syslog://host:514, syslog:///dev/log, or an http(s) URL.
+AUDIT_HEADS = env.str("SOMA_AUDIT_HEADS", "")
+if "://" in AUDIT_HEADS and not AUDIT_HEADS.startswith(("syslog://", "http://", "https://")):
+    raise ConfigurationError("SOMA_AUDIT_HEADS must be a file, or start with syslog://, https:// or http://")
 # Every process rejects a revoked key within this time.
 KEY_CACHE_S = 5
 

@@ -24,7 +24,7 @@ from somamemory.errors import ConfigurationError, Conflict, NotFound, Unavailabl
 from tenants import audit, keys, registry, usage
 from tenants.audit import Change
 from tenants.caller import Caller
-from tenants.models import DEFAULT_TENANT_SLUG, ErasedTenant, Tenant, is_slug
+from tenants.models import DEFAULT_TENANT_SLUG, AuditBlock, ErasedTenant, Tenant, is_slug
 
 log = logging.getLogger("soma.tenants")
 
@@ -109,6 +109,7 @@ def _begin(caller: Caller, slug: str) -> list[Tenant]:
         if tenant is not None:
             audit.record(_for_operators(caller), "tenant.erase", [str(tenant.id)])
             ErasedTenant.objects.update_or_create(tenant_id=tenant.id, defaults={"slug_digest": _digest(slug)})
+            _record_chain(tenant, AuditBlock.objects.for_tenant(tenant).exists())
             Tenant.objects.filter(id=tenant.id).update(active=False)
     keys.forget_cached()
     if tenant is not None:
@@ -124,6 +125,7 @@ def _remove(tenant: Tenant, receipt: Receipt) -> None:
     for model in registry.tenant_models():
         _count(receipt.rows, model._meta.db_table, _remove_rows(model, tenant))
         failpoints.reach("erase.table")
+    _record_chain(tenant, bool(receipt.rows[AuditBlock._meta.db_table]))  # begun after the erasure
     for name, erase_items in _erasers.items():
         try:
             _count(receipt.elsewhere, name, erase_items(tenant))
@@ -134,6 +136,12 @@ def _remove(tenant: Tenant, receipt: Receipt) -> None:
             receipt.missing.append(name)
     failpoints.reach("erase.elsewhere")
     _count(receipt.rows, Tenant._meta.db_table, Tenant.objects.filter(id=tenant.id).delete()[0])
+
+
+def _record_chain(tenant: Tenant, had_chain: bool) -> None:
+    """Record that an erased tenant had sealed audit rows, so that `verify_audit` does not miss its chain."""
+    if had_chain:
+        ErasedTenant.objects.filter(tenant_id=tenant.id).update(had_chain=True)
 
 
 def _remove_rows(model: type[Model], tenant: Tenant) -> int:

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from somamemory.scheduling import periodic
 from tenants import erasure, usage
-from tenants.audit import sealing
+from tenants.audit import publishing, sealing
 
 HOUR_S = 3600.0
 
@@ -15,9 +15,10 @@ HOUR_S = 3600.0
     "memories.keep", every_s=lambda: settings.KEEPER_INTERVAL_S, thread="maintenance", first_s=lambda: usage.FLUSH_S
 )
 def maintain() -> None:
-    sealing.seal()
     erasure.confirm()
     usage.recount_stale()
+    sealing.seal()  # comes late: it raises an error if someone has tampered with the log
+    publishing.publish()
 
 
 @periodic("memories.keep_hourly", every_s=lambda: HOUR_S, thread="maintenance", first_s=lambda: HOUR_S / 60)

@@ -150,10 +150,16 @@ class AuditCheckpoint(TenantOwned):
 
 
 class AuditSealer(models.Model):
-    """A single row with the last sealed id of the log. Only the sealer locks it."""
+    """A single row with the signed progress of the sealer: see `tenants.audit.progress`. Only the sealer locks it."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     sealed_to = models.PositiveBigIntegerField(default=0)  # id of an audit event
+    genesis = models.BinaryField(max_length=16, default=b"", db_default=b"")  # random, made with the installation
+    signed_to = models.PositiveBigIntegerField(default=0, db_default=0)  # the last `sealed_to` that was signed
+    accepted_to = models.PositiveBigIntegerField(default=0, db_default=0)  # an operator accepted the log up to this id
+    chains = models.PositiveBigIntegerField(default=0, db_default=0)  # number of chains that were begun
+    signature = models.BinaryField(max_length=32, default=b"", db_default=b"")
+    published_to = models.PositiveBigIntegerField(default=0, db_default=0)  # id of a block; not signed
 
     class Meta:
         db_table = "sfm_audit_sealer"
@@ -172,6 +178,7 @@ class ErasedTenant(models.Model):
     slug_digest = models.BinaryField(max_length=32, db_index=True)
     erased_at = models.DateTimeField(default=timezone.now)
     confirmed_at = models.DateTimeField(null=True)  # by a second run, which removes data written during the first
+    had_chain = models.BooleanField(default=False, db_default=False)  # it had sealed audit rows
 
     class Meta:
         db_table = "sfm_erased_tenants"

@@ -11,7 +11,7 @@ import hmac
 import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NOTHING_BEFORE = bytes(32)
 _BLOCK = b"somamemory audit block 1"
 _CHECKPOINT = b"somamemory audit checkpoint 1"
+_PROGRESS = b"somamemory audit progress 1"
 _MARK = struct.Struct(">Q8s")
 
 
@@ -58,6 +59,11 @@ def head(block: AuditBlock) -> Head:
     return Head(
         str(block.tenant_id), block.number, block.last_id, bytes(block.hash).hex(), bytes(block.signature).hex()
     )
+
+
+def dump_heads(heads: Iterable[Head]) -> str:
+    """Return heads as lines of JSON."""
+    return "".join(json.dumps(asdict(head)) + "\n" for head in heads)
 
 
 def digest(event: AuditEvent) -> bytes:
@@ -95,6 +101,12 @@ def sign(block: Position) -> bytes:
 def sign_checkpoint(checkpoint: Position, previous: bytes, at: datetime) -> bytes:
     """Sign a checkpoint, including the signature of the previous checkpoint."""
     return hmac.digest(_key(), _CHECKPOINT + _packed(checkpoint) + bytes(previous) + fixed_width(at).encode(), "sha256")
+
+
+def sign_progress(genesis: bytes, sealed_to: int, accepted_to: int, chains: int) -> bytes:
+    """Sign the progress of the sealer. `genesis` identifies the installation."""
+    numbers = struct.pack(">QQQ", sealed_to, accepted_to, chains)
+    return hmac.digest(_key(), _PROGRESS + bytes(genesis) + numbers, "sha256")
 
 
 def is_signed(signature: bytes | memoryview, expected: bytes) -> bool:

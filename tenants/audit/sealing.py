@@ -20,8 +20,8 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from tenants.audit import chain
-from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, Tenant
+from tenants.audit import chain, progress
+from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, ErasedTenant, Tenant
 
 log = logging.getLogger("soma.audit")
 
@@ -33,11 +33,10 @@ _PAUSE_S = 0.02
 
 
 def seal(limit: int = 200_000) -> int:
-    """Seal up to about `limit` rows. Return the number of rows sealed."""
-    begin = AuditSealer.objects.values_list("sealed_to", flat=True).first()
-    if begin is None:
-        begin = AuditSealer.objects.get_or_create(id=1)[0].sealed_to
-    if not AuditEvent.objects.filter(id__gt=begin).exists():  # no transaction: on SQLite it would wait for writers
+    """Seal up to about `limit` rows. Return the number of rows sealed. Raises Tampered."""
+    sealer = progress.require_valid(AuditSealer.objects.first())
+    # No transaction: on SQLite it would wait for writers
+    if not AuditEvent.objects.filter(id__gt=sealer.sealed_to).exists():
         return 0
     horizon = settled()
     sealed = 0
@@ -83,22 +82,30 @@ def _seal_batch(horizon: int) -> int:
         sealer = AuditSealer.objects.select_for_update(skip_locked=True).first()
         if sealer is None:  # another process is sealing
             return 0
+        progress.require_valid(sealer)
         rows = list(AuditEvent.objects.filter(id__gt=sealer.sealed_to, id__lte=horizon).order_by("id")[:BATCH])
         by_tenant: dict[UUID, list[AuditEvent]] = {}
+        erased = _erased({row.tenant_id for row in rows})
         for row in rows:
-            if row.tenant_id is not None:
+            if row.tenant_id is not None and row.tenant_id not in erased:
                 by_tenant.setdefault(row.tenant_id, []).append(row)
-        blocks = [_block(tenant, events) for tenant, events in by_tenant.items()]
+        blocks = [_block(sealer, tenant, events) for tenant, events in by_tenant.items()]
         AuditBlock.all_tenants.bulk_create(blocks)
         if rows:
-            AuditSealer.objects.filter(id=sealer.id).update(sealed_to=rows[-1].id)
+            progress.advance(sealer, rows[-1].id, sum(block.number == 1 for block in blocks))
     for block in blocks:  # logged so that a copy of the log also contains the heads of the chains
         log.info("audit block sealed", extra=asdict(chain.head(block)))
     return len(rows)
 
 
-def _block(tenant: UUID, events: list[AuditEvent]) -> AuditBlock:
+def _erased(tenants: set[UUID | None]) -> set[UUID]:
+    """Return those that are being erased or have been: their rows go away and are not sealed."""
+    return set(ErasedTenant.objects.filter(tenant_id__in=tenants).values_list("tenant_id", flat=True))
+
+
+def _block(sealer: AuditSealer, tenant: UUID, events: list[AuditEvent]) -> AuditBlock:
     head = head_of(tenant)
+    progress.require_continuing(sealer, head, tenant)
     now = timezone.now()
     digests = [chain.digest(event) for event in events]
     block = AuditBlock(

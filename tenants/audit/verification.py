@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from tenants.audit import chain
+from tenants.audit import chain, progress
 from tenants.audit.chain import Head, Position
 from tenants.caller import Caller
 from tenants.models import (
@@ -66,11 +66,6 @@ def heads(caller: Caller) -> Iterator[Head]:
             yield chain.head(block)
 
 
-def dump_heads(heads: Iterable[Head]) -> str:
-    """Return heads as lines of JSON."""
-    return "".join(json.dumps(asdict(head)) + "\n" for head in heads)
-
-
 def load_heads(lines: str) -> list[Head]:
     """Read heads from lines of JSON, either exported or copied from the sealer's log. Raises ValueError."""
     names = [column.name for column in fields(Head)]
@@ -95,7 +90,9 @@ def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None
     by_tenant: dict[UUID, list[Head]] = {}
     for head in known:
         by_tenant.setdefault(UUID(head.tenant), []).append(head)
-    sealed_to = AuditSealer.objects.values_list("sealed_to", flat=True).first() or 0
+    sealer = AuditSealer.objects.first()
+    sealed_to = sealer.sealed_to if sealer else 0
+    _check_progress(sealer, report)
     erased = _erased(report)
     tenants = [only] if only else Tenant.objects.order_by("slug").iterator()
     for tenant in tenants:
@@ -131,6 +128,21 @@ def _erased(report: Report) -> set[UUID]:
                 )
             )
     return erased
+
+
+def _check_progress(sealer: AuditSealer | None, report: Report) -> None:
+    """Report a progress that is not signed, and chains that were deleted as a whole."""
+    operators = Tenant.objects.filter(slug=DEFAULT_TENANT_SLUG).values_list("id", flat=True).first() or UUID(int=0)
+    if reason := progress.problem(sealer):
+        report.problems.append(Problem(operators, "forged", reason))
+    if sealer is None:
+        return
+    chains = AuditBlock.all_tenants.order_by().values("tenant_id").distinct().count()
+    lost = sealer.chains - chains - ErasedTenant.objects.filter(had_chain=True).count()
+    if lost > 0:
+        report.problems.append(
+            Problem(operators, "truncated", f"the chains of {lost} tenants were deleted, and perhaps begun again")
+        )
 
 
 class _Walk:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from tenants.audit import progress
 from tenants.models import DEFAULT_TENANT_SLUG, Tenant
 
 TABLES = ("sfm_audit_log", "sfm_audit_blocks", "sfm_audit_checkpoints")
@@ -45,5 +46,6 @@ def flushing(run: Callable[..., Any]) -> Callable[..., Any]:
         with unguarded(using):
             run(*args, **options)
         Tenant.objects.using(using).create(slug=DEFAULT_TENANT_SLUG, name="Default")
+        progress.begin()
 
     return emptied

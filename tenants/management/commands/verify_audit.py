@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants import selectors
-from tenants.audit import verification
+from tenants.audit import chain, progress, publishing, verification
 from tenants.audit.chain import Head
 from tenants.audit.verification import Report
 from tenants.management.command_line import errors_as_one_line, operator
@@ -25,7 +25,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--tenant", metavar="SLUG", help="verify only this tenant")
-        parser.add_argument("--heads", type=Path, metavar="FILE", help="file with heads that were exported earlier")
+        parser.add_argument(
+            "--heads",
+            type=Path,
+            metavar="FILE",
+            help="file with heads that were exported or published earlier; the default is the file in SOMA_AUDIT_HEADS",
+        )
         parser.add_argument(
             "--export",
             type=Path,
@@ -33,16 +38,28 @@ class Command(BaseCommand):
             help="write the current heads to this file; store it on another machine",
         )
 
-    def handle(self, *args: Any, tenant: str | None, heads: Path | None, export: Path | None, **options: Any) -> None:
-        if tenant is not None and export:
-            raise CommandError("--export writes the heads of all tenants; omit --tenant")
+        parser.add_argument(
+            "--accept",
+            action="store_true",
+            help="continue to seal new rows after you have investigated tampering. Rows without a block stay "
+            "unsealed, and every verification reports them",
+        )
+
+    def handle(
+        self, *args: Any, tenant: str | None, heads: Path | None, export: Path | None, accept: bool, **options: Any
+    ) -> None:
+        if tenant is not None and (export or accept):
+            raise CommandError("--export and --accept concern all tenants; omit --tenant")
         with errors_as_one_line():
             only = selectors.get_tenant(operator(), tenant) if tenant is not None else None
-            report = verification.check(operator(), _known(heads), only)
+            report = verification.check(operator(), _known(heads or _published()), only)
             self._print(report)
             if export and report.intact:
-                export.write_text(verification.dump_heads(verification.heads(operator())))
+                export.write_text(chain.dump_heads(verification.heads(operator())))
                 self.stdout.write(f"Wrote the heads to {export}.")
+            if accept:
+                progress.accept(operator())
+                self.stdout.write("Accepted. New rows are sealed again; the audit log records this decision.")
         if not report.intact:
             raise SystemExit(TAMPERED)
 
@@ -55,6 +72,11 @@ class Command(BaseCommand):
             self.stdout.write(f"{report.unsealed:,} rows since {since} UTC are not sealed yet and cannot be verified.")
         if report.intact:
             self.stdout.write(self.style.SUCCESS("OK: the audit log is intact."))
+
+
+def _published() -> Path | None:
+    file = publishing.published_file()
+    return file if file is not None and file.exists() else None
 
 
 def _known(file: Path | None) -> list[Head]:

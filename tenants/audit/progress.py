@@ -1,0 +1,104 @@
+"""The signed progress of the sealer: how far the log is sealed, and how many chains were begun.
+
+Without the signature, someone with access to the database could delete blocks, change rows and reset the progress, and
+the sealer would sign the forged rows. So the sealer only continues from a signed progress, and only where each chain
+still reaches it. It raises Tampered otherwise, and an operator decides: see `accept`.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from django.db import transaction
+from django.db.models import Max
+
+from tenants import audit
+from tenants.audit import chain
+from tenants.audit.chain import Position
+from tenants.caller import Caller
+from tenants.models import AuditBlock, AuditEvent, AuditSealer, ErasedTenant
+
+
+class Tampered(Exception):
+    """The audit log was changed outside this service. Nothing is sealed until an operator accepts it."""
+
+
+def begin() -> AuditSealer:
+    """Create the progress of a new installation. Migrations call it, never the sealer."""
+    sealer = AuditSealer(genesis=secrets.token_bytes(16))
+    sealer.signature = _signature(sealer)
+    sealer.save(force_insert=True)
+    return sealer
+
+
+def problem(sealer: AuditSealer | None) -> str:
+    """Return what is wrong with the progress; "" if it is signed."""
+    if sealer is None:
+        return "the progress of the sealer was deleted"
+    if not chain.is_signed(sealer.signature, _signature(sealer)):
+        return "the progress of the sealer is not signed by this installation"
+    if sealer.sealed_to < sealer.signed_to:
+        return "the progress of the sealer was reset"
+    if sealer.sealed_to > sealer.signed_to and (lost := _uncovered(sealer)):
+        return f"rows up to {lost} are marked as sealed, but no block covers them"
+    return ""
+
+
+def require_valid(sealer: AuditSealer | None) -> AuditSealer:
+    """Raise Tampered unless the progress is valid."""
+    if reason := problem(sealer):
+        raise Tampered(f"{reason}; run verify_audit")
+    assert sealer is not None  # noqa: S101 - that is a problem, too
+    return sealer
+
+
+def advance(sealer: AuditSealer, sealed_to: int, new_chains: int) -> None:
+    """Sign and save the progress. Requires the transaction that writes the blocks."""
+    sealer.sealed_to = sealer.signed_to = sealed_to
+    sealer.chains += new_chains
+    sealer.signature = _signature(sealer)
+    sealer.save(update_fields=["sealed_to", "signed_to", "chains", "accepted_to", "signature"])
+
+
+def require_continuing(sealer: AuditSealer, head: AuditBlock | None, tenant_id: object) -> None:
+    """Raise Tampered unless a tenant's chain reaches the progress, so that the next block may follow its head."""
+    if head is not None and not chain.is_signed(head.signature, chain.sign(Position.of(head))):
+        raise Tampered(f"block {head.number} of tenant {tenant_id} is not signed by this installation")
+    after = max(head.last_id if head else 0, sealer.accepted_to)
+    between = AuditEvent.objects.filter(tenant_id=tenant_id, id__gt=after, id__lte=sealer.sealed_to)
+    if between.exists():
+        raise Tampered(f"blocks of tenant {tenant_id} were deleted; run verify_audit")
+
+
+def accept(caller: Caller) -> None:
+    """Continue to seal a log that was tampered with, after an operator has investigated it.
+
+    The next block of each chain covers new rows only. Existing rows without a block stay unsealed, and every later
+    verification reports them. The audit log records the decision.
+    """
+    caller.require_operator()
+    with transaction.atomic():
+        sealer = AuditSealer.objects.select_for_update().first() or begin()
+        last: int = AuditEvent.objects.aggregate(last=Max("id"))["last"] or 0
+        sealer.accepted_to = last
+        chains = AuditBlock.all_tenants.order_by().values("tenant_id").distinct().count()
+        erased = ErasedTenant.objects.filter(had_chain=True).count()
+        advance(sealer, last, chains + erased - sealer.chains)
+        audit.record(caller, "audit.accept", [f"rows up to {last}"])
+
+
+def _signature(sealer: AuditSealer) -> bytes:
+    return chain.sign_progress(bytes(sealer.genesis), sealer.signed_to, sealer.accepted_to, sealer.chains)
+
+
+def _uncovered(sealer: AuditSealer) -> int:
+    """Return the last row that the previous version should have sealed but no signed block covers; 0 if none.
+
+    During a rolling upgrade, the previous version advances `sealed_to` and signs only its blocks.
+    """
+    rows = AuditEvent.objects.filter(id__gt=sealer.signed_to, id__lte=sealer.sealed_to, tenant__isnull=False)
+    for tenant_id, last in rows.order_by().values_list("tenant_id").annotate(Max("id")):
+        head = AuditBlock.all_tenants.filter(tenant_id=tenant_id).order_by("-number").first()
+        if head is None or head.last_id < last or not chain.is_signed(head.signature, chain.sign(Position.of(head))):
+            return int(last)
+    return 0
