@@ -22,6 +22,8 @@ MAY_SAY_ALL_TENANTS = {
     "tenants/scoping.py",  # the wall itself
     "operations/migrate_database.py",  # a database moves as a whole
     "tenants/idempotency.py",  # the sweep
+    "tenants/audit/progress.py",  # the progress of the one sealer
+    "tenants/audit/publishing.py",  # the heads of all chains
     "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
     "tenants/audit/verification.py",  # chains whose tenant is gone
     "memories/services.py",  # inserts and upserts, whose rows name their tenant
