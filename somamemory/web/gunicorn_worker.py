@@ -36,6 +36,7 @@ CLOSING_S = 2.0
 # A slower client is cut off: SOMA_CLIENT_TIMEOUT_S, and this long for each byte.
 MIN_BYTES_PER_S = 20_000
 RECEIVED_AT_ONCE_BYTES = 256 * 1024
+SENT_AT_ONCE_BYTES = 64 * 1024  # small pieces of a response are sent together
 # A response is produced while the client has less than this before it.
 PAUSE_ABOVE_BYTES = 256 * 1024
 # Requests and responses that wait for clients, per process.
@@ -309,7 +310,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         response = connection.response
         for piece in connection.pieces:
             response.write(piece)
-            if connection.out.flush() > PAUSE_ABOVE_BYTES:
+            if connection.out.size > SENT_AT_ONCE_BYTES and connection.out.flush() > PAUSE_ABOVE_BYTES:
                 return Outcome.PAUSED
         response.close()
         connection.out.flush()

@@ -19,11 +19,14 @@ from django.conf import settings
 from gunicorn import util
 from gunicorn.config import Config
 from gunicorn.workers import gthread
+from hypothesis import given
+from hypothesis import strategies as st
 
 from somamemory.web import gunicorn_errors, gunicorn_worker
 from somamemory.web.gunicorn_connection import Phase
 from somamemory.web.gunicorn_logger import JsonLogger
 from somamemory.web.gunicorn_worker import BufferingWorker
+from somamemory.web.request_framing import find_head
 from testing.processes import wait_for
 
 THREADS = 2
@@ -286,6 +289,19 @@ def test_a_request_may_arrive_in_any_pieces(service: Service, step: int) -> None
         connection.sendall(request[start : start + step])
 
     assert body_of(rest_of(connection)) == b"\r\n\r\nGET / HT"
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"GET /x?y", b" ", b"Content-Length: 5", b"a:b"]), max_size=30))
+def test_a_head_is_found_in_the_same_way_however_it_arrives(parts: list[bytes]) -> None:
+    whole, received, searched = b"".join(parts), bytearray(), 0
+    for part in parts:
+        received += part
+        if head := find_head(received, searched):
+            assert head == find_head(whole)
+            return
+        searched = len(received)
+
+    assert find_head(whole) is None
 
 
 def test_requests_sent_together_are_answered_in_order(service: Service) -> None:
