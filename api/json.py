@@ -150,10 +150,8 @@ _rounding_decoder = _decoder_with(_rounded_float)
 def _check(value: Any, path: str, depth: int) -> None:
     """Raise InvalidInput for text that a database cannot store, and for excessive nesting."""
     if isinstance(value, str):
-        if "\0" in value:
-            raise InvalidInput(path, "must not contain a NUL character")
-        if not value.isascii() and not _is_encodable(value):
-            raise InvalidInput(path, "must not contain a lone surrogate")
+        if problem := _problem(value):
+            raise InvalidInput(path, problem)
     elif isinstance(value, dict | list):
         if not depth:
             raise InvalidInput("body", f"must not be nested deeper than {MAX_DEPTH} levels")
@@ -163,8 +161,16 @@ def _check(value: Any, path: str, depth: int) -> None:
                 _check(item, f"{path}.{_shorten(name)}" if path != "body" else _shorten(name), depth - 1)
         else:
             for index, item in enumerate(value):
-                if not isinstance(item, int | float):
+                # A list may have millions of items, so a path is built for those that need one.
+                kind = type(item)
+                if kind is dict or kind is list or (kind is str and _problem(item)):
                     _check(item, f"{path}.{index}", depth - 1)
+
+
+def _problem(text: str) -> str:
+    if "\0" in text:
+        return "must not contain a NUL character"
+    return "" if text.isascii() or _is_encodable(text) else "must not contain a lone surrogate"
 
 
 def _is_encodable(text: str) -> bool:

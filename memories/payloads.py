@@ -12,6 +12,7 @@ Json = dict[str, Any]
 TEXT_FIELDS = ("title", "summary", "text", "content")
 MAX_TEXT_LENGTH = 32_768
 _INT64 = 1 << 63
+_MAY_HOLD_STRINGS = {str, dict, list}
 
 
 class Decoder(json.JSONDecoder):
@@ -38,7 +39,17 @@ def text_of(payload: Json) -> str:
     Returns at most MAX_TEXT_LENGTH characters.
     """
     named = [payload[name] for name in TEXT_FIELDS if isinstance(payload.get(name), str) and payload[name].strip()]
-    return "\n".join(named or _strings(payload))[:MAX_TEXT_LENGTH]
+    return "\n".join(named or _first_strings(payload))[:MAX_TEXT_LENGTH]
+
+
+def _first_strings(payload: Json) -> Iterator[str]:
+    """Yield strings until they have MAX_TEXT_LENGTH characters: a payload may hold millions of them."""
+    length = 0
+    for text in _strings(payload):
+        yield text
+        length += len(text)
+        if length >= MAX_TEXT_LENGTH:
+            return
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -55,7 +66,8 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(value[name])
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(item)
+            if type(item) in _MAY_HOLD_STRINGS:  # not a generator for each of a million numbers
+                yield from _strings(item)
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

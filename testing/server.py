@@ -98,6 +98,16 @@ class Server:
                     pages += int((folder / "statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def pids(self) -> list[int]:
+        """Return the ids of the server's processes (Linux)."""
+        assert self.process is not None
+        found = []
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.getpgid(int(folder.name)) == self.process.pid:
+                    found.append(int(folder.name))
+        return found
+
     def __enter__(self) -> Server:
         self.start()
         return self

@@ -80,13 +80,17 @@ def state(row: Model) -> bytes:
     return fingerprint(*(field.value_from_object(row) for field in row._meta.concrete_fields))
 
 
+# Found without a call for each item: a list may have millions.
+_ALREADY_PLAIN = {str, int, bool, type(None)}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)  # jsonb stores 1e16 as an integer
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [item if type(item) in _ALREADY_PLAIN else _plain(item) for item in value]
     if isinstance(value, datetime):
         return fixed_width(value)
     if isinstance(value, bytes | memoryview):

@@ -1,0 +1,359 @@
+"""Send the server the worst requests that the schema allows: `python -m benchmarks.worst_requests --requests 200`.
+
+It fills a server of its own with small memories, a hub of links, conversations and ten memories of 9.8 MB, and then
+sends random large requests: filters with 100 conditions, prefixes, boxes, maps, walks, exports, imports and bulk
+operations. It runs on SQLite, or with --database on an empty PostgreSQL database.
+
+It reports the peak of the server's memory above its base, the longest request in relation to its deadline, and the
+longest response time of `/readyz` meanwhile. It fails if a response is a 500 or a bound is exceeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import pathlib
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from testing.server import Client, Server
+
+MAX_PEAK_MB = 600
+MAX_PROBE_MS = 200
+GRACE_S = 1.0
+BATCH = 1_000
+WORDS = ("alpha", "beta", "gamma", "delta", "lorem", "ipsum", "dolor", "sit", "amet", "漢字", "straße", "ΟΔΟΣ")
+# Texts of 9.8 MB as JSON, of the kinds that cost the most in one place or another.
+LARGE: tuple[Callable[[], Any], ...] = (
+    lambda: "Lorem ipsum dolor sit amet " * 363_000,
+    lambda: "漢字" * 1_630_000,
+    lambda: "a" * 9_800_000,
+    lambda: ["lorem"] * 1_220_000,
+    lambda: [1] * 4_900_000,
+)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request. `long`: it has the deadline of long requests."""
+
+    kind: str
+    method: str
+    path: str
+    body: Any = None
+    raw: bytes | None = None
+    long: bool = False
+
+
+@dataclass
+class Worst:
+    """Generates requests at random, each near a limit of its schema."""
+
+    chance: random.Random
+    made: int = field(default=0, init=False)
+
+    def next(self) -> Sent:
+        self.made += 1
+        makers = (
+            self.search, self.search, self.search, self.large_needles, self.list, self.box, self.near, self.map,
+            self.neighbours, self.path, self.export, self.bulk_get, self.bulk_store, self.store, self.query,
+            self.full_text, self.context, self.import_file,
+        )  # fmt: skip
+        return makers[self.made % len(makers)]()
+
+    def search(self) -> Sent:
+        body: dict[str, Any] = {
+            "query": self.words(200),
+            "top_k": 200,
+            "offset": self.chance.choice((0, 100, 10_000)),
+            "filters": self.filters(),
+            "mode": self.chance.choice(("hybrid", "keyword", "semantic")),
+            "consistency": self.chance.choice(("eventual", "strong")),
+            "include_archived": self.chance.random() < 0.5,
+            "explain": True,
+        }
+        if self.chance.random() < 0.5:
+            body["prefix"] = [self.chance.choice((0, 7))]
+        if self.chance.random() < 0.3:
+            body["expand"] = {"hops": 3, "weight": 1.0}
+        return Sent("search", "POST", "/api/v1/memories/search", body)
+
+    def large_needles(self) -> Sent:
+        """Look 100 times for a text that every large memory nearly contains."""
+        needle = self.chance.choice(("a" * 999 + "b", "b" + "a" * 999, "needle", "漢" * 999 + "字字"))
+        conditions = [{"text": {"icontains": f"{needle}"[-1_000:]}} for _ in range(99)]
+        body = {"query": "lorem", "prefix": [7], "filters": {"OR": conditions}, "top_k": 200}
+        return Sent("large needles", "POST", "/api/v1/memories/search", body)
+
+    def filters(self) -> dict[str, Any]:
+        fields = ("text", "payload.tags", "metadata.source", "n", "payload.a.b.c", "importance", "created_at")
+        conditions: list[dict[str, Any]] = []
+        while len(conditions) < 98:
+            name = self.chance.choice(fields)
+            conditions.append({name: self.condition(name)})
+        parts = [{"AND": conditions[at : at + 7]} for at in range(0, 98, 7)]
+        return {self.chance.choice(("OR", "NOT", "AND")): parts}
+
+    def condition(self, name: str) -> dict[str, Any]:
+        if name == "importance":
+            return {"gte": self.chance.random()}
+        if name == "created_at":
+            return {"gte": "2020-01-01T00:00:00Z"}
+        word = self.words(self.chance.choice((1, 3, 30)))[:1_000]
+        values = [self.words(1) for _ in range(100)]
+        kinds = ({"icontains": word}, {"contains": word}, {"in": values}, {"nin": values}, {"gt": word}, {"ne": 1})
+        return self.chance.choice(kinds)
+
+    def list(self) -> Sent:
+        order = self.chance.choice(("coordinate", "-created_at", "updated_at"))
+        prefix = self.chance.choice(("", "&prefix=7", "&prefix=0"))
+        return Sent("list", "GET", f"/api/v1/memories?limit=1000&include_deleted=true&order={order}{prefix}")
+
+    def box(self) -> Sent:
+        return Sent("box", "GET", "/api/v1/memories?limit=1000&box=-1e300,-1e300;1e300,1e300")
+
+    def near(self) -> Sent:
+        return Sent("near", "GET", "/api/v1/memories?limit=1000&near=7,5&radius=1e100")
+
+    def map(self) -> Sent:
+        what = self.chance.choice(("axes=0,1&resolution=128", "axes=1&resolution=128", "depth=2&limit=1000"))
+        return Sent("map", "GET", f"/api/v1/memories/map?{what}")
+
+    def neighbours(self) -> Sent:
+        where = self.chance.choice(("0,0", f"0,{self.chance.randrange(1, 1000)}"))
+        query = f"coord={where}&k_hop=5&limit=1000&include_memory=true"
+        return Sent("neighbours", "GET", f"/api/v1/graph/neighbors?{query}")
+
+    def path(self) -> Sent:
+        ends = f"from_coord=0,{self.chance.randrange(1000)}&to_coord=0,{self.chance.randrange(1000, 2000)}"
+        return Sent("path", "GET", f"/api/v1/graph/path?{ends}&max_length=20&weighted=true")
+
+    def export(self) -> Sent:
+        path = self.chance.choice(
+            (
+                "export?format=json",
+                "export?format=markdown",
+                "graph/export?format=graphml",
+                "graph/export",
+                "tenants/default/export",
+            )
+        )
+        return Sent("export", "GET", f"/api/v1/{path}", long=True)
+
+    def bulk_get(self) -> Sent:
+        coords = [[7, number % 10] for number in range(500)] + [[0, number] for number in range(500)]
+        return Sent("bulk get", "POST", "/api/v1/memories/bulk/get", {"coords": coords})
+
+    def bulk_store(self) -> Sent:
+        text = self.words(9_000_000 // 6 // BATCH)
+        items = [{"coord": [8, self.made, number], "payload": {"text": text}} for number in range(BATCH)]
+        return Sent("bulk store", "POST", "/api/v1/memories/bulk", {"items": items})
+
+    def store(self) -> Sent:
+        return large_memory(self.chance.randrange(10), self.chance.choice(LARGE))
+
+    def query(self) -> Sent:
+        conditions = [{"content": {"icontains": self.words(3)}} for _ in range(90)]
+        body = {"query": self.words(100), "limit": 100, "offset": 1_000, "filters": {"OR": conditions}}
+        return Sent("query", "POST", "/api/v1/query", body)
+
+    def full_text(self) -> Sent:
+        return Sent("full text", "POST", "/api/v1/search/fts", {"query": "lorem -needle", "limit": 100})
+
+    def context(self) -> Sent:
+        body = {"query": self.words(500), "context_budget": 1_000_000, "preferred_labels": ["benchmark"]}
+        return Sent("context", "POST", "/api/v1/context/assemble?manifest=true", body)
+
+    def import_file(self) -> Sent:
+        text = f"# {self.made}\n\n" + "".join(f"## user\n\n{self.words(50)}\n\n" for _ in range(300))
+        path = f"/api/v1/import?name=conversation-{self.made}.md"
+        return Sent("import", "POST", path, raw=text.encode(), long=True)
+
+    def words(self, count: int) -> str:
+        return " ".join(self.chance.choices(WORDS, k=count))
+
+
+def large_memory(at: int, content: Callable[[], Any]) -> Sent:
+    return Sent("store", "POST", "/api/v1/memories", {"coord": [7, at], "payload": {"text": content()}})
+
+
+def fill(server: Server, count: int) -> None:
+    client, chance = server.client(timeout_s=300), random.Random(1)
+    for start in range(0, count, BATCH):
+        items = [
+            {
+                "coord": [0, number],
+                "payload": {"text": " ".join(chance.choices(WORDS, k=12)), "n": number, "tags": ["a", "b"]},
+                "metadata": {"source": chance.choice(WORDS)},
+                "importance": chance.random(),
+            }
+            for number in range(start, min(start + BATCH, count))
+        ]
+        client.post("/api/v1/memories/bulk", {"items": items})
+    for at in range(10):
+        status, code = send(client, large_memory(at, LARGE[at % len(LARGE)]))
+        if status != 201:
+            raise RuntimeError(f"a large memory was not stored: {status} {code}")
+    ends = [(0, number) for number in range(1, 10_000)]  # a hub
+    ends += [(chance.randrange(2_000), chance.randrange(2_000)) for _ in range(20_000)]
+    for start in range(0, len(ends), BATCH):
+        links = [
+            {"from_coord": [0, one], "to_coord": [0, other], "link_type": "to", "strength": chance.random()}
+            for one, other in ends[start : start + BATCH]
+        ]
+        client.post("/api/v1/graph/links/bulk", {"links": links})
+    conversation = client.post("/api/v1/conversations", {"label": "benchmark"})["id"]
+    messages = [{"role": "user", "content": " ".join(chance.choices(WORDS, k=1_000))} for _ in range(500)]
+    for _ in range(4):
+        client.post(f"/api/v1/conversations/{conversation}/messages", {"messages": messages})
+
+
+class Probe(threading.Thread):
+    """Calls `/readyz` again and again, and watches the memory of the server's processes."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self.server = server
+        self.waits_ms: list[float] = []
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        client = self.server.client(timeout_s=60)
+        while not self.ended.wait(0.02):
+            began = time.monotonic()
+            client.call("GET", "/readyz")
+            self.waits_ms.append((time.monotonic() - began) * 1000)
+
+
+def peak_mb(server: Server) -> float:
+    """Return the sum of the peaks of the server's processes since `forget_peaks`."""
+    peak = 0.0
+    for pid in server.pids():
+        with contextlib.suppress(OSError):
+            lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+            peak += sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return peak
+
+
+def forget_peaks(server: Server) -> None:
+    for pid in server.pids():
+        with contextlib.suppress(OSError):
+            pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def send(client: Client, sent: Sent) -> tuple[int, str]:
+    """Send a request, read the whole response, and return its status and error code."""
+    headers = dict(client.headers)
+    if sent.raw is not None:
+        headers["Content-Type"] = "text/markdown"
+    content = (
+        sent.raw
+        if sent.raw is not None
+        else None
+        if sent.body is None
+        else json.dumps(sent.body, ensure_ascii=False, separators=(",", ":")).encode()
+    )
+    client.connection.request(sent.method, sent.path, content, headers)
+    response = client.connection.getresponse()
+    first = response.read(1_000_000)
+    while response.read(1_000_000):
+        pass
+    return response.status, str(json.loads(first).get("code")) if response.status >= 400 else ""
+
+
+def measure(server: Server, options: argparse.Namespace) -> bool:
+    worst = Worst(random.Random(options.seed))
+    probe = Probe(server)
+    base_mb = server.rss_mb()
+    forget_peaks(server)
+    probe.start()
+    late_s, outcomes, slowest = 0.0, Counter[str](), dict[str, float]()
+    bad: list[str] = []
+    peaks: list[tuple[float, str]] = []
+    for _ in range(options.requests):
+        sent = worst.next()
+        deadline_s = options.long_deadline if sent.long else options.deadline
+        client = server.client(timeout_s=deadline_s + 60)
+        began = time.monotonic()
+        try:
+            status, code = send(client, sent)
+        except (OSError, http.client.HTTPException) as error:
+            status, code = 0, type(error).__name__
+        took_s = time.monotonic() - began
+        client.connection.close()
+        late_s = max(late_s, took_s - deadline_s)
+        outcomes[f"{status} {code}".strip()] += 1
+        slowest[sent.kind] = max(slowest.get(sent.kind, 0.0), took_s)
+        peaks.append((peak_mb(server) - base_mb, sent.kind))
+        forget_peaks(server)
+        if status in (0, 500) and not sent.long:
+            bad.append(f"{sent.kind}: {status} {code}")
+        if options.verbose:
+            print(f"{sent.kind:14} {status} {code:20} {took_s:6.2f} s  peak +{peaks[-1][0]:.0f} MB", flush=True)
+    probe.ended.set()
+    probe.join()
+    return report(options, base_mb, peaks, late_s, outcomes, slowest, probe.waits_ms, bad)
+
+
+def report(
+    options: argparse.Namespace,
+    base_mb: float,
+    peaks: list[tuple[float, str]],
+    late_s: float,
+    outcomes: Counter[str],
+    slowest: dict[str, float],
+    waits_ms: list[float],
+    bad: list[str],
+) -> bool:
+    peak, kind = max(peaks)
+    ordered = sorted(waits_ms)
+    print(f"{options.requests} requests at {options.memories} memories: {dict(outcomes)}")
+    print("slowest, seconds:", {name: round(seconds, 2) for name, seconds in sorted(slowest.items())})
+    print(f"memory: {base_mb:.0f} MB, peak {peak:.0f} MB above it ({kind}); bound {MAX_PEAK_MB} MB")
+    print(f"longest request: {late_s:+.2f} s from its deadline; bound +{GRACE_S:.0f} s")
+    print(
+        f"/readyz: median {statistics.median(ordered):.0f} ms, p99 {ordered[int(len(ordered) * 0.99)]:.0f} ms, worst "
+        f"{ordered[-1]:.0f} ms of {len(ordered)}; bound {MAX_PROBE_MS} ms"
+    )
+    for line in bad:
+        print("error:", line)
+    return not bad and peak <= MAX_PEAK_MB and late_s <= GRACE_S and ordered[-1] <= MAX_PROBE_MS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--memories", type=int, default=100_000)
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--deadline", type=int, default=30, help="SOMA_REQUEST_DEADLINE_S")
+    parser.add_argument("--long-deadline", type=int, default=600, help="SOMA_LONG_REQUEST_DEADLINE_S")
+    parser.add_argument("--database", default="", help="the URL of an empty PostgreSQL database")
+    parser.add_argument("--verbose", action="store_true", help="print each request")
+    options = parser.parse_args()
+    settings = {
+        "SOMA_DATABASE_URL": options.database,
+        "SOMA_REQUEST_DEADLINE_S": str(options.deadline),
+        "SOMA_LONG_REQUEST_DEADLINE_S": str(options.long_deadline),
+        "SOMA_LOG_LEVEL": "WARNING",
+    }
+    given = {name: value for name, value in settings.items() if value}
+    with tempfile.TemporaryDirectory(prefix="soma-worst-") as folder, Server(pathlib.Path(folder), **given) as server:
+        began = time.monotonic()
+        fill(server, options.memories)
+        server.client(timeout_s=300).wait_until_indexed()
+        print(f"filled in {time.monotonic() - began:.0f} s", flush=True)
+        return 0 if measure(server, options) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
