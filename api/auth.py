@@ -37,7 +37,7 @@ class KeyAuth(AuthBase):
             tenant_scope.cross()
         else:
             tenant_scope.enter(caller.tenant.id)
-        throttle.admit(api_request.admission, caller)
+        throttle.admit(api_request.admission, caller, int(request.META.get("CONTENT_LENGTH") or 0))
         _enforce_policy(api_request)
         _begin_deadline(api_request)
         return caller

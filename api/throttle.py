@@ -13,7 +13,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from api.request import Admission
+from api.request import Admission, Request
 from somamemory.errors import RateLimited, RequestQuotaExceeded
 from somamemory.telemetry import metrics
 from somamemory.web.request_state import state_of
@@ -21,8 +21,11 @@ from tenants import usage
 from tenants.caller import Caller
 from tenants.limits import policy
 
+# A body costs one more token for each of these, whatever the route does with it.
+BODY_BYTES_PER_TOKEN = 65_536
 
-def admit(admission: Admission, caller: Caller) -> None:
+
+def admit(admission: Admission, caller: Caller, body_bytes: int = 0) -> None:
     """Admit the request or raise RateLimited. Must run inside `released`, which releases the request's place."""
     _take_place(admission, caller)
     if caller.key_id is None:
@@ -32,7 +35,20 @@ def admit(admission: Admission, caller: Caller) -> None:
     except RequestQuotaExceeded:
         metrics.rate_limited.labels("quota").inc()
         raise
-    cost = settings.COSTS[admission.policy.kind]
+    base = settings.COSTS[admission.policy.kind]
+    _take(admission, caller, base + body_bytes // BODY_BYTES_PER_TOKEN if base else 0)
+
+
+def charge(request: Request, size: int, per: int) -> None:
+    """Take one more token for each `per` units of work, once the size of the request is known. Raises RateLimited."""
+    tokens = size // per
+    if tokens and settings.COSTS[request.admission.policy.kind]:
+        _take(request.admission, request.caller, tokens)
+
+
+def _take(admission: Admission, caller: Caller, cost: int) -> None:
+    if caller.key_id is None:
+        return
     decision = policy.take(caller.tenant.id, caller.key_id, cost)
     admission.quotas = decision.quotas
     if not decision.allowed:

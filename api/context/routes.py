@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 from ninja import Query
 
+from api import throttle
 from api.context import presenters
 from api.conversations.schemas import (
     ContextBody,
@@ -62,6 +63,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
 @router.post("/context/assemble", out=list[ContextMessageOut] | ManifestOut, kind="search")
 def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
     """Select the best messages for the next prompt, within a token budget."""
+    throttle.charge(request, body.context_budget, per=10_000)
     context = assemble_context(
         request.caller,
         ContextRequest(
@@ -83,6 +85,7 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
 
 def _run_query(request: Request, body: QueryBody) -> HttpResponse:
     limit, offset = body.limit or 10, body.offset or 0
+    throttle.charge(request, limit + offset, per=100)
     results = search_messages(
         request.caller, body.query, body.filters, limit=limit, offset=offset, include_archived=body.include_archived
     )

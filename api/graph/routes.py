@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse, StreamingHttpResponse
 from ninja import Query
 
-from api import bulk
+from api import bulk, throttle
 from api.graph import presenters
 from api.graph.schemas import (
     BulkLinkBody,
@@ -42,6 +42,7 @@ def link(request: Request, body: LinkBody) -> HttpResponse:
 def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
     """Create up to 1000 links. With `atomic`, creates all or none; otherwise, creates every valid link."""
     caller = request.caller
+    throttle.charge(request, len(body.links), per=50)
     items = [bulk.parsed(raw, LinkBody, lambda item: services.checked(caller, new_link(item))) for raw in body.links]
     if body.atomic:
         bulk.require_all(items, "links", "")
@@ -65,6 +66,7 @@ def unlink(request: Request, query: Query[UnlinkParams]) -> HttpResponse:
 @router.get("/graph/neighbors", out=NeighborsOut, kind="search")
 def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
     """List the coordinates within some hops, each once, sorted by hops, then link strength, then coordinate."""
+    throttle.charge(request, query.offset + query.limit, per=100)
     neighbourhood = selectors.neighbours(
         request.caller,
         query.namespace,

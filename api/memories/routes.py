@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Path, Query
 
-from api import bulk, preconditions
+from api import bulk, preconditions, throttle
 from api.json import PRIVATE, JsonObject, reply
 from api.memories import presenters
 from api.memories.schemas import (
@@ -54,6 +54,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
     narrowing = _narrowing(query)
     if narrowing.ball and query.order:
         raise InvalidInput("order", "cannot be combined with near, which sorts by distance; remove one of them")
+    throttle.charge(request, query.limit, per=100)
     page = selectors.list_memories(
         request.caller,
         query.namespace,
@@ -69,6 +70,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
 @router.post("/memories/bulk", out={200: BulkStoredOut, 207: BulkStoredOut})
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     """Store up to 1000 memories. With `atomic`, stores all or none; otherwise, stores every valid memory."""
+    throttle.charge(request, len(body.items), per=50)
     items = [bulk.parsed(raw, StoreBody, lambda item: checked(request.caller, new_memory(item))) for raw in body.items]
     if body.atomic:
         bulk.require_all(items, "items", ".coord")
@@ -87,6 +89,7 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
 @router.post("/memories/bulk/get", out=BulkGotOut, kind="read")
 def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     """Fetch the memories at up to 1000 coordinates, in the order of the request. Null means that there is no memory."""
+    throttle.charge(request, len(body.coords), per=100)
     memories = selectors.get_many(request.caller, body.namespace, body.coords)
     items = [
         {"coord": coord.text, "memory": memory and presenters.memory(memory)}
@@ -98,6 +101,7 @@ def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
 @router.post("/memories/bulk/delete", out=BulkDeletedOut)
 def delete_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     """Soft-delete up to 1000 memories in one transaction."""
+    throttle.charge(request, len(body.coords), per=50)
     deleted = services.delete_many(request.caller, body.namespace, body.coords)
     results = [{"coord": coord.text, "deleted": coord in deleted} for coord in body.coords]
     return reply({"results": results, "deleted": len(deleted)})

@@ -8,7 +8,7 @@ from dataclasses import replace
 from django.http import HttpResponse
 from ninja import Query
 
-from api import json
+from api import json, throttle
 from api.json import reply
 from api.memories.schemas import ExpandBody, SearchBody, SearchOut, SearchParams, ball
 from api.request import Request
@@ -44,6 +44,9 @@ def search(request: Request, body: SearchBody) -> HttpResponse:
 
 
 def _run(request: Request, search: Search) -> HttpResponse:
+    conditions = search.narrowing.filters
+    throttle.charge(request, len(filters.leaves(conditions)) if conditions else 0, per=10)
+    throttle.charge(request, search.offset + search.top_k, per=100)
     return reply(presenters.results(hybrid.search(request.caller, search), search.mode))
 
 

@@ -346,3 +346,48 @@ def test_another_key_of_the_tenant_has_a_bucket_of_its_own(limited: Api) -> None
         pass
 
     assert Api(issue_key(limited.tenant), limited.tenant).get("/stats").status_code == 200
+
+
+# --- The cost follows the size of the work ------------------------------------------------------------------------
+
+
+def spent(api: Api, send: Any) -> int:
+    """Return the tokens that a request takes, by the headers of its response."""
+    policy.forget()
+    response = send()
+    assert response.status_code < 300, response.content
+    return 10_000 - int(response["X-RateLimit-Remaining"])
+
+
+FILTERS = {"OR": [{"x": {"icontains": str(number)}} for number in range(35)]}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "tokens"),
+    [
+        ("GET", "/memories?limit=50", None, 1),
+        ("GET", "/memories?limit=1000", None, 11),
+        ("POST", "/memories/bulk/get", {"coords": [[1, number] for number in range(250)]}, 3),
+        ("POST", "/memories/bulk", {"items": [{"coord": [number], "payload": {}} for number in range(101)]}, 7),
+        ("POST", "/memories/bulk/delete", {"coords": [[number] for number in range(50)]}, 6),
+        ("POST", "/memories/search", {"query": "a", "mode": "keyword"}, 5),
+        ("POST", "/memories/search", {"query": "a", "mode": "keyword", "filters": FILTERS}, 8),
+        ("POST", "/memories/search", {"query": "a", "mode": "keyword", "offset": 1_900, "top_k": 100}, 25),
+        ("POST", "/memories", {"coord": "1", "payload": {"x": "a" * 70_000}}, 6),
+        ("POST", "/api/v1/context/assemble", {"query": "a", "context_budget": 1_000_000}, 105),
+    ],
+)
+def test_a_request_costs_tokens_by_the_size_of_its_work(
+    api: Api, settings: Any, clock: Clock, method: str, path: str, body: Any, tokens: int
+) -> None:
+    settings.KEY_RATE, settings.KEY_BURST = 0.001, 10_000
+
+    assert spent(api, lambda: api.request(method, path, body)) == tokens
+
+
+def test_a_large_request_is_rejected_when_the_bucket_does_not_hold_its_tokens(api: Api, settings: Any) -> None:
+    settings.KEY_RATE, settings.KEY_BURST = 0.001, 10
+
+    response = api.post("/memories/bulk", {"items": [{"coord": [number], "payload": {}} for number in range(500)]})
+
+    problem_of(response, 429, "rate_limited")
