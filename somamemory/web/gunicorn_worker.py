@@ -21,12 +21,14 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 from django.conf import settings
+from gunicorn.config import Config
 from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from somamemory.web import gunicorn_errors
 from somamemory.web.gunicorn_connection import BodyPending, Connection, Outcome, Phase
+from somamemory.web.gunicorn_logger import JsonLogger
 
 # Answered by a thread of their own, so that they respond while all others are busy.
 PROBES = {prefix + path for prefix in (b"", b"/api/v1") for path in (b"/ping", b"/healthz", b"/readyz")}
@@ -49,6 +51,14 @@ _NOBODY_TO_ACCEPT = (errno.EAGAIN, errno.ECONNABORTED)
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     """The `worker_class` of gunicorn. Serves HTTP/1 without TLS."""
+
+    @classmethod
+    def check_config(cls, cfg: Config, log: JsonLogger) -> None:
+        super().check_config(cfg, log)
+        if cfg.is_ssl or cfg.proxy_protocol != "off":
+            raise SystemExit(
+                "error: gunicorn's TLS and PROXY protocol are not supported; put a proxy in front that uses HTTP"
+            )
 
     def init_process(self) -> None:
         self.prepare()
@@ -159,7 +169,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         except OSError:
             self._close(connection)
             return
-        self._wait(connection, Phase.CLOSING, CLOSING_S if connection.is_complete else settings.CLIENT_TIMEOUT_S)
+        brief = connection.is_complete or not self.alive
+        self._wait(connection, Phase.CLOSING, CLOSING_S if brief else settings.CLIENT_TIMEOUT_S)
 
     def _close(self, connection: Connection) -> None:
         self._leave(connection)
@@ -210,7 +221,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def _cap_keepalive(self, deadline: float) -> None:
         for connection in self.waiting:
-            if connection.phase in (Phase.IDLE, Phase.HEAD):
+            if connection.phase in (Phase.IDLE, Phase.HEAD, Phase.CLOSING):
                 connection.deadline = min(connection.deadline, deadline)
 
     def _on_deadline(self, connection: Connection) -> None:

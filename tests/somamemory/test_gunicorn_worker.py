@@ -403,3 +403,12 @@ def test_a_stopping_worker_finishes_what_it_has_begun(service: Service) -> None:
     response = rest_of(busy)
 
     assert response.startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize(("name", "value"), [("certfile", "server.pem"), ("proxy_protocol", "auto")])
+def test_a_configuration_that_the_worker_would_ignore_is_refused(name: str, value: str) -> None:
+    cfg = Config()
+    cfg.set(name, value)
+
+    with pytest.raises(SystemExit, match="not supported"):
+        BufferingWorker.check_config(cfg, JsonLogger(cfg))
