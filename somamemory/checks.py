@@ -39,6 +39,21 @@ def check_mixes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     return list(mixes(connections[DEFAULT_DB_ALIAS].vendor))
 
 
+@register(OURS)
+def check_audit_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse a key file that other users can read, because with the key they can sign a forged audit log."""
+    file = settings.AUDIT_KEY_FILE
+    if file is None or not file.stat().st_mode & 0o077:
+        return []
+    return [
+        Error(
+            f"other users can read {file}, the key that signs the audit log; run 'chmod 600 {file}', and replace the "
+            "key if they may have read it",
+            id="soma.E012",
+        )
+    ]
+
+
 @register(OURS, deploy=True)
 def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     if not settings.DEBUG:

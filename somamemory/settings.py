@@ -48,14 +48,47 @@ def _secret_key() -> str:
     """Return `SOMA_SECRET_KEY`, or a key that is generated on the first start and stored in the data folder."""
     if given := env.str("SOMA_SECRET_KEY", ""):
         return str(given)
-    path = DATA_DIR / "secret-key"
+    return _made_key(DATA_DIR / "secret-key", secrets.token_urlsafe(50))
+
+
+def _made_key(path: Path, content: str) -> str:
+    """Return the key in a file, which is created with this content if it does not exist."""
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
         return path.read_text().strip()
     with os.fdopen(descriptor, "w") as file:
-        file.write(made := secrets.token_urlsafe(50))
-    return made
+        file.write(content)
+    return content
+
+
+def _audit_key_file() -> Path | None:
+    """Return the file with the key that signs the audit log; None if an environment variable contains the key."""
+    given, file = env.str("SOMA_AUDIT_KEY", ""), env.str("SOMA_AUDIT_KEY_FILE", "")
+    if given and file:
+        raise ConfigurationError("SOMA_AUDIT_KEY and SOMA_AUDIT_KEY_FILE are both set; remove one of them")
+    if file:
+        return Path(file).expanduser()
+    return DATA_DIR / "audit-key" if SECRET_KEY_IS_MADE and not given else None
+
+
+def _audit_key() -> str:
+    """Return the key that signs the audit log: by default, a key of its own if SomaMemory generates its keys."""
+    if AUDIT_KEY_FILE is None:
+        return env.str("SOMA_AUDIT_KEY", "") or SECRET_KEY
+    if not env.str("SOMA_AUDIT_KEY_FILE", ""):
+        # An earlier version has signed the log with its secret key.
+        return _made_key(AUDIT_KEY_FILE, SECRET_KEY if _HAD_SECRET_KEY else secrets.token_urlsafe(50))
+    try:
+        key = AUDIT_KEY_FILE.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"SOMA_AUDIT_KEY_FILE: cannot read {AUDIT_KEY_FILE}: {error}") from None
+    if len(key) < 32:
+        raise ConfigurationError(
+            f"SOMA_AUDIT_KEY_FILE: {AUDIT_KEY_FILE} must contain at least 32 characters; create it with "
+            "'openssl rand -hex 32'"
+        )
+    return key
 
 
 def _bounded(name: str, default: int, low: int, high: int) -> int:
@@ -108,6 +141,7 @@ def known_variables() -> dict[str, Any]:
 
 
 DATA_DIR = _data_dir()
+_HAD_SECRET_KEY = (DATA_DIR / "secret-key").exists()
 SECRET_KEY = _secret_key()
 SECRET_KEY_IS_MADE = not env.str("SOMA_SECRET_KEY", "")
 DEBUG = env.bool("SOMA_DEBUG", False)
@@ -588,7 +622,8 @@ RETENTION_DAYS = _bounded("SOMA_RETENTION_DAYS", 30, 0, 36_500)
 # The audit log is kept for this many days; 0 means forever. Its chain is signed with a key that must remain valid when
 # SOMA_SECRET_KEY changes.
 AUDIT_RETENTION_DAYS = _bounded("SOMA_AUDIT_RETENTION_DAYS", 0, 0, 36_500)
-AUDIT_KEY = env.str("SOMA_AUDIT_KEY", "") or SECRET_KEY
+AUDIT_KEY_FILE = _audit_key_file()
+AUDIT_KEY = _audit_key()
 # Where the heads of the audit chains are published: a file, syslog://host:514, syslog:///dev/log, or an http(s) URL.
 AUDIT_HEADS = env.str("SOMA_AUDIT_HEADS", "")
 if "://" in AUDIT_HEADS and not AUDIT_HEADS.startswith(("syslog://", "http://", "https://")):

@@ -161,7 +161,8 @@ def _write_content(partial: Path, earlier: Path | None, now: datetime, progress:
         for name, copier in _copiers.items()
     }
     failpoints.reach("backup.copied")
-    if settings.SECRET_KEY_IS_MADE:
+    if settings.SECRET_KEY_IS_MADE and settings.SECRET_KEY != settings.AUDIT_KEY:
+        # never the key that signs the audit log, with which a stolen backup could be used to forge it
         shutil.copy2(Path(settings.DATA_DIR) / SECRET_KEY, partial / SECRET_KEY)
     Manifest(
         engine=connection.vendor,

@@ -251,6 +251,20 @@ def test_a_secret_key_that_was_made_comes_along(
     assert (tmp_path / "secret-key").read_text() == "the old one"
 
 
+def test_the_key_that_signs_the_audit_log_is_in_no_backup(
+    filled: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("secret-key", "audit-key"):  # of an earlier version, which signed the log with the secret key
+        (tmp_path / name).write_text("the signing key")
+    for name, value in {"DATA_DIR": tmp_path, "SECRET_KEY": "the signing key", "AUDIT_KEY": "the signing key"}.items():
+        monkeypatch.setattr(settings, name, value)
+    monkeypatch.setattr(settings, "SECRET_KEY_IS_MADE", True)
+
+    folder = backups.create(tmp_path / "to")
+
+    assert [path.name for path in folder.rglob("*") if b"the signing key" in path.read_bytes()] == []
+
+
 # --- Cold conversations ------------------------------------------------------------------------------------------
 
 

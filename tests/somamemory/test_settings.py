@@ -169,6 +169,7 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
 # Their defaults follow from other settings, or are told in words.
 TOLD_IN_WORDS = {
     "SOMA_AUDIT_KEY",
+    "SOMA_AUDIT_KEY_FILE",
     "SOMA_COLD_STORAGE",
     "SOMA_DATA_DIR",
     "SOMA_MILVUS_URI",
@@ -199,6 +200,21 @@ def test_every_variable_named_in_the_settings_is_known_whatever_the_others_say()
 
 
 @pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"SOMA_AUDIT_KEY_FILE": "/nowhere/key"}, "SOMA_AUDIT_KEY_FILE: cannot read /nowhere/key"),
+        ({"SOMA_AUDIT_KEY_FILE": "/dev/null"}, "must contain at least 32 characters"),
+        ({"SOMA_AUDIT_KEY_FILE": "/dev/null", "SOMA_AUDIT_KEY": "k" * 64}, "remove one of them"),
+    ],
+)
+def test_an_audit_key_that_cannot_be_used_is_refused(tmp_path: Path, variables: dict[str, str], says: str) -> None:
+    code, output = check(tmp_path, **variables)
+
+    assert code == 1
+    assert says in output
+
+
+@pytest.mark.parametrize(
     ("where", "says"),
     [
         ("s3://bucket/prefix", "pip install 'django-storages[s3]'"),
@@ -223,6 +239,37 @@ def test_cold_files_have_a_place_of_their_own_accord_only_on_one_machine(
     _, output = run(tmp_path, command, SOMA_DATABASE_URL=database)
 
     assert output.strip().rpartition("/")[2] == storage
+
+
+def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, settings) -> None:
+    settings.AUDIT_KEY_FILE = tmp_path / "key"
+    settings.AUDIT_KEY_FILE.write_text("k" * 64)
+    settings.AUDIT_KEY_FILE.chmod(0o640)
+
+    (error,) = checks.check_audit_key(None)
+
+    assert f"chmod 600 {tmp_path / 'key'}" in error.msg
+    settings.AUDIT_KEY_FILE.chmod(0o600)
+    assert checks.check_audit_key(None) == []
+
+
+def test_verify_audit_refuses_a_key_that_others_can_read(tmp_path: Path) -> None:
+    (tmp_path / "audit-key").write_text("k" * 64)
+    (tmp_path / "audit-key").chmod(0o644)
+
+    code, output = run(tmp_path, ["manage.py", "verify_audit"])
+
+    assert code == 1
+    assert "other users can read" in output
+
+
+def test_a_log_signed_with_the_secret_key_keeps_that_key(tmp_path: Path) -> None:
+    """Earlier versions had no other key."""
+    (tmp_path / "secret-key").write_text("s" * 50)
+
+    assert check(tmp_path)[0] == 0
+
+    assert (tmp_path / "audit-key").read_text() == "s" * 50
 
 
 def test_a_rule_that_puts_conversations_into_files_needs_a_place_for_them(settings) -> None:

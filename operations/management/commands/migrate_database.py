@@ -40,6 +40,8 @@ class Command(BaseCommand):
         where = (
             f"the content of {settings.DATA_DIR / 'secret-key'}" if settings.SECRET_KEY_IS_MADE else "its current value"
         )
+        audit = f", set SOMA_AUDIT_KEY_FILE to {settings.AUDIT_KEY_FILE}" if settings.AUDIT_KEY_FILE else ""
         self.stdout.write(
-            f"Next: set SOMA_DATABASE_URL to the new database, set SOMA_SECRET_KEY to {where}, and start the services."
+            f"Next: set SOMA_DATABASE_URL to the new database, set SOMA_SECRET_KEY to {where}{audit}, and start the "
+            "services."
         )
