@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import orjson
@@ -42,6 +42,8 @@ def once(view: View) -> View:
         attempt = _attempt(request)
         if attempt is None:
             return view(request, *args, **values)
+        if request.admission.policy.long:
+            return _resumable(attempt, request, partial(view, request, *args, **values))
         # An exception rolls back everything that the view has written, and the attempt with it.
         with transaction.atomic():
             recorded = attempt.first_answer()
@@ -55,6 +57,29 @@ def once(view: View) -> View:
         return response
 
     return run_once
+
+
+def _resumable(attempt: Attempt, request: Request, view: Callable[[], HttpResponse]) -> HttpResponse:
+    """Run a view that has many transactions and can be repeated. `renew` keeps the key reserved during the request."""
+    if (recorded := attempt.reserve()) is not None:
+        return _replay(recorded)
+    request.admission.attempt = attempt
+    try:
+        response = view()
+    except BaseException:  # also when the worker is stopped: the client can then retry at once
+        attempt.release()
+        raise
+    if response.status_code >= 400:
+        attempt.release()
+    else:
+        attempt.complete(_serialize(response))
+    return response
+
+
+def renew(request: Request) -> None:
+    """Keep the Idempotency-Key of a long request, if it has one, reserved for another minute."""
+    if (attempt := request.admission.attempt) is not None:
+        attempt.renew()
 
 
 def _attempt(request: Request) -> Attempt | None:

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
+from tenants.idempotency import Attempt
 from tenants.limits.policy import Quota
 
 Kind = Literal["read", "write", "search", "llm"]
@@ -44,6 +45,7 @@ class Admission:
     query_error: InvalidInput | None = None
     running_tenant: UUID | None = None  # set while the request counts towards the tenant's concurrency
     quotas: tuple[Quota, ...] = ()
+    attempt: Attempt | None = None  # set for a long request with an Idempotency-Key
 
 
 class Request(HttpRequest):

@@ -10,11 +10,13 @@ class ConversationsConfig(AppConfig):
         from conversations.enrichment import entities
         from conversations.lifecycle import cold_backup, tiers
         from conversations.llm import ledger
+        from conversations.models import IMPORTS_USAGE_SQL, USAGE_SQL
         from memories import retention, storage_usage
         from tenants import erasure, export, usage
 
         retention.when_removed(entities.forget_with)
         usage.read_llm_usage_with(ledger.used)
-        storage_usage.also_count(tiers.USAGE_SQL)
+        for statement in (tiers.USAGE_SQL, USAGE_SQL, IMPORTS_USAGE_SQL):
+            storage_usage.also_count(statement)
         erasure.also("cold_files", tiers.forget_tenant)
         export.also(cold_backup.rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
+import orjson
 from django.db import models
 from django.utils import timezone
 
@@ -19,6 +20,13 @@ MAX_LABEL_LENGTH = 500
 MAX_METADATA_BYTES = 65_536  # maximum size per conversation, as JSON; limited because lists return the metadata
 DEFAULT_IMPORTANCE = 5.0
 PINNED_IMPORTANCE = 10.0
+
+
+USAGE_SQL = "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FROM sfm_conversations WHERE tenant_id = %s"
+IMPORTS_USAGE_SQL = (
+    "SELECT 0 AS memories, COALESCE(SUM(LENGTH(source) + LENGTH(source_id)), 0) AS bytes "
+    "FROM sfm_imported_conversations WHERE tenant_id = %s"
+)
 
 
 class Conversation(TenantOwned):
@@ -59,6 +67,7 @@ class Conversation(TenantOwned):
     # Follows the status: archived conversations are `archived` or `cold`, all others are `active`.
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.ACTIVE, db_default=Tier.ACTIVE)
     archived_at = models.DateTimeField(null=True)  # when it was archived or, if later, last read
+    bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts against the quota: see `size`
     metadata = JsonField(default=dict)  # last column, because SQLite scans all columns before the one it reads
 
     class Meta(TenantOwned.Meta):
@@ -79,6 +88,10 @@ class Conversation(TenantOwned):
 
     def __str__(self) -> str:
         return f"conversation {self.number}"
+
+    def size(self) -> int:
+        """Return the number of bytes that count against a quota, without the messages, which are memories."""
+        return len(orjson.dumps([str(self.id), self.label, self.folder, self.metadata]))
 
     @property
     def root(self) -> Coordinate:
@@ -121,6 +134,10 @@ class ImportedConversation(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.source} {self.source_id}"
+
+    def size(self) -> int:
+        """Return the size that counts against a quota. A character counts as a byte, as in `IMPORTS_USAGE_SQL`."""
+        return len(self.source) + len(self.source_id)
 
 
 class Chore(Leased, TenantOwned):

@@ -37,7 +37,7 @@ from memories.models import Memory
 from memories.payloads import Json
 from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 from somamemory.errors import Conflict, PayloadTooLarge
-from tenants import audit
+from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
 
@@ -63,6 +63,7 @@ def create(caller: Caller, new: NewConversation) -> Conversation:
         _write(caller, conversation, new.messages)
         if conversation.status == Status.ARCHIVED:
             tiers.settle(caller, conversation)
+        _count(caller, conversation)
         conversation.save(force_insert=True)
         if new.messages:
             queue.messages_added(conversation, 0)
@@ -124,6 +125,7 @@ def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
     for name, value in changes.items():
         _CHANGES[name](conversation, value)
     columns: tuple[str, ...] = _CHANGED
+    _count(caller, conversation)
     if Status.ARCHIVED in (status, conversation.status) and status != conversation.status:
         tiers.settle(caller, conversation)
         columns = (*columns, "tier", "archived_at")
@@ -147,7 +149,8 @@ def label_unlabelled(caller: Caller, id: UUID, label: str, by: str) -> bool:
         before = audit.state(conversation)
         _name(conversation, label)
         conversation.labelled_by = by[:255]
-        conversation.save(update_fields=["label", "folded_label", "labelled_by"])
+        _count(caller, conversation)
+        conversation.save(update_fields=["label", "folded_label", "labelled_by", "bytes"])
         list_cache.forget_on_commit(caller.tenant, id)
         labelled = Change(str(id), before, audit.state(conversation))
         audit.record(caller, "conversation.label", [labelled], CONVERSATIONS)
@@ -179,6 +182,7 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
             DeletedConversation(tenant=caller.tenant, conversation_id=id, key=conversation.key).save(force_insert=True)
         gone = Change(str(id), audit.state(conversation))
         conversation.delete()
+        usage.add(caller.tenant, 0, -conversation.bytes)
         audit.record(caller, "conversation.purge" if purge else "conversation.delete", [gone], CONVERSATIONS)
         list_cache.forget_on_commit(caller.tenant, id)
 
@@ -208,7 +212,9 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     entities.forget(with_derived(caller), mentioned, purge=purge)
     tiers.forget(caller, id, at_once=purge)
     if purge:
-        ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id).delete()
+        imports = ImportedConversation.objects.for_tenant(caller.tenant).filter(conversation_id=id)
+        usage.add(caller.tenant, 0, -sum(row.size() for row in imports))
+        imports.delete()
 
 
 def _next_number(caller: Caller) -> int:
@@ -263,6 +269,12 @@ def _last_text(caller: Caller, conversation: Conversation) -> str:
     return next((message.indexed_text for message in read_messages(rows[:1])), "")
 
 
+def _count(caller: Caller, conversation: Conversation) -> None:
+    """Count the change in size. Requires the transaction of the change. Raises QuotaExceeded."""
+    before, conversation.bytes = conversation.bytes, conversation.size()
+    usage.add(caller.tenant, 0, conversation.bytes - before)
+
+
 def _save(caller: Caller, conversation: Conversation, *fields: str) -> None:
     conversation.updated_at = timezone.now()
     conversation.save(update_fields=[*fields, "updated_at"])
@@ -305,7 +317,7 @@ def _set_label(conversation: Conversation, label: str | None) -> None:
     conversation.labelled_by = None
 
 
-_CHANGED = ("label", "folded_label", "labelled_by", "folder", "place", "status", "importance", "metadata")
+_CHANGED = ("label", "folded_label", "labelled_by", "folder", "place", "status", "importance", "metadata", "bytes")
 _CHANGES: Mapping[str, Callable[[Conversation, Any], None]] = {
     "label": _set_label,
     "folder": _file,

@@ -10,6 +10,8 @@ class GraphConfig(AppConfig):
 
     def ready(self) -> None:
         from graph import retention as links  # needs the models, which do not exist yet when this file is imported
-        from memories import retention
+        from graph.models import USAGE_SQL
+        from memories import retention, storage_usage
 
         retention.when_removed(links.forget)
+        storage_usage.also_count(USAGE_SQL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 from django.db import models
 from django.utils import timezone
 
@@ -12,6 +13,7 @@ from tenants.scoping import TenantOwned
 
 MAX_KEY_LENGTH = coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER
 MAX_TYPE_LENGTH = 100
+USAGE_SQL = "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FROM sfm_graph_links WHERE tenant_id = %s"
 _OF_A_WALK = ("link_type", "strength", "valid_from", "valid_to")
 
 
@@ -30,6 +32,7 @@ class Link(TenantOwned):
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     metadata = JsonField(default=dict)
+    bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts against the quota: see `size`
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_graph_links"
@@ -47,6 +50,10 @@ class Link(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.start} -{self.link_type}-> {self.end}"
+
+    def size(self) -> int:
+        """Return the number of bytes that count against a quota: both addresses, the type and the metadata."""
+        return len(orjson.dumps([self.from_key, self.to_key, self.link_type, self.metadata]))
 
     @property
     def start(self) -> Coordinate:

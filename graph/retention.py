@@ -17,7 +17,7 @@ from graph.models import Link
 from graph.query_conditions import Among
 from memories.coordinates import Coordinate
 from memories.models import Memory
-from tenants import audit
+from tenants import audit, usage
 from tenants.caller import Caller
 
 _BATCH = 500
@@ -48,4 +48,5 @@ def _remove(caller: Caller, namespace: str, touching: Q) -> None:
     for start in range(0, len(ids), _BATCH):
         batch = in_order.filter(id__in=ids[start : start + _BATCH])
         audit.record(caller, "graph.unlink", [audit_state.removed(link) for link in batch], namespace)
+        usage.add(caller.tenant, 0, -sum(link.bytes for link in batch))
         batch.delete()

@@ -19,7 +19,7 @@ from memories.coordinates import Coordinate
 from memories.payloads import Json
 from somamemory.db.collisions import retrying
 from somamemory.errors import InvalidInput
-from tenants import audit
+from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
 
@@ -88,6 +88,7 @@ def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
         if link is None:
             return False
         link.delete()
+        usage.add(caller.tenant, 0, -link.bytes)
         audit.record(caller, "graph.unlink", [audit_state.removed(link)], namespace)
     return True
 
@@ -120,8 +121,9 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
         [rows[key] for key in sorted(rows) if key in known],
         update_conflicts=True,
         unique_fields=["tenant", "namespace", "from_key", "to_key", "link_type"],
-        update_fields=["strength", "metadata", "valid_from", "valid_to", "updated_at"],
+        update_fields=["strength", "metadata", "valid_from", "valid_to", "updated_at", "bytes"],
     )
+    usage.add(caller.tenant, 0, sum(row.bytes for row in rows.values()) - sum(row.bytes for row in known.values()))
     audit.record(caller, "graph.link", changes, namespace)
     return results
 
@@ -144,7 +146,7 @@ def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> dict[Key, Link
 
 def _row(caller: Caller, item: NewLink) -> Link:
     now = timezone.now()
-    return Link(
+    row = Link(
         tenant=caller.tenant,
         namespace=item.namespace,
         from_key=item.start.key,
@@ -157,3 +159,5 @@ def _row(caller: Caller, item: NewLink) -> Link:
         created_at=now,
         updated_at=now,
     )
+    row.bytes = row.size()
+    return row

@@ -291,7 +291,12 @@ def database(url: str) -> dict[str, Any]:
     """Return Django's settings for the database at a URL. Without a URL, use SQLite in the data folder."""
     if not url:
         return _SQLITE
-    parsed: dict[str, Any] = env.db_url_config(url)
+    if not re.match(r"(?:postgres|postgresql|pgsql|sqlite)://", url):
+        raise ConfigurationError("a database URL must begin with postgres:// or sqlite:///")
+    try:
+        parsed: dict[str, Any] = env.db_url_config(url)
+    except ValueError as error:
+        raise ConfigurationError(f"the database URL is not valid: {error}") from None
     if parsed["ENGINE"] == "django.db.backends.sqlite3":
         return {**_SQLITE, "NAME": parsed["NAME"]}
     if parsed["ENGINE"] == "django.db.backends.postgresql":

@@ -1,8 +1,11 @@
 """Idempotent requests: a repeated request has no second effect and gets the first response.
 
-The response is written in the same transaction as the effect, so one never exists without the other. It may contain the
-secret of a new key, or a payload that has been purged since. It is therefore encrypted with a key derived from the
-caller's API key, so that it cannot be read from the table or from a copy of it.
+The response is written in the same transaction as the effect, so one never exists without the other. A long request,
+such as an import, has many transactions instead and can be repeated without harm. It reserves its key with a lease, and
+adds the response when it ends. If it is killed, a repeated request continues after the lease.
+
+A response may contain the secret of a new key, or a payload that has been purged since. It is therefore encrypted with
+a key derived from the caller's API key, so that it cannot be read from the table or from a copy of it.
 """
 
 from __future__ import annotations
@@ -10,33 +13,49 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 import zlib
-from dataclasses import dataclass
-from datetime import timedelta
-from uuid import UUID
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Length
 from django.utils import timezone
 
-from somamemory.errors import KeyReused, StillRunning
+from somamemory.errors import KeyReused, QuotaExceeded, StillRunning
+from tenants import usage
 from tenants.models import IdempotencyKey, Tenant
 
 LIFETIME = timedelta(hours=48)
+LEASE = timedelta(seconds=60)
+_RENEWAL_S = 15.0
+USAGE_SQL = (
+    "SELECT 0 AS memories, COALESCE(SUM(LENGTH(answer)), 0) AS bytes FROM sfm_idempotency_keys WHERE tenant_id = %s"
+)
 BATCH = 1000
 _NONCE_BYTES = 12
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attempt:
-    """One attempt at a request with an Idempotency-Key. It is used inside one transaction."""
+    """One attempt at a request with an Idempotency-Key.
+
+    Use `first_answer` and `record` in the transaction of the effect, or `reserve`, `renew` and `complete` around a long
+    request.
+    """
 
     tenant: Tenant
     key_id: UUID  # id of the API key
     key: str
     token: bytes  # the caller's API key; never stored or shown
     content: bytes  # everything that distinguishes this request from others
+    lease: UUID = field(default_factory=uuid4)
+    renewed_at: float = field(default_factory=time.monotonic)
 
     def __repr__(self) -> str:
         return f"Attempt({self.key!r})"
@@ -49,25 +68,71 @@ class Attempt:
         alone = self._lock()
         row = self._rows().first()
         if row is not None and row.created_at <= timezone.now() - LIFETIME:
+            usage.add(self.tenant, 0, -len(row.answer))
             self._rows().delete()
             row = None
         if row is not None:
             if not hmac.compare_digest(bytes(row.fingerprint), self._fingerprint()):
                 raise KeyReused("this Idempotency-Key was used for a different request; use a new key")
-            return self._open(bytes(row.answer))
+            if row.answer:
+                return self._open(bytes(row.answer))
+            if row.is_leased(timezone.now()):
+                raise StillRunning
         if not alone:
             raise StillRunning
         return None
 
+    def reserve(self) -> bytes | None:
+        """Return the response to an earlier attempt, or reserve the key for a long request.
+
+        Raises StillRunning and KeyReused.
+        """
+        with transaction.atomic():
+            recorded = self.first_answer()
+            if recorded is None:
+                self._rows().delete()  # left by an attempt whose lease has ended
+                self._create(b"", self.lease, timezone.now() + LEASE)
+        return recorded
+
+    def renew(self) -> None:
+        """Extend the lease of a long request, at most once every few seconds."""
+        if time.monotonic() - self.renewed_at >= _RENEWAL_S:
+            self._mine().update(lease_until=timezone.now() + LEASE)
+            self.renewed_at = time.monotonic()
+
+    def complete(self, answer: bytes) -> None:
+        """Store the response of a long request, unless another attempt has taken over.
+
+        A tenant that has used up its quota can repeat the request, as if it had been killed.
+        """
+        sealed = self._seal(answer)
+        try:
+            with transaction.atomic():
+                usage.add(self.tenant, 0, len(sealed))
+                if not self._mine().update(answer=sealed, lease=None, lease_until=None):
+                    usage.add(self.tenant, 0, -len(sealed))
+        except QuotaExceeded:
+            self.release()
+
+    def release(self) -> None:
+        """Allow an immediate retry of a long request that has failed."""
+        self._mine().delete()
+
     def record(self, answer: bytes) -> None:
         if not connection.in_atomic_block:
             raise RuntimeError("a response must be recorded in the transaction of its effect")
+        self._create(sealed := self._seal(answer))
+        usage.add(self.tenant, 0, len(sealed))
+
+    def _create(self, answer: bytes, lease: UUID | None = None, until: datetime | None = None) -> None:
         IdempotencyKey.objects.for_tenant(self.tenant).create(
             tenant=self.tenant,
             key_id=self.key_id,
             key=self.key,
             fingerprint=self._fingerprint(),
-            answer=self._seal(answer),
+            answer=answer,
+            lease=lease,
+            lease_until=until,
         )
 
     def _lock(self) -> bool:
@@ -85,6 +150,9 @@ class Attempt:
     def _rows(self) -> QuerySet[IdempotencyKey]:
         rows: QuerySet[IdempotencyKey] = IdempotencyKey.objects.for_tenant(self.tenant)
         return rows.using(DEFAULT_DB_ALIAS).filter(key_id=self.key_id, key=self.key)
+
+    def _mine(self) -> QuerySet[IdempotencyKey]:
+        return self._rows().filter(lease=self.lease)
 
     def _name(self) -> bytes:
         return f"{self.tenant.id}/{self.key_id}/{self.key}".encode()
@@ -113,9 +181,20 @@ def sweep(limit: int = 100_000) -> int:
     old = IdempotencyKey.all_tenants.filter(created_at__lte=timezone.now() - LIFETIME).order_by("created_at")
     swept = 0
     while swept < limit:
-        batch = list(old.values_list("id", flat=True)[:BATCH])
-        IdempotencyKey.all_tenants.filter(id__in=batch).delete()
+        batch = list(old.values_list("id", "tenant_id", Length("answer"))[:BATCH])
+        _forget(batch)
         swept += len(batch)
         if len(batch) < BATCH:
             break
     return swept
+
+
+@transaction.atomic
+def _forget(batch: Sequence[tuple[int, UUID, int]]) -> None:
+    """Remove responses, given as (id, tenant, bytes), and stop counting them."""
+    sizes: Counter[UUID] = Counter()
+    for _, tenant, size in batch:
+        sizes[tenant] += size
+    for tenant_id, row in Tenant.objects.in_bulk(list(sizes)).items():
+        usage.add(row, 0, -sizes[tenant_id])
+    IdempotencyKey.all_tenants.filter(id__in=[id for id, _, _ in batch]).delete()

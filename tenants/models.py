@@ -9,6 +9,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from somamemory.db.leases import Leased
 from tenants.scoping import TenantOwned
 
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$"
@@ -187,14 +188,18 @@ class ErasedTenant(models.Model):
         return str(self.tenant_id)
 
 
-class IdempotencyKey(TenantOwned):
-    """A completed request and its response. Written in the transaction of the effect."""
+class IdempotencyKey(Leased, TenantOwned):
+    """A request and its response, written in the transaction of the effect.
+
+    The row of a long request is written before the request begins, with a lease and without a response.
+    """
 
     id = models.BigAutoField(primary_key=True)
     key_id = models.UUIDField()  # id of the API key, which may be deleted before this row
     key = models.CharField(max_length=255)
     fingerprint = models.BinaryField(max_length=32)  # fingerprint of the request
-    answer = models.BinaryField()  # encrypted; only the API key of the request can decrypt it
+    # Encrypted; only the API key of the request can decrypt it. Empty while a long request runs.
+    answer = models.BinaryField()
     created_at = models.DateTimeField(default=timezone.now)
 
     exported = False  # encrypted with the API key of the request

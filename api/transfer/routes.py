@@ -9,6 +9,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Query
 
+from api import idempotency
 from api.enrichment.schemas import ExportParams, ImportOut, ImportParams
 from api.json import PRIVATE, reply
 from api.request import Request
@@ -41,7 +42,9 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     if media_type not in MEDIA_TYPES:
         raise UnsupportedMediaType("the Content-Type of the file must be one of " + ", ".join(MEDIA_TYPES))
     conversations = formats.read(io.BytesIO(request.body), query.source, query.name, MAX_UNPACKED_BYTES)
-    report = importing.import_conversations(request.caller, conversations, dry_run=query.dry_run)
+    report = importing.import_conversations(
+        request.caller, conversations, dry_run=query.dry_run, progress=lambda _: idempotency.renew(request)
+    )
     return reply(presenters.import_report(report, dry_run=query.dry_run), 207 if report.failed else 200)
 
 

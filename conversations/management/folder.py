@@ -7,6 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from conversations import folders
+from conversations.models import Conversation
+from conversations.query import ConversationQuery
 from tenants.caller import Caller
 from tenants.keys import find_tenant
 from tenants.management.command_line import errors_as_one_line
@@ -24,7 +26,17 @@ class FolderCommand(BaseCommand):
         if problem := folders.problem(options["folder"]):
             raise CommandError(f"folder: {problem}")
         with errors_as_one_line():
-            self.process(Caller.command(find_tenant(options["tenant"])), options["folder"])
+            caller = Caller.command(find_tenant(options["tenant"]))
+            self._refuse_empty(caller, options["folder"])
+            self.process(caller, options["folder"])
+
+    def _refuse_empty(self, caller: Caller, folder: str) -> None:
+        within = ConversationQuery(folder=folder).condition()
+        if not Conversation.objects.for_tenant(caller.tenant).filter(within).exists():
+            raise CommandError(
+                f"tenant '{caller.tenant.slug}' has no conversations in the folder {folder}; check the folder and "
+                "--tenant"
+            )
 
     def process(self, caller: Caller, folder: str) -> None:
         raise NotImplementedError

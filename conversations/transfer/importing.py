@@ -23,9 +23,10 @@ from conversations.transfer.formats import simple
 from conversations.transfer.formats.base import Broken, Imported
 from memories.reserved_namespaces import CONVERSATIONS
 from somamemory.errors import ColdFileDamaged, IndexBacklog, SomaError, Unavailable
+from tenants import usage
 from tenants.caller import Caller
 
-CREATED, EXTENDED, UNCHANGED, DIVERGED = "created", "extended", "unchanged", "diverged"
+CREATED, EXTENDED, UNCHANGED, DIVERGED, EMPTY = "created", "extended", "unchanged", "diverged", "empty"
 MAX_ERRORS = 1_000
 _BATCH = 500  # messages per statement
 Wait = Callable[[SomaError], None]
@@ -77,6 +78,10 @@ def import_conversations(
 
 
 def _import_one(caller: Caller, item: Imported, report: Report, dry_run: bool, wait: Wait | None) -> None:
+    if item.left_out and not item.messages:
+        report.counts[EMPTY] += 1  # nothing in it can be stored
+        report.left_out.update(item.left_out)
+        return
     try:
         outcome, added = ("readable", len(item.messages)) if dry_run else _store_with_retry(caller, item, wait)
     except ColdFileDamaged as error:  # waiting does not repair the file, and other conversations are not affected
@@ -136,11 +141,13 @@ def _lock_row(caller: Caller, item: Imported) -> ImportedConversation:
     rows = ImportedConversation.objects.for_tenant(caller.tenant).select_for_update()
     here = _uuid(item.source_id) if item.source == simple.SOMA else None
     row: ImportedConversation
-    row, _ = rows.get_or_create(
+    row, is_new = rows.get_or_create(
         source=item.source,
         source_id=item.source_id,
         defaults={"tenant": caller.tenant, "conversation_id": here or uuid4()},
     )
+    if is_new:
+        usage.add(caller.tenant, 0, row.size())
     return row
 
 

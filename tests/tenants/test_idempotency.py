@@ -16,6 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from api.app import api as ninja_api
+from conversations.transfer import importing
 from memories import retention, services
 from memories.models import Memory, VectorEmbedding
 from tenants import idempotency
@@ -399,3 +400,94 @@ def test_a_replay_is_no_reason_to_refuse_another_replay(at_once: Api) -> None:
     with ThreadPoolExecutor(8) as threads:
         send = closing(lambda _: at_once.post("/memories", BODY, idempotency_key="k"))
         assert all(same(first, again) for again in threads.map(send, range(100)))
+
+
+# --- Long requests -----------------------------------------------------------------------------------------------
+
+FILE = [{"id": name, "messages": [{"role": "user", "content": name}]} for name in ("a", "b")]
+IMPORT = "/api/v1/import"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_with_a_key_is_one_transaction_per_conversation(
+    at_once: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_transaction = []
+    store = importing._store
+
+    def watched(*given: Any) -> Any:
+        in_transaction.append(connection.in_atomic_block)
+        return store(*given)
+
+    monkeypatch.setattr(importing, "_store", watched)
+    first = at_once.post(IMPORT, FILE, idempotency_key="k")
+
+    assert first.json()["conversations"] == {"created": 2}
+    assert in_transaction == [False, False]
+    assert same(first, at_once.post(IMPORT, FILE, idempotency_key="k"))
+
+
+def test_a_killed_import_continues_with_the_same_key_after_its_lease(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, stored = importing._store, []
+
+    def killed(*given: Any) -> Any:
+        stored.append(given)
+        if len(stored) == 2:
+            raise SystemExit
+        return store(*given)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(importing, "_store", killed)
+        dying.setattr(idempotency.Attempt, "release", lambda self: None)  # a killed process does nothing more
+        with pytest.raises(SystemExit):
+            api.post(IMPORT, FILE, idempotency_key="k")
+
+    refused = api.post(IMPORT, FILE, idempotency_key="k")
+    problem_of(refused, 409, "still_running")
+    assert refused["Retry-After"] == "1"
+    problem_of(api.post(IMPORT, FILE[:1], idempotency_key="k"), 422, "idempotency_key_reused")
+
+    IdempotencyKey.objects.for_tenant(api.tenant).update(lease_until=timezone.now() - timedelta(seconds=1))
+    again = api.post(IMPORT, FILE, idempotency_key="k")
+
+    assert again.json()["conversations"] == {"unchanged": 1, "created": 1}
+    assert same(again, api.post(IMPORT, FILE, idempotency_key="k"))
+    assert recorded(api.tenant) == 1
+
+
+def test_a_failed_import_releases_its_key_at_once(api: Api) -> None:
+    problem_of(api.request("POST", IMPORT, raw=b"", idempotency_key="k"), 422, field="body")
+
+    assert recorded(api.tenant) == 0
+    assert api.post(IMPORT, FILE, idempotency_key="k").status_code == 200
+
+
+def test_a_long_import_keeps_its_key_reserved(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "_RENEWAL_S", 0.0)
+    monkeypatch.setattr(idempotency, "LEASE", timedelta(days=1))
+    store = importing._store
+    leases = []
+
+    def watched(*given: Any) -> Any:
+        row = IdempotencyKey.objects.for_tenant(api.tenant).get()
+        leases.append(row.lease_until)
+        return store(*given)
+
+    monkeypatch.setattr(importing, "_store", watched)
+    api.post(IMPORT, FILE, idempotency_key="k")
+
+    assert leases[0] < leases[1]
+
+
+def test_an_attempt_whose_lease_was_taken_over_records_nothing(api: Api) -> None:
+    key = ApiKey.objects.get().id
+    first, second = (idempotency.Attempt(api.tenant, key, "k", b"token", b"content") for _ in range(2))
+    first.reserve()
+    IdempotencyKey.objects.for_tenant(api.tenant).update(lease_until=timezone.now() - timedelta(seconds=1))
+    second.reserve()
+
+    first.complete(b"first")
+    first.release()
+    second.complete(b"second")
+
+    assert second.first_answer() == b"second"

@@ -8,21 +8,27 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
+from api.routing import policies
+from conversations.models import Conversation
+from graph.models import Link
 from memories import retention, services, storage_usage
 from memories.coordinates import parse
 from memories.models import Memory
 from memories.new_memory import NewMemory
+from somamemory.db import column_backfill
 from somamemory.errors import QuotaExceeded
-from tenants import keys, maintenance, usage
+from tenants import idempotency, keys, maintenance, usage
 from tenants.caller import Caller
-from tenants.models import DailyUsage, Tenant, UsageStripe
+from tenants.models import DailyUsage, IdempotencyKey, Tenant, UsageStripe
 from tests.conftest import Api, problem_of
+from tests.support.every_route import CASES, NEEDS, Case, Route
 
 V1 = "/api/v1"
 
@@ -80,6 +86,149 @@ def test_a_quota_of_bytes_counts_payload_metadata_and_context(api: Api, operator
     problem_of(api.post("/memories", {"coord": "2", "payload": {"text": "x" * 40}}), 403, "quota_exceeded")
     problem_of(api.patch("/memories/1", {"payload": {"more": "x" * 60}}), 403, "quota_exceeded")
     assert api.patch("/memories/1", {"payload": {"text": "shorter"}}).status_code == 200
+
+
+TEXT = "x" * 5000
+SOME = {"message": [{"role": "user", "content": TEXT}], "link": {"from_coord": "1", "to_coord": "2"}}
+# Requests that store more than before, for each route that can.
+GROWING: dict[Route, Case] = {
+    ("POST", "/memories"): Case("/memories", {"coord": "9", "payload": {"text": TEXT}}),
+    ("POST", "/memories/bulk"): Case("/memories/bulk", {"items": [{"coord": "9", "payload": {"text": TEXT}}]}),
+    ("PATCH", "/memories/{coord}"): Case("/memories/1", {"metadata": {"more": TEXT}}),
+    ("POST", "/graph/link"): Case("/graph/link", {**SOME["link"], "metadata": {"more": TEXT}}),
+    ("POST", "/graph/links/bulk"): Case("/graph/links/bulk", {"links": [{**SOME["link"], "link_type": "follows"}]}),
+    ("POST", "/conversations"): Case("/conversations", {"label": "x", "folder": "/x", "metadata": {"more": TEXT}}),
+    ("PATCH", "/conversations/{id}"): Case("/conversations/{conversation}", {"metadata": {"more": TEXT}}),
+    ("PUT", "/conversations/{id}/label"): Case("/conversations/{conversation}/label", {"label": TEXT[:500]}),
+    ("PUT", "/conversations/{id}/folder"): Case("/conversations/{conversation}/folder", {"folder": "/a/long/folder"}),
+    ("POST", "/conversations/{id}/messages"): Case(
+        "/conversations/{conversation}/messages", {"messages": SOME["message"]}
+    ),
+    ("POST", "/import"): Case("/import", [{"id": "another", "messages": SOME["message"]}]),
+    ("POST", "/summarize"): Case("/summarize", {"conversation_id": "{conversation}", "level": "monthly"}),
+    ("POST", "/conversations/{id}/summary"): Case("/conversations/{conversation}/summary?level=weekly"),
+}
+# Requests of a fixed size: they change a state, queue background work (whose results count), or remove something.
+STEADY = {
+    ("POST", "/memories/{coord}/restore"),
+    ("DELETE", "/memories/{coord}"),
+    ("POST", "/memories/bulk/delete"),
+    ("DELETE", "/graph/link"),
+    ("PUT", "/conversations/{id}/status"),
+    ("PUT", "/conversations/{id}/pin"),
+    ("PUT", "/conversations/{id}/archive"),
+    ("DELETE", "/conversations/{id}"),
+    ("POST", "/conversations/{id}/facts"),
+    ("POST", "/messages/{id}/importance"),
+    ("POST", "/prune/execute"),
+    ("POST", "/prune/undo"),
+    ("PATCH", "/upkeep"),
+}
+BACKFILLS = [("graph", "0002_bytes", Link), ("conversations", "0007_bytes", Conversation)]
+WRITERS = {route for route, policy in policies.items() if policy.writes and NEEDS[route] != "operator"}
+
+
+def furnish(api: Api) -> dict[str, str]:
+    """Store a memory, a link and a conversation, and return their names for a `Case`."""
+    api.store("1")
+    assert api.post("/graph/link", SOME["link"]).status_code == 200
+    body = {"label": "x", "messages": [{"role": "user", "content": "The boiler was repaired. It is warm now."}]}
+    conversation = api.post(f"{V1}/conversations", body).json()["id"]
+    [message] = api.get(f"{V1}/conversations/{conversation}/messages").json()["items"]
+    return {"conversation": conversation, "message": message["id"], "coord": "1", "deleted": "2"}
+
+
+def test_every_route_that_writes_either_grows_or_keeps_what_is_stored() -> None:
+    assert set(GROWING) | STEADY == WRITERS
+    assert not set(GROWING) & STEADY
+
+
+@pytest.mark.parametrize("route", sorted(GROWING), ids=str)
+def test_every_route_that_stores_more_is_refused_at_the_quota_of_bytes(
+    api: Api, operator: Api, limit: Any, route: Route
+) -> None:
+    case = GROWING[route].filled(furnish(api))
+    before = usage.counted(api.tenant)
+    limit(bytes=before[1])
+
+    response = api.request(route[0], V1 + case.path, case.body)
+
+    if route[1] == "/import":
+        assert response.status_code == 207
+        assert "quota" in response.json()["errors"][0]["reason"]
+    else:
+        problem_of(response, 403, "quota_exceeded")
+    assert usage.counted(api.tenant) == before
+    assert is_exact(api.tenant)
+
+
+@pytest.mark.parametrize("route", sorted(STEADY), ids=str)
+def test_no_other_route_stores_more(api: Api, operator: Api, limit: Any, route: Route) -> None:
+    names = furnish(api)
+    before = usage.counted(api.tenant)
+    limit(bytes=before[1])
+
+    for case in CASES[route]:
+        filled = case.filled(names)
+        api.request(route[0], V1 + filled.path, filled.body)
+
+    assert usage.counted(api.tenant) <= before
+    assert is_exact(api.tenant)
+
+
+@pytest.mark.parametrize(("app", "name", "model"), BACKFILLS, ids=str)
+def test_an_upgrade_measures_what_is_stored_already(
+    api: Api, monkeypatch: pytest.MonkeyPatch, app: str, name: str, model: Any
+) -> None:
+    monkeypatch.setattr(column_backfill, "BATCH", 2)
+    for number in range(5):
+        metadata = {"metadata": {"more": "é" * number}}
+        api.post("/graph/link", {"from_coord": str(number), "to_coord": "2", **metadata})
+        api.post(f"{V1}/conversations", {"label": "é", "folder": "/x", **metadata})
+    rows = model.objects.for_tenant(api.tenant)
+    rows.update(bytes=0)
+
+    migration = import_module(f"{app}.migrations.{name}")
+    migration.measure(None, connection.schema_editor())
+
+    # The database writes JSON with spaces, and may escape characters.
+    assert all(row.size() <= row.bytes <= 2 * row.size() for row in rows)
+
+
+def test_a_response_kept_for_an_idempotency_key_counts_until_it_is_removed(api: Api, limit: Any) -> None:
+    limit(bytes=100_000)
+    api.post("/memories", {"coord": "1", "payload": {"text": "x"}}, idempotency_key="k")
+    api.delete("/memories/1?purge=true")
+    [kept] = IdempotencyKey.objects.for_tenant(api.tenant)
+
+    assert usage.stored(api.tenant)[1] == len(kept.answer) > 0
+    assert is_exact(api.tenant)
+
+    IdempotencyKey.objects.for_tenant(api.tenant).update(created_at=timezone.now() - timedelta(hours=49))
+    assert idempotency.sweep() == 1
+    assert usage.stored(api.tenant) == (0, 0)
+
+
+def test_the_recorded_usage_of_links_and_conversations_is_exact(api: Api, limit: Any) -> None:
+    limit(bytes=1_000_000)
+    names = furnish(api)
+    path = f"{V1}/conversations/{names['conversation']}"
+    link = {"from_coord": "1", "to_coord": "3"}
+    for size in (10, 100, 20):
+        api.post("/graph/link", {**link, "metadata": {"more": "é" * size}})
+        api.post("/graph/links/bulk", {"links": [{**link, "metadata": {"m": size}}] * 2})
+        api.patch(path, {"label": "é" * size, "metadata": {"more": "x" * size}})
+    conversations = [{"id": name, "messages": SOME["message"]} for name in ("a", "b")]
+    assert api.post(f"{V1}/import", conversations).json()["conversations"] == {"created": 2}
+    assert is_exact(api.tenant)
+
+    api.delete("/graph/link?from_coord=1&to_coord=3")
+    for row in api.get(f"{V1}/conversations").json()["results"]:
+        api.delete(f"{V1}/conversations/{row['id']}?purge=true")
+    api.delete("/memories/1?purge=true")
+
+    assert is_exact(api.tenant)
+    assert usage.stored(api.tenant) == (0, 0)
 
 
 def test_a_purge_makes_room_and_a_soft_delete_does_not(api: Api, limit: Any) -> None:

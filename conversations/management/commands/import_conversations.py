@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from argparse import ArgumentTypeError
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from conversations.transfer import formats, importing
+from conversations.transfer import files, formats, importing
+from conversations.transfer.files import OpenFile
+from conversations.transfer.formats.base import Broken
 from conversations.transfer.importing import Report
 from somamemory.errors import SomaError
 from somamemory.management.progress import ProgressBar
@@ -19,7 +22,6 @@ from tenants.keys import find_tenant
 from tenants.management.command_line import errors_as_one_line
 from tenants.models import DEFAULT_TENANT_SLUG
 
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".zip", ".md", ".markdown", ".txt", ".text")
 _SETTLED_S = 5.0  # a file in a watched folder counts as complete if it has not changed for this long
 _POLL_S = 2.0
 _WAIT_S = 5.0
@@ -27,7 +29,7 @@ _WAIT_S = 5.0
 
 def _path(text: str) -> Path:
     path = Path(text)
-    if not path.exists():
+    if not os.path.lexists(path):
         raise ArgumentTypeError(f"{text} does not exist")
     return path
 
@@ -54,7 +56,7 @@ class Command(BaseCommand):
             if options["watch"]:
                 self._watch(caller, options)
                 return
-            failed = sum(self._import(caller, file, options).failed for file in _files(options["path"]))
+            failed = sum(self._import(caller, file, options).failed for file in files.files(options["path"]))
         if failed:
             raise CommandError(f"could not import {failed} conversations; see the errors above", returncode=2)
 
@@ -63,31 +65,43 @@ class Command(BaseCommand):
         if not options["path"].is_dir():
             raise CommandError(f"--watch requires a folder, but {options['path']} is a file")
         done: dict[Path, float] = {}
+        refused: set[Broken] = set()
         try:
             while True:
-                for file in _files(options["path"]):
-                    changed_at = file.stat().st_mtime
-                    if done.get(file) != changed_at and time.time() - changed_at >= _SETTLED_S:
+                for file in files.files(options["path"]):
+                    if isinstance(file, Broken):
+                        if file not in refused:
+                            self._import(caller, file, options)
+                        refused.add(file)
+                        continue
+                    changed_at = file.status.st_mtime
+                    if done.get(file.path) != changed_at and time.time() - changed_at >= _SETTLED_S:
                         self._import(caller, file, options)
-                        done[file] = changed_at
+                        done[file.path] = changed_at
                 time.sleep(_POLL_S)
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
 
-    def _import(self, caller: Caller, path: Path, options: dict[str, Any]) -> Report:
-        bar, size = ProgressBar(self.stdout), max(path.stat().st_size, 1)
-        with path.open("rb") as file:
+    def _import(self, caller: Caller, opened: OpenFile | Broken, options: dict[str, Any]) -> Report:
+        if isinstance(opened, Broken):
+            report = Report()
+            report.note(opened)
+            self._print_errors(report)
+            return report
+        bar, size = ProgressBar(self.stdout), max(opened.status.st_size, 1)
 
-            def show(report: Report) -> None:
-                share = 1.0 if file.closed else file.tell() / size
-                bar(path.name, share, f"{report.seen:,} conversations")
+        def show(report: Report) -> None:
+            share = 1.0 if opened.file.closed else opened.file.tell() / size
+            bar(opened.path.name, share, f"{report.seen:,} conversations")
 
-            items = formats.read(file, options["source"], path.name)
-            report = importing.import_conversations(
-                caller, items, dry_run=options["dry_run"], progress=show, wait=self._wait
-            )
+        items = formats.read(opened.file, options["source"], opened.path.name)
+        report = importing.import_conversations(
+            caller, items, dry_run=options["dry_run"], progress=show, wait=self._wait
+        )
+        if opened.has_changed():
+            report.note(Broken(str(opened.path), "was written to during the import; import it again"))
         bar.clear()
-        self._print(path, report)
+        self._print(opened.path, report)
         return report
 
     def _wait(self, error: SomaError) -> None:
@@ -101,6 +115,9 @@ class Command(BaseCommand):
         if report.left_out:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.left_out.items()))
             self.stdout.write(f"  skipped, because they are not messages: {kinds}")
+        self._print_errors(report)
+
+    def _print_errors(self, report: Report) -> None:
         for error in report.errors:
             self.stdout.write(self.style.WARNING(f"  {error.place}: {error.reason}"))
 
@@ -110,9 +127,3 @@ def _disable_mmap() -> None:
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA mmap_size = 0")
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES)

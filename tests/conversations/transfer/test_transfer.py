@@ -370,6 +370,67 @@ def test_a_watched_folder_is_taken_over_as_files_come(
     assert capsys.readouterr().out.endswith("Stopped.\n")
 
 
+def secret_and_link(folder: Path) -> Path:
+    """Create a file outside of the folder, and return the path for a link to it."""
+    outside = folder.parent / "outside"
+    outside.mkdir()
+    (outside / "secret.json").write_text(json.dumps([{"id": "s", "messages": [{"role": "user", "content": "secret"}]}]))
+    return outside / "secret.json"
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "path", "pipe"])
+def test_an_import_follows_no_symbolic_link_and_opens_no_pipe(api: Api, tmp_path: Path, capsys: Any, kind: str) -> None:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    target = secret_and_link(folder)
+    path = folder / "chats.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(target.parent if kind == "folder" else target)
+
+    with pytest.raises(CommandError, match="could not import 1 conversations"):
+        call_command("import_conversations", str(path if kind == "path" else folder), "--tenant", "acme")
+
+    told = capsys.readouterr().out
+    assert "is not a regular file" in told if kind == "pipe" else "is a symbolic link" in told
+    assert not Conversation.objects.for_tenant(api.tenant).exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_reported(
+    api: Api, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "chats.json"
+    path.write_text(json.dumps([{"id": "a", "messages": [{"role": "user", "content": "hello"}]}]))
+    store = importing._store
+
+    def write_as_well(*given: Any) -> Any:
+        with path.open("a") as file:
+            file.write(" ")
+        return store(*given)
+
+    monkeypatch.setattr(importing, "_store", write_as_well)
+    with pytest.raises(CommandError, match="could not import 1"):
+        call_command("import_conversations", str(tmp_path), "--tenant", "acme")
+
+    assert "was written to during the import; import it again" in capsys.readouterr().out
+
+
+def test_a_conversation_without_any_content_is_not_created(api: Api) -> None:
+    empty = {"id": "e", "messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": []}]}
+
+    report = api.post("/api/v1/import", [empty]).json()
+
+    assert report["conversations"] == {"empty": 1}
+    assert report["left_out"] == {"empty": 2}
+    assert not Conversation.objects.for_tenant(api.tenant).exists()
+
+
+def test_a_command_for_a_folder_without_conversations_fails(api: Api) -> None:
+    with pytest.raises(CommandError, match="has no conversations in the folder /nope"):
+        call_command("rate_messages", "/nope", "--tenant", "acme")
+
+
 def test_every_message_of_a_folder_is_judged_by_a_command(api: Api, capsys: Any) -> None:
     message = {"role": "user", "content": "Remember that I am allergic to nuts."}
     for folder in ("/a/b", "/c"):
