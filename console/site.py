@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import BadRequest, ValidationError
@@ -24,6 +26,12 @@ log = logging.getLogger("soma.signin")
 TOO_MANY = "too_many"
 
 
+# Each delayed attempt occupies a thread, so few may wait at a time.
+DELAYED_AT_ONCE = 2
+_delayed = threading.BoundedSemaphore(DELAYED_AT_ONCE)
+pause = time.sleep
+
+
 class SignInForm(AuthenticationForm):  # type: ignore[misc]
     """Checks the rate limits before hashing the password, which takes half a second of CPU time."""
 
@@ -31,9 +39,23 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
         name = str(self.cleaned_data.get("username", ""))
         decision = policy.sign_in(state_of(self.request).client_address, name)
         if not decision.allowed:
-            self.retry_after_s = max(1, round(decision.retry_after_s))
-            raise ValidationError(f"Too many attempts. Try again in {self.retry_after_s} seconds.", code=TOO_MANY)
+            self._refuse(decision.retry_after_s)
+        if delay_s := policy.sign_in_delay_s(name):
+            self._delay(delay_s)
         return super().clean()
+
+    def _delay(self, delay_s: float) -> None:
+        """Slow down guesses from many addresses without locking the owner of the name out."""
+        if not _delayed.acquire(blocking=False):
+            self._refuse(delay_s)
+        try:
+            pause(delay_s)
+        finally:
+            _delayed.release()
+
+    def _refuse(self, seconds: float) -> NoReturn:
+        self.retry_after_s = max(1, round(seconds))
+        raise ValidationError(f"Too many attempts. Try again in {self.retry_after_s} seconds.", code=TOO_MANY)
 
 
 class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]

@@ -552,7 +552,8 @@ CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 # --- Admin console ------------------------------------------------------------------------------------------------
 
-# Sign-in attempts per minute and the burst, per address and per user name. 0: no limit.
+# Sign-in attempts per minute and the burst, per address; with a slower refill, per user name at an address. More
+# attempts for a name from all addresses are delayed. 0: no limit.
 SIGN_IN_PER_MINUTE = _bounded("SOMA_SIGN_IN_PER_MINUTE", 10, 0, 10_000)
 # Send cookies over HTTPS only; browsers make an exception for localhost. False also sends them over plain HTTP.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SOMA_ADMIN_SECURE_COOKIES", True)
@@ -561,6 +562,8 @@ SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"  # the API never receives the
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = _bounded("SOMA_ADMIN_SESSION_HOURS", 12, 1, 24 * 30) * 3600
+# A session ends after this time without a request. 0: only after SOMA_ADMIN_SESSION_HOURS.
+SESSION_IDLE_S = _bounded("SOMA_ADMIN_IDLE_MINUTES", 60, 0, 60 * 24 * 30) * 60
 # For a proxy that terminates TLS without X-Forwarded-Proto, for example https://memory.example.org
 CSRF_TRUSTED_ORIGINS = env.list("SOMA_ADMIN_ORIGINS", default=[])
 AUTH_PASSWORD_VALIDATORS = [

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.signals import user_logged_in
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.dispatch import receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
@@ -34,6 +39,31 @@ _CONTENT_SECURITY_POLICY = "; ".join(
 )
 
 
+_SEEN = "seen"
+_SEEN_EVERY_S = 60
+
+
+class IdleTimeout:
+    """End a signed-in session after SOMA_ADMIN_IDLE_MINUTES without a request. Writes to it once a minute at most."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if SESSION_KEY in request.session and settings.SESSION_IDLE_S:
+            idle_s = time.time() - request.session.get(_SEEN, 0)
+            if idle_s > settings.SESSION_IDLE_S:
+                request.session.flush()
+            elif idle_s > _SEEN_EVERY_S:
+                request.session[_SEEN] = int(time.time())
+        return self.get_response(request)
+
+
+@receiver(user_logged_in)
+def _begin_session(request: HttpRequest, **kwargs: Any) -> None:
+    request.session[_SEEN] = int(time.time())
+
+
 class ConsoleMiddleware:
     """Apply Django's session and security middleware to the console only. The API needs no session."""
 
@@ -42,6 +72,7 @@ class ConsoleMiddleware:
         innermost_first: tuple[Callable[[Handler], Any], ...] = (
             MessageMiddleware,
             AuthenticationMiddleware,
+            IdleTimeout,
             SessionMiddleware,
             XFrameOptionsMiddleware,
             SecurityMiddleware,

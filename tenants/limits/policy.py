@@ -18,7 +18,10 @@ from django.conf import settings
 from tenants.limits.buckets import Decision, LocalBuckets, Quota, SharedBuckets, decision_of
 from tenants.limits.gcra import Limit
 
-__all__ = ["Decision", "Limit", "Quota", "forget", "refuse", "running", "sign_in", "take"]
+__all__ = ["Decision", "Limit", "Quota", "forget", "refuse", "running", "sign_in", "sign_in_delay_s", "take"]
+
+_PAIR_SLOWER = 10
+MAX_SIGN_IN_DELAY_S = 2.0
 
 
 class Running:
@@ -75,18 +78,40 @@ def refuse(address: str) -> Decision:
 
 
 def sign_in(address: str, name: str) -> Decision:
-    """Count a sign-in attempt from this address with this name. Both are limited."""
-    if not settings.SIGN_IN_PER_MINUTE:
-        return Decision(True)
+    """Count a sign-in attempt. Each address is limited, and, with a slower refill, each name at an address.
+
+    A name alone is never limited, because anyone could then lock its owner out from another address.
+    """
     per_minute = settings.SIGN_IN_PER_MINUTE
-    limits = [Limit(what, per_minute / 60, per_minute) for what in ("address", "name")]
-    digest = hashlib.sha256(name.strip().casefold().encode("utf-8", "replace")).hexdigest()
-    names = (f"sign-in:address:{_network(address)}", f"sign-in:name:{digest}")
+    if not per_minute:
+        return Decision(True)
+    limits = [
+        Limit("address", per_minute / 60, per_minute),
+        Limit("name at an address", per_minute / 60 / _PAIR_SLOWER, per_minute),
+    ]
+    network = _network(address)
+    return _take_attempt((f"sign-in:address:{network}", f"sign-in:pair:{network}:{_digest(name)}"), limits)
+
+
+def sign_in_delay_s(name: str) -> float:
+    """Count a sign-in attempt with this name from any address. Return for how long it should be delayed."""
+    per_minute = settings.SIGN_IN_PER_MINUTE
+    if not per_minute:
+        return 0.0
+    decision = _take_attempt((f"sign-in:name:{_digest(name)}",), [Limit("name", per_minute / 60, per_minute)])
+    return 0.0 if decision.allowed else min(MAX_SIGN_IN_DELAY_S, decision.retry_after_s)
+
+
+def _take_attempt(names: tuple[str, ...], limits: list[Limit]) -> Decision:
     if settings.REDIS_URL and (decision := _shared.take(names, limits, 1, time.monotonic())):
         return decision
     limits = [_part_of(limit) for limit in limits]
     taken = _refused.take(names, limits, 1, 1, time.monotonic())
     return decision_of(taken.tokens == 1, limits, taken.debts, 1)
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.strip().casefold().encode("utf-8", "replace")).hexdigest()
 
 
 def forget() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from console import row_counts
+from console import row_counts, site
 from console.admin.audit import ACTIONS
 from console.models import StaffTenant
 from graph.models import Link
@@ -25,6 +27,7 @@ from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
 from memories.new_memory import NewMemory
 from tenants import keys
 from tenants.caller import SCOPES, Caller
+from tenants.limits import policy
 from tenants.models import ApiKey, AuditEvent, Tenant
 from tests.conftest import Api, drain, page, shown
 
@@ -75,13 +78,67 @@ def test_a_bad_next_leads_to_the_console(limited: int, target: str) -> None:
     assert Client().post(page("login"), form)["Location"] == page("index")
 
 
-def test_guessing_passwords_for_one_name_is_limited(limited: int) -> None:
-    answers = [sign_in("boss", "wrong", f"192.0.2.{number}").status_code for number in range(limited + 1)]
+def test_guessing_passwords_for_one_name_at_an_address_is_limited(limited: int) -> None:
+    answers = [sign_in("boss", "wrong").status_code for _ in range(limited + 1)]
 
     assert answers == [200] * limited + [429]
-    refused = sign_in("boss", PASSWORD, "198.51.100.1")
+    refused = sign_in("boss", PASSWORD)
     assert refused.status_code == 429
     assert int(refused["Retry-After"]) > 0
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    made: list[float] = []
+    monkeypatch.setattr(site, "pause", made.append)
+    return made
+
+
+def test_wrong_passwords_from_other_addresses_delay_a_name_but_do_not_lock_it(
+    limited: int, pauses: list[float]
+) -> None:
+    answers = [sign_in("boss", "wrong", f"192.0.2.{number}").status_code for number in range(4 * limited)]
+
+    assert set(answers) == {200}
+    assert len(pauses) == 3 * limited
+    assert sign_in("boss", PASSWORD, "198.51.100.1").status_code == 302
+    assert 0 < pauses[-1] <= policy.MAX_SIGN_IN_DELAY_S
+
+
+def test_few_delayed_attempts_wait_at_a_time(limited: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, they would occupy all threads of the server."""
+    monkeypatch.setattr(site, "_delayed", threading.BoundedSemaphore(1))
+    inner: list[int] = []
+
+    def pause(seconds: float) -> None:
+        inner.append(sign_in("boss", PASSWORD, "203.0.113.1").status_code)
+
+    monkeypatch.setattr(site, "pause", pause)
+    for number in range(limited):
+        sign_in("boss", "wrong", f"192.0.2.{number}")
+
+    assert sign_in("boss", PASSWORD, "198.51.100.1").status_code == 302
+    assert inner == [429]
+
+
+def seen_ago(client: Client, seconds: float) -> None:
+    session = client.session
+    session["seen"] = time.time() - seconds
+    session.save()
+
+
+def test_a_session_without_requests_expires(boss: Client) -> None:
+    seen_ago(boss, settings.SESSION_IDLE_S + 1)
+
+    assert boss.get(page("index"))["Location"].startswith(page("login"))
+
+
+def test_a_session_in_use_goes_on(boss: Client) -> None:
+    seen_ago(boss, settings.SESSION_IDLE_S - 10)
+
+    assert boss.get(page("index")).status_code == 200
+
+    assert boss.session["seen"] > time.time() - settings.SESSION_IDLE_S / 2
 
 
 def test_guessing_names_from_one_address_is_limited(limited: int) -> None:
