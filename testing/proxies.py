@@ -32,10 +32,10 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 class Proxy:
-    """A proxy for `NAME` over HTTPS on a local port."""
+    """A proxy for `NAME` over HTTPS on a local port, and over plain HTTP on another."""
 
-    def __init__(self, folder: Path, command: list[str], test: list[str], port: int) -> None:
-        self.certificate, self.port, self.test = certificate(folder)[0], port, test
+    def __init__(self, folder: Path, command: list[str], test: list[str], port: int, plain_port: int) -> None:
+        self.certificate, self.port, self.plain_port, self.test = certificate(folder)[0], port, plain_port, test
         environment = {"PATH": _PATH, "HOME": str(folder), "LANG": "C.UTF-8"}
         self.process = Process(command, environment, folder / "proxy.log", folder=folder)
 
@@ -92,7 +92,7 @@ class _Here(HTTPSConnection):
 def nginx(folder: Path, backends: Sequence[int], upstream: str = "upstream.conf") -> Proxy:
     """Return nginx, configured as in deploy/nginx, in front of servers on these local ports."""
     assert NGINX
-    port, (made, key) = free_port(), certificate(folder)
+    port, plain_port, (made, key) = free_port(), free_port(), certificate(folder)
     servers = "".join(f"server 127.0.0.1:{each} max_fails=3 fail_timeout=2s;\n" for each in backends)
     text = (HOME / "deploy" / "nginx" / upstream).read_text()
     (folder / "upstream.conf").write_text(re.sub(r"^    server .*\n", f"    {servers}", text, flags=re.MULTILINE))
@@ -102,7 +102,7 @@ def nginx(folder: Path, backends: Sequence[int], upstream: str = "upstream.conf"
         r"/etc/letsencrypt/\S+/fullchain\.pem": str(made),
         r"/etc/letsencrypt/\S+/privkey\.pem": str(key),
         r"/var/log/nginx/somamemory\.log": str(folder / "error.log"),
-        r"listen (\[::\]:)?80;": f"listen 127.0.0.1:{free_port()};",
+        r"listen (\[::\]:)?80;": f"listen 127.0.0.1:{plain_port};",
         r"listen \[::\]:443 ssl http2;": "",
         r"listen 443 ": f"listen 127.0.0.1:{port} ",
     }.items():
@@ -119,21 +119,22 @@ def nginx(folder: Path, backends: Sequence[int], upstream: str = "upstream.conf"
         f"http {{\n{temporary}include {folder}/site.conf;\n}}\n"
     )
     command = [NGINX, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(main)]
-    return Proxy(folder, command, [*command, "-t"], port)
+    return Proxy(folder, command, [*command, "-t"], port, plain_port)
 
 
 def caddy(folder: Path, backends: Sequence[int]) -> Proxy:
     """Return Caddy, configured as in deploy/caddy, in front of servers on these local ports."""
     assert CADDY
-    port, (made, key) = free_port(), certificate(folder)
+    port, plain_port, (made, key) = free_port(), free_port(), certificate(folder)
     text = (HOME / "deploy" / "caddy" / "Caddyfile").read_text()
     text = text.replace("{\n\tservers {", "{\n\tadmin off\n\tauto_https off\n\tservers {", 1)
     text = text.replace(f"\n{NAME} {{\n", f"\nhttps://{NAME}:{port} {{\n\tbind 127.0.0.1\n\ttls {made} {key}\n")
+    text = text.replace(f"\nhttp://{NAME} {{\n", f"\nhttp://{NAME}:{plain_port} {{\n\tbind 127.0.0.1\n")
     text = text.replace("127.0.0.1:9595 {", " ".join(f"127.0.0.1:{each}" for each in backends) + " {")
     main = folder / "Caddyfile"
     main.write_text(text)
     file = ["--config", str(main), "--adapter", "caddyfile"]
-    return Proxy(folder, [CADDY, "run", *file], [CADDY, "validate", *file], port)
+    return Proxy(folder, [CADDY, "run", *file], [CADDY, "validate", *file], port, plain_port)
 
 
 def _once(text: str, line: str) -> str:

@@ -28,7 +28,12 @@ class OpenAIEmbedder:
         self.model = model
         self.dimension = dimension
         self._client = openai.OpenAI(
-            base_url=base_url or None, api_key=api_key or "none", timeout=timeout_s, max_retries=RETRIES
+            base_url=base_url or None,
+            api_key=api_key or "none",
+            timeout=timeout_s,
+            max_retries=RETRIES,
+            # A redirect could send the key and the texts to an address that is not in the settings.
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
 
     def embed(self, texts: Sequence[str]) -> Vectors:

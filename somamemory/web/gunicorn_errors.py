@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from somamemory.errors import MalformedRequest, SomaError
 from somamemory.web.problems import PROBLEM, problem
 from somamemory.web.request_state import state_of
+from somamemory.web.security_headers import HEADERS
 
 
 class RequestTimeout(SomaError):
@@ -56,7 +57,6 @@ def write(out: Writable, status: int, reason: str, message: str) -> None:
         "Connection: close\r\n"
         f"Content-Type: {PROBLEM}\r\n"
         f"Content-Length: {len(content)}\r\n"
-        f"X-Request-ID: {request_id}\r\n"
-        "\r\n"
+        f"X-Request-ID: {request_id}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items()) + "\r\n"
     )
     out.sendall(head.encode() + content)

@@ -1,4 +1,4 @@
-"""The outermost middleware: request id, client address, log line, metrics, and HEAD."""
+"""The outermost middleware: request id, client address, security headers, log line, metrics, and HEAD."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from somamemory import deadline
 from somamemory.db import tenant_scope
 from somamemory.telemetry import metrics
-from somamemory.web import client_address, request_stats
+from somamemory.web import client_address, request_stats, security_headers
 from somamemory.web.handler import Handler
 from somamemory.web.request_state import state_of
 
@@ -43,6 +43,7 @@ class RequestContext:
         finally:
             metrics.in_flight.dec()
         response["X-Request-ID"] = state_of(request).request_id
+        security_headers.add(response)
         _record(request, method, response.status_code, time.perf_counter() - started)
         return response
 

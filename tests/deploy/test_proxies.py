@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -82,9 +84,35 @@ def test_what_is_stored_through_the_proxy_is_read_through_it(proxy: Proxy, serve
 def test_every_answer_has_the_headers_of_a_careful_host_once(proxy: Proxy) -> None:
     for path in ("/healthz", "/memories/1"):
         headers = proxy.call("GET", path)[0].headers
-        assert headers.get_all("Strict-Transport-Security") == ["max-age=63072000"]
+        assert headers.get_all("Strict-Transport-Security") == ["max-age=63072000; includeSubDomains"]
         assert headers.get_all("X-Content-Type-Options") == ["nosniff"]
         assert headers.get_all("Referrer-Policy") == ["same-origin"]
+        assert len(headers.get_all("Content-Security-Policy", [])) == 1
+
+
+@pytest.mark.parametrize(("path", "status"), [("/admin/", 301), ("/memories/1", 403), ("/api/v1/memories", 403)])
+def test_only_pages_are_redirected_to_https(proxy: Proxy, path: str, status: int) -> None:
+    with contextlib.closing(HTTPConnection("127.0.0.1", proxy.plain_port, timeout=30)) as connection:
+        connection.request("GET", path, headers={"Host": proxies.NAME})
+        response = connection.getresponse()
+        answer = response.read()
+
+    assert response.status == status
+    if status == 301:
+        assert response.headers["Location"] == f"https://{proxies.NAME}{path}"
+    else:
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert json.loads(answer)["status"] == 403
+
+
+def test_a_weak_cipher_is_refused(proxy: Proxy) -> None:
+    weak = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    weak.check_hostname, weak.verify_mode = False, ssl.CERT_NONE
+    weak.maximum_version = ssl.TLSVersion.TLSv1_2
+    weak.set_ciphers("kRSA:ECDHE+AES+SHA1:@SECLEVEL=0")
+
+    with socket.create_connection(("127.0.0.1", proxy.port), 5) as plain, pytest.raises(ssl.SSLError):
+        weak.wrap_socket(plain, server_hostname=proxies.NAME)
 
 
 @pytest.mark.browser

@@ -61,6 +61,8 @@ class Provider:
                 try:
                     self.send_response(status)
                     self.send_header("Content-Type", "text/html" if isinstance(content, str) else "application/json")
+                    if status == 307:
+                        self.send_header("Location", f"{provider.url}/elsewhere")
                     self.send_header("Content-Length", str(len(raw)))
                     self.end_headers()
                     self.wfile.write(raw)
@@ -203,6 +205,14 @@ def test_a_wrong_key_or_model_is_not_the_fault_of_a_text(
     with pytest.raises(EmbedderUnavailable, match=f"HTTP {status}") as caught:
         embedder.embed(["one"])
     assert not isinstance(caught.value, EmbedderRefused)
+
+
+def test_a_provider_that_redirects_is_not_followed(embedder: OpenAIEmbedder, provider: Provider) -> None:
+    provider.default = failing(307)
+
+    with pytest.raises(EmbedderUnavailable, match="HTTP 307"):
+        embedder.embed(["one"])
+    assert len(provider.requests) == 1
 
 
 def test_vectors_of_another_dimension_are_an_error_that_says_what_to_set(
