@@ -43,6 +43,9 @@ request_seconds = Histogram(
     "soma_http_request_duration_seconds", "Request duration", ["route", "method"], buckets=_SECONDS
 )
 in_flight = Gauge("soma_http_requests_in_flight", "Requests in progress", multiprocess_mode="livesum")
+clients_cut_off = Counter(
+    "soma_clients_cut_off", "Connections closed before a request or response was complete", ["reason"]
+)  # timeout, connections or bytes
 rate_limited = Counter(
     "soma_rate_limited", "Requests rejected, by limit: key, tenant, address, concurrency or quota", ["limit"]
 )

@@ -26,6 +26,7 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
+from somamemory.telemetry import metrics
 from somamemory.web import gunicorn_errors
 from somamemory.web.gunicorn_connection import BodyPending, Connection, Outcome, Phase
 from somamemory.web.gunicorn_logger import JsonLogger
@@ -45,6 +46,7 @@ PAUSE_ABOVE_BYTES = 256 * 1024
 MAX_HELD_BYTES = 64 * 1024 * 1024
 # A client that is still sending its body reads its response only afterwards.
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
+_IDLE = (Phase.IDLE, Phase.CLOSING)
 _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 _NOBODY_TO_ACCEPT = (errno.EAGAIN, errno.ECONNABORTED)
 
@@ -187,8 +189,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         """Close an idle connection, or else the one that has waited the longest. Return whether there was one."""
         if not self.waiting:
             return False
-        idle = (Phase.IDLE, Phase.CLOSING)
-        self._close(min(self.waiting, key=lambda connection: (connection.phase not in idle, connection.since)))
+        victim = min(self.waiting, key=lambda connection: (connection.phase not in _IDLE, connection.since))
+        if victim.phase not in _IDLE:
+            metrics.clients_cut_off.labels("connections").inc()
+        self._close(victim)
         return True
 
     def _bound_held_bytes(self) -> None:
@@ -197,6 +201,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             large = [connection for connection in self.waiting if connection.held > RECEIVED_AT_ONCE_BYTES]
             victim = min(large or self.waiting, key=lambda connection: connection.since)
             held -= victim.held
+            metrics.clients_cut_off.labels("bytes").inc()
             self._close(victim)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
@@ -225,6 +230,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
                 connection.deadline = min(connection.deadline, deadline)
 
     def _on_deadline(self, connection: Connection) -> None:
+        if connection.phase not in _IDLE:
+            metrics.clients_cut_off.labels("timeout").inc()
         if connection.phase in (Phase.HEAD, Phase.BODY) and connection.received:
             gunicorn_errors.time_out(connection.out)
             connection.outcome = Outcome.CLOSE

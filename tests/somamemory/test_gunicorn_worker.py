@@ -21,6 +21,7 @@ from gunicorn.config import Config
 from gunicorn.workers import gthread
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from somamemory.web import gunicorn_errors, gunicorn_worker
 from somamemory.web.gunicorn_connection import Phase
@@ -123,6 +124,10 @@ def body_of(response: bytes) -> bytes:
         at = start + size + 2
 
 
+def cut_off(reason: str) -> float:
+    return REGISTRY.get_sample_value("soma_clients_cut_off_total", {"reason": reason}) or 0.0
+
+
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(util, "write_error", gunicorn_errors.write)
@@ -206,10 +211,13 @@ def test_a_request_that_takes_too_long_gets_a_408(
 ) -> None:
     monkeypatch.setattr(settings, "CLIENT_TIMEOUT_S", 0.2)
 
+    before = cut_off("timeout")
+
     response = service.exchange(sent)
 
     assert response.startswith(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n")
     assert b'"code":"request_timeout"' in response
+    assert cut_off("timeout") == before + 1
 
 
 def test_a_client_that_never_reads_is_cut_off(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
