@@ -1,0 +1,195 @@
+"""The isolation check: does one tenant see or change anything of another tenant on this installation?
+
+It creates two tenants, gives the owner memories, links and conversations that contain a random word, and sends a
+request to every route as the stranger: with the stranger's key, with that key in the owner's name, and with an unknown
+key. No response may contain the word or the owner's id, and nothing of the owner may change. Both tenants are erased at
+the end, also after an error.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import orjson
+
+from operations.isolation.cases import CASES, NEEDS, Case, Route
+from somamemory.errors import ConfigurationError
+from tenants import erasure, keys, services
+from tenants.caller import SCOPES, Caller
+from tenants.models import Tenant
+
+PREFIX = "isolation-check"
+INDEX_WAIT_S = 60.0
+ALLOWED = {200, 201, 202, 204, 207, 400, 403, 404, 405, 409, 411, 415, 422}
+VOLATILE = {"access_count", "last_accessed_at", "index_state", "next_cursor", "ran_at", "report"}
+Report = Callable[[str, float], None]
+
+
+class Send(Protocol):
+    def __call__(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, str]:
+        """Send a request, and return the status and the text of the response."""
+
+
+@dataclass
+class Result:
+    """`problems`: one line for each request that revealed or changed something."""
+
+    routes: int = 0
+    requests: int = 0
+    erased_rows: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Client:
+    """A tenant, one of its keys, and the way to the service."""
+
+    send: Send
+    tenant: Tenant
+    key: str
+    prefix: str = ""
+
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str]:
+        sent = {
+            "Authorization": f"Bearer {self.key}",
+            **{name.replace("_", "-"): text for name, text in headers.items()},
+        }
+        return self.send(method, f"/api/v1{path}", body, sent)
+
+    def expect(self, method: str, path: str, body: Any = None) -> Any:
+        """Return the parsed response. Raises ConfigurationError unless the request succeeds."""
+        status, text = self.request(method, path, body)
+        if status >= 300:
+            raise ConfigurationError(f"the check could not prepare its data: {method} {path} returned {status}: {text}")
+        return orjson.loads(text)
+
+
+def run(caller: Caller, send: Send, report: Report = lambda phase, share: None) -> Result:
+    """Run the whole check. Raises ConfigurationError where the service does not respond as expected."""
+    caller.require_operator()
+    result = Result()
+    word = f"secret{secrets.token_hex(8)}"
+    with _tenants(caller, send, result) as (owner, stranger):
+        report("prepare", 0.0)
+        names = _furnish(owner, word)
+        _furnish_stranger(stranger)
+        before = _everything_of(owner)
+        _try_all(owner, stranger, names, word, result, report)
+        after = _everything_of(owner)
+        changed = [path for path in before if after[path] != before[path]]
+        result.problems += [f"the stranger's requests changed what the owner gets from {path}" for path in changed]
+    return result
+
+
+@contextmanager
+def _tenants(caller: Caller, send: Send, result: Result) -> Iterator[tuple[Client, Client]]:
+    """Create the two tenants, and erase them at the end."""
+    slugs = [f"{PREFIX}-{role}-{secrets.token_hex(4)}" for role in ("owner", "stranger")]
+    created: list[Client] = []
+    try:
+        for slug in slugs:
+            tenant = services.create_tenant(caller, slug)
+            key = keys.issue(caller, tenant, name="isolation check", scopes=SCOPES)
+            created.append(Client(send, tenant, key.secret, key.key.prefix))
+        yield created[0], created[1]
+    finally:
+        for client in created:
+            result.erased_rows += erasure.erase(caller, client.tenant.slug).total
+
+
+def _furnish(owner: Client, word: str) -> dict[str, str]:
+    """Store data of every kind that contains the word. Return the names that the cases refer to."""
+    text = f"The {word} aardvark sleeps in the vault"
+    names = {"coord": "1.0,2.0,3.0", "deleted": "4.0,5.0,6.0", "expired": "7.0,8.0,9.0", "text": "aardvark vault"}
+    items = [
+        {"coord": coord, "namespace": namespace, "payload": {"text": text}, "metadata": {"word": word}}
+        for coord in (names["coord"], names["deleted"], names["expired"], "1,2,0", "1,2,1")
+        for namespace in ("default", "n")
+    ]
+    owner.expect("POST", "/memories/bulk", {"items": items})
+    ends = [names["coord"], names["deleted"], names["expired"], "1,2,0"]
+    links = [{"from_coord": start, "to_coord": end, "metadata": {"word": word}} for start, end in pairwise(ends)]
+    owner.expect("POST", "/graph/links/bulk", {"links": links})
+    talk = {"label": word, "folder": f"/{word}", "messages": [{"role": "user", "content": text}]}
+    conversation = owner.expect("POST", "/conversations", talk)["id"]
+    owner.expect("POST", "/conversations", talk)  # a second one, for a page with a cursor
+    _wait_for_the_index(owner)
+    owner.expect("DELETE", f"/memories/{names['deleted']}")
+    return {
+        **names,
+        "id": owner.expect("GET", f"/memories/{names['coord']}")["memory"]["id"],
+        "slug": owner.tenant.slug,
+        "prefix": owner.prefix,
+        "cursor": _cursor(owner, "/memories?limit=1"),
+        "time_cursor": _cursor(owner, "/memories?limit=1&order=created_at"),
+        "near_cursor": _cursor(owner, "/memories?limit=1&near=1,2,3&radius=10"),
+        "conversation": conversation,
+        "message": owner.expect("GET", f"/conversations/{conversation}/messages")["items"][0]["id"],
+        "conversations_cursor": _cursor(owner, "/conversations?limit=1"),
+    }
+
+
+def _furnish_stranger(stranger: Client) -> None:
+    stranger.expect("POST", "/memories", {"coord": "100,1", "payload": {"text": "My own aardvark sleeps too"}})
+    _wait_for_the_index(stranger)
+
+
+def _cursor(owner: Client, path: str) -> str:
+    return str(owner.expect("GET", path)["next_cursor"])
+
+
+def _wait_for_the_index(client: Client) -> None:
+    until = time.monotonic() + INDEX_WAIT_S
+    while client.expect("GET", "/stats")["index"]["pending"]:
+        if time.monotonic() > until:
+            raise ConfigurationError(f"the index did not catch up within {INDEX_WAIT_S:g} s; is the drain running?")
+        time.sleep(0.2)
+
+
+def _try_all(owner: Client, stranger: Client, names: dict[str, str], word: str, result: Result, report: Report) -> None:
+    unknown = Client(stranger.send, stranger.tenant, f"soma_{'x' * 60}")
+    # Everything that would identify the owner's data. The slug and coordinates are in the requests themselves.
+    marks = {word, str(owner.tenant.id)}
+    for number, (route, cases) in enumerate(CASES.items()):
+        report("requests", number / len(CASES))
+        result.routes += 1
+        for case in cases:
+            _try(route, case.filled(names), stranger, marks, result, ALLOWED)
+        if NEEDS[route] != "nothing":
+            _try(route, cases[0].filled(names), stranger, marks, result, {403}, x_tenant=owner.tenant.slug)
+            _try(route, cases[0].filled(names), unknown, marks, result, {401})
+
+
+def _try(
+    route: Route, case: Case, client: Client, marks: set[str], result: Result, allowed: set[int], **headers: str
+) -> None:
+    method, _ = route
+    head, mark, query = case.path.partition("?")
+    status, text = client.request(method, head + mark + quote(query, safe="=&,;.{}:-_%"), case.body, **headers)
+    result.requests += 1
+    if status not in allowed:
+        result.problems.append(f"{method} {case.path} returned {status}")
+    if any(mark in text for mark in marks):
+        result.problems.append(f"{method} {case.path} revealed data of another tenant (status {status})")
+
+
+def _everything_of(owner: Client) -> dict[str, Any]:
+    """Return the owner's data, without what reading and background work change."""
+    paths = (
+        "/memories?limit=1000&include_deleted=true", "/memories?limit=1000&namespace=n", "/conversations",
+        "/graph/export", "/graph/export?namespace=n", "/upkeep",
+    )  # fmt: skip
+    return {path: _stable(owner.expect("GET", path)) for path in paths}
+
+
+def _stable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _stable(item) for name, item in value.items() if name not in VOLATILE}
+    return [_stable(item) for item in value] if isinstance(value, list) else value

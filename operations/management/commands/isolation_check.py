@@ -1,0 +1,48 @@
+"""`manage.py isolation_check`: try to reach one tenant's data with another tenant's key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from operations.isolation import check
+from operations.isolation.http import Server
+from somamemory.management.progress import ProgressBar
+from tenants.management.command_line import errors_as_one_line, operator
+
+NOT_ISOLATED = 1
+
+
+class Command(BaseCommand):
+    help = (
+        "Check on this installation that no tenant reaches the data of another: create two tenants, try every route "
+        "with the other tenant's key, and erase both. Needs a running server. Exits with code 0 if nothing was "
+        "revealed or changed, and with 1 otherwise."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--url", default=_default_url(), help="URL of the server (default: %(default)s)")
+
+    def handle(self, *args: Any, url: str, **options: Any) -> None:
+        server, bar = Server(url), ProgressBar(self.stderr)
+        try:
+            with errors_as_one_line():
+                result = check.run(operator(), server, bar)
+        finally:
+            bar.clear()
+            server.close()
+        for problem in result.problems:
+            self.stdout.write(self.style.ERROR(problem))
+        self.stdout.write(
+            f"{result.requests} requests to {result.routes} routes; both tenants erased ({result.erased_rows} rows)."
+        )
+        if result.problems:
+            raise SystemExit(NOT_ISOLATED)
+        self.stdout.write(self.style.SUCCESS("OK: no data of another tenant was revealed or changed."))
+
+
+def _default_url() -> str:
+    host = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
+    return f"http://{host}:{settings.PORT}"

@@ -1,0 +1,85 @@
+"""The isolation check finds a leak, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test.client import Client
+
+from operations.isolation import check
+from operations.isolation.cases import CASES
+from tenants.caller import Caller
+from tenants.models import Tenant
+from testing import ROOT
+from testing.server import Server, free_port
+from tests.conftest import Api, drain
+
+
+def send(method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, str]:
+    drain()
+    content = b"" if body is None else json.dumps(body).encode()
+    client = Client(raise_request_exception=False)
+    response = client.generic(method, path, content, content_type="application/json", headers=dict(headers))
+    return response.status_code, response.getvalue().decode()
+
+
+def test_a_sound_installation_passes_and_is_left_as_it_was(operator: Api) -> None:
+    tenants = set(Tenant.objects.values_list("slug", flat=True))
+
+    result = check.run(Caller.command(operator.tenant), send)
+
+    assert result.problems == []
+    assert result.routes == len(CASES)
+    assert result.requests > 2 * len(CASES)
+    assert set(Tenant.objects.values_list("slug", flat=True)) == tenants
+
+
+def test_a_leak_and_a_change_are_found(operator: Api) -> None:
+    """Every request of the stranger is answered as if the owner had sent it."""
+    keys: list[str] = []
+
+    def confused(method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, str]:
+        key = headers["Authorization"]
+        if key not in keys:
+            keys.append(key)
+        return send(method, path, body, {"Authorization": keys[0]})
+
+    result = check.run(Caller.command(operator.tenant), confused)
+
+    assert any("revealed" in problem for problem in result.problems)
+    assert any("changed what the owner gets" in problem for problem in result.problems)
+    assert any("returned 200" in problem for problem in result.problems)
+
+
+def test_both_tenants_are_erased_after_an_error_too(operator: Api) -> None:
+    def broken(method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, str]:
+        raise RuntimeError("the network is gone")
+
+    with pytest.raises(RuntimeError):
+        check.run(Caller.command(operator.tenant), broken)
+
+    assert not Tenant.objects.filter(slug__startswith=check.PREFIX).exists()
+
+
+def test_without_a_server_the_command_says_how_to_go_on(operator: Api) -> None:
+    with pytest.raises(CommandError, match="start the server, or set --url"):
+        call_command("isolation_check", "--url", f"http://127.0.0.1:{free_port()}")
+
+
+@pytest.mark.server
+@pytest.mark.once
+def test_the_command_passes_on_a_running_server(tmp_path: Any) -> None:
+    with Server(tmp_path) as server:
+        command = [sys.executable, str(ROOT / "manage.py"), "isolation_check"]
+        ended = subprocess.run(
+            command, env=server.environment, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    assert "OK: no data of another tenant was revealed or changed." in ended.stdout, ended.stdout + ended.stderr
+    assert ended.returncode == 0
