@@ -3,19 +3,21 @@
 The database must be empty, and prepared by a superuser: `manage.py row_level_security on` says how. The requests run in
 this process, alternately without and with row level security, so that a busy machine affects both alike. "Alternating"
 is the worst case: each request has another tenant than the request before, so it needs an additional statement. Other
-work on the machine affects the p10 least.
+work on the machine affects the times, but hardly the CPU time, which is that of this process and of PostgreSQL.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pathlib
 import secrets
 import statistics
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -96,21 +98,43 @@ def timed_ms(ask: Request, caller: Caller, number: int) -> float:
         return (time.perf_counter() - began) * 1000
 
 
-def measure(ask: Request, callers: Iterator[Caller], repeats: int) -> dict[bool, list[float]]:
-    """Return the times in ms without and with row level security."""
+@dataclass
+class Cost:
+    """The times of some requests in ms, and the CPU time of all of them, in this process and in PostgreSQL."""
+
+    times_ms: list[float] = field(default_factory=list)
+    cpu_ms: float = 0.0
+
+    def row(self) -> list[float]:
+        return [*(percentile(self.times_ms, percent) for percent in (50, 95)), self.cpu_ms / len(self.times_ms)]
+
+
+def measure(ask: Request, callers: Iterator[Caller], repeats: int) -> dict[bool, Cost]:
+    """Return the cost without and with row level security."""
     from django.conf import settings
     from django.db import connection
 
-    times: dict[bool, list[float]] = {False: [], True: []}
+    costs = {False: Cost(), True: Cost()}
     for turn in range(20):
-        for on in (False, True):
+        for on, cost in costs.items():
             settings.ROW_LEVEL_SECURITY = on
-            connection.close()  # as a process that has been started with this setting
-            part = [timed_ms(ask, next(callers), turn * repeats + number) for number in range(repeats // 20 + 10)]
-            times[on] += part[10:]
+            connection.close()  # like a process that was started with this setting
+            for number in range(20):  # until all statements are prepared
+                timed_ms(ask, next(callers), number)
+            before_ms = cpu_ms()
+            cost.times_ms += [timed_ms(ask, next(callers), turn * repeats + at) for at in range(repeats // 20)]
+            cost.cpu_ms += cpu_ms() - before_ms
     settings.ROW_LEVEL_SECURITY = False
     connection.close()
-    return times
+    return costs
+
+
+def cpu_ms() -> float:
+    """Return the CPU time of this thread and of its session in PostgreSQL, which must be on this machine (Linux)."""
+    from django.db import connection
+
+    session = pathlib.Path(f"/proc/{connection.connection.info.backend_pid}/schedstat").read_text()
+    return time.thread_time() * 1_000 + int(session.split()[0]) / 1_000_000
 
 
 def percentile(times: list[float], percent: int) -> float:
@@ -118,14 +142,14 @@ def percentile(times: list[float], percent: int) -> float:
 
 
 def report(callers: list[Caller], repeats: int) -> None:
-    print(f"{'ms, p10 / p50 / p95':26} {'without':>23} {'with':>23} {'more at p10, p50':>16}")
+    print(f"{'ms: p50, p95, CPU':26} {'without':>24} {'with':>24} {'more: p50, CPU':>16}")
     for name, ask in requests().items():
         for kind, order in (("one tenant", cycle(callers[:1])), ("alternating", cycle(callers))):
-            times = measure(ask, order, repeats)
-            off, on = ([percentile(times[way], percent) for percent in (10, 50, 95)] for way in (False, True))
-            both = (" / ".join(f"{ms:.3f}" for ms in some) for some in (off, on))
-            more = " ".join(f"{on[at] - off[at]:+.3f}" for at in (0, 1))
-            print(f"{name + ', ' + kind:26} {next(both):>23} {next(both):>23} {more:>16}", flush=True)
+            costs = measure(ask, order, repeats)
+            off, on = costs[False].row(), costs[True].row()
+            both = (" ".join(f"{ms:7.3f}" for ms in row) for row in (off, on))
+            more = " ".join(f"{on[at] - off[at]:+7.3f}" for at in (0, 2))
+            print(f"{name + ', ' + kind:26} {next(both):>24} {next(both):>24} {more:>16}", flush=True)
 
 
 def main() -> None:

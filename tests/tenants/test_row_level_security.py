@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import ProgrammingError, connection, models, transaction
+from django.db import DatabaseError, OperationalError, ProgrammingError, connection, models, transaction
 
 from memories.models import Memory
 from operations.backup import backups
@@ -220,3 +220,28 @@ def test_a_backup_has_every_row_and_needs_neither_role_nor_policies(api: Api, st
         row_level_security.remove()
 
     assert manifest.tables["sfm_memories"]["rows"] == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_is_lost_before_its_tenant_is_set_is_an_outage(api: Api) -> None:
+    row_level_security.remove()
+    other = connection.copy()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+    other.close()
+
+    with pytest.raises(OperationalError), tenant_scope.request():
+        Memory.all_tenants.count()
+
+    connection.close()
+    assert Memory.all_tenants.count() == 0
+
+
+def test_a_role_that_is_missing_is_a_database_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenant_scope, "ROLE", "soma_nobody")
+
+    with pytest.raises(DatabaseError, match="soma_nobody"), tenant_scope.request(), transaction.atomic():
+        Memory.all_tenants.count()
