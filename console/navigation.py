@@ -14,6 +14,10 @@ def style(request: HttpRequest) -> str:
     return static("console/console.css")
 
 
+def script(request: HttpRequest) -> str:
+    return static("console/alpine_data.js")
+
+
 def icon(request: HttpRequest) -> str:
     return static("console/icon.svg")
 

@@ -166,6 +166,7 @@ CLIENT_TIMEOUT_S = _bounded("SOMA_CLIENT_TIMEOUT_S", 15, 1, 600)
 STOP_TIMEOUT_S = _bounded("SOMA_STOP_TIMEOUT_S", 4, 1, 600)
 
 INSTALLED_APPS = [
+    "console",  # must precede unfold, whose Alpine it replaces
     "unfold.apps.BasicAppConfig",  # must precede the admin, whose templates it replaces
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.contenttypes",
@@ -179,7 +180,6 @@ INSTALLED_APPS = [
     "graph",
     "conversations",
     "operations",
-    "console",
     "somamemory",
 ]
 MIDDLEWARE = [
@@ -582,6 +582,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_HISTORY": False,  # Django's own history; the audit log is complete
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": ["console.navigation.style"],
+    "SCRIPTS": ["console.navigation.script"],
     "SIDEBAR": {"show_search": False, "navigation": "console.navigation.sidebar"},
     "COLORS": {
         "primary": {

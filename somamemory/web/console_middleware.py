@@ -22,12 +22,12 @@ from somamemory.db import tenant_scope
 from somamemory.web.handler import Handler
 
 CONSOLE_PREFIX = "/admin/"
-# Scripts are loaded from our own files only. unfold's pages use Alpine, which evaluates attributes (unsafe-eval). Their
-# colours are in a style element and some widths in style attributes (unsafe-inline).
+# Scripts are loaded from our own files only, and none is evaluated: see console/static/console/alpine_data.js. The
+# colours of unfold's pages are in a style element, and some widths in style attributes (unsafe-inline).
 _CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
-        "script-src 'self' 'unsafe-eval'",
+        "script-src 'self'",
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data:",
         "font-src 'self'",

@@ -69,4 +69,9 @@ def test_a_walk_through_every_page_meets_no_error(browser: Browser) -> None:
         browser.act("closer", lambda: browser.click("#closer"), READY)
     assert browser.run("return document.getElementById('status').textContent") != before
     browser.visit("explorer-empty", "/admin/explorer/?tenant=tenant-2&namespace=nothing", READY)
+
+    # unfold's own buttons work without evaluating text.
+    toggle = "[...document.querySelectorAll('span')].find((span) => span.getAttribute('x-on:click') === arguments[0])"
+    browser.run(f"{toggle.replace('arguments[0]', repr('sidebarDesktopOpen = !sidebarDesktopOpen'))}.click()")
+    browser.until(lambda: browser.run("return localStorage.getItem('sidebarDesktopOpen')") == "0")
     assert browser.complaints() == []
