@@ -24,13 +24,15 @@ from memories.selectors import Narrowing
 from somamemory import cursors
 from somamemory.db import replicas
 from somamemory.db.replicas import may_read_replica
-from somamemory.errors import InvalidInput
+from somamemory.errors import InvalidInput, RowBudgetExceeded
 from tenants.caller import Caller
 
 # Up to this number, memories are also returned individually.
 SINGLE = 300
 TEXT_LENGTH = 200
 _CHUNK = 5_000
+# Memories that one map counts. SQLite's are counted in this process, at 60 bytes each.
+MAX_COUNTED = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def grid(
     low, high = region
     cells = count([_edges(low[at], high[at], resolution) for at in range(len(axes))])
     total = sum(cell.count for cell in cells)
+    if total + (elsewhere or 0) > MAX_COUNTED:
+        raise _too_many()
     single = None
     if total <= SINGLE:
         single = list(_inside(memories, axes, low, high).order_by("coordinate_key")[:SINGLE])
@@ -127,6 +131,10 @@ def places(
     return Places(cells, cursors.encode(rows[limit - 1]["place"]) if len(rows) > limit else None)
 
 
+def _too_many() -> RowBudgetExceeded:
+    return RowBudgetExceeded(f"a map counts at most {MAX_COUNTED} memories; use a prefix, a memory_type or a box")
+
+
 def excerpt(memory: Memory) -> str:
     """Return the beginning of the memory's text, for use as a label."""
     words = " ".join(payloads.text_of(memory.payload).split())
@@ -150,6 +158,8 @@ def _measured_here(memories: QuerySet[Memory], axes: Sequence[int], whole: bool)
             importances.append(importance)
         else:
             elsewhere += 1
+        if len(importances) + elsewhere > MAX_COUNTED:
+            raise _too_many()
     # Digits sort like the integers they represent.
     numbers = np.frombuffer(bytes.fromhex(digits.decode()), dtype=">u8").reshape(-1, span).astype(np.uint64)
     numbers = numbers[:, [axis - first for axis in axes]]

@@ -19,6 +19,9 @@ SomaError
 ├── PreconditionFailed (412)    the condition in If-Match or If-None-Match failed
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
+├── BudgetExceeded (422)        the request needs too much work
+│   ├── RowBudgetExceeded
+│   └── VectorBudgetExceeded
 ├── KeyReused (422)             an Idempotency-Key was sent with a different request
 ├── RateLimited (429)           `retry_after_s` says when to retry
 │   └── RequestQuotaExceeded    the tenant has used up today's requests
@@ -199,6 +202,22 @@ class UnsupportedMediaType(SomaError):
     status = 415
     code = "unsupported_media_type"
     title = "Unsupported media type"
+
+
+class BudgetExceeded(SomaError):
+    status = 422
+    code = "budget_exceeded"
+    title = "The request needs too much work"
+
+
+class RowBudgetExceeded(BudgetExceeded):
+    code = "row_budget_exceeded"
+    title = "The request counts too many memories"
+
+
+class VectorBudgetExceeded(BudgetExceeded):
+    code = "vector_budget_exceeded"
+    title = "The search compares too many vectors"
 
 
 class KeyReused(SomaError):

@@ -19,7 +19,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ from somamemory.telemetry import metrics
 log = logging.getLogger("soma.index")
 
 BATCH = 256
+_READ_AT_ONCE = 4  # memories with their payloads
 LEASE = timedelta(seconds=settings.INDEX_LEASE_S)
 MAX_BACKOFF_S = 300
 _MAX_ATTEMPTS = 30_000  # the maximum of the column
@@ -134,16 +135,18 @@ def _read(rows: list[VectorEmbedding]) -> list[_Job]:
     """
     now = timezone.now()
     ids = [row.id for row in rows]
-    current = {row.id: row for row in VectorEmbedding.all_tenants.filter(id__in=ids).select_related("memory")}
-    jobs = []
-    for leased in rows:
-        row = current.get(leased.id)
-        job = _Job(row or leased, row.memory if row else None)
-        if job.memory and job.memory.deleted_at is None and not job.memory.has_expired(now):
-            job.text = analyzer.embedding_text(payloads.text_of(job.memory.payload), job.memory.context)
-            job.vector = _kept_vector(job)
-        jobs.append(job)
-    return jobs
+    current = VectorEmbedding.all_tenants.filter(id__in=ids).select_related("memory")
+    jobs = {row.id: _job(row, now) for row in current.iterator(chunk_size=_READ_AT_ONCE)}
+    return [jobs.get(leased.id) or _Job(leased, None) for leased in rows]
+
+
+def _job(row: VectorEmbedding, now: datetime) -> _Job:
+    job = _Job(row, row.memory)
+    if row.memory.deleted_at is None and not row.memory.has_expired(now):
+        job.text = analyzer.embedding_text(payloads.text_of(row.memory.payload), row.memory.context)
+        job.vector = _kept_vector(job)
+    row.memory.payload = {}  # a batch of large ones would take gigabytes
+    return job
 
 
 def _kept_vector(job: _Job) -> Vectors | None:

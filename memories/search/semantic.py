@@ -19,7 +19,7 @@ from uuid import UUID
 
 from django.db.models import F, Q, QuerySet
 
-from memories import embeddings, index, payloads
+from memories import embeddings, index, large_rows, payloads
 from memories.embeddings.base import Vectors
 from memories.index import generations
 from memories.index.base import MAX_LIMIT, Hit, Where, usable
@@ -31,6 +31,7 @@ from memories.search.scoring import Stats
 from memories.selectors import Narrowing
 from somamemory import deadline
 from somamemory.errors import ConfigurationError, IndexUnavailable
+from somamemory.response_size import fitting
 from somamemory.telemetry import metrics, tracing
 from tenants.caller import Caller
 
@@ -154,11 +155,15 @@ class SemanticLeg:
             settled |= Q(archived_at__isnull=False, embeddings__vector__isnull=False)
         return memories.filter(settled, embeddings__generation=self.generation).values_list("id", "embeddings__vector")
 
+    def _with_embeddings(self) -> QuerySet[Memory]:
+        rows = self.memories.filter(embeddings__generation=self.generation)
+        return rows.annotate(own=F("embeddings__own"), vector=F("embeddings__vector"))
+
     def _pending_similarities(self, vector: Vectors) -> dict[UUID, float]:
         """Return the similarity of each pending memory, which is embedded in this request."""
-        rows: list[Any] = list(self.pending)
-        if len(rows) > MAX_PENDING:
-            raise IndexUnavailable(f"more than {MAX_PENDING} memories are not indexed yet; retry later")
+        if len(self.pending) > MAX_PENDING or fitting(row.size for row in self.pending) < len(self.pending):
+            raise IndexUnavailable("too many or too large memories are not indexed yet; retry later")
+        rows: list[Any] = large_rows.filled(self.pending, self._with_embeddings())
         similarities = vectors.similarities([(row.id, row.vector) for row in rows if row.own], vector)
         to_embed = [row for row in rows if not row.own]
         if to_embed:
@@ -186,8 +191,8 @@ def start(caller: Caller, search: Search, memories: QuerySet[Memory], stats: Sta
 def _pending(leg: SemanticLeg) -> list[Memory]:
     """Return the memories that are not in the index yet, at most one more than MAX_PENDING."""
     behind = Q(embeddings__indexed_version=None) | ~Q(embeddings__indexed_version=F("version"))
-    rows = leg.memories.filter(behind, embeddings__generation=leg.generation, embeddings__due_at__isnull=False)
-    return list(rows.annotate(own=F("embeddings__own"), vector=F("embeddings__vector"))[: MAX_PENDING + 1])
+    rows = leg._with_embeddings().filter(behind, embeddings__due_at__isnull=False)
+    return list(large_rows.outline(rows)[: MAX_PENDING + 1])
 
 
 def _few_vectors(leg: SemanticLeg) -> list[tuple[UUID, bytes]] | None:

@@ -9,8 +9,12 @@ import numpy as np
 
 from memories.embeddings.base import Vectors
 from memories.index.base import unit_vector, usable
+from somamemory import deadline
+from somamemory.errors import VectorBudgetExceeded
 
 BATCH = 2_000
+# Vectors that one search may compare one by one: a second of work, and 1 GB of reading at 256 dimensions.
+MAX_COMPARED = 1_000_000
 
 
 def similarities(rows: Sequence[tuple[UUID, bytes]], vector: Vectors) -> dict[UUID, float]:
@@ -32,12 +36,22 @@ def cosine(one: Vectors, other: Vectors) -> float:
 
 
 def nearest(rows: Iterable[tuple[UUID, bytes]], vector: Vectors, count: int) -> dict[UUID, float]:
-    """Return the `count` nearest rows with their exact cosine similarities, reading one batch at a time."""
+    """Return the `count` nearest rows with their exact cosine similarities, reading one batch at a time.
+
+    Raises VectorBudgetExceeded.
+    """
+    compared = 0
     best: dict[UUID, float] = {}
     batch: list[tuple[UUID, bytes]] = []
     for row in rows:
         batch.append(row)
         if len(batch) == BATCH:
+            deadline.check()
+            compared += BATCH
+            if compared > MAX_COMPARED:
+                raise VectorBudgetExceeded(
+                    f"the search compares more than {MAX_COMPARED} vectors one by one; use narrower filters or a prefix"
+                )
             best = _top(best | similarities(batch, vector), count)
             batch = []
     return _top(best | similarities(batch, vector), count)

@@ -1,0 +1,71 @@
+"""A request that needs too much work is rejected with the budget that it exceeds, the same on both engines."""
+
+from __future__ import annotations
+
+import pytest
+
+from memories import density_map, large_rows
+from memories.index import drain as index_drain
+from memories.models import VectorEmbedding
+from memories.search import vectors
+from tests.conftest import Api, drain, problem_of
+
+
+@pytest.mark.parametrize("query", ["axes=0", "axes=0&box=0;9"])
+def test_a_map_of_too_many_memories_is_rejected(api: Api, monkeypatch, query: str) -> None:
+    monkeypatch.setattr(density_map, "MAX_COUNTED", 2)
+    for number in range(3):
+        api.store(str(number))
+
+    problem = problem_of(api.get(f"/memories/map?{query}"), 422, "row_budget_exceeded")
+
+    assert "prefix" in problem["detail"]
+
+
+def test_a_map_of_as_many_memories_as_allowed_is_counted(api: Api, monkeypatch) -> None:
+    monkeypatch.setattr(density_map, "MAX_COUNTED", 2)
+    for number in range(2):
+        api.store(str(number))
+
+    assert api.get("/memories/map?axes=0").json()["total"] == 2
+
+
+def test_a_search_that_compares_too_many_vectors_is_rejected(api: Api, monkeypatch) -> None:
+    for number in range(4):
+        api.store(str(number), "coffee")
+    drain()
+    monkeypatch.setattr(vectors, "BATCH", 1)
+    monkeypatch.setattr(vectors, "MAX_COMPARED", 2)
+
+    response = api.post("/memories/search", {"query": "coffee", "filters": {"text": "coffee"}})
+
+    problem_of(response, 422, "vector_budget_exceeded")
+
+
+def test_strong_consistency_is_refused_for_too_large_pending_memories(api: Api, settings) -> None:
+    for number in range(3):
+        api.store(str(number), "lorem " * 10_000)
+    body = {"query": "lorem", "mode": "semantic", "consistency": "strong"}
+    assert len(api.search(**body)) == 3
+
+    settings.MAX_RESPONSE_BYTES = 130_000
+
+    problem_of(api.post("/memories/search", body), 503, "index_unavailable")
+
+
+def test_strong_consistency_finds_a_large_pending_memory(api: Api, monkeypatch) -> None:
+    monkeypatch.setattr(large_rows, "SMALL", 10)
+    api.store("1", "coffee with milk")
+
+    assert [hit["coord"] for hit in api.search("coffee", consistency="strong", mode="semantic")] == ["1.0"]
+
+
+def test_the_index_keeps_no_payload_of_a_batch(api: Api) -> None:
+    api.store("1", "coffee")
+    rows = list(VectorEmbedding.all_tenants.filter(due_at__isnull=False))
+
+    [job] = index_drain._read(rows)
+
+    assert job.text == "coffee"
+    assert job.memory is not None
+    assert job.memory.payload == {}
