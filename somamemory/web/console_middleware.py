@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
+from django.utils import timezone
 
 from somamemory.db import tenant_scope
 from somamemory.web.handler import Handler
@@ -62,6 +64,8 @@ class IdleTimeout:
 @receiver(user_logged_in)
 def _begin_session(request: HttpRequest, **kwargs: Any) -> None:
     request.session[_SEEN] = int(time.time())
+    # Django would count from the last change of the session, so a session in use would never end.
+    request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
 
 
 class ConsoleMiddleware:

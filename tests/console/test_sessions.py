@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import hashers
 from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.test import Client
+from django.utils import timezone
 
 from memories.models import EmbeddingGeneration
 from tenants.models import Tenant
@@ -117,6 +121,17 @@ def test_a_disabled_user_has_no_session(user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_active=False)
 
     assert not is_signed_in(client)
+
+
+def test_a_session_in_use_ends_at_the_time_that_was_set_at_sign_in(user: User) -> None:
+    client = signed_in(user)
+    ends = Session.objects.get().expire_date
+    session = client.session
+    session["tenant"] = "acme"
+    session.save()
+
+    assert Session.objects.get().expire_date == ends
+    assert abs(ends - timezone.now() - timedelta(seconds=settings.SESSION_COOKIE_AGE)) < timedelta(minutes=10)
 
 
 def test_one_user_may_have_several_sessions(user: User) -> None:

@@ -108,6 +108,7 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
 def test_every_command_that_is_named_exists(document: Path) -> None:
     there = {path.stem for path in HOME.glob("*/management/commands/*.py")} | {
         "check",
+        "changepassword",
         "createsuperuser",
         "migrate",
         "shell",
