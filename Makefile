@@ -15,7 +15,7 @@ PACKAGES := somamemory console api operations conversations graph memories tenan
 # Options for the tool that a target runs: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-graph bench-conversations bench-tiers \
+.PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-graph bench-worst bench-conversations bench-tiers \
 	bench-console chaos soak lock clean venv venv-test
 
 help: ## show this list
@@ -68,6 +68,9 @@ bench: venv ## benchmark the embedded service on this machine
 
 bench-graph: venv-test ## benchmark walks along 100,000 and 1,000,000 links (ARGS="--database URL" for PostgreSQL)
 	exec $(PY) -m benchmarks.graph $(ARGS)
+
+bench-worst: venv ## send the worst requests that the schema allows (ARGS="--database URL" for PostgreSQL)
+	exec $(PY) -m benchmarks.worst_requests $(ARGS)
 
 bench-conversations: venv ## benchmark conversations, queries and contexts (ARGS="--database URL" for PostgreSQL)
 	exec $(PY) -m benchmarks.conversations $(ARGS)
