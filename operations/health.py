@@ -75,7 +75,7 @@ def ready() -> tuple[bool, str]:
         if settings.ROW_LEVEL_SECURITY and not row_level_security.is_installed():
             return False, "row level security is incomplete; run manage.py bootstrap"
     except DatabaseError:
-        return False, "the database does not respond"
+        return False, "the database is not responding"
     return True, ""
 
 
@@ -86,7 +86,7 @@ def _database() -> None:
 
 def _cache() -> None:
     if not caching.healthy():
-        raise ConnectionError("the cache does not respond")
+        raise ConnectionError("the cache is not responding")
 
 
 def _timed(ask: Callable[[], object]) -> Check:

@@ -95,7 +95,7 @@ class Breaker:
         if not self._open:
             self._open = True
             self._on_change(True)
-            self._log.warning("%s does not respond", self._name, extra={"reason": reason})
+            self._log.warning("%s is not responding", self._name, extra={"reason": reason})
 
     def _close(self) -> None:
         self._failures = 0

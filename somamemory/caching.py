@@ -75,7 +75,7 @@ def erase(tenant: UUID) -> int:
     pattern: Any = cache
     removed = _asking(lambda: pattern.delete_pattern(f"{prefix}*"), None)
     if removed is None:
-        raise Unavailable("the cache does not respond")
+        raise Unavailable("the cache is not responding")
     return int(removed)
 
 

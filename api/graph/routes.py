@@ -65,7 +65,7 @@ def unlink(request: Request, query: Query[UnlinkParams]) -> HttpResponse:
 
 @router.get("/graph/neighbors", out=NeighborsOut, kind="search")
 def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
-    """List the coordinates within some hops, each once, sorted by hops, then link strength, then coordinate."""
+    """List the coordinates within `k_hop` hops, sorted by number of hops, then link strength, then coordinate."""
     throttle.charge(request, query.offset + query.limit, per=100)
     neighbourhood = selectors.neighbours(
         request.caller,

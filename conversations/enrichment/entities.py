@@ -107,7 +107,7 @@ def _mentions(tenant: Tenant) -> QuerySet[Link]:
 
 
 def distinct(names: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, str]]:
-    """Return (name, kind) for each entity key, in its first spelling. Names that normalise to "" are dropped."""
+    """Map each entity key to the (name, kind) pair in which it first occurs. Names that normalise to "" are dropped."""
     by_key: dict[str, tuple[str, str]] = {}
     for name, kind in names:
         if normal(name):

@@ -136,7 +136,7 @@ class _Parser:
     def operand(self, column: str, operator: str, raw: object, at: str) -> Operand:
         allowed, checked = _COLUMNS.get(column, (OPERATORS, _CHECKS.get(operator, _scalar)))
         if operator not in allowed:
-            raise InvalidInput(at, f"{column} does not support this operator; must be one of {', '.join(allowed)}")
+            raise InvalidInput(at, f"{column} does not support this operator; use one of {', '.join(allowed)}")
         if operator == "exists":
             if not isinstance(raw, bool):
                 raise InvalidInput(at, "must be true or false")

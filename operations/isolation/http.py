@@ -29,7 +29,7 @@ class Server:
                 response = self._client.request(method, self._url + path, json=body, headers=dict(headers))
             except httpx.HTTPError as error:
                 raise ConfigurationError(
-                    f"{self._url} does not respond ({type(error).__name__}); start the server, or set --url"
+                    f"{self._url} is not responding ({type(error).__name__}); start the server, or set --url"
                 ) from None
             pause_s = float(response.headers.get("Retry-After", 1))
             if response.status_code != 429 or time.monotonic() + pause_s > until:

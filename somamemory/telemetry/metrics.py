@@ -114,7 +114,7 @@ def exposition() -> bytes:
 
 
 def serve(host: str, port: int) -> None:
-    """Serve the metrics of this process and its children over HTTP on a thread, for processes without a web server."""
+    """Serve the metrics of this process and its children over HTTP, for processes without a web server."""
     registry = CollectorRegistry()
     registry.register(_Aliased(_processes()))
     start_http_server(port, host, registry)

@@ -182,7 +182,7 @@ class Connection:
             close()
 
     def next_request(self) -> None:
-        """Forget the request that was answered. What has arrived after it belongs to the next one."""
+        """Forget the request that was answered. Bytes received after that request belong to the next one."""
         unread = self.parser.unreader.take_rest()
         self._begin_request(b"")
         self.receive(unread)

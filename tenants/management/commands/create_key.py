@@ -58,7 +58,10 @@ class Command(BaseCommand):
 
 
 def _read_secret() -> str:
-    """Read the secret from a pipe or without echo. Other users could see it in the arguments."""
+    """Read the secret from a pipe, or prompt for it without echoing it.
+
+    It is not a command-line argument, because other users could see it there.
+    """
     if sys.stdin.isatty():
         return getpass.getpass("Secret: ")
     return sys.stdin.readline().rstrip("\r\n")

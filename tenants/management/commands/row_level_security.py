@@ -33,7 +33,7 @@ class Command(BaseCommand):
 
     def _off(self) -> None:
         if settings.ROW_LEVEL_SECURITY:
-            raise CommandError("SOMA_ROW_LEVEL_SECURITY is on: remove it and restart the servers, then run this again")
+            raise CommandError("SOMA_ROW_LEVEL_SECURITY is on; unset it and restart the servers, then run this again")
         row_level_security.remove()
         self.stdout.write("No table is protected any more.")
 
