@@ -20,6 +20,7 @@ from tenants.models import ApiKey, Tenant
 from tenants.scoping import TenantManager
 from tests.conftest import Api, drain
 from tests.contract import test_stranger as strangers
+from tests.operations import test_isolation_check as isolation_checks
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.row_level_security, pytest.mark.django_db]
 
@@ -163,6 +164,10 @@ def test_a_strangers_answers_are_those_of_a_world_without_acme(api: Api) -> None
 
 def test_a_stranger_changes_nothing_and_sees_nothing(api: Api) -> None:
     strangers.test_a_stranger_changes_nothing_and_sees_nothing(api)
+
+
+def test_the_isolation_check_passes_under_the_wall(operator: Api) -> None:
+    isolation_checks.test_a_sound_installation_passes_and_is_left_as_it_was(operator)
 
 
 def test_a_table_without_policies_is_reported_and_protected_again() -> None:
