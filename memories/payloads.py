@@ -43,7 +43,7 @@ def text_of(payload: Json) -> str:
 
 
 def _first_strings(payload: Json) -> Iterator[str]:
-    """Yield strings until they have MAX_TEXT_LENGTH characters: a payload may hold millions of them."""
+    """Yield strings until their total length reaches MAX_TEXT_LENGTH: a payload can contain millions of strings."""
     length = 0
     for text in _strings(payload):
         yield text

@@ -429,8 +429,8 @@ def cold_storage(where: str) -> dict[str, Any]:
             from storages.backends import s3  # noqa: F401
         except ImportError:
             raise ConfigurationError(
-                "SOMA_COLD_STORAGE is a bucket, but the packages for buckets are missing; run pip install "
-                "'django-storages[s3]'"
+                "SOMA_COLD_STORAGE is a bucket, but the packages required for bucket storage are not installed; "
+                "run pip install 'django-storages[s3]'"
             ) from None
         if not bucket:
             raise ConfigurationError("SOMA_COLD_STORAGE must contain the name of a bucket: s3://bucket/prefix")

@@ -187,7 +187,7 @@ def count_request(tenant: Tenant) -> None:
 
 
 def requests_today(tenant: Tenant, now: datetime | None = None) -> int:
-    """Return the tenant's requests today, as far as this process knows them."""
+    """Return the number of requests the tenant has made today, as far as this process knows."""
     day = (now or timezone.now()).date()
     with _counts.lock:
         known = _counts.known.get((tenant.id, day))

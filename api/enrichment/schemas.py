@@ -37,7 +37,10 @@ Ids = Annotated[list[Id], Field(min_length=1, max_length=MAX_BULK)]
 
 
 class SummarizeBody(Body):
-    """A request for a summary. `day` is any day of the period, by default of the last period with messages."""
+    """A request for a summary.
+
+    `day` is any day in the period. If it is omitted, the last period with messages is summarised.
+    """
 
     conversation_id: Id
     level: Level = "daily"

@@ -222,7 +222,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
                 self._dispatch(connection)
 
     def murder_pending(self) -> None:
-        """Do nothing: `murder_keepalived` ends all that waits."""
+        """Do nothing: `murder_keepalived` already handles every waiting connection."""
 
     def _cap_keepalive(self, deadline: float) -> None:
         for connection in self.waiting:

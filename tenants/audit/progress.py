@@ -32,7 +32,7 @@ def begin() -> AuditSealer:
 
 
 def problem(sealer: AuditSealer | None) -> str:
-    """Return what is wrong with the progress; "" if it is signed."""
+    """Return what is wrong with the sealer's recorded progress, or "" if it is valid."""
     if sealer is None:
         return "the progress of the sealer was deleted"
     if not chain.is_signed(sealer.signature, _signature(sealer)):

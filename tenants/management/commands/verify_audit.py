@@ -49,7 +49,7 @@ class Command(BaseCommand):
         self, *args: Any, tenant: str | None, heads: Path | None, export: Path | None, accept: bool, **options: Any
     ) -> None:
         if tenant is not None and (export or accept):
-            raise CommandError("--export and --accept concern all tenants; omit --tenant")
+            raise CommandError("--export and --accept apply to all tenants; omit --tenant")
         with errors_as_one_line():
             only = selectors.get_tenant(operator(), tenant) if tenant is not None else None
             report = verification.check(operator(), _known(heads or _published()), only)
