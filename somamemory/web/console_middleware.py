@@ -43,6 +43,7 @@ _CONTENT_SECURITY_POLICY = "; ".join(
 
 _SEEN = "seen"
 _SEEN_EVERY_S = 60
+_MARGIN_S = 5
 
 
 class IdleTimeout:
@@ -58,7 +59,11 @@ class IdleTimeout:
                 request.session.flush()
             elif idle_s > _SEEN_EVERY_S:
                 request.session[_SEEN] = int(time.time())
-        return self.get_response(request)
+        response = self.get_response(request)
+        if SESSION_KEY in request.session:
+            # When the session is over, the browser leaves the page, so that it does not go on showing its data.
+            response.headers["Refresh"] = str((settings.SESSION_IDLE_S or settings.SESSION_COOKIE_AGE) + _MARGIN_S)
+        return response
 
 
 @receiver(user_logged_in)

@@ -139,6 +139,14 @@ def test_a_session_in_use_ends_at_the_time_that_was_set_at_sign_in(user: User) -
     assert abs(ends - timezone.now() - timedelta(seconds=settings.SESSION_COOKIE_AGE)) < timedelta(minutes=10)
 
 
+def test_a_page_is_left_when_its_session_has_expired(user: User) -> None:
+    client = signed_in(user)
+
+    assert int(client.get(page("index"))["Refresh"]) > settings.SESSION_IDLE_S
+    assert "Refresh" not in client.post(page("logout"))
+    assert "Refresh" not in Client().get(page("login"))
+
+
 def test_one_user_may_have_several_sessions(user: User) -> None:
     first, second = signed_in(user), signed_in(user)
 
