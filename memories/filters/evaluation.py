@@ -30,6 +30,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 # One large document at a time: parsed, it may take twenty times its size, and the interpreter's lock allows no more.
 _turn = threading.Lock()
 _LONGEST_TURN_S = 60.0
+_CHECK_EVERY = 10_000  # items of a list
 
 
 class Row:
@@ -39,6 +40,7 @@ class Row:
         self.documents = documents
         self.given = given
         self._folded: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._folded_items: dict[tuple[str, tuple[str, ...]], frozenset[str]] = {}
 
     def value(self, leaf: Leaf) -> Any:
         value = self.documents[leaf.column]
@@ -53,6 +55,12 @@ class Row:
         if at not in self._folded:
             self._folded[at] = fold(text)
         return self._folded[at]
+
+    def folded_items(self, leaf: Leaf, items: Sequence[object]) -> frozenset[str]:
+        at = leaf.column, leaf.path
+        if at not in self._folded_items:
+            self._folded_items[at] = frozenset(fold(item) for item in items if isinstance(item, str))
+        return self._folded_items[at]
 
 
 def matches(tree: str, payload: str, metadata: str, *given: int) -> bool:
@@ -92,21 +100,32 @@ def _leaf_holds(leaf: Leaf, row: Row) -> bool:
             return any(_equal(value, one) for one in cast(tuple[object, ...], operand))
         case "contains":
             if isinstance(value, list):
-                return any(_equal(item, operand) for item in value)
+                return operand in value if isinstance(operand, str) else _holds_item(value, operand)
             return isinstance(value, str) and isinstance(operand, str) and operand in value
         case "icontains":
             needle = fold(str(operand))
             if isinstance(value, list):
-                return any(isinstance(item, str) and fold(item) == needle for item in value)
+                return needle in row.folded_items(leaf, value)
             return isinstance(value, str) and needle in row.folded(leaf, value)
     if isinstance(operand, str):
         return isinstance(value, str) and _COMPARE[leaf.operator](value, operand)
     return _is_number(value) and _COMPARE[leaf.operator](decimal_of(value), decimal_of(cast(float, operand)))
 
 
+def _holds_item(items: Sequence[object], operand: object) -> bool:
+    for at, item in enumerate(items):
+        if at % _CHECK_EVERY == 0:  # there may be millions
+            deadline.check()
+        if _equal(item, operand):
+            return True
+    return False
+
+
 def _equal(value: object, operand: object) -> bool:
     if _is_number(value) and _is_number(operand):
-        return decimal_of(cast(float, value)) == decimal_of(cast(float, operand))
+        one, other = cast(float, value), cast(float, operand)
+        # Equal decimals are equal floats; the floats are compared first because they are quicker.
+        return float(one) == float(other) and decimal_of(one) == decimal_of(other)
     return type(value) is type(operand) and value == operand and isinstance(value, str | bool | None)
 
 
