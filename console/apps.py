@@ -8,3 +8,10 @@ from django.apps import AppConfig
 class ConsoleConfig(AppConfig):
     name = "console"
     verbose_name = "Staff"
+
+    def ready(self) -> None:
+        from django.contrib.auth.signals import user_logged_in
+
+        from somamemory.web import console_middleware
+
+        user_logged_in.connect(console_middleware.begin_session)

@@ -1,4 +1,4 @@
-"""The tenants assigned to staff users."""
+"""The tenants assigned to staff users, and their second factors."""
 
 from __future__ import annotations
 
@@ -23,3 +23,20 @@ class StaffTenant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} can access {self.tenant}"
+
+
+class SecondFactor(models.Model):
+    """The second factor of a staff user who has turned it on: see `console.second_factor`."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="second_factor"
+    )
+    secret = models.CharField(max_length=64)  # base32
+    last_step = models.BigIntegerField()  # of the last accepted code, which is not accepted again
+    recovery = models.JSONField(default=list)  # SHA-256 of the recovery codes that are left
+
+    class Meta:
+        db_table = "sfm_second_factors"
+
+    def __str__(self) -> str:
+        return f"second factor of user {self.user_id}"

@@ -22,6 +22,14 @@ def icon(request: HttpRequest) -> str:
     return static("console/icon.svg")
 
 
+def account(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the links in the menu of the signed-in user."""
+    return [
+        {"title": "Change password", "link": reverse("admin:password_change")},
+        {"title": "Second factor", "link": reverse("admin:second_factor")},
+    ]
+
+
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     return [
         {

@@ -9,15 +9,19 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, NoReturn
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import BadRequest, ValidationError
 from django.db import DataError, transaction
+from django.forms import CharField
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
+from django.utils import timezone
 from unfold.forms import AuthenticationForm
 from unfold.sites import UnfoldAdminSite
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from console import staff
+from console import second_factor, staff
 from somamemory.web.request_state import state_of
 from tenants import audit
 from tenants.limits import policy
@@ -35,6 +39,14 @@ pause = time.sleep
 class SignInForm(AuthenticationForm):  # type: ignore[misc]
     """Checks the rate limits before hashing the password, which takes half a second of CPU time."""
 
+    code = CharField(
+        required=False,
+        max_length=64,
+        label="Code, if your second factor is on",
+        # the template places the field outside the form element
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "one-time-code", "form": "login-form"}),
+    )
+
     def clean(self) -> Any:
         name = str(self.cleaned_data.get("username", ""))
         decision = policy.sign_in(state_of(self.request).client_address, name)
@@ -42,7 +54,17 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
             self._refuse(decision.retry_after_s)
         if delay_s := policy.sign_in_delay_s(name):
             self._delay(delay_s)
-        return super().clean()
+        cleaned = super().clean()
+        user = self.get_user()
+        if user and second_factor.is_on(user):
+            self._check_code(user)
+        return cleaned
+
+    def _check_code(self, user: AbstractBaseUser) -> None:
+        if not second_factor.accepts(user, self.cleaned_data["code"], timezone.now()):
+            raise ValidationError(
+                "Enter the current code of your app, or a recovery code. Each code works once.", code="second_factor"
+            )
 
     def _delay(self, delay_s: float) -> None:
         """Slow down guesses from many addresses without locking the owner of the name out."""
@@ -62,6 +84,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
     site_title = site_header = "SomaMemory"
     index_title = "Dashboard"
     login_form = SignInForm
+    login_template = "console/login.html"
     index_template = "console/dashboard.html"
     enable_nav_sidebar = True
 

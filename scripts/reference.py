@@ -297,7 +297,7 @@ def route_pages() -> Iterator[tuple[str, str]]:
 def commands_page() -> str:
     from django.core.management import get_commands, load_command_class
 
-    ours = {"somamemory", "tenants", "memories", "graph", "conversations", "operations"}
+    ours = {"somamemory", "console", "tenants", "memories", "graph", "conversations", "operations"}
     parts = [
         "# Commands",
         "Run a command as `somamemory COMMAND`, which the installer sets up. In a checkout, run\n"

@@ -584,6 +584,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": ["console.navigation.style"],
     "SCRIPTS": ["console.navigation.script"],
+    "ACCOUNT": {"navigation": "console.navigation.account"},
     "SIDEBAR": {"show_search": False, "navigation": "console.navigation.sidebar"},
     "COLORS": {
         "primary": {

@@ -19,7 +19,8 @@ ACTIONS = [
     "conversation.create", "conversation.change", "conversation.delete", "conversation.purge",
     "conversation.label", "conversation.archive_idle", "conversation.freeze", "conversation.thaw", "upkeep.change",
     "upkeep.prune", "key.issue", "key.rotate", "key.revoke", "tenant.create", "tenant.update", "tenant.erase",
-    "tenant.erased", "job.start", "job.cancel", "index.retry", "staff.sign_in", "user.create", "user.update",
+    "tenant.erased", "job.start", "job.cancel", "index.retry", "staff.sign_in",
+    "staff.second_factor_on", "staff.second_factor_off", "audit.accept","user.create", "user.update",
     "user.delete", "user.password", "group.create", "group.update", "group.delete",
 ]  # fmt: skip
 

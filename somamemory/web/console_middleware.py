@@ -10,10 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.middleware import AuthenticationMiddleware
-from django.contrib.auth.signals import user_logged_in
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.dispatch import receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
@@ -54,11 +52,12 @@ class IdleTimeout:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if SESSION_KEY in request.session and settings.SESSION_IDLE_S:
-            idle_s = time.time() - request.session.get(_SEEN, 0)
-            if idle_s > settings.SESSION_IDLE_S:
+            now = int(time.time())
+            seen = request.session.setdefault(_SEEN, now)  # missing in sessions of earlier versions
+            if now - seen > settings.SESSION_IDLE_S:
                 request.session.flush()
-            elif idle_s > _SEEN_EVERY_S:
-                request.session[_SEEN] = int(time.time())
+            elif now - seen > _SEEN_EVERY_S:
+                request.session[_SEEN] = now
         response = self.get_response(request)
         if SESSION_KEY in request.session:
             # When the session is over, the browser leaves the page, so that it does not go on showing its data.
@@ -66,8 +65,8 @@ class IdleTimeout:
         return response
 
 
-@receiver(user_logged_in)
-def _begin_session(request: HttpRequest, **kwargs: Any) -> None:
+def begin_session(request: HttpRequest, **kwargs: Any) -> None:
+    """Record the time of a sign-in in its session, which is saved anyway. Connected by `console.apps`."""
     request.session[_SEEN] = int(time.time())
     # Django would count from the last change of the session, so a session in use would never end.
     request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
