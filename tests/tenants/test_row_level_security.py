@@ -19,6 +19,7 @@ from tenants import row_level_security
 from tenants.models import ApiKey, Tenant
 from tenants.scoping import TenantManager
 from tests.conftest import Api, drain
+from tests.console import test_console as console
 from tests.contract import test_stranger as strangers
 from tests.operations import test_isolation_check as isolation_checks
 
@@ -168,6 +169,12 @@ def test_a_stranger_changes_nothing_and_sees_nothing(api: Api) -> None:
 
 def test_the_isolation_check_passes_under_the_wall(operator: Api) -> None:
     isolation_checks.test_a_sound_installation_passes_and_is_left_as_it_was(operator)
+
+
+def test_the_estimate_of_a_large_installation_still_names_its_tenants(
+    api: Api, stranger: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.test_the_estimate_of_a_large_installation_names_its_tenants(api, stranger, monkeypatch)
 
 
 def test_a_table_without_policies_is_reported_and_protected_again() -> None:
