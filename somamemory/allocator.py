@@ -1,0 +1,21 @@
+"""Settings of the C library's memory allocator."""
+
+from __future__ import annotations
+
+import ctypes
+
+# Numbers of the parameters in glibc's malloc.h, and their values.
+_MMAP_THRESHOLD = (-3, 1024 * 1024)
+_ARENA_MAX = (-8, 2)
+
+
+def return_large_blocks() -> None:
+    """Return blocks of 1 MiB and more to the system as soon as they are freed. Without glibc, do nothing.
+
+    By default, glibc raises this limit to 32 MiB once such blocks are used, and keeps what it has in a heap for each
+    thread. After a few requests with texts of 9.8 MB, a server with eight threads kept 600 MB.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter in (_MMAP_THRESHOLD, _ARENA_MAX):
+            mallopt(*parameter)
