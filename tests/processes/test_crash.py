@@ -231,6 +231,14 @@ print(json.dumps({
 """
 
 
+def wait_for_writes(writers: list[Writer], number: int) -> None:
+    """Wait until the writers have made this many writes. Kill -9 then meets them at a random point of their work."""
+    deadline = time.monotonic() + START_S
+    while sum(writer.writes for writer in writers) < number:
+        assert time.monotonic() < deadline, "the writers make no progress"
+        time.sleep(0.005)
+
+
 def found_by(server: Server, mode: str, writer: int) -> set[str]:
     query = {"query": f"turtle writer{writer}", "mode": mode, "top_k": 200, "prefix": f"{writer}"}
     status, answer = server.call("POST", "/memories/search", query)
@@ -249,7 +257,7 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
         threads = [threading.Thread(target=writer.work, args=[running]) for writer in writers]
         for thread in threads:
             thread.start()
-        time.sleep(dice.uniform(0.2, 1.0))
+        wait_for_writes(writers, sum(writer.writes for writer in writers) + dice.randrange(10, 60))
         server.kill()
         running.clear()
         for thread in threads:
@@ -274,7 +282,6 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
         "held": held,
         "due": 0,
     }
-    assert sum(writer.writes for writer in writers) > 10 * KILLS
     print(
         KILLS, "kills,", *(f"{sum(getattr(each, name) for each in writers)} {name}" for name in ("writes", "deletes"))
     )
