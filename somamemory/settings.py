@@ -557,7 +557,9 @@ CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 SIGN_IN_PER_MINUTE = _bounded("SOMA_SIGN_IN_PER_MINUTE", 10, 0, 10_000)
 # Send cookies over HTTPS only; browsers make an exception for localhost. False also sends them over plain HTTP.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SOMA_ADMIN_SECURE_COOKIES", True)
-SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "soma_session", "soma_csrf"
+# With this prefix, browsers accept the cookies over HTTPS only, so that none can be planted over plain HTTP.
+_PREFIX = "__Secure-" if SESSION_COOKIE_SECURE else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_PREFIX}soma_session", f"{_PREFIX}soma_csrf"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"  # the API never receives them
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"

@@ -168,7 +168,7 @@ def test_cookies_are_kept_from_scripts_other_sites_and_the_api(limited: int) -> 
     client.get(page("login"))
     client.post(page("login"), {"username": "boss", "password": PASSWORD})
 
-    assert set(client.cookies) == {"soma_session", "soma_csrf"}
+    assert set(client.cookies) == {"__Secure-soma_session", "__Secure-soma_csrf"}
     for cookie in client.cookies.values():
         assert cookie["httponly"]
         assert cookie["secure"]
@@ -208,7 +208,7 @@ def test_alpine_is_the_unchanged_build_that_evaluates_no_text(boss: Client) -> N
 def test_a_request_of_the_api_asks_for_no_session_and_no_user(api: Api) -> None:
     api.store("1")
     with CaptureQueriesContext(connection) as captured:
-        response = api.get("/memories/1", cookie="soma_session=abc; soma_csrf=def")
+        response = api.get("/memories/1", cookie="__Secure-soma_session=abc; __Secure-soma_csrf=def")
 
     assert response.status_code == 200
     assert not [query for query in captured if "django_session" in query["sql"] or "auth_user" in query["sql"]]

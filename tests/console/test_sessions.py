@@ -90,10 +90,10 @@ def test_a_password_counts_exactly_as_it_was_sent(user: User, changed: str) -> N
 
 def test_a_session_begins_with_a_new_random_token(user: User) -> None:
     client = Client()
-    client.cookies["soma_session"] = planted = "a" * 32
+    client.cookies[settings.SESSION_COOKIE_NAME] = planted = "a" * 32
     sign_in(client, PASSWORD)
 
-    token = client.cookies["soma_session"].value
+    token = client.cookies[settings.SESSION_COOKIE_NAME].value
     assert token != planted
     assert len(token) == 32
 
@@ -107,10 +107,10 @@ def test_sign_in_leads_to_no_other_host(user: User) -> None:
 
 def test_signing_out_ends_the_session_on_the_server(user: User) -> None:
     client = signed_in(user)
-    token = client.cookies["soma_session"].value
+    token = client.cookies[settings.SESSION_COOKIE_NAME].value
     client.post(page("logout"))
 
-    client.cookies["soma_session"] = token
+    client.cookies[settings.SESSION_COOKIE_NAME] = token
     assert not is_signed_in(client)
 
 
