@@ -40,7 +40,7 @@ def turn_on(user: AbstractBaseUser, secret: str, code: str, now: datetime) -> li
     step = _step_of(secret, code, now)
     if step is None:
         return []
-    codes = ["-".join(secrets.token_hex(2) for _ in range(4)) for _ in range(RECOVERY_CODES)]
+    codes = ["-".join(secrets.token_hex(2) for _ in range(8)) for _ in range(RECOVERY_CODES)]
     digests = [_digest(recovery) for recovery in codes]
     SecondFactor.objects.update_or_create(
         user_id=user.pk, defaults={"secret": secret, "last_step": step, "recovery": digests}
@@ -85,5 +85,5 @@ def _step_of(secret: str, code: str, now: datetime) -> int | None:
 
 
 def _digest(recovery: str) -> str:
-    """Return the SHA-256 of a recovery code: 64 random bits, so a slow hash is not needed."""
+    """Return the SHA-256 of a recovery code: 128 random bits, so a slow hash is not needed."""
     return hashlib.sha256(recovery.strip().lower().encode("utf-8", "replace")).hexdigest()
