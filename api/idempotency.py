@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 
 from api.auth import token_of
 from api.request import Request
+from conversations.lifecycle import tiers
 from somamemory.errors import MalformedRequest
 from tenants.idempotency import Attempt
 
@@ -42,21 +43,27 @@ def once(view: View) -> View:
         attempt = _attempt(request)
         if attempt is None:
             return view(request, *args, **values)
-        if request.admission.policy.long:
-            return _resumable(attempt, request, partial(view, request, *args, **values))
-        # An exception rolls back everything that the view has written, and the attempt with it.
-        with transaction.atomic():
-            recorded = attempt.first_answer()
-            if recorded is not None:
-                return _replay(recorded)
-            response = view(request, *args, **values)
-            if response.status_code >= 400:
-                transaction.set_rollback(True)
-            else:
-                attempt.record(_serialize(response))
-        return response
+        run = partial(view, request, *args, **values)
+        if request.admission.policy.resumable:
+            return _resumable(attempt, request, run)
+        # A cold conversation is restored after a rollback, because that uses the network.
+        return tiers.warmed(request.caller, lambda: _in_one_transaction(attempt, run))
 
     return run_once
+
+
+def _in_one_transaction(attempt: Attempt, view: Callable[[], HttpResponse]) -> HttpResponse:
+    """Run a view and record its response. An exception rolls back everything that the view has written."""
+    with transaction.atomic():
+        recorded = attempt.first_answer()
+        if recorded is not None:
+            return _replay(recorded)
+        response = view()
+        if response.status_code >= 400:
+            transaction.set_rollback(True)
+        else:
+            attempt.record(_serialize(response))
+    return response
 
 
 def _resumable(attempt: Attempt, request: Request, view: Callable[[], HttpResponse]) -> HttpResponse:

@@ -25,6 +25,7 @@ class Policy:
     conditional: whether the route supports If-Match and If-None-Match.
     idempotent: whether the route accepts an Idempotency-Key.
     long: whether a request may take as long as an import (`SOMA_LONG_REQUEST_DEADLINE_S`).
+    resumable: whether a request consists of many transactions and can be repeated after a crash; see `api.idempotency`.
     crosses: whether the route may reach the rows of all tenants, for operators.
     """
 
@@ -33,6 +34,7 @@ class Policy:
     conditional: bool
     idempotent: bool
     long: bool = False
+    resumable: bool = False
     crosses: bool = False
 
 

@@ -47,6 +47,7 @@ class Declaration(TypedDict, total=False):
     kind: `read` for a GET and `write` otherwise, by default.
     writes: true for the kinds `write` and `llm`, by default.
     long: true for the kind `llm`, by default.
+    resumable: false by default.
     problems: the statuses for which the route returns a Problem; any, by default.
     """
 
@@ -55,6 +56,7 @@ class Declaration(TypedDict, total=False):
     writes: bool
     conditional: bool
     long: bool
+    resumable: bool
     problems: Iterable[int]
     by_alias: bool
     exclude_unset: bool
@@ -120,6 +122,7 @@ def _policy(method: str, declaration: Declaration, *, crosses: bool) -> Policy:
         conditional=declaration.get("conditional", False),
         idempotent=method == "POST" and kind == "write",
         long=declaration.get("long", kind == "llm"),
+        resumable=declaration.get("resumable", False),
         crosses=crosses,
     )
 

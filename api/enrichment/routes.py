@@ -120,7 +120,7 @@ def patch_upkeep(request: Request, body: UpkeepPatch) -> HttpResponse:
     return reply(presenters.upkeep(*policy.change(request.caller, _upkeep_columns(body))))
 
 
-@router.post("/prune/undo", out=RestoredOut)
+@router.post("/prune/undo", out=RestoredOut, resumable=True)
 def undo(request: Request, body: ConversationIdsBody) -> HttpResponse:
     """Restore archived conversations: all of them or none."""
     restored = pruning.undo(request.caller, body.conversation_ids)

@@ -29,7 +29,7 @@ _BODY = {"requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES,
 _FILE: dict[str, Any] = {"content": {name.split(";")[0]: {"schema": {}} for name in exporting.CONTENT_TYPES.values()}}
 
 
-@router.post("/import", out={200: ImportOut, 207: ImportOut}, long=True, openapi_extra=_BODY)
+@router.post("/import", out={200: ImportOut, 207: ImportOut}, long=True, resumable=True, openapi_extra=_BODY)
 def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     """Import conversations from a file sent as the request body.
 

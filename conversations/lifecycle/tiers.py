@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -61,6 +62,7 @@ USAGE_SQL = (
     "FROM sfm_cold_files WHERE tenant_id = %s AND dropped_at IS NULL"
 )
 Result = TypeVar("Result")
+_is_nested: ContextVar[bool] = ContextVar("warmed_is_nested", default=False)
 Status, Tier = Conversation.Status, Conversation.Tier
 
 
@@ -130,14 +132,25 @@ def refuse_cold(conversation: Conversation) -> None:
 def warmed(caller: Caller, work: Callable[[], Result]) -> Result:
     """Run `work`, one transaction.
 
-    If it finds a cold conversation, restore it outside that transaction and run it again.
+    If it finds a cold conversation, restore it outside that transaction and run it again. Inside the work of another
+    `warmed`, leave that to the outer one, whose transaction is still open.
     """
+    if _is_nested.get():
+        return work()
     for _ in range(_THAW_ATTEMPTS):
         try:
-            return work()
+            return _nested(work)
         except _IsCold as error:
             thaw(caller, error.id)
-    return work()
+    return _nested(work)
+
+
+def _nested(work: Callable[[], Result]) -> Result:
+    token = _is_nested.set(True)
+    try:
+        return work()
+    finally:
+        _is_nested.reset(token)
 
 
 class _IsCold(ConversationIsCold):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from conversations.lifecycle import cold_storage, policy, thaw_queue, tiers
@@ -315,6 +316,27 @@ def test_an_undo_that_names_one_that_is_not_there_brings_nothing_back(api: Api) 
     problem_of(api.post("/api/v1/prune/undo", {"conversation_ids": [id, str(uuid.uuid4())]}), 404)
 
     assert tier(api, id) == "cold"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["conversations/{id}/messages", "prune/undo"])
+def test_with_an_idempotency_key_no_transaction_waits_for_cold_storage(
+    api: Api, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    id = cold(api)
+    read, in_transaction = tiers._read_file, []
+
+    def watched(*given: Any) -> Any:
+        in_transaction.append(connection.in_atomic_block)
+        return read(*given)
+
+    monkeypatch.setattr(tiers, "_read_file", watched)
+    body = {"conversation_ids": [id]} if path == "prune/undo" else {"messages": said("the dingo barks")}
+    sent = [api.post(f"/api/v1/{path.format(id=id)}", body, idempotency_key="k") for _ in range(2)]
+
+    assert in_transaction == [False]
+    assert sent[0].content == sent[1].content
+    assert row_of(id).message_count == len(SAID) + (path != "prune/undo")
 
 
 def test_the_command_that_judges_messages_judges_cold_ones_too(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
