@@ -32,10 +32,12 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@celeryd_init.connect
-@beat_init.connect
 def _create_privately(**kwargs: Any) -> None:
     files.create_privately()
+
+
+celeryd_init.connect(_create_privately)
+beat_init.connect(_create_privately)
 
 
 def send(task: str, lifetime_s: float) -> None:

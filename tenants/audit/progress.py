@@ -8,6 +8,7 @@ still reaches it. It raises Tampered otherwise, and an operator decides: see `ac
 from __future__ import annotations
 
 import secrets
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Max
@@ -60,7 +61,7 @@ def advance(sealer: AuditSealer, sealed_to: int, new_chains: int) -> None:
     sealer.save(update_fields=["sealed_to", "signed_to", "chains", "accepted_to", "signature"])
 
 
-def require_continuing(sealer: AuditSealer, head: AuditBlock | None, tenant_id: object) -> None:
+def require_continuing(sealer: AuditSealer, head: AuditBlock | None, tenant_id: UUID) -> None:
     """Raise Tampered unless a tenant's chain reaches the progress, so that the next block may follow its head."""
     if head is not None and not chain.is_signed(head.signature, chain.sign(Position.of(head))):
         raise Tampered(f"block {head.number} of tenant {tenant_id} is not signed by this installation")

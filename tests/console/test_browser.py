@@ -70,6 +70,9 @@ def test_a_walk_through_every_page_meets_no_error(browser: Browser) -> None:
     assert browser.run("return document.getElementById('status').textContent") != before
     browser.visit("explorer-empty", "/admin/explorer/?tenant=tenant-2&namespace=nothing", READY)
 
+    browser.visit("second-factor", "/admin/second-factor/")
+    assert browser.run("return document.querySelector('.console-card img').naturalWidth") > 0
+
     # unfold's own buttons work without evaluating text.
     toggle = "[...document.querySelectorAll('span')].find((span) => span.getAttribute('x-on:click') === arguments[0])"
     browser.run(f"{toggle.replace('arguments[0]', repr('sidebarDesktopOpen = !sidebarDesktopOpen'))}.click()")
