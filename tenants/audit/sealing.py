@@ -85,7 +85,7 @@ def _seal_batch(horizon: int) -> int:
         progress.require_valid(sealer)
         rows = list(AuditEvent.objects.filter(id__gt=sealer.sealed_to, id__lte=horizon).order_by("id")[:BATCH])
         by_tenant: dict[UUID, list[AuditEvent]] = {}
-        erased = _erased({row.tenant_id for row in rows})
+        erased = _erased({row.tenant_id for row in rows if row.tenant_id is not None})
         for row in rows:
             if row.tenant_id is not None and row.tenant_id not in erased:
                 by_tenant.setdefault(row.tenant_id, []).append(row)
@@ -98,7 +98,7 @@ def _seal_batch(horizon: int) -> int:
     return len(rows)
 
 
-def _erased(tenants: set[UUID | None]) -> set[UUID]:
+def _erased(tenants: set[UUID]) -> set[UUID]:
     """Return those that are being erased or have been: their rows go away and are not sealed."""
     return set(ErasedTenant.objects.filter(tenant_id__in=tenants).values_list("tenant_id", flat=True))
 

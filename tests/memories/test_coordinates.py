@@ -6,6 +6,7 @@ import contextlib
 import decimal
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,7 +161,7 @@ def test_a_number_that_float64_would_round_is_refused(text):
 @example(1234567890123456768, 1)
 def test_two_different_whole_numbers_are_never_one_address(number, difference):
     for read in (lambda value: coordinates.of([value]), lambda value: coordinates.parse(str(value))):
-        found = {}
+        found: dict[Any, int] = {}
         for value in (number, number + difference):
             with contextlib.suppress(InvalidCoordinate):
                 assert found.setdefault(read(value), value) == value

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from somamemory.errors import ConfigurationError
 from somamemory.management import existing_database
@@ -43,7 +44,7 @@ def test_a_command_that_creates_the_database_or_needs_none_is_accepted(elsewhere
 
 def test_a_command_before_the_first_migration_is_refused(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     existing_database.require(["list_tenants"])
-    monkeypatch.setattr(existing_database.connection.introspection, "table_names", lambda: [])
+    monkeypatch.setattr(connection.introspection, "table_names", lambda: [])
     with pytest.raises(ConfigurationError, match=r"is empty; .*manage.py bootstrap"):
         existing_database.require(["list_tenants"])
 

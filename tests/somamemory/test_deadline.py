@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -99,7 +100,7 @@ def test_a_page_of_the_console_over_its_deadline_is_503(boss: Client, settings, 
     settings.REQUEST_DEADLINE_S = 0.3
     boss.raise_request_exception = False
 
-    response = boss.get("/admin/")
+    response: Any = boss.get("/admin/")
 
     problem_of(response, 503, "deadline_exceeded")
 
@@ -163,8 +164,14 @@ def test_a_stream_within_its_deadline_is_complete() -> None:
     assert list(pieces) == [b"a", b"b"]
 
 
+def _request(server: socket.socket | None) -> Any:
+    request = RequestFactory().get("/")
+    request.META["gunicorn.socket"] = server
+    return request
+
+
 def goodbye_of(server: socket.socket | None):
-    return client_connection.goodbye(RequestFactory().get("/", **{"gunicorn.socket": server}))
+    return client_connection.goodbye(_request(server))
 
 
 def test_a_client_that_has_closed_its_connection_is_gone() -> None:

@@ -89,7 +89,7 @@ def test_a_quota_of_bytes_counts_payload_metadata_and_context(api: Api, operator
 
 
 TEXT = "x" * 5000
-SOME = {"message": [{"role": "user", "content": TEXT}], "link": {"from_coord": "1", "to_coord": "2"}}
+SOME: dict[str, Any] = {"message": [{"role": "user", "content": TEXT}], "link": {"from_coord": "1", "to_coord": "2"}}
 # Requests that store more than before, for each route that can.
 GROWING: dict[Route, Case] = {
     ("POST", "/memories"): Case("/memories", {"coord": "9", "payload": {"text": TEXT}}),
