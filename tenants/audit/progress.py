@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from uuid import UUID
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Max
 
 from tenants import audit
@@ -24,11 +24,11 @@ class Tampered(Exception):
     """The audit log was changed outside this service. Nothing is sealed until an operator accepts it."""
 
 
-def begin() -> AuditSealer:
-    """Create the progress of a new installation. Migrations call it, never the sealer."""
+def begin(using: str = DEFAULT_DB_ALIAS) -> AuditSealer:
+    """Create the progress of a new installation. The sealer never calls this."""
     sealer = AuditSealer(genesis=secrets.token_bytes(16))
     sealer.signature = _signature(sealer)
-    sealer.save(force_insert=True)
+    sealer.save(force_insert=True, using=using)
     return sealer
 
 

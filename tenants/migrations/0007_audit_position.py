@@ -19,9 +19,9 @@ def add(apps, schema_editor):
     for table, columns in COLUMNS.items():
         for column in columns:
             default = "false" if column.endswith("bool") else "0"
-            schema_editor.execute(f"ALTER TABLE {table} ADD COLUMN {column} NOT NULL DEFAULT {default}")
+            schema_editor.execute(f"ALTER TABLE {table} ADD COLUMN {column} DEFAULT {default} NOT NULL")
     for column in BINARY:
-        schema_editor.execute(f"ALTER TABLE sfm_audit_sealer ADD COLUMN {column} {binary} NOT NULL DEFAULT {empty}")
+        schema_editor.execute(f"ALTER TABLE sfm_audit_sealer ADD COLUMN {column} {binary} DEFAULT {empty} NOT NULL")
 
 
 def remove(apps, schema_editor):

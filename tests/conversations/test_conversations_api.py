@@ -13,7 +13,7 @@ from conversations.models import Conversation
 from graph.models import Link
 from memories.models import Memory
 from tests.conftest import Api, issue_key, problem_of
-from tests.support.conversations import ROOT, begin, contents, said
+from tests.support.conversations import ROOT, begin, contents, link, said
 
 
 def put(api: Api, id: str, what: str, body: Any = None) -> Any:
@@ -169,8 +169,7 @@ def test_a_deleted_conversation_is_gone_with_its_messages(api: Api) -> None:
 def test_a_purge_leaves_neither_messages_nor_links_and_a_soft_delete_keeps_both(api: Api, purge: bool) -> None:
     made, other = begin(api, "one", "two"), begin(api, "three")
     for start, end in (("2,1", "1,1"), ("1,2", "2,1"), ("1,9", "2,1"), ("2,1", "2,2")):
-        link = {"from_coord": start, "to_coord": end, "link_type": "about", "namespace": "conversations"}
-        assert api.post("/graph/link", link).status_code in (200, 201)
+        link(api, start, end, link_type="about")
 
     api.delete(f"{ROOT}/{made['id']}?purge={str(purge).lower()}")
 

@@ -22,7 +22,8 @@ from tests.conftest import Api, drain
 
 
 def send(method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, str]:
-    drain()
+    if path.endswith("/stats"):  # the check waits for the index
+        drain()
     content = b"" if body is None else json.dumps(body).encode()
     client = Client(raise_request_exception=False)
     response = client.generic(method, path, content, content_type="application/json", headers=dict(headers))
@@ -75,7 +76,7 @@ def test_without_a_server_the_command_says_how_to_go_on(operator: Api) -> None:
 @pytest.mark.server
 @pytest.mark.once
 def test_the_command_passes_on_a_running_server(tmp_path: Any) -> None:
-    with Server(tmp_path) as server:
+    with Server(tmp_path, SOMA_AUTH_FAILURE_RATE="0") as server:
         command = [sys.executable, str(ROOT / "manage.py"), "isolation_check"]
         ended = subprocess.run(
             command, env=server.environment, capture_output=True, text=True, timeout=300, check=False

@@ -254,7 +254,7 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, settings) ->
 
 
 def test_verify_audit_refuses_a_key_that_others_can_read(tmp_path: Path) -> None:
-    (tmp_path / "audit-key").write_text("k" * 64)
+    run(tmp_path, ["manage.py", "migrate"])
     (tmp_path / "audit-key").chmod(0o644)
 
     code, output = run(tmp_path, ["manage.py", "verify_audit"])

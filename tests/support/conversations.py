@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from graph import services as graph
+from graph.services import NewLink
+from memories import coordinates
+from memories.reserved_namespaces import CONVERSATIONS
+from tenants.caller import Caller
 from tests.conftest import Api
 
 ROOT = "/api/v1/conversations"
@@ -19,6 +24,12 @@ def begin(api: Api, *contents: str, **fields: Any) -> dict[str, Any]:
     assert response.status_code == 201, response.content
     conversation: dict[str, Any] = response.json()
     return conversation
+
+
+def link(api: Api, start: str, end: str, **more: Any) -> None:
+    """Link messages, as the service does: callers cannot write to the reserved namespace."""
+    new = NewLink(coordinates.parse(start), coordinates.parse(end), namespace=CONVERSATIONS, **more)
+    graph.link(Caller.command(api.tenant).writing_reserved(), new)
 
 
 def contents(api: Api, id: str) -> list[str]:

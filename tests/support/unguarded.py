@@ -46,6 +46,6 @@ def flushing(run: Callable[..., Any]) -> Callable[..., Any]:
         with unguarded(using):
             run(*args, **options)
         Tenant.objects.using(using).create(slug=DEFAULT_TENANT_SLUG, name="Default")
-        progress.begin()
+        progress.begin(using)
 
     return emptied

@@ -28,7 +28,7 @@ V1 = "/api/v1"
 PLANTED = "xyzzyplugh"
 # They belong to no tenant.
 OF_THE_INSTALLATION = {
-    "sfm_tenants", "sfm_embedding_generations", "sfm_audit_sealer", "sfm_erased_tenants",
+    "sfm_tenants", "sfm_embedding_generations", "sfm_audit_sealer", "sfm_erased_tenants", "sfm_second_factors",
 }  # fmt: skip
 
 

@@ -589,6 +589,7 @@ def test_the_command_reads_a_folder_and_goes_on_where_it_ended(
 
 
 def test_the_command_needs_a_language_model(api: Api) -> None:
+    begin(api, "We grow runner beans.")
     with pytest.raises(CommandError, match="no language model"):
         call_command("extract_facts", "/", tenant="acme")
 

@@ -30,7 +30,7 @@ from tenants import audit, usage
 from tenants.caller import Caller
 from tenants.models import AuditEvent, Tenant
 from tests.conftest import Api, drain, issue_key, page, problem_of, shown
-from tests.support.conversations import ROOT, assemble, begin, contents, full_text, query, said
+from tests.support.conversations import ROOT, assemble, begin, contents, full_text, link, query, said
 
 pytestmark = pytest.mark.django_db
 
@@ -284,8 +284,7 @@ def test_summaries_and_links_stay_where_they_are(api: Api) -> None:
     id = archived(api)
     number = row_of(id).number
     assert api.post("/api/v1/summarize", {"conversation_id": id}).status_code == 200
-    body = {"from_coord": f"{number},1", "to_coord": f"{number},2", "namespace": "conversations"}
-    assert api.post("/graph/link", body).status_code in (200, 201)
+    link(api, f"{number},1", f"{number},2")
     links = Link.objects.for_tenant(api.tenant).count()
 
     assert freeze(api, id)
@@ -301,8 +300,7 @@ def test_the_links_of_a_cold_conversation_go_with_it(api: Api) -> None:
     id = archived(api)
     number = row_of(id).number
     for start, end in ((f"{number},1", f"{number},2"), ("9999,1", f"{number},3")):
-        body = {"from_coord": start, "to_coord": end, "namespace": "conversations"}
-        assert api.post("/graph/link", body).status_code in (200, 201)
+        link(api, start, end)
     assert freeze(api, id)
 
     assert api.delete(f"{ROOT}/{id}").status_code == 200
