@@ -2,8 +2,8 @@
 
 It creates two tenants, gives the owner memories, links and conversations that contain a random word, and sends a
 request to every route as the stranger: with the stranger's key, and with that key in the owner's name. Some routes also
-get an unknown key. No response may contain the word or the owner's id, and nothing of the owner may change. Both tenants
-are erased at the end, also after an error.
+get an unknown key. No response may contain the word or the owner's id, and nothing of the owner may change. Both
+tenants are erased at the end, also after an error.
 """
 
 from __future__ import annotations
