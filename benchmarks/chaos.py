@@ -165,7 +165,7 @@ class Chaos:
             wrong.append(f"only {self.progress.done} of {self.writes} writes were completed")
         if max(self.converged_s, self.compared_s) > CONVERGE_S:
             wrong.append(f"the index matched the database only {self.compared_s:.1f} s after the last restart")
-        if self.reconciled or " 0 of them await" not in self.report:
+        if self.reconciled or " of which 0 await indexing" not in self.report:
             wrong.append(f"reconcile exited with {self.reconciled}: {self.report}")
         return wrong
 
