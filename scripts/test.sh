@@ -4,7 +4,7 @@
 # temporary folder, and leaves nothing behind.
 #
 #   scripts/test.sh [-- pytest options]
-#   SOMA_TEST_PROCESSES        number of parallel test processes for each database (default: the number of cores)
+#   SOMA_TEST_PROCESSES        number of parallel test processes (default: cores + 1, because many wait for servers)
 #   SOMA_TEST_KILLS            how often test_crash.py kills a server with kill -9 (default: 6)
 #   SOMA_TEST_WITHOUT_MILVUS   1: do not fail if the Milvus server cannot run on this machine
 #
@@ -15,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ "${1-}" != -- ] || shift
 pytest_options=("$@")
 python="$PWD/.venv/bin/python"
-processes="${SOMA_TEST_PROCESSES:-$(nproc)}"
+processes="${SOMA_TEST_PROCESSES:-$(($(nproc) + 1))}"
 say() { printf '%s\n' "$@"; }
 
 # Ignore the caller's own settings.
@@ -263,14 +263,14 @@ say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and two
 start_postgresql
 start_redis
 
-# The stages overlap: many tests wait for servers, and leave the cores to others.
+# Types are checked beside the tests on SQLite, and the Milvus tests, which mostly wait, run beside those on PostgreSQL.
 begin lint make --no-print-directory lint
 finish lint
 begin types make --no-print-directory types
 begin sqlite tests
-begin postgresql tests_on_postgresql
 finish types sqlite
-# Options choose among the tests of the suite; the server is started for all of its own only.
+begin postgresql tests_on_postgresql
+# Options select tests of the main suite. The Milvus tests run only without options.
 if [ ${#pytest_options[@]} = 0 ]; then
     begin milvus tests_on_milvus
     finish postgresql milvus

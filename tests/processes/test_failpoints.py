@@ -49,7 +49,7 @@ def crash(name: str) -> Any:
     return pytest.param(name, marks=[pytest.mark.once] if name.startswith("rebuild.") else [])
 
 
-@pytest.mark.parametrize("name", map(crash, CROSSED))
+@pytest.mark.parametrize("name", [crash(name) for name in CROSSED])
 def test_a_crash_at_a_failpoint_breaks_no_invariant(running: Crossings, name: str) -> None:
     scenario = scenario_of(name)
     slug = prepared(running, scenario)
