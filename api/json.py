@@ -161,7 +161,7 @@ def _check(value: Any, path: str, depth: int) -> None:
                 _check(item, f"{path}.{_shorten(name)}" if path != "body" else _shorten(name), depth - 1)
         else:
             for index, item in enumerate(value):
-                # A list may have millions of items, so a path is built for those that need one.
+                # A list may have millions of items, so only the items that need a path get one.
                 kind = type(item)
                 if kind is dict or kind is list or (kind is str and _problem(item)):
                     _check(item, f"{path}.{index}", depth - 1)

@@ -77,7 +77,7 @@ class Chaos:
     def parts(self) -> list[Part]:
         """Return each component's name with functions that kill and start it.
 
-        The last two are those that indexing needs.
+        Indexing needs the last two.
         """
         place = self.place
         return [

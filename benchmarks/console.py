@@ -70,7 +70,7 @@ class Browser:
         from selenium.webdriver.chrome.service import Service
 
         options = ChromeOptions()
-        for each in (
+        for option in (
             "--headless=new",
             "--no-sandbox",
             "--disable-dev-shm-usage",
@@ -81,7 +81,7 @@ class Browser:
             "--disable-background-networking",
             *self.options,
         ):
-            options.add_argument(each)  # fmt: skip
+            options.add_argument(option)  # fmt: skip
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver: Any = Chrome(options=options, service=Service(BROWSER))
         return self

@@ -52,7 +52,7 @@ def said_at(turn: dict[str, Any], number: int) -> str:
 
 def evidence_share(question: dict[str, Any], messages: list[dict[str, Any]]) -> float:
     evidence = set(question["evidence"])
-    return len(evidence & {each["metadata"].get("turn") for each in messages}) / len(evidence)
+    return len(evidence & {message["metadata"].get("turn") for message in messages}) / len(evidence)
 
 
 def timed(latencies: list[float], client: Client, path: str, body: dict[str, Any]) -> Any:

@@ -108,7 +108,7 @@ def append_together(server: Server, rounds: int) -> str:
     client = server.client()
     while cursor is not None:
         page = client.get(f"{ROOT}/{id}/messages?limit=1000{cursor and '&cursor=' + cursor}")
-        turns += [each["turn"] for each in page["items"]]
+        turns += [message["turn"] for message in page["items"]]
         cursor = page["next_cursor"]
     count = APPENDERS * rounds
     right = turns == list(range(1, count + 1)) and client.get(f"{ROOT}/{id}")["message_count"] == count

@@ -1,10 +1,10 @@
 """Check that concurrent writes of one coordinate are linearizable, on a real server.
 
-    python -m benchmarks.linearizability [--histories 1000] [--operations 300] [--database postgres://…]
+python -m benchmarks.linearizability [--histories 1000] [--operations 300] [--database postgres://…]
 
-Histories are recorded in batches. In every tenth batch the server is killed with -9 while the clients are working, and
-started again. A request that was not answered may have taken effect, or not. Without --database, the server uses
-SQLite; otherwise the database must be empty. Exit code 1 if a history cannot be explained.
+Histories are recorded in batches. In every tenth batch, the server is killed with `kill -9` while the clients are
+working, and started again. A request without a response may or may not have taken effect. Without --database, the
+server uses SQLite; otherwise the database must be empty. The exit status is 1 if a history is not linearizable.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Run:
             work = [pool.submit(self._work, recorder, client) for client in range(clients) for recorder in recorders]
             if kill:
                 self._kill_during(recorders)
-            for each in work:
-                each.result()
+            for task in work:
+                task.result()
         for recorder in recorders:
             self._check(recorder, killed=kill)
 
@@ -61,7 +61,9 @@ class Run:
 
     def _kill_during(self, recorders: list[Recorder]) -> None:
         share = random.uniform(0.1, 0.9)
-        while sum(recorder.begun for recorder in recorders) < share * sum(each.operations for each in recorders):
+        while sum(recorder.begun for recorder in recorders) < share * sum(
+            recorder.operations for recorder in recorders
+        ):
             time.sleep(0.005)
         self.up.clear()
         self.server.kill()
@@ -73,10 +75,14 @@ class Run:
         self.outcomes["histories with kill -9"] += killed
         self.outcomes["operations"] += len(recorder.history)
         self.outcomes["unanswered"] += sum(not operation.is_answered for operation in recorder.history)
-        self.outcomes.update(f"status {each.answer.status}" for each in recorder.history if each.answer)
+        self.outcomes.update(f"status {operation.answer.status}" for operation in recorder.history if operation.answer)
         if not explains(recorder.history):
             self.outcomes["violations"] += 1
-            print(f"violation at {recorder.coord}", *sorted(recorder.history, key=lambda each: each.began), sep="\n")
+            print(
+                f"violation at {recorder.coord}",
+                *sorted(recorder.history, key=lambda operation: operation.began),
+                sep="\n",
+            )
 
 
 class _Connection:

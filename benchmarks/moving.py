@@ -87,8 +87,8 @@ def answers(running: Server, memories: int) -> dict[str, Any]:
                 query = " ".join(dice.choice(words)[:6])
                 found = client.post("/memories/search", {"query": query, "top_k": 10, "mode": mode})
                 told[f"{mode} {number}"] = [
-                    (each["coord"], each["payload"], each["version"], round(each["score"], 6))
-                    for each in found["memories"]
+                    (memory["coord"], memory["payload"], memory["version"], round(memory["score"], 6))
+                    for memory in found["memories"]
                 ]
         told["odd"] = client.get("/memories/-1.5,2e-7?namespace=odd")["memory"]["payload"]
         told["neighbours"] = sorted(map(str, client.get("/graph/neighbors?coord=0,5")["neighbors"]))

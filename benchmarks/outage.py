@@ -53,10 +53,10 @@ class Searches:
 
     def between(self, begin: float, end: float, name: str) -> tuple[int, float]:
         """Report a period, and return (number of responses other than 200, p99 in ms)."""
-        part = [each for each in self.seen if begin <= each[0] < end]
-        times = sorted(each[1] for each in part)
-        failed = sum(each[2] != 200 for each in part)
-        flagged = sum(each[3] for each in part)
+        part = [search for search in self.seen if begin <= search[0] < end]
+        times = sorted(search[1] for search in part)
+        failed = sum(search[2] != 200 for search in part)
+        flagged = sum(search[3] for search in part)
         p99 = times[int(len(times) * 0.99)]
         print(
             f"{name:22} {len(part):5} searches, {failed} failed, {flagged} degraded; "
@@ -69,7 +69,7 @@ class Searches:
         """Wait until twenty responses in a row match, and return how many seconds that took."""
         began = time.monotonic()
         while time.monotonic() - began < timeout_s:
-            if len(self.seen) > 20 and all(each[3] == degraded and each[0] > began for each in self.seen[-20:]):
+            if len(self.seen) > 20 and all(search[3] == degraded and search[0] > began for search in self.seen[-20:]):
                 return time.monotonic() - began
             time.sleep(0.05)
         raise RuntimeError(f"the responses did not become degraded={degraded} within {timeout_s} s")

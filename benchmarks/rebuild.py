@@ -44,7 +44,7 @@ class Load:
         self.deleted: set[str] = set()
         self.stopping, self.down = threading.Event(), threading.Event()
         work = [self._read] * readers + [self._write] * writers
-        self.threads = [threading.Thread(target=self._run, args=(each, at)) for at, each in enumerate(work)]
+        self.threads = [threading.Thread(target=self._run, args=(action, at)) for at, action in enumerate(work)]
 
     def __enter__(self) -> Load:
         for thread in self.threads:

@@ -141,13 +141,13 @@ def prepared(folder: pathlib.Path, database_url: str, rate: float) -> Iterator[t
             )
         )
         backends = [backend(place, f"web{number}") for number in (1, 2)]
-        for each in backends:
-            stack.callback(each.listening.close)
-            stack.callback(each.process.stop)
-            each.start()
+        for server in backends:
+            stack.callback(server.listening.close)
+            stack.callback(server.process.stop)
+            server.start()
         place.port = backends[0].port
         place.store("1", "what a restart must not lose")
-        proxy = stack.enter_context(proxies.nginx(folder, [each.port for each in backends]))
+        proxy = stack.enter_context(proxies.nginx(folder, [backend.port for backend in backends]))
         yield backends, Load(proxy, rate)
 
 

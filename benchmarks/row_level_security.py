@@ -1,9 +1,10 @@
-"""The cost of row level security: `python -m benchmarks.row_level_security --database postgres://…`.
+"""Measure the cost of row level security: `python -m benchmarks.row_level_security --database postgres://…`.
 
-The database must be empty, and prepared by a superuser: `manage.py row_level_security on` says how. The requests run in
-this process, alternately without and with row level security, so that a busy machine affects both alike. "Alternating"
-is the worst case: each request has another tenant than the request before, so it needs an additional statement. Other
-work on the machine affects the times, but hardly the CPU time, which is that of this process and of PostgreSQL.
+The database must be empty, and a superuser must have prepared it: `manage.py row_level_security on` prints the
+statements. The requests run in this process, alternately without and with row level security, so that a busy machine
+affects both equally. "Alternating" is the worst case: each request has a different tenant from the one before, so it
+needs an additional statement. Other work on the machine affects the times but hardly affects the CPU time, which
+includes this process and PostgreSQL.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Slow clients against a real server: `python -m benchmarks.slow_clients [--sockets 200] [--seconds 60]`.
+"""Run slow clients against a real server: `python -m benchmarks.slow_clients [--sockets 200] [--seconds 60]`.
 
-Measures fetches of ordinary clients without and with an attack by slow sockets of five kinds: a head that never ends, a
-body that never ends, no body after a 401, a response that is not read, and idle connections. Prints p50 and p99 and
-exits with 1 if the p99 under attack is 250 ms or more, or if a request failed. Ends after twice the given seconds.
+It measures how fast ordinary clients fetch memories, without and with an attack by slow sockets of five kinds: a head
+that never ends, a body that never ends, no body after a 401, a response that is not read, and idle connections. It
+prints p50 and p99, and exits with status 1 if the p99 under attack is 250 ms or more, or if a request failed. It takes
+twice the given number of seconds.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Slow:
     sent: int = 0
 
     def step(self, port: int) -> None:
-        """Go on very slowly, and connect again once the server has closed the connection."""
+        """Send or read the next byte. Reconnect if the server has closed the connection."""
         try:
             if self.connection is None:
                 self._connect(port)
@@ -70,7 +71,7 @@ class Slow:
 
 
 def slow_sockets(key: str, count: int) -> list[Slow]:
-    """Return this many slow sockets, equally many of each kind."""
+    """Return this many slow sockets, in equal numbers of each kind."""
     head = f"Host: localhost\r\nAuthorization: Bearer {key}\r\n".encode()
     body = b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
     kinds: list[Callable[[], Slow]] = [
@@ -86,7 +87,7 @@ def slow_sockets(key: str, count: int) -> list[Slow]:
 
 
 def furnish(client: Client) -> None:
-    """Store what the fetches and the slow readers request."""
+    """Store the memories that the clients request."""
     client.post("/memories", {"coord": "1", "payload": {"text": "fetched by everyone"}})
     for number in range(LARGE_MEMORIES):
         client.post("/memories", {"coord": f"9,{number}", "payload": {"text": LARGE_TEXT}})
@@ -97,11 +98,11 @@ def attack(port: int, key: str, count: int, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         began = time.monotonic()
-        for each in sockets:
-            each.step(port)
+        for connection in sockets:
+            connection.step(port)
         time.sleep(max(0.0, PACE_S - (time.monotonic() - began)))
-    for each in sockets:
-        each.close()
+    for connection in sockets:
+        connection.close()
 
 
 @dataclass

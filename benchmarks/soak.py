@@ -4,7 +4,7 @@
 
 Clients store, replace, read, search, link and delete memories, and append to, query and purge conversations. They reuse
 a fixed set of addresses, so the amount of data stays the same and only a leak makes the server grow. The first quarter
-of the time, at most 15 minutes, is the warm-up and is not judged.
+of the time, at most 15 minutes, is the warm-up and is not measured.
 
 The exit status is 0 if no request failed, the memory of the server grew by at most 0.5% an hour after the warm-up, and
 the index matches the database at the end.

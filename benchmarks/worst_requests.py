@@ -1,11 +1,11 @@
 """Send the server the worst requests that the schema allows: `python -m benchmarks.worst_requests --requests 200`.
 
-It fills a server of its own with small memories, a hub of links, conversations and ten memories of 9.8 MB, and then
-sends random large requests: filters with 100 conditions, prefixes, boxes, maps, walks, exports, imports and bulk
+It starts its own server, fills it with small memories, a hub of links, conversations and ten memories of 9.8 MB, and
+then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, walks, exports, imports and bulk
 operations. It runs on SQLite, or with --database on an empty PostgreSQL database.
 
 It reports the peak of the server's memory above its base, the longest request in relation to its deadline, and the
-longest response time of `/readyz` meanwhile. It fails if a response is a 500 or a bound is exceeded.
+longest response time of `/readyz` during the run. It fails if a response is a 500 or a bound is exceeded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MAX_PROBE_MS = 200
 GRACE_S = 1.0
 BATCH = 1_000
 WORDS = ("alpha", "beta", "gamma", "delta", "lorem", "ipsum", "dolor", "sit", "amet", "漢字", "straße", "ΟΔΟΣ")
-# Texts of 9.8 MB as JSON, of the kinds that cost the most in one place or another.
+# Texts of 9.8 MB as JSON. Each is expensive for a different part of the service.
 LARGE: tuple[Callable[[], Any], ...] = (
     lambda: "Lorem ipsum dolor sit amet " * 363_000,
     lambda: "漢字" * 1_630_000,
@@ -89,7 +89,7 @@ class Worst:
         return Sent("search", "POST", "/api/v1/memories/search", body)
 
     def large_needles(self) -> Sent:
-        """Look 100 times for a text that every large memory nearly contains."""
+        """Search 100 times for a text that every large memory almost contains."""
         needle = self.chance.choice(("a" * 999 + "b", "b" + "a" * 999, "needle", "漢" * 999 + "字字"))
         conditions = [{"text": {"icontains": f"{needle}"[-1_000:]}} for _ in range(99)]
         body = {"query": "lorem", "prefix": [7], "filters": {"OR": conditions}, "top_k": 200}
@@ -219,7 +219,7 @@ def fill(server: Server, count: int) -> None:
 
 
 class Probe(threading.Thread):
-    """Calls `/readyz` again and again, and watches the memory of the server's processes."""
+    """Calls `/readyz` repeatedly and records the memory of the server's processes."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(daemon=True)
@@ -343,7 +343,7 @@ def main() -> int:
     options = parser.parse_args()
     settings = {
         "SOMA_DATABASE_URL": options.database,
-        "SOMA_REQUEST_DEADLINE_S": "600",  # for the filling
+        "SOMA_REQUEST_DEADLINE_S": "600",  # while the data is loaded
         "SOMA_INDEXER": "none" if options.no_index else "thread",
         "SOMA_LOG_LEVEL": "WARNING",
     }

@@ -1,6 +1,6 @@
 """The optional second factor of staff users: time-based codes (TOTP, RFC 6238) and recovery codes.
 
-The code is checked together with the password, so there is no session before both are right.
+The code is checked together with the password, so no session exists until both are correct.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def is_on(user: AbstractBaseUser) -> bool:
 
 
 def turn_on(user: AbstractBaseUser, secret: str, code: str, now: datetime) -> list[str]:
-    """Store the secret if the code proves that the user's app has it. Return the recovery codes, or [] if not."""
+    """Store the secret if the code shows that the user's app has it. Return the recovery codes, or []."""
     step = _step_of(secret, code, now)
     if step is None:
         return []

@@ -72,7 +72,7 @@ def _form(request: HttpRequest, user: AbstractBaseUser, error: str = "", status:
 
 
 def _secret(request: HttpRequest) -> str:
-    """Return the secret that this session offers until its first code is right."""
+    """Return the secret that this session shows until the user enters a correct code."""
     if _SECRET not in request.session:
         request.session[_SECRET] = second_factor.new_secret()
     return str(request.session[_SECRET])

@@ -1,7 +1,7 @@
-"""Read lists of memories without reading large ones that the response has no room for.
+"""Read lists of memories without loading large memories that do not fit into the response.
 
-One statement reads the columns of all rows, but payload and metadata of small rows only; another one reads the large
-rows that fit. A list without large rows therefore takes one statement.
+One statement reads all rows, with the payload and metadata of the small ones. A second one reads the large rows that
+fit. A list without large rows therefore takes one statement.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DOCUMENTS = ("payload", "metadata")
 
 
 def outline(memories: QuerySet[Memory]) -> QuerySet[Memory]:
-    """Read the documents of small rows only. Every row must go through `filled` before anyone reads its documents."""
+    """Read the documents of small rows only. Pass the rows to `filled` before using their documents."""
     small = {
         f"small_{name}": Case(When(size__lte=SMALL, then=F(name)), output_field=JsonField()) for name in _DOCUMENTS
     }
@@ -30,8 +30,7 @@ def outline(memories: QuerySet[Memory]) -> QuerySet[Memory]:
 def filled(rows: Sequence[Memory], source: QuerySet[Memory]) -> list[Memory]:
     """Return the rows of an `outline` with their documents.
 
-    Large ones are read again from `source`, the list before it was ordered and cut; those that are no longer in it are
-    left out.
+    Large rows are read again from `source`, the query before ordering and slicing. Rows that have left it are omitted.
     """
     large = [row.seq for row in rows if row.size > SMALL]
     whole = {row.seq: row for row in source.defer("terms").filter(seq__in=large)} if large else {}

@@ -70,7 +70,7 @@ def database_bytes() -> int:
             cursor.execute("SELECT pg_database_size(current_database())")
             return int(cursor.fetchone()[0])
     path = Path(str(connection.settings_dict["NAME"]))
-    return sum(each.stat().st_size for each in path.parent.glob(path.name + "*") if each.is_file())
+    return sum(file.stat().st_size for file in path.parent.glob(path.name + "*") if file.is_file())
 
 
 def _rows() -> int:

@@ -37,7 +37,7 @@ def conversations(path: Path) -> Iterator[dict[str, Any]]:
                 "status": row["status"],
                 "importance_score": min(max(row["importance_score"], 1), 10),
                 "created_at": row["created_at"],
-                "messages": [_message(each) for each in said],
+                "messages": [_message(message) for message in said],
             }
 
 
@@ -61,8 +61,8 @@ def _id(value: str | bytes) -> str:
 
 def main(path: str) -> int:
     try:
-        for each in conversations(Path(path)):
-            print(json.dumps(each, ensure_ascii=False))
+        for conversation in conversations(Path(path)):
+            print(json.dumps(conversation, ensure_ascii=False))
     except sqlite3.Error as error:
         print(f"error: {path}: {error}", file=sys.stderr)
         return 1

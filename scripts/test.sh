@@ -263,7 +263,7 @@ say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and two
 start_postgresql
 start_redis
 
-# Types are checked beside the tests on SQLite, and the Milvus tests, which mostly wait, run beside those on PostgreSQL.
+# The type check runs during the tests on SQLite. The Milvus tests mostly wait, so they run during those on PostgreSQL.
 begin lint make --no-print-directory lint
 finish lint
 begin types make --no-print-directory types

@@ -47,7 +47,7 @@ class InjectedError(Unavailable, OSError):
 
 
 class Plan:
-    """The actions of a process, each of which happens once."""
+    """The actions for one process. Each happens once."""
 
     def __init__(self, actions: dict[str, str]) -> None:
         if unknown := sorted(set(actions) - set(NAMES)):

@@ -1,8 +1,8 @@
 """Row level security: PostgreSQL itself hides the rows of other tenants, even from a query without a tenant.
 
-Every table with a tenant has two policies. The role `soma_tenant`, which requests run under, reaches the rows of the
-tenant in the setting `soma.tenant`; without one, none. The role of the tables, which commands and scheduled work run
-under, reaches all rows. `somamemory.db.tenant_scope` decides which of the two a statement runs under.
+Every table with a tenant has two policies. Requests use the role `soma_tenant`, which reaches only the rows of the
+tenant in the setting `soma.tenant`, or none without a tenant. Commands and scheduled work use the owner of the tables,
+which reaches all rows. `somamemory.db.tenant_scope` chooses the role for each statement.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _SHARED = ("sfm_embedding_generations",)
 
 @dataclass(frozen=True)
 class Table:
-    """A table behind the wall, and the column with the tenant's id."""
+    """A protected table, and its column with the tenant's id."""
 
     name: str
     column: str
 
 
 def tables() -> list[Table]:
-    """Return every table with a tenant, and that of the tenants."""
+    """Return every table with a tenant column, and the table of tenants."""
     owned = [Table(model._meta.db_table, "tenant_id") for model in tenant_models()]
     return [*owned, Table(Tenant._meta.db_table, "id")]
 
@@ -50,7 +50,7 @@ def preparation(role: str) -> str:
 
 
 def install(using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """Bring all policies up to date, and return the names of the tables that have changed. May be repeated.
+    """Bring all policies up to date, and return the names of the changed tables. Safe to run repeatedly.
 
     Raises ConfigurationError if a superuser has to prepare the database first.
     """
@@ -108,7 +108,7 @@ def is_installed(using: str = DEFAULT_DB_ALIAS) -> bool:
 
 
 def missing(using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """Return what the wall lacks, one sentence each; nothing if it is complete."""
+    """Return a sentence for each missing part of the protection."""
     connection = _postgresql(using)
     lacks = [f"table {name} has no policies" for name in _unprotected(connection)]
     if not _may_set_role(connection):
@@ -140,7 +140,7 @@ def _protect(connection: BaseDatabaseWrapper, table: Table) -> None:
 
 
 def _grant(connection: BaseDatabaseWrapper) -> None:
-    """Let the role use what requests need: tenants' tables, and nothing of the console or of Django."""
+    """Grant the role access to the tables that requests need, and to no table of the console or of Django."""
     owned = ", ".join(f'"{model._meta.db_table}"' for model in tenant_models() if model._meta.app_label != "console")
     shared = ", ".join((*_SHARED, Tenant._meta.db_table))
     _run(
@@ -166,7 +166,7 @@ def _unprotected(connection: BaseDatabaseWrapper) -> set[str]:
 
 def _may_set_role(connection: BaseDatabaseWrapper) -> bool:
     major: int = connection.pg_version // 10_000  # type: ignore[attr-defined]
-    right = "SET" if major >= 16 else "MEMBER"  # since then, a member may lack it
+    right = "SET" if major >= 16 else "MEMBER"  # since version 16, a member may lack this right
     statement = "SELECT 1 FROM pg_roles WHERE rolname = %s AND pg_has_role(oid, %s)"
     return bool(_query(connection, statement, ROLE, right))
 

@@ -74,7 +74,7 @@ class ChatProvider:
 
     def told(self, at: int = -1) -> str:
         """Return the user's part of a request, which is the material as JSON."""
-        messages = [each for each in self.requests[at]["messages"] if each["role"] == "user"]
+        messages = [message for message in self.requests[at]["messages"] if message["role"] == "user"]
         content: str = messages[0]["content"]
         return content
 

@@ -1,7 +1,7 @@
 """Run work across failpoints in forked processes: `python -m testing.crossings`, or `Crossings` in a test.
 
 The server process loads Django once and opens no connection. It reads one order in JSON per line, forks a child for it,
-and writes the outcome. So a crash costs a fork and not the start of a program. Each scenario has three parts:
+and writes the outcome. A crash therefore costs a fork, not the start of a program. Each scenario has three parts:
 `prepare`, `act` (crosses the failpoints) and `check` (finishes the work as a restart would, then asserts the
 invariants).
 """
@@ -27,7 +27,7 @@ KILLED = -9
 
 
 class Crossings:
-    """The client side. `data`: a folder of its own; `database_url`: an empty database, or "" for SQLite."""
+    """The client side. `data` is an empty folder. `database_url` is an empty database, or "" for SQLite."""
 
     def __init__(self, data: Path, database_url: str, redis_url: str = "") -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
@@ -97,7 +97,7 @@ def _run(order: dict[str, Any], report: Any, make: Callable[[str], Scenario]) ->
     from somamemory import failpoints
     from somamemory.errors import Unavailable
 
-    os.dup2(2, 1)  # the standard output belongs to the outcomes
+    os.dup2(2, 1)  # the standard output is reserved for outcomes
     plan = failpoints.Plan(order["plan"])
     failpoints.reach = plan.reach
     error = ""

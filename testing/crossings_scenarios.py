@@ -1,4 +1,4 @@
-"""The work that crosses the failpoints, and the invariants that hold after a restart."""
+"""The work that crosses the failpoints, and the invariants that must hold after a restart."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Scenario(Protocol):
 
 
 class Installation:
-    """The database and its first generation, made once."""
+    """Create the database and its first generation, once."""
 
     def __init__(self, slug: str) -> None:
         pass
@@ -56,7 +56,7 @@ class Installation:
 
 
 class Memories:
-    """Five memories of which one is deleted and one replaced. The basis of all scenarios."""
+    """Five memories, one of which is deleted and one replaced. The base class of all scenarios."""
 
     def __init__(self, slug: str) -> None:
         self.slug = slug
@@ -164,7 +164,7 @@ class Backup(Memories):
         backups.create(self.folder)
 
     def check(self) -> None:
-        time.sleep(1 - time.time() % 1)  # the name of a backup has its second
+        time.sleep(1 - time.time() % 1)  # the name of a backup contains the time in seconds
         made = backups.create(self.folder)
         assert backups.verify(made).tables
         for complete in self.folder.iterdir():
@@ -204,7 +204,7 @@ class Erase(Memories):
 
 
 def drain_all() -> None:
-    """Bring the index up to date, as a server does that has just started."""
+    """Bring the index up to date, as a server does after its start."""
     for _ in range(ATTEMPTS):
         drain.release_leases()
         while drain.drain():
@@ -215,7 +215,7 @@ def drain_all() -> None:
 
 
 def _hurry() -> None:
-    """One process cannot disagree with another about the generations, so nothing has to wait for caches to expire."""
+    """Skip the waits for other processes' caches to expire: here is only one process."""
     settings.GENERATION_CACHE_S = 0
     rebuild.GRACE_S, jobs.BEAT_S = 0, 0.01
     generations._cache = TTLCache(maxsize=1, ttl=0.01)

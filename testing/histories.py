@@ -1,6 +1,6 @@
-"""Record what concurrent clients do to one coordinate, and model what it should do.
+"""Record the requests of concurrent clients to one coordinate, and model the expected responses.
 
-The model is the contract of the routes for memories: versions, conditions, soft deletion, restoring and purging.
+The model covers versions, conditions, soft deletion, restoring and purging.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from testing.linearizability import Operation, linearization
 
-KINDS = {"fetch": 30, "store": 25, "patch": 20, "delete": 10, "restore": 10, "purge": 5}  # with their weights
+KINDS = {"fetch": 30, "store": 25, "patch": 20, "delete": 10, "restore": 10, "purge": 5}  # weights by kind of request
 # (version, text, whether it is soft-deleted), or None without a row.
 State = tuple[int, str, bool] | None
 
 
 class Unanswered(Exception):
-    """The server has not answered a request that may have reached it."""
+    """A request may have reached the server but got no response."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """The parts of a response that the model predicts. For a deletion, `text` says whether there was a memory."""
+    """The parts of a response that the model predicts. For a deletion, `text` shows whether a memory existed."""
 
     status: int
     version: int | None = None
@@ -50,7 +50,7 @@ Send = Callable[[str, str, Any, dict[str, str]], tuple[int, Any]]
 
 
 def apply(state: State, request: Request) -> tuple[State, Answer]:
-    """Return the state after a request, and its answer."""
+    """Return the state after a request, and the response to it."""
     live = state if state and not state[2] else None
     version = state[0] if state else 0
     if request.kind == "fetch":
@@ -86,20 +86,20 @@ def _holds(condition: str, live: State) -> bool:
 
 
 def explains(history: History) -> bool:
-    """Return whether the history is linearizable, from an unused coordinate on."""
+    """Return whether the history is linearizable, starting with an unused coordinate."""
     return linearization(history, None, apply) is not None
 
 
 @dataclass
 class Recorder:
-    """Some clients that send requests to one coordinate at the same time. Each is a thread that calls `work`."""
+    """Clients that send requests to one coordinate at the same time. Every client is a thread that calls `work`."""
 
     coord: str
     operations: int
     seed: int
     history: History = field(default_factory=list)
     begun: int = 0
-    version: int = 1  # that a client has seen last
+    version: int = 1  # the last one that a client has seen
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def work(self, client: int, send: Send) -> None:

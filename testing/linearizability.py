@@ -1,8 +1,8 @@
 """Check recorded histories for linearizability.
 
-A history is linearizable if its operations can be put into one order that respects time (an operation that ended before
-another began comes first) and in which a sequential model gives every recorded answer. The search is that of Wing and
-Gong (1993), and remembers the configurations it has seen, as proposed by Lowe (2017).
+A history is linearizable if its operations can be ordered so that an operation that ended before another began comes
+first, and a sequential model gives every recorded response. We use the search of Wing and Gong (1993), and remember the
+visited configurations, as proposed by Lowe (2017).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ State = TypeVar("State", bound=Hashable)
 class Operation(Generic[Request, Answer]):
     """One call of a client, with its times in seconds.
 
-    ended: infinite for a call that was not answered. It may have taken effect at any time after it began, or never.
+    ended: infinite for a call without a response. It may have taken effect at any time after it began, or never.
     """
 
     request: Request
@@ -70,7 +70,7 @@ def linearization(
 
 
 def _possible(operations: Sequence[Operation[Request, Answer]], done: int) -> list[int]:
-    """Return the operations that no other remaining operation precedes, the one that ended first at the end."""
+    """Return the remaining operations that may come next. The one that ended first is last."""
     first_end = math.inf
     possible = []
     for at in range((~done & (done + 1)).bit_length() - 1, len(operations)):  # from the first that is not done

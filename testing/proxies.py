@@ -61,7 +61,7 @@ class Proxy:
         self.process.start()
         try:
             wait_for(self._answers)
-        except BaseException:
+        except BaseException:  # __exit__ is not called after an error here: leave no process behind
             self.process.stop()
             raise
         return self
@@ -93,7 +93,7 @@ def nginx(folder: Path, backends: Sequence[int], upstream: str = "upstream.conf"
     """Return nginx, configured as in deploy/nginx, in front of servers on these local ports."""
     assert NGINX
     port, plain_port, (made, key) = free_port(), free_port(), certificate(folder)
-    servers = "".join(f"server 127.0.0.1:{each} max_fails=3 fail_timeout=2s;\n" for each in backends)
+    servers = "".join(f"server 127.0.0.1:{backend} max_fails=3 fail_timeout=2s;\n" for backend in backends)
     text = (HOME / "deploy" / "nginx" / upstream).read_text()
     (folder / "upstream.conf").write_text(re.sub(r"^    server .*\n", f"    {servers}", text, flags=re.MULTILINE))
     text = (HOME / "deploy" / "nginx" / "somamemory.conf").read_text()
@@ -130,7 +130,7 @@ def caddy(folder: Path, backends: Sequence[int]) -> Proxy:
     text = text.replace("{\n\tservers {", "{\n\tadmin off\n\tauto_https off\n\tservers {", 1)
     text = text.replace(f"\n{NAME} {{\n", f"\nhttps://{NAME}:{port} {{\n\tbind 127.0.0.1\n\ttls {made} {key}\n")
     text = text.replace(f"\nhttp://{NAME} {{\n", f"\nhttp://{NAME}:{plain_port} {{\n\tbind 127.0.0.1\n")
-    text = text.replace("127.0.0.1:9595 {", " ".join(f"127.0.0.1:{each}" for each in backends) + " {")
+    text = text.replace("127.0.0.1:9595 {", " ".join(f"127.0.0.1:{backend}" for backend in backends) + " {")
     main = folder / "Caddyfile"
     main.write_text(text)
     file = ["--config", str(main), "--adapter", "caddyfile"]

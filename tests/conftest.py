@@ -1,7 +1,8 @@
-"""The cast: `api` speaks for the tenant acme, `stranger` for another tenant, `operator` for whoever runs the place.
-`boss` is a superuser at the pages, `helper` a member of staff for acme alone.
+"""Fixtures for all tests.
 
-The database, the vector index and the embedder are the real ones.
+`api` is a client of the tenant acme, `stranger` of another tenant, and `operator` of the operators. `boss` is a
+superuser of the console, and `helper` a member of staff for acme only. The database, the vector index and the embedder
+are real.
 """
 
 from __future__ import annotations

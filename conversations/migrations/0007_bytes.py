@@ -1,12 +1,8 @@
-"""The size of a conversation without its messages, for quotas.
+"""The size of a conversation without its messages, for quotas. The usage of every tenant is then counted again."""
 
-Plain ADD COLUMN on both engines: Django would copy the table on SQLite. Existing conversations get their size in small
-batches. Afterwards, the usage of every tenant with a quota is counted again.
-"""
+from django.db import migrations
 
-from django.db import migrations, models
-
-from somamemory.db.column_backfill import fill
+from somamemory.db.column_backfill import add_bytes
 
 SIZE = {
     "sqlite": "47 + length(CAST(label AS BLOB)) + length(CAST(folder AS BLOB)) + length(CAST(metadata AS BLOB))",
@@ -14,21 +10,8 @@ SIZE = {
 }
 
 
-def add(apps, schema_editor):
-    schema_editor.execute("ALTER TABLE sfm_conversations ADD COLUMN bytes integer DEFAULT 0")
-
-
-def remove(apps, schema_editor):
-    schema_editor.execute("ALTER TABLE sfm_conversations DROP COLUMN bytes")
-
-
-def measure(apps, schema_editor):
-    if schema_editor.collect_sql:
-        return
-    connection = schema_editor.connection
-    fill(connection, "sfm_conversations", "bytes", SIZE[connection.vendor])
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE sfm_usage_stripes SET counted_at = NULL WHERE counted_at IS NOT NULL")
+def count_again(apps, schema_editor):
+    schema_editor.execute("UPDATE sfm_usage_stripes SET counted_at = NULL WHERE counted_at IS NOT NULL")
 
 
 class Migration(migrations.Migration):
@@ -39,9 +22,6 @@ class Migration(migrations.Migration):
         ("tenants", "0008_idempotency_lease"),
     ]
     operations = [
-        migrations.SeparateDatabaseAndState(
-            [migrations.RunPython(add, remove)],
-            [migrations.AddField("conversation", "bytes", models.PositiveIntegerField(db_default=0, default=0))],
-        ),
-        migrations.RunPython(measure, migrations.RunPython.noop),
+        *add_bytes("conversation", "sfm_conversations", SIZE),
+        migrations.RunPython(count_again, migrations.RunPython.noop),
     ]

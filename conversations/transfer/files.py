@@ -38,7 +38,7 @@ class OpenFile:
 
 
 def files(path: Path) -> Iterator[OpenFile | Broken]:
-    """Open a file, or each file below a folder in the order of their names, until the next one is requested.
+    """Yield a file, or every file in a folder in order of name. Each is open until the next one is requested.
 
     Yields Broken for everything that cannot be opened safely.
     """

@@ -1,8 +1,8 @@
 """Evaluate conditions on large documents in Python, for SQLite.
 
-SQL would read the document again for each use of it: one `icontains` makes 7 copies of 9.8 MB, and SQLite keeps them
-until the statement ends. Here a document is parsed once, and the text at a path is folded once, however many
-conditions use it. Every condition means the same as its SQL in `memories.filters.sqlite`.
+SQL would read the document again each time a condition uses it. One `icontains` makes 7 copies of 9.8 MB, and SQLite
+keeps them until the statement ends. Here a document is parsed once, and the text at a path is folded once, however
+many conditions use it. Every condition gives the same result as its SQL in `memories.filters.sqlite`.
 """
 
 from __future__ import annotations

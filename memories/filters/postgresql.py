@@ -16,7 +16,7 @@ _MAX_INDEXED = 20  # one index lookup per value in a list; with more values, Pos
 # Up to this many conditions, each on another path, are faster apart: a level for each step costs 1 to 4 µs a row. More
 # would keep too many copies of a large document, as PostgreSQL frees the memory of a row after the whole row.
 _MAX_SEPARATE = 3
-# Bytes of a text times bytes of what is looked for in it, where `strpos` takes at most 5 and 300 ms.
+# The length of a text multiplied by the length of the searched string, in bytes, at which `strpos` takes 5 and 300 ms.
 _QUICK = 3_000_000
 _SLOW = 200_000_000
 

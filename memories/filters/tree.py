@@ -40,7 +40,7 @@ def replaced(filter: Filter, by: Callable[[Leaf], Filter]) -> Filter:
 
 
 def simplest(leaf: Leaf) -> Filter:
-    """Express `eq`, `ne` and `nin` by `in`, `exists` and NOT."""
+    """Rewrite `eq`, `ne` and `nin` in terms of `in`, `exists` and NOT."""
     match leaf.operator:
         case "eq" if not isinstance(leaf.operand, tuple):
             return replace(leaf, operator="in", operand=(leaf.operand,))

@@ -228,7 +228,7 @@ def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
 
 
 def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
-    """Mark the rows that are now in the index as done, and postpone those that failed.
+    """Mark the rows that are now in the index as done, and postpone the failed ones.
 
     Rows of memories that have changed since stay due.
     """

@@ -187,7 +187,7 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
     known = _known(tenant, rows, memories)
     held = dict(index.of(generation).scan(tenant, prefix))
     report.checked += len(known)
-    report.pending += sum(each.row is not None and each.row.due for each in known.values())
+    report.pending += sum(state.row is not None and state.row.due for state in known.values())
     suspects = {
         id: kind
         for id in known.keys() | held.keys()
@@ -211,14 +211,16 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
 
 def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known]) -> None:
     """Queue the differences for indexing. Only points without a memory are deleted here."""
-    outbox.mark(generation, [(id, tenant, each.version) for id, each in wrong.items() if each.live and each.version])
-    with_row = [id for id, each in wrong.items() if each.row is not None]
+    outbox.mark(
+        generation, [(id, tenant, state.version) for id, state in wrong.items() if state.live and state.version]
+    )
+    with_row = [id for id, state in wrong.items() if state.row is not None]
     for start in range(0, len(with_row), outbox.BATCH):
         some = with_row[start : start + outbox.BATCH]
         outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__in=some).update(
             due_at=timezone.now(), attempts=0
         )
-    unknown = [id for id, each in wrong.items() if each.row is None and each.version is None]
+    unknown = [id for id, state in wrong.items() if state.row is None and state.version is None]
     index.of(generation).delete(tenant, unknown)
     notify.on_commit()
 

@@ -1,7 +1,7 @@
 """How often and when last a memory was read.
 
 Plain ADD COLUMN on both engines: no row is rewritten, old code can still insert, and SQLite's table, which Django would
-build anew for a column that is not null, keeps its triggers.
+rebuild for a column that is not null, keeps its triggers.
 """
 
 from django.db import migrations, models

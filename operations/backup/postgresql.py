@@ -56,12 +56,12 @@ class PostgreSQL:
         name = f"soma_verify_{secrets.token_hex(6)}"
         with _session(connection) as session, session.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
-            beside = _beside(connection, name)
+            restored = _connection_to(connection, name)
             try:
-                self.load(beside, file, progress)
-                return self.tables(beside, progress)
+                self.load(restored, file, progress)
+                return self.tables(restored, progress)
             finally:
-                beside.close()
+                restored.close()
                 cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def tables(self, connection: BaseDatabaseWrapper, progress: Progress) -> Tables:
@@ -81,7 +81,7 @@ def _without_policies(connection: BaseDatabaseWrapper, file: Path) -> str:
 @contextmanager
 def _session(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
     """Open a separate connection without time-outs."""
-    session = _beside(connection, str(connection.settings_dict["NAME"]))
+    session = _connection_to(connection, str(connection.settings_dict["NAME"]))
     with closing(session):
         with session.cursor() as cursor:
             for name in _WITHOUT_TIME_OUTS:
@@ -90,7 +90,7 @@ def _session(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
         yield session
 
 
-def _beside(connection: BaseDatabaseWrapper, name: str) -> BaseDatabaseWrapper:
+def _connection_to(connection: BaseDatabaseWrapper, name: str) -> BaseDatabaseWrapper:
     other = connection.copy()
     other.settings_dict = {**connection.settings_dict, "NAME": name}
     return other

@@ -1,8 +1,8 @@
-"""The isolation check: does one tenant see or change anything of another tenant on this installation?
+"""The isolation check: try to read and change one tenant's data as another tenant, on this installation.
 
 It creates two tenants, gives the owner memories, links and conversations that contain a random word, and sends a
 request to every route as the stranger: with the stranger's key, and with that key in the owner's name. Some routes also
-get an unknown key. No response may contain the word or the owner's id, and nothing of the owner may change. Both
+get an unknown key. No response may contain the word or the owner's id, and the owner's data must not change. Both
 tenants are erased at the end, also after an error.
 """
 
@@ -29,7 +29,7 @@ PREFIX = "isolation-check"
 INDEX_WAIT_S = 60.0
 ALLOWED = {200, 201, 202, 204, 207, 400, 403, 404, 405, 409, 411, 415, 422}
 VOLATILE = {"access_count", "last_accessed_at", "index_state", "next_cursor", "ran_at", "report"}
-UNKNOWN_KEY_EVERY = 10  # routes; failed authentications are limited to a few a minute
+UNKNOWN_KEY_EVERY = 10  # routes, because failed authentications are rate limited
 Report = Callable[[str, float], None]
 
 
@@ -50,7 +50,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Client:
-    """A tenant, one of its keys, and the way to the service."""
+    """A tenant, one of its keys, and the connection to the service."""
 
     send: Send
     tenant: Tenant
@@ -73,7 +73,7 @@ class Client:
 
 
 def run(caller: Caller, send: Send, report: Report = lambda phase, share: None) -> Result:
-    """Run the whole check. Raises ConfigurationError where the service does not respond as expected."""
+    """Run the whole check. Raises ConfigurationError if the service does not respond as expected."""
     caller.require_operator()
     result = Result()
     word = f"secret{secrets.token_hex(8)}"
@@ -183,7 +183,7 @@ def _try(
 
 
 def _everything_of(owner: Client) -> dict[str, Any]:
-    """Return the owner's data, without what reading and background work change."""
+    """Return the owner's data, without fields that reads and background work change."""
     paths = (
         "/memories?limit=1000&include_deleted=true", "/memories?limit=1000&namespace=n", "/conversations",
         "/graph/export", "/graph/export?namespace=n", "/upkeep",

@@ -1,4 +1,4 @@
-"""Requests of the isolation check to a running server."""
+"""Send the requests of the isolation check to a running server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_WAIT_S = 60.0
 
 
 class Server:
-    """Sends requests to a URL. It waits where the rate limit asks for it."""
+    """Sends requests to a URL. It waits when the rate limit rejects a request."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")

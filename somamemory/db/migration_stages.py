@@ -49,7 +49,7 @@ def missing() -> list[str]:
     """Return the missing migrations that this version needs before it can serve."""
     executor = MigrationExecutor(connection)
     held = _held_back(executor)
-    return [f"{each.app_label}.{each.name}" for each in _plan(executor) if _key(each) not in held]
+    return [f"{migration.app_label}.{migration.name}" for migration in _plan(executor) if _key(migration) not in held]
 
 
 def _held_back(executor: MigrationExecutor) -> set[tuple[str, str]]:

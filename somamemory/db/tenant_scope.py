@@ -8,7 +8,7 @@ authentication gives it the tenant of its caller, and the few places that need m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 from uuid import UUID
@@ -38,20 +38,19 @@ def cross() -> None:
     _scope.set(CROSSING)
 
 
-@contextmanager
-def crossing() -> Iterator[None]:
+def crossing() -> AbstractContextManager[None]:
     """Reach the rows of all tenants inside this context, such as the key of a caller who is not known yet."""
-    token = _scope.set(CROSSING)
-    try:
-        yield
-    finally:
-        _scope.reset(token)
+    return _within(CROSSING)
+
+
+def request() -> AbstractContextManager[None]:
+    """Serve a request inside this context: it has no tenant until its caller is known."""
+    return _within(NO_TENANT)
 
 
 @contextmanager
-def request() -> Iterator[None]:
-    """Serve a request inside this context: it has no tenant until its caller is known."""
-    token = _scope.set(NO_TENANT)
+def _within(scope: str) -> Iterator[None]:
+    token = _scope.set(scope)
     try:
         yield
     finally:

@@ -168,9 +168,9 @@ def _renamed(name: str, prefix: str) -> str:
 class _FromDatabase(Collector):
     def collect(self) -> Iterator[Metric]:
         samples, failed = _look()
-        for each in _looked.values():
-            family = GaugeMetricFamily(each.name, each.help, labels=each.labels)
-            for labels, value in samples.get(each.name, ()):
+        for look in _looked.values():
+            family = GaugeMetricFamily(look.name, look.help, labels=look.labels)
+            for labels, value in samples.get(look.name, ()):
                 family.add_metric(labels, value)
             yield family
         yield GaugeMetricFamily("soma_scrape_failed", "1 if the database could not be queried", value=float(failed))
@@ -183,8 +183,8 @@ _remembered: TTLCache[object, tuple[dict[str, list[Sample]], bool]] = TTLCache(m
 def _look() -> tuple[dict[str, list[Sample]], bool]:
     samples: dict[str, list[Sample]] = {}
     try:
-        for each in _looked.values():
-            samples[each.name] = list(each.look())
+        for look in _looked.values():
+            samples[look.name] = list(look.look())
     except (DatabaseError, InterfaceError) as error:
         log.warning("some metrics are missing", extra={"reason": type(error).__name__})
         return samples, True

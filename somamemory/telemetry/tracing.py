@@ -167,7 +167,7 @@ def _span(
 ) -> Iterator[Span]:
     from opentelemetry.trace import SpanKind
 
-    assert _tracer is not None  # noqa: S101 - asked by whoever calls
+    assert _tracer is not None  # noqa: S101 - the callers check this
     with _tracer.start_as_current_span(
         name,
         context=parent,

@@ -1,4 +1,4 @@
-"""The client's connection: detects whether the client is still waiting for its response."""
+"""Detect whether the client is still waiting for its response."""
 
 from __future__ import annotations
 

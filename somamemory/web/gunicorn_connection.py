@@ -36,7 +36,7 @@ class Phase(Enum):
 
 
 class Outcome(Enum):
-    """What a thread leaves to be done on a connection, once its output has been sent."""
+    """What remains to be done on a connection after a thread's output has been sent."""
 
     KEEP = auto()
     CLOSE = auto()
@@ -53,16 +53,19 @@ class BodyPending(BaseException):
 
 
 class Received(Unreader):  # type: ignore[misc]
-    """gunicorn's source of bytes: what has arrived, never the socket. At the end it raises `at_end`, if given."""
+    """gunicorn's input: the bytes that have arrived, never the socket.
+
+    at_end: raised when the bytes are used up.
+    """
 
     def __init__(self, data: bytes | bytearray, head_size: int, at_end: BaseException | None) -> None:
         super().__init__()
         self._data, self._position, self._head_size, self._at_end = data, 0, head_size, at_end
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        # The head on its own, because the parser copies everything that it gets with the head several times.
+        # Pass the head alone, because the parser copies all bytes that it gets together with the head several times.
         end = self._head_size if self._position < self._head_size else self._position + _PARSED_AT_ONCE_BYTES
-        piece = bytes(memoryview(self._data)[self._position : end])  # a view that stayed would lock the bytearray
+        piece = bytes(memoryview(self._data)[self._position : end])  # an open view would lock the bytearray
         self._position += len(piece)
         if not piece and self._at_end is not None:
             raise self._at_end
@@ -88,7 +91,7 @@ class Outbox:
             self.size += len(data)
 
     def flush(self) -> int:
-        """Send what the client takes without waiting, and return how many bytes remain.
+        """Send as much as possible without waiting, and return how many bytes remain.
 
         Raises ConnectionError if the client is gone.
         """
@@ -182,7 +185,7 @@ class Connection:
             close()
 
     def next_request(self) -> None:
-        """Forget the request that was answered. Bytes received after that request belong to the next one."""
+        """Discard the completed request. Bytes received after that request belong to the next one."""
         unread = self.parser.unreader.take_rest()
         self._begin_request(b"")
         self.receive(unread)

@@ -1,6 +1,6 @@
-"""gunicorn's own log lines, in the form of all others: one JSON object per line, without control characters.
+"""Write gunicorn's own log lines like all others: one JSON object per line, without control characters.
 
-gunicorn quotes what it cannot read, so a client decides what these lines contain and how long they are.
+gunicorn quotes requests that it cannot parse, so a client controls the content and length of these lines.
 """
 
 from __future__ import annotations

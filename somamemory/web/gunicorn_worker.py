@@ -1,12 +1,13 @@
 """gunicorn's worker class: threads that never wait for a client.
 
-gunicorn's own threads read requests and write responses, so as many slow clients as there are threads stop the server.
-Here the main thread receives each request, head and body, and sends what a client has not taken of its response. A
-thread gets a request when it has arrived, and is free again when the response has been produced. All waiting is
-bounded: in time, in connections and in bytes.
+gunicorn's own threads read requests and write responses, so a server stops when it has as many slow clients as threads.
+Here the main thread receives the head and body of each request, and sends the rest of a response to a slow client. A
+thread gets a request after it has arrived, and is free again when the response has been produced. Time, connections and
+bytes are limited for everything that waits.
 
-A body that takes longer than GRACE_S is tried without it: an application that rejects the request without reading the
-body answers at once, and its connection is closed. Otherwise the request is processed when its body has arrived.
+If a body takes longer than GRACE_S, the request is tried without it. If the application rejects it without reading the
+body, the response is sent at once and the connection is closed. Otherwise the request is processed when its body has
+arrived.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from somamemory.web import gunicorn_errors
 from somamemory.web.gunicorn_connection import BodyPending, Connection, Outcome, Phase
 from somamemory.web.gunicorn_logger import JsonLogger
 
-# Answered by a thread of their own, so that they respond while all others are busy.
+# Probes have their own thread, so that they get a response while all others are busy.
 PROBES = {prefix + path for prefix in (b"", b"/api/v1") for path in (b"/ping", b"/healthz", b"/readyz")}
 GRACE_S = 1.0
 TICK_S = 0.25  # how often deadlines are checked
@@ -40,9 +41,9 @@ CLOSING_S = 2.0
 MIN_BYTES_PER_S = 20_000
 RECEIVED_AT_ONCE_BYTES = 256 * 1024
 SENT_AT_ONCE_BYTES = 64 * 1024  # small pieces of a response are sent together
-# A response is produced while the client has less than this before it.
+# Production of a response pauses while more than this is waiting to be sent.
 PAUSE_ABOVE_BYTES = 256 * 1024
-# Requests and responses that wait for clients, per process.
+# The size of all requests and responses that are waiting for clients, per process.
 MAX_HELD_BYTES = 64 * 1024 * 1024
 # A client that is still sending its body reads its response only afterwards.
 MAX_DISCARDED_BYTES = 32 * 1024 * 1024
@@ -68,7 +69,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def prepare(self) -> None:
         self.probe_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
-        self.waiting: dict[Connection, None] = {}  # for their clients; a request in a thread is not among them
+        # Connections that wait for their clients, without those that a thread is working on.
+        self.waiting: dict[Connection, None] = {}
         self.sweeps_at = 0.0
         self.alive: bool
 
@@ -104,7 +106,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             self.poller.unregister(connection.sock)
 
     def _on_ready(self, connection: Connection, sock: socket.socket) -> None:
-        if connection not in self.waiting:  # closed since the poller has reported it
+        if connection not in self.waiting:  # closed after the poller reported it
             return
         if connection.phase is Phase.WRITE:
             self._write(connection)
@@ -165,7 +167,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             self._shut_down(connection)
 
     def _shut_down(self, connection: Connection) -> None:
-        """Close our side, and go on reading for a while: to close it with unread input would discard the response."""
+        """Close our side and read on for a while. Closing a socket with unread input would discard the response."""
         try:
             connection.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -186,7 +188,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     # --- Bounds ------------------------------------------------------------------------------------------------------
 
     def _evict(self) -> bool:
-        """Close an idle connection, or else the one that has waited the longest. Return whether there was one."""
+        """Close an idle connection, or else the one that has waited longest. Return whether one was closed."""
         if not self.waiting:
             return False
         victim = min(self.waiting, key=lambda connection: (connection.phase not in _IDLE, connection.since))
@@ -208,7 +210,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         super().wait_for_and_dispatch_events(min(timeout, TICK_S))
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """End what has waited too long; gunicorn calls this in each round of its loop."""
+        """Close connections that have waited too long. gunicorn calls this in every iteration of its loop."""
         now = time.monotonic()
         if not force and now < self.sweeps_at:
             return
@@ -240,7 +242,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         else:
             self._close(connection)
 
-    # --- To the threads and back -------------------------------------------------------------------------------------
+    # --- Handing over to threads -------------------------------------------------------------------------------------
 
     def _dispatch(self, connection: Connection) -> None:
         self._leave(connection)
@@ -271,7 +273,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             return
         since = connection.since
         self._wait(connection, Phase.BODY, _patience_s(head.body_size))
-        connection.since = since  # it has waited for its body all the time
+        connection.since = since  # it has been waiting for its body since then
         self._bound_held_bytes()
         if head.expects_continue and connection in self.waiting:
             connection.out.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -309,12 +311,12 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         return self.resume(connection)
 
     def resume(self, connection: Connection) -> Outcome:
-        """Produce the response, or as much of it as the client takes."""
+        """Produce the response, or as much as the client accepts."""
         try:
             outcome = self._produce(connection)
         except ConnectionError:
             outcome = Outcome.DROP
-        except Exception:
+        except Exception:  # of the application: `handle` responds, unless a part of the response has been sent
             if not connection.response.headers_sent:
                 connection.end_response()
                 raise

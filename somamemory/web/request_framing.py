@@ -1,7 +1,7 @@
-"""Estimate from its first bytes whether a request has arrived: its head, and the body that the head announces.
+"""Estimate from the first bytes whether a request has arrived completely, with the body that its head announces.
 
-The estimate decides only when a request is given to a thread. What the request is, gunicorn's parser decides, which
-reads nothing but the bytes that have arrived; a wrong estimate can therefore cost time, but not mix up two requests.
+The estimate only determines when a request is given to a thread. gunicorn's parser then reads the bytes that have
+arrived and nothing else, so a wrong estimate can cost time but cannot mix up two requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MAX_LENGTH_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the head of a request says about the rest. Sizes are in bytes.
+    """What the head of a request announces. Sizes are in bytes.
 
     body_size: None if it is unknown, because the body is chunked or the head is malformed.
     """

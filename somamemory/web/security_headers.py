@@ -1,4 +1,7 @@
-"""Headers that tell browsers to run, embed and guess nothing. The console sets a content security policy of its own."""
+"""Headers that restrict what browsers run, embed and guess.
+
+The console sets a content security policy of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The signed progress of the sealer: how far the log is sealed, and how many chains were begun.
 
 Without the signature, someone with access to the database could delete blocks, change rows and reset the progress, and
-the sealer would sign the forged rows. So the sealer only continues from a signed progress, and only where each chain
-still reaches it. It raises Tampered otherwise, and an operator decides: see `accept`.
+the sealer would sign the forged rows. The sealer therefore continues only if its progress is signed and every chain
+reaches it. Otherwise it raises Tampered, and an operator decides whether to continue: see `accept`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def advance(sealer: AuditSealer, sealed_to: int, new_chains: int) -> None:
 
 
 def require_continuing(sealer: AuditSealer, head: AuditBlock | None, tenant_id: UUID) -> None:
-    """Raise Tampered unless a tenant's chain reaches the progress, so that the next block may follow its head."""
+    """Raise Tampered unless a tenant's chain reaches the progress. Only then may a block be appended."""
     if head is not None and not chain.is_signed(head.signature, chain.sign(Position.of(head))):
         raise Tampered(f"block {head.number} of tenant {tenant_id} is not signed by this installation")
     after = max(head.last_id if head else 0, sealer.accepted_to)
@@ -72,9 +72,9 @@ def require_continuing(sealer: AuditSealer, head: AuditBlock | None, tenant_id: 
 
 
 def accept(caller: Caller) -> None:
-    """Continue to seal a log that was tampered with, after an operator has investigated it.
+    """Resume sealing a log that was tampered with, after an operator has investigated it.
 
-    The next block of each chain covers new rows only. Existing rows without a block stay unsealed, and every later
+    The next block of each chain contains new rows only. Existing rows without a block stay unsealed, and every later
     verification reports them. The audit log records the decision.
     """
     caller.require_operator()
@@ -93,7 +93,7 @@ def _signature(sealer: AuditSealer) -> bytes:
 
 
 def _uncovered(sealer: AuditSealer) -> int:
-    """Return the last row that the previous version should have sealed but no signed block covers; 0 if none.
+    """Return the id of the last row that is marked as sealed but not covered by a signed block, or 0.
 
     During a rolling upgrade, the previous version advances `sealed_to` and signs only its blocks.
     """

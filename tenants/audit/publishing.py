@@ -1,7 +1,7 @@
 """Publish the heads of the audit chains to a place that the operator chooses, ideally on another machine.
 
-Whoever controls this machine controls the key and can rewrite the log, but not the heads that have left the machine.
-Heads are sent after the commit, at least once, in the order of the blocks. SOMA_AUDIT_HEADS names the place: a file,
+A person who controls this machine also controls the key, and can rewrite the log but not the heads that were published.
+Heads are sent after the commit, at least once, in the order of the blocks. SOMA_AUDIT_HEADS is a file,
 `syslog://host:514` (UDP), `syslog:///dev/log`, or a URL that accepts JSON lines by POST.
 """
 

@@ -99,7 +99,7 @@ def _seal_batch(horizon: int) -> int:
 
 
 def _erased(tenants: set[UUID]) -> set[UUID]:
-    """Return those that are being erased or have been: their rows go away and are not sealed."""
+    """Return the tenants that are erased or being erased. Their rows are about to be removed and are not sealed."""
     return set(ErasedTenant.objects.filter(tenant_id__in=tenants).values_list("tenant_id", flat=True))
 
 

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
             field=models.PositiveBigIntegerField(blank=True, null=True),
         ),
         migrations.AddField(model_name="tenant", name="auto_label", field=models.FloatField(blank=True, null=True)),
-        # A plain ADD COLUMN on both engines: Django's own would make SQLite's whole table anew.
+        # A plain ADD COLUMN on both engines: Django would rebuild the whole table on SQLite.
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 migrations.RunSQL(

@@ -32,9 +32,9 @@ from tenants.caller import SCOPES, Caller
 from tenants.limits import policy
 from tenants.models import ApiKey, AuditEvent, Tenant
 from tests.conftest import Api, drain, page, shown
+from tests.console.conftest import PASSWORD
 
 PACKAGES = ("api", "console", "conversations", "graph", "memories", "tenants")
-PASSWORD = "a long enough pass phrase"
 LISTS = [
     "auth_user", "auth_group", "tenants_tenant", "tenants_apikey", "tenants_auditevent", "memories_memory",
     "memories_vectorembedding", "graph_link", "conversations_conversation",
@@ -150,7 +150,7 @@ def test_guessing_names_from_one_address_is_limited(limited: int) -> None:
     assert sign_in("boss", address="198.51.100.1").status_code == 302
 
 
-@pytest.mark.parametrize("name", [*(f"{each}_changelist" for each in LISTS), "index", "explorer", "explorer_map"])
+@pytest.mark.parametrize("name", [*(f"{model}_changelist" for model in LISTS), "index", "explorer", "explorer_map"])
 def test_no_page_is_there_for_who_is_not_signed_in(db: None, name: str) -> None:
     response = Client().get(page(name))
 
@@ -187,7 +187,7 @@ def test_a_form_without_its_token_changes_nothing(tenant: Tenant, boss: Client) 
 def test_a_page_lets_no_foreign_script_in_and_is_not_kept(boss: Client) -> None:
     response = boss.get(page("index"))
 
-    policy = dict(each.split(" ", 1) for each in response["Content-Security-Policy"].split("; "))
+    policy = dict(directive.split(" ", 1) for directive in response["Content-Security-Policy"].split("; "))
     assert policy["script-src"] == "'self'"
     assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
     assert "no-store" in response["Cache-Control"]
@@ -228,7 +228,7 @@ def test_tenants_to_choose_from_are_found(helper: Client, api: Api, stranger: Ap
 
     found = helper.get("/admin/autocomplete/", field).json()["results"]
 
-    assert [each["text"] for each in found] == ["acme"]
+    assert [result["text"] for result in found] == ["acme"]
 
 
 def test_a_page_that_is_not_there_is_a_page_and_no_problem(boss: Client) -> None:
@@ -374,8 +374,8 @@ def test_deleted_memories_are_listed_when_asked_for(boss: Client, api: Api) -> N
 
 
 def test_a_link_is_shown_with_both_ends_and_removed(boss: Client, api: Api, stranger: Api) -> None:
-    for each in (api, stranger):
-        each.post("/graph/link", {"from_coord": "1,2", "to_coord": "7,8", "link_type": f"of-{each.tenant.slug}"})
+    for client in (api, stranger):
+        client.post("/graph/link", {"from_coord": "1,2", "to_coord": "7,8", "link_type": f"of-{client.tenant.slug}"})
     link = Link.objects.for_tenant(api.tenant).get()
 
     text = shown(boss, page("graph_link_changelist", tenant="acme"))
@@ -540,7 +540,7 @@ def test_staff_are_made_with_their_tenants_and_that_is_written_down(boss: Client
     )  # fmt: skip
 
     assert changed.status_code == 302, changed.context["errors"]
-    assert [each.tenant for each in StaffTenant.objects.filter(user=user)] == [tenant]
+    assert [assignment.tenant for assignment in StaffTenant.objects.filter(user=user)] == [tenant]
     assert [len(events(f"user.{verb}")) for verb in ("create", "update")] == [1, 1]
 
 
@@ -611,7 +611,7 @@ def test_pages_go_forth_and_back_without_losing_or_repeating_a_row(boss: Client,
     path = page("tenants_auditevent_changelist", of="acme")
 
     def rows(text: str) -> list[int]:
-        return [int(each) for each in re.findall(r"auditevent/(\d+)/change/", text)]
+        return [int(number) for number in re.findall(r"auditevent/(\d+)/change/", text)]
 
     def follow(text: str, rel: str) -> str:
         match = re.search(rf'href="([^"]+)" rel="{rel}"', text)

@@ -55,7 +55,7 @@ def test_the_dashboard_shows_how_requests_end(boss: Client, api: Api) -> None:
     api.get("/memories/x")
 
     minutes = request_stats.stats.recent()
-    assert (sum(each.ok for each in minutes), sum(each.client_errors for each in minutes)) == (3, 2)
+    assert (sum(minute.ok for minute in minutes), sum(minute.client_errors for minute in minutes)) == (3, 2)
     assert re.search(r"\d\d:\d\d  3 succeeded, 2 rejected, 0 failed", shown(boss, page("index")))
 
 
@@ -64,7 +64,7 @@ def test_pages_and_files_are_no_requests_of_the_api(boss: Client) -> None:
     boss.get("/static/console/console.css").close()
     boss.get("/nowhere")
 
-    assert sum(each.total for each in request_stats.stats.recent()) == 0
+    assert sum(minute.total for minute in request_stats.stats.recent()) == 0
 
 
 def test_the_dashboard_shows_pending_and_failed_rows(boss: Client, api: Api, caller: Caller) -> None:
@@ -154,15 +154,15 @@ def test_the_rows_of_a_minute_that_is_over_an_hour_ago_are_forgotten(monkeypatch
     minutes = seen.recent()
 
     assert len(minutes) == request_stats.MINUTES
-    assert [(each.ok, each.server_errors) for each in minutes if each.total] == [(0, 1)]
+    assert [(minute.ok, minute.server_errors) for minute in minutes if minute.total] == [(0, 1)]
     assert len(seen._minutes) == 1
 
 
 @given(st.lists(st.floats(0.01, 20_000), min_size=1, max_size=200), st.sampled_from([0.5, 0.95]))
 def test_a_percentile_lies_within_the_bounds_of_the_true_one(durations: list[float], share: float) -> None:
     minute = Minute(0)
-    for each in durations:
-        minute.histogram[sum(each > bound for bound in BOUNDS_MS)] += 1
+    for duration in durations:
+        minute.histogram[sum(duration > bound for bound in BOUNDS_MS)] += 1
 
     found = percentile(minute.histogram, share)
 
@@ -253,7 +253,7 @@ def test_the_network_around_a_memory_holds_its_links_both_ways(boss: Client, api
     assert {node["coord"]: (node["hops"], node["text"]) for node in found["nodes"]} == {
         "1.0": (0, "the middle"), "2.0": (1, "before"), "3.0": (1, ""), "4.0": (2, ""),
     }  # fmt: skip
-    assert {(each["from"], each["to"]) for each in found["links"]} == {("2.0", "1.0"), ("1.0", "3.0"), ("3.0", "4.0")}
+    assert {(link["from"], link["to"]) for link in found["links"]} == {("2.0", "1.0"), ("1.0", "3.0"), ("3.0", "4.0")}
     assert not found["truncated"]
 
 

@@ -15,18 +15,9 @@ from django.utils import timezone
 
 from console import second_factor
 from console.models import SecondFactor
-from tenants.models import AuditEvent, Tenant
+from tenants.models import AuditEvent
 from tests.conftest import page
-
-PASSWORD = "a long enough pass phrase"
-
-
-@pytest.fixture
-def user(db: None, settings: Any) -> User:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.SIGN_IN_PER_MINUTE = 0
-    Tenant.objects.get_or_create(slug="default")
-    return User.objects.create_superuser("boss", password=PASSWORD)
+from tests.console.conftest import PASSWORD
 
 
 @pytest.fixture

@@ -15,19 +15,8 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
-from memories.models import EmbeddingGeneration
-from tenants.models import Tenant
 from tests.conftest import page, shown
-
-PASSWORD = "a long enough pass phrase"
-
-
-@pytest.fixture
-def user(settings: Any, generation: EmbeddingGeneration) -> User:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.SIGN_IN_PER_MINUTE = 0
-    Tenant.objects.get_or_create(slug="default")
-    return User.objects.create_superuser("boss", password=PASSWORD)
+from tests.console.conftest import PASSWORD
 
 
 def signed_in(user: User) -> Client:

@@ -55,8 +55,8 @@ def make(provider: ChatProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
         return made[-1]
 
     yield build
-    for each in made:
-        each.wire.close()
+    for chat in made:
+        chat.wire.close()
 
 
 @pytest.fixture

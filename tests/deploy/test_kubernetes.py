@@ -24,13 +24,13 @@ def rendered(overlay: str) -> list[dict[str, Any]]:
     command = ["kubectl", "kustomize", str(HOME / "deploy/kubernetes/overlays" / overlay)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    return [resource for resource in yaml.safe_load_all(done.stdout) if resource]
 
 
 def pods(overlay: str) -> dict[str, dict[str, Any]]:
     """What each Deployment or Job runs, by its name."""
-    found = [each for each in rendered(overlay) if each["kind"] in ("Deployment", "Job")]
-    return {each["metadata"]["name"]: each["spec"]["template"] for each in found}
+    found = [resource for resource in rendered(overlay) if resource["kind"] in ("Deployment", "Job")]
+    return {resource["metadata"]["name"]: resource["spec"]["template"] for resource in found}
 
 
 def boxes(pod: dict[str, Any]) -> list[dict[str, Any]]:
@@ -42,9 +42,9 @@ def test_every_object_fits_the_schema_of_kubernetes(overlay: str) -> None:
     validate = pytest.importorskip(
         "kubernetes_validate", reason="NOT CHECKED: no schemas here (pip install kubernetes-validate)"
     )
-    for each in rendered(overlay):
-        if each["kind"] != "ServiceMonitor":  # the Prometheus operator's own
-            validate.validate(each, validate.latest_version(), strict=True)
+    for resource in rendered(overlay):
+        if resource["kind"] != "ServiceMonitor":  # the Prometheus operator's own
+            validate.validate(resource, validate.latest_version(), strict=True)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -75,15 +75,15 @@ def test_whatever_serves_waits_for_the_migrations(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_no_object_holds_a_secret_and_every_setting_is_one(overlay: str) -> None:
     documented = (HOME / "docs" / "reference" / "configuration.md").read_text()
-    assert [each for each in rendered(overlay) if each["kind"] == "Secret"] == []
-    for settings in (each["data"] for each in rendered(overlay) if each["kind"] == "ConfigMap"):
+    assert [resource for resource in rendered(overlay) if resource["kind"] == "Secret"] == []
+    for settings in (resource["data"] for resource in rendered(overlay) if resource["kind"] == "ConfigMap"):
         assert [name for name in settings if f"`{name}`" not in documented] == []
         assert not any(word in name for name in settings for word in ("KEY", "URL", "TOKEN"))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_no_conversation_becomes_cold_in_a_folder_that_ends_with_its_pod(overlay: str) -> None:
-    (settings,) = (each["data"] for each in rendered(overlay) if each["kind"] == "ConfigMap")
+    (settings,) = (resource["data"] for resource in rendered(overlay) if resource["kind"] == "ConfigMap")
     storage = settings["SOMA_COLD_STORAGE"]
     for pod in pods(overlay).values():
         for container in pod["spec"]["containers"]:
@@ -94,19 +94,19 @@ def test_no_conversation_becomes_cold_in_a_folder_that_ends_with_its_pod(overlay
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_selector_finds_its_pods(overlay: str) -> None:
     labels = [pod["metadata"]["labels"].items() for pod in pods(overlay).values()]
-    for each in rendered(overlay):
-        if each["kind"] in ("Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment"):
-            selector = each["spec"].get("selector") or each["spec"].get("podSelector") or {}
+    for resource in rendered(overlay):
+        if resource["kind"] in ("Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment"):
+            selector = resource["spec"].get("selector") or resource["spec"].get("podSelector") or {}
             wanted = selector.get("matchLabels", {} if "matchLabels" in selector else selector)
-            assert any(wanted.items() <= those for those in labels), each["metadata"]["name"]
+            assert any(wanted.items() <= those for those in labels), resource["metadata"]["name"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_only_named_namespaces_reach_the_web_port(overlay: str) -> None:
     rules = {
-        each["metadata"]["name"]: each["spec"].get("ingress", [])
-        for each in rendered(overlay)
-        if each["kind"] == "NetworkPolicy"
+        resource["metadata"]["name"]: resource["spec"].get("ingress", [])
+        for resource in rendered(overlay)
+        if resource["kind"] == "NetworkPolicy"
     }
 
     assert rules["closed"] == []
@@ -118,7 +118,7 @@ def test_only_named_namespaces_reach_the_web_port(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_no_range_of_addresses_is_trusted_by_default(overlay: str) -> None:
-    (settings,) = (each["data"] for each in rendered(overlay) if each["kind"] == "ConfigMap")
+    (settings,) = (resource["data"] for resource in rendered(overlay) if resource["kind"] == "ConfigMap")
 
     assert settings["SOMA_TRUSTED_PROXIES"] == ""
     assert settings["SOMA_METRICS_ALLOW"] == "127.0.0.1"
@@ -133,14 +133,14 @@ def test_probes_name_a_host_that_is_always_allowed(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_there_is_one_beat_and_never_two(overlay: str) -> None:
-    beat = next(each for each in rendered(overlay) if each["metadata"]["name"] == "beat")
+    beat = next(resource for resource in rendered(overlay) if resource["metadata"]["name"] == "beat")
 
     assert beat["spec"]["replicas"] == 1
     assert beat["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_the_large_one_survives_a_machine() -> None:
-    kinds = {each["kind"]: each for each in rendered("ha")}
+    kinds = {resource["kind"]: resource for resource in rendered("ha")}
 
     assert (
         kinds["HorizontalPodAutoscaler"]["spec"]["minReplicas"] > kinds["PodDisruptionBudget"]["spec"]["minAvailable"]

@@ -41,7 +41,9 @@ def dashboard() -> list[dict[str, Any]]:
 
 
 def queries() -> list[str]:
-    return [rule["expr"] for rule in alerts()] + [target["expr"] for each in dashboard() for target in each["targets"]]
+    return [rule["expr"] for rule in alerts()] + [
+        target["expr"] for panel in dashboard() for target in panel["targets"]
+    ]
 
 
 @needs_promtool
@@ -59,7 +61,7 @@ def test_every_query_of_the_dashboard_is_promql(tmp_path: Path) -> None:
     expressions = [
         target["expr"].replace("$__rate_interval", "5m") for panel in dashboard() for target in panel["targets"]
     ]
-    rules = [{"record": f"panel:{number}", "expr": each} for number, each in enumerate(expressions)]
+    rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(expressions)]
     (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
     done = subprocess.run(
         ["promtool", "check", "rules", "rules.yml"], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -68,8 +68,8 @@ def test_neighbours_are_those_of_networkx(db: None, question: Question) -> None:
             caller, "default", start, question.link_filter, hops=question.most, limit=limit, offset=offset
         )
         assert not found.truncated
-        assert all(steps_are_real(question, numbered(each.path)) for each in found.neighbours)
-        return [(number(each.key), len(each.path)) for each in found.neighbours]
+        assert all(steps_are_real(question, numbered(neighbour.path)) for neighbour in found.neighbours)
+        return [(number(neighbour.key), len(neighbour.path)) for neighbour in found.neighbours]
 
     every = page(1000)
 
@@ -232,12 +232,12 @@ def test_a_hub_is_paged_to_its_end(crowd: Caller) -> None:
     def page(offset: int) -> list[str]:
         found = selectors.neighbours(crowd, "default", at(1), LinkFilter(), limit=100, offset=offset)
         assert not found.truncated
-        return [each.key for each in found.neighbours]
+        return [neighbour.key for neighbour in found.neighbours]
 
     pages = [page(offset) for offset in range(0, 400, 100)]
 
-    assert [len(each) for each in pages] == [100, 100, 100, 0]
-    assert [key for each in pages for key in each] == [at(1, n).key for n in range(HUB)]
+    assert [len(page) for page in pages] == [100, 100, 100, 0]
+    assert [key for page in pages for key in page] == [at(1, n).key for n in range(HUB)]
 
 
 def test_too_many_links_are_not_read_and_the_answer_says_so(crowd: Caller) -> None:
@@ -305,7 +305,7 @@ def test_walks_stay_in_their_namespace(caller: Caller) -> None:
 
     found = selectors.neighbours(caller, "a", at(1), LinkFilter("both"), hops=5)
 
-    assert [each.key for each in found.neighbours] == [at(2).key]
+    assert [neighbour.key for neighbour in found.neighbours] == [at(2).key]
     assert selectors.shortest_path(caller, "a", at(1), at(3), LinkFilter("both")).steps is None
 
 
@@ -317,7 +317,7 @@ def test_a_stranger_cannot_walk_through_links_of_others(caller: Caller) -> None:
 
     found = selectors.neighbours(stranger, "default", at(1), LinkFilter("both"), hops=5)
 
-    assert [each.key for each in found.neighbours] == [at(2).key]
+    assert [neighbour.key for neighbour in found.neighbours] == [at(2).key]
     for weighted in (False, True):
         assert selectors.shortest_path(stranger, "default", at(1), at(4), LinkFilter(), weighted=weighted).steps is None
     assert [link.start for link in selectors.subgraph(stranger, "default").links()] == [at(1), at(3)]

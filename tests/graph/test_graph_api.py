@@ -33,7 +33,7 @@ def neighbors(api: Api, coord: str, **query: Any) -> list[dict[str, Any]]:
 
 
 def around(api: Api, coord: str, **query: Any) -> list[str]:
-    return [each["coord"] for each in neighbors(api, coord, **query)]
+    return [neighbour["coord"] for neighbour in neighbors(api, coord, **query)]
 
 
 def path(api: Api, start: str, end: str, **query: Any) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def test_a_link_is_removed_by_its_ends_and_type(api: Api) -> None:
     for expected in (True, False):
         response = api.delete("/graph/link?from_coord=1&to_coord=2.0")
         assert response.json() == {"deleted": expected}
-    assert [each["link_type"] for each in links(api)] == ["follows"]
+    assert [link["link_type"] for link in links(api)] == ["follows"]
 
 
 def test_every_change_of_a_link_is_in_the_audit_log(api: Api) -> None:
@@ -166,7 +166,7 @@ def test_each_of_many_links_is_made_and_answered_in_its_place(api: Api) -> None:
 def test_a_link_that_stands_twice_in_a_batch_keeps_the_last(api: Api) -> None:
     bulk(api, [{"from_coord": "1", "to_coord": "2", "strength": strength} for strength in (0.1, 0.2, 0.3)])
 
-    assert [each["strength"] for each in links(api)] == [0.3]
+    assert [link["strength"] for link in links(api)] == [0.3]
 
 
 def test_bad_links_do_not_spoil_the_others(api: Api) -> None:
@@ -300,7 +300,12 @@ def test_memories_of_neighbours_come_on_request_and_null_where_none_is_alive(api
 
     found = neighbors(api, "1", include_memory="true")
 
-    assert [each["memory"] and each["memory"]["payload"] for each in found] == [{"text": "memory 2"}, None, None, None]
+    assert [result["memory"] and result["memory"]["payload"] for result in found] == [
+        {"text": "memory 2"},
+        None,
+        None,
+        None,
+    ]
     assert found[0]["memory"].keys() == api.get("/memories/2").json()["memory"].keys()
     assert "memory" not in neighbors(api, "1")[0]
 
@@ -514,7 +519,7 @@ def test_a_soft_delete_keeps_the_links_and_a_restored_memory_has_them_again(api:
     link(api, "1", "2")
 
     api.delete("/memories/2")
-    assert [each["memory"] for each in neighbors(api, "1", include_memory="true")] == [None]
+    assert [neighbour["memory"] for neighbour in neighbors(api, "1", include_memory="true")] == [None]
     api.post("/memories/2/restore")
     assert neighbors(api, "1", include_memory="true")[0]["memory"]["coord"] == "2.0"
 
@@ -528,7 +533,7 @@ def test_a_purge_removes_the_links_of_the_address_in_both_directions_and_no_othe
 
     api.delete("/memories/2?purge=true")
 
-    assert [(each["from_coord"], each["to_coord"]) for each in links(api)] == [("1.0", "3.0"), ("2.0,1.0", "3.0")]
+    assert [(link["from_coord"], link["to_coord"]) for link in links(api)] == [("1.0", "3.0"), ("2.0,1.0", "3.0")]
     assert api.get("/stats").json()["links"] == 2 + 5
     assert stranger.get("/stats").json()["links"] == 10
 
@@ -551,7 +556,7 @@ def test_the_purge_after_the_retention_time_removes_links_too(api: Api) -> None:
 
     assert retention.purge() == 1
 
-    assert [each["to_coord"] for each in links(api)] == ["3.0"]
+    assert [link["to_coord"] for link in links(api)] == ["3.0"]
 
 
 def test_links_go_with_the_purge_or_not_at_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

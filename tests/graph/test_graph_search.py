@@ -34,7 +34,7 @@ def link(api: Api, start: str, end: str, kind: str = "related", strength: float 
 
 
 def found(api: Api, mode: str = "keyword", **fields: Any) -> list[str]:
-    return [each["coord"] for each in api.search(QUERY, mode=mode, **fields)]
+    return [hit["coord"] for hit in api.search(QUERY, mode=mode, **fields)]
 
 
 def test_memories_linked_to_hits_join_the_results(linked: Api) -> None:
@@ -48,29 +48,29 @@ def test_each_mode_can_be_expanded(linked: Api, mode: str) -> None:
     plain = linked.search(QUERY, mode=mode, explain=True)
     expanded = linked.search(QUERY, mode=mode, expand={"hops": 2}, explain=True)
 
-    assert {each["coord"] for each in plain} | {"2.0", "3.0", "4.0"} <= {each["coord"] for each in expanded}
-    assert all("graph" not in each["scores"] for each in plain)
-    assert all(0 < each["score"] <= 1 for each in expanded)
-    assert [each["score"] for each in expanded] == sorted((each["score"] for each in expanded), reverse=True)
+    assert {hit["coord"] for hit in plain} | {"2.0", "3.0", "4.0"} <= {hit["coord"] for hit in expanded}
+    assert all("graph" not in hit["scores"] for hit in plain)
+    assert all(0 < hit["score"] <= 1 for hit in expanded)
+    assert [hit["score"] for hit in expanded] == sorted((hit["score"] for hit in expanded), reverse=True)
 
 
 def test_a_score_is_damped_by_hops_and_strength_and_explained(linked: Api) -> None:
     [hit] = linked.search(QUERY, mode="keyword")
     expanded = linked.search(QUERY, mode="keyword", expand={"hops": 2, "weight": 0.5}, explain=True)
 
-    graph = {each["coord"]: each["scores"]["graph"] for each in expanded}
+    graph = {hit["coord"]: hit["scores"]["graph"] for hit in expanded}
     share = {"1.0": 0.0, "2.0": 0.5, "3.0": 0.125, "4.0": 0.25}
-    assert graph == pytest.approx({coord: each * hit["score"] for coord, each in share.items()}, abs=1e-5)
-    for each in expanded:  # keyword counts 1 in this mode
-        parts = each["scores"]["keyword"] + 0.5 * each["scores"]["graph"]
-        assert each["score"] == pytest.approx(parts / 1.5, abs=1e-5)
+    assert graph == pytest.approx({coord: strength * hit["score"] for coord, strength in share.items()}, abs=1e-5)
+    for found in expanded:  # keyword counts 1 in this mode
+        parts = found["scores"]["keyword"] + 0.5 * found["scores"]["graph"]
+        assert found["score"] == pytest.approx(parts / 1.5, abs=1e-5)
 
 
 def test_a_linked_memory_keeps_its_own_scores(linked: Api) -> None:
     """Those of meaning and words, as if it had been found by them."""
-    wide = {each["coord"]: each["scores"] for each in linked.search("cathedral bread", explain=True, top_k=50)}
+    wide = {hit["coord"]: hit["scores"] for hit in linked.search("cathedral bread", explain=True, top_k=50)}
     narrow = {
-        each["coord"]: each["scores"] for each in linked.search("cathedral bread", explain=True, top_k=50, expand={})
+        hit["coord"]: hit["scores"] for hit in linked.search("cathedral bread", explain=True, top_k=50, expand={})
     }
 
     for coord, scores in wide.items():
@@ -119,7 +119,7 @@ def test_each_namespace_is_expanded_along_its_own_links(linked: Api) -> None:
 
     hits = linked.search(QUERY, mode="keyword", namespace=["default", "n"], expand={})
 
-    assert {(each["namespace"], each["coord"]) for each in hits} == {
+    assert {(hit["namespace"], hit["coord"]) for hit in hits} == {
         ("default", "1.0"), ("default", "2.0"), ("default", "4.0"), ("n", "1.0"), ("n", "9.0"),
     }  # fmt: skip
 

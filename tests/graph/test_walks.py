@@ -55,12 +55,12 @@ def numbered(steps: Collection[walks.Step]) -> list[tuple[int, int, str]]:
 def test_neighbours_and_their_hops_are_those_of_networkx(question: Question) -> None:
     found = walks.neighbours(read(question), str(question.start), question.most, 1000)
 
-    assert {int(each.key): len(each.path) for each in found} == question.hops()
+    assert {int(result.key): len(result.path) for result in found} == question.hops()
     assert len(found) == len(question.hops())
-    for each in found:
-        assert steps_are_real(question, numbered(each.path)[:1])
-        assert each.path[-1].after == each.key
-    order = [(len(each.path), -each.path[-1].strength, each.key) for each in found]
+    for result in found:
+        assert steps_are_real(question, numbered(result.path)[:1])
+        assert result.path[-1].after == result.key
+    order = [(len(result.path), -result.path[-1].strength, result.key) for result in found]
     assert order == sorted(order)
 
 
@@ -159,7 +159,7 @@ def test_a_walk_that_may_not_read_on_says_so(most: int) -> None:
 
     found = walks.neighbours(memory, "0", 5, 1000)
 
-    assert [each.key for each in found] == [str(n) for n in range(1, min(most, 5) + 1)]
+    assert [result.key for result in found] == [str(n) for n in range(1, min(most, 5) + 1)]
     assert memory.truncated is (most < 5)
 
 

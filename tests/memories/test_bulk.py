@@ -132,7 +132,7 @@ def test_one_coordinate_in_two_namespaces_is_two_memories(api: Api) -> None:
     assert api.get("/memories/1?namespace=b").json()["memory"]["payload"] == {"text": "there"}
 
 
-def test_a_deleted_memory_is_stored_anew(api: Api) -> None:
+def test_a_deleted_memory_can_be_stored_again(api: Api) -> None:
     api.store("1")
     api.delete("/memories/1")
 
@@ -177,7 +177,7 @@ def test_many_are_fetched_in_the_order_asked_for(api: Api) -> None:
 
     items = api.post("/memories/bulk/get", {"coords": ["2", [1], "9", "3", "2.0"]}).json()["items"]
 
-    assert [(each["coord"], each["memory"] and each["memory"]["payload"]["text"]) for each in items] == [
+    assert [(memory["coord"], memory["memory"] and memory["memory"]["payload"]["text"]) for memory in items] == [
         ("2.0", "two"),
         ("1.0", "one"),
         ("9.0", None),

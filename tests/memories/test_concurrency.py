@@ -39,7 +39,7 @@ def together() -> Iterator[Callable[[Callable[[int], Any]], list[Any]]]:
                 finally:
                     connection.close()
 
-            return [each.result(60) for each in [pool.submit(begin, number) for number in range(THREADS)]]
+            return [future.result(60) for future in [pool.submit(begin, number) for number in range(THREADS)]]
 
         yield run
 
@@ -138,7 +138,7 @@ def test_a_counter_kept_with_if_match_counts_right(api: Api, together: Together)
 
 
 def test_batches_over_the_same_addresses_in_any_order_do_not_deadlock(api: Api, together: Together) -> None:
-    """While drains run beside them."""
+    """While drains are running."""
     stop = threading.Event()
 
     def keep_draining() -> None:
@@ -166,14 +166,14 @@ def test_batches_over_the_same_addresses_in_any_order_do_not_deadlock(api: Api, 
         return statuses
 
     drains = [threading.Thread(target=keep_draining) for _ in range(2)]
-    for each in drains:
-        each.start()
+    for thread in drains:
+        thread.start()
     try:
         assert set().union(*together(work)) == {200}
     finally:
         stop.set()
-        for each in drains:
-            each.join(60)
+        for thread in drains:
+            thread.join(60)
     drain()
     live = Memory.objects.for_tenant(api.tenant).filter(deleted_at=None)
     held = dict(index.of(generations.active()).scan(api.tenant.id))

@@ -217,7 +217,7 @@ def _in_key_ranges(box: Box, coordinate: Coordinate) -> bool:
 def test_a_box_holds_what_lies_between_its_corners(sample):
     one, other, address = sample
     box = Box.parse(f"{coordinates.of(one)};{coordinates.of(other)}")
-    low, high, point = (np.array(each) for each in (np.minimum(one, other), np.maximum(one, other), address))
+    low, high, point = (np.array(values) for values in (np.minimum(one, other), np.maximum(one, other), address))
     assert _in_key_ranges(box, coordinates.of(address)) == bool(np.all((low <= point) & (point <= high)))
 
 

@@ -532,7 +532,12 @@ ERRORS = [
     ("a time without offset", {"created_at": "2026-01-01T00:00:00"}, "filters.created_at", "offset"),
     ("a date", {"updated_at": {"gte": "2026-01-01"}}, "filters.updated_at.gte", "RFC 3339"),
     ("a time beyond microseconds", {"updated_at": "2026-01-01T00:00:00.1234567Z"}, "filters.updated_at", "microsecond"),
-    ("a day that is none", {"updated_at": "2026-02-30T00:00:00Z"}, "filters.updated_at", "existing date and time"),
+    (
+        "a day that does not exist",
+        {"updated_at": "2026-02-30T00:00:00Z"},
+        "filters.updated_at",
+        "existing date and time",
+    ),
     (
         "an hour that does not exist",
         {"updated_at": "2026-01-01T24:00:00Z"},

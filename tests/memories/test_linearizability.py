@@ -159,7 +159,7 @@ def record(api: Api, seed: int) -> History:
 def test_concurrent_writes_of_one_coordinate_are_linearizable(api: Api, seed: int) -> None:
     history = record(api, seed)
 
-    assert {each.answer.status for each in history if each.answer} <= {200, 201, 404, 412}
+    assert {operation.answer.status for operation in history if operation.answer} <= {200, 201, 404, 412}
     assert len(history) == 60
     assert explains(history), history
 
@@ -173,11 +173,13 @@ def test_a_service_that_ignores_conditions_is_found_out(api: Api, monkeypatch: p
 
 @pytest.mark.postgresql  # on SQLite, nothing can be stored during a purge
 @pytest.mark.django_db(transaction=True)
-def test_a_purge_of_what_is_absent_spares_what_is_stored_meanwhile(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_purge_that_requires_absence_spares_a_memory_stored_in_between(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = services._rows
 
     def store() -> None:
-        api.store("1", "stored meanwhile")
+        api.store("1", "stored in between")
         connection.close()
 
     def read_then_store(*args: Any) -> Any:

@@ -267,9 +267,9 @@ def test_pages_joined_are_the_whole_list_in_order(
     column = order.lstrip("-")
 
     found = pages(api, limit, order=order)
-    joined = [coord for each in found for coord in each]
+    joined = [coord for page in found for coord in page]
 
-    assert all(len(each) == limit for each in found[:-1])
+    assert all(len(page) == limit for page in found[:-1])
     assert sorted(joined) == sorted(",".join(map(repr, map(float, coord))) for coord in coords)
     values = [
         item["coordinate"] if column == "coordinate" else item[column]
@@ -291,7 +291,7 @@ def test_pages_of_a_ball_joined_are_what_lies_near_by_distance(
         store_all(api, coords)
     near = ",".join(map(repr, centre))
 
-    joined = [coord for each in pages(api, limit, near=near, radius=f"{radius:.17f}") for coord in each]
+    joined = [coord for page in pages(api, limit, near=near, radius=f"{radius:.17f}") for coord in page]
 
     inside = [coord for coord in coords if math.dist(coord, centre) <= float(f"{radius:.17f}")]
     inside.sort(key=lambda coord: (math.dist(coord, centre), coord))

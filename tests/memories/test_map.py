@@ -30,7 +30,7 @@ def ask(api: Api, query: str) -> dict[str, Any]:
 
 
 def cells(answer: dict[str, Any]) -> dict[Any, int]:
-    return {each.get("coord", (each.get("column"), each.get("row"))): each["count"] for each in answer["cells"]}
+    return {cell.get("coord", (cell.get("column"), cell.get("row"))): cell["count"] for cell in answer["cells"]}
 
 
 def test_places_are_counted_with_all_that_lies_below_them(api: Api, caller: Caller) -> None:
@@ -49,7 +49,7 @@ def test_places_come_in_pages_that_lose_none(api: Api, caller: Caller) -> None:
     query = "?limit=3"
     while True:
         answer = ask(api, query)
-        seen += [each["coord"] for each in answer["cells"]]
+        seen += [cell["coord"] for cell in answer["cells"]]
         if answer["next_cursor"] is None:
             break
         query = f"?limit=3&cursor={answer['next_cursor']}"
@@ -65,7 +65,13 @@ def test_a_grid_counts_each_memory_once_and_gives_the_bounds(api: Api, caller: C
     assert (answer["low"], answer["high"]) == ([0.0, 0.0], [10.0, 10.0])
     assert cells(answer) == {(0, 0): 1, (0, 1): 1, (1, 0): 1, (1, 1): 2}
     assert (answer["total"], answer["elsewhere"]) == (5, 1)
-    assert {each["coord"] for each in answer["memories"]} == {"0.0,0.0", "10.0,10.0", "10.0,0.0", "4.9,5.0", "5.0,5.0"}
+    assert {memory["coord"] for memory in answer["memories"]} == {
+        "0.0,0.0",
+        "10.0,10.0",
+        "10.0,0.0",
+        "4.9,5.0",
+        "5.0,5.0",
+    }
 
 
 def test_a_grid_has_any_two_axes_or_one(api: Api, caller: Caller) -> None:
@@ -165,4 +171,4 @@ def test_cells_and_places_are_what_a_count_by_hand_says(
     ] == [(key, len(list(group))) for key, group in groupby(below)]
     whole = density_map.grid(caller, "default", Narrowing(), (0, 1), resolution=resolution)
     assert sum(cell.count for cell in whole.cells) == sum(len(point) > 1 for point in points)
-    assert all(math.isfinite(each) for each in [*whole.low, *whole.high])
+    assert all(math.isfinite(bound) for bound in [*whole.low, *whole.high])

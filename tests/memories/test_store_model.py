@@ -295,12 +295,12 @@ class Store(RuleBasedStateMachine):
             for address, row in self.rows.items()
             if row.live and (address.who, address.namespace) == (actor, place)
         }
-        for each in found:
-            assert each["id"] in mine, "something was found that is not there"
-            coord, row = mine[each["id"]]
-            assert (each["coord"], each["version"], each["payload"]) == (coord, row.version, row.payload)
+        for result in found:
+            assert result["id"] in mine, "something was found that is not there"
+            coord, row = mine[result["id"]]
+            assert (result["coord"], result["version"], result["payload"]) == (coord, row.version, row.payload)
         holding = {id for id, (_, row) in mine.items() if word in row.words}
-        ids = [each["id"] for each in found]
+        ids = [result["id"] for result in found]
         assert len(ids) == len(set(ids))
         if mode == "keyword":
             assert set(ids) == holding
@@ -323,9 +323,9 @@ class Store(RuleBasedStateMachine):
             for address, row in self.rows.items()
             if (address.who, address.namespace) == (actor, place)
         }
-        assert {(each["coord"], each["id"], each["version"], "deleted_at" in each) for each in items} == held
-        for each in items:
-            self.seen(each["id"], each["version"])
+        assert {(memory["coord"], memory["id"], memory["version"], "deleted_at" in memory) for memory in items} == held
+        for search in items:
+            self.seen(search["id"], search["version"])
 
     def teardown(self) -> None:
         for actor in (0, 1):

@@ -1,4 +1,4 @@
-"""Backups: one moment of everything, taken beside writers, that comes back as it was or is known to be damaged."""
+"""A backup contains one moment of everything. It is restored exactly, or reported as damaged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.conftest import drain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# What a restore changes, so that the index is filled anew.
+# Tables that a restore changes, so that the index is filled again.
 RENEWED = {"sfm_vector_embeddings", "sfm_embedding_generations"}
 
 
@@ -96,7 +96,7 @@ def test_a_backup_beside_writers_is_one_moment(filled: Caller, empty: BaseDataba
     def write() -> None:
         while not done.is_set():  # two memories together, always
             number = stored[0]
-            pair = [NewMemory(parse(f"100,{number},{each}"), {"n": number}) for each in (0, 1)]
+            pair = [NewMemory(parse(f"100,{number},{part}"), {"n": number}) for part in (0, 1)]
             services.store_many(filled, pair)
             stored[0] += 1
         connection.close()

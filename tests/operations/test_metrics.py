@@ -66,7 +66,7 @@ def test_no_label_grows_with_what_is_stored_or_asked(api: Api, operator: Api) ->
     api.request("BREW", "/memories")
     api.search("warm")
     api.get("/nowhere")
-    labels()  # whoever asks is counted as well
+    labels()  # this request is counted, too
     before = labels()
     for n in range(5):
         api.store(f"{n},7", f"word{n}", namespace=f"n{n}")

@@ -75,7 +75,7 @@ def test_cold_conversations_lie_where_all_see_them_and_nothing_ends_with_a_conta
 
 
 def test_only_the_web_server_can_be_reached_and_only_from_this_machine() -> None:
-    published = {name: each["ports"] for name, each in compose()["services"].items() if "ports" in each}
+    published = {name: service["ports"] for name, service in compose()["services"].items() if "ports" in service}
     assert list(published) == ["web"]
     assert all(port.startswith("127.0.0.1:") for port in published["web"])
 
@@ -88,7 +88,7 @@ def test_no_secret_has_a_default() -> None:
 
 
 def test_every_volume_is_declared_and_used() -> None:
-    used = {volume.split(":")[0] for each in compose()["services"].values() for volume in each.get("volumes", [])}
+    used = {volume.split(":")[0] for service in compose()["services"].values() for volume in service.get("volumes", [])}
     assert used == set(compose()["volumes"])
 
 

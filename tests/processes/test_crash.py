@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.server, pytest.mark.long]
 KEY = "a-key-for-tests-that-is-long-enough-0123456789"
 KILLS = int(os.environ.get("SOMA_TEST_KILLS", "6"))
 WRITERS = 4
-START_S = 180.0  # beside other work; a start takes 2 s
+START_S = 180.0  # on a busy machine; a start takes 2 s
 
 Json = dict[str, Any]
 
@@ -231,10 +231,14 @@ print(json.dumps({
 """
 
 
+def writes_of(writers: list[Writer]) -> int:
+    return sum(writer.writes for writer in writers)
+
+
 def wait_for_writes(writers: list[Writer], number: int) -> None:
     """Wait until the writers have made this many writes. Kill -9 then meets them at a random point of their work."""
     deadline = time.monotonic() + START_S
-    while sum(writer.writes for writer in writers) < number:
+    while writes_of(writers) < number:
         assert time.monotonic() < deadline, "the writers make no progress"
         time.sleep(0.005)
 
@@ -257,7 +261,7 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
         threads = [threading.Thread(target=writer.work, args=[running]) for writer in writers]
         for thread in threads:
             thread.start()
-        wait_for_writes(writers, sum(writer.writes for writer in writers) + dice.randrange(10, 60))
+        wait_for_writes(writers, writes_of(writers) + dice.randrange(10, 60))
         server.kill()
         running.clear()
         for thread in threads:
@@ -282,9 +286,8 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
         "held": held,
         "due": 0,
     }
-    print(
-        KILLS, "kills,", *(f"{sum(getattr(each, name) for each in writers)} {name}" for name in ("writes", "deletes"))
-    )
+    deletes = sum(writer.deletes for writer in writers)
+    print(f"{KILLS} kills, {writes_of(writers)} writes, {deletes} deletes")
 
 
 def test_an_index_that_somebody_has_deleted_is_made_again_from_the_database(server: Server) -> None:

@@ -68,9 +68,9 @@ def test_a_memory_is_found_by_meaning_on_a_server_with_every_filter(acme: Api) -
     acme.store("3", "Ada drinks coffee", namespace="other")
     drain()
     query = {"mode": "semantic", "top_k": 1}
-    soon(lambda: [each["coord"] for each in acme.search("coffee", **query)], ["1.0"])
+    soon(lambda: [hit["coord"] for hit in acme.search("coffee", **query)], ["1.0"])
     found = acme.search("coffee", mode="semantic", filters={"metadata.who": "bob"})
-    assert [each["coord"] for each in found] == ["2.0"]
+    assert [result["coord"] for result in found] == ["2.0"]
 
 
 def test_the_index_on_a_server_equals_the_database_after_changes_and_deletions(acme: Api) -> None:
@@ -189,7 +189,7 @@ def test_while_the_server_is_gone_searches_are_flagged_and_quick_and_afterwards_
     for _ in range(120):
         answer = acme.post("/memories/search", query).json()
         assert answer["degraded"] == ["semantic"]
-        assert [each["coord"] for each in answer["memories"]] == ["1.0"]
+        assert [memory["coord"] for memory in answer["memories"]] == ["1.0"]
     problem_of(acme.post("/memories/search", {**query, "mode": "semantic"}), 503, "index_unavailable")
     acme.store("2", "stored while the server was gone: tea")
     drain()

@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.server, pytest.mark.postgresql]
 def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     with rolling.prepared(tmp_path, settings.DATABASE_URL, rate=30) as (backends, load):
         with load.running():
-            for each in backends:
-                each.restart()
+            for backend in backends:
+                backend.restart()
         assert load.failures == []
         assert load.took_s
 

@@ -70,7 +70,7 @@ def test_sekhas_conversations_come_over_with_label_folder_status_and_times(tmp_p
     assert (found["label"], found["folder"], found["status"], found["importance_score"]) == (
         "Trip", "/private", "pinned", 10
     )  # fmt: skip
-    assert [(each["role"], each["content"], each["timestamp"][:21]) for each in messages] == [
+    assert [(message["role"], message["content"], message["timestamp"][:21]) for message in messages] == [
         ("user", "Where shall we go?", "2026-01-09T16:30:00.5"),
         ("assistant", "To the sea. 🌊", "2026-01-09T16:30:01.5"),
     ]

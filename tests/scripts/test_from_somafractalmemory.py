@@ -85,12 +85,12 @@ def test_somafractalmemorys_memories_and_links_come_over(tmp_path: Path) -> None
         neighbours = client.get("/graph/neighbors?coord=1,2,3")["neighbors"]
         client.connection.close()
 
-    assert [(each["coord"], each["memory_type"], each["importance"]) for each in items] == [
+    assert [(memory["coord"], memory["memory_type"], memory["importance"]) for memory in items] == [
         ("1.0,2.0,3.0", "episodic", 5.0),
         ("1.0,2.0,4.0", "semantic", 10.0),
     ]
     was = items[1]["metadata"]["somafractalmemory"]
     assert (was["memory_type"], was["importance"]) == ("belief", 12.0)
-    assert [(each["coord"], each["link_type"], each["strength"]) for each in neighbours] == [
+    assert [(neighbour["coord"], neighbour["link_type"], neighbour["strength"]) for neighbour in neighbours] == [
         ("1.0,2.0,4.0", "follows", 0.5)
     ]

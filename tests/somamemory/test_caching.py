@@ -126,7 +126,7 @@ def test_a_dead_redis_fails_nothing_and_costs_the_next_callers_nothing(
 
     caching.get(ONE, "thing")  # finds out
 
-    monkeypatch.setattr(caching, "cache", None)  # whoever asked it now would fail
+    monkeypatch.setattr(caching, "cache", None)  # any call to it would fail
     caching.set(ONE, "thing", value=1, lifetime_s=60)
     assert caching.get(ONE, "thing") is None
 

@@ -189,5 +189,5 @@ def test_a_client_that_has_closed_its_connection_is_gone() -> None:
         assert has_closed()
 
 
-def test_without_a_socket_nobody_says_that_the_client_has_gone() -> None:
+def test_without_a_socket_the_client_is_not_reported_as_gone() -> None:
     assert goodbye_of(None) is None

@@ -105,11 +105,11 @@ def test_slow_clients_of_every_kind_do_not_stop_the_server(server: Server) -> No
     slow = slow_clients.slow_sockets(server.key, 50)
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(client_of(server))
-        for each in slow:
-            stack.callback(each.close)
+        for connection in slow:
+            stack.callback(connection.close)
         for _ in range(4):
-            for each in slow:
-                each.step(server.port)
+            for connection in slow:
+                connection.step(server.port)
             statuses = {path: client.call("GET", path)[0] for path in ("/ping", "/healthz", "/readyz", "/memories/1")}
             assert set(statuses.values()) == {200}, statuses
 

@@ -37,7 +37,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]
 def test_a_request_is_one_line(api: Api, lines: Any) -> None:
     api.post("/memories", {"coord": "1", "payload": {}}, x_request_id="r-1")
 
-    (line,) = [each for each in lines() if each["logger"] == "soma.requests"]
+    (line,) = [entry for entry in lines() if entry["logger"] == "soma.requests"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line.pop("timestamp"))
     assert line.pop("duration_ms") > 0
     assert line == {
@@ -102,7 +102,7 @@ def test_of_a_bug_the_types_and_places_are_logged(api: Api, lines: Any, monkeypa
     monkeypatch.setattr(services, "store", broken)
     api.post("/memories", {"coord": "1", "payload": {}})
 
-    (line,) = [each for each in lines() if "exception" in each]
+    (line,) = [entry for entry in lines() if "exception" in entry]
     assert line["exception"][0] == "builtins.KeyError"
     assert line["exception"][-1].endswith(" broken")
     assert line["request_id"]
@@ -125,7 +125,7 @@ def test_a_slow_statement_is_logged_without_its_parameters(
     with connection.cursor() as cursor:
         cursor.execute("SELECT %s", [PLANTED])
 
-    (line,) = [each for each in lines() if each["message"] == "slow statement"]
+    (line,) = [entry for entry in lines() if entry["message"] == "slow statement"]
     assert line["statement"] == "SELECT %s"
     assert line["duration_ms"] >= 0
 
@@ -145,7 +145,7 @@ def test_no_statement_is_slow_when_none_shall_be(api: Api, lines: Any, monkeypat
     monkeypatch.setattr(settings, "SLOW_QUERY_MS", 0)
     api.store("1")
 
-    assert not [each for each in lines() if each["message"] == "slow statement"]
+    assert not [entry for entry in lines() if entry["message"] == "slow statement"]
 
 
 # --- Who it was --------------------------------------------------------------------------------------------------

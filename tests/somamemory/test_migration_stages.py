@@ -53,9 +53,9 @@ def test_what_the_old_program_needs_stays_until_the_upgrade_is_finished(
     assert applied() == chain[:-1]
     assert (check(), health.ready()[0]) == (0, True)
 
-    call_command("finish_upgrade", stdout=(told := StringIO()))
+    call_command("finish_upgrade", stdout=(output := StringIO()))
     assert applied() == chain
-    assert told.getvalue() == f"applied {APP}.{chain[-1]}\n"
+    assert output.getvalue() == f"applied {APP}.{chain[-1]}\n"
 
 
 def test_an_upgrade_upon_an_unfinished_one_is_refused_and_changes_nothing(
@@ -70,9 +70,9 @@ def test_an_upgrade_upon_an_unfinished_one_is_refused_and_changes_nothing(
 
 
 def test_with_nothing_held_back_finishing_has_nothing_to_do() -> None:
-    call_command("finish_upgrade", stdout=(told := StringIO()))
+    call_command("finish_upgrade", stdout=(output := StringIO()))
 
-    assert told.getvalue() == "Nothing to do: all migrations are applied.\n"
+    assert output.getvalue() == "Nothing to do: all migrations are applied.\n"
 
 
 def test_on_an_empty_database_nothing_waits(monkeypatch: pytest.MonkeyPatch, chain: list[str]) -> None:

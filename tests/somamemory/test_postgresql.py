@@ -189,8 +189,8 @@ def test_what_is_repeated_is_prepared(api: Api) -> None:
         api.get("/memories/1")
 
     statements = prepared()
-    assert any(each.startswith("INSERT INTO") and "sfm_audit_log" in each for each in statements)
-    assert any(each.startswith("SELECT") and "coordinate_key" in each for each in statements)
+    assert any(statement.startswith("INSERT INTO") and "sfm_audit_log" in statement for statement in statements)
+    assert any(statement.startswith("SELECT") and "coordinate_key" in statement for statement in statements)
 
 
 def test_full_text_and_json_conditions_are_planned_with_their_values(api: Api) -> None:
@@ -201,7 +201,7 @@ def test_full_text_and_json_conditions_are_planned_with_their_values(api: Api) -
 
     statements = prepared()
     assert statements
-    assert not [each for each in statements if "@@" in each or "@>" in each]
+    assert not [statement for statement in statements if "@@" in statement or "@>" in statement]
 
 
 def test_the_audit_log_is_sealed_only_below_what_somebody_is_still_writing(

@@ -55,7 +55,7 @@ def always_a_replica(copy: None, settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def behind(api: Api) -> Api:
-    """A caller who has not written for a while. What he stored is "new"; the replica still says "old"."""
+    """A caller that has not written for a while. It stored "new", and the replica still contains "old"."""
     api.store("1", "new")
     for memory in Memory.all_tenants.using("default"):
         memory.payload, memory.terms = {"text": "old"}, memory.terms.replace("new", "old")
@@ -65,7 +65,7 @@ def behind(api: Api) -> Api:
 
 
 def settle() -> None:
-    """Time passes: nobody has written lately, and every replica is awake."""
+    """Forget recent writes and failed replicas."""
     replicas.forget()
     if caching.shared():
         caching.with_redis(lambda redis: redis.flushdb())
@@ -94,7 +94,7 @@ def test_reads_go_to_the_replica(behind: Api, read: str) -> None:
 
 
 @pytest.mark.parametrize("read", READS)
-def test_whoever_has_just_written_reads_from_the_primary(behind: Api, read: str) -> None:
+def test_a_caller_that_has_just_written_reads_from_the_primary(behind: Api, read: str) -> None:
     behind.store("2")
 
     assert READS[read](behind) == "new"
@@ -129,7 +129,7 @@ def test_the_weight_is_the_share_of_the_replicas(behind: Api, settings, monkeypa
 
 
 def test_a_strong_search_reads_from_the_primary(behind: Api) -> None:
-    assert [each["payload"]["text"] for each in behind.search("new", consistency="strong")] == ["new"]
+    assert [hit["payload"]["text"] for hit in behind.search("new", consistency="strong")] == ["new"]
     assert behind.search("old", consistency="strong", mode="keyword") == []
 
 

@@ -28,7 +28,7 @@ def test_a_process_sees_what_the_others_have_answered() -> None:
 
     now = one.recent()[-2:]
 
-    assert [sum(each) for each in zip(*((m.ok, m.client_errors, m.server_errors) for m in now), strict=True)] == [
+    assert [sum(counts) for counts in zip(*((m.ok, m.client_errors, m.server_errors) for m in now), strict=True)] == [
         1,
         1,
         1,
@@ -42,7 +42,7 @@ def test_what_was_published_before_is_counted_once() -> None:
     one.record(200, 3)
     one.publish()
 
-    assert sum(each.ok for each in one.recent()) == 2
+    assert sum(minute.ok for minute in one.recent()) == 2
 
 
 def test_a_fork_speaks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,5 +60,5 @@ def test_a_process_that_has_been_gone_for_an_hour_is_forgotten(monkeypatch: pyte
     two.publish()
     monkeypatch.setattr(time, "time", lambda: now + 61 * 60)
 
-    assert sum(each.total for each in one.recent()) == 0
+    assert sum(minute.total for minute in one.recent()) == 0
     assert caching.with_redis(lambda redis: redis.hlen(request_stats._REDIS_KEY)) == 0

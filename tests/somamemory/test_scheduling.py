@@ -1,4 +1,4 @@
-"""Threads beside the requests, and the periodic work that they run."""
+"""Background threads, and the periodic work that they run."""
 
 from __future__ import annotations
 

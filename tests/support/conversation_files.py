@@ -108,7 +108,7 @@ def chatgpt() -> Json:
         "title": "Animals 🐜",
         "create_time": 1700000000.0,
         "update_time": 1700000104.0,
-        "mapping": {each["id"]: each for each in nodes},
+        "mapping": {node["id"]: node for node in nodes},
         "moderation_results": [],
         "current_node": "a2",
         "plugin_ids": None,

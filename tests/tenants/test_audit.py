@@ -23,48 +23,11 @@ from memories.new_memory import NewMemory
 from somamemory.telemetry.logs import JsonFormatter
 from tenants import audit, erasure, maintenance
 from tenants.audit import chain, progress, sealing, verification
-from tenants.audit.chain import Head
-from tenants.audit.verification import Report
 from tenants.caller import Caller
 from tenants.models import AuditBlock, AuditCheckpoint, AuditEvent, AuditSealer, ErasedTenant, Tenant
 from tests.conftest import Api, issue_key
+from tests.support.audit import check, events, heads, kinds, operators, record
 from tests.support.unguarded import unguarded
-
-
-def record(caller: Caller, *targets: str) -> None:
-    with transaction.atomic():
-        audit.record(caller, "test.do", targets)
-
-
-def operators() -> Caller:
-    return Caller.command(Tenant.objects.get_or_create(slug="default")[0])
-
-
-@pytest.fixture
-def chained(caller: Caller) -> Caller:
-    """Three sealed blocks of four rows."""
-    sealing.seal()
-    for block in range(3):
-        record(caller, *(f"{block}.{row}" for row in range(4)))
-        assert sealing.seal() >= 4
-    return caller
-
-
-def check(known: list[Head] | None = None) -> Report:
-    return verification.check(operators(), known or [])
-
-
-def heads() -> list[Head]:
-    return list(verification.heads(operators()))
-
-
-def kinds(report: Report) -> set[str]:
-    return {problem.kind for problem in report.problems}
-
-
-def events(caller: Caller) -> Any:
-    return AuditEvent.objects.filter(tenant=caller.tenant, action="test.do").order_by("id")
-
 
 # --- The rows ----------------------------------------------------------------------------------------------------
 
@@ -471,7 +434,7 @@ def test_the_log_lines_of_the_sealer_are_heads(chained: Caller, caplog: pytest.L
     record(chained, "new")
     sealing.seal()
 
-    line = next(each for each in caplog.records if each.message == "audit block sealed")
+    line = next(record for record in caplog.records if record.message == "audit block sealed")
 
     mine = [head for head in heads() if head.tenant == str(chained.tenant.id)]
     assert verification.load_heads(JsonFormatter().format(line)) == mine

@@ -20,10 +20,9 @@ from tenants.audit import chain, progress, publishing, sealing, verification
 from tenants.caller import Caller
 from tenants.models import AuditBlock, AuditEvent, AuditSealer, ErasedTenant
 from tests.conftest import Api
+from tests.support.audit import check, events, kinds, operators, record
 from tests.support.unguarded import unguarded
-from tests.tenants.test_audit import chained, check, events, kinds, operators, record
 
-__all__ = ["chained"]
 Attack = Callable[[Caller], None]
 
 

@@ -54,9 +54,9 @@ def planted(api: Api, operator: Api) -> Api:
 def others(stranger: Api) -> list[Api]:
     third = Tenant.objects.create(slug="third")
     found = [stranger, Api(issue_key(third), third)]
-    for each in found:
-        each.store("1,2", "mine", namespace="n")
-        each.post("/memories", {"coord": "4", "payload": {}}, idempotency_key="k")
+    for result in found:
+        result.store("1,2", "mine", namespace="n")
+        result.post("/memories", {"coord": "4", "payload": {}}, idempotency_key="k")
     drain()
     return found
 
@@ -141,13 +141,13 @@ def test_the_receipt_counts_the_rows_and_a_second_run_confirms_zero(planted: Api
 
 
 def test_the_others_are_untouched(planted: Api, operator: Api, others: list[Api]) -> None:
-    before = [everything(each.tenant) for each in others]
+    before = [everything(other.tenant) for other in others]
 
     erase(operator)
 
-    assert [everything(each.tenant) for each in others] == before
-    assert [vectors(each.tenant) for each in others] == [1, 1]
-    assert [each.get("/memories/1,2?namespace=n").status_code for each in others] == [200, 200]
+    assert [everything(other.tenant) for other in others] == before
+    assert [vectors(other.tenant) for other in others] == [1, 1]
+    assert [other.get("/memories/1,2?namespace=n").status_code for other in others] == [200, 200]
 
 
 def test_that_a_tenant_was_erased_stands_in_the_operators_own_log(planted: Api, operator: Api) -> None:
@@ -255,7 +255,7 @@ def test_an_export_holds_no_secret_and_nothing_of_others(planted: Api, operator:
     assert "digest" not in text
     assert planted.key not in text
     assert IdempotencyKey._meta.db_table not in text
-    assert not any(str(each.tenant.id) in text or "mine" in text for each in others)
+    assert not any(str(other.tenant.id) in text or "mine" in text for other in others)
 
 
 def test_an_export_pages_through_everything(api: Api, operator: Api, monkeypatch: pytest.MonkeyPatch) -> None:

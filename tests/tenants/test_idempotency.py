@@ -56,7 +56,7 @@ def version(api: Api, coord: str = "1") -> int:
 def same(first: Any, again: Any) -> bool:
     """Whether `again` is the replay of `first`."""
     ours = {"X-Request-ID", "Idempotent-Replayed"}
-    headers = [{name: value for name, value in each.items() if name not in ours} for each in (first, again)]
+    headers = [{name: value for name, value in answer.items() if name not in ours} for answer in (first, again)]
     return bool(
         "Idempotent-Replayed" not in first
         and again["Idempotent-Replayed"] == "true"
@@ -160,7 +160,7 @@ def test_the_index_hears_of_it_after_the_commit(api: Api, django_capture_on_comm
 
     # The others remember for a while what was read or written, and are not there each time.
     nudges = [callback for callback in callbacks if not isinstance(callback, partial)]
-    assert len(nudges) == len([each for each in of_a_plain_store if not isinstance(each, partial)]) > 0
+    assert len(nudges) == len([callback for callback in of_a_plain_store if not isinstance(callback, partial)]) > 0
     assert VectorEmbedding.objects.for_tenant(api.tenant).filter(due_at__isnull=False).count() == 2
 
 
@@ -193,8 +193,8 @@ def test_the_query_belongs_to_the_request(api: Api) -> None:
 
 def test_each_api_key_and_each_tenant_has_its_own(api: Api, stranger: Api, operator: Api) -> None:
     colleague = Api(issue_key(api.tenant), api.tenant)
-    for each in (api, stranger, colleague, operator):
-        assert "Idempotent-Replayed" not in each.post("/memories", BODY, idempotency_key="k")
+    for client in (api, stranger, colleague, operator):
+        assert "Idempotent-Replayed" not in client.post("/memories", BODY, idempotency_key="k")
     assert "Idempotent-Replayed" not in operator.post("/memories", BODY, idempotency_key="k", x_tenant="acme")
 
     assert version(api) == 3

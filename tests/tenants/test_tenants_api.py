@@ -115,7 +115,7 @@ def test_tenants_are_listed_in_pages_by_slug(operator: Api) -> None:
     assert seen == ["a", "b", "c", "d", "default"]
 
 
-CURSORS = ["x", "e30", *(base64.urlsafe_b64encode(json.dumps(each).encode()).decode() for each in (
+CURSORS = ["x", "e30", *(base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode() for cursor in (
     [], [1], [None], ["a", "b"], ["\0"], ["a\0b"], ["\ud800"], "a",
 ))]  # fmt: skip
 
@@ -459,7 +459,7 @@ def test_a_tenant_whose_name_is_empty_is_not_the_operators(
     mine = ApiKey.objects.get(tenant=None)
 
     with pytest.raises(CommandError, match="tenant '' does not exist"):
-        call_command(command, *(mine.prefix if each == "PREFIX" else each for each in arguments), **options)
+        call_command(command, *(mine.prefix if argument == "PREFIX" else argument for argument in arguments), **options)
 
     assert list(ApiKey.objects.filter(tenant=None)) == [mine]
     assert ApiKey.objects.get(tenant=None).revoked_at is None

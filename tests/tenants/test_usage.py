@@ -188,8 +188,8 @@ def test_an_upgrade_measures_what_is_stored_already(
     rows = model.objects.for_tenant(api.tenant)
     rows.update(bytes=0)
 
-    migration = import_module(f"{app}.migrations.{name}")
-    migration.measure(None, connection.schema_editor())
+    _, fill, *_ = import_module(f"{app}.migrations.{name}").Migration.operations
+    fill.code(None, connection.schema_editor())
 
     # The database writes JSON with spaces, and may escape characters.
     assert all(row.size() <= row.bytes <= 2 * row.size() for row in rows)

@@ -35,7 +35,7 @@ class Command(BaseCommand):
             moved = migrate_database.move(url, self.stdout.write)
         except (ConfigurationError, DatabaseError) as error:
             raise CommandError(str(error).strip()) from None
-        rows = sum(each.rows for each in moved.values())
+        rows = sum(content.rows for content in moved.values())
         self.stdout.write(self.style.SUCCESS(f"{rows:,} rows in {len(moved)} tables are identical in both databases."))
         where = (
             f"the content of {settings.DATA_DIR / 'secret-key'}" if settings.SECRET_KEY_IS_MADE else "its current value"

@@ -22,5 +22,5 @@ class Command(BaseCommand):
             everybody = (
                 selectors.every_tenant(operator()) if tenant is None else [selectors.get_tenant(operator(), tenant)]
             )
-            count = sum(services.retry_failed(operator().acting_for(each)) for each in everybody)
+            count = sum(services.retry_failed(operator().acting_for(tenant)) for tenant in everybody)
         self.stdout.write(f"{count:,} memories will be retried.")

@@ -103,7 +103,9 @@ def test_labels_are_suggested_from_what_is_said(api: Api) -> None:
     assert 1 <= len(found) <= 5
     assert found[0]["label"] == "runner beans"
     assert found[0]["is_existing"] is False
-    assert [each["confidence"] for each in found] == sorted((each["confidence"] for each in found), reverse=True)
+    assert [suggestion["confidence"] for suggestion in found] == sorted(
+        (suggestion["confidence"] for suggestion in found), reverse=True
+    )
 
 
 def test_the_label_of_similar_conversations_comes_first(api: Api) -> None:
@@ -121,7 +123,9 @@ def test_the_label_of_similar_conversations_comes_first(api: Api) -> None:
 def test_a_suggestion_that_is_a_label_already_is_spelled_like_it(api: Api) -> None:
     begin(api, ["Something else entirely happened."], "Runner Beans")
 
-    [best] = [each for each in suggested(api, begin(api, BEANS)) if each["label"].lower() == "runner beans"]
+    [best] = [
+        suggestion for suggestion in suggested(api, begin(api, BEANS)) if suggestion["label"].lower() == "runner beans"
+    ]
     assert (best["label"], best["is_existing"]) == ("Runner Beans", True)
 
 
@@ -146,7 +150,10 @@ def test_a_model_suggests_labels_and_existing_ones_are_recognised(api: Api, prov
 
     found = suggested(api, begin(api, BIKES))
 
-    assert [(each["label"], each["is_existing"]) for each in found] == [("Workshop", True), ("Chains", False)]
+    assert [(suggestion["label"], suggestion["is_existing"]) for suggestion in found] == [
+        ("Workshop", True),
+        ("Chains", False),
+    ]
 
 
 @pytest.mark.parametrize("label", ["x" * 101, "a\nb", "a\x00b", ""])
@@ -274,7 +281,7 @@ def test_old_and_unimportant_conversations_are_suggested(api: Api) -> None:
 
     found = api.post("/api/v1/prune/dry-run", {"threshold_days": 90, "importance_threshold": 5}).json()
 
-    assert {each["conversation_label"]: each["recommendation"] for each in found["suggestions"]} == {
+    assert {suggestion["conversation_label"]: suggestion["recommendation"] for suggestion in found["suggestions"]} == {
         "old": "archive",
         "read": "keep",
     }

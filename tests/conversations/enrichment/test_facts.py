@@ -42,10 +42,10 @@ BERN = {"name": "Bern", "kind": "place"}
 
 def a_fact_of_each(body: Body) -> Any:
     """What a good model might say: for each message a fact that repeats it, about Ada and Bern."""
-    asked = json.loads(next(each["content"] for each in body["messages"] if each["role"] == "user"))
+    asked = json.loads(next(message["content"] for message in body["messages"] if message["role"] == "user"))
     found = [
-        {"turn": each["turn"], "fact": f"Ada said: {each['text'][:60]}", "entities": [ADA, BERN]}
-        for each in asked["messages"]
+        {"turn": message["turn"], "fact": f"Ada said: {message['text'][:60]}", "entities": [ADA, BERN]}
+        for message in asked["messages"]
     ]
     return says({"facts": found}, (3_000, 500))(body)
 
@@ -106,12 +106,12 @@ def test_facts_are_stored_with_their_source_and_what_they_mention(api: Api, prov
 
     found = told(api, made["id"])
     assert (found["state"], found["read_to_turn"], found["facts"]) == ("done", 2, 2)
-    assert [(each["turn"], each["entities"], each["model"]) for each in found["items"]] == [
+    assert [(fact["turn"], fact["entities"], fact["model"]) for fact in found["items"]] == [
         (1, ["Ada Lovelace", "Bern"], "tiny"),
         (2, ["Ada Lovelace", "Bern"], "tiny"),
     ]
     number = made["number"]
-    assert [each["coord"] for each in found["items"]] == [f"{number}.0,1.0,1.0", f"{number}.0,2.0,1.0"]
+    assert [result["coord"] for result in found["items"]] == [f"{number}.0,1.0,1.0", f"{number}.0,2.0,1.0"]
     assert names(api) == ["Ada Lovelace", "Bern"]
     assert all(row.memory_type == "semantic" for row in stored(api))
     links = Link.objects.for_tenant(api.tenant).filter(namespace="facts")
@@ -150,7 +150,7 @@ def test_a_conversation_in_cold_storage_comes_back_to_be_read(
     ask(api, id)
     worker.run()
 
-    assert [each["turn"] for each in told(api, id)["items"]] == [1, 2]
+    assert [fact["turn"] for fact in told(api, id)["items"]] == [1, 2]
     assert Conversation.all_tenants.get(id=id).tier == "archived"
 
 
@@ -219,7 +219,7 @@ def test_a_fact_without_a_source_is_left_out_and_counted(api: Api, provider: Cha
     assert (found["facts"], found["left_out"], len(found["items"])) == (1, 2, 1)
 
 
-def test_an_entity_is_one_memory_whoever_mentions_it(api: Api, provider: ChatProvider) -> None:
+def test_an_entity_is_one_memory_in_all_conversations_that_mention_it(api: Api, provider: ChatProvider) -> None:
     provider.script = [
         one_fact(entities=[ADA]),
         one_fact(entities=[{"name": "  ADA   lovelace. ", "kind": "other"}, {"name": "...", "kind": "other"}]),
@@ -484,7 +484,7 @@ def test_a_fact_goes_with_its_message(api: Api, provider: ChatProvider) -> None:
     rows = Memory.objects.for_tenant(api.tenant).filter(namespace="conversations").order_by("coordinate_key")
 
     retention.remove(Caller.retention(api.tenant), [rows[1]])
-    assert [each["turn"] for each in told(api, made["id"])["items"]] == [1]
+    assert [fact["turn"] for fact in told(api, made["id"])["items"]] == [1]
     assert names(api) == ["Ada Lovelace", "Bern"]
     retention.remove(Caller.retention(api.tenant), [rows[0]])
     assert stored(api) == []
@@ -559,7 +559,7 @@ def test_facts_come_by_themselves_where_the_tenant_wants_them(api: Api, provider
     want(api, extract_facts=True)
     id = begin(api, "one")["id"]
     api.post(f"{ROOT}/{id}/messages", {"messages": said("two")})
-    assert worker.run() == 0  # whoever has just said something goes on
+    assert worker.run() == 0  # a conversation that has just gone on is left alone
 
     due_now(api)
     worker.run()

@@ -285,7 +285,7 @@ def test_a_bug_with_one_conversation_holds_up_no_other(api: Api, monkeypatch: py
         schedule.run()
     assert schedule.run() == 3
     left = Conversation.objects.for_tenant(api.tenant).exclude(summarise_at=None)
-    assert [str(each.id) for each in left] == [first["id"]]
+    assert [str(row.id) for row in left] == [first["id"]]
 
 
 def test_a_message_that_comes_while_a_conversation_is_summarised_is_not_forgotten(

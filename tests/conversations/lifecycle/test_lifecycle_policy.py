@@ -89,7 +89,7 @@ def test_nothing_becomes_cold_where_nobody_has_said_which_storage_lasts(
     settings: Any,
     cold_folder: Path,  # noqa: F811
 ) -> None:
-    """Beside a PostgreSQL the data folder may be a container's, and end with it."""
+    """With PostgreSQL, the data folder may belong to a container and disappear with it."""
     rules(api, archived_days=60)
     id = begin(api, "old")["id"]
     put(api, id, "archive")
@@ -131,7 +131,7 @@ def test_what_nobody_uses_is_archived_and_later_put_into_a_file(api: Api) -> Non
 
     assert tier(api, idle) == "cold"
     assert contents(api, idle) == ["idle"]
-    assert [(each.archived, each.cooled, each.finished, each.errors) for each in (first, second)] == [
+    assert [(report.archived, report.cooled, report.finished, report.errors) for report in (first, second)] == [
         (1, 0, True, []),
         (0, 1, True, []),
     ]
@@ -279,7 +279,9 @@ def test_a_policy_only_reports_unless_it_is_told_to_archive(api: Api) -> None:
 
     told = api.get(PATH).json()["report"]["pruning"]
     assert (told["mode"], told["suggested"], told["archived"]) == ("report", 1, 0)
-    assert [(each["conversation_id"], each["label"]) for each in told["conversations"]] == [(id, "Chatter")]
+    assert [(suggestion["conversation_id"], suggestion["label"]) for suggestion in told["conversations"]] == [
+        (id, "Chatter")
+    ]
     assert told["conversations"][0]["reasons"]
     assert tier(api, id) == "active"
     noted = AuditEvent.objects.get(tenant=api.tenant, action="upkeep.prune")
@@ -323,7 +325,7 @@ def test_many_that_are_to_be_kept_do_not_hide_those_behind_them(api: Api, monkey
     told = run(api).pruning
 
     assert told is not None
-    assert [each["conversation_id"] for each in told["conversations"]] == [id]
+    assert [suggestion["conversation_id"] for suggestion in told["conversations"]] == [id]
 
 
 # --- On schedule -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Tiers against a dict: whatever happens in whatever order, and whoever is killed, no message is lost or changed."""
+"""Compare tiers with a dict: in any order of moves and crashes, no message is lost or changed."""
 
 from __future__ import annotations
 

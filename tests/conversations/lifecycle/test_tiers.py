@@ -116,7 +116,7 @@ def test_an_archived_conversation_leaves_the_index_and_is_found_where_it_is_aske
     assert set(query(api, "aardvark", include_archived=True)[:2]) == {"the aardvark digs", "the aardvark is awake"}
     assert "the aardvark digs" in full_text(api, "aardvark", include_archived=True)
     items = assemble(api, "aardvark", include_archived=True)["items"]
-    assert {each["content"] for each in items} >= {"the aardvark digs"}
+    assert {message["content"] for message in items} >= {"the aardvark digs"}
 
 
 def test_archived_messages_keep_their_meaning(api: Api) -> None:
@@ -196,18 +196,20 @@ def test_a_cold_conversation_is_a_file_and_reads_as_before(api: Api, cold_folder
     assert oct(file.parent.stat().st_mode & 0o777) == "0o700"
     assert api.get(f"{ROOT}/{id}/messages").json() == before
     listed = api.get(ROOT).json()["results"]
-    assert [(each["label"], each["message_count"], each["tier"]) for each in listed] == [("Zoo", 3, "cold")]
+    assert [
+        (conversation["label"], conversation["message_count"], conversation["tier"]) for conversation in listed
+    ] == [("Zoo", 3, "cold")]
 
 
 def test_reading_a_cold_conversation_writes_nothing_and_brings_it_back_later(api: Api) -> None:
     id = cold(api)
-    ids = [each["id"] for each in api.get(f"{ROOT}/{id}/messages").json()["items"]]
+    ids = [message["id"] for message in api.get(f"{ROOT}/{id}/messages").json()["items"]]
     assert tier(api, id) == "cold"
 
     assert thaw_queue.thaw_batch() == 1
 
     assert tier(api, id) == "archived"
-    assert [each["id"] for each in api.get(f"{ROOT}/{id}/messages").json()["items"]] == ids
+    assert [message["id"] for message in api.get(f"{ROOT}/{id}/messages").json()["items"]] == ids
     assert thaw_queue.thaw_batch() == 0
     drain()
     assert "the aardvark digs" in query(api, "aardvark", include_archived=True)
@@ -222,7 +224,7 @@ def test_a_page_goes_on_where_it_ended_wherever_the_messages_are_now(api: Api) -
     assert freeze(api, id)
     third = api.get(f"{ROOT}/{id}/messages?limit=1&cursor={second['next_cursor']}").json()
 
-    assert [each["content"] for one in (first, second, third) for each in one["items"]] == SAID
+    assert [message["content"] for one in (first, second, third) for message in one["items"]] == SAID
     assert third["next_cursor"] is None
     problem_of(api.get(f"{ROOT}/{id}/messages?cursor=broken"), 422, field="cursor")
 
@@ -238,7 +240,7 @@ def test_a_page_goes_on_where_it_ended_wherever_the_messages_are_now(api: Api) -
         lambda api, id: api.post("/api/v1/summarize", {"conversation_id": id}),
     ],
 )
-def test_whoever_needs_the_messages_finds_them_back(api: Api, use: Callable[[Api, str], Any]) -> None:
+def test_every_use_of_the_messages_restores_them(api: Api, use: Callable[[Api, str], Any]) -> None:
     id = cold(api)
 
     assert use(api, id).status_code in (200, 201)
@@ -263,7 +265,7 @@ def test_labels_are_suggested_and_exports_made_out_of_the_file(api: Api) -> None
     assert api.post("/api/v1/labels/suggest", {"conversation_id": id}).json()["suggestions"]
     [exported] = json.loads(b"".join(api.get("/api/v1/export").streaming_content))
 
-    assert [each["content"] for each in exported["messages"]] == SAID
+    assert [message["content"] for message in exported["messages"]] == SAID
     assert tier(api, id) == "cold"
 
 
@@ -481,7 +483,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("at", ["ColdFile.save", "shelf.write", "shelf.read", "take_out", "Conversation.save", "audit"])
-def test_whoever_is_killed_on_the_way_out_leaves_everything_in_its_place(
+def test_a_crash_on_the_way_to_cold_storage_changes_nothing(
     api: Api, monkeypatch: pytest.MonkeyPatch, cold_folder: Path, at: str
 ) -> None:
     id = archived(api)
@@ -501,7 +503,7 @@ def test_whoever_is_killed_on_the_way_out_leaves_everything_in_its_place(
 
 
 @pytest.mark.parametrize("at", ["shelf.read", "put_back", "Conversation.save", "audit"])
-def test_whoever_is_killed_on_the_way_back_leaves_everything_in_its_place(
+def test_a_crash_on_the_way_back_changes_nothing(
     api: Api, monkeypatch: pytest.MonkeyPatch, cold_folder: Path, at: str
 ) -> None:
     id = cold(api)

@@ -161,7 +161,7 @@ def test_a_single_object_over_many_lines_is_one_conversation() -> None:
 
 
 def test_conversations_may_stand_in_an_object() -> None:
-    assert [each.source for each in read(json.dumps({"conversations": [claude(), chatgpt()]}))] == ["claude", "chatgpt"]
+    assert [item.source for item in read(json.dumps({"conversations": [claude(), chatgpt()]}))] == ["claude", "chatgpt"]
 
 
 def test_a_conversation_without_an_id_keeps_its_own_while_it_grows() -> None:
@@ -186,7 +186,7 @@ def test_a_broken_conversation_is_told_with_its_place_and_the_rest_is_read() -> 
     good = json.dumps(claude())
     found = read(f'[{good}, {{"uuid": 3, "chat_messages": []}}, {{"title": tru}}, {json.dumps(chatgpt())}]')
 
-    assert [type(each) for each in found] == [Imported, Broken, Broken, Imported]
+    assert [type(item) for item in found] == [Imported, Broken, Broken, Imported]
     assert found[1].place.startswith("item 2 (byte ")
     assert "uuid is missing" in found[1].reason
     assert "is not valid JSON" in found[2].reason
@@ -201,13 +201,13 @@ def test_of_a_truncated_file_all_that_is_whole_is_read() -> None:
 
 
 def test_a_list_that_never_ends_is_reported_behind_its_conversations() -> None:
-    assert [type(each) for each in read(file_of(claude())[:-1])] == [Imported, Broken]
+    assert [type(item) for item in read(file_of(claude())[:-1])] == [Imported, Broken]
 
 
 def test_a_line_that_is_no_json_concerns_no_other() -> None:
     found = read("\n".join([json.dumps(claude()), '{"uuid": "x', json.dumps(chatgpt()), ""]))
 
-    assert [type(each) for each in found] == [Imported, Broken, Imported]
+    assert [type(item) for item in found] == [Imported, Broken, Imported]
     assert found[1].place == "line 2"
 
 
@@ -242,8 +242,8 @@ def test_nothing_that_a_file_may_hold_breaks_the_reader() -> None:
     shapes += [{"messages": [message]} for message in [*messages, [], {"role": 1}]]
 
     for shape in shapes:
-        for each in read(json.dumps([shape])):
-            assert isinstance(each, Broken | Imported)
+        for item in read(json.dumps([shape])):
+            assert isinstance(item, Broken | Imported)
 
 
 NAMES = ("mapping", "chat_messages", "messages", "role", "content", "message", "author", "parts", "id", "text")
@@ -253,8 +253,8 @@ LEAVES = st.none() | st.booleans() | st.floats() | st.text()
 @bounded(deadline=None)
 @given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner)))
 def test_whatever_json_there_is_it_is_read_or_reported(value: Any) -> None:
-    for each in read(json.dumps([value])):
-        assert isinstance(each, Broken | Imported)
+    for item in read(json.dumps([value])):
+        assert isinstance(item, Broken | Imported)
 
 
 # --- ZIP files ---------------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def zipped(**members: bytes) -> bytes:
 def test_the_archive_of_an_export_is_read_as_it_comes() -> None:
     found = read(zipped(conversations__json=file_of(chatgpt()), user__json=b"{}"))
 
-    assert [each.source for each in found] == ["chatgpt"]
+    assert [item.source for item in found] == ["chatgpt"]
 
 
 def test_an_archive_that_unpacks_to_too_much_is_not_unpacked() -> None:
@@ -280,7 +280,7 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked() -> None:
 
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-30], lambda raw: raw[:40] + b"\xff" * 20 + raw[60:]])
 def test_a_damaged_archive_is_reported(damage: Any) -> None:
-    assert any(isinstance(each, Broken) for each in read(damage(zipped(conversations__json=file_of(chatgpt())))))
+    assert any(isinstance(item, Broken) for item in read(damage(zipped(conversations__json=file_of(chatgpt())))))
 
 
 # --- Markdown and text -------------------------------------------------------------------------------------------
@@ -329,9 +329,9 @@ def test_a_text_in_which_nobody_is_named_is_the_users() -> None:
 def test_an_array_is_taken_apart_alike_however_it_is_read(items: list[Any], chunk: int) -> None:
     raw = json.dumps(items).encode()
     scan = splitting._Scan()
-    found = [each for at in range(0, len(raw), chunk) for each in scan.feed(raw[at : at + chunk])]
+    found = [piece for at in range(0, len(raw), chunk) for piece in scan.feed(raw[at : at + chunk])]
 
-    assert [json.loads(each.raw) for each in found if isinstance(each, Element)] == items
+    assert [json.loads(piece.raw) for piece in found if isinstance(piece, Element)] == items
     assert list(scan.end()) == []
 
 
@@ -348,7 +348,7 @@ def test_a_conversation_that_is_too_long_is_reported_and_not_kept(monkeypatch: p
         found += list(scan.feed(raw[at : at + 500]))
         most = max(most, len(scan.buffer))
 
-    assert [type(each) for each in found] == [Element, Broken, Element]
+    assert [type(item) for item in found] == [Element, Broken, Element]
     assert most < 4_000
 
 
@@ -356,4 +356,4 @@ def test_long_lines_are_reported_and_skipped(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(splitting, "MAX_ELEMENT_BYTES", 1_000)
     raw = b'{"a": 1}\n{"b": "' + b"x" * 5_000 + b'"}\n{"c": 3}\n'
 
-    assert [type(each) for each in splitting.lines(io.BytesIO(raw))] == [Element, Broken, Element]
+    assert [type(piece) for piece in splitting.lines(io.BytesIO(raw))] == [Element, Broken, Element]

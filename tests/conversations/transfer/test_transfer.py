@@ -54,15 +54,15 @@ def exported(api: Api, format: str, query: str = "") -> bytes:
 
 def contents(api: Api) -> list[Any]:
     """All conversations of a tenant as anybody sees them, without what differs from one installation to another."""
-    told = []
+    output = []
     for row in Conversation.objects.for_tenant(api.tenant).order_by("number"):
         facts = api.get(f"/api/v1/conversations/{row.id}").json()
         for name in ("id", "conversation_id", "number", "updated_at"):
             del facts[name]
         messages = api.get(f"/api/v1/conversations/{row.id}/messages?limit=1000").json()["items"]
         kept = ("role", "content", "timestamp", "metadata", "turn")
-        told.append((facts, [{name: message[name] for name in kept} for message in messages]))
-    return told
+        output.append((facts, [{name: message[name] for name in kept} for message in messages]))
+    return output
 
 
 def counted(api: Api) -> tuple[int, int]:
@@ -76,10 +76,10 @@ def counted(api: Api) -> tuple[int, int]:
 
 
 def test_an_export_of_another_service_is_taken_over(api: Api) -> None:
-    told = report(api, file_of(chatgpt(), claude()))
+    output = report(api, file_of(chatgpt(), claude()))
 
-    assert (told["conversations"], told["messages"], told["failed"]) == ({"created": 2}, 6, 0)
-    assert told["left_out"] == {"empty": 2, "hidden": 1, "thoughts": 2, "other branches": 1}
+    assert (output["conversations"], output["messages"], output["failed"]) == ({"created": 2}, 6, 0)
+    assert output["left_out"] == {"empty": 2, "hidden": 1, "thoughts": 2, "other branches": 1}
     assert counted(api) == (2, 6)
     assert api.get("/api/v1/conversations?label=Garden plans").json()["total"] == 1
 
@@ -96,18 +96,18 @@ def test_a_second_import_adds_nothing(api: Api) -> None:
     report(api, file_of(chatgpt(), claude()))
     before = contents(api)
 
-    told = report(api, file_of(chatgpt(), claude()))
+    output = report(api, file_of(chatgpt(), claude()))
 
-    assert (told["conversations"], told["messages"]) == ({"unchanged": 2}, 0)
+    assert (output["conversations"], output["messages"]) == ({"unchanged": 2}, 0)
     assert contents(api) == before
 
 
 def test_a_longer_one_adds_its_new_turns(api: Api) -> None:
     report(api, file_of(chatgpt()))
 
-    told = report(api, file_of(grown(chatgpt(), "Do they swim?", "They do.")))
+    output = report(api, file_of(grown(chatgpt(), "Do they swim?", "They do.")))
 
-    assert (told["conversations"], told["messages"]) == ({"extended": 1}, 2)
+    assert (output["conversations"], output["messages"]) == ({"extended": 1}, 2)
     [(_, messages)] = contents(api)
     assert [message["content"] for message in messages[-2:]] == ["Do they swim?", "They do."]
     assert counted(api) == (1, 6)
@@ -124,10 +124,10 @@ def test_one_that_went_another_way_is_reported_and_left_as_it_is(api: Api) -> No
     report(api, file_of(grown(chatgpt(), "Do they swim?")))
     before = contents(api)
 
-    told = report(api, file_of(grown(chatgpt(), "Do they fly?", "No.")), status=207)
+    output = report(api, file_of(grown(chatgpt(), "Do they fly?", "No.")), status=207)
 
-    assert told["conversations"] == {"diverged": 1}
-    assert "not updated" in told["errors"][0]["reason"]
+    assert output["conversations"] == {"diverged": 1}
+    assert "not updated" in output["errors"][0]["reason"]
     assert contents(api) == before
 
 
@@ -140,18 +140,18 @@ def test_one_that_was_deleted_here_comes_back_when_it_is_imported_again(api: Api
 
 
 def test_a_dry_run_tells_and_stores_nothing(api: Api) -> None:
-    told = report(api, file_of(chatgpt(), claude()), query="?dry_run=true")
+    output = report(api, file_of(chatgpt(), claude()), query="?dry_run=true")
 
-    assert (told["conversations"], told["messages"], told["dry_run"]) == ({"readable": 2}, 6, True)
+    assert (output["conversations"], output["messages"], output["dry_run"]) == ({"readable": 2}, 6, True)
     assert counted(api) == (0, 0)
 
 
 def test_of_a_broken_file_the_rest_is_taken_over(api: Api) -> None:
-    told = report(api, file_of(chatgpt(), claude())[:-200], status=207)
+    output = report(api, file_of(chatgpt(), claude())[:-200], status=207)
 
-    assert told["conversations"] == {"created": 1}
-    assert told["errors"] == [{"place": told["errors"][0]["place"], "reason": "the file ends in the middle of it"}]
-    assert told["errors"][0]["place"].startswith("item 2 (byte ")
+    assert output["conversations"] == {"created": 1}
+    assert output["errors"] == [{"place": output["errors"][0]["place"], "reason": "the file ends in the middle of it"}]
+    assert output["errors"][0]["place"].startswith("item 2 (byte ")
 
 
 def test_a_conversation_is_taken_over_whole_or_not_at_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,9 +165,9 @@ def test_a_conversation_is_taken_over_whole_or_not_at_all(api: Api, monkeypatch:
     monkeypatch.setattr(importing, "_BATCH", 3)
     monkeypatch.setattr(services, "append", failing)
 
-    told = report(api, file_of(grown(chatgpt(), "a")), status=207)
+    output = report(api, file_of(grown(chatgpt(), "a")), status=207)
 
-    assert told["failed"] == 1
+    assert output["failed"] == 1
     assert counted(api) == (0, 0)
 
 
@@ -265,9 +265,9 @@ def test_what_is_exported_is_imported_as_it_was(api: Api, stranger: Api, format:
     assert api.post("/api/v1/conversations", made).status_code == 201
     api.post("/api/v1/conversations", {"label": "Empty"})
 
-    told = report(stranger, exported(api, format), FORMATS[format])
+    output = report(stranger, exported(api, format), FORMATS[format])
 
-    assert (told["conversations"], told["failed"]) == ({"created": 4}, 0)
+    assert (output["conversations"], output["failed"]) == ({"created": 4}, 0)
     assert contents(stranger) == contents(api)
 
 
@@ -287,8 +287,12 @@ def test_an_export_may_be_of_a_label_or_a_folder(api: Api) -> None:
     report(api, file_of(chatgpt(), claude()))
     api.post("/api/v1/conversations", {"label": "x", "folder": "/work/jobs"})
 
-    assert [each["label"] for each in json.loads(exported(api, "json", "&label=Garden plans"))] == ["Garden plans"]
-    assert [each["folder"] for each in json.loads(exported(api, "json", "&folder=/work"))] == ["/work/jobs"]
+    assert [conversation["label"] for conversation in json.loads(exported(api, "json", "&label=Garden plans"))] == [
+        "Garden plans"
+    ]
+    assert [conversation["folder"] for conversation in json.loads(exported(api, "json", "&folder=/work"))] == [
+        "/work/jobs"
+    ]
 
 
 def test_an_export_is_made_piece_by_piece(api: Api) -> None:
@@ -313,8 +317,8 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 def test_every_text_survives_markdown(texts: list[str]) -> None:
     facts = {"format": "somamemory.conversation/1", "id": "x", "label": "l", "folder": "", "metadata": {}}
     file = markdown.mark("conversation", facts) + "\n# l\n\n"
-    for each in texts:
-        file += f"{markdown.mark('message', {'role': 'user'})}\n## user\n\n{markdown.escaped(each)}\n\n"
+    for text in texts:
+        file += f"{markdown.mark('message', {'role': 'user'})}\n## user\n\n{markdown.escaped(text)}\n\n"
 
     [found] = formats.read(io.BytesIO(file.encode()))
     assert isinstance(found, Imported)
@@ -392,8 +396,8 @@ def test_an_import_follows_no_symbolic_link_and_opens_no_pipe(api: Api, tmp_path
     with pytest.raises(CommandError, match="could not import 1 conversations"):
         call_command("import_conversations", str(path if kind == "path" else folder), "--tenant", "acme")
 
-    told = capsys.readouterr().out
-    assert "is not a regular file" in told if kind == "pipe" else "is a symbolic link" in told
+    output = capsys.readouterr().out
+    assert "is not a regular file" in output if kind == "pipe" else "is a symbolic link" in output
     assert not Conversation.objects.for_tenant(api.tenant).exists()
 
 

@@ -51,9 +51,9 @@ def test_an_operator_sees_why_rows_fail_and_has_them_tried_again(api: Api, capsy
     api.store("1")
     VectorEmbedding.objects.for_tenant(api.tenant).update(attempts=5, error="the key is wrong")
     call_command("index_status")
-    told = capsys.readouterr().out
-    assert "acme" in told
-    assert "the key is wrong" in told
+    output = capsys.readouterr().out
+    assert "acme" in output
+    assert "the key is wrong" in output
     call_command("retry_failed", "--tenant", "acme")
     assert "1 memories" in capsys.readouterr().out
     assert VectorEmbedding.objects.for_tenant(api.tenant).get().attempts == 0

@@ -208,7 +208,7 @@ def test_a_restore_costs_no_embedding(api: Api, embedder: Recorder) -> None:
     drain()
     assert embedder.texts == ["come back"]
     assert held(api.tenant) == {memory["id"]: 3}
-    assert [each["coord"] for each in api.search("come back", mode="semantic")] == ["1.0"]
+    assert [hit["coord"] for hit in api.search("come back", mode="semantic")] == ["1.0"]
 
 
 def test_a_batch_takes_as_many_statements_for_many_rows_as_for_few(api: Api, stranger: Api) -> None:

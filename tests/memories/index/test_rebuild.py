@@ -1,4 +1,4 @@
-"""A new embedding generation: built beside the old one, switched to at once, resumable anywhere."""
+"""A new embedding generation is built next to the old one, replaces it at once, and can be resumed at any point."""
 
 from __future__ import annotations
 
@@ -297,9 +297,9 @@ def test_the_command_does_the_work_itself_when_no_server_runs(
     monkeypatch.setattr("operations.management.watch_job.TAKEN_WITHIN_S", 0.1)
     furnish(acme)
     call_command("reembed", "--provider", "hashing", "--dimension", "40")
-    told = capsys.readouterr().out
-    assert "The new generation is active and contains 30 memories." in told
-    assert "SOMA_EMBEDDING_DIMENSION=40" in told
+    output = capsys.readouterr().out
+    assert "The new generation is active and contains 30 memories." in output
+    assert "SOMA_EMBEDDING_DIMENSION=40" in output
     assert generations.active().dimension == 40
 
 
@@ -342,8 +342,8 @@ def test_a_rebuild_under_load_fails_no_search_and_loses_no_write(acme: Api, boss
             run(job, 5000)
         finally:
             over.set()
-        for each in writing:
-            each.result()
+        for writer in writing:
+            writer.result()
     drain()
     now = held(generations.active(), acme)
     assert job.state == "done", job.error

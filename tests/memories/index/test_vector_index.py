@@ -94,7 +94,7 @@ def found(index: VectorIndex, tenant: UUID, *numbers: float, limit: int = 10, wh
 
 
 def test_nobody_pings_a_server_in_the_same_process(tmp_path, monkeypatch):
-    """It would hang up on whoever pings too often."""
+    """A server disconnects clients that ping too often."""
     made, real = [], pymilvus.MilvusClient
 
     def client(*args, **options):
@@ -401,7 +401,7 @@ def test_a_released_collection_is_loaded_again(index):
 
 
 def test_threads_may_search_upsert_and_delete_at_once(index, rng):
-    """Sixteen threads; whoever has upserted finds it, and the rows that nobody touches are always found."""
+    """Sixteen threads: every thread finds what it has upserted, and untouched rows are always found."""
     steady = points(200, rng)
     index.upsert(ANNA, steady)
     stop = time.monotonic() + 4

@@ -116,7 +116,7 @@ def test_a_change_that_is_rolled_back_was_never_indexed(api: Api) -> None:
 
 
 def test_the_full_text_is_there_after_all_migrations() -> None:
-    """A migration that makes the table anew on SQLite drops its triggers without a word."""
+    """A migration that rebuilds the table on SQLite silently drops its triggers."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'sfm_memories'")

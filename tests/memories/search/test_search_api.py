@@ -126,7 +126,7 @@ def test_the_context_is_found_but_not_shown(api: Api, search: Search) -> None:
 
 
 def test_an_own_vector_is_what_is_searched(api: Api, search: Search) -> None:
-    vector = [float(each) for each in embeddings.current().embed(["a castle in Scotland"])[0]]
+    vector = [float(number) for number in embeddings.current().embed(["a castle in Scotland"])[0]]
     api.store("1", "no words in common", embedding=vector)
     drain()
 
@@ -201,7 +201,7 @@ def test_the_least_score_is_honoured(zoo: Api, search: Search, mode: str) -> Non
 
     found = search(zoo, "aardvark ants", mode=mode, top_k=200, min_score=round(bound, 6))
 
-    assert coords(found) == [each["coord"] for each in everything if each["score"] >= bound]
+    assert coords(found) == [hit["coord"] for hit in everything if hit["score"] >= bound]
 
 
 # --- Pages -------------------------------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ def test_strong_consistency_sees_a_memory_as_it_is_now(api: Api, search: Search)
 
 
 def test_strong_consistency_scores_an_own_vector_too(api: Api) -> None:
-    vector = [float(each) for each in embeddings.current().embed(["a castle in Scotland"])[0]]
+    vector = [float(number) for number in embeddings.current().embed(["a castle in Scotland"])[0]]
     api.store("1", "no words in common", embedding=vector)
 
     found = by_post(api, "a castle in Scotland", mode="semantic", consistency="strong", min_score=0.9)
