@@ -15,7 +15,7 @@ PACKAGES := somamemory console api operations conversations graph memories tenan
 # Options for the tool that a target runs: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-graph bench-worst bench-conversations bench-tiers \
+.PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-tiers \
 	bench-console chaos soak lock clean venv venv-test
 
 help: ## show this list
@@ -63,8 +63,11 @@ format: venv-test ## format the code and sort imports
 	$(PY) -m ruff check --quiet --select I --fix .
 	$(PY) -m ruff format .
 
-bench: venv ## benchmark the embedded service on this machine
+bench: venv ## benchmark the embedded service on this machine (ARGS="--save FILE", later ARGS="--compare FILE")
 	exec $(PY) -m benchmarks.embedded $(ARGS)
+
+bench-requests: venv ## measure the CPU time and rate of single requests (ARGS="--compare FILE", "--database URL --redis URL")
+	exec $(PY) -m benchmarks.requests $(ARGS)
 
 bench-graph: venv-test ## benchmark walks along 100,000 and 1,000,000 links (ARGS="--database URL" for PostgreSQL)
 	exec $(PY) -m benchmarks.graph $(ARGS)

@@ -3,6 +3,7 @@
 A single local client sends one request after the other to a real server (SQLite and Milvus Lite in one process). For
 each size, it measures the latency of store, fetch and search, the server's CPU time per request, bulk loading, and how
 long the index needs to catch up. The last column compares the largest with the smallest size of the same run.
+`--save FILE` keeps the figures, and `--compare FILE` prints ratios to them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import baseline
 from testing.server import Client, Server
 
 BULK = 500
@@ -119,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="memories, ascending")
     parser.add_argument("--repeats", type=int, default=300, help="number of requests of each kind")
+    baseline.add_options(parser)
     options = parser.parse_args()
     results: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="soma-bench-") as folder, Server(pathlib.Path(folder)) as server:
@@ -127,6 +130,8 @@ def main() -> None:
             results[size] = run(size, start, server, client, source, options.repeats)
             start = size
     print(table(results))
+    figures = {f"{size:,}: {name}": value for size, row in results.items() for name, value in row.items()}
+    baseline.finish(figures, options)
 
 
 if __name__ == "__main__":

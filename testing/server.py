@@ -23,6 +23,8 @@ START_TIMEOUT_S = 60
 class Server:
     """`manage.py serve` on a free local port. Its process group can be stopped or killed."""
 
+    root = ROOT  # the checkout whose server is run
+
     def __init__(self, data_dir: pathlib.Path, **settings: str) -> None:
         self.data_dir = data_dir
         self.port = free_port()
@@ -44,7 +46,7 @@ class Server:
         began = time.monotonic()
         with (self.data_dir / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), "serve"],
+                [sys.executable, str(self.root / "manage.py"), "serve"],
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
