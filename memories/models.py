@@ -10,7 +10,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from memories import coordinates, payloads
+from memories import addresses, coordinates, payloads
 from somamemory.db.leases import Leased
 from tenants.scoping import TenantOwned
 
@@ -60,6 +60,8 @@ class Memory(TenantOwned):
     id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     namespace = KeyField(max_length=255)
     coordinate_key = KeyField(max_length=coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER)
+    # A name chosen by the caller; see `addresses`. Null instead of empty: the index then contains only rows with a key.
+    key = KeyField(max_length=addresses.MAX_KEY_LENGTH, null=True)  # noqa: DJ001
     payload = JsonField()
     metadata = JsonField(default=dict)
     memory_type = models.CharField(max_length=16, choices=Type.choices, default=Type.EPISODIC)
@@ -83,6 +85,11 @@ class Memory(TenantOwned):
         db_table = "sfm_memories"
         constraints = [
             models.UniqueConstraint(fields=["tenant", "namespace", "coordinate_key"], name="sfm_memories_address"),
+            models.UniqueConstraint(
+                fields=["tenant", "namespace", "key"],
+                name="sfm_memories_key",
+                condition=models.Q(key__isnull=False),
+            ),
         ]
         indexes = [
             models.Index(fields=["tenant", "namespace", "created_at"], name="sfm_memories_created"),

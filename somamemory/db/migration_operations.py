@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
-from django.db.migrations import AddIndex, RemoveIndex, RunSQL
+from django.db.migrations import AddConstraint, AddIndex, RemoveIndex, RunSQL
 from django.db.migrations.state import ProjectState
 
 Editor = Any  # BaseDatabaseSchemaEditor, whose stubs lack the PostgreSQL arguments
@@ -53,6 +53,23 @@ class RemoveIndexOnline(RemoveIndexConcurrently):
             return
         with patience(editor):
             super().database_backwards(app_label, editor, before, after)
+
+
+class AddUniqueOnline(AddConstraint):
+    """Build a partial unique index while others write. Can be run again after an interruption.
+
+    A unique constraint with a condition is an index on both databases; on PostgreSQL, it is built concurrently.
+    """
+
+    def database_forwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
+        if editor.connection.vendor != "postgresql":
+            super().database_forwards(app_label, editor, before, after)
+            return
+        model = after.apps.get_model(app_label, self.model_name)
+        create = str(self.constraint.create_sql(model, editor))
+        with patience(editor):
+            editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {editor.quote_name(self.constraint.name)}")
+            editor.execute(create.replace("UNIQUE INDEX", "UNIQUE INDEX CONCURRENTLY", 1), params=None)
 
 
 class RunOnPostgreSQL(RunSQL):

@@ -1,0 +1,53 @@
+"""Allocate coordinates to memories that are stored without one.
+
+An allocated coordinate is `[day, microsecond of the day, writer]` in UTC, such as `20261128,55012345678,731358`. It sorts
+by time, and the day is a prefix. Each process is a writer with a random number, and no process allocates a microsecond
+twice. Writers therefore need no coordination. If two processes ever had the same number, the unique index would reject
+the second memory of the same microsecond, and its transaction would be repeated with a new coordinate.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+from memories import coordinates
+from memories.coordinates import Coordinate
+
+WRITERS = 1_000_000
+_DAY_US = 86_400_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Allocator:
+    """Allocates increasing coordinates, even if the clock is set back. Threads may share it."""
+
+    def __init__(self, writer: int) -> None:
+        self._writer = writer
+        self._last_us = 0
+        self._lock = threading.Lock()
+
+    def next(self, now_us: int) -> Coordinate:
+        """Return a coordinate for this time, in microseconds since 1970, or for the first free one after it."""
+        with self._lock:
+            self._last_us = moment = max(now_us, self._last_us + 1)
+        days, of_day = divmod(moment, _DAY_US)
+        date = _EPOCH + timedelta(days=days)
+        return coordinates.of([date.year * 10_000 + date.month * 100 + date.day, of_day, self._writer])
+
+
+def allocate() -> Coordinate:
+    """Return a coordinate that no memory has."""
+    return _allocator.next(time.time_ns() // 1_000)
+
+
+def _start() -> None:
+    global _allocator
+    _allocator = Allocator(secrets.randbelow(WRITERS))
+
+
+_start()
+os.register_at_fork(after_in_child=_start)  # a copy of the process is another writer

@@ -1,0 +1,22 @@
+"""A key is unique in its namespace. The old code leaves keys empty, so this does not affect it."""
+
+from django.db import migrations, models
+
+from somamemory.db.migration_operations import AddUniqueOnline
+
+
+class Migration(migrations.Migration):
+    atomic = False  # an index is built online, outside of transactions
+
+    dependencies = [("memories", "0008_key")]
+
+    operations = [
+        AddUniqueOnline(
+            "memory",
+            models.UniqueConstraint(
+                condition=models.Q(("key__isnull", False)),
+                fields=("tenant", "namespace", "key"),
+                name="sfm_memories_key",
+            ),
+        ),
+    ]
