@@ -322,11 +322,10 @@ def sweep(limit: int = 1_000) -> int:
 
 def forget_tenant(tenant: Tenant) -> int:
     """Remove all files of an erased tenant, including files without a row. Return the number removed."""
-    removed = 0
-    for name in cold_storage.names(tenant.id):
+    names = list(cold_storage.names(tenant.id))
+    for name in names:
         cold_storage.remove(name)
-        removed += 1
-    return removed
+    return len(names)
 
 
 def damaged(tenant: Tenant) -> Iterator[tuple[ColdFile, str]]:
