@@ -375,8 +375,7 @@ def _file(tenant: Tenant, id: UUID) -> ColdFile | None:
 
 def _read_file(tenant: Tenant, id: UUID) -> tuple[ColdFile, list[Taken]] | None:
     """Return a conversation's file and messages; None if it has no file or the file was just purged."""
-    file = _file(tenant, id)
-    if file is None:
+    if (file := _file(tenant, id)) is None:
         return None
     try:
         return file, cold_storage.unpack(cold_storage.read(file.name), tenant.id, id)
