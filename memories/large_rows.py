@@ -6,7 +6,7 @@ fit. A list without large rows therefore takes one statement.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from django.db.models import Case, F, QuerySet, When
 
@@ -27,13 +27,17 @@ def outline(memories: QuerySet[Memory]) -> QuerySet[Memory]:
     return memories.defer(*_DOCUMENTS, "terms").annotate(**small)
 
 
-def filled(rows: Sequence[Memory], source: QuerySet[Memory]) -> list[Memory]:
+def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], QuerySet[Memory]]) -> list[Memory]:
     """Return the rows of an `outline` with their documents.
 
-    Large rows are read again from `source`, the query before ordering and slicing. Rows that have left it are omitted.
+    Large rows are read again from `source`, the query before ordering and slicing, or a function that returns it. Rows
+    that have left it are omitted.
     """
     large = [row.seq for row in rows if row.size > SMALL]
-    whole = {row.seq: row for row in source.defer("terms").filter(seq__in=large)} if large else {}
+    if not large:
+        return [_with_documents(row) for row in rows]
+    query = source() if callable(source) else source
+    whole = {row.seq: row for row in query.defer("terms").filter(seq__in=large)}
     return [row for row in (whole.get(row.seq) if row.size > SMALL else _with_documents(row) for row in rows) if row]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 
 from memories import addresses, coordinates, payloads
@@ -42,6 +44,14 @@ class JsonField(models.JSONField):
         name, path, args, kwargs = super().deconstruct()
         del kwargs["decoder"]
         return name, path, args, kwargs
+
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        if isinstance(expression, KeyTransform) or not isinstance(value, str):
+            return super().from_db_value(value, expression, connection)
+        try:
+            return payloads.decode(value)
+        except json.JSONDecodeError:  # NaN, or a lone surrogate, from before they were refused
+            return super().from_db_value(value, expression, connection)
 
 
 def has_passed(expires_at: datetime | None, now: datetime) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
+
+import orjson
 
 Json = dict[str, Any]
 
@@ -12,7 +15,14 @@ Json = dict[str, Any]
 TEXT_FIELDS = ("title", "summary", "text", "content")
 MAX_TEXT_LENGTH = 32_768
 _INT64 = 1 << 63
+_LONG_NUMBER = re.compile(r"\d{19}", re.ASCII)
 _MAY_HOLD_STRINGS = {str, dict, list}
+
+
+def decode(text: str) -> Any:
+    """Parse JSON from the database, like `Decoder` but several times as fast."""
+    # orjson reads integers from 2**63 up to 2**64 as integers, and below -2**63 as floats.
+    return _decoder.decode(text) if _LONG_NUMBER.search(text) else orjson.loads(text)
 
 
 class Decoder(json.JSONDecoder):
@@ -30,6 +40,9 @@ def _int64_or_float(digits: str) -> int | float:
         return int(digits)
     number = int(digits)
     return number if -_INT64 <= number < _INT64 else float(digits)
+
+
+_decoder = Decoder()
 
 
 def text_of(payload: Json) -> str:

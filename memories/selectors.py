@@ -11,16 +11,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, F, FilteredRelation, Min, Q, QuerySet, Value
+from django.db.models import Count, Min, Q, QuerySet, Value
 from django.db.models.functions import Length, Substr
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 from django.utils import timezone
 
-from memories import large_rows, read_counts
+from memories import large_rows, prepared_reads, read_counts
 from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
 from memories.filters import Filter, to_q
 from memories.index import generations
 from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
+from memories.prepared_reads import PageShape
 from somamemory import cursors
 from somamemory.db import replicas
 from somamemory.db.replicas import may_read_replica
@@ -63,24 +64,34 @@ class Narrowing:
         """Return whether the only condition is the memory type, which is also stored in the vector index."""
         return self == Narrowing(memory_type=self.memory_type)
 
-    def apply(self, memories: QuerySet[Memory]) -> QuerySet[Memory]:
-        """Return the matching memories. A `ball` is only approximated, by its bounding box (see `in_ball`)."""
-        plain: dict[str, Any] = {
+    @property
+    def lookups(self) -> dict[str, Any]:
+        """Return the conditions that compare a column with a value."""
+        low, high = self.prefix.subtree if self.prefix else (None, None)
+        lookups = {
             "memory_type": self.memory_type,
             "created_at__gt": self.created_after,
             "created_at__lt": self.created_before,
             "updated_at__gt": self.updated_after,
+            "coordinate_key__gte": low,
+            "coordinate_key__lt": high,
         }
-        memories = memories.filter(**{name: value for name, value in plain.items() if value is not None})
+        return {name: value for name, value in lookups.items() if value is not None}
+
+    @property
+    def has_only_lookups(self) -> bool:
+        others = (self.filters, self.ball, self.box, self.places, self.also)
+        return all(condition is None for condition in others)
+
+    def apply(self, memories: QuerySet[Memory]) -> QuerySet[Memory]:
+        """Return the matching memories. A `ball` is only approximated, by its bounding box (see `in_ball`)."""
+        memories = memories.filter(**self.lookups)
         if self.filters is not None:
             memories = memories.filter(to_q(self.filters))
         if self.places is not None:
             memories = memories.filter(self.places.condition)
         if self.also is not None:
             memories = memories.filter(self.also)
-        if self.prefix is not None:
-            low, high = self.prefix.subtree
-            memories = memories.filter(coordinate_key__gte=low, coordinate_key__lt=high)
         for box in filter(None, (self.box, self.ball.bounds() if self.ball else None)):
             memories = memories.filter(*_in_box(box))
         return memories
@@ -97,9 +108,7 @@ class Page:
 
 def live(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
     """Return the caller's memories in these namespaces that are neither deleted nor expired."""
-    return stored(caller, namespaces).filter(
-        Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()), deleted_at=None
-    )
+    return stored(caller, namespaces).filter(prepared_reads.alive(timezone.now()))
 
 
 def stored(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
@@ -111,7 +120,8 @@ def stored(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
 @may_read_replica
 def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
     """Return the memory at a coordinate, with its `index_state`. Raises NotFound."""
-    memory = with_index_state(stored(caller, [namespace])).filter(coordinate_key=coordinate.key).order_by().first()
+    caller.require("read", [namespace])
+    memory = prepared_reads.memory_at(replicas.connection(), caller.tenant.id, namespace, coordinate.key)
     if memory is None or not memory.is_live:
         raise NotFound(f"there is no memory at coordinate {coordinate}")
     read_counts.count([memory])
@@ -144,26 +154,31 @@ def list_memories(
     """Return one page of a namespace, sorted by `order`, or nearest first with `narrowing.ball` (see
     `memory.distance`).
     """
-    base = stored(caller, [namespace]) if include_deleted else live(caller, [namespace])
-    memories = narrowing.apply(base)
+    caller.require("read", [namespace])
     if narrowing.ball is not None:
         of_list = cursors.list_id(namespace, narrowing, include_deleted)
+        memories = narrowing.apply((stored if include_deleted else live)(caller, [namespace]))
         return _nearest(memories, narrowing.ball, of_list, limit, cursor)
-    descending = order.startswith("-")
-    time = None if order.endswith("coordinate") else order.lstrip("-")
     of_list = cursors.list_id(namespace, narrowing, include_deleted, order)
-    if cursor:
-        memories = memories.filter(_after(cursor, of_list, time, descending))
-    columns = [f"-{name}" if descending else name for name in (time, "coordinate_key") if name]
-    source = with_index_state(memories)
-    rows = list(large_rows.outline(source).order_by(*columns)[: limit + 1])
+    position = _position(cursor, of_list, prepared_reads.time_of(order)) if cursor else {}
+
+    def source() -> QuerySet[Memory]:
+        memories = narrowing.apply((stored if include_deleted else live)(caller, [namespace]))
+        return with_index_state(memories.filter(prepared_reads.after(order, **position)) if position else memories)
+
+    if narrowing.has_only_lookups:
+        values = {"namespace": namespace, **narrowing.lookups}
+        shape = PageShape(tuple(values), order, limit + 1, include_deleted, bool(position))
+        rows = prepared_reads.page(replicas.connection(), shape, caller.tenant.id, values | position)
+    else:
+        rows = list(prepared_reads.sorted_by(large_rows.outline(source()), order)[: limit + 1])
     count = min(limit, fitting(row.size for row in rows))
     items = large_rows.filled(rows[:count], source)
     if len(rows) <= count:
         return Page(items)
     last = rows[count - 1]
-    moments = [getattr(last, time)] if time else []
-    return Page(items, cursors.encode(of_list, last.coordinate_key, *moments))
+    time = prepared_reads.time_of(order)
+    return Page(items, cursors.encode(of_list, last.coordinate_key, *([getattr(last, time)] if time else [])))
 
 
 def page_of(
@@ -259,13 +274,7 @@ def inspect(caller: Caller, id: UUID) -> Memory:
 
 def with_index_state(memories: QuerySet[Memory]) -> QuerySet[Memory]:
     """Add the columns that `Memory.index_state` needs."""
-    row = FilteredRelation("embeddings", condition=Q(embeddings__generation=generations.active()))
-    return memories.annotate(
-        row=row,
-        index_due_at=F("row__due_at"),
-        index_attempts=F("row__attempts"),
-        indexed_version=F("row__indexed_version"),
-    )
+    return prepared_reads.with_index_state(memories, generations.active())
 
 
 def _index_stats(caller: Caller, total: int, now: datetime) -> dict[str, Any]:
@@ -361,19 +370,13 @@ def _last_seen(cursor: str, of_list: str) -> tuple[float, str]:
     return distance, _key(key)
 
 
-def _after(cursor: str, of_list: str, time: str | None, descending: bool) -> Q:
-    """Return the condition for rows after the cursor, which is ordered by (time, coordinate) or by coordinate alone."""
+def _position(cursor: str, of_list: str, time: str | None) -> dict[str, Any]:
+    """Return the position of a cursor: the `key` of the last row, and its `moment` in a list that is sorted by time."""
     kinds = (str, str, datetime) if time else (str, str)
     made_for, key, *moments = cursors.decode(cursor, *kinds)
     if made_for != of_list:
         raise cursors.invalid()
-    beyond = "lt" if descending else "gt"
-    later = Q(**{f"coordinate_key__{beyond}": _key(key)})
-    if time is None:
-        return later
-    at = moments[0]
-    # With the first condition, the database can seek in its index.
-    return Q(**{f"{time}__{beyond}e": at}) & (Q(**{f"{time}__{beyond}": at}) | later)
+    return {"key": _key(key), "moment": moments[0] if moments else None}
 
 
 def _key(text: str) -> str:

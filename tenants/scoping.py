@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from django.db import models
 
+from somamemory.db.prepared import Parameter
+
 if TYPE_CHECKING:
     from tenants.models import Tenant
 
@@ -25,6 +27,10 @@ class TenantManager(models.Manager[Row]):
         if not isinstance(tenant, owner):
             raise UnscopedQuery(f"for_tenant() requires a tenant, not {tenant!r}")
         return super().get_queryset().filter(tenant=tenant)
+
+    def of_parameter(self) -> models.QuerySet[Row]:
+        """Return the rows of the tenant that a prepared statement gets as its parameter `tenant`."""
+        return super().get_queryset().filter(tenant=Parameter("tenant", self.model, "tenant"))
 
 
 class TenantOwned(models.Model):

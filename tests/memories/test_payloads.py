@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memories.payloads import MAX_TEXT_LENGTH, Decoder, merge_patch, text_of
+from memories.payloads import MAX_TEXT_LENGTH, Decoder, decode, merge_patch, text_of
 
 # --- Text --------------------------------------------------------------------------------------------------------
 
@@ -155,3 +155,28 @@ def test_every_large_float_comes_back_as_itself_from_its_digits(number):
 
 def test_the_decoder_reaches_every_depth():
     assert _decoded('{"a": [{"b": 9223372036854775808}]}') == {"a": [{"b": 9.223372036854775808e18}]}
+
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.just(1e300)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(VALUES, st.booleans())
+def test_the_fast_parser_reads_the_same_values(value, ascii):
+    text = json.dumps(value, ensure_ascii=ascii)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return  # a lone surrogate cannot be stored
+    assert repr(decode(text)) == repr(json.loads(text, cls=Decoder))
+
+
+@pytest.mark.parametrize(
+    "digits", ["9223372036854775807", "9223372036854775808", "-9223372036854775808", "1" + "0" * 300]
+)
+def test_the_fast_parser_reads_integers_beyond_int64_as_floats(digits):
+    assert repr(decode(f"[{digits}]")) == repr(json.loads(f"[{digits}]", cls=Decoder))

@@ -1,0 +1,118 @@
+"""Prepared statements for the most frequent reads: the memory at a coordinate, and a page of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, FilteredRelation, Q, QuerySet
+from django.utils import timezone
+
+from memories import large_rows
+from memories.index import generations
+from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
+from somamemory.db.prepared import Parameter, Prepared
+
+_SHAPES = 256  # pages of lists whose statements are kept
+
+
+@dataclass(frozen=True)
+class PageShape:
+    """The parts of a page that determine its statement.
+
+    lookups: the conditions, each a field with an operator, such as `created_at__gt`.
+    after: whether the page continues after a cursor.
+    """
+
+    lookups: tuple[str, ...]
+    order: str
+    limit: int
+    include_deleted: bool
+    after: bool
+
+
+def memory_at(connection: BaseDatabaseWrapper, tenant: UUID, namespace: str, key: str) -> Memory | None:
+    """Return the memory at a coordinate, even if it is deleted or expired, with the columns of `index_state`."""
+    generation = generations.active().id
+    rows = _at.rows(connection, tenant=tenant, namespace=namespace, coordinate_key=key, generation=generation)
+    return rows[0] if rows else None
+
+
+def page(connection: BaseDatabaseWrapper, shape: PageShape, tenant: UUID, values: Mapping[str, Any]) -> list[Memory]:
+    """Return the outline of a page (see `large_rows`), with the columns of `index_state`.
+
+    values: by lookup, and the position of the cursor as `key` and `moment`.
+    """
+    generation, now = generations.active().id, timezone.now()
+    return _page(shape).rows(connection, tenant=tenant, generation=generation, now=now, **values)
+
+
+def with_index_state(memories: QuerySet[Memory], generation: EmbeddingGeneration | Parameter) -> QuerySet[Memory]:
+    """Add the columns that `Memory.index_state` needs."""
+    row = FilteredRelation("embeddings", condition=Q(embeddings__generation=generation))
+    return memories.annotate(
+        row=row,
+        index_due_at=F("row__due_at"),
+        index_attempts=F("row__attempts"),
+        indexed_version=F("row__indexed_version"),
+    )
+
+
+def alive(now: Any) -> Q:
+    """Return the condition for memories that are neither deleted nor expired."""
+    return (Q(expires_at__isnull=True) | Q(expires_at__gt=now)) & Q(deleted_at=None)
+
+
+def after(order: str, key: Any, moment: Any) -> Q:
+    """Return the condition for rows after a position, which is ordered by (time, coordinate) or by coordinate alone."""
+    beyond = "lt" if order.startswith("-") else "gt"
+    later = Q(**{f"coordinate_key__{beyond}": key})
+    time = time_of(order)
+    if time is None:
+        return later
+    # With the first condition, the database can seek in its index.
+    return Q(**{f"{time}__{beyond}e": moment}) & (Q(**{f"{time}__{beyond}": moment}) | later)
+
+
+def sorted_by(memories: QuerySet[Memory], order: str) -> QuerySet[Memory]:
+    columns = [name for name in (time_of(order), "coordinate_key") if name]
+    return memories.order_by(*(f"-{name}" if order.startswith("-") else name for name in columns))
+
+
+def time_of(order: str) -> str | None:
+    """Return the time by which a list is sorted; None for the coordinate."""
+    return None if order.endswith("coordinate") else order.lstrip("-")
+
+
+def _parameter(name: str, field: str) -> Parameter:
+    return Parameter(name, Memory, field)
+
+
+def _build_at() -> QuerySet[Memory]:
+    places = {name: _parameter(name, name) for name in ("namespace", "coordinate_key")}
+    memories = Memory.objects.of_parameter().filter(**places).defer("terms").order_by()
+    return with_index_state(memories, Parameter("generation", VectorEmbedding, "generation"))
+
+
+_at = Prepared(_build_at)
+
+
+@lru_cache(_SHAPES)
+def _page(shape: PageShape) -> Prepared[Memory]:
+    return Prepared(lambda: _build_page(shape))
+
+
+def _build_page(shape: PageShape) -> QuerySet[Memory]:
+    lookups = {lookup: _parameter(lookup, lookup.partition("__")[0]) for lookup in shape.lookups}
+    memories = Memory.objects.of_parameter().filter(**lookups)
+    if not shape.include_deleted:
+        memories = memories.filter(alive(_parameter("now", "expires_at")))
+    if shape.after:
+        moment = _parameter("moment", time_of(shape.order) or "created_at")
+        memories = memories.filter(after(shape.order, _parameter("key", "coordinate_key"), moment))
+    memories = with_index_state(memories, Parameter("generation", VectorEmbedding, "generation"))
+    return sorted_by(large_rows.outline(memories), shape.order)[: shape.limit]
