@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from copy import copy
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,15 @@ from memories.models import Memory, VectorEmbedding
 from memories.new_memory import NewMemory, check_expiry, check_size, checked
 from memories.payloads import Json
 from memories.search import analyzer
+from somamemory.db import replicas, rows
 from somamemory.db.collisions import retrying
 from somamemory.errors import NotFound, PreconditionFailed
 from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
+
+_MEMORIES = rows.Table(Memory)
+_ADDRESS = ("tenant_id", "namespace", "coordinate_key")
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,11 @@ def store_many(
     backpressure.check(caller.tenant)
     for item in items:
         checked(caller, item)
-    return retrying(lambda: _store(caller, items, precondition or Precondition()))
+    condition = precondition or Precondition()
+    may_be_new = len(items) == 1 and not condition.present and condition.version is None
+    if may_be_new and not usage.is_limited(caller.tenant):
+        return _store_one(caller, items[0], condition)
+    return retrying(lambda: _store(caller, items, condition))
 
 
 def patch(
@@ -101,7 +109,7 @@ def patch(
         memory.version += 1
         memory.updated_at = timezone.now()
         size, memory.size = memory.size, storage_usage.size(memory)
-        memory.save(update_fields=[*changes, "terms", "version", "updated_at", "size"])
+        _save([], [memory])
         outbox.enqueue([memory])
         usage.add(caller.tenant, 0, memory.size - size)
         audit.record(caller, "memory.patch", [Change(coordinate.text, before, audit_state.state(memory))], namespace)
@@ -149,8 +157,8 @@ def delete_many(
 
 def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate], purge: bool) -> set[Coordinate]:
     """Run the transaction of `delete_many`."""
-    rows = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
-    gone = [memory for memory in rows.values() if purge or memory.is_live]
+    known = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
+    gone = [memory for memory in known.values() if purge or memory.is_live]
     _remove(caller, namespace, gone, purge)
     return {memory.coordinate for memory in gone}
 
@@ -163,12 +171,12 @@ def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, purge: b
     caller.require("delete", [namespace])
     reserved_namespaces.check_writable(caller, namespace)
     low, high = root.subtree
-    rows = Memory.objects.for_tenant(caller.tenant).filter(
+    below = Memory.objects.for_tenant(caller.tenant).filter(
         namespace=namespace, coordinate_key__gte=low, coordinate_key__lt=high
     )
     if not purge:
-        rows = rows.filter(deleted_at=None)
-    ordered = rows.order_by("coordinate_key").select_for_update()
+        below = below.filter(deleted_at=None)
+    ordered = below.order_by("coordinate_key").select_for_update()
     gone = 0
     with transaction.atomic():
         while batch := retention.batch_of(ordered):  # rows that have been deleted no longer match
@@ -208,6 +216,37 @@ def retry_failed(caller: Caller) -> int:
     return count
 
 
+def _store_one(caller: Caller, item: NewMemory, condition: Precondition) -> list[Stored]:
+    """Store a memory, as a new one if possible, which on PostgreSQL takes one statement and no other transaction."""
+    if rows.one_statement() and (created := retrying(lambda: _created(caller, item), within=nullcontext)):
+        return [created]
+
+    def once() -> list[Stored]:
+        created = None if rows.one_statement() else _created(caller, item)
+        return [created] if created else _store(caller, [item], condition)
+
+    return retrying(once)
+
+
+def _created(caller: Caller, item: NewMemory) -> Stored | None:
+    """Store a memory in one statement if there is none at its address, deleted ones included. Otherwise do nothing."""
+    memory = _replaced(caller, None, True, item)
+    change = Change(item.coordinate.text, None, audit_state.state(memory))
+    is_new = rows.insert_if_new(
+        rows.Part(_MEMORIES, [vars(memory)]),
+        _ADDRESS,
+        [
+            *outbox.parts([memory], {memory.id: item.embedding}),
+            audit.events(caller, "memory.store", [change], item.namespace),
+        ],
+    )
+    if not is_new:
+        return None
+    notify.on_commit()
+    replicas.wrote(caller)
+    return Stored(memory, created=True)
+
+
 def _store(caller: Caller, items: Sequence[NewMemory], precondition: Precondition) -> list[Stored]:
     """Run the transaction of `store_many`."""
     by_namespace: dict[str, list[NewMemory]] = {}
@@ -223,25 +262,28 @@ def _store(caller: Caller, items: Sequence[NewMemory], precondition: Preconditio
 
 
 def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precondition: Precondition) -> list[Stored]:
-    rows = _rows(caller, namespace, {item.coordinate.key for item in items})
-    known = dict(rows)
+    known = _rows(caller, namespace, {item.coordinate.key for item in items})
+    after = dict(known)
     results: list[Stored] = []
     changes: list[Change] = []
     for item in items:
-        current = rows.get(item.coordinate.key)
+        current = after.get(item.coordinate.key)
         live = current if current is not None and current.is_live else None
         precondition.check(live)
-        rows[item.coordinate.key] = memory = _replaced(caller, current, live is None, item)
+        after[item.coordinate.key] = memory = _replaced(caller, current, live is None, item)
         results.append(Stored(memory, created=live is None))
         changes.append(Change(item.coordinate.text, audit_state.state(current), audit_state.state(memory)))
     final = {item.coordinate.key: item for item in items}
-    _save(
-        new=[rows[key] for key in sorted(final) if key not in known],
-        old=[rows[key] for key in sorted(final) if key in known],
+    usage.add(
+        caller.tenant, *storage_usage.difference([known.get(key) for key in final], [after[key] for key in final])
     )
-    outbox.enqueue([rows[key] for key in final], {rows[key].id: item.embedding for key, item in final.items()})
-    usage.add(caller.tenant, *storage_usage.difference([known.get(key) for key in final], [rows[key] for key in final]))
-    audit.record(caller, "memory.store", changes, namespace)
+    with rows.in_one_round_trip():
+        _save(
+            new=[after[key] for key in sorted(final) if key not in known],
+            old=[after[key] for key in sorted(final) if key in known],
+        )
+        outbox.enqueue([after[key] for key in final], {after[key].id: item.embedding for key, item in final.items()})
+        audit.record(caller, "memory.store", changes, namespace)
     return results
 
 
@@ -284,24 +326,13 @@ _REPLACED_FIELDS = [
 ]  # fmt: skip
 
 
-def _save(new: list[Memory], old: list[Memory]) -> None:
-    if new:
-        # If another caller has just created a memory at the same address, this raises IntegrityError, and `retrying`
-        # runs the transaction again.
-        Memory.all_tenants.bulk_create(new)
-    if old:
-        # These rows are locked. One upsert updates all of them, unlike bulk_update, which builds a CASE for every
-        # field. The upsert needs keys for rows that will never be inserted, and these must not collide with the rows'
-        # own keys.
-        rows = [copy(memory) for memory in old]
-        for row in rows:
-            row.seq, row.id = None, uuid.uuid4()
-        Memory.all_tenants.bulk_create(
-            rows,
-            update_conflicts=True,
-            unique_fields=["tenant", "namespace", "coordinate_key"],
-            update_fields=_REPLACED_FIELDS,
-        )
+def _save(new: Sequence[Memory], old: Sequence[Memory]) -> None:
+    # If another caller has just created a memory at the same address, this raises IntegrityError, and `retrying` runs
+    # the transaction again.
+    _MEMORIES.insert([vars(memory) for memory in new])
+    # These rows are locked, so each of them is updated. The ids are those of rows that will never be inserted, and must
+    # not collide with existing ones.
+    _MEMORIES.upsert([{**vars(memory), "id": uuid.uuid4()} for memory in old], _ADDRESS, _REPLACED_FIELDS)
 
 
 def _remove(caller: Caller, namespace: str, memories: Sequence[Memory], purge: bool) -> None:
@@ -334,18 +365,17 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
 
 def _rows(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
     """Return the rows at these addresses, including deleted ones, locked in the order of their keys."""
-    rows = (
-        Memory.objects.for_tenant(caller.tenant)
-        .select_for_update()
-        .filter(namespace=namespace, coordinate_key__in=sorted(set(keys)))
-        .order_by("coordinate_key")
+    condition, parameter = rows.one_of("coordinate_key", sorted(set(keys)))
+    found = _MEMORIES.read(
+        f"WHERE tenant_id = %s AND namespace = %s AND {condition} ORDER BY coordinate_key{rows.locked()}",
+        [rows.id_parameter(caller.tenant.id), namespace, parameter],
     )
-    return {memory.coordinate_key: memory for memory in rows}
+    return {memory.coordinate_key: memory for memory in found}
 
 
 def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> dict[str, Memory]:
-    rows = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
-    return {key: memory for key, memory in rows.items() if memory.is_live}
+    known = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
+    return {key: memory for key, memory in known.items() if memory.is_live}
 
 
 def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:

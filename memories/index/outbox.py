@@ -6,7 +6,7 @@ outbox: they find memories without a row, or with a row that lacks the latest ve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,52 +17,55 @@ from memories.embeddings.base import Vectors
 from memories.index import generations, notify
 from memories.index.base import as_float32
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding, has_passed
+from somamemory.db.rows import Part, Table, Values
 
 BATCH = 1000
+Own = Mapping[UUID, Vectors | None]  # vectors supplied by callers, by memory
+
+_ROWS = Table(VectorEmbedding)
+_KEY = ("tenant_id", "generation_id", "memory_id")
 
 
-def enqueue(memories: Sequence[Memory], own: dict[UUID, Vectors | None] | None = None) -> None:
+def enqueue(memories: Sequence[Memory], own: Own | None = None) -> None:
     """Queue these memories for indexing, and reset the backoff after earlier failures.
 
     own: vectors supplied by the callers, by memory. Given when whole new memories are stored, which makes earlier
     vectors from callers obsolete.
     """
-    now, vectors = timezone.now(), own or {}
-    with_own: list[VectorEmbedding] = []
-    without: list[VectorEmbedding] = []
-    for generation in generations.written():
-        fits = generations.alike(
-            generation, generations.active()
-        )  # a vector supplied by a caller belongs to the active generation
-        for memory in memories:
-            vector = vectors.get(memory.id) if fits else None
-            row = VectorEmbedding(
-                tenant_id=memory.tenant_id,
-                generation=generation,
-                memory_id=memory.id,
-                wanted_version=memory.version,
-                due_at=now,
-                own=vector is not None,
-                vector=None if vector is None else as_float32(vector).tobytes(),
-            )
-            (without if vector is None else with_own).append(row)
     again = ["wanted_version", "due_at", "attempts", "error"]
     # for a whole new memory, a vector supplied for the old one no longer applies (its text_hash is empty)
     if own is not None:
         again = [*again, "own"]
-    _upsert(without, again)
-    _upsert(with_own, [*again, "vector", "text_hash"])
+    rows = [row for part in parts(memories, own or {}) for row in part.rows]
+    _ROWS.upsert([row for row in rows if row["vector"] is None], _KEY, again)
+    _ROWS.upsert([row for row in rows if row["vector"] is not None], _KEY, [*again, "vector", "text_hash"])
     notify.on_commit()
 
 
-def _upsert(rows: list[VectorEmbedding], update_fields: list[str]) -> None:
-    if rows:
-        VectorEmbedding.all_tenants.bulk_create(
-            rows,
-            update_conflicts=True,
-            unique_fields=["tenant", "generation", "memory"],
-            update_fields=update_fields,
+def parts(memories: Sequence[Memory], own: Own) -> list[Part]:
+    """Return the rows that `enqueue` would write for new memories, for a statement that also writes these."""
+    return [Part(_ROWS, _rows(generation, memories, own)) for generation in generations.written()]
+
+
+def _rows(generation: EmbeddingGeneration, memories: Sequence[Memory], own: Own) -> list[Values]:
+    # a vector supplied by a caller belongs to the active generation
+    fits = generations.alike(generation, generations.active())
+    now = timezone.now()
+    rows: list[Values] = []
+    for memory in memories:
+        vector = own.get(memory.id) if fits else None
+        rows.append(
+            {
+                "tenant_id": memory.tenant_id,
+                "generation_id": generation.id,
+                "memory_id": memory.id,
+                "wanted_version": memory.version,
+                "due_at": now,
+                "own": vector is not None,
+                "vector": None if vector is None else as_float32(vector).tobytes(),
+            }
         )
+    return rows
 
 
 def fill(

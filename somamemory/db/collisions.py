@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError
+from django.db.transaction import atomic, get_connection
 
 from somamemory.db import sqlstate
 from somamemory.errors import Conflict
@@ -17,17 +19,19 @@ Result = TypeVar("Result")
 COLLISION = RetryPolicy(attempts=25, first_pause_s=0.01, max_pause_s=0.02)
 
 
-def retrying(work: Callable[[], Result]) -> Result:
+def retrying(work: Callable[[], Result], within: Callable[[], AbstractContextManager[object]] = atomic) -> Result:
     """Run `work` in a transaction. Run it again if another writer has created the same row, or after a deadlock.
+
+    within: the context of an attempt; a single statement needs no transaction around it.
 
     Inside a larger transaction, a deadlock aborts that transaction, so the error is raised: only its owner can run it
     again. A row created by another writer does not abort it, because each attempt is a savepoint. Raises Conflict if
     every attempt collides.
     """
-    nested = transaction.get_connection().in_atomic_block
+    nested = get_connection().in_atomic_block
 
     def attempt() -> Result:
-        with transaction.atomic():
+        with within():
             return work()
 
     def may_retry(error: BaseException) -> bool:

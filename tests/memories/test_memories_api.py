@@ -168,7 +168,7 @@ def test_an_own_vector_is_kept_as_it_is(api: Api) -> None:
 
 
 def test_the_store_and_its_audit_stand_or_fall_together(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenants.audit.record", lambda *_: 1 / 0)
+    monkeypatch.setattr("tenants.audit.events", lambda *_: 1 / 0)
 
     problem_of(api.post("/memories", {"coord": "1", "payload": {}}), 500, "internal_error")
 

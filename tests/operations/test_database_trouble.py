@@ -9,6 +9,7 @@ from django.db import InternalError, OperationalError
 
 from memories.models import Memory, VectorEmbedding
 from somamemory.db import sqlstate
+from somamemory.db.rows import Part
 from tenants import audit
 from tests.conftest import Api, problem_of
 
@@ -23,15 +24,15 @@ def failing_with(code: str | None, kind: type[Exception] = OperationalError) -> 
 
 def fail_first(monkeypatch, times: int, error: Exception) -> list[int]:
     """The audit, the last statement of a store, fails so many times."""
-    record, tries = audit.record, [0]
+    events, tries = audit.events, [0]
 
-    def recording(*args, **kwargs) -> None:
+    def failing(*args, **kwargs) -> Part:
         tries[0] += 1
         if tries[0] <= times:
             raise error
-        record(*args, **kwargs)
+        return events(*args, **kwargs)
 
-    monkeypatch.setattr(audit, "record", recording)
+    monkeypatch.setattr(audit, "events", failing)
     return tries
 
 

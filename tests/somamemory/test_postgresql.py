@@ -76,7 +76,7 @@ def test_a_statement_that_takes_too_long_is_503(api: Api, monkeypatch) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(5)")
 
-    monkeypatch.setattr(audit, "record", slow)
+    monkeypatch.setattr(audit, "events", slow)
     with said("SET statement_timeout = '50ms'"):
         problem_of(api.post("/memories", {"coord": "1", "payload": {}}), 503, "database_busy")
 
@@ -101,7 +101,7 @@ def test_a_connection_cut_within_a_store_leaves_nothing_half_done(api: Api, monk
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
     with monkeypatch.context() as patched:
-        patched.setattr(audit, "record", cut)
+        patched.setattr(audit, "events", cut)
         problem_of(api.post("/memories", {"coord": "1", "payload": {}}), 503, "database_busy")
 
     close_old_connections()

@@ -7,6 +7,8 @@ the running request serves (`somamemory.db.tenant_scope`).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 from django.conf import settings
@@ -50,6 +52,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if settings.ROW_LEVEL_SECURITY and self._session_scope != (scope := tenant_scope.current()):
             self._set_scope(scope)
         return super().create_cursor(name)
+
+    @contextmanager
+    def pipelined(self) -> Iterator[None]:
+        """Send the statements in this context without waiting for the result of each."""
+        self.cursor().close()  # sets the scope, which cannot be done in a pipeline
+        with self.wrap_database_errors, self.connection.pipeline():
+            yield
 
     def _set_scope(self, scope: str) -> None:
         if self.connection.info.transaction_status == TransactionStatus.INERROR:

@@ -1,0 +1,240 @@
+"""Read and write rows on hot paths, with SQL and conversions built once from the fields of a model.
+
+The ORM compiles every statement again and passes every value through several calls: an insert takes 0.21 ms, and a read
+0.46 ms. Here they take 0.07 and 0.05 ms. A statement has the same text however many rows it writes, so that it is
+prepared once: SQLite gets one set of parameters per row, and PostgreSQL one JSON document for all rows. The values are
+those of the ORM, which remains the choice wherever speed does not matter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import orjson
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.models import Model
+
+Row = TypeVar("Row", bound=Model)
+# The values of a row by attribute name, such as `vars(memory)`. Other names are ignored, and absent fields get their
+# default.
+Values = Mapping[str, object]
+Convert = Callable[[Any], object]
+Reading = tuple[list[str], list[tuple[int, Any, list[Any]]]]
+
+
+@dataclass(frozen=True)
+class Table(Generic[Row]):
+    """The table of a model. Rows name their tenant themselves, as with the ORM's `bulk_create`."""
+
+    model: type[Row]
+
+    def read(self, rest: str, parameters: Sequence[Any]) -> list[Row]:
+        """Return the rows of `SELECT … FROM table` and the `rest` of the statement: its conditions, order and locks."""
+        names, converters = _reading(self.model, connection.vendor)
+        with connection.cursor() as cursor:
+            cursor.execute(_select(self.model) + rest, parameters)
+            rows = cursor.fetchall()
+        return [self.model.from_db(DEFAULT_DB_ALIAS, names, _converted(row, converters)) for row in rows]
+
+    def insert(self, rows: Sequence[Values]) -> None:
+        """Insert rows. Raises IntegrityError if one of them exists."""
+        self._write(rows, "")
+
+    def upsert(self, rows: Sequence[Values], unique: Sequence[str], update: Iterable[str]) -> None:
+        """Insert rows, or update these columns of those that exist. Every row must differ in the `unique` columns."""
+        changes = ", ".join(f"{column} = excluded.{column}" for column in update)
+        self._write(rows, f" ON CONFLICT ({', '.join(unique)}) DO UPDATE SET {changes}")
+
+    def _write(self, rows: Sequence[Values], conflict: str) -> int:
+        """Return how many rows were written."""
+        if not rows:
+            return 0
+        sql = _insert(self.model, connection.vendor) + conflict
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute(sql, [document(self.model, rows)])
+            elif len(rows) == 1:
+                cursor.execute(sql, _parameters(self.model, rows[0]))
+            else:
+                cursor.executemany(sql, [_parameters(self.model, row) for row in rows])
+            return int(cursor.rowcount)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows for one table."""
+
+    table: Table[Any]
+    rows: Sequence[Values]
+
+
+def insert_if_new(first: Part, unique: Sequence[str], others: Sequence[Part]) -> bool:
+    """Insert one row and then the `others`, or nothing if a row with its `unique` columns exists. Return which.
+
+    Requires a transaction unless `one_statement` is true.
+    """
+    conflict = f" ON CONFLICT ({', '.join(unique)}) DO NOTHING"
+    if one_statement():
+        parts = (first, *others)
+        sql = _insert_together(conflict, tuple(part.table.model for part in parts))
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [document(part.table.model, part.rows) for part in parts])
+            return bool(cursor.fetchone()[0])
+    if not first.table._write(first.rows, conflict):
+        return False
+    for part in others:
+        part.table.insert(part.rows)
+    return True
+
+
+def one_statement() -> bool:
+    """Return whether this database can write to several tables in one statement."""
+    return connection.vendor == "postgresql"
+
+
+def document(model: type[Model], rows: Sequence[Values]) -> str:
+    """Return the rows as a JSON document for PostgreSQL."""
+    columns = _columns(model, connection.vendor)
+    return orjson.dumps([{column.name: column.value(row) for column in columns} for row in rows]).decode()
+
+
+def id_parameter(id: UUID) -> UUID | str:
+    """Return the id as this database compares it."""
+    return id if connection.features.has_native_uuid_field else id.hex
+
+
+def one_of(column: str, values: Sequence[str]) -> tuple[str, object]:
+    """Return a condition with a single parameter, whatever the number of values, and the parameter."""
+    if len(values) == 1:
+        return f"{column} = %s", values[0]
+    if connection.vendor == "postgresql":
+        return f"{column} = ANY(%s::text[])", list(values)
+    return f"{column} IN (SELECT value FROM json_each(%s))", json.dumps(values)  # noqa: S608 - no value is put in
+
+
+def locked() -> str:
+    """Return the end of a statement that locks the rows it reads. SQLite's writers hold the whole database."""
+    return " FOR UPDATE" if connection.features.has_select_for_update else ""
+
+
+def in_one_round_trip() -> AbstractContextManager[None]:
+    """Send the statements in this context to PostgreSQL without waiting for the result of each.
+
+    Their errors are raised at the end of the context. The code inside must not read results.
+    """
+    pipelined: Callable[[], AbstractContextManager[None]] = getattr(connection, "pipelined", nullcontext)
+    return pipelined()
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column that is written, and how to find and convert its value."""
+
+    name: str
+    type: str
+    default: Callable[[], object]
+    convert: Convert | None
+
+    def value(self, row: Values) -> object:
+        value = row[self.name] if self.name in row else self.default()
+        return value if value is None or self.convert is None else self.convert(value)
+
+
+def _parameters(model: type[Model], row: Values) -> list[Any]:
+    return [column.value(row) for column in _columns(model, connection.vendor)]
+
+
+@cache
+def _columns(model: type[Model], vendor: str) -> list[_Column]:
+    fields = [field for field in model._meta.concrete_fields if field is not model._meta.auto_field]
+    return [
+        _Column(field.attname, str(field.db_type(connection)), field.get_default, _converter(field, vendor))
+        for field in fields
+        if not field.generated
+    ]
+
+
+def _converter(field: Any, vendor: str) -> Convert | None:
+    while field.remote_field is not None:
+        field = field.target_field
+    return _CONVERTERS[vendor][field.get_internal_type()]
+
+
+@cache
+def _insert(model: type[Model], vendor: str) -> str:
+    columns = _columns(model, vendor)
+    names = ", ".join(column.name for column in columns)
+    into = f"INSERT INTO {model._meta.db_table} ({names}) "
+    if vendor != "postgresql":
+        return into + f"VALUES ({', '.join(['%s'] * len(columns))})"
+    types = ", ".join(f"{column.name} {column.type}" for column in columns)
+    return into + f"SELECT {names} FROM json_to_recordset(%s::json) AS r ({types})"  # noqa: S608 - names from the model
+
+
+@cache
+def _insert_together(conflict: str, models: tuple[type[Model], ...]) -> str:
+    first, *others = [_insert(model, "postgresql") for model in models]
+    inserts = [f"first AS ({first}{conflict} RETURNING 1)"]
+    inserts += [f"part{at} AS ({insert} WHERE EXISTS (SELECT FROM first))" for at, insert in enumerate(others)]
+    return f"WITH {', '.join(inserts)} SELECT COUNT(*) FROM first"  # noqa: S608 - names from models
+
+
+@cache
+def _select(model: type[Model]) -> str:
+    table = model._meta.db_table
+    names = ", ".join(f"{table}.{field.column}" for field in model._meta.concrete_fields)
+    return f"SELECT {names} FROM {table} "  # noqa: S608 - names from the model
+
+
+@cache
+def _reading(model: type[Model], vendor: str) -> Reading:
+    """Return the names of the attributes, and (position, expression, converters) of those that the ORM converts."""
+    converters = []
+    for position, field in enumerate(model._meta.concrete_fields):
+        column = field.get_col(model._meta.db_table)
+        chain = connection.ops.get_db_converters(column) + column.get_db_converters(connection)
+        if chain:
+            converters.append((position, column, chain))
+    return [field.attname for field in model._meta.concrete_fields], converters
+
+
+def _converted(row: Sequence[object], converters: Sequence[tuple[int, object, Any]]) -> list[object]:
+    values = list(row)
+    for position, column, chain in converters:
+        for convert in chain:
+            values[position] = convert(values[position], column, connection)
+    return values
+
+
+def _sqlite_time(time: datetime) -> str:
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+
+
+def _hexadecimal(content: bytes | memoryview) -> str:
+    return f"\\x{bytes(content).hex()}"
+
+
+def _hex(id: UUID) -> str:
+    return id.hex
+
+
+_AS_THEY_ARE: dict[str, Convert | None] = dict.fromkeys(
+    (
+        "CharField", "TextField", "FloatField", "BooleanField", "IntegerField", "BigIntegerField", "BigAutoField",
+        "PositiveIntegerField", "PositiveSmallIntegerField", "PositiveBigIntegerField",
+    )
+)  # fmt: skip
+# By database and type of field. Fields of other types cannot be written here.
+_CONVERTERS: dict[str, dict[str, Convert | None]] = {
+    "sqlite": _AS_THEY_ARE
+    | {"UUIDField": _hex, "DateTimeField": _sqlite_time, "JSONField": json.dumps, "BinaryField": None},
+    "postgresql": _AS_THEY_ARE
+    | {"UUIDField": None, "DateTimeField": None, "JSONField": None, "BinaryField": _hexadecimal},
+}
