@@ -13,13 +13,14 @@ class MemoriesConfig(AppConfig):
 
     def ready(self) -> None:
         # These need the models, which do not exist yet when this file is imported.
-        from memories import embeddings, filters, planner_statistics, storage_usage
+        from memories import embeddings, filters, history, planner_statistics, storage_usage
         from tenants import erasure, idempotency, usage
 
         erasure.also("vectors", storage_usage.forget_vectors)
         erasure.also("words", storage_usage.forget_words)
         usage.count_with(storage_usage.count)
         storage_usage.also_count(idempotency.USAGE_SQL)
+        storage_usage.also_count(history.USAGE_SQL)
 
         register(embeddings.check_settings, "soma", deploy=True)
         connection_created.connect(filters.register_functions, dispatch_uid="memories.filters")

@@ -30,6 +30,9 @@ KEPT = (
     "id", "coordinate_key", "payload", "metadata", "memory_type", "importance", "context", "version", "size",
     "created_at", "updated_at", "access_count", "last_accessed_at",
 )  # fmt: skip
+# Files of earlier releases do not contain these.
+NEWER = ("valid_from", "valid_to", "source", "trust", "written_by")
+_TIMES = ("created_at", "updated_at", "last_accessed_at", "valid_from", "valid_to")
 
 
 def archive_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
@@ -71,18 +74,18 @@ def _moved(caller: Caller, namespace: str, root: Coordinate, archived_at: dateti
 
 @dataclass(frozen=True)
 class Taken:
-    """A removed row: its `KEPT` columns as JSON values."""
+    """A removed row: its `KEPT` and `NEWER` columns as JSON values."""
 
     facts: dict[str, Any]
 
     @classmethod
     def of(cls, row: Memory) -> Taken:
-        return cls({name: getattr(row, name) for name in KEPT})
+        return cls({name: getattr(row, name) for name in KEPT + NEWER})
 
     def memory(self, caller: Caller, namespace: str) -> Memory:
         """Return an unsaved memory, which can be displayed or stored."""
-        facts = {name: self.facts[name] for name in KEPT}
-        for name in ("created_at", "updated_at", "last_accessed_at"):
+        facts = {name: self.facts[name] for name in KEPT} | {name: self.facts.get(name) for name in NEWER}
+        for name in _TIMES:
             if isinstance(facts[name], str):
                 facts[name] = datetime.fromisoformat(facts[name])
         facts["id"] = uuid.UUID(str(facts["id"]))

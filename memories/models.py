@@ -58,16 +58,16 @@ def has_passed(expires_at: datetime | None, now: datetime) -> bool:
     return expires_at is not None and expires_at <= now
 
 
-class Memory(TenantOwned):
-    """A memory at a coordinate."""
+class MemoryColumns(TenantOwned):
+    """The columns that a memory and its earlier versions share.
+
+    A new column also needs a migration for both tables, and `version_trigger.install` at its end.
+    """
 
     class Type(models.TextChoices):
         EPISODIC = "episodic"
         SEMANTIC = "semantic"
 
-    # An integer instead of the UUID, because SQLite's full-text index needs a rowid that does not change with VACUUM.
-    seq = models.BigAutoField(primary_key=True)
-    id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     namespace = KeyField(max_length=255)
     coordinate_key = KeyField(max_length=coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER)
     # A name chosen by the caller; see `addresses`. Null instead of empty: the index then contains only rows with a key.
@@ -80,7 +80,7 @@ class Memory(TenantOwned):
     terms = models.TextField(blank=True)  # the terms in the full-text index; see search.analyzer
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
-    updated_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)  # the beginning of this version; later than the last one's
     expires_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
     # Written by `read_counts`. Not indexed: otherwise every write-back would have to update all other indexes, too.
@@ -89,9 +89,39 @@ class Memory(TenantOwned):
     size = models.PositiveIntegerField(default=0, db_default=0)  # in bytes, as computed by `storage_usage.size`
     # Set by `archiving`: the memory is not in the vector index, and searches include it only on request.
     archived_at = models.DateTimeField(null=True)
-    distance: float | None = None  # from the centre, in a list of the nearest memories; not a column
+    # When it holds in the world: see `validity`. None: no beginning, or no end.
+    valid_from = models.DateTimeField(null=True)
+    valid_to = models.DateTimeField(null=True)
+    # Provenance, as stated by the writer: a string or an object, and how much to trust it, from 0 to 1.
+    source = JsonField(null=True)
+    trust = models.FloatField(null=True)
+    written_by = models.CharField(max_length=64, null=True)  # noqa: DJ001 - the actor; None: an older release
 
     class Meta(TenantOwned.Meta):
+        abstract = True
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether the memory is neither deleted nor expired."""
+        return self.deleted_at is None and not self.has_expired(timezone.now())
+
+    def has_expired(self, now: datetime) -> bool:
+        return has_passed(self.expires_at, now)
+
+    @property
+    def coordinate(self) -> coordinates.Coordinate:
+        return coordinates.from_key(self.coordinate_key)
+
+
+class Memory(MemoryColumns):
+    """A memory at a coordinate."""
+
+    # An integer instead of the UUID, because SQLite's full-text index needs a rowid that does not change with VACUUM.
+    seq = models.BigAutoField(primary_key=True)
+    id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    distance: float | None = None  # from the centre, in a list of the nearest memories; not a column
+
+    class Meta(MemoryColumns.Meta):
         db_table = "sfm_memories"
         constraints = [
             models.UniqueConstraint(fields=["tenant", "namespace", "coordinate_key"], name="sfm_memories_address"),
@@ -131,14 +161,6 @@ class Memory(TenantOwned):
         return f"{self.namespace}[{self.coordinate.text}]"
 
     @property
-    def is_live(self) -> bool:
-        """Return whether the memory is neither deleted nor expired."""
-        return self.deleted_at is None and not self.has_expired(timezone.now())
-
-    def has_expired(self, now: datetime) -> bool:
-        return has_passed(self.expires_at, now)
-
-    @property
     def index_state(self) -> str:
         """Return pending, failed, ready, archived, or empty (nothing to index).
 
@@ -156,9 +178,24 @@ class Memory(TenantOwned):
             return "archived"
         return "empty" if row["indexed_version"] is None else "ready"
 
-    @property
-    def coordinate(self) -> coordinates.Coordinate:
-        return coordinates.from_key(self.coordinate_key)
+
+class MemoryVersion(MemoryColumns):
+    """An earlier version of a memory, current from its `updated_at` to `until`. Written by `version_trigger`."""
+
+    seq = models.BigAutoField(primary_key=True)
+    id = models.UUIDField(editable=False)  # of the memory
+    until = models.DateTimeField()
+
+    class Meta(MemoryColumns.Meta):
+        db_table = "sfm_memory_versions"
+        constraints = [models.UniqueConstraint(fields=["tenant", "id", "version"], name="sfm_version_of_memory")]
+        indexes = [
+            models.Index(fields=["tenant", "namespace", "coordinate_key", "until"], name="sfm_versions_address"),
+            models.Index(fields=["tenant", "until"], name="sfm_versions_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}[{self.coordinate.text}] version {self.version}"
 
 
 class EmbeddingGeneration(models.Model):

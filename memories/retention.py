@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from memories import audit_state
+from memories import audit_state, history
 from memories.models import Memory, VectorEmbedding
 from somamemory.scheduling import periodic
 from tenants import audit, idempotency, usage
@@ -36,8 +36,9 @@ def when_removed(forget: Forget) -> None:
 
 @periodic("memories.purge", every_s=lambda: settings.PURGE_INTERVAL_S, thread="index")
 def tidy() -> None:
-    """Purge old memories and idempotency keys."""
+    """Purge old memories, earlier versions and idempotency keys."""
     purge()
+    history.prune()
     idempotency.sweep()
 
 
@@ -78,6 +79,7 @@ def remove(caller: Caller, memories: Sequence[Memory]) -> None:
     Their outbox rows remain until the memories have been removed from the index.
     """
     take_out(memories)
+    history.forget(caller, memories)
     usage.add(caller.tenant, -len(memories), -sum(memory.size for memory in memories))
     in_order = sorted(memories, key=lambda memory: (memory.namespace, memory.coordinate_key))
     for namespace, group in groupby(in_order, key=lambda memory: memory.namespace):

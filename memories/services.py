@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from memories import audit_state, payloads, reserved_namespaces, retention, storage_usage
+from memories import audit_state, history, payloads, reserved_namespaces, retention, storage_usage
 from memories.coordinates import Coordinate
 from memories.index import backpressure, notify, outbox
 from memories.models import Memory, VectorEmbedding
@@ -106,12 +106,11 @@ def patch(
         check_expiry(changes.get("expires_at"))
         check_size(memory)
         memory.terms = _terms(memory.payload, memory.context)
-        memory.version += 1
-        memory.updated_at = timezone.now()
-        size, memory.size = memory.size, storage_usage.size(memory)
+        _begin_version(caller, memory)
+        memory.size = storage_usage.size(memory)
         _save([], [memory])
         outbox.enqueue([memory])
-        usage.add(caller.tenant, 0, memory.size - size)
+        usage.add(caller.tenant, 0, memory.size)  # the earlier version keeps its own size
         audit.record(caller, "memory.patch", [Change(coordinate.text, before, audit_state.state(memory))], namespace)
     return memory
 
@@ -196,10 +195,10 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
             raise NotFound(f"there is no deleted memory at coordinate {coordinate}")
         before = audit_state.state(memory)
         memory.deleted_at = None
-        memory.version += 1
-        memory.updated_at = timezone.now()
-        memory.save(update_fields=["deleted_at", "version", "updated_at"])
+        _begin_version(caller, memory)
+        memory.save(update_fields=["deleted_at", "version", "updated_at", "written_by"])
         outbox.enqueue([memory])
+        usage.add(caller.tenant, 0, memory.size)
         audit.record(caller, "memory.restore", [Change(coordinate.text, before, audit_state.state(memory))], namespace)
     return memory
 
@@ -289,7 +288,7 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precon
 
 def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMemory) -> Memory:
     """Return the new row, as a new object, so that every result of a batch keeps its own version."""
-    now = timezone.now()
+    now = history.moment_after([current] if current else [])
     memory = Memory(
         tenant=caller.tenant,
         namespace=item.namespace,
@@ -303,6 +302,7 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMe
         expires_at=item.expires_at,
         created_at=item.created_at or now,
         updated_at=now,
+        written_by=caller.actor,
     )
     memory.size = storage_usage.size(memory)
     if current is not None:
@@ -311,6 +311,12 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMe
             memory.created_at = current.created_at
             memory.access_count, memory.last_accessed_at = current.access_count, current.last_accessed_at
     return memory
+
+
+def _begin_version(caller: Caller, memory: Memory) -> None:
+    memory.version += 1
+    memory.updated_at = history.moment_after([memory])
+    memory.written_by = caller.actor
 
 
 def _patched(name: str, old: Any, value: Any) -> Any:
@@ -322,7 +328,7 @@ def _patched(name: str, old: Any, value: Any) -> Any:
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",
     "version", "created_at", "updated_at", "expires_at", "deleted_at", "access_count", "last_accessed_at", "size",
-    "archived_at",
+    "archived_at", "valid_from", "valid_to", "source", "trust", "written_by",
 ]  # fmt: skip
 
 
@@ -348,14 +354,16 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
     if not memories:
         return
     before = [audit_state.state(memory) for memory in memories]
-    now = timezone.now()
+    now = history.moment_after(memories)
     Memory.objects.for_tenant(caller.tenant).filter(seq__in=[memory.seq for memory in memories]).update(
-        deleted_at=now, updated_at=now, version=F("version") + 1
+        deleted_at=now, updated_at=now, version=F("version") + 1, written_by=caller.actor
     )
     for memory in memories:
         memory.version += 1
         memory.deleted_at = now
     outbox.enqueue(memories)
+    # No quota prevents a deletion, although the earlier versions still count.
+    usage.add(caller.tenant, 0, sum(memory.size for memory in memories), enforced=False)
     changes = [
         Change(memory.coordinate.text, was, audit_state.state(memory))
         for memory, was in zip(memories, before, strict=True)

@@ -34,9 +34,12 @@ def size(memory: Memory) -> int:
 
 
 def difference(before: Iterable[Memory | None], after: Iterable[Memory | None]) -> tuple[int, int]:
-    """Return how many memories and bytes a change adds. Deleted memories count until they are purged."""
+    """Return how many memories and bytes a change adds.
+
+    Deleted memories count until they are purged, and the replaced versions as long as they are in the history.
+    """
     old, new = list(filter(None, before)), list(filter(None, after))
-    return len(new) - len(old), sum(memory.size for memory in new) - sum(memory.size for memory in old)
+    return len(new) - len(old), sum(memory.size for memory in new)
 
 
 def count(tenant: Tenant) -> tuple[int, int, int, int]:

@@ -632,6 +632,9 @@ if TRACING_ENDPOINT:
 SLOW_QUERY_MS = _bounded("SOMA_SLOW_QUERY_MS", 500, 0, 3_600_000)
 # A soft-deleted memory can be restored for this long. Then it is purged, like an expired memory.
 RETENTION_DAYS = _bounded("SOMA_RETENTION_DAYS", 30, 0, 36_500)
+# An earlier version of a memory is kept for this many days after it was replaced; 0: until the next purge. A tenant can
+# have its own number.
+HISTORY_DAYS = _bounded("SOMA_HISTORY_DAYS", 365, 0, 36_500)
 # The audit log is kept for this many days; 0 means forever. Its chain is signed with a key that must remain valid when
 # SOMA_SECRET_KEY changes.
 AUDIT_RETENTION_DAYS = _bounded("SOMA_AUDIT_RETENTION_DAYS", 0, 0, 36_500)

@@ -47,6 +47,10 @@ class Tenant(models.Model):
     # Automatic enrichment of conversations. A suggested label is applied if its confidence is at least this value.
     auto_label = models.FloatField(null=True, blank=True)  # 0 to 1; empty: never
     extract_facts = models.BooleanField(default=False, db_default=False)
+    # Days to keep earlier versions of memories. Empty: SOMA_HISTORY_DAYS.
+    history_days = models.PositiveIntegerField(null=True, blank=True)
+    # The history is complete from this moment on. Empty: from the tenant's creation.
+    history_since = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         db_table = "sfm_tenants"

@@ -84,11 +84,11 @@ def is_limited(tenant: Tenant) -> bool:
     return tenant.quota_memories is not None or tenant.quota_bytes is not None
 
 
-def add(tenant: Tenant, memories: int, bytes: int) -> None:
-    """Record the change in stored memories and bytes, in its transaction. Raises QuotaExceeded."""
+def add(tenant: Tenant, memories: int, bytes: int, *, enforced: bool = True) -> None:
+    """Record the change in stored memories and bytes, in its transaction. Raises QuotaExceeded if it is enforced."""
     if not is_limited(tenant) or not (memories or bytes):
         return
-    if memories > 0 or bytes > 0:
+    if enforced and (memories > 0 or bytes > 0):
         used = stored(tenant)
         for name, more, before, quota in (
             ("memories", memories, used[0], tenant.quota_memories),

@@ -27,6 +27,7 @@ MAY_SAY_ALL_TENANTS = {
     "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
     "tenants/audit/verification.py",  # chains whose tenant is gone
     "memories/retention.py",  # the purge
+    "memories/history.py",  # earlier versions go with their memory, whoever they belonged to
     "memories/index/drain.py",  # the drain
     "memories/index/outbox.py",  # rows for memories that lack one
     "memories/index/rebuild.py",  # a generation holds the vectors of all tenants

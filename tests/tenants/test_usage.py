@@ -79,11 +79,11 @@ def test_a_batch_fits_whole_or_not_at_all(api: Api, limit: Any) -> None:
 
 
 def test_a_quota_of_bytes_counts_payload_metadata_and_context(api: Api, operator: Api, limit: Any) -> None:
-    limit(bytes=100)
+    limit(bytes=120)
     api.store("1", "x" * 20, metadata={"m": "y" * 10}, context="z" * 10)
 
     assert shown(operator)["bytes"] == len('[{"text":""},{"m":""}]') + 40
-    problem_of(api.post("/memories", {"coord": "2", "payload": {"text": "x" * 40}}), 403, "quota_exceeded")
+    problem_of(api.post("/memories", {"coord": "2", "payload": {"text": "x" * 60}}), 403, "quota_exceeded")
     problem_of(api.patch("/memories/1", {"payload": {"more": "x" * 60}}), 403, "quota_exceeded")
     assert api.patch("/memories/1", {"payload": {"text": "shorter"}}).status_code == 200
 
@@ -111,8 +111,6 @@ GROWING: dict[Route, Case] = {
 # Requests of a fixed size: they change a state, queue background work (whose results count), or remove something.
 STEADY = {
     ("POST", "/memories/{coord}/restore"),
-    ("DELETE", "/memories/{coord}"),
-    ("POST", "/memories/bulk/delete"),
     ("DELETE", "/graph/link"),
     ("PUT", "/conversations/{id}/status"),
     ("PUT", "/conversations/{id}/pin"),
@@ -124,6 +122,8 @@ STEADY = {
     ("POST", "/prune/undo"),
     ("PATCH", "/upkeep"),
 }
+# A soft deletion keeps the version before it, whatever the quota: it must always be possible.
+DELETING = {("DELETE", "/memories/{coord}"), ("POST", "/memories/bulk/delete")}
 BACKFILLS = [("graph", "0002_bytes", Link), ("conversations", "0007_bytes", Conversation)]
 WRITERS = {route for route, policy in policies.items() if policy.writes and NEEDS[route] != "operator"}
 
@@ -139,7 +139,7 @@ def furnish(api: Api) -> dict[str, str]:
 
 
 def test_every_route_that_writes_either_grows_or_keeps_what_is_stored() -> None:
-    assert set(GROWING) | STEADY == WRITERS
+    assert set(GROWING) | STEADY | DELETING == WRITERS
     assert not set(GROWING) & STEADY
 
 
@@ -173,6 +173,20 @@ def test_no_other_route_stores_more(api: Api, operator: Api, limit: Any, route: 
         api.request(route[0], V1 + filled.path, filled.body)
 
     assert usage.counted(api.tenant) <= before
+    assert is_exact(api.tenant)
+
+
+@pytest.mark.parametrize("route", sorted(DELETING), ids=str)
+def test_a_deletion_adds_at_most_the_version_before_it(api: Api, operator: Api, limit: Any, route: Route) -> None:
+    names = furnish(api)
+    memories, bytes = usage.counted(api.tenant)
+    limit(bytes=bytes)
+
+    for case in CASES[route]:
+        filled = case.filled(names)
+        assert api.request(route[0], V1 + filled.path, filled.body).status_code == 200
+
+    assert usage.counted(api.tenant) <= (memories, bytes + len('[{"text":"a memory"},{}]'))
     assert is_exact(api.tenant)
 
 

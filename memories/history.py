@@ -1,0 +1,72 @@
+"""Earlier versions of memories: when they were current, how much they use, and for how long they are kept.
+
+`version_trigger` writes them. A version was current from its `updated_at` until the next version's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Sum
+from django.utils import timezone
+
+from memories.models import Memory, MemoryVersion
+from tenants import usage
+from tenants.caller import Caller
+from tenants.models import Tenant
+
+USAGE_SQL = "SELECT 0 AS memories, COALESCE(SUM(size), 0) AS bytes FROM sfm_memory_versions WHERE tenant_id = %s"
+BATCH = 500
+_STEP = timedelta(microseconds=1)
+
+
+def moment_after(memories: Iterable[Memory]) -> datetime:
+    """Return the current time, or the first moment after the current versions of `memories` began, if that is later.
+
+    Servers' clocks differ. Every version must begin after the one before, so that only one is current at any moment.
+    """
+    return max([timezone.now(), *(memory.updated_at + _STEP for memory in memories)])
+
+
+def days(tenant: Tenant) -> int:
+    """Return for how many days a tenant's versions are kept after they were replaced."""
+    return settings.HISTORY_DAYS if tenant.history_days is None else tenant.history_days
+
+
+def earliest(tenant: Tenant, now: datetime) -> datetime:
+    """Return the moment from which on the history of a tenant is complete."""
+    return max(tenant.history_since or tenant.created_at, now - timedelta(days=days(tenant)))
+
+
+def forget(caller: Caller, memories: Sequence[Memory]) -> None:
+    """Remove the history of purged memories, in their transaction."""
+    _remove(caller.tenant, [memory.id for memory in memories], "id")
+
+
+def prune() -> int:
+    """Remove versions whose retention period is over, and return how many there were."""
+    return sum(map(_prune, Tenant.objects.iterator()))
+
+
+def _prune(tenant: Tenant) -> int:
+    before = timezone.now() - timedelta(days=days(tenant))
+    old = MemoryVersion.objects.for_tenant(tenant).filter(until__lte=before).order_by("until")
+    pruned = 0
+    while numbers := list(old.values_list("seq", flat=True)[:BATCH]):
+        with transaction.atomic():
+            # First, so that no reader expects a version that is about to go.
+            since = max(before, tenant.history_since or tenant.created_at)
+            Tenant.objects.filter(id=tenant.id).update(history_since=since)
+            pruned += _remove(tenant, numbers, "seq")
+    return pruned
+
+
+def _remove(tenant: Tenant, values: Sequence[object], column: str) -> int:
+    rows = MemoryVersion.all_tenants.filter(**{f"{column}__in": values}, tenant_id=tenant.id)
+    if usage.is_limited(tenant):
+        usage.add(tenant, 0, -(rows.aggregate(bytes=Sum("size"))["bytes"] or 0))
+    removed: int = rows.delete()[0]
+    return removed
