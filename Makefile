@@ -15,7 +15,7 @@ PACKAGES := somamemory console api operations conversations graph memories tenan
 # Options for the tool that a target runs: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-tiers \
+.PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
 	bench-console chaos soak lock clean venv venv-test
 
 help: ## show this list
@@ -78,6 +78,11 @@ bench-worst: venv ## send the worst requests that the schema allows (ARGS="--dat
 bench-conversations: venv ## benchmark conversations, queries and contexts (ARGS="--database URL" for PostgreSQL)
 	exec $(PY) -m benchmarks.conversations $(ARGS)
 
+bench-peers: venv ## compare with Chroma, LangGraph's store and mem0 (ARGS="--memories 10000 100000")
+	[ -x .cache/peers/bin/python ] || $(PY) -m venv .cache/peers
+	.cache/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
+	exec $(PY) -m benchmarks.peers $(ARGS)
+
 bench-tiers: venv ## benchmark archived and cold conversations
 	exec $(PY) -m benchmarks.tiers $(ARGS)
 
@@ -92,7 +97,7 @@ chaos: venv-test ## kill each part of an installation in turn with kill -9 while
 
 lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade for newer versions)
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
-	for set in base tracing test milvus docs; do
+	for set in base tracing test milvus docs peers; do
 	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command 'make lock' \
 	        $(ARGS) requirements/$$set.in -o requirements/$$set.txt
