@@ -1,11 +1,13 @@
 """A client's connection: the bytes that have arrived, and the bytes that are still to be sent.
 
-Neither reading nor writing ever blocks. One thread at a time uses a connection: the worker's main thread while it waits
-for the client, and a thread of a pool while its request is processed.
+Reading and writing do not block, except for a moment in `receive_within`. One thread at a time uses a connection: the
+worker's main thread while it waits for the client, and a thread of a pool while its request is processed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 import time
 from collections import deque
@@ -119,6 +121,8 @@ class Connection:
     def __init__(self, sock: socket.socket, client: Any, server: Any) -> None:
         self.sock, self.client, self.server = sock, client, server
         self.out = Outbox(sock)
+        self._arrival = select.poll()
+        self._arrival.register(sock, select.POLLIN)
         self.phase, self.outcome = Phase.HEAD, Outcome.KEEP
         self.since = self.deadline = 0.0  # of the phase, in the time of `monotonic`
         self.discarded = 0  # bytes received after the response
@@ -153,6 +157,12 @@ class Connection:
         if self.head is None:
             self.head = find_head(self.received, self.searched)
             self.searched = len(self.received)
+
+    def receive_within(self, milliseconds: int, most: int) -> None:
+        """Receive what arrives within this time. If that is the end or an error, the next reader sees it as well."""
+        with contextlib.suppress(OSError):
+            if self._arrival.poll(milliseconds):
+                self.receive(self.sock.recv(most))
 
     def is_due(self, max_body_bytes: int) -> bool:
         """Return whether a thread can process the request now, or will reject it in any case."""

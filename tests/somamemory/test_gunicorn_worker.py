@@ -46,12 +46,14 @@ class Application:
 
     released: threading.Event = field(default_factory=threading.Event)
     calls: list[str] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)
     produced: int = 0
     stream_is_closed: bool = False
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         self.calls.append(path)
+        self.threads.append(threading.get_ident())
         if path == "/reject":
             start_response("401 Unauthorized", [("Content-Length", "2")])
             return [b"no"]
@@ -323,6 +325,36 @@ def test_requests_sent_together_are_answered_in_order(service: Service) -> None:
         b"1\r\n/\r\n0\r\n\r\n",
         b"5\r\nthree\r\n0\r\n\r\n",
     ]
+
+
+def test_an_immediate_next_request_keeps_its_thread(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gunicorn_worker, "LINGER_MS", 60_000)
+    connection = service.connect()
+    for _ in range(20):
+        connection.sendall(GET)
+        one_response(connection, b"0\r\n\r\n")
+
+    assert len(set(service.app.threads)) == 1
+
+
+def test_a_thread_that_waits_for_a_client_gives_up_soon(service: Service) -> None:
+    for _ in range(20):
+        one_response(service.connect(GET), b"0\r\n\r\n")
+
+    assert service.exchange(PING).endswith(b"0\r\n\r\n")
+
+
+def test_half_a_next_request_occupies_no_thread(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gunicorn_worker, "LINGER_MS", 60_000)
+    connections = [service.connect(GET) for _ in range(THREADS)]
+    for connection in connections:
+        one_response(connection, b"0\r\n\r\n")
+        connection.sendall(GET[:20])
+    one_response(service.connect(GET), b"0\r\n\r\n")
+
+    for connection in connections:
+        connection.sendall(GET[20:])
+        assert one_response(connection, b"0\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
 def test_a_connection_is_reused_even_when_a_body_was_not_read(service: Service) -> None:
