@@ -49,6 +49,8 @@ def _enforce_policy(request: Request) -> None:
     Runs after authentication, so that only authenticated callers see the errors.
     """
     admission = request.admission
+    if not admission.policy.limited:
+        request.caller.require_unlimited()
     if admission.query_error:
         raise admission.query_error
     if not admission.takes_body:

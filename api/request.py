@@ -26,6 +26,8 @@ class Policy:
     idempotent: whether the route accepts an Idempotency-Key.
     long: whether a request may take as long as an import (`SOMA_LONG_REQUEST_DEADLINE_S`).
     resumable: whether a request consists of many transactions and can be repeated after a crash; see `api.idempotency`.
+    limited: whether a key that is limited to a user may use the route. Everything that the route reads and writes must
+    then come through `for_tenant` or belong to no user.
     crosses: whether the route may reach the rows of all tenants, for operators.
     """
 
@@ -35,6 +37,7 @@ class Policy:
     idempotent: bool
     long: bool = False
     resumable: bool = False
+    limited: bool = False
     crosses: bool = False
 
 

@@ -48,6 +48,7 @@ class Declaration(TypedDict, total=False):
     writes: true for the kinds `write` and `llm`, by default.
     long: true for the kind `llm`, by default.
     resumable: false by default.
+    limited: false by default.
     problems: the statuses for which the route returns a Problem; any, by default.
     """
 
@@ -57,6 +58,7 @@ class Declaration(TypedDict, total=False):
     conditional: bool
     long: bool
     resumable: bool
+    limited: bool
     problems: Iterable[int]
     by_alias: bool
     exclude_unset: bool
@@ -123,6 +125,7 @@ def _policy(method: str, declaration: Declaration, *, crosses: bool) -> Policy:
         idempotent=method == "POST" and kind == "write",
         long=declaration.get("long", kind == "llm"),
         resumable=declaration.get("resumable", False),
+        limited=declaration.get("limited", False),
         crosses=crosses,
     )
 

@@ -23,8 +23,10 @@ from pydantic import (
 
 from memories import coordinates
 from memories.coordinates import Box, Coordinate, RoundedFloat
+from memories.models import IDS
 from somamemory import times
 from somamemory.errors import InvalidCoordinate, InvalidInput
+from tenants.models import MAX_ID_LENGTH, problem_with_id
 
 MAX_CONTEXT_LENGTH = 32_768
 MAX_BULK = 1000
@@ -124,6 +126,12 @@ def not_blank(text: str) -> str:
     return text
 
 
+def _id(text: str) -> str:
+    if (problem := problem_with_id(text)) is not None:
+        raise ValueError(problem)
+    return text
+
+
 def _distinct(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
@@ -154,6 +162,9 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Decimal = Annotated[float, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
 NamespaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/-]{1,255}$", max_length=255)]
 NamespaceList = Annotated[list[NamespaceName], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
+OwnerId = Annotated[
+    str, AfterValidator(_id), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH})
+]
 LinkType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$", max_length=100)]
 MemoryType = Literal["episodic", "semantic"]
 Importance = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
@@ -167,6 +178,24 @@ Radius = Annotated[Decimal, Field(ge=0, le=1e100)]
 
 class NamespaceParams(Params):
     namespace: NamespaceName = "default"
+
+
+class OwnerIds(BaseModel):
+    """Whose data a request stores or selects."""
+
+    user_id: OwnerId | None = None
+    agent_id: OwnerId | None = None
+    session_id: OwnerId | None = None
+
+    @property
+    def ids(self) -> dict[str, str | None]:
+        return {name: getattr(self, name) for name in IDS}
+
+
+class OwnerIdsOut(BaseModel):
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
 
 
 # --- Problems ----------------------------------------------------------------------------------------------------

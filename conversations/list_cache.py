@@ -57,6 +57,8 @@ def _cached(tenant: Tenant, subject: str, query: str, read: Callable[[], Any], l
     if transaction.get_connection().in_atomic_block or not _sees_all_writes():
         return read()
     stamp_key, entry_key = ("stamp", subject), ("entry", query)
+    if tenant.only_user is not None:
+        entry_key = ("entry", query, tenant.only_user)
     cached = caching.get_many(tenant.id, "conversations", [stamp_key, entry_key])
     stamp, entry = cached.get(stamp_key), cached.get(entry_key)
     if stamp is not None and entry is not None and entry[0] == stamp:

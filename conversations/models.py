@@ -12,8 +12,9 @@ from django.utils import timezone
 from conversations import folders
 from memories import coordinates
 from memories.coordinates import Coordinate
-from memories.models import JsonField, KeyField
+from memories.models import JsonField, KeyField, UserOwned
 from somamemory.db.leases import Leased
+from tenants.models import MAX_ID_LENGTH
 from tenants.scoping import TenantOwned
 
 MAX_LABEL_LENGTH = 500
@@ -29,7 +30,7 @@ IMPORTS_USAGE_SQL = (
 )
 
 
-class Conversation(TenantOwned):
+class Conversation(UserOwned):
     """A conversation. The message of turn `t` is the memory at `[number, t]` in the namespace `conversations`."""
 
     class Status(models.TextChoices):
@@ -70,7 +71,7 @@ class Conversation(TenantOwned):
     bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts against the quota: see `size`
     metadata = JsonField(default=dict)  # last column, because SQLite scans all columns before the one it reads
 
-    class Meta(TenantOwned.Meta):
+    class Meta(UserOwned.Meta):
         db_table = "sfm_conversations"
         constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="sfm_conversations_key")]
         indexes = [
@@ -84,6 +85,14 @@ class Conversation(TenantOwned):
                 condition=models.Q(summarise_at__isnull=False),
             ),
             models.Index(fields=["tenant", "tier", "status", "archived_at"], name="sfm_conversations_tier"),
+            *(
+                models.Index(
+                    fields=["tenant", f"{owner}_id", "updated_at", "number"],
+                    name=f"sfm_conversations_{owner}",
+                    condition=models.Q((f"{owner}_id__isnull", False)),
+                )
+                for owner in ("user", "agent", "session")
+            ),
         ]
 
     def __str__(self) -> str:
@@ -233,6 +242,9 @@ class DeletedConversation(TenantOwned):
     conversation_id = models.UUIDField()
     key = KeyField(max_length=coordinates.DIGITS_PER_NUMBER)
     deleted_at = models.DateTimeField(default=timezone.now, db_index=False)
+    user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
+
+    user_lookup = "user_id"
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_deleted_conversations"

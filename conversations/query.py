@@ -12,6 +12,7 @@ from conversations import folders
 from conversations.models import Conversation
 from graph.query_conditions import BeginsWithAny
 from memories import filters
+from memories.models import IDS
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,15 @@ class ConversationQuery:
     pinned: bool | None = None
     archived: bool | None = None
     part_of_label: str | None = None  # case-insensitive
+    user_id: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
 
     def condition(self) -> Q:
-        condition = Q()
-        if self.label is not None:
-            condition &= Q(label=self.label)
+        plain = {"label": self.label, "status": self.status, **{name: getattr(self, name) for name in IDS}}
+        condition = Q(**{name: value for name, value in plain.items() if value is not None})
         if self.folder is not None:
             condition &= in_folder(self.folder)
-        if self.status is not None:
-            condition &= Q(status=self.status)
         if self.pinned is not None:
             condition &= _has_status(Conversation.Status.PINNED, self.pinned)
         if self.archived is not None:

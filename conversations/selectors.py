@@ -115,7 +115,7 @@ def stats(caller: Caller) -> dict[str, Any]:
     return {
         **graph.stats(caller),
         "conversations": count(caller, ConversationQuery()) if visible else 0,
-        "language_model": ledger.report(caller.tenant) if visible else None,
+        "language_model": ledger.report(caller.tenant) if visible and caller.user_id is None else None,
     }
 
 

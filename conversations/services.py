@@ -6,8 +6,9 @@ Appending locks only the row of its own conversation, so turns are 1, 2, 3 … w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +34,7 @@ from graph import retention as links
 from memories import coordinates, filters, payloads
 from memories import services as memories
 from memories.coordinates import Coordinate
-from memories.models import Memory
+from memories.models import IDS, Memory, MemoryVersion
 from memories.payloads import Json
 from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 from somamemory.errors import Conflict, PayloadTooLarge
@@ -53,11 +54,15 @@ class NewConversation:
     importance: float = DEFAULT_IMPORTANCE
     status: str = Status.ACTIVE
     created_at: datetime | None = None  # None: now
+    user_id: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
 
 
 def create(caller: Caller, new: NewConversation) -> Conversation:
     """Create a conversation with all of its messages, or nothing."""
     caller.require("write", [CONVERSATIONS])
+    caller.require_user(new.user_id or caller.user_id)
     with transaction.atomic():
         conversation = _unsaved(caller, new)
         _write(caller, conversation, new.messages)
@@ -82,6 +87,9 @@ def _unsaved(caller: Caller, new: NewConversation) -> Conversation:
         importance=new.importance,
         metadata=new.metadata,
         status=new.status,
+        user_id=new.user_id or caller.user_id,
+        agent_id=new.agent_id,
+        session_id=new.session_id,
     )
     conversation.created_at = new.created_at or conversation.created_at
     _name(conversation, new.label)
@@ -112,9 +120,14 @@ def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple
 
 
 def change(caller: Caller, id: UUID, changes: Json) -> Conversation:
-    """Set `label`, `folder`, `status`, `importance`; merge `metadata` (RFC 7396). None restores the default."""
+    """Set `label`, `folder`, `status`, `importance` and the ids; merge `metadata` (RFC 7396).
+
+    None restores the default. The messages, summaries and facts of the conversation get the same ids.
+    """
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the response contains the conversation
+    if "user_id" in changes:
+        caller.require_user(changes["user_id"])
     return tiers.warmed(caller, lambda: _changed(caller, id, changes))
 
 
@@ -129,10 +142,24 @@ def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
     if Status.ARCHIVED in (status, conversation.status) and status != conversation.status:
         tiers.settle(caller, conversation)
         columns = (*columns, "tier", "archived_at")
+    if changes.keys() & set(IDS):
+        _hand_down_ids(caller, conversation)
+        columns = (*columns, *IDS)
     _save(caller, conversation, *columns)
     changed = Change(str(id), before, audit.state(conversation))
     audit.record(caller, "conversation.change", [changed], CONVERSATIONS)
     return conversation
+
+
+def _hand_down_ids(caller: Caller, conversation: Conversation) -> None:
+    """Give the ids of a conversation to its messages, summaries and facts, and its user to their links."""
+    tiers.refuse_cold(conversation)  # its messages are in a file
+    low, high = conversation.root.subtree
+    for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
+        for model in (Memory, MemoryVersion):
+            rows = model.objects.for_tenant(caller.tenant).filter(namespace=namespace)
+            rows.filter(coordinate_key__gte=low, coordinate_key__lt=high).update(**conversation.ids)
+        links.set_user(caller, namespace, conversation.root, conversation.user_id)
 
 
 def label_unlabelled(caller: Caller, id: UUID, label: str, by: str) -> bool:
@@ -179,7 +206,9 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
         _erase(caller, id, conversation.root, purge=purge)
         queue.of(caller.tenant, id).delete()
         if not purge:
-            DeletedConversation(tenant=caller.tenant, conversation_id=id, key=conversation.key).save(force_insert=True)
+            DeletedConversation(
+                tenant=caller.tenant, conversation_id=id, key=conversation.key, user_id=conversation.user_id
+            ).save(force_insert=True)
         gone = Change(str(id), audit.state(conversation))
         conversation.delete()
         usage.add(caller.tenant, 0, -conversation.bytes)
@@ -199,7 +228,11 @@ def _purge_deleted(caller: Caller, id: UUID) -> bool:
 
 
 def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
-    """Delete all memories below a conversation's number, and its cold file."""
+    """Delete all memories below a conversation's number, and its cold file.
+
+    The entities that its facts mention belong to no user.
+    """
+    caller = caller.unlimited()
     mentioned = entities.mentioned(caller.tenant, root)
     in_file = tiers.is_in_file(caller.tenant, id)
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
@@ -244,7 +277,7 @@ def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMes
         return []
     contexts = [_last_text(caller, conversation), *(message.indexed_text for message in messages)]
     items = [
-        message.memory(conversation.number, turn, context)
+        replace(message.memory(conversation.number, turn, context), **conversation.ids)
         for turn, (message, context) in enumerate(zip(messages, contexts, strict=False), start=first)
     ]
     stored = memories.store_many(caller.writing_reserved(), items)
@@ -317,6 +350,10 @@ def _set_label(conversation: Conversation, label: str | None) -> None:
     conversation.labelled_by = None
 
 
+def _set_id(name: str, conversation: Conversation, value: str | None) -> None:
+    setattr(conversation, name, value)
+
+
 _CHANGED = ("label", "folded_label", "labelled_by", "folder", "place", "status", "importance", "metadata", "bytes")
 _CHANGES: Mapping[str, Callable[[Conversation, Any], None]] = {
     "label": _set_label,
@@ -324,4 +361,5 @@ _CHANGES: Mapping[str, Callable[[Conversation, Any], None]] = {
     "status": _set_status,
     "importance": _set_importance,
     "metadata": _merge_metadata,
+    **{name: partial(_set_id, name) for name in IDS},
 }

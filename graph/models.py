@@ -9,6 +9,7 @@ from django.utils import timezone
 from memories import coordinates
 from memories.coordinates import Coordinate
 from memories.models import JsonField, KeyField
+from tenants.models import MAX_ID_LENGTH
 from tenants.scoping import TenantOwned
 
 MAX_KEY_LENGTH = coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER
@@ -33,6 +34,10 @@ class Link(TenantOwned):
     updated_at = models.DateTimeField(default=timezone.now)
     metadata = JsonField(default=dict)
     bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts against the quota: see `size`
+    # Set for a link that was created with a key that is limited to a user, or that belongs to its conversation.
+    user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
+
+    user_lookup = "user_id"
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_graph_links"

@@ -39,6 +39,13 @@ def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
     _remove(caller, namespace, touching)
 
 
+def set_user(caller: Caller, namespace: str, root: Coordinate, user_id: str | None) -> None:
+    """Set the user of the links that begin at an address or below it. Requires a transaction."""
+    low, high = root.subtree
+    links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
+    links.filter(from_key__gte=low, from_key__lt=high).update(user_id=user_id)
+
+
 def _remove(caller: Caller, namespace: str, touching: Q) -> None:
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
     # Locked in the same order as everywhere, because two purges can have links in common and new links may be created

@@ -40,6 +40,7 @@ class NewLink:
     metadata: Json = field(default_factory=dict)
     valid_from: datetime | None = None
     valid_to: datetime | None = None
+    user_id: str | None = None  # of the conversation that the link belongs to
 
     @property
     def key(self) -> Key:
@@ -158,6 +159,7 @@ def _row(caller: Caller, item: NewLink) -> Link:
         valid_to=item.valid_to,
         created_at=now,
         updated_at=now,
+        user_id=caller.user_id or item.user_id,
     )
     row.bytes = row.size()
     return row

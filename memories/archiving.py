@@ -20,7 +20,7 @@ from django.utils import timezone
 from memories import payloads, retention
 from memories.coordinates import Coordinate
 from memories.index import notify, outbox
-from memories.models import Memory
+from memories.models import IDS, Memory
 from memories.search import analyzer
 from tenants.caller import Caller
 
@@ -31,7 +31,7 @@ KEPT = (
     "created_at", "updated_at", "access_count", "last_accessed_at",
 )  # fmt: skip
 # Files of earlier releases do not contain these.
-NEWER = ("valid_from", "valid_to", "source", "trust", "written_by")
+NEWER = ("valid_from", "valid_to", "source", "trust", "written_by", *IDS)
 _TIMES = ("created_at", "updated_at", "last_accessed_at", "valid_from", "valid_to")
 
 

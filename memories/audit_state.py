@@ -23,6 +23,8 @@ def state(memory: Memory | None, *, deleted: bool | None = None) -> bytes | None
         memory.context,
         memory.expires_at,
         memory.deleted_at is not None if deleted is None else deleted,
+        # Left out if there are none, so that the hash of a memory without ids is the same as before there were ids.
+        *([memory.ids] if any(memory.ids.values()) else []),
     )
 
 

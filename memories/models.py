@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,10 +15,13 @@ from django.utils import timezone
 
 from memories import addresses, coordinates, payloads
 from somamemory.db.leases import Leased
+from tenants.models import MAX_ID_LENGTH
 from tenants.scoping import TenantOwned
 
 # After this many attempts, an outbox row counts as failed. It is still retried.
 FAILED_ATTEMPTS = 3
+IDS = ("user_id", "agent_id", "session_id")
+NO_IDS: Mapping[str, str | None] = {}
 
 
 class KeyField(models.CharField):  # type: ignore[type-arg]
@@ -58,7 +62,29 @@ def has_passed(expires_at: datetime | None, now: datetime) -> bool:
     return expires_at is not None and expires_at <= now
 
 
-class MemoryColumns(TenantOwned):
+class UserOwned(TenantOwned):
+    """A row that may belong to a user, an agent and a session of the tenant. None means that it belongs to none.
+
+    Null instead of empty: the indexes of rows with an id then need not contain the others, and both databases can tell
+    from a comparison alone that such an index applies.
+    """
+
+    user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
+    agent_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
+    session_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
+
+    user_lookup = "user_id"
+
+    class Meta(TenantOwned.Meta):
+        abstract = True
+
+    @property
+    def ids(self) -> dict[str, str | None]:
+        """Return the ids by field, for rows that inherit them."""
+        return {name: getattr(self, name) for name in IDS}
+
+
+class MemoryColumns(UserOwned):
     """The columns that a memory and its earlier versions share.
 
     A new column also needs a migration for both tables, and `version_trigger.install` at its end.
@@ -97,7 +123,7 @@ class MemoryColumns(TenantOwned):
     trust = models.FloatField(null=True)
     written_by = models.CharField(max_length=64, null=True)  # noqa: DJ001 - the actor; None: an older release
 
-    class Meta(TenantOwned.Meta):
+    class Meta(UserOwned.Meta):
         abstract = True
 
     @property
@@ -154,6 +180,21 @@ class Memory(MemoryColumns):
                 fields=["tenant", "namespace", "archived_at"],
                 name="sfm_memories_archived",
                 condition=models.Q(archived_at__isnull=False),
+            ),
+            models.Index(
+                fields=["tenant", "user_id", "namespace", "coordinate_key"],
+                name="sfm_memories_user",
+                condition=models.Q(user_id__isnull=False),
+            ),
+            models.Index(
+                fields=["tenant", "agent_id", "namespace"],
+                name="sfm_memories_agent",
+                condition=models.Q(agent_id__isnull=False),
+            ),
+            models.Index(
+                fields=["tenant", "session_id", "namespace"],
+                name="sfm_memories_session",
+                condition=models.Q(session_id__isnull=False),
             ),
         ]
 
@@ -305,6 +346,8 @@ class VectorEmbedding(Leased, TenantOwned):
     due_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.CharField(max_length=500, blank=True)
+
+    user_lookup = "memory__user_id"
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_vector_embeddings"

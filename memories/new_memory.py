@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import orjson
@@ -37,10 +37,19 @@ class NewMemory:
     expires_at: datetime | None = None
     embedding: Vectors | None = None
     created_at: datetime | None = None  # when it happened, if not now
+    user_id: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
 
 
 def checked(caller: Caller, item: NewMemory) -> NewMemory:
-    """Return the item if it can be stored. Raises DimensionMismatch or InvalidInput."""
+    """Return the item if it can be stored, with the user that the caller is limited to.
+
+    Raises DimensionMismatch, InvalidInput or Forbidden.
+    """
+    if caller.user_id is not None:
+        caller.require_user(item.user_id or caller.user_id)
+        item = replace(item, user_id=caller.user_id)
     reserved_namespaces.check_writable(caller, item.namespace)
     check_expiry(item.expires_at)
     if item.embedding is None:

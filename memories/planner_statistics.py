@@ -28,6 +28,9 @@ _DISTINCT = {
     "deleted_at": 1,
     "expires_at": 1,
     "archived_at": 1_000,
+    "user_id": 1_000,
+    "agent_id": 100,
+    "session_id": 10_000,
     # Columns of conversations.
     "status": 3,
     "tier": 3,

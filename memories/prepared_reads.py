@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, FilteredRelation, Q, QuerySet
@@ -16,6 +15,8 @@ from memories import large_rows
 from memories.index import generations
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from somamemory.db.prepared import Parameter, Prepared
+from tenants.models import Tenant
+from tenants.scoping import parameters_of
 
 _SHAPES = 256  # pages of lists whose statements are kept
 
@@ -26,6 +27,7 @@ class PageShape:
 
     lookups: the conditions, each a field with an operator, such as `created_at__gt`.
     after: whether the page continues after a cursor.
+    limited: whether the caller is limited to a user.
     """
 
     lookups: tuple[str, ...]
@@ -33,22 +35,25 @@ class PageShape:
     limit: int
     include_deleted: bool
     after: bool
+    limited: bool = False
 
 
-def memory_at(connection: BaseDatabaseWrapper, tenant: UUID, namespace: str, key: str) -> Memory | None:
+def memory_at(connection: BaseDatabaseWrapper, tenant: Tenant, namespace: str, key: str) -> Memory | None:
     """Return the memory at a coordinate, even if it is deleted or expired, with the columns of `index_state`."""
     generation = generations.active().id
-    rows = _at.rows(connection, tenant=tenant, namespace=namespace, coordinate_key=key, generation=generation)
+    values = {"namespace": namespace, "coordinate_key": key, "generation": generation}
+    rows = _at(tenant.only_user is not None).rows(connection, **parameters_of(tenant), **values)
     return rows[0] if rows else None
 
 
-def page(connection: BaseDatabaseWrapper, shape: PageShape, tenant: UUID, values: Mapping[str, Any]) -> list[Memory]:
+def page(connection: BaseDatabaseWrapper, shape: PageShape, tenant: Tenant, values: Mapping[str, Any]) -> list[Memory]:
     """Return the outline of a page (see `large_rows`), with the columns of `index_state`.
 
     values: by lookup, and the position of the cursor as `key` and `moment`.
     """
     generation, now = generations.active().id, timezone.now()
-    return _page(shape).rows(connection, tenant=tenant, generation=generation, now=now, **values)
+    shape = replace(shape, limited=tenant.only_user is not None)
+    return _page(shape).rows(connection, **parameters_of(tenant), generation=generation, now=now, **values)
 
 
 def with_index_state(memories: QuerySet[Memory], generation: EmbeddingGeneration | Parameter) -> QuerySet[Memory]:
@@ -92,13 +97,15 @@ def _parameter(name: str, field: str) -> Parameter:
     return Parameter(name, Memory, field)
 
 
-def _build_at() -> QuerySet[Memory]:
+@lru_cache
+def _at(limited: bool) -> Prepared[Memory]:
+    return Prepared(lambda: _build_at(limited))
+
+
+def _build_at(limited: bool) -> QuerySet[Memory]:
     places = {name: _parameter(name, name) for name in ("namespace", "coordinate_key")}
-    memories = Memory.objects.of_parameter().filter(**places).defer("terms").order_by()
+    memories = Memory.objects.of_parameter(limited=limited).filter(**places).defer("terms").order_by()
     return with_index_state(memories, Parameter("generation", VectorEmbedding, "generation"))
-
-
-_at = Prepared(_build_at)
 
 
 @lru_cache(_SHAPES)
@@ -108,7 +115,7 @@ def _page(shape: PageShape) -> Prepared[Memory]:
 
 def _build_page(shape: PageShape) -> QuerySet[Memory]:
     lookups = {lookup: _parameter(lookup, lookup.partition("__")[0]) for lookup in shape.lookups}
-    memories = Memory.objects.of_parameter().filter(**lookups)
+    memories = Memory.objects.of_parameter(limited=shape.limited).filter(**lookups)
     if not shape.include_deleted:
         memories = memories.filter(alive(_parameter("now", "expires_at")))
     if shape.after:

@@ -85,7 +85,7 @@ def remove(caller: Caller, memories: Sequence[Memory]) -> None:
     for namespace, group in groupby(in_order, key=lambda memory: memory.namespace):
         audit.record(caller, "memory.purge", [audit_state.purged(memory) for memory in group], namespace)
     for forget in _others:
-        forget(caller, memories)
+        forget(caller.unlimited(), memories)
 
 
 def take_out(memories: Sequence[Memory]) -> None:

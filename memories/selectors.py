@@ -6,7 +6,7 @@ import heapq
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -58,11 +58,18 @@ class Narrowing:
     updated_after: datetime | None = None
     places: Places | None = None
     also: Q | None = None  # an additional condition on Memory that is never unknown
+    user_id: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
 
     @property
     def index_can_apply_all(self) -> bool:
         """Return whether the only condition is the memory type, which is also stored in the vector index."""
         return self == Narrowing(memory_type=self.memory_type)
+
+    def of(self, caller: Caller) -> Narrowing:
+        """Return the conditions with the user that the caller is limited to, which the vector index cannot apply."""
+        return self if caller.user_id is None or self.user_id else replace(self, user_id=caller.user_id)
 
     @property
     def lookups(self) -> dict[str, Any]:
@@ -75,6 +82,9 @@ class Narrowing:
             "updated_at__gt": self.updated_after,
             "coordinate_key__gte": low,
             "coordinate_key__lt": high,
+            "user_id": self.user_id,
+            "agent_id": self.agent_id,
+            "session_id": self.session_id,
         }
         return {name: value for name, value in lookups.items() if value is not None}
 
@@ -121,7 +131,7 @@ def stored(caller: Caller, namespaces: Sequence[str]) -> QuerySet[Memory]:
 def get_memory(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
     """Return the memory at a coordinate, with its `index_state`. Raises NotFound."""
     caller.require("read", [namespace])
-    memory = prepared_reads.memory_at(replicas.connection(), caller.tenant.id, namespace, coordinate.key)
+    memory = prepared_reads.memory_at(replicas.connection(), caller.tenant, namespace, coordinate.key)
     if memory is None or not memory.is_live:
         raise NotFound(f"there is no memory at coordinate {coordinate}")
     read_counts.count([memory])
@@ -169,7 +179,7 @@ def list_memories(
     if narrowing.has_only_lookups:
         values = {"namespace": namespace, **narrowing.lookups}
         shape = PageShape(tuple(values), order, limit + 1, include_deleted, bool(position))
-        rows = prepared_reads.page(replicas.connection(), shape, caller.tenant.id, values | position)
+        rows = prepared_reads.page(replicas.connection(), shape, caller.tenant, values | position)
     else:
         rows = list(prepared_reads.sorted_by(large_rows.outline(source()), order)[: limit + 1])
     count = min(limit, fitting(row.size for row in rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +15,13 @@ from django.utils import timezone
 from memories import audit_state, history, payloads, reserved_namespaces, retention, storage_usage
 from memories.coordinates import Coordinate
 from memories.index import backpressure, notify, outbox
-from memories.models import Memory, VectorEmbedding
+from memories.models import IDS, Memory, VectorEmbedding
 from memories.new_memory import NewMemory, check_expiry, check_size, checked
 from memories.payloads import Json
 from memories.search import analyzer
 from somamemory.db import replicas, rows
 from somamemory.db.collisions import retrying
-from somamemory.errors import NotFound, PreconditionFailed
+from somamemory.errors import Conflict, NotFound, PreconditionFailed
 from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
@@ -73,8 +73,7 @@ def store_many(
     """Store all `items` in one transaction, or none. If several have the same coordinate, the last one wins."""
     caller.require("write", {item.namespace for item in items})
     backpressure.check(caller.tenant)
-    for item in items:
-        checked(caller, item)
+    items = [checked(caller, item) for item in items]
     condition = precondition or Precondition()
     may_be_new = len(items) == 1 and not condition.present and condition.version is None
     if may_be_new and not usage.is_limited(caller.tenant):
@@ -96,6 +95,8 @@ def patch(
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the response includes the memory
     reserved_namespaces.check_writable(caller, namespace)
+    if "user_id" in changes:
+        caller.require_user(changes["user_id"])
     backpressure.check(caller.tenant)
     with transaction.atomic():
         memory = _live_for_update(caller, namespace, coordinate)
@@ -262,6 +263,7 @@ def _store(caller: Caller, items: Sequence[NewMemory], precondition: Preconditio
 
 def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precondition: Precondition) -> list[Stored]:
     known = _rows(caller, namespace, {item.coordinate.key for item in items})
+    _refuse_addresses_of_others(caller, namespace, {item.coordinate.key for item in items} - known.keys())
     after = dict(known)
     results: list[Stored] = []
     changes: list[Change] = []
@@ -300,6 +302,9 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMe
         context=item.context,
         terms=_terms(item.payload, item.context),
         expires_at=item.expires_at,
+        user_id=item.user_id,
+        agent_id=item.agent_id,
+        session_id=item.session_id,
         created_at=item.created_at or now,
         updated_at=now,
         written_by=caller.actor,
@@ -328,7 +333,7 @@ def _patched(name: str, old: Any, value: Any) -> Any:
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",
     "version", "created_at", "updated_at", "expires_at", "deleted_at", "access_count", "last_accessed_at", "size",
-    "archived_at", "valid_from", "valid_to", "source", "trust", "written_by",
+    "archived_at", "valid_from", "valid_to", "source", "trust", "written_by", *IDS,
 ]  # fmt: skip
 
 
@@ -374,11 +379,22 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
 def _rows(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
     """Return the rows at these addresses, including deleted ones, locked in the order of their keys."""
     condition, parameter = rows.one_of("coordinate_key", sorted(set(keys)))
+    whose, user = ("", []) if caller.user_id is None else (" AND user_id = %s", [caller.user_id])
     found = _MEMORIES.read(
-        f"WHERE tenant_id = %s AND namespace = %s AND {condition} ORDER BY coordinate_key{rows.locked()}",
-        [rows.id_parameter(caller.tenant.id), namespace, parameter],
+        f"WHERE tenant_id = %s AND namespace = %s AND {condition}{whose} ORDER BY coordinate_key{rows.locked()}",
+        [rows.id_parameter(caller.tenant.id), namespace, parameter, *user],
     )
     return {memory.coordinate_key: memory for memory in found}
+
+
+def _refuse_addresses_of_others(caller: Caller, namespace: str, keys: Collection[str]) -> None:
+    """Raise Conflict if a caller that is limited to a user stores at an address that is not free."""
+    if caller.user_id is None or not keys:
+        return
+    everyone = Memory.objects.for_tenant(caller.unlimited().tenant)
+    taken = everyone.filter(namespace=namespace, coordinate_key__in=keys).order_by("coordinate_key").first()
+    if taken is not None:
+        raise Conflict(f"coordinate {taken.coordinate} is already in use in this namespace; use another one")
 
 
 def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> dict[str, Memory]:

@@ -26,6 +26,11 @@ class Caller:
     address: str = ""  # client address, as far as the proxies in between are trusted
     writes_reserved: bool = False  # see `writing_reserved`
 
+    @property
+    def user_id(self) -> str | None:
+        """Return the user that the key is limited to, or None. `Model.objects.for_tenant` enforces the limit."""
+        return self.tenant.only_user
+
     def require(self, scope: str, namespaces: Iterable[str] = ()) -> None:
         """Raise Forbidden unless the key has `scope` and may use all of `namespaces`."""
         if scope not in self.scopes:
@@ -46,6 +51,23 @@ class Caller:
                 "this action concerns the whole tenant, but this key is restricted to some namespaces; use an "
                 "unrestricted key"
             )
+
+    def require_unlimited(self) -> None:
+        """Raise Forbidden for a key that is limited to a user, because the action concerns all users."""
+        if self.user_id is not None:
+            raise Forbidden(
+                f"this action concerns all users, but this key is limited to user '{self.user_id}'; "
+                "use a key without this limit"
+            )
+
+    def require_user(self, user_id: str | None) -> None:
+        """Raise Forbidden if the key is limited to another user."""
+        if self.user_id is not None and user_id != self.user_id:
+            raise Forbidden(f"this key is limited to user '{self.user_id}'; omit user_id or use another key")
+
+    def unlimited(self) -> Caller:
+        """Return the caller with access to all users, for data that was found through a row of its own user."""
+        return replace(self, tenant=self.tenant.narrowed_to(None))
 
     def acting_for(self, tenant: Tenant) -> Caller:
         return replace(self, tenant=tenant)

@@ -29,7 +29,7 @@ from somamemory.errors import Conflict, Forbidden, InvalidInput, NotFound, Quota
 from tenants import audit, selectors
 from tenants.audit import Change
 from tenants.caller import SCOPES, Caller
-from tenants.models import DEFAULT_TENANT_SLUG, ApiKey, Tenant, is_slug
+from tenants.models import DEFAULT_TENANT_SLUG, ApiKey, Tenant, is_slug, problem_with_id
 
 _ALPHABET = string.digits + string.ascii_letters
 _PREFIX_LENGTH = 8
@@ -61,15 +61,19 @@ def issue(
     name: str = "",
     scopes: Sequence[str] = ("read", "write", "delete"),
     namespaces: Iterable[str] = (),
+    user_id: str | None = None,
     expires_at: datetime | None = None,
     secret: str | None = None,
 ) -> IssuedKey:
     """Create a key for `tenant`, or an operator key if it is None. `secret` imports an existing secret.
 
+    user_id: limits the key to the data of one user.
+
     Raises InvalidInput, QuotaExceeded, and Conflict if a key with this secret exists.
     """
     caller.require_operator()
     _check_scopes(scopes)
+    _check_user(tenant, scopes, user_id)
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidInput("expires_at", "must be in the future")
     token = _generate() if secret is None else check_secret(secret)
@@ -79,6 +83,7 @@ def issue(
         "prefix": _prefix(token),
         "scopes": sorted(set(scopes), key=SCOPES.index),
         "namespaces": sorted(set(namespaces)),
+        "user_id": user_id,
         "expires_at": expires_at,
     }
     with transaction.atomic():
@@ -98,6 +103,17 @@ def _check_scopes(scopes: Sequence[str]) -> None:
         )
     if not scopes:
         raise InvalidInput("scopes", "must contain at least one scope")
+
+
+def _check_user(tenant: Tenant | None, scopes: Sequence[str], user_id: str | None) -> None:
+    if user_id is None:
+        return
+    if (problem := problem_with_id(user_id)) is not None:
+        raise InvalidInput("user_id", problem)
+    if tenant is None:
+        raise InvalidInput("user_id", "cannot be combined with an operator key; create a key of a tenant")
+    if "admin" in scopes:
+        raise InvalidInput("scopes", "a key that is limited to a user cannot have the scope 'admin'; omit it")
 
 
 def rotate(caller: Caller, prefix: str, tenant: Tenant | None, overlap: timedelta = ROTATION_OVERLAP) -> IssuedKey:
@@ -121,6 +137,7 @@ def rotate(caller: Caller, prefix: str, tenant: Tenant | None, overlap: timedelt
             digest=_digest(token),
             scopes=old.scopes,
             namespaces=old.namespaces,
+            user_id=old.user_id,
             expires_at=old.expires_at,
         )
         before = _facts(old)
@@ -162,6 +179,8 @@ def authenticate(token: str, tenant_slug: str | None, request_id: str = "", addr
         raise Forbidden("this key does not belong to the tenant named in the header")
     else:
         tenant = key.tenant
+    if key.user_id is not None:
+        tenant = tenant.narrowed_to(key.user_id)
     return Caller(
         tenant=tenant,
         actor=f"key:{key.prefix}",
@@ -238,7 +257,8 @@ def _check_quota(tenant: Tenant, beyond: int = 0) -> None:
 
 def _facts(key: ApiKey) -> bytes:
     """Return a hash of all columns of a key except its secret, for the audit log."""
-    return audit.fingerprint(key.prefix, key.name, key.scopes, key.namespaces, key.expires_at, key.revoked_at)
+    limits = [key.namespaces] if key.user_id is None else [key.namespaces, key.user_id]
+    return audit.fingerprint(key.prefix, key.name, key.scopes, *limits, key.expires_at, key.revoked_at)
 
 
 def _is_inactive(key: ApiKey) -> bool:

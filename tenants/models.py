@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import uuid
+from copy import copy
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -14,10 +16,20 @@ from tenants.scoping import TenantOwned
 
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$"
 DEFAULT_TENANT_SLUG = "default"
+MAX_ID_LENGTH = 255  # of a user, an agent or a session
 
 
 def is_slug(text: str) -> bool:
     return re.fullmatch(SLUG_PATTERN, text) is not None
+
+
+def problem_with_id(text: str) -> str | None:
+    """Return the problem with the id of a user, an agent or a session, or None if it is valid."""
+    if not 1 <= len(text) <= MAX_ID_LENGTH:
+        return f"must have 1 to {MAX_ID_LENGTH} characters"
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text):
+        return "must not contain control characters, line separators or lone surrogates"
+    return "must not begin or end with a space" if text != text.strip() else None
 
 
 class Tenant(models.Model):
@@ -51,12 +63,20 @@ class Tenant(models.Model):
     history_days = models.PositiveIntegerField(null=True, blank=True)
     # The history is complete from this moment on. Empty: from the tenant's creation.
     history_since = models.DateTimeField(null=True, blank=True, editable=False)
+    # Not a column: the only user whose rows `for_tenant` returns. None: the rows of all users, and of none.
+    only_user: str | None = None
 
     class Meta:
         db_table = "sfm_tenants"
 
     def __str__(self) -> str:
         return self.slug
+
+    def narrowed_to(self, user_id: str | None) -> Tenant:
+        """Return the tenant as a key that is limited to this user sees it; None lifts the limit."""
+        narrowed = copy(self)
+        narrowed.only_user = user_id
+        return narrowed
 
 
 class ApiKey(models.Model):
@@ -70,6 +90,8 @@ class ApiKey(models.Model):
     digest = models.BinaryField(max_length=32, unique=True)
     scopes = models.JSONField(default=list)
     namespaces = models.JSONField(default=list, blank=True)  # empty: all namespaces of the tenant
+    # The only user whose data the key can access. None: all data of the tenant.
+    user_id = models.CharField(max_length=MAX_ID_LENGTH, null=True, blank=True)  # noqa: DJ001 - "" is no user
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

@@ -1,4 +1,8 @@
-"""The tenancy wall: a tenant's rows can only be queried through `Model.objects.for_tenant(tenant)`."""
+"""The tenancy wall: a tenant's rows can only be queried through `Model.objects.for_tenant(tenant)`.
+
+The wall also separates the users of a tenant. The tenant of a caller with a key that is limited to a user is narrowed
+(`Tenant.narrowed_to`), and `for_tenant` then returns only the rows of this user.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +30,25 @@ class TenantManager(models.Manager[Row]):
         owner: Any = self.model._meta.get_field("tenant").related_model
         if not isinstance(tenant, owner):
             raise UnscopedQuery(f"for_tenant() requires a tenant, not {tenant!r}")
-        return super().get_queryset().filter(tenant=tenant)
+        rows = super().get_queryset().filter(tenant=tenant)
+        if tenant.only_user is None or self.model.user_lookup is None:
+            return rows
+        return rows.filter(**{self.model.user_lookup: tenant.only_user})
 
-    def of_parameter(self) -> models.QuerySet[Row]:
-        """Return the rows of the tenant that a prepared statement gets as its parameter `tenant`."""
-        return super().get_queryset().filter(tenant=Parameter("tenant", self.model, "tenant"))
+    def of_parameter(self, *, limited: bool) -> models.QuerySet[Row]:
+        """Return the rows of the tenant that a prepared statement gets as its parameters (see `parameters_of`).
+
+        limited: whether the tenant is narrowed to a user.
+        """
+        rows = super().get_queryset().filter(tenant=Parameter("tenant", self.model, "tenant"))
+        if not limited or self.model.user_lookup is None:
+            return rows
+        return rows.filter(**{self.model.user_lookup: Parameter("only_user", self.model, self.model.user_lookup)})
+
+
+def parameters_of(tenant: Tenant) -> dict[str, Any]:
+    """Return the parameters of a statement that was built with `of_parameter`."""
+    return {"tenant": tenant.id, "only_user": tenant.only_user}
 
 
 class TenantOwned(models.Model):
@@ -40,6 +58,9 @@ class TenantOwned(models.Model):
     tenant = models.ForeignKey(
         "tenants.Tenant", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
+
+    # The lookup that leads from a row to the user it belongs to. None if the rows of this table belong to no user.
+    user_lookup: ClassVar[str | None] = None
 
     may_be_read_from_replica = True  # by selectors with @may_read_replica: see somamemory.db.replicas
 

@@ -28,19 +28,19 @@ from conversations.search.semantic import search_messages
 router = PolicyRouter("conversations")
 
 
-@router.post("/query", out=QueryOut, kind="search")
+@router.post("/query", out=QueryOut, kind="search", limited=True)
 def query(request: Request, body: QueryBody) -> HttpResponse:
     """Search messages by meaning and by keyword."""
     return _run_query(request, body)
 
 
-@router.post("/query/smart", out=QueryOut, kind="search")
+@router.post("/query/smart", out=QueryOut, kind="search", limited=True)
 def smart_query(request: Request, body: QueryBody) -> HttpResponse:
     """Search messages by meaning and by keyword. Alias of `/query` for Sekha's clients."""
     return _run_query(request, body)
 
 
-@router.post("/search/fts", out=FullTextOut, kind="search")
+@router.post("/search/fts", out=FullTextOut, kind="search", limited=True)
 def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     """Search messages by keyword. All "quoted phrases" and no -excluded words must occur."""
     results = search_full_text(
@@ -49,6 +49,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
         limit=body.limit or 10,
         offset=body.offset or 0,
         include_archived=body.include_archived,
+        ids=body.ids,
     )
     return reply(
         {
@@ -60,7 +61,7 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     )
 
 
-@router.post("/context/assemble", out=list[ContextMessageOut] | ManifestOut, kind="search")
+@router.post("/context/assemble", out=list[ContextMessageOut] | ManifestOut, kind="search", limited=True)
 def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
     """Select the best messages for the next prompt, within a token budget."""
     throttle.charge(request, body.context_budget, per=10_000)
@@ -76,6 +77,7 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
             truncate=body.truncate,
             as_of=body.as_of,
             report_excluded=query.manifest,
+            **body.ids,
         ),
     )
     if query.manifest:
@@ -87,7 +89,13 @@ def _run_query(request: Request, body: QueryBody) -> HttpResponse:
     limit, offset = body.limit or 10, body.offset or 0
     throttle.charge(request, limit + offset, per=100)
     results = search_messages(
-        request.caller, body.query, body.filters, limit=limit, offset=offset, include_archived=body.include_archived
+        request.caller,
+        body.query,
+        body.filters,
+        limit=limit,
+        offset=offset,
+        include_archived=body.include_archived,
+        ids=body.ids,
     )
     return reply(
         {

@@ -27,6 +27,7 @@ def conversation(conversation: Conversation) -> JsonObject:
         "message_count": conversation.message_count,
         "word_count": conversation.word_count,
         "metadata": conversation.metadata,
+        **conversation.ids,
         "created_at": rfc3339(conversation.created_at),
         "updated_at": rfc3339(conversation.updated_at),
     }

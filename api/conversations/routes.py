@@ -41,7 +41,7 @@ from somamemory.errors import InvalidInput
 router = PolicyRouter("conversations")
 
 
-@router.post("/conversations", out={201: ConversationOut})
+@router.post("/conversations", out={201: ConversationOut}, limited=True)
 def create(request: Request, body: ConversationBody) -> HttpResponse:
     """Create a conversation, optionally with its first messages."""
     new = NewConversation(
@@ -49,13 +49,14 @@ def create(request: Request, body: ConversationBody) -> HttpResponse:
         folder=body.folder or "",
         messages=[_new_message(message) for message in body.messages],
         metadata=body.metadata,
+        **body.ids,
     )
     if body.importance_score is not None:
         new = replace(new, importance=body.importance_score)
     return reply(presenters.conversation(services.create(request.caller, new)), 201)
 
 
-@router.get("/conversations", out=ConversationsOut)
+@router.get("/conversations", out=ConversationsOut, limited=True)
 def list_conversations(request: Request, query: Query[ConversationListParams]) -> HttpResponse:
     """List conversations, most recently changed first, by page number or by cursor."""
     if (query.page or query.page_size) and (query.cursor or query.limit):
@@ -74,20 +75,20 @@ def list_conversations(request: Request, query: Query[ConversationListParams]) -
     )
 
 
-@router.get("/conversations/count", out=CountOut)
+@router.get("/conversations/count", out=CountOut, limited=True)
 def count(request: Request, query: Query[CountParams]) -> HttpResponse:
     """Count the conversations with a label, in a folder, or both."""
-    number = selectors.count(request.caller, ConversationQuery(label=query.label, folder=query.folder))
+    number = selectors.count(request.caller, ConversationQuery(label=query.label, folder=query.folder, **query.ids))
     return reply({"count": number, "label": query.label, "folder": query.folder})
 
 
-@router.get("/conversations/{id}", out=ConversationOut)
+@router.get("/conversations/{id}", out=ConversationOut, limited=True)
 def fetch(request: Request, id: Id) -> HttpResponse:
     """Fetch a conversation without its messages."""
     return reply(presenters.conversation(selectors.get(request.caller, id)))
 
 
-@router.patch("/conversations/{id}", out=ChangedOut)
+@router.patch("/conversations/{id}", out=ChangedOut, limited=True)
 def patch(request: Request, id: Id, body: ConversationPatch) -> HttpResponse:
     """Change the label, folder, status, importance or metadata of a conversation."""
     changes = body.required_changes()
@@ -96,14 +97,14 @@ def patch(request: Request, id: Id, body: ConversationPatch) -> HttpResponse:
     return _change(request, id, changes)
 
 
-@router.delete("/conversations/{id}", out=ConversationDeletedOut)
+@router.delete("/conversations/{id}", out=ConversationDeletedOut, limited=True)
 def delete(request: Request, id: Id, query: Query[ConversationDeleteParams]) -> HttpResponse:
     """Delete a conversation with its messages, after the retention period or immediately with `purge=true`."""
     services.delete(request.caller, id, purge=query.purge)
     return reply({"success": True, "id": str(id)})
 
 
-@router.get("/conversations/{id}/messages", out=MessagesOut)
+@router.get("/conversations/{id}/messages", out=MessagesOut, limited=True)
 def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpResponse:
     """List the messages of a conversation in the order of their turns."""
     page = selectors.messages(request.caller, id, limit=query.limit, cursor=query.cursor)
@@ -116,7 +117,7 @@ def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpR
     )
 
 
-@router.post("/conversations/{id}/messages", out={201: MessagesOut})
+@router.post("/conversations/{id}/messages", out={201: MessagesOut}, limited=True)
 def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
     """Append messages: all of them or none. The response contains the added messages."""
     conversation, added = services.append(request.caller, id, [_new_message(message) for message in body.messages])
@@ -130,31 +131,31 @@ def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
     )
 
 
-@router.put("/conversations/{id}/label", out=ChangedOut)
+@router.put("/conversations/{id}/label", out=ChangedOut, limited=True)
 def set_label(request: Request, id: Id, body: LabelBody) -> HttpResponse:
     """Set the label of a conversation, and its folder if the request contains one."""
     return _change(request, id, body.changes())
 
 
-@router.put("/conversations/{id}/folder", out=ChangedOut)
+@router.put("/conversations/{id}/folder", out=ChangedOut, limited=True)
 def set_folder(request: Request, id: Id, body: FolderBody) -> HttpResponse:
     """Move a conversation to another folder."""
     return _change(request, id, {"folder": body.folder})
 
 
-@router.put("/conversations/{id}/status", out=ChangedOut)
+@router.put("/conversations/{id}/status", out=ChangedOut, limited=True)
 def set_status(request: Request, id: Id, body: StatusBody) -> HttpResponse:
     """Set the status of a conversation: active, pinned or archived."""
     return _change(request, id, {"status": body.status})
 
 
-@router.put("/conversations/{id}/pin", out=ChangedOut)
+@router.put("/conversations/{id}/pin", out=ChangedOut, limited=True)
 def pin(request: Request, id: Id) -> HttpResponse:
     """Pin a conversation and set its importance to 10."""
     return reply(presenters.changed_conversation(services.pin(request.caller, id)))
 
 
-@router.put("/conversations/{id}/archive", out=ChangedOut)
+@router.put("/conversations/{id}/archive", out=ChangedOut, limited=True)
 def archive(request: Request, id: Id) -> HttpResponse:
     """Archive a conversation. Searches and contexts skip it unless the request includes archived conversations."""
     return reply(presenters.changed_conversation(services.archive(request.caller, id)))
@@ -168,6 +169,7 @@ def _criteria(query: ConversationListParams) -> ConversationQuery:
         pinned=query.pinned,
         archived=query.archived,
         part_of_label=query.q,
+        **query.ids,
     )
 
 

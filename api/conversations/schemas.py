@@ -15,6 +15,8 @@ from api.schemas import (
     Cursor,
     Instant,
     Limit,
+    OwnerIds,
+    OwnerIdsOut,
     Params,
     Patch,
     QueryText,
@@ -56,7 +58,7 @@ class MessageBody(Body):
     timestamp: Instant | None = None
 
 
-class ConversationBody(Body):
+class ConversationBody(OwnerIds, Body):
     label: Label | None = None
     folder: Folder | None = None
     messages: Annotated[list[MessageBody], Field(max_length=MAX_BULK)] = Field(default_factory=list)
@@ -81,7 +83,7 @@ class StatusBody(Body):
     status: Status
 
 
-class ConversationPatch(Patch):
+class ConversationPatch(OwnerIds, Patch):
     """Absent fields stay unchanged. Null resets a field to its default."""
 
     label: Label | None = None
@@ -91,7 +93,7 @@ class ConversationPatch(Patch):
     metadata: JsonObject | None = None
 
 
-class CountParams(Params):
+class CountParams(OwnerIds, Params):
     label: Label | None = None
     folder: Folder | None = None
 
@@ -116,7 +118,7 @@ class MessageListParams(Params):
     cursor: Cursor | None = None
 
 
-class QueryBody(Body):
+class QueryBody(OwnerIds, Body):
     query: QueryText
     filters: JsonObject | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -124,14 +126,14 @@ class QueryBody(Body):
     include_archived: bool | None = None
 
 
-class FullTextBody(Body):
+class FullTextBody(OwnerIds, Body):
     query: QueryText
     limit: Annotated[int, Field(ge=1, le=1000)] | None = None
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] | None = None
     include_archived: bool = False
 
 
-class ContextBody(Body):
+class ContextBody(OwnerIds, Body):
     query: QueryText
     preferred_labels: Annotated[list[Label], Field(max_length=100)] = Field(default_factory=list)
     excluded_folders: Annotated[list[Folder], Field(max_length=100)] = Field(default_factory=list)
@@ -146,7 +148,7 @@ class ContextParams(Params):
     manifest: bool = False
 
 
-class ConversationOut(BaseModel):
+class ConversationOut(OwnerIdsOut):
     id: str
     conversation_id: str
     number: int

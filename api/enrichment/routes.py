@@ -41,25 +41,25 @@ from conversations.lifecycle import policy, pruning
 router = PolicyRouter("curation")
 
 
-@router.post("/summarize", out=SummaryOut, by_alias=True, kind="llm")
+@router.post("/summarize", out=SummaryOut, by_alias=True, kind="llm", limited=True)
 def summarize(request: Request, body: SummarizeBody) -> HttpResponse:
     """Summarise a day, week or month of a conversation. The summary is reused until its messages change."""
     return reply(presenters.summary(summaries.summarize(request.caller, body.conversation_id, body.level, body.day)))
 
 
-@router.post("/conversations/{id}/summary", out=SummaryOut, by_alias=True, kind="llm")
+@router.post("/conversations/{id}/summary", out=SummaryOut, by_alias=True, kind="llm", limited=True)
 def summary(request: Request, id: Id, query: Query[SummaryParams]) -> HttpResponse:
     """Summarise a day, week or month of a conversation. The summary is reused until its messages change."""
     return reply(presenters.summary(summaries.summarize(request.caller, id, query.level, query.day)))
 
 
-@router.post("/labels/suggest", out=SuggestionsOut, kind="llm", writes=False)
+@router.post("/labels/suggest", out=SuggestionsOut, kind="llm", writes=False, limited=True)
 def suggest(request: Request, body: ConversationIdBody) -> HttpResponse:
     """Suggest up to five labels for a conversation, without changing it."""
     return reply(presenters.labels(labels.suggest(request.caller, body.conversation_id)))
 
 
-@router.post("/conversations/{id}/suggest-labels", out=list[SuggestionOut], kind="llm", writes=False)
+@router.post("/conversations/{id}/suggest-labels", out=list[SuggestionOut], kind="llm", writes=False, limited=True)
 def suggest_labels(request: Request, id: Id) -> HttpResponse:
     """Suggest up to five labels for a conversation as a plain list, without changing it."""
     return reply(presenters.label_suggestions(labels.suggest(request.caller, id)))
@@ -72,7 +72,7 @@ def extract_facts(request: Request, id: Id) -> HttpResponse:
     return reply(presenters.extraction(progress), 200 if progress.state == "done" else 202)
 
 
-@router.get("/conversations/{id}/facts", out=FactsOut)
+@router.get("/conversations/{id}/facts", out=FactsOut, limited=True)
 def list_facts(request: Request, id: Id, query: Query[FactsParams]) -> HttpResponse:
     """List a conversation's facts by turn, with the progress of the extraction."""
     progress = facts.progress(request.caller, id)
@@ -81,7 +81,7 @@ def list_facts(request: Request, id: Id, query: Query[FactsParams]) -> HttpRespo
     return reply({**presenters.extraction(progress), "items": items, "next_cursor": page.next_cursor})
 
 
-@router.post("/messages/{id}/importance", out=RatedOut, kind="llm")
+@router.post("/messages/{id}/importance", out=RatedOut, kind="llm", limited=True)
 def importance(request: Request, id: Id) -> HttpResponse:
     """Rate the importance of a message and store the score."""
     return reply(presenters.rating(rate(request.caller, id)))

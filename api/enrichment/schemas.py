@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
 from api.conversations.schemas import Folder, Label
 from api.json import JsonObject
-from api.schemas import MAX_BULK, Body, Cursor, Decimal, Id, Limit, Params, Patch, Text
+from api.schemas import MAX_BULK, Body, Cursor, Decimal, Id, Limit, OwnerIds, Params, Patch, Text
 from conversations.lifecycle import pruning
 from conversations.models import DEFAULT_IMPORTANCE
 from conversations.transfer.exporting import JSON, JSONL, MARKDOWN
@@ -78,7 +78,7 @@ class ImportParams(Params):
     dry_run: bool = False
 
 
-class ExportParams(Params):
+class ExportParams(OwnerIds, Params):
     label: Label | None = None
     folder: Folder | None = None
     format: Literal[JSON, JSONL, MARKDOWN] = JSON  # type: ignore[valid-type]

@@ -32,13 +32,13 @@ GRAPHML = "application/graphml+xml"
 router = PolicyRouter("graph")
 
 
-@router.post("/graph/link", out=LinkOut)
+@router.post("/graph/link", out=LinkOut, limited=True)
 def link(request: Request, body: LinkBody) -> HttpResponse:
     """Link two coordinates, replacing any link of the same type. The coordinates need not contain memories."""
     return reply(presenters.linked(services.link(request.caller, new_link(body))))
 
 
-@router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut})
+@router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut}, limited=True)
 def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
     """Create up to 1000 links. With `atomic`, creates all or none; otherwise, creates every valid link."""
     caller = request.caller
@@ -56,14 +56,14 @@ def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
     return reply({"results": results, "stored": len(valid), "failed": failed}, 207 if failed else 200)
 
 
-@router.delete("/graph/link", out=UnlinkedOut)
+@router.delete("/graph/link", out=UnlinkedOut, limited=True)
 def unlink(request: Request, query: Query[UnlinkParams]) -> HttpResponse:
     """Remove a link."""
     deleted = services.unlink(request.caller, query.namespace, query.from_coord, query.to_coord, query.link_type)
     return reply({"deleted": deleted})
 
 
-@router.get("/graph/neighbors", out=NeighborsOut, kind="search")
+@router.get("/graph/neighbors", out=NeighborsOut, kind="search", limited=True)
 def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
     """List the coordinates within `k_hop` hops, sorted by number of hops, then link strength, then coordinate."""
     throttle.charge(request, query.offset + query.limit, per=100)
@@ -80,7 +80,7 @@ def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
     return reply(presenters.neighbourhood(query.coord, neighbourhood))
 
 
-@router.get("/graph/path", out=PathOut, kind="search")
+@router.get("/graph/path", out=PathOut, kind="search", limited=True)
 def path(request: Request, query: Query[PathParams]) -> HttpResponse:
     """Find the path with the fewest steps or, with `weighted`, the cheapest path. A step costs 1 - strength + 0.01."""
     shortest = selectors.shortest_path(
@@ -101,6 +101,7 @@ def path(request: Request, query: Query[PathParams]) -> HttpResponse:
     openapi_extra={"responses": {200: {"content": {GRAPHML: {"schema": {"type": "string"}}}}}},
     kind="search",
     long=True,
+    limited=True,
 )
 def export(request: Request, query: Query[ExportParams]) -> StreamingHttpResponse:
     """Export the links of a namespace or subtree (`prefix`), as JSON for `/graph/links/bulk` or as GraphML."""

@@ -17,7 +17,7 @@ from tenants.caller import Caller
 router = PolicyRouter("memories")
 
 
-@router.get("/memories/map", out=MapOut, exclude_unset=True, kind="search")
+@router.get("/memories/map", out=MapOut, exclude_unset=True, kind="search", limited=True)
 def map_memories(request: Request, query: Query[MapParams]) -> HttpResponse:
     """Count memories in the cells of a grid (`axes`), or at the coordinates below a prefix (`depth`)."""
     return reply(density(request.caller, query))
@@ -25,7 +25,7 @@ def map_memories(request: Request, query: Query[MapParams]) -> HttpResponse:
 
 def density(caller: Caller, query: MapParams) -> JsonObject:
     query.check()
-    narrowing = Narrowing(memory_type=query.memory_type, prefix=query.prefix)
+    narrowing = Narrowing(memory_type=query.memory_type, prefix=query.prefix, **query.ids)
     if query.axes is None:
         depth = query.depth or 1
         places = density_map.places(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
-from api.schemas import BoxText, CoordText, Cursor, Limit, MemoryType, NamespaceParams, Whole
+from api.schemas import BoxText, CoordText, Cursor, Limit, MemoryType, NamespaceParams, OwnerIds, Whole
 from memories import coordinates
 from somamemory.errors import InvalidInput
 
@@ -24,7 +24,7 @@ def _axes(text: str) -> tuple[int, ...]:
 Axes = Annotated[tuple[int, ...], PlainValidator(_axes), WithJsonSchema({"type": "string", "example": "0,1"})]
 
 
-class MapParams(NamespaceParams):
+class MapParams(OwnerIds, NamespaceParams):
     prefix: CoordText | None = None
     memory_type: MemoryType | None = None
     depth: Annotated[Whole, Field(ge=1, le=coordinates.MAX_DIMENSIONS)] | None = None

@@ -17,6 +17,7 @@ def memory(memory: Memory) -> JsonObject:
         "payload": memory.payload,
         "memory_type": memory.memory_type,
         "metadata": memory.metadata,
+        **memory.ids,
         "importance": memory.importance,
         "context": memory.context,
         "version": memory.version,

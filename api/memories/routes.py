@@ -41,14 +41,14 @@ from somamemory.errors import InvalidInput, SomaError
 router = PolicyRouter("memories")
 
 
-@router.post("/memories", out={200: StoredOut, 201: StoredOut}, conditional=True)
+@router.post("/memories", out={200: StoredOut, 201: StoredOut}, conditional=True, limited=True)
 def store(request: Request, body: StoreBody) -> HttpResponse:
     """Store a memory at its coordinate, replacing any memory there."""
     stored = services.store(request.caller, new_memory(body), preconditions.of_write(request))
     return reply(presenters.stored(stored), 201 if stored.created else 200, preconditions.etag(stored.memory.version))
 
 
-@router.get("/memories", out=PageOut)
+@router.get("/memories", out=PageOut, limited=True)
 def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
     """List the memories of a namespace, a subtree, a box, or around a point, page by page."""
     narrowing = _narrowing(query)
@@ -67,7 +67,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
     return reply({"items": [presenters.memory(memory) for memory in page.items], "next_cursor": page.next_cursor})
 
 
-@router.post("/memories/bulk", out={200: BulkStoredOut, 207: BulkStoredOut})
+@router.post("/memories/bulk", out={200: BulkStoredOut, 207: BulkStoredOut}, limited=True)
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     """Store up to 1000 memories. With `atomic`, stores all or none; otherwise, stores every valid memory."""
     throttle.charge(request, len(body.items), per=50)
@@ -86,7 +86,7 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     return reply({"results": results, "stored": len(valid), "failed": failed}, 207 if failed else 200)
 
 
-@router.post("/memories/bulk/get", out=BulkGotOut, kind="read")
+@router.post("/memories/bulk/get", out=BulkGotOut, kind="read", limited=True)
 def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     """Fetch the memories at up to 1000 coordinates, in the order of the request. Null means that there is no memory."""
     throttle.charge(request, len(body.coords), per=100)
@@ -98,7 +98,7 @@ def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     return reply({"items": items, "next_index": len(items) if len(items) < len(body.coords) else None})
 
 
-@router.post("/memories/bulk/delete", out=BulkDeletedOut)
+@router.post("/memories/bulk/delete", out=BulkDeletedOut, limited=True)
 def delete_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     """Soft-delete up to 1000 memories in one transaction."""
     throttle.charge(request, len(body.coords), per=50)
@@ -107,7 +107,7 @@ def delete_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
     return reply({"results": results, "deleted": len(deleted)})
 
 
-@router.get("/memories/{coord}", out={200: MemoryEnvelope, 304: None}, conditional=True)
+@router.get("/memories/{coord}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
 def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
     """Fetch the memory at a coordinate."""
     memory = selectors.get_memory(request.caller, query.namespace, coord)
@@ -117,14 +117,14 @@ def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams
     return reply({"memory": presenters.memory(memory)}, headers=headers)
 
 
-@router.patch("/memories/{coord}", out=MemoryEnvelope, conditional=True)
+@router.patch("/memories/{coord}", out=MemoryEnvelope, conditional=True, limited=True)
 def patch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
     """Change parts of a memory by JSON merge patch (RFC 7396)."""
     memory = services.patch(request.caller, query.namespace, coord, _changes(body), preconditions.of_write(request))
     return reply({"memory": presenters.memory(memory)}, headers=preconditions.etag(memory.version))
 
 
-@router.delete("/memories/{coord}", out=DeletedOut, conditional=True)
+@router.delete("/memories/{coord}", out=DeletedOut, conditional=True, limited=True)
 def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams]) -> HttpResponse:
     """Delete a memory. It can be restored during the retention period, unless `purge=true` deletes it permanently."""
     deleted = services.delete(
@@ -133,14 +133,14 @@ def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams])
     return reply({"coord": coord.text, "deleted": deleted})
 
 
-@router.post("/memories/{coord}/restore", out=MemoryEnvelope)
+@router.post("/memories/{coord}/restore", out=MemoryEnvelope, limited=True)
 def restore(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
     """Restore a soft-deleted memory within the retention period."""
     memory = services.restore(request.caller, query.namespace, coord)
     return reply({"memory": presenters.memory(memory)}, headers=preconditions.etag(memory.version))
 
 
-@router.get("/stats", out=StatsOut)
+@router.get("/stats", out=StatsOut, limited=True)
 def stats(request: Request) -> HttpResponse:
     """Count the tenant's memories and show the state of the index."""
     return reply(conversations.stats(request.caller))
@@ -155,6 +155,7 @@ def _narrowing(query: ListParams) -> Narrowing:
         created_after=query.created_after,
         created_before=query.created_before,
         updated_after=query.updated_after,
+        **query.ids,
     )
 
 
@@ -173,6 +174,7 @@ def new_memory(body: StoreBody) -> NewMemory:
         importance=body.importance,
         context=body.context,
         expires_at=expires_at,
+        **body.ids,
         embedding=None if body.embedding is None else np.array(body.embedding, dtype=np.float64),
     )
 

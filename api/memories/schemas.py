@@ -27,6 +27,8 @@ from api.schemas import (
     NamespaceList,
     NamespaceName,
     NamespaceParams,
+    OwnerIds,
+    OwnerIdsOut,
     Params,
     Patch,
     QueryText,
@@ -40,7 +42,7 @@ from somamemory.errors import InvalidInput
 # --- Memories ----------------------------------------------------------------------------------------------------
 
 
-class StoreBody(Body):
+class StoreBody(OwnerIds, Body):
     coord: Coord
     payload: JsonObject
     memory_type: MemoryType = "episodic"
@@ -53,7 +55,7 @@ class StoreBody(Body):
     embedding: Annotated[list[float], Field(min_length=1, max_length=8192)] | None = None
 
 
-class PatchBody(Patch):
+class PatchBody(OwnerIds, Patch):
     """A JSON merge patch (RFC 7396). Absent fields stay unchanged; null removes an optional value."""
 
     payload: JsonObject | None = None
@@ -79,7 +81,7 @@ class DeleteParams(NamespaceParams):
     purge: bool = False
 
 
-class ListParams(NamespaceParams):
+class ListParams(OwnerIds, NamespaceParams):
     prefix: CoordText | None = None
     near: CoordText | None = None
     radius: Radius | None = None
@@ -97,7 +99,7 @@ class ListParams(NamespaceParams):
         return ball(self.near, self.radius)
 
 
-class _AnyMemoryOut(BaseModel):
+class _AnyMemoryOut(OwnerIdsOut):
     """The fields of a memory that every response contains."""
 
     id: str
@@ -247,7 +249,7 @@ Consistency = Literal["eventual", "strong"]
 MinScore = Fraction
 
 
-class SearchBody(Body):
+class SearchBody(OwnerIds, Body):
     query: QueryText
     top_k: Annotated[int, Field(ge=1, le=200)] = 5
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
@@ -266,7 +268,7 @@ class SearchBody(Body):
     include_archived: bool = False
 
 
-class SearchParams(Params):
+class SearchParams(OwnerIds, Params):
     query: QueryText
     top_k: Annotated[Whole, Field(ge=1, le=200)] = 5
     offset: Annotated[Whole, Field(ge=0, le=MAX_OFFSET)] = 0

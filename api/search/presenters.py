@@ -17,6 +17,7 @@ def hit(hit: SearchHit) -> JsonObject:
         "payload": memory.payload,
         "memory_type": memory.memory_type,
         "metadata": memory.metadata,
+        **memory.ids,
         "importance": memory.importance,
         "created_at": rfc3339(memory.created_at),
         "version": memory.version,

@@ -24,14 +24,14 @@ from somamemory.errors import InvalidInput, MalformedRequest
 router = PolicyRouter("search")
 
 
-@router.get("/memories/search", out=SearchOut, exclude_unset=True, kind="search")
+@router.get("/memories/search", out=SearchOut, exclude_unset=True, kind="search", limited=True)
 def search_by_query(request: Request, query: Query[SearchParams]) -> HttpResponse:
     """Search memories. `filters` is JSON text."""
     raw_filters = None if query.filters is None else _parse_filters(query.filters)
     return _run(request, _search(query, [query.namespace], raw_filters))
 
 
-@router.post("/memories/search", out=SearchOut, kind="search")
+@router.post("/memories/search", out=SearchOut, kind="search", limited=True)
 def search(request: Request, body: SearchBody) -> HttpResponse:
     """Search memories."""
     namespaces = [body.namespace] if isinstance(body.namespace, str) else body.namespace
@@ -59,6 +59,7 @@ def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_f
             filters=None if raw_filters is None else filters.parse(raw_filters),
             prefix=options.prefix,
             ball=ball(options.near, options.radius),
+            **options.ids,
         ),
         mode=options.mode,
         top_k=options.top_k,

@@ -63,6 +63,7 @@ def key(key: ApiKey) -> JsonObject:
         "name": key.name,
         "scopes": key.scopes,
         "namespaces": key.namespaces,
+        "user_id": key.user_id,
         "created_at": rfc3339(key.created_at),
         "expires_at": rfc3339_or_none(key.expires_at),
         "revoked_at": rfc3339_or_none(key.revoked_at),

@@ -121,6 +121,7 @@ def issue_key(request: Request, slug: str, body: KeyBody) -> HttpResponse:
         name=body.name,
         scopes=body.scopes,
         namespaces=body.namespaces,
+        user_id=body.user_id,
         expires_at=body.expires_at,
         secret=body.secret,
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from api.schemas import Body, Cursor, Fraction, Instant, Limit, NamespaceName, Params, Patch, Text
+from api.schemas import Body, Cursor, Fraction, Instant, Limit, NamespaceName, OwnerId, Params, Patch, Text
 
 Tier = Literal["free", "standard", "premium"]
 Quota = Annotated[int, Field(ge=0, lt=2**63)]
@@ -152,6 +152,7 @@ class KeyBody(Body):
     name: Annotated[str, Field(max_length=255)] = ""
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=4)] = ["read", "write", "delete"]
     namespaces: Annotated[list[NamespaceName], Field(max_length=100)] = Field(default_factory=list)
+    user_id: OwnerId | None = None
     expires_at: Instant | None = None
     secret: Annotated[str, Field(max_length=512)] | None = None
 
@@ -165,6 +166,7 @@ class KeyOut(BaseModel):
     name: str
     scopes: list[str]
     namespaces: list[str]
+    user_id: str | None
     created_at: str
     expires_at: str | None
     revoked_at: str | None

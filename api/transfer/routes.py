@@ -48,8 +48,9 @@ def import_file(request: Request, query: Query[ImportParams]) -> HttpResponse:
     return reply(presenters.import_report(report, dry_run=query.dry_run), 207 if report.failed else 200)
 
 
-@router.get("/export", out=Any, long=True, openapi_extra={"responses": {200: _FILE}})
+@router.get("/export", out=Any, long=True, limited=True, openapi_extra={"responses": {200: _FILE}})
 def export(request: Request, query: Query[ExportParams]) -> HttpResponseBase:
     """Export conversations with all their messages, as a stream that `/import` accepts."""
-    pieces = exporting.export(request.caller, ConversationQuery(label=query.label, folder=query.folder), query.format)
+    selected = ConversationQuery(label=query.label, folder=query.folder, **query.ids)
+    pieces = exporting.export(request.caller, selected, query.format)
     return StreamingHttpResponse(pieces, content_type=exporting.CONTENT_TYPES[query.format], headers=PRIVATE)

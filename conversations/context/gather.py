@@ -129,10 +129,11 @@ def _top_k(request: ContextRequest, scope: _Scope) -> int:
 def _search(
     caller: Caller, request: ContextRequest, allowed: Q | None, top_k: int, stats: Stats | None = None
 ) -> Results:
+    within = None if allowed is None else allowed & Q(**request.ids)
     search = Search(
         request.query,
         namespaces=(CONVERSATIONS, SUMMARIES),
-        narrowing=Narrowing(places=places(caller.tenant, allowed, with_summaries=True)),
+        narrowing=Narrowing(places=places(caller.tenant, within, with_summaries=True), **request.ids),
         top_k=top_k,
         include_archived=request.include_archived,
         shown=False,
@@ -147,7 +148,7 @@ def _proposals(
     """Return the memories of all three sources without repetition. The first source that proposes a memory wins."""
     proposals = [
         *_searched(request, hits),
-        *(Proposal(memory, "pinned") for memory in _pinned(caller, scope.allowed)),
+        *(Proposal(memory, "pinned") for memory in _pinned(caller, request, scope.allowed)),
         *(Proposal(memory, "recent") for memory in _recent(caller, request, as_of, scope.allowed)),
     ]
     distinct: dict[UUID, Proposal] = {}
@@ -167,9 +168,11 @@ def _searched(request: ContextRequest, hits: Sequence[SearchHit]) -> list[Propos
     ]
 
 
-def _pinned(caller: Caller, allowed: Q | None) -> Sequence[Memory]:
+def _pinned(caller: Caller, request: ContextRequest, allowed: Q | None) -> Sequence[Memory]:
     """Return the last turns of the most recently changed pinned conversations."""
-    pinned = Conversation.objects.for_tenant(caller.tenant).filter(allowed or Q(), status=Conversation.Status.PINNED)
+    pinned = Conversation.objects.for_tenant(caller.tenant).filter(
+        allowed or Q(), status=Conversation.Status.PINNED, **request.ids
+    )
     last_turns = pinned.order_by("-updated_at", "-number").values_list("number", "last_turn")[:_PINNED_CONVERSATIONS]
     ranges = [
         Q(
@@ -192,7 +195,7 @@ def _recent(caller: Caller, request: ContextRequest, as_of: datetime, allowed: Q
         return []
     since = as_of - timedelta(days=_RECENT_DAYS)
     changed = Conversation.objects.for_tenant(caller.tenant).filter(
-        allowed or Q(), label__in=sorted(request.preferred_labels), updated_at__gt=since
+        allowed or Q(), label__in=sorted(request.preferred_labels), updated_at__gt=since, **request.ids
     )
     last_turns = changed.order_by("-updated_at", "-number").values_list("number", "last_turn")[:_RECENT]
     turns = ((number, turn) for number, last in last_turns for turn in range(max(1, last - _RECENT + 1), last + 1))

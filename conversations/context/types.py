@@ -10,7 +10,7 @@ from django.conf import settings
 
 from conversations.context.rules import Candidate, Rejected
 from conversations.models import Conversation
-from memories.models import Memory
+from memories.models import IDS, Memory
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,15 @@ class ContextRequest:
     truncate: bool = False
     as_of: datetime | None = None
     report_excluded: bool = False  # list the best messages that the exclusions removed
+    user_id: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The ids that all messages and summaries of the context must have."""
+        given = ((name, getattr(self, name)) for name in IDS)
+        return {name: id for name, id in given if id is not None}
 
     @property
     def target(self) -> int:

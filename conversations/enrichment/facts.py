@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -223,8 +224,9 @@ def _write(
         at = address(conversation, fact.turn, counts[fact.turn])
         spoken = [name for name, _ in mentioned.values()]
         items.append(_fact(at, conversation, fact, spoken, excerpts[fact.turn].said_at, model))
-        links.append(NewLink(at, message_address(conversation.number, fact.turn), STATED_IN, namespace=FACTS))
-        links += [NewLink(at, coordinates.from_key(key), entities.MENTIONS, namespace=FACTS) for key in mentioned]
+        link = partial(NewLink, at, namespace=FACTS, user_id=conversation.user_id)
+        links.append(link(message_address(conversation.number, fact.turn), STATED_IN))
+        links += [link(coordinates.from_key(key), entities.MENTIONS) for key in mentioned]
     stores.store_many(caller.writing_reserved(), items)
     graph.link_many(caller.writing_reserved(), links)
 
@@ -259,4 +261,5 @@ def _fact(
             "model": model,
         },
         created_at=said_at,
+        **conversation.ids,
     )

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -238,7 +238,8 @@ class _RollUp:
         """Store a summary and its links."""
         memory = stores.store_many(self.caller.writing_reserved(), [new])[0].memory
         addresses = source.addresses(self.conversation)
-        links = (NewLink(new.coordinate, to, LINK_TYPE, namespace=SUMMARIES) for to in addresses)
+        link = partial(NewLink, new.coordinate, link_type=LINK_TYPE, namespace=SUMMARIES, user_id=new.user_id)
+        links = map(link, addresses)
         while batch := list(islice(links, _LINK_BATCH)):
             graph.link_many(self.caller.writing_reserved(), batch)
         return memory
@@ -278,6 +279,7 @@ def _new_memory(conversation: Conversation, period: Period, source: _Source, tex
             "covers": source.covers(),
         },
         created_at=source.turns[-1].said_at,
+        **conversation.ids,
     )
 
 

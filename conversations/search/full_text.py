@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.db.models import QuerySet
 
@@ -12,11 +12,12 @@ from conversations.search.query_syntax import WordQuery
 from conversations.search.results import COLD, MessageResults, has_cold_conversations, with_conversations
 from memories import large_rows, read_counts
 from memories import selectors as memories
-from memories.models import Memory
+from memories.models import NO_IDS, Memory
 from memories.reserved_namespaces import CONVERSATIONS
 from memories.search import lexical, scoring
 from memories.search.hybrid import KEYWORD
 from memories.search.scoring import Stats
+from memories.selectors import Narrowing
 from somamemory import deadline
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput
@@ -32,7 +33,13 @@ _BATCH = 100
 
 @may_read_replica
 def search_full_text(
-    caller: Caller, text: str, *, limit: int = 10, offset: int = 0, include_archived: bool = False
+    caller: Caller,
+    text: str,
+    *,
+    limit: int = 10,
+    offset: int = 0,
+    include_archived: bool = False,
+    ids: Mapping[str, str | None] = NO_IDS,
 ) -> MessageResults:
     """Return the messages that contain the given words. Raises InvalidInput.
 
@@ -43,7 +50,7 @@ def search_full_text(
     if not query.terms:
         raise InvalidInput("query", "must contain at least one word to search for")
     stats = lexical.statistics(caller.tenant, [CONVERSATIONS], query.terms)
-    rows = memories.live(caller, [CONVERSATIONS])
+    rows = Narrowing(**ids).apply(memories.live(caller, [CONVERSATIONS]))
     if not include_archived:
         rows = rows.filter(archived_at=None)
     leading = _leading(query, stats)

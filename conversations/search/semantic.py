@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from conversations.search.filters import Condition, translate
 from conversations.search.results import COLD, MessageResults, has_cold_conversations, with_conversations
 from conversations.search.scope import places
+from memories.models import NO_IDS
 from memories.reserved_namespaces import CONVERSATIONS
 from memories.search import hybrid
 from memories.search.hybrid import KEYWORD, Search
@@ -22,10 +25,12 @@ def search_messages(
     limit: int = 10,
     offset: int = 0,
     include_archived: bool | None = None,
+    ids: Mapping[str, str | None] = NO_IDS,
 ) -> MessageResults:
     """Return the messages that best match a query. Raises InvalidInput.
 
     filters: JSON, see `conversations.search.filters`.
+    ids: the user, agent and session of the messages.
     include_archived: whether to search archived conversations. None means only if the filters contain a status or
     conversation ids.
     """
@@ -35,7 +40,7 @@ def search_messages(
     request = Search(
         query,
         namespaces=(CONVERSATIONS,),
-        narrowing=Narrowing(places=places(caller.tenant, condition.conversation), also=condition.message),
+        narrowing=Narrowing(places=places(caller.tenant, condition.conversation), also=condition.message, **ids),
         top_k=limit,
         offset=offset,
         explain=True,

@@ -92,6 +92,7 @@ def _properties(conversation: Conversation) -> dict[str, Any]:
         "status": conversation.status,
         "importance_score": conversation.importance,
         "metadata": conversation.metadata,
+        **conversation.ids,
         "created_at": rfc3339(conversation.created_at),
         "updated_at": rfc3339(conversation.updated_at),
     }

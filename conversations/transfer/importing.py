@@ -161,6 +161,7 @@ def _create(caller: Caller, row: ImportedConversation, item: Imported) -> tuple[
             importance=item.importance,
             status=item.status,
             created_at=item.created_at,
+            **item.ids,
         ),
     )
     row.conversation_id = conversation.id

@@ -17,7 +17,7 @@ from memories.filters.grammar import And, Compiled, Filter, Given, Leaf, Not, Or
 from memories.filters.numbers import numbers_in, whole_of
 from memories.filters.sql import Sql
 from memories.filters.tree import on_json, replaced, simplest
-from memories.models import Memory
+from memories.models import IDS, Memory
 
 _INT32 = 1 << 31
 DOCUMENTS = ("payload", "metadata")
@@ -54,13 +54,20 @@ def _on_columns(filter: Filter) -> Q:
 
 
 def _column(leaf: Leaf) -> Q:
-    """Return the condition for a leaf on a real column; none of these columns is nullable."""
+    """Return the condition for a leaf on a real column. Of these columns, only the ids are nullable."""
+    if leaf.column in IDS:
+        present = Q((f"{leaf.column}__isnull", False))
+        return (present if leaf.operand else ~present) if leaf.operator == "exists" else present & _compared(leaf)
     if leaf.operator == "exists":
         return _EVERYTHING if leaf.operand else _NOTHING
     if leaf.column == "memory_type":
         return Q(memory_type__in=[kind for kind in Memory.Type.values if _holds(kind, leaf)])
     if leaf.column == "version":
         return _version(leaf)
+    return _compared(leaf)
+
+
+def _compared(leaf: Leaf) -> Q:
     return Q((f"{leaf.column}__{leaf.operator}", leaf.operand))
 
 

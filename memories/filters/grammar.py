@@ -14,6 +14,7 @@ from django.db.models import Q
 from memories.filters.numbers import INT64, Number
 from somamemory import times
 from somamemory.errors import InvalidInput
+from tenants.models import problem_with_id
 
 MAX_CONDITIONS = 100
 MAX_DEPTH = 8  # levels of nested filter objects, including the outermost
@@ -237,6 +238,13 @@ def _moment(raw: object, at: str) -> datetime:
         raise InvalidInput(at, str(error)) from None
 
 
+def _owner(raw: object, at: str) -> str:
+    text = _text(raw, at)
+    if (problem := problem_with_id(text)) is not None:
+        raise InvalidInput(at, problem)
+    return text
+
+
 def _shown(name: object) -> str:
     """Shorten a caller's key and make it encodable, so that an error can include it in the name of a field."""
     text = str(name).encode("utf-8", "backslashreplace").decode()
@@ -248,6 +256,7 @@ _CHECKS: Mapping[str, _Check] = {**dict.fromkeys(ORDER, _ordered), "icontains": 
 _COMPARISONS = ("eq", "ne", "in", "nin", *ORDER, "exists")
 _COLUMNS: Mapping[str, tuple[tuple[str, ...], _Check]] = {
     "memory_type": (("eq", "ne", "in", "nin", "contains", "icontains", "exists"), _text),
+    **dict.fromkeys(("user_id", "agent_id", "session_id"), (("eq", "ne", "in", "nin", "exists"), _owner)),
     "importance": (_COMPARISONS, _number),
     "version": (_COMPARISONS, _number),
     "created_at": (_COMPARISONS, _moment),

@@ -64,6 +64,7 @@ def search(caller: Caller, query: Search) -> Results:
 def _search(caller: Caller, query: Search) -> Results:
     started = time.perf_counter()
     weights = query.effective_weights()
+    query = replace(query, narrowing=query.narrowing.of(caller))
     awake = Q() if query.include_archived else Q(archived_at=None)
     memories = query.narrowing.apply(selectors.live(caller, query.namespaces).filter(awake))
     terms, all_terms = analyzer.query_terms(query.query)

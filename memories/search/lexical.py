@@ -8,6 +8,7 @@ other tenants, although a tenant's scores must not reveal what another tenant ha
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ MAX_CANDIDATES = 2_000
 MAX_RANKED = 20_000
 MAX_COUNTED = 200_000
 _SAMPLE = 1_000
+_OF_USER = 2_000
 # The sizes of small namespaces are counted for every query. Those of large namespaces can be up to a minute old.
 _SMALL = 100
 _sizes: TTLCache[tuple[UUID, tuple[str, ...]], tuple[int, float]] = TTLCache(maxsize=10_000, ttl=60)
@@ -55,6 +57,8 @@ class Match:
 
 def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
     """Return the number of memories, their average length, and the frequency of each term, counting deleted ones."""
+    if tenant.only_user is not None:
+        return _of_user(tenant, namespaces, terms)
     places = tuple(sorted(namespaces))
     documents, average_length = _size(tenant, places)
     with _lock:
@@ -64,6 +68,19 @@ def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) 
     with _lock:
         _common.update({(tenant.id, places, term): count for term, count in counted.items() if count >= _COMMON})
     return Stats(documents, average_length, {term: count or counted[term] for term, count in counts.items()})
+
+
+def _of_user(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
+    """Return statistics of the user's own memories, so that a score reveals no words of other users.
+
+    Of many memories, the latest count; any term may then occur in one of the others.
+    """
+    rows = Memory.objects.for_tenant(tenant).filter(namespace__in=namespaces).order_by("-seq")
+    documents = [text.split() for text in rows.values_list("terms", flat=True)[:_OF_USER]]
+    counts = Counter(term for words in documents for term in set(terms).intersection(words))
+    at_least = 1 if len(documents) == _OF_USER else 0
+    length = sum(map(len, documents)) / len(documents) if documents else 0.0
+    return Stats(len(documents), length, {term: max(counts[term], at_least) for term in terms})
 
 
 def matches(

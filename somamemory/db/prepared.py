@@ -4,8 +4,9 @@ Compiling a query takes the ORM ten times as long as SQLite takes to answer it. 
 converters and the columns that the ORM has chosen, so it returns the same rows as the query and follows every change of
 the model.
 
-    _by_name = Prepared(lambda: Memory.objects.of_parameter().filter(namespace=Parameter("name", Memory, "namespace")))
-    _by_name.rows(replicas.connection(), tenant=caller.tenant.id, name="default")
+    named = Parameter("name", Memory, "namespace")
+    _by_name = Prepared(lambda: Memory.objects.of_parameter(limited=False).filter(namespace=named))
+    _by_name.rows(replicas.connection(), **parameters_of(caller.tenant), name="default")
 """
 
 from __future__ import annotations

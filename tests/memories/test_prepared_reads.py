@@ -90,7 +90,7 @@ def test_a_memory_is_read_as_by_the_orm(caller: Caller, seed: int) -> None:
         place = (memory.namespace, memory.coordinate_key)
         query = selectors.with_index_state(selectors.stored(caller, [memory.namespace]))
         expected = query.filter(coordinate_key=memory.coordinate_key).first()
-        assert columns(prepared_reads.memory_at(connection, caller.tenant.id, *place)) == columns(expected)
+        assert columns(prepared_reads.memory_at(connection, caller.tenant, *place)) == columns(expected)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -115,7 +115,7 @@ def test_a_page_is_read_as_by_the_orm(caller: Caller, order: str, seed: int) -> 
         query = prepared_reads.sorted_by(large_rows.outline(selectors.with_index_state(query)), order)[:limit]
         values = {"namespace": "default", **narrowing.lookups}
         shape = PageShape(tuple(values), order, limit, include_deleted, bool(position))
-        rows = prepared_reads.page(connection, shape, caller.tenant.id, values | position)
+        rows = prepared_reads.page(connection, shape, caller.tenant, values | position)
         assert [columns(row) for row in rows] == [columns(row) for row in query]
 
 
@@ -124,10 +124,10 @@ def test_the_rows_of_another_tenant_stay_hidden(caller: Caller) -> None:
     memory = random_memory(other, 1, random.Random(1))
     memory.namespace, memory.deleted_at, memory.expires_at = "default", None, None
     memory.save()
-    assert prepared_reads.memory_at(connection, other.id, "default", memory.coordinate_key) is not None
-    assert prepared_reads.memory_at(connection, caller.tenant.id, "default", memory.coordinate_key) is None
+    assert prepared_reads.memory_at(connection, other, "default", memory.coordinate_key) is not None
+    assert prepared_reads.memory_at(connection, caller.tenant, "default", memory.coordinate_key) is None
     shape = PageShape(("namespace",), "coordinate", 10, include_deleted=True, after=False)
-    assert prepared_reads.page(connection, shape, caller.tenant.id, {"namespace": "default"}) == []
+    assert prepared_reads.page(connection, shape, caller.tenant, {"namespace": "default"}) == []
 
 
 def statements(read: Callable[[], object]) -> int:

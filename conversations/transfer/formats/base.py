@@ -14,6 +14,7 @@ from conversations import folders
 from conversations.messages import NewMessage
 from conversations.models import DEFAULT_IMPORTANCE, MAX_LABEL_LENGTH, MAX_METADATA_BYTES, Conversation
 from memories.payloads import Json
+from tenants.models import problem_with_id
 
 MAX_CONTENT_LENGTH = 1_000_000  # characters per message
 MAX_MESSAGES = 50_000  # messages per conversation
@@ -57,6 +58,7 @@ class Imported:
     metadata: Json = field(default_factory=dict)
     created_at: datetime | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    ids: Mapping[str, str] = field(default_factory=dict)  # user_id, agent_id, session_id
 
 
 def checked(item: Imported) -> Imported:
@@ -75,6 +77,9 @@ def checked(item: Imported) -> Imported:
         raise Unreadable("its importance must be between 1 and 10")
     if len(item.messages) > MAX_MESSAGES:
         raise Unreadable(f"it has {len(item.messages)} messages, more than the limit of {MAX_MESSAGES}")
+    for name, text in item.ids.items():
+        if problem := problem_with_id(text):
+            raise Unreadable(f"its {name} {problem}")
     _check_metadata(item.metadata)
     for turn, message in enumerate(item.messages, start=1):
         _check_message(turn, message)

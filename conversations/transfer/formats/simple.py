@@ -10,6 +10,7 @@ from conversations.messages import NewMessage
 from conversations.models import DEFAULT_IMPORTANCE
 from conversations.transfer.formats.base import Imported, Unreadable, label_of, moment, role_of
 from conversations.transfer.formats.claude import text_of
+from memories.models import IDS
 from memories.payloads import Json
 
 SOMA = "soma"
@@ -40,6 +41,7 @@ def ours(item: Json) -> Imported:
         importance=float(importance),
         metadata=_object(item.get("metadata")),
         created_at=moment(item.get("created_at")),
+        ids={name: _text(item, name) for name in IDS if item.get(name) is not None},
     )
 
 

@@ -32,6 +32,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--namespace", action="append", default=[], help="restrict the key to this namespace; may be repeated"
         )
+        parser.add_argument("--user", help="limit the key to the data of this user")
         parser.add_argument(
             "--import-secret",
             action="store_true",
@@ -48,6 +49,7 @@ class Command(BaseCommand):
                 name=name,
                 scopes=scopes,
                 namespaces=options["namespace"],
+                user_id=options["user"],
                 secret=_read_secret() if options["import_secret"] else None,
             )
         if options["import_secret"]:

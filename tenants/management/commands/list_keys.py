@@ -25,11 +25,11 @@ class Command(BaseCommand):
         if not rows:
             self.stdout.write("No keys. Next: manage.py create_key " + (slug or "--operator"))
             return
-        self.stdout.write(f"{'prefix':14} {'state':8} {'created':17} {'scopes':26} {'namespaces':16} name")
+        self.stdout.write(f"{'prefix':14} {'state':8} {'created':17} {'scopes':26} {'namespaces':16} {'user':12} name")
         for row in rows:
             self.stdout.write(
                 f"{row.prefix:14} {_state(row):8} {row.created_at:%Y-%m-%d %H:%M}  {' '.join(row.scopes):26} "
-                f"{' '.join(row.namespaces) or 'all':16} {row.name}"
+                f"{' '.join(row.namespaces) or 'all':16} {row.user_id or 'all':12} {row.name}"
             )
 
 
