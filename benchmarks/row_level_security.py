@@ -47,15 +47,17 @@ def requests() -> dict[str, Request]:
     from memories.filters import parse
     from memories.new_memory import NewMemory
     from memories.search import lexical
+    from memories.search.selection import Selection
+    from memories.search.statistics import statistics
     from memories.selectors import Narrowing
 
     def fetch(caller: Caller, number: int) -> object:
         return selectors.get_memory(caller, "default", coordinates.from_key(f"{number % 1000 + 1:016x}"))
 
     def words(caller: Caller, number: int) -> object:
-        memories, terms = selectors.live(caller, ["default"]), [f"word{number % 2000}", "often3"]
-        stats = lexical.statistics(caller.tenant, ["default"], terms)
-        return lexical.matches(memories, ["default"], stats, caller.tenant)
+        selection, terms = Selection.of(selectors.live(caller, ["default"])), [f"word{number % 2000}", "often3"]
+        stats = statistics(caller.tenant, ["default"], terms)
+        return lexical.matches(selection, ["default"], stats, caller.tenant)
 
     def filtered(caller: Caller, number: int) -> object:
         return selectors.list_memories(caller, "default", Narrowing(filters=parse({"kind": f"k{number % 500}"})))

@@ -65,6 +65,7 @@ def forget_words(tenant: Tenant) -> int:
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO sfm_memory_terms(sfm_memory_terms) VALUES ('optimize')")
+            cursor.execute("INSERT INTO sfm_memory_terms_scoped(sfm_memory_terms_scoped) VALUES ('optimize')")
             if not connection.in_atomic_block:
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return 0

@@ -35,7 +35,7 @@ from memories import index
 from memories.index import backpressure, generations
 from memories.index import drain as sync
 from memories.models import EmbeddingGeneration
-from memories.search import lexical
+from memories.search import statistics
 from operations import health
 from somamemory import caching
 from somamemory.db import replicas, tenant_scope
@@ -208,7 +208,7 @@ def _no_memory_ends_within_a_test() -> Iterator[None]:
             (keys, "_tenants"),
             (generations, "_cache"),
             (backpressure, "_full"),
-            (lexical, "_sizes"),
+            (statistics, "_sizes"),
             (replicas, "_wrote"),
         ):
             patch.setattr(module, name, TTLCache(maxsize=getattr(module, name).maxsize, ttl=math.inf))
@@ -232,7 +232,7 @@ def _nothing_remembered() -> None:
     metrics.forget_cached()
     generations.forget_cached()
     backpressure.forget_cached()
-    lexical.forget_cached()
+    statistics.forget_cached()
     health.forget_cached()
     caching._breaker = caching.redis_breaker()
     cache.clear()

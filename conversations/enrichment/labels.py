@@ -20,7 +20,7 @@ from conversations.search.semantic import search_messages
 from memories import embeddings, filters
 from memories.index import generations
 from memories.reserved_namespaces import CONVERSATIONS
-from memories.search import lexical
+from memories.search.statistics import statistics
 from tenants.caller import Caller
 
 KEY_PHRASES = "key-phrases"
@@ -138,7 +138,7 @@ def _existing(caller: Caller, labels: Sequence[str]) -> Mapping[str, str]:
 
 def _rarity(caller: Caller, terms: Sequence[str]) -> Mapping[str, float]:
     """Return the share of the tenant's messages that lack a term: near 1 for a rare term, 0 if all contain it."""
-    stats = lexical.statistics(caller.tenant, [CONVERSATIONS], terms)
+    stats = statistics(caller.tenant, [CONVERSATIONS], terms)
     documents = max(stats.documents, 1)
     return {term: 1 - min(stats.frequency.get(term, 0) / documents, 1.0) for term in terms}
 

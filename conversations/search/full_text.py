@@ -17,14 +17,17 @@ from memories.reserved_namespaces import CONVERSATIONS
 from memories.search import lexical, scoring
 from memories.search.hybrid import KEYWORD
 from memories.search.scoring import Stats
+from memories.search.selection import Selection
+from memories.search.statistics import statistics
 from memories.selectors import Narrowing
 from somamemory import deadline
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 
-# Limit on the number of messages read. They must be read because the index does not record whether a word belongs to
-# the message itself, nor its position.
+# Limits on the number of messages ranked by their indexed terms, and of those read. They must be read because the index
+# does not record whether a word belongs to the message itself, nor its position.
+_MAX_RANKED = 2_000
 _MAX_READ = 1_000
 # Limit on the total number of characters read, which takes half a second, and the number of messages per fetch.
 _MAX_CHARACTERS = 1_000_000
@@ -49,13 +52,13 @@ def search_full_text(
     query = query_syntax.parse(text)
     if not query.terms:
         raise InvalidInput("query", "must contain at least one word to search for")
-    stats = lexical.statistics(caller.tenant, [CONVERSATIONS], query.terms)
+    stats = statistics(caller.tenant, [CONVERSATIONS], query.terms)
     rows = Narrowing(**ids).apply(memories.live(caller, [CONVERSATIONS]))
     if not include_archived:
         rows = rows.filter(archived_at=None)
     leading = _leading(query, stats)
-    matches, complete = lexical.matches(rows, [CONVERSATIONS], leading, caller.tenant, lexical.MAX_RANKED)
-    ranked, all_read = _read(rows, [match.seq for match in matches], query, stats)
+    matches = lexical.matches(Selection.of(rows), [CONVERSATIONS], leading, caller.tenant, few=_MAX_RANKED)
+    ranked, all_read = _read(rows, [match.seq for match in matches.ranked], query, stats)
     ranked.sort(key=lambda hit: (-hit[0], hit[1]))
     page = ranked[offset : offset + limit]
     messages = large_rows.in_order(rows, "coordinate_key", [key for _, key in page])
@@ -65,7 +68,7 @@ def search_full_text(
     )
     read_counts.count(filter(None, messages))
     next_offset = offset + len(messages) if len(messages) < len(page) else None
-    incomplete = [] if complete and all_read and not query.is_cut else [KEYWORD]
+    incomplete = [] if matches.complete and all_read and not query.is_cut else [KEYWORD]
     cold = [COLD] if include_archived and has_cold_conversations(caller.tenant) else []
     return MessageResults(hits, len(ranked), [*cold, *incomplete], next_offset)
 

@@ -25,6 +25,7 @@ class CachedEmbedder:
     def __init__(self, inner: Embedder) -> None:
         self._inner = inner
         self.provider, self.model, self.dimension = inner.provider, inner.model, inner.dimension
+        self.in_process = inner.in_process
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         parts = [self._parts(text) for text in texts]

@@ -25,6 +25,7 @@ class HashingEmbedder:
 
     provider = "hashing"
     model = "terms-1"
+    in_process = True
 
     def __init__(self, dimension: int = DIMENSION) -> None:
         self.dimension = dimension

@@ -12,6 +12,7 @@ class MeasuredEmbedder:
     def __init__(self, inner: Embedder) -> None:
         self._inner = inner
         self.provider, self.model, self.dimension = inner.provider, inner.model, inner.dimension
+        self.in_process = inner.in_process
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         outcome = "failed"

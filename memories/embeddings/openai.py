@@ -19,6 +19,7 @@ RETRIES = 2  # by the client, with exponential backoff and jitter; it honours Re
 
 class OpenAIEmbedder:
     provider = "openai"
+    in_process = False
 
     def __init__(self, *, model: str, dimension: int, base_url: str, api_key: str, timeout_s: float) -> None:
         if not model or not dimension:

@@ -17,6 +17,7 @@ class WordLlamaEmbedder:
     provider = "wordllama"
     model = "l2_supercat"
     dimension = 256
+    in_process = True
 
     def __init__(self) -> None:
         self._loading = threading.Lock()

@@ -65,7 +65,12 @@ class VectorIndex(Protocol):
 
     An upserted point becomes visible soon, but not necessarily at once. Calls for the same id take effect in the order
     in which they are made.
+
+    remote: whether calls go over the network. Those of an engine in this process, or in the database, run on the
+    caller's thread.
     """
+
+    remote: bool
 
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
         """Insert points, and replace points with the same id. Raises `DimensionMismatch` or `UnusableVector`."""

@@ -2,57 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from memories.models import Memory
+from memories.models import EmbeddingGeneration, Memory
+from memories.search import scoring
 from memories.search.expansion import Address
+from memories.search.selection import Selection, as_uuid
 from memories.selectors import Narrowing
 
-COLUMNS = ("id", "coordinate_key", "terms", "importance", "created_at")
+# The time as text: few searches need it, and SQLite's driver takes 3 µs to parse one.
+_COLUMNS = """
+    sfm_memories.id, sfm_memories.namespace, sfm_memories.coordinate_key, sfm_memories.importance,
+    CAST(sfm_memories.created_at AS text), sfm_memories.terms
+"""
 
 
-@dataclass
+@dataclass(slots=True)
 class Candidate:
     """The fields of a confirmed memory that are needed for ranking."""
 
     id: UUID
+    namespace: str
     coordinate_key: str
-    terms: str
     importance: float
-    created_at: datetime
-    similarity: float | None = None  # None if the index does not have its vector yet
+    created: str  # a time in UTC, if it names no other zone
+    bm25: float
+    vector: bytes | None = field(repr=False)  # None if the index does not have it yet
+    similarity: float | None = None  # None if it has no vector
     graph: float = 0.0  # score added by an expansion
+
+    @property
+    def created_at(self) -> datetime:
+        time = datetime.fromisoformat(self.created)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+    @property
+    def address(self) -> Address:
+        return self.namespace, self.coordinate_key
 
 
 Candidates = dict[UUID, Candidate]
 
 
-def confirm(memories: QuerySet[Memory], ids: Iterable[UUID], seqs: Iterable[int], narrowing: Narrowing) -> Candidates:
-    """Return candidates for the `ids` and `seqs` in `memories`: the caller's live memories that pass every filter."""
-    proposed = memories.filter(Q(id__in=list(ids)) | Q(seq__in=list(seqs)))
-    rows = proposed.values_list(*COLUMNS)
-    return {row[0]: Candidate(*row) for row in rows if narrowing.in_ball(row[1])}
+@dataclass(frozen=True)
+class Confirmation:
+    """Confirms candidates: the caller's live memories that pass every filter. Each gets its BM25 score.
+
+    generation: whose vectors the candidates get, or None for no vectors.
+    """
+
+    selection: Selection
+    narrowing: Narrowing
+    weights: Mapping[str, float]  # of the query's terms
+    average_length: float
+    generation: EmbeddingGeneration | None = None
+
+    def of(self, ids: Collection[UUID]) -> Candidates:
+        """Return the candidates among these ids."""
+        if not ids:
+            return {}
+        rows = self.selection.with_vectors(_COLUMNS, ids, self.generation)
+        scores = scoring.bm25_all([row[5] for row in rows], self.weights, self.average_length)
+        candidates = (
+            Candidate(as_uuid(id), namespace, key, importance, created, bm25, vector)
+            for (id, namespace, key, importance, created, _, vector), bm25 in zip(rows, scores, strict=True)
+        )
+        return {candidate.id: candidate for candidate in candidates if self.narrowing.in_ball(candidate.coordinate_key)}
 
 
-def at_addresses(
-    memories: QuerySet[Memory], addresses: Iterable[Address], narrowing: Narrowing
-) -> Sequence[tuple[Address, Candidate]]:
-    """Return the memories at these addresses that pass every filter."""
+def ids_at(memories: QuerySet[Memory], addresses: Iterable[Address]) -> list[UUID]:
+    """Return the ids of the memories at these addresses."""
     by_namespace: dict[str, list[str]] = {}
     for namespace, key in addresses:
         by_namespace.setdefault(namespace, []).append(key)
     near = Q(pk__in=[])
     for namespace, keys in by_namespace.items():
         near |= Q(namespace=namespace, coordinate_key__in=keys)
-    rows = memories.filter(near).values_list("namespace", *COLUMNS)
-    candidates = ((namespace, Candidate(*row)) for namespace, *row in rows)
-    return [
-        ((namespace, candidate.coordinate_key), candidate)
-        for namespace, candidate in candidates
-        if narrowing.in_ball(candidate.coordinate_key)
-    ]
+    return list(memories.filter(near).values_list("id", flat=True))

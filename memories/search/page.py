@@ -9,10 +9,14 @@ from django.db.models import QuerySet
 from memories import large_rows
 from memories.models import Memory
 from memories.search.query import GRAPH, Search, SearchHit
-from memories.search.ranking import Ranked
+from memories.search.ranking import Ranked, Ranking
+from memories.search.selection import Selection
+from somamemory.response_size import fitting
 
 
-def page_of(memories: QuerySet[Memory], ranked: Sequence[Ranked], search: Search) -> tuple[list[SearchHit], int | None]:
+def page_of(
+    memories: QuerySet[Memory], selection: Selection, ranking: Ranking, ranked: Sequence[Ranked], search: Search
+) -> tuple[list[SearchHit], int | None]:
     """Return the page, and the offset to go on from if its memories are too large for one response.
 
     Skip memories that were removed after they were confirmed.
@@ -21,10 +25,10 @@ def page_of(memories: QuerySet[Memory], ranked: Sequence[Ranked], search: Search
     at = search.offset
     while len(page) < search.top_k and at < len(ranked):
         part = ranked[at : at + search.top_k - len(page)]
-        rows = large_rows.in_order(memories, "id", [hit.candidate.id for hit in part])
+        rows = _read(memories, selection, part)
         at += len(rows)
         page += [
-            SearchHit(row, round(hit.score, 6), _explain(hit, search))
+            SearchHit(row, round(hit.score, 6), _explain(hit, ranking, search))
             for hit, row in zip(part, rows, strict=False)  # the rest has no room
             if row is not None
         ]
@@ -33,13 +37,24 @@ def page_of(memories: QuerySet[Memory], ranked: Sequence[Ranked], search: Search
     return page, None
 
 
-def _explain(hit: Ranked, search: Search) -> dict[str, float | None] | None:
+def _read(memories: QuerySet[Memory], selection: Selection, part: Sequence[Ranked]) -> list[Memory | None]:
+    """Return the memory of each hit, or None, for the first hits that fit one response."""
+    ids = [hit.candidate.id for hit in part]
+    rows = selection.whole(ids)
+    if rows is None:
+        return large_rows.in_order(memories, "id", ids)
+    by_id = {row.id: row for row in rows}
+    count = fitting(by_id[id].size if id in by_id else 0 for id in ids)
+    return [by_id.get(id) for id in ids[:count]]
+
+
+def _explain(hit: Ranked, ranking: Ranking, search: Search) -> dict[str, float | None] | None:
     if not search.explain:
         return None
-    explained = {
-        "semantic": None if hit.candidate.similarity is None else round(hit.scores.semantic, 6),
-        "keyword": round(hit.scores.keyword, 6),
-        "recency": round(hit.scores.recency, 6),
-        "importance": round(hit.scores.importance, 6),
-    }
-    return {**explained, GRAPH: round(hit.scores.graph, 6)} if search.expansion else explained
+    scores = ranking.scores(hit.candidate)
+    explained: dict[str, float | None] = {name: round(score, 6) for name, score in scores.items()}
+    if hit.candidate.similarity is None:
+        explained["semantic"] = None
+    if search.expansion is None:
+        del explained[GRAPH]
+    return explained

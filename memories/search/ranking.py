@@ -2,50 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
 
-from django.utils import timezone
+import numpy as np
+from numpy.typing import NDArray
 
 from memories.search import scoring
 from memories.search.candidates import Candidate
-from memories.search.scoring import Scores, Stats, Weights
+from memories.search.scoring import Scores, Weights
 
 RECENCY_HALF_LIFE_S = 7 * 24 * 3600.0
 
 
-@dataclass(frozen=True)
-class Ranked:
+class Ranked(NamedTuple):
     score: float
     candidate: Candidate
-    scores: Scores
 
 
-def rank(candidates: Iterable[Candidate], terms: Sequence[str], stats: Stats, weights: Weights) -> list[Ranked]:
-    """Return the candidates with their scores, best first. Equal scores are sorted by coordinate."""
-    now = timezone.now()
-    term_weights = scoring.term_weights(terms, stats)
-    ranked = []
-    for candidate in candidates:
-        scores = Scores(
-            semantic=scoring.semantic(candidate.similarity or 0.0),
-            keyword=scoring.keyword(scoring.bm25(candidate.terms, term_weights, stats.average_length), term_weights),
-            recency=scoring.recency((now - candidate.created_at).total_seconds(), RECENCY_HALF_LIFE_S),
-            importance=scoring.importance(candidate.importance),
-            graph=candidate.graph,
+@dataclass(frozen=True)
+class Ranking:
+    """Ranks the candidates of one query. `bound` is the upper bound of BM25 for it."""
+
+    weights: Weights
+    bound: float
+    now: datetime
+
+    @classmethod
+    def of(cls, weights: Weights, term_weights: Mapping[str, float], now: datetime) -> Ranking:
+        return cls(weights, math.fsum(term_weights.values()), now)
+
+    def rank(self, candidates: Iterable[Candidate]) -> list[Ranked]:
+        """Return the candidates with their scores, best first. Equal scores are sorted by coordinate."""
+        indexed: list[Candidate] = []
+        others: list[Candidate] = []
+        for candidate in candidates:
+            (others if candidate.similarity is None else indexed).append(candidate)
+        ranked = [*self._scored(indexed, self.weights), *self._scored(*self._without_similarity(others))]
+        ranked.sort(key=lambda hit: (-hit.score, hit.candidate.coordinate_key, hit.candidate.id))
+        return ranked
+
+    def scores(self, candidate: Candidate) -> dict[str, float]:
+        """Return the parts of one candidate's score, by name."""
+        parts = self._parts([candidate], with_recency=True)
+        names = ("semantic", "keyword", "recency", "importance", "graph")
+        return {name: float(np.ravel(getattr(parts, name))[0]) for name in names}
+
+    def _without_similarity(self, candidates: list[Candidate]) -> tuple[list[Candidate], Weights]:
+        """Return how to score memories that have not been indexed yet: only their other scores are used."""
+        if not self.weights.semantic:
+            return candidates, self.weights
+        if self.weights.keyword:
+            return candidates, replace(self.weights, semantic=0.0)
+        return [candidate for candidate in candidates if candidate.graph], self.weights
+
+    def _scored(self, candidates: Sequence[Candidate], weights: Weights) -> Iterable[Ranked]:
+        if not candidates:
+            return []
+        parts = self._parts(candidates, with_recency=weights.recency > 0)
+        fused = np.ravel(scoring.fuse(parts, weights)).tolist()
+        return (Ranked(score, candidate) for score, candidate in zip(fused, candidates, strict=True) if score > 0)
+
+    def _parts(self, candidates: Sequence[Candidate], *, with_recency: bool) -> Scores:
+        return Scores(
+            semantic=_clipped([candidate.similarity or 0.0 for candidate in candidates]),
+            keyword=_clipped([candidate.bm25 / self.bound if self.bound else 0.0 for candidate in candidates]),
+            recency=_clipped([self._recency(candidate) for candidate in candidates]) if with_recency else 0.0,
+            importance=_clipped([candidate.importance / scoring.MAX_IMPORTANCE for candidate in candidates]),
+            graph=_clipped([candidate.graph for candidate in candidates]),
         )
-        score = _fuse(candidate, scores, weights)
-        if score > 0:
-            ranked.append(Ranked(score, candidate, scores))
-    ranked.sort(key=lambda hit: (-hit.score, hit.candidate.coordinate_key, hit.candidate.id))
-    return ranked
+
+    def _recency(self, candidate: Candidate) -> float:
+        return scoring.recency((self.now - candidate.created_at).total_seconds(), RECENCY_HALF_LIFE_S)
 
 
-def _fuse(candidate: Candidate, scores: Scores, weights: Weights) -> float:
-    """Combine the scores. If a memory has not been indexed yet, only its other scores are used."""
-    if candidate.similarity is None and weights.semantic:
-        if weights.keyword:
-            weights = replace(weights, semantic=0.0)
-        elif not scores.graph:
-            return 0.0
-    return scoring.fuse(scores, weights)
+def _clipped(values: Sequence[float]) -> NDArray[np.float64]:
+    clipped: NDArray[np.float64] = np.clip(np.array(values), 0.0, 1.0)
+    return clipped

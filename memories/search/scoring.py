@@ -11,6 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from memories.search.analyzer import content_terms
 
 # Anserini's defaults, which were chosen for short passages. On turns of a dialogue without context, recall is 1
@@ -22,6 +25,8 @@ FREQUENT_SHARE = 0.25
 FREQUENT_FLOOR = 10
 
 MAX_IMPORTANCE = 10.0
+
+Floats = float | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +67,13 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The parts of one memory's score, each in [0, 1]."""
+    """The parts of one memory's score, each in [0, 1], or arrays with those of several memories."""
 
-    semantic: float = 0.0
-    keyword: float = 0.0
-    recency: float = 0.0
-    importance: float = 0.0
-    graph: float = 0.0  # derived from related hits; see search.expansion
+    semantic: Floats = 0.0
+    keyword: Floats = 0.0
+    recency: Floats = 0.0
+    importance: Floats = 0.0
+    graph: Floats = 0.0  # derived from related hits; see search.expansion
 
 
 DEFAULT_WEIGHTS = Weights()
@@ -89,19 +94,36 @@ def term_weights(query: Sequence[str], stats: Stats) -> dict[str, float]:
 
 
 def bm25(terms: str, weights: Mapping[str, float], average_length: float) -> float:
-    """Return the BM25 score of one memory, from its `terms` column and the `term_weights` of the query.
+    """Return the BM25 score of one memory; see `bm25_all`."""
+    return bm25_all([terms], weights, average_length)[0]
 
-    The score, in [0, sum of the weights), is Σ weight · tf / (tf + k1 · (1 - b + b · length / average length))
+
+def bm25_all(memories: Sequence[str], weights: Mapping[str, float], average_length: float) -> list[float]:
+    """Return the BM25 score of each memory, from its `terms` column and the `term_weights` of the query.
+
+    A score, in [0, sum of the weights), is Σ weight · tf / (tf + k1 · (1 - b + b · length / average length))
     (Robertson et al., Okapi at TREC-3, 1994).
     """
-    words = terms.split()
-    dampening = K1 * (1 - B + B * len(words) / max(average_length, 1.0))
-    score = 0.0
-    for term, weight in weights.items():
-        # Counting a few terms in C is faster than a Counter over all terms. The substring test rules out most of them.
-        if term in terms and (occurrences := words.count(term)):
-            score += weight * occurrences / (occurrences + dampening)
-    return score
+    padded = [(f" {term} ", weight) for term, weight in weights.items()]
+    shortest, per_term = K1 * (1 - B), K1 * B / max(average_length, 1.0)
+    scores = []
+    for terms in memories:
+        # Searching the text in C takes a third of the time of splitting it.
+        text = f" {terms} "
+        score = 0.0
+        found = [(term, weight) for term, weight in padded if term in text]
+        if found:
+            dampening = shortest + per_term * (text.count(" ") - 1)
+            for term, weight in found:
+                occurrences = _count(term, text)
+                score += weight * occurrences / (occurrences + dampening)
+        scores.append(score)
+    return scores
+
+
+def _count(term: str, text: str) -> int:
+    """Return how often a term occurs; both are padded with spaces. Neighbours share a space, which `count` misses."""
+    return text.split().count(term[1:-1]) if term + term[1:] in text else text.count(term)
 
 
 def keyword(score: float, weights: Mapping[str, float]) -> float:
@@ -132,7 +154,7 @@ def importance(value: float) -> float:
     return min(max(value / MAX_IMPORTANCE, 0.0), 1.0)
 
 
-def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> float:
+def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> Floats:
     """Return the weighted mean of the parts, in [0, 1]. Use a weight of 0 for a part that could not be computed.
 
     When both scores are known, a weighted sum is better than reciprocal rank fusion (Bruch, Gai and Ingber, ACM TOIS
@@ -146,7 +168,7 @@ def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> float:
         + weights.graph * scores.graph
     )
     together = weights.semantic + weights.keyword + weights.recency + weights.importance + weights.graph
-    return min(weighted / together, 1.0)
+    return np.minimum(weighted / together, 1.0)
 
 
 def dense_query(query: str, stats: Stats) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -25,12 +25,12 @@ from memories.index import generations
 from memories.index.base import MAX_LIMIT, Hit, Where, usable
 from memories.models import EmbeddingGeneration, Memory
 from memories.search import analyzer, scoring, vectors
-from memories.search.candidates import Candidates, confirm
+from memories.search.candidates import Candidates, Confirmation
 from memories.search.query import HYBRID, SEMANTIC, Search
 from memories.search.scoring import Stats
 from memories.selectors import Narrowing
 from somamemory import deadline
-from somamemory.errors import ConfigurationError, IndexUnavailable
+from somamemory.errors import ConfigurationError, IndexUnavailable, Unavailable
 from somamemory.response_size import fitting
 from somamemory.telemetry import metrics, tracing
 from tenants.caller import Caller
@@ -50,47 +50,66 @@ _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic"
 
 @dataclass
 class SemanticLeg:
-    """A query to the index: `start` sends it, and `candidates` waits for the results."""
+    """A query to the index. A remote one has been sent by `start`; others run when `candidates` is called."""
 
     caller: Caller
     search: Search
     memories: QuerySet[Memory]
+    confirmation: Confirmation
     query: str
     generation: EmbeddingGeneration
     pending: list[Memory] = field(default_factory=list)  # not in the index yet
     few: list[tuple[UUID, bytes]] | None = None  # the vectors of all memories, if there are only a few
     limit: int = 0
     vector: Vectors | None = None  # of the query, once `candidates` has it
-    _answer: Future[tuple[Vectors | None, list[Hit]]] = field(init=False, repr=False)
+    _answer: Future[tuple[Vectors | None, list[Hit]]] | None = field(default=None, repr=False)
 
-    def candidates(self, seqs: set[int]) -> Candidates:
-        """Return confirmed memories that are similar to the query, and those in `seqs`, each with its similarity.
+    def candidates(self, ids: Collection[UUID]) -> Candidates:
+        """Return confirmed memories that are similar to the query, and those in `ids`, each with its similarity.
 
         Raises Unavailable.
         """
-        try:
-            self.vector, hits = self._answer.result(deadline.left_s(ANSWER_S))
-        except FutureTimeout:
-            raise IndexUnavailable("the vector index did not respond in time") from None
+        self.vector, hits = self._result()
         if self.vector is None:  # the model knows no word of the query
-            return confirm(self.memories, (), seqs, self.search.narrowing)
+            return self.confirmation.of(ids)
         similarities = self._from_database(self.vector)
-        confirmed, similarities = self._confirm_enough(hits, similarities, seqs, self.vector)
+        confirmed, similarities = self._confirm_enough(hits, similarities, ids, self.vector)
         self.add_similarities(confirmed, similarities)
         return confirmed
 
     def add_similarities(self, candidates: Candidates, known: Mapping[UUID, float] | None = None) -> None:
-        """Set the similarity of each candidate.
-
-        Vectors for candidates from the lexical leg are read from the database.
-        """
-        known = known or {}
-        missing = [id for id in candidates if id not in known]
-        if missing and self.vector is not None:
-            rows = self._vectors(Memory.objects.for_tenant(self.caller.tenant).filter(id__in=missing))
-            known = {**known, **vectors.similarities(list(rows), self.vector)}
+        """Set the similarity of each candidate, from its vector if the index has not computed it."""
+        missing: list[tuple[UUID, bytes]] = []
         for id, candidate in candidates.items():
-            candidate.similarity = known.get(id)
+            candidate.similarity = known.get(id) if known else None
+            if candidate.similarity is None and candidate.vector is not None:
+                missing.append((id, candidate.vector))
+        if missing and self.vector is not None:
+            for id, similarity in vectors.similarities(missing, self.vector).items():
+                candidates[id].similarity = similarity
+
+    def start(self) -> None:
+        """Query the index on another thread if it or the model is remote, so that the lexical leg runs meanwhile.
+
+        With the context of this thread, so that it reaches the rows of no other tenant. Handing over work that takes
+        less than a millisecond would cost more than it saves.
+        """
+        if self._is_remote():
+            self._answer = _threads.submit(copy_context().run, tracing.carried(self._embed_and_ask))
+
+    def _is_remote(self) -> bool:
+        try:
+            return index.of(self.generation).remote or not embeddings.of(self.generation).in_process
+        except (Unavailable, ConfigurationError):  # raised again when the leg runs
+            return False
+
+    def _result(self) -> tuple[Vectors | None, list[Hit]]:
+        if self._answer is None:
+            return self._embed_and_ask()
+        try:
+            return self._answer.result(deadline.left_s(ANSWER_S))
+        except FutureTimeout:
+            raise IndexUnavailable("the vector index did not respond in time") from None
 
     def _from_database(self, vector: Vectors) -> dict[UUID, float]:
         """Return the similarities of memories that are not looked up in the index or not contained in it."""
@@ -104,31 +123,29 @@ class SemanticLeg:
         return similarities
 
     def _confirm_enough(
-        self, hits: list[Hit], from_database: dict[UUID, float], seqs: set[int], vector: Vectors
+        self, hits: list[Hit], from_database: dict[UUID, float], ids: Collection[UUID], vector: Vectors
     ) -> tuple[Candidates, dict[UUID, float]]:
         """Confirm the hits, and request more from the index while too many of them are rejected."""
         similarities: dict[UUID, float] = {}
-        limit, narrowing = self.limit, self.search.narrowing
+        limit = self.limit
         while True:
             similarities |= {hit.id: hit.similarity for hit in hits}
             similarities |= from_database
-            confirmed = confirm(self.memories, similarities, seqs, narrowing)
+            confirmed = self.confirmation.of({*similarities, *ids})
             lost = len(hits) - sum(hit.id in confirmed for hit in hits)
             if not lost or len(hits) < limit or len(hits) - lost >= self.search.pool:
                 return confirmed, similarities
             if limit == MAX_LIMIT:  # the filters reject most of the index's hits, so compare every vector
                 every = self._vectors(self.memories).iterator(chunk_size=EXACT)
                 similarities |= vectors.nearest(every, vector, self.search.pool)
-                return confirm(self.memories, similarities, seqs, narrowing), similarities
+                return self.confirmation.of({*similarities, *ids}), similarities
             limit = min(limit * 4, MAX_LIMIT)
             metrics.refills.inc()
             hits = self._ask_index(vector, limit)
 
-    def _embed_and_ask(self, limit: int) -> tuple[Vectors | None, list[Hit]]:
-        """Embed the query and query the index.
-
-        Runs on a separate thread, in parallel with the lexical leg, without the database.
-        """
+    def _embed_and_ask(self) -> tuple[Vectors | None, list[Hit]]:
+        """Embed the query and query the index."""
+        limit = self.limit if self.few is None else 0
         with metrics.leg_seconds.labels(SEMANTIC).time(), tracing.span("search: meaning"):
             vector = embeddings.of(self.generation).embed([self.query])[0]
             hits = self._ask_index(vector, limit) if limit and usable(vector) else []
@@ -173,18 +190,20 @@ class SemanticLeg:
         return similarities
 
 
-def start(caller: Caller, search: Search, memories: QuerySet[Memory], stats: Stats) -> SemanticLeg:
-    """Query the index on another thread, so that the lexical leg can run in the meantime."""
-    leg = SemanticLeg(caller, search, memories, scoring.dense_query(search.query, stats), generations.active())
+def start(
+    caller: Caller, search: Search, memories: QuerySet[Memory], stats: Stats, confirmation: Confirmation
+) -> SemanticLeg:
+    """Prepare the semantic leg, and send its query if the index or the model is remote."""
+    query = scoring.dense_query(search.query, stats)
+    generation = generations.active()
+    leg = SemanticLeg(caller, search, memories, replace(confirmation, generation=generation), query, generation)
     # Read before the index is queried, so that a memory indexed in the meantime is in both results and not in neither.
     if search.strong:
         leg.pending = _pending(leg)
     if not search.narrowing.index_can_apply_all:
         leg.few = _few_vectors(leg)
     leg.limit = _first_limit(search)
-    index_limit = leg.limit if leg.few is None else 0
-    # With the context of this thread, so that it reaches the rows of no other tenant.
-    leg._answer = _threads.submit(copy_context().run, tracing.carried(leg._embed_and_ask), index_limit)
+    leg.start()
     return leg
 
 

@@ -25,7 +25,10 @@ from memories import coordinates, retention, selectors
 from memories.filters import parse
 from memories.index import drain, generations
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
-from memories.search import candidates, lexical
+from memories.search import lexical, term_index
+from memories.search.candidates import Confirmation
+from memories.search.selection import Selection
+from memories.search.statistics import statistics
 from memories.selectors import Narrowing
 from somamemory.db import tenant_scope
 from tenants.caller import SCOPES, Caller
@@ -123,8 +126,8 @@ def listed(whose: Caller, filters: dict[str, Any] | None = None, **narrowing: An
 
 
 def words(whose: Caller, *terms: str) -> None:
-    stats = lexical.statistics(whose.tenant, ["n1"], terms)
-    lexical.matches(selectors.live(whose, ["n1"]), ["n1"], stats, whose.tenant)
+    stats = statistics(whose.tenant, ["n1"], terms)
+    lexical.matches(Selection.of(selectors.live(whose, ["n1"])), ["n1"], stats, whose.tenant)
 
 
 # By index: the questions that need it.
@@ -164,6 +167,9 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     "sfm_memories_terms": [
         lambda whose: lambda: words(whose, "word77"),
     ],
+    "sfm_memories_sample": [
+        lambda whose: lambda: term_index.postgresql_sample(connection, whose.tenant, ["n1"]),
+    ],
     "sfm_memories_expiry": [lambda whose: retention.purge],
     "sfm_memories_deleted": [lambda whose: retention.purge],
     "sfm_memories_archived": [
@@ -193,8 +199,8 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     ],
     "sfm_memories_id_key": [
         lambda whose: (
-            lambda: candidates.confirm(
-                selectors.live(whose, ["n1"]), [uuid.uuid4() for _ in range(100)], [], Narrowing()
+            lambda: Confirmation(Selection.of(selectors.live(whose, ["n1"])), Narrowing(), {}, 1.0).of(
+                [uuid.uuid4() for _ in range(100)]
             )
         ),
     ],

@@ -80,7 +80,8 @@ def tables_that_hold(word: str) -> list[str]:
     found = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
-            if table == "sfm_memory_terms":  # has no rows of its own; the tables below it have, and are looked at
+            if table in ("sfm_memory_terms", "sfm_memory_terms_scoped"):
+                # They have no rows of their own. The tables below them do, and are read, too.
                 continue
             cursor.execute(f'SELECT * FROM "{table}"')
             if any(_holds(value, word) for row in cursor.fetchall() for value in row):

@@ -32,6 +32,8 @@ class MilvusIndex:
     Any call raises `ConfigurationError` if the index cannot be used as configured.
     """
 
+    remote = True
+
     def __init__(
         self,
         connection: Connection,

@@ -13,6 +13,8 @@ from memories.models import Memory
 from memories.search import analyzer, lexical, scoring
 from memories.search.lexical import Match
 from memories.search.scoring import Stats
+from memories.search.selection import Selection
+from memories.search.statistics import statistics
 from tenants.caller import Caller
 from tests.conftest import Api
 
@@ -21,13 +23,9 @@ pytestmark = pytest.mark.django_db
 
 def matched(caller: Caller, query: str, *namespaces: str) -> list[Match]:
     where = namespaces or ("default",)
-    stats = lexical.statistics(caller.tenant, where, analyzer.query_terms(query)[0])
-    return lexical.matches(
-        Memory.objects.for_tenant(caller.tenant).filter(namespace__in=where, deleted_at=None),
-        where,
-        stats,
-        caller.tenant,
-    )[0]
+    stats = statistics(caller.tenant, where, analyzer.query_terms(query)[0])
+    memories = Memory.objects.for_tenant(caller.tenant).filter(namespace__in=where, deleted_at=None)
+    return list(lexical.matches(Selection.of(memories), where, stats, caller.tenant).ranked)
 
 
 def coords_of(found: list[Match]) -> list[str]:
@@ -78,7 +76,7 @@ def test_a_purged_memory_leaves_nothing_that_its_words_find(api: Api, caller: Ca
     api.store("1", "a walrus on the ice")
     api.delete("/memories/1?purge=true")
     assert words(api, "walrus") == []
-    assert lexical.statistics(caller.tenant, ["default"], ["walrus"]).frequency == {"walrus": 0}
+    assert statistics(caller.tenant, ["default"], ["walrus"]).frequency == {"walrus": 0}
 
 
 def test_rows_changed_by_plain_sql_are_found_by_what_they_hold_now(api: Api, caller: Caller) -> None:
@@ -105,7 +103,7 @@ def test_rows_deleted_by_plain_sql_are_found_no_more(api: Api, caller: Caller) -
     api.store("1", "a walrus on the ice")
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM sfm_memories WHERE terms LIKE '%%walrus%%'")
-    assert lexical.statistics(caller.tenant, ["default"], ["walrus"]).frequency == {"walrus": 0}
+    assert statistics(caller.tenant, ["default"], ["walrus"]).frequency == {"walrus": 0}
 
 
 def test_a_change_that_is_rolled_back_was_never_indexed(api: Api) -> None:
@@ -120,7 +118,7 @@ def test_the_full_text_is_there_after_all_migrations() -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'sfm_memories'")
-            wanted = {f"sfm_memory_terms_{event}" for event in ("insert", "update", "delete")}
+            wanted = {f"sfm_memory_terms_scoped_{event}" for event in ("insert", "update", "delete")}
         else:
             cursor.execute("SELECT indexname FROM pg_indexes WHERE indexname = 'sfm_memories_terms'")
             wanted = {"sfm_memories_terms"}
@@ -139,9 +137,8 @@ def test_the_full_text_is_consistent_after_many_changes(api: Api) -> None:
         for at in range(0, 15, 4):
             api.delete(f"/memories/{at}?purge=true")
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO sfm_memory_terms(sfm_memory_terms) VALUES ('integrity-check')")
-        cursor.execute("SELECT count(*) FROM sfm_memory_terms WHERE sfm_memory_terms MATCH 'walrus'")
-        [indexed] = cursor.fetchone()
+        cursor.execute("INSERT INTO sfm_memory_terms_scoped(sfm_memory_terms_scoped) VALUES ('integrity-check')")
+    indexed = statistics(api.tenant, ["default"], ["walrus"]).frequency["walrus"]
     assert indexed == Memory.objects.for_tenant(api.tenant).filter(terms__contains="walrus").count()
 
 
@@ -241,24 +238,24 @@ def test_frequencies_count_the_tenants_own_memories(api: Api, stranger: Api, cal
     api.store("2", "walrus and heron")
     for at in range(9):
         stranger.store(str(at), "walrus and heron")
-    stats = lexical.statistics(caller.tenant, ["default"], ["walrus", "heron", "owl"])
+    stats = statistics(caller.tenant, ["default"], ["walrus", "heron", "owl"])
     assert (stats.documents, stats.frequency) == (2, {"walrus": 2, "heron": 1, "owl": 0})
 
 
-def test_only_terms_that_are_common_keep_their_count_for_a_while(
+def test_only_common_terms_keep_their_share_for_a_while(
     api: Api, stranger: Api, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lexical, "_COMMON", 2)
+    monkeypatch.setattr("memories.search.statistics.COMMON", 2)
     theirs = Caller.command(stranger.tenant)
     api.store("1", "walrus")
     api.store("2", "walrus and heron")
 
     def frequency(whose: Caller) -> Mapping[str, int]:
-        return lexical.statistics(whose.tenant, ["default"], ["heron", "walrus"]).frequency
+        return statistics(whose.tenant, ["default"], ["heron", "walrus"]).frequency
 
     assert frequency(caller) == {"heron": 1, "walrus": 2}
-    api.store("3", "walrus and heron")
-    assert frequency(caller) == {"heron": 2, "walrus": 2}
+    api.store("3", "heron")
+    assert frequency(caller) == {"heron": 2, "walrus": 3}  # all memories, as before
     assert frequency(theirs) == {"heron": 0, "walrus": 0}
 
 
@@ -270,7 +267,7 @@ def test_a_text_that_holds_the_scope_of_another_tenant_is_not_found_there(
         stranger.store(f"{len(scope)}", f"{sign}scope{scope} walrus")
     api.store("1", "an owl")
     assert words(api, "walrus") == []
-    assert lexical.statistics(caller.tenant, ["default"], ["walrus"]).frequency == {"walrus": 0}
+    assert statistics(caller.tenant, ["default"], ["walrus"]).frequency == {"walrus": 0}
 
 
 def test_a_text_that_holds_its_own_scope_gains_nothing(api: Api) -> None:

@@ -439,6 +439,8 @@ def test_without_the_index_even_weights_for_meaning_alone_find_words(zoo: Api, n
 
 def test_without_the_embedder_words_still_find(zoo: Api, search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     class Down:
+        in_process = True
+
         def embed(self, texts: list[str]) -> None:
             raise EmbedderUnavailable("the provider at 10.0.0.1 says no")
 

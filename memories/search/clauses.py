@@ -1,0 +1,63 @@
+"""Choose which memories are worth ranking: those that contain certain combinations of the query's terms (pure).
+
+A memory can only rank high if the terms that it contains have enough weight together. Memories with less weight need
+not be read. Instead of a rare term, several frequent ones may provide the weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+from memories.search.scoring import FREQUENT_SHARE, Stats
+from memories.search.term_index import Clause
+
+# Combinations consist of up to this many terms, out of this many of the rarest terms.
+_LONGEST = 3
+_COMBINED = 8
+
+
+def choose(stats: Stats, weights: Mapping[str, float], few: int) -> tuple[list[Clause], bool]:
+    """Return the heaviest combinations of terms that about `few` memories contain, and whether these are all matches.
+
+    weights: the weight of each term (`scoring.term_weights`).
+    At least one combination is returned if any term occurs.
+    """
+    occurring = sorted((count, term) for term, count in stats.frequency.items() if count)
+    terms = [term for _, term in occurring]
+    if sum(count for count, _ in occurring) <= few:
+        return [(term,) for term in terms], True
+    chosen: list[Clause] = []
+    expected = 0.0
+    for clause in _heaviest_first(terms, weights, stats):
+        expected += _expected(clause, stats)
+        if chosen and expected > few:
+            break
+        chosen.append(clause)
+    return _without_included(chosen), len(chosen) == len(terms) == 1
+
+
+def _heaviest_first(terms: list[str], weights: Mapping[str, float], stats: Stats) -> list[Clause]:
+    """Return single terms and combinations, the heaviest first. A term in every memory adds nothing to others."""
+    useful = [term for term in terms if stats.frequency[term] <= stats.documents * FREQUENT_SHARE] or terms
+    clauses: list[Clause] = [(term,) for term in terms]
+    for length in range(2, _LONGEST + 1):
+        clauses += combinations(useful[:_COMBINED], length)
+    return sorted(clauses, key=lambda clause: (-sum(weights[term] for term in clause), clause))
+
+
+def _expected(clause: Clause, stats: Stats) -> float:
+    """Return how many memories contain all of these terms if the terms are independent of each other."""
+    expected = float(stats.documents)
+    for term in clause:
+        expected *= min(stats.frequency[term] / max(stats.documents, 1), 1.0)
+    return expected
+
+
+def _without_included(clauses: list[Clause]) -> list[Clause]:
+    """Leave out combinations that contain a shorter one of the list."""
+    shortest: list[Clause] = []
+    for clause in sorted(clauses, key=len):
+        if not any(set(shorter) <= set(clause) for shorter in shortest):
+            shortest.append(clause)
+    return shortest

@@ -1,0 +1,141 @@
+"""The full-text index of the database: which memories contain a combination of terms, and how many contain a term.
+
+The database keeps the index in the transaction of each change. Both databases index the same terms (`Memory.terms`),
+and a query reads only those of its own tenant and namespaces:
+
+- SQLite: each term begins with the number of its scope, which stands for a tenant and a namespace. The table of scopes
+  also keeps the number of memories and of words.
+- PostgreSQL: each memory also contains a scope word.
+
+No quoting is needed: a term contains only letters and digits (`search.analyzer`), and a namespace contains no quotes or
+backslashes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from tenants.models import Tenant
+
+# Terms that one memory must contain.
+Clause = tuple[str, ...]
+# Exact counts up to this size of the namespaces; beyond it, PostgreSQL estimates the size and frequent terms.
+COUNTED = 20_000
+SAMPLE = 4_000
+_SAMPLED_SHARE = 1 / 16  # of the memories: those whose random id begins with a zero
+_NEWEST = 1_000
+
+_SCOPE = """
+    SELECT id, documents, words FROM sfm_memory_terms_scopes
+    WHERE tenant_id = %s AND namespace IN (SELECT value FROM json_each(%s))
+"""
+# `~` is the number of the scope.
+_SQLITE_MATCHING = f"""
+    sfm_memory_terms_scoped CROSS JOIN sfm_memories ON sfm_memories.seq = sfm_memory_terms_scoped.rowid
+    AND sfm_memory_terms_scoped MATCH (
+        SELECT coalesce(group_concat(replace(%s, '~', id), ' OR '), '""') FROM ({_SCOPE})
+    )
+"""  # noqa: S608 - constants
+_SQLITE_COUNTS = f"""
+    WITH scope AS MATERIALIZED ({_SCOPE})
+    SELECT NULL, coalesce(sum(documents), 0), coalesce(sum(words), 0) FROM scope
+    UNION ALL
+    SELECT terms.value, sum(frequencies.doc), 0
+    FROM json_each(%s) AS terms CROSS JOIN scope CROSS JOIN sfm_memory_terms_frequencies AS frequencies
+    ON frequencies.term = scope.id || '§' || terms.value
+    GROUP BY terms.value
+"""  # noqa: S608
+_POSTGRESQL_MATCHING = "(SELECT * FROM sfm_memories WHERE terms_vector @@ %s::tsquery OFFSET 0) AS sfm_memories"
+_POSTGRESQL_COUNTS = """
+    SELECT term, (SELECT count(*) FROM sfm_memories WHERE terms_vector @@ (%s || term)::tsquery)
+    FROM unnest(%s::text[]) AS term
+"""
+_POSTGRESQL_SIZE = """
+    SELECT
+        (SELECT count(*) FROM (
+            SELECT FROM sfm_memories WHERE tenant_id = %s AND namespace = ANY(%s::text[]) LIMIT %s
+        ) AS counted),
+        (SELECT avg(CASE terms WHEN '' THEN 0 ELSE length(terms) - length(replace(terms, ' ', '')) + 1 END) FROM (
+            SELECT terms FROM sfm_memories WHERE tenant_id = %s AND namespace = ANY(%s::text[])
+            ORDER BY created_at DESC LIMIT %s
+        ) AS newest)
+"""
+_IN_SAMPLE = """
+    FROM sfm_memories
+    WHERE tenant_id = %s AND namespace = ANY(%s::text[]) AND id < '10000000-0000-0000-0000-000000000000'
+"""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The number of memories in some namespaces, and their average number of terms."""
+
+    documents: int
+    average_length: float
+
+
+def matching(
+    connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str], clauses: Iterable[Clause]
+) -> tuple[str, list[Any]]:
+    """Return the table expression `sfm_memories`, with the memories that contain all terms of one of the clauses.
+
+    These are memories of the tenant and the namespaces on SQLite. On PostgreSQL, check both.
+    """
+    if connection.vendor == "sqlite":
+        expression = _any(clauses, '"~§{}"', " AND ", " OR ")
+        return _SQLITE_MATCHING, [expression, tenant.id.hex, json.dumps(namespaces)]
+    expression = _any(clauses, "'{}'", " & ", " | ")
+    return _POSTGRESQL_MATCHING, [f"{_scopes(tenant, namespaces)} & ({expression})"]
+
+
+def sqlite_counts(
+    connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]
+) -> tuple[Size, dict[str, int]]:
+    """Return the size of the namespaces and the number of memories that contain each term."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SQLITE_COUNTS, [tenant.id.hex, json.dumps(namespaces), json.dumps(terms)])
+        (_, documents, words), *counted = cursor.fetchall()
+    frequencies = dict.fromkeys(terms, 0) | {term: count for term, count, _ in counted}
+    return Size(documents, words / documents if documents else 0.0), frequencies
+
+
+def postgresql_counts(
+    connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]
+) -> dict[str, int]:
+    """Return the number of memories that contain each term."""
+    with connection.cursor() as cursor:
+        cursor.execute(_POSTGRESQL_COUNTS, [f"{_scopes(tenant, namespaces)} & ", list(terms)])
+        return dict(cursor.fetchall())
+
+
+def postgresql_size(connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str]) -> Size:
+    """Return the size of the namespaces: exact for up to `COUNTED` memories, otherwise estimated from the sample."""
+    places: list[Any] = [tenant.id, list(namespaces)]
+    with connection.cursor() as cursor:
+        cursor.execute(_POSTGRESQL_SIZE, [*places, COUNTED + 1, *places, _NEWEST])
+        documents, average_length = cursor.fetchone()
+        if documents > COUNTED:
+            cursor.execute(f"SELECT count(*) {_IN_SAMPLE}", places)
+            documents = max(documents, round(cursor.fetchone()[0] / _SAMPLED_SHARE))
+    return Size(documents, float(average_length or 0.0))
+
+
+def postgresql_sample(connection: BaseDatabaseWrapper, tenant: Tenant, namespaces: Sequence[str]) -> list[str]:
+    """Return the terms of up to `SAMPLE` random memories."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT terms {_IN_SAMPLE} ORDER BY id LIMIT %s", [tenant.id, list(namespaces), SAMPLE])
+        return [terms for (terms,) in cursor.fetchall()]
+
+
+def _any(clauses: Iterable[Clause], quoted: str, all_of: str, any_of: str) -> str:
+    return any_of.join(f"({all_of.join(map(quoted.format, clause))})" for clause in clauses)
+
+
+def _scopes(tenant: Tenant, namespaces: Sequence[str]) -> str:
+    words = " | ".join(f"'§scope{tenant.id.hex}x{namespace}'" for namespace in namespaces)
+    return f"({words})"
