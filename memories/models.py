@@ -97,7 +97,7 @@ class MemoryColumns(UserOwned):
     namespace = KeyField(max_length=255)
     coordinate_key = KeyField(max_length=coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER)
     # A name chosen by the caller; see `addresses`. Null instead of empty: the index then contains only rows with a key.
-    key = KeyField(max_length=addresses.MAX_KEY_LENGTH, null=True)  # noqa: DJ001
+    key = KeyField(max_length=addresses.MAX_KEY_LENGTH, null=True)
     payload = JsonField()
     metadata = JsonField(default=dict)
     memory_type = models.CharField(max_length=16, choices=Type.choices, default=Type.EPISODIC)
@@ -213,7 +213,7 @@ class Memory(MemoryColumns):
         due_at, attempts = row["index_due_at"], row["index_attempts"] or 0
         if due_at is not None and attempts >= FAILED_ATTEMPTS:
             return "failed"
-        if due_at is not None and (attempts or due_at <= timezone.now()):
+        if due_at is not None and (attempts or due_at <= timezone.now() or row["indexed_version"] != self.version):
             return "pending"
         if self.archived_at is not None:
             return "archived"

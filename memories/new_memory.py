@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -9,13 +10,15 @@ import orjson
 from django.conf import settings
 from django.utils import timezone
 
-from memories import reserved_namespaces
+from memories import payloads, reserved_namespaces
 from memories.coordinates import Coordinate
 from memories.embeddings.base import Vectors
-from memories.index import generations
+from memories.index import generations, immediate
 from memories.index.base import as_float32, usable
+from memories.index.immediate import StoredVector
 from memories.models import Memory
 from memories.payloads import Json
+from memories.search import analyzer
 from somamemory.errors import DimensionMismatch, InvalidInput, PayloadTooLarge
 from tenants.caller import Caller
 
@@ -60,6 +63,25 @@ def checked(caller: Caller, item: NewMemory) -> NewMemory:
     if not usable(as_float32(item.embedding)):
         raise InvalidInput("embedding", "must contain finite 32-bit numbers that are not all zero")
     return item
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A memory to be stored, with what is computed from its text before the transaction."""
+
+    item: NewMemory
+    terms: str
+    vector: StoredVector | None
+
+
+def prepared(items: Sequence[NewMemory]) -> list[Prepared]:
+    texts = [payloads.text_of(item.payload) for item in items]
+    to_embed = [analyzer.embedding_text(text, item.context) for text, item in zip(texts, items, strict=True)]
+    vectors = immediate.embedded(to_embed, [item.embedding for item in items])
+    return [
+        Prepared(item, analyzer.index_terms(text, item.context), vector)
+        for item, text, vector in zip(items, texts, vectors, strict=True)
+    ]
 
 
 def check_size(memory: Memory) -> None:

@@ -16,7 +16,7 @@ from memories import audit_state, history, payloads, reserved_namespaces, retent
 from memories.coordinates import Coordinate
 from memories.index import backpressure, notify, outbox
 from memories.models import IDS, Memory, VectorEmbedding
-from memories.new_memory import NewMemory, check_expiry, check_size, checked
+from memories.new_memory import NewMemory, Prepared, check_expiry, check_size, checked, prepared
 from memories.payloads import Json
 from memories.search import analyzer
 from somamemory.db import replicas, rows
@@ -73,12 +73,12 @@ def store_many(
     """Store all `items` in one transaction, or none. If several have the same coordinate, the last one wins."""
     caller.require("write", {item.namespace for item in items})
     backpressure.check(caller.tenant)
-    items = [checked(caller, item) for item in items]
+    new = prepared([checked(caller, item) for item in items])
     condition = precondition or Precondition()
-    may_be_new = len(items) == 1 and not condition.present and condition.version is None
+    may_be_new = len(new) == 1 and not condition.present and condition.version is None
     if may_be_new and not usage.is_limited(caller.tenant):
-        return _store_one(caller, items[0], condition)
-    return retrying(lambda: _store(caller, items, condition))
+        return _store_one(caller, new[0], condition)
+    return retrying(lambda: _store(caller, new, condition))
 
 
 def patch(
@@ -106,11 +106,12 @@ def patch(
             setattr(memory, name, _patched(name, getattr(memory, name), value))
         check_expiry(changes.get("expires_at"))
         check_size(memory)
-        memory.terms = _terms(memory.payload, memory.context)
+        text = payloads.text_of(memory.payload)
+        memory.terms = analyzer.index_terms(text, memory.context)
         _begin_version(caller, memory)
         memory.size = storage_usage.size(memory)
         _save([], [memory])
-        outbox.enqueue([memory])
+        outbox.enqueue([memory], outbox.vector_of_changed(memory, text))
         usage.add(caller.tenant, 0, memory.size)  # the earlier version keeps its own size
         audit.record(caller, "memory.patch", [Change(coordinate.text, before, audit_state.state(memory))], namespace)
     return memory
@@ -216,7 +217,7 @@ def retry_failed(caller: Caller) -> int:
     return count
 
 
-def _store_one(caller: Caller, item: NewMemory, condition: Precondition) -> list[Stored]:
+def _store_one(caller: Caller, item: Prepared, condition: Precondition) -> list[Stored]:
     """Store a memory, as a new one if possible, which on PostgreSQL takes one statement and no other transaction."""
     if rows.one_statement() and (created := retrying(lambda: _created(caller, item), within=nullcontext)):
         return [created]
@@ -228,53 +229,56 @@ def _store_one(caller: Caller, item: NewMemory, condition: Precondition) -> list
     return retrying(once)
 
 
-def _created(caller: Caller, item: NewMemory) -> Stored | None:
+def _created(caller: Caller, new: Prepared) -> Stored | None:
     """Store a memory in one statement if there is none at its address, deleted ones included. Otherwise do nothing."""
-    memory = _replaced(caller, None, True, item)
-    change = Change(item.coordinate.text, None, audit_state.state(memory))
+    memory = _replaced(caller, None, True, new)
+    change = Change(memory.coordinate.text, None, audit_state.state(memory))
+    vectors = {memory.id: new.vector}
     is_new = rows.insert_if_new(
         rows.Part(_MEMORIES, [vars(memory)]),
         _ADDRESS,
         [
-            *outbox.parts([memory], {memory.id: item.embedding}),
-            audit.events(caller, "memory.store", [change], item.namespace),
+            *outbox.parts([memory], vectors),
+            audit.events(caller, "memory.store", [change], memory.namespace),
         ],
     )
     if not is_new:
         return None
-    notify.on_commit()
+    outbox.on_commit([memory], vectors)
     replicas.wrote(caller)
     return Stored(memory, created=True)
 
 
-def _store(caller: Caller, items: Sequence[NewMemory], precondition: Precondition) -> list[Stored]:
+def _store(caller: Caller, items: Sequence[Prepared], precondition: Precondition) -> list[Stored]:
     """Run the transaction of `store_many`."""
-    by_namespace: dict[str, list[NewMemory]] = {}
-    for item in items:
-        by_namespace.setdefault(item.namespace, []).append(item)
+    by_namespace: dict[str, list[Prepared]] = {}
+    for new in items:
+        by_namespace.setdefault(new.item.namespace, []).append(new)
     stored: dict[int, Stored] = {}
-    positions = {id(item): position for position, item in enumerate(items)}
+    positions = {id(new): position for position, new in enumerate(items)}
     for namespace in sorted(by_namespace):  # always in the same order, so that two batches cannot deadlock
         group = by_namespace[namespace]
-        for item, result in zip(group, _store_in(caller, namespace, group, precondition), strict=True):
-            stored[positions[id(item)]] = result
+        for new, result in zip(group, _store_in(caller, namespace, group, precondition), strict=True):
+            stored[positions[id(new)]] = result
     return [stored[position] for position in range(len(items))]
 
 
-def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precondition: Precondition) -> list[Stored]:
-    known = _rows(caller, namespace, {item.coordinate.key for item in items})
-    _refuse_addresses_of_others(caller, namespace, {item.coordinate.key for item in items} - known.keys())
+def _store_in(caller: Caller, namespace: str, items: Sequence[Prepared], precondition: Precondition) -> list[Stored]:
+    keys = {new.item.coordinate.key for new in items}
+    known = _rows(caller, namespace, keys)
+    _refuse_addresses_of_others(caller, namespace, keys - known.keys())
     after = dict(known)
     results: list[Stored] = []
     changes: list[Change] = []
-    for item in items:
-        current = after.get(item.coordinate.key)
+    for new in items:
+        key = new.item.coordinate.key
+        current = after.get(key)
         live = current if current is not None and current.is_live else None
         precondition.check(live)
-        after[item.coordinate.key] = memory = _replaced(caller, current, live is None, item)
+        after[key] = memory = _replaced(caller, current, live is None, new)
         results.append(Stored(memory, created=live is None))
-        changes.append(Change(item.coordinate.text, audit_state.state(current), audit_state.state(memory)))
-    final = {item.coordinate.key: item for item in items}
+        changes.append(Change(new.item.coordinate.text, audit_state.state(current), audit_state.state(memory)))
+    final = {new.item.coordinate.key: new for new in items}
     usage.add(
         caller.tenant, *storage_usage.difference([known.get(key) for key in final], [after[key] for key in final])
     )
@@ -283,14 +287,15 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[NewMemory], precon
             new=[after[key] for key in sorted(final) if key not in known],
             old=[after[key] for key in sorted(final) if key in known],
         )
-        outbox.enqueue([after[key] for key in final], {after[key].id: item.embedding for key, item in final.items()})
+        vectors = {after[key].id: new.vector for key, new in final.items()}
+        outbox.enqueue([after[key] for key in final], vectors, replaced=True)
         audit.record(caller, "memory.store", changes, namespace)
     return results
 
 
-def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMemory) -> Memory:
+def _replaced(caller: Caller, current: Memory | None, created: bool, new: Prepared) -> Memory:
     """Return the new row, as a new object, so that every result of a batch keeps its own version."""
-    now = history.moment_after([current] if current else [])
+    item, now = new.item, history.moment_after([current] if current else [])
     memory = Memory(
         tenant=caller.tenant,
         namespace=item.namespace,
@@ -300,7 +305,7 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, item: NewMe
         memory_type=item.memory_type,
         importance=item.importance,
         context=item.context,
-        terms=_terms(item.payload, item.context),
+        terms=new.terms,
         expires_at=item.expires_at,
         user_id=item.user_id,
         agent_id=item.agent_id,
@@ -407,7 +412,3 @@ def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate) -> 
     if memory is None:
         raise NotFound(f"there is no memory at coordinate {coordinate}")
     return memory
-
-
-def _terms(payload: Json, context: str) -> str:
-    return analyzer.index_terms(payloads.text_of(payload), context)

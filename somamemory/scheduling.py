@@ -226,6 +226,11 @@ class Scheduler:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads.values())
 
+    def runs(self, name: str) -> bool:
+        """Return whether a thread of this process runs the job."""
+        job = _registered.get(name)
+        return job is not None and job.thread in self._threads
+
     def wake(self, name: str) -> None:
         """Run a job now if it belongs to this process. Takes microseconds and never fails."""
         job = _registered.get(name)

@@ -45,7 +45,7 @@ def stored(stored: Stored) -> JsonObject:
         "memory_type": memory.memory_type,
         "version": memory.version,
         "created": stored.created,
-        "index_state": "pending",
+        "index_state": memory.index_state,
     }
 
 

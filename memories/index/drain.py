@@ -30,7 +30,7 @@ from django.utils import timezone
 
 from memories import embeddings, index, payloads
 from memories.embeddings.base import Vectors
-from memories.index import generations
+from memories.index import generations, immediate
 from memories.index.base import Point, usable
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.search import analyzer
@@ -202,9 +202,7 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
             gone[job.row.tenant_id].append(job.row.memory_id)
         else:
             memory = job.memory
-            points[memory.tenant_id].append(
-                Point(memory.id, memory.version, memory.namespace, memory.memory_type, job.vector)
-            )
+            points[memory.tenant_id].append(immediate.point(memory, job.vector))
     for tenant, new in points.items():
         target.upsert(tenant, new)
     for tenant, old in gone.items():

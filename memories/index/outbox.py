@@ -7,65 +7,92 @@ outbox: they find memories without a row, or with a row that lacks the latest ve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
-from memories.embeddings.base import Vectors
-from memories.index import generations, notify
-from memories.index.base import as_float32
+from memories.index import generations, immediate, notify
+from memories.index.immediate import StoredVector
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding, has_passed
+from memories.search import analyzer
 from somamemory.db.rows import Part, Table, Values
 
 BATCH = 1000
-Own = Mapping[UUID, Vectors | None]  # vectors supplied by callers, by memory
+Known = Mapping[UUID, StoredVector | None]  # vectors by memory
 
 _ROWS = Table(VectorEmbedding)
 _KEY = ("tenant_id", "generation_id", "memory_id")
 
 
-def enqueue(memories: Sequence[Memory], own: Own | None = None) -> None:
+def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replaced: bool = False) -> None:
     """Queue these memories for indexing, and reset the backoff after earlier failures.
 
-    own: vectors supplied by the callers, by memory. Given when whole new memories are stored, which makes earlier
-    vectors from callers obsolete.
+    vectors: those that are known already, by memory.
+    replaced: whole new memories are stored, which makes earlier vectors from callers obsolete.
     """
     again = ["wanted_version", "due_at", "attempts", "error"]
     # for a whole new memory, a vector supplied for the old one no longer applies (its text_hash is empty)
-    if own is not None:
+    if replaced:
         again = [*again, "own"]
-    rows = [row for part in parts(memories, own or {}) for row in part.rows]
+    rows = [row for part in parts(memories, vectors or {}) for row in part.rows]
     _ROWS.upsert([row for row in rows if row["vector"] is None], _KEY, again)
     _ROWS.upsert([row for row in rows if row["vector"] is not None], _KEY, [*again, "vector", "text_hash"])
-    notify.on_commit()
+    on_commit(memories, vectors or {})
 
 
-def parts(memories: Sequence[Memory], own: Own) -> list[Part]:
+def parts(memories: Sequence[Memory], vectors: Known) -> list[Part]:
     """Return the rows that `enqueue` would write for new memories, for a statement that also writes these."""
-    return [Part(_ROWS, _rows(generation, memories, own)) for generation in generations.written()]
+    active, *others = generations.written()
+    due_at = timezone.now() + (immediate.GRACE if immediate.applies() else timedelta())
+    found = [Part(_ROWS, _rows(active, memories, vectors, due_at))]
+    for generation in others:
+        # a vector supplied by a caller belongs to the active generation
+        fitting = vectors if generations.alike(generation, active) else {}
+        found.append(Part(_ROWS, _rows(generation, memories, fitting, timezone.now())))
+    return found
 
 
-def _rows(generation: EmbeddingGeneration, memories: Sequence[Memory], own: Own) -> list[Values]:
-    # a vector supplied by a caller belongs to the active generation
-    fits = generations.alike(generation, generations.active())
+def on_commit(memories: Sequence[Memory], vectors: Known) -> None:
+    """Index the memories whose vectors are known if that is done at once, and notify the drain of the others."""
+    at_once = immediate.applies()
+    if at_once:
+        immediate.index_after_commit(memories, vectors)
+    if not at_once or len(generations.written()) > 1 or not all(vectors.get(memory.id) for memory in memories):
+        notify.on_commit()
+
+
+def vector_of_changed(memory: Memory, text: str) -> Known:
+    """Return the vector of a memory whose text may have changed, if it is embedded at once."""
+    if not immediate.applies():
+        return {}
+    rows = rows_of(generations.active()).filter(tenant_id=memory.tenant_id)
+    if rows.filter(memory_id=memory.id, own=True).exists():  # a caller supplied it, and it stays
+        return {}
+    return {memory.id: immediate.embedded([analyzer.embedding_text(text, memory.context)], [None])[0]}
+
+
+def _rows(
+    generation: EmbeddingGeneration, memories: Sequence[Memory], vectors: Known, due_at: datetime
+) -> list[Values]:
+    """Return the rows of a generation. Those with a vector are due at `due_at`, and the others now."""
     now = timezone.now()
-    rows: list[Values] = []
-    for memory in memories:
-        vector = own.get(memory.id) if fits else None
-        rows.append(
-            {
-                "tenant_id": memory.tenant_id,
-                "generation_id": generation.id,
-                "memory_id": memory.id,
-                "wanted_version": memory.version,
-                "due_at": now,
-                "own": vector is not None,
-                "vector": None if vector is None else as_float32(vector).tobytes(),
-            }
-        )
-    return rows
+    return [
+        {
+            "tenant_id": memory.tenant_id,
+            "generation_id": generation.id,
+            "memory_id": memory.id,
+            "wanted_version": memory.version,
+            "due_at": now if vector is None else due_at,
+            "own": vector is not None and vector.text_hash is None,
+            "vector": None if vector is None else vector.numbers.tobytes(),
+            "text_hash": None if vector is None else vector.text_hash,
+        }
+        for memory in memories
+        for vector in [vectors.get(memory.id)]
+    ]
 
 
 def fill(

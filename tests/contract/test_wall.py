@@ -29,6 +29,7 @@ MAY_SAY_ALL_TENANTS = {
     "memories/retention.py",  # the purge
     "memories/history.py",  # earlier versions go with their memory, whoever they belonged to
     "memories/index/drain.py",  # the drain
+    "memories/index/immediate.py",  # settles what this process has indexed
     "memories/index/outbox.py",  # rows for memories that lack one
     "memories/index/rebuild.py",  # a generation holds the vectors of all tenants
     "memories/index/comparison.py",  # of two generations

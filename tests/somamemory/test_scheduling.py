@@ -117,6 +117,7 @@ def test_every_kind_of_periodic_work_is_known() -> None:
         "memories.keep_hourly",
         "memories.purge",
         "memories.reconcile",
+        "memories.settle",
         "memories.write_back_accesses",
         "tenants.flush_usage",
     }

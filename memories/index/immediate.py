@@ -1,0 +1,198 @@
+"""Index memories in the request that writes them, right after the commit, if that takes well under a millisecond.
+
+This needs an embedder in the process and an index that is not remote. The vector is written with the outbox row. The
+row stays due until a thread of this process has recorded, for many rows in one transaction, that they are in the index.
+If the process ends before that, the drain finds the row due and indexes the memory again.
+
+Requests may write to the index in any order: it keeps the point with the highest version. A memory that has changed by
+the time its row is settled is indexed again by the drain, which also removes the point of a deleted memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from memories import embeddings, index
+from memories.embeddings.base import Vectors
+from memories.index import generations, notify
+from memories.index.base import Point, as_float32, usable
+from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
+from somamemory.errors import SomaError
+from somamemory.scheduling import periodic, scheduler
+from somamemory.telemetry import metrics
+
+log = logging.getLogger("soma.index")
+
+SETTLE = "memories.settle"
+# The drain leaves the rows of new memories alone for this long, because they are usually settled by then.
+GRACE = timedelta(seconds=2)
+GATHER_S = 0.05  # rows that are indexed within this time are settled together
+BATCH = 1000
+MAX_UNSETTLED = 100_000  # the drain settles the rows beyond
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVector:
+    """The vector of a memory as its row contains it. It has no `text_hash` if the caller supplied it."""
+
+    numbers: Vectors = field(repr=False)
+    text_hash: bytes | None = None
+
+
+Unsettled = dict[tuple[UUID, UUID, UUID], int]  # the version by generation, tenant and memory
+
+
+class _Pending:
+    """The versions that this process has written to the index, but not yet recorded as indexed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._versions: Unsettled = {}
+
+    def add(self, new: Unsettled) -> None:
+        with self._lock:
+            for key, version in new.items():
+                if len(self._versions) < MAX_UNSETTLED:
+                    self._versions[key] = max(version, self._versions.get(key, 0))
+
+    def take(self) -> Unsettled:
+        with self._lock:
+            taken, self._versions = self._versions, {}
+        return taken
+
+
+_pending = _Pending()
+
+
+def applies() -> bool:
+    """Return whether this process indexes memories itself. Only a process that settles their rows does."""
+    generation = generations.active()
+    return (
+        scheduler.runs(SETTLE)
+        and embeddings.of(generation).in_process
+        and not getattr(index.of(generation), "remote", True)
+    )
+
+
+def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[StoredVector | None]:
+    """Return the vectors that callers supplied, and those of the other texts if memories are indexed immediately."""
+    vectors = [None if vector is None else StoredVector(as_float32(vector)) for vector in own]
+    if not applies():
+        return vectors
+    missing = [at for at, vector in enumerate(vectors) if vector is None and texts[at].strip()]
+    made: Iterable[Vectors] = (
+        embeddings.of(generations.active()).embed([texts[at] for at in missing]) if missing else []
+    )
+    for at, numbers in zip(missing, made, strict=True):
+        if usable(numbers):
+            vectors[at] = StoredVector(numbers, hashlib.sha256(texts[at].encode()).digest())
+    return vectors
+
+
+def index_after_commit(memories: Iterable[Memory], vectors: Mapping[UUID, StoredVector | None]) -> None:
+    """Index these memories of one tenant with their vectors after the commit. Memories without a vector are skipped."""
+    ready = [(memory, vector.numbers) for memory in memories if (vector := vectors.get(memory.id)) is not None]
+    if ready:
+        transaction.on_commit(partial(_index, generations.active(), ready))
+
+
+def _index(generation: EmbeddingGeneration, ready: Sequence[tuple[Memory, Vectors]]) -> None:
+    tenant = ready[0][0].tenant_id
+    try:
+        index.of(generation).upsert(tenant, [point(memory, numbers) for memory, numbers in ready])
+    except SomaError as error:  # the rows are due soon
+        log.warning("memories are waiting to be indexed", extra={"reason": str(error), "rows": len(ready)})
+        return
+    for memory, _ in ready:
+        vars(memory).update(indexed_version=memory.version, index_due_at=None, index_attempts=0)
+    _pending.add({(generation.id, tenant, memory.id): memory.version for memory, _ in ready})
+    scheduler.wake(SETTLE)
+
+
+def point(memory: Memory, numbers: Vectors) -> Point:
+    return Point(memory.id, memory.version, memory.namespace, memory.memory_type, numbers)
+
+
+@periodic(
+    SETTLE,
+    every_s=lambda: 60.0,
+    thread="settle",
+    in_process=lambda: settings.INDEXER != "none",
+    in_beat=False,
+    at_stop=True,
+)
+def settle() -> None:
+    """Record the memories that this process has written to the index as indexed."""
+    time.sleep(GATHER_S)
+    taken = _pending.take()
+    done: set[tuple[UUID, UUID, UUID]] = set()
+    try:
+        for start in range(0, len(taken), BATCH):
+            batch = dict(sorted(taken.items())[start : start + BATCH])
+            _settle(batch)
+            done.update(batch)
+    finally:
+        _pending.add({key: version for key, version in taken.items() if key not in done})
+
+
+def _settle(batch: Unsettled) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            generation, tenant, memory = zip(*batch, strict=True)
+            cursor.execute(_SETTLE_MANY, [list(generation), list(tenant), list(memory), list(batch.values())])
+        else:
+            cursor.executemany(_SETTLE_ONE, [(*(id.hex for id in key), version) for key, version in batch.items()])
+        settled = cursor.rowcount
+    metrics.indexed.labels("settled").inc(settled)
+    if settled < len(batch):
+        _index_again(batch)
+
+
+def _index_again(batch: Unsettled) -> None:
+    """Queue memories that have changed since they were written to the index, and remove those that have been purged.
+
+    Rows that are leased or locked by now are left to the drain.
+    """
+    for (generation_id, tenant, id), version in batch.items():
+        rows: Any = VectorEmbedding.all_tenants  # see `outbox.rows_of`
+        row = rows.filter(tenant_id=tenant, generation_id=generation_id, memory_id=id)
+        if not row.exclude(wanted_version=version).update(due_at=timezone.now()) and not row.exists():
+            generation = next((one for one in generations.written() if one.id == generation_id), None)
+            if generation is not None:
+                index.of(generation).delete(tenant, [id])
+    notify.on_commit()
+
+
+# The row of a memory that will expire becomes due at that time, so that the memory is removed from the index.
+_SETTLED = """
+    indexed_version = wanted_version, attempts = 0, error = '',
+    due_at = (SELECT expires_at FROM sfm_memories WHERE sfm_memories.id = memory_id)
+"""
+_SETTLE_ONE = f"""
+    UPDATE sfm_vector_embeddings SET {_SETTLED}
+    WHERE generation_id = %s AND tenant_id = %s AND memory_id = %s AND wanted_version = %s AND lease IS NULL
+"""  # noqa: S608 - no value is put in
+# Rows that a writer has locked are skipped: waiting for them could deadlock with a writer that locks many.
+_SETTLE_MANY = f"""
+    WITH free AS (
+        SELECT row.id FROM sfm_vector_embeddings AS row
+        JOIN unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::integer[])
+        AS done (generation_id, tenant_id, memory_id, version) USING (tenant_id, generation_id, memory_id)
+        WHERE row.wanted_version = done.version AND row.lease IS NULL
+        FOR UPDATE OF row SKIP LOCKED
+    )
+    UPDATE sfm_vector_embeddings AS row SET {_SETTLED} FROM free WHERE row.id = free.id
+"""  # noqa: S608
