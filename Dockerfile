@@ -5,8 +5,8 @@
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
-COPY requirements/base.txt requirements/tracing.txt /tmp/
-RUN /opt/venv/bin/pip install --require-hashes -r /tmp/base.txt
+COPY requirements/base.txt requirements/milvus.txt requirements/tracing.txt /tmp/
+RUN /opt/venv/bin/pip install --require-hashes -r /tmp/base.txt -r /tmp/milvus.txt
 # `docker build --build-arg TRACING=1` adds the packages for SOMA_TRACING_ENDPOINT.
 ARG TRACING=0
 RUN [ "$TRACING" = 0 ] || /opt/venv/bin/pip install --require-hashes -r /tmp/tracing.txt

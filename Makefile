@@ -97,7 +97,7 @@ chaos: venv-test ## kill each part of an installation in turn with kill -9 while
 
 lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade for newer versions)
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
-	for set in base tracing test milvus docs peers; do
+	for set in base tracing milvus test milvus-server docs peers; do
 	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command 'make lock' \
 	        $(ARGS) requirements/$$set.in -o requirements/$$set.txt

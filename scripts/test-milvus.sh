@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run the contract tests of the vector index, and end-to-end searches, on a real Milvus server over TCP. `make
-# test-milvus` and `make test` call this script. The server comes from the PyPI package in requirements/milvus.txt,
+# test-milvus` and `make test` call this script. The server comes from the PyPI package in requirements/milvus-server.txt,
 # which has its own environment below .cache. It runs in a temporary folder, on free local ports.
 #
 #   scripts/test-milvus.sh [-- pytest options]
@@ -18,19 +18,19 @@ cache="$PWD/.cache/milvus"
 
 install_server() {
     local wanted
-    wanted="$("$python" -V) $(cksum < requirements/milvus.txt)"
+    wanted="$("$python" -V) $(cksum < requirements/milvus-server.txt)"
     [ "$wanted" != "$(cat "$cache/stamp" 2>/dev/null)" ] || return 0
     rm -rf "$cache"
     mkdir -p "$cache"
     echo "Installing the Milvus server into .cache/milvus (60 MB, once) ..."
     "$python" -m venv "$cache/venv" &&
         "$cache/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
-            -r requirements/milvus.txt &&
+            -r requirements/milvus-server.txt &&
         echo "$wanted" > "$cache/stamp"
 }
 
 if ! install_server; then
-    echo "The Milvus server in requirements/milvus.txt cannot be installed here; it supports x86-64 Linux and macOS." >&2
+    echo "The Milvus server in requirements/milvus-server.txt cannot be installed here; it supports x86-64 Linux and macOS." >&2
     exit 2
 fi
 exec "$python" -m testing.milvus_server "$python" -m pytest -n "${SOMA_TEST_MILVUS_PROCESSES:-8}" \

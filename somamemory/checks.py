@@ -76,10 +76,9 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
             "SOMA_DATABASE_URL to use PostgreSQL",
             id="soma.E002",
         )
-    if several and settings.MILVUS_URI.endswith(".db"):
+    if settings.VECTOR_INDEX == "milvus" and not _is_installed("pymilvus"):
         yield Error(
-            "SOMA_WORKERS must be 1 with Milvus Lite, because only one process can open it; set SOMA_MILVUS_URI to "
-            "use a server",
+            "SOMA_MILVUS_URI requires pymilvus; run pip install --require-hashes -r requirements/milvus.txt",
             id="soma.E003",
         )
     if settings.REPLICAS and on_sqlite:

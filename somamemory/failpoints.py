@@ -20,7 +20,7 @@ log = logging.getLogger("soma.failpoints")
 
 Name = Literal[
     # calls to other services and to cold storage
-    "call.cold_storage", "call.embedder", "call.language_model", "call.milvus", "call.redis",
+    "call.cold_storage", "call.embedder", "call.language_model", "call.vector_index", "call.redis",
     # the drain
     "drain.leased", "drain.read", "drain.embedded", "drain.confirmed", "drain.written", "drain.settled",
     # a rebuild of the embeddings

@@ -355,7 +355,19 @@ CACHES = caches_in(REDIS_URL)
 
 # --- Vector index ------------------------------------------------------------------------------------------------
 
-MILVUS_URI = env.str("SOMA_MILVUS_URI", str(DATA_DIR / "milvus.db"))
+MILVUS_URI = env.str("SOMA_MILVUS_URI", "")
+if MILVUS_URI.endswith(".db"):
+    raise ConfigurationError(
+        f"SOMA_MILVUS_URI={MILVUS_URI} refers to Milvus Lite, which is no longer supported; remove the setting: "
+        "the server rebuilds its index from the database, and the old folder can be deleted"
+    )
+# Where the vectors are searched: files that the processes of this machine share, or a Milvus server.
+VECTOR_INDEX = env.str("SOMA_VECTOR_INDEX", "milvus" if MILVUS_URI else "local")
+if VECTOR_INDEX not in ("local", "milvus"):
+    raise ConfigurationError(f"SOMA_VECTOR_INDEX must be local or milvus, not '{VECTOR_INDEX}'")
+if VECTOR_INDEX == "milvus" and not MILVUS_URI:
+    raise ConfigurationError("SOMA_MILVUS_URI is required when SOMA_VECTOR_INDEX is 'milvus'")
+VECTOR_FOLDER = DATA_DIR / "vectors"
 MILVUS_TOKEN = env.str("SOMA_MILVUS_TOKEN", "")
 MILVUS_CA = env.str("SOMA_MILVUS_CA", "")  # a file; without it, the machine's certificates are trusted
 MILVUS_TIMEOUT_S = env.float("SOMA_MILVUS_TIMEOUT_S", 10.0)
@@ -366,11 +378,9 @@ MILVUS_PREFIX = env.str("SOMA_MILVUS_PREFIX", "memories")
 MILVUS_HNSW_M = _bounded("SOMA_MILVUS_HNSW_M", 16, 4, 64)
 MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 8, 512)
 MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 128, 8, 32_768)
-# Web processes of this server. Without Redis, each enforces its share of the limits. SQLite's writer queue and Milvus
-# Lite require a single process.
-WORKERS = _bounded(
-    "SOMA_WORKERS", 2 if DATABASE_URL.startswith("postgres") and not MILVUS_URI.endswith(".db") else 1, 1, 1024
-)
+# Web processes of this server. Without Redis, each enforces its share of the limits. SQLite's writer queue requires a
+# single process.
+WORKERS = _bounded("SOMA_WORKERS", 2 if DATABASE_URL.startswith("postgres") else 1, 1, 1024)
 # Every process notices a switch of the embedding generation within this time.
 GENERATION_CACHE_S = 5
 # Backpressure: a tenant's writes are rejected while more than this number of its memories await indexing.
@@ -676,7 +686,6 @@ LOGGING: dict[str, Any] = {
         "django": {"level": "WARNING"},
         # These log every failed call with a traceback; we log it once.
         "pymilvus": {"level": "CRITICAL"},
-        "milvus_lite": {"level": "CRITICAL"},
         "opentelemetry": {"level": "CRITICAL"},
         # Our own request log contains all of this.
         "django.request": {"level": "CRITICAL"},

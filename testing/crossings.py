@@ -74,8 +74,6 @@ def serve() -> None:
 
     django.setup()
     # What a child needs is imported before the fork, once.
-    import pymilvus  # noqa: F401
-
     import api.app  # noqa: F401
     from testing import crossings_scenarios
 

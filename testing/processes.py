@@ -146,9 +146,6 @@ class Installation:
 
     def environment(self, service: str) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
-        # Only one process, the worker, can use Milvus Lite. The others look in a place where there is no index.
-        uri = str(self.folder / "index" / "milvus.db") if service == "worker" else f"http://127.0.0.1:{free_port()}"
-        (self.folder / "index").mkdir(exist_ok=True)
         return inherited | {
             "DJANGO_SETTINGS_MODULE": "somamemory.settings",  # as in the image
             "HOSTNAME": socket.gethostname(),
@@ -158,7 +155,6 @@ class Installation:
             "SOMA_DATABASE_URL": self.database_url,
             "SOMA_REDIS_URL": self.cache_url,
             "SOMA_BROKER_URL": self.broker_url,
-            "SOMA_MILVUS_URI": uri,
             "SOMA_MILVUS_TIMEOUT_S": "5",
             "SOMA_PORT": str(self.port),
             "SOMA_KEY_RATE": "0",
@@ -167,7 +163,6 @@ class Installation:
             "SOMA_ACCESS_INTERVAL_S": "1",
             "SOMA_WORKERS": "1",
             **self.more,
-            **({"SOMA_WORKERS": "1"} if service == "worker" else {}),  # several processes cannot use Milvus Lite
         }
 
     def command(self, service: str) -> list[str]:

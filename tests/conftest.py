@@ -159,7 +159,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 def _index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Each test process has a vector index of its own."""
     settings.KEY_RATE = settings.TENANT_RATE = settings.AUTH_FAILURE_RATE = 0  # the tests of limits set their own
-    settings.MILVUS_URI = str(tmp_path_factory.mktemp("index") / "milvus.db")
+    settings.VECTOR_FOLDER = tmp_path_factory.mktemp("index") / "vectors"
     settings.COLD_STORAGE = "a folder of the test's own"
     if settings.REDIS_URL:  # each test process empties its own
         number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16

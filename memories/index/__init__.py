@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from memories.index import engines
 from memories.index.base import VectorIndex
 from somamemory.errors import ConfigurationError, SomaError
 
@@ -21,22 +22,7 @@ def of(generation: EmbeddingGeneration) -> VectorIndex:
     """Return the index for a generation. Its client is created on first use, after the process has forked."""
     with _lock:
         if generation.collection not in _open:
-            from memories.index.milvus.client import Connection
-            from memories.index.milvus.collection import Hnsw
-            from memories.index.milvus.index import MilvusIndex
-
-            _open[generation.collection] = MilvusIndex(
-                Connection(
-                    uri=settings.MILVUS_URI,
-                    token=settings.MILVUS_TOKEN,
-                    ca=settings.MILVUS_CA,
-                    timeout_s=settings.MILVUS_TIMEOUT_S,
-                    search_timeout_s=settings.MILVUS_SEARCH_TIMEOUT_S,
-                ),
-                generation.collection,
-                generation.dimension,
-                hnsw=Hnsw(settings.MILVUS_HNSW_M, settings.MILVUS_HNSW_EF_CONSTRUCTION, settings.MILVUS_HNSW_EF),
-            )
+            _open[generation.collection] = engines.create(generation)
         return _open[generation.collection]
 
 
@@ -44,7 +30,7 @@ def try_out(generation: EmbeddingGeneration) -> None:
     """Raise an error if the index is found to be unusable within a short time.
 
     A Milvus server that is recovering from a crash accepts connections but needs half a minute to load a collection.
-    Startup does not wait that long for a server. It does wait for Milvus Lite, which runs in this process.
+    Startup does not wait that long for it.
     """
     errors: list[Exception] = []
 
@@ -56,7 +42,7 @@ def try_out(generation: EmbeddingGeneration) -> None:
 
     thread = threading.Thread(target=ping, name="soma-index-try-out", daemon=True)
     thread.start()
-    thread.join(None if settings.MILVUS_URI.endswith(".db") else settings.MILVUS_SEARCH_TIMEOUT_S)
+    thread.join(settings.MILVUS_SEARCH_TIMEOUT_S)
     if errors:
         raise errors[0]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -66,11 +66,11 @@ class VectorIndex(Protocol):
     An upserted point becomes visible soon, but not necessarily at once. Calls for the same id take effect in the order
     in which they are made.
 
-    remote: whether calls go over the network. Those of an engine in this process, or in the database, run on the
-    caller's thread.
+    remote: whether calls go over the network. If not, they run on the caller's thread, their writes are visible at once,
+    and a point never replaces one with a higher version.
     """
 
-    remote: bool
+    remote: ClassVar[bool]
 
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
         """Insert points, and replace points with the same id. Raises `DimensionMismatch` or `UnusableVector`."""
@@ -134,20 +134,27 @@ def as_float32(vector: Vector) -> Vector:
 
 
 def unit_vector(vector: Vector, dimension: int) -> Vector:
-    """Return the vector scaled to length 1, as float32 of shape (dimension,).
+    """Return the vector scaled to length 1, as float32 of shape (dimension,). Raises the same as `unit_vectors`."""
+    return unit_vectors([vector], dimension)[0]
+
+
+def unit_vectors(vectors: Sequence[Vector], dimension: int) -> Vector:
+    """Return the vectors scaled to length 1, as float32 of shape (number of vectors, dimension).
 
     Raises `DimensionMismatch` or `UnusableVector`. Without scaling, the squares of very large or very small numbers
     could overflow or underflow in an engine.
     """
-    if vector.shape != (dimension,):
-        raise DimensionMismatch(
-            "vector", f"must have {dimension} dimensions, as in the index; its shape is {vector.shape}"
-        )
-    if not usable(vector):
+    for vector in vectors:
+        if vector.shape != (dimension,):
+            raise DimensionMismatch(
+                "vector", f"must have {dimension} dimensions, as in the index; its shape is {vector.shape}"
+            )
+    wide = np.array(vectors, dtype=np.float64).reshape(-1, dimension)
+    if not (np.isfinite(wide).all() and wide.any(axis=1).all()):
         raise UnusableVector("vector", "all numbers must be finite, and at least one must be non-zero")
-    wide = vector.astype(np.float64)
-    wide /= np.abs(wide).max()
-    return (wide / np.linalg.norm(wide)).astype(np.float32)
+    wide /= np.abs(wide).max(axis=1, keepdims=True)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    return wide.astype(np.float32)
 
 
 def checked_limit(limit: int) -> int:

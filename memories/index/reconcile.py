@@ -206,11 +206,15 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
     for kind in KINDS:
         report.note(kind, tenant, (id for id in certain if suspects[id] == kind))
     if repair:
-        _repair(generation, tenant, certain)
+        _repair(generation, tenant, certain, held)
 
 
-def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known]) -> None:
-    """Queue the differences for indexing. Only points without a memory are deleted here."""
+def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known], held: dict[UUID, int]) -> None:
+    """Queue the differences for indexing.
+
+    Only points without a memory are deleted here, and those with a version that the database does not have, such as
+    after the restoration of a backup: an engine does not replace them with a lower one.
+    """
     outbox.mark(
         generation, [(id, tenant, state.version) for id, state in wrong.items() if state.live and state.version]
     )
@@ -221,7 +225,8 @@ def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Kn
             due_at=timezone.now(), attempts=0
         )
     unknown = [id for id, state in wrong.items() if state.row is None and state.version is None]
-    index.of(generation).delete(tenant, unknown)
+    later = [id for id, state in wrong.items() if state.version is not None and held.get(id, 0) > state.version]
+    index.of(generation).delete(tenant, unknown + later)
     notify.on_commit()
 
 

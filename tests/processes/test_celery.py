@@ -75,7 +75,7 @@ def test_a_worker_tells_what_its_processes_have_done(place: Installation) -> Non
 def test_a_trace_leads_from_the_request_through_the_worker_to_the_index(
     place: Installation, collector: Collector
 ) -> None:
-    wanted = {"send memories.drain", "memories.drain", "milvus: store vectors"}
+    wanted = {"send memories.drain", "memories.drain", "index: store vectors"}
 
     def traced() -> bool:
         place.store("6", "to be traced")  # once more, as the beat may come before the message and leave it no work
@@ -217,7 +217,7 @@ def halted_over_leases(place: Installation) -> bool:
 
 def found_in_the_index(place: Installation, settings: Settings, query: str, limit: int) -> int:
     """How many different memories the index that the worker has left behind proposes."""
-    settings.MILVUS_URI = place.environment("worker")["SOMA_MILVUS_URI"]
+    settings.VECTOR_FOLDER = place.folder / "data" / "vectors"
     collection, tenant = place.rows(
         "SELECT g.collection, t.id FROM sfm_embedding_generations g, sfm_tenants t WHERE t.slug = 'default'"
     )[0]

@@ -296,7 +296,7 @@ def test_an_index_that_somebody_has_deleted_is_made_again_from_the_database(serv
         server.call("POST", "/memories", {"coord": f"1,{at}", "payload": {"text": f"turtle writer1 {at}"}})
     server.settle()
     server.stop()
-    (server.folder / "data" / "milvus.db").rename(server.folder / "gone")
+    (server.folder / "data" / "vectors").rename(server.folder / "gone")
     server.start()
     deadline = time.monotonic() + 180
     while len(found_by(server, "semantic", 1)) < 5 and time.monotonic() < deadline:

@@ -86,7 +86,7 @@ def test_a_search_shows_its_legs_also_the_one_on_another_thread(api: Api, traces
     api.search("train")
 
     below = traces.below(traces.named("POST api/v1/memories/search"))
-    assert sorted(below) == ["embed", "milvus: search", "search: meaning", "search: words"]
+    assert sorted(below) == ["embed", "index: search", "search: meaning", "search: words"]
 
 
 def test_a_trace_that_began_elsewhere_goes_on_here_and_nothing_else_of_it_is_taken(api: Api, traces: Traces) -> None:
@@ -124,7 +124,7 @@ def test_nothing_that_was_sent_is_in_a_trace(
     api.search(PLANTED, consistency="strong")
 
     told = "".join(span.to_json() for span in traces.spans)
-    assert "milvus: store vectors" in told
+    assert "index: store vectors" in told
     assert '"http.response.status_code": 500' in told
     assert PLANTED not in told
     assert api.key not in told
@@ -191,7 +191,7 @@ def test_what_a_worker_does_for_a_request_is_a_part_of_it(
     request = traces.named("POST api/v1/memories")
     below = traces.below(request)
     assert below[:2] == ["send memories.drain", "tests.work"]
-    assert {"embed", "milvus: store vectors"} <= set(below)
+    assert {"embed", "index: store vectors"} <= set(below)
 
 
 def test_of_those_who_share_a_job_the_first_has_it_and_the_others_are_linked(

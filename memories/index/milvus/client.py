@@ -1,4 +1,4 @@
-"""A client for a Milvus server or Milvus Lite: connections, deadlines, retries and the circuit breaker.
+"""A client for a Milvus server: connections, deadlines, retries and the circuit breaker.
 
 pymilvus is imported when the first call connects. The import takes a third of a second and starts gRPC threads, which
 commands without a search do not need.
@@ -11,11 +11,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from memories.index.milvus.collection import OPENING_TIMEOUT_S, Collection
+from memories.index.milvus.collection import Collection
 from memories.index.milvus.errors import (
     NOT_FOUND,
     NOT_LOADED,
@@ -24,7 +23,6 @@ from memories.index.milvus.errors import (
     may_succeed_again,
     translating_errors,
 )
-from memories.index.milvus.lite import LiteFolder
 from memories.index.milvus.patience import Patience
 from somamemory import failpoints
 from somamemory.breaker import Breaker
@@ -37,9 +35,6 @@ log = logging.getLogger("soma.index")
 
 RETRY = RetryPolicy(attempts=4, first_pause_s=0.02)
 PROBE_EVERY_S = 2.0  # while the engine is down
-# Lite searches unflushed rows in Python. This takes 10 to 15 µs per row, compared with 40 ms for flushing 500 rows.
-LITE_FLUSH_AFTER_ROWS = 500
-_NEVER_MS = 2**31 - 1
 
 Call = Callable[[Any, dict[str, Any]], T]  # a pymilvus client, and the arguments that set the deadline
 
@@ -48,12 +43,11 @@ Call = Callable[[Any, dict[str, Any]], T]  # a pymilvus client, and the argument
 class Connection:
     """The address of the engine, and how long to wait for it.
 
-    uri: a path ending in .db, or a URL starting with http://, https:// or tcp://.
+    uri: a URL starting with http://, https:// or tcp://.
     token: "user:password" or an API key; can be empty.
     ca: a file of trusted certificates, for https.
     timeout_s: the deadline for a call.
-    search_timeout_s: the deadline for a search on a server. It does not apply to Lite, which runs in this process and
-    can be slow without being down.
+    search_timeout_s: the deadline for a search.
     """
 
     uri: str
@@ -61,10 +55,6 @@ class Connection:
     ca: str = ""
     timeout_s: float = 10.0
     search_timeout_s: float = 2.0
-
-    @property
-    def is_lite(self) -> bool:
-        return self.uri.endswith(".db")
 
 
 class Client:
@@ -74,56 +64,33 @@ class Client:
         self._at = connection
         self._collection = collection
         self.timeout_s = connection.timeout_s
-        lite = connection.is_lite
-        self.search_timeout_s = self.timeout_s if lite else min(self.timeout_s, connection.search_timeout_s)
+        self.search_timeout_s = min(self.timeout_s, connection.search_timeout_s)
         self._connecting = threading.Lock()
         self.vendor: Any = None
         self.vendor_of = 0  # id of the process that created it
-        self.lite: LiteFolder | None = None
-        self._unflushed_rows = 0
         self.breaker = Breaker(
             "the vector index", log, pause_s=PROBE_EVERY_S, probe=self._reconnect, on_change=_show_breaker
         )
         self._patience = Patience(self.search_timeout_s)
 
-    def read(self, action: str, call: Call[T], timeout_s: float | None = None) -> T:
+    def call(self, action: str, call: Call[T], timeout_s: float | None = None) -> T:
         deadline = time.monotonic() + (timeout_s or self.timeout_s)
         client = self._connected(deadline)
-        with self.lite.gate.searching(self.timeout_s) if self.lite else nullcontext():
-            return self._call(action, client, call, deadline)
+        with tracing.span(f"index: {action}"):
+            return self._tried(action, client, call, deadline)
 
     def search(self, action: str, call: Call[T], *, hasty: bool) -> T:
-        """Run a read and record its duration.
+        """Run a search and record its duration.
 
         hasty: do not wait much longer than recent calls have taken.
-
-        Calls to Lite are not recorded, because Lite runs in this process.
         """
         timeout_s = self._patience.wait_s if hasty else self.search_timeout_s
-        if self._at.is_lite:
-            return self.read(action, call, self.search_timeout_s)
         self._require_closed_breaker()  # a result that needed no call says nothing about the engine
         began = time.monotonic()
         try:
-            return self.read(action, call, timeout_s)
+            return self.call(action, call, timeout_s)
         finally:
             self._patience.record(time.monotonic() - began)
-
-    def write(self, action: str, call: Call[object], rows: int, timeout_s: float | None = None) -> None:
-        deadline = time.monotonic() + (timeout_s or self.timeout_s)
-        client, lite = self._connected(deadline), self.lite
-        if lite is None:
-            self._call(action, client, call, deadline)
-            return
-        with lite.writing(self.timeout_s):
-            self._call(action, client, call, deadline)
-            self._unflushed_rows += rows
-            if self._unflushed_rows >= LITE_FLUSH_AFTER_ROWS:
-                self._flush(client, lite)
-
-    def _call(self, action: str, client: Any, call: Call[T], deadline: float) -> T:
-        with tracing.span(f"milvus: {action}"):
-            return self._tried(action, client, call, deadline)
 
     def _tried(self, action: str, client: Any, call: Call[T], deadline: float) -> T:
         """Run the call, and retry it after a transient error while there is time.
@@ -134,7 +101,7 @@ class Client:
         def attempt() -> T:
             nonlocal deadline
             try:
-                failpoints.reach("call.milvus")
+                failpoints.reach("call.vector_index")
                 with translating_errors(action):
                     return call(client, _timeout(deadline))
             except IndexUnavailable as error:
@@ -156,17 +123,12 @@ class Client:
         """Update the state of the client after a failure: the engine may be down, or the collection gone."""
         if code_of(error) == NOT_FOUND:
             self.close()  # the next call creates it again
-        elif is_transient(error) and not self._at.is_lite:
+        elif is_transient(error):
             self.breaker.failed(f"{self._at.uri}: {error.detail}")
 
     def _load(self, client: Any) -> None:
         with translating_errors("load"):
             client.load_collection(self._collection.name, timeout=self.timeout_s)
-
-    def _flush(self, client: Any, lite: LiteFolder) -> None:
-        with lite.gate.flushing(self.timeout_s), translating_errors("flush"):
-            client.flush(self._collection.name, timeout=OPENING_TIMEOUT_S)
-        self._unflushed_rows = 0
 
     def close(self) -> None:
         with self._connecting:
@@ -202,43 +164,31 @@ class Client:
 
     def _forget(self) -> None:
         client, self.vendor = self.vendor, None
-        lite, self.lite = self.lite, None
         if client is not None and self.vendor_of == os.getpid():
             client.close()
-        if lite is not None:
-            lite.release()
 
     def _connect(self) -> Any:
-        with ExitStack() as undo:
-            lite = None
-            if self._at.is_lite:
-                lite = LiteFolder.acquire(self._at.uri)
-                undo.callback(lite.release)
-            try:
-                with translating_errors("open"):
-                    client = self._open(lite.uri if lite else self._at.uri, undo)
-            except IndexUnavailable as error:
-                # Each attempt can take its whole deadline; requests must not wait behind it.
-                self.breaker.open(f"{self._at.uri}: {error.detail}")
-                raise
-            undo.pop_all()
-        self.lite = lite
-        if lite is not None:
-            self._flush(client, lite)  # rows left behind by a process that was killed
-        return client
+        try:
+            with translating_errors("open"):
+                return self._open()
+        except IndexUnavailable as error:
+            # Each attempt can take its whole deadline; requests must not wait behind it.
+            self.breaker.open(f"{self._at.uri}: {error.detail}")
+            raise
 
-    def _open(self, uri: str, undo: ExitStack) -> Any:
+    def _open(self) -> Any:
         from pymilvus import MilvusClient
 
         more: dict[str, Any] = {"secure": True, "server_pem_path": self._at.ca} if self._at.ca else {}
-        if self._at.is_lite:
-            # Lite's server may consider pymilvus' pings too frequent and close the connection, which makes the next
-            # call fail. Within one process, keepalive is not needed.
-            more["grpc_options"] = {"grpc.keepalive_time_ms": _NEVER_MS, "grpc.keepalive_permit_without_calls": False}
         # Not shared: pymilvus would use one connection for all indexes at the same address and never close it.
-        client = MilvusClient(uri=uri, token=self._at.token, timeout=self.search_timeout_s, dedicated=True, **more)
-        undo.callback(client.close)
-        self._collection.prepare(client, lite=self._at.is_lite)
+        client = MilvusClient(
+            uri=self._at.uri, token=self._at.token, timeout=self.search_timeout_s, dedicated=True, **more
+        )
+        try:
+            self._collection.prepare(client)
+        except BaseException:
+            client.close()
+            raise
         return client
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from somamemory.errors import IndexUnavailable
+from somamemory.errors import ConfigurationError, IndexUnavailable
 
 NOT_FOUND = 100
 NOT_LOADED = 101
@@ -16,10 +16,14 @@ TRANSIENT = frozenset({1, 2, 4, 8, 401, 503, 901, 902, 903})
 
 @contextmanager
 def translating_errors(action: str) -> Iterator[None]:
-    """Raise `IndexUnavailable` for every Milvus error."""
-    import grpc  # type: ignore[import-untyped]
-    from pymilvus import MilvusException
-
+    """Raise `IndexUnavailable` for every Milvus error, and ConfigurationError if pymilvus is not installed."""
+    try:
+        import grpc  # type: ignore[import-untyped]
+        from pymilvus import MilvusException
+    except ImportError as error:
+        raise ConfigurationError(
+            "SOMA_MILVUS_URI requires pymilvus; run pip install --require-hashes -r requirements/milvus.txt"
+        ) from error
     try:
         yield
     except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:

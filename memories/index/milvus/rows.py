@@ -10,8 +10,7 @@ from uuid import UUID
 from memories.index.base import Hit, Point, Where, unit_vector
 from somamemory.errors import IndexUnavailable
 
-# JSON does not work here: Lite supports only these escapes, and takes all other characters literally, including control
-# characters.
+# The escapes that Milvus knows; it takes all other characters literally, including control characters.
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 
@@ -48,5 +47,5 @@ def hit_of(row: Any) -> Hit:
     similarity = float(row["distance"])
     if math.isnan(similarity):
         raise IndexUnavailable("the vector index returned a similarity that is not a number")
-    # Round to six digits. float32 has no more precision, and further digits differ between flushed and unflushed rows.
+    # Round to six digits. float32 has no more precision.
     return Hit(UUID(row["id"]), round(min(1.0, max(-1.0, similarity)), 6))

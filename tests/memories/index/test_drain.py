@@ -665,10 +665,23 @@ def test_an_old_version_in_the_index_is_brought_up_to_date(api: Api) -> None:
     api.store("1", "newer")
     drain()
     old = Point(UUID(memory["id"]), 1, "default", "episodic", np.array(axis(0), dtype=np.float32))
-    index.of(generations.active()).upsert(api.tenant.id, [old])
+    target = index.of(generations.active())
+    target.delete(api.tenant.id, [old.id])  # the engine never replaces a higher version
+    target.upsert(api.tenant.id, [old])
     assert reconcile.repair_all().counts["stale"] == 1
     drain()
     assert held(api.tenant) == {memory["id"]: 2}
+
+
+def test_a_version_in_the_index_that_the_database_does_not_have_is_replaced(api: Api) -> None:
+    """As after the restoration of a backup."""
+    memory = api.store("1")
+    drain()
+    later = Point(UUID(memory["id"]), 9, "default", "episodic", np.array(axis(0), dtype=np.float32))
+    index.of(generations.active()).upsert(api.tenant.id, [later])
+    assert reconcile.repair_all().counts["stale"] == 1
+    drain()
+    assert held(api.tenant) == {memory["id"]: 1}
 
 
 def test_a_point_that_nobody_knows_is_taken_out(api: Api) -> None:

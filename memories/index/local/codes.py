@@ -1,0 +1,58 @@
+"""Vectors as 8-bit codes, and the checksums of rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import simsimd
+from numpy.typing import NDArray
+
+from memories.index.base import Vector
+from memories.index.local.layout import Columns
+
+STEPS = 127
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bit of a row is lost
+_AT_ONCE = 4096  # rows, so that temporary arrays stay small
+
+
+def encode(vectors: Vector) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return the codes of vectors, (rows, dimension), and the step of each row.
+
+    A row's step is its largest number divided by 127. The product of a row with another vector then has an error with
+    a standard deviation of its step times the length of the other vector divided by the square root of 12.
+    """
+    steps = np.abs(vectors).max(axis=1) / np.float32(STEPS)
+    return np.rint(vectors / steps[:, None]).astype(np.int8), steps
+
+
+def products(query: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the dot product of the query, (1, dimension), with each row. Other threads run in the meantime.
+
+    The result for a row does not depend on its position, so equal vectors are equally similar.
+    """
+    return np.asarray(simsimd.cdist(query, rows, "dot", out_dtype="float32")).reshape(-1)
+
+
+def checksums(rows: Columns) -> NDArray[np.uint64]:
+    """Return a checksum of each row: a sum of its words, each multiplied by another odd number."""
+    found = np.empty(len(rows), np.uint64)
+    for start in range(0, len(rows), _AT_ONCE):
+        found[start : start + _AT_ONCE] = _checksums(rows[start : start + _AT_ONCE])
+    return found
+
+
+def _checksums(rows: Columns) -> NDArray[np.uint64]:
+    words = (
+        rows.vectors.view(np.uint32),
+        rows.codes.view(np.uint8),
+        rows.scales.view(np.uint32)[:, None],
+        rows.ids,
+        rows.versions.view(np.uint64)[:, None],
+    )
+    total, first = np.ones(len(rows), np.uint64), 1  # not 0, so that a row of zeros is not valid
+    for part in words:
+        odd = np.arange(first, first + part.shape[1], dtype=np.uint64) * _MULTIPLIER | np.uint64(1)
+        total += part.astype(np.uint64) @ odd
+        first += part.shape[1]
+    return total

@@ -1,0 +1,127 @@
+"""Layout of a points file: a header, then chunks of rows, each with its columns one after the other.
+
+Chunks grow, so that a small tenant has a small file and the rows of a large one are scanned in long runs. A chunk never
+moves, so each is mapped into memory once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cache
+from mmap import ALLOCATIONGRANULARITY, PAGESIZE
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Buffer
+
+FORMAT = 1
+MAGIC = int.from_bytes(b"SOMAVECT", "little")
+HEADER_BYTES = 4096
+# Positions of 64-bit words in the header.
+MAGIC_AT, FORMAT_AT, DIMENSION_AT, COUNT_AT, LABELS_AT, RETIRED_AT, WRITING_AT, DEAD_AT, BOOT_AT = range(9)
+HEADER_WORDS = BOOT_AT + 2
+
+FIRST_ROWS, GROWTH, MAX_ROWS = 64, 4, 65_536
+MAX_CHUNKS = 256  # 16.4 million rows of one tenant
+# A chunk begins where any machine can map it; pages of 64 KiB are the largest in use.
+_CHUNK_ALIGNMENT = max(65_536, ALLOCATIONGRANULARITY)
+_COLUMN_ALIGNMENT = 64  # a cache line
+
+
+def _first_rows() -> list[int]:
+    firsts, total = [0], FIRST_ROWS
+    while len(firsts) <= MAX_CHUNKS:
+        firsts.append(total)
+        total = min(total * GROWTH, total + MAX_ROWS)
+    return firsts
+
+
+FIRSTS = _first_rows()  # the number of the first row of each chunk, and of the one that would follow the last
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Rows of points, by column.
+
+    labels: number of the namespace and memory type, 0 for a dead row; uint32.
+    scales: what one step of the row's codes is worth; float32.
+    codes: the vector in steps of `scales`, from -127 to 127; int8, (rows, dimension).
+    ids: the halves of the UUID as integers, the more significant first; uint64, (rows, 2).
+    versions: int64.
+    checksums: of all other columns but `labels`; uint64.
+    vectors: of length 1; float32, (rows, dimension).
+    """
+
+    labels: NDArray[np.uint32]
+    scales: NDArray[np.float32]
+    codes: NDArray[np.int8]
+    ids: NDArray[np.uint64]
+    versions: NDArray[np.int64]
+    checksums: NDArray[np.uint64]
+    vectors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: slice | NDArray[np.intp]) -> Columns:
+        return Columns(*(getattr(self, name)[rows] for name in COLUMNS))
+
+    def write(self, start: int, rows: Columns) -> None:
+        for name in COLUMNS:
+            getattr(self, name)[start : start + len(rows)] = getattr(rows, name)
+
+
+COLUMNS = ("labels", "scales", "codes", "ids", "versions", "checksums", "vectors")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a chunk is in the file, and its columns in the chunk. All but `rows` are in bytes."""
+
+    rows: int
+    start: int
+    length: int
+    columns: tuple[int, ...]
+
+
+def chunk_of(row: int) -> int:
+    return bisect_right(FIRSTS, row) - 1
+
+
+def chunks_for(count: int) -> int:
+    """Return how many chunks `count` rows occupy."""
+    return chunk_of(count - 1) + 1 if count else 0
+
+
+@cache
+def places(dimension: int) -> tuple[Place, ...]:
+    """Return the place of every chunk of a file for vectors of this dimension."""
+    found, start = [], 0
+    for number in range(MAX_CHUNKS):
+        rows = FIRSTS[number + 1] - FIRSTS[number]
+        offset, columns = HEADER_BYTES if number == 0 else 0, []
+        for name, spec in _specs(dimension).items():
+            offset = _aligned(offset, PAGESIZE if name == "vectors" else _COLUMN_ALIGNMENT)
+            columns.append(offset)
+            offset += rows * spec.itemsize
+        length = _aligned(offset, _CHUNK_ALIGNMENT)
+        found.append(Place(rows, start, length, tuple(columns)))
+        start += length
+    return tuple(found)
+
+
+def view(buffer: Buffer, place: Place, dimension: int) -> Columns:
+    """Return the columns of a chunk, as arrays in the mapped memory."""
+    specs = zip(place.columns, _specs(dimension).values(), strict=True)
+    return Columns(*(np.frombuffer(buffer, spec, place.rows, offset) for offset, spec in specs))
+
+
+def _specs(dimension: int) -> dict[str, np.dtype[Any]]:
+    specs = ("u4", "f4", f"({dimension},)i1", "(2,)u8", "i8", "u8", f"({dimension},)f4")
+    return dict(zip(COLUMNS, map(np.dtype, specs), strict=True))
+
+
+def _aligned(offset: int, to: int) -> int:
+    return -(-offset // to) * to

@@ -1,0 +1,257 @@
+"""The points of one tenant in a file that every process of the machine maps into its memory.
+
+Rows are appended, and published by increasing the count in the header, which is the last thing that a writer writes. A
+deleted row loses its label. Readers need no lock; writers hold the tenant's lock.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from mmap import mmap
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memories.index.local import layout
+from memories.index.local.codes import checksums
+from memories.index.local.layout import Columns
+from somamemory.errors import IndexUnavailable
+
+PRIVATE = 0o600
+
+
+class Damaged(Exception):
+    """Raised for a file that does not contain what was written to it, or was written by another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    first: int  # number of its first row
+    columns: Columns
+    memory: mmap = field(repr=False)
+
+    def forget_vectors(self) -> None:
+        """Unmap the pages of vectors that were read. They stay in the page cache as long as there is room."""
+        if hasattr(self.memory, "madvise"):
+            number = layout.chunk_of(self.first)
+            place = layout.places(self.columns.vectors.shape[1])[number]
+            self.memory.madvise(_DONT_NEED, place.columns[-1], place.length - place.columns[-1])
+
+
+_DONT_NEED = 4  # MADV_DONTNEED has this number on Linux and macOS
+
+
+class PointsFile:
+    """An open file. `count`, `label_count` and `retired` are read from the shared memory each time."""
+
+    def __init__(self, path: Path, dimension: int, descriptor: int) -> None:
+        self.path = path
+        self.dimension = dimension
+        self._descriptor = descriptor
+        self._chunks: list[Chunk] = []
+        self._mapping = threading.Lock()
+        self._header: NDArray[np.uint64] = np.empty(0, np.uint64)
+        weakref.finalize(self, os.close, descriptor)
+
+    @classmethod
+    def create(cls, path: Path, dimension: int) -> PointsFile:
+        """Create an empty file, which replaces an existing one only when its header is complete."""
+        draft = path.with_suffix(".new")
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
+        made = cls(path, dimension, descriptor)
+        made._reserve(0)
+        made._map_header()
+        for at, word in (
+            (layout.MAGIC_AT, layout.MAGIC),
+            (layout.FORMAT_AT, layout.FORMAT),
+            (layout.DIMENSION_AT, dimension),
+        ):
+            made._header[at] = word
+        made.mark_verified()
+        return made
+
+    def publish(self) -> None:
+        """Give a file that was created its name."""
+        os.replace(self.path.with_suffix(".new"), self.path)
+
+    @classmethod
+    def open(cls, path: Path, dimension: int) -> PointsFile | None:
+        """Return the file, or None if there is none. Raises Damaged."""
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        found = cls(path, dimension, descriptor)
+        found._check_header()
+        return found
+
+    def _check_header(self) -> None:
+        size = os.fstat(self._descriptor).st_size
+        places = layout.places(self.dimension)
+        if size < places[0].length:
+            raise Damaged("the file is too short")
+        self._map_header()
+        head = [int(word) for word in self._header[:3]]
+        if head != [layout.MAGIC, layout.FORMAT, self.dimension]:
+            raise Damaged("the file has another format")
+        chunks = layout.chunks_for(self.count)
+        if chunks > layout.MAX_CHUNKS or (chunks and size < places[chunks - 1].start + places[chunks - 1].length):
+            raise Damaged("the file is shorter than its header says")
+
+    # -- the header ------------------------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """The number of rows, dead ones included."""
+        return int(self._header[layout.COUNT_AT])
+
+    @property
+    def label_count(self) -> int:
+        return int(self._header[layout.LABELS_AT])
+
+    @label_count.setter
+    def label_count(self, count: int) -> None:
+        self._header[layout.LABELS_AT] = count
+
+    @property
+    def dead(self) -> int:
+        return int(self._header[layout.DEAD_AT])
+
+    @property
+    def retired(self) -> bool:
+        """Whether the file has been replaced or deleted, so that it must be opened again."""
+        return bool(self._header[layout.RETIRED_AT])
+
+    def retire(self) -> None:
+        self._header[layout.RETIRED_AT] = 1
+
+    @staticmethod
+    def retire_at(path: Path) -> None:
+        """Retire a file that may be damaged."""
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.pwrite(descriptor, b"\1", 8 * layout.RETIRED_AT)  # any byte that is not 0
+            finally:
+                os.close(descriptor)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a writer was killed. The caller holds the tenant's lock, so no other is at work."""
+        return bool(self._header[layout.WRITING_AT])
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        self._header[layout.WRITING_AT] = 1
+        yield
+        self._header[layout.WRITING_AT] = 0
+
+    @property
+    def verified(self) -> bool:
+        """Whether the file was written or verified since the machine started, so that no write can have been lost."""
+        return bool((self._header[layout.BOOT_AT :] == _BOOT).all())
+
+    def mark_verified(self) -> None:
+        self._header[layout.BOOT_AT :] = _BOOT
+
+    def verify(self, label_count: int) -> None:
+        """Compare every row with its checksum. Raises Damaged."""
+        for chunk, rows in self.parts(0, self.count):
+            columns = chunk.columns[rows]
+            if (checksums(columns) != columns.checksums).any():
+                raise Damaged("a row does not match its checksum")
+            if (columns.labels > label_count).any():
+                raise Damaged("a row refers to a namespace that is missing")
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def parts(self, start: int, stop: int) -> Iterator[tuple[Chunk, slice]]:
+        """Yield the chunks that contain the rows from `start` to `stop`, each with the slice of these rows in it."""
+        for number in range(layout.chunk_of(start), layout.chunks_for(stop)):
+            chunk = self.chunk(number)
+            yield chunk, slice(max(start - chunk.first, 0), min(stop - chunk.first, len(chunk.columns)))
+
+    def chunk(self, number: int) -> Chunk:
+        while len(self._chunks) <= number:
+            with self._mapping:
+                if len(self._chunks) <= number:
+                    self._chunks.append(self._map(len(self._chunks)))
+        return self._chunks[number]
+
+    def at(self, row: int) -> tuple[Columns, int]:
+        """Return the columns that contain a row, and its position in them."""
+        chunk = self.chunk(layout.chunk_of(row))
+        return chunk.columns, row - chunk.first
+
+    def append(self, rows: Columns) -> None:
+        """Append rows and publish them. Raises IndexUnavailable if there is no space for them."""
+        start = self.count
+        stop = start + len(rows)
+        for number in range(layout.chunks_for(start), layout.chunks_for(stop)):
+            self._reserve(number)
+        done = 0
+        for chunk, places in self.parts(start, stop):
+            size = places.stop - places.start
+            chunk.columns.write(places.start, rows[done : done + size])
+            done += size
+        self._header[layout.COUNT_AT] = stop
+
+    def kill(self, rows: list[int]) -> None:
+        """Mark rows as dead."""
+        for row in rows:
+            columns, at = self.at(row)
+            columns.labels[at] = 0
+        self._header[layout.DEAD_AT] += np.uint64(len(rows))
+
+    def kill_duplicates(self) -> None:
+        """Of several live rows with the same id, keep the last: a writer was killed before it marked the others."""
+        live = [(chunk.first + places.start, chunk.columns[places]) for chunk, places in self.parts(0, self.count)]
+        rows = np.concatenate([first + np.flatnonzero(columns.labels) for first, columns in live])
+        ids = np.concatenate([columns.ids[columns.labels != 0] for _, columns in live])
+        order = np.lexsort((rows, ids[:, 1], ids[:, 0]))
+        same = (ids[order][1:] == ids[order][:-1]).all(axis=1)
+        self.kill(rows[order][:-1][same].tolist())
+        self._header[layout.DEAD_AT] = self.count - len(rows) + int(same.sum())
+
+    def forget_vectors(self) -> None:
+        for chunk in self._chunks:
+            chunk.forget_vectors()
+
+    def _map_header(self) -> None:
+        self._header = np.frombuffer(self.chunk(0).memory, np.uint64, layout.HEADER_WORDS)
+
+    def _map(self, number: int) -> Chunk:
+        place = layout.places(self.dimension)[number]
+        memory = mmap(self._descriptor, place.length, offset=place.start)
+        return Chunk(layout.FIRSTS[number], layout.view(memory, place, self.dimension), memory)
+
+    def _reserve(self, number: int) -> None:
+        """Reserve the space of a chunk on the disk: writing to a mapped hole of a full disk would kill the process."""
+        if number >= layout.MAX_CHUNKS:
+            raise IndexUnavailable(f"the vector index holds at most {layout.FIRSTS[-1]:,} points of one tenant")
+        place = layout.places(self.dimension)[number]
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self._descriptor, place.start, place.length)
+            else:
+                os.ftruncate(self._descriptor, place.start + place.length)
+        except OSError as error:
+            raise IndexUnavailable(f"the vector index cannot grow: {error.strerror}") from error
+
+
+def _boot() -> NDArray[np.uint64]:
+    """Return the id of this start of the machine, or a random one if it has none."""
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip().replace("-", "")
+        return np.frombuffer(bytes.fromhex(text), np.uint64)
+    except (OSError, ValueError):
+        return np.frombuffer(os.urandom(16), np.uint64)
+
+
+_BOOT = _boot()

@@ -1,0 +1,179 @@
+"""Exact search in a points file.
+
+The 8-bit codes of every row are compared with the query. Each product has an error of known size, so that a row is
+either certainly not among the nearest, or a candidate; candidates are compared again with their float32 vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memories.index.base import Vector
+from memories.index.local import layout
+from memories.index.local.codes import encode, products
+from memories.index.local.points_file import PointsFile
+
+# The error of a product has a standard deviation of at most SIGMA times the sum of both steps. At 4.3 times that, one
+# row in 60,000 near the limit is missed; for few dimensions, the greatest possible error is smaller still.
+_SIGMA = 12**-0.5
+_CERTAINTY = 4.3
+# If a filter leaves fewer rows than one in this many, their codes are copied instead of comparing all.
+_SPARSE = 6
+# While writers are adding rows, at most so many passes over the new ones.
+_PASSES = 5
+MAX_CANDIDATES = 8_192  # or four times the limit: if more are too similar to tell apart, the rest is not compared again
+
+Rows = NDArray[np.intp]
+Matching = Callable[[int], NDArray[np.uint32]]  # the labels that a search can return, of the first n
+
+
+@dataclass(slots=True)
+class _Query:
+    vector: Vector  # (1, dimension)
+    codes: NDArray[np.int8]
+    step: np.float32
+    slack: np.float32  # the greatest error in steps
+
+    @classmethod
+    def of(cls, vector: Vector) -> _Query:
+        codes, steps = encode(vector[None])
+        slack = min(len(vector) ** 0.5 / 2, _CERTAINTY * _SIGMA)
+        return cls(vector[None], codes, steps[0], np.float32(slack))
+
+
+class _Candidates:
+    """The rows that may be among the nearest. `floor`: the highest possible similarity that is too low."""
+
+    def __init__(self, query: _Query, limit: int) -> None:
+        self._query, self._limit = query, limit
+        self.floor = np.float32(-np.inf)
+        self.rows: Rows = np.empty(0, np.intp)
+        self.highest = np.empty(0, np.float32)  # possible similarity of each row
+        self._steps = np.empty(0, np.float32)
+
+    def add(self, rows: Rows, highest: NDArray[np.float32], steps: NDArray[np.float32]) -> None:
+        self.rows = np.concatenate((self.rows, rows))
+        self.highest = np.concatenate((self.highest, highest))
+        self._steps = np.concatenate((self._steps, steps))
+        if len(self.rows) > self._limit:
+            self._raise_floor()
+
+    def _raise_floor(self) -> None:
+        slack = 2 * self._query.slack
+        lowest = self.highest - slack * self._steps
+        place = len(lowest) - self._limit
+        floor = np.partition(lowest, place)[place] - slack * self._query.step
+        if floor > self.floor:
+            self.floor = floor
+            kept = self.highest >= floor
+            self.rows, self.highest, self._steps = self.rows[kept], self.highest[kept], self._steps[kept]
+
+
+def nearest(
+    file: PointsFile, matching: Matching, vector: Vector, limit: int
+) -> tuple[Rows, NDArray[np.uint64], NDArray[np.float64]]:
+    """Return the nearest rows, their ids and their similarities, best first, and by id if they are equal.
+
+    Rows that are added during the search are included: one of them may have replaced a row that was compared before.
+    """
+    query = _Query.of(vector)
+    candidates, done = _Candidates(query, limit), 0
+    for _ in range(_PASSES):
+        count = file.count
+        if count == done:
+            break
+        labels = matching(file.label_count)
+        if len(labels):
+            for chunk, places in file.parts(done, count):
+                _compare(query, chunk.columns[places], chunk.first + places.start, labels, candidates)
+        done = count
+    return _ranked(file, query, _bounded(file, candidates, limit), limit)
+
+
+def _compare(
+    query: _Query, rows: layout.Columns, first: int, labels: NDArray[np.uint32], candidates: _Candidates
+) -> None:
+    allowed = _allowed(rows.labels, labels)
+    count = int(np.count_nonzero(allowed))
+    if not count:
+        return
+    places = np.flatnonzero(allowed) if count * _SPARSE < len(allowed) else None
+    codes, steps = (rows.codes, rows.scales) if places is None else (rows.codes[places], rows.scales[places])
+    highest = products(query.codes, codes)
+    highest *= query.step
+    highest += query.slack
+    highest *= steps
+    good = highest >= candidates.floor
+    if places is None:
+        good &= allowed
+    found = np.flatnonzero(good)
+    if len(found):
+        candidates.add((found if places is None else places[found]) + first, highest[found], steps[found])
+
+
+def _allowed(row_labels: NDArray[np.uint32], labels: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    if len(labels) <= 4:
+        allowed = row_labels == labels[0]
+        for label in labels[1:]:
+            allowed |= row_labels == label
+        return allowed
+    table = np.zeros(int(labels.max()) + 2, np.bool_)
+    table[labels] = True
+    return table.take(row_labels, mode="clip")  # a label that was added later is clipped to the last, which is False
+
+
+def _bounded(file: PointsFile, candidates: _Candidates, limit: int) -> Rows:
+    """Return the rows to compare again. Of too many equally similar ones, keep those with the lowest ids."""
+    most = max(MAX_CANDIDATES, 4 * limit)
+    rows, highest = candidates.rows, candidates.highest
+    if len(rows) <= most:
+        return rows
+    last = np.partition(highest, len(highest) - most)[len(highest) - most]
+    above, equal = rows[highest > last], rows[highest == last]
+    ids = _gathered(file, equal, lambda columns, places: columns.ids[places])
+    order = np.lexsort((ids[:, 1], ids[:, 0]))
+    return np.sort(np.concatenate((above, equal[order[: most - len(above)]])))
+
+
+def _ranked(
+    file: PointsFile, query: _Query, rows: Rows, limit: int
+) -> tuple[Rows, NDArray[np.uint64], NDArray[np.float64]]:
+    if not len(rows):
+        return rows, np.empty((0, 2), np.uint64), np.empty(0)
+    exact = _gathered(file, rows, lambda columns, places: products(query.vector, columns.vectors[places]))
+    # Six digits are what float32 has, so vectors that differ by rounding errors only are ordered by their ids.
+    similarities = np.round(np.clip(exact.astype(np.float64), -1.0, 1.0), 6)
+    ids = _gathered(file, rows, lambda columns, places: columns.ids[places])
+    order = np.lexsort((ids[:, 1], ids[:, 0], -similarities))
+    same = (ids[order][1:] == ids[order][:-1]).all(axis=1)
+    if same.any():
+        order = _without_replaced(rows, ids, order)
+    order = order[:limit]
+    return rows[order], ids[order], similarities[order]
+
+
+def _without_replaced(rows: Rows, ids: NDArray[np.uint64], order: Rows) -> Rows:
+    """Keep only the last row of an id that was replaced during the search."""
+    last: dict[tuple[int, int], int] = {}
+    for row, (high, low) in sorted(zip(rows.tolist(), ids.tolist(), strict=True)):
+        last[high, low] = row
+    kept = set(last.values())
+    return order[np.array([int(rows[at]) in kept for at in order], np.bool_)]
+
+
+def _gathered(
+    file: PointsFile, rows: Rows, read: Callable[[layout.Columns, Rows], NDArray[np.generic]]
+) -> NDArray[np.generic]:
+    """Read from the chunks that contain these rows, which are in ascending order."""
+    ends = np.searchsorted(rows, layout.FIRSTS[1 : layout.chunks_for(int(rows[-1]) + 1) + 1]).tolist()
+    found, start = [], 0
+    for number, end in enumerate(ends):
+        if end > start:
+            chunk = file.chunk(number)
+            found.append(read(chunk.columns, rows[start:end] - chunk.first))
+            start = end
+    return np.concatenate(found)

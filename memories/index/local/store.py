@@ -1,0 +1,154 @@
+"""The points of one tenant: its files as this process has opened them."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memories.index.base import Hit, Point, Vector, Where
+from memories.index.local import codes, scan
+from memories.index.local.labels import Labels
+from memories.index.local.layout import Columns
+from memories.index.local.points_file import PointsFile
+from memories.index.local.row_finder import RowFinder
+
+log = logging.getLogger("soma.index")
+
+POINTS, LABELS = "points", "labels"
+# Dead rows are removed when they outnumber the live ones by this number.
+COMPACT_AFTER_ROWS = 4_096
+# After reading so many vectors, give their pages back. A page fault maps up to 16 pages.
+_FORGET_AFTER_ROWS = 1_024
+_LOW = (1 << 64) - 1
+
+
+class Store:
+    """Writers hold the tenant's lock; readers need none."""
+
+    def __init__(self, folder: Path, file: PointsFile) -> None:
+        self.folder, self.file = folder, file
+        self._labels = Labels(folder / LABELS)
+        self._finder = RowFinder()
+        self._vectors_read = 0
+
+    @classmethod
+    def create(cls, folder: Path, dimension: int) -> Store:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / LABELS).unlink(missing_ok=True)
+        file = PointsFile.create(folder / POINTS, dimension)
+        file.publish()
+        return cls(folder, file)
+
+    @classmethod
+    def open(cls, folder: Path, dimension: int) -> Store | None:
+        """Return the store, or None if the tenant has none. Raises Damaged."""
+        file = PointsFile.open(folder / POINTS, dimension)
+        if file is None:
+            return None
+        store = cls(folder, file)
+        store._labels.read(file.label_count)
+        return store
+
+    @staticmethod
+    def delete_folder(folder: Path) -> None:
+        """Delete a tenant's files, even damaged ones. Processes that have them open notice."""
+        PointsFile.retire_at(folder / POINTS)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def verify(self) -> None:
+        """Verify the files after a restart of the machine, which may have lost writes. Raises Damaged."""
+        self.file.verify(self.file.label_count)
+        self.file.mark_verified()
+
+    def search(self, vector: Vector, where: Where, limit: int) -> list[Hit]:
+        def matching(label_count: int) -> NDArray[np.uint32]:
+            self._labels.read(label_count)
+            return self._labels.matching(where)
+
+        file = self.file  # compacting replaces it
+        rows, ids, similarities = scan.nearest(file, matching, vector, limit)
+        self._vectors_read += len(rows)
+        if self._vectors_read > _FORGET_AFTER_ROWS:
+            self._vectors_read = 0
+            file.forget_vectors()
+        return [
+            Hit(UUID(int=high << 64 | low), similarity)
+            for (high, low), similarity in zip(ids.tolist(), similarities.tolist(), strict=True)
+        ]
+
+    def scan(self, prefix: str) -> Iterator[tuple[UUID, int]]:
+        """Yield (id, version) of the live rows whose id begins with these hexadecimal digits."""
+        low, high = (int(prefix.ljust(16, digit)[:16], 16) for digit in "0f")
+        for chunk, places in self.file.parts(0, self.file.count):
+            rows = chunk.columns[places]
+            first = rows.ids[:, 0]
+            found = np.flatnonzero((rows.labels != 0) & (first >= np.uint64(low)) & (first <= np.uint64(high)))
+            for (left, right), version in zip(rows.ids[found].tolist(), rows.versions[found].tolist(), strict=True):
+                yield UUID(int=left << 64 | right), version
+
+    # -- with the tenant's lock ------------------------------------------------------------------------------------
+
+    def upsert(self, points: Sequence[Point], vectors: Vector) -> None:
+        """Append the points and mark those that they replace as dead. A higher version is never replaced."""
+        self._labels.read(self.file.label_count)
+        old = self._finder.find(self.file, [point.id for point in points])
+        new = [at for at, row in enumerate(old) if row is None or self._version(row) <= points[at].version]
+        if not new:
+            return
+        rows = self._rows([points[at] for at in new], vectors[new])
+        with self.file.writing():
+            self.file.append(rows)
+            self.file.kill([row for at in new if (row := old[at]) is not None])
+        self._compact_if_worthwhile()
+
+    def delete(self, ids: Sequence[UUID]) -> None:
+        found = {row for row in self._finder.find(self.file, ids) if row is not None}
+        self.file.kill(list(found))
+        self._compact_if_worthwhile()
+
+    def repair(self) -> None:
+        """Finish what a killed writer has left."""
+        if self.file.interrupted:
+            with self.file.writing():
+                self.file.kill_duplicates()
+
+    def _version(self, row: int) -> int:
+        columns, at = self.file.at(row)
+        return int(columns.versions[at])
+
+    def _rows(self, points: Sequence[Point], vectors: Vector) -> Columns:
+        steps, scales = codes.encode(vectors)
+        labels = self._labels.numbers((point.namespace, point.memory_type) for point in points)
+        self.file.label_count = len(self._labels)
+        rows = Columns(
+            labels=np.array(labels, np.uint32),
+            scales=scales,
+            codes=steps,
+            ids=np.array([(p.id.int >> 64, p.id.int & _LOW) for p in points], np.uint64),
+            versions=np.array([p.version for p in points], np.int64),
+            checksums=np.zeros(len(points), np.uint64),
+            vectors=vectors,
+        )
+        rows.checksums[:] = codes.checksums(rows)
+        return rows
+
+    def _compact_if_worthwhile(self) -> None:
+        if 2 * self.file.dead > self.file.count + COMPACT_AFTER_ROWS:
+            self._compact()
+
+    def _compact(self) -> None:
+        """Write the live rows to another file. Readers of the old one finish, and then open the new one."""
+        old, new = self.file, PointsFile.create(self.folder / POINTS, self.file.dimension)
+        new.label_count = old.label_count
+        for chunk, places in old.parts(0, old.count):
+            rows = chunk.columns[places]
+            new.append(rows[np.flatnonzero(rows.labels)])
+        new.publish()
+        old.retire()
+        self.file, self._finder = new, RowFinder()
