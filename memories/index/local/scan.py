@@ -149,20 +149,16 @@ def _ranked(
     similarities = np.round(np.clip(exact.astype(np.float64), -1.0, 1.0), 6)
     ids = _gathered(file, rows, lambda columns, places: columns.ids[places])
     order = np.lexsort((ids[:, 1], ids[:, 0], -similarities))
-    same = (ids[order][1:] == ids[order][:-1]).all(axis=1)
-    if same.any():
-        order = _without_replaced(rows, ids, order)
-    order = order[:limit]
+    order = order[_is_last(ids)[order]][:limit]
     return rows[order], ids[order], similarities[order]
 
 
-def _without_replaced(rows: Rows, ids: NDArray[np.uint64], order: Rows) -> Rows:
-    """Keep only the last row of an id that was replaced during the search."""
-    last: dict[tuple[int, int], int] = {}
-    for row, (high, low) in sorted(zip(rows.tolist(), ids.tolist(), strict=True)):
-        last[high, low] = row
-    kept = set(last.values())
-    return order[np.array([int(rows[at]) in kept for at in order], np.bool_)]
+def _is_last(ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return for each row whether no later row has the same id; such a row was replaced during the search."""
+    by_id = np.lexsort((ids[:, 1], ids[:, 0]))  # stable, so that rows with the same id stay in their order
+    last = np.ones(len(ids), np.bool_)
+    last[by_id[:-1]] = (ids[by_id[1:]] != ids[by_id[:-1]]).any(axis=1)
+    return last
 
 
 def _gathered(
