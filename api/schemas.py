@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,6 +22,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from api.json import JsonObject
 from memories import coordinates
 from memories.coordinates import Box, Coordinate, RoundedFloat
 from memories.models import IDS
@@ -30,6 +32,7 @@ from tenants.models import MAX_ID_LENGTH, problem_with_id
 
 MAX_CONTEXT_LENGTH = 32_768
 MAX_BULK = 1000
+MAX_SOURCE_BYTES = 4096
 MAX_QUERY_LENGTH = 8192
 MAX_OFFSET = 10_000
 ENDED_EARLY = "Set if the results were too large for one response: the offset to continue from."
@@ -120,6 +123,12 @@ def _storable(text: str) -> str:
     return text
 
 
+def _small(source: JsonObject) -> JsonObject:
+    if len(orjson.dumps(source)) > MAX_SOURCE_BYTES:
+        raise ValueError(f"must have at most {MAX_SOURCE_BYTES} bytes as JSON")
+    return source
+
+
 def not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty or blank")
@@ -172,6 +181,8 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[Whole, Field(ge=1, le=1000)]
 Cursor = Annotated[str, Field(max_length=2048)]
 Text = Annotated[str, AfterValidator(_storable)]
+SourceText = Annotated[Text, StringConstraints(min_length=1, max_length=1000)]
+Source = SourceText | Annotated[JsonObject, AfterValidator(_small)]
 QueryText = Annotated[Text, StringConstraints(max_length=MAX_QUERY_LENGTH), AfterValidator(not_blank)]
 Radius = Annotated[Decimal, Field(ge=0, le=1e100)]
 

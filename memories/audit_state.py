@@ -23,9 +23,16 @@ def state(memory: Memory | None, *, deleted: bool | None = None) -> bytes | None
         memory.context,
         memory.expires_at,
         memory.deleted_at is not None if deleted is None else deleted,
-        # Left out if there are none, so that the hash of a memory without ids is the same as before there were ids.
-        *([memory.ids] if any(memory.ids.values()) else []),
+        *_optional(memory),
     )
+
+
+def _optional(memory: Memory) -> list[object]:
+    """Return the fields that most memories lack. Without them, the hash is the one of earlier releases."""
+    ids = [memory.ids] if any(memory.ids.values()) else []
+    claims = {name: getattr(memory, name) for name in ("valid_from", "valid_to", "source", "trust")}
+    given = {name: value for name, value in claims.items() if value is not None}
+    return [*ids, *([given] if given else [])]
 
 
 def purged(memory: Memory) -> Change:

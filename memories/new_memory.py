@@ -10,7 +10,7 @@ import orjson
 from django.conf import settings
 from django.utils import timezone
 
-from memories import payloads, reserved_namespaces
+from memories import payloads, reserved_namespaces, validity
 from memories.coordinates import Coordinate
 from memories.embeddings.base import Vectors
 from memories.index import generations, immediate
@@ -21,6 +21,8 @@ from memories.payloads import Json
 from memories.search import analyzer
 from somamemory.errors import DimensionMismatch, InvalidInput, PayloadTooLarge
 from tenants.caller import Caller
+
+Source = str | Json | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class NewMemory:
     user_id: str | None = None
     agent_id: str | None = None
     session_id: str | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    source: Source = None
+    trust: float | None = None
 
 
 def checked(caller: Caller, item: NewMemory) -> NewMemory:
@@ -55,6 +61,7 @@ def checked(caller: Caller, item: NewMemory) -> NewMemory:
         item = replace(item, user_id=caller.user_id)
     reserved_namespaces.check_writable(caller, item.namespace)
     check_expiry(item.expires_at)
+    validity.check(item.valid_from, item.valid_to)
     if item.embedding is None:
         return item
     dimension = generations.active().dimension

@@ -16,7 +16,7 @@ from django.db.models.functions import Length, Substr
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 from django.utils import timezone
 
-from memories import large_rows, prepared_reads, read_counts
+from memories import large_rows, prepared_reads, read_counts, validity
 from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
 from memories.filters import Filter, to_q
 from memories.index import generations
@@ -56,6 +56,7 @@ class Narrowing:
     created_after: datetime | None = None
     created_before: datetime | None = None
     updated_after: datetime | None = None
+    valid_at: datetime | None = None
     places: Places | None = None
     also: Q | None = None  # an additional condition on Memory that is never unknown
     user_id: str | None = None
@@ -90,12 +91,14 @@ class Narrowing:
 
     @property
     def has_only_lookups(self) -> bool:
-        others = (self.filters, self.ball, self.box, self.places, self.also)
+        others = (self.filters, self.ball, self.box, self.places, self.also, self.valid_at)
         return all(condition is None for condition in others)
 
     def apply(self, memories: QuerySet[Memory]) -> QuerySet[Memory]:
         """Return the matching memories. A `ball` is only approximated, by its bounding box (see `in_ball`)."""
         memories = memories.filter(**self.lookups)
+        if self.valid_at is not None:
+            memories = memories.filter(validity.holds_at(self.valid_at))
         if self.filters is not None:
             memories = memories.filter(to_q(self.filters))
         if self.places is not None:

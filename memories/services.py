@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from memories import audit_state, history, payloads, reserved_namespaces, retention, storage_usage
+from memories import audit_state, history, payloads, reserved_namespaces, retention, storage_usage, validity
 from memories.coordinates import Coordinate
 from memories.index import backpressure, notify, outbox
 from memories.models import IDS, Memory, VectorEmbedding
@@ -105,6 +105,7 @@ def patch(
         for name, value in changes.items():
             setattr(memory, name, _patched(name, getattr(memory, name), value))
         check_expiry(changes.get("expires_at"))
+        validity.check(memory.valid_from, memory.valid_to)
         check_size(memory)
         text = payloads.text_of(memory.payload)
         memory.terms = analyzer.index_terms(text, memory.context)
@@ -310,6 +311,10 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, new: Prepar
         user_id=item.user_id,
         agent_id=item.agent_id,
         session_id=item.session_id,
+        valid_from=item.valid_from,
+        valid_to=item.valid_to,
+        source=item.source,
+        trust=item.trust,
         created_at=item.created_at or now,
         updated_at=now,
         written_by=caller.actor,

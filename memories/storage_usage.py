@@ -29,8 +29,9 @@ def also_count(statement: str) -> None:
 
 
 def size(memory: Memory) -> int:
-    """Return the number of bytes that count against a quota: payload and metadata as JSON, and the context."""
-    return len(orjson.dumps([memory.payload, memory.metadata])) + len(memory.context.encode())
+    """Return the number of bytes that count against a quota: payload, metadata and source as JSON, and the context."""
+    documents = [memory.payload, memory.metadata, *([] if memory.source is None else [memory.source])]
+    return len(orjson.dumps(documents)) + len(memory.context.encode())
 
 
 def difference(before: Iterable[Memory | None], after: Iterable[Memory | None]) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.json import JsonObject
 from memories.coordinates import Coordinate
-from memories.models import Memory
+from memories.models import Memory, MemoryColumns
 from memories.services import Stored
 from somamemory.times import rfc3339, rfc3339_or_none
 
@@ -19,6 +19,7 @@ def memory(memory: Memory) -> JsonObject:
         "metadata": memory.metadata,
         **memory.ids,
         "importance": memory.importance,
+        **claims(memory),
         "context": memory.context,
         "version": memory.version,
         "index_state": memory.index_state,
@@ -33,6 +34,16 @@ def memory(memory: Memory) -> JsonObject:
     if memory.distance is not None:
         result["distance"] = memory.distance
     return result
+
+
+def claims(memory: MemoryColumns) -> JsonObject:
+    """Return what the writer has stated about a memory: when it holds, where it comes from, and its trust."""
+    return {
+        "valid_from": rfc3339_or_none(memory.valid_from),
+        "valid_to": rfc3339_or_none(memory.valid_to),
+        "source": memory.source,
+        "trust": memory.trust,
+    }
 
 
 def stored(stored: Stored) -> JsonObject:

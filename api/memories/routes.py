@@ -154,6 +154,7 @@ def _narrowing(query: ListParams) -> Narrowing:
         box=query.box,
         created_after=query.created_after,
         created_before=query.created_before,
+        valid_at=query.valid_at,
         updated_after=query.updated_after,
         **query.ids,
     )
@@ -175,6 +176,10 @@ def new_memory(body: StoreBody) -> NewMemory:
         context=body.context,
         expires_at=expires_at,
         **body.ids,
+        valid_from=body.valid_from,
+        valid_to=body.valid_to,
+        source=body.source,
+        trust=body.trust,
         embedding=None if body.embedding is None else np.array(body.embedding, dtype=np.float64),
     )
 

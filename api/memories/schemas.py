@@ -33,6 +33,7 @@ from api.schemas import (
     Patch,
     QueryText,
     Radius,
+    Source,
     Whole,
 )
 from memories.coordinates import Ball, Coordinate
@@ -52,6 +53,10 @@ class StoreBody(OwnerIds, Body):
     context: Annotated[str, Field(max_length=MAX_CONTEXT_LENGTH)] = ""
     ttl_seconds: Annotated[int, Field(ge=1, le=3_153_600_000)] | None = None
     expires_at: Instant | None = None
+    valid_from: Instant | None = None
+    valid_to: Instant | None = None
+    source: Source | None = None
+    trust: Fraction | None = None
     embedding: Annotated[list[float], Field(min_length=1, max_length=8192)] | None = None
 
 
@@ -64,6 +69,10 @@ class PatchBody(OwnerIds, Patch):
     memory_type: MemoryType | None = None
     context: Annotated[str, Field(max_length=MAX_CONTEXT_LENGTH)] | None = None
     expires_at: Instant | None = None
+    valid_from: Instant | None = None
+    valid_to: Instant | None = None
+    source: Source | None = None
+    trust: Fraction | None = None
 
 
 class BulkStoreBody(Body):
@@ -90,6 +99,7 @@ class ListParams(OwnerIds, NamespaceParams):
     created_after: Instant | None = None
     created_before: Instant | None = None
     updated_after: Instant | None = None
+    valid_at: Instant | None = None
     include_deleted: bool = False
     order: Literal[ORDERS] | None = None  # type: ignore[valid-type]
     limit: Limit = 50
@@ -110,6 +120,10 @@ class _AnyMemoryOut(OwnerIdsOut):
     memory_type: MemoryType
     metadata: JsonObject
     importance: float
+    valid_from: str | None
+    valid_to: str | None
+    source: str | JsonObject | None
+    trust: float | None
     version: int
     created_at: str
 
@@ -266,6 +280,8 @@ class SearchBody(OwnerIds, Body):
     expand: ExpandBody | None = None
     explain: bool = False
     include_archived: bool = False
+    valid_at: Instant | None = None
+    include_superseded: bool = False
 
 
 class SearchParams(OwnerIds, Params):
@@ -283,6 +299,8 @@ class SearchParams(OwnerIds, Params):
     consistency: Consistency = "eventual"
     explain: bool = False
     include_archived: bool = False
+    valid_at: Instant | None = None
+    include_superseded: bool = False
 
 
 class FoundOut(_AnyMemoryOut):

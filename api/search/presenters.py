@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.json import JsonObject
-from api.memories.presenters import address
+from api.memories.presenters import address, claims
 from memories.search.query import Results, SearchHit
 from somamemory.times import rfc3339
 
@@ -19,6 +19,7 @@ def hit(hit: SearchHit) -> JsonObject:
         "metadata": memory.metadata,
         **memory.ids,
         "importance": memory.importance,
+        **claims(memory),
         "created_at": rfc3339(memory.created_at),
         "version": memory.version,
         "score": hit.score,

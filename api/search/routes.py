@@ -51,6 +51,8 @@ def _run(request: Request, search: Search) -> HttpResponse:
 
 
 def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_filters: object) -> Search:
+    if options.include_superseded and options.valid_at is not None:
+        raise InvalidInput("valid_at", "cannot be combined with include_superseded; send one of them")
     return Search(
         query=options.query,
         namespaces=tuple(namespaces),
@@ -68,6 +70,8 @@ def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_f
         strong=options.consistency == "strong",
         explain=options.explain,
         include_archived=options.include_archived,
+        valid_at=options.valid_at,
+        include_superseded=options.include_superseded,
     )
 
 

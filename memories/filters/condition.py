@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BooleanField, ExpressionWrapper, F, Func, Q
 from django.db.models.sql.compiler import SQLCompiler
 
-from memories.filters import postgresql, sqlite
+from memories.filters import postgresql, source, sqlite
 from memories.filters.folding import fold
 from memories.filters.grammar import And, Compiled, Filter, Given, Leaf, Not, Or
 from memories.filters.numbers import numbers_in, whole_of
@@ -23,6 +23,7 @@ _INT32 = 1 << 31
 DOCUMENTS = ("payload", "metadata")
 
 # Not Q(): its negation would match everything too.
+_NULLABLE = (*IDS, "trust", "valid_from", "valid_to")
 _NOTHING = Q(pk__in=[])
 _EVERYTHING = ~_NOTHING
 
@@ -54,8 +55,10 @@ def _on_columns(filter: Filter) -> Q:
 
 
 def _column(leaf: Leaf) -> Q:
-    """Return the condition for a leaf on a real column. Of these columns, only the ids are nullable."""
-    if leaf.column in IDS:
+    """Return the condition for a leaf on a real column."""
+    if leaf.column.partition(".")[0] == "source":
+        return source.condition(leaf)
+    if leaf.column in _NULLABLE:
         present = Q((f"{leaf.column}__isnull", False))
         return (present if leaf.operand else ~present) if leaf.operator == "exists" else present & _compared(leaf)
     if leaf.operator == "exists":

@@ -135,7 +135,7 @@ class _Parser:
             yield Leaf(column, path, operator, self.operand(column, operator, value, below))
 
     def operand(self, column: str, operator: str, raw: object, at: str) -> Operand:
-        allowed, checked = _COLUMNS.get(column, (OPERATORS, _CHECKS.get(operator, _scalar)))
+        allowed, checked = _COLUMNS.get(column.partition(".")[0], (OPERATORS, _CHECKS.get(operator, _scalar)))
         if operator not in allowed:
             raise InvalidInput(at, f"{column} does not support this operator; use one of {', '.join(allowed)}")
         if operator == "exists":
@@ -175,7 +175,7 @@ def _resolve(name: object, at: str) -> tuple[str, tuple[str, ...]]:
             at, f"must name a field, as {name}.<field>; for a key {name!r} in the payload, use payload.{name}"
         )
     head, _, rest = name.partition(".")
-    column, below = (head, rest) if head in _JSON_COLUMNS else ("payload", name)
+    column, below = (head, rest) if head in (*_JSON_COLUMNS, "source") else ("payload", name)
     path = tuple(below.split("."))
     if len(path) > MAX_SEGMENTS:
         raise InvalidInput(at, f"a path must have at most {MAX_SEGMENTS} segments")
@@ -187,7 +187,7 @@ def _resolve(name: object, at: str) -> tuple[str, tuple[str, ...]]:
             raise InvalidInput(
                 at, "a path must not contain quotation marks, backslashes, control characters or lone surrogates"
             )
-    return column, path
+    return (name, ()) if column == "source" else (column, path)
 
 
 def _scalar(raw: object, at: str) -> Scalar:
@@ -259,6 +259,10 @@ _COLUMNS: Mapping[str, tuple[tuple[str, ...], _Check]] = {
     **dict.fromkeys(("user_id", "agent_id", "session_id"), (("eq", "ne", "in", "nin", "exists"), _owner)),
     "importance": (_COMPARISONS, _number),
     "version": (_COMPARISONS, _number),
+    "source": (("eq", "ne", "in", "nin", "exists"), _text),
+    "trust": (_COMPARISONS, _number),
+    "valid_from": (_COMPARISONS, _moment),
+    "valid_to": (_COMPARISONS, _moment),
     "created_at": (_COMPARISONS, _moment),
     "updated_at": (_COMPARISONS, _moment),
 }

@@ -69,7 +69,7 @@ def _search(caller: Caller, query: Search) -> Results:
     started = time.perf_counter()
     query = replace(query, narrowing=query.narrowing.of(caller))
     awake = Q() if query.include_archived else Q(archived_at=None)
-    memories = query.narrowing.apply(selectors.live(caller, query.namespaces).filter(awake))
+    memories = query.narrowing.apply(selectors.live(caller, query.namespaces).filter(awake, query.holding))
     selection = Selection.of(memories)
     terms, all_terms = analyzer.query_terms(query.query)
     stats = query.stats or statistics(caller.tenant, query.namespaces, terms)

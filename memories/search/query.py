@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from django.db.models import Q
+from django.utils import timezone
+
+from memories import validity
 from memories.models import Memory
 from memories.search.expansion import Expansion
 from memories.search.scoring import Stats, Weights
@@ -33,8 +38,15 @@ class Search:
     explain: bool = False
     expansion: Expansion | None = None
     include_archived: bool = False
+    valid_at: datetime | None = None  # only memories that hold at this moment; None: now
+    include_superseded: bool = False  # also memories that do not hold then
     shown: bool = True  # False if the results are only candidates, which do not count as reads
     stats: Stats | None = None  # from an earlier search for the same terms in the same namespaces
+
+    @property
+    def holding(self) -> Q:
+        """Return the condition that a memory holds at `valid_at`."""
+        return Q() if self.include_superseded else validity.holds_at(self.valid_at or timezone.now())
 
     @property
     def pool(self) -> int:

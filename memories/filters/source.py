@@ -1,0 +1,53 @@
+"""Conditions on the source of a memory, or on a field of it: `source` and `source.kind`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, Func, Q, TextField
+from django.db.models.lookups import In, IsNull
+from django.db.models.sql.compiler import SQLCompiler
+
+from memories.filters.grammar import Leaf
+
+
+def condition(leaf: Leaf) -> Q:
+    """Return the condition for a leaf. The source is compared as text; a value of another type is never equal."""
+    path = leaf.column.split(".")[1:]
+    if leaf.operator == "exists":
+        return Q(IsNull(_Value(path, text=False), not leaf.operand))
+    text = _Value(path, text=True)
+    # Without the first condition, the second one would be unknown for a source without this text.
+    return Q(IsNull(text, False)) & Q(In(text, leaf.operand))
+
+
+class _Value(Func):
+    """The text at a path of the source, or the type of the value there. Null if there is none."""
+
+    output_field = TextField()
+
+    def __init__(self, path: list[str], *, text: bool) -> None:
+        super().__init__(F("source"))
+        self.path, self.text = path, text
+
+    def as_sqlite(  # type: ignore[override]
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
+    ) -> tuple[str, list[Any]]:
+        source, parameters = compiler.compile(self.source_expressions[0])
+        path = "$" + "".join(f".{json.dumps(segment, ensure_ascii=False)}" for segment in self.path)
+        kind = f"json_type({source}, %s)"
+        if not self.text:
+            return kind, [*parameters, path]
+        return f"CASE {kind} WHEN 'text' THEN json_extract({source}, %s) END", [*parameters, path, *parameters, path]
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
+    ) -> tuple[str, list[Any]]:
+        source, parameters = compiler.compile(self.source_expressions[0])
+        kind = f"jsonb_typeof({source} #> %s::text[])"
+        if not self.text:
+            return kind, [*parameters, self.path]
+        text = f"CASE {kind} WHEN 'string' THEN {source} #>> %s::text[] END"
+        return text, [*parameters, self.path, *parameters, self.path]
