@@ -46,6 +46,12 @@ log = logging.getLogger("soma.errors")
 
 
 class Api(NinjaAPI):
+    # Ninja creates a response per request, whose headers and cookies a view may set. Our views return their own.
+    _unused_response = HttpResponse()
+
+    def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
+        return self._unused_response
+
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
         """Return the OpenAPI document, including the problem schema that all routes refer to."""
         schema = super().get_openapi_schema(**options)

@@ -83,14 +83,15 @@ def _authenticate(request: HttpRequest) -> Caller:
 
 def token_of(request: HttpRequest) -> str:
     """Return the key as sent, or an empty string."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token: str
+    scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
-    return request.headers.get("X-API-Key", "").strip()
+    return str(request.META.get("HTTP_X_API_KEY", "")).strip()
 
 
 def _tenant_slug(request: HttpRequest) -> str | None:
-    slugs = {request.headers[name] for name in ("X-Tenant", "X-Soma-Tenant") if name in request.headers}
+    slugs = {request.META[name] for name in ("HTTP_X_TENANT", "HTTP_X_SOMA_TENANT") if name in request.META}
     if len(slugs) > 1:
         raise MalformedRequest("X-Tenant and X-Soma-Tenant contain different tenants; send only one of them")
     return slugs.pop() if slugs else None

@@ -43,5 +43,5 @@ def reject(request: HttpRequest) -> None:
 
 def is_not_modified(request: HttpRequest, version: int) -> bool:
     """Return whether If-None-Match contains this version."""
-    if_none_match = request.headers.get("If-None-Match", "")
+    if_none_match = request.META.get("HTTP_IF_NONE_MATCH", "")
     return if_none_match.strip() == "*" or str(version) in _TAG.findall(if_none_match)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -104,10 +105,7 @@ def _explain(cost: int, tightest: policy.Quota) -> str:
 
 def _set_headers(response: HttpResponse, quotas: tuple[policy.Quota, ...]) -> None:
     """Set the headers of draft-ietf-httpapi-ratelimit-headers-10 and the older X-RateLimit ones (tightest limit)."""
-    response["RateLimit-Policy"] = ", ".join(
-        f'"{quota.limit.name}";q={quota.limit.burst};w={math.ceil(quota.limit.burst / quota.limit.rate)}'
-        for quota in quotas
-    )
+    response["RateLimit-Policy"] = _policy_header(tuple(quota.limit for quota in quotas))
     response["RateLimit"] = ", ".join(
         f'"{quota.limit.name}";r={quota.remaining};t={math.ceil(quota.reset_s)}' for quota in quotas
     )
@@ -115,3 +113,8 @@ def _set_headers(response: HttpResponse, quotas: tuple[policy.Quota, ...]) -> No
     response["X-RateLimit-Limit"] = str(tightest.limit.burst)
     response["X-RateLimit-Remaining"] = str(tightest.remaining)
     response["X-RateLimit-Reset"] = str(math.ceil(time.time() + tightest.reset_s))
+
+
+@lru_cache(64)
+def _policy_header(limits: tuple[policy.Limit, ...]) -> str:
+    return ", ".join(f'"{limit.name}";q={limit.burst};w={math.ceil(limit.burst / limit.rate)}' for limit in limits)

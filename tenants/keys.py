@@ -218,13 +218,13 @@ def forget_cached() -> None:
 def _find(token: str) -> ApiKey | None:
     if not MIN_IMPORTED_LENGTH <= len(token) <= MAX_KEY_LENGTH or not token.isascii():
         return None
-    if _is_mistyped(token):
-        return None
     digest = _digest(token)
     with _lock:
         cached = _keys.get(digest)
     if cached is not None:
         return cached
+    if _is_mistyped(token):
+        return None
     live = Q(tenant__isnull=True) | Q(tenant__active=True)
     with tenant_scope.crossing():
         keys = list(ApiKey.objects.filter(live, prefix=_prefix(token), revoked_at=None).select_related("tenant")[:16])

@@ -53,6 +53,11 @@ class Tracing:
 class Compression(GZipMiddleware):
     """Compress responses of 1 KiB and more."""
 
+    get_response: Handler
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.process_response(request, self.get_response(request))
+
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not response.streaming and len(getattr(response, "content", b"")) < COMPRESS_FROM_BYTES:
             return response

@@ -116,9 +116,9 @@ def _check_host(request: HttpRequest) -> SomaError | None:
 
 def _check_length(request: HttpRequest) -> SomaError | None:
     """Check a body by its headers, before reading it. Return the error, if any."""
-    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+    if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
         return LengthRequired("chunked bodies are not accepted; send a Content-Length header")
-    length = request.headers.get("Content-Length") or "0"
+    length = request.META.get("CONTENT_LENGTH") or "0"
     if not (length.isascii() and length.isdigit() and len(length) <= _MAX_LENGTH_DIGITS):
         return MalformedRequest("Content-Length must be a whole number")
     if int(length) > settings.MAX_BODY_BYTES:

@@ -58,10 +58,10 @@ class RequestContext:
 
 def _identify(request: HttpRequest) -> None:
     state = state_of(request)
-    sent = request.headers.get("X-Request-ID", "")
+    sent = request.META.get("HTTP_X_REQUEST_ID", "")
     state.request_id = sent if _SAFE_REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
     state.client_address = client_address.client(
-        request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""), settings.TRUSTED_PROXIES
+        request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES
     )
 
 
@@ -70,8 +70,8 @@ def _record(request: HttpRequest, method: str | None, status: int, duration_s: f
     # Not the path, which may contain user data
     route = request.resolver_match.route if request.resolver_match else None
     route_label, method_label = route or "none", metrics.method_label(method)
-    metrics.requests.labels(route_label, method_label, status, state.tenant.tier if state.tenant else "none").inc()
-    metrics.request_seconds.labels(route_label, method_label).observe(duration_s)
+    tier = state.tenant.tier if state.tenant else "none"
+    metrics.request_served(route_label, method_label, status, tier, duration_s)
     if route_label.startswith(_API_PREFIX):
         request_stats.stats.record(status, duration_s * 1000)
     request_log.info(

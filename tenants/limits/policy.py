@@ -12,6 +12,8 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
 
 from django.conf import settings
 
@@ -56,13 +58,14 @@ def take(tenant_id: uuid.UUID, key_id: uuid.UUID, cost: int) -> Decision:
 
     A request that costs more than a bucket can hold takes a full bucket, so that it is not rejected forever.
     """
-    limits, names = _limits(tenant_id, key_id)
+    limits = _limits()
     if not limits or not cost:
         return Decision(True)
+    names = _names(tenant_id, key_id, limits)
     cost = min(cost, *(limit.burst for limit in limits))
     if settings.REDIS_URL and (decision := _shared.take(names, limits, cost, time.monotonic())):
         return decision
-    limits = [_part_of(limit) for limit in limits]
+    limits = _parts_of(limits)
     cost = min(cost, *(limit.burst for limit in limits))
     taken = _local.take(names, limits, cost, cost, time.monotonic())
     return decision_of(taken.tokens == cost, limits, taken.debts, cost)
@@ -102,10 +105,10 @@ def sign_in_delay_s(name: str) -> float:
     return 0.0 if decision.allowed else min(MAX_SIGN_IN_DELAY_S, decision.retry_after_s)
 
 
-def _take_attempt(names: tuple[str, ...], limits: list[Limit]) -> Decision:
+def _take_attempt(names: tuple[str, ...], limits: Sequence[Limit]) -> Decision:
     if settings.REDIS_URL and (decision := _shared.take(names, limits, 1, time.monotonic())):
         return decision
-    limits = [_part_of(limit) for limit in limits]
+    limits = _parts_of(limits)
     taken = _refused.take(names, limits, 1, 1, time.monotonic())
     return decision_of(taken.tokens == 1, limits, taken.debts, 1)
 
@@ -120,21 +123,32 @@ def forget() -> None:
     _local, _refused, _shared = LocalBuckets(), LocalBuckets(), SharedBuckets()
 
 
-def _limits(tenant_id: uuid.UUID, key_id: uuid.UUID) -> tuple[list[Limit], tuple[str, ...]]:
-    limits, names = [], []
-    for name, owner, rate, burst in (
-        ("key", key_id, settings.KEY_RATE, settings.KEY_BURST),
-        ("tenant", tenant_id, settings.TENANT_RATE, settings.TENANT_BURST),
-    ):
-        if rate:
-            limits.append(Limit(name, rate, burst))
-            names.append(f"{name}:{owner}")
-    return limits, tuple(names)
+def _limits() -> tuple[Limit, ...]:
+    """Return the limits of each key and of each tenant that the settings contain."""
+    return _limits_of(settings.KEY_RATE, settings.KEY_BURST, settings.TENANT_RATE, settings.TENANT_BURST)
 
 
-def _part_of(limit: Limit) -> Limit:
+@lru_cache(16)
+def _limits_of(key_rate: int, key_burst: int, tenant_rate: int, tenant_burst: int) -> tuple[Limit, ...]:
+    limits = (Limit("key", key_rate, key_burst), Limit("tenant", tenant_rate, tenant_burst))
+    return tuple(limit for limit in limits if limit.rate)
+
+
+@lru_cache(10_000)
+def _names(tenant_id: uuid.UUID, key_id: uuid.UUID, limits: tuple[Limit, ...]) -> tuple[str, ...]:
+    """Return the name of the bucket for each limit."""
+    owners = {"key": key_id, "tenant": tenant_id}
+    return tuple(f"{limit.name}:{owners[limit.name]}" for limit in limits)
+
+
+def _parts_of(limits: Sequence[Limit]) -> tuple[Limit, ...]:
     """Return the share of one web process, for limits that each process counts separately."""
-    return Limit(limit.name, limit.rate / settings.WORKERS, max(1, limit.burst // settings.WORKERS))
+    return _shares(tuple(limits), settings.WORKERS)
+
+
+@lru_cache(16)
+def _shares(limits: tuple[Limit, ...], processes: int) -> tuple[Limit, ...]:
+    return tuple(Limit(limit.name, limit.rate / processes, max(1, limit.burst // processes)) for limit in limits)
 
 
 def _network(address: str) -> str:

@@ -11,6 +11,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from django.db.backends.sqlite3 import base
@@ -21,10 +22,26 @@ from somamemory.db.sqlite.writer_queue import FairLock
 
 # Longer than any reasonable queue: 16 batches of 1000 memories take 10 s.
 PATIENCE_S = 30.0
+MAX_KEPT_LENGTH = 8_192  # characters of a statement whose conversion is kept
 _WRITE = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 
 _queues: defaultdict[str, FairLock] = defaultdict(FairLock)
 _making = threading.Lock()
+
+
+class Cursor(base.SQLiteCursorWrapper):
+    """Keeps the statements that it has converted to SQLite's placeholders."""
+
+    def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
+        if param_names is None and len(query) <= MAX_KEPT_LENGTH:  # batches are long, and many differ
+            return _with_question_marks(query)
+        converted: str = super().convert_query(query, param_names=param_names)
+        return converted
+
+
+@lru_cache(1024)
+def _with_question_marks(query: str) -> str:
+    return str(base.FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%"))
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -34,6 +51,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(*args, **kwargs)
         self._has_turn = False
         self.execute_wrappers.append(self._single_write)
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        return self.connection.cursor(factory=Cursor)
 
     def _start_transaction_under_autocommit(self) -> None:
         self._take_turn()
