@@ -24,6 +24,7 @@ from api.graph.routes import router as graph
 from api.json import StrictParser
 from api.map.routes import router as map
 from api.memories.routes import router as memories
+from api.memories.routes_by_name import router as memories_by_name
 from api.operations.health import router as health
 from api.operations.jobs import router as jobs
 from api.schemas import Problem
@@ -70,10 +71,12 @@ api = Api(
     auth=KeyAuth(),
     urls_namespace="api",
 )
-# Search and map must come before memories, or /memories/search would be parsed as a coordinate.
+# Before memories: search and map, or /memories/search would be parsed as a coordinate, and names, because a key may end
+# in /restore.
 for router in (
     search,
     map,
+    memories_by_name,
     memories,
     graph,
     conversations,

@@ -6,7 +6,7 @@ import re
 
 from django.http import HttpRequest
 
-from memories.services import Precondition
+from memories.precondition import Precondition
 from somamemory.errors import MalformedRequest
 
 # Compression turns a strong ETag into a weak one, so clients send the weak form back. Both identify the same version.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
 from http.client import responses
@@ -27,6 +28,7 @@ from somamemory.web.problems import PROBLEM
 ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 429, 500, 503)
 # Sent before the route is known: invalid host, time-out, request line or headers too long
 SERVER_PROBLEMS = (400, 408, 414, 431)
+_CONVERTER = re.compile(r"\{\w+:")  # in `{path:key}`, which OpenAPI calls `{key}`
 _MAX_SHOWN = 200  # characters of a parameter's name in an error
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
@@ -97,7 +99,7 @@ class PolicyRouter:
         policy = _policy(method, declaration, crosses=self.crosses)
 
         def publish(view: View) -> View:
-            policies[method, path] = policy
+            policies[method, _CONVERTER.sub("{", path)] = policy
             if policy.idempotent:
                 contribute_operation_callback(view, _take_idempotency_key)
             decorate_view(partial(_guarded, policy, has_caller=self.has_caller))(view)

@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from api.json import JsonObject
-from memories import coordinates
+from memories import addresses, coordinates
+from memories.addresses import MAX_KEY_LENGTH, Key
 from memories.coordinates import Box, Coordinate, RoundedFloat
 from memories.models import IDS
 from somamemory import times
@@ -145,24 +146,36 @@ def _distinct(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
+def _key(value: object) -> Key:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return addresses.key(value)
+
+
 _TIME_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
 
 
-Coord = Annotated[
-    Coordinate,
-    PlainValidator(_coordinate),
-    WithJsonSchema(
-        {
-            "oneOf": [
-                {"type": "string", "pattern": r"^[^,]+(,[^,]+){0,31}$"},
-                {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 32},
-            ],
-            "example": "1.0,2.0,3.0",
-        }
-    ),
-]
+_COORDINATE_SCHEMA = WithJsonSchema(
+    {
+        "oneOf": [
+            {"type": "string", "pattern": r"^[^,]+(,[^,]+){0,31}$"},
+            {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 32},
+        ],
+        "example": "1.0,2.0,3.0",
+    }
+)
+
+
+Coord = Annotated[Coordinate, PlainValidator(_coordinate), _COORDINATE_SCHEMA]
+# May be omitted, but not null: a program that has lost a coordinate must not store at a new one.
+NewCoord = Annotated[Coordinate | None, PlainValidator(_coordinate), _COORDINATE_SCHEMA]
 CoordText = Annotated[
     Coordinate, PlainValidator(_coordinate_text), WithJsonSchema({"type": "string", "example": "1.0,2.0,3.0"})
+]
+KeyText = Annotated[
+    Key,
+    PlainValidator(_key),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "example": "users/ada/seat"}),
 ]
 BoxText = Annotated[Box, PlainValidator(_box), WithJsonSchema({"type": "string", "example": "0,0;1,1"})]
 Instant = Annotated[datetime, PlainValidator(_instant), _TIME_SCHEMA]

@@ -1,9 +1,9 @@
 """Allocate coordinates to memories that are stored without one.
 
-An allocated coordinate is `[day, microsecond of the day, writer]` in UTC, such as `20261128,55012345678,731358`. It sorts
-by time, and the day is a prefix. Each process is a writer with a random number, and no process allocates a microsecond
-twice. Writers therefore need no coordination. If two processes ever had the same number, the unique index would reject
-the second memory of the same microsecond, and its transaction would be repeated with a new coordinate.
+An allocated coordinate is `[day, microsecond of the day, writer]` in UTC, such as `20261128,55012345678,731358`. It
+sorts by time, and the day is a prefix. Each process is a writer with a random number, and no process allocates a
+microsecond twice, so writers need no coordination. If a coordinate is taken all the same, the unique index rejects it,
+and `retrying` repeats the transaction with a new one: nothing is ever replaced.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def allocate() -> Coordinate:
     return _allocator.next(time.time_ns() // 1_000)
 
 
-def _start() -> None:
+def _become_another_writer() -> None:
     global _allocator
     _allocator = Allocator(secrets.randbelow(WRITERS))
 
 
-_start()
-os.register_at_fork(after_in_child=_start)  # a copy of the process is another writer
+_allocator = Allocator(secrets.randbelow(WRITERS))
+os.register_at_fork(after_in_child=_become_another_writer)

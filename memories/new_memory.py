@@ -11,6 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from memories import payloads, reserved_namespaces, validity
+from memories.addresses import Key
 from memories.coordinates import Coordinate
 from memories.embeddings.base import Vectors
 from memories.index import generations, immediate
@@ -29,10 +30,12 @@ Source = str | Json | None
 class NewMemory:
     """A memory as sent by a caller.
 
-    `embedding` is a vector supplied by the caller, to be used instead of one made from the text.
+    coordinate: None for that of the key or, without a key, a new one; `placement` fills it in.
+    embedding: a vector supplied by the caller, to be used instead of one made from the text.
+    allocated: whether the coordinate was allocated for this memory, so that nothing is stored there yet.
     """
 
-    coordinate: Coordinate
+    coordinate: Coordinate | None
     payload: Json
     namespace: str = "default"
     memory_type: str = Memory.Type.EPISODIC
@@ -49,6 +52,15 @@ class NewMemory:
     valid_to: datetime | None = None
     source: Source = None
     trust: float | None = None
+    key: Key | None = None
+    allocated: bool = False
+
+    @property
+    def place(self) -> Coordinate:
+        """Return the coordinate of a memory that has been placed."""
+        if self.coordinate is None:
+            raise ValueError("this memory has no coordinate yet; see placement.placed")
+        return self.coordinate
 
 
 def checked(caller: Caller, item: NewMemory) -> NewMemory:

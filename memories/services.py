@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -12,43 +12,23 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from memories import audit_state, history, payloads, reserved_namespaces, retention, storage_usage, validity
+from memories import audit_state, history, payloads, placement, reserved_namespaces, retention, storage_usage, validity
 from memories.coordinates import Coordinate
 from memories.index import backpressure, notify, outbox
 from memories.models import IDS, Memory, VectorEmbedding
 from memories.new_memory import NewMemory, Prepared, check_expiry, check_size, checked, prepared
 from memories.payloads import Json
+from memories.precondition import Precondition
 from memories.search import analyzer
 from somamemory.db import replicas, rows
 from somamemory.db.collisions import retrying
-from somamemory.errors import Conflict, NotFound, PreconditionFailed
+from somamemory.errors import NotFound
 from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
 
 _MEMORIES = rows.Table(Memory)
 _ADDRESS = ("tenant_id", "namespace", "coordinate_key")
-
-
-@dataclass(frozen=True)
-class Precondition:
-    """A condition for a write: the memory is `present`, is `absent`, or has this `version`."""
-
-    version: int | None = None
-    present: bool = False
-    absent: bool = False
-
-    def check(self, current: Memory | None) -> None:
-        if self.present and current is None:
-            raise PreconditionFailed("there is no memory at this coordinate")
-        if self.absent and current is not None:
-            raise PreconditionFailed("there is already a memory at this coordinate")
-        if self.version is not None and (current is None or current.version != self.version):
-            if current is None:
-                raise PreconditionFailed("there is no memory at this coordinate, so it has no version to match")
-            raise PreconditionFailed(
-                f"the memory has version {current.version}, not {self.version}; fetch it again and retry"
-            )
 
 
 @dataclass(frozen=True)
@@ -75,7 +55,7 @@ def store_many(
     backpressure.check(caller.tenant)
     new = prepared([checked(caller, item) for item in items])
     condition = precondition or Precondition()
-    may_be_new = len(new) == 1 and not condition.present and condition.version is None
+    may_be_new = len(new) == 1 and items[0].key is None and not condition.present and condition.version is None
     if may_be_new and not usage.is_limited(caller.tenant):
         return _store_one(caller, new[0], condition)
     return retrying(lambda: _store(caller, new, condition))
@@ -99,8 +79,9 @@ def patch(
         caller.require_user(changes["user_id"])
     backpressure.check(caller.tenant)
     with transaction.atomic():
-        memory = _live_for_update(caller, namespace, coordinate)
-        (precondition or Precondition()).check(memory)
+        condition = precondition or Precondition()
+        memory = _live_for_update(caller, namespace, coordinate, condition)
+        condition.check(memory)
         before = audit_state.state(memory)
         for name, value in changes.items():
             setattr(memory, name, _patched(name, getattr(memory, name), value))
@@ -133,11 +114,12 @@ def delete(
     def once() -> bool:
         # One read for the condition and the deletion: a store between two reads would be deleted although the condition
         # did not hold for it.
-        memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
+        condition = precondition or Precondition()
+        memory = condition.meant(_rows(caller, namespace, [coordinate.key]).get(coordinate.key))
         live = memory if memory is not None and memory.is_live else None
-        (precondition or Precondition()).check(live)
+        condition.check(live)
         gone = memory if purge else live
-        _remove(caller, namespace, [gone] if gone else [], purge)
+        remove(caller, namespace, [gone] if gone else [], purge)
         return gone is not None
 
     return retrying(once)
@@ -161,7 +143,7 @@ def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinat
     """Run the transaction of `delete_many`."""
     known = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
     gone = [memory for memory in known.values() if purge or memory.is_live]
-    _remove(caller, namespace, gone, purge)
+    remove(caller, namespace, gone, purge)
     return {memory.coordinate for memory in gone}
 
 
@@ -182,18 +164,19 @@ def delete_subtree(caller: Caller, namespace: str, root: Coordinate, *, purge: b
     gone = 0
     with transaction.atomic():
         while batch := retention.batch_of(ordered):  # rows that have been deleted no longer match
-            _remove(caller, namespace, batch, purge)
+            remove(caller, namespace, batch, purge)
             gone += len(batch)
     return gone
 
 
-def restore(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
+def restore(caller: Caller, namespace: str, coordinate: Coordinate, precondition: Precondition | None = None) -> Memory:
     """Undo a soft delete. Raises NotFound if there is no deleted memory."""
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the response includes the memory
     reserved_namespaces.check_writable(caller, namespace)
     with transaction.atomic():
-        memory = _rows(caller, namespace, [coordinate.key]).get(coordinate.key)
+        condition = precondition or Precondition()
+        memory = condition.meant(_rows(caller, namespace, [coordinate.key]).get(coordinate.key))
         if memory is None or memory.deleted_at is None or memory.has_expired(timezone.now()):
             raise NotFound(f"there is no deleted memory at coordinate {coordinate}")
         before = audit_state.state(memory)
@@ -232,6 +215,7 @@ def _store_one(caller: Caller, item: Prepared, condition: Precondition) -> list[
 
 def _created(caller: Caller, new: Prepared) -> Stored | None:
     """Store a memory in one statement if there is none at its address, deleted ones included. Otherwise do nothing."""
+    (new,) = placement.placed(caller, new.item.namespace, [new])
     memory = _replaced(caller, None, True, new)
     change = Change(memory.coordinate.text, None, audit_state.state(memory))
     vectors = {memory.id: new.vector}
@@ -265,21 +249,22 @@ def _store(caller: Caller, items: Sequence[Prepared], precondition: Precondition
 
 
 def _store_in(caller: Caller, namespace: str, items: Sequence[Prepared], precondition: Precondition) -> list[Stored]:
-    keys = {new.item.coordinate.key for new in items}
+    items = placement.placed(caller, namespace, items)
+    keys = {new.item.place.key for new in items if not new.item.allocated}
     known = _rows(caller, namespace, keys)
-    _refuse_addresses_of_others(caller, namespace, keys - known.keys())
+    placement.refuse_coordinates_of_others(caller, namespace, keys - known.keys())
     after = dict(known)
     results: list[Stored] = []
     changes: list[Change] = []
     for new in items:
-        key = new.item.coordinate.key
+        key = new.item.place.key
         current = after.get(key)
         live = current if current is not None and current.is_live else None
         precondition.check(live)
         after[key] = memory = _replaced(caller, current, live is None, new)
         results.append(Stored(memory, created=live is None))
-        changes.append(Change(new.item.coordinate.text, audit_state.state(current), audit_state.state(memory)))
-    final = {new.item.coordinate.key: new for new in items}
+        changes.append(Change(new.item.place.text, audit_state.state(current), audit_state.state(memory)))
+    final = {new.item.place.key: new for new in items}
     usage.add(
         caller.tenant, *storage_usage.difference([known.get(key) for key in final], [after[key] for key in final])
     )
@@ -300,7 +285,7 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, new: Prepar
     memory = Memory(
         tenant=caller.tenant,
         namespace=item.namespace,
-        coordinate_key=item.coordinate.key,
+        coordinate_key=item.place.key,
         payload=item.payload,
         metadata=item.metadata,
         memory_type=item.memory_type,
@@ -315,6 +300,7 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, new: Prepar
         valid_to=item.valid_to,
         source=item.source,
         trust=item.trust,
+        key=placement.key_of(current, item),
         created_at=item.created_at or now,
         updated_at=now,
         written_by=caller.actor,
@@ -343,7 +329,7 @@ def _patched(name: str, old: Any, value: Any) -> Any:
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",
     "version", "created_at", "updated_at", "expires_at", "deleted_at", "access_count", "last_accessed_at", "size",
-    "archived_at", "valid_from", "valid_to", "source", "trust", "written_by", *IDS,
+    "archived_at", "valid_from", "valid_to", "source", "trust", "written_by", "key", *IDS,
 ]  # fmt: skip
 
 
@@ -356,7 +342,7 @@ def _save(new: Sequence[Memory], old: Sequence[Memory]) -> None:
     _MEMORIES.upsert([{**vars(memory), "id": uuid.uuid4()} for memory in old], _ADDRESS, _REPLACED_FIELDS)
 
 
-def _remove(caller: Caller, namespace: str, memories: Sequence[Memory], purge: bool) -> None:
+def remove(caller: Caller, namespace: str, memories: Sequence[Memory], purge: bool) -> None:
     """Remove locked rows of one namespace, and audit each of them."""
     if purge:
         retention.remove(caller, memories)
@@ -397,23 +383,13 @@ def _rows(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memo
     return {memory.coordinate_key: memory for memory in found}
 
 
-def _refuse_addresses_of_others(caller: Caller, namespace: str, keys: Collection[str]) -> None:
-    """Raise Conflict if a caller that is limited to a user stores at an address that is not free."""
-    if caller.user_id is None or not keys:
-        return
-    everyone = Memory.objects.for_tenant(caller.unlimited().tenant)
-    taken = everyone.filter(namespace=namespace, coordinate_key__in=keys).order_by("coordinate_key").first()
-    if taken is not None:
-        raise Conflict(f"coordinate {taken.coordinate} is already in use in this namespace; use another one")
-
-
 def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> dict[str, Memory]:
     known = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
     return {key: memory for key, memory in known.items() if memory.is_live}
 
 
-def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate) -> Memory:
-    memory = _find_live(caller, namespace, [coordinate]).get(coordinate.key)
+def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate, condition: Precondition) -> Memory:
+    memory = condition.meant(_find_live(caller, namespace, [coordinate]).get(coordinate.key))
     if memory is None:
         raise NotFound(f"there is no memory at coordinate {coordinate}")
     return memory

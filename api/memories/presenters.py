@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from api.json import JsonObject
+from memories.addresses import Address, Key
 from memories.coordinates import Coordinate
 from memories.models import Memory, MemoryColumns
 from memories.services import Stored
@@ -13,6 +16,7 @@ def memory(memory: Memory) -> JsonObject:
     result: JsonObject = {
         "id": str(memory.id),
         **address(memory.coordinate),
+        "key": memory.key,
         "namespace": memory.namespace,
         "payload": memory.payload,
         "memory_type": memory.memory_type,
@@ -52,6 +56,7 @@ def stored(stored: Stored) -> JsonObject:
         "ok": True,
         "id": str(memory.id),
         **address(memory.coordinate),
+        "key": memory.key,
         "namespace": memory.namespace,
         "memory_type": memory.memory_type,
         "version": memory.version,
@@ -65,8 +70,21 @@ def bulk_stored(index: int, stored: Stored) -> JsonObject:
         "index": index,
         "status": 201 if stored.created else 200,
         "coord": stored.memory.coordinate.text,
+        "id": str(stored.memory.id),
+        "key": stored.memory.key,
         "version": stored.memory.version,
     }
+
+
+def bulk_got(pairs: Iterable[tuple[Address, Memory | None]], next_index: int | None) -> JsonObject:
+    items = [{**name(address), "memory": found and memory(found)} for address, found in pairs]
+    return {"items": items, "next_index": next_index}
+
+
+def name(address: Address) -> JsonObject:
+    """Return the name that a request used, in the field that it used."""
+    field = "coord" if isinstance(address, Coordinate) else "key" if isinstance(address, Key) else "id"
+    return {field: str(address)}
 
 
 def address(coordinate: Coordinate) -> JsonObject:

@@ -1,4 +1,4 @@
-"""Routes for memories: store, fetch, patch, delete, restore, list, bulk, stats."""
+"""Routes for memories: store, fetch, patch, delete, restore, list, bulk, stats. See also `routes_by_name`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from django.utils import timezone
 from ninja import Path, Query
 
 from api import bulk, preconditions, throttle
-from api.json import PRIVATE, JsonObject, reply
-from api.memories import presenters
+from api.json import JsonObject, reply
+from api.memories import presenters, responses
 from api.memories.schemas import (
-    BulkCoordsBody,
     BulkDeletedOut,
     BulkGotOut,
+    BulkNamesBody,
     BulkStoreBody,
     BulkStoredOut,
     DeletedOut,
     DeleteParams,
+    KeyedBody,
     ListParams,
     MemoryEnvelope,
+    NameBody,
     PageOut,
     PatchBody,
     StatsOut,
@@ -33,7 +35,8 @@ from api.request import Request
 from api.routing import PolicyRouter
 from api.schemas import CoordText, NamespaceParams
 from conversations import selectors as conversations
-from memories import selectors, services
+from memories import lookup, placement, selectors, services
+from memories.addresses import Key
 from memories.new_memory import NewMemory, checked
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidInput, SomaError
@@ -43,9 +46,8 @@ router = PolicyRouter("memories")
 
 @router.post("/memories", out={200: StoredOut, 201: StoredOut}, conditional=True, limited=True)
 def store(request: Request, body: StoreBody) -> HttpResponse:
-    """Store a memory at its coordinate, replacing any memory there."""
-    stored = services.store(request.caller, new_memory(body), preconditions.of_write(request))
-    return reply(presenters.stored(stored), 201 if stored.created else 200, preconditions.etag(stored.memory.version))
+    """Store a memory at its coordinate or under its key, replacing any memory there. Without either, it is new."""
+    return responses.stored(services.store(request.caller, new_memory(body), preconditions.of_write(request)))
 
 
 @router.get("/memories", out=PageOut, limited=True)
@@ -71,7 +73,9 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
 def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     """Store up to 1000 memories. With `atomic`, stores all or none; otherwise, stores every valid memory."""
     throttle.charge(request, len(body.items), per=50)
-    items = [bulk.parsed(raw, StoreBody, lambda item: checked(request.caller, new_memory(item))) for raw in body.items]
+    caller = request.caller
+    items = [bulk.parsed(raw, StoreBody, lambda item: checked(caller, new_memory(item))) for raw in body.items]
+    items = placement.without_conflicts(caller, items)
     if body.atomic:
         bulk.require_all(items, "items", ".coord")
     valid = [item for item in items if isinstance(item, NewMemory)]
@@ -87,41 +91,42 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
 
 
 @router.post("/memories/bulk/get", out=BulkGotOut, kind="read", limited=True)
-def get_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
-    """Fetch the memories at up to 1000 coordinates, in the order of the request. Null means that there is no memory."""
-    throttle.charge(request, len(body.coords), per=100)
-    memories = selectors.get_many(request.caller, body.namespace, body.coords)
-    items = [
-        {"coord": coord.text, "memory": memory and presenters.memory(memory)}
-        for coord, memory in zip(body.coords, memories, strict=False)  # it may end early
-    ]
-    return reply({"items": items, "next_index": len(items) if len(items) < len(body.coords) else None})
+def get_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
+    """Fetch up to 1000 memories by coordinate, key or id, in the order of the request. Null means there is none."""
+    addresses = body.addresses()
+    throttle.charge(request, len(addresses), per=100)
+    memories = lookup.get_many(request.caller, body.namespace, addresses)
+    pairs = zip(addresses, memories, strict=False)  # it may end early
+    return reply(presenters.bulk_got(pairs, len(memories) if len(memories) < len(addresses) else None))
 
 
 @router.post("/memories/bulk/delete", out=BulkDeletedOut, limited=True)
-def delete_bulk(request: Request, body: BulkCoordsBody) -> HttpResponse:
-    """Soft-delete up to 1000 memories in one transaction."""
-    throttle.charge(request, len(body.coords), per=50)
-    deleted = services.delete_many(request.caller, body.namespace, body.coords)
-    results = [{"coord": coord.text, "deleted": coord in deleted} for coord in body.coords]
+def delete_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
+    """Soft-delete up to 1000 memories, by coordinate, key or id, in one transaction."""
+    addresses = body.addresses()
+    throttle.charge(request, len(addresses), per=50)
+    deleted = lookup.delete_many(request.caller, body.namespace, addresses)
+    results = [{**presenters.name(address), "deleted": address in deleted} for address in addresses]
     return reply({"results": results, "deleted": len(deleted)})
+
+
+@router.post("/memories/restore", out=MemoryEnvelope, limited=True)
+def restore_named(request: Request, body: NameBody) -> HttpResponse:
+    """Restore a soft-deleted memory, named by its coordinate, key or id, within the retention period."""
+    return responses.changed(lookup.restore(request.caller, body.namespace, body.address()))
 
 
 @router.get("/memories/{coord}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
 def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
     """Fetch the memory at a coordinate."""
-    memory = selectors.get_memory(request.caller, query.namespace, coord)
-    headers = preconditions.etag(memory.version)
-    if preconditions.is_not_modified(request, memory.version):
-        return HttpResponse(status=304, headers={**PRIVATE, **headers})
-    return reply({"memory": presenters.memory(memory)}, headers=headers)
+    return responses.fetched(request, selectors.get_memory(request.caller, query.namespace, coord))
 
 
 @router.patch("/memories/{coord}", out=MemoryEnvelope, conditional=True, limited=True)
 def patch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
     """Change parts of a memory by JSON merge patch (RFC 7396)."""
-    memory = services.patch(request.caller, query.namespace, coord, _changes(body), preconditions.of_write(request))
-    return reply({"memory": presenters.memory(memory)}, headers=preconditions.etag(memory.version))
+    condition = preconditions.of_write(request)
+    return responses.changed(services.patch(request.caller, query.namespace, coord, changes_in(body), condition))
 
 
 @router.delete("/memories/{coord}", out=DeletedOut, conditional=True, limited=True)
@@ -136,8 +141,7 @@ def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams])
 @router.post("/memories/{coord}/restore", out=MemoryEnvelope, limited=True)
 def restore(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
     """Restore a soft-deleted memory within the retention period."""
-    memory = services.restore(request.caller, query.namespace, coord)
-    return reply({"memory": presenters.memory(memory)}, headers=preconditions.etag(memory.version))
+    return responses.changed(services.restore(request.caller, query.namespace, coord))
 
 
 @router.get("/stats", out=StatsOut, limited=True)
@@ -152,6 +156,7 @@ def _narrowing(query: ListParams) -> Narrowing:
         prefix=query.prefix,
         ball=query.ball(),
         box=query.box,
+        also=lookup.below(query.key_prefix.text) if query.key_prefix else None,
         created_after=query.created_after,
         created_before=query.created_before,
         valid_at=query.valid_at,
@@ -161,6 +166,10 @@ def _narrowing(query: ListParams) -> Narrowing:
 
 
 def new_memory(body: StoreBody) -> NewMemory:
+    return new_at(body, body.namespace, body.key)
+
+
+def new_at(body: KeyedBody, namespace: str, key: Key | None) -> NewMemory:
     if body.ttl_seconds is not None and body.expires_at is not None:
         raise InvalidInput("ttl_seconds", "cannot be combined with expires_at; send one of them")
     expires_at = body.expires_at
@@ -169,7 +178,8 @@ def new_memory(body: StoreBody) -> NewMemory:
     return NewMemory(
         coordinate=body.coord,
         payload=body.payload,
-        namespace=body.namespace,
+        namespace=namespace,
+        key=key,
         memory_type=body.memory_type,
         metadata=body.metadata,
         importance=body.importance,
@@ -184,7 +194,7 @@ def new_memory(body: StoreBody) -> NewMemory:
     )
 
 
-def _changes(body: PatchBody) -> dict[str, Any]:
+def changes_in(body: PatchBody) -> dict[str, Any]:
     changes = body.required_changes()
     for name in ("payload", "memory_type"):
         if name in changes and changes[name] is None:
@@ -193,5 +203,5 @@ def _changes(body: PatchBody) -> dict[str, Any]:
 
 
 def _failed(index: int, item: JsonObject, error: SomaError) -> JsonObject:
-    coord = item.get("coord")
-    return {**bulk.failed(index, error), "coord": coord if isinstance(coord, str) else None}
+    names = {name: text if isinstance(text := item.get(name), str) else None for name in ("coord", "key")}
+    return {**bulk.failed(index, error), **names}

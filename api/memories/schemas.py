@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
@@ -19,14 +20,17 @@ from api.schemas import (
     Cursor,
     Decimal,
     Fraction,
+    Id,
     Importance,
     Instant,
+    KeyText,
     Limit,
     LinkType,
     MemoryType,
     NamespaceList,
     NamespaceName,
     NamespaceParams,
+    NewCoord,
     OwnerIds,
     OwnerIdsOut,
     Params,
@@ -36,6 +40,7 @@ from api.schemas import (
     Source,
     Whole,
 )
+from memories.addresses import Address
 from memories.coordinates import Ball, Coordinate
 from memories.selectors import ORDERS
 from somamemory.errors import InvalidInput
@@ -43,11 +48,12 @@ from somamemory.errors import InvalidInput
 # --- Memories ----------------------------------------------------------------------------------------------------
 
 
-class StoreBody(OwnerIds, Body):
-    coord: Coord
+class KeyedBody(OwnerIds, Body):
+    """A memory to be stored under a key that the path contains."""
+
     payload: JsonObject
+    coord: NewCoord = None
     memory_type: MemoryType = "episodic"
-    namespace: NamespaceName = "default"
     metadata: JsonObject = Field(default_factory=dict)
     importance: Importance = 0.0
     context: Annotated[str, Field(max_length=MAX_CONTEXT_LENGTH)] = ""
@@ -58,6 +64,13 @@ class StoreBody(OwnerIds, Body):
     source: Source | None = None
     trust: Fraction | None = None
     embedding: Annotated[list[float], Field(min_length=1, max_length=8192)] | None = None
+
+
+class StoreBody(KeyedBody):
+    """A memory to be stored. Without `coord`, it gets the coordinate of its key or a new one."""
+
+    key: KeyText | None = None
+    namespace: NamespaceName = "default"
 
 
 class PatchBody(OwnerIds, Patch):
@@ -81,17 +94,49 @@ class BulkStoreBody(Body):
     atomic: bool = False
 
 
-class BulkCoordsBody(Body):
-    coords: Annotated[list[Coord], Field(min_length=1, max_length=MAX_BULK)]
-    namespace: NamespaceName = "default"
+class NameBody(Body):
+    """The name of one memory: a coordinate, a key or an id. An id needs no namespace."""
+
+    coord: Coord | None = None
+    key: KeyText | None = None
+    id: Id | None = None
+    namespace: NamespaceName | None = None
+
+    def address(self) -> Address:
+        """Return the name. Raises InvalidInput unless there is exactly one."""
+        names = [name for name in (self.coord, self.key, self.id) if name is not None]
+        if len(names) != 1:
+            raise InvalidInput("body", "must contain exactly one of coord, key and id")
+        return names[0]
 
 
-class DeleteParams(NamespaceParams):
+class BulkNamesBody(Body):
+    """The names of several memories: coordinates, keys or ids. Ids need no namespace."""
+
+    coords: Annotated[list[Coord], Field(min_length=1, max_length=MAX_BULK)] | None = None
+    keys: Annotated[list[KeyText], Field(min_length=1, max_length=MAX_BULK)] | None = None
+    ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_BULK)] | None = None
+    namespace: NamespaceName | None = None
+
+    def addresses(self) -> Sequence[Address]:
+        """Return the names. Raises InvalidInput unless there is exactly one list."""
+        lists: list[Sequence[Address]] = [names for names in (self.coords, self.keys, self.ids) if names is not None]
+        if len(lists) != 1:
+            raise InvalidInput("body", "must contain exactly one of coords, keys and ids")
+        return lists[0]
+
+
+class PurgeParams(Params):
     purge: bool = False
+
+
+class DeleteParams(NamespaceParams, PurgeParams):
+    pass
 
 
 class ListParams(OwnerIds, NamespaceParams):
     prefix: CoordText | None = None
+    key_prefix: KeyText | None = None
     near: CoordText | None = None
     radius: Radius | None = None
     box: BoxText | None = None
@@ -115,6 +160,7 @@ class _AnyMemoryOut(OwnerIdsOut):
     id: str
     coord: str
     coordinate: list[float]
+    key: str | None
     namespace: str
     payload: JsonObject
     memory_type: MemoryType
@@ -148,6 +194,7 @@ class StoredOut(BaseModel):
     id: str
     coord: str
     coordinate: list[float]
+    key: str | None
     namespace: str
     memory_type: MemoryType
     version: int
@@ -155,8 +202,15 @@ class StoredOut(BaseModel):
     index_state: str
 
 
-class DeletedOut(BaseModel):
-    coord: str
+class NamedOut(BaseModel):
+    """The name that a request used."""
+
+    coord: str | None = None
+    key: str | None = None
+    id: str | None = None
+
+
+class DeletedOut(NamedOut):
     deleted: bool
 
 
@@ -169,6 +223,8 @@ class BulkResult(BaseModel):
     index: int
     status: int
     coord: str | None
+    id: str | None = None
+    key: str | None = None
     version: int | None = None
     error: JsonObject | None = None
 
@@ -179,15 +235,14 @@ class BulkStoredOut(BaseModel):
     failed: int
 
 
-class BulkFound(BaseModel):
-    coord: str
+class BulkFound(NamedOut):
     memory: MemoryOut | None
 
 
 class BulkGotOut(BaseModel):
     items: list[BulkFound]
     next_index: int | None = Field(
-        None, description="Set if the memories were too large for one response: fetch the coordinates from this one on."
+        None, description="Set if the memories were too large for one response: fetch those from this one on."
     )
 
 
@@ -272,6 +327,7 @@ class SearchBody(OwnerIds, Body):
     filters: JsonObject | None = None
     mode: Mode = "hybrid"
     prefix: Coord | None = None
+    key_prefix: KeyText | None = None
     near: Coord | None = None
     radius: Annotated[float, Field(ge=0, le=1e100, allow_inf_nan=False)] | None = None
     min_score: MinScore = 0.0
@@ -293,6 +349,7 @@ class SearchParams(OwnerIds, Params):
     filters: Annotated[str, Field(max_length=65_536)] | None = None
     mode: Mode = "hybrid"
     prefix: CoordText | None = None
+    key_prefix: KeyText | None = None
     near: CoordText | None = None
     radius: Radius | None = None
     min_score: Annotated[Decimal, Field(ge=0, le=1)] = 0.0

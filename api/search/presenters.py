@@ -13,6 +13,7 @@ def hit(hit: SearchHit) -> JsonObject:
     result: JsonObject = {
         "id": str(memory.id),
         **address(memory.coordinate),
+        "key": memory.key,
         "namespace": memory.namespace,
         "payload": memory.payload,
         "memory_type": memory.memory_type,

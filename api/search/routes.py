@@ -15,7 +15,7 @@ from api.request import Request
 from api.routing import PolicyRouter
 from api.search import presenters
 from graph.search_expansion import Neighbourhood
-from memories import filters
+from memories import filters, lookup
 from memories.search import hybrid
 from memories.search.query import Search
 from memories.selectors import Narrowing
@@ -62,6 +62,7 @@ def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_f
             prefix=options.prefix,
             ball=ball(options.near, options.radius),
             **options.ids,
+            also=lookup.below(options.key_prefix.text) if options.key_prefix else None,
         ),
         mode=options.mode,
         top_k=options.top_k,

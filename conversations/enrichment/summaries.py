@@ -238,7 +238,7 @@ class _RollUp:
         """Store a summary and its links."""
         memory = stores.store_many(self.caller.writing_reserved(), [new])[0].memory
         addresses = source.addresses(self.conversation)
-        link = partial(NewLink, new.coordinate, link_type=LINK_TYPE, namespace=SUMMARIES, user_id=new.user_id)
+        link = partial(NewLink, memory.coordinate, link_type=LINK_TYPE, namespace=SUMMARIES, user_id=new.user_id)
         links = map(link, addresses)
         while batch := list(islice(links, _LINK_BATCH)):
             graph.link_many(self.caller.writing_reserved(), batch)

@@ -14,7 +14,7 @@ Route = tuple[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """A request with placeholders in `path` and `body`, such as {coord}, {text}, {cursor}, {conversation} or {slug}."""
+    """A request with placeholders in `path` and `body`, such as {coord}, {key}, {text}, {conversation} or {slug}."""
 
     path: str
     body: Any = None
@@ -53,6 +53,15 @@ NEEDS: dict[Route, Needs] = {
     ("PATCH", "/memories/{coord}"): "write",
     ("DELETE", "/memories/{coord}"): "delete",
     ("POST", "/memories/{coord}/restore"): "write",
+    ("POST", "/memories/restore"): "write",
+    ("GET", "/memories/by-key/{key}"): "read",
+    ("PUT", "/memories/by-key/{key}"): "write",
+    ("PATCH", "/memories/by-key/{key}"): "write",
+    ("DELETE", "/memories/by-key/{key}"): "delete",
+    ("GET", "/memories/by-id/{id}"): "read",
+    ("PATCH", "/memories/by-id/{id}"): "write",
+    ("DELETE", "/memories/by-id/{id}"): "delete",
+    ("POST", "/memories/by-id/{id}/restore"): "write",
     ("GET", "/stats"): "read",
     ("GET", "/graph/neighbors"): "read",
     ("GET", "/graph/path"): "read",
@@ -114,6 +123,7 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/search?query={text}&mode=keyword"),
         Case("/memories/search?query={text}&mode=semantic&consistency=strong"),
         Case("/memories/search?query={text}&prefix={coord}"),
+        Case("/memories/search?query={text}&key_prefix=vault"),
         Case("/memories/search?query={text}&near={coord}&radius=10"),
         Case('/memories/search?query={text}&filters={"id":"{id}"}'),
     ],
@@ -135,6 +145,7 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories?limit=1000&include_deleted=true"),
         Case("/memories?namespace=n"),
         Case("/memories?prefix={coord}"),
+        Case("/memories?key_prefix=vault"),
         Case("/memories?near={coord}&radius=10&limit=1"),
         Case("/memories?box=-10,-10,-10;10,10,10"),
         Case("/memories?cursor={cursor}"),
@@ -144,6 +155,8 @@ CASES: dict[Route, list[Case]] = {
     ("POST", "/memories/bulk/get"): [
         Case("/memories/bulk/get", {"coords": ["{coord}", "{deleted}", "9,9,9"]}),
         Case("/memories/bulk/get", {"coords": ["{coord}"], "namespace": "n"}),
+        Case("/memories/bulk/get", {"ids": ["{id}", "6f1c1f0e-0000-4000-8000-000000000001"]}),
+        Case("/memories/bulk/get", {"keys": ["{key}", "none"]}),
     ],
     ("GET", "/memories/{coord}"): [
         Case("/memories/{coord}"),
@@ -156,6 +169,19 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/{coord}?namespace=n", {"expires_at": None}),
     ],
     ("POST", "/memories/{coord}/restore"): [Case("/memories/{deleted}/restore"), Case("/memories/{coord}/restore")],
+    ("GET", "/memories/by-key/{key}"): [Case("/memories/by-key/{key}"), Case("/memories/by-key/{key}?namespace=n")],
+    ("PATCH", "/memories/by-key/{key}"): [Case("/memories/by-key/{key}", {"payload": {"text": "mine now"}})],
+    ("GET", "/memories/by-id/{id}"): [Case("/memories/by-id/{id}"), Case("/memories/by-id/{deleted_id}")],
+    ("PATCH", "/memories/by-id/{id}"): [Case("/memories/by-id/{id}", {"payload": {"text": "mine now"}})],
+    ("POST", "/memories/by-id/{id}/restore"): [
+        Case("/memories/by-id/{deleted_id}/restore"),
+        Case("/memories/by-id/{id}/restore"),
+    ],
+    ("POST", "/memories/restore"): [
+        Case("/memories/restore", {"key": "{key}"}),
+        Case("/memories/restore", {"id": "{deleted_id}"}),
+        Case("/memories/restore", {"coord": "{deleted}"}),
+    ],
     ("GET", "/conversations"): [
         Case("/conversations?q=vault&folder=/vault&label=Vault&status=pinned"),
         Case("/conversations?page=1&page_size=200&pinned=true&archived=false"),
@@ -248,7 +274,17 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/{deleted}?purge=true"),
         Case("/memories/{coord}?namespace=n"),
     ],
-    ("POST", "/memories/bulk/delete"): [Case("/memories/bulk/delete", {"coords": ["{coord}", "{deleted}"]})],
+    ("DELETE", "/memories/by-key/{key}"): [Case("/memories/by-key/{key}"), Case("/memories/by-key/{key}?purge=true")],
+    ("DELETE", "/memories/by-id/{id}"): [
+        Case("/memories/by-id/{id}"),
+        Case("/memories/by-id/{id}?purge=true"),
+        Case("/memories/by-id/{deleted_id}?purge=true"),
+    ],
+    ("POST", "/memories/bulk/delete"): [
+        Case("/memories/bulk/delete", {"coords": ["{coord}", "{deleted}"]}),
+        Case("/memories/bulk/delete", {"ids": ["{id}"]}),
+        Case("/memories/bulk/delete", {"keys": ["{key}"], "namespace": "n"}),
+    ],
     ("POST", "/import"): [
         Case("/import", [{"id": "{conversation}", "messages": [{"role": "user", "content": "mine"}]}]),
         Case("/import?source=soma&dry_run=true", [{"id": "{conversation}"}]),
@@ -258,7 +294,11 @@ CASES: dict[Route, list[Case]] = {
             "/conversations", {"label": "Vault", "folder": "/vault", "messages": [{"role": "user", "content": "mine"}]}
         )
     ],
+    ("PUT", "/memories/by-key/{key}"): [
+        Case("/memories/by-key/{key}", {"coord": "{coord}", "payload": {"text": "{text}"}})
+    ],
     ("POST", "/memories"): [
+        Case("/memories", {"key": "{key}", "payload": {"text": "{text}"}}),
         Case("/memories", {"coord": "{coord}", "payload": {"text": "{text}"}}),
         Case("/memories", {"coord": "{deleted}", "payload": {"text": "{text}"}, "namespace": "n"}),
     ],

@@ -109,11 +109,13 @@ def _furnish(owner: Client, word: str) -> dict[str, str]:
     """Store data of every kind that contains the word. Return the names that the cases refer to."""
     text = f"The {word} aardvark sleeps in the vault"
     names = {"coord": "1.0,2.0,3.0", "deleted": "4.0,5.0,6.0", "expired": "7.0,8.0,9.0", "text": "aardvark vault"}
-    items = [
+    names["key"] = "vault/aardvark"
+    items: list[dict[str, Any]] = [
         {"coord": coord, "namespace": namespace, "payload": {"text": text}, "metadata": {"word": word}}
         for coord in (names["coord"], names["deleted"], names["expired"], "1,2,0", "1,2,1")
         for namespace in ("default", "n")
     ]
+    items[0]["key"] = names["key"]
     owner.expect("POST", "/memories/bulk", {"items": items})
     ends = [names["coord"], names["deleted"], names["expired"], "1,2,0"]
     links = [{"from_coord": start, "to_coord": end, "metadata": {"word": word}} for start, end in pairwise(ends)]
@@ -122,10 +124,12 @@ def _furnish(owner: Client, word: str) -> dict[str, str]:
     conversation = owner.expect("POST", "/conversations", talk)["id"]
     owner.expect("POST", "/conversations", talk)  # a second one, for a page with a cursor
     _wait_for_the_index(owner)
+    ids = {name: owner.expect("GET", f"/memories/{names[name]}")["memory"]["id"] for name in ("coord", "deleted")}
     owner.expect("DELETE", f"/memories/{names['deleted']}")
     return {
         **names,
-        "id": owner.expect("GET", f"/memories/{names['coord']}")["memory"]["id"],
+        "id": ids["coord"],
+        "deleted_id": ids["deleted"],
         "slug": owner.tenant.slug,
         "prefix": owner.prefix,
         "cursor": _cursor(owner, "/memories?limit=1"),

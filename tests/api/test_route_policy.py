@@ -11,6 +11,8 @@ from tests.support.every_route import CASES, Route, published
 
 NAMES = {
     "coord": "1,2,3",
+    "key": "vault",
+    "deleted_id": "6f1c1f0e-0000-4000-8000-000000000005",
     "deleted": "4",
     "expired": "5",
     "text": "text",
@@ -20,7 +22,15 @@ NAMES = {
     "conversation": "6f1c1f0e-0000-4000-8000-000000000001",
 }
 WRITERS = sorted(route for route, policy in policies.items() if policy.writes)
-CONDITIONAL = {("POST", "/memories"), ("PATCH", "/memories/{coord}"), ("DELETE", "/memories/{coord}")}
+CONDITIONAL = {
+    ("POST", "/memories"),
+    ("PUT", "/memories/by-key/{key}"),
+    *(
+        (method, f"/memories/{name}")
+        for method in ("PATCH", "DELETE")
+        for name in ("{coord}", "by-key/{key}", "by-id/{id}")
+    ),
+}
 LLM_READERS = {("POST", "/labels/suggest"), ("POST", "/conversations/{id}/suggest-labels")}
 
 
@@ -42,8 +52,8 @@ def test_only_writes_to_one_memory_are_conditional() -> None:
 @pytest.mark.parametrize("header", [{"if_match": '"77"'}, {"if_none_match": "*"}], ids=["If-Match", "If-None-Match"])
 @pytest.mark.parametrize("route", WRITERS, ids=str)
 def test_every_writer_honours_a_condition_or_rejects_it(operator: Api, route: Route, header: dict[str, str]) -> None:
-    case = CASES[route][0].filled(NAMES)
-    operator.store(NAMES["coord"])
+    stored = operator.store(NAMES["coord"], key=NAMES["key"])
+    case = CASES[route][0].filled({**NAMES, "id": stored["id"]})
 
     response = operator.request(route[0], "/api/v1" + case.path, case.body, None, **header)
 

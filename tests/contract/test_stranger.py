@@ -23,14 +23,15 @@ from tests.support.unguarded import unguarded
 
 TEXT = "The secret aardvark of acme sleeps in the vault"
 NAMES = {"coord": "1.0,2.0,3.0", "deleted": "4.0,5.0,6.0", "expired": "7.0,8.0,9.0", "text": TEXT, "slug": "acme"}
+NAMES["key"] = "vault/aardvark"
 
 
 def furnish(api: Api) -> dict[str, str]:
     """Give acme memories of every kind. Returns the names that a request can use."""
     tags = {"metadata": {"tenant": "acme"}, "importance": 9}
-    stored = api.store(NAMES["coord"], TEXT, **tags)
+    stored = api.store(NAMES["coord"], TEXT, key=NAMES["key"], **tags)
     api.store(NAMES["coord"], TEXT, namespace="n", **tags)
-    api.store(NAMES["deleted"], TEXT, **tags)
+    deleted = api.store(NAMES["deleted"], TEXT, **tags)
     api.store(NAMES["expired"], TEXT, ttl_seconds=60, **tags)
     for number in range(30):
         api.store(f"1,2,{number}", f"{TEXT} {number}", **tags)
@@ -61,6 +62,7 @@ def furnish(api: Api) -> dict[str, str]:
     return {
         **NAMES,
         "id": stored["id"],
+        "deleted_id": deleted["id"],
         "prefix": ApiKey.objects.get(tenant=api.tenant).prefix,
         "cursor": cursor(""),
         "time_cursor": cursor("order=created_at"),

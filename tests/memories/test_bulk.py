@@ -31,13 +31,14 @@ def coords(api: Api) -> list[str]:
 def test_each_of_many_is_stored_and_answered_in_its_place(api: Api) -> None:
     api.store("2")
 
-    answer = bulk(api, [item("3"), item("2"), item([1, 5])])
+    answer = bulk(api, [item("3"), item("2"), item([1, 5], key="k")])
 
+    ids = {memory["coord"]: memory["id"] for memory in api.get("/memories").json()["items"]}
     assert answer == {
         "results": [
-            {"index": 0, "status": 201, "coord": "3.0", "version": 1},
-            {"index": 1, "status": 200, "coord": "2.0", "version": 2},
-            {"index": 2, "status": 201, "coord": "1.0,5.0", "version": 1},
+            {"index": 0, "status": 201, "coord": "3.0", "id": ids["3.0"], "key": None, "version": 1},
+            {"index": 1, "status": 200, "coord": "2.0", "id": ids["2.0"], "key": None, "version": 2},
+            {"index": 2, "status": 201, "coord": "1.0,5.0", "id": ids["1.0,5.0"], "key": "k", "version": 1},
         ],
         "stored": 3,
         "failed": 0,
@@ -136,7 +137,8 @@ def test_a_deleted_memory_can_be_stored_again(api: Api) -> None:
     api.store("1")
     api.delete("/memories/1")
 
-    assert bulk(api, [item("1")])["results"] == [{"index": 0, "status": 201, "coord": "1.0", "version": 3}]
+    (result,) = bulk(api, [item("1")])["results"]
+    assert (result["status"], result["coord"], result["version"]) == (201, "1.0", 3)
     assert coords(api) == ["1.0"]
 
 

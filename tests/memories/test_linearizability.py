@@ -11,6 +11,7 @@ from django.db import connection
 
 from benchmarks.linearizability import running
 from memories import services
+from memories.precondition import Precondition
 from testing.histories import Answer, History, Recorder, Request, explains
 from testing.linearizability import Operation, linearization
 from tests.conftest import Api
@@ -166,7 +167,7 @@ def test_concurrent_writes_of_one_coordinate_are_linearizable(api: Api, seed: in
 
 @pytest.mark.django_db(transaction=True)
 def test_a_service_that_ignores_conditions_is_found_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services.Precondition, "check", lambda precondition, current: None)
+    monkeypatch.setattr(Precondition, "check", lambda precondition, current: None)
 
     assert not explains(record(api, 0))
 

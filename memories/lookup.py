@@ -1,0 +1,154 @@
+"""Find memories by their coordinates, keys or ids, and change them.
+
+A coordinate and a key need a namespace, by default `default`. An id does not: without one, it finds a memory in any
+namespace that the caller can access. Changes are made by `services`, at the coordinate that was found, and only if the
+same memory is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from memories import large_rows, prepared_reads, read_counts, reserved_namespaces, selectors, services
+from memories.addresses import Address, Key, KeyPrefix
+from memories.coordinates import Coordinate
+from memories.models import Memory
+from memories.payloads import Json
+from memories.precondition import Precondition
+from somamemory.db.collisions import retrying
+from somamemory.db.replicas import may_read_replica
+from somamemory.errors import NotFound
+from tenants.caller import Caller
+
+DEFAULT_NAMESPACE = "default"
+Names = Sequence[Address]  # all of the same kind
+
+
+@may_read_replica
+def get(caller: Caller, namespace: str | None, name: Address) -> Memory:
+    """Return the memory with its `index_state`. Raises NotFound."""
+    memory = selectors.with_index_state(_rows(caller, "read", namespace, [name])).order_by().first()
+    if memory is None or not memory.is_live:
+        raise _missing(name)
+    read_counts.count([memory])
+    return memory
+
+
+@may_read_replica
+def get_many(caller: Caller, namespace: str | None, names: Names) -> list[Memory | None]:
+    """Return the memory of each name, or None, in the order of `names`.
+
+    The result ends early if the memories are too large for one response.
+    """
+    alive = _rows(caller, "read", namespace, names).filter(prepared_reads.alive(timezone.now()))
+    rows = selectors.with_index_state(alive)
+    memories = large_rows.in_order(rows, _field(names), [_value(name) for name in names])
+    read_counts.count(set(filter(None, memories)))
+    return memories
+
+
+def patch(
+    caller: Caller, namespace: str | None, name: Address, changes: Json, precondition: Precondition | None = None
+) -> Memory:
+    """Update a memory as `services.patch` does. Raises NotFound."""
+    at = _placed(caller, namespace, name)
+    condition = replace(precondition or Precondition(), id=at.id)
+    return services.patch(caller, at.namespace, at.coordinate, changes, condition)
+
+
+def restore(caller: Caller, namespace: str | None, name: Address) -> Memory:
+    """Undo a soft delete. Raises NotFound if there is no deleted memory of this name."""
+    at = _placed(caller, namespace, name)
+    return services.restore(caller, at.namespace, at.coordinate, Precondition(id=at.id))
+
+
+def delete(
+    caller: Caller,
+    namespace: str | None,
+    name: Address,
+    *,
+    purge: bool = False,
+    precondition: Precondition | None = None,
+) -> bool:
+    """Delete a memory softly, or permanently with `purge`. Return whether there was one to delete."""
+    condition = precondition or Precondition()
+    at = _find(caller, "delete", namespace, name)
+    if at is None:
+        condition.check(None)
+        return False
+    condition = replace(condition, id=at.id)
+    return services.delete(caller, at.namespace, at.coordinate, purge=purge, precondition=condition)
+
+
+def delete_many(caller: Caller, namespace: str | None, names: Names) -> set[Address]:
+    """Soft-delete memories in one transaction. Return the names of those that there were."""
+    field = _field(names)
+    locked = _rows(caller, "delete", namespace, names).select_for_update().order_by("namespace", "coordinate_key")
+
+    def once() -> set[Address]:
+        live = [memory for memory in locked.all() if memory.is_live]
+        for place, memories in groupby(live, key=lambda memory: memory.namespace):
+            reserved_namespaces.check_writable(caller, place)
+            services.remove(caller, place, list(memories), purge=False)
+        gone = {getattr(memory, field) for memory in live}
+        return {name for name in names if _value(name) in gone}
+
+    return retrying(once)
+
+
+def below(text: str) -> Q:
+    """Return the condition for memories with this key or one below it (see `KeyPrefix`)."""
+    prefix = KeyPrefix(text)
+    low, high = prefix.range
+    # With the range, the database can seek in its index.
+    return Q(key__gte=low, key__lt=high) & (Q(key=prefix.text) | Q(key__gte=prefix.below))
+
+
+def _placed(caller: Caller, namespace: str | None, name: Address) -> Memory:
+    caller.require("read")  # the response includes the memory
+    memory = _find(caller, "write", namespace, name)
+    if memory is None:
+        raise _missing(name)
+    return memory
+
+
+def _find(caller: Caller, scope: str, namespace: str | None, name: Address) -> Memory | None:
+    """Return the address and the id of a memory, even if it is deleted or expired."""
+    return _rows(caller, scope, namespace, [name]).only("id", "namespace", "coordinate_key").order_by().first()
+
+
+def _rows(caller: Caller, scope: str, namespace: str | None, names: Names) -> QuerySet[Memory]:
+    field, values = _field(names), [_value(name) for name in names]
+    place = DEFAULT_NAMESPACE if namespace is None and field != "id" else namespace
+    caller.require(scope, [] if place is None else [place])
+    rows = Memory.objects.for_tenant(caller.tenant).filter(**{f"{field}__in": values})
+    if place is not None:
+        return rows.filter(namespace=place)
+    return rows.filter(namespace__in=caller.namespaces) if caller.namespaces else rows
+
+
+_FIELDS = {Coordinate: "coordinate_key", Key: "key", UUID: "id"}
+
+
+def _field(names: Names) -> str:
+    """Return the column with these names, which are all of the same kind."""
+    return _FIELDS[type(names[0])]
+
+
+def _value(name: Address) -> str | UUID:
+    if isinstance(name, UUID):
+        return name
+    return name.text if isinstance(name, Key) else name.key
+
+
+def _missing(name: Address) -> NotFound:
+    if isinstance(name, Coordinate):
+        return NotFound(f"there is no memory at coordinate {name}")
+    kind = "key" if isinstance(name, Key) else "id"
+    return NotFound(f"there is no memory with the {kind} '{name}'")

@@ -1,0 +1,114 @@
+"""Give each memory of a batch its coordinate: its own, that of its key, or a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from django.db.models import Q
+
+from memories import coordinates
+from memories.allocation import allocate
+from memories.coordinates import Coordinate
+from memories.models import Memory
+from memories.new_memory import NewMemory, Prepared
+from somamemory.errors import Conflict, SomaError
+from tenants.caller import Caller
+
+
+def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Prepared]:
+    """Return the items of one namespace with their coordinates. Reads nothing if no item has a key.
+
+    Raises Conflict if a key and a coordinate belong to different memories.
+    """
+    prepared = []
+    for new, item in zip(items, _placed(caller, namespace, [new.item for new in items]), strict=True):
+        if isinstance(item, Conflict):
+            raise item
+        prepared.append(new if item is new.item else replace(new, item=item))
+    return prepared
+
+
+def without_conflicts(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
+    """Replace the items that `placed` would reject by their Conflict, so that the others can be stored."""
+    results = list(items)
+    keyed = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory) and item.key is not None]
+    for namespace in {item.namespace for _, item in keyed}:
+        group = [(at, item) for at, item in keyed if item.namespace == namespace]
+        for (at, item), result in zip(group, _placed(caller, namespace, [item for _, item in group]), strict=True):
+            results[at] = result if isinstance(result, Conflict) else item
+    return results
+
+
+def refuse_coordinates_of_others(caller: Caller, namespace: str, places: Collection[str]) -> None:
+    """Raise Conflict if a caller that is limited to a user stores at coordinates that are not free."""
+    if caller.user_id is None or not places:
+        return
+    everyone = Memory.objects.for_tenant(caller.unlimited().tenant)
+    taken = everyone.filter(namespace=namespace, coordinate_key__in=places).order_by("coordinate_key").first()
+    if taken is not None:
+        raise Conflict(f"coordinate {taken.coordinate} is already in use in this namespace; use another one")
+
+
+def key_of(current: Memory | None, item: NewMemory) -> str | None:
+    """Return the key of a memory that `item` replaces. Raises Conflict if it got another one after `placed` looked."""
+    key = None if item.key is None else item.key.text
+    if current is None or current.key is None:
+        return key
+    if key not in (None, current.key):
+        raise _has_another_key(current.coordinate)
+    own: str = current.key
+    return own
+
+
+def _placed(caller: Caller, namespace: str, items: Sequence[NewMemory]) -> list[NewMemory | Conflict]:
+    keyed = [item for item in items if item.key is not None]
+    owners = _Owners(caller, namespace, keyed) if keyed else None
+    return [
+        owners.placed(item, item.key.text) if owners is not None and item.key is not None else _with_coordinate(item)
+        for item in items
+    ]
+
+
+def _with_coordinate(item: NewMemory) -> NewMemory:
+    return item if item.coordinate is not None else replace(item, coordinate=allocate(), allocated=True)
+
+
+def _has_another_key(at: Coordinate) -> Conflict:
+    return Conflict(f"the memory at coordinate {at} has another key; omit key, or use another coord")
+
+
+class _Owners:
+    """Which memory has which key, including deleted ones, those of other users, and earlier items of the batch."""
+
+    def __init__(self, caller: Caller, namespace: str, keyed: Sequence[NewMemory]) -> None:
+        keys = {item.key.text for item in keyed if item.key is not None}
+        places = {item.coordinate.key for item in keyed if item.coordinate is not None}
+        rows = Memory.objects.for_tenant(caller.unlimited().tenant).filter(
+            Q(key__in=keys) | Q(coordinate_key__in=places, key__isnull=False), namespace=namespace
+        )
+        self._place_of: dict[str, str] = {}
+        self._of_others: set[str] = set()
+        for key, place, user_id in rows.values_list("key", "coordinate_key", "user_id"):
+            if key is not None:
+                self._place_of[key] = place
+            if key is not None and caller.user_id not in (None, user_id):
+                self._of_others.add(key)
+        self._key_at = {place: key for key, place in self._place_of.items()}
+
+    def placed(self, item: NewMemory, key: str) -> NewMemory | Conflict:
+        if key in self._of_others:
+            return Conflict(f"key '{key}' is already in use in this namespace; use another one")
+        place = self._place_of.get(key)
+        if place is None:
+            return self._new(item, key)
+        if item.coordinate is not None and item.coordinate.key != place:
+            return Conflict(f"key '{key}' belongs to the memory at another coordinate; omit coord, or use another key")
+        return replace(item, coordinate=coordinates.from_key(place))
+
+    def _new(self, item: NewMemory, key: str) -> NewMemory | Conflict:
+        at = item.coordinate or allocate()
+        if at.key in self._key_at:
+            return _has_another_key(at)
+        self._place_of[key], self._key_at[at.key] = at.key, key
+        return replace(item, coordinate=at, allocated=item.coordinate is None)

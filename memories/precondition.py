@@ -1,0 +1,38 @@
+"""Conditions for a write to one memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from memories.models import Memory
+from somamemory.errors import PreconditionFailed
+
+
+@dataclass(frozen=True)
+class Precondition:
+    """A condition for a write: the memory is `present`, is `absent`, or has this `version`.
+
+    id: the memory that is meant. Another one, stored at the coordinate in the meantime, does not count.
+    """
+
+    version: int | None = None
+    present: bool = False
+    absent: bool = False
+    id: UUID | None = None
+
+    def meant(self, memory: Memory | None) -> Memory | None:
+        """Return the memory if it is the one that is meant."""
+        return memory if memory is None or self.id in (None, memory.id) else None
+
+    def check(self, current: Memory | None) -> None:
+        if self.present and current is None:
+            raise PreconditionFailed("there is no memory at this coordinate")
+        if self.absent and current is not None:
+            raise PreconditionFailed("there is already a memory at this coordinate")
+        if self.version is not None and (current is None or current.version != self.version):
+            if current is None:
+                raise PreconditionFailed("there is no memory at this coordinate, so it has no version to match")
+            raise PreconditionFailed(
+                f"the memory has version {current.version}, not {self.version}; fetch it again and retry"
+            )
