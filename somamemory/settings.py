@@ -361,10 +361,10 @@ if MILVUS_URI.endswith(".db"):
         f"SOMA_MILVUS_URI={MILVUS_URI} refers to Milvus Lite, which is no longer supported; remove the setting: "
         "the server rebuilds its index from the database, and the old folder can be deleted"
     )
-# Where the vectors are searched: files that the processes of this machine share, or a Milvus server.
+# Where the vectors are searched: files that the processes of this machine share, PostgreSQL, or a Milvus server.
 VECTOR_INDEX = env.str("SOMA_VECTOR_INDEX", "milvus" if MILVUS_URI else "local")
-if VECTOR_INDEX not in ("local", "milvus"):
-    raise ConfigurationError(f"SOMA_VECTOR_INDEX must be local or milvus, not '{VECTOR_INDEX}'")
+if VECTOR_INDEX not in ("local", "pgvector", "milvus"):
+    raise ConfigurationError(f"SOMA_VECTOR_INDEX must be local, pgvector or milvus, not '{VECTOR_INDEX}'")
 if VECTOR_INDEX == "milvus" and not MILVUS_URI:
     raise ConfigurationError("SOMA_MILVUS_URI is required when SOMA_VECTOR_INDEX is 'milvus'")
 VECTOR_FOLDER = DATA_DIR / "vectors"
@@ -377,7 +377,7 @@ MILVUS_SEARCH_TIMEOUT_S = env.float("SOMA_MILVUS_SEARCH_TIMEOUT_S", 2.0)
 MILVUS_PREFIX = env.str("SOMA_MILVUS_PREFIX", "memories")
 MILVUS_HNSW_M = _bounded("SOMA_MILVUS_HNSW_M", 16, 4, 64)
 MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 8, 512)
-MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 128, 8, 32_768)
+MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 400, 8, 32_768)
 # Web processes of this server. Without Redis, each enforces its share of the limits. SQLite's writer queue requires a
 # single process.
 WORKERS = _bounded("SOMA_WORKERS", 2 if DATABASE_URL.startswith("postgres") else 1, 1, 1024)

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from somamemory.db import vector_tables
 from somamemory.db.tenant_scope import ROLE
 from somamemory.errors import ConfigurationError
 from tenants.models import Tenant
@@ -38,9 +39,14 @@ class Table:
 
 
 def tables() -> list[Table]:
-    """Return every table with a tenant column, and the table of tenants."""
+    """Return every model's table with a tenant column, and the table of tenants."""
     owned = [Table(model._meta.db_table, "tenant_id") for model in tenant_models()]
     return [*owned, Table(Tenant._meta.db_table, "id")]
+
+
+def _tables_in(connection: BaseDatabaseWrapper) -> list[Table]:
+    """Return the tables of the models and those of the vector index."""
+    return [*tables(), *(Table(name, "tenant_id") for name in vector_tables.names(connection))]
 
 
 def preparation(role: str) -> str:
@@ -57,7 +63,7 @@ def install(using: str = DEFAULT_DB_ALIAS) -> list[str]:
     connection = _postgresql(using)
     prepare(using)
     changed = []
-    for table in tables():
+    for table in _tables_in(connection):
         if table.name in _unprotected(connection):
             with transaction.atomic(using):
                 _protect(connection, table)
@@ -69,7 +75,7 @@ def install(using: str = DEFAULT_DB_ALIAS) -> list[str]:
 def remove(using: str = DEFAULT_DB_ALIAS) -> None:
     """Remove all policies. The role and its grants stay, so that a process that still uses them keeps working."""
     connection = _postgresql(using)
-    for table in tables():
+    for table in _tables_in(connection):
         with transaction.atomic(using):
             _run(
                 connection,
@@ -141,7 +147,8 @@ def _protect(connection: BaseDatabaseWrapper, table: Table) -> None:
 
 def _grant(connection: BaseDatabaseWrapper) -> None:
     """Grant the role access to the tables that requests need, and to no table of the console or of Django."""
-    owned = ", ".join(f'"{model._meta.db_table}"' for model in tenant_models() if model._meta.app_label != "console")
+    models = [model._meta.db_table for model in tenant_models() if model._meta.app_label != "console"]
+    owned = ", ".join(f'"{name}"' for name in (*models, *vector_tables.names(connection)))
     shared = ", ".join((*_SHARED, Tenant._meta.db_table))
     _run(
         connection,
@@ -158,7 +165,7 @@ def _unprotected(connection: BaseDatabaseWrapper) -> set[str]:
         "SELECT relname FROM pg_class WHERE relname = ANY (%s) AND relkind = 'r' AND pg_table_is_visible(oid) AND NOT ("
         "relrowsecurity AND relforcerowsecurity AND 2 = ("
         "SELECT count(*) FROM pg_policy WHERE polrelid = pg_class.oid AND polname = ANY (%s)))",
-        [table.name for table in tables()],
+        [table.name for table in _tables_in(connection)],
         [_OF_TENANT, _OF_ALL],
     )
     return {name for (name,) in rows}

@@ -34,6 +34,7 @@ from console.models import StaffTenant
 from memories import index
 from memories.index import backpressure, generations
 from memories.index import drain as sync
+from memories.index.pgvector.index import PgvectorIndex
 from memories.models import EmbeddingGeneration
 from memories.search import statistics
 from operations import health
@@ -49,6 +50,7 @@ from tests.support.unguarded import flushing
 
 POSTGRESQL = settings.DATABASE_URL.startswith("postgres")
 GENERATION = uuid.UUID(int=1)
+COLLECTION, DIMENSION = "memories_test", 256
 # Neither a deadline nor the time that examples take: a busy machine must not fail a property.
 hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("suite")
@@ -69,10 +71,12 @@ def _has_what_it_needs(item: pytest.Item) -> bool:
     What a test without a database, or with one of its own, says on one engine it says on both: SQLite runs it.
     """
     marks = {mark.name for mark in item.iter_markers()}
+    if "pgvector" in marks and settings.VECTOR_INDEX != "pgvector":
+        return False
     if POSTGRESQL:
         if "row_level_security" in marks and "SOMA_TEST_ROW_LEVEL_SECURITY" not in os.environ:
             return False
-        return not marks & {"pure", "once"} or bool(marks & {"postgresql", "redis"})
+        return not marks & {"pure", "once"} or bool(marks & {"postgresql", "redis", "pgvector"})
     needs = {
         "postgresql": False,
         "row_level_security": False,
@@ -146,6 +150,9 @@ class Api:
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """End other sessions before the test database is dropped: that of a killed server may outlive it for a moment."""
+    if settings.VECTOR_INDEX == "pgvector":  # or a test's transaction would take the table back
+        with django_db_blocker.unblock():
+            PgvectorIndex(COLLECTION, DIMENSION).ping()
     yield
     if POSTGRESQL:
         with django_db_blocker.unblock(), connection.cursor() as cursor:
@@ -239,6 +246,13 @@ def _nothing_remembered() -> None:
 
 
 @pytest.fixture
+def outside_transactions(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The database as several processes see it, for tests that touch no table of a model."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
 def walled(db: None, settings: Any) -> Iterator[None]:
     """With row level security, until the transaction of the test is rolled back."""
     row_level_security.install()
@@ -255,8 +269,8 @@ def generation(db: None) -> EmbeddingGeneration:
         defaults={
             "provider": "wordllama",
             "model": "l2_supercat",
-            "dimension": 256,
-            "collection": "memories_test",
+            "dimension": DIMENSION,
+            "collection": COLLECTION,
             "state": "active",
         },
     )

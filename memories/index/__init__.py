@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db import connections
 
 from memories.index import engines
 from memories.index.base import VectorIndex
@@ -39,6 +40,8 @@ def try_out(generation: EmbeddingGeneration) -> None:
             of(generation).ping()
         except (SomaError, ConfigurationError) as error:
             errors.append(error)
+        finally:
+            connections.close_all()  # of this thread
 
     thread = threading.Thread(target=ping, name="soma-index-try-out", daemon=True)
     thread.start()

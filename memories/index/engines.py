@@ -11,13 +11,15 @@ from memories.index.base import VectorIndex
 if TYPE_CHECKING:
     from memories.models import EmbeddingGeneration
 
-LOCAL, MILVUS = "local", "milvus"
+LOCAL, PGVECTOR, MILVUS = "local", "pgvector", "milvus"
 
 
 def create(generation: EmbeddingGeneration) -> VectorIndex:
     """Return the index for a generation's vectors, which neither connects nor opens a file until its first call."""
     if settings.VECTOR_INDEX == MILVUS:
         return _milvus(generation)
+    if settings.VECTOR_INDEX == PGVECTOR:
+        return _pgvector(generation)
     return _local(generation)
 
 
@@ -25,6 +27,12 @@ def _local(generation: EmbeddingGeneration) -> VectorIndex:
     from memories.index.local.index import LocalIndex
 
     return LocalIndex(settings.VECTOR_FOLDER, generation.collection, generation.dimension)
+
+
+def _pgvector(generation: EmbeddingGeneration) -> VectorIndex:
+    from memories.index.pgvector.index import PgvectorIndex
+
+    return PgvectorIndex(generation.collection, generation.dimension)
 
 
 def _milvus(generation: EmbeddingGeneration) -> VectorIndex:

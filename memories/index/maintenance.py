@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from memories.index import drain, notify, reconcile
+from memories import index
+from memories.index import drain, generations, notify, reconcile
 from somamemory.scheduling import ShouldStop, periodic, prepares
 
 EMBEDDED_EVERY_S = 1.0  # the maximum delay if a notification is lost
 DAY_S = 24 * 3600.0
+MAINTAIN_EVERY_S = 600.0
 
 
 def _drain_every_s() -> float:
@@ -32,3 +34,18 @@ def drain_all(should_stop: ShouldStop) -> None:
 @periodic("memories.reconcile", every_s=lambda: DAY_S, thread="index", in_process=lambda: False)
 def compare_nightly() -> None:
     reconcile.repair_all()
+
+
+@periodic(
+    "memories.maintain_index",
+    every_s=lambda: MAINTAIN_EVERY_S if settings.VECTOR_INDEX == "pgvector" else 0,
+    thread="vectors",
+)
+def maintain_index(should_stop: ShouldStop) -> None:
+    """Let pgvector index the namespaces that have become large."""
+    from memories.index.pgvector.index import PgvectorIndex
+
+    for generation in generations.in_use():
+        target = index.of(generation)
+        if isinstance(target, PgvectorIndex):
+            target.maintain(should_stop)

@@ -16,10 +16,13 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from operations.backup.manifest import Tables
+from somamemory.db import vector_tables
 from somamemory.errors import ConfigurationError, InvalidInput
 from somamemory.files import Progress
 
 _POLICY = re.compile(r"^\d+; \d+ \d+ (?:POLICY|ROW SECURITY) ")
+# Only the tables of vectors use it, and they are not in a backup, because the drain fills them again.
+_EXTENSION = re.compile(rf"^\d+; \d+ \d+ (?:EXTENSION|COMMENT) .*\b{vector_tables.EXTENSION}\b")
 _WITHOUT_TIME_OUTS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout")
 
 
@@ -33,7 +36,7 @@ class PostgreSQL:
             snapshot = cursor.fetchone()[0]
             # Under row level security this role sees every row, but pg_dump would refuse to rely on that.
             options = ["--format=custom", "--compress=3", "--no-owner", "--no-privileges", "--enable-row-security"]
-            options.append(f"--snapshot={snapshot}")
+            options += [f"--snapshot={snapshot}", f"--exclude-table={vector_tables.PATTERN}"]
             dump = _start("pg_dump", connection, [*options, f"--file={file}"])
             try:
                 tables = _tables(session, progress)
@@ -70,12 +73,17 @@ class PostgreSQL:
 
 
 def _without_policies(connection: BaseDatabaseWrapper, file: Path) -> str:
-    """Return the content of a dump without row level security, whose role the server may lack; bootstrap adds it."""
+    """Return the content of a dump without row level security, whose role the server may lack; bootstrap adds it.
+
+    Also without pgvector, which the server may lack as well.
+    """
     command = [_program("pg_restore", connection), "--list", str(file)]
     entries = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - of PostgreSQL
     if entries.returncode:
         raise InvalidInput("folder", f"pg_restore failed: {entries.stderr.strip()[-500:]}")
-    return "".join(line for line in entries.stdout.splitlines(keepends=True) if not _POLICY.search(line))
+    left_out = (_POLICY, _EXTENSION)
+    lines = entries.stdout.splitlines(keepends=True)
+    return "".join(line for line in lines if not any(pattern.search(line) for pattern in left_out))
 
 
 @contextmanager
@@ -99,7 +107,7 @@ def _connection_to(connection: BaseDatabaseWrapper, name: str) -> BaseDatabaseWr
 def _tables(session: BaseDatabaseWrapper, progress: Progress) -> Tables:
     found: Tables = {}
     with session.cursor() as cursor:
-        names = sorted(name for name in session.introspection.table_names(cursor))
+        names = sorted(set(session.introspection.table_names(cursor)) - set(vector_tables.names(session)))
         for at, name in enumerate(names, start=1):
             key = session.introspection.get_primary_key_column(cursor, name) or "1"
             row = "encode(sha256(convert_to(t::text, 'UTF8')), 'hex')"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from testing.processes import HOME, Installation, compose, installation, wait_for
 
@@ -96,6 +97,23 @@ def test_every_setting_that_it_passes_is_documented() -> None:
     documented = (HOME / "docs" / "reference" / "configuration.md").read_text()
     for name in {name for ours in OURS for name in service(ours)["environment"]}:
         assert f"`{name}`" in documented
+
+
+def test_with_pgvector_there_are_only_our_web_server_and_the_database() -> None:
+    small: dict[str, Any] = yaml.safe_load((HOME / "docker-compose.pgvector.yml").read_text())
+    assert set(small["services"]) == {"migrate", "web", "postgres"}
+    ours = small["services"]["web"]["environment"]
+    assert ours["SOMA_VECTOR_INDEX"] == "pgvector"
+    assert small["services"]["postgres"]["image"].startswith("pgvector/pgvector:")
+    assert not {"SOMA_MILVUS_URI", "SOMA_REDIS_URL", "SOMA_BROKER_URL"} & set(ours)
+    assert {"SOMA_WORKERS", *ours} <= set(compose()["services"]["web"]["environment"]) | {"SOMA_VECTOR_INDEX"}
+
+
+@pytest.mark.parametrize("name", ["migrate", "web"])
+def test_with_pgvector_ours_run_in_the_same_way(name: str) -> None:
+    small: dict[str, Any] = yaml.safe_load((HOME / "docker-compose.pgvector.yml").read_text())
+    same = ("command", "init", "read_only", "cap_drop", "security_opt", "tmpfs", "volumes", "restart", "healthcheck")
+    assert {key: small["services"][name].get(key) for key in same} == {key: service(name).get(key) for key in same}
 
 
 def test_the_image_holds_what_the_commands_need_and_nothing_of_the_owner() -> None:

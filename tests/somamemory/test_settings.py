@@ -139,6 +139,9 @@ def test_a_bootstrap_key_that_is_too_short_is_refused_at_every_start(tmp_path) -
         ("postgresql", {"ROW_LEVEL_SECURITY": True}, []),
         ("postgresql", {"SECRET_KEY_IS_MADE": True}, ["soma.E005"]),
         ("postgresql", {"WORKERS": 2, "INDEXER": "thread"}, []),
+        ("postgresql", {"WORKERS": 2, "MILVUS_URI": "http://milvus:19530", "INDEXER": "thread"}, []),
+        ("postgresql", {"WORKERS": 2, "VECTOR_INDEX": "pgvector"}, []),
+        ("sqlite", {"VECTOR_INDEX": "pgvector"}, ["soma.E013"]),
         ("postgresql", {"REPLICAS": ["replica1"]}, []),
         (
             "postgresql",

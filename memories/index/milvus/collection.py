@@ -28,7 +28,7 @@ class Hnsw:
 
     m: int = 16
     ef_construction: int = 200
-    ef: int = 128
+    ef: int = 400
 
     def breadth(self, limit: int) -> int:
         return min(

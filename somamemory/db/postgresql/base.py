@@ -22,7 +22,8 @@ from somamemory.db import tenant_scope
 
 # Full text and JSON: the number of matching rows depends on the value, which a reused plan does not see. PostgreSQL
 # then underestimates it, and a search takes 38 ms instead of 9 ms.
-_DEPENDS_ON_ITS_VALUES = re.compile(r"@@|@>|::jsonb")
+# An approximate index of vectors belongs to one namespace, which a reused plan does not see either.
+_DEPENDS_ON_ITS_VALUES = re.compile(r"@@|@>|::jsonb|::halfvec")
 
 
 class Cursor(ServerBindingCursor):

@@ -1,0 +1,181 @@
+"""The vector index in the same PostgreSQL database as everything else, with the extension pgvector.
+
+Every call uses the calling thread's own database connection. Row level security, read replicas and transactions
+therefore apply without any further code, and another web process or server sees a vector as soon as it is stored.
+
+A search compares every vector of the namespaces, so that its results are exact. Large namespaces have an approximate
+index of their own (see `nearest`), whose candidates are compared exactly again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from memories.index.base import Hit, Point, Vector, Where, checked_limit, unit_vector
+from memories.index.pgvector import upkeep
+from memories.index.pgvector.nearest import Nearest
+from memories.index.pgvector.table import Table
+from somamemory.db import replicas, vector_tables
+
+T = TypeVar("T")
+
+ROWS_PER_STATEMENT = 500
+DELETED_AT_ONCE = 5_000
+SCAN_PAGE_ROWS = 10_000
+
+# Sorted, so that two statements that write the same points cannot deadlock.
+_UPSERT = """
+INSERT INTO {table} AS old (tenant_id, memory_id, namespace, memory_type, version, vector)
+SELECT %s, id, namespace, memory_type, version, vector::vector
+FROM unnest(%s::uuid[], %s::bytea[], %s::text[], %s::bigint[], %s::text[])
+    AS new (id, namespace, memory_type, version, vector)
+ORDER BY id
+ON CONFLICT (tenant_id, memory_id) DO UPDATE
+SET namespace = EXCLUDED.namespace, memory_type = EXCLUDED.memory_type, version = EXCLUDED.version,
+    vector = EXCLUDED.vector
+WHERE old.version <= EXCLUDED.version
+"""
+
+
+class PgvectorIndex:
+    """A `VectorIndex` stored in one table of the default database.
+
+    Errors of the database are raised as they are: without the database, there is nothing to search.
+    """
+
+    remote = False
+
+    def __init__(self, collection: str, dimension: int) -> None:
+        self._table = Table(collection, dimension)
+        self._nearest = Nearest(self._table)
+
+    def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
+        latest = {point.id: point for point in points}
+        rows = [
+            (
+                point.id,
+                point.namespace.encode(),
+                point.memory_type,
+                point.version,
+                _text(unit_vector(point.vector, self._table.dimension)),
+            )
+            for point in latest.values()
+        ]
+        self._table.prepare()
+        for batch in _batches(rows, ROWS_PER_STATEMENT):
+            columns = [list(column) for column in zip(*batch, strict=True)]
+            _write(self._sql(_UPSERT), [tenant, *columns])
+
+    def search(
+        self, tenant: UUID, vector: Vector, where: Where, limit: int, *, fresh: bool = False, hasty: bool = False
+    ) -> list[Hit]:
+        checked_limit(limit)
+        query = _text(unit_vector(vector, self._table.dimension))
+        if not self._table.exists():
+            return []
+        connection = _connection(fresh)
+        rows = self._nearest.search(connection, tenant, query, where, limit)
+        # float32 has no more than six digits.
+        hits = [Hit(id, round(min(1.0, max(-1.0, similarity)), 6)) for id, similarity in rows]
+        return sorted(hits, key=lambda hit: (-hit.similarity, hit.id.hex))[:limit]
+
+    def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
+        if ids and self._table.exists():
+            statement = self._sql("DELETE FROM {table} WHERE tenant_id = %s AND memory_id = ANY (%s)")
+            for batch in _batches(ids, DELETED_AT_ONCE):
+                _write(statement, [tenant, batch])
+
+    def drop_tenant(self, tenant: UUID) -> None:
+        """Delete the tenant's rows in parts, so that no statement exceeds its time-out."""
+        statement = self._sql(
+            "DELETE FROM {table} WHERE tenant_id = %s AND memory_id = ANY "
+            "(ARRAY(SELECT memory_id FROM {table} WHERE tenant_id = %s LIMIT %s))"
+        )
+        if self._table.exists():
+            while _write(statement, [tenant, tenant, DELETED_AT_ONCE]):
+                pass
+
+    def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
+        if not self._table.exists():
+            return
+        statement = self._sql(
+            "SELECT memory_id, version FROM {table} WHERE tenant_id = %s AND memory_id BETWEEN %s AND %s "
+            "ORDER BY memory_id LIMIT %s"
+        )
+        low, high = int(prefix.ljust(32, "0"), 16), int(prefix.ljust(32, "f"), 16)
+        while low <= high:
+            page = _read(statement, [tenant, UUID(int=low), UUID(int=high), SCAN_PAGE_ROWS])
+            yield from ((id, version) for id, version in page)
+            low = page[-1][0].int + 1 if len(page) == SCAN_PAGE_ROWS else high + 1
+
+    def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
+        if not self._table.exists():
+            return set()
+        statement = self._sql("SELECT DISTINCT tenant_id FROM {table} WHERE tenant_id <> ALL (%s) LIMIT 1000")
+        return {tenant for (tenant,) in _read(statement, [list(known)])}
+
+    def collections(self) -> list[str]:
+        return [name.removeprefix(vector_tables.PREFIX) for name in vector_tables.names(connections[DEFAULT_DB_ALIAS])]
+
+    def drop(self) -> None:
+        _write(self._sql("DROP TABLE IF EXISTS {table}"), [])
+        self._table.forget()
+
+    def drop_other(self, collection: str) -> None:
+        PgvectorIndex(collection, self._table.dimension).drop()
+
+    def publish(self, alias: str) -> None:
+        """Do nothing: `sfm_embedding_generations`, in the same database, names the active collection."""
+
+    def available(self) -> bool:
+        """Return True: whenever the outbox can be read, so can the index."""
+        return True
+
+    def ping(self) -> None:
+        self._table.prepare()
+        _read(self._sql("SELECT 1 FROM {table} LIMIT 1"), [])
+
+    def maintain(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Create and renew the approximate indexes of large namespaces."""
+        if self._table.exists():
+            upkeep.maintain(self._table, should_stop)
+            self._nearest.forget()
+
+    def close(self) -> None:
+        """Do nothing: the connection belongs to the calling thread."""
+
+    def _sql(self, statement: str) -> str:
+        return statement.format(table=connections[DEFAULT_DB_ALIAS].ops.quote_name(self._table.name))
+
+
+def _connection(fresh: bool) -> BaseDatabaseWrapper:
+    """Return the connection of the running selector, which may be that of a replica. A replica may lag behind."""
+    return connections[DEFAULT_DB_ALIAS] if fresh else replicas.connection()
+
+
+def _read(statement: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
+
+
+def _write(statement: str, parameters: list[Any]) -> int:
+    """Run a statement and return the number of rows that it changed."""
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)
+
+
+def _text(vector: Vector) -> str:
+    return orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

@@ -1,0 +1,125 @@
+"""Search the vectors of a table: every vector of small namespaces, and an approximate index of each large one.
+
+A large namespace of a tenant has an HNSW index (Malkov and Yashunin, arXiv 1603.09320) of its own. Neither tenants nor
+namespaces mix in it, so that none of them can lose results to another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from cachetools import TTLCache
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from memories.index.base import Where
+from memories.index.pgvector.table import Table
+
+# The number of vectors that a search considers, and the maximum that pgvector allows.
+BREADTH, MAX_BREADTH = 400, 1_000
+# Other processes notice a new index within this time. Until then, they compare every vector.
+REFRESH_S = 30.0
+
+Rows = list[tuple[UUID, float]]
+
+
+def suffix(tenant: UUID, namespace: str) -> str:
+    """Return the end of the name of a namespace's index."""
+    return hashlib.blake2b(tenant.bytes + namespace.encode(), digest_size=10).hexdigest()
+
+
+class Nearest:
+    """The search in one table, with the approximate indexes that it has."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._indexes: TTLCache[str, frozenset[str]] = TTLCache(maxsize=1, ttl=REFRESH_S)
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        with self._lock:
+            self._indexes.clear()
+
+    def search(self, connection: BaseDatabaseWrapper, tenant: UUID, query: str, where: Where, limit: int) -> Rows:
+        """Return (id, cosine) of the nearest points, in no particular order.
+
+        At least `limit` of them if there are as many.
+        """
+        large = self._large(connection, tenant, where)
+        rows: Rows = []
+        for namespace in large:
+            rows += self._approximately(connection, tenant, query, Where((namespace,), where.memory_type), limit)
+        if small := tuple(name for name in where.namespaces if name not in large):
+            rows += self._exactly(connection, tenant, query, Where(small, where.memory_type), limit)
+        return rows
+
+    def _approximately(
+        self, connection: BaseDatabaseWrapper, tenant: UUID, query: str, where: Where, limit: int
+    ) -> Rows:
+        """Search a large namespace. The candidates of its index are compared exactly.
+
+        The index gives up if a filter rejects too many of its candidates. Then few vectors are left to compare.
+        """
+        half = f"halfvec({self._table.dimension})"
+        statement = self._select(where, f"vector::{half} <#> %s::{half}")
+        with _searching(connection, limit):
+            rows = _run(connection, statement, tenant, query, where, limit)
+        return rows if len(rows) >= limit else self._exactly(connection, tenant, query, where, limit)
+
+    def _exactly(self, connection: BaseDatabaseWrapper, tenant: UUID, query: str, where: Where, limit: int) -> Rows:
+        return _run(connection, self._select(where, "vector <#> %s::vector, memory_id"), tenant, query, where, limit)
+
+    def _select(self, where: Where, order: str) -> str:
+        scope = "namespace = %s" if len(where.namespaces) == 1 else "namespace = ANY (%s)"
+        kind = "" if where.memory_type is None else "AND memory_type = %s "
+        return (
+            f'SELECT memory_id, -(vector <#> %s::vector) FROM "{self._table.name}" '  # noqa: S608
+            f"WHERE tenant_id = %s AND {scope} {kind}ORDER BY {order} LIMIT %s"
+        )
+
+    def _large(self, connection: BaseDatabaseWrapper, tenant: UUID, where: Where) -> set[str]:
+        """Return the namespaces that have an index."""
+        with self._lock:
+            known = self._indexes.get("")
+        if known is None:
+            known = frozenset(indexes(connection, self._table))
+            with self._lock:
+                self._indexes[""] = known
+        if not known:
+            return set()
+        return {name for name in where.namespaces if f"{self._table.name}_{suffix(tenant, name)}" in known}
+
+
+def _run(connection: BaseDatabaseWrapper, statement: str, tenant: UUID, query: str, where: Where, limit: int) -> Rows:
+    names = [name.encode() for name in where.namespaces]
+    kind = [] if where.memory_type is None else [where.memory_type]
+    parameters: list[Any] = [query, tenant, names[0] if len(names) == 1 else names, *kind, query, limit]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
+
+
+@contextmanager
+def _searching(connection: BaseDatabaseWrapper, limit: int) -> Iterator[None]:
+    """Set how thoroughly the next statement searches, and let it go on while a filter rejects its candidates."""
+    breadth = min(max(BREADTH, 2 * limit), MAX_BREADTH)
+    with transaction.atomic(connection.alias), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL hnsw.ef_search = {breadth}")
+        cursor.execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
+        yield
+
+
+def indexes(connection: BaseDatabaseWrapper, table: Table, *, complete: bool = True) -> list[str]:
+    """Return the names of the approximate indexes that are, or are not, complete."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+            "WHERE indrelid = to_regclass(%s) AND indpred IS NOT NULL AND indisvalid = %s",
+            [f'"{table.name}"', complete],
+        )
+        return [name for (name,) in cursor.fetchall()]

@@ -1,0 +1,128 @@
+"""The table of a collection, and the extension that it needs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from somamemory.db import vector_tables
+from somamemory.errors import ConfigurationError
+from tenants import row_level_security
+
+MIN_VERSION = (0, 8)  # the first with iterative scans, without which a filter loses results
+# PostgreSQL cuts longer names off; the names of the indexes have 21 more characters.
+_MAX_COLLECTION = 63 - len(vector_tables.PREFIX) - 21
+
+# Namespaces are bytes, which are compared exactly and may contain any character. Vectors stay in the row up to 8 KB,
+# because reading them from elsewhere would make an exact scan several times slower.
+_CREATE = """
+CREATE TABLE IF NOT EXISTS {name} (
+    tenant_id uuid NOT NULL,
+    memory_id uuid NOT NULL,
+    namespace bytea NOT NULL,
+    memory_type text NOT NULL,
+    version bigint NOT NULL,
+    vector vector({dimension}) NOT NULL,
+    PRIMARY KEY (tenant_id, memory_id)
+) WITH (toast_tuple_target = 8160);
+CREATE INDEX IF NOT EXISTS {scope} ON {name} (tenant_id, namespace, memory_type);
+"""
+
+
+@dataclass
+class Table:
+    collection: str
+    dimension: int
+    _checked: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(rf"\w{{1,{_MAX_COLLECTION}}}", self.collection, re.ASCII):
+            raise ConfigurationError(
+                f"the collection {self.collection} must consist of at most {_MAX_COLLECTION} letters, digits and "
+                "underscores to be a table of PostgreSQL; shorten the prefix of the collections"
+            )
+
+    @property
+    def name(self) -> str:
+        return vector_tables.PREFIX + self.collection
+
+    def exists(self) -> bool:
+        """Return whether the table exists, and check it. A table that is missing contains no vectors."""
+        if not self._checked:
+            connection = connections[DEFAULT_DB_ALIAS]
+            if self.name not in vector_tables.names(connection):
+                return False
+            self._check(connection)
+            self._checked = True
+        return True
+
+    def prepare(self) -> None:
+        """Create the table, and the extension, if they are missing. Raises ConfigurationError."""
+        if self.exists():
+            return
+        connection = connections[DEFAULT_DB_ALIAS]
+        require_extension(connection)
+        with transaction.atomic(DEFAULT_DB_ALIAS), connection.cursor() as cursor:
+            # Only one process at a time: "IF NOT EXISTS" does not prevent a race.
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [self.name])
+            quote = connection.ops.quote_name
+            names = {"name": quote(self.name), "scope": quote(f"{self.name}_scope")}
+            for statement in _CREATE.format(**names, dimension=self.dimension).split(";")[:-1]:
+                cursor.execute(statement)
+            if settings.ROW_LEVEL_SECURITY:
+                row_level_security.install()
+
+    def forget(self) -> None:
+        self._checked = False
+
+    def _check(self, connection: BaseDatabaseWrapper) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT atttypmod FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'vector'", [self.name]
+            )
+            row = cursor.fetchone()
+        if row is None:
+            raise ConfigurationError(f"the table {self.name} was not created by SomaMemory; rename or remove it")
+        if row[0] != self.dimension:
+            raise ConfigurationError(
+                f"the table {self.name} contains vectors with {row[0]} dimensions, but the embedder creates "
+                f"{self.dimension}. Restore the previous embedder settings, or run manage.py reembed"
+            )
+
+
+def require_extension(connection: BaseDatabaseWrapper) -> None:
+    """Create the extension, or raise ConfigurationError with the statement that a superuser must run."""
+    if connection.vendor != "postgresql":
+        raise ConfigurationError("the vector index pgvector needs PostgreSQL: set SOMA_DATABASE_URL")
+    if _version(connection) is None:
+        try:
+            with transaction.atomic(connection.alias), connection.cursor() as cursor:
+                cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        except DatabaseError as error:
+            raise ConfigurationError(_remedy(connection, error)) from error
+    version = _version(connection)
+    if version is None or version < MIN_VERSION:
+        raise ConfigurationError(
+            f"pgvector {'.'.join(map(str, version or ()))} is too old: install pgvector 0.8 or newer on the database "
+            "server, and run, as a superuser: ALTER EXTENSION vector UPDATE"
+        )
+
+
+def _remedy(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
+    database = connection.settings_dict["NAME"]
+    return (
+        f"the database {database} lacks the extension vector, and the service could not create it "
+        f"({str(error).splitlines()[0]}). Install pgvector 0.8 or newer on the database server "
+        "(Debian: postgresql-17-pgvector), and run, as a superuser, in this database: CREATE EXTENSION vector"
+    )
+
+
+def _version(connection: BaseDatabaseWrapper) -> tuple[int, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extversion FROM pg_extension WHERE extname = %s", [vector_tables.EXTENSION])
+        row = cursor.fetchone()
+    return None if row is None else tuple(int(number) for number in re.findall(r"\d+", row[0])[:2])
