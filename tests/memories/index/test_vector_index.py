@@ -1,4 +1,5 @@
-"""One contract for every engine: the local one always, a Milvus server when SOMA_TEST_MILVUS_URI names one."""
+"""One contract for every engine: the local one always, pgvector where the settings select it, and a Milvus server when
+SOMA_TEST_MILVUS_URI names one."""
 
 from __future__ import annotations
 
@@ -17,13 +18,14 @@ from memories.index.base import Hit, Point, UnusableVector, VectorIndex, Where, 
 from memories.index.local.index import LocalIndex
 from memories.index.milvus.client import Connection
 from memories.index.milvus.index import MilvusIndex
+from memories.index.pgvector.index import PgvectorIndex
 from memories.models import EmbeddingGeneration
 from somamemory.errors import ConfigurationError, DimensionMismatch, InvalidInput
 
 DIMENSION = 32
 ANNA, BERT, CARL = (UUID(int=n) for n in (1, 2, 3))
 SERVER = os.environ.get("SOMA_TEST_MILVUS_URI", "")
-ENGINES = ["local", "milvus"] if SERVER else ["local"]
+ENGINES = ["local", pytest.param("pgvector", marks=pytest.mark.pgvector), *(["milvus"] if SERVER else [])]
 
 Make = Callable[..., VectorIndex]
 
@@ -31,13 +33,17 @@ Make = Callable[..., VectorIndex]
 @pytest.fixture(params=ENGINES)
 def make(request, tmp_path) -> Iterator[Make]:
     """Indexes of one engine, which share one collection unless told otherwise."""
-    name = f"test_{uuid4().hex}"
+    name = f"test_{uuid4().hex[:12]}"
     made: list[VectorIndex] = []
+    if request.param == "pgvector":
+        request.getfixturevalue("outside_transactions")
 
     def build(collection: str = name, dimension: int = DIMENSION) -> VectorIndex:
         if request.param == "milvus":
             connection = Connection(SERVER, search_timeout_s=10)
             made.append(MilvusIndex(connection, collection, dimension, consistency="Strong"))
+        elif request.param == "pgvector":
+            made.append(PgvectorIndex(collection, dimension))
         else:
             made.append(LocalIndex(tmp_path / "vectors", collection, dimension))
         return made[-1]
@@ -45,6 +51,9 @@ def make(request, tmp_path) -> Iterator[Make]:
     yield build
     for index in made:
         index.close()
+    if request.param == "pgvector":
+        for index in made:
+            index.drop()
     if request.param == "milvus":
         _drop_collections(name)
 
@@ -344,7 +353,7 @@ def test_reopening_finds_everything(make, rng):
 
 
 def test_two_indexes_of_one_process_share_the_engine(make):
-    one, other = make(), make(f"test_{uuid4().hex}_b", 8)
+    one, other = make(), make(f"test_{uuid4().hex[:12]}_b", 8)
     one.upsert(ANNA, [point(1)])
     other.upsert(ANNA, [Point(uuid4(), 1, "default", "note", np.ones(8, dtype=np.float32))])
     other.close()
