@@ -1,6 +1,6 @@
 """Run every command in the documentation and follow every link. `make test-docs` runs these tests alone.
 
-Every `sh` and `python` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a document
+Every `sh`, `python` and `ts` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a document
 run in one bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl that gets
 an error fails. `somamemory COMMAND` is a command of manage.py there, as the installer sets it up.
 """
@@ -22,7 +22,10 @@ from testing.server import Server
 
 pytestmark = [pytest.mark.server, pytest.mark.once, pytest.mark.long]
 
-BLOCK = re.compile(r"^(?:<!-- (not run: .+) -->\n)?```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:<!-- (not run: .+) -->\n)?```(sh|python|ts)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NODE = shutil.which("node")
+# The TypeScript of the documents has no type annotations, so that it is JavaScript, too.
+RUNS = {"python": "python -", "ts": "node --input-type=module -"}
 FOLDERS = (
     "api", "benchmarks", "console", "conversations", "deploy", "graph", "memories", "operations", "requirements",
     "scripts", "somamemory", "tenants", "testing", "tests",
@@ -45,7 +48,11 @@ def name_of(document: Path) -> str:
 def runnable(document: Path) -> list[str]:
     """Return the shell blocks to run."""
     blocks = [(language, text) for mark, language, text in BLOCK.findall(document.read_text()) if not mark]
-    return [text if language == "sh" else f"python - <<'END'\n{text}END\n" for language, text in blocks]
+    return [
+        text if language == "sh" else f"{RUNS[language]} <<'END'\n{text}END\n"
+        for language, text in blocks
+        if language != "ts" or NODE
+    ]
 
 
 def anchors(document: Path) -> set[str]:
@@ -85,6 +92,15 @@ def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path, serv
 
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "urn:somamemory:problem" not in done.stdout
+
+
+@pytest.mark.skipif(not NODE, reason="NOT CHECKED: node is missing, so the TypeScript in the documents was not run")
+def test_the_typescript_in_the_documents_can_be_run() -> None:
+    done = subprocess.run(
+        ["node", "--input-type=module", "-"], input="await fetch;", capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("document", documents(), ids=name_of)
