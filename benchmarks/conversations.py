@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument(
         "--milvus",
         default=os.environ.get("SOMA_TEST_MILVUS_URI", ""),
-        help="http://… URL of a Milvus server, used instead of Milvus Lite",
+        help="http://… URL of a Milvus server, used instead of the local index",
     )
     parser.add_argument("--messages", type=int, default=0, help="default: 10,000, or 100,000 with --database")
     parser.add_argument("--repeats", type=int, default=200, help="number of requests of each kind")

@@ -1,7 +1,7 @@
 """Measure the embedded default on this machine: `make bench`, or `python -m benchmarks.embedded --sizes 1000`.
 
-A single local client sends one request after the other to a real server (SQLite and Milvus Lite in one process). For
-each size, it measures the latency of store, fetch and search, the server's CPU time per request, bulk loading, and how
+A single local client sends one request after the other to a real server (SQLite and the local vector index). For each
+size, it measures the latency of store, fetch and search, the server's CPU time per request, bulk loading, and how
 long the index needs to catch up. The last column compares the largest with the smallest size of the same run.
 `--save FILE` keeps the figures, and `--compare FILE` prints ratios to them.
 """

@@ -4,7 +4,7 @@
 
 Readers and writers run all the time, except while the server is down. The benchmark counts failed searches, searches
 without semantic results, and acknowledged writes that are missing afterwards. With --milvus, it uses a real Milvus
-server (installed by scripts/test-milvus.sh) instead of Milvus Lite.
+server (installed by scripts/test-milvus.sh) instead of the local index.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ except ConfigurationError as error:
     raise SystemExit(f"error: {error}") from None
 
 bind = f"{settings.HOST}:{settings.PORT}"
-# One process by default, as required by Milvus Lite and by the writer queue for SQLite. Threads mostly wait for the
+# One process by default, as required by the writer queue for SQLite. Threads mostly wait for the
 # database.
 workers = settings.WORKERS
 worker_class = "somamemory.web.gunicorn_worker.BufferingWorker"

@@ -104,12 +104,13 @@ make_environment() {
     [ -z "$venv" ] || return 0
     find_python
     "$program/.venv/bin/python" -c "$PYTHON_IS_FIT" 2>/dev/null || run "$python" -m venv --clear "$program/.venv"
-    local wanted
-    wanted="$(cksum < "$source/requirements/base.txt")"
+    local wanted sets=(base.txt)
+    if grep -qs '^SOMA_MILVUS_URI=' "$settings/environment"; then sets+=(milvus.txt); fi
+    wanted="$(cd "$source/requirements" && cat "${sets[@]}" | cksum)"
     [ "$wanted" != "$(cat "$program/.venv/base.installed" 2>/dev/null)" ] || return 0
     say "Installing the Python packages (a minute or two the first time) ..."
     run "$program/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes \
-        -r "$program/requirements/base.txt"
+        "${sets[@]/#/--requirement=$program/requirements/}"
     [ -n "$dry" ] || echo "$wanted" > "$program/.venv/base.installed"
 }
 

@@ -66,8 +66,8 @@ class VectorIndex(Protocol):
     An upserted point becomes visible soon, but not necessarily at once. Calls for the same id take effect in the order
     in which they are made.
 
-    remote: whether calls go over the network. If not, they run on the caller's thread, their writes are visible at once,
-    and a point never replaces one with a higher version.
+    remote: whether calls go over the network. If not, they run on the caller's thread, their writes are visible at
+    once, and a point never replaces one with a higher version.
     """
 
     remote: ClassVar[bool]

@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from memories import index
 from memories.index import generations, notify, outbox
+from memories.index.base import Point
 from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding, has_passed
 from somamemory.errors import NotFound
 from tenants.models import Tenant
@@ -92,8 +94,8 @@ NOTHING = _Known(None, None, False)
 def repair_all() -> Report:
     """Repair all tenants, every night and when an embedded server starts. Raises IndexUnavailable.
 
-    Draining the outbox does not detect losses in the index itself. They can occur after a power cut, because Milvus
-    Lite does not sync each write to disk, or when its folder has been deleted or replaced with an older one. Unknown
+    Draining the outbox does not detect losses in the index itself. They can occur after a power cut, because the local
+    engine does not sync each write to disk, or when its folder has been deleted or replaced with an older one. Unknown
     collections may belong to another installation with the same prefix, so they are left to the operator's `reconcile
     --repair`.
     """
@@ -215,6 +217,11 @@ def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Kn
     Only points without a memory are deleted here, and those with a version that the database does not have, such as
     after the restoration of a backup: an engine does not replace them with a lower one.
     """
+    unknown = [id for id, state in wrong.items() if state.row is None and state.version is None]
+    later = [id for id, state in wrong.items() if state.version is not None and held.get(id, 0) > state.version]
+    index.of(generation).delete(tenant, unknown + later)
+    restored = _restored(generation, tenant, [id for id in wrong if id not in held])
+    wrong = {id: state for id, state in wrong.items() if id not in restored}
     outbox.mark(
         generation, [(id, tenant, state.version) for id, state in wrong.items() if state.live and state.version]
     )
@@ -224,10 +231,32 @@ def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Kn
         outbox.rows_of(generation).filter(tenant_id=tenant, memory_id__in=some).update(
             due_at=timezone.now(), attempts=0
         )
-    unknown = [id for id, state in wrong.items() if state.row is None and state.version is None]
-    later = [id for id, state in wrong.items() if state.version is not None and held.get(id, 0) > state.version]
-    index.of(generation).delete(tenant, unknown + later)
     notify.on_commit()
+
+
+def _restored(generation: EmbeddingGeneration, tenant: UUID, ids: list[UUID]) -> set[UUID]:
+    """Put missing points back with the vectors in the database, and return their ids.
+
+    A local engine that has lost its files is full again in seconds. What has changed since it was indexed, or has no
+    vector, is left to the workers.
+    """
+    target, restored = index.of(generation), set[UUID]()
+    if target.remote:
+        return restored
+    for start in range(0, len(ids), outbox.BATCH):
+        rows = outbox.rows_of(generation).filter(
+            tenant_id=tenant,
+            memory_id__in=ids[start : start + outbox.BATCH],
+            vector__isnull=False,
+            indexed_version=F("memory__version"),
+            memory__deleted_at=None,
+            memory__archived_at=None,
+        )
+        columns = ("memory_id", "indexed_version", "memory__namespace", "memory__memory_type", "vector")
+        points = [Point(*row, np.frombuffer(vector, "<f4")) for *row, vector in rows.values_list(*columns)]
+        target.upsert(tenant, points)
+        restored.update(point.id for point in points)
+    return restored
 
 
 def _known(tenant: UUID, rows: Any, memories: QuerySet[Memory]) -> dict[UUID, _Known]:

@@ -17,17 +17,16 @@ from somamemory.management.progress import ProgressBar
 TAKEN_WITHIN_S = max(5.0, 2.0 * settings.DRAIN_INTERVAL_S)
 
 
-def watch(job: Job, out: OutputWrapper, *, may_do_it: bool = True) -> Job:
+def watch(job: Job, out: OutputWrapper) -> Job:
     """Show the progress of a job until it has ended, and return it.
 
-    Runs the steps here if no other process has for a while, because no server is running or it was killed. Only one
-    process can open Milvus Lite's folder, so `may_do_it` is False if a server has opened it.
+    Runs the steps here if no other process has for a while, because no server is running or it was killed.
     """
     bar = ProgressBar(out)
     seen, since = _progress(job), time.monotonic()
     while job.state in (Job.State.QUEUED, Job.State.RUNNING):
         _show(bar, job)
-        if may_do_it and time.monotonic() - since > TAKEN_WITHIN_S:
+        if time.monotonic() - since > TAKEN_WITHIN_S:
             _do(job, bar)
         time.sleep(0.2)
         job.refresh_from_db()

@@ -24,6 +24,7 @@ from memories.index.local.layout import Columns
 from somamemory.errors import IndexUnavailable
 
 PRIVATE = 0o600
+_FORGET_AFTER_VECTORS = 1_024  # reading one may map 16 pages of 4 KiB
 
 
 class Damaged(Exception):
@@ -57,6 +58,7 @@ class PointsFile:
         self._chunks: list[Chunk] = []
         self._mapping = threading.Lock()
         self._header: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._vectors_read = 0
         weakref.finalize(self, os.close, descriptor)
 
     @classmethod
@@ -219,9 +221,13 @@ class PointsFile:
         self.kill(rows[order][:-1][same].tolist())
         self._header[layout.DEAD_AT] = self.count - len(rows) + int(same.sum())
 
-    def forget_vectors(self) -> None:
-        for chunk in self._chunks:
-            chunk.forget_vectors()
+    def count_vectors_read(self, count: int) -> None:
+        """Give the memory of vectors that were read back to the system when it may have reached 64 MiB."""
+        self._vectors_read += count
+        if self._vectors_read > _FORGET_AFTER_VECTORS:
+            self._vectors_read = 0
+            for chunk in self._chunks:
+                chunk.forget_vectors()
 
     def _map_header(self) -> None:
         self._header = np.frombuffer(self.chunk(0).memory, np.uint64, layout.HEADER_WORDS)

@@ -75,8 +75,8 @@ class _Candidates:
 
 def nearest(
     file: PointsFile, matching: Matching, vector: Vector, limit: int
-) -> tuple[Rows, NDArray[np.uint64], NDArray[np.float64]]:
-    """Return the nearest rows, their ids and their similarities, best first, and by id if they are equal.
+) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+    """Return the ids of the nearest rows, and their similarities, best first, and by id if they are equal.
 
     Rows that are added during the search are included: one of them may have replaced a row that was compared before.
     """
@@ -139,18 +139,17 @@ def _bounded(file: PointsFile, candidates: _Candidates, limit: int) -> Rows:
     return np.sort(np.concatenate((above, equal[order[: most - len(above)]])))
 
 
-def _ranked(
-    file: PointsFile, query: _Query, rows: Rows, limit: int
-) -> tuple[Rows, NDArray[np.uint64], NDArray[np.float64]]:
+def _ranked(file: PointsFile, query: _Query, rows: Rows, limit: int) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
     if not len(rows):
-        return rows, np.empty((0, 2), np.uint64), np.empty(0)
+        return np.empty((0, 2), np.uint64), np.empty(0)
     exact = _gathered(file, rows, lambda columns, places: products(query.vector, columns.vectors[places]))
+    file.count_vectors_read(len(rows))
     # Six digits are what float32 has, so vectors that differ by rounding errors only are ordered by their ids.
     similarities = np.round(np.clip(exact.astype(np.float64), -1.0, 1.0), 6)
     ids = _gathered(file, rows, lambda columns, places: columns.ids[places])
     order = np.lexsort((ids[:, 1], ids[:, 0], -similarities))
     order = order[_is_last(ids)[order]][:limit]
-    return rows[order], ids[order], similarities[order]
+    return ids[order], similarities[order]
 
 
 def _is_last(ids: NDArray[np.uint64]) -> NDArray[np.bool_]:

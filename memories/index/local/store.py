@@ -23,8 +23,6 @@ log = logging.getLogger("soma.index")
 POINTS, LABELS = "points", "labels"
 # Dead rows are removed when they outnumber the live ones by this number.
 COMPACT_AFTER_ROWS = 4_096
-# After reading so many vectors, give their pages back. A page fault maps up to 16 pages.
-_FORGET_AFTER_ROWS = 1_024
 _LOW = (1 << 64) - 1
 
 
@@ -35,7 +33,6 @@ class Store:
         self.folder, self.file = folder, file
         self._labels = Labels(folder / LABELS)
         self._finder = RowFinder()
-        self._vectors_read = 0
 
     @classmethod
     def create(cls, folder: Path, dimension: int) -> Store:
@@ -71,12 +68,7 @@ class Store:
             self._labels.read(label_count)
             return self._labels.matching(where)
 
-        file = self.file  # compacting replaces it
-        rows, ids, similarities = scan.nearest(file, matching, vector, limit)
-        self._vectors_read += len(rows)
-        if self._vectors_read > _FORGET_AFTER_ROWS:
-            self._vectors_read = 0
-            file.forget_vectors()
+        ids, similarities = scan.nearest(self.file, matching, vector, limit)
         return [
             Hit(UUID(int=high << 64 | low), similarity)
             for (high, low), similarity in zip(ids.tolist(), similarities.tolist(), strict=True)

@@ -660,6 +660,18 @@ def test_a_lost_point_comes_back(api: Api, embedder: Recorder) -> None:
     assert embedder.texts == ["lost", "kept"]
 
 
+def test_a_lost_tenant_is_full_again_with_the_stored_vectors(api: Api, embedder: Recorder) -> None:
+    ids = {api.store("1", "one")["id"]: 1, api.store("2", "two")["id"]: 1}
+    drain()
+    target = index.of(generations.active())
+    target.drop_tenant(api.tenant.id)
+    assert reconcile.repair_all().counts["missing"] == 2
+    if target.remote:
+        drain()
+    assert held(api.tenant) == ids
+    assert embedder.texts == ["one", "two"]
+
+
 def test_an_old_version_in_the_index_is_brought_up_to_date(api: Api) -> None:
     memory = api.store("1")
     api.store("1", "newer")
