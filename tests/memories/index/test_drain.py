@@ -35,6 +35,7 @@ class Recorder:
     """The real embedder, which remembers its texts, refuses some, and can be switched off."""
 
     provider, model, dimension = "wordllama", "l2_supercat", DIMENSION
+    in_process = True
 
     def __init__(self) -> None:
         self._inner = WordLlamaEmbedder()
