@@ -24,17 +24,23 @@ from tenants.caller import Caller
 
 # The largest turn: a signed 32-bit integer, which every client can represent.
 MAX_TURN = 2**31 - 1
+MORE = ("content_parts", "tool_calls", "tool_call_id", "name")
 _COLUMNS = ("coordinate_key", "payload", "created_at")
 
 
 @dataclass(frozen=True)
 class NewMessage:
-    """A message to append. `timestamp` is when it was said; None means now."""
+    """A message to append. `timestamp` is when it was said; None means now.
+
+    content: the text, which can be empty, for example if the message only calls tools.
+    more: what a model sent besides the text: `content_parts`, `tool_calls`, `tool_call_id` and `name`.
+    """
 
     role: str
     content: str
     metadata: Json = field(default_factory=dict)
     timestamp: datetime | None = None
+    more: Json = field(default_factory=dict)
 
     @property
     def indexed_text(self) -> str:
@@ -48,7 +54,7 @@ class NewMessage:
         """
         return NewMemory(
             coordinate=message_address(number, turn),
-            payload={"role": self.role, "content": self.content},
+            payload={"role": self.role, "content": self.content, **self.more},
             namespace=CONVERSATIONS,
             metadata=self.metadata,
             context=context,
@@ -64,6 +70,7 @@ class Message:
     role: str
     text: str
     said_at: datetime
+    more: Json = field(default_factory=dict, compare=False)  # as in NewMessage
 
     @classmethod
     def of(cls, memory: Memory) -> Message:
@@ -143,4 +150,5 @@ def messages_by_seq(rows: QuerySet[Memory]) -> dict[int, Message]:
 
 
 def _message(key: str, payload: Json, said_at: datetime) -> Message:
-    return Message(key, str(payload.get("role", "")), str(payload.get("content", "")), said_at)
+    more = {name: payload[name] for name in MORE if name in payload}
+    return Message(key, str(payload.get("role", "")), str(payload.get("content", "")), said_at, more)

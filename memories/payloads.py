@@ -46,13 +46,15 @@ _decoder = Decoder()
 
 
 def text_of(payload: Json) -> str:
-    """Return the text to index: `title`, `summary`, `text` and `content` if any of them is present, otherwise every
+    """Return the text to index: `title`, `summary`, `text` and `content` if any of them is a string, otherwise every
     string.
 
-    Returns at most MAX_TEXT_LENGTH characters.
+    Returns at most MAX_TEXT_LENGTH characters. If all of these fields are blank, there is no text to index, although
+    other strings may exist, such as the arguments of a tool call.
     """
-    named = [payload[name] for name in TEXT_FIELDS if isinstance(payload.get(name), str) and payload[name].strip()]
-    return "\n".join(named or _first_strings(payload))[:MAX_TEXT_LENGTH]
+    named = [payload[name] for name in TEXT_FIELDS if isinstance(payload.get(name), str)]
+    texts = [text for text in named if text.strip()] if named else _first_strings(payload)
+    return "\n".join(texts)[:MAX_TEXT_LENGTH]
 
 
 def _first_strings(payload: Json) -> Iterator[str]:

@@ -55,6 +55,7 @@ def message(message: Memory, conversation: Conversation) -> JsonObject:
         "conversation_id": str(conversation.id),
         "role": content.role or "system",  # summaries have no role
         "content": content.text,
+        **content.more,
         "coord": message.coordinate.text,
         "turn": content.turn,
         "timestamp": rfc3339(message.created_at),

@@ -178,4 +178,4 @@ def _change(request: Request, id: Id, changes: dict[str, Any]) -> HttpResponse:
 
 
 def _new_message(body: MessageBody) -> NewMessage:
-    return NewMessage(body.role, body.content, body.metadata, body.timestamp)
+    return NewMessage(body.role, body.text, body.metadata, body.timestamp, body.more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
 from api.json import JsonObject
 from api.schemas import (
@@ -22,12 +22,13 @@ from api.schemas import (
     QueryText,
     Text,
     Whole,
-    not_blank,
 )
-from conversations import folders
+from conversations import content_parts, folders
+from conversations.content_parts import Content
 from conversations.models import MAX_LABEL_LENGTH
 
 MAX_CONTENT_LENGTH = 100_000
+MAX_PARTS = 100  # parts of a message, and its tool calls
 MAX_BUDGET = 1_000_000
 
 
@@ -37,6 +38,20 @@ def _folder(text: str) -> str:
     return text
 
 
+def _short(content: Content) -> Content:
+    if len(content_parts.text_of(content)) > MAX_CONTENT_LENGTH:
+        raise ValueError(f"must have at most {MAX_CONTENT_LENGTH} characters")
+    return content
+
+
+def _part(part: JsonObject) -> JsonObject:
+    if not isinstance(part.get("type"), str):
+        raise ValueError('must have a "type", such as "text"')
+    if content_parts.is_text(part) and not isinstance(part.get("text"), str):
+        raise ValueError('must have a "text"')
+    return part
+
+
 def _null_as_empty(value: object) -> object:
     return {} if value is None else value
 
@@ -44,7 +59,9 @@ def _null_as_empty(value: object) -> object:
 Label = Annotated[Text, Field(max_length=MAX_LABEL_LENGTH)]
 Folder = Annotated[Text, Field(max_length=folders.MAX_LENGTH), AfterValidator(_folder)]
 Status = Literal["active", "pinned", "archived"]
-Role = Literal["user", "assistant", "system", "tool"]
+Role = Literal["user", "assistant", "system", "tool", "developer"]
+ShortText = Annotated[Text, Field(min_length=1, max_length=255)]
+ContentParts = Annotated[list[Annotated[JsonObject, AfterValidator(_part)]], Field(max_length=MAX_PARTS)]
 ImportanceScore = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
 Metadata = Annotated[JsonObject, BeforeValidator(_null_as_empty, json_schema_input_type=JsonObject | None)]
 PageNumber = Annotated[Whole, Field(ge=1, le=1_000_000)]
@@ -52,10 +69,38 @@ PageSize = Annotated[Whole, Field(ge=1, le=200)]
 
 
 class MessageBody(Body):
+    """A message as model APIs send it. Its text is searched; its other parts and its tool calls are only stored."""
+
     role: Role
-    content: Annotated[Text, Field(min_length=1, max_length=MAX_CONTENT_LENGTH), AfterValidator(not_blank)]
+    name: ShortText | None = None
+    tool_calls: Annotated[list[JsonObject], Field(max_length=MAX_PARTS)] | None = None
+    tool_call_id: ShortText | None = None
+    # After the fields on which it depends
+    content: Annotated[Text | ContentParts | None, AfterValidator(_short), Field(validate_default=True)] = None
     metadata: Metadata = Field(default_factory=dict)
     timestamp: Instant | None = None
+
+    @field_validator("content")
+    @classmethod
+    def _has_content(cls, content: Content, info: ValidationInfo) -> Content:
+        """Allow blank text for the result of a tool, beside tool calls, and beside parts other than text."""
+        if content_parts.text_of(content).strip() or info.data.get("role") == "tool" or info.data.get("tool_calls"):
+            return content
+        if isinstance(content, list) and not all(map(content_parts.is_text, content)):
+            return content
+        raise ValueError("must not be empty or blank, unless the message has tool_calls")
+
+    @property
+    def text(self) -> str:
+        return content_parts.text_of(self.content)
+
+    @property
+    def more(self) -> JsonObject:
+        """Return the fields to store besides the text."""
+        more = {"tool_calls": self.tool_calls, "tool_call_id": self.tool_call_id, "name": self.name}
+        if isinstance(self.content, list):
+            more["content_parts"] = self.content
+        return {name: value for name, value in more.items() if value}
 
 
 class ConversationBody(OwnerIds, Body):
@@ -202,6 +247,10 @@ class MessageOut(BaseModel):
     conversation_id: str
     role: str
     content: str
+    content_parts: list[JsonObject] | None = None
+    tool_calls: list[JsonObject] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
     coord: str
     turn: int
     timestamp: str

@@ -78,6 +78,7 @@ def _messages(caller: Caller, conversation: Conversation) -> Iterator[dict[str, 
         yield {
             "role": message.role,
             "content": message.text,
+            **message.more,
             "timestamp": rfc3339(message.said_at),
             "metadata": row.metadata,
         }

@@ -27,7 +27,7 @@ _ROLES = {
     "user": "user", "human": "user", "you": "user", "me": "user",
     "assistant": "assistant", "ai": "assistant", "model": "assistant", "bot": "assistant",
     "chatgpt": "assistant", "claude": "assistant", "gemini": "assistant", "gpt": "assistant",
-    "system": "system", "developer": "system",
+    "system": "system", "developer": "developer",
     "tool": "tool", "function": "tool",
 }  # fmt: skip
 

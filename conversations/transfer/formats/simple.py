@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from typing import Any
 
-from conversations.messages import NewMessage
+from conversations.messages import MORE, NewMessage
 from conversations.models import DEFAULT_IMPORTANCE
 from conversations.transfer.formats.base import Imported, Unreadable, label_of, moment, role_of
 from conversations.transfer.formats.claude import text_of
@@ -78,7 +78,14 @@ def _ours(raw: Any) -> NewMessage:
         content=raw["content"],
         metadata=_object(raw.get("metadata")),
         timestamp=moment(raw.get("timestamp")),
+        more={name: raw[name] for name in MORE if _is_as_exported(name, raw.get(name))},
     )
+
+
+def _is_as_exported(name: str, value: Any) -> bool:
+    if name in ("content_parts", "tool_calls"):
+        return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+    return isinstance(value, str)
 
 
 def _message(raw: Any, left_out: Counter[str]) -> NewMessage | None:

@@ -1,0 +1,24 @@
+"""The content of a message as model APIs send it: a text, or a list of parts such as texts, images and tool results.
+
+Parts are objects with a `type`. Text parts are called `text` by most APIs, and `input_text` or `output_text` by OpenAI's
+Responses API.
+"""
+
+from __future__ import annotations
+
+from memories.payloads import Json
+
+Content = str | list[dict[str, object]] | None
+
+_TEXT_TYPES = ("text", "input_text", "output_text")
+
+
+def is_text(part: Json) -> bool:
+    return part.get("type") in _TEXT_TYPES
+
+
+def text_of(content: Content) -> str:
+    """Return the text of a content. Texts of parts are on separate lines."""
+    if isinstance(content, list):
+        return "\n".join(str(part["text"]) for part in content if is_text(part))
+    return content or ""
