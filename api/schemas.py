@@ -187,6 +187,7 @@ NamespaceList = Annotated[list[NamespaceName], Field(min_length=1, max_length=10
 OwnerId = Annotated[
     str, AfterValidator(_id), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH})
 ]
+ExternalId = OwnerId
 LinkType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$", max_length=100)]
 MemoryType = Literal["episodic", "semantic"]
 Importance = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]

@@ -1,7 +1,7 @@
 """The content of a message as model APIs send it: a text, or a list of parts such as texts, images and tool results.
 
-Parts are objects with a `type`. Text parts are called `text` by most APIs, and `input_text` or `output_text` by OpenAI's
-Responses API.
+Parts are objects with a `type`. Most APIs call text parts `text`; OpenAI's Responses API calls them `input_text` and
+`output_text`.
 """
 
 from __future__ import annotations

@@ -33,6 +33,20 @@ def find_or_none(caller: Caller, id: UUID) -> Conversation | None:
     return conversation
 
 
+def by_external_id(caller: Caller, external_id: str) -> Conversation | None:
+    rows = Conversation.objects.for_tenant(caller.tenant).filter(external_id=external_id)
+    conversation: Conversation | None = rows.first()
+    return conversation
+
+
+def find_by_external_id(caller: Caller, external_id: str) -> Conversation:
+    """Return the conversation with the caller's own id. Raises NotFound."""
+    conversation = by_external_id(caller, external_id)
+    if conversation is None:
+        raise NotFound(f"no conversation has the external id {external_id!r}; create it with PUT at this path")
+    return conversation
+
+
 def lock(caller: Caller, id: UUID) -> Conversation:
     """Return a conversation, locked until the transaction ends. Raises NotFound."""
     rows = Conversation.objects.for_tenant(caller.tenant).select_for_update(no_key=True)

@@ -18,6 +18,7 @@ from tenants.models import MAX_ID_LENGTH
 from tenants.scoping import TenantOwned
 
 MAX_LABEL_LENGTH = 500
+MAX_EXTERNAL_ID_LENGTH = 255
 MAX_METADATA_BYTES = 65_536  # maximum size per conversation, as JSON; limited because lists return the metadata
 DEFAULT_IMPORTANCE = 5.0
 PINNED_IMPORTANCE = 10.0
@@ -69,11 +70,19 @@ class Conversation(UserOwned):
     tier = models.CharField(max_length=16, choices=Tier.choices, default=Tier.ACTIVE, db_default=Tier.ACTIVE)
     archived_at = models.DateTimeField(null=True)  # when it was archived or, if later, last read
     bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts against the quota: see `size`
+    external_id = KeyField(max_length=MAX_EXTERNAL_ID_LENGTH, null=True)  # the caller's own id for the conversation
     metadata = JsonField(default=dict)  # last column, because SQLite scans all columns before the one it reads
 
     class Meta(UserOwned.Meta):
         db_table = "sfm_conversations"
-        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="sfm_conversations_key")]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "key"], name="sfm_conversations_key"),
+            models.UniqueConstraint(
+                fields=["tenant", "external_id"],
+                name="sfm_conversations_external_id",
+                condition=models.Q(external_id__isnull=False),
+            ),
+        ]
         indexes = [
             models.Index(fields=["tenant", "updated_at", "number"], name="sfm_conversations_updated"),
             models.Index(fields=["tenant", "status", "updated_at", "number"], name="sfm_conversations_status"),
@@ -100,7 +109,7 @@ class Conversation(UserOwned):
 
     def size(self) -> int:
         """Return the number of bytes that count against a quota, without the messages, which are memories."""
-        return len(orjson.dumps([str(self.id), self.label, self.folder, self.metadata]))
+        return len(orjson.dumps([str(self.id), self.label, self.folder, self.metadata, self.external_id or ""]))
 
     @property
     def root(self) -> Coordinate:

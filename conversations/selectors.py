@@ -60,6 +60,12 @@ def get(caller: Caller, id: UUID) -> Conversation:
     return _from_fields(fields)
 
 
+def get_by_external_id(caller: Caller, external_id: str) -> Conversation:
+    """Return a conversation by the caller's own id. Raises NotFound."""
+    caller.require("read", [CONVERSATIONS])
+    return lookup.find_by_external_id(caller, external_id)
+
+
 def list_conversations(
     caller: Caller, query: ConversationQuery, *, limit: int = 50, page: int = 1, cursor: str | None = None
 ) -> Page:

@@ -16,7 +16,7 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from conversations import folders, list_cache
+from conversations import folders, list_cache, lookup
 from conversations.enrichment import entities, periods, queue
 from conversations.lifecycle import tiers
 from conversations.lookup import lock, with_derived
@@ -37,6 +37,7 @@ from memories.coordinates import Coordinate
 from memories.models import IDS, Memory, MemoryVersion
 from memories.payloads import Json
 from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
+from somamemory.db.collisions import retrying
 from somamemory.errors import Conflict, PayloadTooLarge
 from tenants import audit, usage
 from tenants.audit import Change
@@ -57,6 +58,27 @@ class NewConversation:
     user_id: str | None = None
     agent_id: str | None = None
     session_id: str | None = None
+    external_id: str | None = None
+
+
+def create_once(caller: Caller, new: NewConversation) -> tuple[Conversation, bool]:
+    """Create a conversation unless its `external_id` exists. Return the conversation, and whether it is new.
+
+    Concurrent calls create one conversation. Raises Conflict if the id belongs to a conversation that the caller cannot
+    see.
+    """
+    caller.require("write", [CONVERSATIONS])
+    caller.require("read", [CONVERSATIONS])  # the response contains the conversation
+    external_id = new.external_id or ""
+
+    def attempt() -> tuple[Conversation, bool]:
+        existing = lookup.by_external_id(caller, external_id)
+        return (existing, False) if existing else (create(caller, new), True)
+
+    try:
+        return retrying(attempt)
+    except Conflict:
+        raise Conflict(f"the external id {external_id!r} is already used; choose another one") from None
 
 
 def create(caller: Caller, new: NewConversation) -> Conversation:
@@ -90,6 +112,7 @@ def _unsaved(caller: Caller, new: NewConversation) -> Conversation:
         user_id=new.user_id or caller.user_id,
         agent_id=new.agent_id,
         session_id=new.session_id,
+        external_id=new.external_id,
     )
     conversation.created_at = new.created_at or conversation.created_at
     _name(conversation, new.label)

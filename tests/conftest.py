@@ -128,6 +128,9 @@ class Api:
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return self.request("POST", path, body, None, **headers)
 
+    def put(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.request("PUT", path, body, None, **headers)
+
     def patch(self, path: str, body: Any = None, **headers: str) -> Any:
         return self.request("PATCH", path, body, None, **headers)
 

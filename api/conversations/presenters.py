@@ -17,6 +17,7 @@ def conversation(conversation: Conversation) -> JsonObject:
     return {
         "id": str(conversation.id),
         "conversation_id": str(conversation.id),
+        "external_id": conversation.external_id,
         "number": conversation.number,
         "label": conversation.label,
         "labelled_by": conversation.labelled_by,

@@ -31,7 +31,7 @@ from api.conversations.schemas import (
 from api.json import reply
 from api.request import Request
 from api.routing import PolicyRouter
-from api.schemas import Id
+from api.schemas import ExternalId, Id
 from conversations import selectors, services
 from conversations.messages import NewMessage
 from conversations.query import ConversationQuery
@@ -44,16 +44,40 @@ router = PolicyRouter("conversations")
 @router.post("/conversations", out={201: ConversationOut}, limited=True)
 def create(request: Request, body: ConversationBody) -> HttpResponse:
     """Create a conversation, optionally with its first messages."""
-    new = NewConversation(
-        label=body.label or "",
-        folder=body.folder or "",
-        messages=[_new_message(message) for message in body.messages],
-        metadata=body.metadata,
-        **body.ids,
-    )
-    if body.importance_score is not None:
-        new = replace(new, importance=body.importance_score)
-    return reply(presenters.conversation(services.create(request.caller, new)), 201)
+    return reply(presenters.conversation(services.create(request.caller, _new_conversation(body))), 201)
+
+
+@router.put(
+    "/conversations/by-external-id/{external_id}", out={200: ConversationOut, 201: ConversationOut}, limited=True
+)
+def create_once(request: Request, external_id: ExternalId, body: ConversationBody) -> HttpResponse:
+    """Create a conversation with your own id, or return the one that has it, unchanged.
+
+    The id has 1 to 255 characters and no slash. It is unique for the tenant.
+    """
+    new = replace(_new_conversation(body), external_id=external_id)
+    conversation, created = services.create_once(request.caller, new)
+    return reply(presenters.conversation(conversation), 201 if created else 200)
+
+
+@router.get("/conversations/by-external-id/{external_id}", out=ConversationOut, limited=True)
+def fetch_by_external_id(request: Request, external_id: ExternalId) -> HttpResponse:
+    """Fetch a conversation by your own id, without its messages."""
+    return reply(presenters.conversation(selectors.get_by_external_id(request.caller, external_id)))
+
+
+@router.get("/conversations/by-external-id/{external_id}/messages", out=MessagesOut, limited=True)
+def messages_by_external_id(request: Request, external_id: ExternalId, query: Query[MessageListParams]) -> HttpResponse:
+    """List the messages of a conversation by your own id, in the order of their turns."""
+    conversation = selectors.get_by_external_id(request.caller, external_id)
+    return messages(request, conversation.id, query)
+
+
+@router.post("/conversations/by-external-id/{external_id}/messages", out={201: MessagesOut}, limited=True)
+def append_by_external_id(request: Request, external_id: ExternalId, body: MessagesBody) -> HttpResponse:
+    """Append messages to a conversation by your own id: all of them or none."""
+    conversation = selectors.get_by_external_id(request.caller, external_id)
+    return append(request, conversation.id, body)
 
 
 @router.get("/conversations", out=ConversationsOut, limited=True)
@@ -159,6 +183,17 @@ def pin(request: Request, id: Id) -> HttpResponse:
 def archive(request: Request, id: Id) -> HttpResponse:
     """Archive a conversation. Searches and contexts skip it unless the request includes archived conversations."""
     return reply(presenters.changed_conversation(services.archive(request.caller, id)))
+
+
+def _new_conversation(body: ConversationBody) -> NewConversation:
+    new = NewConversation(
+        label=body.label or "",
+        folder=body.folder or "",
+        messages=[_new_message(message) for message in body.messages],
+        metadata=body.metadata,
+        **body.ids,
+    )
+    return new if body.importance_score is None else replace(new, importance=body.importance_score)
 
 
 def _criteria(query: ConversationListParams) -> ConversationQuery:

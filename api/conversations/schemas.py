@@ -196,6 +196,7 @@ class ContextParams(Params):
 class ConversationOut(OwnerIdsOut):
     id: str
     conversation_id: str
+    external_id: str | None
     number: int
     label: str
     labelled_by: str | None

@@ -88,6 +88,7 @@ def _properties(conversation: Conversation) -> dict[str, Any]:
     return {
         "format": simple.FORMAT,
         "id": str(conversation.id),
+        "external_id": conversation.external_id,
         "label": conversation.label,
         "folder": conversation.folder,
         "status": conversation.status,

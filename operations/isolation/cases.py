@@ -72,6 +72,10 @@ NEEDS: dict[Route, Needs] = {
     ("POST", "/conversations"): "write",
     ("GET", "/conversations"): "read",
     ("GET", "/conversations/count"): "read",
+    ("PUT", "/conversations/by-external-id/{external_id}"): "write",
+    ("GET", "/conversations/by-external-id/{external_id}"): "read",
+    ("GET", "/conversations/by-external-id/{external_id}/messages"): "read",
+    ("POST", "/conversations/by-external-id/{external_id}/messages"): "write",
     ("GET", "/conversations/{id}"): "read",
     ("PATCH", "/conversations/{id}"): "write",
     ("DELETE", "/conversations/{id}"): "delete",
@@ -189,6 +193,10 @@ CASES: dict[Route, list[Case]] = {
     ],
     ("GET", "/conversations/count"): [Case("/conversations/count?label=Vault&folder=/vault")],
     ("GET", "/conversations/{id}"): [Case("/conversations/{conversation}")],
+    ("GET", "/conversations/by-external-id/{external_id}"): [Case("/conversations/by-external-id/vault")],
+    ("GET", "/conversations/by-external-id/{external_id}/messages"): [
+        Case("/conversations/by-external-id/vault/messages")
+    ],
     ("GET", "/conversations/{id}/messages"): [Case("/conversations/{conversation}/messages?limit=1")],
     ("POST", "/query"): [
         Case("/query", {"query": "{text}"}),
@@ -231,6 +239,12 @@ CASES: dict[Route, list[Case]] = {
     ("PATCH", "/conversations/{id}"): [Case("/conversations/{conversation}", {"label": "mine now"})],
     ("POST", "/conversations/{id}/messages"): [
         Case("/conversations/{conversation}/messages", {"messages": [{"role": "user", "content": "{text}"}]})
+    ],
+    ("PUT", "/conversations/by-external-id/{external_id}"): [
+        Case("/conversations/by-external-id/vault", {"label": "mine"})
+    ],
+    ("POST", "/conversations/by-external-id/{external_id}/messages"): [
+        Case("/conversations/by-external-id/vault/messages", {"messages": [{"role": "user", "content": "{text}"}]})
     ],
     ("PUT", "/conversations/{id}/label"): [Case("/conversations/{conversation}/label", {"label": "mine"})],
     ("PUT", "/conversations/{id}/folder"): [Case("/conversations/{conversation}/folder", {"folder": "/mine"})],

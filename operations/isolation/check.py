@@ -121,7 +121,7 @@ def _furnish(owner: Client, word: str) -> dict[str, str]:
     links = [{"from_coord": start, "to_coord": end, "metadata": {"word": word}} for start, end in pairwise(ends)]
     owner.expect("POST", "/graph/links/bulk", {"links": links})
     talk = {"label": word, "folder": f"/{word}", "messages": [{"role": "user", "content": text}]}
-    conversation = owner.expect("POST", "/conversations", talk)["id"]
+    conversation = owner.expect("PUT", "/conversations/by-external-id/vault", talk)["id"]
     owner.expect("POST", "/conversations", talk)  # a second one, for a page with a cursor
     _wait_for_the_index(owner)
     ids = {name: owner.expect("GET", f"/memories/{names[name]}")["memory"]["id"] for name in ("coord", "deleted")}

@@ -80,3 +80,12 @@ def test_an_append_during_a_delete_is_not_found_and_leaves_nothing(api: Api) -> 
     assert set(together(work)) <= {200, 201, 404}
     assert api.get(f"{ROOT}/{id}").status_code == 404
     assert api.get("/memories?namespace=conversations").json()["items"] == []
+
+
+def test_concurrent_requests_for_an_external_id_create_one_conversation(api: Api) -> None:
+    path = f"{ROOT}/by-external-id/thread-7"
+
+    ids = together(lambda number: api.put(path, {"messages": said("hello")}).json()["id"])
+
+    assert len(set(ids)) == 1
+    assert api.get(f"{ROOT}/count").json()["count"] == 1
