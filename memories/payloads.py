@@ -46,15 +46,14 @@ _decoder = Decoder()
 
 
 def text_of(payload: Json) -> str:
-    """Return the text to index: `title`, `summary`, `text` and `content` if any of them is a string, otherwise every
-    string.
+    """Return the text to index: `title`, `summary`, `text` and `content` if any of them is present, otherwise every
+    string. A payload with a `role` is a message, whose text is its content only, even if that is blank.
 
-    Returns at most MAX_TEXT_LENGTH characters. If all of these fields are blank, there is no text to index, although
-    other strings may exist, such as the arguments of a tool call.
+    Returns at most MAX_TEXT_LENGTH characters.
     """
-    named = [payload[name] for name in TEXT_FIELDS if isinstance(payload.get(name), str)]
-    texts = [text for text in named if text.strip()] if named else _first_strings(payload)
-    return "\n".join(texts)[:MAX_TEXT_LENGTH]
+    named = [payload[name] for name in TEXT_FIELDS if isinstance(payload.get(name), str) and payload[name].strip()]
+    is_message = "role" in payload and isinstance(payload.get("content"), str)
+    return "\n".join(named if named or is_message else _first_strings(payload))[:MAX_TEXT_LENGTH]
 
 
 def _first_strings(payload: Json) -> Iterator[str]:

@@ -244,7 +244,8 @@ CASES: dict[Route, list[Case]] = {
         Case("/conversations/by-external-id/vault", {"label": "mine"})
     ],
     ("POST", "/conversations/by-external-id/{external_id}/messages"): [
-        Case("/conversations/by-external-id/vault/messages", {"messages": [{"role": "user", "content": "{text}"}]})
+        # Not {text}: the case before has created a conversation of the caller's own, so the response contains it
+        Case("/conversations/by-external-id/vault/messages", {"messages": [{"role": "user", "content": "mine"}]})
     ],
     ("PUT", "/conversations/{id}/label"): [Case("/conversations/{conversation}/label", {"label": "mine"})],
     ("PUT", "/conversations/{id}/folder"): [Case("/conversations/{conversation}/folder", {"folder": "/mine"})],

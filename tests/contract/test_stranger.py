@@ -48,7 +48,8 @@ def furnish(api: Api) -> dict[str, str]:
         "folder": "/vault",
         "messages": [{"role": "user", "content": TEXT, "metadata": tags["metadata"]}],
     }
-    conversations = [api.post("/api/v1/conversations", talk).json()["id"] for _ in range(2)]
+    paths = ("/api/v1/conversations/by-external-id/vault", "/api/v1/conversations/by-external-id/other")
+    conversations = [api.put(path, talk).json()["id"] for path in paths]
     api.request("PUT", f"/api/v1/conversations/{conversations[0]}/pin")
     drain()
     api.delete(f"/memories/{NAMES['deleted']}")

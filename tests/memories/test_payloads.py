@@ -31,6 +31,8 @@ from memories.payloads import MAX_TEXT_LENGTH, Decoder, decode, merge_patch, tex
         ({"number": 1}, ""),
         ({}, ""),
         ({"a": " ", "b": "\n"}, ""),
+        ({"role": "assistant", "content": "", "tool_calls": [{"name": "weather"}]}, ""),
+        ({"role": "pilot", "name": "Ada"}, "Ada\npilot"),
     ],
 )
 def test_the_words_of_a_payload(payload, text):
