@@ -25,6 +25,7 @@ from api.json import StrictParser
 from api.map.routes import router as map
 from api.memories.routes import router as memories
 from api.memories.routes_by_name import router as memories_by_name
+from api.namespaces.routes import router as namespaces
 from api.operations.health import router as health
 from api.operations.jobs import router as jobs
 from api.schemas import Problem
@@ -78,6 +79,7 @@ for router in (
     map,
     memories_by_name,
     memories,
+    namespaces,
     graph,
     conversations,
     context,

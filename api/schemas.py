@@ -205,6 +205,17 @@ class NamespaceParams(Params):
     namespace: NamespaceName = "default"
 
 
+class NamespacePrefix(BaseModel):
+    """A request with a `namespace` that can also select namespaces by a prefix."""
+
+    namespace_prefix: NamespaceName | None = None
+
+    def check_namespace(self) -> None:
+        """Raise InvalidInput if the request has both."""
+        if self.namespace_prefix is not None and "namespace" in self.model_fields_set:
+            raise InvalidInput("namespace_prefix", "cannot be combined with namespace; send one of them")
+
+
 class OwnerIds(BaseModel):
     """Whose data a request stores or selects."""
 

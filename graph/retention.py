@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db import transaction
 from django.db.models import Q
 
 from graph import audit_state
@@ -37,6 +38,15 @@ def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
     low, high = root.subtree
     touching = Q(from_key__gte=low, from_key__lt=high) | Q(to_key__gte=low, to_key__lt=high)
     _remove(caller, namespace, touching)
+
+
+def forget_batch(caller: Caller, namespace: str) -> int:
+    """Remove up to 500 links of a namespace in one transaction, and return how many."""
+    links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
+    ids = list(links.order_by("from_key", "to_key", "link_type").values_list("id", flat=True)[:_BATCH])
+    with transaction.atomic():
+        _remove(caller, namespace, Q(id__in=ids))
+    return len(ids)
 
 
 def set_user(caller: Caller, namespace: str, root: Coordinate, user_id: str | None) -> None:

@@ -25,6 +25,7 @@ from tenants.caller import Caller
 
 DEFAULT_TYPE = "related"
 MAX_METADATA_BYTES = 65_536  # as JSON; limited because walks and exports read the metadata of many links
+_MOVED = 500
 Key = tuple[str, str, str]  # (from, to, type)
 
 
@@ -92,6 +93,23 @@ def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
         usage.add(caller.tenant, 0, -link.bytes)
         audit.record(caller, "graph.unlink", [audit_state.removed(link)], namespace)
     return True
+
+
+def move_batch(caller: Caller, old: str, new: str) -> int:
+    """Move up to 500 links to another namespace in one transaction, and return how many. Raises Conflict."""
+    caller.require("write", [old, new])
+    for namespace in (old, new):
+        reserved_namespaces.check_writable(caller, namespace)
+    links = Link.objects.for_tenant(caller.tenant).filter(namespace=old).order_by("from_key", "to_key", "link_type")
+
+    def once() -> int:
+        ids = list(links.select_for_update().values_list("id", flat=True)[:_MOVED])
+        if ids:
+            links.order_by().filter(id__in=ids).update(namespace=new)
+            audit.record(caller, "namespace.rename", [f"{old} -> {new}: {len(ids)} links"], new)
+        return len(ids)
+
+    return retrying(once)
 
 
 def _link(caller: Caller, items: Sequence[NewLink], again: bool) -> list[Linked]:

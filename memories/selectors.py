@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from memories import large_rows, prepared_reads, read_counts, validity
 from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
-from memories.filters import Filter, to_q
+from memories.filters import And, Filter, to_q
 from memories.index import generations
 from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
 from memories.prepared_reads import PageShape
@@ -67,6 +67,10 @@ class Narrowing:
     def index_can_apply_all(self) -> bool:
         """Return whether the only condition is the memory type, which is also stored in the vector index."""
         return self == Narrowing(memory_type=self.memory_type)
+
+    @property
+    def is_empty(self) -> bool:
+        return self == Narrowing() or self == Narrowing(filters=And(()))
 
     def of(self, caller: Caller) -> Narrowing:
         """Return the conditions with the user that the caller is limited to, which the vector index cannot apply."""

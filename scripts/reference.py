@@ -30,6 +30,11 @@ TAGS = {
         "Memories",
         "Store, fetch, change, list and delete memories ([guide](../../how-to/memories.md)).",
     ),
+    "namespaces": (
+        "namespaces",
+        "Namespaces",
+        "List, rename and delete namespaces ([guide](../../how-to/users.md)).",
+    ),
     "search": ("search", "Search", "Search memories by meaning and keyword ([guide](../../how-to/search.md))."),
     "graph": ("graph", "Graph", "Link addresses and follow the links ([guide](../../how-to/links.md))."),
     "conversations": (

@@ -19,7 +19,9 @@ from api.memories.schemas import (
     BulkNamesBody,
     BulkStoreBody,
     BulkStoredOut,
+    DeletedMatchingOut,
     DeletedOut,
+    DeleteMatchingBody,
     DeleteParams,
     KeyedBody,
     ListParams,
@@ -35,8 +37,9 @@ from api.request import Request
 from api.routing import PolicyRouter
 from api.schemas import CoordText, NamespaceParams
 from conversations import selectors as conversations
-from memories import lookup, placement, selectors, services
+from memories import deletion, filters, lookup, placement, selectors, services
 from memories.addresses import Key
+from memories.namespaces import below
 from memories.new_memory import NewMemory, checked
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidInput, SomaError
@@ -114,6 +117,30 @@ def delete_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
 def restore_named(request: Request, body: NameBody) -> HttpResponse:
     """Restore a soft-deleted memory, named by its coordinate, key or id, within the retention period."""
     return responses.changed(lookup.restore(request.caller, body.namespace, body.address()))
+
+
+@router.post("/memories/delete", out=DeletedMatchingOut, limited=True)
+def delete_matching(request: Request, body: DeleteMatchingBody) -> HttpResponse:
+    """Soft-delete the memories that match a filter, in one transaction of at most `limit` memories."""
+    body.check_namespace()
+    throttle.charge(request, body.limit, per=50)
+    narrowing = Narrowing(
+        memory_type=body.memory_type,
+        filters=None if body.filters is None else filters.parse(body.filters),
+        prefix=body.prefix,
+        created_before=body.created_before,
+        **body.ids,
+    )
+    names = [body.namespace] if isinstance(body.namespace, str) else body.namespace
+    deleted = deletion.delete_matching(
+        request.caller,
+        names if body.namespace_prefix is None else below(request.caller, body.namespace_prefix),
+        narrowing,
+        every=body.all,
+        limit=body.limit,
+        dry_run=body.dry_run,
+    )
+    return reply({"deleted": deleted.count, "complete": deleted.is_complete, "dry_run": body.dry_run})
 
 
 @router.get("/memories/{coord}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)

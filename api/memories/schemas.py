@@ -30,6 +30,7 @@ from api.schemas import (
     NamespaceList,
     NamespaceName,
     NamespaceParams,
+    NamespacePrefix,
     NewCoord,
     OwnerIds,
     OwnerIdsOut,
@@ -42,6 +43,7 @@ from api.schemas import (
 )
 from memories.addresses import Address
 from memories.coordinates import Ball, Coordinate
+from memories.deletion import MAX_DELETED
 from memories.selectors import ORDERS
 from somamemory.errors import InvalidInput
 
@@ -124,6 +126,25 @@ class BulkNamesBody(Body):
         if len(lists) != 1:
             raise InvalidInput("body", "must contain exactly one of coords, keys and ids")
         return lists[0]
+
+
+class DeleteMatchingBody(OwnerIds, NamespacePrefix, Body):
+    """The conditions must all hold. Without any condition, `all` must be true."""
+
+    namespace: NamespaceName | NamespaceList = "default"
+    filters: JsonObject | None = None
+    memory_type: MemoryType | None = None
+    prefix: Coord | None = None
+    created_before: Instant | None = None
+    all: bool = False
+    dry_run: bool = False
+    limit: Annotated[int, Field(ge=1, le=MAX_DELETED)] = 1_000
+
+
+class DeletedMatchingOut(BaseModel):
+    deleted: int
+    complete: bool
+    dry_run: bool
 
 
 class PurgeParams(Params):
@@ -318,7 +339,7 @@ Consistency = Literal["eventual", "strong"]
 MinScore = Fraction
 
 
-class SearchBody(OwnerIds, Body):
+class SearchBody(OwnerIds, NamespacePrefix, Body):
     query: QueryText
     top_k: Annotated[int, Field(ge=1, le=200)] = 5
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
@@ -340,7 +361,7 @@ class SearchBody(OwnerIds, Body):
     include_superseded: bool = False
 
 
-class SearchParams(OwnerIds, Params):
+class SearchParams(OwnerIds, NamespacePrefix, Params):
     query: QueryText
     top_k: Annotated[Whole, Field(ge=1, le=200)] = 5
     offset: Annotated[Whole, Field(ge=0, le=MAX_OFFSET)] = 0

@@ -53,9 +53,11 @@ def _run(request: Request, search: Search) -> HttpResponse:
 def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_filters: object) -> Search:
     if options.include_superseded and options.valid_at is not None:
         raise InvalidInput("valid_at", "cannot be combined with include_superseded; send one of them")
+    options.check_namespace()
     return Search(
         query=options.query,
         namespaces=tuple(namespaces),
+        namespace_prefix=options.namespace_prefix,
         narrowing=Narrowing(
             memory_type=options.memory_type,
             filters=None if raw_filters is None else filters.parse(raw_filters),

@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from memories import read_counts, selectors
 from memories.models import Memory
+from memories.namespaces import below
 from memories.search import analyzer, lexical, scoring, semantic
 from memories.search.candidates import Candidates, Confirmation, ids_at
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
@@ -67,7 +68,8 @@ def search(caller: Caller, query: Search) -> Results:
 @replicas.may_read_replica
 def _search(caller: Caller, query: Search) -> Results:
     started = time.perf_counter()
-    query = replace(query, narrowing=query.narrowing.of(caller))
+    names = query.namespaces if query.namespace_prefix is None else below(caller, query.namespace_prefix)
+    query = replace(query, namespaces=names, narrowing=query.narrowing.of(caller))
     awake = Q() if query.include_archived else Q(archived_at=None)
     memories = query.narrowing.apply(selectors.live(caller, query.namespaces).filter(awake, query.holding))
     selection = Selection.of(memories)

@@ -28,6 +28,7 @@ POOLS = (60, 200, 800, 3_000, 11_000)
 class Search:
     query: str
     namespaces: tuple[str, ...] = ("default",)
+    namespace_prefix: str | None = None  # the namespaces that it covers, instead of `namespaces`
     narrowing: Narrowing = field(default_factory=Narrowing)
     mode: str = HYBRID
     top_k: int = 5

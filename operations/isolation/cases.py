@@ -63,6 +63,10 @@ NEEDS: dict[Route, Needs] = {
     ("DELETE", "/memories/by-id/{id}"): "delete",
     ("POST", "/memories/by-id/{id}/restore"): "write",
     ("GET", "/stats"): "read",
+    ("POST", "/memories/delete"): "delete",
+    ("GET", "/namespaces"): "read",
+    ("POST", "/namespaces/rename"): "write",
+    ("POST", "/namespaces/delete"): "delete",
     ("GET", "/graph/neighbors"): "read",
     ("GET", "/graph/path"): "read",
     ("GET", "/graph/export"): "read",
@@ -138,6 +142,7 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/search", {"query": "{text}", "filters": {"AND": [{"tag": "x"}, {"metadata.tenant": "acme"}]}}),
         Case("/memories/search", {"query": "{text}", "weights": {"importance": 1}}),
         Case("/memories/search", {"query": "{text}", "expand": {"hops": 3}, "explain": True}),
+        Case("/memories/search", {"query": "{text}", "namespace_prefix": "n", "user_id": "acme"}),
     ],
     ("GET", "/memories/map"): [
         Case("/memories/map"),
@@ -257,6 +262,7 @@ CASES: dict[Route, list[Case]] = {
         Case("/conversations/{conversation}?purge=true"),
     ],
     ("GET", "/stats"): [Case("/stats")],
+    ("GET", "/namespaces"): [Case("/namespaces"), Case("/namespaces?prefix=n&depth=1")],
     ("GET", "/graph/neighbors"): [
         Case("/graph/neighbors?coord={coord}&k_hop=5&direction=both&include_memory=true&limit=1000"),
         Case("/graph/neighbors?coord={deleted}&direction=in&namespace=n"),
@@ -299,6 +305,16 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/bulk/delete", {"coords": ["{coord}", "{deleted}"]}),
         Case("/memories/bulk/delete", {"ids": ["{id}"]}),
         Case("/memories/bulk/delete", {"keys": ["{key}"], "namespace": "n"}),
+    ],
+    ("POST", "/memories/delete"): [
+        Case("/memories/delete", {"filters": {"metadata.tenant": "acme"}, "dry_run": True}),
+        Case("/memories/delete", {"filters": {"metadata.tenant": "acme"}}),
+        Case("/memories/delete", {"namespace_prefix": "n", "all": True}),
+    ],
+    ("POST", "/namespaces/rename"): [Case("/namespaces/rename", {"namespace": "n", "to": "taken", "merge": True})],
+    ("POST", "/namespaces/delete"): [
+        Case("/namespaces/delete", {"namespace": "n"}),
+        Case("/namespaces/delete", {"namespace": "n", "below": True, "purge": True}),
     ],
     ("POST", "/import"): [
         Case("/import", [{"id": "{conversation}", "messages": [{"role": "user", "content": "mine"}]}]),
