@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError, close_old_connections, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql import base
 
 from memories.models import Memory, VectorEmbedding
 from tenants import audit, keys
@@ -119,6 +120,16 @@ def test_connections_that_the_server_has_closed_are_replaced_unnoticed(api: Api)
         )
 
     close_old_connections()  # which a server does before each request, and the test client does not
+    assert api.get("/memories/1").status_code == 200
+
+
+def test_a_connection_in_use_is_not_asked_whether_it_works(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.store("1")
+    close_old_connections()
+    api.get("/memories/1")
+    monkeypatch.setattr(base.DatabaseWrapper, "is_usable", lambda self: pytest.fail("a round trip per request"))
+
+    close_old_connections()
     assert api.get("/memories/1").status_code == 200
 
 
