@@ -18,6 +18,7 @@ import random
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,8 +31,9 @@ from django.utils import timezone
 
 from memories import embeddings, index, payloads
 from memories.embeddings.base import Vectors
-from memories.index import generations, immediate
+from memories.index import generations, immediate, leased_rows
 from memories.index.base import Point, usable
+from memories.index.leased_rows import Outcome
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.search import analyzer
 from somamemory import failpoints
@@ -42,7 +44,6 @@ from somamemory.telemetry import metrics
 log = logging.getLogger("soma.index")
 
 BATCH = 256
-_READ_AT_ONCE = 4  # memories with their payloads
 LEASE = timedelta(seconds=settings.INDEX_LEASE_S)
 MAX_BACKOFF_S = 300
 _MAX_ATTEMPTS = 30_000  # the maximum of the column
@@ -57,6 +58,7 @@ class _Job:
     memory: Memory | None  # None if purged
     text: str = ""
     vector: Vectors | None = None
+    is_kept: bool = False  # whether the vector was in the row already
     error: str = ""
 
     @property
@@ -123,8 +125,7 @@ def backlog() -> int:
 
 
 def _take(generation: EmbeddingGeneration, limit: int) -> list[VectorEmbedding]:
-    due = VectorEmbedding.all_tenants.filter(generation=generation, due_at__lte=timezone.now())
-    return leases.take(due.order_by("due_at").defer("vector", "text_hash", "own"), LEASE, limit)
+    return leased_rows.take(generation, LEASE, limit)
 
 
 def _read(rows: list[VectorEmbedding]) -> list[_Job]:
@@ -134,9 +135,7 @@ def _read(rows: list[VectorEmbedding]) -> list[_Job]:
     both are from the same moment: a vector that a caller supplies after the row was leased must not be overlooked.
     """
     now = timezone.now()
-    ids = [row.id for row in rows]
-    current = VectorEmbedding.all_tenants.filter(id__in=ids).select_related("memory")
-    jobs = {row.id: _job(row, now) for row in current.iterator(chunk_size=_READ_AT_ONCE)}
+    jobs = {row.id: _job(row, now) for row in leased_rows.read([row.id for row in rows])}
     return [jobs.get(leased.id) or _Job(leased, None) for leased in rows]
 
 
@@ -145,6 +144,7 @@ def _job(row: VectorEmbedding, now: datetime) -> _Job:
     if row.memory.deleted_at is None and not row.memory.has_expired(now):
         job.text = analyzer.embedding_text(payloads.text_of(row.memory.payload), row.memory.context)
         job.vector = _kept_vector(job)
+        job.is_kept = job.vector is not None
     row.memory.payload = {}  # a batch of large ones would take gigabytes
     return job
 
@@ -188,8 +188,7 @@ def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
     written by another worker. The remaining jobs are processed again when their lease has expired. Their vectors are in
     the cache by then.
     """
-    rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease)
-    kept = set(rows.filter(lease_until__gt=timezone.now() + LEASE / 2).values_list("id", flat=True))
+    kept = leased_rows.held([job.row.id for job in jobs], lease, timezone.now() + LEASE / 2) if jobs else set()
     return [job for job in jobs if job.row.id in kept]
 
 
@@ -210,37 +209,47 @@ def _write(generation: EmbeddingGeneration, jobs: Iterable[_Job]) -> None:
 
 
 def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
-    """Record the outcome of each job and release its row.
+    """Record the outcome of each job and release its row, usually in a single statement.
 
     Rows that a writer has locked are processed last, one at a time. A transaction that holds some rows while it waits
     for others could deadlock with a writer that locks many.
     """
-    rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in jobs], lease=lease)
+    left = _settle(jobs, lease)
+    if not left:
+        return
+    rows = VectorEmbedding.all_tenants.filter(id__in=[job.row.id for job in left], lease=lease)
     with transaction.atomic():
         free = set(rows.select_for_update(skip_locked=True).values_list("id", flat=True))
-        _record([job for job in jobs if job.row.id in free], lease)
-    for job in jobs:
+        _record([job for job in left if job.row.id in free], lease)
+    for job in left:
         if job.row.id not in free:
             with transaction.atomic():
+                _settle([job], lease)
                 _record([job], lease)
 
 
+def _settle(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
+    """Mark the rows that are now in the index as done, and return the other jobs."""
+    outcomes = [_outcome(job.row, job.memory, job) for job in jobs if job.memory and not job.error]
+    with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
+        settled = leased_rows.settle(outcomes, lease)
+    metrics.indexed.labels("settled").inc(len(settled))
+    return [job for job in jobs if job.row.id not in settled]
+
+
 def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
-    """Mark the rows that are now in the index as done, and postpone the failed ones.
+    """Postpone the rows that failed, and forget those of purged memories.
 
     Rows of memories that have changed since stay due.
     """
-    settled = [_settled(job, lease) for job in jobs if job.memory and not job.error]
     # If the same memory was stored again in the meantime, the writer has updated its row.
     purged = [(job.row.id, _uuid_parameter(lease), job.row.wanted_version) for job in jobs if _is_done(job)]
     failed = [job for job in jobs if job.error]
-    metrics.indexed.labels("settled").inc(len(settled) + len(purged))
+    metrics.indexed.labels("settled").inc(len(purged))
     metrics.indexed.labels("failed").inc(len(failed))
     if failed:
         log.warning("memories are waiting to be indexed", extra={"reason": failed[0].error, "rows": len(failed)})
     with connection.cursor() as cursor:
-        if settled:
-            cursor.executemany(_SETTLE, settled)
         if failed:
             cursor.executemany(_POSTPONE, [_postponed(job, lease) for job in failed])
         if purged:
@@ -257,31 +266,17 @@ def _is_done(job: _Job) -> bool:
 
 _FORGET = "DELETE FROM sfm_vector_embeddings WHERE id = %s AND lease = %s AND wanted_version = %s"
 
-# Raw SQL, because each row gets a different vector and the condition must be checked in the same statement.
-_SETTLE = """
-    UPDATE sfm_vector_embeddings
-    SET vector = %s, text_hash = %s, indexed_version = %s, due_at = %s,
-        lease = NULL, lease_until = NULL, attempts = 0, error = ''
-    WHERE id = %s AND lease = %s AND wanted_version = %s
-"""
 
-
-def _settled(job: _Job, lease: uuid.UUID | None) -> tuple[Any, ...]:
-    memory, row = job.memory, job.row
-    assert memory is not None  # noqa: S101 - purged memories have no row to settle
-    # A deleted memory keeps its vector, so that restoring it needs no embedding.
-    vector = bytes(row.vector) if job.vector is None and row.vector else _bytes(job.vector)
-    text_hash = bytes(row.text_hash) if job.vector is None and row.text_hash else job.text_hash
-    # The row of a memory that will expire becomes due at that time, so that the memory is removed from the index.
-    again = None if job.absent else memory.expires_at
-    return (
-        vector,
-        text_hash,
-        None if job.absent else memory.version,
-        connection.ops.adapt_datetimefield_value(again),
+def _outcome(row: VectorEmbedding, memory: Memory, job: _Job) -> Outcome:
+    return Outcome(
         row.id,
-        _uuid_parameter(lease),
         memory.version,
+        None if job.absent else memory.version,
+        # The row of a memory that will expire becomes due at that time, so that the memory is removed from the index.
+        None if job.absent else memory.expires_at,
+        # A deleted memory keeps its vector, so that restoring it needs no embedding.
+        None if job.is_kept else _bytes(job.vector),
+        None if job.is_kept else job.text_hash,
     )
 
 

@@ -80,11 +80,7 @@ _pending = _Pending()
 def applies() -> bool:
     """Return whether this process indexes memories itself. Only a process that settles their rows does."""
     generation = generations.active()
-    return (
-        scheduler.runs(SETTLE)
-        and embeddings.of(generation).in_process
-        and not getattr(index.of(generation), "remote", True)
-    )
+    return scheduler.runs(SETTLE) and embeddings.of(generation).in_process and not index.of(generation).remote
 
 
 def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[StoredVector | None]:

@@ -68,6 +68,24 @@ class Table(Generic[Row]):
 
 
 @dataclass(frozen=True)
+class Columns(Generic[Row]):
+    """Some columns of a model in a statement of its own. The other fields are deferred."""
+
+    model: type[Row]
+    without: frozenset[str] = frozenset()
+
+    def sql(self, alias: str) -> str:
+        return ", ".join(f"{alias}.{name}" for name in _reading(self.model, connection.vendor, self.without)[0])
+
+    def instance(self, row: Sequence[object]) -> Row:
+        names, converters = _reading(self.model, connection.vendor, self.without)
+        return self.model.from_db(DEFAULT_DB_ALIAS, names, _converted(row, converters))
+
+    def __len__(self) -> int:
+        return len(_reading(self.model, connection.vendor, self.without)[0])
+
+
+@dataclass(frozen=True)
 class Part:
     """Rows for one table."""
 
@@ -110,12 +128,12 @@ def id_parameter(id: UUID) -> UUID | str:
     return id if connection.features.has_native_uuid_field else id.hex
 
 
-def one_of(column: str, values: Sequence[str]) -> tuple[str, object]:
+def one_of(column: str, values: Sequence[str] | Sequence[int]) -> tuple[str, Any]:
     """Return a condition with a single parameter, whatever the number of values, and the parameter."""
     if len(values) == 1:
         return f"{column} = %s", values[0]
     if connection.vendor == "postgresql":
-        return f"{column} = ANY(%s::text[])", list(values)
+        return f"{column} = ANY(%s)", list(values)
     return f"{column} IN (SELECT value FROM json_each(%s))", json.dumps(values)  # noqa: S608 - no value is put in
 
 
@@ -194,15 +212,16 @@ def _select(model: type[Model]) -> str:
 
 
 @cache
-def _reading(model: type[Model], vendor: str) -> Reading:
+def _reading(model: type[Model], vendor: str, without: frozenset[str] = frozenset()) -> Reading:
     """Return the names of the attributes, and (position, expression, converters) of those that the ORM converts."""
     converters = []
-    for position, field in enumerate(model._meta.concrete_fields):
+    fields = [field for field in model._meta.concrete_fields if field.attname not in without]
+    for position, field in enumerate(fields):
         column = field.get_col(model._meta.db_table)
         chain = connection.ops.get_db_converters(column) + column.get_db_converters(connection)
         if chain:
             converters.append((position, column, chain))
-    return [field.attname for field in model._meta.concrete_fields], converters
+    return [field.attname for field in fields], converters
 
 
 def _converted(row: Sequence[object], converters: Sequence[tuple[int, object, Any]]) -> list[object]:
@@ -217,8 +236,9 @@ def _sqlite_time(time: datetime) -> str:
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
 
 
-def _hexadecimal(content: bytes | memoryview) -> str:
-    return f"\\x{bytes(content).hex()}"
+def hexadecimal(content: bytes | memoryview | None) -> str | None:
+    """Return the content as PostgreSQL reads it from text."""
+    return None if content is None else f"\\x{bytes(content).hex()}"
 
 
 def _hex(id: UUID) -> str:
@@ -236,5 +256,5 @@ _CONVERTERS: dict[str, dict[str, Convert | None]] = {
     "sqlite": _AS_THEY_ARE
     | {"UUIDField": _hex, "DateTimeField": _sqlite_time, "JSONField": json.dumps, "BinaryField": None},
     "postgresql": _AS_THEY_ARE
-    | {"UUIDField": None, "DateTimeField": None, "JSONField": None, "BinaryField": _hexadecimal},
+    | {"UUIDField": None, "DateTimeField": None, "JSONField": None, "BinaryField": hexadecimal},
 }

@@ -50,6 +50,7 @@ MAY_SAY_ALL_TENANTS = {
 MAY_USE_ROWS = {
     "tenants/audit/__init__.py",  # inserts, whose rows name their tenant
     "memories/services.py",  # reads at addresses of the caller's tenant; inserts and upserts, whose rows name theirs
+    "memories/index/leased_rows.py",  # the rows of the drain, by the ids that it has leased
     "memories/index/outbox.py",  # upserts, whose rows name their tenant
 }
 # Files that may cross row level security inside a request, with the reason.

@@ -109,7 +109,7 @@ def plans(ask: Callable[[], object]) -> str:
     explained: list[str] = []
 
     def explain(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if re.match(r"SELECT|UPDATE|DELETE", sql) and not many and "sfm_" in sql:
+        if re.match(r"SELECT|UPDATE|DELETE|WITH", sql) and not many and "sfm_" in sql:
             execute("EXPLAIN " + sql, params, many, context)
             explained.extend(row[0] for row in context["cursor"].fetchall())
         return execute(sql, params, many, context)
