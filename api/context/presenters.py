@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from api.conversations.presenters import message
 from api.json import JsonObject
+from conversations.context import render
 from conversations.context.rules import Candidate, Rejected
 from conversations.context.types import Context, ContextItem
 from conversations.models import Conversation
@@ -49,6 +52,32 @@ def manifest(context: Context) -> JsonObject:
         "as_of": rfc3339(context.as_of),
         "degraded": context.degraded,
     }
+
+
+def prompt_text(context: Context) -> JsonObject:
+    rendered = render.prompt(context)
+    return {"text": rendered.text, **_about(context, rendered.items), "used_tokens": rendered.used_tokens}
+
+
+def prompt_messages(context: Context) -> JsonObject:
+    return {"messages": render.messages(context), **_about(context, context.items)}
+
+
+def _about(context: Context, items: Sequence[ContextItem]) -> JsonObject:
+    return {
+        "citations": [_citation(number, item) for number, item in enumerate(items, start=1)],
+        "used_tokens": context.used_tokens,
+        "budget": context.budget,
+        "context_hash": context.hash,
+        "as_of": rfc3339(context.as_of),
+        "degraded": context.degraded,
+    }
+
+
+def _citation(number: int, item: ContextItem) -> JsonObject:
+    fields = message(item.message, item.conversation)
+    names = ("id", "conversation_id", "coord", "role", "timestamp")
+    return {"number": number, **{name: fields[name] for name in names}, **_source(item.conversation)}
 
 
 def _manifest_item(item: ContextItem) -> JsonObject:

@@ -11,6 +11,7 @@ from api.conversations.schemas import (
     ContextBody,
     ContextMessageOut,
     ContextParams,
+    ContextPromptOut,
     FullTextBody,
     FullTextOut,
     ManifestOut,
@@ -24,6 +25,7 @@ from conversations.context.assemble import assemble_context
 from conversations.context.types import ContextRequest
 from conversations.search.full_text import search_full_text
 from conversations.search.semantic import search_messages
+from somamemory.errors import InvalidInput
 
 router = PolicyRouter("conversations")
 
@@ -61,9 +63,17 @@ def full_text(request: Request, body: FullTextBody) -> HttpResponse:
     )
 
 
-@router.post("/context/assemble", out=list[ContextMessageOut] | ManifestOut, kind="search", limited=True)
+@router.post(
+    "/context/assemble", out=list[ContextMessageOut] | ManifestOut | ContextPromptOut, kind="search", limited=True
+)
 def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -> HttpResponse:
-    """Select the best messages for the next prompt, within a token budget."""
+    """Select the best messages for the next prompt, within a token budget.
+
+    With the format `text`, the context is one text that can be pasted into a prompt; with `messages`, a list of
+    messages for a model.
+    """
+    if query.manifest and body.format != "items":
+        raise InvalidInput("manifest", "is only available with the format items; omit one of them")
     throttle.charge(request, body.context_budget, per=10_000)
     context = assemble_context(
         request.caller,
@@ -72,6 +82,9 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
             budget=body.context_budget,
             preferred_labels=frozenset(body.preferred_labels),
             excluded_folders=tuple(body.excluded_folders),
+            folder=body.folder,
+            conversation_id=body.conversation_id,
+            exclude_current_session=body.exclude_current_session,
             order=body.order,
             include_archived=body.include_archived,
             truncate=body.truncate,
@@ -80,6 +93,9 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
             **body.ids,
         ),
     )
+    if body.format != "items":
+        present = presenters.prompt_text if body.format == "text" else presenters.prompt_messages
+        return reply(present(context))
     if query.manifest:
         return reply(presenters.manifest(context))
     return reply([presenters.context_message(item) for item in context.items])

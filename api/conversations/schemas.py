@@ -13,6 +13,7 @@ from api.schemas import (
     MAX_OFFSET,
     Body,
     Cursor,
+    Id,
     Instant,
     Limit,
     OwnerIds,
@@ -182,11 +183,22 @@ class ContextBody(OwnerIds, Body):
     query: QueryText
     preferred_labels: Annotated[list[Label], Field(max_length=100)] = Field(default_factory=list)
     excluded_folders: Annotated[list[Folder], Field(max_length=100)] = Field(default_factory=list)
+    folder: Folder | None = None
+    conversation_id: Id | None = None
+    exclude_current_session: bool = False
+    format: Literal["items", "messages", "text"] = "items"
     context_budget: Annotated[int, Field(ge=1, le=MAX_BUDGET)] = 4000
     order: Literal["relevance", "chronological"] = "relevance"
     include_archived: bool = False
     truncate: bool = False
     as_of: Instant | None = None
+
+    @field_validator("exclude_current_session")
+    @classmethod
+    def _names_the_session(cls, excluded: bool, info: ValidationInfo) -> bool:
+        if excluded and info.data.get("session_id") is None and info.data.get("conversation_id") is None:
+            raise ValueError("needs session_id or conversation_id, which say what to leave out")
+        return excluded
 
 
 class ContextParams(Params):
@@ -331,6 +343,32 @@ class LeftOut(BaseModel):
     score: float | None
     tokens: int | None
     duplicate_of: str | None = None
+
+
+class CitationOut(BaseModel):
+    """The source of one item of the text."""
+
+    number: int
+    id: str
+    conversation_id: str
+    coord: str
+    label: str
+    folder: str
+    role: str
+    timestamp: str
+
+
+class ContextPromptOut(BaseModel):
+    """A context as one text, or as messages for a model."""
+
+    text: str | None = None
+    messages: list[dict[str, str]] | None = None
+    citations: list[CitationOut]
+    used_tokens: int
+    budget: int
+    context_hash: str
+    as_of: str
+    degraded: list[str]
 
 
 class ManifestOut(BaseModel):

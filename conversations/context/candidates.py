@@ -58,8 +58,8 @@ class Pool:
     conversations: dict[str, Conversation] = field(default_factory=dict)
 
     def add(self, proposals: Sequence[Proposal]) -> list[Candidate]:
-        """Return a candidate for each proposal whose conversation exists, in the same order."""
-        known = self._with_conversation(proposals)
+        """Return a candidate for each proposal with text whose conversation exists, in the same order."""
+        known = self._with_conversation([proposal for proposal in proposals if _text(proposal.memory).strip()])
         self.memories |= {proposal.memory.id: proposal.memory for proposal in known}
         vectors = _vectors(self.caller, [proposal.memory.id for proposal in known])
         texts = [_text(proposal.memory) for proposal in known]

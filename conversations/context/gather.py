@@ -103,7 +103,21 @@ def _scope(caller: Caller, request: ContextRequest) -> _Scope:
         condition &= ~Q(status=Conversation.Status.ARCHIVED)
     if request.excluded_folders:
         condition &= ~in_folder(*request.excluded_folders)
+    if request.folder is not None:
+        condition &= in_folder(request.folder)
+    condition &= _current(request)
     return _Scope(condition or None, any_summaries)
+
+
+def _current(request: ContextRequest) -> Q:
+    """Return the condition for the current conversation and session: only these, or everything else."""
+    conversation = Q() if request.conversation_id is None else Q(id=request.conversation_id)
+    if not request.exclude_current_session:
+        return conversation  # the session is one of the request's ids
+    other = ~conversation if conversation else Q()
+    if request.session_id is not None:
+        other &= ~Q(session_id=request.session_id) | Q(session_id__isnull=True)
+    return other
 
 
 def _what_exists(caller: Caller) -> tuple[bool, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 
@@ -21,6 +22,8 @@ class ContextRequest:
     budget: int = 4000
     preferred_labels: frozenset[str] = frozenset()
     excluded_folders: tuple[str, ...] = ()
+    folder: str | None = None  # only conversations in this folder and its subfolders
+    conversation_id: UUID | None = None
     order: str = "relevance"
     include_archived: bool = False
     truncate: bool = False
@@ -29,11 +32,14 @@ class ContextRequest:
     user_id: str | None = None
     agent_id: str | None = None
     session_id: str | None = None
+    # Leave out the messages of `session_id` and `conversation_id`, which are already in the prompt
+    exclude_current_session: bool = False
 
     @property
     def ids(self) -> dict[str, str]:
         """The ids that all messages and summaries of the context must have."""
-        given = ((name, getattr(self, name)) for name in IDS)
+        names = [name for name in IDS if not (name == "session_id" and self.exclude_current_session)]
+        given = ((name, getattr(self, name)) for name in names)
         return {name: id for name, id in given if id is not None}
 
     @property
