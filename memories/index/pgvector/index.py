@@ -20,7 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from memories.index.base import Hit, Point, Vector, Where, checked_limit, unit_vector
 from memories.index.pgvector import upkeep
 from memories.index.pgvector.nearest import Nearest
-from memories.index.pgvector.table import Table
+from memories.index.pgvector.table import Table, translating_errors
 from somamemory.db import replicas, vector_tables
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ WHERE old.version <= EXCLUDED.version
 class PgvectorIndex:
     """A `VectorIndex` stored in one table of the default database.
 
-    Errors of the database are raised as they are: without the database, there is nothing to search.
+    Any call raises `ConfigurationError` if the database lacks the extension.
     """
 
     remote = False
@@ -80,7 +80,8 @@ class PgvectorIndex:
         if not self._table.exists():
             return []
         connection = _connection(fresh)
-        rows = self._nearest.search(connection, tenant, query, where, limit)
+        with translating_errors("search"):
+            rows = self._nearest.search(connection, tenant, query, where, limit)
         # float32 has no more than six digits.
         hits = [Hit(id, round(min(1.0, max(-1.0, similarity)), 6)) for id, similarity in rows]
         return sorted(hits, key=lambda hit: (-hit.similarity, hit.id.hex))[:limit]
@@ -159,12 +160,14 @@ def _connection(fresh: bool) -> BaseDatabaseWrapper:
     return connections[DEFAULT_DB_ALIAS] if fresh else replicas.connection()
 
 
+@translating_errors("read")
 def _read(statement: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
 
 
+@translating_errors("write")
 def _write(statement: str, parameters: list[Any]) -> int:
     """Run a statement and return the number of rows that it changed."""
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from somamemory.db import vector_tables
-from somamemory.errors import ConfigurationError
+from somamemory.errors import ConfigurationError, IndexUnavailable
 from tenants import row_level_security
 
 MIN_VERSION = (0, 8)  # the first with iterative scans, without which a filter loses results
@@ -33,6 +35,15 @@ CREATE INDEX IF NOT EXISTS {scope} ON {name} (tenant_id, namespace, memory_type)
 """
 
 
+@contextmanager
+def translating_errors(action: str) -> Iterator[None]:
+    """Raise `IndexUnavailable` for every error of the database."""
+    try:
+        yield
+    except Error as error:
+        raise IndexUnavailable(f"the vector index failed to {action}: {str(error).strip().splitlines()[0]}") from error
+
+
 @dataclass
 class Table:
     collection: str
@@ -50,6 +61,7 @@ class Table:
     def name(self) -> str:
         return vector_tables.PREFIX + self.collection
 
+    @translating_errors("look for its table")
     def exists(self) -> bool:
         """Return whether the table exists, and check it. A table that is missing contains no vectors."""
         if not self._checked:
@@ -60,6 +72,7 @@ class Table:
             self._checked = True
         return True
 
+    @translating_errors("create its table")
     def prepare(self) -> None:
         """Create the table, and the extension, if they are missing. Raises ConfigurationError."""
         if self.exists():

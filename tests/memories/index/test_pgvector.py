@@ -15,7 +15,7 @@ from memories.index.base import Point, Vector, Where
 from memories.index.pgvector import nearest, table, upkeep
 from memories.index.pgvector.index import PgvectorIndex
 from somamemory.db import tenant_scope, vector_tables
-from somamemory.errors import ConfigurationError
+from somamemory.errors import ConfigurationError, IndexUnavailable
 from tenants import row_level_security
 
 pytestmark = pytest.mark.pgvector
@@ -176,6 +176,16 @@ def test_vectors_of_three_thousand_dimensions_can_be_stored_and_found(outside_tr
     wide.upsert(ANNA, [point])
     assert found(wide, vector, Where(("default",))) == [point.id]
     wide.drop()
+
+
+def test_an_error_of_the_database_makes_the_index_unavailable(index: PgvectorIndex) -> None:
+    index.upsert(ANNA, every := points(3))
+    with connection.cursor() as cursor:
+        cursor.execute(f'ALTER TABLE "{index._table.name}" RENAME COLUMN vector TO other')
+    with pytest.raises(IndexUnavailable, match="failed to search"):
+        found(index, every[0].vector, Where(("default",)))
+    with pytest.raises(IndexUnavailable, match="failed to write"):
+        index.upsert(ANNA, every)
 
 
 # --- the database -------------------------------------------------------------------------------------------------
