@@ -165,7 +165,7 @@ start() { # name, log text that shows it is ready, command whose last argument i
     return 1
 }
 
-start_postgresql() { # name, folder of its programs; sets $database_url
+start_postgresql() { # name, folder of its programs, more statements for the databases of the tests; sets $database_url
     local password
     password="$("$python" -c 'import secrets; print(secrets.token_hex(16))')"
     as_server tee password >/dev/null <<< "$password"
@@ -182,7 +182,7 @@ start_postgresql() { # name, folder of its programs; sets $database_url
     # A test controls which session detects a deadlock first. The databases of the tests are copies of template1.
     PGPASSWORD="$password" "$postgresql/psql" -qX -h 127.0.0.1 -p "$port" -U postgres -d template1 -v ON_ERROR_STOP=1 \
         -c 'ALTER FUNCTION ts_match_vq(tsvector, tsquery) LEAKPROOF' \
-        -c 'ALTER FUNCTION jsonb_contains(jsonb, jsonb) LEAKPROOF'
+        -c 'ALTER FUNCTION jsonb_contains(jsonb, jsonb) LEAKPROOF' ${3:+-c "$3"}
     database_url="postgres://soma:$password@127.0.0.1:$port/soma"
 }
 
@@ -288,7 +288,7 @@ begin postgresql tests_on_postgresql
 if [ ${#pytest_options[@]} = 0 ]; then
     begin milvus tests_on_milvus
     find_pgvector || { say "The user of the servers cannot run $pgvector/postgres; move the checkout." >&2; exit 2; }
-    start_postgresql pgvector "$pgvector"
+    start_postgresql pgvector "$pgvector" 'CREATE EXTENSION vector'
     begin pgvector tests_on_pgvector
     finish postgresql milvus pgvector
 else

@@ -50,7 +50,7 @@ class PostgreSQL:
         options = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
         name = connection.settings_dict["NAME"]
         with tempfile.NamedTemporaryFile("w") as content:
-            content.write(_without_policies(connection, file))
+            content.write(_contents(connection, file))
             content.flush()
             options += [f"--use-list={content.name}", f"--dbname={name}"]
             _wait(_start("pg_restore", connection, [*options, str(file)]), progress)
@@ -72,10 +72,10 @@ class PostgreSQL:
             return _tables(session, progress)
 
 
-def _without_policies(connection: BaseDatabaseWrapper, file: Path) -> str:
-    """Return the content of a dump without row level security, whose role the server may lack; bootstrap adds it.
+def _contents(connection: BaseDatabaseWrapper, file: Path) -> str:
+    """Return the content of a dump without what the server may lack: the role of row level security, and pgvector.
 
-    Also without pgvector, which the server may lack as well.
+    `bootstrap` and the first use of the index add them.
     """
     command = [_program("pg_restore", connection), "--list", str(file)]
     entries = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - of PostgreSQL
@@ -161,8 +161,7 @@ def _program(name: str, connection: BaseDatabaseWrapper) -> str:
     """Return the newest version of a program, which must support the server's version. Raises ConfigurationError."""
     server: int = connection.pg_version // 10_000  # type: ignore[attr-defined]
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=_major, reverse=True)
-    found = [str(path) for path in installed] or [path for path in [shutil.which(name)] if path]
-    for path in found:
+    for path in [*map(str, installed), *filter(None, [shutil.which(name)])]:
         told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603
         version = re.search(r"(\d+)", told)
         if version and int(version[1]) >= server:

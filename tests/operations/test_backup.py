@@ -27,8 +27,9 @@ from conversations.services import NewConversation
 from memories import services
 from memories.coordinates import parse
 from memories.new_memory import NewMemory
-from operations.backup import backups, engines
+from operations.backup import backups, engines, postgresql
 from operations.backup import manifest as manifests
+from somamemory.db import vector_tables
 from somamemory.errors import ColdFileDamaged, Conflict, InvalidInput
 from tenants.caller import Caller
 from tenants.models import Tenant
@@ -88,6 +89,20 @@ def test_what_is_restored_is_what_was_there(filled: Caller, empty: BaseDatabaseW
 
     assert tables(empty) == before
     assert tables(connection) != before
+
+
+@pytest.mark.pgvector
+def test_a_backup_needs_no_pgvector_where_it_is_restored(
+    filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path
+) -> None:
+    assert vector_tables.names(connection)
+
+    folder = backups.create(tmp_path / "to")
+    manifest = backups.restore(folder, connection=empty)
+
+    assert vector_tables.names(empty) == []
+    assert not any(name.startswith(vector_tables.PREFIX) for name in manifest.tables)
+    assert "EXTENSION" not in postgresql._contents(empty, folder / postgresql.PostgreSQL.file_name)
 
 
 def test_a_backup_beside_writers_is_one_moment(filled: Caller, empty: BaseDatabaseWrapper, tmp_path: Path) -> None:
