@@ -180,6 +180,7 @@ def test_vectors_of_three_thousand_dimensions_can_be_stored_and_found(outside_tr
 
 def test_an_error_of_the_database_makes_the_index_unavailable(index: PgvectorIndex) -> None:
     index.upsert(ANNA, every := points(3))
+    index.ping()
     with connection.cursor() as cursor:
         cursor.execute(f'ALTER TABLE "{index._table.name}" RENAME COLUMN vector TO other')
     with pytest.raises(IndexUnavailable, match="failed to search"):
