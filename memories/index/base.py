@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import numpy as np
@@ -70,7 +70,7 @@ class VectorIndex(Protocol):
     once, and a point never replaces one with a higher version.
     """
 
-    remote: ClassVar[bool]
+    remote: bool
 
     def upsert(self, tenant: UUID, points: Sequence[Point]) -> None:
         """Insert points, and replace points with the same id. Raises `DimensionMismatch` or `UnusableVector`."""
@@ -135,7 +135,7 @@ def as_float32(vector: Vector) -> Vector:
 
 def unit_vector(vector: Vector, dimension: int) -> Vector:
     """Return the vector scaled to length 1, as float32 of shape (dimension,). Raises the same as `unit_vectors`."""
-    return unit_vectors([vector], dimension)[0]
+    return unit_vectors([vector], dimension).reshape(dimension)
 
 
 def unit_vectors(vectors: Sequence[Vector], dimension: int) -> Vector:

@@ -253,7 +253,10 @@ def _restored(generation: EmbeddingGeneration, tenant: UUID, ids: list[UUID]) ->
             memory__archived_at=None,
         )
         columns = ("memory_id", "indexed_version", "memory__namespace", "memory__memory_type", "vector")
-        points = [Point(*row, np.frombuffer(vector, "<f4")) for *row, vector in rows.values_list(*columns)]
+        points = [
+            Point(id, version, namespace, memory_type, np.frombuffer(vector, "<f4"))
+            for id, version, namespace, memory_type, vector in rows.values_list(*columns)
+        ]
         target.upsert(tenant, points)
         restored.update(point.id for point in points)
     return restored

@@ -26,19 +26,21 @@ from memories.index.milvus.collection import Hnsw
 from memories.index.milvus.index import MilvusIndex
 from memories.index.reconcile import Report
 from memories.models import EmbeddingGeneration
-from somamemory.errors import IndexUnavailable
+from somamemory.errors import ConfigurationError, IndexUnavailable
 from testing import ROOT, milvus_server
 from tests.conftest import Api, drain, issue_key, problem_of
 
 SERVER = os.environ.get("SOMA_TEST_MILVUS_URI", "")
 pytestmark = [pytest.mark.server, pytest.mark.skipif(not SERVER, reason="needs SOMA_TEST_MILVUS_URI; make test-milvus")]
-TENANT = uuid.UUID(int=1)
+TENANT = ANNA = uuid.UUID(int=1)
+BERT = uuid.UUID(int=2)
 
 
 @pytest.fixture
 def on_server(monkeypatch: pytest.MonkeyPatch, db: None) -> Iterator[EmbeddingGeneration]:
     """The service on the server, with a generation of its own."""
     index.close_all()
+    monkeypatch.setattr(settings, "VECTOR_INDEX", "milvus")
     monkeypatch.setattr(settings, "MILVUS_URI", SERVER)
     monkeypatch.setattr(settings, "MILVUS_PREFIX", f"test_{uuid.uuid4().hex[:8]}")
     EmbeddingGeneration.objects.all().delete()
@@ -110,9 +112,59 @@ def test_a_refused_connection_to_a_server_is_noticed_within_the_retries_not_the_
         raise error
 
     with pytest.raises(IndexUnavailable):
-        target._client.read("try", refused)
+        target._client.call("try", refused)
     assert len(calls) == 4
     target.drop()
+
+
+@pytest.fixture
+def strong() -> Iterator[MilvusIndex]:
+    """An index of this test's own, whose searches include every finished write."""
+    made = MilvusIndex(Connection(SERVER, search_timeout_s=10), f"test_{uuid.uuid4().hex}", 8, consistency="Strong")
+    yield made
+    made.drop()
+
+
+def points(count: int) -> list[Point]:
+    vectors = np.random.default_rng(7).standard_normal((count, 8)).astype(np.float32)
+    return [Point(uuid.uuid4(), 1, "default", "note", row) for row in vectors]
+
+
+def test_a_scan_of_a_server_goes_on_over_many_pages(strong: MilvusIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memories.index.milvus.index.SCAN_PAGE_ROWS", 70)
+    own = points(300)
+    strong.upsert(ANNA, own)
+    strong.upsert(BERT, points(10))
+    assert sorted(strong.scan(ANNA)) == sorted((point.id, 1) for point in own)
+
+
+def test_big_calls_to_a_server_are_split(strong: MilvusIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memories.index.milvus.index.ROWS_PER_CALL", 40)
+    own = points(130)
+    strong.upsert(ANNA, own)
+    assert len(list(strong.scan(ANNA))) == 130
+    strong.delete(ANNA, [point.id for point in own[:90]])
+    assert sorted(strong.scan(ANNA)) == sorted((point.id, 1) for point in own[90:])
+
+
+def test_a_collection_made_by_others_is_refused(strong: MilvusIndex) -> None:
+    strong.ping()
+    foreign = f"test_{uuid.uuid4().hex}"
+    client: Any = strong._client.vendor
+    client.create_collection(foreign, dimension=8)
+    with pytest.raises(ConfigurationError, match="not created by SomaMemory"):
+        MilvusIndex(Connection(SERVER), foreign, 8).ping()
+    client.drop_collection(foreign)
+
+
+def test_a_released_collection_is_loaded_again(strong: MilvusIndex) -> None:
+    (own,) = points(1)
+    strong.upsert(ANNA, [own])
+    client: Any = strong._client.vendor
+    client.release_collection(strong._collection.name)
+    assert [hit.id for hit in strong.search(ANNA, own.vector, Where(("default",)), 5)] == [own.id]
+    client.release_collection(strong._collection.name)
+    assert len(list(strong.scan(ANNA))) == 1
 
 
 def test_the_settings_of_the_graph_reach_the_server() -> None:
@@ -177,6 +229,7 @@ def test_while_the_server_is_gone_searches_are_flagged_and_quick_and_afterwards_
     mortal: milvus_server.MilvusServer, tenant: Any, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.close_all()
+    monkeypatch.setattr(settings, "VECTOR_INDEX", "milvus")
     monkeypatch.setattr(settings, "MILVUS_URI", mortal.uri)
     EmbeddingGeneration.objects.all().delete()
     generations.forget_cached()

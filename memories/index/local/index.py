@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
 from uuid import UUID
 
 from memories.index.base import Hit, Point, Vector, Where, checked_limit, unit_vector, unit_vectors
@@ -35,7 +34,7 @@ _MAX_MAPPED_CHUNKS = 384
 class LocalIndex:
     """One collection: a folder with a folder for each tenant. Any number of processes can have it open."""
 
-    remote: ClassVar[bool] = False
+    remote = False
 
     def __init__(self, folder: Path, collection: str, dimension: int) -> None:
         self._parent = folder

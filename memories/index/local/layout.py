@@ -9,12 +9,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
-from mmap import ALLOCATIONGRANULARITY, PAGESIZE
+from mmap import ALLOCATIONGRANULARITY, PAGESIZE, mmap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Buffer
 
 FORMAT = 1
 MAGIC = int.from_bytes(b"SOMAVECT", "little")
@@ -112,7 +111,7 @@ def places(dimension: int) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def view(buffer: Buffer, place: Place, dimension: int) -> Columns:
+def view(buffer: mmap, place: Place, dimension: int) -> Columns:
     """Return the columns of a chunk, as arrays in the mapped memory."""
     specs = zip(place.columns, _specs(dimension).values(), strict=True)
     return Columns(*(np.frombuffer(buffer, spec, place.rows, offset) for offset, spec in specs))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ _SPARSE = 6
 _PASSES = 5
 MAX_CANDIDATES = 8_192  # or four times the limit: if more are too similar to tell apart, the rest is not compared again
 
+Number = TypeVar("Number", bound=np.generic)
 Rows = NDArray[np.intp]
 Matching = Callable[[int], NDArray[np.uint32]]  # the labels that a search can return, of the first n
 
@@ -117,8 +119,8 @@ def _compare(
 
 def _allowed(row_labels: NDArray[np.uint32], labels: NDArray[np.uint32]) -> NDArray[np.bool_]:
     if len(labels) <= 4:
-        allowed = row_labels == labels[0]
-        for label in labels[1:]:
+        allowed = np.zeros(len(row_labels), np.bool_)
+        for label in labels:
             allowed |= row_labels == label
         return allowed
     table = np.zeros(int(labels.max()) + 2, np.bool_)
@@ -160,9 +162,7 @@ def _is_last(ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return last
 
 
-def _gathered(
-    file: PointsFile, rows: Rows, read: Callable[[layout.Columns, Rows], NDArray[np.generic]]
-) -> NDArray[np.generic]:
+def _gathered(file: PointsFile, rows: Rows, read: Callable[[layout.Columns, Rows], NDArray[Number]]) -> NDArray[Number]:
     """Read from the chunks that contain these rows, which are in ascending order."""
     ends = np.searchsorted(rows, layout.FIRSTS[1 : layout.chunks_for(int(rows[-1]) + 1) + 1]).tolist()
     found, start = [], 0

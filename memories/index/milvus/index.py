@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from memories.index.base import Hit, Point, Vector, Where, checked_limit, unit_vector
@@ -30,7 +30,7 @@ class MilvusIndex:
     Any call raises `ConfigurationError` if the index cannot be used as configured.
     """
 
-    remote: ClassVar[bool] = True
+    remote = True
 
     def __init__(
         self,
