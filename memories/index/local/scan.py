@@ -147,7 +147,7 @@ def _ranked(file: PointsFile, query: _Query, rows: Rows, limit: int) -> tuple[ND
     exact = _gathered(file, rows, lambda columns, places: products(query.vector, columns.vectors[places]))
     file.count_vectors_read(len(rows))
     # Six digits are what float32 has, so vectors that differ by rounding errors only are ordered by their ids.
-    similarities = np.round(np.clip(exact.astype(np.float64), -1.0, 1.0), 6)
+    similarities = np.asarray(np.round(np.clip(exact, -1.0, 1.0, dtype=np.float64), 6), np.float64)
     ids = _gathered(file, rows, lambda columns, places: columns.ids[places])
     order = np.lexsort((ids[:, 1], ids[:, 0], -similarities))
     order = order[_is_last(ids)[order]][:limit]
