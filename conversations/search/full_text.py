@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from django.db.models import QuerySet
 
-from conversations.messages import messages_by_seq
+from conversations.messages import texts_by_seq
 from conversations.search import query_syntax
 from conversations.search.query_syntax import WordQuery
 from conversations.search.results import COLD, MessageResults, has_cold_conversations, with_conversations
@@ -16,6 +16,7 @@ from memories.models import NO_IDS, Memory
 from memories.reserved_namespaces import CONVERSATIONS
 from memories.search import lexical, scoring
 from memories.search.hybrid import KEYWORD
+from memories.search.lexical import Match
 from memories.search.scoring import Stats
 from memories.search.selection import Selection
 from memories.search.statistics import statistics
@@ -29,9 +30,10 @@ from tenants.caller import Caller
 # does not record whether a word belongs to the message itself, nor its position.
 _MAX_RANKED = 2_000
 _MAX_READ = 1_000
-# Limit on the total number of characters read, which takes half a second, and the number of messages per fetch.
+# Limit on the total number of characters read, which takes half a second. Limits on the messages per fetch.
 _MAX_CHARACTERS = 1_000_000
-_BATCH = 100
+_BATCH = 500
+_BATCH_BYTES = 4_000_000
 
 
 @may_read_replica
@@ -58,7 +60,7 @@ def search_full_text(
         rows = rows.filter(archived_at=None)
     leading = _leading(query, stats)
     matches = lexical.matches(Selection.of(rows), [CONVERSATIONS], leading, caller.tenant, few=_MAX_RANKED)
-    ranked, all_read = _read(rows, [match.seq for match in matches.ranked], query, stats)
+    ranked, all_read = _read(rows, matches.ranked, query, stats)
     ranked.sort(key=lambda hit: (-hit[0], hit[1]))
     page = ranked[offset : offset + limit]
     messages = large_rows.in_order(rows, "coordinate_key", [key for _, key in page])
@@ -80,22 +82,34 @@ def _leading(query: WordQuery, stats: Stats) -> Stats:
 
 
 def _read(
-    rows: QuerySet[Memory], seqs: Sequence[int], query: WordQuery, stats: Stats
+    rows: QuerySet[Memory], matches: Sequence[Match], query: WordQuery, stats: Stats
 ) -> tuple[list[tuple[float, str]], bool]:
-    """Return the score and the key of each matching message among `seqs`, and whether all of `seqs` were read."""
+    """Return the score and the key of each message among `matches` that matches, and whether all of them were read."""
     weights = scoring.term_weights(query.terms, stats)
     scored: list[tuple[float, str]] = []
     characters_left = _MAX_CHARACTERS
-    for start in range(0, min(len(seqs), _MAX_READ), _BATCH):
-        batch = seqs[start : min(start + _BATCH, _MAX_READ)]
+    for batch in _batches(matches[:_MAX_READ]):
         deadline.check()
-        by_seq = messages_by_seq(rows.filter(seq__in=batch))
-        for message in (by_seq[seq] for seq in batch if seq in by_seq):
-            text = message.indexed_text
+        texts = texts_by_seq(rows.filter(seq__in=batch))
+        for key, text in (texts[seq] for seq in batch if seq in texts):
             characters_left -= len(text)
             if characters_left < 0:
                 return scored, False
             score = query_syntax.score(query, text, weights, stats.average_length)
             if score is not None:
-                scored.append((score, message.key))
-    return scored, len(seqs) <= _MAX_READ
+                scored.append((score, key))
+    return scored, len(matches) <= _MAX_READ
+
+
+def _batches(matches: Sequence[Match]) -> Iterator[list[int]]:
+    """Yield the messages in batches that are not too large to be read at once."""
+    batch: list[int] = []
+    size = 0
+    for match in matches:
+        size += match.size
+        if batch and (size > _BATCH_BYTES or len(batch) == _BATCH):
+            yield batch
+            batch, size = [], match.size
+        batch.append(match.seq)
+    if batch:
+        yield batch

@@ -27,10 +27,16 @@ MAX_RANKED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A memory that matches the query. `seq` is its number in the database, and `key` its id as stored there."""
+    """A memory that matches the query.
+
+    seq: its number in the database.
+    key: its id as the database stores it.
+    size: in bytes.
+    """
 
     seq: int
     key: UUID | str
+    size: int
     bm25: float
 
     @property
@@ -73,12 +79,12 @@ def matches(
         return Matches([])
     source, parameters = term_index.matching(selection.connection, tenant, namespaces, chosen)
     rows = selection.rows(
-        "sfm_memories.seq, sfm_memories.id, sfm_memories.terms",
+        "sfm_memories.seq, sfm_memories.id, sfm_memories.size, sfm_memories.terms",
         source,
         parameters,
         f"ORDER BY sfm_memories.seq DESC LIMIT {most + 1}",
     )
-    scores = scoring.bm25_all([terms for _, _, terms in rows[:most]], weights, stats.average_length)
+    scores = scoring.bm25_all([terms for *_, terms in rows[:most]], weights, stats.average_length)
     ranked = sorted(zip(scores, rows, strict=False), key=lambda scored: (-scored[0], scored[1][0]))
-    matching = [Match(seq, key, score) for score, (seq, key, _) in ranked]
+    matching = [Match(seq, key, size, score) for score, (seq, key, size, _) in ranked]
     return Matches(matching, pruned=not all_matches, cut=len(rows) > most)
