@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -32,7 +32,7 @@ class Candidate:
     importance: float
     created: str  # a time in UTC, if it names no other zone
     bm25: float
-    vector: bytes | None = field(repr=False)  # None if the index does not have it yet
+    vector: bytes | None = field(repr=False)  # None if its similarity is known, or not in the index yet
     similarity: float | None = None  # None if it has no vector
     graph: float = 0.0  # score added by an expansion
 
@@ -62,17 +62,20 @@ class Confirmation:
     average_length: float
     generation: EmbeddingGeneration | None = None
 
-    def of(self, ids: Collection[UUID]) -> Candidates:
-        """Return the candidates among these ids."""
-        if not ids:
+    def of(self, ids: Iterable[UUID], similarities: Mapping[UUID, float] | None = None) -> Candidates:
+        """Return the candidates among these ids, and among those with known similarities, which get no vectors."""
+        known = similarities or {}
+        proposed = [*known, *(id for id in ids if id not in known)]
+        if not proposed:
             return {}
-        rows = self.selection.with_vectors(_COLUMNS, ids, self.generation)
+        rows = self.selection.with_vectors(_COLUMNS, proposed, len(known), self.generation)
         scores = scoring.bm25_all([row[5] for row in rows], self.weights, self.average_length)
-        candidates = (
-            Candidate(as_uuid(id), namespace, key, importance, created, bm25, vector)
-            for (id, namespace, key, importance, created, _, vector), bm25 in zip(rows, scores, strict=True)
-        )
-        return {candidate.id: candidate for candidate in candidates if self.narrowing.in_ball(candidate.coordinate_key)}
+        found: Candidates = {}
+        for (raw_id, namespace, key, importance, created, _, vector), bm25 in zip(rows, scores, strict=True):
+            if self.narrowing.in_ball(key):
+                id = as_uuid(raw_id)
+                found[id] = Candidate(id, namespace, key, importance, created, bm25, vector, known.get(id))
+        return found
 
 
 def ids_at(memories: QuerySet[Memory], addresses: Iterable[Address]) -> list[UUID]:

@@ -18,11 +18,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from memories import read_counts, selectors
-from memories.models import Memory
+from memories import read_counts
 from memories.namespaces import below
 from memories.search import analyzer, lexical, scoring, semantic
 from memories.search.candidates import Candidates, Confirmation, ids_at
@@ -70,15 +68,13 @@ def _search(caller: Caller, query: Search) -> Results:
     started = time.perf_counter()
     names = query.namespaces if query.namespace_prefix is None else below(caller, query.namespace_prefix)
     query = replace(query, namespaces=names, narrowing=query.narrowing.of(caller))
-    awake = Q() if query.include_archived else Q(archived_at=None)
-    memories = query.narrowing.apply(selectors.live(caller, query.namespaces).filter(awake, query.holding))
-    selection = Selection.of(memories)
+    selection = Selection.for_search(caller, query)
     terms, all_terms = analyzer.query_terms(query.query)
     stats = query.stats or statistics(caller.tenant, query.namespaces, terms)
     term_weights = scoring.term_weights(terms, stats)
     confirmation = Confirmation(selection, query.narrowing, term_weights, stats.average_length)
 
-    leg = semantic.start(caller, query, memories, stats, confirmation) if query.mode != KEYWORD else None
+    leg = semantic.start(caller, query, stats, confirmation) if query.mode != KEYWORD else None
     words = _lexical_leg(caller, query, selection, stats, all_terms=all_terms)
     degraded = [KEYWORD] if words.degraded else []
     candidates, leg, weights = _confirm(query, confirmation, leg, words, query.effective_weights())
@@ -88,13 +84,13 @@ def _search(caller: Caller, query: Search) -> Results:
     ranked = ranking.rank(candidates.values())
     if query.expansion:
         confirmation = leg.confirmation if leg else confirmation
-        if not _expand(caller, query.expansion, memories, confirmation, ranked, candidates, leg):
+        if not _expand(caller, query.expansion, confirmation, ranked, candidates, leg):
             degraded.append(GRAPH)
         ranking = replace(ranking, weights=replace(weights, graph=query.expansion.weight))
         ranked = ranking.rank(candidates.values())
 
     good = [hit for hit in ranked if hit.score >= query.min_score] if query.min_score else ranked
-    page, next_offset = page_of(memories, selection, ranking, good, query)
+    page, next_offset = page_of(selection, ranking, good, query)
     read_counts.count(hit.memory for hit in page if query.shown)
     took_ms = round((time.perf_counter() - started) * 1000, 2)
     return Results(page, degraded, took_ms, max(len(good), words.matched), words.complete, stats, next_offset)
@@ -136,7 +132,6 @@ def _confirm(
 def _expand(
     caller: Caller,
     expansion: Expansion,
-    memories: QuerySet[Memory],
     confirmation: Confirmation,
     ranked: Sequence[Ranked],
     candidates: Candidates,
@@ -144,7 +139,7 @@ def _expand(
 ) -> bool:
     """Add memories related to the best hits to the candidates, and return whether all of them were added."""
     reached = expansion.reach(caller, [Seed(hit.candidate.address, hit.score) for hit in ranked[:MAX_SEEDS]])
-    related = set(ids_at(memories, reached.scores))
+    related = set(ids_at(confirmation.selection.memories, reached.scores))
     joined = confirmation.of(related - candidates.keys())
     if leg is not None:
         leg.add_similarities(joined)

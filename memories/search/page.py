@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.models import QuerySet
-
 from memories import large_rows
 from memories.models import Memory
 from memories.search.query import GRAPH, Search, SearchHit
@@ -15,7 +13,7 @@ from somamemory.response_size import fitting
 
 
 def page_of(
-    memories: QuerySet[Memory], selection: Selection, ranking: Ranking, ranked: Sequence[Ranked], search: Search
+    selection: Selection, ranking: Ranking, ranked: Sequence[Ranked], search: Search
 ) -> tuple[list[SearchHit], int | None]:
     """Return the page, and the offset to go on from if its memories are too large for one response.
 
@@ -25,7 +23,7 @@ def page_of(
     at = search.offset
     while len(page) < search.top_k and at < len(ranked):
         part = ranked[at : at + search.top_k - len(page)]
-        rows = _read(memories, selection, part)
+        rows = _read(selection, part)
         at += len(rows)
         page += [
             SearchHit(row, round(hit.score, 6), _explain(hit, ranking, search))
@@ -37,12 +35,12 @@ def page_of(
     return page, None
 
 
-def _read(memories: QuerySet[Memory], selection: Selection, part: Sequence[Ranked]) -> list[Memory | None]:
+def _read(selection: Selection, part: Sequence[Ranked]) -> list[Memory | None]:
     """Return the memory of each hit, or None, for the first hits that fit one response."""
     ids = [hit.candidate.id for hit in part]
     rows = selection.whole(ids)
     if rows is None:
-        return large_rows.in_order(memories, "id", ids)
+        return large_rows.in_order(selection.memories, "id", ids)
     by_id = {row.id: row for row in rows}
     count = fitting(by_id[id].size if id in by_id else 0 for id in ids)
     return [by_id.get(id) for id in ids[:count]]

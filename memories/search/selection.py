@@ -1,8 +1,10 @@
 """The memories that a search may return, and the statements that read them.
 
-The condition of a search (its tenant, namespaces and filters) is compiled once, by Django, and becomes part of each
-statement. Each statement starts from the proposed rows, by term or by id, and checks the condition for these only.
-Otherwise PostgreSQL reads the whole namespace as long as it has no statistics, such as right after a bulk import.
+The condition of a search (its tenant, namespaces and filters) becomes part of each statement. Django compiles it: once
+for all searches of the same shape, or for each search with filters.
+
+Each statement starts from the proposed rows, by term or by id, and checks the condition for these only. Otherwise
+PostgreSQL reads the whole namespace as long as it has no statistics, such as right after a bulk import.
 """
 
 from __future__ import annotations
@@ -10,17 +12,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, QuerySet
+from django.db.models import Field, Q, QuerySet
+from django.utils import timezone
 
+from memories import selectors, validity
 from memories.large_rows import SMALL
 from memories.models import EmbeddingGeneration, Memory
+from memories.prepared_reads import alive
+from memories.search.query import Search
+from somamemory.db import replicas
+from somamemory.db.prepared import Parameter, PreparedCondition
+from tenants.caller import Caller
+from tenants.scoping import parameters_of
 
 Row = tuple[Any, ...]
 _NOTHING, _EVERYTHING = "1 = 0", "1 = 1"
@@ -36,17 +46,40 @@ _WITH_VECTOR = """
 
 @dataclass(frozen=True)
 class Selection:
-    """The condition of a search, compiled for the database that its queryset reads from."""
+    """The condition of a search, compiled for the database that it reads from."""
 
     connection: BaseDatabaseWrapper
     condition: str
-    parameters: tuple[Any, ...]
+    parameters: Sequence[Any]
+    query: Callable[[], QuerySet[Memory]]
 
     @classmethod
     def of(cls, memories: QuerySet[Memory]) -> Selection:
         connection = connections[memories.db]
         condition, parameters = _compiled(memories, connection)
-        return cls(connection, condition, tuple(parameters))
+        return cls(connection, condition, parameters, lambda: memories)
+
+    @classmethod
+    def for_search(cls, caller: Caller, search: Search) -> Selection:
+        """Return the caller's live memories that the search may return."""
+        if not search.narrowing.has_only_lookups:
+            return cls.of(_memories(caller, search))
+        caller.require("read", search.namespaces)
+        now, values = timezone.now(), search.narrowing.lookups
+        limited = caller.tenant.only_user is not None
+        shape = Shape(
+            len(search.namespaces), tuple(values), search.include_archived, search.include_superseded, limited
+        )
+        places = {f"namespace{number}": name for number, name in enumerate(search.namespaces)}
+        given = {**parameters_of(caller.tenant), **places, **values, "now": now, "moment": search.valid_at or now}
+        connection = replicas.connection()
+        condition, parameters = _prepared(shape).of(connection, **given)
+        return cls(connection, condition, parameters, lambda: _memories(caller, search))
+
+    @cached_property
+    def memories(self) -> QuerySet[Memory]:
+        """The same memories, for other queries."""
+        return self.query()
 
     def rows(self, columns: str, source: str, parameters: Sequence[Any], rest: str = "") -> list[Row]:
         """Return `columns` of the rows of `source`, a table expression named sfm_memories, that pass the condition."""
@@ -56,13 +89,18 @@ class Selection:
             rows: list[Row] = cursor.fetchall()
             return rows
 
-    def with_vectors(self, columns: str, ids: Collection[UUID], generation: EmbeddingGeneration | None) -> list[Row]:
-        """Return `columns` of the memories with these ids, each with its vector in the generation, or None."""
+    def with_vectors(
+        self, columns: str, ids: Sequence[UUID], first: int, generation: EmbeddingGeneration | None
+    ) -> list[Row]:
+        """Return `columns` of the memories with these ids, and the vectors of those from `first` on, or None."""
         source, parameters = self._proposed(ids)
-        if generation is None:
+        if generation is None or first == len(ids):
             return self.rows(f"{columns}, NULL", source, parameters)
-        key = generation.id if self.connection.features.has_native_uuid_field else generation.id.hex
-        return self.rows(f"{columns}, {_VECTOR}", source + _WITH_VECTOR, [*parameters, key])
+        if self.connection.vendor == "sqlite":
+            wanted, values = "proposed.key >= %s", [generation.id.hex, first]
+        else:
+            wanted, values = "sfm_memories.id = ANY(%s::uuid[])", [generation.id, list(ids[first:])]
+        return self.rows(f"{columns}, {_VECTOR}", f"{source} {_WITH_VECTOR} AND {wanted}", [*parameters, *values])
 
     def whole(self, ids: Collection[UUID]) -> list[Memory] | None:
         """Return the memories with these ids, without their terms, or None if one of them is large (`large_rows`)."""
@@ -89,6 +127,44 @@ class Selection:
 
 # Position of a column, the column, and the functions that convert its values.
 Conversions = Sequence[tuple[int, Any, Sequence[Callable[..., Any]]]]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The parts of a search that determine its condition.
+
+    lookups: the conditions of its narrowing, each a field with an operator.
+    limited: whether the caller is limited to a user.
+    """
+
+    namespaces: int
+    lookups: tuple[str, ...]
+    archived: bool
+    superseded: bool
+    limited: bool
+
+
+@lru_cache(256)
+def _prepared(shape: Shape) -> PreparedCondition:
+    return PreparedCondition(lambda: _parameterised(shape))
+
+
+def _parameterised(shape: Shape) -> QuerySet[Memory]:
+    lookups: dict[str, Any] = {name: _parameter(name, name.partition("__")[0]) for name in shape.lookups}
+    places = [_parameter(f"namespace{number}", "namespace") for number in range(shape.namespaces)]
+    rows = Memory.objects.of_parameter(limited=shape.limited).filter(namespace__in=places, **lookups)
+    holding = Q() if shape.superseded else validity.holds_at(_parameter("moment", "valid_from"))
+    awake = Q() if shape.archived else Q(archived_at=None)
+    return rows.filter(alive(_parameter("now", "expires_at")), awake, holding)
+
+
+def _memories(caller: Caller, search: Search) -> QuerySet[Memory]:
+    awake = Q() if search.include_archived else Q(archived_at=None)
+    return search.narrowing.apply(selectors.live(caller, search.namespaces).filter(awake, search.holding))
+
+
+def _parameter(name: str, field: str) -> Any:
+    return Parameter(name, Memory, field)
 
 
 def as_uuid(value: UUID | str) -> UUID:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import copy_context
@@ -54,7 +54,6 @@ class SemanticLeg:
 
     caller: Caller
     search: Search
-    memories: QuerySet[Memory]
     confirmation: Confirmation
     query: str
     generation: EmbeddingGeneration
@@ -64,6 +63,10 @@ class SemanticLeg:
     vector: Vectors | None = None  # of the query, once `candidates` has it
     _answer: Future[tuple[Vectors | None, list[Hit]]] | None = field(default=None, repr=False)
 
+    @property
+    def memories(self) -> QuerySet[Memory]:
+        return self.confirmation.selection.memories
+
     def candidates(self, ids: Collection[UUID]) -> Candidates:
         """Return confirmed memories that are similar to the query, and those in `ids`, each with its similarity.
 
@@ -72,20 +75,15 @@ class SemanticLeg:
         self.vector, hits = self._result()
         if self.vector is None:  # the model knows no word of the query
             return self.confirmation.of(ids)
-        similarities = self._from_database(self.vector)
-        confirmed, similarities = self._confirm_enough(hits, similarities, ids, self.vector)
-        self.add_similarities(confirmed, similarities)
+        confirmed = self._confirm_enough(hits, self._from_database(self.vector), ids, self.vector)
+        self.add_similarities(confirmed)
         return confirmed
 
-    def add_similarities(self, candidates: Candidates, known: Mapping[UUID, float] | None = None) -> None:
-        """Set the similarity of each candidate, from its vector if the index has not computed it."""
-        missing: list[tuple[UUID, bytes]] = []
-        for id, candidate in candidates.items():
-            candidate.similarity = known.get(id) if known else None
-            if candidate.similarity is None and candidate.vector is not None:
-                missing.append((id, candidate.vector))
-        if missing and self.vector is not None:
-            for id, similarity in vectors.similarities(missing, self.vector).items():
+    def add_similarities(self, candidates: Candidates) -> None:
+        """Set the similarity of each candidate that has a vector instead."""
+        rows = [(id, candidate.vector) for id, candidate in candidates.items() if candidate.vector is not None]
+        if rows and self.vector is not None:
+            for id, similarity in vectors.similarities(rows, self.vector).items():
                 candidates[id].similarity = similarity
 
     def start(self) -> None:
@@ -124,21 +122,21 @@ class SemanticLeg:
 
     def _confirm_enough(
         self, hits: list[Hit], from_database: dict[UUID, float], ids: Collection[UUID], vector: Vectors
-    ) -> tuple[Candidates, dict[UUID, float]]:
+    ) -> Candidates:
         """Confirm the hits, and request more from the index while too many of them are rejected."""
         similarities: dict[UUID, float] = {}
         limit = self.limit
         while True:
             similarities |= {hit.id: hit.similarity for hit in hits}
             similarities |= from_database
-            confirmed = self.confirmation.of({*similarities, *ids})
+            confirmed = self.confirmation.of(ids, similarities)
             lost = len(hits) - sum(hit.id in confirmed for hit in hits)
             if not lost or len(hits) < limit or len(hits) - lost >= self.search.pool:
-                return confirmed, similarities
+                return confirmed
             if limit == MAX_LIMIT:  # the filters reject most of the index's hits, so compare every vector
                 every = self._vectors(self.memories).iterator(chunk_size=EXACT)
                 similarities |= vectors.nearest(every, vector, self.search.pool)
-                return self.confirmation.of({*similarities, *ids}), similarities
+                return self.confirmation.of(ids, similarities)
             limit = min(limit * 4, MAX_LIMIT)
             metrics.refills.inc()
             hits = self._ask_index(vector, limit)
@@ -178,6 +176,8 @@ class SemanticLeg:
 
     def _pending_similarities(self, vector: Vectors) -> dict[UUID, float]:
         """Return the similarity of each pending memory, which is embedded in this request."""
+        if not self.pending:
+            return {}
         if len(self.pending) > MAX_PENDING or fitting(row.size for row in self.pending) < len(self.pending):
             raise IndexUnavailable("too many or too large memories are not indexed yet; retry later")
         rows: list[Any] = large_rows.filled(self.pending, self._with_embeddings())
@@ -190,13 +190,11 @@ class SemanticLeg:
         return similarities
 
 
-def start(
-    caller: Caller, search: Search, memories: QuerySet[Memory], stats: Stats, confirmation: Confirmation
-) -> SemanticLeg:
+def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmation) -> SemanticLeg:
     """Prepare the semantic leg, and send its query if the index or the model is remote."""
     query = scoring.dense_query(search.query, stats)
     generation = generations.active()
-    leg = SemanticLeg(caller, search, memories, replace(confirmation, generation=generation), query, generation)
+    leg = SemanticLeg(caller, search, replace(confirmation, generation=generation), query, generation)
     # Read before the index is queried, so that a memory indexed in the meantime is in both results and not in neither.
     if search.strong:
         leg.pending = _pending(leg)

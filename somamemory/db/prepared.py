@@ -50,12 +50,6 @@ class _Compiled(Generic[Row]):
     names: Sequence[str]  # the attribute of each column
     converters: Sequence[tuple[int, Sequence[Convert], Any]]  # by the number of the column
 
-    def values(self, given: dict[str, Any], connection: BaseDatabaseWrapper) -> list[Any]:
-        return [
-            item.field.get_db_prep_value(given[item.name], connection) if isinstance(item, _Slot) else item
-            for item in self.parameters
-        ]
-
     def instance(self, row: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
         """Return the row as a model, in the same way as `copy` and `pickle` make one: without its constructor."""
         values = list(row)
@@ -84,8 +78,36 @@ class Prepared(Generic[Row]):
         if compiled is None:
             compiled = self._compiled[connection.vendor] = _compile(self._build(), connection)
         with connection.cursor() as cursor:
-            cursor.execute(compiled.sql, compiled.values(given, connection))
+            cursor.execute(compiled.sql, _filled(compiled.parameters, given, connection))
             return [compiled.instance(row, connection) for row in cursor.fetchall()]
+
+
+class PreparedCondition:
+    """The condition of a query, for statements that are written by hand. The query must not join other tables.
+
+    build: as in `Prepared`.
+    """
+
+    def __init__(self, build: Callable[[], QuerySet[Any]]) -> None:
+        self._build = build
+        self._compiled: dict[str, tuple[str, Sequence[object]]] = {}
+
+    def of(self, connection: BaseDatabaseWrapper, **given: Any) -> tuple[str, list[Any]]:
+        """Return the SQL and its parameters."""
+        compiled = self._compiled.get(connection.vendor)
+        if compiled is None:
+            query = self._build().query
+            compiled = query.get_compiler(connection=connection).compile(query.where)
+            self._compiled[connection.vendor] = compiled
+        sql, parameters = compiled
+        return sql, _filled(parameters, given, connection)
+
+
+def _filled(parameters: Sequence[object], given: dict[str, Any], connection: BaseDatabaseWrapper) -> list[Any]:
+    return [
+        item.field.get_db_prep_value(given[item.name], connection) if isinstance(item, _Slot) else item
+        for item in parameters
+    ]
 
 
 def _compile(query: QuerySet[Row], connection: BaseDatabaseWrapper) -> _Compiled[Row]:
