@@ -62,7 +62,7 @@ class Selection:
     @classmethod
     def for_search(cls, caller: Caller, search: Search) -> Selection:
         """Return the caller's live memories that the search may return."""
-        if not search.narrowing.has_only_lookups:
+        if not search.namespaces or not search.narrowing.has_only_lookups:
             return cls.of(_memories(caller, search))
         caller.require("read", search.namespaces)
         now, values = timezone.now(), search.narrowing.lookups
