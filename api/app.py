@@ -15,8 +15,10 @@ from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
 from ninja.schema import NinjaGenerateJsonSchema
 
 import somamemory
+from api import routing
 from api.auth import KeyAuth
 from api.context.routes import router as context
+from api.contract import document
 from api.conversations.routes import router as conversations
 from api.enrichment.routes import router as enrichment
 from api.field_errors import field_errors
@@ -55,12 +57,13 @@ class Api(NinjaAPI):
         return self._unused_response
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """Return the OpenAPI document, including the problem schema that all routes refer to."""
+        """Return the OpenAPI document, including the problem schema that all routes refer to, and `api.contract`."""
         schema = super().get_openapi_schema(**options)
         problem_schema = Problem.model_json_schema(
             ref_template=REF_TEMPLATE, schema_generator=NinjaGenerateJsonSchema, mode="serialization"
         )
         schema["components"]["schemas"].update({**problem_schema.pop("$defs"), Problem.__name__: problem_schema})
+        document.complete(schema, routing.policies, routing.without_key)
         return schema
 
 

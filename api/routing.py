@@ -19,6 +19,7 @@ from ninja.operation import Operation
 from ninja.utils import contribute_operation_callback
 
 from api import idempotency, throttle
+from api.contract.operation_ids import operation_id
 from api.request import Admission, Kind, Policy, as_api
 from api.schemas import Problem
 from somamemory.db import tenant_scope
@@ -40,6 +41,7 @@ class Decorator(Protocol):
 
 
 policies: dict[tuple[str, str], Policy] = {}  # by method and path
+without_key: set[str] = set()  # the paths of routes that need no key
 
 
 class Declaration(TypedDict, total=False):
@@ -99,7 +101,10 @@ class PolicyRouter:
         policy = _policy(method, declaration, crosses=self.crosses)
 
         def publish(view: View) -> View:
-            policies[method, _CONVERTER.sub("{", path)] = policy
+            published = _CONVERTER.sub("{", path)
+            policies[method, published] = policy
+            if not self.has_caller:
+                without_key.add(published)
             if policy.idempotent:
                 contribute_operation_callback(view, _take_idempotency_key)
             decorate_view(partial(_guarded, policy, has_caller=self.has_caller))(view)
@@ -108,7 +113,7 @@ class PolicyRouter:
                 [method],
                 view,
                 response=_success_models(declaration),
-                operation_id=f"{self.tag}_{view.__name__}",
+                operation_id=operation_id(self.tag, view.__name__),
                 by_alias=declaration.get("by_alias"),
                 exclude_unset=declaration.get("exclude_unset"),
                 openapi_extra=_documentation(declaration),

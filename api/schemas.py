@@ -161,7 +161,7 @@ _COORDINATE_SCHEMA = WithJsonSchema(
             {"type": "string", "pattern": r"^[^,]+(,[^,]+){0,31}$"},
             {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 32},
         ],
-        "example": "1.0,2.0,3.0",
+        "format": "coordinate",
     }
 )
 
@@ -170,14 +170,14 @@ Coord = Annotated[Coordinate, PlainValidator(_coordinate), _COORDINATE_SCHEMA]
 # May be omitted, but not null: a program that has lost a coordinate must not store at a new one.
 NewCoord = Annotated[Coordinate | None, PlainValidator(_coordinate), _COORDINATE_SCHEMA]
 CoordText = Annotated[
-    Coordinate, PlainValidator(_coordinate_text), WithJsonSchema({"type": "string", "example": "1.0,2.0,3.0"})
+    Coordinate, PlainValidator(_coordinate_text), WithJsonSchema({"type": "string", "format": "coordinate"})
 ]
 KeyText = Annotated[
     Key,
     PlainValidator(_key),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "example": "users/ada/seat"}),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH}),
 ]
-BoxText = Annotated[Box, PlainValidator(_box), WithJsonSchema({"type": "string", "example": "0,0;1,1"})]
+BoxText = Annotated[Box, PlainValidator(_box), WithJsonSchema({"type": "string"})]
 Instant = Annotated[datetime, PlainValidator(_instant), _TIME_SCHEMA]
 Id = Annotated[UUID, Field(strict=False)]  # text in JSON and in paths
 Whole = Annotated[int, BeforeValidator(_whole)]

@@ -60,12 +60,13 @@ TAGS = {
         "Health checks and metrics ([guide](../../operations/monitoring.md)). None of these routes needs a key.",
     ),
 }
-WORDS = tomllib.loads((ROOT / "scripts" / "reference.toml").read_text(encoding="utf-8"))
+WORDS = tomllib.loads((ROOT / "api" / "contract" / "texts.toml").read_text(encoding="utf-8"))
 COMMON: list[str] = WORDS["common"]
 REMEDIES: dict[str, str] = WORDS["remedies"]
 ROUTES: dict[str, list[str]] = WORDS["routes"]  # error codes, or names of GROUPS
 GROUPS: dict[str, list[str]] = WORDS["groups"]
-FIELDS: dict[str, str] = WORDS["fields"]
+# Headers that every route accepts: docs/reference/rest-api.md describes them.
+COMMON_HEADERS = ("X-Tenant", "traceparent")
 BODY = ("length_required", "payload_too_large", "unsupported_media_type")
 Route = tuple[str, str]  # method, path
 ONCE = ("still_running", "idempotency_key_reused")
@@ -137,7 +138,7 @@ class Page:
         parts = [f"## `{method} {path}`", sentence(operation.get("description") or operation["summary"])]
         policy = self.policies[method, path]
         parts.append(f"**Scope**: {scope(self.needs[method, path])} · **Kind**: {policy.kind}")
-        if parameters := operation.get("parameters"):
+        if parameters := [item for item in operation["parameters"] if item["name"] not in COMMON_HEADERS]:
             parts += ["**Parameters**", self.parameters(f"{method} {path}", parameters)]
         if body := operation.get("requestBody"):
             parts.append(f"**Body**: {self.contents(body['content'])}")
@@ -226,7 +227,7 @@ def is_sent(name: str, schema: Mapping[str, Any]) -> bool:
 
 
 def is_coordinate(schema: Mapping[str, Any]) -> bool:
-    return schema.get("example") == "1.0,2.0,3.0"
+    return schema.get("format") == "coordinate"
 
 
 def span(schema: Mapping[str, Any], low: str, high: str, unit: str) -> str:
@@ -256,7 +257,9 @@ def sentence(text: str) -> str:
 
 
 def meaning(owner: str, name: str) -> str:
-    return FIELDS.get(f"{owner}.{name}", FIELDS.get(name, ""))
+    from api.contract import texts
+
+    return texts.meaning(owner, name)
 
 
 def error_codes(

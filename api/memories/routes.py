@@ -114,7 +114,7 @@ def delete_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
 
 
 @router.post("/memories/restore", out=MemoryEnvelope, limited=True)
-def restore_named(request: Request, body: NameBody) -> HttpResponse:
+def restore_by_name(request: Request, body: NameBody) -> HttpResponse:
     """Restore a soft-deleted memory, named by its coordinate, key or id, within the retention period."""
     return responses.changed(lookup.restore(request.caller, body.namespace, body.address()))
 

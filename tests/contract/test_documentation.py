@@ -1,8 +1,8 @@
 """Run every command in the documentation and follow every link. `make test-docs` runs these tests alone.
 
-Every `sh`, `python` and `ts` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a document
-run in one bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl that gets
-an error fails. `somamemory COMMAND` is a command of manage.py there, as the installer sets it up.
+Every `sh`, `python` and `ts` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a
+document run in one bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl
+that gets an error fails. `somamemory COMMAND` is a command of manage.py there, as the installer sets it up.
 """
 
 from __future__ import annotations

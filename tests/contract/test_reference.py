@@ -65,7 +65,7 @@ def test_every_parameter_and_every_field_is_explained(reference: ModuleType) -> 
         if not reference.meaning(name, field)
     ]
 
-    assert unexplained == [], "add them to scripts/reference.toml"
+    assert unexplained == [], "add them to api/contract/texts.toml"
 
 
 def test_every_metric_is_documented_and_no_other(db: None) -> None:
