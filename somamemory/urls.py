@@ -4,14 +4,18 @@ from typing import Any
 
 from django.conf import settings
 from django.urls import path
+from django.views.generic import RedirectView
 
 from api.app import api
+from somamemory.web.landing_page import landing_page
 
-urlpatterns: list[Any] = [path("api/v1/", api.urls)]
+urlpatterns: list[Any] = [
+    path("", landing_page),
+    path("docs", RedirectView.as_view(url="/api/v1/docs")),
+    path("api/v1/", api.urls),
+]
 
 if settings.ADMIN:
-    from django.views.generic import RedirectView
-
     from console.urls import site
 
     urlpatterns += [

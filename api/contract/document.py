@@ -40,7 +40,7 @@ def complete(schema: Json, policies: Mapping[Route, Policy], open_routes: set[st
 
 
 def _describe(operation: Json, route: str) -> None:
-    text = re.sub(r"(?<!\n)\n(?!\n)", " ", operation.get("description", operation["summary"]).strip())
+    text = re.sub(r"(?<!\n)\n(?!\n)", " ", (operation.get("description") or operation["summary"]).strip())
     first = _FIRST_SENTENCE.match(text)
     operation["description"] = text
     operation["summary"] = (first[1] if first else text).rstrip(".:")
@@ -75,7 +75,7 @@ def _add_examples(operation: Json, components: Mapping[str, Json]) -> None:
         if example.body is not None and "json" in media:
             content["example"] = filled(example.body, SAMPLES)
         elif "schema" in content and "json" in media:
-            content["example"] = sample(content["schema"], components)
+            content["example"] = sample(content["schema"], components, required_only=True)
     for response in operation["responses"].values():
         for media, content in response.get("content", {}).items():
             if media != PROBLEM and "schema" in content:

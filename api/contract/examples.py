@@ -38,6 +38,7 @@ _SEAT = {"key": "ada/seat"}
 _AT = {"coord": "1,2,3"}
 _MEMORY = {"id": "{memory}"}
 _CONVERSATION = {"id": "{conversation}"}
+_CHAT = {"external_id": "chat-4711"}
 _IDS = {"conversation_ids": ["{conversation}"]}
 _TENANT = {"slug": "acme"}
 _KEY = {**_TENANT, "prefix": "{prefix}"}
@@ -79,6 +80,10 @@ EXAMPLES: dict[str, Example] = {
     "memories.delete": Example(_AT),
     "memories.restore": Example(_AT),
     "memories.delete_many": Example(body={"coords": ["1,2,3", "1,2,4"]}),
+    "memories.delete_matching": Example(body={"namespace": "default", "filters": {"checked": True}, "dry_run": True}),
+    "namespaces.list": Example(),
+    "namespaces.rename": Example(body={"namespace": "default", "to": "archive/2026"}),
+    "namespaces.delete": Example(body={"namespace": "archive/2026"}),
     "stats.get": Example(),
     "conversations.create": Example(
         body={"label": "Breakfast", "folder": "/home", "messages": [{"role": "user", "content": "No eggs for Ada."}]},
@@ -88,6 +93,12 @@ EXAMPLES: dict[str, Example] = {
         _CONVERSATION,
         body={"messages": [{"role": "assistant", "content": "I will plan a breakfast without eggs."}]},
     ),
+    "conversations.create_once": Example(_CHAT, body={"label": "Support", "user_id": "ada"}),
+    "conversations.append_by_external_id": Example(
+        _CHAT, body={"messages": [{"role": "user", "content": "My kettle leaks."}]}
+    ),
+    "conversations.get_by_external_id": Example(_CHAT),
+    "conversations.list_messages_by_external_id": Example(_CHAT),
     "conversations.list": Example(),
     "conversations.count": Example(query={"label": "Breakfast"}),
     "conversations.get": Example(_CONVERSATION),

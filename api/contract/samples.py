@@ -31,6 +31,8 @@ _BY_NAME: dict[str, Any] = {
     "context": "",
     "content": "No eggs for Ada.",
     "query": "breakfast",
+    "mode": "hybrid",
+    "scores": {"semantic": 0.41, "keyword": 0.13, "recency": 0.99, "importance": 0.0},
     "label": "Breakfast",
     "folder": "/home",
     "link_type": "next_to",
@@ -54,12 +56,15 @@ _BY_NAME: dict[str, Any] = {
 _MAX_DEPTH = 8
 
 
-def sample(schema: Schema, components: Mapping[str, Schema], name: str = "", depth: int = 0) -> Any:
-    """Return a value that the schema allows."""
+def sample(
+    schema: Schema, components: Mapping[str, Schema], name: str = "", depth: int = 0, *, required_only: bool = False
+) -> Any:
+    """Return a value that the schema allows, with all fields of an object or only those that are required."""
     if depth > _MAX_DEPTH:
         return None
     if "$ref" in schema:
-        return sample(components[schema["$ref"].rsplit("/", 1)[1]], components, name, depth + 1)
+        target = components[schema["$ref"].rsplit("/", 1)[1]]
+        return sample(target, components, name, depth + 1, required_only=required_only)
     if "const" in schema or "enum" in schema:
         return schema["const"] if "const" in schema else schema["enum"][0]
     if name in _BY_NAME and _allows(schema, _BY_NAME[name], components):
@@ -68,7 +73,9 @@ def sample(schema: Schema, components: Mapping[str, Schema], name: str = "", dep
         if several in schema:
             return _of_several(schema[several], components, name, depth)
     if "properties" in schema:
-        return {field: sample(value, components, field, depth + 1) for field, value in schema["properties"].items()}
+        required = schema.get("required", ()) if required_only else schema["properties"]
+        fields = {field: value for field, value in schema["properties"].items() if field in required}
+        return {field: sample(value, components, field, depth + 1) for field, value in fields.items()}
     return _simple(schema, components, name, depth)
 
 
@@ -89,7 +96,14 @@ def _simple(schema: Schema, components: Mapping[str, Schema], name: str, depth: 
     return _BY_TYPE.get(kind)
 
 
-_PYTHON = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list}
+_PYTHON: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "object": dict,
+    "array": list,
+}
 
 
 def _allows(schema: Schema, value: Any, components: Mapping[str, Schema]) -> bool:

@@ -17,7 +17,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import OperationalError, connection
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 
 import somamemory
 from memories import index, selectors
@@ -107,7 +107,6 @@ def test_the_default_host_names_follow_from_the_interface(listens_on: str, hosts
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/nowhere",
         "/api",
         "/api/v1",
@@ -120,7 +119,7 @@ def test_the_default_host_names_follow_from_the_interface(listens_on: str, hosts
         "/memories/1/restore/x",
         "/%00",
         "/%ff",
-        "//memories",
+        "/x//memories",
     ],
 )
 def test_an_unknown_path_is_404(db: None, path: str) -> None:
@@ -402,9 +401,10 @@ def test_memory_search_stats_and_health_routes_answer_at_the_root_too(api: Api) 
     at_the_root = ("/memories", "/graph", "/stats", "/health", "/readyz", "/ping", "/metrics")
     aliased = {route for route in published() if route[1].startswith(at_the_root)}
     assert {path for _, path in aliased} >= {"/memories", "/memories/search", "/graph/link", "/stats", "/ping"}
-    for _, path in aliased:
+    for _, path in aliased - {("PUT", path) for _, path in aliased}:
+        status = 422 if ("PUT", path) in aliased else 405
         path = path.replace("{coord}", "1")
-        assert api.request("PUT", path).status_code == api.request("PUT", V1 + path).status_code == 405
+        assert api.request("PUT", path).status_code == api.request("PUT", V1 + path).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_an_alias_gives_the_very_same_answer(api: Api, path: str) -> None:
     assert body(alias) == body(original)
 
 
-@pytest.mark.parametrize("path", ["/tenants", "/openapi.json", "/docs", "/memoriesx", "/statsx", "/conversations"])
+@pytest.mark.parametrize("path", ["/tenants", "/openapi.json", "/docsx", "/memoriesx", "/statsx", "/conversations"])
 def test_nothing_else_answers_at_the_root(operator: Api, path: str) -> None:
     problem_of(operator.get(path), 404)
 
@@ -529,6 +529,29 @@ def test_every_problem_is_published_as_problem_json(db: None) -> None:
                 kinds = list(response.get("content", {}))
                 if int(status) >= 400 and "Problem" in json.dumps(response):
                     assert kinds == ["application/problem+json"]
+
+
+@pytest.mark.parametrize("admin", [True, False])
+def test_the_page_at_the_root_leads_to_pages_that_are_there(admin: bool, operator: Api) -> None:
+    with override_settings(ADMIN=admin):
+        page = get("/")
+    links = re.findall(r'href="([^"]+)"', page.content.decode())
+
+    assert page.status_code == 200
+    assert page["Content-Type"] == "text/html; charset=utf-8"
+    assert "/docs" in links
+    assert ("/admin/" in links) is admin
+    assert all(get(link).status_code in (200, 302) for link in links)
+
+
+def test_the_page_at_the_root_is_only_read(db: None) -> None:
+    problem_of(Client().post("/"), 405, "method_not_allowed")
+
+
+def test_docs_leads_to_the_page_of_the_api(db: None) -> None:
+    response = get("/docs")
+
+    assert (response.status_code, response["Location"]) == (302, f"{V1}/docs")
 
 
 def test_the_docs_ask_no_other_host(db: None) -> None:

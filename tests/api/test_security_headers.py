@@ -34,6 +34,6 @@ def test_trace_is_no_method(api: Api, path: str) -> None:
     assert b"TRACE" not in response.content
 
 
-@pytest.mark.parametrize("path", ["/static/", "/static/console/", "/"])
+@pytest.mark.parametrize("path", ["/static/", "/static/console/"])
 def test_no_folder_is_listed(api: Api, path: str) -> None:
     assert api.get(path).status_code == 404

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from api.app import api as ninja_api
@@ -26,14 +26,10 @@ FILES = {"conversations.import request"}  # any file, of which JSON is one kind
 def shown() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the content of every request and every successful response."""
     for name, (_, _, operation) in OPERATIONS.items():
-        contents = [(f"{name} request", operation.get("requestBody", {}).get("content", {}))]
-        contents += [
-            (f"{name} {status}", response.get("content", {})) for status, response in operation["responses"].items()
-        ]
-        for where, content in contents:
-            for media, value in content.items():
-                if media == "application/json":
-                    yield where, value, operation
+        parts = {"request": operation.get("requestBody", {}), **operation["responses"]}
+        for part, value in parts.items():
+            if content := value.get("content", {}).get("application/json"):
+                yield f"{name} {part}", content
 
 
 def test_every_operation_has_a_summary_and_a_description() -> None:
@@ -91,7 +87,7 @@ def test_every_route_with_a_key_documents_the_headers_that_it_takes(header: str)
 def test_every_example_is_of_its_schema(where: str, content: dict[str, Any]) -> None:
     schema = {**content["schema"], "components": DOCUMENT["components"]}
 
-    jsonschema.Draft202012Validator(schema).validate(content["example"])
+    jsonschema_rs.validate(schema, content["example"])
 
 
 def test_every_example_belongs_to_an_operation() -> None:
@@ -107,9 +103,7 @@ def test_the_examples_succeed_one_after_the_other(operator: Api) -> None:
         assert response.status_code < 300, (name, response.getvalue())
         drain()
         for key, path in example.keeps.items():
-            kept[key] = reduce(
-                lambda value, part: value[int(part) if part.isdigit() else part], path.split("."), response.json()
-            )
+            kept[key] = reduce(_part, path.split("."), response.json())
 
 
 def _part(value: Any, name: str) -> Any:
