@@ -7,6 +7,7 @@ tenant is the first argument of every call and has no default.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -96,6 +97,12 @@ class VectorIndex(Protocol):
 
         prefix: only ids that begin with these hexadecimal digits.
         """
+
+    def is_intact(self, tenant: UUID) -> bool:
+        """Return whether the tenant has points, and the engine can exclude that it has lost any."""
+
+    def rebuilding(self, tenant: UUID) -> AbstractContextManager[None]:
+        """Reject the tenant's searches until the end of the block, if its points were lost and are being restored."""
 
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
         """Return some of the other tenants that have points in the index, or an empty result if there are none."""

@@ -19,10 +19,10 @@ def _drain_every_s() -> float:
 
 @prepares("index")
 def prepare() -> None:
-    """Release the leases of the previous process and schedule a comparison: a crash may have lost index rows."""
+    """Release the leases of the previous process, and repair what a crash of the machine may have lost."""
     if settings.WORKERS == 1:  # otherwise the leases may belong to threads of other processes
         drain.release_leases()
-    reconcile.repair_all()
+    reconcile.repair_all(only_lost=True)
 
 
 @periodic(notify.DRAIN, every_s=_drain_every_s, thread="index", first_s=lambda: 0.0)
@@ -31,7 +31,7 @@ def drain_all(should_stop: ShouldStop) -> None:
         pass
 
 
-@periodic("memories.reconcile", every_s=lambda: DAY_S, thread="index", in_process=lambda: False)
+@periodic("memories.reconcile", every_s=lambda: DAY_S, thread="reconcile")
 def compare_nightly() -> None:
     reconcile.repair_all()
 

@@ -80,6 +80,27 @@ class LocalIndex:
             if store is not None:
                 yield from store.scan(prefix)
 
+    def is_intact(self, tenant: UUID) -> bool:
+        """Return whether the files were written or verified since the machine started, which loses no write."""
+        try:
+            store = self._opened(tenant)
+        except (Damaged, OSError):
+            return False
+        return store is not None and store.file.verified and not store.file.rebuilding
+
+    @contextmanager
+    def rebuilding(self, tenant: UUID) -> Iterator[None]:
+        with self._locked(tenant):
+            store = self._recovered(tenant)
+            if store is None:
+                store = self._create(tenant)
+                store.file.rebuilding = True
+        yield
+        if store.file.rebuilding:
+            with self._locked(tenant):
+                if (store := self._recovered(tenant)) is not None:
+                    store.file.rebuilding = False
+
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
         return self._tenants() - set(known)
 

@@ -144,6 +144,15 @@ class PointsFile:
                 os.close(descriptor)
 
     @property
+    def rebuilding(self) -> bool:
+        """Whether points that were lost are being restored."""
+        return bool(self._header[layout.REBUILDING_AT])
+
+    @rebuilding.setter
+    def rebuilding(self, value: bool) -> None:
+        self._header[layout.REBUILDING_AT] = value
+
+    @property
     def interrupted(self) -> bool:
         """Whether a writer was killed. The caller holds the tenant's lock, so no other is at work."""
         return bool(self._header[layout.WRITING_AT])

@@ -17,6 +17,7 @@ from memories.index.local.labels import Labels
 from memories.index.local.layout import Columns
 from memories.index.local.points_file import PointsFile
 from memories.index.local.row_finder import RowFinder
+from somamemory.errors import IndexUnavailable
 
 log = logging.getLogger("soma.index")
 
@@ -64,6 +65,9 @@ class Store:
         self.file.mark_verified()
 
     def search(self, vector: Vector, where: Where, limit: int) -> list[Hit]:
+        if self.file.rebuilding:
+            raise IndexUnavailable("the vector index of this tenant is being rebuilt; retry later")
+
         def matching(label_count: int) -> NDArray[np.uint32]:
             self._labels.read(label_count)
             return self._labels.matching(where)
@@ -137,7 +141,7 @@ class Store:
     def _compact(self) -> None:
         """Write the live rows to another file. Readers of the old one finish, and then open the new one."""
         old, new = self.file, PointsFile.create(self.folder / POINTS, self.file.dimension)
-        new.label_count = old.label_count
+        new.label_count, new.rebuilding = old.label_count, old.rebuilding
         for chunk, places in old.parts(0, old.count):
             rows = chunk.columns[places]
             new.append(rows[np.flatnonzero(rows.labels)])

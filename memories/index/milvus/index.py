@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -117,6 +118,12 @@ class MilvusIndex:
             return
         for digit in "0123456789abcdef":
             yield from self.scan(tenant, prefix + digit)
+
+    def is_intact(self, tenant: UUID) -> bool:
+        return False
+
+    def rebuilding(self, tenant: UUID) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
         rows = self._client.call(

@@ -10,6 +10,7 @@ index of their own (see `nearest`), whose candidates are compared exactly again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -114,6 +115,12 @@ class PgvectorIndex:
             page = _read(statement, [tenant, UUID(int=low), UUID(int=high), SCAN_PAGE_ROWS])
             yield from ((id, version) for id, version in page)
             low = page[-1][0].int + 1 if len(page) == SCAN_PAGE_ROWS else high + 1
+
+    def is_intact(self, tenant: UUID) -> bool:
+        return False
+
+    def rebuilding(self, tenant: UUID) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
         if not self._table.exists():

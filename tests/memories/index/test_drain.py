@@ -673,6 +673,18 @@ def test_a_lost_tenant_is_full_again_with_the_stored_vectors(api: Api, embedder:
     assert embedder.texts == ["one", "two"]
 
 
+def test_a_start_compares_only_what_can_have_been_lost(api: Api) -> None:
+    memory = api.store("1")
+    drain()
+    target = index.of(generations.active())
+    if target.remote:
+        pytest.skip("an engine elsewhere cannot exclude a loss")
+    target.delete(api.tenant.id, [UUID(memory["id"])])
+    assert reconcile.repair_all(only_lost=True).counts["missing"] == 0
+    target.drop_tenant(api.tenant.id)
+    assert reconcile.repair_all(only_lost=True).counts["missing"] == 1
+
+
 def test_an_old_version_in_the_index_is_brought_up_to_date(api: Api) -> None:
     memory = api.store("1")
     api.store("1", "newer")

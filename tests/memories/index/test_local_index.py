@@ -254,6 +254,44 @@ def test_only_the_owner_can_read_the_files(index: LocalIndex, tmp_path: Path) ->
     assert [path for path in (tmp_path / "c").rglob("[!c]*") if path.stat().st_mode & 0o077] == []
 
 
+def test_a_tenant_whose_points_are_being_restored_is_unavailable_and_not_half_empty(
+    index: LocalIndex, other: LocalIndex
+) -> None:
+    with index.rebuilding(ANNA):
+        index.upsert(ANNA, [point(1)])
+        assert not other.is_intact(ANNA)
+        with pytest.raises(IndexUnavailable, match="being rebuilt"):
+            ids(other)
+    assert len(ids(other)) == 1
+    with index.rebuilding(ANNA):  # nothing is lost
+        assert len(ids(other)) == 1
+
+
+def test_a_restoration_that_was_killed_is_not_taken_for_complete(index: LocalIndex, other: LocalIndex) -> None:
+    def killed() -> None:
+        with index.rebuilding(ANNA):
+            index.upsert(ANNA, [point(1)])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        killed()
+    assert not other.is_intact(ANNA)
+    with other.rebuilding(ANNA):
+        pass
+    assert other.is_intact(ANNA)
+    assert len(ids(index)) == 1
+
+
+def test_points_are_intact_until_the_machine_restarts(
+    index: LocalIndex, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    assert not index.is_intact(ANNA)
+    index.upsert(ANNA, [point(1)])
+    assert index.is_intact(ANNA)
+    request.getfixturevalue("restarted")
+    assert not LocalIndex(tmp_path, "c", DIMENSION).is_intact(ANNA)
+
+
 # -- bounds ----------------------------------------------------------------------------------------------------------
 
 
