@@ -46,10 +46,14 @@ MAX_UNSETTLED = 100_000  # the drain settles the rows beyond
 
 @dataclass(frozen=True, slots=True)
 class StoredVector:
-    """The vector of a memory as its row contains it. It has no `text_hash` if the caller supplied it."""
+    """The vector of a memory as its row contains it. It has no `text_hash` if the caller supplied it.
+
+    at_once: whether this process indexes the memory right after the commit.
+    """
 
     numbers: Vectors = field(repr=False)
     text_hash: bytes | None = None
+    at_once: bool = False
 
 
 Unsettled = dict[tuple[UUID, UUID, UUID], int]  # the version by generation, tenant and memory
@@ -85,24 +89,25 @@ def applies() -> bool:
 
 def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[StoredVector | None]:
     """Return the vectors that callers supplied, and those of the other texts if memories are indexed immediately."""
-    vectors = [None if vector is None else StoredVector(as_float32(vector)) for vector in own]
-    if not applies():
+    at_once = applies()
+    vectors = [None if vector is None else StoredVector(as_float32(vector), at_once=at_once) for vector in own]
+    missing = [at for at, vector in enumerate(vectors) if vector is None and texts[at].strip()] if at_once else []
+    if not missing:
         return vectors
-    missing = [at for at, vector in enumerate(vectors) if vector is None and texts[at].strip()]
-    made: Iterable[Vectors] = (
-        embeddings.of(generations.active()).embed([texts[at] for at in missing]) if missing else []
-    )
+    made = embeddings.of(generations.active()).embed([texts[at] for at in missing])
     for at, numbers in zip(missing, made, strict=True):
         if usable(numbers):
-            vectors[at] = StoredVector(numbers, hashlib.sha256(texts[at].encode()).digest())
+            vectors[at] = StoredVector(numbers, hashlib.sha256(texts[at].encode()).digest(), at_once)
     return vectors
 
 
-def index_after_commit(memories: Iterable[Memory], vectors: Mapping[UUID, StoredVector | None]) -> None:
-    """Index these memories of one tenant with their vectors after the commit. Memories without a vector are skipped."""
-    ready = [(memory, vector.numbers) for memory in memories if (vector := vectors.get(memory.id)) is not None]
+def index_after_commit(memories: Iterable[Memory], vectors: Mapping[UUID, StoredVector | None]) -> bool:
+    """Index these memories of one tenant after the commit. Return False if this leaves work to the drain."""
+    known = [(memory, vectors.get(memory.id)) for memory in memories]
+    ready = [(memory, vector.numbers) for memory, vector in known if vector is not None and vector.at_once]
     if ready:
         transaction.on_commit(partial(_index, generations.active(), ready))
+    return len(ready) == len(known)
 
 
 def _index(generation: EmbeddingGeneration, ready: Sequence[tuple[Memory, Vectors]]) -> None:

@@ -7,10 +7,10 @@ outbox: they find memories without a row, or with a row that lacks the latest ve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
@@ -18,7 +18,7 @@ from memories.index import generations, immediate, notify
 from memories.index.immediate import StoredVector
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding, has_passed
 from memories.search import analyzer
-from somamemory.db.rows import Part, Table, Values
+from somamemory.db.rows import Part, Table, Values, id_parameter
 
 BATCH = 1000
 Known = Mapping[UUID, StoredVector | None]  # vectors by memory
@@ -46,21 +46,17 @@ def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replace
 def parts(memories: Sequence[Memory], vectors: Known) -> list[Part]:
     """Return the rows that `enqueue` would write for new memories, for a statement that also writes these."""
     active, *others = generations.written()
-    due_at = timezone.now() + (immediate.GRACE if immediate.applies() else timedelta())
-    found = [Part(_ROWS, _rows(active, memories, vectors, due_at))]
+    found = [Part(_ROWS, _rows(active, memories, vectors))]
     for generation in others:
         # a vector supplied by a caller belongs to the active generation
         fitting = vectors if generations.alike(generation, active) else {}
-        found.append(Part(_ROWS, _rows(generation, memories, fitting, timezone.now())))
+        found.append(Part(_ROWS, _rows(generation, memories, fitting, at_once=False)))
     return found
 
 
 def on_commit(memories: Sequence[Memory], vectors: Known) -> None:
-    """Index the memories whose vectors are known if that is done at once, and notify the drain of the others."""
-    at_once = immediate.applies()
-    if at_once:
-        immediate.index_after_commit(memories, vectors)
-    if not at_once or len(generations.written()) > 1 or not all(vectors.get(memory.id) for memory in memories):
+    """Index the memories after the commit where that is done at once, and notify the drain of what is left."""
+    if not immediate.index_after_commit(memories, vectors) or len(generations.written()) > 1:
         notify.on_commit()
 
 
@@ -68,16 +64,26 @@ def vector_of_changed(memory: Memory, text: str) -> Known:
     """Return the vector of a memory whose text may have changed, if it is embedded at once."""
     if not immediate.applies():
         return {}
-    rows = rows_of(generations.active()).filter(tenant_id=memory.tenant_id)
-    if rows.filter(memory_id=memory.id, own=True).exists():  # a caller supplied it, and it stays
+    if _is_supplied(memory):  # and it stays
         return {}
     return {memory.id: immediate.embedded([analyzer.embedding_text(text, memory.context)], [None])[0]}
 
 
+def _is_supplied(memory: Memory) -> bool:
+    """Return whether a caller supplied the vector of this memory."""
+    key = [id_parameter(id) for id in (memory.tenant_id, generations.active().id, memory.id)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT own FROM sfm_vector_embeddings WHERE tenant_id = %s AND generation_id = %s AND memory_id = %s", key
+        )
+        row = cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
 def _rows(
-    generation: EmbeddingGeneration, memories: Sequence[Memory], vectors: Known, due_at: datetime
+    generation: EmbeddingGeneration, memories: Sequence[Memory], vectors: Known, *, at_once: bool = True
 ) -> list[Values]:
-    """Return the rows of a generation. Those with a vector are due at `due_at`, and the others now."""
+    """Return the rows of a generation. If a memory is indexed at once, the drain leaves it alone for a while."""
     now = timezone.now()
     return [
         {
@@ -85,7 +91,7 @@ def _rows(
             "generation_id": generation.id,
             "memory_id": memory.id,
             "wanted_version": memory.version,
-            "due_at": now if vector is None else due_at,
+            "due_at": now + immediate.GRACE if at_once and vector is not None and vector.at_once else now,
             "own": vector is not None and vector.text_hash is None,
             "vector": None if vector is None else vector.numbers.tobytes(),
             "text_hash": None if vector is None else vector.text_hash,

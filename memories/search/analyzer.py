@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import chain, islice, pairwise
 from threading import Lock
 
-import snowballstemmer
+import Stemmer
 
 MAX_TERMS = 20_000  # per text
 MAX_TERM_LENGTH = 64  # characters; longer strings are encodings rather than words, and only their beginning is matched
@@ -67,7 +67,7 @@ def _folding() -> dict[int, str | None]:
 
 
 _FOLDING = _folding()
-_stemmer = snowballstemmer.stemmer("english")
+_stemmer = Stemmer.Stemmer("english")
 _stemming = Lock()
 
 
@@ -132,19 +132,36 @@ def embedding_text(text: str, context: str = "") -> str:
     return f"{text}\n{context[: max(len(text), MIN_CONTEXT_LENGTH)]}"
 
 
-def _analysed(folded: str, stop_words: frozenset[str]) -> Iterator[str]:
-    for match in _WORD.finditer(folded):
-        word = match[0]
+def _analysed(folded: str, stop_words: frozenset[str]) -> Iterable[str]:
+    words = _WORD.findall(folded)
+    if folded.isascii() and max(map(len, words), default=0) <= _LONGEST_STEMMED:
+        term_of = _content_term if stop_words else _any_term
+        return filter(None, map(term_of, words))
+    return chain.from_iterable(_terms_of(word, stop_words) for word in words)
+
+
+@lru_cache(maxsize=50_000)
+def _content_term(word: str) -> str:
+    return next(_terms_of(word, STOP_WORDS), "")
+
+
+@lru_cache(maxsize=1_000)
+def _any_term(word: str) -> str:
+    return next(_terms_of(word, frozenset()), "")
+
+
+def _terms_of(word: str, stop_words: frozenset[str]) -> Iterator[str]:
+    """Yield the term of a word, several for one in scripts without spaces, and none for a stop word."""
+    if word in stop_words:
+        return
+    if "'" in word:
+        word = _CLITIC.sub("", word).replace("'", "")
         if word in stop_words:
-            continue
-        if "'" in word:
-            word = _CLITIC.sub("", word).replace("'", "")
-            if word in stop_words:
-                continue
-        if word.isascii():
-            yield _term(word)
-        else:
-            yield from _split_unspaced(word)
+            return
+    if word.isascii():
+        yield _term(word)
+    else:
+        yield from _split_unspaced(word)
 
 
 def _split_unspaced(word: str) -> Iterator[str]:

@@ -119,8 +119,8 @@ def one_statement() -> bool:
 
 def document(model: type[Model], rows: Sequence[Values]) -> str:
     """Return the rows as a JSON document for PostgreSQL."""
-    columns = _columns(model, connection.vendor)
-    return orjson.dumps([{column.name: column.value(row) for column in columns} for row in rows]).decode()
+    names = [column.name for column in _columns(model, connection.vendor)]
+    return orjson.dumps([dict(zip(names, _parameters(model, row), strict=True)) for row in rows]).decode()
 
 
 def id_parameter(id: UUID) -> UUID | str:
@@ -160,13 +160,13 @@ class _Column:
     default: Callable[[], object]
     convert: Convert | None
 
-    def value(self, row: Values) -> object:
-        value = row[self.name] if self.name in row else self.default()
-        return value if value is None or self.convert is None else self.convert(value)
-
 
 def _parameters(model: type[Model], row: Values) -> list[Any]:
-    return [column.value(row) for column in _columns(model, connection.vendor)]
+    values = []
+    for column in _columns(model, connection.vendor):
+        value = row[column.name] if column.name in row else column.default()
+        values.append(value if value is None or column.convert is None else column.convert(value))
+    return values
 
 
 @cache
