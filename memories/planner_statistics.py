@@ -1,4 +1,4 @@
-"""Fixed statistics for SQLite's query planner.
+"""Statistics for the query planners: fixed ones for SQLite, and timely ones for PostgreSQL.
 
 Without statistics, SQLite assumes that (tenant, namespace) matches ten rows, and scans a whole namespace to fetch ten
 memories by id. At 10,000 memories this takes 3.8 ms instead of 0.2 ms, and the time grows with the namespace.
@@ -8,13 +8,20 @@ everywhere and efficient where it matters.
 
 Format of `sqlite_stat1`: the number of rows in the index, then for each leading column how many rows share one value
 (https://www.sqlite.org/fileformat2.html#stat1tab).
+
+PostgreSQL collects statistics itself, but only once a minute. Until then, the plans for a table that has just been
+filled are those for a small one, and stay in use where they are prepared: a fetch took 8 ms instead of 2. New
+statistics also discard prepared plans.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db import connections
+from django.conf import settings
+from django.db import connection, connections, transaction
+
+from somamemory.scheduling import periodic
 
 _ROWS = 1_000_000
 # Number of distinct values per column. Any other column counts as nearly unique.
@@ -80,3 +87,31 @@ def estimate(columns: list[str], unique: bool) -> str:
     if unique:
         parts[-1] = 1
     return " ".join(map(str, parts))
+
+
+@periodic(
+    "memories.analyze",
+    every_s=lambda: 2.0,
+    thread="maintenance",
+    in_process=lambda: settings.DATABASES["default"]["ENGINE"] == "somamemory.db.postgresql",
+    in_beat=False,
+)
+def analyze_grown() -> list[str]:
+    """Collect the statistics of tables that have at least doubled since the last time, and return their names.
+
+    Autovacuum does so after smaller changes. One process at a time does it; the others skip.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_GROWN)
+        tables = [row[0] for row in cursor.fetchall()]
+        for table in tables:
+            cursor.execute(f"ANALYZE {connection.ops.quote_name(table)}")
+    return tables
+
+
+_GROWN = """
+    WITH lock AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(hashtext('analyze tables')) AS taken)
+    SELECT relname FROM pg_stat_user_tables, lock
+    WHERE taken AND schemaname = current_schema() AND starts_with(relname, 'sfm_')
+    AND n_mod_since_analyze >= GREATEST(500, n_live_tup - n_mod_since_analyze)
+"""

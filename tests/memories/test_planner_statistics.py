@@ -1,14 +1,16 @@
-"""SQLite reaches memories by the narrowest index, whatever has been stored and analysed before."""
+"""Queries reach memories by the narrowest index, whatever has been stored and analysed before."""
 
 from __future__ import annotations
 
 from uuid import uuid4
 
+import pytest
 from django.db import connection
 
 from memories import planner_statistics
 from memories.models import Memory
 from tenants.models import Tenant
+from tests.conftest import Api
 
 
 def test_statistics_say_how_far_each_leading_column_narrows() -> None:
@@ -36,3 +38,34 @@ def test_statistics_know_that_hardly_any_memory_of_a_namespace_is_deleted() -> N
 
     assert planner_statistics.estimate(columns, unique=False) == "1000000 100000 25000 12500 12500"
     assert planner_statistics.estimate(["deleted_at"], unique=False) == "1000000 1"
+
+
+def counted_changes() -> None:
+    """Make PostgreSQL count the changes of this session now, instead of within a second."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_table_that_has_doubled_is_analysed_once(api: Api) -> None:
+    planner_statistics.analyze_grown()
+    items = [{"coord": [at], "payload": {"text": "word"}} for at in range(600)]
+    assert api.post("/memories/bulk", {"items": items}).status_code == 200
+    counted_changes()
+
+    first = planner_statistics.analyze_grown()
+    counted_changes()
+
+    assert {"sfm_memories", "sfm_vector_embeddings"} <= set(first)
+    assert not {"sfm_memories", "sfm_vector_embeddings"} & set(planner_statistics.analyze_grown())
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_small_changes_are_left_to_autovacuum(api: Api) -> None:
+    planner_statistics.analyze_grown()
+    api.store("1")
+    counted_changes()
+
+    assert "sfm_memories" not in planner_statistics.analyze_grown()
