@@ -34,7 +34,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
 from benchmarks import cpu
 
 if TYPE_CHECKING:
-    from memories.index.base import VectorIndex
+    from memories.index.base import Point, VectorIndex
 
 K = 10
 BATCH = 500
@@ -83,24 +83,30 @@ def read(options: argparse.Namespace, size: int) -> Corpus:
 
 
 def report(name: str, index: VectorIndex, processes: list[int], corpus: Corpus) -> None:
-    added = fill(index, processes, corpus)
+    fill(index, corpus)
     figures = "".join(searched(index, processes, corpus, kind) for kind in (None, RARE))
-    print(f"  {name:10}{figures}   add {added:6.3f} ms CPU", flush=True)
+    print(f"  {name:10}{figures}   add {added(index, processes, corpus):6.3f} ms CPU", flush=True)
 
 
-def fill(index: VectorIndex, processes: list[int], corpus: Corpus) -> float:
-    """Add all memories, let the engine index them, and return the milliseconds of CPU for each of the last ones."""
+def point(corpus: Corpus, number: int) -> Point:
     from memories.index.base import Point
 
-    points = [
-        Point(id, 1, "default", corpus.kind(number), corpus.memories[number]) for number, id in enumerate(corpus.ids)
-    ]
-    for start in range(0, len(points), BATCH):
-        index.upsert(TENANT, points[start : start + BATCH])
+    return Point(corpus.ids[number], 1, "default", corpus.kind(number), corpus.memories[number])
+
+
+def fill(index: VectorIndex, corpus: Corpus) -> None:
+    """Add all memories, and let the engine index them."""
+    for start in range(0, len(corpus.ids), BATCH):
+        numbers = range(start, min(start + BATCH, len(corpus.ids)))
+        index.upsert(TENANT, [point(corpus, number) for number in numbers])
     settle(index)
+
+
+def added(index: VectorIndex, processes: list[int], corpus: Corpus) -> float:
+    """Store some memories again, one by one, and return the milliseconds of CPU for each."""
     began = cpu.used_s(processes)
-    for point in points[-BATCH:]:
-        index.upsert(TENANT, [point])
+    for number in range(BATCH):
+        index.upsert(TENANT, [point(corpus, number)])
     return (cpu.used_s(processes) - began) * 1000 / BATCH
 
 

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from memories.index.pgvector import nearest
 from memories.index.pgvector.table import Table
+from somamemory.errors import ConfigurationError
 
 log = logging.getLogger("soma.index")
 
@@ -28,6 +29,11 @@ def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
     if table.dimension > MAX_DIMENSION:
         return
     connection = connections[DEFAULT_DB_ALIAS]
+    if _is_pooled(connection):
+        raise ConfigurationError(
+            "the indexes of large namespaces cannot be built through a connection pooler; run manage.py maintain_index "
+            "regularly, with SOMA_DATABASE_URL set to the PostgreSQL server itself"
+        )
     with _alone(connection, table) as alone:
         if not alone:  # another process is doing this
             return
@@ -71,6 +77,14 @@ def _build(connection: BaseDatabaseWrapper, table: Table, name: str, tenant: UUI
 
 def _drop(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
     _run(connection, *(f'DROP INDEX CONCURRENTLY "{name}"' for name in names))
+
+
+def _is_pooled(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a pooler such as PgBouncer may run each statement in another session, with other settings."""
+    connection.ensure_connection()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return bool(cursor.fetchone()[0] != connection.connection.info.backend_pid)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -9,11 +10,13 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+from django.core.management import call_command
 from django.db import IntegrityError, connection, connections
 
 from memories.index.base import Point, Vector, Where
 from memories.index.pgvector import nearest, table, upkeep
 from memories.index.pgvector.index import PgvectorIndex
+from memories.models import EmbeddingGeneration
 from somamemory.db import tenant_scope, vector_tables
 from somamemory.errors import ConfigurationError, IndexUnavailable
 from tenants import row_level_security
@@ -128,6 +131,21 @@ def test_an_interrupted_build_is_repeated(index: PgvectorIndex, small: None) -> 
     assert nearest.indexes(connection, index._table, complete=False) == [name]
     assert len(maintain(index)) == 1
     assert nearest.indexes(connection, index._table, complete=False) == []
+
+
+def test_nothing_is_built_through_a_pooler_which_may_switch_the_session(
+    index: PgvectorIndex, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.upsert(ANNA, points(200))
+    monkeypatch.setattr(upkeep, "_is_pooled", lambda connection: True)
+    with pytest.raises(ConfigurationError, match=r"manage\.py maintain_index"):
+        index.maintain()
+
+
+def test_the_command_maintains_the_index_of_the_active_generation(generation: EmbeddingGeneration) -> None:
+    out = io.StringIO()
+    call_command("maintain_index", stdout=out)
+    assert out.getvalue() == "The index is maintained.\n"
 
 
 def test_only_one_process_maintains_a_table(index: PgvectorIndex, small: None) -> None:

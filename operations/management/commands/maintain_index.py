@@ -1,0 +1,25 @@
+"""`manage.py maintain_index`: give the large namespaces of pgvector their indexes now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from memories.index import maintenance
+from somamemory.errors import ConfigurationError, SomaError
+
+
+class Command(BaseCommand):
+    help = (
+        "With pgvector, create the approximate indexes of namespaces that have become large, and remove those of "
+        "others. The server does this every ten minutes. Behind PgBouncer it cannot: run this command every hour, "
+        "with SOMA_DATABASE_URL set to the PostgreSQL server itself."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            maintenance.maintain_index(lambda: False)
+        except (SomaError, ConfigurationError) as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write("The index is maintained.")
