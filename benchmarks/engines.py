@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 K = 10
 BATCH = 500
 QUESTIONS = 200
+STALE_S = 10  # a search in Milvus may not see what was written within the last seconds
 TENANT = uuid.UUID(int=1)
 RARE, COMMON = "semantic", "episodic"
 
@@ -120,6 +121,7 @@ def settle(index: VectorIndex) -> None:
         index._client.vendor.flush(index._collection.name)
         while index._client.vendor.describe_index(index._collection.name, "vector").get("pending_index_rows"):
             time.sleep(1)
+        time.sleep(STALE_S)
 
 
 def searched(index: VectorIndex, processes: list[int], corpus: Corpus, kind: str | None) -> str:
