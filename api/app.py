@@ -27,6 +27,7 @@ from api.json import StrictParser
 from api.map.routes import router as map
 from api.memories.routes import router as memories
 from api.memories.routes_by_name import router as memories_by_name
+from api.memories.time_routes import router as time
 from api.namespaces.routes import router as namespaces
 from api.operations.health import router as health
 from api.operations.jobs import router as jobs
@@ -81,6 +82,7 @@ for router in (
     search,
     map,
     memories_by_name,
+    time,
     memories,
     namespaces,
     graph,

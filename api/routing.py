@@ -26,7 +26,7 @@ from somamemory.db import tenant_scope
 from somamemory.errors import InvalidInput
 from somamemory.web.problems import PROBLEM
 
-ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 422, 429, 500, 503)
+ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 415, 422, 429, 500, 503)
 # Sent before the route is known: invalid host, time-out, request line or headers too long
 SERVER_PROBLEMS = (400, 408, 414, 431)
 _CONVERTER = re.compile(r"\{\w+:")  # in `{path:key}`, which OpenAPI calls `{key}`

@@ -9,18 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import groupby
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from memories import large_rows, prepared_reads, read_counts, reserved_namespaces, selectors, services
+from memories import (
+    large_rows,
+    past,
+    prepared_reads,
+    read_counts,
+    reserved_namespaces,
+    restoring,
+    selectors,
+    services,
+    versions,
+)
 from memories.addresses import Address, Key, KeyPrefix
 from memories.coordinates import Coordinate
 from memories.models import Memory
 from memories.payloads import Json
 from memories.precondition import Precondition
+from memories.versions import Versions
 from somamemory.db.collisions import retrying
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import NotFound
@@ -30,9 +42,27 @@ DEFAULT_NAMESPACE = "default"
 Names = Sequence[Address]  # all of the same kind
 
 
+def get(caller: Caller, namespace: str | None, name: Address, moment: datetime | None = None) -> Memory:
+    """Return the memory with its `index_state`, or as it was at a moment. Raises NotFound."""
+    if moment is None:
+        return _get_now(caller, namespace, name)
+    place = _place(namespace, name)
+    memory = past.get(caller, None if place is None else [place], _field([name]), _value(name), moment)
+    if memory is None:
+        raise _missing(name)
+    return memory
+
+
+def history(caller: Caller, namespace: str | None, name: Address, limit: int, cursor: str | None = None) -> Versions:
+    """Return the versions of a memory, even if it is deleted, newest first. Raises NotFound."""
+    found = versions.page(caller, _rows(caller, "read", namespace, [name]), limit, cursor)
+    if found is None:
+        raise _missing(name)
+    return found
+
+
 @may_read_replica
-def get(caller: Caller, namespace: str | None, name: Address) -> Memory:
-    """Return the memory with its `index_state`. Raises NotFound."""
+def _get_now(caller: Caller, namespace: str | None, name: Address) -> Memory:
     memory = selectors.with_index_state(_rows(caller, "read", namespace, [name])).order_by().first()
     if memory is None or not memory.is_live:
         raise _missing(name)
@@ -62,10 +92,10 @@ def patch(
     return services.patch(caller, at.namespace, at.coordinate, changes, condition)
 
 
-def restore(caller: Caller, namespace: str | None, name: Address) -> Memory:
-    """Undo a soft delete. Raises NotFound if there is no deleted memory of this name."""
+def restore(caller: Caller, namespace: str | None, name: Address, version: int | None = None) -> Memory:
+    """Undo a soft delete, or bring back an earlier version. Raises NotFound or Conflict."""
     at = _placed(caller, namespace, name)
-    return services.restore(caller, at.namespace, at.coordinate, Precondition(id=at.id))
+    return restoring.restore(caller, at.namespace, at.coordinate, version, Precondition(id=at.id))
 
 
 def delete(
@@ -125,12 +155,16 @@ def _find(caller: Caller, scope: str, namespace: str | None, name: Address) -> M
 
 def _rows(caller: Caller, scope: str, namespace: str | None, names: Names) -> QuerySet[Memory]:
     field, values = _field(names), [_value(name) for name in names]
-    place = DEFAULT_NAMESPACE if namespace is None and field != "id" else namespace
+    place = _place(namespace, names[0])
     caller.require(scope, [] if place is None else [place])
     rows = Memory.objects.for_tenant(caller.tenant).filter(**{f"{field}__in": values})
     if place is not None:
         return rows.filter(namespace=place)
     return rows.filter(namespace__in=caller.namespaces) if caller.namespaces else rows
+
+
+def _place(namespace: str | None, name: Address) -> str | None:
+    return DEFAULT_NAMESPACE if namespace is None and not isinstance(name, UUID) else namespace
 
 
 _FIELDS = {Coordinate: "coordinate_key", Key: "key", UUID: "id"}

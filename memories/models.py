@@ -145,7 +145,9 @@ class Memory(MemoryColumns):
     # An integer instead of the UUID, because SQLite's full-text index needs a rowid that does not change with VACUUM.
     seq = models.BigAutoField(primary_key=True)
     id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
-    distance: float | None = None  # from the centre, in a list of the nearest memories; not a column
+    # Not columns: the distance from the centre, in a list of the nearest memories, and whether it was read by `past`.
+    distance: float | None = None
+    past: bool = False
 
     class Meta(MemoryColumns.Meta):
         db_table = "sfm_memories"
@@ -203,13 +205,13 @@ class Memory(MemoryColumns):
 
     @property
     def index_state(self) -> str:
-        """Return pending, failed, ready, archived, or empty (nothing to index).
+        """Return pending, failed, ready, archived, empty (nothing to index), or past (read with `as_of`).
 
         The memory must have been read with `with_index_state`. A memory that has just been written is pending.
         """
         row = vars(self)
         if "indexed_version" not in row:
-            return "pending"
+            return "past" if self.past else "pending"
         due_at, attempts = row["index_due_at"], row["index_attempts"] or 0
         if due_at is not None and attempts >= FAILED_ATTEMPTS:
             return "failed"

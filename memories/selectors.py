@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +32,8 @@ from tenants.caller import Caller
 
 # `near` sorts by distance outside the database, so a ball must not contain more memories than this.
 MAX_NEAR = 50_000
+# Returns the memory at each key, or None, for the first keys whose memories fit one response.
+RowsAt = Callable[[Sequence[str]], Sequence[Memory | None]]
 ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at", "-updated_at")
 
 
@@ -175,9 +178,11 @@ def list_memories(
     if narrowing.ball is not None:
         of_list = cursors.list_id(namespace, narrowing, include_deleted)
         memories = narrowing.apply((stored if include_deleted else live)(caller, [namespace]))
-        return _nearest(memories, narrowing.ball, of_list, limit, cursor)
+        rows_at = partial(large_rows.in_order, with_index_state(memories), "coordinate_key")
+        keys = memories.values_list("coordinate_key", flat=True)
+        return nearest_page(keys, rows_at, narrowing.ball, of_list, limit, cursor)
     of_list = cursors.list_id(namespace, narrowing, include_deleted, order)
-    position = _position(cursor, of_list, prepared_reads.time_of(order)) if cursor else {}
+    position = position_of(cursor, of_list, prepared_reads.time_of(order)) if cursor else {}
 
     def source() -> QuerySet[Memory]:
         memories = narrowing.apply((stored if include_deleted else live)(caller, [namespace]))
@@ -362,15 +367,17 @@ def _in_box(box: Box) -> list[Any]:
     return conditions
 
 
-def _nearest(memories: QuerySet[Memory], ball: Ball, of_list: str, limit: int, cursor: str | None) -> Page:
+def nearest_page(
+    every_key: QuerySet[Any, str], rows_at: RowsAt, ball: Ball, of_list: str, limit: int, cursor: str | None
+) -> Page:
     """Return the page, ordered by distance and then by coordinate."""
-    keys = list(memories.values_list("coordinate_key", flat=True)[: MAX_NEAR + 1])
+    keys = list(every_key[: MAX_NEAR + 1])
     if len(keys) > MAX_NEAR:
         raise InvalidInput("radius", f"matches more than {MAX_NEAR} memories; use a smaller radius")
     after = _last_seen(cursor, of_list) if cursor else (-1.0, "")
     measured = ((ball.distance(key), key) for key in keys)
     nearest = heapq.nsmallest(limit + 1, (item for item in measured if item[0] <= ball.radius and item > after))
-    rows = large_rows.in_order(with_index_state(memories), "coordinate_key", [key for _, key in nearest[:limit]])
+    rows = rows_at([key for _, key in nearest[:limit]])
     page = nearest[: len(rows)]
     items = []
     for row, (distance, _) in zip(rows, page, strict=True):
@@ -387,7 +394,7 @@ def _last_seen(cursor: str, of_list: str) -> tuple[float, str]:
     return distance, _key(key)
 
 
-def _position(cursor: str, of_list: str, time: str | None) -> dict[str, Any]:
+def position_of(cursor: str, of_list: str, time: str | None) -> dict[str, Any]:
     """Return the position of a cursor: the `key` of the last row, and its `moment` in a list that is sorted by time."""
     kinds = (str, str, datetime) if time else (str, str)
     made_for, key, *moments = cursors.decode(cursor, *kinds)

@@ -88,15 +88,26 @@ def patch(
         check_expiry(changes.get("expires_at"))
         validity.check(memory.valid_from, memory.valid_to)
         check_size(memory)
-        text = payloads.text_of(memory.payload)
-        memory.terms = analyzer.index_terms(text, memory.context)
-        _begin_version(caller, memory)
-        memory.size = storage_usage.size(memory)
-        _save([], [memory])
-        outbox.enqueue([memory], outbox.vector_of_changed(memory, text))
-        usage.add(caller.tenant, 0, memory.size)  # the earlier version keeps its own size
-        audit.record(caller, "memory.patch", [Change(coordinate.text, before, audit_state.state(memory))], namespace)
+        save_version(caller, memory, "memory.patch", before)
     return memory
+
+
+def save_version(caller: Caller, memory: Memory, action: str, before: bytes | None) -> None:
+    """Save a locked row, whose fields have been changed, as the next version of its memory.
+
+    before: its state before the change, for the audit log.
+    """
+    text = payloads.text_of(memory.payload)
+    memory.terms = analyzer.index_terms(text, memory.context)
+    memory.size = storage_usage.size(memory)
+    memory.version += 1
+    memory.updated_at = history.moment_after([memory])
+    memory.written_by = caller.actor
+    _save([], [memory])
+    outbox.enqueue([memory], outbox.vector_of_changed(memory, text))
+    usage.add(caller.tenant, 0, memory.size)  # the earlier version keeps its own size
+    change = Change(memory.coordinate.text, before, audit_state.state(memory))
+    audit.record(caller, action, [change], memory.namespace)
 
 
 def delete(
@@ -181,11 +192,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate, precondition
             raise NotFound(f"there is no deleted memory at coordinate {coordinate}")
         before = audit_state.state(memory)
         memory.deleted_at = None
-        _begin_version(caller, memory)
-        memory.save(update_fields=["deleted_at", "version", "updated_at", "written_by"])
-        outbox.enqueue([memory])
-        usage.add(caller.tenant, 0, memory.size)
-        audit.record(caller, "memory.restore", [Change(coordinate.text, before, audit_state.state(memory))], namespace)
+        save_version(caller, memory, "memory.restore", before)
     return memory
 
 
@@ -312,12 +319,6 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, new: Prepar
             memory.created_at = current.created_at
             memory.access_count, memory.last_accessed_at = current.access_count, current.last_accessed_at
     return memory
-
-
-def _begin_version(caller: Caller, memory: Memory) -> None:
-    memory.version += 1
-    memory.updated_at = history.moment_after([memory])
-    memory.written_by = caller.actor
 
 
 def _patched(name: str, old: Any, value: Any) -> Any:

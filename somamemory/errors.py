@@ -16,6 +16,7 @@ SomaError
 │   ├── StillRunning            the first request with this Idempotency-Key is still running
 │   ├── LlmMissing              the request needs a language model, and none is configured
 │   └── ConversationIsCold      the messages are in cold storage and were not restored in time
+├── HistoryGone (410)           earlier versions are no longer kept; the message says from when on they are
 ├── PreconditionFailed (412)    the condition in If-Match or If-None-Match failed
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
@@ -184,6 +185,20 @@ class LlmMissing(Conflict):
 class ConversationIsCold(Conflict):
     code = "conversation_is_cold"
     title = "The conversation's messages are in cold storage"
+
+
+class HistoryGone(SomaError):
+    status = 410
+    code = "history_gone"
+    title = "The history does not reach back that far"
+
+    def __init__(self, field: str, earliest: str) -> None:
+        self.field = field
+        super().__init__(f"the history begins at {earliest}; use this moment or a later one")
+
+    @property
+    def errors(self) -> list[dict[str, str]]:
+        return [{"field": self.field, "message": self.detail}]
 
 
 class PreconditionFailed(SomaError):

@@ -23,12 +23,14 @@ from api.memories.schemas import (
     DeletedOut,
     DeleteMatchingBody,
     DeleteParams,
+    FetchParams,
     KeyedBody,
     ListParams,
     MemoryEnvelope,
-    NameBody,
     PageOut,
     PatchBody,
+    RestoreBody,
+    RestoreParams,
     StatsOut,
     StoreBody,
     StoredOut,
@@ -37,7 +39,7 @@ from api.request import Request
 from api.routing import PolicyRouter
 from api.schemas import CoordText, NamespaceParams
 from conversations import selectors as conversations
-from memories import deletion, filters, lookup, placement, selectors, services
+from memories import deletion, filters, lookup, past, placement, selectors, services
 from memories.addresses import Key
 from memories.namespaces import below
 from memories.new_memory import NewMemory, checked
@@ -60,10 +62,11 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
     if narrowing.ball and query.order:
         raise InvalidInput("order", "cannot be combined with near, which sorts by distance; remove one of them")
     throttle.charge(request, query.limit, per=100)
-    page = selectors.list_memories(
+    page = past.list_memories(
         request.caller,
         query.namespace,
         narrowing,
+        query.as_of,
         order=query.order or "coordinate",
         include_deleted=query.include_deleted,
         limit=query.limit,
@@ -114,9 +117,9 @@ def delete_bulk(request: Request, body: BulkNamesBody) -> HttpResponse:
 
 
 @router.post("/memories/restore", out=MemoryEnvelope, limited=True)
-def restore_by_name(request: Request, body: NameBody) -> HttpResponse:
-    """Restore a soft-deleted memory, named by its coordinate, key or id, within the retention period."""
-    return responses.changed(lookup.restore(request.caller, body.namespace, body.address()))
+def restore_by_name(request: Request, body: RestoreBody) -> HttpResponse:
+    """Restore a soft-deleted memory, named by its coordinate, key or id, or bring back an earlier `version`."""
+    return responses.changed(lookup.restore(request.caller, body.namespace, body.address(), body.version))
 
 
 @router.post("/memories/delete", out=DeletedMatchingOut, limited=True)
@@ -144,9 +147,11 @@ def delete_matching(request: Request, body: DeleteMatchingBody) -> HttpResponse:
 
 
 @router.get("/memories/{coord}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
-def fetch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
-    """Fetch the memory at a coordinate."""
-    return responses.fetched(request, selectors.get_memory(request.caller, query.namespace, coord))
+def fetch(request: Request, coord: Path[CoordText], query: Query[FetchParams]) -> HttpResponse:
+    """Fetch the memory at a coordinate, as it is now or as it was at a moment (`as_of`)."""
+    if query.as_of is None:
+        return responses.fetched(request, selectors.get_memory(request.caller, query.namespace, coord))
+    return responses.fetched(request, lookup.get(request.caller, query.namespace, coord, query.as_of))
 
 
 @router.patch("/memories/{coord}", out=MemoryEnvelope, conditional=True, limited=True)
@@ -166,9 +171,9 @@ def delete(request: Request, coord: Path[CoordText], query: Query[DeleteParams])
 
 
 @router.post("/memories/{coord}/restore", out=MemoryEnvelope, limited=True)
-def restore(request: Request, coord: Path[CoordText], query: Query[NamespaceParams]) -> HttpResponse:
-    """Restore a soft-deleted memory within the retention period."""
-    return responses.changed(services.restore(request.caller, query.namespace, coord))
+def restore(request: Request, coord: Path[CoordText], query: Query[RestoreParams]) -> HttpResponse:
+    """Restore a soft-deleted memory within the retention period, or bring back an earlier `version` as a new one."""
+    return responses.changed(lookup.restore(request.caller, query.namespace, coord, query.version))
 
 
 @router.get("/stats", out=StatsOut, limited=True)

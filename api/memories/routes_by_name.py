@@ -12,7 +12,18 @@ from api import preconditions
 from api.json import reply
 from api.memories import presenters, responses
 from api.memories.routes import changes_in, new_at
-from api.memories.schemas import DeletedOut, DeleteParams, KeyedBody, MemoryEnvelope, PatchBody, PurgeParams, StoredOut
+from api.memories.schemas import (
+    AsOfParams,
+    DeletedOut,
+    DeleteParams,
+    FetchParams,
+    KeyedBody,
+    MemoryEnvelope,
+    PatchBody,
+    PurgeParams,
+    StoredOut,
+    VersionParams,
+)
 from api.request import Request
 from api.routing import PolicyRouter
 from api.schemas import Id, KeyText, NamespaceParams
@@ -22,9 +33,9 @@ router = PolicyRouter("memories")
 
 
 @router.get("/memories/by-key/{path:key}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
-def get_by_key(request: Request, key: Path[KeyText], query: Query[NamespaceParams]) -> HttpResponse:
-    """Fetch the memory with a key."""
-    return responses.fetched(request, lookup.get(request.caller, query.namespace, key))
+def get_by_key(request: Request, key: Path[KeyText], query: Query[FetchParams]) -> HttpResponse:
+    """Fetch the memory with a key, as it is now or as it was at a moment (`as_of`)."""
+    return responses.fetched(request, lookup.get(request.caller, query.namespace, key, query.as_of))
 
 
 @router.put("/memories/by-key/{path:key}", out={200: StoredOut, 201: StoredOut}, conditional=True, limited=True)
@@ -50,9 +61,9 @@ def delete_by_key(request: Request, key: Path[KeyText], query: Query[DeleteParam
 
 
 @router.get("/memories/by-id/{id}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
-def get_by_id(request: Request, id: Path[Id]) -> HttpResponse:
-    """Fetch a memory by its id, in any namespace that the key can access."""
-    return responses.fetched(request, lookup.get(request.caller, None, id))
+def get_by_id(request: Request, id: Path[Id], query: Query[AsOfParams]) -> HttpResponse:
+    """Fetch a memory by its id, in any namespace that the key can access, as it is now or was at `as_of`."""
+    return responses.fetched(request, lookup.get(request.caller, None, id, query.as_of))
 
 
 @router.patch("/memories/by-id/{id}", out=MemoryEnvelope, conditional=True, limited=True)
@@ -70,6 +81,6 @@ def delete_by_id(request: Request, id: Path[Id], query: Query[PurgeParams]) -> H
 
 
 @router.post("/memories/by-id/{id}/restore", out=MemoryEnvelope, limited=True)
-def restore_by_id(request: Request, id: Path[Id]) -> HttpResponse:
-    """Restore a soft-deleted memory by its id, within the retention period."""
-    return responses.changed(lookup.restore(request.caller, None, id))
+def restore_by_id(request: Request, id: Path[Id], query: Query[VersionParams]) -> HttpResponse:
+    """Restore a soft-deleted memory by its id, or bring back an earlier `version` as a new one."""
+    return responses.changed(lookup.restore(request.caller, None, id, query.version))

@@ -47,6 +47,8 @@ from memories.deletion import MAX_DELETED
 from memories.selectors import ORDERS
 from somamemory.errors import InvalidInput
 
+MAX_VERSION = 2_147_483_647
+
 # --- Memories ----------------------------------------------------------------------------------------------------
 
 
@@ -112,6 +114,10 @@ class NameBody(Body):
         return names[0]
 
 
+class RestoreBody(NameBody):
+    version: Annotated[int, Field(ge=1, le=MAX_VERSION)] | None = None
+
+
 class BulkNamesBody(Body):
     """The names of several memories: coordinates, keys or ids. Ids need no namespace."""
 
@@ -155,6 +161,35 @@ class DeleteParams(NamespaceParams, PurgeParams):
     pass
 
 
+class AsOfParams(Params):
+    as_of: Instant | None = None
+
+
+class FetchParams(NamespaceParams, AsOfParams):
+    pass
+
+
+class VersionParams(Params):
+    version: Annotated[Whole, Field(ge=1, le=MAX_VERSION)] | None = None
+
+
+class RestoreParams(NamespaceParams, VersionParams):
+    pass
+
+
+class HistoryParams(Params):
+    limit: Annotated[Whole, Field(ge=1, le=100)] = 20
+    cursor: Cursor | None = None
+
+
+class NamespacedHistoryParams(NamespaceParams, HistoryParams):
+    pass
+
+
+class KeyHistoryParams(NamespacedHistoryParams):
+    key: KeyText
+
+
 class ListParams(OwnerIds, NamespaceParams):
     prefix: CoordText | None = None
     key_prefix: KeyText | None = None
@@ -166,6 +201,7 @@ class ListParams(OwnerIds, NamespaceParams):
     created_before: Instant | None = None
     updated_after: Instant | None = None
     valid_at: Instant | None = None
+    as_of: Instant | None = None
     include_deleted: bool = False
     order: Literal[ORDERS] | None = None  # type: ignore[valid-type]
     limit: Limit = 50
@@ -204,6 +240,33 @@ class MemoryOut(_AnyMemoryOut):
     last_accessed_at: str | None
     deleted_at: str | None = None
     distance: float | None = None
+
+
+class VersionOut(BaseModel):
+    version: int
+    at: str
+    until: str | None
+    by: str | None
+    action: Literal["create", "update", "delete", "restore"]
+    changed: list[str] | None
+    payload: JsonObject
+    memory_type: MemoryType
+    metadata: JsonObject
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
+    importance: float
+    context: str
+    expires_at: str | None
+    valid_from: str | None
+    valid_to: str | None
+    source: str | JsonObject | None
+    trust: float | None
+
+
+class HistoryOut(BaseModel):
+    items: list[VersionOut]
+    next_cursor: str | None
 
 
 class MemoryEnvelope(BaseModel):
@@ -359,6 +422,7 @@ class SearchBody(OwnerIds, NamespacePrefix, Body):
     include_archived: bool = False
     valid_at: Instant | None = None
     include_superseded: bool = False
+    as_of: Instant | None = None
 
 
 class SearchParams(OwnerIds, NamespacePrefix, Params):
@@ -379,6 +443,7 @@ class SearchParams(OwnerIds, NamespacePrefix, Params):
     include_archived: bool = False
     valid_at: Instant | None = None
     include_superseded: bool = False
+    as_of: Instant | None = None
 
 
 class FoundOut(_AnyMemoryOut):

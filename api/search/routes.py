@@ -16,7 +16,7 @@ from api.routing import PolicyRouter
 from api.search import presenters
 from graph.search_expansion import Neighbourhood
 from memories import filters, lookup
-from memories.search import hybrid
+from memories.search import as_of
 from memories.search.query import Search
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidInput, MalformedRequest
@@ -35,6 +35,8 @@ def search_by_query(request: Request, query: Query[SearchParams]) -> HttpRespons
 def search(request: Request, body: SearchBody) -> HttpResponse:
     """Search memories."""
     namespaces = [body.namespace] if isinstance(body.namespace, str) else body.namespace
+    if body.expand and body.as_of is not None:
+        raise InvalidInput("expand", "cannot be combined with as_of: links have no history; send one of them")
     search = replace(
         _search(body, namespaces, body.filters),
         weights=body.weights.model_dump(exclude_none=True),
@@ -47,7 +49,7 @@ def _run(request: Request, search: Search) -> HttpResponse:
     conditions = search.narrowing.filters
     throttle.charge(request, len(filters.leaves(conditions)) if conditions else 0, per=10)
     throttle.charge(request, search.offset + search.top_k, per=100)
-    return reply(presenters.results(hybrid.search(request.caller, search), search.mode))
+    return reply(presenters.results(as_of.search(request.caller, search), search.mode))
 
 
 def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_filters: object) -> Search:
@@ -75,6 +77,7 @@ def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_f
         include_archived=options.include_archived,
         valid_at=options.valid_at,
         include_superseded=options.include_superseded,
+        as_of=options.as_of,
     )
 
 

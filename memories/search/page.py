@@ -26,7 +26,7 @@ def page_of(
         rows = _read(selection, part)
         at += len(rows)
         page += [
-            SearchHit(row, round(hit.score, 6), _explain(hit, ranking, search))
+            SearchHit(row, round(hit.score, 6), explained(hit, ranking, search))
             for hit, row in zip(part, rows, strict=False)  # the rest has no room
             if row is not None
         ]
@@ -46,13 +46,13 @@ def _read(selection: Selection, part: Sequence[Ranked]) -> list[Memory | None]:
     return [by_id.get(id) for id in ids[:count]]
 
 
-def _explain(hit: Ranked, ranking: Ranking, search: Search) -> dict[str, float | None] | None:
+def explained(hit: Ranked, ranking: Ranking, search: Search) -> dict[str, float | None] | None:
     if not search.explain:
         return None
     scores = ranking.scores(hit.candidate)
-    explained: dict[str, float | None] = {name: round(score, 6) for name, score in scores.items()}
+    parts: dict[str, float | None] = {name: round(score, 6) for name, score in scores.items()}
     if hit.candidate.similarity is None:
-        explained["semantic"] = None
+        parts["semantic"] = None
     if search.expansion is None:
-        del explained[GRAPH]
-    return explained
+        del parts[GRAPH]
+    return parts

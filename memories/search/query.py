@@ -41,6 +41,7 @@ class Search:
     include_archived: bool = False
     valid_at: datetime | None = None  # only memories that hold at this moment; None: now
     include_superseded: bool = False  # also memories that do not hold then
+    as_of: datetime | None = None  # as the memories were at this moment: see `search.as_of`
     shown: bool = True  # False if the results are only candidates, which do not count as reads
     stats: Stats | None = None  # from an earlier search for the same terms in the same namespaces
 

@@ -1,0 +1,175 @@
+"""Search memories as they were at an earlier moment.
+
+Memories that have not changed since are searched as usual. The versions of the others are in no index: they are read
+from the history, embedded, and ranked with the same formulas. Scores use the term statistics of today.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+
+from memories import embeddings, past, payloads
+from memories.index import generations
+from memories.index.base import usable
+from memories.models import Memory
+from memories.past import Arms
+from memories.search import analyzer, hybrid, scoring, vectors
+from memories.search.candidates import Candidate
+from memories.search.page import explained
+from memories.search.query import KEYWORD, SEMANTIC, Results, Search, SearchHit
+from memories.search.ranking import Ranking
+from memories.search.scoring import Stats, Weights
+from somamemory.db.replicas import may_read_replica
+from somamemory.errors import RowBudgetExceeded, Unavailable
+from somamemory.response_size import fitting
+from tenants.caller import Caller
+
+MAX_CHANGED = 20_000  # memories that have changed since, and are ranked one by one
+MAX_EMBEDDED = 1_000  # of these, how many are embedded: the best by their terms
+_COLUMNS = ("id", "namespace", "coordinate_key", "importance", "created_at", "terms")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A hit, and the memory of an unchanged one."""
+
+    score: float
+    coordinate_key: str
+    id: UUID
+    memory: Memory | None
+    scores: dict[str, float | None] | None
+
+    @property
+    def order(self) -> tuple[float, str, UUID]:
+        return -self.score, self.coordinate_key, self.id
+
+
+def search(caller: Caller, query: Search) -> Results:
+    """Return the best memories for a query, as they were at `query.as_of`, or as they are now.
+
+    Raises HistoryGone, RowBudgetExceeded, IndexUnavailable or EmbedderUnavailable.
+    """
+    if query.as_of is None:
+        return hybrid.search(caller, query)
+    past.check(caller.tenant, query.as_of)
+    return _search(caller, replace(query, valid_at=query.valid_at or query.as_of), query.as_of)
+
+
+def _search(caller: Caller, query: Search, moment: datetime) -> Results:
+    started = time.perf_counter()
+    unchanged = Q(updated_at__lte=moment) & (query.narrowing.also or Q())
+    narrowing = replace(query.narrowing, also=unchanged)
+    everything = replace(query, narrowing=narrowing, offset=0, top_k=query.offset + query.top_k, shown=False)
+    present = hybrid.search(caller, everything)
+    earlier, degraded = _changed(caller, query, moment, present)
+    hits = [_Found(hit.score, hit.memory.coordinate_key, hit.memory.id, hit.memory, hit.scores) for hit in present.hits]
+    known = {hit.id for hit in earlier}  # one of the unchanged memories may have changed in the meantime
+    merged = sorted([*earlier, *(hit for hit in hits if hit.id not in known)], key=lambda hit: hit.order)
+    if present.next_offset is not None:  # worse memories had no room
+        merged = [hit for hit in merged if hit.order <= hits[-1].order]
+    page, next_offset = _page(caller, query, moment, merged)
+    if next_offset is None and present.next_offset is not None:
+        next_offset = query.offset + len(page)
+    took_ms = round((time.perf_counter() - started) * 1000, 2)
+    return Results(page, degraded, took_ms, len(merged), present.every_match, present.stats, next_offset)
+
+
+@may_read_replica
+def _changed(caller: Caller, query: Search, moment: datetime, present: Results) -> tuple[list[_Found], list[str]]:
+    """Return the ranked versions that were current then and are not any more, and what is degraded."""
+    stats = present.stats or Stats(0, 0.0, {})
+    term_weights = scoring.term_weights(analyzer.query_terms(query.query)[0], stats)
+    arms = _arms(caller, query, moment)
+    candidates = _candidates(arms, query, term_weights, stats)
+    degraded = list(present.degraded)
+    if query.mode != KEYWORD and SEMANTIC not in degraded:
+        degraded += _add_similarities(caller, query, arms, candidates, stats)
+    ranking = Ranking.of(_weights(query, degraded), term_weights, timezone.now())
+    ranked = (hit for hit in ranking.rank(candidates) if hit.score >= query.min_score)
+    return [
+        _Found(
+            round(hit.score, 6), hit.candidate.coordinate_key, hit.candidate.id, None, explained(hit, ranking, query)
+        )
+        for hit in ranked
+    ], degraded
+
+
+def _arms(caller: Caller, query: Search, moment: datetime) -> Arms:
+    awake = Q() if query.include_archived else Q(archived_at=None)
+    arms = past.at(caller, query.namespaces, moment, query.narrowing.of(caller))
+    current, earlier = past.filtered(arms, awake & query.holding)
+    # Of the current rows, only those that have expired since: `hybrid` searches the others.
+    return current.filter(expires_at__lte=timezone.now()), earlier
+
+
+def _candidates(arms: Arms, query: Search, term_weights: dict[str, float], stats: Stats) -> list[Candidate]:
+    current, earlier = (rows.order_by().values_list(*_COLUMNS) for rows in arms)
+    rows: Sequence[Any] = list(current.union(earlier, all=True)[: MAX_CHANGED + 1])
+    if len(rows) > MAX_CHANGED:
+        raise RowBudgetExceeded(
+            f"more than {MAX_CHANGED:,} of the memories have changed since as_of; use narrower filters or a prefix"
+        )
+    scores = scoring.bm25_all([row[5] for row in rows], term_weights, stats.average_length)
+    return [
+        Candidate(id, namespace, key, importance, created_at.isoformat(), bm25, None)
+        for (id, namespace, key, importance, created_at, _), bm25 in zip(rows, scores, strict=True)
+        if query.narrowing.in_ball(key)
+    ]
+
+
+def _add_similarities(
+    caller: Caller, query: Search, arms: Arms, candidates: list[Candidate], stats: Stats
+) -> list[str]:
+    """Embed the versions and set their similarity. Return what is degraded: not all of them could be embedded."""
+    best = sorted(candidates, key=lambda candidate: -candidate.bm25)[:MAX_EMBEDDED]
+    memories = past.in_order(caller, arms, "id", [candidate.id for candidate in best])
+    texts = [(candidate, _text(memory)) for candidate, memory in zip(best, memories, strict=False) if memory]
+    texts = [(candidate, text) for candidate, text in texts if text.strip()]
+    dense = scoring.dense_query(query.query, stats)
+    try:
+        vector, *made = embeddings.of(generations.active()).embed([dense, *(text for _, text in texts)])
+    except Unavailable:
+        if query.mode == SEMANTIC:
+            raise
+        return [SEMANTIC]
+    for (candidate, _), numbers in zip(texts, made, strict=True):
+        candidate.similarity = vectors.cosine(numbers, vector) if usable(vector) else None
+    return [SEMANTIC] if len(memories) < len(candidates) else []
+
+
+def _text(memory: Memory) -> str:
+    return analyzer.embedding_text(payloads.text_of(memory.payload), memory.context)
+
+
+def _weights(query: Search, degraded: Sequence[str]) -> Weights:
+    weights = query.effective_weights()
+    if SEMANTIC in degraded and query.mode != SEMANTIC:
+        return replace(weights, semantic=0.0, keyword=weights.keyword or 1.0)
+    return weights
+
+
+def _page(
+    caller: Caller, query: Search, moment: datetime, merged: Sequence[_Found]
+) -> tuple[list[SearchHit], int | None]:
+    """Return the page, and the offset to go on from if its memories are too large for one response."""
+    part = merged[query.offset : query.offset + query.top_k]
+    ids = [hit.id for hit in part if hit.memory is None]
+    read = past.in_order(caller, _arms(caller, query, moment), "id", ids) if ids else []
+    earlier = dict(zip(ids, read, strict=False))
+    page: list[SearchHit] = []
+    for at, hit in enumerate(part):
+        if hit.memory is None and hit.id not in earlier:
+            return page, query.offset + at
+        memory = hit.memory or earlier[hit.id]
+        if memory is not None:  # otherwise it has been purged since
+            page.append(SearchHit(memory, hit.score, hit.scores))
+    count = fitting(hit.memory.size for hit in page)
+    return page[:count], query.offset + count if count < len(page) else None

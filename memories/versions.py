@@ -1,0 +1,100 @@
+"""The history of a memory: its versions, newest first, with who wrote each of them, when, and what changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+
+from memories.models import Memory, MemoryColumns, MemoryVersion
+from somamemory import cursors
+from somamemory.db.replicas import may_read_replica
+from somamemory.response_size import fitting
+from tenants.caller import Caller
+
+# What a caller can set, apart from the address and the owner. `restoring` brings these back.
+CONTENT = (
+    "payload", "metadata", "memory_type", "importance", "context", "expires_at", "valid_from", "valid_to", "source",
+    "trust",
+)  # fmt: skip
+_COMPARED = (*CONTENT, "user_id", "agent_id", "session_id", "key")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version, and how it differs from the one before.
+
+    until: when the next version replaced it; None for the current version.
+    action: create, update, delete or restore.
+    changed: fields, such as `importance` or `payload.city`; None if the version before is not kept.
+    """
+
+    row: MemoryColumns
+    until: datetime | None
+    action: str
+    changed: list[str] | None
+
+
+@dataclass(frozen=True)
+class Versions:
+    items: list[Version]
+    next_cursor: str | None
+
+
+@may_read_replica
+def page(caller: Caller, rows: QuerySet[Memory], limit: int, cursor: str | None = None) -> Versions | None:
+    """Return the history of the memory in `rows`, even if it is deleted. None if there is no memory."""
+    current = rows.defer("terms").order_by().first()
+    if current is None:
+        return None
+    of_list = cursors.list_id("history", current.id)
+    before = _position(cursor, of_list) if cursor else current.version + 1
+    newest: list[MemoryColumns] = [current] if current.version < before else []
+    older = MemoryVersion.objects.for_tenant(caller.tenant).filter(id=current.id, version__lt=before)
+    sizes = [row.size for row in newest]
+    sizes += older.order_by("-version").values_list("size", flat=True)[: limit + 1 - len(newest)]
+    count = max(fitting(sizes), min(2, len(sizes)))  # the last one is only compared, unless it is the oldest
+    found = [*newest, *older.defer("terms").order_by("-version")[: count - len(newest)]]
+    shown = count if count == len(sizes) <= limit else count - 1
+    items = [_version(row, before) for row, before in zip(found, [*found[1:], None], strict=True)][:shown]
+    return Versions(items, cursors.encode(of_list, items[-1].row.version) if shown < len(sizes) else None)
+
+
+def _position(cursor: str, of_list: str) -> int:
+    made_for, version = cursors.decode(cursor, str, int)
+    if made_for != of_list:
+        raise cursors.invalid()
+    return int(version)
+
+
+def _version(row: MemoryColumns, before: MemoryColumns | None) -> Version:
+    until = row.until if isinstance(row, MemoryVersion) else None
+    changed = [] if row.version == 1 else None if before is None else differences(before, row)
+    return Version(row, until, _action(row, before), changed)
+
+
+def _action(row: MemoryColumns, before: MemoryColumns | None) -> str:
+    if row.deleted_at is not None:
+        return "delete"
+    if before is not None and before.deleted_at is not None:
+        return "restore"
+    return "create" if row.version == 1 else "update"
+
+
+def differences(before: MemoryColumns, after: MemoryColumns) -> list[str]:
+    """Return the fields that differ. For payload and metadata, these are their own fields, as `payload.city`."""
+    names: list[str] = []
+    for name in _COMPARED:
+        old, new = getattr(before, name), getattr(after, name)
+        if name in ("payload", "metadata"):
+            names += [f"{name}.{key}" for key in _changed_keys(old, new)]
+        elif old != new:
+            names.append(name)
+    return names
+
+
+def _changed_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    absent = object()
+    return [key for key in {**old, **new} if old.get(key, absent) != new.get(key, absent)]
