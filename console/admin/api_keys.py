@@ -27,7 +27,7 @@ from console.site import site
 from somamemory.errors import SomaError
 from tenants import keys
 from tenants.caller import SCOPES
-from tenants.models import ApiKey
+from tenants.models import MAX_ID_LENGTH, ApiKey
 
 OPERATOR = "*"  # not a valid slug
 NAMESPACE = r"^[A-Za-z0-9._:/-]{1,255}$"
@@ -47,6 +47,14 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
         help_text="One namespace per line. Leave blank for all of the tenant's namespaces.",
     )
 
+    user_id = forms.CharField(
+        label="user",
+        max_length=MAX_ID_LENGTH,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Limits the key to the data of this user. Leave blank for the data of all users.",
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         slugs = staff.slugs(self.request.user)
@@ -60,14 +68,16 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
 
 
 class KeyAdmin(Searched):
-    list_display = ("prefix", "name", "whose", "state", "scopes", "created_at", "expires_at")
+    list_display = ("prefix", "name", "whose", "user_id", "state", "scopes", "created_at", "expires_at")
     list_display_links = ("prefix",)
     list_filter = (ByTenant,)
     list_select_related = ("tenant",)
     search_fields = ("prefix",)
     search_help_text = "Search by the beginning of the prefix, the 8 letters after soma_"
     order = ("-created_at", "-id")
-    fields = ("prefix", "name", "whose", "state", "scopes", "namespaces", "created_at", "expires_at", "revoked_at")
+    fields = (
+        "prefix", "name", "whose", "state", "scopes", "namespaces", "user_id", "created_at", "expires_at", "revoked_at",
+    )  # fmt: skip
     readonly_fields = ("whose", "state")
     actions_list = ("issue",)
     actions_detail = ("rotate", "revoke")
@@ -111,7 +121,12 @@ class KeyAdmin(Searched):
             else:
                 tenant, caller = None, staff.installation_caller(request)
             issued = keys.issue(
-                caller, tenant, name=values["name"], scopes=values["scopes"], namespaces=values["namespaces"]
+                caller,
+                tenant,
+                name=values["name"],
+                scopes=values["scopes"],
+                namespaces=values["namespaces"],
+                user_id=values["user_id"] or None,
             )
         except SomaError as error:
             messages.error(request, error.detail)

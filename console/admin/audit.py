@@ -16,6 +16,7 @@ from tenants.models import AuditEvent
 
 ACTIONS = [
     "memory.store", "memory.patch", "memory.delete", "memory.purge", "memory.restore", "graph.link", "graph.unlink",
+    "namespace.rename", "namespace.delete", "namespace.purge",
     "conversation.create", "conversation.change", "conversation.delete", "conversation.purge",
     "conversation.label", "conversation.archive_idle", "conversation.freeze", "conversation.thaw", "upkeep.change",
     "upkeep.prune", "key.issue", "key.rotate", "key.revoke", "tenant.create", "tenant.update", "tenant.erase",

@@ -48,15 +48,25 @@ class ByTier(admin.SimpleListFilter):
 
 class ConversationAdmin(OfTenant):
     namespaced = False
-    list_display = ("number", "label", "folder", "state", "tier", "importance", "message_count", "updated_at")
+    list_display = (
+        "number",
+        "label",
+        "folder",
+        "user_id",
+        "state",
+        "tier",
+        "importance",
+        "message_count",
+        "updated_at",
+    )
     list_display_links = ("number", "label")
     list_filter = (ByStatus, ByTier)
     search_fields = ("label",)
-    search_help_text = "Search for an exact label or folder, or a number"
+    search_help_text = "Search for an exact label, folder or user, or a number"
     order = ("-updated_at", "-number")
     fields = (
         "number", "label", "folder", "state", "tier", "importance", "message_count", "word_count", "messages",
-        "metadata", "created_at", "updated_at", "id",
+        "user_id", "agent_id", "session_id", "metadata", "created_at", "updated_at", "id",
     )  # fmt: skip
     readonly_fields = ("state", "messages", "id")
     actions_detail = ("archive", "remove")
@@ -72,7 +82,7 @@ class ConversationAdmin(OfTenant):
         return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">Show them</a>', url)
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        condition = Q(label=term) | in_folder(term)
+        condition = Q(label=term) | Q(user_id=term) | in_folder(term)
         if term.isascii() and term.isdigit() and len(term) <= 18:
             condition |= Q(number=int(term))
         return rows.filter(condition)

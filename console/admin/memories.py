@@ -24,6 +24,7 @@ from memories.search import hybrid
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidCoordinate, NotFound, SomaError
 from tenants.caller import Caller
+from tenants.models import MAX_ID_LENGTH
 
 ORDERS = {"coordinate": "by coordinate", "-created_at": "newest first", "-updated_at": "last changed first"}
 FOUND = 100  # maximum number of search hits
@@ -90,6 +91,7 @@ def _listed(request: HttpRequest) -> dict[str, Any]:
         "deleted": request.GET.get("deleted") == "on",
         "kind": request.GET.get("type", "") if request.GET.get("type", "") in Memory.Type.values else "",
         "kinds": Memory.Type.values,
+        "whose": request.GET.get("user", "").strip()[:MAX_ID_LENGTH],
     }
     return {**chosen, **_page(request, caller, chosen)}
 
@@ -102,7 +104,7 @@ def _page(request: HttpRequest, caller: Caller, chosen: dict[str, Any]) -> dict[
             prefix = coordinates.parse(chosen["q"].replace(" ", "").strip("[]()"))
         except InvalidCoordinate:
             return _searched(caller, chosen)
-    narrowing = Narrowing(memory_type=chosen["kind"] or None, prefix=prefix)
+    narrowing = Narrowing(memory_type=chosen["kind"] or None, prefix=prefix, user_id=chosen["whose"] or None)
     page = selectors.list_memories(
         caller,
         chosen["namespace"],
@@ -123,7 +125,7 @@ def _searched(caller: Caller, chosen: dict[str, Any]) -> dict[str, Any]:
     query = hybrid.Search(
         chosen["q"],
         namespaces=(chosen["namespace"],),
-        narrowing=Narrowing(memory_type=chosen["kind"] or None),
+        narrowing=Narrowing(memory_type=chosen["kind"] or None, user_id=chosen["whose"] or None),
         top_k=FOUND,
         explain=True,
     )

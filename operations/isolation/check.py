@@ -2,8 +2,9 @@
 
 It creates two tenants, gives the owner memories, links and conversations that contain a random word, and sends a
 request to every route as the stranger: with the stranger's key, and with that key in the owner's name. Some routes also
-get an unknown key. No response may contain the word or the owner's id, and the owner's data must not change. Both
-tenants are erased at the end, also after an error.
+get an unknown key. No response may contain the word or the owner's id, and the owner's data must not change. The same
+requests are then sent with a key of the owner's tenant that is limited to another user. Both tenants are erased at the
+end, also after an error.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -86,7 +87,21 @@ def run(caller: Caller, send: Send, report: Report = lambda phase, share: None) 
         after = _everything_of(owner)
         changed = [path for path in before if after[path] != before[path]]
         result.problems += [f"the stranger's requests changed what the owner gets from {path}" for path in changed]
+        _try_as_other_user(caller, owner, names, word, result)
     return result
+
+
+def _try_as_other_user(caller: Caller, owner: Client, names: dict[str, str], word: str, result: Result) -> None:
+    """Try all routes with a key of the same tenant that is limited to another user."""
+    issued = keys.issue(caller, owner.tenant, name="isolation check", user_id="another-user")
+    other = replace(owner, key=issued.secret)
+    before = _everything_of(owner)
+    for route, cases in CASES.items():
+        for case in cases:
+            _try(route, case.filled(names), other, {word}, result, ALLOWED)
+    after = _everything_of(owner)
+    changed = [path for path in before if not _contains(after[path], before[path])]
+    result.problems += [f"another user's requests changed what the owner gets from {path}" for path in changed]
 
 
 @contextmanager
@@ -183,7 +198,7 @@ def _try(
     if status not in allowed:
         result.problems.append(f"{method} {case.path} returned {status}")
     if any(mark in text for mark in marks):
-        result.problems.append(f"{method} {case.path} revealed data of another tenant (status {status})")
+        result.problems.append(f"{method} {case.path} revealed data of the owner (status {status})")
 
 
 def _everything_of(owner: Client) -> dict[str, Any]:
@@ -193,6 +208,13 @@ def _everything_of(owner: Client) -> dict[str, Any]:
         "/graph/export", "/graph/export?namespace=n", "/upkeep",
     )  # fmt: skip
     return {path: _stable(owner.expect("GET", path)) for path in paths}
+
+
+def _contains(after: Any, before: Any) -> bool:
+    """Return whether everything is still there. The other user may have added something of its own."""
+    if isinstance(before, dict):
+        return all(_contains(after[name], value) for name, value in before.items() if name != "total")
+    return all(item in after for item in before) if isinstance(before, list) else bool(after == before)
 
 
 def _stable(value: Any) -> Any:

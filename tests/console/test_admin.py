@@ -473,6 +473,29 @@ def secret_in(text: str) -> str:
     return match[1]
 
 
+def test_a_new_key_can_be_limited_to_a_user(boss: Client, api: Api) -> None:
+    api.store("1", "hers", user_id="ada")
+    secret = secret_in(submit(boss, "tenants_apikey_issue", tenant="acme", scopes=["read"], user_id="bob"))
+
+    assert Api(secret, api.tenant).get("/memories").json()["items"] == []
+    assert "bob" in shown(boss, page("tenants_apikey_changelist"))
+
+
+def test_memories_and_conversations_are_listed_by_user(boss: Client, api: Api) -> None:
+    api.store("1", "tea for ada", user_id="ada")
+    api.store("2", "tea for bob", user_id="bob")
+    api.post("/api/v1/conversations", {"label": "Hers", "user_id": "ada"})
+    api.post("/api/v1/conversations", {"label": "His", "user_id": "bob"})
+
+    for query in ({"user": "ada"}, {"user": "ada", "q": "tea"}):
+        text = shown(boss, page("memories_memory_changelist", tenant="acme", **query))
+        assert "tea for ada" in text
+        assert "tea for bob" not in text
+    text = shown(boss, page("conversations_conversation_changelist", tenant="acme", q="ada"))
+    assert "Hers" in text
+    assert "His" not in text
+
+
 def test_a_new_key_is_shown_once_and_works(boss: Client, api: Api) -> None:
     secret = secret_in(submit(boss, "tenants_apikey_issue", tenant="acme", scopes=["read"], namespaces="a\nb"))
     key = ApiKey.objects.get(prefix=secret.split("_")[1])

@@ -17,9 +17,9 @@ NOT_ISOLATED = 1
 
 class Command(BaseCommand):
     help = (
-        "Check on this installation that no tenant reaches the data of another: create two tenants, try every route "
-        "with the other tenant's key, and erase both. Needs a running server. Exits with code 0 if nothing was "
-        "revealed or changed, and with 1 otherwise."
+        "Check on this installation that no tenant or user reaches the data of another: create two tenants, try every "
+        "route with the other tenant's key and with a key that is limited to another user, and erase both. Needs a "
+        "running server. Exits with code 0 if nothing was revealed or changed, and with 1 otherwise."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         )
         if result.problems:
             raise SystemExit(NOT_ISOLATED)
-        self.stdout.write(self.style.SUCCESS("OK: no data of another tenant was revealed or changed."))
+        self.stdout.write(self.style.SUCCESS("OK: no data of another tenant or user was revealed or changed."))
 
 
 def _default_url() -> str:
