@@ -40,6 +40,7 @@ ROW = 100  # memories with the same first number
 PER_PAGE = 50
 CLIENTS = 8
 WARM_UP = 50
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -57,10 +58,8 @@ class Wire:
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += self._more()
         length = _LENGTH.search(received[: end + 2])
-        missing = end + 4 + int(length[1] if length else 0) - len(received)
-        while missing > 0:
-            missing -= len(more := self._more())
-            received += more
+        while len(received) < end + 4 + int(length[1]) if length else not received.endswith(_LAST_CHUNK):
+            received += self._more()
         if not received.startswith(b"HTTP/1.1 2"):
             raise RuntimeError(received.decode(errors="replace")[:2000])
 

@@ -6,6 +6,7 @@ import logging
 import re
 import time
 import uuid
+from http import HTTPStatus
 
 from django.conf import settings
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -21,6 +22,7 @@ from somamemory.web.request_state import state_of
 request_log = logging.getLogger("soma.requests")
 
 _SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _API_PREFIX = "api/v1/"
 
 
@@ -44,6 +46,7 @@ class RequestContext:
             metrics.in_flight.dec()
         response["X-Request-ID"] = state_of(request).request_id
         security_headers.add(response)
+        _set_length(response)
         _record(request, method, response.status_code, time.perf_counter() - started)
         return response
 
@@ -87,6 +90,12 @@ def _record(request: HttpRequest, method: str | None, status: int, duration_s: f
             "ip": state.client_address,
         },
     )
+
+
+def _set_length(response: HttpResponseBase) -> None:
+    """Set Content-Length if it is known. Otherwise, gunicorn sends chunks, which costs more on both sides."""
+    if isinstance(response, HttpResponse) and response.status_code not in _WITHOUT_BODY:
+        response.headers.setdefault("Content-Length", str(len(response.content)))
 
 
 def _strip_body(response: HttpResponseBase) -> None:
