@@ -91,14 +91,13 @@ class Server:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def rss_mb(self) -> float:
-        """Return the resident memory of the server's processes in MiB (Linux)."""
-        assert self.process is not None
-        pages = 0
-        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        """Return the resident memory of the server's processes in MiB. Memory that they share counts once (Linux)."""
+        kib = 0
+        for pid in self.pids():
             with contextlib.suppress(OSError):
-                if os.getpgid(int(folder.name)) == self.process.pid:
-                    pages += int((folder / "statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+                rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+                kib += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        return kib / 1024
 
     def pids(self) -> list[int]:
         """Return the ids of the server's processes (Linux)."""

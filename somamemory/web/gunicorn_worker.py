@@ -40,6 +40,7 @@ PROBES = {prefix + path for prefix in (b"", b"/api/v1") for path in (b"/ping", b
 GRACE_S = 1.0
 TICK_S = 0.25  # how often deadlines are checked
 CLOSING_S = 2.0
+YIELD_S = 0.0002
 LINGER_MS = 2  # how long a thread waits for the next request on a connection
 # A slower client is cut off: SOMA_CLIENT_TIMEOUT_S, and this long for each byte.
 MIN_BYTES_PER_S = 20_000
@@ -91,6 +92,9 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     # --- Waiting, in the main thread ---------------------------------------------------------------------------------
 
     def accept(self, listener: socket.socket) -> None:
+        if self.cfg.workers > 1 and self.nr_conns:
+            # All processes are woken. Let those with fewer connections be faster, or one could get all of them.
+            time.sleep(YIELD_S * self.nr_conns.bit_length())
         try:
             sock, address = listener.accept()
         except OSError as error:
