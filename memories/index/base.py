@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -53,8 +53,7 @@ class Where:
             raise InvalidInput("namespaces", "must contain at least one namespace")
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A candidate. `similarity` is the cosine, from -1 to 1; higher means more similar."""
 
     id: UUID

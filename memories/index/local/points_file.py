@@ -231,9 +231,9 @@ class PointsFile:
         self._header[layout.DEAD_AT] = self.count - len(rows) + int(same.sum())
 
     def count_vectors_read(self, count: int) -> None:
-        """Give the memory of vectors that were read back to the system when it may have reached 64 MiB."""
+        """Give the memory of vectors that were read back when it may have reached 64 MiB, or 256 bytes a row."""
         self._vectors_read += count
-        if self._vectors_read > _FORGET_AFTER_VECTORS:
+        if self._vectors_read > max(_FORGET_AFTER_VECTORS, self.count // 256):
             self._vectors_read = 0
             for chunk in self._chunks:
                 chunk.forget_vectors()
