@@ -171,7 +171,8 @@ class LocalIndex:
     def _recovered(self, tenant: UUID) -> Store | None:
         """Return the tenant's store, after repairing what a killed process or a restart of the machine has left.
 
-        The caller holds the tenant's lock. A damaged file is deleted; a comparison with the database fills it again.
+        The caller holds the tenant's lock. A file that cannot be read is deleted. A comparison with the database
+        restores what is lost.
         """
         try:
             store = self._opened(tenant)

@@ -171,14 +171,15 @@ class PointsFile:
     def mark_verified(self) -> None:
         self._header[layout.BOOT_AT :] = _BOOT
 
-    def verify(self, label_count: int) -> None:
-        """Compare every row with its checksum. Raises Damaged."""
-        for chunk, rows in self.parts(0, self.count):
-            columns = chunk.columns[rows]
-            if (checksums(columns) != columns.checksums).any():
-                raise Damaged("a row does not match its checksum")
-            if (columns.labels > label_count).any():
-                raise Damaged("a row refers to a namespace that is missing")
+    def kill_torn(self) -> int:
+        """Mark the rows as dead that do not match their checksum, and return how many there are."""
+        torn: list[int] = []
+        for chunk, places in self.parts(0, self.count):
+            rows = chunk.columns[places]
+            wrong = (rows.labels != 0) & ((checksums(rows) != rows.checksums) | (rows.labels > self.label_count))
+            torn += (np.flatnonzero(wrong) + chunk.first).tolist()
+        self.kill(torn)
+        return len(torn)
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -214,14 +215,18 @@ class PointsFile:
         self._header[layout.COUNT_AT] = stop
 
     def kill(self, rows: list[int]) -> None:
-        """Mark rows as dead."""
+        """Mark rows as dead, and overwrite their vectors, from which a text can be guessed."""
         for row in rows:
             columns, at = self.at(row)
             columns.labels[at] = 0
+            columns.codes[at] = 0
+            columns.vectors[at] = 0
         self._header[layout.DEAD_AT] += np.uint64(len(rows))
 
     def kill_duplicates(self) -> None:
         """Of several live rows with the same id, keep the last: a writer was killed before it marked the others."""
+        if not self.count:
+            return
         live = [(chunk.first + places.start, chunk.columns[places]) for chunk, places in self.parts(0, self.count)]
         rows = np.concatenate([first + np.flatnonzero(columns.labels) for first, columns in live])
         ids = np.concatenate([columns.ids[columns.labels != 0] for _, columns in live])

@@ -60,8 +60,12 @@ class Store:
         shutil.rmtree(folder, ignore_errors=True)
 
     def verify(self) -> None:
-        """Verify the files after a restart of the machine, which may have lost writes. Raises Damaged."""
-        self.file.verify(self.file.label_count)
+        """Verify the rows after a restart of the machine, which may have lost writes."""
+        with self.file.writing():
+            torn = self.file.kill_torn()
+            self.file.kill_duplicates()
+        if torn:
+            log.warning("rows of the vector index were lost in a restart and will be restored", extra={"rows": torn})
         self.file.mark_verified()
 
     def search(self, vector: Vector, where: Where, limit: int) -> list[Hit]:

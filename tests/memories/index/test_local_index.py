@@ -193,13 +193,17 @@ def test_sound_files_are_kept_after_a_restart_of_the_machine(
 def test_a_torn_row_is_noticed_after_a_restart_of_the_machine(
     index: LocalIndex, tmp_path: Path, request: pytest.FixtureRequest, column: int
 ) -> None:
-    index.upsert(ANNA, points(random_vectors(5)))
+    """It is missing, so that a comparison with the database restores it."""
+    first, *others = points(random_vectors(20))
+    index.upsert(ANNA, [first, *others])
     damage(points_path(tmp_path), layout.places(DIMENSION)[0].columns[column])
     request.getfixturevalue("restarted")
     reopened = LocalIndex(tmp_path, "c", DIMENSION)
-    assert list(reopened.scan(ANNA)) == []  # so that a comparison with the database fills it again
-    reopened.upsert(ANNA, [point(1)])
-    assert len(ids(reopened)) == 1
+    left = {id_ for id_, _ in reopened.scan(ANNA)}
+    assert first.id not in left
+    assert len(left) >= 17  # a few bytes may belong to more than one row
+    reopened.upsert(ANNA, [first, *others])
+    assert len(ids(reopened)) == 20
 
 
 def test_rows_of_zeros_are_noticed_after_a_restart_of_the_machine(
@@ -209,7 +213,37 @@ def test_rows_of_zeros_are_noticed_after_a_restart_of_the_machine(
     for column, spec in zip(layout.places(DIMENSION)[0].columns[1:], (4, 16, 16, 8, 8, 64), strict=True):
         damage(points_path(tmp_path), column, bytes(spec))
     request.getfixturevalue("restarted")
+    assert len(ids(LocalIndex(tmp_path, "c", DIMENSION))) == 4
+
+
+def test_a_replacement_of_which_a_part_was_lost_is_noticed_after_a_restart_of_the_machine(
+    index: LocalIndex, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The old row is still marked as live, and its vector has been overwritten."""
+    own = point(1)
+    index.upsert(ANNA, [own, point(1)])
+    index.upsert(ANNA, [point(0, 1, id=own.id, version=2)])
+    damage(points_path(tmp_path), layout.places(DIMENSION)[0].columns[0], (1).to_bytes(4, "little"))
+    request.getfixturevalue("restarted")
+    assert dict(LocalIndex(tmp_path, "c", DIMENSION).scan(ANNA))[own.id] == 2
+
+
+def test_a_file_without_rows_survives_a_restart_of_the_machine(
+    index: LocalIndex, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with index.rebuilding(ANNA):
+        pass
+    request.getfixturevalue("restarted")
     assert ids(LocalIndex(tmp_path, "c", DIMENSION)) == []
+
+
+def test_the_vector_of_a_deleted_point_is_overwritten(index: LocalIndex, tmp_path: Path) -> None:
+    secret = point(*random_vectors(1)[0])
+    index.upsert(ANNA, [secret, point(1)])
+    vector_bytes = index._stores[ANNA].file.at(0)[0].vectors[0].tobytes()
+    assert vector_bytes in points_path(tmp_path).read_bytes()
+    index.delete(ANNA, [secret.id])
+    assert vector_bytes not in points_path(tmp_path).read_bytes()
 
 
 @pytest.mark.parametrize(
