@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, FilteredRelation, Q, QuerySet
@@ -18,6 +18,7 @@ from somamemory.db.prepared import Parameter, Prepared
 from tenants.models import Tenant
 from tenants.scoping import parameters_of
 
+Row = TypeVar("Row")
 _SHAPES = 256  # pages of lists whose statements are kept
 
 
@@ -83,7 +84,7 @@ def after(order: str, key: Any, moment: Any) -> Q:
     return Q(**{f"{time}__{beyond}e": moment}) & (Q(**{f"{time}__{beyond}": moment}) | later)
 
 
-def sorted_by(memories: QuerySet[Memory], order: str) -> QuerySet[Memory]:
+def sorted_by(memories: QuerySet[Memory, Row], order: str) -> QuerySet[Memory, Row]:
     columns = [name for name in (time_of(order), "coordinate_key") if name]
     return memories.order_by(*(f"-{name}" if order.startswith("-") else name for name in columns))
 

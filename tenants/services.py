@@ -22,7 +22,8 @@ QUOTAS = (
     "llm_tokens_per_month",
     "llm_cents_per_month",
 )
-POLICIES = ("auto_label", "extract_facts")  # settings for the automatic enrichment of conversations
+POLICIES = ("auto_label", "extract_facts", "history_days")  # settings of a tenant
+MAX_HISTORY_DAYS = 36_500
 MAX_QUOTA = 2**63 - 1
 
 
@@ -104,7 +105,10 @@ def policies_of(tenant: Tenant) -> dict[str, Any]:
 
 
 def _checked_policies(policies: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the policies if valid: `auto_label` is None or a confidence from 0 to 1, `extract_facts` is a bool."""
+    """Return the policies if valid.
+
+    `auto_label` is None or a confidence from 0 to 1, `extract_facts` is a bool, and `history_days` is None or a number.
+    """
     for name in policies:
         if name not in POLICIES:
             raise InvalidInput(f"policies.{name}", f"unknown policy; must be one of {', '.join(POLICIES)}")
@@ -113,6 +117,10 @@ def _checked_policies(policies: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidInput("policies.auto_label", "must be between 0 and 1, or null to disable automatic labels")
     if not isinstance(extract, bool):
         raise InvalidInput("policies.extract_facts", "must be true or false")
+    days = policies.get("history_days")
+    if days is not None and not (isinstance(days, int) and 0 <= days <= MAX_HISTORY_DAYS):
+        message = f"must be from 0 to {MAX_HISTORY_DAYS}, or null for the installation's default"
+        raise InvalidInput("policies.history_days", message)
     return dict(policies)
 
 

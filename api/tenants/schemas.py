@@ -25,14 +25,15 @@ class Quotas(Patch):
 
 
 class Policies(Patch):
-    """Policies for automatic enrichment. Absent fields stay unchanged.
+    """Policies of a tenant. Absent fields stay unchanged.
 
     `auto_label` is the confidence from which a suggested label is applied to an unlabelled conversation; null means
-    never.
+    never. `history_days` is how long earlier versions of memories are kept; null means the installation's default.
     """
 
     auto_label: Fraction | None = None
     extract_facts: bool = False
+    history_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
 
 
 ShortText = Annotated[Text, Field(max_length=64)]
@@ -82,6 +83,7 @@ class QuotasOut(BaseModel):
 class PoliciesOut(BaseModel):
     auto_label: float | None
     extract_facts: bool
+    history_days: int | None
 
 
 class TenantOut(BaseModel):

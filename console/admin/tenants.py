@@ -73,6 +73,13 @@ class PolicyForm(BaseDialogForm):  # type: ignore[misc]
         widget=UnfoldBooleanSwitchWidget,
         help_text="Extract facts from conversations automatically. Requires a language model.",
     )
+    history_days = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=services.MAX_HISTORY_DAYS,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="Days to keep earlier versions of memories. Leave blank for the installation's default.",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -44,6 +44,12 @@ class Command(BaseCommand):
             help="extract facts from conversations automatically, using the language model",
         )
 
+        parser.add_argument(
+            "--history-days",
+            metavar="DAYS",
+            help="days to keep earlier versions of memories, or none for the installation's default",
+        )
+
     def handle(self, *args: Any, slug: str, **options: Any) -> None:
         active = False if options["suspend"] else True if options["resume"] else None
         with errors_as_one_line():
@@ -54,7 +60,7 @@ class Command(BaseCommand):
                 tier=options["tier"],
                 active=active,
                 quotas=dict(_quota(text) for text in options["quota"]),
-                policies=_policies(options["auto_label"], options["extract_facts"]),
+                policies=_policies(options["auto_label"], options["extract_facts"], options["history_days"]),
             )
         self.stdout.write(
             self.style.SUCCESS(f"Updated tenant '{slug}'.") + " Servers apply the change within 5 seconds."
@@ -70,7 +76,7 @@ def _quota(text: str) -> tuple[str, int | None]:
     return name, int(value)
 
 
-def _policies(auto_label: str | None, extract_facts: str | None) -> dict[str, Any]:
+def _policies(auto_label: str | None, extract_facts: str | None, history_days: str | None) -> dict[str, Any]:
     policies: dict[str, Any] = {}
     if auto_label is not None:
         try:
@@ -79,4 +85,8 @@ def _policies(auto_label: str | None, extract_facts: str | None) -> dict[str, An
             raise CommandError(f"--auto-label {auto_label}: must be a number from 0 to 1, or none") from None
     if extract_facts is not None:
         policies["extract_facts"] = extract_facts == "yes"
+    if history_days is not None:
+        if history_days != "none" and not (history_days.isascii() and history_days.isdigit()):
+            raise CommandError(f"--history-days {history_days}: must be a number of days, or none")
+        policies["history_days"] = None if history_days == "none" else int(history_days)
     return policies
