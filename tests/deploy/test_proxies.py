@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -79,6 +80,18 @@ def test_what_is_stored_through_the_proxy_is_read_through_it(proxy: Proxy, serve
 
     assert response.status == 200
     assert json.loads(answer)["memory"]["payload"] == {"text": "behind a proxy"}
+
+
+@pytest.mark.parametrize("path", ["users/ada/%C3%BC%20%25", "users%2Fada%2F%C3%BC%20%25", "a//b", "a%2F%2Fb"])
+def test_a_key_comes_through_the_proxy_as_it_was_sent(proxy: Proxy, server: Server, path: str) -> None:
+    headers = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
+    body = json.dumps({"payload": {"text": "behind a proxy"}}).encode()
+
+    assert proxy.call("PUT", f"/memories/by-key/{path}", body, headers)[0].status in (200, 201)
+    response, answer = proxy.call("GET", f"/memories/by-key/{path}", headers=headers)
+
+    assert response.status == 200
+    assert json.loads(answer)["memory"]["key"] == unquote(path)
 
 
 def test_every_answer_has_the_headers_of_a_careful_host_once(proxy: Proxy) -> None:
