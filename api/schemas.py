@@ -24,7 +24,7 @@ from pydantic import (
 
 from api.json import JsonObject
 from memories import addresses, coordinates
-from memories.addresses import MAX_KEY_LENGTH, Key
+from memories.addresses import MAX_KEY_LENGTH, Address, Key
 from memories.coordinates import Box, Coordinate, RoundedFloat
 from memories.models import IDS
 from somamemory import times
@@ -232,6 +232,16 @@ class OwnerIdsOut(BaseModel):
     user_id: str | None
     agent_id: str | None
     session_id: str | None
+
+
+def one_address(field: str, coord: Coordinate | None, key: Key | None, id: UUID | None) -> Address:
+    """Return the only one that is given. Raises InvalidInput for `field`, that of the coordinate."""
+    names = [name for name in (coord, key, id) if name is not None]
+    if not names:
+        raise InvalidInput(field, "is required, unless the memory is named by its key or its id")
+    if len(names) > 1:
+        raise InvalidInput(field, "cannot be combined with a key or an id of the same memory; send one of them")
+    return names[0]
 
 
 # --- Problems ----------------------------------------------------------------------------------------------------

@@ -83,6 +83,19 @@ def get_many(caller: Caller, namespace: str | None, names: Names) -> list[Memory
     return memories
 
 
+def coordinate(caller: Caller, namespace: str, name: Address) -> Coordinate:
+    """Return the coordinate of a memory, even if it is deleted. Raises NotFound."""
+    return name if isinstance(name, Coordinate) else place(caller, namespace, name).coordinate
+
+
+def place(caller: Caller, namespace: str | None, name: Address) -> Memory:
+    """Return the address and the id of a memory, even if it is deleted. Raises NotFound."""
+    memory = _find(caller, "read", namespace, name)
+    if memory is None:
+        raise _missing(name)
+    return memory
+
+
 def patch(
     caller: Caller, namespace: str | None, name: Address, changes: Json, precondition: Precondition | None = None
 ) -> Memory:

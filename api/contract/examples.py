@@ -70,6 +70,7 @@ EXAMPLES: dict[str, Example] = {
     "graph.link": Example(body={"from_coord": "1,2,3", "to_coord": "1,2,4", "link_type": "next_to"}),
     "graph.link_many": Example(body={"links": [{"from_coord": "1,2,4", "to_coord": "1,2,5", "link_type": "next_to"}]}),
     "graph.neighbors": Example(query=_AT),
+    "memories.links_by_id": Example(_MEMORY),
     "graph.path": Example(query={"from_coord": "1,2,3", "to_coord": "1,2,5"}),
     "graph.export": Example(),
     "graph.unlink": Example(query={"from_coord": "1,2,4", "to_coord": "1,2,5"}),

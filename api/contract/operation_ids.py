@@ -15,6 +15,7 @@ _NAMES = {
     "memories.get_bulk": "memories.get_many",
     "memories.delete_bulk": "memories.delete_many",
     "memories.stats": "stats.get",
+    "graph.neighbors_by_id": "memories.links_by_id",
     "graph.link_bulk": "graph.link_many",
     "conversations.fetch": "conversations.get",
     "conversations.list_conversations": "conversations.list",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpResponse, StreamingHttpResponse
-from ninja import Query
+from ninja import Path, Query
 
 from api import bulk, throttle
 from api.graph import presenters
@@ -12,8 +12,10 @@ from api.graph.schemas import (
     BulkLinkedOut,
     ExportOut,
     ExportParams,
+    HopParams,
     LinkBody,
     LinkOut,
+    NamedLinkBody,
     NeighborParams,
     NeighborsOut,
     PathOut,
@@ -24,8 +26,11 @@ from api.graph.schemas import (
 from api.json import PRIVATE, reply
 from api.request import Request
 from api.routing import PolicyRouter
+from api.schemas import Id
 from graph import exporting, selectors, services
 from graph.services import NewLink
+from memories import lookup
+from memories.coordinates import Coordinate
 from somamemory.errors import SomaError
 
 GRAPHML = "application/graphml+xml"
@@ -33,9 +38,13 @@ router = PolicyRouter("graph")
 
 
 @router.post("/graph/link", out=LinkOut, limited=True)
-def link(request: Request, body: LinkBody) -> HttpResponse:
-    """Link two coordinates, replacing any link of the same type. The coordinates need not contain memories."""
-    return reply(presenters.linked(services.link(request.caller, new_link(body))))
+def link(request: Request, body: NamedLinkBody) -> HttpResponse:
+    """Link two addresses, replacing any link of the same type. The addresses need not contain memories.
+
+    A key or an id stands for the coordinate of its memory.
+    """
+    start, end = (lookup.coordinate(request.caller, body.namespace, name) for name in body.ends())
+    return reply(presenters.linked(services.link(request.caller, new_link(body, start, end))))
 
 
 @router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut}, limited=True)
@@ -43,7 +52,7 @@ def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
     """Create up to 1000 links. With `atomic`, creates all or none; otherwise, creates every valid link."""
     caller = request.caller
     throttle.charge(request, len(body.links), per=50)
-    items = [bulk.parsed(raw, LinkBody, lambda item: services.checked(caller, new_link(item))) for raw in body.links]
+    items = [bulk.parsed(raw, LinkBody, lambda item: services.checked(caller, _between(item))) for raw in body.links]
     if body.atomic:
         bulk.require_all(items, "links", "")
     valid = [item for item in items if isinstance(item, NewLink)]
@@ -66,18 +75,15 @@ def unlink(request: Request, query: Query[UnlinkParams]) -> HttpResponse:
 @router.get("/graph/neighbors", out=NeighborsOut, kind="search", limited=True)
 def neighbors(request: Request, query: Query[NeighborParams]) -> HttpResponse:
     """List the coordinates within `k_hop` hops, sorted by number of hops, then link strength, then coordinate."""
-    throttle.charge(request, query.offset + query.limit, per=100)
-    neighbourhood = selectors.neighbours(
-        request.caller,
-        query.namespace,
-        query.coord,
-        query.link_filter(),
-        hops=query.k_hop,
-        limit=query.limit,
-        offset=query.offset,
-        include_memory=query.include_memory,
-    )
-    return reply(presenters.neighbourhood(query.coord, neighbourhood))
+    start = lookup.coordinate(request.caller, query.namespace, query.start())
+    return _neighbourhood(request, query.namespace, start, query)
+
+
+@router.get("/memories/by-id/{id}/links", out=NeighborsOut, kind="search", limited=True)
+def neighbors_by_id(request: Request, id: Path[Id], query: Query[HopParams]) -> HttpResponse:
+    """List the coordinates within `k_hop` hops of a memory, in its namespace."""
+    start = lookup.place(request.caller, None, id)
+    return _neighbourhood(request, start.namespace, start.coordinate, query)
 
 
 @router.get("/graph/path", out=PathOut, kind="search", limited=True)
@@ -111,10 +117,29 @@ def export(request: Request, query: Query[ExportParams]) -> StreamingHttpRespons
     return StreamingHttpResponse(exporting.json(graph), content_type="application/json", headers=PRIVATE)
 
 
-def new_link(body: LinkBody) -> NewLink:
+def _neighbourhood(request: Request, namespace: str, start: Coordinate, query: HopParams) -> HttpResponse:
+    throttle.charge(request, query.offset + query.limit, per=100)
+    neighbourhood = selectors.neighbours(
+        request.caller,
+        namespace,
+        start,
+        query.link_filter(),
+        hops=query.k_hop,
+        limit=query.limit,
+        offset=query.offset,
+        include_memory=query.include_memory,
+    )
+    return reply(presenters.neighbourhood(start, neighbourhood))
+
+
+def _between(body: LinkBody) -> NewLink:
+    return new_link(body, body.from_coord, body.to_coord)
+
+
+def new_link(body: LinkBody | NamedLinkBody, start: Coordinate, end: Coordinate) -> NewLink:
     return NewLink(
-        start=body.from_coord,
-        end=body.to_coord,
+        start=start,
+        end=end,
         link_type=body.link_type,
         strength=body.strength,
         namespace=body.namespace,

@@ -16,14 +16,20 @@ from api.schemas import (
     CoordText,
     Decimal,
     Fraction,
+    Id,
     Instant,
+    KeyText,
     Limit,
     LinkType,
     NamespaceName,
     NamespaceParams,
+    NewCoord,
+    Params,
     Whole,
+    one_address,
 )
 from graph.selectors import MAX_HOPS, MAX_LENGTH, MAX_READ, LinkFilter
+from memories.addresses import Address
 
 MAX_TYPES = 100
 _TYPE = r"[A-Za-z0-9._:-]{1,100}"
@@ -41,15 +47,35 @@ Strength = Fraction
 Direction = Literal["out", "in", "both"]
 
 
-class LinkBody(Body):
-    from_coord: Coord
-    to_coord: Coord
+class _LinkFields(Body):
     link_type: LinkType = "related"
     strength: Strength = 1.0
     metadata: JsonObject = Field(default_factory=dict)
     namespace: NamespaceName = "default"
     valid_from: Instant | None = None
     valid_to: Instant | None = None
+
+
+class LinkBody(_LinkFields):
+    from_coord: Coord
+    to_coord: Coord
+
+
+class NamedLinkBody(_LinkFields):
+    """A link between two addresses, each of which is given as a coordinate or by the key or id of its memory."""
+
+    from_coord: NewCoord = None
+    from_key: KeyText | None = None
+    from_id: Id | None = None
+    to_coord: NewCoord = None
+    to_key: KeyText | None = None
+    to_id: Id | None = None
+
+    def ends(self) -> tuple[Address, Address]:
+        return (
+            one_address("from_coord", self.from_coord, self.from_key, self.from_id),
+            one_address("to_coord", self.to_coord, self.to_key, self.to_id),
+        )
 
 
 class BulkLinkBody(Body):
@@ -64,7 +90,7 @@ class UnlinkParams(NamespaceParams):
     link_type: LinkType = "related"
 
 
-class WalkParams(NamespaceParams):
+class FollowParams(Params):
     link_type: TypeNames | None = None
     direction: Direction = "out"
     min_strength: Annotated[Decimal, Field(ge=0, le=1)] = 0.0
@@ -75,12 +101,24 @@ class WalkParams(NamespaceParams):
         return LinkFilter(self.direction, types, self.min_strength, self.as_of)
 
 
-class NeighborParams(WalkParams):
-    coord: CoordText
+class WalkParams(NamespaceParams, FollowParams):
+    pass
+
+
+class HopParams(FollowParams):
     k_hop: Annotated[Whole, Field(ge=1, le=MAX_HOPS)] = 1
     limit: Limit = 50
     offset: Annotated[Whole, Field(ge=0, le=MAX_READ)] = 0  # a traversal never returns more
     include_memory: bool = False
+
+
+class NeighborParams(WalkParams, HopParams):
+    coord: CoordText | None = None
+    key: KeyText | None = None
+    id: Id | None = None
+
+    def start(self) -> Address:
+        return one_address("coord", self.coord, self.key, self.id)
 
 
 class PathParams(WalkParams):

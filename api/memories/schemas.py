@@ -40,6 +40,7 @@ from api.schemas import (
     Radius,
     Source,
     Whole,
+    one_address,
 )
 from memories.addresses import Address
 from memories.coordinates import Ball, Coordinate
@@ -108,10 +109,7 @@ class NameBody(Body):
 
     def address(self) -> Address:
         """Return the name. Raises InvalidInput unless there is exactly one."""
-        names = [name for name in (self.coord, self.key, self.id) if name is not None]
-        if len(names) != 1:
-            raise InvalidInput("body", "must contain exactly one of coord, key and id")
-        return names[0]
+        return one_address("coord", self.coord, self.key, self.id)
 
 
 class RestoreBody(NameBody):

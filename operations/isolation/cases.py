@@ -65,6 +65,7 @@ NEEDS: dict[Route, Needs] = {
     ("GET", "/memories/{coord}/history"): "read",
     ("GET", "/memories/history"): "read",
     ("GET", "/memories/by-id/{id}/history"): "read",
+    ("GET", "/memories/by-id/{id}/links"): "read",
     ("GET", "/stats"): "read",
     ("POST", "/memories/delete"): "delete",
     ("GET", "/namespaces"): "read",
@@ -184,6 +185,7 @@ CASES: dict[Route, list[Case]] = {
     ("PATCH", "/memories/by-key/{key}"): [Case("/memories/by-key/{key}", {"payload": {"text": "mine now"}})],
     ("GET", "/memories/by-id/{id}"): [Case("/memories/by-id/{id}"), Case("/memories/by-id/{deleted_id}")],
     ("PATCH", "/memories/by-id/{id}"): [Case("/memories/by-id/{id}", {"payload": {"text": "mine now"}})],
+    ("GET", "/memories/by-id/{id}/links"): [Case("/memories/by-id/{id}/links?include_memory=true")],
     ("POST", "/memories/by-id/{id}/restore"): [
         Case("/memories/by-id/{deleted_id}/restore"),
         Case("/memories/by-id/{id}/restore"),
@@ -283,6 +285,8 @@ CASES: dict[Route, list[Case]] = {
     ("GET", "/graph/neighbors"): [
         Case("/graph/neighbors?coord={coord}&k_hop=5&direction=both&include_memory=true&limit=1000"),
         Case("/graph/neighbors?coord={deleted}&direction=in&namespace=n"),
+        Case("/graph/neighbors?key={key}&direction=both"),
+        Case("/graph/neighbors?id={id}"),
         Case("/graph/neighbors?coord={expired}&direction=in&link_type=follows,related&min_strength=0.1"),
     ],
     ("GET", "/graph/path"): [
@@ -301,6 +305,7 @@ CASES: dict[Route, list[Case]] = {
     ("POST", "/graph/link"): [
         Case("/graph/link", {"from_coord": "{coord}", "to_coord": "{deleted}", "metadata": {"tenant": "acme"}}),
         Case("/graph/link", {"from_coord": "{deleted}", "to_coord": "{expired}", "namespace": "n", "strength": 0.5}),
+        Case("/graph/link", {"from_key": "{key}", "to_id": "{id}"}),
     ],
     ("POST", "/graph/links/bulk"): [
         Case("/graph/links/bulk", {"links": [{"from_coord": "{coord}", "to_coord": "{expired}"}, {"from_coord": "x"}]}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from dataclasses import dataclass, replace
@@ -304,6 +305,45 @@ def test_the_namespace_of_ids_narrows_them(api: Api) -> None:
     items = api.post("/memories/bulk/get", {"ids": [stored["id"]], "namespace": "default"}).json()["items"]
 
     assert items[0]["memory"] is None
+
+
+# --- Links -------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_is_made_between_keys_and_ids_and_followed_from_both(api: Api) -> None:
+    ada, bern = put(api, "ada").json(), api.store("5")
+    link = {"from_key": "ada", "to_id": bern["id"], "link_type": "lives_in"}
+
+    linked = api.post("/graph/link", link).json()
+
+    assert (linked["from_coord"], linked["to_coord"]) == (ada["coord"], bern["coord"])
+    for path in ("/graph/neighbors?key=ada", f"/graph/neighbors?id={ada['id']}", f"/memories/by-id/{ada['id']}/links"):
+        assert [neighbor["coord"] for neighbor in api.get(path).json()["neighbors"]] == ["5.0"]
+
+
+def test_the_links_of_an_id_are_those_of_its_namespace(api: Api) -> None:
+    stored = api.store("1", namespace="there")
+    api.post("/graph/link", {"from_coord": "1", "to_coord": "2"})
+    api.post("/graph/link", {"from_coord": "1", "to_coord": "3", "namespace": "there"})
+
+    neighbors = api.get(f"/memories/by-id/{stored['id']}/links").json()["neighbors"]
+
+    assert [neighbor["coord"] for neighbor in neighbors] == ["3.0"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [
+        ({"from_key": "none", "to_coord": "1"}, 404),
+        ({"from_coord": "1", "from_key": "k", "to_coord": "2"}, 422),
+        ({"from_coord": "1"}, 422),
+        ({"from_key": "a\n", "to_coord": "1"}, 422),
+    ],
+)
+def test_an_end_of_a_link_is_named_exactly_once(api: Api, ends: dict[str, str], status: int) -> None:
+    problem_of(api.post("/graph/link", ends), status)
+
+    assert json.loads(api.get("/graph/export").getvalue())["links"] == []
 
 
 # --- Any sequence ------------------------------------------------------------------------------------------------
