@@ -26,7 +26,7 @@ from api.json import JsonObject
 from memories import addresses, coordinates
 from memories.addresses import MAX_KEY_LENGTH, Address, Key
 from memories.coordinates import Box, Coordinate, RoundedFloat
-from memories.models import IDS
+from memories.models import Ids
 from somamemory import times
 from somamemory.errors import InvalidCoordinate, InvalidInput
 from tenants.models import MAX_ID_LENGTH, problem_with_id
@@ -224,8 +224,8 @@ class OwnerIds(BaseModel):
     session_id: OwnerId | None = None
 
     @property
-    def ids(self) -> dict[str, str | None]:
-        return {name: getattr(self, name) for name in IDS}
+    def ids(self) -> Ids:
+        return Ids(user_id=self.user_id, agent_id=self.agent_id, session_id=self.session_id)
 
 
 class OwnerIdsOut(BaseModel):

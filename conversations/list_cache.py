@@ -56,9 +56,7 @@ def _forget(tenant: Tenant, id: uuid.UUID) -> None:
 def _cached(tenant: Tenant, subject: str, query: str, read: Callable[[], Any], lifetime_s: float) -> Any:
     if transaction.get_connection().in_atomic_block or not _sees_all_writes():
         return read()
-    stamp_key, entry_key = ("stamp", subject), ("entry", query)
-    if tenant.only_user is not None:
-        entry_key = ("entry", query, tenant.only_user)
+    stamp_key, entry_key = ("stamp", subject), ("entry", query, *filter(None, [tenant.only_user]))
     cached = caching.get_many(tenant.id, "conversations", [stamp_key, entry_key])
     stamp, entry = cached.get(stamp_key), cached.get(entry_key)
     if stamp is not None and entry is not None and entry[0] == stamp:

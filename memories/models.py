@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -21,7 +20,17 @@ from tenants.scoping import TenantOwned
 # After this many attempts, an outbox row counts as failed. It is still retried.
 FAILED_ATTEMPTS = 3
 IDS = ("user_id", "agent_id", "session_id")
-NO_IDS: Mapping[str, str | None] = {}
+
+
+class Ids(TypedDict, total=False):
+    """Whose a row is, by field."""
+
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
+
+
+NO_IDS: Ids = {}
 
 
 class KeyField(models.CharField):  # type: ignore[type-arg]
@@ -79,9 +88,9 @@ class UserOwned(TenantOwned):
         abstract = True
 
     @property
-    def ids(self) -> dict[str, str | None]:
+    def ids(self) -> Ids:
         """Return the ids by field, for rows that inherit them."""
-        return {name: getattr(self, name) for name in IDS}
+        return Ids(user_id=self.user_id, agent_id=self.agent_id, session_id=self.session_id)
 
 
 class MemoryColumns(UserOwned):

@@ -101,10 +101,10 @@ def names(caller: Caller, prefix: str | None = None, after: str = "") -> Iterato
         if stem > after and rows.filter(namespace=stem).exists():
             yield stem
         rows = rows.filter(**_below(stem))
-    while (name := rows.filter(namespace__gt=after).first()) is not None:
+    while (found := rows.filter(namespace__gt=after).first()) is not None:
         deadline.check()
-        yield name
-        after = name
+        yield found
+        after = found
 
 
 def below(caller: Caller, prefix: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from conversations.context.rules import Candidate, Rejected
 from conversations.models import Conversation
-from memories.models import IDS, Memory
+from memories.models import Ids, Memory
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,16 @@ class ContextRequest:
     exclude_current_session: bool = False
 
     @property
-    def ids(self) -> dict[str, str]:
+    def ids(self) -> Ids:
         """The ids that all messages and summaries of the context must have."""
-        names = [name for name in IDS if not (name == "session_id" and self.exclude_current_session)]
-        given = ((name, getattr(self, name)) for name in names)
-        return {name: id for name, id in given if id is not None}
+        ids: Ids = {}
+        if self.user_id is not None:
+            ids["user_id"] = self.user_id
+        if self.agent_id is not None:
+            ids["agent_id"] = self.agent_id
+        if self.session_id is not None and not self.exclude_current_session:
+            ids["session_id"] = self.session_id
+        return ids
 
     @property
     def target(self) -> int:

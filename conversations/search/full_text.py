@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from django.db.models import QuerySet
 
@@ -12,7 +12,7 @@ from conversations.search.query_syntax import WordQuery
 from conversations.search.results import COLD, MessageResults, has_cold_conversations, with_conversations
 from memories import large_rows, read_counts
 from memories import selectors as memories
-from memories.models import NO_IDS, Memory
+from memories.models import NO_IDS, Ids, Memory
 from memories.reserved_namespaces import CONVERSATIONS
 from memories.search import lexical, scoring
 from memories.search.hybrid import KEYWORD
@@ -44,7 +44,7 @@ def search_full_text(
     limit: int = 10,
     offset: int = 0,
     include_archived: bool = False,
-    ids: Mapping[str, str | None] = NO_IDS,
+    ids: Ids = NO_IDS,
 ) -> MessageResults:
     """Return the messages that contain the given words. Raises InvalidInput.
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from conversations.search.filters import Condition, translate
 from conversations.search.results import COLD, MessageResults, has_cold_conversations, with_conversations
 from conversations.search.scope import places
-from memories.models import NO_IDS
+from memories.models import NO_IDS, Ids
 from memories.reserved_namespaces import CONVERSATIONS
 from memories.search import hybrid
 from memories.search.hybrid import KEYWORD, Search
@@ -25,7 +23,7 @@ def search_messages(
     limit: int = 10,
     offset: int = 0,
     include_archived: bool | None = None,
-    ids: Mapping[str, str | None] = NO_IDS,
+    ids: Ids = NO_IDS,
 ) -> MessageResults:
     """Return the messages that best match a query. Raises InvalidInput.
 

@@ -13,6 +13,7 @@ import orjson
 from conversations import folders
 from conversations.messages import NewMessage
 from conversations.models import DEFAULT_IMPORTANCE, MAX_LABEL_LENGTH, MAX_METADATA_BYTES, Conversation
+from memories.models import Ids
 from memories.payloads import Json
 from tenants.models import problem_with_id
 
@@ -58,7 +59,7 @@ class Imported:
     metadata: Json = field(default_factory=dict)
     created_at: datetime | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
-    ids: Mapping[str, str] = field(default_factory=dict)  # user_id, agent_id, session_id
+    ids: Ids = field(default_factory=Ids)
 
 
 def checked(item: Imported) -> Imported:
@@ -78,7 +79,7 @@ def checked(item: Imported) -> Imported:
     if len(item.messages) > MAX_MESSAGES:
         raise Unreadable(f"it has {len(item.messages)} messages, more than the limit of {MAX_MESSAGES}")
     for name, text in item.ids.items():
-        if problem := problem_with_id(text):
+        if text is not None and (problem := problem_with_id(str(text))):
             raise Unreadable(f"its {name} {problem}")
     _check_metadata(item.metadata)
     for turn, message in enumerate(item.messages, start=1):

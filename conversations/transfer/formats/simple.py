@@ -10,7 +10,7 @@ from conversations.messages import MORE, NewMessage
 from conversations.models import DEFAULT_IMPORTANCE
 from conversations.transfer.formats.base import Imported, Unreadable, label_of, moment, role_of
 from conversations.transfer.formats.claude import text_of
-from memories.models import IDS
+from memories.models import IDS, Ids
 from memories.payloads import Json
 
 SOMA = "soma"
@@ -41,7 +41,7 @@ def ours(item: Json) -> Imported:
         importance=float(importance),
         metadata=_object(item.get("metadata")),
         created_at=moment(item.get("created_at")),
-        ids={name: _text(item, name) for name in IDS if item.get(name) is not None},
+        ids=_ids(item),
     )
 
 
@@ -103,6 +103,11 @@ def _message(raw: Any, left_out: Counter[str]) -> NewMessage | None:
         metadata=metadata if isinstance(metadata, dict) else {},
         timestamp=moment(raw.get("timestamp") or raw.get("created_at")),
     )
+
+
+def _ids(item: Json) -> Ids:
+    user, agent, session = (_text(item, name) or None for name in IDS)
+    return Ids(user_id=user, agent_id=agent, session_id=session)
 
 
 def _text(item: Json, name: str) -> str:
