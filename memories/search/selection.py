@@ -28,7 +28,7 @@ from memories.models import EmbeddingGeneration, Memory
 from memories.prepared_reads import alive
 from memories.search.query import Search
 from somamemory.db import replicas
-from somamemory.db.prepared import Parameter, PreparedCondition
+from somamemory.db.prepared import Parameter, PreparedCondition, instance
 from tenants.caller import Caller
 from tenants.scoping import parameters_of
 
@@ -109,7 +109,7 @@ class Selection:
         rows = self.rows(columns, source, parameters)
         if any(row[size_at] > SMALL for row in rows):
             return None
-        return [Memory.from_db(self.connection.alias, names, self._converted(row, conversions)) for row in rows]
+        return [instance(Memory, names, self._converted(row, conversions), self.connection) for row in rows]
 
     def _proposed(self, ids: Collection[UUID]) -> tuple[str, list[Any]]:
         if self.connection.vendor == "sqlite":

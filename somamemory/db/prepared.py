@@ -51,16 +51,12 @@ class _Compiled(Generic[Row]):
     converters: Sequence[tuple[int, Sequence[Convert], Any]]  # by the number of the column
 
     def instance(self, row: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
-        """Return the row as a model, in the same way as `copy` and `pickle` make one: without its constructor."""
+        """Return the row as a model."""
         values = list(row)
         for number, converters, expression in self.converters:
             for convert in converters:
                 values[number] = convert(values[number], expression, connection)
-        made = self.model.__new__(self.model)
-        state = ModelState()
-        state.adding, state.db = False, connection.alias
-        vars(made).update(zip(self.names, values, strict=True), _state=state)
-        return made
+        return instance(self.model, self.names, values, connection)
 
 
 class Prepared(Generic[Row]):
@@ -101,6 +97,15 @@ class PreparedCondition:
             self._compiled[connection.vendor] = compiled
         sql, parameters = compiled
         return sql, _filled(parameters, given, connection)
+
+
+def instance(model: type[Row], names: Sequence[str], values: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
+    """Return a row that has been read, in the same way as `copy` and `pickle` make one: without its constructor."""
+    made = model.__new__(model)
+    state = ModelState()
+    state.adding, state.db = False, connection.alias
+    vars(made).update(zip(names, values, strict=True), _state=state)
+    return made
 
 
 def _filled(parameters: Sequence[object], given: dict[str, Any], connection: BaseDatabaseWrapper) -> list[Any]:
