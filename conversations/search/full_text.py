@@ -59,7 +59,7 @@ def search_full_text(
     if not include_archived:
         rows = rows.filter(archived_at=None)
     leading = _leading(query, stats)
-    matches = lexical.matches(Selection.of(rows), [CONVERSATIONS], leading, caller.tenant, few=_MAX_RANKED)
+    matches = lexical.matches(Selection.of(rows), [CONVERSATIONS], leading, caller.tenant, _MAX_RANKED, _MAX_RANKED)
     ranked, all_read = _read(rows, matches.ranked, query, stats)
     ranked.sort(key=lambda hit: (-hit[0], hit[1]))
     page = ranked[offset : offset + limit]

@@ -20,7 +20,7 @@ from tenants.models import Tenant
 # their number can be estimated.
 FEW = 400
 # The maximum, if the estimate is too low or even the heaviest combination is frequent. The newest are ranked.
-MAX_CANDIDATES = 2_000
+MAX_CANDIDATES = 1_000
 # The same in keyword mode, where the terms alone determine the ranking.
 MAX_RANKED = 20_000
 
