@@ -40,8 +40,7 @@ except ConfigurationError as error:
     raise SystemExit(f"error: {error}") from None
 
 bind = f"{settings.HOST}:{settings.PORT}"
-# One process by default, as required by the writer queue for SQLite. Threads mostly wait for the
-# database.
+# One process by default with SQLite, which needs the least memory. Threads mostly wait for the database.
 workers = settings.WORKERS
 worker_class = "somamemory.web.gunicorn_worker.BufferingWorker"
 worker_connections = 500  # per process; one more closes the connection that has been idle for the longest time

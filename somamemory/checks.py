@@ -70,12 +70,6 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
     """Report combinations that cannot work with this kind of database."""
     on_sqlite = vendor == "sqlite"
     several = settings.WORKERS > 1
-    if several and on_sqlite:
-        yield Error(
-            "SOMA_WORKERS must be 1 with SQLite, because its writer queue works within one process; set "
-            "SOMA_DATABASE_URL to use PostgreSQL",
-            id="soma.E002",
-        )
     yield from _index_mixes(on_sqlite)
     if settings.REPLICAS and on_sqlite:
         yield Error("SOMA_DATABASE_REPLICA_URLS requires PostgreSQL; set SOMA_DATABASE_URL", id="soma.E004")

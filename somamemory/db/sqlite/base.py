@@ -2,7 +2,8 @@
 
 SQLite has one writer at a time. A waiting writer polls with increasing pauses of up to 0.1 s, so the order is random.
 With 16 threads writing on two cores, the longest waits were between 0.7 and 4.1 s, and some writers of batches gave up
-after 5 s ("database is locked"). With this queue, all of them wait at most 0.7 s. Other processes still poll.
+after 5 s ("database is locked"). With this queue, all of them wait at most 0.7 s. If there are several web processes,
+the first writers in their queues share a lock on a file. Other processes, such as commands, still poll.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db.backends.sqlite3 import base
 from django.db.utils import OperationalError
 
 from somamemory import deadline
+from somamemory.db.sqlite.process_lock import ProcessLock
 from somamemory.db.sqlite.writer_queue import FairLock
 
 # Longer than any reasonable queue: 16 batches of 1000 memories take 10 s.
 PATIENCE_S = 30.0
 MAX_KEPT_LENGTH = 8_192  # characters of a statement whose conversion is kept
+_NO_TURN = "database is locked: other writers held their turns for too long"
 _WRITE = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 
 _queues: defaultdict[str, FairLock] = defaultdict(FairLock)
+_process_locks: dict[str, ProcessLock] = {}
 _making = threading.Lock()
 
 
@@ -93,15 +99,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _take_turn(self) -> None:
         if not self._queue.acquire(deadline.left_s(PATIENCE_S)):
-            raise OperationalError("database is locked: other writers held their turns for too long")
+            raise OperationalError(_NO_TURN)
+        if settings.WORKERS > 1 and not self._process_lock.acquire(deadline.left_s(PATIENCE_S)):
+            self._queue.release()
+            raise OperationalError(_NO_TURN)
         self._has_turn = True
 
     def _pass_on(self) -> None:
         if self._has_turn:
             self._has_turn = False
+            if settings.WORKERS > 1:
+                self._process_lock.release()
             self._queue.release()
 
     @property
     def _queue(self) -> FairLock:
         with _making:
             return _queues[str(self.settings_dict["NAME"])]
+
+    @property
+    def _process_lock(self) -> ProcessLock:
+        name = str(self.settings_dict["NAME"])
+        with _making:
+            return _process_locks.setdefault(name, ProcessLock(Path(name + ".writer")))
