@@ -15,7 +15,7 @@ from django.utils import timezone
 from graph import retention, services
 from graph.models import Link
 from memories import deletion, namespaces, reserved_namespaces
-from somamemory.errors import Conflict, NotFound
+from somamemory.errors import Conflict, InvalidInput, NotFound
 from tenants import audit
 from tenants.caller import Caller
 
@@ -38,17 +38,11 @@ def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress:
 
     merge: allows that `new` contains memories, at other addresses. Raises NotFound, Conflict.
     """
-    for scope in ("read", "write"):
-        caller.require(scope, [old, new])
-    caller.require_unlimited()
-    for name in (old, new):
-        reserved_namespaces.check_writable(caller, name)
-    if not merge and not _is_empty(caller, new):
-        raise Conflict(
-            f"namespace '{new}' is not empty; send merge: true to add to it, or to continue an interrupted rename"
-        )
-    if not merge and _is_empty(caller, old):
-        raise NotFound(f"there is no namespace '{old}'")
+    _require(caller, "write", [old, new])
+    if old == new:
+        raise InvalidInput("to", "must be different from namespace")
+    if not merge:
+        _require_move(caller, old, new)
     memories = links = 0
     while moved := namespaces.move_batch(caller, old, new):
         memories += moved
@@ -67,16 +61,13 @@ def delete(
 
     below: also delete the namespaces that the name covers as a prefix. Raises NotFound.
     """
-    for scope in ("read", "delete"):
-        caller.require(scope, [name])
-    caller.require_unlimited()
-    reserved_namespaces.check_writable(caller, name)
+    _require(caller, "delete", [name])
     found = list(namespaces.below(caller, name)) if below else [name]
+    _require(caller, "delete", found)
     if not below and _is_empty(caller, name):
-        raise NotFound(f"there is no namespace '{name}'")
+        raise _not_found(name)
     memories = links = 0
     for namespace in found:
-        reserved_namespaces.check_writable(caller, namespace)
         while gone := deletion.delete_batch(caller, namespace, purge=purge):
             memories += gone
             progress()
@@ -85,6 +76,29 @@ def delete(
             progress()
     receipt = Receipt(found, memories, links, timezone.now(), caller.request_id)
     return _recorded(caller, "namespace.purge" if purge else "namespace.delete", name, name, receipt)
+
+
+def _require(caller: Caller, scope: str, names: list[str]) -> None:
+    """Raise Forbidden or InvalidInput unless the caller can change these namespaces and see how much they contain."""
+    for needed in ("read", scope):
+        caller.require(needed, names)
+    caller.require_unlimited()
+    for name in names:
+        reserved_namespaces.check_writable(caller, name)
+
+
+def _require_move(caller: Caller, old: str, new: str) -> None:
+    """Raise NotFound or Conflict unless there is something to move and nothing in its way."""
+    if not _is_empty(caller, new):
+        raise Conflict(
+            f"namespace '{new}' is not empty; send merge: true to add to it, or to continue an interrupted rename"
+        )
+    if _is_empty(caller, old):
+        raise _not_found(old)
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound(f"there is no namespace '{name}'")
 
 
 def _is_empty(caller: Caller, namespace: str) -> bool:

@@ -205,6 +205,13 @@ def test_a_taken_address_ends_a_merge_without_losing_anything(api: Api) -> None:
     assert listed(api) == [("a", 1), ("b", 1)]
 
 
+@pytest.mark.parametrize("merge", [True, False])
+def test_a_namespace_cannot_be_renamed_to_itself(api: Api, merge: bool) -> None:
+    api.post("/api/v1/graph/link", {"from_coord": "1", "to_coord": "2", "namespace": "a"})
+
+    problem_of(rename(api, "a", "a", merge=merge), 422, field="to")
+
+
 @pytest.mark.parametrize(("old", "new"), [("conversations", "b"), ("a", "facts")])
 def test_a_reserved_namespace_cannot_be_renamed(api: Api, old: str, new: str) -> None:
     furnish(api, ["a"])
