@@ -133,12 +133,12 @@ def test_a_tenant_can_have_its_own_retention_period(api: Api, stranger: Api) -> 
 
 
 def test_an_operator_sets_the_retention_period_of_a_tenant(operator: Api, api: Api) -> None:
-    changed = operator.patch("/tenants/acme", {"policies": {"history_days": 7}})
+    changed = operator.patch("/api/v1/tenants/acme", {"policies": {"history_days": 7}})
 
     assert changed.json()["policies"]["history_days"] == 7
     api.tenant.refresh_from_db()
     assert history.days(api.tenant) == 7
-    assert operator.patch("/tenants/acme", {"policies": {"history_days": -1}}).status_code == 422
+    assert operator.patch("/api/v1/tenants/acme", {"policies": {"history_days": -1}}).status_code == 422
 
 
 def test_after_a_prune_the_history_begins_where_it_is_complete(api: Api, settings: Any) -> None:
