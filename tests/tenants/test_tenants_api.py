@@ -45,7 +45,7 @@ def test_a_tenant_is_made_and_its_key_works_at_once(operator: Api) -> None:
         "active": True,
         "tier": "standard",
         "quotas": dict.fromkeys(QUOTAS),
-        "policies": {"auto_label": None, "extract_facts": False},
+        "policies": {"auto_label": None, "extract_facts": False, "history_days": None},
     }
 
     key = issue(operator, "new")["key"]
@@ -56,16 +56,18 @@ def test_a_tenant_is_made_and_its_key_works_at_once(operator: Api) -> None:
 
 def test_policies_are_changed_one_by_one(operator: Api) -> None:
     made = make(operator, policies={"extract_facts": True}).json()
-    assert made["policies"] == {"auto_label": None, "extract_facts": True}
+    assert made["policies"] == {"auto_label": None, "extract_facts": True, "history_days": None}
 
     operator.patch("/api/v1/tenants/new", {"policies": {"auto_label": 0.5}})
     changed = operator.patch("/api/v1/tenants/new", {"policies": {"extract_facts": False}}).json()
-    assert changed["policies"] == {"auto_label": 0.5, "extract_facts": False}
+    assert changed["policies"] == {"auto_label": 0.5, "extract_facts": False, "history_days": None}
     off = operator.patch("/api/v1/tenants/new", {"policies": {"auto_label": None}}).json()
     assert off["policies"]["auto_label"] is None
 
 
-@pytest.mark.parametrize("policies", [{"auto_label": 1.5}, {"auto_label": "x"}, {"extract_facts": None}, {"x": 1}])
+@pytest.mark.parametrize(
+    "policies", [{"auto_label": 1.5}, {"auto_label": "x"}, {"extract_facts": None}, {"history_days": -1}, {"x": 1}]
+)
 def test_a_policy_that_is_none_is_refused(operator: Api, policies: dict[str, Any]) -> None:
     make(operator)
 
