@@ -22,6 +22,8 @@ from memories.index.pgvector.table import Table
 
 # The number of vectors that a search considers, and the maximum that pgvector allows.
 BREADTH, MAX_BREADTH = 400, 1_000
+# With a filter, this number of its candidates must pass it, or too few of the true neighbours do.
+FILTERED = 100
 # Other processes notice a new index within this time. Until then, they compare every vector.
 REFRESH_S = 30.0
 
@@ -67,9 +69,10 @@ class Nearest:
         """
         half = f"halfvec({self._table.dimension})"
         statement = self._select(where, f"vector::{half} <#> %s::{half}")
+        wanted = limit if where.memory_type is None else max(limit, FILTERED)
         with _searching(connection, limit):
-            rows = _run(connection, statement, tenant, query, where, limit)
-        return rows if len(rows) >= limit else self._exactly(connection, tenant, query, where, limit)
+            rows = _run(connection, statement, tenant, query, where, wanted)
+        return rows if len(rows) >= wanted else self._exactly(connection, tenant, query, where, limit)
 
     def _exactly(self, connection: BaseDatabaseWrapper, tenant: UUID, query: str, where: Where, limit: int) -> Rows:
         return _run(connection, self._select(where, "vector <#> %s::vector, memory_id"), tenant, query, where, limit)
