@@ -54,8 +54,9 @@ class _Compiled(Generic[Row]):
         """Return the row as a model."""
         values = list(row)
         for number, converters, expression in self.converters:
-            for convert in converters:
-                values[number] = convert(values[number], expression, connection)
+            if values[number] is not None:  # no converter of ours makes anything else of NULL
+                for convert in converters:
+                    values[number] = convert(values[number], expression, connection)
         return instance(self.model, self.names, values, connection)
 
 
