@@ -57,8 +57,19 @@ class Api(NinjaAPI):
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
         return self._unused_response
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._documents: dict[str, OpenAPISchema] = {}
+
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """Return the OpenAPI document, including the problem schema that all routes refer to, and `api.contract`."""
+        """Return the OpenAPI document. It is built once, which takes a third of a second."""
+        name = str(options)
+        if name not in self._documents:
+            self._documents[name] = self._built(**options)
+        return self._documents[name]
+
+    def _built(self, **options: Any) -> OpenAPISchema:
+        """Return the document with the problem schema that all routes refer to, and with `api.contract`."""
         schema = super().get_openapi_schema(**options)
         problem_schema = Problem.model_json_schema(
             ref_template=REF_TEMPLATE, schema_generator=NinjaGenerateJsonSchema, mode="serialization"

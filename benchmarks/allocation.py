@@ -1,0 +1,129 @@
+"""Measure how concurrent writers allocate coordinates: `python -m benchmarks.allocation [--database postgres://…]`.
+
+Several processes with eight writers each store memories, alternately without a coordinate and at a given one. The exit
+status is 0 if no allocated coordinate was taken, all of them differ, and the slowest stores (p99) that allocate one
+take at most 1.25 times as long as the others, because no writer waits for another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import secrets
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+from benchmarks.moving import empty_database
+
+WRITERS = 32
+THREADS = 8
+GOAL = 1.25
+PAYLOAD = {"text": "Notes by many writers about the river, the weather and the price of bread."}
+
+
+@dataclass
+class Times:
+    """Durations in seconds of stores without and with a coordinate, and how many coordinates were allocated."""
+
+    allocated: list[float] = field(default_factory=list)
+    given: list[float] = field(default_factory=list)
+    attempts: int = 0
+
+
+def percentile(times: list[float], share: float) -> float:
+    return sorted(times)[min(len(times) - 1, int(share * len(times)))] * 1000
+
+
+def work(number: int, stores: int) -> Times:
+    """Store with THREADS writers in this process; half of the stores allocate a coordinate."""
+    from django.db import connection
+
+    from memories import allocation, coordinates, services
+    from memories.new_memory import NewMemory
+    from tenants.caller import Caller
+    from tenants.models import Tenant
+
+    caller = Caller.command(Tenant.objects.get(slug="default"))
+    times = Times()
+
+    def allocate() -> coordinates.Coordinate:
+        times.attempts += 1
+        return allocation.allocate()
+
+    def store(coordinate: coordinates.Coordinate | None, into: list[float]) -> None:
+        began = time.perf_counter()
+        services.store(caller, NewMemory(coordinate, dict(PAYLOAD)))
+        into.append(time.perf_counter() - began)
+
+    def write(thread: int) -> None:
+        for at in range(stores // 2):
+            store(None, times.allocated)
+            store(coordinates.of([number, thread, at]), times.given)
+        connection.close()
+
+    with mock.patch("memories.placement.allocate", allocate), ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(write, range(THREADS)))
+    return times
+
+
+def begin() -> None:
+    import django
+
+    django.setup()
+
+
+def measure(processes: int, stores: int) -> int:
+    from memories.models import Memory
+    from tenants.models import Tenant
+
+    per_writer = stores // (processes * THREADS)
+    with multiprocessing.get_context("spawn").Pool(processes, begin) as pool:
+        parts = pool.starmap(work, [(number, per_writer) for number in range(processes)])
+    allocated = [seconds for part in parts for seconds in part.allocated]
+    given = [seconds for part in parts for seconds in part.given]
+    taken = sum(part.attempts for part in parts) - len(allocated)
+    memories = Memory.objects.for_tenant(Tenant.objects.get(slug="default")).count()
+    ratio = percentile(allocated, 0.99) / percentile(given, 0.99)
+    for name, times in (("without a coordinate", allocated), ("at a coordinate", given)):
+        print(f"{len(times)} stores {name}: p50 {percentile(times, 0.5):.2f} ms, p99 {percentile(times, 0.99):.2f} ms")
+    print(f"{taken} coordinates were taken; {memories} memories; p99 ratio {ratio:.2f}")
+    return 0 if not taken and memories == len(allocated) + len(given) and ratio <= GOAL else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--database", help="a PostgreSQL server, on which a new database is created; default: SQLite")
+    parser.add_argument("--stores", type=int, default=200_000, help="half of them without a coordinate")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {
+            "DJANGO_SETTINGS_MODULE": "somamemory.settings",
+            "SOMA_DATA_DIR": folder,
+            "SOMA_SECRET_KEY": secrets.token_urlsafe(50),
+            "SOMA_EMBEDDING_PROVIDER": "hashing",
+            "SOMA_LOG_LEVEL": "ERROR",
+        }
+        if options.database:
+            with empty_database(options.database) as database:
+                return run(options.stores, WRITERS // THREADS, SOMA_DATABASE_URL=database)
+        return run(options.stores, 1)
+
+
+def run(stores: int, processes: int, **settings: Any) -> int:
+    os.environ |= settings
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    return measure(processes, stores)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
