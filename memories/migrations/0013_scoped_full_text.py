@@ -8,6 +8,8 @@ PostgreSQL: new entries go straight into the index instead of a list that every 
 sample, a sixteenth of each namespace by random id, estimates frequent terms.
 """
 
+from importlib import import_module
+
 from django.db import migrations
 
 from somamemory.db.migration_operations import RunOnPostgreSQL
@@ -71,26 +73,46 @@ SQLITE_REVERSE = [
     "DROP TABLE sfm_memory_terms_scoped",
     "DROP TABLE sfm_memory_terms_scopes",
 ]
+# The index of the previous version, which it uses until the restart: the table and its triggers.
+PREVIOUS = import_module("memories.migrations.0002_full_text").SQLITE
+DROP_PREVIOUS = [f"DROP TRIGGER IF EXISTS sfm_memory_terms_{event}" for event in ("insert", "update", "delete")]
+REFILL_PREVIOUS = [
+    "INSERT INTO sfm_memory_terms(sfm_memory_terms) VALUES ('delete-all')",
+    """
+    INSERT INTO sfm_memory_terms(rowid, terms)
+    SELECT seq, terms || ' §scope' || tenant_id || 'x' || hex(namespace) FROM sfm_memories
+    """,
+]
 SAMPLE = """
     CREATE INDEX CONCURRENTLY IF NOT EXISTS sfm_memories_sample ON sfm_memories (tenant_id, namespace, id)
     WHERE id < '10000000-0000-0000-0000-000000000000'
 """
 
 
-def run(statements):
-    def apply(apps, schema_editor):
-        if schema_editor.connection.vendor == "sqlite":
-            for statement in statements:
-                schema_editor.execute(statement)
+def scope(apps, schema_editor):
+    """Build the new index. A database without memories has nothing that the previous version could find."""
+    if schema_editor.connection.vendor != "sqlite":
+        return
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM sfm_memories LIMIT 1")
+        is_empty = cursor.fetchone() is None
+    for statement in [*SQLITE, *(DROP_PREVIOUS if is_empty else [])]:
+        schema_editor.execute(statement)
 
-    return apply
+
+def unscope(apps, schema_editor):
+    """Return to the previous index, which may lack triggers and memories."""
+    if schema_editor.connection.vendor != "sqlite":
+        return
+    for statement in [*SQLITE_REVERSE, *DROP_PREVIOUS, *REFILL_PREVIOUS, *PREVIOUS[1:]]:
+        schema_editor.execute(statement)
 
 
 class Migration(migrations.Migration):
     atomic = False
     dependencies = [("memories", "0012_user_ids_index")]
     operations = [
-        migrations.RunPython(run(SQLITE), run(SQLITE_REVERSE), atomic=True),
+        migrations.RunPython(scope, unscope, atomic=True),
         RunOnPostgreSQL(
             "ALTER INDEX sfm_memories_terms SET (fastupdate = off)",
             "ALTER INDEX sfm_memories_terms RESET (fastupdate)",
