@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memories.search import clauses, scoring
-from memories.search.clauses import Clause
 from memories.search.scoring import Stats
+from memories.search.term_index import Clause
 
 TERMS = ["anna", "boat", "sail", "sea", "storm"]
 
