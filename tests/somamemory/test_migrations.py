@@ -16,7 +16,7 @@ from somamemory.db.migration_operations import AddIndexOnline, AddUniqueOnline
 # Written before the first release, when no table held anything.
 FOUNDING = ["0001_initial", "0003_access_counters", "0004_jobs"]
 # A unique index over a column that the old code leaves empty: no write of the old code can violate it.
-OVER_A_NEW_COLUMN = ["0009_key_unique"]
+OVER_A_NEW_COLUMN = ["0009_key_unique", "0011_external_id_unique"]
 
 
 @pytest.mark.django_db
