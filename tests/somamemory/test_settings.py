@@ -107,6 +107,21 @@ def test_an_embedder_that_cannot_be_made_is_told_before_anything_starts(tmp_path
     assert "(soma.E007) unknown embedding provider 'abacus'" in output
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("SOMA_MILVUS_URI", "/data/milvus.db", "Milvus Lite, which is no longer supported; remove the setting"),
+        ("SOMA_VECTOR_INDEX", "milvus", "SOMA_MILVUS_URI is required"),
+        ("SOMA_VECTOR_INDEX", "abacus", "SOMA_VECTOR_INDEX must be"),
+    ],
+)
+def test_a_vector_index_that_cannot_be_had_is_refused(tmp_path, name: str, value: str, says: str) -> None:
+    code, output = check(tmp_path, **{name: value})
+
+    assert code == 1
+    assert says in output
+
+
 def test_a_port_in_use_is_one_line_that_names_the_setting(tmp_path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
