@@ -17,7 +17,7 @@ from somamemory.telemetry import tracing
 
 DRAIN = "memories.drain"
 # The minimum time between two messages from one process; a drain continues until nothing is due.
-PAUSE_S = 0.2
+PAUSE_S = 0.05
 # After a failure, do not contact the broker at every commit. The beat starts the drain anyway.
 PAUSE_AFTER_FAILURE_S = 5.0
 # An older message expires unread, because the beat has started a drain since then.

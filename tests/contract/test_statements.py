@@ -58,8 +58,10 @@ def test_a_store_takes_the_same_few_statements_each_time(warm: Api) -> None:
     counts = [len(statements(warm, "POST", "/memories", {"coord": [n], "payload": {}})) for n in range(10, 13)]
     again = [len(statements(warm, "POST", "/memories", {"coord": [n], "payload": {}})) for n in range(10, 13)]
 
-    assert max(counts) <= 6
-    assert len(set(counts)) == len(set(again)) == 1
+    # PostgreSQL writes the memory, its outbox row and its audit row in one statement.
+    assert counts == [1 if connection.vendor == "postgresql" else 3] * 3
+    assert max(again) <= 5
+    assert len(set(again)) == 1
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
