@@ -180,7 +180,7 @@ def test_after_a_purge_a_key_names_a_new_memory(api: Api) -> None:
 
 def test_a_conditional_store_by_key_checks_the_version(api: Api) -> None:
     put(api, "k")
-    body = {"payload": {}}
+    body: dict[str, Any] = {"payload": {}}
 
     assert api.request("PUT", by_key("k"), body, if_match='"1"').status_code == 200
     problem_of(api.request("PUT", by_key("k"), body, if_match='"1"'), 412)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from memories import allocation, coordinates
 from memories.allocation import Allocator
+from memories.coordinates import Coordinate
 from memories.models import Memory
 from tests.conftest import POSTGRESQL, Api
 
@@ -112,9 +112,13 @@ def test_a_repeated_request_gets_the_coordinate_of_the_first(api: Api) -> None:
 def test_concurrent_writers_all_get_a_coordinate_at_the_first_attempt(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempts: list[Any] = []
-    allocate = allocation.allocate
-    monkeypatch.setattr("memories.placement.allocate", lambda: attempts.append(1) or allocate())
+    attempts: list[Coordinate] = []
+
+    def allocate() -> Coordinate:
+        attempts.append(allocation.allocate())
+        return attempts[-1]
+
+    monkeypatch.setattr("memories.placement.allocate", allocate)
     writers = WRITERS if POSTGRESQL else 8
     barrier = threading.Barrier(writers)
 
