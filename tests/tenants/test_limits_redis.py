@@ -61,6 +61,7 @@ def settings(settings: Any, server: Redis) -> Any:
     settings.CACHES = patient_caches_in(settings.REDIS_URL)
     # So little flows in that it is none, however long a test takes.
     settings.KEY_RATE, settings.KEY_BURST = 0.001, 20
+    settings.WORKERS = 1  # without Redis, each process has its share
     settings.TENANT_RATE, settings.TENANT_BURST = 0.002, 1000
     policy.forget()
     return settings
