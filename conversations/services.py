@@ -128,6 +128,14 @@ def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Co
     return tiers.warmed(caller, lambda: _appended(caller, id, messages))
 
 
+def append_by_external_id(
+    caller: Caller, external_id: str, messages: Sequence[NewMessage]
+) -> tuple[Conversation, list[Memory]]:
+    """Append to the conversation with the caller's own id, as `append`. Raises NotFound."""
+    caller.require("write", [CONVERSATIONS])
+    return append(caller, lookup.find_by_external_id(caller, external_id).id, messages)
+
+
 @transaction.atomic
 def _appended(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Conversation, list[Memory]]:
     conversation = lock(caller, id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -34,8 +35,10 @@ from api.routing import PolicyRouter
 from api.schemas import ExternalId, Id
 from conversations import selectors, services
 from conversations.messages import NewMessage
+from conversations.models import Conversation
 from conversations.query import ConversationQuery
 from conversations.services import NewConversation
+from memories.models import Memory
 from somamemory.errors import InvalidInput
 
 router = PolicyRouter("conversations")
@@ -76,8 +79,7 @@ def messages_by_external_id(request: Request, external_id: ExternalId, query: Qu
 @router.post("/conversations/by-external-id/{external_id}/messages", out={201: MessagesOut}, limited=True)
 def append_by_external_id(request: Request, external_id: ExternalId, body: MessagesBody) -> HttpResponse:
     """Append messages to a conversation by your own id: all of them or none."""
-    conversation = selectors.get_by_external_id(request.caller, external_id)
-    return append(request, conversation.id, body)
+    return _appended(services.append_by_external_id(request.caller, external_id, _new_messages(body.messages)))
 
 
 @router.get("/conversations", out=ConversationsOut, limited=True)
@@ -144,15 +146,7 @@ def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpR
 @router.post("/conversations/{id}/messages", out={201: MessagesOut}, limited=True)
 def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
     """Append messages: all of them or none. The response contains the added messages."""
-    conversation, added = services.append(request.caller, id, [_new_message(message) for message in body.messages])
-    return reply(
-        {
-            "items": [presenters.message(message, conversation) for message in added],
-            "total": conversation.message_count,
-            "next_cursor": None,
-        },
-        201,
-    )
+    return _appended(services.append(request.caller, id, _new_messages(body.messages)))
 
 
 @router.put("/conversations/{id}/label", out=ChangedOut, limited=True)
@@ -189,7 +183,7 @@ def _new_conversation(body: ConversationBody) -> NewConversation:
     new = NewConversation(
         label=body.label or "",
         folder=body.folder or "",
-        messages=[_new_message(message) for message in body.messages],
+        messages=_new_messages(body.messages),
         metadata=body.metadata,
         **body.ids,
     )
@@ -210,6 +204,16 @@ def _criteria(query: ConversationListParams) -> ConversationQuery:
 
 def _change(request: Request, id: Id, changes: dict[str, Any]) -> HttpResponse:
     return reply(presenters.changed_conversation(services.change(request.caller, id, changes)))
+
+
+def _appended(result: tuple[Conversation, list[Memory]]) -> HttpResponse:
+    conversation, added = result
+    items = [presenters.message(message, conversation) for message in added]
+    return reply({"items": items, "total": conversation.message_count, "next_cursor": None}, 201)
+
+
+def _new_messages(bodies: Iterable[MessageBody]) -> list[NewMessage]:
+    return [_new_message(body) for body in bodies]
 
 
 def _new_message(body: MessageBody) -> NewMessage:

@@ -221,6 +221,8 @@ SHOW_WHAT_THEY_CHANGE = {
     *((method, path) for method, path in NEEDS if "/by-" in path and (method == "PATCH" or path.endswith("restore"))),
     ("POST", "/memories/restore"),
     ("POST", "/conversations/{id}/messages"),
+    ("POST", "/conversations/by-external-id/{external_id}/messages"),
+    *(("POST", path) for path in ("/memories/delete", "/namespaces/delete")),
     *((method, path) for method, path in NEEDS if path.startswith("/conversations/") and method in ("PUT", "PATCH")),
     *(("POST", path) for path in ("/summarize", "/conversations/{id}/summary", "/messages/{id}/importance")),
     ("POST", "/conversations/{id}/facts"),
@@ -276,8 +278,8 @@ def test_a_key_may_use_its_own_namespace(narrow: Api) -> None:
     assert narrow.delete("/memories/1?namespace=mine").json()["deleted"] is True
 
 
-# The statistics are those of the key's namespaces, and an id in another one is not there for the key.
-WITHOUT_A_NAMESPACE = [route for route in ROUTES if route[1] == "/stats" or "/by-id/" in route[1]]
+# Statistics and the list of namespaces cover the key's namespaces, and an id in another one does not exist for the key.
+WITHOUT_A_NAMESPACE = [route for route in ROUTES if route[1] in ("/stats", "/namespaces") or "/by-id/" in route[1]]
 
 
 @pytest.mark.parametrize(

@@ -545,7 +545,9 @@ def test_the_page_at_the_root_leads_to_pages_that_are_there(admin: bool, operato
 
 
 def test_the_page_at_the_root_is_only_read(db: None) -> None:
-    problem_of(Client().post("/"), 405, "method_not_allowed")
+    response: Any = Client().post("/")
+
+    problem_of(response, 405, "method_not_allowed")
 
 
 def test_docs_leads_to_the_page_of_the_api(db: None) -> None:

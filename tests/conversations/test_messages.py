@@ -41,6 +41,7 @@ def test_the_neighbours_of_a_message_are_the_turns_around_it() -> None:
 
 def test_a_new_message_is_read_as_it_was_written() -> None:
     new = NewMessage("user", "the aardvark sleeps").memory(7, 3, "before")
+    assert new.coordinate is not None
     row = Memory(coordinate_key=new.coordinate.key, payload=new.payload)
 
     message = Message.of(row)

@@ -182,6 +182,7 @@ class Counting:
 
     provider = "test"
     dimension = 3
+    in_process = False
 
     def __init__(self, model: str = "model") -> None:
         self.model = model
