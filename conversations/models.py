@@ -109,7 +109,8 @@ class Conversation(UserOwned):
 
     def size(self) -> int:
         """Return the number of bytes that count against a quota, without the messages, which are memories."""
-        return len(orjson.dumps([str(self.id), self.label, self.folder, self.metadata, self.external_id or ""]))
+        external = [self.external_id] if self.external_id else []  # the upgrade that measured older rows counts no ""
+        return len(orjson.dumps([str(self.id), self.label, self.folder, self.metadata, *external]))
 
     @property
     def root(self) -> Coordinate:
