@@ -271,15 +271,15 @@ def furnish(count: int, others: int = 6) -> None:
             messages = [NewMessage(("user", "assistant")[at % 2], content) for at, content in enumerate(said)]
             label, folder = f"Talk {talk + 1}", SUBJECTS[talk % 8].split()[-1]
             conversations.services.create(caller, NewConversation(label=label, folder=folder, messages=messages))
-        places = [item.coordinate for item in items if item.coordinate]
+        addresses = [item.coordinate for item in items if item.coordinate]
         links = [
-            NewLink(places[at], places[at + step], kind, round(1 / step, 2))
+            NewLink(addresses[at], addresses[at + step], kind, round(1 / step, 2))
             for at in range(0, min(many, 4000) - 60, 4)
             for step, kind in ((4, "follows"), (8, "explains"), (24, "related"))
         ]
         for start in range(0, len(links), BATCH):
             graph.services.link_many(caller, links[start : start + BATCH])
-        services.delete_many(caller, "default", places[many - many // 50 :])
+        services.delete_many(caller, "default", addresses[many - many // 50 :])
 
 
 def give_key(secret: str) -> None:

