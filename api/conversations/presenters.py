@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from api.json import JsonObject
 from conversations.messages import Message
 from conversations.models import Conversation
@@ -63,3 +65,9 @@ def message(message: Memory, conversation: Conversation) -> JsonObject:
         "metadata": message.metadata,
         "importance": message.importance,
     }
+
+
+def appended(conversation: Conversation, added: Sequence[Memory]) -> JsonObject:
+    """Return the messages that a request has added."""
+    items = [message(row, conversation) for row in added]
+    return {"items": items, "total": conversation.message_count, "next_cursor": None}

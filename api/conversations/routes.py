@@ -35,10 +35,8 @@ from api.routing import PolicyRouter
 from api.schemas import ExternalId, Id
 from conversations import selectors, services
 from conversations.messages import NewMessage
-from conversations.models import Conversation
 from conversations.query import ConversationQuery
 from conversations.services import NewConversation
-from memories.models import Memory
 from somamemory.errors import InvalidInput
 
 router = PolicyRouter("conversations")
@@ -79,7 +77,8 @@ def messages_by_external_id(request: Request, external_id: ExternalId, query: Qu
 @router.post("/conversations/by-external-id/{external_id}/messages", out={201: MessagesOut}, limited=True)
 def append_by_external_id(request: Request, external_id: ExternalId, body: MessagesBody) -> HttpResponse:
     """Append messages to a conversation by your own id: all of them or none."""
-    return _appended(services.append_by_external_id(request.caller, external_id, _new_messages(body.messages)))
+    added = services.append_by_external_id(request.caller, external_id, _new_messages(body.messages))
+    return reply(presenters.appended(*added), 201)
 
 
 @router.get("/conversations", out=ConversationsOut, limited=True)
@@ -146,7 +145,8 @@ def messages(request: Request, id: Id, query: Query[MessageListParams]) -> HttpR
 @router.post("/conversations/{id}/messages", out={201: MessagesOut}, limited=True)
 def append(request: Request, id: Id, body: MessagesBody) -> HttpResponse:
     """Append messages: all of them or none. The response contains the added messages."""
-    return _appended(services.append(request.caller, id, _new_messages(body.messages)))
+    added = services.append(request.caller, id, _new_messages(body.messages))
+    return reply(presenters.appended(*added), 201)
 
 
 @router.put("/conversations/{id}/label", out=ChangedOut, limited=True)
@@ -204,12 +204,6 @@ def _criteria(query: ConversationListParams) -> ConversationQuery:
 
 def _change(request: Request, id: Id, changes: dict[str, Any]) -> HttpResponse:
     return reply(presenters.changed_conversation(services.change(request.caller, id, changes)))
-
-
-def _appended(result: tuple[Conversation, list[Memory]]) -> HttpResponse:
-    conversation, added = result
-    items = [presenters.message(message, conversation) for message in added]
-    return reply({"items": items, "total": conversation.message_count, "next_cursor": None}, 201)
 
 
 def _new_messages(bodies: Iterable[MessageBody]) -> list[NewMessage]:
