@@ -133,6 +133,7 @@ def append_by_external_id(
 ) -> tuple[Conversation, list[Memory]]:
     """Append to the conversation with the caller's own id, as `append`. Raises NotFound."""
     caller.require("write", [CONVERSATIONS])
+    caller.require("read", [CONVERSATIONS])
     return append(caller, lookup.find_by_external_id(caller, external_id).id, messages)
 
 

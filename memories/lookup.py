@@ -170,6 +170,8 @@ def _rows(caller: Caller, scope: str, namespace: str | None, names: Names) -> Qu
     field, values = _field(names), [_value(name) for name in names]
     place = _place(namespace, names[0])
     caller.require(scope, [] if place is None else [place])
+    if scope != "read" and place is not None:  # the services check the namespace of a memory that was named by id
+        reserved_namespaces.check_writable(caller, place)
     rows = Memory.objects.for_tenant(caller.tenant).filter(**{f"{field}__in": values})
     if place is not None:
         return rows.filter(namespace=place)

@@ -222,7 +222,7 @@ SHOW_WHAT_THEY_CHANGE = {
     ("POST", "/memories/restore"),
     ("POST", "/conversations/{id}/messages"),
     ("POST", "/conversations/by-external-id/{external_id}/messages"),
-    *(("POST", path) for path in ("/memories/delete", "/namespaces/delete")),
+    *(("POST", path) for path in ("/memories/delete", "/namespaces/delete", "/namespaces/rename")),
     *((method, path) for method, path in NEEDS if path.startswith("/conversations/") and method in ("PUT", "PATCH")),
     *(("POST", path) for path in ("/summarize", "/conversations/{id}/summary", "/messages/{id}/importance")),
     ("POST", "/conversations/{id}/facts"),

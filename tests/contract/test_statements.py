@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -147,7 +148,8 @@ READS = [(route, case) for route, cases in CASES.items() if NEEDS[route] in ("re
 @pytest.mark.parametrize(("route", "case"), READS, ids=lambda value: str(value)[:60])
 def test_reading_writes_nothing(warm: Api, route: Any, case: Any) -> None:
     fill(warm, 1, 3)
-    names = {"coord": "1", "deleted": "8", "expired": "9", "text": "aardvark", "id": "x"}
+    names = {"coord": "1", "deleted": "8", "expired": "9", "text": "aardvark", "key": "x", "deleted_id": str(uuid4())}
+    names["id"] = warm.get("/memories/1").json()["memory"]["id"]
     talk = {"label": "Vault", "messages": [{"role": "user", "content": "an aardvark"}]}
     names["conversation"] = warm.post("/api/v1/conversations", talk).json()["id"]
     warm.post("/api/v1/conversations", talk)

@@ -90,4 +90,5 @@ def test_every_failpoint_is_in_the_code_once() -> None:
     code = [path.read_text() for path in ROOT.rglob("*.py") if path.parts[len(ROOT.parts)] not in ("tests", ".venv")]
     used = [name for text in code for name in re.findall(r'failpoints\.reach\("([a-z_.]+)"\)', text)]
 
+    used.remove("call.vector_index")  # once in each engine that makes calls outside of the database: local and milvus
     assert sorted(used) == sorted(failpoints.NAMES)

@@ -72,7 +72,7 @@ def test_the_next_request_does_not_notice_the_interruption_of_the_last(api: Api,
 @pytest.mark.django_db(transaction=True)
 def test_a_transaction_over_its_deadline_leaves_nothing(api: Api, settings, monkeypatch) -> None:
     settings.REQUEST_DEADLINE_S = 0.2
-    monkeypatch.setattr("tenants.audit.record", run_endless)
+    monkeypatch.setattr("tenants.audit.events", run_endless)
 
     problem_of(api.post("/memories", {"coord": "1", "payload": {}}), 503, "deadline_exceeded")
 

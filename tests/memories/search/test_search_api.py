@@ -99,7 +99,7 @@ def test_a_hit_has_every_field_of_the_contract(zoo: Api, search: Search) -> None
     assert hit == {name: memory[name] for name in hit}
     assert set(hit) == {
         "id", "coord", "coordinate", "namespace", "payload", "memory_type", "metadata", "importance", "created_at",
-        "version", "valid_from", "valid_to", "source", "trust", "user_id", "agent_id", "session_id",
+        "key", "version", "valid_from", "valid_to", "source", "trust", "user_id", "agent_id", "session_id",
     }  # fmt: skip
 
 
