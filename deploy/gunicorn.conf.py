@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 
 import django
 
@@ -91,9 +92,7 @@ def post_worker_init(worker):
         generations.check_settings()
         index.try_out(generations.active())
     except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        worker.alive = False
-        raise SystemExit(4) from None
+        refuse(worker, error)
     except IndexUnavailable:
         pass  # keyword search works without it, and indexing is retried
     current().embed(["warm"])  # so that the first request does not wait for the model to load
@@ -104,6 +103,20 @@ def post_worker_init(worker):
     gc.freeze()
     scheduler.start()
     once("banner", lambda: call_command("banner"))
+
+
+def refuse(worker, error):
+    """Stop the server because it cannot be used as configured.
+
+    Only the first worker exits. gunicorn stops the others then, and would print a traceback if two had exited.
+    """
+    first = []
+    once("refused", lambda: first.append(print(f"error: {error}", file=sys.stderr, flush=True)))
+    until = time.monotonic() + 30
+    while not first and worker.alive and time.monotonic() < until:
+        time.sleep(0.05)
+    worker.alive = False
+    raise SystemExit(4 if first else 0)
 
 
 def worker_int(worker):

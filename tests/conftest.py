@@ -226,6 +226,14 @@ def _no_memory_ends_within_a_test() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _one_process() -> Iterator[None]:
+    """The tests are a single process, which has the whole of every limit, whatever a server on this database starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "WORKERS", 1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _tables_can_be_emptied() -> Iterator[None]:
     """What nobody may do to the audit log happens between two tests."""
     with pytest.MonkeyPatch.context() as patch:

@@ -1,8 +1,9 @@
 """Index memories in the request that writes them, right after the commit, if that takes well under a millisecond.
 
-This needs an embedder in the process and an index that is not remote. The vector is written with the outbox row. The
-row stays due until a thread of this process has recorded, for many rows in one transaction, that they are in the index.
-If the process ends before that, the drain finds the row due and indexes the memory again.
+This needs an embedder in the process, an index that is not remote, and `SOMA_INDEXER=thread`: with `celery`, workers
+index. The vector is written with the outbox row. The row stays due until a thread of this process has recorded, for
+many rows in one transaction, that they are in the index. If the process ends before that, the drain finds the row due
+and indexes the memory again.
 
 Requests may write to the index in any order: it keeps the point with the highest version. A memory that has changed by
 the time its row is settled is indexed again by the drain, which also removes the point of a deleted memory.
@@ -131,7 +132,7 @@ def point(memory: Memory, numbers: Vectors) -> Point:
     SETTLE,
     every_s=lambda: 60.0,
     thread="settle",
-    in_process=lambda: settings.INDEXER != "none",
+    in_process=lambda: settings.INDEXER == "thread",
     in_beat=False,
     at_stop=True,
 )

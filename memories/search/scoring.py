@@ -19,7 +19,8 @@ from memories.search.analyzer import content_terms
 # Anserini's defaults, which were chosen for short passages. On turns of a dialogue without context, recall is 1
 # percentage point higher than with Lucene's 1.2 and 0.75; with context, it is equal.
 K1 = 0.9
-B = 0.4
+B = 0.4  # for memories of up to SHORT terms on average; see `length_normalisation`
+SHORT, LONG = 25.0, 200.0
 
 FREQUENT_SHARE = 0.25
 FREQUENT_FLOOR = 10
@@ -93,6 +94,16 @@ def term_weights(query: Sequence[str], stats: Stats) -> dict[str, float]:
     return {term: idf(stats.documents, stats.frequency.get(term, 0)) * (K1 + 1) for term in query}
 
 
+def length_normalisation(average_length: float) -> float:
+    """Return BM25's b for memories of this average number of terms.
+
+    Among short memories, length says little. Among long ones, a long memory contains many words by chance and has to be
+    normalised fully: on long assistant replies (BEAM), recall@10 rises from 41 to 50% with 1 instead of 0.4.
+    """
+    share = math.log(max(average_length, SHORT) / SHORT) / math.log(LONG / SHORT)
+    return B + (1 - B) * min(share, 1.0)
+
+
 def bm25(terms: str, weights: Mapping[str, float], average_length: float) -> float:
     """Return the BM25 score of one memory; see `bm25_all`."""
     return bm25_all([terms], weights, average_length)[0]
@@ -105,7 +116,8 @@ def bm25_all(memories: Sequence[str], weights: Mapping[str, float], average_leng
     (Robertson et al., Okapi at TREC-3, 1994).
     """
     padded = [(f" {term} ", weight) for term, weight in weights.items()]
-    shortest, per_term = K1 * (1 - B), K1 * B / max(average_length, 1.0)
+    b = length_normalisation(average_length)
+    shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)
     scores = []
     for terms in memories:
         # Searching the text in C takes a third of the time of splitting it.

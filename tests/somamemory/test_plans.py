@@ -42,7 +42,7 @@ TENANTS = [uuid.UUID(int=number) for number in (71, 72, 73)]
 MEMORIES = """
     INSERT INTO sfm_memories (
         id, tenant_id, namespace, coordinate_key, payload, metadata, memory_type, importance, context, terms, version,
-        created_at, updated_at, expires_at, deleted_at, archived_at
+        created_at, updated_at, expires_at, deleted_at, archived_at, user_id, agent_id, session_id
     )
     SELECT gen_random_uuid(), %s, 'n' || n %% 2, lpad(to_hex(n), 16, '0'),
         jsonb_build_object('text', 'word' || n, 'kind', 'k' || n %% 500, 'tags', jsonb_build_array(n %% 700)),
@@ -52,7 +52,7 @@ MEMORIES = """
         now() - n * interval '1 minute', now() - (n * 7919 %% 10000) * interval '1 minute',
         CASE n %% 100 WHEN 3 THEN now() - interval '40 days' END,
         CASE n %% 100 WHEN 4 THEN now() - interval '40 days' END,
-        CASE n %% 100 WHEN 6 THEN now() END
+        CASE n %% 100 WHEN 6 THEN now() END, 'user' || n %% 400, 'agent' || n %% 300, 'session' || n %% 900
     FROM generate_series(1, 10000) AS n
 """
 OUTBOX = """
@@ -68,11 +68,12 @@ OUTBOX = """
 CONVERSATIONS = """
     INSERT INTO sfm_conversations (
         id, tenant_id, number, key, label, folded_label, folder, place, status, importance, message_count, word_count,
-        last_turn, metadata, created_at, updated_at, tier, archived_at
+        last_turn, metadata, created_at, updated_at, tier, archived_at, user_id, agent_id, session_id
     )
     SELECT gen_random_uuid(), %s, n, lpad(to_hex(n), 16, '0'), 'label ' || n %% 900, '', '/f' || n %% 800,
         '/f' || n %% 800 || '/', CASE n %% 100 WHEN 1 THEN 'pinned' ELSE 'active' END, 5, 1, 5, 1, '{}', now(),
-        now() - n * interval '1 minute', CASE n %% 100 WHEN 2 THEN 'cold' ELSE 'active' END, NULL
+        now() - n * interval '1 minute', CASE n %% 100 WHEN 2 THEN 'cold' ELSE 'active' END, NULL,
+        'user' || n %% 400, 'agent' || n %% 300, 'session' || n %% 900
     FROM generate_series(1, 10000) AS n
 """
 
@@ -130,6 +131,10 @@ def words(whose: Caller, *terms: str) -> None:
     lexical.matches(Selection.of(selectors.live(whose, ["n1"])), ["n1"], stats, whose.tenant)
 
 
+def talks(whose: Caller, query: ConversationQuery) -> Callable[[], object]:
+    return lambda: conversations.list_conversations(whose, query)
+
+
 # By index: the questions that need it.
 QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     "sfm_memories_address": [
@@ -164,6 +169,12 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     "sfm_memories_metadata": [
         lambda whose: listed(whose, {"metadata.user": "u7"}),
     ],
+    "sfm_memories_user": [
+        lambda whose: listed(whose, user_id="user7"),
+        lambda whose: listed(whose, {"user_id": "user7"}),
+    ],
+    "sfm_memories_agent": [lambda whose: listed(whose, agent_id="agent7")],
+    "sfm_memories_session": [lambda whose: listed(whose, session_id="session7")],
     "sfm_memories_terms": [
         lambda whose: lambda: words(whose, "word77"),
     ],
@@ -192,6 +203,9 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     ],
     "sfm_conversations_label": [lambda whose: lambda: conversations.count(whose, ConversationQuery(label="label 7"))],
     "sfm_conversations_place": [lambda whose: lambda: conversations.count(whose, ConversationQuery(folder="f7"))],
+    "sfm_conversations_user": [lambda whose: talks(whose, ConversationQuery(user_id="user7"))],
+    "sfm_conversations_agent": [lambda whose: talks(whose, ConversationQuery(agent_id="agent7"))],
+    "sfm_conversations_session": [lambda whose: talks(whose, ConversationQuery(session_id="session7"))],
     "sfm_conversations_summarise": [lambda whose: schedule._due],
     "sfm_conversations_tier": [lambda whose: lambda: has_cold_conversations(whose.tenant)],
     "sfm_conversations_key": [

@@ -68,6 +68,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _is_silent(self) -> bool:
         if self.connection is None or self.connection.closed:
             return False
+        if self.connection.info.transaction_status == TransactionStatus.INERROR:
+            return False  # it answers no statement
         socket = select.poll()
         socket.register(self.connection.fileno(), select.POLLIN)
         return not socket.poll(0)
