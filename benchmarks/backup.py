@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 from benchmarks.rebuild import text
+from somamemory.db.databases import drop
 from testing.server import ROOT, Server
 
 GOAL_S = 300.0
@@ -212,7 +213,7 @@ def empty_databases(url: str) -> Iterator[list[dict[str, str]]]:
             yield [{"SOMA_DATABASE_URL": urlunsplit(urlsplit(url)._replace(path=f"/{name}"))} for name in names]
         finally:
             for name in names:
-                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                drop(connection.execute, name)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from benchmarks.embedded import texts
+from somamemory.db.databases import drop
 from testing.server import ROOT, Server
 
 BULK = 500
@@ -47,7 +48,7 @@ def empty_database(url: str) -> Iterator[str]:
         try:
             yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
         finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            drop(connection.execute, name)
 
 
 def server(folder: pathlib.Path, **settings: str) -> Server:

@@ -29,6 +29,7 @@ import redis
 import yaml
 from django.conf import settings
 
+from somamemory.db.databases import drop
 from testing.server import free_port
 
 HOME = Path(__file__).resolve().parent.parent
@@ -277,19 +278,7 @@ def installation(
         finally:
             for process in [*made.processes.values(), cache_server, broker]:
                 process.kill()
-            wait_for(lambda: dropped(connection, name), pause_s=0.5)
-
-
-def dropped(connection: psycopg.Connection[Any], name: str) -> bool:
-    """Drop the database, and return whether this worked.
-
-    It fails while PostgreSQL's autovacuum is using the database.
-    """
-    try:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    except psycopg.errors.InsufficientPrivilege:
-        return False
-    return True
+            drop(connection.execute, name)
 
 
 def broker_of_the_leg() -> str | None:

@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from operations.backup.manifest import Tables
 from somamemory.db import vector_tables
+from somamemory.db.databases import drop
 from somamemory.errors import ConfigurationError, InvalidInput
 from somamemory.files import Progress
 
@@ -65,7 +66,7 @@ class PostgreSQL:
                 return self.tables(restored, progress)
             finally:
                 restored.close()
-                cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                drop(cursor.execute, name)
 
     def tables(self, connection: BaseDatabaseWrapper, progress: Progress) -> Tables:
         with _session(connection) as session:

@@ -30,6 +30,7 @@ from memories.new_memory import NewMemory
 from operations.backup import backups, engines, postgresql
 from operations.backup import manifest as manifests
 from somamemory.db import vector_tables
+from somamemory.db.databases import drop
 from somamemory.errors import ColdFileDamaged, Conflict, InvalidInput
 from tenants.caller import Caller
 from tenants.models import Tenant
@@ -66,7 +67,7 @@ def empty(tmp_path: Path) -> Iterator[BaseDatabaseWrapper]:
         cursor.execute(f"CREATE DATABASE {name}")
         yield other
         other.close()
-        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        drop(cursor.execute, name)
 
 
 def tables(of: BaseDatabaseWrapper) -> dict[str, Any]:

@@ -99,8 +99,8 @@ def test_a_server_has_an_alias_for_the_active_generation(acme: Api, on_server: E
 
 
 def test_a_refused_connection_to_a_server_is_noticed_within_the_retries_not_the_deadline() -> None:
-    target = MilvusIndex(Connection(SERVER), f"test_{uuid.uuid4().hex}", 8)
-    target.ping()
+    target = MilvusIndex(Connection(SERVER, search_timeout_s=10), f"test_{uuid.uuid4().hex}", 8)
+    target.ping()  # creates the collection
     calls = []
 
     def refused(client: Any, timeout: dict[str, Any]) -> None:

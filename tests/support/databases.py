@@ -11,6 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from django.conf import settings
 
+from somamemory.db.databases import drop
+
 
 @contextmanager
 def own_database() -> Iterator[str]:
@@ -24,4 +26,4 @@ def own_database() -> Iterator[str]:
         try:
             yield urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
         finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            drop(connection.execute, name)

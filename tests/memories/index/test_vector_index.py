@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+from django.db import connection
 
 from memories import index as indexes
 from memories.index.base import Hit, Point, UnusableVector, VectorIndex, Where, usable
@@ -375,6 +376,12 @@ def test_threads_may_search_upsert_and_delete_at_once(index, rng):
     stop = time.monotonic() + 4
 
     def work(number: int) -> int:
+        try:
+            return rounds_of(number)
+        finally:
+            connection.close()  # of this thread, for the index in PostgreSQL
+
+    def rounds_of(number: int) -> int:
         rounds = 0
         mine = [point(0, 1, number) for _ in range(20)]
         while time.monotonic() < stop:
