@@ -2,7 +2,7 @@
 
 An allocated coordinate is `[day, microsecond of the day, writer]` in UTC, such as `20261128,55012345678,731358`. It
 sorts by time, and the day is a prefix. Each process is a writer with a random number, and no process allocates a
-microsecond twice, so writers need no coordination. If a coordinate is taken all the same, the unique index rejects it,
+microsecond twice, so writers need no coordination. If a coordinate is already taken, the unique index rejects it,
 and `retrying` repeats the transaction with a new one: nothing is ever replaced.
 """
 

@@ -37,7 +37,7 @@ def days(tenant: Tenant) -> int:
 
 
 def earliest(tenant: Tenant, now: datetime) -> datetime:
-    """Return the moment from which on the history of a tenant is complete."""
+    """Return the moment since which a tenant's history is complete."""
     return max(tenant.history_since or tenant.created_at, now - timedelta(days=days(tenant)))
 
 

@@ -130,7 +130,7 @@ def delete(
 
 
 def delete_many(caller: Caller, namespace: str | None, names: Names) -> set[Address]:
-    """Soft-delete memories in one transaction. Return the names of those that there were."""
+    """Soft-delete memories in one transaction. Return the names of the memories that existed."""
     field = _field(names)
     locked = _rows(caller, "delete", namespace, names).select_for_update().order_by("namespace", "coordinate_key")
 

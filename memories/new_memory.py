@@ -86,7 +86,7 @@ def checked(caller: Caller, item: NewMemory) -> NewMemory:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A memory to be stored, with what is computed from its text before the transaction."""
+    """A memory to be stored, with the terms and the vector that are computed before the transaction."""
 
     item: NewMemory
     terms: str

@@ -338,7 +338,7 @@ def _save(new: Sequence[Memory], old: Sequence[Memory]) -> None:
     # If another caller has just created a memory at the same address, this raises IntegrityError, and `retrying` runs
     # the transaction again.
     _MEMORIES.insert([vars(memory) for memory in new])
-    # These rows are locked, so each of them is updated. The ids are those of rows that will never be inserted, and must
+    # These rows are locked, so each of them is updated. These ids belong to rows that will never be inserted, and must
     # not collide with existing ones.
     _MEMORIES.upsert([{**vars(memory), "id": uuid.uuid4()} for memory in old], _ADDRESS, _REPLACED_FIELDS)
 

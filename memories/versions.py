@@ -14,7 +14,7 @@ from somamemory.db.replicas import may_read_replica
 from somamemory.response_size import fitting
 from tenants.caller import Caller
 
-# What a caller can set, apart from the address and the owner. `restoring` brings these back.
+# The fields that a caller can set, apart from the address and the owner. `restoring` brings these back.
 CONTENT = (
     "payload", "metadata", "memory_type", "importance", "context", "expires_at", "valid_from", "valid_to", "source",
     "trust",

@@ -5,7 +5,7 @@
 #
 #   scripts/test.sh [-- pytest options]
 #   SOMA_TEST_PROCESSES        number of parallel test processes (default: cores + 1, because many wait for servers)
-#   SOMA_TEST_KILLS            how often test_crash.py kills a server with kill -9 (default: 6)
+#   SOMA_TEST_KILLS            how often test_crash.py kills a server with kill -9 (default: 20)
 #   SOMA_TEST_WITHOUT_MILVUS   1: do not fail if the Milvus server cannot run on this machine
 #
 # Exits with status 0 if every stage passed, 1 if one failed, and 2 if a server is missing.

@@ -378,8 +378,7 @@ MILVUS_PREFIX = env.str("SOMA_MILVUS_PREFIX", "memories")
 MILVUS_HNSW_M = _bounded("SOMA_MILVUS_HNSW_M", 16, 4, 64)
 MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 8, 512)
 MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 400, 8, 32_768)
-# Web processes of this server. Without Redis, each enforces its share of the limits. SQLite's writer queue requires a
-# single process.
+# Web processes of this server. Without Redis, each enforces its share of the limits.
 WORKERS = _bounded("SOMA_WORKERS", 2 if DATABASE_URL.startswith("postgres") else 1, 1, 1024)
 # Every process notices a switch of the embedding generation within this time.
 GENERATION_CACHE_S = 5

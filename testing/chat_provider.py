@@ -72,7 +72,7 @@ class ChatProvider:
         self.server.server_close()
         self.thread.join(60)
 
-    def told(self, at: int = -1) -> str:
+    def prompt(self, at: int = -1) -> str:
         """Return the user's part of a request, which is the material as JSON."""
         messages = [message for message in self.requests[at]["messages"] if message["role"] == "user"]
         content: str = messages[0]["content"]
@@ -114,8 +114,8 @@ def claude_says(value: Any) -> Behaviour:
 
 
 def fails(status: int, **headers: str) -> Behaviour:
-    told = {"error": {"message": "no: sk-secret", "type": "x"}}
-    return lambda body: (status, told, {name.replace("_", "-"): value for name, value in headers.items()})
+    error = {"error": {"message": "no: sk-secret", "type": "x"}}
+    return lambda body: (status, error, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def answers(content: Any) -> Behaviour:

@@ -104,8 +104,10 @@ class MilvusServer:
         raise Missing(f"the Milvus server did not respond within {START_TIMEOUT_S} s:\n{self.log()[-2000:]}")
 
     def _prepare(self, unpacked: pathlib.Path) -> None:
-        told = json.dumps({"ports": self.ports, "log.level": "error", "etcd_log_level": "error", **self.options})
-        subprocess.run([PYTHON, "-c", _PREPARE, str(self.folder), str(unpacked), told], check=True)
+        configuration = json.dumps(
+            {"ports": self.ports, "log.level": "error", "etcd_log_level": "error", **self.options}
+        )
+        subprocess.run([PYTHON, "-c", _PREPARE, str(self.folder), str(unpacked), configuration], check=True)
         client, peer = (f"http://127.0.0.1:{port}" for port in (self.ports["etcd_port"], free_port()))
         etcd, milvus = self.folder / "configs" / "etcd.yaml", self.folder / "configs" / "milvus.yaml"
         etcd.write_text(_ETCD.format(client=client, peer=peer))

@@ -227,7 +227,7 @@ def _no_memory_ends_within_a_test() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_process() -> Iterator[None]:
-    """The tests are a single process, which has the whole of every limit, whatever a server on this database starts."""
+    """Each test process gets the full limits, although a server on this database would start several processes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings, "WORKERS", 1)
         yield

@@ -1,4 +1,4 @@
-"""Render a context for a prompt. Recalled text is marked as data, and cannot end its mark or pose as instructions."""
+"""Render a context for a prompt. Recalled text is escaped inside tags, so that it cannot pose as instructions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Prompt:
 
 
 def prompt(context: Context) -> Prompt:
-    """Return the context as one text that fits the budget, marks included.
+    """Return the context as one text that fits the budget, tags included.
 
-    The marks need tokens as well, so the items with the lowest scores are left out until the text fits. A context
+    The tags need tokens as well, so the items with the lowest scores are left out until the text fits. A context
     without items is an empty text.
     """
     kept = _fitting(context)
@@ -44,13 +44,13 @@ def messages(context: Context) -> Rendered:
     """Return the context as messages for a model.
 
     Messages of users and assistants keep their role. All others, such as summaries and earlier system messages, become
-    marked messages of the user, so that no recalled text speaks as the system.
+    tagged messages of the user, so that no recalled text speaks as the system.
     """
     return [_message(number, item) for number, item in enumerate(context.items, start=1)]
 
 
 def _fitting(context: Context) -> list[ContextItem]:
-    costs = tokens.count([_marked(number, item) for number, item in enumerate(context.items, start=1)])
+    costs = tokens.count([_tagged(number, item) for number, item in enumerate(context.items, start=1)])
     left = context.budget - tokens.count([f"{INTRODUCTION}\n\n"])[0]
     by_score = sorted(range(len(costs)), key=lambda at: (-context.items[at].candidate.score, at))
     chosen: set[int] = set()
@@ -64,11 +64,11 @@ def _fitting(context: Context) -> list[ContextItem]:
 def _text(items: Sequence[ContextItem]) -> str:
     if not items:
         return ""
-    marked = [_marked(number, item) for number, item in enumerate(items, start=1)]
-    return "\n".join([INTRODUCTION, "", *marked])
+    tagged = [_tagged(number, item) for number, item in enumerate(items, start=1)]
+    return "\n".join([INTRODUCTION, "", *tagged])
 
 
-def _marked(number: int, item: ContextItem) -> str:
+def _tagged(number: int, item: ContextItem) -> str:
     message = Message.of(item.message)
     attributes = {
         "id": str(number),
@@ -84,4 +84,4 @@ def _message(number: int, item: ContextItem) -> dict[str, str]:
     role = Message.of(item.message).role
     if role in _PRESERVED_ROLES:
         return {"role": role, "content": item.candidate.content}
-    return {"role": "user", "content": _marked(number, item)}
+    return {"role": "user", "content": _tagged(number, item)}

@@ -42,7 +42,7 @@ SETTLE = "memories.settle"
 GRACE = timedelta(seconds=2)
 GATHER_S = 0.05  # rows that are indexed within this time are settled together
 BATCH = 1000
-MAX_UNSETTLED = 100_000  # the drain settles the rows beyond
+MAX_UNSETTLED = 100_000  # the drain settles all further rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _settle(batch: Unsettled) -> None:
 
 
 def _index_again(batch: Unsettled) -> None:
-    """Queue memories that have changed since they were written to the index, and remove those that have been purged.
+    """Queue memories that have changed since they were written to the index, and remove purged ones from it.
 
     Rows that are leased or locked by now are left to the drain.
     """

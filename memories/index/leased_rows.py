@@ -39,7 +39,7 @@ class Outcome:
 
 
 def take(generation: EmbeddingGeneration, duration: timedelta, limit: int) -> list[VectorEmbedding]:
-    """Lease up to `limit` due rows that no other worker and no writer holds, those that have waited longest first."""
+    """Lease up to `limit` due rows that no other worker and no writer holds, longest waiting first."""
     now = timezone.now()
     lease, lease_until = id_parameter(uuid.uuid4()), _time(now + duration)
     due = [id_parameter(generation.id), _time(now), _time(now)]

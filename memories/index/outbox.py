@@ -30,7 +30,7 @@ _KEY = ("tenant_id", "generation_id", "memory_id")
 def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replaced: bool = False) -> None:
     """Queue these memories for indexing, and reset the backoff after earlier failures.
 
-    vectors: those that are known already, by memory.
+    vectors: the vectors that are already known, by memory.
     replaced: whole new memories are stored, which makes earlier vectors from callers obsolete.
     """
     again = ["wanted_version", "due_at", "attempts", "error"]
@@ -55,13 +55,13 @@ def parts(memories: Sequence[Memory], vectors: Known) -> list[Part]:
 
 
 def on_commit(memories: Sequence[Memory], vectors: Known) -> None:
-    """Index the memories after the commit where that is done at once, and notify the drain of what is left."""
+    """Index the memories after the commit if this process does that, and notify the drain of the others."""
     if not immediate.index_after_commit(memories, vectors) or len(generations.written()) > 1:
         notify.on_commit()
 
 
 def vector_of_changed(memory: Memory, text: str) -> Known:
-    """Return the vector of a memory whose text may have changed, if it is embedded at once."""
+    """Return the vector of a memory whose text may have changed, if this process embeds it immediately."""
     if not immediate.applies():
         return {}
     if _is_supplied(memory):  # and it stays
@@ -83,7 +83,7 @@ def _is_supplied(memory: Memory) -> bool:
 def _rows(
     generation: EmbeddingGeneration, memories: Sequence[Memory], vectors: Known, *, at_once: bool = True
 ) -> list[Values]:
-    """Return the rows of a generation. If a memory is indexed at once, the drain leaves it alone for a while."""
+    """Return the rows of a generation. If a memory is indexed immediately, the drain skips it for a while."""
     now = timezone.now()
     return [
         {

@@ -84,7 +84,7 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
 
 @may_read_replica
 def _changed(caller: Caller, query: Search, moment: datetime, present: Results) -> tuple[list[_Found], list[str]]:
-    """Return the ranked versions that were current then and are not any more, and what is degraded."""
+    """Return the ranked versions that were current then but no longer are, and the degraded parts."""
     stats = present.stats or Stats(0, 0.0, {})
     term_weights = scoring.term_weights(analyzer.query_terms(query.query)[0], stats)
     arms = _arms(caller, query, moment)
@@ -106,7 +106,7 @@ def _arms(caller: Caller, query: Search, moment: datetime) -> Arms:
     awake = Q() if query.include_archived else Q(archived_at=None)
     arms = past.at(caller, query.namespaces, moment, query.narrowing.of(caller))
     current, earlier = past.filtered(arms, awake & query.holding)
-    # Of the current rows, only those that have expired since: `hybrid` searches the others.
+    # Only current rows that have expired since; `hybrid` searches the others.
     return current.filter(expires_at__lte=timezone.now()), earlier
 
 
@@ -128,7 +128,7 @@ def _candidates(arms: Arms, query: Search, term_weights: dict[str, float], stats
 def _add_similarities(
     caller: Caller, query: Search, arms: Arms, candidates: list[Candidate], stats: Stats
 ) -> list[str]:
-    """Embed the versions and set their similarity. Return what is degraded: not all of them could be embedded."""
+    """Embed the versions and set their similarity. Return the degraded parts, if not all of them could be embedded."""
     best = sorted(candidates, key=lambda candidate: -candidate.bm25)[:MAX_EMBEDDED]
     memories = past.in_order(caller, arms, "id", [candidate.id for candidate in best])
     texts = [(candidate, _text(memory)) for candidate, memory in zip(best, memories, strict=False) if memory]

@@ -1,4 +1,4 @@
-"""Choose which memories are worth ranking: those that contain certain combinations of the query's terms (pure).
+"""Choose the memories to rank by the combinations of query terms that they contain (pure).
 
 A memory can only rank high if the terms that it contains have enough weight together. Memories with less weight need
 not be read. Instead of a rare term, several frequent ones may provide the weight.

@@ -16,7 +16,7 @@ from memories.search.scoring import Stats
 from memories.search.selection import Selection, as_uuid
 from tenants.models import Tenant
 
-# The number of memories to rank for one query: those that contain the heaviest combinations of its terms, as far as
+# The number of memories to rank for one query. They contain the heaviest combinations of its terms, as far as
 # their number can be estimated.
 FEW = 400
 # The maximum, if the estimate is too low or even the heaviest combination is frequent. The newest are ranked.

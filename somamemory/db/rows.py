@@ -48,7 +48,7 @@ class Table(Generic[Row]):
         self._write(rows, "")
 
     def upsert(self, rows: Sequence[Values], unique: Sequence[str], update: Iterable[str]) -> None:
-        """Insert rows, or update these columns of those that exist. Every row must differ in the `unique` columns."""
+        """Insert rows, or update these columns of existing rows. Every row must differ in the `unique` columns."""
         changes = ", ".join(f"{column} = excluded.{column}" for column in update)
         self._write(rows, f" ON CONFLICT ({', '.join(unique)}) DO UPDATE SET {changes}")
 
@@ -129,7 +129,7 @@ def id_parameter(id: UUID) -> UUID | str:
 
 
 def one_of(column: str, values: Sequence[str] | Sequence[int]) -> tuple[str, Any]:
-    """Return a condition with a single parameter, whatever the number of values, and the parameter."""
+    """Return a condition with a single parameter for any number of values, and the parameter."""
     if len(values) == 1:
         return f"{column} = %s", values[0]
     if connection.vendor == "postgresql":
@@ -213,7 +213,7 @@ def _select(model: type[Model]) -> str:
 
 @cache
 def _reading(model: type[Model], vendor: str, without: frozenset[str] = frozenset()) -> Reading:
-    """Return the names of the attributes, and (position, expression, converters) of those that the ORM converts."""
+    """Return the attributes' names, and (position, expression, converters) of the columns that the ORM converts."""
     converters = []
     fields = [field for field in model._meta.concrete_fields if field.attname not in without]
     for position, field in enumerate(fields):

@@ -81,7 +81,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def prepare(self) -> None:
         self.probe_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
-        # Connections that wait for their clients, without those that a thread is working on.
+        # Connections that wait for their clients, except the ones that a thread is working on.
         self.waiting: dict[Connection, None] = {}
         self.sweeps_at = 0.0
         self.alive: bool
@@ -307,7 +307,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     # --- In a thread -------------------------------------------------------------------------------------------------
 
     def serve(self, connection: Connection) -> Outcome:
-        """Handle a request, and those that the client sends immediately after their predecessor's response."""
+        """Handle a request, and the requests that the client sends immediately after each response."""
         outcome = self.handle(connection)
         while outcome is Outcome.KEEP and not connection.out.size and self._has_next(connection):
             connection.is_tried = True

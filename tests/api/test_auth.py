@@ -20,23 +20,9 @@ from tenants import keys
 from tenants.caller import SCOPES, Caller
 from tenants.models import ApiKey, Tenant
 from tests.conftest import Api, issue_key, problem_of
-from tests.support.every_route import CASES, NEEDS, Route
+from tests.support.every_route import CASES, NAMES, NEEDS, Route
 
 ROUTES = sorted(route for route, needs in NEEDS.items() if needs != "nothing")
-NAMES = {
-    "coord": "1,2,3",
-    "deleted": "4",
-    "expired": "5",
-    "text": "text",
-    "key": "vault/aardvark",
-    "id": "6f1c1f0e-0000-4000-8000-000000000004",
-    "deleted_id": "6f1c1f0e-0000-4000-8000-000000000005",
-    "slug": "acme",
-    "prefix": "none",
-    "message": "6f1c1f0e-0000-4000-8000-000000000003",
-    "cursor": "",
-    "conversation": "6f1c1f0e-0000-4000-8000-000000000001",
-}
 
 
 def call(key: str, route: Route, **headers: str) -> Any:

@@ -27,7 +27,7 @@ MAY_SAY_ALL_TENANTS = {
     "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
     "tenants/audit/verification.py",  # chains whose tenant is gone
     "memories/retention.py",  # the purge
-    "memories/history.py",  # earlier versions go with their memory, whoever they belonged to
+    "memories/history.py",  # deletes the versions of purged memories, of every user
     "memories/index/drain.py",  # the drain
     "memories/index/immediate.py",  # settles what this process has indexed
     "memories/index/outbox.py",  # rows for memories that lack one

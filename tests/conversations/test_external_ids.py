@@ -33,9 +33,9 @@ def test_messages_are_appended_and_listed_by_external_id(api: Api) -> None:
 
 def test_an_unknown_external_id_is_not_found(api: Api) -> None:
     for response in (
-        api.get(f"{BY_ID}/nobody"),
-        api.get(f"{BY_ID}/nobody/messages"),
-        api.post(f"{BY_ID}/nobody/messages", {"messages": said("x")}),
+        api.get(f"{BY_ID}/unknown"),
+        api.get(f"{BY_ID}/unknown/messages"),
+        api.post(f"{BY_ID}/unknown/messages", {"messages": said("x")}),
     ):
         assert "PUT" in problem_of(response, 404)["detail"]
 

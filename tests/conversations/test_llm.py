@@ -69,8 +69,8 @@ def ask(caller: Caller, model: ChatModel, data: Any = None) -> Any:
 
 
 def spent(tenant: Tenant) -> tuple[int, int]:
-    told = ledger.report(tenant)
-    return int(told["prompt_tokens"] or 0), int(told["completion_tokens"] or 0)
+    used = ledger.report(tenant)
+    return int(used["prompt_tokens"] or 0), int(used["completion_tokens"] or 0)
 
 
 # --- The wire formats --------------------------------------------------------------------------------------------
@@ -113,10 +113,10 @@ def test_a_server_that_takes_no_schema_is_asked_without(model: OpenAIChat, provi
 
 
 def test_a_schema_tells_shapes_and_names_only() -> None:
-    told = json.dumps(provider_schema(LabelsAnswer))
+    used = json.dumps(provider_schema(LabelsAnswer))
 
-    assert "maxItems" not in told
-    assert "confidence" in told
+    assert "maxItems" not in used
+    assert "confidence" in used
 
 
 def test_an_address_that_is_none_is_refused() -> None:
@@ -395,8 +395,12 @@ def test_usage_and_statistics_are_told_from_the_ledger(
     assert used["llm_tokens_per_day"] == {"used": 120, "quota": 4_000}
     assert used["llm_tokens_per_month"] == {"used": 120, "quota": 5_000}
     assert used["llm_cents_per_month"] == {"used": 1, "quota": 90}
-    told = api.get("/stats").json()["language_model"]
-    assert (told["prompt_tokens"] + told["completion_tokens"], told["limit"], told["limit_usd"]) == (120, 5_000, 0.9)
+    used = api.get("/stats").json()["language_model"]
+    assert (used["prompt_tokens"] + used["completion_tokens"], used["limit"], used["limit_usd"]) == (
+        120,
+        5_000,
+        0.9,
+    )
 
 
 def test_another_tenant_has_a_budget_of_its_own(caller: Caller, model: OpenAIChat, settings: Any) -> None:

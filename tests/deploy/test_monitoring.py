@@ -73,9 +73,9 @@ def test_every_query_of_the_dashboard_is_promql(tmp_path: Path) -> None:
 @pytest.mark.django_db
 def test_every_query_names_metrics_that_are_told() -> None:
     metrics = pytest.importorskip("somamemory.telemetry.metrics", reason="NOT CHECKED: this version tells no metrics")
-    told = re.findall(r"^# TYPE (\w+) (\w+)$", metrics.exposition().decode(), re.MULTILINE)
-    names = {name for name, _ in told} | {
-        f"{name}_{part}" for name, kind in told if kind == "histogram" for part in ("bucket", "count", "sum")
+    exposed = re.findall(r"^# TYPE (\w+) (\w+)$", metrics.exposition().decode(), re.MULTILINE)
+    names = {name for name, _ in exposed} | {
+        f"{name}_{part}" for name, kind in exposed if kind == "histogram" for part in ("bucket", "count", "sum")
     }
     for query in queries():
         named = METRIC.findall(query)

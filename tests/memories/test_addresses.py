@@ -459,7 +459,9 @@ class Names(RuleBasedStateMachine):
 
 
 @pytest.mark.usefixtures("db")
-def test_coordinate_key_and_id_name_the_same_memory_whatever_happens(generation: EmbeddingGeneration) -> None:
+def test_coordinate_key_and_id_name_the_same_memory_after_any_sequence_of_operations(
+    generation: EmbeddingGeneration,
+) -> None:
     run_state_machine_as_test(
         Names,
         settings=settings(

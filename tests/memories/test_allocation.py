@@ -37,7 +37,7 @@ def test_the_last_microsecond_of_a_day_is_followed_by_the_first_of_the_next() ->
 
 
 @given(st.lists(st.integers(NOON_US - 1_000, NOON_US + 1_000), min_size=2, max_size=50))
-def test_each_coordinate_sorts_after_the_one_before_whatever_the_clock_does(clock: list[int]) -> None:
+def test_each_coordinate_sorts_after_the_previous_one_even_if_the_clock_goes_back(clock: list[int]) -> None:
     allocator = Allocator(7)
 
     keys = [allocator.next(now).key for now in clock]

@@ -1,4 +1,4 @@
-"""Earlier versions of memories: what is recorded, for how long, and what it costs."""
+"""Earlier versions of memories: recording, retention and cost."""
 
 from __future__ import annotations
 

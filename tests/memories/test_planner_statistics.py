@@ -1,4 +1,4 @@
-"""Queries reach memories by the narrowest index, whatever has been stored and analysed before."""
+"""Queries use the narrowest index, with any data and statistics."""
 
 from __future__ import annotations
 

@@ -12,17 +12,8 @@ from graph.models import Link
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 from tests.conftest import Api
-from tests.support.every_route import CASES, Case, Route
+from tests.support.every_route import CASES, NAMES, Case, Route
 
-NAMES = {
-    "coord": "1,2,3",
-    "deleted": "4",
-    "expired": "5",
-    "text": "text",
-    "key": "vault/aardvark",
-    "id": "6f1c1f0e-0000-4000-8000-000000000004",
-    "deleted_id": "6f1c1f0e-0000-4000-8000-000000000005",
-}
 ITEMS = ("items", "links")
 
 

@@ -72,7 +72,7 @@ def empty(tmp_path: Path) -> Iterator[BaseDatabaseWrapper]:
 
 def tables(of: BaseDatabaseWrapper) -> dict[str, Any]:
     found = engines.engine_of(of).tables(of, manifests.silent)
-    return {name: told for name, told in found.items() if name not in RENEWED}
+    return {name: content for name, content in found.items() if name not in RENEWED}
 
 
 def rows(of: BaseDatabaseWrapper, question: str) -> list[Any]:
@@ -133,7 +133,7 @@ def test_a_backup_beside_writers_is_one_moment(filled: Caller, empty: BaseDataba
     assert kept == noted == manifest.tables["sfm_memories"]["rows"]
     assert kept % 2 == 0
     assert 40 + 10 <= kept <= 40 + 2 * stored[0]
-    assert tables(empty) == {name: told for name, told in manifest.tables.items() if name not in RENEWED}
+    assert tables(empty) == {name: content for name, content in manifest.tables.items() if name not in RENEWED}
 
 
 def test_the_index_is_to_be_filled_from_the_vectors_in_the_database(
@@ -311,10 +311,10 @@ def test_cold_conversations_come_back_with_a_backup(
 
     kept = tiers.read(filled, frozen)
     assert [row.payload["content"] for row in kept or ()] == ["the aardvark digs"]
-    told = manifest.elsewhere["cold"]
-    assert (told["files"], told["missing"]) == (1, [])
+    content = manifest.elsewhere["cold"]
+    assert (content["files"], content["missing"]) == (1, [])
     [(name,)] = rows(empty, "SELECT name FROM sfm_cold_files WHERE dropped_at IS NULL")
-    assert (folder / "cold" / name).stat().st_size == told["bytes"]
+    assert (folder / "cold" / name).stat().st_size == content["bytes"]
 
 
 def test_a_file_that_the_last_backup_holds_takes_no_room_again(frozen: Conversation, tmp_path: Path) -> None:
@@ -367,6 +367,6 @@ def test_what_is_needed_no_more_since_the_backup_began_is_in_it(
     began = timezone.now()
     assert tiers.thaw(filled, frozen.id)
 
-    told = cold_backup.copy(tmp_path / "copy", None, began, manifests.silent)
+    content = cold_backup.copy(tmp_path / "copy", None, began, manifests.silent)
 
-    assert told["files"] == 1
+    assert content["files"] == 1

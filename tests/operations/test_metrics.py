@@ -21,7 +21,7 @@ LABELS = {
 }  # fmt: skip
 
 
-def told(path: str = "/metrics", name: str = "") -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def samples(path: str = "/metrics", name: str = "") -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """What is told, of this name alone: whatever ran in this process before makes the whole slow to read."""
     response = Client().get(path)
     assert response.status_code == 200
@@ -37,7 +37,7 @@ def told(path: str = "/metrics", name: str = "") -> dict[tuple[str, frozenset[tu
 
 def value(name: str, **labels: str) -> float:
     """The sum over all samples with these labels."""
-    found = told(name=name).items()
+    found = samples(name=name).items()
     return sum(number for (told_as, has), number in found if told_as == name and labels.items() <= dict(has).items())
 
 
@@ -60,7 +60,7 @@ def test_a_request_is_in_flight_while_it_is_answered(db: None) -> None:
 
 def test_no_label_grows_with_what_is_stored_or_asked(api: Api, operator: Api) -> None:
     def labels() -> set[Any]:
-        return {labels for _, labels in told()}
+        return {labels for _, labels in samples()}
 
     api.store("1", "warm", namespace="n")
     api.request("BREW", "/memories")
@@ -152,7 +152,7 @@ def test_they_are_told_under_other_names_too(api: Api, monkeypatch: pytest.Monke
     api.get("/memories")
     monkeypatch.setattr(settings, "METRICS_ALIAS", "sekha")
 
-    found = told()
+    found = samples()
 
     aliased = {name for name, _ in found if name.startswith("sekha_")}
     assert len(aliased) == len({name for name, _ in found if name.startswith("soma_")})

@@ -65,9 +65,9 @@ def test_a_worker_tells_what_its_processes_have_done(place: Installation) -> Non
     place.settle()
 
     with urlopen(f"http://127.0.0.1:{place.more['SOMA_WORKER_METRICS_PORT']}/metrics", timeout=60) as answer:
-        told = answer.read().decode()
+        exposition = answer.read().decode()
 
-    settled = re.search(r'^soma_index_rows_total\{outcome="settled"\} ([0-9.]+)$', told, re.MULTILINE)
+    settled = re.search(r'^soma_index_rows_total\{outcome="settled"\} ([0-9.]+)$', exposition, re.MULTILINE)
     assert settled is not None
     assert float(settled[1]) >= 1
 

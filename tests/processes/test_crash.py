@@ -28,7 +28,7 @@ from tests.support.databases import own_database
 pytestmark = [pytest.mark.server, pytest.mark.long]
 
 KEY = "a-key-for-tests-that-is-long-enough-0123456789"
-KILLS = int(os.environ.get("SOMA_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("SOMA_TEST_KILLS", "20"))
 WRITERS = 4
 START_S = 180.0  # on a busy machine; a start takes 2 s
 

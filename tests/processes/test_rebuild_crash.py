@@ -23,8 +23,8 @@ def test_a_rebuild_survives_kill_9_with_no_failed_search_and_no_lost_write() -> 
         env=environment,
         cwd=ROOT,
     )
-    told = ended.stdout + ended.stderr
-    assert "killed at" in told, told
-    assert "lost: 0" in told, told
-    assert "Equal." in told, told
-    assert ended.returncode == 0, told
+    output = ended.stdout + ended.stderr
+    assert "killed at" in output, output
+    assert "lost: 0" in output, output
+    assert "Equal." in output, output
+    assert ended.returncode == 0, output

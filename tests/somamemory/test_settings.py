@@ -203,8 +203,8 @@ def test_the_documented_defaults_are_those_of_the_settings() -> None:
         r"^\| (`SOMA_.*?) \| (.*?) \|", (ROOT / "docs" / "reference" / "configuration.md").read_text(), re.MULTILINE
     )
     for variables, defaults in rows:
-        names, told = re.findall(r"`(\w+)`", variables), re.findall(r"^`([^`]*)`|, `([^`]*)`", defaults)
-        values = [one or other for one, other in told]
+        names, documented = re.findall(r"`(\w+)`", variables), re.findall(r"^`([^`]*)`|, `([^`]*)`", defaults)
+        values = [one or other for one, other in documented]
         for name, value in zip(names, values, strict=False):
             if name not in TOLD_IN_WORDS:
                 default = str(known_variables()[name]).lower()

@@ -123,11 +123,11 @@ def test_nothing_that_was_sent_is_in_a_trace(
     drain.drain()
     api.search(PLANTED, consistency="strong")
 
-    told = "".join(span.to_json() for span in traces.spans)
-    assert "index: store vectors" in told
-    assert '"http.response.status_code": 500' in told
-    assert PLANTED not in told
-    assert api.key not in told
+    spans = "".join(span.to_json() for span in traces.spans)
+    assert "index: store vectors" in spans
+    assert '"http.response.status_code": 500' in spans
+    assert PLANTED not in spans
+    assert api.key not in spans
 
 
 def test_a_request_that_met_a_bug_is_marked(api: Api, traces: Traces, monkeypatch: pytest.MonkeyPatch) -> None:

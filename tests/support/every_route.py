@@ -5,7 +5,23 @@ from __future__ import annotations
 from api.app import api
 from operations.isolation.cases import CASES, NEEDS, Case, Needs, Route
 
-__all__ = ["CASES", "NEEDS", "Case", "Needs", "Route", "published"]
+__all__ = ["CASES", "NAMES", "NEEDS", "Case", "Needs", "Route", "published"]
+
+# Values for the placeholders of the cases, where nothing has to exist under these names.
+NAMES = {
+    "coord": "1,2,3",
+    "deleted": "4",
+    "expired": "5",
+    "text": "text",
+    "key": "vault/aardvark",
+    "id": "6f1c1f0e-0000-4000-8000-000000000004",
+    "deleted_id": "6f1c1f0e-0000-4000-8000-000000000005",
+    "slug": "acme",
+    "prefix": "none",
+    "message": "6f1c1f0e-0000-4000-8000-000000000003",
+    "cursor": "",
+    "conversation": "6f1c1f0e-0000-4000-8000-000000000001",
+}
 
 
 def published() -> set[Route]:

@@ -134,7 +134,7 @@ STEADY = {
     ("POST", "/prune/undo"),
     ("PATCH", "/upkeep"),
 }
-# A soft deletion keeps the version before it, whatever the quota: it must always be possible.
+# A soft deletion keeps the previous version even if the quota is full, because deleting must always be possible.
 DELETING = {
     ("DELETE", "/memories/{coord}"),
     ("DELETE", "/memories/by-key/{key}"),

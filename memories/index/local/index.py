@@ -156,7 +156,7 @@ class LocalIndex:
 
     @contextmanager
     def _locked(self, tenant: UUID) -> Iterator[None]:
-        """Hold the lock of a tenant's writers. A lock is shared by tenants, so that no trace of one remains."""
+        """Hold the lock of a tenant's writers. Tenants share lock files, so that none remains of an erased tenant."""
         self._check()
         number = tenant.int % _LOCKS
         if not self._locks[number].acquire(timeout=WRITE_TIMEOUT_S):
@@ -172,7 +172,7 @@ class LocalIndex:
         """Return the tenant's store, after repairing what a killed process or a restart of the machine has left.
 
         The caller holds the tenant's lock. A file that cannot be read is deleted. A comparison with the database
-        restores what is lost.
+        restores the missing rows.
         """
         try:
             store = self._opened(tenant)

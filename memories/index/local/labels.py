@@ -56,7 +56,7 @@ class Labels:
         return np.array(numbers, np.uint32)
 
     def numbers(self, pairs: Iterable[Pair]) -> list[int]:
-        """Return the number of each pair, and add those that are new. The caller holds the tenant's lock."""
+        """Return the number of each pair, and add new pairs. The caller holds the tenant's lock."""
         found = []
         for namespace, memory_type in pairs:
             number = self._numbers.get(namespace, {}).get(memory_type)

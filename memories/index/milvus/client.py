@@ -186,7 +186,7 @@ class Client:
         )
         try:
             self._collection.prepare(client)
-        except BaseException:
+        except BaseException:  # any error: an open client would keep its connection and threads
             client.close()
             raise
         return client

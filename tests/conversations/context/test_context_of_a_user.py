@@ -72,8 +72,8 @@ def test_a_context_of_a_session_or_an_agent_contains_its_messages_only(world: Wo
     assert {(mark["user"], mark["session"]) for mark in marks} == {(1, 0), (1, 2)}
 
 
-def test_a_context_of_nobody_is_empty(world: World) -> None:
-    assert context(world.api, user_id="nobody") == []
+def test_a_context_of_an_unknown_user_is_empty(world: World) -> None:
+    assert context(world.api, user_id="unknown") == []
     assert context(world.api, user_id="user-1", session_id="2-3") == []
 
 

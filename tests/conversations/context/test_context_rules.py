@@ -142,7 +142,7 @@ def test_orders_are_by_score_or_by_time() -> None:
 
 def test_the_fingerprint_differs_for_other_messages_versions_orders_and_questions() -> None:
     one, other = candidate(1), candidate(2)
-    told = [
+    hashes = [
         rules.fingerprint("q", [one, other]),
         rules.fingerprint("q", [other, one]),
         rules.fingerprint("q", [one]),
@@ -151,8 +151,8 @@ def test_the_fingerprint_differs_for_other_messages_versions_orders_and_question
         rules.fingerprint("q", [replace(one, truncated=True), other]),
     ]
 
-    assert len(set(told)) == len(told)
-    assert told[0] == rules.fingerprint("q", [replace(one, said_at=BEGINNING, score=0.9), other])
+    assert len(set(hashes)) == len(hashes)
+    assert hashes[0] == rules.fingerprint("q", [replace(one, said_at=BEGINNING, score=0.9), other])
 
 
 messages = st.lists(st.tuples(st.text(max_size=200), st.floats(0, 1)), max_size=30)
@@ -215,7 +215,7 @@ def test_summaries_stay_within_their_room_and_each_adds_a_day(made: list[tuple[i
     chosen = rules.covering(summaries, covered, [], room)
 
     assert sum(item.tokens for item in chosen) <= room
-    told: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str]] = set()
     for item in chosen:
-        assert covered[item.id] - told
-        told |= covered[item.id]
+        assert covered[item.id] - seen
+        seen |= covered[item.id]

@@ -57,11 +57,11 @@ def one_fact(turn: int = 1, **more: Any) -> Behaviour:
 def ask(api: Api, id: str, status: int = 202) -> dict[str, Any]:
     response = api.post(f"{ROOT}/{id}/facts")
     assert response.status_code == status, response.content
-    told: dict[str, Any] = response.json()
-    return told
+    body: dict[str, Any] = response.json()
+    return body
 
 
-def told(api: Api, id: str, query: str = "") -> dict[str, Any]:
+def facts_of(api: Api, id: str, query: str = "") -> dict[str, Any]:
     response = api.get(f"{ROOT}/{id}/facts{query}")
     assert response.status_code == 200, response.content
     found: dict[str, Any] = response.json()
@@ -94,7 +94,7 @@ def test_without_a_language_model_facts_are_refused(api: Api) -> None:
 
     problem_of(api.post(f"{ROOT}/{id}/facts"), 409, code="llm_missing")
 
-    assert told(api, id)["state"] == "none"
+    assert facts_of(api, id)["state"] == "none"
 
 
 def test_facts_are_stored_with_their_source_and_what_they_mention(api: Api, provider: ChatProvider) -> None:
@@ -104,7 +104,7 @@ def test_facts_are_stored_with_their_source_and_what_they_mention(api: Api, prov
 
     assert worker.run() == 1
 
-    found = told(api, made["id"])
+    found = facts_of(api, made["id"])
     assert (found["state"], found["read_to_turn"], found["facts"]) == ("done", 2, 2)
     assert [(fact["turn"], fact["entities"], fact["model"]) for fact in found["items"]] == [
         (1, ["Ada Lovelace", "Bern"], "tiny"),
@@ -150,7 +150,7 @@ def test_a_conversation_in_cold_storage_comes_back_to_be_read(
     ask(api, id)
     worker.run()
 
-    assert [fact["turn"] for fact in told(api, id)["items"]] == [1, 2]
+    assert [fact["turn"] for fact in facts_of(api, id)["items"]] == [1, 2]
     assert Conversation.all_tenants.get(id=id).tier == "archived"
 
 
@@ -179,10 +179,10 @@ def test_a_longer_conversation_is_read_from_where_it_ended(api: Api, provider: C
     ask(api, id)
     worker.run()
 
-    assert told(api, id)["facts"] == 3
+    assert facts_of(api, id)["facts"] == 3
     assert {(row.id, row.version) for row in before} <= {(row.id, row.version) for row in stored(api)}
-    assert '"turn":3' in provider.told(1)
-    assert '"turn":1' in provider.told(1).partition('"messages"')[0]  # to understand the new one
+    assert '"turn":3' in provider.prompt(1)
+    assert '"turn":1' in provider.prompt(1).partition('"messages"')[0]  # to understand the new one
 
 
 def test_a_long_conversation_is_read_in_parts(api: Api, provider: ChatProvider) -> None:
@@ -192,10 +192,10 @@ def test_a_long_conversation_is_read_in_parts(api: Api, provider: ChatProvider) 
 
     assert worker.run() == 3
 
-    assert told(api, id)["facts"] == 47
+    assert facts_of(api, id)["facts"] == 47
     assert len(provider.requests) == 3
-    pages = told(api, id, "?limit=30")
-    assert len(told(api, id, f"?limit=30&cursor={pages['next_cursor']}")["items"]) == 17
+    pages = facts_of(api, id, "?limit=30")
+    assert len(facts_of(api, id, f"?limit=30&cursor={pages['next_cursor']}")["items"]) == 17
 
 
 def test_a_long_message_is_read_at_its_beginning_and_that_is_told(api: Api, provider: ChatProvider) -> None:
@@ -204,8 +204,8 @@ def test_a_long_message_is_read_at_its_beginning_and_that_is_told(api: Api, prov
     ask(api, id)
     worker.run()
 
-    assert (told(api, id)["cut"], told(api, id)["facts"]) == (1, 2)
-    assert all(len(provider.told(at)) < 3 * facts.MAX_PROMPT_TOKENS + 2_000 for at in range(len(provider.requests)))
+    assert (facts_of(api, id)["cut"], facts_of(api, id)["facts"]) == (1, 2)
+    assert all(len(provider.prompt(at)) < 3 * facts.MAX_PROMPT_TOKENS + 2_000 for at in range(len(provider.requests)))
 
 
 def test_a_fact_without_a_source_is_left_out_and_counted(api: Api, provider: ChatProvider) -> None:
@@ -215,7 +215,7 @@ def test_a_fact_without_a_source_is_left_out_and_counted(api: Api, provider: Cha
     ask(api, id)
     worker.run()
 
-    found = told(api, id)
+    found = facts_of(api, id)
     assert (found["facts"], found["left_out"], len(found["items"])) == (1, 2, 1)
 
 
@@ -280,7 +280,7 @@ def test_what_a_provider_does_wrong_is_told_and_stores_nothing(
 
     assert worker.run() == 1
 
-    found = told(api, id)
+    found = facts_of(api, id)
     assert (found["state"], found["error"], found["items"]) == ("waiting", code, [])
     assert stored(api) == []
 
@@ -291,12 +291,12 @@ def test_when_the_provider_is_back_it_goes_on(api: Api, provider: ChatProvider) 
     id = begin(api, "hello")["id"]
     ask(api, id)
     worker.run()
-    assert told(api, id)["state"] == "waiting"
+    assert facts_of(api, id)["state"] == "waiting"
 
     due_now(api)
     worker.run()
 
-    assert (told(api, id)["state"], told(api, id)["facts"], told(api, id)["error"]) == ("done", 1, None)
+    assert (facts_of(api, id)["state"], facts_of(api, id)["facts"], facts_of(api, id)["error"]) == ("done", 1, None)
 
 
 def test_a_conversation_that_does_not_work_keeps_no_other_waiting(api: Api, provider: ChatProvider) -> None:
@@ -306,7 +306,7 @@ def test_a_conversation_that_does_not_work_keeps_no_other_waiting(api: Api, prov
         ask(api, id)
     worker.run()
 
-    assert (told(api, bad)["state"], told(api, good)["state"]) == ("waiting", "done")
+    assert (facts_of(api, bad)["state"], facts_of(api, good)["state"]) == ("waiting", "done")
 
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -340,7 +340,7 @@ def test_beyond_the_budget_the_job_stops_and_goes_on_with_a_larger_one(
     ask(api, id)
     worker.run()
 
-    stopped = told(api, id)
+    stopped = facts_of(api, id)
     assert (stopped["state"], stopped["error"]) == ("waiting", "llm_budget_exceeded")
     assert stopped["facts"] == 20
     assert stopped["due_at"] > timezone.now().isoformat()
@@ -348,7 +348,7 @@ def test_beyond_the_budget_the_job_stops_and_goes_on_with_a_larger_one(
     operator.patch("/api/v1/tenants/acme", {"quotas": {"llm_tokens_per_month": None}})
     ask(api, id)
     worker.run()
-    assert (told(api, id)["state"], told(api, id)["facts"]) == ("done", 41)
+    assert (facts_of(api, id)["state"], facts_of(api, id)["facts"]) == ("done", 41)
 
 
 def test_a_job_that_is_killed_before_it_has_stored_anything_is_done_again(
@@ -364,12 +364,12 @@ def test_a_job_that_is_killed_before_it_has_stored_anything_is_done_again(
         with pytest.raises(KeyboardInterrupt):
             worker.run()
     assert stored(api) == []
-    assert told(api, id)["state"] == "running"  # until its lease ends
+    assert facts_of(api, id)["state"] == "running"  # until its lease ends
     assert worker.run() == 0
 
     Chore.objects.for_tenant(api.tenant).update(lease_until=timezone.now() - timedelta(seconds=1))
     worker.run()
-    assert told(api, id)["facts"] == len(told(api, id)["items"]) == 2
+    assert facts_of(api, id)["facts"] == len(facts_of(api, id)["items"]) == 2
 
 
 def _die(*args: object) -> None:
@@ -393,7 +393,7 @@ def test_two_who_do_the_same_at_the_same_time_store_it_once(api: Api, provider: 
 
     assert snapshot(api) == before
     assert len(provider.requests) == 2
-    assert told(api, id)["facts"] == 2
+    assert facts_of(api, id)["facts"] == 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -417,7 +417,7 @@ def test_servers_that_work_side_by_side_read_each_message_once(api: Api, provide
     due_now(api)
     worker.run()
 
-    assert [told(api, id)["facts"] for id in ids] == [2] * 6
+    assert [facts_of(api, id)["facts"] for id in ids] == [2] * 6
     assert len([row for row in stored(api) if "text" in row.payload]) == 12
     assert names(api) == ["Ada Lovelace", "Bern"]
 
@@ -446,7 +446,7 @@ def test_a_message_that_comes_while_the_model_thinks_is_not_forgotten(
     while_asked(monkeypatch, facts, "_ask", lambda: api.post(f"{ROOT}/{id}/messages", more))
     worker.run()
 
-    assert (told(api, id)["state"], told(api, id)["facts"]) == ("done", 2)
+    assert (facts_of(api, id)["state"], facts_of(api, id)["facts"]) == ("done", 2)
 
 
 # --- When the source goes ----------------------------------------------------------------------------------------
@@ -484,7 +484,7 @@ def test_a_fact_goes_with_its_message(api: Api, provider: ChatProvider) -> None:
     rows = Memory.objects.for_tenant(api.tenant).filter(namespace="conversations").order_by("coordinate_key")
 
     retention.remove(Caller.retention(api.tenant), [rows[1]])
-    assert [fact["turn"] for fact in told(api, made["id"])["items"]] == [1]
+    assert [fact["turn"] for fact in facts_of(api, made["id"])["items"]] == [1]
     assert names(api) == ["Ada Lovelace", "Bern"]
     retention.remove(Caller.retention(api.tenant), [rows[0]])
     assert stored(api) == []
@@ -564,7 +564,7 @@ def test_facts_come_by_themselves_where_the_tenant_wants_them(api: Api, provider
     due_now(api)
     worker.run()
 
-    assert told(api, id)["facts"] == 2
+    assert facts_of(api, id)["facts"] == 2
     assert Chore.objects.for_tenant(api.tenant).count() == 1
 
 

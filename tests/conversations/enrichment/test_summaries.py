@@ -220,9 +220,9 @@ def test_a_context_with_summaries_keeps_its_budget(api: Api) -> None:
     drain()
 
     for budget in (50, 200, 300, 1_000):
-        told = manifest(api, broad, budget)
-        assert told["used_tokens"] == sum(item["tokens"] for item in told["items"]) <= told["target"]
-        assert len({item["id"] for item in told["items"]}) == len(told["items"])
+        context = manifest(api, broad, budget)
+        assert context["used_tokens"] == sum(item["tokens"] for item in context["items"]) <= context["target"]
+        assert len({item["id"] for item in context["items"]}) == len(context["items"])
 
 
 def manifest(api: Api, question: str, budget: int) -> Any:
@@ -296,8 +296,10 @@ def test_a_message_that_comes_while_a_conversation_is_summarised_is_not_forgotte
 
     def roll_up(*arguments: Any) -> Any:
         done = real(*arguments)
-        told = {"role": "user", "content": "one more thing"}
-        assert api.post(f"/api/v1/conversations/{conversation['id']}/messages", {"messages": [told]}).status_code == 201
+        message = {"role": "user", "content": "one more thing"}
+        assert (
+            api.post(f"/api/v1/conversations/{conversation['id']}/messages", {"messages": [message]}).status_code == 201
+        )
         return done
 
     monkeypatch.setattr(summaries, "roll_up", roll_up)
@@ -331,8 +333,8 @@ def test_a_model_writes_the_summary_where_there_is_one(api: Api, provider: ChatP
 
     assert (summary["summary"], summary["model"], summary["tokens_used"]) == ("They talked about beans.", "tiny", 120)
     assert len(provider.requests) == 5  # four days, then the week
-    assert "note 7 of the season" in provider.told(0)
-    assert "They talked about beans." in provider.told(4)
+    assert "note 7 of the season" in provider.prompt(0)
+    assert "They talked about beans." in provider.prompt(4)
 
 
 def test_what_a_model_has_written_is_not_asked_for_again(api: Api, provider: ChatProvider) -> None:
@@ -380,9 +382,9 @@ def test_health_tells_of_a_model_that_fails(api: Api, provider: ChatProvider) ->
     for _ in range(3):
         api.post("/api/v1/summarize", {"conversation_id": conversation["id"]})
 
-    told = api.get("/api/v1/health").json()
+    context = api.get("/api/v1/health").json()
 
-    assert (told["checks"]["llm"]["status"], told["status"]) == ("unhealthy", "degraded")
+    assert (context["checks"]["llm"]["status"], context["status"]) == ("unhealthy", "degraded")
 
 
 def test_work_that_takes_too_long_goes_on_later(api: Api) -> None:
@@ -422,9 +424,9 @@ def test_what_a_model_has_cost_is_shown(api: Api, provider: ChatProvider, settin
     settings.LLM_PRICE_INPUT, settings.LLM_PRICE_OUTPUT = 2.5, 10.0
     summarize(api, talk(api, month())["id"])
 
-    told = api.get("/stats").json()["language_model"]
+    context = api.get("/stats").json()["language_model"]
     used = {"prompt_tokens": 100, "completion_tokens": 20, "cost_usd": 0.00045, "limit": None, "limit_usd": None}
-    assert told == {"month": int(datetime.now(UTC).strftime("%Y%m")), **used}
+    assert context == {"month": int(datetime.now(UTC).strftime("%Y%m")), **used}
 
 
 HOSTILE = (

@@ -29,8 +29,8 @@ PATH = "/api/v1/upkeep"
 def rules(api: Api, **changes: Any) -> dict[str, Any]:
     response = api.patch(PATH, changes)
     assert response.status_code == 200, response.content
-    told: dict[str, Any] = response.json()
-    return told
+    report: dict[str, Any] = response.json()
+    return report
 
 
 def lately_read(api: Api, id: str, days: float) -> None:
@@ -277,12 +277,12 @@ def test_a_policy_only_reports_unless_it_is_told_to_archive(api: Api) -> None:
 
     run(api)
 
-    told = api.get(PATH).json()["report"]["pruning"]
-    assert (told["mode"], told["suggested"], told["archived"]) == ("report", 1, 0)
-    assert [(suggestion["conversation_id"], suggestion["label"]) for suggestion in told["conversations"]] == [
+    report = api.get(PATH).json()["report"]["pruning"]
+    assert (report["mode"], report["suggested"], report["archived"]) == ("report", 1, 0)
+    assert [(suggestion["conversation_id"], suggestion["label"]) for suggestion in report["conversations"]] == [
         (id, "Chatter")
     ]
-    assert told["conversations"][0]["reasons"]
+    assert report["conversations"][0]["reasons"]
     assert tier(api, id) == "active"
     noted = AuditEvent.objects.get(tenant=api.tenant, action="upkeep.prune")
     assert noted.target == "report: 1 suggested, 0 archived"
@@ -294,10 +294,13 @@ def test_a_policy_archives_what_the_suggestions_say_and_that_can_be_undone(api: 
     [suggested] = api.get("/api/v1/prune/suggestions").json()
     rules(api, pruning={"mode": "archive"})
 
-    told = run(api).pruning
+    report = run(api).pruning
 
-    assert told is not None
-    assert (told["archived"], told["conversations"][0]["conversation_id"]) == (1, suggested["conversation_id"])
+    assert report is not None
+    assert (report["archived"], report["conversations"][0]["conversation_id"]) == (
+        1,
+        suggested["conversation_id"],
+    )
     assert (tier(api, id), tier(api, kept)) == ("archived", "active")
     assert api.post("/api/v1/prune/undo", {"conversation_ids": [id]}).json()["restored"] == 1
     assert tier(api, id) == "active"
@@ -322,10 +325,10 @@ def test_many_that_are_to_be_kept_do_not_hide_those_behind_them(api: Api, monkey
         lately_read(api, read, 1)
     id = prunable(api)
 
-    told = run(api).pruning
+    report = run(api).pruning
 
-    assert told is not None
-    assert [suggestion["conversation_id"] for suggestion in told["conversations"]] == [id]
+    assert report is not None
+    assert [suggestion["conversation_id"] for suggestion in report["conversations"]] == [id]
 
 
 # --- On schedule -------------------------------------------------------------------------------------------------

@@ -138,10 +138,14 @@ class Moves(RuleBasedStateMachine):
     def everything_is_there(self) -> None:
         for id, texts in self.said.items():
             assert contents(self.api, id) == texts
-            told = self.api.get(f"{ROOT}/{id}").json()
+            row = self.api.get(f"{ROOT}/{id}").json()
             archived = "cold" if id in self.cold else "archived"
             tier = archived if self.status[id] == "archived" else "active"
-            assert (told["status"], told["tier"], told["message_count"]) == (self.status[id], tier, len(texts))
+            assert (row["status"], row["tier"], row["message_count"]) == (
+                self.status[id],
+                tier,
+                len(texts),
+            )
         memories, _ = usage.counted(self.api.tenant)
         assert (memories, usage.counted(self.api.tenant)[1]) == usage.stored(self.api.tenant)
         assert memories == sum(map(len, self.said.values()))

@@ -79,8 +79,8 @@ def freeze(api: Api, id: str) -> bool:
 
 
 def tier(api: Api, id: str) -> str:
-    told: str = api.get(f"{ROOT}/{id}").json()["tier"]
-    return told
+    tier: str = api.get(f"{ROOT}/{id}").json()["tier"]
+    return tier
 
 
 def in_index(tenant: Tenant) -> int:
@@ -769,10 +769,10 @@ def test_cold_storage_is_a_folder_unless_a_bucket_is_named() -> None:
 def test_an_export_that_meets_a_move_has_every_message(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     id = archived(api)
     monkeypatch.setattr(tiers, "_PAGE", 1)
-    told = tiers.messages(scheduler_caller(api.tenant), row_of(id))
+    messages = tiers.messages(scheduler_caller(api.tenant), row_of(id))
 
-    first = next(told)
+    first = next(messages)
     assert freeze(api, id)
-    rest = list(told)
+    rest = list(messages)
 
     assert [row.payload["content"] for row in (first, *rest)] == SAID

@@ -73,23 +73,23 @@ def test_chatgpts_messages_keep_their_time_their_model_and_their_tool() -> None:
 
 
 def test_without_a_current_node_the_latest_leaf_ends_the_conversation() -> None:
-    told = {**chatgpt(), "current_node": None}
+    source = {**chatgpt(), "current_node": None}
 
-    assert said(one(file_of(told)))[-1] == ("assistant", "An aardvark, которому нравятся муравьи.")
+    assert said(one(file_of(source)))[-1] == ("assistant", "An aardvark, которому нравятся муравьи.")
 
 
 def test_a_tree_that_goes_round_in_a_circle_is_reported() -> None:
-    told = chatgpt()
-    told["mapping"]["root"]["parent"] = "a2"
+    source = chatgpt()
+    source["mapping"]["root"]["parent"] = "a2"
 
-    assert "cycle" in reason(file_of(told))
+    assert "cycle" in reason(file_of(source))
 
 
 def test_a_tree_with_a_missing_message_is_reported() -> None:
-    told = chatgpt()
-    del told["mapping"]["call"]
+    source = chatgpt()
+    del source["mapping"]["call"]
 
-    assert "'call' is missing" in reason(file_of(told))
+    assert "'call' is missing" in reason(file_of(source))
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_a_tree_with_a_missing_message_is_reported() -> None:
     ],
 )  # fmt: skip
 def test_every_kind_of_content_gives_its_words(content: Any, words: str) -> None:
-    told = {**chatgpt(), "mapping": {"a": node("a", None, [], "assistant", content)}, "current_node": "a"}
+    source = {**chatgpt(), "mapping": {"a": node("a", None, [], "assistant", content)}, "current_node": "a"}
 
-    assert said(one(file_of(told))) == [("assistant", words)]
+    assert said(one(file_of(source))) == [("assistant", words)]
 
 
 # --- Claude ------------------------------------------------------------------------------------------------------
@@ -128,17 +128,17 @@ def test_claudes_messages_have_their_attachments_and_tools() -> None:
 
 
 def test_whatever_a_tool_was_given_is_shown() -> None:
-    told = claude()
-    told["chat_messages"][1]["content"] = [{"type": "tool_use", "name": "n", "input": {"n": 10**30, "e": "é"}}]
+    source = claude()
+    source["chat_messages"][1]["content"] = [{"type": "tool_use", "name": "n", "input": {"n": 10**30, "e": "é"}}]
 
-    assert '"n": 1000000000000000000000000000000,\n  "e": "é"' in said(one(file_of(told)))[1][1]
+    assert '"n": 1000000000000000000000000000000,\n  "e": "é"' in said(one(file_of(source)))[1][1]
 
 
 def test_an_older_export_of_claude_has_only_the_text() -> None:
-    told = claude()
-    told["chat_messages"] = [{"uuid": "m", "text": "Hello", "sender": "human", "created_at": "2024-01-01T00:00:00Z"}]
+    source = claude()
+    source["chat_messages"] = [{"uuid": "m", "text": "Hello", "sender": "human", "created_at": "2024-01-01T00:00:00Z"}]
 
-    assert said(one(file_of(told))) == [("user", "Hello")]
+    assert said(one(file_of(source))) == [("user", "Hello")]
 
 
 # --- Simple forms ------------------------------------------------------------------------------------------------
@@ -152,8 +152,8 @@ def test_an_older_export_of_claude_has_only_the_text() -> None:
         {"messages": [{"sender": "human", "content": [{"text": "Hi"}]}, {"role": "ai", "text": "Hello"}]},
     ],
 )  # fmt: skip
-def test_simple_forms_are_read(told: Any) -> None:
-    assert said(one(file_of(told))) == [("user", "Hi"), ("assistant", "Hello")]
+def test_simple_forms_are_read(source: Any) -> None:
+    assert said(one(file_of(source))) == [("user", "Hi"), ("assistant", "Hello")]
 
 
 def test_a_single_object_over_many_lines_is_one_conversation() -> None:

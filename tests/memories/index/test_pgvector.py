@@ -1,4 +1,4 @@
-"""The vector index in PostgreSQL: its table, its approximate indexes, and what it asks of the database."""
+"""The vector index in PostgreSQL: its table, its approximate indexes, and its requirements."""
 
 from __future__ import annotations
 

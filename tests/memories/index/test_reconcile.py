@@ -218,24 +218,24 @@ def test_the_exit_code_tells_equal_different_and_could_not_look(
     acme = ("--tenant", "acme")
     assert command(capsys, *acme)[0] == 0
     index.of(generations.active()).delete(api.tenant.id, ids[:2])
-    code, told = command(capsys, *acme)
+    code, output = command(capsys, *acme)
     assert code == 1
-    assert "missing   2" in told
-    assert str(ids[0]) in told
+    assert "missing   2" in output
+    assert str(ids[0]) in output
     assert command(capsys, *acme, "--repair")[0] == 1
     drain()
     assert command(capsys, *acme)[0] == 0
-    code, told = command(capsys, "--tenant", "nobody")
+    code, output = command(capsys, "--tenant", "nobody")
     assert code == 2
-    assert "tenant 'nobody' does not exist" in told
+    assert "tenant 'nobody' does not exist" in output
 
     def of(generation: Any) -> Any:
         raise IndexUnavailable("switched off")
 
     monkeypatch.setattr(index, "of", of)
-    code, told = command(capsys)
+    code, output = command(capsys)
     assert code == 2
-    assert "switched off" in told
+    assert "switched off" in output
 
 
 @pytest.mark.django_db(transaction=True)
