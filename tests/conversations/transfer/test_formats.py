@@ -145,7 +145,7 @@ def test_an_older_export_of_claude_has_only_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "source",
     [
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]},
         [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
