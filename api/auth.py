@@ -26,21 +26,26 @@ class KeyAuth(AuthBase):
 
     def __call__(self, request: HttpRequest) -> Caller:
         api_request = as_api(request)
-        try:
-            caller = _authenticate(request)
-        except (Unauthenticated, Forbidden, NotFound):
-            throttle.note_rejected_key(request)
-            raise
-        api_request.caller = caller
-        state_of(request).tenant = caller.tenant
+        caller = identify(api_request)
         if caller.operator and api_request.admission.policy.crosses:
             tenant_scope.cross()
-        else:
-            tenant_scope.enter(caller.tenant.id)
         throttle.admit(api_request.admission, caller, int(request.META.get("CONTENT_LENGTH") or 0))
         _enforce_policy(api_request)
         _begin_deadline(api_request)
         return caller
+
+
+def identify(request: Request) -> Caller:
+    """Set and return the caller, and enter its tenant. Raises Unauthenticated, Forbidden, NotFound and RateLimited."""
+    try:
+        caller = _authenticate(request)
+    except (Unauthenticated, Forbidden, NotFound):
+        throttle.note_rejected_key(request)
+        raise
+    request.caller = caller
+    state_of(request).tenant = caller.tenant
+    tenant_scope.enter(caller.tenant.id)
+    return caller
 
 
 def _enforce_policy(request: Request) -> None:

@@ -7,12 +7,15 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from api.app import api
+from api.mcp.endpoint import endpoint as mcp
 from somamemory.web.landing_page import landing_page
 
 urlpatterns: list[Any] = [
     path("", landing_page),
     path("docs", RedirectView.as_view(url="/api/v1/docs")),
     path("api/v1/", api.urls),
+    path("mcp", mcp),
+    path("mcp/<path:namespace>", mcp),
 ]
 
 if settings.ADMIN:

@@ -1,0 +1,80 @@
+"""The endpoint of the Model Context Protocol: `POST /mcp` and `POST /mcp/{namespace}`.
+
+django-mcpz speaks the protocol. This view identifies the caller, parses the message strictly, and selects the tools.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse
+from django_mcpz.jsonrpc import INVALID_REQUEST, PARSE_ERROR, error_response
+from django_mcpz.server import MCPServer
+
+from api import throttle
+from api.app import api
+from api.auth import identify
+from api.json import PRIVATE, StrictParser
+from api.mcp import memory_tools
+from api.mcp.message import Message, attach
+from api.request import Admission, Policy, as_api
+from somamemory.errors import InvalidInput, MalformedRequest
+
+PROFILES: dict[str, MCPServer] = {"default": memory_tools.server}
+_NAMESPACE = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
+# A message that calls no route, such as tools/list, counts as a read.
+_READ = Policy(kind="read", writes=False, conditional=False, idempotent=False, limited=True)
+
+
+def endpoint(request: HttpRequest, namespace: str = "default") -> HttpResponse:
+    try:
+        return _respond(request, namespace)
+    except Exception as error:  # noqa: BLE001 - rendered like an error of any route
+        return api.on_exception(request, error)
+
+
+def _respond(request: HttpRequest, namespace: str) -> HttpResponse:
+    if request.method != "POST":
+        return PROFILES["default"](request)
+    admission = as_api(request).admission = Admission(_READ, takes_body=True)
+    return throttle.released(admission, lambda: _serve(request, namespace))
+
+
+def _serve(request: HttpRequest, namespace: str) -> HttpResponse:
+    caller = identify(as_api(request))
+    server = _selected(request, namespace)
+    if (refusal := _refuse_malformed(request)) is not None:
+        return refusal
+    message = Message(namespace)
+    attach(request, message)
+    response = server(request)
+    if not message.requests:
+        throttle.admit(as_api(request).admission, caller)
+    for name, value in {**PRIVATE, **message.headers}.items():
+        response[name] = value
+    return response
+
+
+def _selected(request: HttpRequest, namespace: str) -> MCPServer:
+    """Return the server of the profile. Raises InvalidInput."""
+    if _NAMESPACE.fullmatch(namespace) is None:
+        raise InvalidInput("namespace", "must match the pattern " + _NAMESPACE.pattern)
+    for name in request.GET:
+        if name != "profile":
+            raise InvalidInput(name[:200], "unknown query parameter")
+    profile = request.GET.get("profile", "default")
+    if profile not in PROFILES:
+        raise InvalidInput("profile", "must be one of " + ", ".join(PROFILES))
+    return PROFILES[profile]
+
+
+def _refuse_malformed(request: HttpRequest) -> HttpResponse | None:
+    """Return an error for a body that is not strict JSON: django-mcpz accepts duplicate names and NUL characters."""
+    try:
+        StrictParser().parse_body(request)
+    except MalformedRequest as error:
+        return error_response(None, PARSE_ERROR, error.detail, status=HTTPStatus.BAD_REQUEST)
+    except InvalidInput as error:
+        return error_response(None, INVALID_REQUEST, error.detail, status=HTTPStatus.BAD_REQUEST)
+    return None

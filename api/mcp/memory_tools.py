@@ -1,0 +1,216 @@
+"""The tools of the default profile: eight, in fewer than 1,500 tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from django_mcpz.server import MCPServer, ToolError, public
+from msgspec import UNSET, Meta, Struct, UnsetType, to_builtins
+
+import somamemory
+from api.mcp import results
+from api.mcp.message import message_of
+from api.mcp.routes import send
+
+server = MCPServer(
+    name="somamemory",
+    title="SomaMemory",
+    version=somamemory.__version__,
+    instructions=(
+        "Long-term memory. Search before you answer questions about the user, their projects or earlier decisions. "
+        "Store lasting facts, preferences and decisions, one self-contained statement per memory; not secrets, and "
+        "nothing that matters only now. Update a memory that has changed instead of storing a second one."
+    ),
+    auth=public,  # api.mcp.endpoint has identified the caller
+)
+
+MAX_LINKED = 50
+MaxTokens = Annotated[int, Meta(ge=100, le=20_000)]
+Metadata = dict[str, Any]
+Importance = Annotated[float, Meta(ge=0, le=10)]
+
+
+class Search(Struct):
+    query: str
+    limit: Annotated[int, Meta(ge=1, le=50)] = 10
+    offset: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    filters: Annotated[
+        Metadata | UnsetType, Meta(description='On metadata, e.g. {"project": "x", "year": {"gte": 2026}}')
+    ] = UNSET
+    max_tokens: MaxTokens = 4000
+
+
+class Store(Struct):
+    content: str
+    key: Annotated[str | UnsetType, Meta(description="Unique name; replaces the memory that has it")] = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    importance: Importance | UnsetType = UNSET
+
+
+class Name(Struct):  # a docstring would become part of the schema
+    id: str | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+
+
+class Get(Name):
+    links: Annotated[bool, Meta(description="Also return linked memories")] = False
+    max_tokens: MaxTokens = 4000
+
+
+class Update(Name):
+    content: str | UnsetType = UNSET
+    metadata: Annotated[Metadata | UnsetType, Meta(description="Merged; null removes a field")] = UNSET
+    importance: Importance | UnsetType = UNSET
+    version: Annotated[int | UnsetType, Meta(description="Fail if the memory has another version by now")] = UNSET
+
+
+class Context(Struct):
+    query: str
+    max_tokens: MaxTokens = 2000
+
+
+class Link(Struct):
+    from_id: str
+    to_id: str
+    link_type: str = "related"
+
+
+@server.tool(name="memory_search", description="Search memories by meaning and words, best first.", read_only=True)
+def search(request: HttpRequest, params: Search) -> dict[str, Any]:
+    body = {
+        "query": params.query,
+        "top_k": params.limit,
+        "offset": params.offset,
+        "namespace": message_of(request).namespace,
+    }
+    if params.filters is not UNSET:
+        body["filters"] = params.filters
+    response = send(request, "POST", "/memories/search", body)
+    found = [results.memory(memory) for memory in response["memories"]]
+    memories, is_complete = results.within(found, params.max_tokens)
+    result: dict[str, Any] = {"memories": memories}
+    if not is_complete:
+        result["next_offset"] = params.offset + len(memories)
+    elif "next_offset" in response:
+        result["next_offset"] = response["next_offset"]
+    if response["degraded"]:
+        result["degraded"] = response["degraded"]
+    return result
+
+
+@server.tool(
+    name="memory_store",
+    description="Remember one self-contained fact, preference or decision.",
+    read_only=False,
+    destructive=False,
+)
+def store(request: HttpRequest, params: Store) -> dict[str, Any]:
+    fields = to_builtins(params)
+    body = {"payload": {"content": fields.pop("content")}, "namespace": message_of(request).namespace, **fields}
+    stored = send(request, "POST", "/memories", body)
+    return {name: stored[name] for name in ("id", "key", "version", "created") if stored[name] is not None}
+
+
+@server.tool(name="memory_get", description="Get one memory by id or key.", read_only=True)
+def get(request: HttpRequest, params: Get) -> dict[str, Any]:
+    path, query = _at(request, params)
+    memory = send(request, "GET", path, query=query)["memory"]
+    items = [results.memory(memory)]
+    if params.links:
+        items += _linked(request, memory["id"])
+    items, is_complete = results.within(items, params.max_tokens)
+    result = items[0]
+    if params.links:
+        result["links"] = items[1:]
+        if not is_complete:
+            result["links_omitted"] = True
+    return result
+
+
+@server.tool(
+    name="memory_update",
+    description="Change the given fields of a memory. Earlier versions are kept.",
+    read_only=False,
+    destructive=True,
+    idempotent=True,
+)
+def update(request: HttpRequest, params: Update) -> dict[str, Any]:
+    path, query = _at(request, params)
+    changes = to_builtins(params)
+    for name in ("id", "key", "version"):
+        changes.pop(name, None)
+    if "content" in changes:
+        changes["payload"] = {"content": changes.pop("content"), "text": None}
+    version = None if params.version is UNSET else params.version
+    memory = send(request, "PATCH", path, changes, query, if_match=version)["memory"]
+    return {"id": memory["id"], "version": memory["version"]}
+
+
+@server.tool(
+    name="memory_delete",
+    description="Delete a memory by id or key. An administrator can restore it for a while.",
+    read_only=False,
+    destructive=True,
+    idempotent=True,
+)
+def delete(request: HttpRequest, params: Name) -> dict[str, Any]:
+    path, query = _at(request, params)
+    return {"deleted": send(request, "DELETE", path, None, query)["deleted"]}
+
+
+@server.tool(
+    name="memory_context",
+    description="Get the passages of earlier conversations that matter for a query, as text to read.",
+    read_only=True,
+)
+def context(request: HttpRequest, params: Context) -> str:
+    body = {"query": params.query, "context_budget": params.max_tokens, "format": "text"}
+    response = send(request, "POST", "/context/assemble", body)
+    return response["text"] or "No earlier conversation matters for this query."
+
+
+@server.tool(
+    name="memory_link",
+    description="Link two memories, e.g. with link_type 'supersedes' or 'part_of'.",
+    read_only=False,
+    destructive=False,
+    idempotent=True,
+)
+def link(request: HttpRequest, params: Link) -> dict[str, Any]:
+    body = {**to_builtins(params), "namespace": message_of(request).namespace}
+    return {"created": send(request, "POST", "/graph/link", body)["created"]}
+
+
+@server.tool(name="memory_stats", description="Count memories, namespaces and conversations.", read_only=True)
+def stats(request: HttpRequest) -> dict[str, Any]:
+    response = send(request, "GET", "/stats")
+    names = ("total_memories", "namespaces", "links", "conversations")
+    return {
+        "namespace": message_of(request).namespace,
+        **{name: response[name] for name in names},
+        "awaiting_indexing": response["index"]["pending"],
+    }
+
+
+def _at(request: HttpRequest, name: Name) -> tuple[str, dict[str, object]]:
+    """Return path and query of the route for a memory. Raises ToolError unless it has exactly one name."""
+    if (name.id is UNSET) == (name.key is UNSET):
+        raise ToolError("Give either the id or the key of the memory.")
+    if name.key is not UNSET:
+        return f"/memories/by-key/{name.key}", {"namespace": message_of(request).namespace}
+    try:
+        return f"/memories/by-id/{UUID(str(name.id))}", {}
+    except ValueError:
+        raise ToolError("id: must be a UUID, as memory_search and memory_store return it; or use key.") from None
+
+
+def _linked(request: HttpRequest, id: str) -> list[dict[str, Any]]:
+    query = {"include_memory": "true", "direction": "both", "limit": MAX_LINKED}
+    neighbors = send(request, "GET", f"/memories/by-id/{id}/links", query=query)["neighbors"]
+    return [
+        {"link_type": neighbor["link_type"], "direction": neighbor["direction"], **results.memory(neighbor["memory"])}
+        for neighbor in neighbors
+        if neighbor["memory"]
+    ]

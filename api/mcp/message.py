@@ -1,0 +1,33 @@
+"""The state of an MCP message that the endpoint and the tools share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.http import HttpRequest
+
+# Headers of a route's response that also describe the response to the message.
+PASSED_ON = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+
+
+@dataclass
+class Message:
+    """An MCP message while it is processed.
+
+    namespace: the namespace in the URL, which all tools use.
+    requests: how many requests the tools have sent to routes.
+    headers: for the response.
+    """
+
+    namespace: str
+    requests: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def attach(request: HttpRequest, message: Message) -> None:
+    vars(request)["mcp"] = message
+
+
+def message_of(request: HttpRequest) -> Message:
+    message: Message = vars(request)["mcp"]
+    return message

@@ -1,0 +1,74 @@
+"""What tools return: memories in few tokens, and lists within a number of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from conversations.context import tokens
+
+_TEXT_FIELDS = ("content", "text")
+_PLAIN = ("key", "score", "version", "created_at", "updated_at", "expires_at", "valid_from", "valid_to", "source")
+_OWNERS = ("user_id", "agent_id", "session_id")
+_MARKS = 40  # tokens of the fields that say what is missing
+
+
+def memory(memory: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model needs to know of a memory, given as a route presents it. Empty fields are left out."""
+    result: dict[str, Any] = {"id": memory["id"], **_payload(memory["payload"])}
+    result |= {name: memory[name] for name in (*_PLAIN, *_OWNERS) if memory.get(name) is not None}
+    result |= {name: memory[name] for name in ("metadata", "importance") if memory[name]}
+    if memory["memory_type"] != "episodic":
+        result["memory_type"] = memory["memory_type"]
+    if "score" in result:
+        result["score"] = round(result["score"], 3)
+    return result
+
+
+def text_of(payload: dict[str, Any]) -> str:
+    """Return the text of a payload, or the payload as JSON if it is more than a text."""
+    fields = _payload(payload)
+    return str(fields["content"]) if "content" in fields else orjson.dumps(payload).decode()
+
+
+def within(items: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[dict[str, Any]], bool]:
+    """Return the first items that fit into so many tokens as JSON, and whether they are complete.
+
+    If the first one is too long alone, it is returned with the beginning of its text and `truncated`.
+    """
+    if len(orjson.dumps(items)) <= max_tokens:  # a token is at least one byte, so these need not be counted
+        return list(items), True
+    sizes = tokens.count([orjson.dumps(item).decode() for item in items])
+    kept, used = 0, _MARKS
+    while kept < len(items) and used + sizes[kept] <= max_tokens:
+        used += sizes[kept]
+        kept += 1
+    if not kept and items:
+        return [_shortened(items[0], max_tokens)], len(items) == 1
+    return list(items[:kept]), kept == len(items)
+
+
+def shortened(text: str, max_tokens: int) -> tuple[str, bool]:
+    """Return the beginning of a text within so many tokens, and whether anything is missing."""
+    if len(text.encode()) <= max_tokens:
+        return text, False
+    beginning = tokens.cut(text, max_tokens)
+    return beginning, len(beginning) < len(text)
+
+
+def _payload(payload: dict[str, Any]) -> dict[str, Any]:
+    if len(payload) == 1:
+        name, text = next(iter(payload.items()))
+        if name in _TEXT_FIELDS and isinstance(text, str):
+            return {"content": text}
+    return {"payload": payload}
+
+
+def _shortened(item: dict[str, Any], max_tokens: int) -> dict[str, Any]:
+    """Return the item with the beginning of its text, and without its metadata."""
+    few: dict[str, Any] = {name: item[name] for name in ("id", "key", "score", "version", "created_at") if name in item}
+    text = item.get("content") or orjson.dumps(item.get("payload", item)).decode()
+    left = max_tokens - _MARKS - tokens.count([orjson.dumps(few).decode()])[0]
+    return {**few, "content": tokens.cut(text, max(left, 0)), "truncated": True}

@@ -1,0 +1,93 @@
+"""Send a tool's request to a route of the API.
+
+A tool has no rights of its own: each of its requests goes through the authentication, scopes, limits, quotas,
+validation, idempotency, audit and deadline of a route, with the headers of the MCP message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import resolve
+from django_mcpz.server import ToolError
+
+from api.mcp.message import PASSED_ON, message_of
+from somamemory.web.request_state import state_of
+
+_PREFIX = "/api/v1"
+_IDEMPOTENCY_KEY = "HTTP_IDEMPOTENCY_KEY"
+# What the model can do next, for errors whose message does not already say so.
+_ADVICE = {
+    "not_found": "Use the search tool to find the id of an existing memory.",
+    "forbidden": "Tell the user; another key or another /mcp/{namespace} URL is needed.",
+    "quota_exceeded": "Tell the user. Deleting memories makes room.",
+    "idempotency_key_reused": "Repeat the call; the client must send a new Idempotency-Key.",
+}
+
+
+def send(
+    request: HttpRequest,
+    method: str,
+    path: str,
+    body: object = None,
+    query: Mapping[str, object] | None = None,
+    if_match: int | None = None,
+) -> Any:
+    """Return the JSON that the route responds with. Raises ToolError with the route's problem.
+
+    request: the MCP message.
+    path: decoded, below /api/v1.
+    if_match: the version that the memory must have.
+    """
+    route_request = WSGIRequest(_environ(request, method, path, body, query or {}, if_match))
+    vars(route_request)["state"] = state_of(request)
+    match = resolve(route_request.path_info)
+    response = match.func(route_request, *match.args, **match.kwargs)
+    message_of(request).headers.update({name: response[name] for name in PASSED_ON if response.has_header(name)})
+    content = _content(response)
+    if response.status_code >= 400:
+        raise ToolError(_explain(orjson.loads(content), response.get("Retry-After")))
+    return orjson.loads(content)
+
+
+def _environ(
+    request: HttpRequest, method: str, path: str, body: object, query: Mapping[str, object], if_match: int | None
+) -> dict[str, Any]:
+    message = message_of(request)
+    content = b"" if body is None else orjson.dumps(body)
+    environ = {
+        **request.META,
+        "REQUEST_METHOD": method,
+        "PATH_INFO": f"{_PREFIX}{path}".encode().decode("latin-1"),  # as WSGI passes it
+        "QUERY_STRING": urlencode(query),
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(content)),
+        "wsgi.input": BytesIO(content),
+    }
+    for name in ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"):
+        environ.pop(name, None)
+    if if_match is not None:
+        environ["HTTP_IF_MATCH"] = f'"{if_match}"'
+    message.requests += 1
+    if message.requests > 1 and (key := environ.get(_IDEMPOTENCY_KEY)):  # each key is for one request
+        environ[_IDEMPOTENCY_KEY] = f"{key}.{message.requests}"
+    return environ
+
+
+def _content(response: HttpResponse | StreamingHttpResponse) -> bytes:
+    return b"".join(response) if isinstance(response, StreamingHttpResponse) else response.content
+
+
+def _explain(problem: Mapping[str, Any], retry_after: str | None) -> str:
+    sentences = [f"{problem['title']}: {problem['detail']}."]
+    if retry_after:
+        sentences.append(f"Retry after {retry_after} seconds.")
+    if problem["code"] in _ADVICE:
+        sentences.append(_ADVICE[problem["code"]])
+    return " ".join(sentences)

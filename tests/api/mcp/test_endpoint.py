@@ -1,0 +1,206 @@
+"""The MCP endpoint: callers, limits and messages. A tool can do what its route can do, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from memories.models import Memory
+from tenants.models import AuditEvent
+from tests.conftest import Api, drain, issue_key, problem_of
+from tests.support.mcp import call, error_of, send, send_stateless, tools
+
+LIMITED = ("read", "write", "delete")
+
+
+def stored(api: Api) -> int:
+    return Memory.objects.for_tenant(api.tenant).count()
+
+
+@pytest.mark.parametrize("method", ["initialize", "tools/list", "tools/call", "ping"])
+def test_every_message_needs_a_key(api: Api, method: str) -> None:
+    response = send(Api("none", api.tenant), method, {"name": "memory_stats"})
+
+    problem_of(response, 401, "unauthenticated")
+    assert response["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_stranger_finds_gets_and_changes_nothing(api: Api, stranger: Api) -> None:
+    id = call(api, "memory_store", content="The aardvark sleeps in the vault", key="vault")["id"]
+    drain()
+
+    assert call(stranger, "memory_search", query="aardvark vault") == {"memories": []}
+    assert call(stranger, "memory_stats")["total_memories"] == 0
+    for name in ({"id": id}, {"key": "vault"}):
+        assert "there is no memory" in error_of(stranger, "memory_get", **name)
+        assert "there is no memory" in error_of(stranger, "memory_update", content="mine", **name)
+        assert call(stranger, "memory_delete", **name) == {"deleted": False}
+    assert "there is no memory" in error_of(stranger, "memory_link", from_id=id, to_id=id)
+    assert call(api, "memory_get", id=id)["content"] == "The aardvark sleeps in the vault"
+
+
+def test_a_key_limited_to_a_user_sees_and_stores_the_memories_of_this_user_only(api: Api) -> None:
+    hers = call(api, "memory_store", content="Ada likes butter")["id"]
+    Memory.objects.for_tenant(api.tenant).update(user_id="ada")
+    bob = Api(issue_key(api.tenant, LIMITED, user_id="bob"), api.tenant)
+    his = call(bob, "memory_store", content="Bob likes butter")["id"]
+    drain()
+
+    assert [memory["id"] for memory in call(bob, "memory_search", query="butter")["memories"]] == [his]
+    assert call(bob, "memory_get", id=his)["user_id"] == "bob"
+    assert "there is no memory" in error_of(bob, "memory_get", id=hers)
+    assert call(bob, "memory_stats")["total_memories"] == 1
+
+
+def test_a_tool_needs_the_scope_of_its_route(api: Api) -> None:
+    reader = Api(issue_key(api.tenant, ("read",)), api.tenant)
+
+    assert "lacks the scope 'write'" in error_of(reader, "memory_store", content="x")
+    assert stored(api) == 0
+
+
+def test_the_url_names_the_namespace_of_every_tool(api: Api) -> None:
+    call(api, "memory_store", "/mcp/projects/apollo", content="The launch is in May")
+    drain()
+
+    found = call(api, "memory_search", "/mcp/projects/apollo", query="launch")["memories"]
+    assert [memory["content"] for memory in found] == ["The launch is in May"]
+    assert call(api, "memory_search", query="launch") == {"memories": []}
+
+
+def test_a_key_restricted_to_a_namespace_cannot_use_the_url_of_another(api: Api) -> None:
+    restricted = Api(issue_key(api.tenant, namespaces=["apollo"]), api.tenant)
+
+    assert "restricted to the namespaces apollo" in error_of(restricted, "memory_store", content="x")
+    assert call(restricted, "memory_store", "/mcp/apollo", content="x")["created"]
+
+
+@pytest.mark.parametrize(
+    ("url", "field"),
+    [("/mcp?profile=none", "profile"), ("/mcp?tenant=x", "tenant"), ("/mcp/a%20b", "namespace")],
+)
+def test_an_invalid_url_is_refused(api: Api, url: str, field: str) -> None:
+    problem_of(send(api, "tools/list", url=url), 422, "invalid_input", field)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"{", -32700),
+        (b"\xff", -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/list"}', -32600),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":"\\u0000"}}', -32600),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}', -32600),
+        (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]', -32600),
+        (b'{"jsonrpc":"1.0","id":1,"method":"ping"}', -32600),
+    ],
+)
+def test_a_malformed_message_is_refused(api: Api, raw: bytes, code: int) -> None:
+    response = api.request("POST", "/mcp", None, raw)
+
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == code
+
+
+def test_a_body_that_is_not_json_is_refused(api: Api) -> None:
+    problem_of(api.request("POST", "/mcp", None, b"a=1", content_type="text/plain"), 415)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+def test_there_is_no_stream_and_no_session(api: Api, method: str) -> None:
+    response = api.request(method, "/mcp")
+
+    problem_of(response, 405)
+    assert response["Allow"] == "POST"
+
+
+def test_both_versions_of_the_protocol_list_the_same_tools(api: Api) -> None:
+    response = send_stateless(api, "tools/list")
+
+    assert response.status_code == 200
+    assert response.json()["result"]["tools"] == tools(api)
+
+
+def test_both_versions_of_the_protocol_call_the_same_tool(api: Api) -> None:
+    call(api, "memory_store", content="x")
+
+    response = send_stateless(api, "tools/call", {"name": "memory_stats", "arguments": {}})
+
+    assert response.json()["result"]["structuredContent"] == call(api, "memory_stats")
+
+
+def test_a_repeated_call_with_an_idempotency_key_stores_once(api: Api) -> None:
+    params = {"name": "memory_store", "arguments": {"content": "x"}}
+
+    first, again = (send(api, "tools/call", params, idempotency_key="a").json()["result"] for _ in range(2))
+
+    assert first["structuredContent"] == again["structuredContent"]
+    assert stored(api) == 1
+
+
+def test_an_idempotency_key_of_another_call_is_refused(api: Api) -> None:
+    send(api, "tools/call", {"name": "memory_store", "arguments": {"content": "x"}}, idempotency_key="a")
+
+    response = send(api, "tools/call", {"name": "memory_store", "arguments": {"content": "y"}}, idempotency_key="a")
+
+    assert "use a new key" in response.json()["result"]["content"][0]["text"]
+    assert stored(api) == 1
+
+
+def test_a_call_is_audited_like_its_route(api: Api) -> None:
+    response = send(api, "tools/call", {"name": "memory_store", "arguments": {"content": "x"}}, x_request_id="call-1")
+
+    event = AuditEvent.objects.get(tenant=api.tenant, request_id="call-1")
+    assert response["X-Request-ID"] == "call-1"
+    assert event.actor.startswith("key:")
+
+
+@pytest.fixture
+def limits(settings: Any) -> Any:
+    settings.KEY_RATE, settings.KEY_BURST = 0.001, 11
+    settings.REDIS_URL = ""
+    return settings
+
+
+def test_a_call_costs_what_its_route_costs_and_a_list_what_a_read_costs(api: Api, limits: Any) -> None:
+    call_response = send(api, "tools/call", {"name": "memory_search", "arguments": {"query": "x"}})
+    list_response = send(api, "tools/list")
+
+    assert call_response["X-RateLimit-Remaining"] == "6"
+    assert list_response["X-RateLimit-Remaining"] == "5"
+
+
+def test_a_call_over_the_limit_says_when_to_retry(api: Api, limits: Any) -> None:
+    for _ in range(2):
+        call(api, "memory_search", query="x")
+
+    assert "Retry after" in error_of(api, "memory_search", query="x")
+
+
+def test_a_list_over_the_limit_is_refused(api: Api, limits: Any) -> None:
+    for _ in range(11):
+        assert send(api, "ping").status_code == 200
+
+    problem_of(send(api, "tools/list"), 429, "rate_limited")
+
+
+def test_a_call_needs_one_place_among_the_tenants_requests(api: Api, settings: Any) -> None:
+    settings.TENANT_CONCURRENCY = 1
+
+    assert call(api, "memory_store", content="x")["created"]
+
+
+def test_a_call_counts_as_one_of_the_days_requests(api: Api, operator: Api) -> None:
+    assert operator.patch("/api/v1/tenants/acme", {"quotas": {"requests_per_day": 2}}).status_code == 200
+
+    for _ in range(2):
+        assert call(api, "memory_store", content="x")["created"]
+    assert "quota" in error_of(api, "memory_store", content="x")
+
+
+def test_no_tool_uses_a_condition_of_the_message(api: Api) -> None:
+    response = send(api, "tools/call", {"name": "memory_store", "arguments": {"content": "x"}}, if_match='"7"')
+
+    assert json.loads(response.content)["result"]["structuredContent"]["created"]
