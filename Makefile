@@ -15,7 +15,7 @@ PACKAGES := somamemory console api operations conversations graph memories tenan
 # Options for the tool that a target runs: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo docs reference test test-docs test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
+.PHONY: help run demo docs reference typescript test test-docs test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
 	bench-console chaos soak lock clean venv venv-test
 
 help: ## show this list
@@ -47,6 +47,14 @@ docs: venv ## build the documentation site in .cache/site; broken links are erro
 
 reference: venv-test ## generate the docs/reference/ pages for routes, error codes and commands
 	exec $(PY) scripts/reference.py $(ARGS)
+
+typescript: venv-test ## generate the types of clients/typescript, build it, and check its package
+	$(PY) scripts/openapi.py > clients/typescript/openapi.json
+	cd clients/typescript
+	[ -d node_modules ] || npm ci --ignore-scripts --no-progress
+	npm run --silent generate
+	npm run --silent build
+	npm run --silent check
 
 lint: venv-test ## check the format, likely bugs, and the direction of imports
 	failed=0

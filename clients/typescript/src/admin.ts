@@ -1,0 +1,97 @@
+import { Pages } from "./pages.js";
+import type {
+  AuditOut, AuditPageOut, DeleteNamespaceBody, ErasedOut, HealthOut, IssuedKeyOut, JobOut, KeyBody, KeyOut, KeysOut,
+  NamespaceOut, NamespacesListQuery, NamespacesOut, ReceiptOut, RenameBody, StatsOut, TenantBody, TenantOut, TenantPatch,
+  TenantsListAuditQuery, TenantsOut, UsageOut,
+} from "./schema.js"; // prettier-ignore
+import { Resource } from "./scope.js";
+
+export class Namespaces extends Resource {
+  /** List namespaces with their counts. */
+  list(options: Omit<NamespacesListQuery, "cursor"> = {}): Pages<NamespaceOut> {
+    return new Pages(async (cursor) => {
+      const page = await this.transport.json<NamespacesOut>("GET", "/namespaces", { query: { ...options, cursor } });
+      return { items: page.items, nextCursor: page.next_cursor };
+    });
+  }
+
+  async rename(namespace: string, to: string, options: Pick<RenameBody, "merge"> = {}): Promise<ReceiptOut> {
+    return this.transport.json("POST", "/namespaces/rename", { json: { namespace, to, ...options }, once: true });
+  }
+
+  async delete(namespace: string, options: Omit<DeleteNamespaceBody, "namespace"> = {}): Promise<ReceiptOut> {
+    return this.transport.json("POST", "/namespaces/delete", { json: { namespace, ...options }, once: true });
+  }
+}
+
+const tenantPath = (slug: string): string => `/tenants/${encodeURIComponent(slug)}`;
+
+/** Tenants, their keys and their audit log. Most calls need a key with the scope `admin`. */
+export class Admin extends Resource {
+  async health(): Promise<HealthOut> {
+    return this.transport.json("GET", "/health");
+  }
+
+  async stats(): Promise<StatsOut> {
+    return this.transport.json("GET", "/stats");
+  }
+
+  async job(id: string): Promise<JobOut> {
+    return this.transport.json("GET", `/jobs/${encodeURIComponent(id)}`);
+  }
+
+  tenants(): Pages<TenantOut> {
+    return new Pages(async (cursor) => {
+      const page = await this.transport.json<TenantsOut>("GET", "/tenants", { query: { cursor } });
+      return { items: page.items, nextCursor: page.next_cursor };
+    });
+  }
+
+  async createTenant(slug: string, options: Omit<TenantBody, "slug"> = {}): Promise<TenantOut> {
+    return this.transport.json("POST", "/tenants", { json: { slug, ...options }, once: true });
+  }
+
+  async tenant(slug: string): Promise<TenantOut> {
+    return this.transport.json("GET", tenantPath(slug));
+  }
+
+  async updateTenant(slug: string, changes: TenantPatch): Promise<TenantOut> {
+    return this.transport.json("PATCH", tenantPath(slug), { json: changes });
+  }
+
+  /** Erase a tenant with all its data. This cannot be undone. */
+  async eraseTenant(slug: string): Promise<ErasedOut> {
+    return this.transport.json("DELETE", tenantPath(slug));
+  }
+
+  async usage(slug: string): Promise<UsageOut> {
+    return this.transport.json("GET", `${tenantPath(slug)}/usage`);
+  }
+
+  audit(slug: string, options: Omit<TenantsListAuditQuery, "cursor"> = {}): Pages<AuditOut> {
+    return new Pages(async (cursor) => {
+      const page = await this.transport.json<AuditPageOut>("GET", `${tenantPath(slug)}/audit`, { query: { ...options, cursor } });
+      return { items: page.items, nextCursor: page.next_cursor };
+    });
+  }
+
+  keys(slug: string): Pages<KeyOut> {
+    return new Pages(async (cursor) => {
+      const page = await this.transport.json<KeysOut>("GET", `${tenantPath(slug)}/keys`, { query: { cursor } });
+      return { items: page.items, nextCursor: page.next_cursor };
+    });
+  }
+
+  /** Create a key. The response is the only one that contains the secret. */
+  async createKey(slug: string, options: KeyBody = {}): Promise<IssuedKeyOut> {
+    return this.transport.json("POST", `${tenantPath(slug)}/keys`, { json: options, once: true });
+  }
+
+  async revokeKey(slug: string, prefix: string): Promise<KeyOut> {
+    return this.transport.json("DELETE", `${tenantPath(slug)}/keys/${encodeURIComponent(prefix)}`);
+  }
+
+  async rotateKey(slug: string, prefix: string): Promise<IssuedKeyOut> {
+    return this.transport.json("POST", `${tenantPath(slug)}/keys/${encodeURIComponent(prefix)}/rotate`, { json: {}, once: true });
+  }
+}

@@ -1,0 +1,76 @@
+import { Admin, Namespaces } from "./admin.js";
+import { Context, Conversations } from "./conversations.js";
+import { IncompatibleServer } from "./errors.js";
+import { Graph } from "./graph.js";
+import { Memories } from "./memories.js";
+import type { HealthOut } from "./schema.js";
+import type { Scope } from "./scope.js";
+import { type ClientOptions, type RequestOptions, Transport } from "./transport.js";
+
+/** The major version of the servers that this client understands. */
+export const MAJOR_VERSION = "0";
+
+/**
+ * A client of a SomaMemory server. It is cheap to create and has no connection to close.
+ *
+ *     const client = new Client({ baseUrl: "http://127.0.0.1:9595", apiKey: "…" });
+ *     await client.memories.store("Ada drinks coffee", { user_id: "ada" });
+ *     for (const hit of await client.memories.search("What does Ada drink?", { user_id: "ada" })) console.log(hit.payload);
+ */
+export class Client {
+  readonly memories: Memories;
+  readonly conversations: Conversations;
+  readonly context: Context;
+  readonly graph: Graph;
+  readonly namespaces: Namespaces;
+  readonly admin: Admin;
+  readonly #transport: Transport;
+
+  constructor(readonly options: ClientOptions = {}, readonly scope: Scope = {}) {
+    this.#transport = new Transport(options);
+    this.memories = new Memories(this.#transport, scope);
+    this.conversations = new Conversations(this.#transport, scope);
+    this.context = new Context(this.#transport, scope);
+    this.graph = new Graph(this.#transport, scope);
+    this.namespaces = new Namespaces(this.#transport, scope);
+    this.admin = new Admin(this.#transport, scope);
+  }
+
+  /** Return a client whose memories and conversations are those of this user. */
+  user(user_id: string): Client {
+    return new Client(this.options, { ...this.scope, user_id });
+  }
+
+  agent(agent_id: string): Client {
+    return new Client(this.options, { ...this.scope, agent_id });
+  }
+
+  session(session_id: string): Client {
+    return new Client(this.options, { ...this.scope, session_id });
+  }
+
+  namespace(namespace: string): Client {
+    return new Client(this.options, { ...this.scope, namespace });
+  }
+
+  tenant(tenant: string): Client {
+    return this.withOptions({ tenant });
+  }
+
+  /** Return a client with other options, such as `timeoutMs` or `maxRetries`. */
+  withOptions(options: ClientOptions): Client {
+    return new Client({ ...this.options, ...options }, this.scope);
+  }
+
+  /** Send any request, and return the response as it is. Throws the same errors as the other methods. */
+  async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
+    return this.#transport.response(method, path, options);
+  }
+
+  /** Return the version of the server. Throws IncompatibleServer if it is another major version. */
+  async checkVersion(): Promise<string> {
+    const { version } = await this.#transport.json<HealthOut>("GET", "/health");
+    if (version?.split(".")[0] === MAJOR_VERSION) return version;
+    throw new IncompatibleServer(`the server has version ${version}; this client needs ${MAJOR_VERSION}.x, so install the client of that version`);
+  }
+}

@@ -1,0 +1,110 @@
+import { InvalidArgument } from "./errors.js";
+import { Pages } from "./pages.js";
+import type {
+  ChangedOut, ContextBody, ContextMessageOut, ContextPromptOut, ConversationBody, ConversationDeletedOut, ConversationOut,
+  ConversationPatch, ConversationsListQuery, ConversationsOut, FactOut, FactsOut, FullTextBody, FullTextOut, ManifestOut,
+  MessageBody, MessageOut, MessagesOut, QueryBody, QueryOut, SummaryOut,
+} from "./schema.js"; // prettier-ignore
+import { Resource } from "./scope.js";
+
+/** The name of a conversation: its id, or the external id that you chose. */
+export type ConversationName = string | { readonly external_id: string };
+
+const MESSAGES = 1000; // in one request
+
+function pathOf(conversation: ConversationName): string {
+  if (typeof conversation === "string") return `/conversations/${encodeURIComponent(conversation)}`;
+  if (!conversation.external_id) throw new InvalidArgument("external_id", "must not be empty");
+  return `/conversations/by-external-id/${encodeURIComponent(conversation.external_id)}`;
+}
+
+export class Conversations extends Resource {
+  /** Record a new conversation. With `external_id`, return the conversation that already has this id, if any. */
+  async create(options: ConversationBody & { external_id?: string } = {}): Promise<ConversationOut> {
+    const { external_id, ...fields } = options;
+    const json = { ...this.ids(), ...fields };
+    if (external_id !== undefined) return this.transport.json("PUT", pathOf({ external_id }), { json });
+    return this.transport.json("POST", "/conversations", { json, once: true });
+  }
+
+  async get(conversation: ConversationName): Promise<ConversationOut> {
+    return this.transport.json("GET", pathOf(conversation));
+  }
+
+  /** List conversations, most recently changed first. */
+  list(options: Omit<ConversationsListQuery, "cursor" | "page" | "page_size"> = {}): Pages<ConversationOut> {
+    return new Pages(async (cursor) => {
+      const query = { ...this.ids(), limit: 100, ...options, cursor };
+      const page = await this.transport.json<ConversationsOut>("GET", "/conversations", { query });
+      return { items: page.results, nextCursor: page.next_cursor };
+    });
+  }
+
+  /** Append messages. Long lists are sent in several requests. */
+  async append(conversation: ConversationName, messages: MessageBody | readonly MessageBody[]): Promise<MessageOut[]> {
+    const all = Array.isArray(messages) ? (messages as readonly MessageBody[]) : [messages as MessageBody];
+    const stored: MessageOut[] = [];
+    for (let start = 0; start < all.length; start += MESSAGES) {
+      const json = { messages: all.slice(start, start + MESSAGES) };
+      const sent = await this.transport.json<MessagesOut>("POST", `${pathOf(conversation)}/messages`, { json, once: true });
+      stored.push(...sent.items);
+    }
+    return stored;
+  }
+
+  /** List the messages of a conversation, in order. */
+  messages(conversation: ConversationName, options: { limit?: number } = {}): Pages<MessageOut> {
+    return new Pages(async (cursor) => {
+      const page = await this.transport.json<MessagesOut>("GET", `${pathOf(conversation)}/messages`, { query: { ...options, cursor } });
+      return { items: page.items, nextCursor: page.next_cursor };
+    });
+  }
+
+  async update(id: string, changes: ConversationPatch): Promise<ChangedOut> {
+    return this.transport.json("PATCH", pathOf(id), { json: changes });
+  }
+
+  async delete(id: string, options: { purge?: boolean } = {}): Promise<ConversationDeletedOut> {
+    return this.transport.json("DELETE", pathOf(id), { query: options });
+  }
+
+  /** Find messages by meaning and by word. */
+  async search(query: string, options: Omit<QueryBody, "query"> = {}): Promise<QueryOut> {
+    return this.transport.json("POST", "/query", { json: { query, ...this.ids(), ...options } });
+  }
+
+  /** Find messages by word only. */
+  async searchFullText(query: string, options: Omit<FullTextBody, "query"> = {}): Promise<FullTextOut> {
+    return this.transport.json("POST", "/search/fts", { json: { query, ...this.ids(), ...options } });
+  }
+
+  /** List the facts that were extracted from a conversation. */
+  facts(id: string): Pages<FactOut> {
+    return new Pages(async (cursor) => {
+      const page = await this.transport.json<FactsOut>("GET", `${pathOf(id)}/facts`, { query: { cursor } });
+      return { items: page.items, nextCursor: page.next_cursor };
+    });
+  }
+
+  /** Summarise a conversation with the server's language model. */
+  async summarize(id: string, options: { level?: "daily" | "weekly" | "monthly"; day?: string } = {}): Promise<SummaryOut> {
+    return this.transport.json("POST", `${pathOf(id)}/summary`, { query: options });
+  }
+}
+
+type ContextOptions = Omit<ContextBody, "query" | "format">;
+
+export class Context extends Resource {
+  /** Select the best messages for the next prompt, within a budget of tokens, best first. */
+  async assemble(query: string, options?: ContextOptions & { format?: "items" }): Promise<ContextMessageOut[]>;
+  /** The same as one text that can be pasted into a prompt, or as messages for a language model. */
+  async assemble(query: string, options: ContextOptions & { format: "text" | "messages" }): Promise<ContextPromptOut>;
+  async assemble(query: string, options: Omit<ContextBody, "query"> = {}): Promise<ContextMessageOut[] | ContextPromptOut> {
+    return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options } });
+  }
+
+  /** Return which messages are in the context, which were left out, and why. */
+  async explain(query: string, options: ContextOptions = {}): Promise<ManifestOut> {
+    return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options }, query: { manifest: true } });
+  }
+}

@@ -1,0 +1,206 @@
+import { type Address, type Coordinate, coordinateText, pathOf } from "./addresses.js";
+import { InvalidArgument } from "./errors.js";
+import { Pages } from "./pages.js";
+import type {
+  BulkDeletedOut, BulkFound, BulkGotOut, BulkResult, BulkStoredOut, DeletedMatchingOut, DeletedOut, DeleteMatchingBody,
+  FoundOut, HistoryOut, MapOut, MemoriesListQuery, MemoriesMapQuery, MemoryEnvelope, MemoryOut, NeighborsOut, PageOut,
+  PatchBody, SearchBody, SearchOut, StoreBody, StoredOut, VersionOut,
+} from "./schema.js"; // prettier-ignore
+import { Resource } from "./scope.js";
+
+/** What to remember: a text, or any JSON object. */
+export type Payload = string | Record<string, unknown>;
+export type StoreOptions = Omit<StoreBody, "payload" | "embedding"> & { embedding?: readonly number[] | null } & Conditions;
+export type SearchOptions = Omit<SearchBody, "query">;
+export type NewMemory = { payload: Payload } & Omit<StoreBody, "payload">;
+
+/** Conditions on the version of a memory, from the header `ETag` or the field `version`. */
+export interface Conditions {
+  /** Write only if this is the current version. */
+  if_version?: number | undefined;
+  /** Write only if there is no memory yet. */
+  if_absent?: boolean | undefined;
+}
+
+/** The names of several memories in one namespace. */
+export type Addresses =
+  | { readonly keys: readonly string[]; readonly namespace?: string | undefined }
+  | { readonly coords: readonly Coordinate[]; readonly namespace?: string | undefined }
+  | { readonly ids: readonly string[] };
+
+/** The hits of a search, best first, to be used in a `for` loop. */
+export class SearchResult implements Iterable<FoundOut> {
+  readonly memories: readonly FoundOut[];
+  /** The parts of the search that were not available. */
+  readonly degraded: SearchOut["degraded"];
+  readonly mode: SearchOut["mode"];
+  readonly next_offset: number | null;
+
+  constructor(readonly raw: SearchOut) {
+    this.memories = raw.memories;
+    this.degraded = raw.degraded;
+    this.mode = raw.mode;
+    this.next_offset = raw.next_offset ?? null;
+  }
+
+  [Symbol.iterator](): Iterator<FoundOut> {
+    return this.memories[Symbol.iterator]();
+  }
+}
+
+/** What happened to each memory of `storeMany`. The position of a result is `index` in the list that was given. */
+export interface Report {
+  stored: number;
+  failed: number;
+  results: BulkResult[];
+}
+
+const BATCH = 500;
+const MAX_BATCH_BYTES = 4 * 1024 * 1024;
+
+const payloadOf = (payload: Payload): Record<string, unknown> => (typeof payload === "string" ? { text: payload } : payload);
+
+function conditionsOf({ if_version, if_absent }: Conditions): Record<string, string | undefined> {
+  if (if_version !== undefined && if_absent) throw new InvalidArgument("if_absent", "cannot be combined with if_version");
+  return { "if-match": if_version === undefined ? undefined : `"${if_version}"`, "if-none-match": if_absent ? "*" : undefined };
+}
+
+export class Memories extends Resource {
+  /** Store a memory: a text, or any JSON object. With the key or the coordinate of a stored memory, replace it. */
+  async store(payload: Payload, options: StoreOptions = {}): Promise<StoredOut> {
+    const { if_version, if_absent, ...fields } = options;
+    return this.transport.json("POST", "/memories", {
+      json: this.#new(payload, fields as Omit<StoreBody, "payload">),
+      headers: conditionsOf({ if_version, if_absent }),
+      once: true,
+    });
+  }
+
+  /** Store many memories in batches. The report says which of them failed, and why. */
+  async storeMany(memories: Iterable<NewMemory> | AsyncIterable<NewMemory>): Promise<Report> {
+    const report: Report = { stored: 0, failed: 0, results: [] };
+    let batch: StoreBody[] = [];
+    let bytes = 0;
+    const send = async (): Promise<void> => {
+      if (batch.length === 0) return;
+      const first = report.results.length;
+      const sent = await this.transport.json<BulkStoredOut>("POST", "/memories/bulk", { json: { items: batch, atomic: false }, once: true });
+      report.stored += sent.stored;
+      report.failed += sent.failed;
+      for (const result of sent.results) report.results.push({ ...result, index: first + result.index });
+      batch = [];
+      bytes = 0;
+    };
+    for await (const { payload, ...fields } of memories) {
+      const memory = this.#new(payload, fields);
+      const size = JSON.stringify(memory).length;
+      if (batch.length >= BATCH || bytes + size > MAX_BATCH_BYTES) await send();
+      batch.push(memory);
+      bytes += size;
+    }
+    await send();
+    return report;
+  }
+
+  /** Return a memory. Throws NotFound. `as_of` returns the memory as it was at that moment. */
+  async get(address: Address, options: { as_of?: string } = {}): Promise<MemoryOut> {
+    const query = { ...options, ...this.#namespaceOf(address) };
+    return (await this.transport.json<MemoryEnvelope>("GET", pathOf(address), { query })).memory;
+  }
+
+  /** Return several memories, in the order of their names; `memory` is null where there is none. */
+  async getMany(addresses: Addresses): Promise<BulkFound[]> {
+    const items: BulkFound[] = [];
+    const body = this.#names(addresses);
+    const [name, all] = Object.entries(body).find(([, value]) => Array.isArray(value)) as [string, unknown[]];
+    while (items.length < all.length) {
+      const json = { ...body, [name]: all.slice(items.length, items.length + BATCH) };
+      const page = await this.transport.json<BulkGotOut>("POST", "/memories/bulk/get", { json });
+      items.push(...page.items);
+      if (page.items.length === 0) break;
+    }
+    return items;
+  }
+
+  /** Change fields of a memory. Payload and metadata are merged; null resets a field. */
+  async update(address: Address, changes: PatchBody & Conditions): Promise<MemoryOut> {
+    const { if_version, if_absent, ...json } = changes;
+    const options = { json, query: this.#namespaceOf(address), headers: conditionsOf({ if_version, if_absent }) };
+    return (await this.transport.json<MemoryEnvelope>("PATCH", pathOf(address), options)).memory;
+  }
+
+  /** Delete a memory; `restore` undoes it. With `purge`, delete it for good. Return whether there was one. */
+  async delete(address: Address, options: { purge?: boolean; if_version?: number } = {}): Promise<boolean> {
+    const query = { purge: options.purge, ...this.#namespaceOf(address) };
+    const headers = conditionsOf({ if_version: options.if_version });
+    return (await this.transport.json<DeletedOut>("DELETE", pathOf(address), { query, headers })).deleted;
+  }
+
+  async deleteMany(addresses: Addresses): Promise<BulkDeletedOut> {
+    return this.transport.json("POST", "/memories/bulk/delete", { json: this.#names(addresses), once: true });
+  }
+
+  /** Delete all memories that match a filter. With `dry_run`, only count them. */
+  async deleteMatching(filter: DeleteMatchingBody): Promise<DeletedMatchingOut> {
+    const json = { ...this.ids(), ...(filter.namespace_prefix ? {} : this.namespace()), ...filter };
+    return this.transport.json("POST", "/memories/delete", { json, once: true });
+  }
+
+  /** Undo a deletion, or make an earlier version the current one. */
+  async restore(address: Address, options: { version?: number } = {}): Promise<MemoryOut> {
+    const { namespace: _, ...name } = address as { namespace?: string };
+    const json = { ...name, ...options, ...this.#namespaceOf(address) };
+    return (await this.transport.json<MemoryEnvelope>("POST", "/memories/restore", { json, once: true })).memory;
+  }
+
+  /** Find memories by meaning and by word. */
+  async search(query: string, options: SearchOptions = {}): Promise<SearchResult> {
+    const where = options.namespace_prefix ? {} : this.namespace();
+    const json = { query, ...this.ids(), ...where, ...options };
+    return new SearchResult(await this.transport.json<SearchOut>("POST", "/memories/search", { json }));
+  }
+
+  /** List memories: all of a namespace, those below a coordinate or a key, or those near a point. */
+  list(options: Omit<MemoriesListQuery, "cursor"> = {}): Pages<MemoryOut> {
+    return new Pages(async (cursor) => {
+      const query = { ...this.ids(), ...this.namespace(), ...options, cursor };
+      const page = await this.transport.json<PageOut>("GET", "/memories", { query });
+      return { items: page.items, nextCursor: page.next_cursor };
+    });
+  }
+
+  /** List the versions of a memory, latest first: who changed it, when, and what. */
+  history(address: Address): Pages<VersionOut> {
+    const byKey = "key" in address && address.key !== undefined;
+    const path = byKey ? "/memories/history" : `${pathOf(address)}/history`;
+    return new Pages(async (cursor) => {
+      const query = { cursor, ...this.#namespaceOf(address), ...(byKey ? { key: address.key } : {}) };
+      const page = await this.transport.json<HistoryOut>("GET", path, { query });
+      return { items: page.items, nextCursor: page.next_cursor };
+    });
+  }
+
+  /** Return the memories that are linked to a memory, given its id. */
+  async links(id: string, options: { link_type?: string; k_hop?: number; include_memory?: boolean } = {}): Promise<NeighborsOut> {
+    return this.transport.json("GET", `${pathOf({ id })}/links`, { query: options });
+  }
+
+  /** Count the memories in the cells of a grid or below each coordinate. */
+  async map(options: MemoriesMapQuery = {}): Promise<MapOut> {
+    return this.transport.json("GET", "/memories/map", { query: { ...this.ids(), ...this.namespace(), ...options } });
+  }
+
+  #new(payload: Payload, fields: Omit<StoreBody, "payload">): StoreBody {
+    return { ...this.ids(), ...this.namespace(), ...fields, payload: payloadOf(payload) };
+  }
+
+  #namespaceOf(address: { namespace?: string | undefined } | { id: string }): { namespace?: string } {
+    return "id" in address ? {} : this.namespace(address.namespace);
+  }
+
+  #names(addresses: Addresses): Record<string, unknown> {
+    if ("ids" in addresses) return { ids: addresses.ids };
+    const names = "keys" in addresses ? { keys: addresses.keys } : { coords: addresses.coords.map(coordinateText) };
+    return { ...names, ...this.namespace(addresses.namespace) };
+  }
+}

@@ -1,0 +1,28 @@
+import type { Transport } from "./transport.js";
+
+/** What a client is limited to. A value given in a call comes before that of the scope. */
+export interface Scope {
+  readonly namespace?: string | undefined;
+  readonly user_id?: string | undefined;
+  readonly agent_id?: string | undefined;
+  readonly session_id?: string | undefined;
+}
+
+export type Ids = Pick<Scope, "user_id" | "agent_id" | "session_id">;
+
+/** A part of the API. */
+export class Resource {
+  constructor(protected readonly transport: Transport, protected readonly scope: Scope) {}
+
+  /** Return the user, agent and session of the scope. */
+  protected ids(): Ids {
+    const { namespace: _, ...ids } = this.scope;
+    return ids;
+  }
+
+  /** Return the namespace of a call, or else that of the scope. */
+  protected namespace(given?: string | undefined): { namespace?: string } {
+    const namespace = given ?? this.scope.namespace;
+    return namespace === undefined ? {} : { namespace };
+  }
+}

@@ -1,0 +1,108 @@
+// Against a server that fails in every way a network and a proxy can.
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { test } from "node:test";
+import {
+  APIConnectionError, APITimeoutError, Client, DatabaseBusy, DeadlineExceeded, IncompatibleServer, InvalidArgument, QuotaExceeded, StillRunning,
+} from "@somamemory/client";
+
+const problem = (status, code, headers = {}) => (_, response) => {
+  response.writeHead(status, { "content-type": "application/problem+json", ...headers });
+  response.end(JSON.stringify({ type: "about:blank", title: code, status, detail: code, code, request_id: "r1" }));
+};
+const ok = (_, response) => response.writeHead(201, { "content-type": "application/json" }).end('{"ok": true, "id": "1"}');
+
+/** Answer each request with the next of `answers`; the last one repeats. Resolves to [client, requests]. */
+async function serving(t, answers, options = {}) {
+  const requests = [];
+  const server = createServer((request, response) => {
+    requests.push(request);
+    answers[Math.min(requests.length, answers.length) - 1](request, response);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => (server.closeAllConnections(), server.close()));
+  return [new Client({ baseUrl: `http://127.0.0.1:${server.address().port}`, apiKey: "key", ...options }), requests];
+}
+
+for (const [name, failure] of [
+  ["a lost connection", (request) => request.socket.destroy()],
+  ["a truncated body", (request, response) => (response.writeHead(201, { "content-length": "99" }), response.write("{"), setTimeout(() => request.socket.destroy(), 5))],
+  ["a busy database", problem(503, "database_busy", { "retry-after": "0" })],
+  ["a rate limit", problem(429, "rate_limited", { "retry-after": "0" })],
+  ["a request that still runs", problem(409, "still_running", { "retry-after": "0" })],
+  ["an error page of a proxy", (_, response) => response.writeHead(502).end("<html>")],
+]) {
+  test(`after ${name}, a write is sent again with the same Idempotency-Key`, async (t) => {
+    const [client, requests] = await serving(t, [failure, ok]);
+    assert.equal((await client.memories.store("x")).id, "1");
+    const keys = requests.map((request) => request.headers["idempotency-key"]);
+    assert.equal(keys.length, 2);
+    assert.ok(keys[0] && keys[0] === keys[1]);
+  });
+}
+
+test("two writes have different Idempotency-Keys", async (t) => {
+  const [client, requests] = await serving(t, [ok]);
+  await client.memories.store("x");
+  await client.memories.store("x");
+  assert.notEqual(requests[0].headers["idempotency-key"], requests[1].headers["idempotency-key"]);
+});
+
+test("the last error is thrown when no retry is left", async (t) => {
+  const [client, requests] = await serving(t, [problem(503, "database_busy")], { maxRetries: 1 });
+  await assert.rejects(client.memories.search("x"), (error) => error instanceof DatabaseBusy && error.requestId === "r1");
+  assert.equal(requests.length, 2);
+});
+
+test("what a retry cannot change is not sent again", async (t) => {
+  for (const [answer, type] of [
+    [problem(503, "deadline_exceeded"), DeadlineExceeded],
+    [problem(429, "quota_exceeded", { "retry-after": "40000" }), QuotaExceeded],
+    [(_, response) => response.writeHead(404).end("not here"), IncompatibleServer],
+  ]) {
+    const [client, requests] = await serving(t, [answer]);
+    await assert.rejects(client.memories.store("x"), type);
+    assert.equal(requests.length, 1);
+  }
+});
+
+test("a still running request without retries is its own error", async (t) => {
+  const [client] = await serving(t, [problem(409, "still_running")], { maxRetries: 0 });
+  await assert.rejects(client.memories.store("x"), StillRunning);
+});
+
+test("a slow answer is a timeout that says what to do", async (t) => {
+  const [client] = await serving(t, [() => undefined], { timeoutMs: 30, maxRetries: 1 });
+  await assert.rejects(client.memories.search("x"), (error) => error instanceof APITimeoutError && /raise timeoutMs/.test(error.message));
+});
+
+test("an aborted request is not sent again", async (t) => {
+  const [client, requests] = await serving(t, [() => undefined]);
+  await assert.rejects(client.request("GET", "/stats", { signal: AbortSignal.timeout(30) }), { name: "TimeoutError" });
+  assert.equal(requests.length, 1);
+});
+
+test("an unknown host and a closed port are connection errors", async () => {
+  for (const baseUrl of ["http://no-such-host.invalid", "http://127.0.0.1:1"]) {
+    await assert.rejects(new Client({ baseUrl, maxRetries: 0 }).memories.search("x"), APIConnectionError);
+  }
+});
+
+test("an invalid argument is refused before a request is sent", async (t) => {
+  const [client, requests] = await serving(t, [ok]);
+  assert.throws(() => new Client({ baseUrl: "localhost:9595" }), InvalidArgument);
+  await assert.rejects(client.memories.get({ key: "a/../b" }), InvalidArgument);
+  await assert.rejects(client.memories.get({}), (error) => error.field === "address");
+  await assert.rejects(client.memories.store("x", { if_absent: true, if_version: 1 }), InvalidArgument);
+  assert.equal(requests.length, 0);
+});
+
+test("hooks see each attempt", async (t) => {
+  const seen = [];
+  const [client] = await serving(t, [problem(503, "unavailable"), ok], {
+    onRequest: ({ attempt, headers }) => (headers.set("traceparent", "00-1"), seen.push(attempt)),
+    onResponse: ({ attempt, response }) => seen.push([attempt, response?.status]),
+  });
+  await client.memories.store("x");
+  assert.deepEqual(seen, [0, [0, 503], 1, [1, 201]]);
+});
