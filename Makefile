@@ -16,7 +16,7 @@ PACKAGES := somamemory console api operations conversations graph memories tenan
 ARGS ?=
 
 .PHONY: help run demo docs reference typescript test test-docs test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
-	bench-console chaos soak lock clean venv venv-test
+	bench-console chaos soak release lock clean venv venv-test
 
 help: ## show this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -103,12 +103,18 @@ soak: venv ## use the embedded server for an hour and watch its memory (ARGS="--
 chaos: venv-test ## kill each part of an installation in turn with kill -9 while clients write (needs ARGS="--database URL")
 	exec $(PY) -m benchmarks.chaos $(ARGS)
 
+release: venv ## build the wheels, check them, and try them in new environments (ARGS="python3.12" for one Python)
+	[ -x .cache/release/bin/python ] || $(PY) -m venv .cache/release
+	.cache/release/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
+	exec scripts/release.sh $(ARGS)
+
 lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade for newer versions)
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
-	for set in base tracing milvus test milvus-server docs peers; do
+	for set in base tracing milvus s3 test milvus-server docs peers release; do
+	    case $$set in tracing|milvus|s3|test) with=(--constraints requirements/base.txt) ;; *) with=() ;; esac
 	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command 'make lock' \
-	        $(ARGS) requirements/$$set.in -o requirements/$$set.txt
+	        $(ARGS) "$${with[@]}" requirements/$$set.in -o requirements/$$set.txt
 	    echo "requirements/$$set.txt: $$(grep -c '^[^ #].*==' requirements/$$set.txt) packages"
 	done
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register, run_checks
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from somamemory import extras
 from somamemory.errors import ConfigurationError
 from somamemory.settings import known_variables, unknown_variables
 
@@ -93,12 +93,8 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
             "shared by all processes",
             id="soma.E009",
         )
-    if settings.TRACING_ENDPOINT and not _is_installed("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
-        yield Error(
-            "SOMA_TRACING_ENDPOINT requires OpenTelemetry; run pip install --require-hashes -r "
-            "requirements/tracing.txt",
-            id="soma.E008",
-        )
+    if settings.TRACING_ENDPOINT and not extras.is_installed("tracing"):
+        yield Error(extras.missing("tracing", "SOMA_TRACING_ENDPOINT"), id="soma.E008")
     if several and settings.REPLICAS and not settings.REDIS_URL:
         yield Warning(
             "without SOMA_REDIS_URL, a process does not know about a caller's recent writes through other processes, "
@@ -108,20 +104,10 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
 
 
 def _index_mixes(on_sqlite: bool) -> Iterator[CheckMessage]:
-    if settings.VECTOR_INDEX == "milvus" and not _is_installed("pymilvus"):
-        yield Error(
-            "SOMA_MILVUS_URI requires pymilvus; run pip install --require-hashes -r requirements/milvus.txt",
-            id="soma.E003",
-        )
+    if settings.VECTOR_INDEX == "milvus" and not extras.is_installed("milvus"):
+        yield Error(extras.missing("milvus", "SOMA_MILVUS_URI"), id="soma.E003")
     if settings.VECTOR_INDEX == "pgvector" and on_sqlite:
         yield Error("SOMA_VECTOR_INDEX=pgvector requires PostgreSQL; set SOMA_DATABASE_URL", id="soma.E013")
-
-
-def _is_installed(*modules: str) -> bool:
-    try:
-        return all(importlib.util.find_spec(module) for module in modules)
-    except ModuleNotFoundError:  # the package itself is missing
-        return False
 
 
 def _unknown(name: str) -> str:

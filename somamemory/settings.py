@@ -17,6 +17,7 @@ from typing import Any
 
 import environ
 
+from somamemory import extras, installation
 from somamemory.errors import ConfigurationError
 from somamemory.web import client_address
 
@@ -34,14 +35,27 @@ class _Env(environ.Env):  # type: ignore[misc]
 
 
 env = _Env()
-BASE_DIR = Path(__file__).resolve().parent.parent
+installation.activate()
+BASE_DIR = installation.HOME
 
 
 def _data_dir() -> Path:
-    """Return the folder that contains everything the embedded service writes."""
-    path = Path(env.str("SOMA_DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Return the folder that contains everything the embedded service writes. Raises ConfigurationError."""
+    try:
+        path = Path(env.str("SOMA_DATA_DIR", "") or _default_data_dir()).expanduser().resolve()
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        raise ConfigurationError(
+            f"the data folder cannot be created: {error}; set SOMA_DATA_DIR to a folder that you can write to"
+        ) from None
     return path
+
+
+def _default_data_dir() -> Path:
+    """Return `var` in a checkout; for an installed package, the user's folder for data (XDG Base Directory)."""
+    if not installation.IS_BUNDLED:
+        return BASE_DIR / "var"
+    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "somamemory"
 
 
 def _secret_key() -> str:
@@ -256,6 +270,7 @@ ROW_LEVEL_SECURITY = env.bool("SOMA_ROW_LEVEL_SECURITY", False)
 
 
 def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
+    extras.require("postgres", "SOMA_DATABASE_URL")
     from somamemory.db.postgresql.base import Cursor
 
     timeouts = {
@@ -328,6 +343,7 @@ def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.
     if not redis_url:
         backend = "django.core.cache.backends.locmem.LocMemCache"
         return {"default": {"BACKEND": backend, "OPTIONS": {"MAX_ENTRIES": 20_000}}}
+    extras.require("redis", "SOMA_REDIS_URL")
 
     def waiting(seconds: float) -> dict[str, Any]:
         # Passed in the URL, because django-redis keeps one connection pool per URL, with the options of the first
@@ -389,6 +405,8 @@ MAX_BACKLOG = _bounded("SOMA_MAX_BACKLOG", 100_000, 1, 100_000_000)
 
 # A second Redis with `maxmemory-policy noeviction`: a cache may evict entries, but a queue must not.
 BROKER_URL = env.str("SOMA_BROKER_URL", "")
+if BROKER_URL:
+    extras.require("worker", "SOMA_BROKER_URL")
 # The process that drains the outbox: `thread` (in the server), `celery` (workers), or `none` (another process).
 INDEXER = env.str("SOMA_INDEXER", "celery" if BROKER_URL else "thread")
 if INDEXER not in ("thread", "celery", "none"):
@@ -433,14 +451,9 @@ def cold_storage(where: str) -> dict[str, Any]:
     """Return Django's settings for cold storage in a folder, or in a bucket: `s3://bucket/prefix`."""
     if where.startswith("s3://"):
         bucket, _, prefix = where.removeprefix("s3://").partition("/")
-        try:
-            from botocore.config import Config
-            from storages.backends import s3  # noqa: F401
-        except ImportError:
-            raise ConfigurationError(
-                "SOMA_COLD_STORAGE is a bucket, but the packages required for bucket storage are not installed; "
-                "run pip install 'django-storages[s3]'"
-            ) from None
+        extras.require("s3", f"SOMA_COLD_STORAGE={where}")
+        from botocore.config import Config
+
         if not bucket:
             raise ConfigurationError("SOMA_COLD_STORAGE must contain the name of a bucket: s3://bucket/prefix")
         config = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 3, "mode": "standard"})

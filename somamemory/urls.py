@@ -7,8 +7,13 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from api.app import api
-from api.mcp.endpoint import endpoint as mcp
+from somamemory import extras
 from somamemory.web.landing_page import landing_page
+
+if extras.is_installed("mcp"):
+    from api.mcp.endpoint import endpoint as mcp
+else:
+    from somamemory.web.not_installed import mcp
 
 urlpatterns: list[Any] = [
     path("", landing_page),

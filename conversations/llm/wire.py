@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
+import httpx2
 import orjson
 
 from somamemory import failpoints
@@ -39,7 +39,7 @@ class Wire:
         self.breaker = Breaker("the language model", log, pause_s=BREAKER_PAUSE_S)
         self._url = base_url.rstrip("/")
         # A redirect could send the key and the conversation to an address that is not in the settings.
-        self._client = httpx.Client(headers=dict(headers), follow_redirects=False)
+        self._client = httpx2.Client(headers=dict(headers), follow_redirects=False)
         self._stopped = threading.Event()
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
@@ -81,7 +81,7 @@ class Wire:
 
     def _post_once(self, path: str, content: bytes, deadline: float) -> Any:
         left_s = max(0.001, deadline - time.monotonic())
-        timeout = httpx.Timeout(left_s, connect=min(left_s, CONNECT_TIMEOUT_S))
+        timeout = httpx2.Timeout(left_s, connect=min(left_s, CONNECT_TIMEOUT_S))
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         try:
             failpoints.reach("call.language_model")
@@ -89,11 +89,11 @@ class Wire:
                 "POST", self._url + path, content=content, headers=headers, timeout=timeout
             ) as response:
                 raw = _read(response, deadline)
-        except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout) as error:
+        except (httpx2.ReadTimeout, httpx2.WriteTimeout, httpx2.PoolTimeout) as error:
             raise LlmUnavailable(
                 f"the language model did not respond within {self.timeout_s:g} s", sent=True
             ) from error
-        except (httpx.HTTPError, failpoints.InjectedError) as error:
+        except (httpx2.HTTPError, failpoints.InjectedError) as error:
             raise _Transient(f"cannot connect to the language model: {type(error).__name__}") from error
         return _parse(response, raw)
 
@@ -118,7 +118,7 @@ class _Transient(Exception):
         self.pause_s = pause_s
 
 
-def _read(response: httpx.Response, deadline: float) -> bytes:
+def _read(response: httpx2.Response, deadline: float) -> bytes:
     chunks, size = [], 0
     for chunk in response.iter_bytes():
         chunks.append(chunk)
@@ -130,7 +130,7 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
     return b"".join(chunks)
 
 
-def _parse(response: httpx.Response, raw: bytes) -> Any:
+def _parse(response: httpx2.Response, raw: bytes) -> Any:
     """Return the parsed response. Error messages never quote the provider's text, which may contain keys or content."""
     status = response.status_code
     if status in _TRANSIENT:
@@ -145,7 +145,7 @@ def _parse(response: httpx.Response, raw: bytes) -> Any:
         raise LlmAnswerInvalid("the language model provider did not return JSON") from None
 
 
-def _retry_after_s(response: httpx.Response) -> float:
+def _retry_after_s(response: httpx2.Response) -> float:
     """Return the seconds in the header, or 0 if it is a date. In that case our own pauses apply."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0

@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error
 
 from memories.embeddings.base import Embedder
 from memories.embeddings.measured import MeasuredEmbedder
+from somamemory import extras
 from somamemory.errors import ConfigurationError
 
 PROVIDERS = ("wordllama", "openai", "hashing")
@@ -53,6 +54,7 @@ def made(provider: str, model: str = "", dimension: int = 0) -> Embedder:
 
         return _checked(HashingEmbedder(dimension or DIMENSION), model, dimension)
     if provider == "openai":
+        extras.require("openai", "the embedding provider 'openai'")
         from memories.embeddings.cache import CachedEmbedder
         from memories.embeddings.openai import OpenAIEmbedder
 

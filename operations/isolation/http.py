@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
+import httpx2
 
 from somamemory.errors import ConfigurationError
 
@@ -19,7 +19,7 @@ class Server:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        self._client = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+        self._client = httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False)
 
     def __call__(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, str]:
         """Return the status and the text of the response. Raises ConfigurationError if there is none."""
@@ -27,7 +27,7 @@ class Server:
         while True:
             try:
                 response = self._client.request(method, self._url + path, json=body, headers=dict(headers))
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 raise ConfigurationError(
                     f"{self._url} is not responding ({type(error).__name__}); start the server, or set --url"
                 ) from None

@@ -10,49 +10,64 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db.migrations import AddConstraint, AddIndex, RemoveIndex, RunSQL
 from django.db.migrations.state import ProjectState
+from django.db.models import Index, Model
 
 Editor = Any  # BaseDatabaseSchemaEditor, whose stubs lack the PostgreSQL arguments
 
 
-class AddIndexOnline(AddIndexConcurrently):
-    """Build an index while others write. Can be run again after an interruption."""
+class AddIndexOnline(AddIndex):
+    """Build an index while others write. Can be run again after an interruption.
+
+    `django.contrib.postgres` has such operations, but importing it requires psycopg.
+    """
+
+    atomic = False
 
     def database_forwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
         if editor.connection.vendor != "postgresql":
-            AddIndex.database_forwards(self, app_label, editor, before, after)
+            super().database_forwards(app_label, editor, before, after)
             return
+        model = after.apps.get_model(app_label, self.model_name)
         with patience(editor):
             # An interrupted attempt may have left an invalid index with this name.
             editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {editor.quote_name(self.index.name)}")
-            super().database_forwards(app_label, editor, before, after)
+            editor.add_index(model, self.index, concurrently=True)
 
     def database_backwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
         if editor.connection.vendor != "postgresql":
-            AddIndex.database_backwards(self, app_label, editor, before, after)
+            super().database_backwards(app_label, editor, before, after)
             return
         with patience(editor):
-            super().database_backwards(app_label, editor, before, after)
+            editor.remove_index(before.apps.get_model(app_label, self.model_name), self.index, concurrently=True)
 
 
-class RemoveIndexOnline(RemoveIndexConcurrently):
+class RemoveIndexOnline(RemoveIndex):
     """Remove an index while others read and write."""
+
+    atomic = False
 
     def database_forwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
         if editor.connection.vendor != "postgresql":
-            RemoveIndex.database_forwards(self, app_label, editor, before, after)
-            return
-        with patience(editor):
             super().database_forwards(app_label, editor, before, after)
+            return
+        model, index = self._index_in(before, app_label)
+        with patience(editor):
+            editor.remove_index(model, index, concurrently=True)
 
     def database_backwards(self, app_label: str, editor: Editor, before: ProjectState, after: ProjectState) -> None:
         if editor.connection.vendor != "postgresql":
-            RemoveIndex.database_backwards(self, app_label, editor, before, after)
-            return
-        with patience(editor):
             super().database_backwards(app_label, editor, before, after)
+            return
+        model, index = self._index_in(after, app_label)
+        with patience(editor):
+            editor.add_index(model, index, concurrently=True)
+
+    def _index_in(self, state: ProjectState, app_label: str) -> tuple[type[Model], Index]:
+        """Return the model and the index as they are where the index exists."""
+        index = state.models[app_label, self.model_name.lower()].get_index_by_name(self.name)
+        return state.apps.get_model(app_label, self.model_name), index
 
 
 class AddUniqueOnline(AddConstraint):

@@ -13,7 +13,7 @@ from logging.handlers import SysLogHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 from django.conf import settings
 
 from somamemory import files
@@ -57,7 +57,7 @@ def _send(place: str, lines: str) -> None:
             _post(place, lines)
         else:
             _append(Path(place), lines)
-    except (OSError, httpx.HTTPError) as error:
+    except (OSError, httpx2.HTTPError) as error:
         raise Unavailable(f"the heads of the audit log could not be sent: {type(error).__name__}") from error
 
 
@@ -70,7 +70,7 @@ def _append(file: Path, lines: str) -> None:
 
 def _post(url: str, lines: str) -> None:
     headers = {"Content-Type": "application/x-ndjson"}
-    httpx.post(url, content=lines, headers=headers, timeout=TIMEOUT_S, follow_redirects=False).raise_for_status()
+    httpx2.post(url, content=lines, headers=headers, timeout=TIMEOUT_S, follow_redirects=False).raise_for_status()
 
 
 class _Syslog(SysLogHandler):

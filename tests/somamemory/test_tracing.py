@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
 from memories import services
 from memories.index import drain, notify
-from somamemory import celery, checks
+from somamemory import celery, checks, extras
 from somamemory.celery import TracedTask
 from somamemory.telemetry import tracing
 from somamemory.web import middleware
@@ -274,7 +274,7 @@ def test_before_a_server_serves_a_request_is_no_span(db: None) -> None:
 def test_without_the_extra_an_endpoint_is_refused_and_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "TRACING_ENDPOINT", "http://127.0.0.1:4318/v1/traces")
     assert [message.id for message in checks.mixes("sqlite")] == []
-    monkeypatch.setattr(checks, "_is_installed", lambda *modules: False)
+    monkeypatch.setattr(extras, "is_installed", lambda extra: False)
 
     (message,) = checks.mixes("sqlite")
 

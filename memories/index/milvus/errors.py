@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from somamemory import extras
 from somamemory.errors import ConfigurationError, IndexUnavailable
 
 NOT_FOUND = 100
@@ -21,9 +22,7 @@ def translating_errors(action: str) -> Iterator[None]:
         import grpc  # type: ignore[import-untyped]
         from pymilvus import MilvusException
     except ImportError as error:
-        raise ConfigurationError(
-            "SOMA_MILVUS_URI requires pymilvus; run pip install --require-hashes -r requirements/milvus.txt"
-        ) from error
+        raise ConfigurationError(extras.missing("milvus", "SOMA_MILVUS_URI")) from error
     try:
         yield
     except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:

@@ -1,0 +1,47 @@
+"""The optional parts of an installation, and the message that says how to install one."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from somamemory import installation
+from somamemory.errors import ConfigurationError
+
+# The modules that each extra of the package installs, and its lock file in a checkout.
+_MODULES = {
+    "mcp": ("django_mcpz",),
+    "milvus": ("pymilvus",),
+    "openai": ("openai",),
+    "postgres": ("psycopg",),
+    "redis": ("django_redis", "redis"),
+    "s3": ("storages.backends.s3", "botocore"),
+    "tracing": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
+    "worker": ("celery", "redis"),
+}
+EXTRAS = tuple(_MODULES)
+_LOCKED_ALONE = ("milvus", "s3", "tracing")
+
+
+def is_installed(extra: str) -> bool:
+    try:
+        return all(importlib.util.find_spec(module) for module in _MODULES[extra])
+    except ModuleNotFoundError:  # the package of a module is missing
+        return False
+    except ValueError:  # a module without a spec, as tests put there
+        return False
+
+
+def missing(extra: str, setting: str) -> str:
+    """Return the message for a setting that needs an extra: what is missing, and the command that installs it."""
+    if installation.IS_BUNDLED:
+        command = f"pip install 'somamemory[{extra}]'"
+    else:
+        lock = extra if extra in _LOCKED_ALONE else "base"
+        command = f"pip install --require-hashes -r requirements/{lock}.txt"
+    return f"{setting} requires the extra '{extra}', which is not installed; run {command}"
+
+
+def require(extra: str, setting: str) -> None:
+    """Raise ConfigurationError if an extra that a setting needs is not installed."""
+    if not is_installed(extra):
+        raise ConfigurationError(missing(extra, setting))

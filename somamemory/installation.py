@@ -1,0 +1,63 @@
+"""Where this installation's own packages are, and how an installed package keeps their names apart from others.
+
+A checkout has `api/`, `memories/` and the other packages beside `somamemory/`. The wheel has them in
+`somamemory/bundled/`, because names as general as these would clash with the packages of other projects.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import sys
+from pathlib import Path
+
+from somamemory.errors import ConfigurationError
+
+_PROJECT = Path(__file__).resolve().parent
+_BUNDLED = _PROJECT / "bundled"
+# Whether this is an installed wheel and not a checkout.
+IS_BUNDLED = _BUNDLED.is_dir()
+# The folder that contains `api/`, `memories/` and the others, and `deploy/gunicorn.conf.py`.
+HOME = _BUNDLED if IS_BUNDLED else _PROJECT.parent
+PACKAGES = ("api", "console", "conversations", "graph", "memories", "operations", "tenants")
+
+
+def activate() -> None:
+    """Make the bundled packages importable, before all others. The settings call this.
+
+    Raises ConfigurationError if this process has already imported another package with one of the names.
+    """
+    if not IS_BUNDLED:
+        return
+    if str(HOME) in sys.path:
+        sys.path.remove(str(HOME))
+    sys.path.insert(0, str(HOME))
+    for name in PACKAGES:
+        if (module := sys.modules.get(name)) and not _is_ours(getattr(module, "__file__", None)):
+            raise _clash(name, str(getattr(module, "__file__", None)))
+
+
+def refuse_clashes() -> None:
+    """Refuse to run in the process of another program that has packages with our names.
+
+    After `activate`, the program's own `import api` would silently import ours. Call this before the first import of
+    the service in a program of somebody else. Raises ConfigurationError.
+    """
+    if not IS_BUNDLED:
+        return
+    elsewhere = [folder for folder in sys.path if Path(folder or ".").resolve() != HOME]
+    for name in PACKAGES:
+        spec = importlib.machinery.PathFinder.find_spec(name, elsewhere)
+        if spec and spec.origin and not _is_ours(spec.origin):
+            raise _clash(name, spec.origin)
+    activate()
+
+
+def _is_ours(file: str | None) -> bool:
+    return file is not None and Path(file).resolve().is_relative_to(HOME)
+
+
+def _clash(name: str, file: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"this program has its own package '{name}' ({file}), and SomaMemory contains one with this name; run "
+        "SomaMemory in a process of its own with 'somamemory serve', and connect with its URL"
+    )
