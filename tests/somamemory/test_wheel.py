@@ -14,7 +14,6 @@ from somamemory import installation
 from testing.processes import HOME
 
 
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
@@ -135,11 +134,11 @@ def test_a_setting_names_the_extra_that_it_requires(
 
 
 def test_no_module_of_the_embedded_service_imports_an_extra(site: Path, tmp_path: Path) -> None:
-    vendors = "('psycopg', 'redis', 'django_redis', 'celery', 'openai', 'pymilvus', 'opentelemetry', 'botocore', 'django_mcpz')"
+    vendors = "psycopg redis django_redis celery openai pymilvus opentelemetry botocore django_mcpz"
     code = (
-        f"import sys; [sys.modules.__setitem__(name, None) for name in {vendors}]; "
+        f"import sys; [sys.modules.__setitem__(name, None) for name in '{vendors}'.split()]; "
         "import somamemory.wsgi; from django.core.management import call_command; call_command('bootstrap'); "
-        "from django.test import Client; print(Client().post('/mcp').json()['detail'])"
+        "from django.test import Client; print(Client().post('/mcp', headers={'host': 'localhost'}).json()['detail'])"
     )
     done = run(site, code, tmp_path)
 
