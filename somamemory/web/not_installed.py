@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from somamemory import extras
 from somamemory.errors import NotFound
+from somamemory.web.problems import problem
 
 
 @csrf_exempt
-def mcp(request: HttpRequest, namespace: str = "") -> NoReturn:
-    raise NotFound(extras.missing("mcp", "/mcp"))
+def mcp(request: HttpRequest, namespace: str = "") -> HttpResponse:
+    return problem(request, NotFound(extras.missing("mcp", "/mcp")))
