@@ -1,7 +1,7 @@
-"""Generate the reference pages for the REST API, error codes and commands from the code.
+"""Generate the reference pages for the REST API, error codes and commands, and the client's types, from the code.
 
-    python scripts/reference.py            write docs/reference/api/*.md, errors.md and commands.md
-    python scripts/reference.py --check    exit with status 1 if a page is out of date
+    python scripts/reference.py            write docs/reference/api/*.md, errors.md, commands.md and the client's types
+    python scripts/reference.py --check    exit with status 1 if a file is out of date
 
 `make reference` runs this script. tests/contract/test_reference.py fails if a page is out of date.
 """
@@ -357,7 +357,19 @@ def pages() -> dict[Path, str]:
     found = dict(route_pages())
     found["errors.md"] = errors_page()
     found["commands.md"] = commands_page()
-    return {PAGES / name: text + "\n" + GENERATED for name, text in found.items()}
+    return {PAGES / name: text + "\n" + GENERATED for name, text in found.items()} | client_files()
+
+
+def client_files() -> dict[Path, str]:
+    """Return the generated files of the Python client."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import client_sync
+    import client_types
+
+    from api.app import api
+
+    contract = dict(api.get_openapi_schema(path_prefix="/"))
+    return client_types.formatted(client_types.files(contract, error_classes()) | client_sync.files())
 
 
 def stale() -> list[Path]:

@@ -1,0 +1,124 @@
+"""Tenants, keys, jobs and maintenance. Most of it needs an operator's key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from somamemory_client import types
+from somamemory_client._async.caller import AsyncCaller
+from somamemory_client._async.pages import AsyncPages
+from somamemory_client._operation import Fields
+
+
+class AsyncAdmin:
+    """`client.admin`."""
+
+    def __init__(self, caller: AsyncCaller) -> None:
+        self.tenants = AsyncTenants(caller)
+        self.keys = AsyncKeys(caller)
+        self.jobs = AsyncJobs(caller)
+        self.pruning = AsyncPruning(caller)
+        self.upkeep = AsyncUpkeep(caller)
+
+
+class AsyncTenants:
+    """`client.admin.tenants`."""
+
+    def __init__(self, caller: AsyncCaller) -> None:
+        self._caller = caller
+
+    async def create(self, slug: str, **options: Unpack[types.TenantsCreateOptions]) -> types.TenantOut:
+        return await self._caller.fetch(types.TenantOut, "tenants.create", {**options, "slug": slug})
+
+    def list(self, **options: Unpack[types.TenantsListOptions]) -> AsyncPages[types.TenantOut]:
+        return AsyncPages(self._caller, "tenants.list", {**options})
+
+    async def get(self, slug: str) -> types.TenantOut:
+        return await self._caller.fetch(types.TenantOut, "tenants.get", {"slug": slug})
+
+    async def update(self, slug: str, /, **changes: Unpack[types.TenantsUpdateOptions]) -> types.TenantOut:
+        return await self._caller.fetch(types.TenantOut, "tenants.update", {**changes, "slug": slug})
+
+    async def erase(self, slug: str) -> types.ErasedOut:
+        """Erase a tenant with all its data. This cannot be undone."""
+        return await self._caller.fetch(types.ErasedOut, "tenants.erase", {"slug": slug})
+
+    async def usage(self, slug: str) -> types.UsageOut:
+        return await self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
+
+    def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> AsyncPages[types.AuditOut]:
+        """Return the entries of the audit log, newest first."""
+        return AsyncPages(self._caller, "tenants.list_audit", {**options, "slug": slug})
+
+    async def export(self, slug: str) -> str:
+        """Return all data of a tenant as lines of JSON."""
+        return await self._caller.text("tenants.export", {"slug": slug})
+
+
+class AsyncKeys:
+    """`client.admin.keys`."""
+
+    def __init__(self, caller: AsyncCaller) -> None:
+        self._caller = caller
+
+    async def create(self, slug: str, /, **options: Unpack[types.KeysCreateOptions]) -> types.IssuedKeyOut:
+        """Create a key of a tenant. The response is the only one that contains its secret."""
+        return await self._caller.fetch(types.IssuedKeyOut, "keys.create", {**options, "slug": slug})
+
+    def list(self, slug: str, **options: Unpack[types.KeysListOptions]) -> AsyncPages[types.KeyOut]:
+        return AsyncPages(self._caller, "keys.list", {**options, "slug": slug})
+
+    async def rotate(self, slug: str, prefix: str, **options: Unpack[types.KeysRotateOptions]) -> types.IssuedKeyOut:
+        """Replace a key. Both keys are valid for `overlap_hours`."""
+        fields = {**options, "slug": slug, "prefix": prefix}
+        return await self._caller.fetch(types.IssuedKeyOut, "keys.rotate", fields)
+
+    async def revoke(self, slug: str, prefix: str) -> types.KeyOut:
+        return await self._caller.fetch(types.KeyOut, "keys.revoke", {"slug": slug, "prefix": prefix})
+
+
+class AsyncJobs:
+    """`client.admin.jobs`."""
+
+    def __init__(self, caller: AsyncCaller) -> None:
+        self._caller = caller
+
+    async def get(self, id: str) -> types.JobOut:
+        return await self._caller.fetch(types.JobOut, "jobs.get", {"id": id})
+
+    async def rebuild_embeddings(self, **options: Unpack[types.EmbeddingsRebuildOptions]) -> types.RebuildOut:
+        """Compute all vectors again, with the current or another model, in the background."""
+        return await self._caller.fetch(types.RebuildOut, "embeddings.rebuild", {**options})
+
+
+class AsyncPruning:
+    """`client.admin.pruning`."""
+
+    def __init__(self, caller: AsyncCaller) -> None:
+        self._caller = caller
+
+    async def preview(self, **options: Unpack[types.PruningPreviewOptions]) -> types.PruneSuggestionsOut:
+        """Return the conversations that pruning would archive."""
+        return await self._caller.fetch(types.PruneSuggestionsOut, "pruning.preview", {**options})
+
+    async def execute(self, conversation_ids: Sequence[str]) -> types.ArchivedOut:
+        fields: Fields = {"conversation_ids": conversation_ids}
+        return await self._caller.fetch(types.ArchivedOut, "pruning.execute", fields)
+
+    async def undo(self, conversation_ids: Sequence[str]) -> types.RestoredOut:
+        fields: Fields = {"conversation_ids": conversation_ids}
+        return await self._caller.fetch(types.RestoredOut, "pruning.undo", fields)
+
+
+class AsyncUpkeep:
+    """`client.admin.upkeep`: the rules by which conversations are archived."""
+
+    def __init__(self, caller: AsyncCaller) -> None:
+        self._caller = caller
+
+    async def get(self) -> types.UpkeepOut:
+        return await self._caller.fetch(types.UpkeepOut, "upkeep.get", {})
+
+    async def update(self, **changes: Unpack[types.UpkeepUpdateOptions]) -> types.UpkeepOut:
+        return await self._caller.fetch(types.UpkeepOut, "upkeep.update", {**changes})

@@ -1,0 +1,90 @@
+"""Send a request, with retries, and return its response."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from somamemory_client._config import Config
+from somamemory_client._contract import VERSION
+from somamemory_client._messages import AsyncTransport, Request, Response
+from somamemory_client._operation import Fields
+from somamemory_client._results import is_unknown_route
+from somamemory_client._retries import error_of
+from somamemory_client._sleep import async_sleep
+from somamemory_client.errors import IncompatibleServer, InvalidResponse, SomaError
+from somamemory_client.hooks import Call
+
+T = TypeVar("T")
+VERSION_TIMEOUT_S = 5.0
+
+
+class AsyncCaller:
+    """Calls operations of the API on behalf of a client."""
+
+    def __init__(self, transport: AsyncTransport, config: Config) -> None:
+        self.transport = transport
+        self.config = config
+
+    async def fetch(self, result: type[T], operation: str, fields: Fields) -> T:
+        """Return the JSON document of a response. `result` is its type, for the type checker only."""
+        return cast(T, await self.document(self.config.request(operation, fields)))
+
+    async def document(self, request: Request) -> Any:  # a JSON document
+        response = await self.respond(request)
+        try:
+            return response.json()
+        except InvalidResponse:
+            await self._refuse_another_version()
+            raise
+
+    async def text(self, operation: str, fields: Fields) -> str:
+        return (await self.respond(self.config.request(operation, fields))).text()
+
+    async def respond(self, request: Request) -> Response:
+        """Return the response, or raise the error of the last attempt."""
+        call = Call(request)
+        for hook in self.config.hooks:
+            hook.started(call)
+        try:
+            response = await self._attempt_until_final(call)
+        except SomaError as error:
+            for hook in self.config.hooks:
+                hook.finished(call, None, error)
+            raise
+        for hook in self.config.hooks:
+            hook.finished(call, response, None)
+        return response
+
+    async def _attempt_until_final(self, call: Call) -> Response:
+        while True:
+            call.attempts += 1
+            try:
+                return await self._attempt(call.request)
+            except SomaError as error:
+                pause_s = self.config.retries.pause_s(call.request, error, call.attempts)
+                if pause_s is None:
+                    if isinstance(error, InvalidResponse) or is_unknown_route(error):
+                        await self._refuse_another_version()
+                    raise
+                for hook in self.config.hooks:
+                    hook.retrying(call, error, pause_s)
+            await async_sleep(pause_s)
+
+    async def _attempt(self, request: Request) -> Response:
+        response = await self.transport.send(request, self.config.timeout_s)
+        if response.status >= 400:
+            raise error_of(response)
+        return response
+
+    async def _refuse_another_version(self) -> None:
+        """Raises IncompatibleServer if the server says that its major version differs from the client's."""
+        request = Request("health.get", "GET", "/health", dict(self.config.headers), None, repeatable=True)
+        try:
+            version = (await self.transport.send(request, VERSION_TIMEOUT_S)).json()["version"]
+        except (SomaError, TypeError, KeyError):
+            return
+        major = str(version).partition(".")[0]
+        if major != VERSION.partition(".")[0]:
+            raise IncompatibleServer(
+                f"the server has version {version}, and this client {VERSION}; install somamemory-client {major}.*"
+            )

@@ -1,0 +1,184 @@
+"""The client."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from somamemory_client import types
+from somamemory_client._async.admin import AsyncAdmin
+from somamemory_client._async.caller import AsyncCaller
+from somamemory_client._async.context import AsyncContext
+from somamemory_client._async.conversations import AsyncConversations
+from somamemory_client._async.graph import AsyncGraph
+from somamemory_client._async.memories import AsyncMemories
+from somamemory_client._async.namespaces import AsyncNamespaces
+from somamemory_client._async_http import AsyncHttpTransport
+from somamemory_client._config import DEFAULT_TIMEOUT_S, Config, address_of, free_request
+from somamemory_client._embedded import AsyncEmbeddedTransport
+from somamemory_client._messages import AsyncTransport, Response
+from somamemory_client.errors import SomaError
+from somamemory_client.hooks import Hook
+
+
+class AsyncClient:
+    """A client of a SomaMemory server.
+
+        client = AsyncClient("http://127.0.0.1:9595", api_key="…")
+        await client.memories.store("Ada drinks coffee", user_id="ada")
+
+    Clients that `user`, `tenant`, `with_options` and the like return share the connections of the first one.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        tenant: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        max_retries: int = 3,
+        hooks: Iterable[Hook] = (),
+        ssl_context: ssl.SSLContext | None = None,
+        transport: AsyncTransport | None = None,
+    ) -> None:
+        """Raises InvalidArgument.
+
+        base_url: the address of the server; by default `SOMA_URL`, or http://127.0.0.1:9595.
+        api_key: by default `SOMA_API_KEY`.
+        tenant: the tenant for which an operator's key acts; by default `SOMA_TENANT`.
+        timeout: seconds for one attempt, from connecting to the last byte of the response.
+        max_retries: how often a failed request is repeated.
+        hooks: called around each request; see `somamemory_client.hooks`.
+        ssl_context: by default, certificates are verified with those of the system.
+        transport: sends the requests instead of the client's own connections.
+        """
+        config = Config.create(api_key, tenant, timeout, max_retries, hooks)
+        self._use(AsyncCaller(transport or AsyncHttpTransport(address_of(base_url, ssl_context)), config))
+
+    def _use(self, caller: AsyncCaller) -> None:
+        self._caller = caller
+        self.memories = AsyncMemories(caller)
+        self.conversations = AsyncConversations(caller)
+        self.context = AsyncContext(caller)
+        self.graph = AsyncGraph(caller)
+        self.namespaces = AsyncNamespaces(caller)
+        self.admin = AsyncAdmin(caller)
+
+    @classmethod
+    def embedded(
+        cls,
+        path: str | Path,
+        *,
+        tenant: str | None = None,
+        max_retries: int = 3,
+        hooks: Iterable[Hook] = (),
+    ) -> AsyncClient:
+        """Return a client that runs the service in this process, with its data in a folder and without a port.
+
+        The package `somamemory` must be installed. A process can open one folder, and only one process at a time should
+        open it. Requests have the deadlines of the service instead of a time-out. Raises InvalidArgument.
+        """
+        transport = AsyncEmbeddedTransport.open(Path(path))
+        return cls(
+            api_key=transport.api_key or None, tenant=tenant, max_retries=max_retries, hooks=hooks, transport=transport
+        )
+
+    # --- Scope ---------------------------------------------------------------------------------------------------
+
+    def user(self, user_id: str) -> AsyncClient:
+        """Return a client whose calls concern one user.
+
+        It adds the id to calls that take one, and refuses lists and searches that cannot be limited to a user. Calls
+        that name an object, such as `get(key=…)`, are not limited: that takes an API key with a `user_id`.
+        """
+        return self._copy(self._caller.config.with_scope("user_id", user_id))
+
+    def agent(self, agent_id: str) -> AsyncClient:
+        """Return a client whose calls concern one agent. See `user`."""
+        return self._copy(self._caller.config.with_scope("agent_id", agent_id))
+
+    def session(self, session_id: str) -> AsyncClient:
+        """Return a client whose calls concern one session. See `user`."""
+        return self._copy(self._caller.config.with_scope("session_id", session_id))
+
+    def namespace(self, name: str) -> AsyncClient:
+        """Return a client whose calls concern one namespace. See `user`."""
+        return self._copy(self._caller.config.with_scope("namespace", name))
+
+    def tenant(self, slug: str) -> AsyncClient:
+        """Return a client for another tenant. Only an operator's key can act for several tenants."""
+        return self._copy(self._caller.config.with_tenant(slug))
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncClient:
+        """Return a client with other options.
+
+        idempotency_key: for one write. By default, each write gets a random key.
+        """
+        return self._copy(self._caller.config.with_options(timeout, max_retries, headers, idempotency_key))
+
+    def _copy(self, config: Config) -> AsyncClient:
+        copy = object.__new__(type(self))
+        copy._use(AsyncCaller(self._caller.transport, config))
+        return copy
+
+    # --- Requests without a method of their own ------------------------------------------------------------------
+
+    async def raw(self, operation: str, **fields: object) -> Response:
+        """Call an operation by its name in the OpenAPI document, and return the response with status and headers.
+
+        response = await client.raw("memories.get", coord="1,2")
+        response.headers["etag"], response.json()["memory"]
+        """
+        return await self._caller.respond(self._caller.config.request(operation, fields))
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:  # whatever the route returns
+        """Send a request to a path below /api/v1, and return the parsed JSON, or the text of another response."""
+        request = free_request(self._caller.config, method, path, json, params, headers)
+        response = await self._caller.respond(request)
+        return response.json() if response.is_json else response.text()
+
+    # --- Health --------------------------------------------------------------------------------------------------
+
+    async def health(self) -> types.HealthOut:
+        """Return the state of the service and its dependencies."""
+        return await self._caller.fetch(types.HealthOut, "health.get", {})
+
+    async def is_ready(self) -> bool:
+        """Return whether the service can process requests now."""
+        try:
+            return (await self.with_options(max_retries=0).raw("health.ready")).status == 200
+        except SomaError:
+            return False
+
+    # --- Lifetime ------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Close the idle connections. The client can still be used, and then opens new ones."""
+        await self._caller.transport.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,38 @@
+"""Context for a prompt."""
+
+from __future__ import annotations
+
+from typing import Literal, Unpack
+
+from somamemory_client import types
+from somamemory_client._async.caller import AsyncCaller
+
+
+class AsyncContext:
+    """`client.context`."""
+
+    def __init__(self, caller: AsyncCaller) -> None:
+        self._caller = caller
+
+    async def assemble(
+        self, query: str, /, **options: Unpack[types.ContextAssembleOptions]
+    ) -> list[types.ContextMessageOut]:
+        """Return the most useful messages that fit into `context_budget` tokens, best first."""
+        fields = {**options, "query": query}
+        return await self._caller.fetch(list[types.ContextMessageOut], "context.assemble", fields)
+
+    async def prompt(
+        self,
+        query: str,
+        /,
+        format: Literal["text", "messages"] = "text",
+        **options: Unpack[types.ContextAssembleOptions],
+    ) -> types.ContextPromptOut:
+        """Return the context as one text or as messages of a model's API, with citations."""
+        fields = {**options, "query": query, "format": format}
+        return await self._caller.fetch(types.ContextPromptOut, "context.assemble", fields)
+
+    async def manifest(self, query: str, /, **options: Unpack[types.ContextAssembleOptions]) -> types.ManifestOut:
+        """Return the context with the reasons why each candidate was included or left out."""
+        fields = {**options, "query": query, "manifest": True}
+        return await self._caller.fetch(types.ManifestOut, "context.assemble", fields)

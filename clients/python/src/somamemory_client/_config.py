@@ -1,0 +1,162 @@
+"""What a client knows besides its connections: key, tenant, scope, time-out, retries and hooks."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from uuid import uuid4
+
+from ._address import USER_AGENT, Address
+from ._contract import OPERATIONS, VERSION
+from ._messages import Request
+from ._operation import Fields, Operation, encode, target
+from ._retries import Retries
+from .errors import InvalidArgument
+from .hooks import Hook
+
+DEFAULT_URL = "http://127.0.0.1:9595"
+DEFAULT_TIMEOUT_S = 60.0
+IDS = ("user_id", "agent_id", "session_id", "namespace")
+
+
+@dataclass(frozen=True)
+class Config:
+    """scope: the ids and the namespace that calls get unless they have their own."""
+
+    headers: Mapping[str, str]
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    retries: Retries = field(default_factory=Retries)
+    scope: Mapping[str, str] = field(default_factory=dict)
+    hooks: Sequence[Hook] = ()
+    idempotency_key: str | None = None
+
+    @classmethod
+    def create(
+        cls, api_key: str | None, tenant: str | None, timeout: float, max_retries: int, hooks: Iterable[Hook]
+    ) -> Config:
+        """Raises InvalidArgument."""
+        headers = {"Accept-Encoding": "identity", "User-Agent": f"{USER_AGENT}/{VERSION}"}
+        key = api_key or os.environ.get("SOMA_API_KEY")
+        if key:
+            headers["Authorization"] = f"Bearer {header_text('api_key', key)}"
+        if tenant := tenant or os.environ.get("SOMA_TENANT"):
+            headers["X-Tenant"] = header_text("tenant", tenant)
+        return cls(headers, positive("timeout", timeout), Retries(whole("max_retries", max_retries)), {}, tuple(hooks))
+
+    def with_scope(self, name: str, value: str) -> Config:
+        operation = OPERATIONS["memories.store"]
+        operation.check({"payload": {}, name: value})
+        return replace(self, scope={**self.scope, name: value})
+
+    def with_tenant(self, slug: str) -> Config:
+        return replace(self, headers={**self.headers, "X-Tenant": header_text("tenant", slug)})
+
+    def with_options(
+        self,
+        timeout: float | None,
+        max_retries: int | None,
+        headers: Mapping[str, str] | None,
+        idempotency_key: str | None,
+    ) -> Config:
+        changes: dict[str, object] = {}
+        if timeout is not None:
+            changes["timeout_s"] = positive("timeout", timeout)
+        if max_retries is not None:
+            changes["retries"] = replace(self.retries, limit=whole("max_retries", max_retries))
+        if headers is not None:
+            changes["headers"] = {**self.headers, **{name: header_text(name, text) for name, text in headers.items()}}
+        if idempotency_key is not None:
+            changes["idempotency_key"] = header_text("idempotency_key", idempotency_key)
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def request(self, operation_id: str, fields: Fields) -> Request:
+        """Build the request of a call. Raises InvalidArgument."""
+        operation = operation_named(operation_id)
+        if self.scope:
+            self._apply_scope(operation, fields)
+        operation.check(fields)
+        headers = {**self.headers, **operation.header_values(fields)}
+        where = operation.target(fields)
+        body = None
+        if fields:
+            body = encode(fields)
+            headers["Content-Type"] = "application/json"
+        if operation.once:
+            headers["Idempotency-Key"] = self.idempotency_key or uuid4().hex
+        return Request(operation.id, operation.method, where, headers, body, operation.repeatable)
+
+    def _apply_scope(self, operation: Operation, fields: Fields) -> None:
+        """Add the scope to the fields. Raises InvalidArgument if the call would not stay within the scope."""
+        for name, value in self.scope.items():
+            if name in fields or (name == "namespace" and fields.get("namespace_prefix") is not None):
+                continue
+            if operation.takes(name):
+                fields[name] = value
+            elif not operation.names_an_object:
+                raise InvalidArgument(
+                    name, f"{operation.id} cannot be limited to it; call it on a client without this scope"
+                )
+
+    def scoped_item(self, item: Mapping[str, object]) -> Fields:
+        """Return an item of a bulk request with the scope."""
+        return {**self.scope, **item}
+
+
+def operation_named(name: str) -> Operation:
+    if name not in OPERATIONS:
+        raise InvalidArgument("operation", f"there is no operation {name!r}; see OPERATIONS in somamemory_client")
+    return OPERATIONS[name]
+
+
+def address_of(base_url: str | None, context: ssl.SSLContext | None) -> Address:
+    return Address.parse(base_url or os.environ.get("SOMA_URL") or DEFAULT_URL, context)
+
+
+def free_request(
+    config: Config,
+    method: str,
+    path: str,
+    json: object,
+    params: Mapping[str, object] | None,
+    headers: Mapping[str, str] | None,
+) -> Request:
+    """Build a request to a path below /api/v1. Its scope is what the caller sends. Raises InvalidArgument."""
+    if method not in METHODS:
+        raise InvalidArgument("method", f"must be one of {', '.join(METHODS)}")
+    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+        raise InvalidArgument("path", "must start with / and contain no spaces; encode other characters with %")
+    more = {name: header_text(name, value) for name, value in (headers or {}).items()}
+    sent = {**config.headers, **more}
+    body = None if json is None else encode(json)
+    if body is not None:
+        sent["Content-Type"] = "application/json"
+    if method == "POST":
+        sent.setdefault("Idempotency-Key", config.idempotency_key or uuid4().hex)
+    # A route that calls a language model ignores the key, so a lost response is final there.
+    repeatable = method in ("GET", "PUT", "DELETE") or (method, path) in KEYED_PATHS
+    return Request(f"{method} {path}", method, target(path, params or {}), sent, body, repeatable)
+
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+KEYED_PATHS = {(operation.method, operation.template) for operation in OPERATIONS.values() if operation.repeatable}
+
+
+def header_text(field: str, text: object) -> str:
+    """Return text that a header can contain. Raises InvalidArgument."""
+    if not isinstance(text, str) or not text.isascii() or not text.isprintable() or text != text.strip() or not text:
+        raise InvalidArgument(field, "must be printable ASCII text without spaces at its ends")
+    return text
+
+
+def positive(field: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise InvalidArgument(field, "must be a positive number of seconds")
+    return float(value)
+
+
+def whole(field: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
+        raise InvalidArgument(field, "must be a whole number from 0 to 100")
+    return value

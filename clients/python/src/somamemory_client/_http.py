@@ -1,0 +1,153 @@
+"""Send requests with `http.client` over connections that are kept open."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import select
+import socket
+import time
+from collections import deque
+from typing import Any
+
+from ._address import Address, broken, not_connected
+from ._messages import Request, Response
+
+MAX_IDLE_CONNECTIONS = 32
+# Older idle connections are closed: the server, or a proxy, may just be closing them.
+MAX_IDLE_S = 50.0
+CONNECT_TIMEOUT_S = 10.0
+_BROKEN = (OSError, http.client.HTTPException)
+
+
+class HttpTransport:
+    """A pool of connections to one server. Threads may share it, and a forked process begins with an empty pool."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._idle: deque[_Connection] = deque(maxlen=MAX_IDLE_CONNECTIONS)
+        self._pid = os.getpid()
+
+    def send(self, request: Request, timeout_s: float) -> Response:
+        deadline = time.monotonic() + timeout_s
+        connection = self._take(deadline)
+        try:
+            response = connection.exchange(request, self.address, deadline)
+        except _BROKEN as error:
+            connection.close()
+            raise broken(self.address, request, error) from error
+        except BaseException:  # such as KeyboardInterrupt: the rest of the response must not answer the next request
+            connection.close()
+            raise
+        if connection.is_open:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return response
+
+    def _take(self, deadline: float) -> _Connection:
+        if self._pid != os.getpid():
+            self._idle, self._pid = deque(maxlen=MAX_IDLE_CONNECTIONS), os.getpid()
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if connection.is_usable():
+                return connection
+            connection.close()
+        return _Connection(self.address, deadline)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _has_input(raw: socket.socket) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([raw], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(raw, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class _Connection:
+    """A connection on which every wait ends at the deadline of the request."""
+
+    def __init__(self, address: Address, deadline: float) -> None:
+        """Connect. Raises ConnectionFailed."""
+        kind = http.client.HTTPSConnection if address.context else http.client.HTTPConnection
+        more: dict[str, Any] = {"context": address.context} if address.context else {}
+        timeout_s = max(min(deadline - time.monotonic(), CONNECT_TIMEOUT_S), 0.001)
+        self._http = kind(address.host, address.port, timeout=timeout_s, **more)
+        try:
+            self._http.connect()
+        except OSError as error:
+            raise not_connected(address, error) from error
+        except UnicodeError as error:  # a host name with an empty or overlong label
+            raise not_connected(address, OSError(str(error))) from error
+        self._raw: socket.socket = self._http.sock
+        self._socket = _DeadlineSocket(self._raw)
+        self._http.sock = self._socket
+        self._used_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self._http.sock is not None
+
+    def is_usable(self) -> bool:
+        """Return whether the server has neither closed the connection nor sent something that nobody asked for."""
+        return time.monotonic() - self._used_at < MAX_IDLE_S and not _has_input(self._raw)
+
+    def exchange(self, request: Request, address: Address, deadline: float) -> Response:
+        self._socket.deadline = deadline
+        self._http.request(request.method, address.path + request.target, request.body, request.headers)
+        answer = self._http.getresponse()
+        body = answer.read()
+        self._used_at = time.monotonic()
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status, headers, body)
+
+    def close(self) -> None:
+        self._http.close()
+        self._raw.close()
+
+
+class _DeadlineSocket:
+    """What `http.client` uses of a socket, with one deadline for all reads and writes together."""
+
+    def __init__(self, raw: socket.socket) -> None:
+        self._raw = raw
+        self.deadline = 0.0
+
+    def sendall(self, data: bytes) -> None:
+        self._arm()
+        self._raw.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self), 65536)
+
+    def recv_into(self, buffer: memoryview) -> int:
+        self._arm()
+        return self._raw.recv_into(buffer)
+
+    def _arm(self) -> None:
+        left_s = self.deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._raw.settimeout(left_s)
+
+    def close(self) -> None:
+        """Do nothing: `http.client` closes its socket before it reads the end of a last response."""
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, source: _DeadlineSocket) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._source.recv_into(buffer)

@@ -1,0 +1,95 @@
+"""Requests and responses, independent of how they are sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from . import _api_errors
+from ._api_errors import BY_CODE
+from .errors import ApiError, InvalidResponse
+
+PROBLEM = "application/problem+json"
+
+
+@dataclass(slots=True)
+class Request:
+    """A request. `target` is the path with the query. `repeatable` means that it has no second effect when repeated."""
+
+    operation: str
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes | None
+    repeatable: bool
+
+
+@dataclass(slots=True)
+class Response:
+    """A response. The names of its headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def request_id(self) -> str:
+        return self.headers.get("x-request-id", "")
+
+    @property
+    def retry_after_s(self) -> float | None:
+        value = self.headers.get("retry-after", "")
+        return float(value) if value.isdecimal() and len(value) < 10 else None
+
+    @property
+    def is_replay(self) -> bool:
+        """Return whether this is the first response again, because the Idempotency-Key was used before."""
+        return self.headers.get("idempotent-replayed") == "true"
+
+    @property
+    def is_json(self) -> bool:
+        return self.headers.get("content-type", "").startswith("application/json")
+
+    def json(self) -> Any:  # a JSON document; the methods of the client say what it contains
+        """Return the parsed body. Raises InvalidResponse."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise InvalidResponse(f"the response with status {self.status} is not JSON: {self.body[:200]!r}") from None
+
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+    def error(self) -> ApiError:
+        """Return the error that a response with status 400 or more describes. Raises InvalidResponse."""
+        if not self.headers.get("content-type", "").startswith(PROBLEM):
+            raise InvalidResponse(
+                f"the response has status {self.status} and is not one of SomaMemory; check the URL and the proxies "
+                f"in between: {self.body[:200]!r}"
+            )
+        problem = self.json()
+        known = BY_CODE.get((problem.get("code"), self.status)) or _class_of(self.status)
+        return known(self, problem)
+
+
+def _class_of(status: int) -> type[ApiError]:
+    """Return the class for a code that this version of the client does not know."""
+    return _api_errors.ServerError if status >= 500 else ApiError
+
+
+class Transport(Protocol):
+    """Sends requests. Raises ConnectionFailed, ConnectionLost or ResponseTimeout."""
+
+    def send(self, request: Request, timeout_s: float) -> Response: ...
+
+    def close(self) -> None: ...
+
+
+class AsyncTransport(Protocol):
+    """Sends requests without blocking. Raises ConnectionFailed, ConnectionLost or ResponseTimeout."""
+
+    async def send(self, request: Request, timeout_s: float) -> Response: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,147 @@
+"""One operation of the API: build its request from the fields that a caller gives."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from ._rules import Rule, problem_with
+from .errors import InvalidArgument
+
+PREFIX = "/api/v1"
+# Fields that name objects, or contain items with fields of their own. A call with one of them needs no scope.
+_NAMES = frozenset("coord coords key keys id ids from_coord conversation_id conversation_ids items links".split())
+Fields = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A method and a path, and where each field belongs.
+
+    path, query: the fields in the path and in the query; all other fields are in the body.
+    headers: the names of the headers by field.
+    once: whether an Idempotency-Key prevents a second effect.
+    """
+
+    id: str
+    method: str
+    template: str
+    path: tuple[str, ...]
+    query: tuple[str, ...]
+    headers: Mapping[str, str]
+    required: tuple[str, ...]
+    once: bool
+    rules: Mapping[str, tuple[Rule, ...]]
+
+    @property
+    def repeatable(self) -> bool:
+        """Return whether a second request has no second effect."""
+        return self.method in ("GET", "PUT", "DELETE") or self.once or self.id in READING_POSTS
+
+    def takes(self, field: str) -> bool:
+        return field in self.rules
+
+    @property
+    def names_an_object(self) -> bool:
+        return bool(self.path) or any(name in self.rules for name in _NAMES)
+
+    def check(self, fields: Mapping[str, object]) -> None:
+        """Raises InvalidArgument for a field that is unknown, missing or invalid."""
+        for name, value in fields.items():
+            rules = self.rules.get(name)
+            if rules is None:
+                if name not in self.headers:
+                    raise InvalidArgument(name, self._unknown(name))
+            elif value is not None and (problem := problem_with(value, rules)):
+                raise InvalidArgument(name, problem)
+        for name in self.required:
+            if fields.get(name) is None:
+                raise InvalidArgument(name, f"is required by {self.id}")
+
+    def _unknown(self, name: str) -> str:
+        known = [*self.rules, *self.headers]
+        similar = difflib.get_close_matches(name, known, n=1)
+        remedy = f"did you mean {similar[0]}?" if similar else f"it takes {', '.join(known) or 'none'}"
+        return f"{self.id} has no such field; {remedy}"
+
+    def target(self, fields: Fields) -> str:
+        """Return the path and the query, and remove their fields from `fields`."""
+        path = self.template
+        for name in self.path:
+            path = path.replace("{" + name + "}", quote(_text(fields.pop(name)), safe="/" if name == "key" else ""))
+        return target(path, {name: fields.pop(name, None) for name in self.query})
+
+    def header_values(self, fields: Fields) -> dict[str, str]:
+        """Return the headers, and remove their fields from `fields`. A version becomes an ETag."""
+        found = {}
+        for name, header in self.headers.items():
+            if (value := fields.pop(name, None)) is not None:
+                found[header] = f'"{value}"' if isinstance(value, int) else str(value)
+        return found
+
+
+# POSTs that only read, and so can be repeated.
+READING_POSTS = frozenset(
+    {
+        "memories.search", "memories.get_many", "messages.search", "messages.search_smart", "messages.search_full_text",
+        "context.assemble", "pruning.preview",
+    }
+)  # fmt: skip
+
+
+def target(path: str, query: Mapping[str, object]) -> str:
+    """Return a path below /api/v1 with the query parameters that are not None."""
+    given = {name: _text(value) for name, value in query.items() if value is not None}
+    return f"{PREFIX}{path}?{urlencode(given)}" if given else PREFIX + path
+
+
+def encode(value: object, field: str = "body") -> bytes:
+    """Return a value as JSON. Raises InvalidArgument for a value that JSON cannot represent, and names its field."""
+    try:
+        return _ENCODER.encode(value).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        if isinstance(value, dict) and field == "body":
+            for name, part in value.items():
+                encode(part, str(name))
+        raise InvalidArgument(field, f"cannot be sent as JSON: {error}") from None
+
+
+def _plain(value: object) -> object:
+    """Return a time, an id or a collection as JSON represents it."""
+    if isinstance(value, datetime):
+        return instant(value)
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
+
+
+def instant(moment: datetime) -> str:
+    """Return a time as RFC 3339. A time without a zone is local, as everywhere in Python."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _text(value: object) -> str:
+    """Return a value as the path and the query contain it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return instant(value)
+    if isinstance(value, Mapping):
+        return json.dumps(value, default=_plain)
+    if isinstance(value, Sequence):
+        return ",".join(_text(item) for item in value)
+    return str(value)
+
+
+_ENCODER = json.JSONEncoder(default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

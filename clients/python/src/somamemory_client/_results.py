@@ -1,0 +1,129 @@
+"""Lists that a response contains, and reports of bulk requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, overload
+
+from ._operation import encode
+from .errors import ApiError, InvalidArgument, SomaError
+from .types import BulkResult
+
+T = TypeVar("T")
+MAX_BATCH = 1000
+# The service accepts bodies of 10 MiB.
+MAX_BATCH_BYTES = 8 * 1024 * 1024
+
+Memory = str | Mapping[str, Any]
+
+
+class Results(Sequence[T], Generic[T]):
+    """The results of a search, best first.
+
+    degraded: which parts of the search are missing; normally empty.
+    body: the whole response.
+    """
+
+    def __init__(self, items: list[T], body: Mapping[str, Any]) -> None:
+        self._items = items
+        self.body = body
+
+    @property
+    def degraded(self) -> list[str]:
+        return list(self.body.get("degraded", ()))
+
+    @property
+    def next_offset(self) -> int | None:
+        """Return where to continue if the results were too large for one response."""
+        offset: int | None = self.body.get("next_offset")
+        return offset
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items)
+
+    def __repr__(self) -> str:
+        return f"Results({self._items!r})"
+
+
+@dataclass
+class BulkReport:
+    """What a bulk helper has done so far.
+
+    done: the number of items that the service has answered, in the order in which they were given.
+    failures: the results of the items that were rejected. `index` counts all items.
+    """
+
+    stored: int = 0
+    done: int = 0
+    failures: list[BulkResult] = field(default_factory=list)
+
+    def add(self, results: Iterable[BulkResult]) -> None:
+        first = self.done
+        for result in results:
+            self.done += 1
+            if result["status"] < 400:
+                self.stored += 1
+            else:
+                self.failures.append({**result, "index": first + result["index"]})
+
+
+class BulkStopped(SomaError):
+    """A bulk helper could not continue. The items from `report.done` on may not have been stored."""
+
+    def __init__(self, report: BulkReport, cause: SomaError) -> None:
+        super().__init__(f"stopped after {report.done} items: {cause}")
+        self.report = report
+
+
+def memory_fields(memory: Memory) -> dict[str, Any]:
+    """Return the payload of a memory given as text or as an object."""
+    if isinstance(memory, str):
+        return {"text": memory}
+    if isinstance(memory, Mapping):
+        return dict(memory)
+    raise InvalidArgument("memory", f"must be text or an object, such as a dict, not {type(memory).__name__}")
+
+
+def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield lists of at most `size` items and MAX_BATCH_BYTES bytes."""
+    if not 1 <= size <= MAX_BATCH:
+        raise InvalidArgument("batch_size", f"must be a whole number from 1 to {MAX_BATCH}")
+    batch: list[Mapping[str, Any]] = []
+    held = 0
+    for item in items:
+        length = len(encode(item, "items"))
+        if batch and (len(batch) >= size or held + length > MAX_BATCH_BYTES):
+            yield batch
+            batch, held = [], 0
+        batch.append(item)
+        held += length
+    if batch:
+        yield batch
+
+
+def one_name(**names: object) -> str:
+    """Return the name that is given. Raises InvalidArgument unless there is exactly one."""
+    given = [name for name, value in names.items() if value is not None]
+    if len(given) != 1:
+        raise InvalidArgument(given[1] if given else next(iter(names)), f"give exactly one of {', '.join(names)}")
+    return given[0]
+
+
+def is_unknown_route(error: SomaError) -> bool:
+    """Return whether the server has no such route, and so may have another version."""
+    return isinstance(error, ApiError) and (
+        error.status == 405 or (error.code == "not_found" and error.detail == error.title)
+    )

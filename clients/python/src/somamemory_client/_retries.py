@@ -1,0 +1,68 @@
+"""When a request is repeated, and after how long (pure)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from ._messages import Request, Response
+from .errors import ApiError, ConnectionFailed, InvalidResponse, SomaError, TransportError
+
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+# The server has rejected the request before it took effect.
+WITHOUT_EFFECT = frozenset({408, 425, 429, 503})
+STILL_RUNNING = "still_running"
+# A second attempt gets the same answer.
+PERMANENT = frozenset({"embedder_refused", "llm_refused", "cold_file_damaged", "quota_exceeded", "llm_budget_exceeded"})
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """The first pause is about `first_s`, and each further one twice as long.
+
+    limit: how often a request is repeated.
+    longest_s: the longest pause. If the server asks for a longer one, its error is raised at once.
+    """
+
+    limit: int = 3
+    first_s: float = 0.25
+    longest_s: float = 60.0
+
+    def pause_s(self, request: Request, error: SomaError, attempts: int) -> float | None:
+        """Return how long to wait before the next attempt, or None if the error is final."""
+        if attempts > self.limit or not _is_transient(request, error):
+            return None
+        # Full jitter on the upper half: clients that failed together do not return together.
+        pause = min(self.first_s * 2.0 ** (attempts - 1), self.longest_s) * random.uniform(0.5, 1)
+        asked = error.retry_after_s if isinstance(error, ApiError) else None
+        if asked is None:
+            return pause
+        return None if asked > self.longest_s else asked + pause
+
+
+def _is_transient(request: Request, error: SomaError) -> bool:
+    if isinstance(error, ConnectionFailed):
+        return True
+    if isinstance(error, TransportError):
+        return request.repeatable
+    if isinstance(error, ApiError):
+        return _may_pass(error) and (request.repeatable or error.status in WITHOUT_EFFECT)
+    return isinstance(error, GatewayError) and request.repeatable
+
+
+def _may_pass(error: ApiError) -> bool:
+    if error.code in PERMANENT:
+        return False
+    return error.status in TRANSIENT or error.code == STILL_RUNNING
+
+
+class GatewayError(InvalidResponse):
+    """A proxy in front of the server has answered with a status such as 502."""
+
+
+def error_of(response: Response) -> SomaError:
+    """Return the error that a response with status 400 or more stands for."""
+    try:
+        return response.error()
+    except InvalidResponse as error:
+        return GatewayError(str(error)) if response.status in TRANSIENT else error

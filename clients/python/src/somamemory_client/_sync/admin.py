@@ -1,0 +1,125 @@
+# Written by scripts/client_sync.py from _async/admin.py. Do not edit: run `make reference`.
+"""Tenants, keys, jobs and maintenance. Most of it needs an operator's key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from somamemory_client import types
+from somamemory_client._operation import Fields
+from somamemory_client._sync.caller import Caller
+from somamemory_client._sync.pages import Pages
+
+
+class Admin:
+    """`client.admin`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.tenants = Tenants(caller)
+        self.keys = Keys(caller)
+        self.jobs = Jobs(caller)
+        self.pruning = Pruning(caller)
+        self.upkeep = Upkeep(caller)
+
+
+class Tenants:
+    """`client.admin.tenants`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def create(self, slug: str, **options: Unpack[types.TenantsCreateOptions]) -> types.TenantOut:
+        return self._caller.fetch(types.TenantOut, "tenants.create", {**options, "slug": slug})
+
+    def list(self, **options: Unpack[types.TenantsListOptions]) -> Pages[types.TenantOut]:
+        return Pages(self._caller, "tenants.list", {**options})
+
+    def get(self, slug: str) -> types.TenantOut:
+        return self._caller.fetch(types.TenantOut, "tenants.get", {"slug": slug})
+
+    def update(self, slug: str, /, **changes: Unpack[types.TenantsUpdateOptions]) -> types.TenantOut:
+        return self._caller.fetch(types.TenantOut, "tenants.update", {**changes, "slug": slug})
+
+    def erase(self, slug: str) -> types.ErasedOut:
+        """Erase a tenant with all its data. This cannot be undone."""
+        return self._caller.fetch(types.ErasedOut, "tenants.erase", {"slug": slug})
+
+    def usage(self, slug: str) -> types.UsageOut:
+        return self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
+
+    def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> Pages[types.AuditOut]:
+        """Return the entries of the audit log, newest first."""
+        return Pages(self._caller, "tenants.list_audit", {**options, "slug": slug})
+
+    def export(self, slug: str) -> str:
+        """Return all data of a tenant as lines of JSON."""
+        return self._caller.text("tenants.export", {"slug": slug})
+
+
+class Keys:
+    """`client.admin.keys`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def create(self, slug: str, /, **options: Unpack[types.KeysCreateOptions]) -> types.IssuedKeyOut:
+        """Create a key of a tenant. The response is the only one that contains its secret."""
+        return self._caller.fetch(types.IssuedKeyOut, "keys.create", {**options, "slug": slug})
+
+    def list(self, slug: str, **options: Unpack[types.KeysListOptions]) -> Pages[types.KeyOut]:
+        return Pages(self._caller, "keys.list", {**options, "slug": slug})
+
+    def rotate(self, slug: str, prefix: str, **options: Unpack[types.KeysRotateOptions]) -> types.IssuedKeyOut:
+        """Replace a key. Both keys are valid for `overlap_hours`."""
+        fields = {**options, "slug": slug, "prefix": prefix}
+        return self._caller.fetch(types.IssuedKeyOut, "keys.rotate", fields)
+
+    def revoke(self, slug: str, prefix: str) -> types.KeyOut:
+        return self._caller.fetch(types.KeyOut, "keys.revoke", {"slug": slug, "prefix": prefix})
+
+
+class Jobs:
+    """`client.admin.jobs`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def get(self, id: str) -> types.JobOut:
+        return self._caller.fetch(types.JobOut, "jobs.get", {"id": id})
+
+    def rebuild_embeddings(self, **options: Unpack[types.EmbeddingsRebuildOptions]) -> types.RebuildOut:
+        """Compute all vectors again, with the current or another model, in the background."""
+        return self._caller.fetch(types.RebuildOut, "embeddings.rebuild", {**options})
+
+
+class Pruning:
+    """`client.admin.pruning`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def preview(self, **options: Unpack[types.PruningPreviewOptions]) -> types.PruneSuggestionsOut:
+        """Return the conversations that pruning would archive."""
+        return self._caller.fetch(types.PruneSuggestionsOut, "pruning.preview", {**options})
+
+    def execute(self, conversation_ids: Sequence[str]) -> types.ArchivedOut:
+        fields: Fields = {"conversation_ids": conversation_ids}
+        return self._caller.fetch(types.ArchivedOut, "pruning.execute", fields)
+
+    def undo(self, conversation_ids: Sequence[str]) -> types.RestoredOut:
+        fields: Fields = {"conversation_ids": conversation_ids}
+        return self._caller.fetch(types.RestoredOut, "pruning.undo", fields)
+
+
+class Upkeep:
+    """`client.admin.upkeep`: the rules by which conversations are archived."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def get(self) -> types.UpkeepOut:
+        return self._caller.fetch(types.UpkeepOut, "upkeep.get", {})
+
+    def update(self, **changes: Unpack[types.UpkeepUpdateOptions]) -> types.UpkeepOut:
+        return self._caller.fetch(types.UpkeepOut, "upkeep.update", {**changes})

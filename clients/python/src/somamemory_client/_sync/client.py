@@ -1,0 +1,185 @@
+# Written by scripts/client_sync.py from _async/client.py. Do not edit: run `make reference`.
+"""The client."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from somamemory_client import types
+from somamemory_client._config import DEFAULT_TIMEOUT_S, Config, address_of, free_request
+from somamemory_client._embedded import EmbeddedTransport
+from somamemory_client._http import HttpTransport
+from somamemory_client._messages import Response, Transport
+from somamemory_client._sync.admin import Admin
+from somamemory_client._sync.caller import Caller
+from somamemory_client._sync.context import Context
+from somamemory_client._sync.conversations import Conversations
+from somamemory_client._sync.graph import Graph
+from somamemory_client._sync.memories import Memories
+from somamemory_client._sync.namespaces import Namespaces
+from somamemory_client.errors import SomaError
+from somamemory_client.hooks import Hook
+
+
+class Client:
+    """A client of a SomaMemory server.
+
+        client = Client("http://127.0.0.1:9595", api_key="…")
+        client.memories.store("Ada drinks coffee", user_id="ada")
+
+    Clients that `user`, `tenant`, `with_options` and the like return share the connections of the first one.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        tenant: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        max_retries: int = 3,
+        hooks: Iterable[Hook] = (),
+        ssl_context: ssl.SSLContext | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        """Raises InvalidArgument.
+
+        base_url: the address of the server; by default `SOMA_URL`, or http://127.0.0.1:9595.
+        api_key: by default `SOMA_API_KEY`.
+        tenant: the tenant for which an operator's key acts; by default `SOMA_TENANT`.
+        timeout: seconds for one attempt, from connecting to the last byte of the response.
+        max_retries: how often a failed request is repeated.
+        hooks: called around each request; see `somamemory_client.hooks`.
+        ssl_context: by default, certificates are verified with those of the system.
+        transport: sends the requests instead of the client's own connections.
+        """
+        config = Config.create(api_key, tenant, timeout, max_retries, hooks)
+        self._use(Caller(transport or HttpTransport(address_of(base_url, ssl_context)), config))
+
+    def _use(self, caller: Caller) -> None:
+        self._caller = caller
+        self.memories = Memories(caller)
+        self.conversations = Conversations(caller)
+        self.context = Context(caller)
+        self.graph = Graph(caller)
+        self.namespaces = Namespaces(caller)
+        self.admin = Admin(caller)
+
+    @classmethod
+    def embedded(
+        cls,
+        path: str | Path,
+        *,
+        tenant: str | None = None,
+        max_retries: int = 3,
+        hooks: Iterable[Hook] = (),
+    ) -> Client:
+        """Return a client that runs the service in this process, with its data in a folder and without a port.
+
+        The package `somamemory` must be installed. A process can open one folder, and only one process at a time should
+        open it. Requests have the deadlines of the service instead of a time-out. Raises InvalidArgument.
+        """
+        transport = EmbeddedTransport.open(Path(path))
+        return cls(
+            api_key=transport.api_key or None, tenant=tenant, max_retries=max_retries, hooks=hooks, transport=transport
+        )
+
+    # --- Scope ---------------------------------------------------------------------------------------------------
+
+    def user(self, user_id: str) -> Client:
+        """Return a client whose calls concern one user.
+
+        It adds the id to calls that take one, and refuses lists and searches that cannot be limited to a user. Calls
+        that name an object, such as `get(key=…)`, are not limited: that takes an API key with a `user_id`.
+        """
+        return self._copy(self._caller.config.with_scope("user_id", user_id))
+
+    def agent(self, agent_id: str) -> Client:
+        """Return a client whose calls concern one agent. See `user`."""
+        return self._copy(self._caller.config.with_scope("agent_id", agent_id))
+
+    def session(self, session_id: str) -> Client:
+        """Return a client whose calls concern one session. See `user`."""
+        return self._copy(self._caller.config.with_scope("session_id", session_id))
+
+    def namespace(self, name: str) -> Client:
+        """Return a client whose calls concern one namespace. See `user`."""
+        return self._copy(self._caller.config.with_scope("namespace", name))
+
+    def tenant(self, slug: str) -> Client:
+        """Return a client for another tenant. Only an operator's key can act for several tenants."""
+        return self._copy(self._caller.config.with_tenant(slug))
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Client:
+        """Return a client with other options.
+
+        idempotency_key: for one write. By default, each write gets a random key.
+        """
+        return self._copy(self._caller.config.with_options(timeout, max_retries, headers, idempotency_key))
+
+    def _copy(self, config: Config) -> Client:
+        copy = object.__new__(type(self))
+        copy._use(Caller(self._caller.transport, config))
+        return copy
+
+    # --- Requests without a method of their own ------------------------------------------------------------------
+
+    def raw(self, operation: str, **fields: object) -> Response:
+        """Call an operation by its name in the OpenAPI document, and return the response with status and headers.
+
+        response = client.raw("memories.get", coord="1,2")
+        response.headers["etag"], response.json()["memory"]
+        """
+        return self._caller.respond(self._caller.config.request(operation, fields))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:  # whatever the route returns
+        """Send a request to a path below /api/v1, and return the parsed JSON, or the text of another response."""
+        request = free_request(self._caller.config, method, path, json, params, headers)
+        response = self._caller.respond(request)
+        return response.json() if response.is_json else response.text()
+
+    # --- Health --------------------------------------------------------------------------------------------------
+
+    def health(self) -> types.HealthOut:
+        """Return the state of the service and its dependencies."""
+        return self._caller.fetch(types.HealthOut, "health.get", {})
+
+    def is_ready(self) -> bool:
+        """Return whether the service can process requests now."""
+        try:
+            return (self.with_options(max_retries=0).raw("health.ready")).status == 200
+        except SomaError:
+            return False
+
+    # --- Lifetime ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the idle connections. The client can still be used, and then opens new ones."""
+        self._caller.transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

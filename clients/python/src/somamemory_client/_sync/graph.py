@@ -1,0 +1,53 @@
+# Written by scripts/client_sync.py from _async/graph.py. Do not edit: run `make reference`.
+"""Links between addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from somamemory_client import types
+from somamemory_client._operation import Fields
+from somamemory_client._results import Results
+from somamemory_client._sync.caller import Caller
+
+Coordinate = str | Sequence[float]
+
+
+class Graph:
+    """`client.graph`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def link(self, **ends: Unpack[types.GraphLinkOptions]) -> types.LinkOut:
+        """Link two addresses, such as `link(from_key="ada", to_coord="1,2", link_type="knows")`."""
+        return self._caller.fetch(types.LinkOut, "graph.link", {**ends})
+
+    def unlink(self, from_coord: Coordinate, to_coord: Coordinate, **options: Unpack[types.GraphUnlinkOptions]) -> bool:
+        """Delete a link. Return whether there was one."""
+        fields = {**options, "from_coord": from_coord, "to_coord": to_coord}
+        return (self._caller.fetch(types.UnlinkedOut, "graph.unlink", fields))["deleted"]
+
+    def link_many(self, links: Sequence[types.NamedLinkBody], *, atomic: bool = False) -> types.BulkLinkedOut:
+        """Create up to 1,000 links with one request. With `atomic`, create all or none."""
+        namespace = self._caller.config.scope.get("namespace")
+        scope: Fields = {} if namespace is None else {"namespace": namespace}
+        fields: Fields = {"links": [{**scope, **link} for link in links], "atomic": atomic}
+        return self._caller.fetch(types.BulkLinkedOut, "graph.link_many", fields)
+
+    def neighbors(self, **options: Unpack[types.GraphNeighborsOptions]) -> Results[types.NeighborOut]:
+        """Follow links from the address with this `coord`, `key` or `id`."""
+        body = self._caller.fetch(types.NeighborsOut, "graph.neighbors", {**options})
+        return Results(body["neighbors"], body)
+
+    def path(
+        self, from_coord: Coordinate, to_coord: Coordinate, **options: Unpack[types.GraphPathOptions]
+    ) -> types.PathOut:
+        """Return the shortest path, or with `weighted` the strongest."""
+        fields = {**options, "from_coord": from_coord, "to_coord": to_coord}
+        return self._caller.fetch(types.PathOut, "graph.path", fields)
+
+    def export(self, **options: Unpack[types.GraphExportOptions]) -> str:
+        """Return all links of a namespace as JSON, or as GraphML with `format="graphml"`."""
+        return self._caller.text("graph.export", {**options})

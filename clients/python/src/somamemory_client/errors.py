@@ -1,0 +1,100 @@
+"""Errors of the client.
+
+SomaError
+├── InvalidArgument         an argument is invalid; nothing was sent
+├── ConnectionFailed        no connection could be opened; nothing was sent
+├── ConnectionLost          the connection ended before the response was complete
+├── ResponseTimeout          the response did not arrive in time
+├── InvalidResponse         the response is not one of SomaMemory
+├── IncompatibleServer      the server has another major version
+└── ApiError                the server answered with an error; each code has a class of its own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from ._messages import Response
+
+
+class FieldError(TypedDict):
+    field: str
+    message: str
+
+
+class SomaError(Exception):
+    """Base class of all errors of the client."""
+
+
+class InvalidArgument(SomaError, ValueError):
+    """An argument is invalid. Nothing was sent.
+
+    field: the name of the argument.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class TransportError(SomaError):
+    """The server could not be reached, or its response did not arrive."""
+
+
+class ConnectionFailed(TransportError, ConnectionError):
+    """No connection could be opened, so nothing was sent."""
+
+
+class ConnectionLost(TransportError, ConnectionError):
+    """The connection ended before the response was complete. A write may or may not have taken effect."""
+
+
+class ResponseTimeout(TransportError, TimeoutError):
+    """The response did not arrive in time. A write may or may not have taken effect."""
+
+
+class InvalidResponse(SomaError):
+    """The response is not one of SomaMemory: another program or a proxy has answered."""
+
+
+class IncompatibleServer(SomaError):
+    """The server has another major version than the client."""
+
+
+class ApiError(SomaError):
+    """The server answered with an error.
+
+    status: the HTTP status.
+    code: stable and for programs, such as `not_found`.
+    title, detail: for people.
+    errors: the invalid fields, if the error concerns fields.
+    request_id: the id of the request in the server's logs.
+    """
+
+    def __init__(self, response: Response, problem: dict[str, object]) -> None:
+        self.response = response
+        self.status = response.status
+        self.code = str(problem.get("code", ""))
+        self.title = str(problem.get("title", ""))
+        self.detail = str(problem.get("detail", ""))
+        self.errors = _field_errors(problem.get("errors"))
+        self.request_id = str(problem.get("request_id") or response.request_id)
+        super().__init__(f"{self.detail or self.title} ({self.status} {self.code}, request {self.request_id})")
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Return how long the server asks to wait, if it does."""
+        return self.response.retry_after_s
+
+
+def _field_errors(value: object) -> Sequence[FieldError]:
+    if not isinstance(value, list):
+        return ()
+    return [
+        {"field": str(item.get("field", "")), "message": str(item.get("message", ""))}
+        for item in value
+        if isinstance(item, dict)
+    ]

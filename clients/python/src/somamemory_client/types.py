@@ -1,0 +1,1958 @@
+"""Types of requests and responses. Written by scripts/client_types.py. Do not edit: run `make reference`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Weights(TypedDict):
+    """The fields of weights."""
+
+    semantic: NotRequired[float | None]
+    keyword: NotRequired[float | None]
+    recency: NotRequired[float | None]
+    importance: NotRequired[float | None]
+
+
+class ExpandBody(TypedDict):
+    """Follow links from the best hits, in both directions."""
+
+    hops: NotRequired[int]
+    link_type: NotRequired[str | Sequence[str] | None]
+    weight: NotRequired[float]
+
+
+class MessageBody(TypedDict):
+    """A message as model APIs send it. Its text is searched; its other parts and its tool calls are only stored."""
+
+    role: Literal["user", "assistant", "system", "tool", "developer"]
+    name: NotRequired[str | None]
+    tool_calls: NotRequired[Sequence[Mapping[str, Any]] | None]
+    tool_call_id: NotRequired[str | None]
+    content: NotRequired[str | Sequence[Mapping[str, Any]] | None]
+    metadata: NotRequired[Mapping[str, Any] | None]
+    timestamp: NotRequired[str | datetime | None]
+
+
+class PruningBody(TypedDict):
+    """The fields of pruning."""
+
+    mode: NotRequired[Literal["off", "report", "archive"]]
+    threshold_days: NotRequired[float]
+    importance_threshold: NotRequired[float]
+
+
+class Quotas(TypedDict):
+    """Null means no limit. Absent fields stay unchanged."""
+
+    memories: NotRequired[int | None]
+    bytes: NotRequired[int | None]
+    keys: NotRequired[int | None]
+    requests_per_day: NotRequired[int | None]
+    llm_tokens_per_day: NotRequired[int | None]
+    llm_tokens_per_month: NotRequired[int | None]
+    llm_cents_per_month: NotRequired[int | None]
+
+
+class Policies(TypedDict):
+    """Policies of a tenant. Absent fields stay unchanged."""
+
+    auto_label: NotRequired[float | None]
+    extract_facts: NotRequired[bool]
+    history_days: NotRequired[int | None]
+
+
+class StoreBody(TypedDict):
+    """A memory to be stored. Without `coord`, it gets the coordinate of its key or a new one."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    payload: Mapping[str, Any]
+    coord: NotRequired[str | Sequence[float]]
+    memory_type: NotRequired[Literal["episodic", "semantic"]]
+    metadata: NotRequired[Mapping[str, Any]]
+    importance: NotRequired[float]
+    context: NotRequired[str]
+    ttl_seconds: NotRequired[int | None]
+    expires_at: NotRequired[str | datetime | None]
+    valid_from: NotRequired[str | datetime | None]
+    valid_to: NotRequired[str | datetime | None]
+    source: NotRequired[str | Mapping[str, Any] | None]
+    trust: NotRequired[float | None]
+    embedding: NotRequired[Sequence[float] | None]
+    key: NotRequired[str | None]
+    namespace: NotRequired[str]
+
+
+class NamedLinkBody(TypedDict):
+    """A link between two addresses, each of which is given as a coordinate or by the key or id of its memory."""
+
+    link_type: NotRequired[str]
+    strength: NotRequired[float]
+    metadata: NotRequired[Mapping[str, Any]]
+    namespace: NotRequired[str]
+    valid_from: NotRequired[str | datetime | None]
+    valid_to: NotRequired[str | datetime | None]
+    from_coord: NotRequired[str | Sequence[float]]
+    from_key: NotRequired[str | None]
+    from_id: NotRequired[str | None]
+    to_coord: NotRequired[str | Sequence[float]]
+    to_key: NotRequired[str | None]
+    to_id: NotRequired[str | None]
+
+
+class SearchOut(TypedDict):
+    """The fields of search."""
+
+    memories: list[FoundOut]
+    degraded: list[str]
+    mode: str
+    took_ms: float
+    next_offset: NotRequired[int | None]
+
+
+class MapOut(TypedDict):
+    """The fields of map."""
+
+    namespace: str
+    cells: list[CellOut]
+    depth: NotRequired[int | None]
+    next_cursor: NotRequired[str | None]
+    axes: NotRequired[list[int] | None]
+    low: NotRequired[list[float] | None]
+    high: NotRequired[list[float] | None]
+    resolution: NotRequired[int | None]
+    total: NotRequired[int | None]
+    elsewhere: NotRequired[int | None]
+    memories: NotRequired[list[SingleOut] | None]
+
+
+class MemoryEnvelope(TypedDict):
+    """The fields of memory envelope."""
+
+    memory: MemoryOut
+
+
+class StoredOut(TypedDict):
+    """The fields of stored."""
+
+    ok: bool
+    id: str
+    coord: str
+    coordinate: list[float]
+    key: str | None
+    namespace: str
+    memory_type: Literal["episodic", "semantic"]
+    version: int
+    created: bool
+    index_state: str
+
+
+class DeletedOut(TypedDict):
+    """The fields of deleted."""
+
+    coord: NotRequired[str | None]
+    key: NotRequired[str | None]
+    id: NotRequired[str | None]
+    deleted: bool
+
+
+class HistoryOut(TypedDict):
+    """The fields of history."""
+
+    items: list[VersionOut]
+    next_cursor: str | None
+
+
+class PageOut(TypedDict):
+    """The fields of page."""
+
+    items: list[MemoryOut]
+    next_cursor: str | None
+
+
+class BulkStoredOut(TypedDict):
+    """The fields of bulk stored."""
+
+    results: list[BulkResult]
+    stored: int
+    failed: int
+
+
+class BulkGotOut(TypedDict):
+    """The fields of bulk got."""
+
+    items: list[BulkFound]
+    next_index: NotRequired[int | None]
+
+
+class BulkDeletedOut(TypedDict):
+    """The fields of bulk deleted."""
+
+    results: list[DeletedOut]
+    deleted: int
+
+
+class DeletedMatchingOut(TypedDict):
+    """The fields of deleted matching."""
+
+    deleted: int
+    complete: bool
+    dry_run: bool
+
+
+class StatsOut(TypedDict):
+    """The fields of stats."""
+
+    total_memories: int
+    episodic: int
+    semantic: int
+    deleted: int
+    namespaces: dict[str, int]
+    links: int
+    conversations: int
+    language_model: LanguageModelStats | None
+    index: IndexStats
+
+
+class NamespacesOut(TypedDict):
+    """The fields of namespaces."""
+
+    items: list[NamespaceOut]
+    next_cursor: str | None
+
+
+class ReceiptOut(TypedDict):
+    """The fields of receipt."""
+
+    namespaces: list[str]
+    memories: int
+    links: int
+    at: str
+    request_id: str
+
+
+class LinkOut(TypedDict):
+    """The fields of link."""
+
+    ok: bool
+    from_coord: str
+    to_coord: str
+    link_type: str
+    strength: float
+    namespace: str
+    valid_from: str | None
+    valid_to: str | None
+    created: bool
+
+
+class UnlinkedOut(TypedDict):
+    """The fields of unlinked."""
+
+    deleted: bool
+
+
+class BulkLinkedOut(TypedDict):
+    """The fields of bulk linked."""
+
+    results: list[BulkLinkResult]
+    stored: int
+    failed: int
+
+
+class NeighborsOut(TypedDict):
+    """The fields of neighbors."""
+
+    coord: str
+    neighbors: list[NeighborOut]
+    truncated: bool
+    next_offset: NotRequired[int | None]
+
+
+class PathOut(TypedDict):
+    """The fields of path."""
+
+    from_coord: str
+    to_coord: str
+    found: bool
+    path: list[str]
+    link_types: list[str]
+    length: int | None
+    cost: float | None
+    truncated: bool
+
+
+class ExportOut(TypedDict):
+    """The fields of export."""
+
+    links: list[ExportedLink]
+
+
+class ConversationOut(TypedDict):
+    """The fields of conversation."""
+
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
+    id: str
+    conversation_id: str
+    external_id: str | None
+    number: int
+    label: str
+    labelled_by: str | None
+    folder: str
+    status: Literal["active", "pinned", "archived"]
+    tier: Literal["active", "archived", "cold"]
+    importance_score: float
+    message_count: int
+    word_count: int
+    metadata: dict[str, Any]
+    created_at: str
+    updated_at: str
+
+
+class ConversationsOut(TypedDict):
+    """The fields of conversations."""
+
+    results: list[ListedOut]
+    total: int
+    page: int
+    page_size: int
+    next_cursor: str | None
+
+
+class MessagesOut(TypedDict):
+    """The fields of messages."""
+
+    items: list[MessageOut]
+    total: int
+    next_cursor: str | None
+
+
+class CountOut(TypedDict):
+    """The fields of count."""
+
+    count: int
+    label: str | None
+    folder: str | None
+
+
+class ChangedOut(TypedDict):
+    """The fields of changed."""
+
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
+    id: str
+    conversation_id: str
+    external_id: str | None
+    number: int
+    label: str
+    labelled_by: str | None
+    folder: str
+    status: Literal["active", "pinned", "archived"]
+    tier: Literal["active", "archived", "cold"]
+    importance_score: float
+    message_count: int
+    word_count: int
+    metadata: dict[str, Any]
+    created_at: str
+    updated_at: str
+    success: bool
+
+
+class ConversationDeletedOut(TypedDict):
+    """The fields of conversation deleted."""
+
+    success: bool
+    id: str
+
+
+class QueryOut(TypedDict):
+    """The fields of query."""
+
+    results: list[QueryResultOut]
+    total: int
+    page: int
+    page_size: int
+    degraded: list[str]
+    next_offset: NotRequired[int | None]
+
+
+class FullTextOut(TypedDict):
+    """The fields of full text."""
+
+    results: list[FullTextResultOut]
+    total: int
+    degraded: list[str]
+    next_offset: NotRequired[int | None]
+
+
+class ContextMessageOut(TypedDict):
+    """A message of a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`."""
+
+    id: str
+    conversation_id: str
+    role: str
+    content: str
+    content_parts: NotRequired[list[dict[str, Any]] | None]
+    tool_calls: NotRequired[list[dict[str, Any]] | None]
+    tool_call_id: NotRequired[str | None]
+    name: NotRequired[str | None]
+    coord: str
+    turn: int
+    timestamp: str
+    metadata: dict[str, Any]
+    importance: float
+    label: str
+    folder: str
+
+
+class ManifestOut(TypedDict):
+    """The fields of manifest."""
+
+    items: list[ContextItemOut]
+    used_tokens: int
+    budget: int
+    target: int
+    left_out: list[LeftOut]
+    context_hash: str
+    as_of: str
+    degraded: list[str]
+
+
+class ContextPromptOut(TypedDict):
+    """A context as one text, or as messages for a model."""
+
+    text: NotRequired[str | None]
+    messages: NotRequired[list[dict[str, str]] | None]
+    citations: list[CitationOut]
+    used_tokens: int
+    budget: int
+    context_hash: str
+    as_of: str
+    degraded: list[str]
+
+
+class SummaryOut(TypedDict):
+    """The fields of summary."""
+
+    conversation_id: str
+    level: Literal["daily", "weekly", "monthly"]
+    period: str
+    coord: str
+    summary: str
+    model: str
+    tokens_used: int
+    generated_at: str
+    covers: CoversOut
+
+
+class SuggestionsOut(TypedDict):
+    """The fields of suggestions."""
+
+    conversation_id: str
+    suggestions: list[SuggestionOut]
+    model: str
+
+
+class SuggestionOut(TypedDict):
+    """The fields of suggestion."""
+
+    label: str
+    confidence: float
+    is_existing: bool
+    reason: str
+
+
+class ExtractionOut(TypedDict):
+    """Progress of an extraction."""
+
+    conversation_id: str
+    state: Literal["none", "queued", "running", "waiting", "failed", "done"]
+    read_to_turn: int
+    last_turn: int
+    facts: int
+    left_out: int
+    cut: int
+    error: str | None
+    due_at: str | None
+
+
+class FactsOut(TypedDict):
+    """The fields of facts."""
+
+    conversation_id: str
+    state: Literal["none", "queued", "running", "waiting", "failed", "done"]
+    read_to_turn: int
+    last_turn: int
+    facts: int
+    left_out: int
+    cut: int
+    error: str | None
+    due_at: str | None
+    items: list[FactOut]
+    next_cursor: str | None
+
+
+class RatedOut(TypedDict):
+    """The fields of rated."""
+
+    score: float
+    reasoning: str
+    model: str
+
+
+class PruneSuggestionsOut(TypedDict):
+    """The fields of prune suggestions."""
+
+    suggestions: list[PruneSuggestionOut]
+    total: int
+
+
+class PruneSuggestionOut(TypedDict):
+    """The fields of prune suggestion."""
+
+    conversation_id: str
+    conversation_label: str
+    last_accessed: str
+    message_count: int
+    token_estimate: int
+    importance_score: float
+    preview: str
+    recommendation: Literal["keep", "archive"]
+    score: float
+    reasons: list[str]
+
+
+class ArchivedOut(TypedDict):
+    """The fields of archived."""
+
+    archived: int
+    conversation_ids: list[str]
+
+
+class UpkeepOut(TypedDict):
+    """The effective `active_days` and `archived_days`. `own` lists the fields that the tenant has set."""
+
+    active_days: int
+    archived_days: int
+    own: list[str]
+    pruning: PruningBody
+    ran_at: str | None
+    report: dict[str, Any]
+
+
+class RestoredOut(TypedDict):
+    """The fields of restored."""
+
+    restored: int
+    conversation_ids: list[str]
+
+
+class ImportOut(TypedDict):
+    """The fields of import."""
+
+    conversations: dict[str, int]
+    messages: int
+    left_out: dict[str, int]
+    failed: int
+    errors: list[ImportErrorOut]
+    dry_run: bool
+
+
+class TenantOut(TypedDict):
+    """The fields of tenant."""
+
+    slug: str
+    name: str
+    active: bool
+    tier: Literal["free", "standard", "premium"]
+    quotas: QuotasOut
+    policies: PoliciesOut
+    created_at: str
+
+
+class TenantsOut(TypedDict):
+    """The fields of tenants."""
+
+    items: list[TenantOut]
+    next_cursor: str | None
+
+
+class ErasedOut(TypedDict):
+    """The fields of erased."""
+
+    slug: str
+    id: str
+    erased_at: str
+    rows: dict[str, int]
+    elsewhere: dict[str, int]
+    total: int
+    complete: bool
+    missing: list[str]
+
+
+class UsageOut(TypedDict):
+    """The fields of usage."""
+
+    slug: str
+    memories: Used
+    bytes: Used
+    keys: Used
+    requests_per_day: Used
+    llm_tokens_per_day: Used
+    llm_tokens_per_month: Used
+    llm_cents_per_month: Used
+
+
+class AuditPageOut(TypedDict):
+    """The fields of audit page."""
+
+    items: list[AuditOut]
+    next_cursor: str | None
+
+
+class IssuedKeyOut(TypedDict):
+    """The fields of issued key."""
+
+    prefix: str
+    name: str
+    scopes: list[str]
+    namespaces: list[str]
+    user_id: str | None
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    key: str
+
+
+class KeysOut(TypedDict):
+    """The fields of keys."""
+
+    items: list[KeyOut]
+    next_cursor: str | None
+
+
+class KeyOut(TypedDict):
+    """The fields of key."""
+
+    prefix: str
+    name: str
+    scopes: list[str]
+    namespaces: list[str]
+    user_id: str | None
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class RebuildOut(TypedDict):
+    """The fields of rebuild."""
+
+    job_id: str
+    state: str
+    estimated_completion_seconds: int
+
+
+class JobOut(TypedDict):
+    """The fields of job."""
+
+    id: str
+    kind: str
+    state: Literal["queued", "running", "done", "failed"]
+    done: int
+    total: int | None
+    error: str | None
+    started_at: str | None
+    finished_at: str | None
+    phase: str | None
+    comparison: dict[str, Any] | None
+
+
+class PingOut(TypedDict):
+    """The fields of ping."""
+
+    status: str
+
+
+class HealthzOut(TypedDict):
+    """The fields of healthz."""
+
+    status: str
+    kv_store: bool
+    vector_store: bool
+    graph_store: bool
+
+
+class ReadyOut(TypedDict):
+    """The fields of ready."""
+
+    ready: bool
+    reason: NotRequired[str | None]
+
+
+class HealthOut(TypedDict):
+    """The fields of health."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    healthy: bool
+    version: str
+    uptime_seconds: float
+    checks: dict[str, CheckOut]
+    services: list[ServiceOut]
+
+
+class FoundOut(TypedDict):
+    """The fields of found."""
+
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
+    id: str
+    coord: str
+    coordinate: list[float]
+    key: str | None
+    namespace: str
+    payload: dict[str, Any]
+    memory_type: Literal["episodic", "semantic"]
+    metadata: dict[str, Any]
+    importance: float
+    valid_from: str | None
+    valid_to: str | None
+    source: str | dict[str, Any] | None
+    trust: float | None
+    version: int
+    created_at: str
+    score: float
+    scores: NotRequired[dict[str, float | None] | None]
+
+
+class CellOut(TypedDict):
+    """The memories in one cell of a grid (`column`, `row`), or at and below one coordinate (`coord`)."""
+
+    count: int
+    importance: float
+    max_importance: float
+    column: NotRequired[int | None]
+    row: NotRequired[int | None]
+    coord: NotRequired[str | None]
+    coordinate: NotRequired[list[float] | None]
+
+
+class SingleOut(TypedDict):
+    """The fields of single."""
+
+    id: str
+    coord: str
+    coordinate: list[float]
+    memory_type: Literal["episodic", "semantic"]
+    importance: float
+    text: str
+
+
+class MemoryOut(TypedDict):
+    """The fields of memory."""
+
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
+    id: str
+    coord: str
+    coordinate: list[float]
+    key: str | None
+    namespace: str
+    payload: dict[str, Any]
+    memory_type: Literal["episodic", "semantic"]
+    metadata: dict[str, Any]
+    importance: float
+    valid_from: str | None
+    valid_to: str | None
+    source: str | dict[str, Any] | None
+    trust: float | None
+    version: int
+    created_at: str
+    context: str
+    index_state: str
+    updated_at: str
+    expires_at: str | None
+    access_count: int
+    last_accessed_at: str | None
+    deleted_at: NotRequired[str | None]
+    distance: NotRequired[float | None]
+
+
+class VersionOut(TypedDict):
+    """The fields of version."""
+
+    version: int
+    at: str
+    until: str | None
+    by: str | None
+    action: Literal["create", "update", "delete", "restore"]
+    changed: list[str] | None
+    payload: dict[str, Any]
+    memory_type: Literal["episodic", "semantic"]
+    metadata: dict[str, Any]
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
+    importance: float
+    context: str
+    expires_at: str | None
+    valid_from: str | None
+    valid_to: str | None
+    source: str | dict[str, Any] | None
+    trust: float | None
+
+
+class BulkResult(TypedDict):
+    """The fields of bulk result."""
+
+    index: int
+    status: int
+    coord: str | None
+    id: NotRequired[str | None]
+    key: NotRequired[str | None]
+    version: NotRequired[int | None]
+    error: NotRequired[dict[str, Any] | None]
+
+
+class BulkFound(TypedDict):
+    """The fields of bulk found."""
+
+    coord: NotRequired[str | None]
+    key: NotRequired[str | None]
+    id: NotRequired[str | None]
+    memory: MemoryOut | None
+
+
+class LanguageModelStats(TypedDict):
+    """Usage in `month` (such as 202611, in UTC)."""
+
+    month: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    limit: int | None
+    limit_usd: float | None
+
+
+class IndexStats(TypedDict):
+    """The fields of index stats."""
+
+    pending: int
+    failed: int
+    ready: int
+    generation: str
+    model: str
+    dimension: int
+    oldest_due_seconds: int
+
+
+class NamespaceOut(TypedDict):
+    """The fields of namespace."""
+
+    namespace: str
+    memories: int
+    exact: bool
+
+
+class BulkLinkResult(TypedDict):
+    """The fields of bulk link result."""
+
+    index: int
+    status: int
+    from_coord: NotRequired[str | None]
+    to_coord: NotRequired[str | None]
+    link_type: NotRequired[str | None]
+    error: NotRequired[dict[str, Any] | None]
+
+
+class NeighborOut(TypedDict):
+    """The fields of neighbor."""
+
+    coord: str
+    coordinate: list[float]
+    link_type: str
+    strength: float
+    hops: int
+    direction: Literal["out", "in"]
+    path: list[str]
+    memory: NotRequired[MemoryOut | None]
+
+
+class ExportedLink(TypedDict):
+    """The fields of exported link."""
+
+    from_coord: str
+    to_coord: str
+    link_type: str
+    strength: float
+    metadata: dict[str, Any]
+    namespace: str
+    valid_from: str | None
+    valid_to: str | None
+
+
+class ListedOut(TypedDict):
+    """A conversation with the fields of a search result, which Sekha's clients expect in a list."""
+
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
+    id: str
+    conversation_id: str
+    external_id: str | None
+    number: int
+    label: str
+    labelled_by: str | None
+    folder: str
+    status: Literal["active", "pinned", "archived"]
+    tier: Literal["active", "archived", "cold"]
+    importance_score: float
+    message_count: int
+    word_count: int
+    metadata: dict[str, Any]
+    created_at: str
+    updated_at: str
+    message_id: str
+    score: float
+    content: str
+    timestamp: str
+
+
+class MessageOut(TypedDict):
+    """The fields of message."""
+
+    id: str
+    conversation_id: str
+    role: str
+    content: str
+    content_parts: NotRequired[list[dict[str, Any]] | None]
+    tool_calls: NotRequired[list[dict[str, Any]] | None]
+    tool_call_id: NotRequired[str | None]
+    name: NotRequired[str | None]
+    coord: str
+    turn: int
+    timestamp: str
+    metadata: dict[str, Any]
+    importance: float
+
+
+class QueryResultOut(TypedDict):
+    """The fields of query result."""
+
+    conversation_id: str
+    message_id: str
+    score: float
+    similarity: float | None
+    role: str
+    content: str
+    coord: str
+    metadata: dict[str, Any]
+    label: str
+    folder: str
+    timestamp: str
+
+
+class FullTextResultOut(TypedDict):
+    """The fields of full text result."""
+
+    id: str
+    conversation_id: str
+    role: str
+    content: str
+    content_parts: NotRequired[list[dict[str, Any]] | None]
+    tool_calls: NotRequired[list[dict[str, Any]] | None]
+    tool_call_id: NotRequired[str | None]
+    name: NotRequired[str | None]
+    coord: str
+    turn: int
+    timestamp: str
+    metadata: dict[str, Any]
+    importance: float
+    rank: float
+    label: str
+    folder: str
+
+
+class ContextItemOut(TypedDict):
+    """The fields of context item."""
+
+    id: str
+    conversation_id: str
+    role: str
+    content: str
+    content_parts: NotRequired[list[dict[str, Any]] | None]
+    tool_calls: NotRequired[list[dict[str, Any]] | None]
+    tool_call_id: NotRequired[str | None]
+    name: NotRequired[str | None]
+    coord: str
+    turn: int
+    timestamp: str
+    metadata: dict[str, Any]
+    importance: float
+    label: str
+    folder: str
+    scores: ContextScores
+    tokens: int
+    source: str
+    truncated: bool
+
+
+class LeftOut(TypedDict):
+    """The fields of left."""
+
+    id: str
+    conversation_id: str
+    coord: str
+    reason: Literal["budget", "duplicate", "excluded"]
+    score: float | None
+    tokens: int | None
+    duplicate_of: NotRequired[str | None]
+
+
+class CitationOut(TypedDict):
+    """The source of one item of the text."""
+
+    number: int
+    id: str
+    conversation_id: str
+    coord: str
+    label: str
+    folder: str
+    role: str
+    timestamp: str
+
+
+CoversOut = TypedDict(
+    "CoversOut",
+    {
+        "first_turn": "int",
+        "last_turn": "int",
+        "messages": "int",
+        "left_out": "int",
+        "days": "list[str]",
+        "from": "str",
+        "to": "str",
+    },
+)
+
+
+class FactOut(TypedDict):
+    """The fields of fact."""
+
+    id: str
+    coord: str
+    fact: str
+    turn: int
+    entities: list[str]
+    model: str
+    timestamp: str
+
+
+class ImportErrorOut(TypedDict):
+    """The fields of import error."""
+
+    place: str
+    reason: str
+
+
+class QuotasOut(TypedDict):
+    """The fields of quotas."""
+
+    memories: int | None
+    bytes: int | None
+    keys: int | None
+    requests_per_day: int | None
+    llm_tokens_per_day: int | None
+    llm_tokens_per_month: int | None
+    llm_cents_per_month: int | None
+
+
+class PoliciesOut(TypedDict):
+    """The fields of policies."""
+
+    auto_label: float | None
+    extract_facts: bool
+    history_days: int | None
+
+
+class Used(TypedDict):
+    """The fields of used."""
+
+    used: int
+    quota: int | None
+
+
+class AuditOut(TypedDict):
+    """The fields of audit."""
+
+    id: int
+    at: str
+    actor: str
+    action: str
+    namespace: str
+    target: str
+    request_id: str
+    address: str
+    before_hash: str | None
+    after_hash: str | None
+    sealed: bool
+
+
+class CheckOut(TypedDict):
+    """The fields of check."""
+
+    status: Literal["healthy", "unhealthy"]
+    latency_ms: float
+
+
+class ServiceOut(TypedDict):
+    """The fields of service."""
+
+    name: str
+    healthy: bool
+    latency_ms: float
+
+
+class ContextScores(TypedDict):
+    """The fields of context scores."""
+
+    total: float
+    relevance: float
+    importance: float
+    recency: float
+    label: float
+
+
+class MemoriesSearchByQueryOptions(TypedDict):
+    """The optional fields of memories.search_by_query."""
+
+    namespace_prefix: NotRequired[str | None]
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    top_k: NotRequired[int]
+    offset: NotRequired[int]
+    namespace: NotRequired[str]
+    memory_type: NotRequired[Literal["episodic", "semantic"] | None]
+    filters: NotRequired[str | None]
+    mode: NotRequired[Literal["hybrid", "semantic", "keyword"]]
+    prefix: NotRequired[str | None]
+    key_prefix: NotRequired[str | None]
+    near: NotRequired[str | None]
+    radius: NotRequired[float | None]
+    min_score: NotRequired[float]
+    consistency: NotRequired[Literal["eventual", "strong"]]
+    explain: NotRequired[bool]
+    include_archived: NotRequired[bool]
+    valid_at: NotRequired[str | datetime | None]
+    include_superseded: NotRequired[bool]
+    as_of: NotRequired[str | datetime | None]
+
+
+class MemoriesSearchOptions(TypedDict):
+    """The optional fields of memories.search."""
+
+    namespace_prefix: NotRequired[str | None]
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    top_k: NotRequired[int]
+    offset: NotRequired[int]
+    namespace: NotRequired[str | Sequence[str]]
+    memory_type: NotRequired[Literal["episodic", "semantic"] | None]
+    filters: NotRequired[Mapping[str, Any] | None]
+    mode: NotRequired[Literal["hybrid", "semantic", "keyword"]]
+    prefix: NotRequired[str | Sequence[float] | None]
+    key_prefix: NotRequired[str | None]
+    near: NotRequired[str | Sequence[float] | None]
+    radius: NotRequired[float | None]
+    min_score: NotRequired[float]
+    consistency: NotRequired[Literal["eventual", "strong"]]
+    weights: NotRequired[Weights]
+    expand: NotRequired[ExpandBody | None]
+    explain: NotRequired[bool]
+    include_archived: NotRequired[bool]
+    valid_at: NotRequired[str | datetime | None]
+    include_superseded: NotRequired[bool]
+    as_of: NotRequired[str | datetime | None]
+
+
+class MemoriesMapOptions(TypedDict):
+    """The optional fields of memories.map."""
+
+    namespace: NotRequired[str]
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    prefix: NotRequired[str | None]
+    memory_type: NotRequired[Literal["episodic", "semantic"] | None]
+    depth: NotRequired[int | None]
+    axes: NotRequired[str | None]
+    box: NotRequired[str | None]
+    resolution: NotRequired[int | None]
+    limit: NotRequired[int | None]
+    cursor: NotRequired[str | None]
+
+
+class MemoriesGetByKeyOptions(TypedDict):
+    """The optional fields of memories.get_by_key."""
+
+    as_of: NotRequired[str | datetime | None]
+    namespace: NotRequired[str]
+
+
+class MemoriesStoreByKeyOptions(TypedDict):
+    """The optional fields of memories.store_by_key."""
+
+    namespace: NotRequired[str]
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    coord: NotRequired[str | Sequence[float]]
+    memory_type: NotRequired[Literal["episodic", "semantic"]]
+    metadata: NotRequired[Mapping[str, Any]]
+    importance: NotRequired[float]
+    context: NotRequired[str]
+    ttl_seconds: NotRequired[int | None]
+    expires_at: NotRequired[str | datetime | None]
+    valid_from: NotRequired[str | datetime | None]
+    valid_to: NotRequired[str | datetime | None]
+    source: NotRequired[str | Mapping[str, Any] | None]
+    trust: NotRequired[float | None]
+    embedding: NotRequired[Sequence[float] | None]
+    if_match: NotRequired[str | int]
+    if_none_match: NotRequired[str | int]
+
+
+class MemoriesPatchByKeyOptions(TypedDict):
+    """The optional fields of memories.patch_by_key."""
+
+    namespace: NotRequired[str]
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    payload: NotRequired[Mapping[str, Any] | None]
+    metadata: NotRequired[Mapping[str, Any] | None]
+    importance: NotRequired[float | None]
+    memory_type: NotRequired[Literal["episodic", "semantic"] | None]
+    context: NotRequired[str | None]
+    expires_at: NotRequired[str | datetime | None]
+    valid_from: NotRequired[str | datetime | None]
+    valid_to: NotRequired[str | datetime | None]
+    source: NotRequired[str | Mapping[str, Any] | None]
+    trust: NotRequired[float | None]
+    if_match: NotRequired[str | int]
+    if_none_match: NotRequired[str | int]
+
+
+class MemoriesDeleteByKeyOptions(TypedDict):
+    """The optional fields of memories.delete_by_key."""
+
+    purge: NotRequired[bool]
+    namespace: NotRequired[str]
+    if_match: NotRequired[str | int]
+    if_none_match: NotRequired[str | int]
+
+
+class MemoriesGetByIdOptions(TypedDict):
+    """The optional fields of memories.get_by_id."""
+
+    as_of: NotRequired[str | datetime | None]
+
+
+class MemoriesPatchByIdOptions(TypedDict):
+    """The optional fields of memories.patch_by_id."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    payload: NotRequired[Mapping[str, Any] | None]
+    metadata: NotRequired[Mapping[str, Any] | None]
+    importance: NotRequired[float | None]
+    memory_type: NotRequired[Literal["episodic", "semantic"] | None]
+    context: NotRequired[str | None]
+    expires_at: NotRequired[str | datetime | None]
+    valid_from: NotRequired[str | datetime | None]
+    valid_to: NotRequired[str | datetime | None]
+    source: NotRequired[str | Mapping[str, Any] | None]
+    trust: NotRequired[float | None]
+    if_match: NotRequired[str | int]
+    if_none_match: NotRequired[str | int]
+
+
+class MemoriesDeleteByIdOptions(TypedDict):
+    """The optional fields of memories.delete_by_id."""
+
+    purge: NotRequired[bool]
+    if_match: NotRequired[str | int]
+    if_none_match: NotRequired[str | int]
+
+
+class MemoriesRestoreByIdOptions(TypedDict):
+    """The optional fields of memories.restore_by_id."""
+
+    version: NotRequired[int | None]
+
+
+class MemoriesHistoryOptions(TypedDict):
+    """The optional fields of memories.history."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+    namespace: NotRequired[str]
+
+
+class MemoriesHistoryByKeyOptions(TypedDict):
+    """The optional fields of memories.history_by_key."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+    namespace: NotRequired[str]
+
+
+class MemoriesHistoryByIdOptions(TypedDict):
+    """The optional fields of memories.history_by_id."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+
+
+class MemoriesStoreOptions(TypedDict):
+    """The optional fields of memories.store."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    coord: NotRequired[str | Sequence[float]]
+    memory_type: NotRequired[Literal["episodic", "semantic"]]
+    metadata: NotRequired[Mapping[str, Any]]
+    importance: NotRequired[float]
+    context: NotRequired[str]
+    ttl_seconds: NotRequired[int | None]
+    expires_at: NotRequired[str | datetime | None]
+    valid_from: NotRequired[str | datetime | None]
+    valid_to: NotRequired[str | datetime | None]
+    source: NotRequired[str | Mapping[str, Any] | None]
+    trust: NotRequired[float | None]
+    embedding: NotRequired[Sequence[float] | None]
+    key: NotRequired[str | None]
+    namespace: NotRequired[str]
+    if_match: NotRequired[str | int]
+    if_none_match: NotRequired[str | int]
+
+
+class MemoriesListOptions(TypedDict):
+    """The optional fields of memories.list."""
+
+    namespace: NotRequired[str]
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    prefix: NotRequired[str | None]
+    key_prefix: NotRequired[str | None]
+    near: NotRequired[str | None]
+    radius: NotRequired[float | None]
+    box: NotRequired[str | None]
+    memory_type: NotRequired[Literal["episodic", "semantic"] | None]
+    created_after: NotRequired[str | datetime | None]
+    created_before: NotRequired[str | datetime | None]
+    updated_after: NotRequired[str | datetime | None]
+    valid_at: NotRequired[str | datetime | None]
+    as_of: NotRequired[str | datetime | None]
+    include_deleted: NotRequired[bool]
+    order: NotRequired[
+        Literal["coordinate", "-coordinate", "created_at", "-created_at", "updated_at", "-updated_at"] | None
+    ]
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+
+
+class MemoriesStoreManyOptions(TypedDict):
+    """The optional fields of memories.store_many."""
+
+    atomic: NotRequired[bool]
+
+
+class MemoriesGetManyOptions(TypedDict):
+    """The optional fields of memories.get_many."""
+
+    coords: NotRequired[Sequence[str | Sequence[float]] | None]
+    keys: NotRequired[Sequence[str] | None]
+    ids: NotRequired[Sequence[str] | None]
+    namespace: NotRequired[str | None]
+
+
+class MemoriesDeleteManyOptions(TypedDict):
+    """The optional fields of memories.delete_many."""
+
+    coords: NotRequired[Sequence[str | Sequence[float]] | None]
+    keys: NotRequired[Sequence[str] | None]
+    ids: NotRequired[Sequence[str] | None]
+    namespace: NotRequired[str | None]
+
+
+class MemoriesRestoreByNameOptions(TypedDict):
+    """The optional fields of memories.restore_by_name."""
+
+    coord: NotRequired[str | Sequence[float] | None]
+    key: NotRequired[str | None]
+    id: NotRequired[str | None]
+    namespace: NotRequired[str | None]
+    version: NotRequired[int | None]
+
+
+class MemoriesDeleteMatchingOptions(TypedDict):
+    """The optional fields of memories.delete_matching."""
+
+    namespace_prefix: NotRequired[str | None]
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    namespace: NotRequired[str | Sequence[str]]
+    filters: NotRequired[Mapping[str, Any] | None]
+    memory_type: NotRequired[Literal["episodic", "semantic"] | None]
+    prefix: NotRequired[str | Sequence[float] | None]
+    created_before: NotRequired[str | datetime | None]
+    all: NotRequired[bool]
+    dry_run: NotRequired[bool]
+    limit: NotRequired[int]
+
+
+class MemoriesGetOptions(TypedDict):
+    """The optional fields of memories.get."""
+
+    as_of: NotRequired[str | datetime | None]
+    namespace: NotRequired[str]
+
+
+class MemoriesPatchOptions(TypedDict):
+    """The optional fields of memories.patch."""
+
+    namespace: NotRequired[str]
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    payload: NotRequired[Mapping[str, Any] | None]
+    metadata: NotRequired[Mapping[str, Any] | None]
+    importance: NotRequired[float | None]
+    memory_type: NotRequired[Literal["episodic", "semantic"] | None]
+    context: NotRequired[str | None]
+    expires_at: NotRequired[str | datetime | None]
+    valid_from: NotRequired[str | datetime | None]
+    valid_to: NotRequired[str | datetime | None]
+    source: NotRequired[str | Mapping[str, Any] | None]
+    trust: NotRequired[float | None]
+    if_match: NotRequired[str | int]
+    if_none_match: NotRequired[str | int]
+
+
+class MemoriesDeleteOptions(TypedDict):
+    """The optional fields of memories.delete."""
+
+    purge: NotRequired[bool]
+    namespace: NotRequired[str]
+    if_match: NotRequired[str | int]
+    if_none_match: NotRequired[str | int]
+
+
+class MemoriesRestoreOptions(TypedDict):
+    """The optional fields of memories.restore."""
+
+    version: NotRequired[int | None]
+    namespace: NotRequired[str]
+
+
+class StatsGetOptions(TypedDict):
+    """The optional fields of stats.get."""
+
+
+class NamespacesListOptions(TypedDict):
+    """The optional fields of namespaces.list."""
+
+    prefix: NotRequired[str | None]
+    depth: NotRequired[int | None]
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+
+
+class NamespacesRenameOptions(TypedDict):
+    """The optional fields of namespaces.rename."""
+
+    merge: NotRequired[bool]
+
+
+class NamespacesDeleteOptions(TypedDict):
+    """The optional fields of namespaces.delete."""
+
+    below: NotRequired[bool]
+    purge: NotRequired[bool]
+
+
+class GraphLinkOptions(TypedDict):
+    """The optional fields of graph.link."""
+
+    link_type: NotRequired[str]
+    strength: NotRequired[float]
+    metadata: NotRequired[Mapping[str, Any]]
+    namespace: NotRequired[str]
+    valid_from: NotRequired[str | datetime | None]
+    valid_to: NotRequired[str | datetime | None]
+    from_coord: NotRequired[str | Sequence[float]]
+    from_key: NotRequired[str | None]
+    from_id: NotRequired[str | None]
+    to_coord: NotRequired[str | Sequence[float]]
+    to_key: NotRequired[str | None]
+    to_id: NotRequired[str | None]
+
+
+class GraphUnlinkOptions(TypedDict):
+    """The optional fields of graph.unlink."""
+
+    namespace: NotRequired[str]
+    link_type: NotRequired[str]
+
+
+class GraphLinkManyOptions(TypedDict):
+    """The optional fields of graph.link_many."""
+
+    atomic: NotRequired[bool]
+
+
+class GraphNeighborsOptions(TypedDict):
+    """The optional fields of graph.neighbors."""
+
+    link_type: NotRequired[str | None]
+    direction: NotRequired[Literal["out", "in", "both"]]
+    min_strength: NotRequired[float]
+    as_of: NotRequired[str | datetime | None]
+    k_hop: NotRequired[int]
+    limit: NotRequired[int]
+    offset: NotRequired[int]
+    include_memory: NotRequired[bool]
+    namespace: NotRequired[str]
+    coord: NotRequired[str | None]
+    key: NotRequired[str | None]
+    id: NotRequired[str | None]
+
+
+class MemoriesLinksByIdOptions(TypedDict):
+    """The optional fields of memories.links_by_id."""
+
+    link_type: NotRequired[str | None]
+    direction: NotRequired[Literal["out", "in", "both"]]
+    min_strength: NotRequired[float]
+    as_of: NotRequired[str | datetime | None]
+    k_hop: NotRequired[int]
+    limit: NotRequired[int]
+    offset: NotRequired[int]
+    include_memory: NotRequired[bool]
+
+
+class GraphPathOptions(TypedDict):
+    """The optional fields of graph.path."""
+
+    link_type: NotRequired[str | None]
+    direction: NotRequired[Literal["out", "in", "both"]]
+    min_strength: NotRequired[float]
+    as_of: NotRequired[str | datetime | None]
+    namespace: NotRequired[str]
+    max_length: NotRequired[int]
+    weighted: NotRequired[bool]
+
+
+class GraphExportOptions(TypedDict):
+    """The optional fields of graph.export."""
+
+    namespace: NotRequired[str]
+    format: NotRequired[Literal["graphml", "json"]]
+    prefix: NotRequired[str | None]
+
+
+class ConversationsCreateOptions(TypedDict):
+    """The optional fields of conversations.create."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    label: NotRequired[str | None]
+    folder: NotRequired[str | None]
+    messages: NotRequired[Sequence[MessageBody]]
+    metadata: NotRequired[Mapping[str, Any] | None]
+    importance_score: NotRequired[float | None]
+
+
+class ConversationsListOptions(TypedDict):
+    """The optional fields of conversations.list."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    label: NotRequired[str | None]
+    folder: NotRequired[str | None]
+    status: NotRequired[Literal["active", "pinned", "archived"] | None]
+    pinned: NotRequired[bool | None]
+    archived: NotRequired[bool | None]
+    q: NotRequired[str | None]
+    page: NotRequired[int | None]
+    page_size: NotRequired[int | None]
+    cursor: NotRequired[str | None]
+    limit: NotRequired[int | None]
+
+
+class ConversationsCreateOnceOptions(TypedDict):
+    """The optional fields of conversations.create_once."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    label: NotRequired[str | None]
+    folder: NotRequired[str | None]
+    messages: NotRequired[Sequence[MessageBody]]
+    metadata: NotRequired[Mapping[str, Any] | None]
+    importance_score: NotRequired[float | None]
+
+
+class ConversationsGetByExternalIdOptions(TypedDict):
+    """The optional fields of conversations.get_by_external_id."""
+
+
+class ConversationsListMessagesByExternalIdOptions(TypedDict):
+    """The optional fields of conversations.list_messages_by_external_id."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+
+
+class ConversationsAppendByExternalIdOptions(TypedDict):
+    """The optional fields of conversations.append_by_external_id."""
+
+
+class ConversationsCountOptions(TypedDict):
+    """The optional fields of conversations.count."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    label: NotRequired[str | None]
+    folder: NotRequired[str | None]
+
+
+class ConversationsGetOptions(TypedDict):
+    """The optional fields of conversations.get."""
+
+
+class ConversationsUpdateOptions(TypedDict):
+    """The optional fields of conversations.update."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    label: NotRequired[str | None]
+    folder: NotRequired[str | None]
+    status: NotRequired[Literal["active", "pinned", "archived"] | None]
+    importance_score: NotRequired[float | None]
+    metadata: NotRequired[Mapping[str, Any] | None]
+
+
+class ConversationsDeleteOptions(TypedDict):
+    """The optional fields of conversations.delete."""
+
+    purge: NotRequired[bool]
+
+
+class ConversationsListMessagesOptions(TypedDict):
+    """The optional fields of conversations.list_messages."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+
+
+class ConversationsAppendOptions(TypedDict):
+    """The optional fields of conversations.append."""
+
+
+class ConversationsSetLabelOptions(TypedDict):
+    """The optional fields of conversations.set_label."""
+
+    folder: NotRequired[str | None]
+
+
+class ConversationsSetFolderOptions(TypedDict):
+    """The optional fields of conversations.set_folder."""
+
+
+class ConversationsSetStatusOptions(TypedDict):
+    """The optional fields of conversations.set_status."""
+
+
+class ConversationsPinOptions(TypedDict):
+    """The optional fields of conversations.pin."""
+
+
+class ConversationsArchiveOptions(TypedDict):
+    """The optional fields of conversations.archive."""
+
+
+class MessagesSearchOptions(TypedDict):
+    """The optional fields of messages.search."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    filters: NotRequired[Mapping[str, Any] | None]
+    limit: NotRequired[int | None]
+    offset: NotRequired[int | None]
+    include_archived: NotRequired[bool | None]
+
+
+class MessagesSearchSmartOptions(TypedDict):
+    """The optional fields of messages.search_smart."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    filters: NotRequired[Mapping[str, Any] | None]
+    limit: NotRequired[int | None]
+    offset: NotRequired[int | None]
+    include_archived: NotRequired[bool | None]
+
+
+class MessagesSearchFullTextOptions(TypedDict):
+    """The optional fields of messages.search_full_text."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    limit: NotRequired[int | None]
+    offset: NotRequired[int | None]
+    include_archived: NotRequired[bool]
+
+
+class ContextAssembleOptions(TypedDict):
+    """The optional fields of context.assemble."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    preferred_labels: NotRequired[Sequence[str]]
+    excluded_folders: NotRequired[Sequence[str]]
+    folder: NotRequired[str | None]
+    conversation_id: NotRequired[str | None]
+    exclude_current_session: NotRequired[bool]
+    context_budget: NotRequired[int]
+    order: NotRequired[Literal["relevance", "chronological"]]
+    include_archived: NotRequired[bool]
+    truncate: NotRequired[bool]
+    as_of: NotRequired[str | datetime | None]
+
+
+class SummariesCreateOptions(TypedDict):
+    """The optional fields of summaries.create."""
+
+    level: NotRequired[Literal["daily", "weekly", "monthly"]]
+    day: NotRequired[str | None]
+
+
+class SummariesCreateForConversationOptions(TypedDict):
+    """The optional fields of summaries.create_for_conversation."""
+
+    level: NotRequired[Literal["daily", "weekly", "monthly"]]
+    day: NotRequired[str | None]
+
+
+class LabelsSuggestOptions(TypedDict):
+    """The optional fields of labels.suggest."""
+
+
+class LabelsSuggestForConversationOptions(TypedDict):
+    """The optional fields of labels.suggest_for_conversation."""
+
+
+class FactsExtractOptions(TypedDict):
+    """The optional fields of facts.extract."""
+
+
+class FactsListOptions(TypedDict):
+    """The optional fields of facts.list."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+
+
+class MessagesRateOptions(TypedDict):
+    """The optional fields of messages.rate."""
+
+
+class PruningPreviewOptions(TypedDict):
+    """The optional fields of pruning.preview."""
+
+    threshold_days: NotRequired[float]
+    importance_threshold: NotRequired[float]
+
+
+class PruningSuggestionsOptions(TypedDict):
+    """The optional fields of pruning.suggestions."""
+
+    threshold_days: NotRequired[float]
+    importance_threshold: NotRequired[float]
+
+
+class PruningExecuteOptions(TypedDict):
+    """The optional fields of pruning.execute."""
+
+
+class UpkeepGetOptions(TypedDict):
+    """The optional fields of upkeep.get."""
+
+
+class UpkeepUpdateOptions(TypedDict):
+    """The optional fields of upkeep.update."""
+
+    active_days: NotRequired[int | None]
+    archived_days: NotRequired[int | None]
+    pruning: NotRequired[PruningBody | None]
+
+
+class PruningUndoOptions(TypedDict):
+    """The optional fields of pruning.undo."""
+
+
+class ConversationsImportOptions(TypedDict):
+    """The optional fields of conversations.import."""
+
+    source: NotRequired[Literal["auto", "chatgpt", "claude", "soma", "messages", "markdown", "text"]]
+    name: NotRequired[str]
+    dry_run: NotRequired[bool]
+
+
+class ConversationsExportOptions(TypedDict):
+    """The optional fields of conversations.export."""
+
+    user_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    session_id: NotRequired[str | None]
+    label: NotRequired[str | None]
+    folder: NotRequired[str | None]
+    format: NotRequired[Literal["json", "jsonl", "markdown"]]
+
+
+class TenantsCreateOptions(TypedDict):
+    """The optional fields of tenants.create."""
+
+    name: NotRequired[str]
+    tier: NotRequired[Literal["free", "standard", "premium"]]
+    quotas: NotRequired[Quotas]
+    policies: NotRequired[Policies]
+
+
+class TenantsListOptions(TypedDict):
+    """The optional fields of tenants.list."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+
+
+class TenantsGetOptions(TypedDict):
+    """The optional fields of tenants.get."""
+
+
+class TenantsUpdateOptions(TypedDict):
+    """The optional fields of tenants.update."""
+
+    name: NotRequired[str | None]
+    tier: NotRequired[Literal["free", "standard", "premium"] | None]
+    active: NotRequired[bool | None]
+    quotas: NotRequired[Quotas]
+    policies: NotRequired[Policies]
+
+
+class TenantsEraseOptions(TypedDict):
+    """The optional fields of tenants.erase."""
+
+
+class TenantsUsageOptions(TypedDict):
+    """The optional fields of tenants.usage."""
+
+
+class TenantsListAuditOptions(TypedDict):
+    """The optional fields of tenants.list_audit."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+    action: NotRequired[str]
+    actor: NotRequired[str]
+    target: NotRequired[str]
+    since: NotRequired[str | datetime | None]
+    until: NotRequired[str | datetime | None]
+
+
+class TenantsExportOptions(TypedDict):
+    """The optional fields of tenants.export."""
+
+
+class KeysCreateOptions(TypedDict):
+    """The optional fields of keys.create."""
+
+    name: NotRequired[str]
+    scopes: NotRequired[Sequence[Literal["read", "write", "delete", "admin"]]]
+    namespaces: NotRequired[Sequence[str]]
+    user_id: NotRequired[str | None]
+    expires_at: NotRequired[str | datetime | None]
+    secret: NotRequired[str | None]
+
+
+class KeysListOptions(TypedDict):
+    """The optional fields of keys.list."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+
+
+class KeysRotateOptions(TypedDict):
+    """The optional fields of keys.rotate."""
+
+    overlap_hours: NotRequired[int]
+
+
+class KeysRevokeOptions(TypedDict):
+    """The optional fields of keys.revoke."""
+
+
+class EmbeddingsRebuildOptions(TypedDict):
+    """The optional fields of embeddings.rebuild."""
+
+    provider: NotRequired[str]
+    model: NotRequired[str]
+    dimension: NotRequired[int]
+    from_stored_vectors: NotRequired[bool]
+
+
+class JobsGetOptions(TypedDict):
+    """The optional fields of jobs.get."""
+
+
+class HealthPingOptions(TypedDict):
+    """The optional fields of health.ping."""
+
+
+class HealthLiveOptions(TypedDict):
+    """The optional fields of health.live."""
+
+
+class HealthReadyOptions(TypedDict):
+    """The optional fields of health.ready."""
+
+
+class HealthMetricsOptions(TypedDict):
+    """The optional fields of health.metrics."""
+
+
+class HealthGetOptions(TypedDict):
+    """The optional fields of health.get."""

@@ -1,0 +1,102 @@
+"""Run the service in the process of another program, without a port. The Python client uses it."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STOP_TIMEOUT_S = 10.0
+# A program does not limit itself, and does not expect one log line for each of its calls.
+DEFAULTS = {"SOMA_KEY_RATE": "0", "SOMA_TENANT_RATE": "0", "SOMA_LOG_LEVEL": "WARNING"}
+
+Application = Callable[..., Any]  # a WSGI application
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A running service. `api_key` is an operator's key, or "" if the first key has been moved elsewhere."""
+
+    folder: Path
+    application: Application
+    api_key: str
+
+
+_running: Embedded | None = None
+
+
+def start(folder: Path) -> Embedded:
+    """Prepare the database in a folder, start the background work, and return the service.
+
+    Raises ConfigurationError if the process already uses another folder, or if the settings are invalid.
+    """
+    global _running
+    from somamemory.errors import ConfigurationError
+
+    folder = folder.expanduser().resolve()
+    if _running is None:
+        _running = _start(folder)
+    if _running.folder != folder:
+        raise ConfigurationError(
+            f"this process already uses {_running.folder}, and a process can use only one folder; "
+            f"open {folder} in another process"
+        )
+    return _running
+
+
+def _start(folder: Path) -> Embedded:
+    from somamemory.errors import ConfigurationError
+
+    os.environ["SOMA_DATA_DIR"] = str(folder)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from django.conf import settings
+
+    if settings.configured and Path(getattr(settings, "DATA_DIR", "")) != folder:
+        raise ConfigurationError(
+            "this process already uses Django with other settings; start SomaMemory in another process"
+        )
+    import django
+
+    django.setup()
+    _prepare()
+    from somamemory.scheduling import scheduler
+    from somamemory.wsgi import application
+    from tenants import bootstrap
+
+    scheduler.start()
+    atexit.register(_stop)
+    key = bootstrap.path()
+    return Embedded(folder, application, key.read_text(encoding="utf-8").strip() if key.is_file() else "")
+
+
+def _prepare() -> None:
+    """Do what a server does before its first request. Raises ConfigurationError."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    from memories import index
+    from memories.index import generations
+    from somamemory import checks
+    from somamemory.db import migration_stages
+
+    checks.refuse_impossible_settings()
+    if connection.vendor == "sqlite":
+        migration_stages.contract()
+    call_command("bootstrap", stdout=io.StringIO())
+    generations.check_settings()
+    index.try_out(generations.active())
+
+
+def _stop() -> None:
+    """Finish the current steps of the background work. What remains is done after the next start."""
+    from memories import index
+    from somamemory.scheduling import scheduler
+
+    if scheduler.stop(STOP_TIMEOUT_S):
+        index.close_all()
