@@ -13,7 +13,19 @@ from somamemory.errors import ConfigurationError
 
 # Commands that create the database, or do not use it.
 _NEED_NONE = frozenset(
-    ("bootstrap", "migrate", "serve", "restore", "test", "help", "version", "check", "makemigrations", "collectstatic")
+    (
+        "bootstrap",
+        "migrate",
+        "serve",
+        "mcp",
+        "restore",
+        "test",
+        "help",
+        "version",
+        "check",
+        "makemigrations",
+        "collectstatic",
+    )
 )
 _CREATE_ONE = "or create a database with 'manage.py bootstrap'"
 

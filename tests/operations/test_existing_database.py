@@ -37,7 +37,9 @@ def test_the_check_of_a_missing_database_creates_none(elsewhere: Path) -> None:
     assert not elsewhere.exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["bootstrap"], ["migrate"], ["serve"], ["help"], ["backup", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["bootstrap"], ["migrate"], ["serve"], ["mcp"], ["help"], ["backup", "--help"]]
+)
 def test_a_command_that_creates_the_database_or_needs_none_is_accepted(elsewhere: Path, arguments: list[str]) -> None:
     existing_database.require(arguments)
 

@@ -1,0 +1,53 @@
+"""Send MCP messages to a server over HTTP, on one connection."""
+
+from __future__ import annotations
+
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import urlsplit
+
+from somamemory.errors import ConfigurationError
+from somamemory.retry import RetryPolicy
+
+TIMEOUT_S = 90.0  # longer than the deadline of any request to /mcp
+# A server that is restarted answers within this time. Each message has an Idempotency-Key, so repeating it is safe.
+_RETRIES = RetryPolicy(attempts=4, first_pause_s=0.25)
+
+
+class Unreachable(Exception):
+    """The server does not respond. The message says what to do."""
+
+
+class RemoteServer:
+    """The MCP endpoint of a server.
+
+    url: such as `https://memory.example.com`, perhaps with a path in front of `/mcp`.
+    path: of the endpoint, with its query.
+    """
+
+    def __init__(self, url: str, path: str, api_key: str, tenant: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError(f"SOMA_URL must be an http or https URL, not {url!r}")
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._url, self._path = url, parts.path.rstrip("/") + path
+        self._connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+        if tenant:
+            self._headers["X-Tenant"] = tenant
+
+    def send(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
+        """Return status, media type and content of the response. Raises Unreachable."""
+        try:
+            return _RETRIES.run(lambda: self.send_once(body, headers), lambda error: isinstance(error, Unreachable))
+        except Unreachable as error:
+            raise Unreachable(f"{error}; start it with `somamemory serve`, or correct SOMA_URL") from None
+
+    def send_once(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
+        try:
+            self._connection.request("POST", self._path, body, self._headers | headers)
+            response = self._connection.getresponse()
+            content = response.read()
+        except (OSError, HTTPException) as error:
+            self._connection.close()
+            raise Unreachable(f"no server responds at {self._url} ({type(error).__name__})") from error
+        return response.status, response.headers.get_content_type(), content

@@ -1,0 +1,114 @@
+"""Serve MCP on standard input and output: one JSON-RPC message per line.
+
+The messages go to a server: the one at a URL, the one that serves this data folder, or this process itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlencode
+
+import orjson
+from django_mcpz.headers import encode_header_value
+
+from api.mcp.remote_server import RemoteServer, Unreachable
+
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+_TOO_LONG, _NOT_SERVED = -32600, -32000
+_VERSION = "io.modelcontextprotocol/protocolVersion"
+
+
+# Body and headers to status, media type and content
+Send = Callable[[bytes, dict[str, str]], tuple[int, str, bytes]]
+
+
+def main(
+    url: str | None,
+    api_key: str | None,
+    tenant: str | None = None,
+    namespace: str | None = None,
+    profile: str | None = None,
+) -> None:
+    """Serve until the end of standard input.
+
+    url: of a server; without one, the server of this data folder or, if none runs, this process. Then Django must be
+    set up. Raises ConfigurationError.
+    """
+    path = f"/mcp/{quote(namespace)}" if namespace else "/mcp"
+    if profile:
+        path += "?" + urlencode({"profile": profile})
+    source, out = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # only messages may appear on standard output
+    if url:
+        serve(RemoteServer(url, path, api_key or "", tenant).send, source, out)
+        return
+    from api.mcp import local_server  # needs Django
+
+    with local_server.opened(path, api_key, tenant) as send:
+        serve(send, source, out)
+
+
+def serve(send: Send, source: BinaryIO, out: BinaryIO) -> None:
+    """Answer each line of `source` on `out`."""
+    while line := source.readline(MAX_MESSAGE_BYTES + 1):
+        if len(line) > MAX_MESSAGE_BYTES:
+            _skip_line(source)
+            answer: bytes | None = _error(None, _TOO_LONG, f"a message has at most {MAX_MESSAGE_BYTES} bytes")
+        elif not line.strip():
+            continue
+        else:
+            answer = _answer(send, line.strip())
+        if answer:
+            out.write(answer + b"\n")
+            out.flush()
+
+
+def _answer(send: Send, line: bytes) -> bytes | None:
+    message = _parsed(line)
+    try:
+        _, media_type, content = send(line, _headers(message))
+    except Unreachable as error:
+        return _failed(message, str(error))
+    if media_type == "application/problem+json":
+        return _failed(message, orjson.loads(content)["detail"])
+    return content or None
+
+
+def _headers(message: dict[str, Any]) -> dict[str, str]:
+    """Return the headers that the version 2026-07-28 requires over HTTP, and a key that makes a retry safe."""
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    params = message.get("params")
+    if not isinstance(params, dict) or not isinstance(meta := params.get("_meta"), dict):
+        return headers
+    if isinstance(version := meta.get(_VERSION), str):
+        headers |= {"MCP-Protocol-Version": version, "Mcp-Method": str(message.get("method", ""))}
+        if isinstance(name := params.get("name"), str):
+            headers["Mcp-Name"] = encode_header_value(name)
+    return headers
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """Return the message, or an empty one if it is malformed: the server describes the error."""
+    try:
+        message = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _failed(message: dict[str, Any], reason: str) -> bytes | None:
+    """Return the answer to a message that no server has processed; None for a notification."""
+    print(f"somamemory: {reason}", file=sys.stderr, flush=True)
+    return _error(message["id"], _NOT_SERVED, reason) if "id" in message else None
+
+
+def _error(id: object, code: int, reason: str) -> bytes:
+    return orjson.dumps({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": reason}})
+
+
+def _skip_line(source: BinaryIO) -> None:
+    while (rest := source.readline(MAX_MESSAGE_BYTES)) and not rest.endswith(b"\n"):
+        pass

@@ -1,0 +1,110 @@
+"""MCP with the client of the official SDK: over HTTP, over standard input and output, and without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+
+from testing.server import ROOT, Server
+
+pytestmark = [pytest.mark.server, pytest.mark.once]
+COMMAND = [sys.executable, str(ROOT / "manage.py"), "mcp"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("server"), SOMA_EMBEDDING_PROVIDER="hashing") as server:
+        yield server
+
+
+async def use(client: Client) -> dict[str, Any]:
+    """Store, find and delete a memory. Return what was found."""
+    assert len((await client.list_tools()).tools) == 8
+    stored = await client.call_tool("memory_store", {"content": "The launch is in May"})
+    assert stored.structured_content is not None
+    found = await client.call_tool("memory_search", {"query": "launch", "limit": 1})
+    await client.call_tool("memory_delete", {"id": stored.structured_content["id"]})
+    missing = await client.call_tool("memory_get", {"id": stored.structured_content["id"]})
+    assert missing.is_error
+    assert found.structured_content is not None
+    memory: dict[str, Any] = found.structured_content["memories"][0]
+    return memory
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy", "2026-07-28"])
+def test_the_sdk_uses_the_memory_over_http(server: Server, mode: str) -> None:
+    async def run() -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {server.key}"}
+        async with httpx2.AsyncClient(headers=headers) as http:
+            transport = streamable_http_client(f"http://127.0.0.1:{server.port}/mcp", http_client=http)
+            async with Client(transport, mode=mode) as client:
+                return await use(client)
+
+    assert asyncio.run(run())["content"] == "The launch is in May"
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_sdk_uses_a_server_through_standard_input_and_output(server: Server, mode: str) -> None:
+    environment = {**server.environment, "SOMA_URL": f"http://127.0.0.1:{server.port}", "SOMA_API_KEY": server.key}
+    parameters = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=environment)
+
+    async def run() -> dict[str, Any]:
+        async with Client(parameters, mode=mode) as client:
+            return await use(client)
+
+    assert asyncio.run(run())["content"] == "The launch is in May"
+
+
+def test_two_assistants_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Both serve the same data folder themselves, and a third process finds what they have stored."""
+    server = Server(tmp_path, SOMA_EMBEDDING_PROVIDER="hashing")  # not started
+    assert ask(server, []) == []  # creates the data folder
+
+    writers = [begin(server) for _ in range(2)]
+    for name, writer in zip("ab", writers, strict=True):
+        assert writer.stdin is not None
+        writer.stdin.write(lines([store(f"{name} {number}") for number in range(100)]))
+    answers = [answer for writer in writers for answer in end(writer)]
+
+    assert [answer for answer in answers if answer["result"]["isError"]] == []
+    assert len({answer["result"]["structuredContent"]["id"] for answer in answers}) == 200
+    (stats,) = ask(server, [{"name": "memory_stats", "arguments": {}}])
+    assert stats["result"]["structuredContent"]["total_memories"] == 200
+
+
+def store(content: str) -> dict[str, Any]:
+    return {"name": "memory_store", "arguments": {"content": content}}
+
+
+def lines(calls: list[dict[str, Any]]) -> bytes:
+    messages = [{"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": call} for id, call in enumerate(calls)]
+    return b"".join(json.dumps(message).encode() + b"\n" for message in messages)
+
+
+def begin(server: Server) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        COMMAND, env=server.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def ask(server: Server, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    process = begin(server)
+    assert process.stdin is not None
+    process.stdin.write(lines(calls))
+    return end(process)
