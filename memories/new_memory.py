@@ -20,6 +20,7 @@ from memories.index.immediate import StoredVector
 from memories.models import Memory
 from memories.payloads import Json
 from memories.search import analyzer
+from somamemory import deadline
 from somamemory.errors import DimensionMismatch, InvalidInput, PayloadTooLarge
 from tenants.caller import Caller
 
@@ -97,10 +98,11 @@ def prepared(items: Sequence[NewMemory]) -> list[Prepared]:
     texts = [payloads.text_of(item.payload) for item in items]
     to_embed = [analyzer.embedding_text(text, item.context) for text, item in zip(texts, items, strict=True)]
     vectors = immediate.embedded(to_embed, [item.embedding for item in items])
-    return [
-        Prepared(item, analyzer.index_terms(text, item.context), vector)
-        for item, text, vector in zip(items, texts, vectors, strict=True)
-    ]
+    new = []
+    for item, text, vector in zip(items, texts, vectors, strict=True):
+        deadline.check()
+        new.append(Prepared(item, analyzer.index_terms(text, item.context), vector))
+    return new
 
 
 def check_size(memory: Memory) -> None:

@@ -15,14 +15,22 @@ Json = dict[str, Any]
 TEXT_FIELDS = ("title", "summary", "text", "content")
 MAX_TEXT_LENGTH = 32_768
 _INT64 = 1 << 63
-_LONG_NUMBER = re.compile(r"\d{19}", re.ASCII)
+_LONG_DIGITS = 19
+_LONG_NUMBER = re.compile(rf"\d{{{_LONG_DIGITS}}}", re.ASCII)
+_SEARCHED_AT_ONCE = 262_144  # characters
 _MAY_HOLD_STRINGS = {str, dict, list}
 
 
 def decode(text: str) -> Any:
     """Parse JSON from the database, like `Decoder` but several times as fast."""
     # orjson reads integers from 2**63 up to 2**64 as integers, and below -2**63 as floats.
-    return _decoder.decode(text) if _LONG_NUMBER.search(text) else orjson.loads(text)
+    return _decoder.decode(text) if _has_long_number(text) else orjson.loads(text)
+
+
+def _has_long_number(text: str) -> bool:
+    """Search in pieces that overlap: other threads wait while a search runs, which takes 0.1 s for 10 MB."""
+    starts = range(0, len(text), _SEARCHED_AT_ONCE)
+    return any(_LONG_NUMBER.search(text, start, start + _SEARCHED_AT_ONCE + _LONG_DIGITS - 1) for start in starts)
 
 
 class Decoder(json.JSONDecoder):

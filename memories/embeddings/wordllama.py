@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 
 from memories.embeddings.base import Vectors
+from somamemory import deadline
+
+# What is tokenized together: a batch of long texts would take gigabytes.
+MAX_TEXTS, MAX_CHARACTERS = 64, 65_536
+TOKENS = 4_096  # whose vectors are added together: 4 MB
 
 
 class WordLlamaEmbedder:
+    """The vector of a text is the average vector of its tokens, with length 1, or 0 if the model knows none of them."""
+
     provider = "wordllama"
     model = "l2_supercat"
     dimension = 256
@@ -25,13 +32,41 @@ class WordLlamaEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         with self._loading:  # only the first call waits; the model itself is read-only
             model = self._model
-        with np.errstate(invalid="ignore"):  # a text without known words has length 0, so its row becomes 0
-            vectors = model.embed(list(texts), norm=True)
-        return np.ascontiguousarray(np.nan_to_num(vectors), dtype=np.float32)
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for batch in _batches(texts):
+            deadline.check()
+            encodings = model.tokenizer.encode_batch_fast([texts[at] for at in batch], add_special_tokens=False)
+            for at, encoding in zip(batch, encodings, strict=True):
+                vectors[at] = _average(model.embedding, encoding.ids)
+        return vectors
 
     @cached_property
     def _model(self) -> Any:
         import wordllama  # takes half a second; commands that embed nothing should not pay for it
 
         # Without this path, the loader looks for the packaged tokenizer in the wrong folder.
-        return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+        model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+        model.tokenizer.no_padding()
+        return model
+
+
+def _batches(texts: Sequence[str]) -> Iterator[range]:
+    """Yield the positions of texts to tokenize together."""
+    start = characters = 0
+    for at, text in enumerate(texts):
+        if at > start and (at - start == MAX_TEXTS or characters + len(text) > MAX_CHARACTERS):
+            yield range(start, at)
+            start, characters = at, 0
+        characters += len(text)
+    if texts:
+        yield range(start, len(texts))
+
+
+def _average(embedding: Vectors, tokens: Sequence[int]) -> Vectors:
+    total = np.zeros(embedding.shape[1], dtype=np.float32)
+    ids = np.asarray(tokens, dtype=np.int32)
+    for start in range(0, len(ids), TOKENS):
+        total += embedding[ids[start : start + TOKENS]].sum(axis=0, dtype=np.float32)
+    average = total / max(len(ids), 1)
+    length = np.linalg.norm(average)
+    return average / length if length else average

@@ -140,7 +140,10 @@ def _analysed(folded: str, stop_words: frozenset[str]) -> Iterable[str]:
     if folded.isascii() and max(map(len, words), default=0) <= _LONGEST_STEMMED:
         term_of = _content_term if stop_words else _any_term
         return filter(None, map(term_of, words))
-    return chain.from_iterable(_terms_of(word, stop_words) for word in words)
+    return chain.from_iterable(
+        _short_word(word, bool(stop_words)) if len(word) <= _LONGEST_STEMMED else _terms_of(word, stop_words)
+        for word in words
+    )
 
 
 @lru_cache(maxsize=50_000)
@@ -151,6 +154,12 @@ def _content_term(word: str) -> str:
 @lru_cache(maxsize=1_000)
 def _any_term(word: str) -> str:
     return next(_terms_of(word, frozenset()), "")
+
+
+@lru_cache(maxsize=50_000)
+def _short_word(word: str, with_stop_words: bool) -> tuple[str, ...]:
+    """Return all terms of a word that is short enough to be remembered."""
+    return tuple(_terms_of(word, STOP_WORDS if with_stop_words else frozenset()))
 
 
 def _terms_of(word: str, stop_words: frozenset[str]) -> Iterator[str]:

@@ -21,11 +21,14 @@ import orjson
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Model
 
+from somamemory.json_pieces import JsonPieces
+
 Row = TypeVar("Row", bound=Model)
 # The values of a row by attribute name, such as `vars(memory)`. Other names are ignored, and absent fields get their
 # default.
 Values = Mapping[str, object]
 Convert = Callable[[Any], object]
+_PIECES = JsonPieces(json.dumps, ", ", ": ")
 Reading = tuple[list[str], list[tuple[int, Any, list[Any]]]]
 
 
@@ -236,6 +239,11 @@ def _sqlite_time(time: datetime) -> str:
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
 
 
+def _json(value: object) -> str:
+    """Return what `json.dumps` returns, without stopping the other threads for a large document."""
+    return "".join(_PIECES.of(value))
+
+
 def hexadecimal(content: bytes | memoryview | None) -> str | None:
     """Return the content as PostgreSQL reads it from text."""
     return None if content is None else f"\\x{bytes(content).hex()}"
@@ -254,7 +262,7 @@ _AS_THEY_ARE: dict[str, Convert | None] = dict.fromkeys(
 # By database and type of field. Fields of other types cannot be written here.
 _CONVERTERS: dict[str, dict[str, Convert | None]] = {
     "sqlite": _AS_THEY_ARE
-    | {"UUIDField": _hex, "DateTimeField": _sqlite_time, "JSONField": json.dumps, "BinaryField": None},
+    | {"UUIDField": _hex, "DateTimeField": _sqlite_time, "JSONField": _json, "BinaryField": None},
     "postgresql": _AS_THEY_ARE
     | {"UUIDField": None, "DateTimeField": None, "JSONField": None, "BinaryField": hexadecimal},
 }

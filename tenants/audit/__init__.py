@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from somamemory.db import replicas
 from somamemory.db.rows import Part, Table
+from somamemory.json_pieces import JsonPieces
 from somamemory.times import fixed_width
 from tenants.caller import Caller
 from tenants.models import AuditEvent
@@ -27,6 +28,7 @@ from tenants.models import AuditEvent
 _TARGET_LENGTH, _ADDRESS_LENGTH = 2048, 45
 _EVENTS = Table(AuditEvent)
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_PIECES = JsonPieces(lambda value: _ENCODER.encode(_plain(value)), ",", ":", sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ def events(caller: Caller, action: str, targets: Iterable[str | Change], namespa
 
 def fingerprint(*parts: Any) -> bytes:
     """Return the SHA-256 of JSON values, times and UUIDs. It survives a round trip through either database."""
-    return hashlib.sha256(_ENCODER.encode(_plain(parts)).encode()).digest()
+    digest = hashlib.sha256()
+    for piece in _PIECES.of(parts):
+        digest.update(piece.encode())
+    return digest.digest()
 
 
 def state(row: Model) -> bytes:

@@ -1,0 +1,85 @@
+"""Write JSON in pieces of bounded size. Pure.
+
+Python's encoder keeps the interpreter's lock until it has written the whole document. For a list of five million
+numbers, that stops every other thread of the process for half a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+# Characters of a text and items of a list or an object that are written in one call.
+PIECE = 65_536
+BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class JsonPieces:
+    """Writes what `encode`, which writes small values, would write for a value of any size.
+
+    comma, colon: the separators that `encode` uses.
+    sort_keys: whether `encode` sorts the members of objects.
+    """
+
+    encode: Callable[[object], str]
+    comma: str
+    colon: str
+    sort_keys: bool = False
+
+    def of(self, value: object) -> Iterator[str]:
+        if _room_after(value, PIECE) >= 0:
+            yield self.encode(value)
+        elif isinstance(value, str):
+            yield '"'
+            yield from (self.encode(value[at : at + PIECE])[1:-1] for at in range(0, len(value), PIECE))
+            yield '"'
+        elif isinstance(value, dict):
+            yield from self._object(value)
+        else:
+            yield from self._list(cast(Sequence[object], value))
+
+    def _object(self, members: dict[str, object]) -> Iterator[str]:
+        names = sorted(members) if self.sort_keys else list(members)
+        yield "{"
+        for at in range(0, len(names), BATCH):
+            batch = {name: members[name] for name in names[at : at + BATCH]}
+            if _room_after(batch, PIECE) >= 0:
+                yield (self.comma if at else "") + self.encode(batch)[1:-1]
+                continue
+            for position, (name, value) in enumerate(batch.items(), at):
+                yield f"{self.comma if position else ''}{self.encode(name)}{self.colon}"
+                yield from self.of(value)
+        yield "}"
+
+    def _list(self, items: Sequence[object]) -> Iterator[str]:
+        yield "["
+        for at in range(0, len(items), BATCH):
+            batch = list(items[at : at + BATCH])
+            if _room_after(batch, PIECE) >= 0:
+                yield (self.comma if at else "") + self.encode(batch)[1:-1]
+                continue
+            for position, item in enumerate(batch, at):
+                yield self.comma if position else ""
+                yield from self.of(item)
+        yield "]"
+
+
+def _room_after(value: object, room: int) -> int:
+    """Return how much of the room a value leaves, or a negative number as soon as it is known not to fit."""
+    if isinstance(value, str):
+        return room - len(value)
+    if isinstance(value, dict):
+        for name, item in value.items():
+            room = _room_after(item, room - len(name) - 1)
+            if room < 0:
+                break
+    elif isinstance(value, list | tuple):
+        room -= len(value)
+        for item in value if room >= 0 else ():
+            if isinstance(item, str | dict | list | tuple):
+                room = _room_after(item, room)
+                if room < 0:
+                    break
+    return room
