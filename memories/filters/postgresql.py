@@ -9,7 +9,7 @@ from functools import reduce
 
 from memories.filters.folding import FINAL_SIGMA, SIGMA, fold
 from memories.filters.grammar import ORDER, And, Filter, Leaf, Or
-from memories.filters.sql import Sql, by_type, joined, of_tree, sql, value_of
+from memories.filters.sql import Sql, by_type, joined, listed, of_tree, sql, value_of
 from memories.filters.tree import on_json
 
 _MAX_INDEXED = 20  # one index lookup per value in a list; with more values, PostgreSQL reads the rows instead
@@ -44,20 +44,16 @@ def _extracted_once(tree: Filter, documents: Mapping[str, Sql], given: Sequence[
     read = [sql(f"{{}} #> '{{{{}}}}' AS {column}", documents[column]) for column in used]
     values = [sql(f"{{}} AS {name}", _value_in(Sql(column), path)) for (column, path), name in names.items()]
     folded = [sql(f"{{}} AS folded_{name}", _folded_string(Sql(name))) for name in to_fold]
-    level = sql("SELECT {} OFFSET 0", _listed(read))
-    level = sql("SELECT {} FROM ({}) AS documents OFFSET 0", _listed(values), level)
+    level = sql("SELECT {} OFFSET 0", listed(read))
+    level = sql("SELECT {} FROM ({}) AS documents OFFSET 0", listed(values), level)
     if folded:
-        level = sql("SELECT *, {} FROM ({}) AS extracted OFFSET 0", _listed(folded), level)
+        level = sql("SELECT *, {} FROM ({}) AS extracted OFFSET 0", listed(folded), level)
 
     def leaf_sql(leaf: Leaf) -> Sql:
         name = names[leaf.column, leaf.path]
         return _leaf(leaf, Sql(name), Sql(f"folded_{name}"))
 
     return sql("EXISTS (SELECT 1 FROM ({}) AS row_values WHERE {})", level, of_tree(tree, leaf_sql, given))
-
-
-def _listed(parts: Sequence[Sql]) -> Sql:
-    return sql(", ".join(["{}"] * len(parts)), *parts)
 
 
 def _folded_string(value: Sql) -> Sql:

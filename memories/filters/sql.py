@@ -39,6 +39,10 @@ def joined(separator: str, parts: Sequence[Sql], none: str) -> Sql:
     return sql("(" + separator.join(["{}"] * len(parts)) + ")", *parts) if parts else Sql(none)
 
 
+def listed(parts: Sequence[Sql]) -> Sql:
+    return sql(", ".join(["{}"] * len(parts)), *parts)
+
+
 def of_tree(filter: Filter, leaf: Callable[[Leaf], Sql], given: Sequence[Sql]) -> Sql:
     """Return the SQL of a tree, from the SQL of each leaf and of each given condition."""
     match filter:
