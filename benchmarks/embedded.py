@@ -36,11 +36,11 @@ class Measured:
     cpu: float
 
 
-def texts(seed: int) -> Any:
+def texts(seed: int, vocabulary: int = 20_000) -> Any:
     """Yield an endless series of sentences from made-up words, with frequencies as in natural language (Zipf's law)."""
     chance = random.Random(seed)
     syllables = ["ka", "lo", "mi", "ren", "tas", "vor", "el", "du", "shi", "nap", "qui", "bro"]
-    words = ["".join(chance.choices(syllables, k=chance.randint(1, 4))) + str(n % 7) for n in range(20_000)]
+    words = ["".join(chance.choices(syllables, k=chance.randint(1, 4))) + str(n % 7) for n in range(vocabulary)]
     weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(len(words))))
     while True:
         yield " ".join(chance.choices(words, cum_weights=weights, k=chance.randint(8, 40)))

@@ -3,8 +3,8 @@
     python -m benchmarks.soak [--minutes 60] [--clients 4] [--rate 40] [--database postgres://…]
 
 Clients store, replace, read, search, link and delete memories, and append to, query and purge conversations. They reuse
-a fixed set of addresses, so the amount of data stays the same and only a leak makes the server grow. The first quarter
-of the time, at most 15 minutes, is the warm-up and is not measured.
+a fixed set of addresses and words, so the amount of data stays the same and only a leak makes the server grow. The
+first quarter of the time, at most 15 minutes, is the warm-up, in which caches fill up. It is not measured.
 
 The exit status is 0 if no request failed, the memory of the server grew by at most 0.5% an hour after the warm-up, and
 the index matches the database at the end.
@@ -31,6 +31,7 @@ from testing.server import ROOT, Server
 
 MAX_GROWTH = 0.005  # share of the memory per hour
 ADDRESSES = 500  # for each client
+VOCABULARY = 2_000  # words, for each client
 SAMPLE_S = 10.0
 WARM_UP_S = 900.0
 
@@ -43,7 +44,7 @@ class User(threading.Thread):
         self.number, self.rate, self.stopped = number, rate, stopped
         self.client = server.client(timeout_s=30)
         self.chance = random.Random(number)
-        self.texts: Iterator[str] = texts(number)
+        self.texts: Iterator[str] = texts(number, VOCABULARY)
         self.conversation = ""
         self.messages = 0
         self.done: Counter[str] = Counter()
