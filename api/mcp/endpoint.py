@@ -16,12 +16,17 @@ from api import throttle
 from api.app import api
 from api.auth import identify
 from api.json import PRIVATE, StrictParser
-from api.mcp import memory_tools
+from api.mcp import chatgpt_tools, graph_tools, memory_tools, sekha_tools
 from api.mcp.message import Message, attach
 from api.request import Admission, Policy, as_api
 from somamemory.errors import InvalidInput, MalformedRequest
 
-PROFILES: dict[str, MCPServer] = {"default": memory_tools.server}
+PROFILES: dict[str, MCPServer] = {
+    "default": memory_tools.server,
+    "chatgpt": chatgpt_tools.server,
+    "knowledge-graph": graph_tools.server,
+    "sekha": sekha_tools.server,
+}
 _NAMESPACE = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
 # A message that calls no route, such as tools/list, counts as a read.
 _READ = Policy(kind="read", writes=False, conditional=False, idempotent=False, limited=True)

@@ -32,6 +32,32 @@ Metadata = dict[str, Any]
 Importance = Annotated[float, Meta(ge=0, le=10)]
 
 
+STORED = {
+    "type": "object",
+    "properties": {"id": {"type": "string"}, "version": {"type": "integer"}},
+    "required": ["id", "version"],
+}
+FOUND = {
+    "type": "object",
+    "properties": {
+        "memories": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "content": {"type": "string"},
+                    "score": {"type": "number"},
+                },
+                "required": ["id", "score"],
+            },
+        },
+        "next_offset": {"type": "integer"},
+    },
+    "required": ["memories"],
+}
+
+
 class Search(Struct):
     query: str
     limit: Annotated[int, Meta(ge=1, le=50)] = 10
@@ -77,7 +103,12 @@ class Link(Struct):
     link_type: str = "related"
 
 
-@server.tool(name="memory_search", description="Search memories by meaning and words, best first.", read_only=True)
+@server.tool(
+    name="memory_search",
+    description="Search memories by meaning and words, best first.",
+    output_schema=FOUND,
+    read_only=True,
+)
 def search(request: HttpRequest, params: Search) -> dict[str, Any]:
     body = {
         "query": params.query,
@@ -103,12 +134,13 @@ def search(request: HttpRequest, params: Search) -> dict[str, Any]:
 @server.tool(
     name="memory_store",
     description="Remember one self-contained fact, preference or decision.",
+    output_schema=STORED,
     read_only=False,
     destructive=False,
 )
 def store(request: HttpRequest, params: Store) -> dict[str, Any]:
     fields = to_builtins(params)
-    body = {"payload": {"content": fields.pop("content")}, "namespace": message_of(request).namespace, **fields}
+    body = {"payload": {"text": fields.pop("content")}, "namespace": message_of(request).namespace, **fields}
     stored = send(request, "POST", "/memories", body)
     return {name: stored[name] for name in ("id", "key", "version", "created") if stored[name] is not None}
 
@@ -132,6 +164,7 @@ def get(request: HttpRequest, params: Get) -> dict[str, Any]:
 @server.tool(
     name="memory_update",
     description="Change the given fields of a memory. Earlier versions are kept.",
+    output_schema=STORED,
     read_only=False,
     destructive=True,
     idempotent=True,
@@ -142,7 +175,7 @@ def update(request: HttpRequest, params: Update) -> dict[str, Any]:
     for name in ("id", "key", "version"):
         changes.pop(name, None)
     if "content" in changes:
-        changes["payload"] = {"content": changes.pop("content"), "text": None}
+        changes["payload"] = {"text": changes.pop("content"), "content": None}
     version = None if params.version is UNSET else params.version
     memory = send(request, "PATCH", path, changes, query, if_match=version)["memory"]
     return {"id": memory["id"], "version": memory["version"]}
@@ -200,10 +233,15 @@ def _at(request: HttpRequest, name: Name) -> tuple[str, dict[str, object]]:
         raise ToolError("Give either the id or the key of the memory.")
     if name.key is not UNSET:
         return f"/memories/by-key/{name.key}", {"namespace": message_of(request).namespace}
+    return at_id(str(name.id)), {}
+
+
+def at_id(id: str) -> str:
+    """Return the path of the route for the memory with an id. Raises ToolError."""
     try:
-        return f"/memories/by-id/{UUID(str(name.id))}", {}
+        return f"/memories/by-id/{UUID(id)}"
     except ValueError:
-        raise ToolError("id: must be a UUID, as memory_search and memory_store return it; or use key.") from None
+        raise ToolError("id: must be a UUID, as returned by searches and stores.") from None
 
 
 def _linked(request: HttpRequest, id: str) -> list[dict[str, Any]]:

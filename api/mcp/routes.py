@@ -20,6 +20,7 @@ from django_mcpz.server import ToolError
 from api.mcp.message import PASSED_ON, message_of
 from somamemory.web.request_state import state_of
 
+MAX_STREAM_BYTES = 8 * 1024 * 1024
 _PREFIX = "/api/v1"
 _IDEMPOTENCY_KEY = "HTTP_IDEMPOTENCY_KEY"
 # What the model can do next, for errors whose message does not already say so.
@@ -31,6 +32,14 @@ _ADVICE = {
 }
 
 
+class RouteError(ToolError):
+    """A route's problem, for the model. `code` is that of the problem."""
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 def send(
     request: HttpRequest,
     method: str,
@@ -38,27 +47,33 @@ def send(
     body: object = None,
     query: Mapping[str, object] | None = None,
     if_match: int | None = None,
+    if_absent: bool = False,
 ) -> Any:
-    """Return the JSON that the route responds with. Raises ToolError with the route's problem.
+    """Return the JSON that the route responds with. Raises RouteError.
 
     request: the MCP message.
     path: decoded, below /api/v1.
     if_match: the version that the memory must have.
+    if_absent: there must be no memory yet.
     """
-    route_request = WSGIRequest(_environ(request, method, path, body, query or {}, if_match))
+    environ = _environ(request, method, path, body, query or {})
+    if if_match is not None:
+        environ["HTTP_IF_MATCH"] = f'"{if_match}"'
+    if if_absent:
+        environ["HTTP_IF_NONE_MATCH"] = "*"
+    route_request = WSGIRequest(environ)
     vars(route_request)["state"] = state_of(request)
     match = resolve(route_request.path_info)
     response = match.func(route_request, *match.args, **match.kwargs)
     message_of(request).headers.update({name: response[name] for name in PASSED_ON if response.has_header(name)})
     content = _content(response)
     if response.status_code >= 400:
-        raise ToolError(_explain(orjson.loads(content), response.get("Retry-After")))
+        problem = orjson.loads(content)
+        raise RouteError(_explain(problem, response.get("Retry-After")), problem["code"])
     return orjson.loads(content)
 
 
-def _environ(
-    request: HttpRequest, method: str, path: str, body: object, query: Mapping[str, object], if_match: int | None
-) -> dict[str, Any]:
+def _environ(request: HttpRequest, method: str, path: str, body: object, query: Mapping[str, object]) -> dict[str, Any]:
     message = message_of(request)
     content = b"" if body is None else orjson.dumps(body)
     environ = {
@@ -72,8 +87,6 @@ def _environ(
     }
     for name in ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"):
         environ.pop(name, None)
-    if if_match is not None:
-        environ["HTTP_IF_MATCH"] = f'"{if_match}"'
     message.requests += 1
     if message.requests > 1 and (key := environ.get(_IDEMPOTENCY_KEY)):  # each key is for one request
         environ[_IDEMPOTENCY_KEY] = f"{key}.{message.requests}"
@@ -81,7 +94,14 @@ def _environ(
 
 
 def _content(response: HttpResponse | StreamingHttpResponse) -> bytes:
-    return b"".join(response) if isinstance(response, StreamingHttpResponse) else response.content
+    if not isinstance(response, StreamingHttpResponse):
+        return response.content
+    content = bytearray()
+    for piece in response:
+        content += piece
+        if len(content) > MAX_STREAM_BYTES:
+            raise ToolError("There is too much to return at once. Ask for a part of it.")
+    return bytes(content)
 
 
 def _explain(problem: Mapping[str, Any], retry_after: str | None) -> str:

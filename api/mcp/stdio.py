@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
@@ -32,23 +33,32 @@ def main(
     namespace: str | None = None,
     profile: str | None = None,
 ) -> None:
-    """Serve until the end of standard input.
+    """Serve until the end of standard input. For the parameters, see `connected`. Raises ConfigurationError."""
+    source, out = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # only messages may appear on standard output
+    with connected(url, api_key, tenant, namespace, profile) as send:
+        serve(send, source, out)
+
+
+@contextmanager
+def connected(
+    url: str | None, api_key: str | None, tenant: str | None, namespace: str | None, profile: str | None
+) -> Iterator[Send]:
+    """Yield a function that sends a message to the endpoint. Raises ConfigurationError.
 
     url: of a server; without one, the server of this data folder or, if none runs, this process. Then Django must be
-    set up. Raises ConfigurationError.
+    set up.
     """
     path = f"/mcp/{quote(namespace)}" if namespace else "/mcp"
     if profile:
         path += "?" + urlencode({"profile": profile})
-    source, out = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # only messages may appear on standard output
     if url:
-        serve(RemoteServer(url, path, api_key or "", tenant).send, source, out)
+        yield RemoteServer(url, path, api_key or "", tenant).send
         return
     from api.mcp import local_server  # needs Django
 
     with local_server.opened(path, api_key, tenant) as send:
-        serve(send, source, out)
+        yield send
 
 
 def serve(send: Send, source: BinaryIO, out: BinaryIO) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from somamemory import extras
 from somamemory.errors import ConfigurationError
 
 
@@ -24,6 +25,8 @@ class Command(BaseCommand):
         parser.add_argument("--profile", help="profile of the tools; default: default")
 
     def handle(self, *args: Any, url: str | None, namespace: str | None, profile: str | None, **options: Any) -> None:
+        if not extras.is_installed("mcp"):
+            raise CommandError(extras.missing("mcp", "manage.py mcp"))
         from api.mcp import stdio
 
         try:

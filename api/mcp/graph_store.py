@@ -1,0 +1,227 @@
+"""Entities, observations and relations, stored as memories and links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.http import HttpRequest
+from django_mcpz.server import ToolError
+
+from api.mcp.message import message_of
+from api.mcp.routes import RouteError, send
+
+MAX_OPENED, MAX_FOUND, MAX_READ = 20, 10, 1000
+_PREFIX = "entity"
+_TRIES = 10
+_ESCAPED = re.compile(rb"[^A-Za-z0-9._-]")
+_ESCAPE = re.compile(r":([0-9a-f]{2})")
+
+Graph = tuple[list[dict[str, Any]], list[dict[str, Any]], bool]  # entities, relations, whether they are all
+
+
+def create_entities(request: HttpRequest, entities: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the entities that are new."""
+    return [entity for entity in entities if _create(request, entity)]
+
+
+def create_relations(request: HttpRequest, relations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the relations that are new. Raises ToolError for the name of an entity that does not exist."""
+    _require(request, [relation[end] for relation in relations for end in ("from", "to")])
+    return [
+        relation for relation in relations if send(request, "POST", "/graph/link", _link(request, relation))["created"]
+    ]
+
+
+def add(request: HttpRequest, name: str, contents: list[str]) -> list[str]:
+    """Return the observations that were added to an entity."""
+    added: list[str] = []
+
+    def change(observations: list[str]) -> list[str]:
+        added[:] = [text for text in dict.fromkeys(contents) if text not in observations]
+        return observations + added
+
+    _change(request, name, change)
+    return added
+
+
+def remove(request: HttpRequest, name: str, contents: list[str]) -> int:
+    """Return how many observations were removed from an entity."""
+    removed: list[str] = []
+
+    def change(observations: list[str]) -> list[str]:
+        removed[:] = [text for text in observations if text in contents]
+        return [text for text in observations if text not in contents]
+
+    _change(request, name, change)
+    return len(removed)
+
+
+def delete_entity(request: HttpRequest, name: str) -> bool:
+    """Delete an entity and its relations. Return whether it existed."""
+    memory = _get(request, [name])[name]
+    if memory is None:
+        return False
+    for link in _links(request):
+        if memory["coord"] in (link["from_coord"], link["to_coord"]):
+            _unlink(request, link["from_coord"], link["to_coord"], link["link_type"])
+    deleted: bool = send(request, "DELETE", _path(name), query=_namespace(request))["deleted"]
+    return deleted
+
+
+def delete_relations(request: HttpRequest, relations: list[dict[str, Any]]) -> int:
+    """Return how many relations were deleted."""
+    memories = _get(request, [relation[end] for relation in relations for end in ("from", "to")])
+    deleted = 0
+    for relation in relations:
+        start, end = memories[relation["from"]], memories[relation["to"]]
+        if start is not None and end is not None:
+            deleted += _unlink(request, start["coord"], end["coord"], _link_type(relation["relationType"]))
+    return deleted
+
+
+def read(request: HttpRequest) -> Graph:
+    """Return up to MAX_READ entities of the namespace and the relations between them."""
+    query = {**_namespace(request), "key_prefix": _PREFIX, "limit": MAX_READ}
+    page = send(request, "GET", "/memories", query=query)
+    entities, relations, _ = _with_relations(request, page["items"])
+    return entities, relations, page["next_cursor"] is None
+
+
+def search(request: HttpRequest, query: str) -> Graph:
+    body = {"query": query, "top_k": MAX_FOUND, "key_prefix": _PREFIX, **_namespace(request)}
+    return _with_relations(request, send(request, "POST", "/memories/search", body)["memories"])
+
+
+def opened(request: HttpRequest, names: list[str]) -> Graph:
+    return _with_relations(request, [memory for memory in _get(request, names).values() if memory is not None])
+
+
+def _create(request: HttpRequest, entity: dict[str, Any]) -> bool:
+    body = {"key": f"{_PREFIX}/{entity['name']}", "payload": entity, **_namespace(request)}
+    try:
+        send(request, "POST", "/memories", body, if_absent=True)
+    except RouteError as error:
+        if error.code == "precondition_failed":
+            return False
+        raise
+    return True
+
+
+def _change(request: HttpRequest, name: str, change: Callable[[list[str]], list[str]]) -> None:
+    """Change the observations of an entity. If another client changes them at the same time, neither loses anything."""
+    for _ in range(_TRIES):
+        memory = _require(request, [name])[name]
+        before = memory["payload"].get("observations", [])
+        if (after := change(before)) == before:
+            return
+        try:
+            body = {"payload": {"observations": after}}
+            send(request, "PATCH", _path(name), body, _namespace(request), if_match=memory["version"])
+        except RouteError as error:
+            if error.code != "precondition_failed":
+                raise
+        else:
+            return
+    raise ToolError(f"Entity {name!r} is changed by others all the time. Try again.")
+
+
+def _require(request: HttpRequest, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, memory in _get(request, names).items():
+        if memory is None:
+            raise ToolError(f"Entity with name {name!r} not found. Create it with create_entities.")
+        found[name] = memory
+    return found
+
+
+def _get(request: HttpRequest, names: Iterable[str]) -> dict[str, dict[str, Any] | None]:
+    distinct = list(dict.fromkeys(names))
+    body = {"keys": [f"{_PREFIX}/{name}" for name in distinct], **_namespace(request)}
+    items = send(request, "POST", "/memories/bulk/get", body)["items"]
+    if len(items) < len(distinct):
+        raise ToolError("The entities are too large to be read at once. Name fewer of them.")
+    return {name: item["memory"] for name, item in zip(distinct, items, strict=True)}
+
+
+def _with_relations(request: HttpRequest, memories: list[dict[str, Any]]) -> Graph:
+    """Return the entities, and the relations that begin or end at one of them."""
+    names = {memory["coord"]: _name(memory) for memory in memories}
+    links = [link for link in _links(request) if names.keys() & {link["from_coord"], link["to_coord"]}]
+    ends = {link[end] for link in links for end in ("from_coord", "to_coord")}
+    names |= _names(request, sorted(ends - names.keys())[:MAX_READ])
+    relations = [
+        _relation(names[link["from_coord"]], names[link["to_coord"]], link["link_type"])
+        for link in links
+        if names.keys() >= {link["from_coord"], link["to_coord"]}
+    ]
+    return [_entity(memory) for memory in memories], relations, len(ends) <= MAX_READ
+
+
+def _names(request: HttpRequest, coords: list[str]) -> dict[str, str]:
+    """Return the names of the entities at these coordinates."""
+    if not coords:
+        return {}
+    items = send(request, "POST", "/memories/bulk/get", {"coords": coords, **_namespace(request)})["items"]
+    return {item["coord"]: _name(item["memory"]) for item in items if item["memory"] and _is_entity(item["memory"])}
+
+
+def _links(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return all links of the namespace. Neighbours would not do: they name only one of the links to each."""
+    links: list[dict[str, Any]] = send(request, "GET", "/graph/export", query=_namespace(request))["links"]
+    return links
+
+
+def _unlink(request: HttpRequest, start: str, end: str, link_type: str) -> bool:
+    query = {"from_coord": start, "to_coord": end, "link_type": link_type, **_namespace(request)}
+    deleted: bool = send(request, "DELETE", "/graph/link", query=query)["deleted"]
+    return deleted
+
+
+def _link(request: HttpRequest, relation: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "from_key": f"{_PREFIX}/{relation['from']}",
+        "to_key": f"{_PREFIX}/{relation['to']}",
+        "link_type": _link_type(relation["relationType"]),
+        **_namespace(request),
+    }
+
+
+def _link_type(relation_type: str) -> str:
+    """Return the relation type with `:20` instead of a space, because link types have few characters."""
+    return _ESCAPED.sub(lambda match: b":%02x" % match[0][0], relation_type.encode()).decode()
+
+
+def _relation(start: str, end: str, link_type: str) -> dict[str, Any]:
+    raw = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), link_type)
+    try:
+        relation_type = raw.encode("latin-1").decode()
+    except ValueError:  # of a link that another client has created
+        relation_type = link_type
+    return {"from": start, "to": end, "relationType": relation_type}
+
+
+def _entity(memory: dict[str, Any]) -> dict[str, Any]:
+    payload = memory["payload"]
+    return {
+        "name": _name(memory),
+        "entityType": payload.get("entityType", ""),
+        "observations": payload.get("observations", []),
+    }
+
+
+def _name(memory: dict[str, Any]) -> str:
+    return str(memory["key"]).removeprefix(f"{_PREFIX}/")
+
+
+def _is_entity(memory: dict[str, Any]) -> bool:
+    return (memory["key"] or "").startswith(f"{_PREFIX}/")
+
+
+def _namespace(request: HttpRequest) -> dict[str, Any]:
+    return {"namespace": message_of(request).namespace}
+
+
+def _path(name: str) -> str:
+    return f"/memories/by-key/{_PREFIX}/{name}"

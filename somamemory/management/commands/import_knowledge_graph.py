@@ -1,0 +1,39 @@
+"""`manage.py import_knowledge_graph FILE`: import the memory.jsonl of the MCP reference server."""
+
+from __future__ import annotations
+
+import os
+from argparse import FileType
+from typing import Any, BinaryIO
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from somamemory import extras
+from somamemory.errors import ConfigurationError, InvalidInput
+
+
+class Command(BaseCommand):
+    help = (
+        "Import the entities and relations of a memory.jsonl for the MCP profile knowledge-graph, into the server at "
+        "SOMA_URL or into this data folder. May be repeated."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=FileType("rb"), help="path of the file, or - for standard input")
+        parser.add_argument("--url", default=os.environ.get("SOMA_URL"), help="URL of a server; default: SOMA_URL")
+        parser.add_argument("--namespace", help="namespace to import into; default: default")
+
+    def handle(self, *args: Any, file: BinaryIO, url: str | None, namespace: str | None, **options: Any) -> None:
+        if not extras.is_installed("mcp"):
+            raise CommandError(extras.missing("mcp", "import_knowledge_graph"))
+        from api.mcp import knowledge_graph_file, stdio
+
+        key, tenant = os.environ.get("SOMA_API_KEY"), os.environ.get("SOMA_TENANT")
+        try:
+            with stdio.connected(url, key, tenant, namespace, knowledge_graph_file.PROFILE) as send:
+                report = knowledge_graph_file.load(file, send)
+        except (ConfigurationError, InvalidInput) as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write(f"Created {report.entities} entities and {report.relations} relations.")
+        if report.errors:
+            raise CommandError("\n".join(report.errors))

@@ -1,0 +1,286 @@
+"""The profiles that speak as other memory servers do, and how many tokens each list of tools takes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from api.mcp import knowledge_graph_file
+from api.mcp.endpoint import PROFILES
+from conversations.context import tokens
+from somamemory.errors import InvalidInput
+from tests.conftest import Api, drain, issue_key
+from tests.support.mcp import call, error_of, tools
+
+GRAPH, SEKHA, CHATGPT = "/mcp?profile=knowledge-graph", "/mcp?profile=sekha", "/mcp?profile=chatgpt"
+MAX_TOKENS = {"default": 1500, "knowledge-graph": 1500, "sekha": 1300, "chatgpt": 200}
+NINE = {
+    "create_entities",
+    "create_relations",
+    "add_observations",
+    "delete_entities",
+    "delete_observations",
+    "delete_relations",
+    "read_graph",
+    "search_nodes",
+    "open_nodes",
+}
+SEVEN = {
+    "memory_store",
+    "memory_search",
+    "memory_get_context",
+    "memory_update",
+    "memory_prune",
+    "memory_export",
+    "memory_stats",
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_list_of_tools_takes_few_tokens(api: Api, profile: str) -> None:
+    listed = json.dumps(tools(api, f"/mcp?profile={profile}"), separators=(",", ":"))
+
+    assert tokens.count([listed])[0] < MAX_TOKENS[profile]
+
+
+@pytest.mark.parametrize(("url", "names"), [(GRAPH, NINE), (SEKHA, SEVEN), (CHATGPT, {"search", "fetch"})])
+def test_a_profile_has_the_tools_of_its_model(api: Api, url: str, names: set[str]) -> None:
+    assert {tool["name"] for tool in tools(api, url)} == names
+
+
+# --- knowledge-graph ---------------------------------------------------------------------------------------------
+
+
+def create(api: Api, *names: str, observations: list[str] | None = None) -> Any:
+    entities = [{"name": name, "entityType": "person", "observations": observations or []} for name in names]
+    return call(api, "create_entities", GRAPH, entities=entities)["entities"]
+
+
+def relation(start: str, end: str, kind: str = "works at") -> dict[str, str]:
+    return {"from": start, "to": end, "relationType": kind}
+
+
+def names_in(graph: dict[str, Any]) -> list[str]:
+    return [entity["name"] for entity in graph["entities"]]
+
+
+def test_an_entity_is_created_once(api: Api) -> None:
+    assert len(create(api, "Ada", "Grace Hopper")) == 2
+    assert [entity["name"] for entity in create(api, "Ada", "Alan")] == ["Alan"]
+    assert sorted(names_in(call(api, "read_graph", GRAPH))) == ["Ada", "Alan", "Grace Hopper"]
+
+
+@pytest.mark.parametrize("kind", ["works at", "works_at", "arbeitet für", "a:b", ":20", "50% of"])
+def test_a_relation_has_any_type(api: Api, kind: str) -> None:
+    create(api, "Ada", "Acme")
+
+    assert call(api, "create_relations", GRAPH, relations=[relation("Ada", "Acme", kind)])["relations"]
+    assert call(api, "create_relations", GRAPH, relations=[relation("Ada", "Acme", kind)])["relations"] == []
+
+    assert call(api, "read_graph", GRAPH)["relations"] == [relation("Ada", "Acme", kind)]
+    assert call(api, "delete_relations", GRAPH, relations=[relation("Ada", "Acme", kind)]) == {"deletedCount": 1}
+    assert call(api, "read_graph", GRAPH)["relations"] == []
+
+
+def test_a_relation_of_an_entity_that_does_not_exist_is_refused(api: Api) -> None:
+    create(api, "Ada")
+
+    message = error_of(api, "create_relations", GRAPH, relations=[relation("Ada", "Nobody")])
+    assert "'Nobody' not found" in message
+
+
+def test_observations_are_added_once_and_removed(api: Api) -> None:
+    create(api, "Ada", observations=["writes programs"])
+
+    added = call(
+        api,
+        "add_observations",
+        GRAPH,
+        observations=[{"entityName": "Ada", "contents": ["writes programs", "plays chess", "plays chess"]}],
+    )
+    assert added == {"results": [{"entityName": "Ada", "addedObservations": ["plays chess"]}]}
+
+    deletion = {"entityName": "Ada", "observations": ["writes programs", "sings"]}
+    assert call(api, "delete_observations", GRAPH, deletions=[deletion]) == {"deletedCount": 1}
+    assert call(api, "open_nodes", GRAPH, names=["Ada"])["entities"][0]["observations"] == ["plays chess"]
+
+
+def test_an_observation_added_by_another_client_at_the_same_time_is_kept(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(api, "Ada")
+    from api.mcp import graph_store
+
+    require, others = graph_store._require, iter(["sings"])
+
+    def interrupted(request: Any, names: Any) -> Any:
+        found = require(request, names)
+        for other in others:  # another client, between the read and the write
+            body = {"payload": {"observations": [other]}}
+            assert api.patch("/memories/by-key/entity/Ada", body).status_code == 200
+        return found
+
+    monkeypatch.setattr(graph_store, "_require", interrupted)
+    call(api, "add_observations", GRAPH, observations=[{"entityName": "Ada", "contents": ["plays chess"]}])
+
+    (ada,) = call(api, "open_nodes", GRAPH, names=["Ada"])["entities"]
+    assert ada["observations"] == ["sings", "plays chess"]
+
+
+def test_a_deleted_entity_takes_its_relations_with_it(api: Api) -> None:
+    create(api, "Ada", "Acme")
+    call(api, "create_relations", GRAPH, relations=[relation("Ada", "Acme"), relation("Acme", "Ada", "employs")])
+
+    deleted = call(api, "delete_entities", GRAPH, entityNames=["Acme", "Nobody"])
+
+    assert deleted == {"deleted": ["Acme"], "notFound": ["Nobody"]}
+    assert call(api, "read_graph", GRAPH) == {
+        "entities": [{"name": "Ada", "entityType": "person", "observations": []}],
+        "relations": [],
+    }
+    create(api, "Acme")
+    assert call(api, "open_nodes", GRAPH, names=["Acme"])["relations"] == []
+
+
+def test_nodes_are_found_by_their_observations_with_their_relations(api: Api) -> None:
+    create(api, "Ada", observations=["likes to bake rye bread"])
+    create(api, "Acme", observations=["sells rockets"])
+    call(api, "create_relations", GRAPH, relations=[relation("Ada", "Acme")])
+    api.store("1,2", "rye bread without an entity")
+    drain()
+
+    graph = call(api, "search_nodes", GRAPH, query="rye bread")
+
+    assert names_in(graph)[0] == "Ada"
+    assert relation("Ada", "Acme") in graph["relations"]
+
+
+def test_a_graph_that_is_too_large_is_cut_and_says_so(api: Api) -> None:
+    create(api, *(f"person {number}" for number in range(20)), observations=["likes curds and whey " * 300])
+
+    graph = call(api, "read_graph", GRAPH)
+
+    assert "search_nodes" in graph["truncated"]
+    assert 0 < len(graph["entities"]) < 20
+
+
+def test_a_stranger_sees_no_entity(api: Api, stranger: Api) -> None:
+    create(api, "Ada")
+
+    assert call(stranger, "read_graph", GRAPH) == {"entities": [], "relations": []}
+    assert call(stranger, "open_nodes", GRAPH, names=["Ada"])["entities"] == []
+
+
+# --- chatgpt -----------------------------------------------------------------------------------------------------
+
+
+def test_a_search_result_can_be_fetched_and_cited(api: Api) -> None:
+    call(api, "memory_store", content="The launch is in May", metadata={"year": 2027})
+    drain()
+
+    (found,) = call(api, "search", CHATGPT, query="launch")["results"]
+    fetched = call(api, "fetch", CHATGPT, id=found["id"])
+
+    assert found["title"] == "The launch is in May"
+    assert found["url"].endswith(f"/api/v1/memories/by-id/{found['id']}")
+    assert fetched == {**found, "text": "The launch is in May", "metadata": {"year": "2027"}}
+
+
+def test_a_result_of_another_tenant_cannot_be_fetched(api: Api, stranger: Api) -> None:
+    id = call(api, "memory_store", content="secret")["id"]
+
+    assert "there is no memory" in error_of(stranger, "fetch", CHATGPT, id=id)
+
+
+# --- sekha -------------------------------------------------------------------------------------------------------
+
+
+def stored(api: Api, label: str = "Bread") -> str:
+    messages = [
+        {"role": "user", "content": "How is rye bread made?"},
+        {"role": "assistant", "content": "With sourdough"},
+    ]
+    id: str = call(api, "memory_store", SEKHA, label=label, folder="/kitchen", messages=messages)["data"]["id"]
+    return id
+
+
+def test_a_conversation_is_stored_found_and_exported(api: Api) -> None:
+    id = stored(api)
+    drain()
+
+    found = call(api, "memory_search", SEKHA, query="rye bread", filters={"folder": "/kitchen"})["data"]
+    exported = call(api, "memory_export", SEKHA, conversation_id=id, format="markdown")["data"]
+
+    assert found["results"][0]["conversation_id"] == id
+    assert exported["content"] == "# Bread\n\n**user**: How is rye bread made?\n\n**assistant**: With sourdough"
+    assert call(api, "memory_get_context", SEKHA, conversation_id=id)["data"]["label"] == "Bread"
+
+
+def test_a_conversation_is_changed_and_counted(api: Api) -> None:
+    id = stored(api)
+
+    changed = call(api, "memory_update", SEKHA, conversation_id=id, folder="/baking", importance_score=8)
+
+    assert changed["data"]["updated_fields"] == ["folder", "importance_score"]
+    assert call(api, "memory_stats", SEKHA, folder="/baking")["data"]["total_conversations"] == 1
+    assert call(api, "memory_prune", SEKHA)["data"]["total_suggestions"] == 0
+
+
+@pytest.mark.parametrize("tool", ["memory_update", "memory_get_context", "memory_export"])
+def test_a_conversation_of_another_tenant_does_not_exist(api: Api, stranger: Api, tool: str) -> None:
+    id = stored(api)
+
+    more = {"label": "mine"} if tool == "memory_update" else {}
+    assert "Not found" in error_of(stranger, tool, SEKHA, conversation_id=id, **more)
+
+
+def test_a_key_limited_to_a_user_cannot_prune(api: Api) -> None:
+    bob = Api(issue_key(api.tenant, ("read", "write"), user_id="bob"), api.tenant)
+
+    assert "limited to user 'bob'" in error_of(bob, "memory_prune", SEKHA)
+
+
+# --- memory.jsonl ------------------------------------------------------------------------------------------------
+
+FILE = [
+    b'{"type":"relation","from":"Ada","to":"Acme","relationType":"works at"}\n',
+    b'{"type":"entity","name":"Ada","entityType":"person","observations":["plays chess"]}\n',
+    b"\n",
+    b'{"type":"entity","name":"Acme","entityType":"company","observations":[]}\n',
+]
+
+
+def sender(api: Api) -> Any:
+    def send(body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
+        response = api.request("POST", GRAPH, None, body)
+        return response.status_code, response["Content-Type"], response.content
+
+    return send
+
+
+def test_a_memory_file_is_imported_and_may_be_imported_again(api: Api) -> None:
+    create(api, "Ada", observations=["sings"])
+
+    reports = [knowledge_graph_file.load(FILE, sender(api)) for _ in range(2)]
+
+    assert reports == [knowledge_graph_file.Report(1, 1), knowledge_graph_file.Report(0, 0)]
+    graph = call(api, "read_graph", GRAPH)
+    assert sorted(names_in(graph)) == ["Acme", "Ada"]
+    assert graph["relations"] == [relation("Ada", "Acme")]
+    assert call(api, "open_nodes", GRAPH, names=["Ada"])["entities"][0]["observations"] == ["sings", "plays chess"]
+
+
+@pytest.mark.parametrize("line", [b"x", b"[]", b'{"type":"entity"}', b'{"type":"thing","name":"a"}'])
+def test_a_file_with_another_line_imports_nothing(api: Api, line: bytes) -> None:
+    with pytest.raises(InvalidInput, match="line 5"):
+        knowledge_graph_file.load([*FILE, line], sender(api))
+
+    assert call(api, "read_graph", GRAPH)["entities"] == []
+
+
+def test_a_refused_import_says_why(api: Api) -> None:
+    reader = Api(issue_key(api.tenant, ("read",)), api.tenant)
+
+    assert "lacks the scope 'write'" in knowledge_graph_file.load(FILE, sender(reader)).errors[0]
