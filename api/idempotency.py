@@ -1,4 +1,4 @@
-"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): makes it safe to repeat a POST that writes."""
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): makes it safe to repeat a write."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _policy(method: str, declaration: Declaration, *, crosses: bool) -> Policy:
         kind=kind,
         writes=declaration.get("writes", kind in ("write", "llm")),
         conditional=declaration.get("conditional", False),
-        idempotent=method == "POST" and kind == "write",
+        idempotent=method != "DELETE" and kind == "write",
         long=declaration.get("long", kind == "llm"),
         resumable=declaration.get("resumable", False),
         limited=declaration.get("limited", False),

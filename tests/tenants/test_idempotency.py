@@ -80,6 +80,15 @@ def test_every_post_takes_the_header_or_is_known_not_to_need_it() -> None:
     assert set(posts) - taking == READING | REPEATABLE
 
 
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_every_put_and_patch_takes_the_header(method: str) -> None:
+    operations = [item[method] for item in ninja_api.get_openapi_schema()["paths"].values() if method in item]
+
+    assert operations
+    for operation in operations:
+        assert "Idempotency-Key" in [parameter["name"] for parameter in operation["parameters"]], operation
+
+
 @pytest.mark.parametrize("key", ["", " ", "x" * 256, "ä", "a\x7fb", "\x01"])
 def test_a_key_that_is_none_is_refused(api: Api, key: str) -> None:
     problem_of(api.post("/memories", BODY, idempotency_key=key), 400, "malformed_request")
@@ -113,6 +122,22 @@ def test_a_store_sent_again_is_answered_and_not_done_again(api: Api) -> None:
     assert same(first, again)
     assert version(api) == 1
     assert AuditEvent.objects.filter(tenant=api.tenant, action="memory.store").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/memories/by-key/k", {"importance": 3}),
+        ("PUT", "/memories/by-key/k", {"payload": {"text": "twice"}}),
+    ],
+)
+def test_a_change_sent_again_is_answered_and_not_done_again(api: Api, method: str, path: str, body: Any) -> None:
+    api.post("/memories", {**BODY, "key": "k"})
+    first, again = (api.request(method, path, body, idempotency_key="k") for _ in range(2))
+
+    assert same(first, again)
+    assert first["ETag"] == '"2"'
+    assert version(api) == 2
 
 
 def test_the_first_answer_stays_when_the_world_moves_on(api: Api) -> None:

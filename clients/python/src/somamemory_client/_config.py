@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -132,15 +133,21 @@ def free_request(
     body = None if json is None else encode(json)
     if body is not None:
         sent["Content-Type"] = "application/json"
-    if method == "POST":
+    if method in ("POST", "PUT", "PATCH"):
         sent.setdefault("Idempotency-Key", config.idempotency_key or uuid4().hex)
-    # A route that calls a language model ignores the key, so a lost response is final there.
-    repeatable = method in ("GET", "PUT", "DELETE") or (method, path) in KEYED_PATHS
+    repeatable = method in ("GET", "DELETE") or KEYED_PATHS.fullmatch(f"{method} {path}") is not None
     return Request(f"{method} {path}", method, target(path, params or {}), sent, body, repeatable)
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-KEYED_PATHS = {(operation.method, operation.template) for operation in OPERATIONS.values() if operation.repeatable}
+# A route that calls a language model ignores the key, so a lost response is final there.
+KEYED_PATHS = re.compile(
+    "|".join(
+        f"{operation.method} {re.sub('{[^}]*}', '.+', operation.template)}"
+        for operation in OPERATIONS.values()
+        if operation.repeatable
+    )
+)
 
 
 def header_text(field: str, text: object) -> str:

@@ -176,7 +176,7 @@ OPERATIONS: dict[str, Operation] = {
         query=("namespace",),
         headers={"if_match": "If-Match", "if_none_match": "If-None-Match"},
         required=("key", "payload"),
-        once=False,
+        once=True,
         rules={
             "key": ({"type": "string", "minLength": 1, "maxLength": 512},),
             "namespace": ({"type": "string", "maxLength": 255, "pattern": "^[A-Za-z0-9._:/-]{1,255}$"},),
@@ -209,7 +209,7 @@ OPERATIONS: dict[str, Operation] = {
         query=("namespace",),
         headers={"if_match": "If-Match", "if_none_match": "If-None-Match"},
         required=("key",),
-        once=False,
+        once=True,
         rules={
             "key": ({"type": "string", "minLength": 1, "maxLength": 512},),
             "namespace": ({"type": "string", "maxLength": 255, "pattern": "^[A-Za-z0-9._:/-]{1,255}$"},),
@@ -262,7 +262,7 @@ OPERATIONS: dict[str, Operation] = {
         query=(),
         headers={"if_match": "If-Match", "if_none_match": "If-None-Match"},
         required=("id",),
-        once=False,
+        once=True,
         rules={
             "id": ({"type": "string"},),
             "user_id": ({"type": "string", "minLength": 1, "maxLength": 255}, {"type": "null"}),
@@ -569,7 +569,7 @@ OPERATIONS: dict[str, Operation] = {
         query=("namespace",),
         headers={"if_match": "If-Match", "if_none_match": "If-None-Match"},
         required=("coord",),
-        once=False,
+        once=True,
         rules={
             "coord": ({"type": "string", "format": "coordinate"},),
             "namespace": ({"type": "string", "maxLength": 255, "pattern": "^[A-Za-z0-9._:/-]{1,255}$"},),
@@ -904,7 +904,7 @@ OPERATIONS: dict[str, Operation] = {
         query=(),
         headers={},
         required=("external_id",),
-        once=False,
+        once=True,
         rules={
             "external_id": ({"type": "string", "minLength": 1, "maxLength": 255},),
             "user_id": ({"type": "string", "minLength": 1, "maxLength": 255}, {"type": "null"}),
@@ -993,7 +993,7 @@ OPERATIONS: dict[str, Operation] = {
         query=(),
         headers={},
         required=("id",),
-        once=False,
+        once=True,
         rules={
             "id": ({"type": "string"},),
             "user_id": ({"type": "string", "minLength": 1, "maxLength": 255}, {"type": "null"}),
@@ -1051,7 +1051,7 @@ OPERATIONS: dict[str, Operation] = {
         query=(),
         headers={},
         required=("id", "label"),
-        once=False,
+        once=True,
         rules={
             "id": ({"type": "string"},),
             "label": ({"type": "string", "maxLength": 500}, {"type": "null"}),
@@ -1066,7 +1066,7 @@ OPERATIONS: dict[str, Operation] = {
         query=(),
         headers={},
         required=("id", "folder"),
-        once=False,
+        once=True,
         rules={"id": ({"type": "string"},), "folder": ({"type": "string", "maxLength": 500}, {"type": "null"})},
     ),
     "conversations.set_status": Operation(
@@ -1077,7 +1077,7 @@ OPERATIONS: dict[str, Operation] = {
         query=(),
         headers={},
         required=("id", "status"),
-        once=False,
+        once=True,
         rules={"id": ({"type": "string"},), "status": ({"type": "string", "enum": ["active", "pinned", "archived"]},)},
     ),
     "conversations.pin": Operation(
@@ -1088,7 +1088,7 @@ OPERATIONS: dict[str, Operation] = {
         query=(),
         headers={},
         required=("id",),
-        once=False,
+        once=True,
         rules={"id": ({"type": "string"},)},
     ),
     "conversations.archive": Operation(
@@ -1099,7 +1099,7 @@ OPERATIONS: dict[str, Operation] = {
         query=(),
         headers={},
         required=("id",),
-        once=False,
+        once=True,
         rules={"id": ({"type": "string"},)},
     ),
     "messages.search": Operation(
@@ -1325,7 +1325,7 @@ OPERATIONS: dict[str, Operation] = {
         query=(),
         headers={},
         required=(),
-        once=False,
+        once=True,
         rules={
             "active_days": ({"type": "integer", "minimum": 0, "maximum": 36500}, {"type": "null"}),
             "archived_days": ({"type": "integer", "minimum": 0, "maximum": 36500}, {"type": "null"}),
@@ -1425,7 +1425,7 @@ OPERATIONS: dict[str, Operation] = {
         query=(),
         headers={},
         required=("slug",),
-        once=False,
+        once=True,
         rules={
             "slug": ({"type": "string"},),
             "name": ({"type": "string", "maxLength": 255}, {"type": "null"}),

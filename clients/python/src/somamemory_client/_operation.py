@@ -15,7 +15,12 @@ from .errors import InvalidArgument
 
 PREFIX = "/api/v1"
 # Fields that name objects, or contain items with fields of their own. A call with one of them needs no scope.
-_NAMES = frozenset("coord coords key keys id ids from_coord conversation_id conversation_ids items links".split())
+_NAMES = frozenset(
+    {
+        "coord", "coords", "key", "keys", "id", "ids", "from_coord", "conversation_id", "conversation_ids", "items",
+        "links",
+    }
+)  # fmt: skip
 Fields = dict[str, object]
 
 
@@ -41,7 +46,7 @@ class Operation:
     @property
     def repeatable(self) -> bool:
         """Return whether a second request has no second effect."""
-        return self.method in ("GET", "PUT", "DELETE") or self.once or self.id in READING_POSTS
+        return self.method in ("GET", "DELETE") or self.once or self.id in READING_POSTS
 
     def takes(self, field: str) -> bool:
         return field in self.rules
