@@ -13,7 +13,16 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 WITHOUT_EFFECT = frozenset({408, 425, 429, 503})
 STILL_RUNNING = "still_running"
 # A second attempt gets the same answer.
-PERMANENT = frozenset({"embedder_refused", "llm_refused", "cold_file_damaged", "quota_exceeded", "llm_budget_exceeded"})
+PERMANENT = frozenset(
+    {
+        "deadline_exceeded",
+        "embedder_refused",
+        "llm_refused",
+        "cold_file_damaged",
+        "quota_exceeded",
+        "llm_budget_exceeded",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

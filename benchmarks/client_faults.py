@@ -1,0 +1,143 @@
+"""Write through a network that loses, truncates, delays and refuses, while the server is killed, and count every write.
+
+    python -m benchmarks.client_faults --operations 10000
+
+Each write is a new memory or a change of an existing one, by the synchronous or the asynchronous client in turn. A
+memory's version must be the number of its acknowledged writes, plus at most the writes that ended with an error.
+Exits with status 1 if it is not, or if a call raised something that is not an error of the client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random as randomness
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "clients" / "python" / "src"))
+
+from somamemory_client import AsyncClient, Client, SomaError
+from testing.faulty_proxy import FAULTS, SLOW, FaultyProxy
+from testing.server import Server
+
+CHANGES_PER_MEMORY = 4
+RETRIES = 12
+
+
+@dataclass
+class Report:
+    certain: int = 0
+    uncertain: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    contradictions: list[str] = field(default_factory=list)
+
+
+class Ledger:
+    """What a program knows of its own writes: how often each memory was written for certain, and perhaps."""
+
+    def __init__(self) -> None:
+        self.certain: Counter[str] = Counter()
+        self.perhaps: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+
+    def write(self, key: str, store: Callable[[], object], change: Callable[[], object]) -> None:
+        try:
+            if self.certain[key]:
+                change()
+            else:
+                store()
+        except SomaError as error:
+            self.perhaps[key] += 1
+            self.errors[type(error).__name__] += 1
+        else:
+            self.certain[key] += 1
+
+    def contradictions(self, versions: dict[str, int]) -> list[str]:
+        return [
+            f"{key}: version {versions.get(key, 0)}, acknowledged {certain}, uncertain {self.perhaps[key]}"
+            for key, certain in self.certain.items()
+            if not certain <= versions.get(key, 0) <= certain + self.perhaps[key]
+        ]
+
+
+def chaos(server: Server, *, operations: int, slow_s: float, timeout_s: float, random: randomness.Random) -> Report:
+    """Write through a faulty proxy with both clients, and compare the ledger with what the server contains."""
+    faults: list[str | None] = [*[name for name in FAULTS if name != SLOW] * 4, SLOW, *[None] * 30]
+    ledger = Ledger()
+    with FaultyProxy(server.port, lambda: random.choice(faults), slow_s) as proxy, asyncio.Runner() as runner:
+        url = f"http://127.0.0.1:{proxy.port}"
+        plain = Client(url, server.key, timeout=timeout_s, max_retries=RETRIES)
+        waiting = AsyncClient(url, server.key, timeout=timeout_s, max_retries=RETRIES)
+        for number in range(operations):
+            key = f"k{number // (2 * CHANGES_PER_MEMORY)}/{number % 2}"
+            _write(ledger, key, number, plain if number % 2 else waiting, runner)
+        plain.close()
+        runner.run(waiting.close())
+    return Report(
+        ledger.certain.total(),
+        ledger.perhaps.total(),
+        ledger.errors,
+        proxy.faults,
+        ledger.contradictions(_versions(server)),
+    )
+
+
+def _write(ledger: Ledger, key: str, number: int, client: Client | AsyncClient, runner: asyncio.Runner) -> None:
+    importance = number % 10
+    if isinstance(client, Client):
+        memories = client.memories
+        ledger.write(key, lambda: memories.store(key, key=key), lambda: memories.update(key=key, importance=importance))
+    else:
+        later = client.memories
+        ledger.write(
+            key,
+            lambda: runner.run(later.store(key, key=key)),
+            lambda: runner.run(later.update(key=key, importance=importance)),
+        )
+
+
+def _versions(server: Server) -> dict[str, int]:
+    with Client(f"http://127.0.0.1:{server.port}", server.key) as client:
+        return {str(memory["key"]): memory["version"] for memory in client.memories.list(limit=1000)}
+
+
+def _kill_now_and_then(server: Server, every_s: float, stop: threading.Event) -> None:
+    while not stop.wait(every_s):
+        server.kill()
+        server.start()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--operations", type=int, default=10_000)
+    parser.add_argument("--kill-every-s", type=float, default=20.0, help="0: never")
+    options = parser.parse_args()
+    began, stop = time.monotonic(), threading.Event()
+    with tempfile.TemporaryDirectory() as folder, Server(Path(folder)) as server:
+        killer = threading.Thread(target=_kill_now_and_then, args=(server, options.kill_every_s, stop))
+        if options.kill_every_s:
+            killer.start()
+        try:
+            report = chaos(
+                server, operations=options.operations, slow_s=3.0, timeout_s=2.0, random=randomness.Random(1)
+            )
+        finally:
+            stop.set()
+            if options.kill_every_s:
+                killer.join()
+    print(f"{report.certain} writes acknowledged, {report.uncertain} ended with an error: {dict(report.errors)}")
+    print(f"faults: {dict(report.faults)}; {time.monotonic() - began:.0f} s")
+    print("\n".join(report.contradictions) or "every acknowledged write took effect once")
+    return 1 if report.contradictions else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

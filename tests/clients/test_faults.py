@@ -1,0 +1,262 @@
+"""Both clients against a server and a network that fail."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.client_faults import chaos
+from somamemory_client import (
+    ApiError,
+    Client,
+    ConnectionFailed,
+    ConnectionLost,
+    DatabaseBusy,
+    IncompatibleServer,
+    InvalidResponse,
+    NotFound,
+    RateLimited,
+    ResponseTimeout,
+    SomaError,
+    StillRunning,
+    errors,
+)
+from somamemory_client._async import caller as async_caller
+from somamemory_client._sync import caller as sync_caller
+from testing.faulty_proxy import FAULTS, problem
+from testing.server import Server, free_port
+from tests.clients.scripted import OK, Answer, ScriptedServer, call
+
+GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
+Serve = Callable[..., ScriptedServer]
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between attempts, which the tests do not wait for."""
+    made: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        made.append(seconds)
+
+    monkeypatch.setattr(sync_caller, "sleep", made.append)
+    monkeypatch.setattr(async_caller, "async_sleep", pause)
+    return made
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[ScriptedServer] = []
+
+    def start(*answers: Answer) -> ScriptedServer:
+        servers.append(ScriptedServer(answers))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def store(client: Any) -> Any:
+    return client.memories.store("x")
+
+
+def hang_up(connection: socket.socket) -> None:
+    pass
+
+
+def truncate(connection: socket.socket) -> None:
+    connection.sendall(OK[:-5])
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def silent(connection: socket.socket) -> None:
+    time.sleep(0.5)
+
+
+def drip(connection: socket.socket) -> None:
+    """Send one byte at a time, so that no single wait is long."""
+    try:
+        for byte in OK:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.05)
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        hang_up,
+        truncate,
+        reset,
+        GATEWAY,
+        problem(503, "database_busy", Retry_After="1"),
+        problem(429, "rate_limited", Retry_After="1"),
+        problem(409, "still_running", Retry_After="1"),
+        problem(408, "request_timeout"),
+        problem(500, "internal_error"),
+    ],
+)
+def test_a_write_is_sent_again_with_the_same_idempotency_key(
+    kind: str, serve: Serve, pauses: list[float], fault: Answer
+) -> None:
+    server = serve(fault, OK)
+
+    assert call(kind, server.url, store) == {"ok": True}
+    first, second = server.headers("idempotency-key")
+    assert first == second
+    assert first
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (hang_up, ConnectionLost),
+        (truncate, ConnectionLost),
+        (reset, ConnectionLost),
+        (GATEWAY, InvalidResponse),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", SomaError),
+        (OK.replace(b"{", b"<"), InvalidResponse),
+        (problem(503, "database_busy"), DatabaseBusy),
+        (problem(429, "rate_limited", Retry_After="1"), RateLimited),
+        (problem(409, "still_running"), StillRunning),
+        (problem(404, "not_found"), NotFound),
+        (problem(418, "from_the_future"), ApiError),
+        (problem(599, "from_the_future"), errors.ApiError),
+    ],
+)
+def test_every_fault_has_its_error(
+    kind: str, serve: Serve, pauses: list[float], fault: Answer, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        call(kind, serve(fault).url, store, max_retries=1)
+
+
+@pytest.mark.parametrize("fault", [silent, drip])
+def test_a_slow_answer_is_a_time_out(kind: str, serve: Serve, fault: Answer) -> None:
+    began = time.monotonic()
+    with pytest.raises(ResponseTimeout):
+        call(kind, serve(fault).url, store, max_retries=0, timeout=0.2)
+
+    assert time.monotonic() - began < 30  # not for as long as bytes arrive
+
+
+def test_a_server_that_is_not_there_is_named(kind: str, pauses: list[float]) -> None:
+    port = free_port()
+    with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{port}"):
+        call(kind, f"http://127.0.0.1:{port}", store)
+    assert len(pauses) == 3
+
+
+@pytest.mark.parametrize("host", ["memory.invalid", "a" * 64 + ".example"])
+def test_a_host_name_that_does_not_resolve_is_named(kind: str, pauses: list[float], host: str) -> None:
+    with pytest.raises(ConnectionFailed, match=host):
+        call(kind, f"http://{host}", store, max_retries=0)
+
+
+def test_the_server_decides_how_long_to_wait(kind: str, serve: Serve, pauses: list[float]) -> None:
+    call(kind, serve(problem(429, "rate_limited", Retry_After="7"), OK).url, store)
+
+    assert len(pauses) == 1
+    assert 7 <= pauses[0] <= 8
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        problem(422, "invalid_input"),
+        problem(429, "quota_exceeded", Retry_After="9"),
+        problem(429, "rate_limited", Retry_After="86400"),
+        problem(503, "llm_refused"),
+        problem(503, "deadline_exceeded", Retry_After="5"),
+    ],
+)
+def test_an_error_that_would_come_again_is_raised_at_once(
+    kind: str, serve: Serve, pauses: list[float], answer: bytes
+) -> None:
+    server = serve(answer)
+    with pytest.raises(ApiError):
+        call(kind, server.url, store)
+
+    assert len(server.requests) == 1
+
+
+def test_a_call_to_a_language_model_is_not_repeated_when_its_response_is_lost(
+    kind: str, serve: Serve, pauses: list[float]
+) -> None:
+    server = serve(hang_up)
+    with pytest.raises(ConnectionLost):
+        call(
+            kind, server.url, lambda client: client.conversations.suggest_labels("6f8d7a6e-0000-4000-8000-000000000000")
+        )
+
+    assert len(server.requests) == 1
+
+
+def test_a_connection_is_used_again(kind: str, serve: Serve) -> None:
+    server = serve(OK)
+
+    if kind == "sync":
+        with Client(server.url, "key") as client:
+            for _ in range(3):
+                client.memories.store("x")
+            assert len(client._caller.transport._idle) == 1  # type: ignore[attr-defined]
+    assert call(kind, server.url, store) == {"ok": True}
+
+
+def test_a_connection_that_the_server_has_closed_is_not_used_again(serve: Serve) -> None:
+    def answer_and_hang_up(connection: socket.socket) -> None:
+        connection.sendall(OK)
+
+    server = serve(answer_and_hang_up)
+    with Client(server.url, "key", max_retries=0) as client:
+        for _ in range(5):
+            client.memories.store("x")
+            time.sleep(0.01)
+
+    assert len(server.requests) == 5
+
+
+def test_chunks_and_early_hints_are_understood(kind: str, serve: Serve) -> None:
+    chunked = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        b'Transfer-Encoding: chunked\r\n\r\n5;x=1\r\n{"ok"\r\n8\r\n: true }\r\n0\r\nTrailer: 1\r\n\r\n'
+    )
+    if kind == "sync":
+        chunked = chunked.partition(b"\r\n\r\n")[2]  # http.client understands 100 Continue only
+
+    assert call(kind, serve(chunked).url, store) == {"ok": True}
+
+
+def test_another_major_version_is_named(kind: str, serve: Serve) -> None:
+    health = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{"version": "7.1.0"}'
+    unknown = problem(404, "not_found")
+
+    with pytest.raises(IncompatibleServer, match=r"version 7\.1\.0.*somamemory-client 7"):
+        call(kind, serve(unknown, health).url, store)
+
+
+@pytest.mark.server
+@pytest.mark.once
+def test_no_acknowledged_write_is_lost_or_done_twice(tmp_path: Path, pauses: list[float]) -> None:
+    with Server(tmp_path) as server:
+        report = chaos(server, operations=60, slow_s=1.5, timeout_s=1.0, random=random.Random(7))
+
+    assert report.contradictions == []
+    assert report.certain >= 50
+    assert set(report.faults) == {*FAULTS, "none"}
