@@ -1,7 +1,7 @@
 import { Pages } from "./pages.js";
 import type {
-  AuditOut, AuditPageOut, DeleteNamespaceBody, ErasedOut, HealthOut, IssuedKeyOut, JobOut, KeyBody, KeyOut, KeysOut,
-  NamespaceOut, NamespacesListQuery, NamespacesOut, ReceiptOut, RenameBody, StatsOut, TenantBody, TenantOut, TenantPatch,
+  AuditOut, AuditPageOut, DeleteNamespaceBody, ErasedOut, IssuedKeyOut, JobOut, KeyBody, KeyOut, KeysOut,
+  NamespaceOut, NamespacesListQuery, NamespacesOut, ReceiptOut, RenameBody, TenantBody, TenantOut, TenantPatch,
   TenantsListAuditQuery, TenantsOut, UsageOut,
 } from "./schema.js"; // prettier-ignore
 import { Resource } from "./scope.js";
@@ -25,42 +25,31 @@ export class Namespaces extends Resource {
 }
 
 const tenantPath = (slug: string): string => `/tenants/${encodeURIComponent(slug)}`;
+const keyPath = (slug: string, prefix: string): string => `${tenantPath(slug)}/keys/${encodeURIComponent(prefix)}`;
 
-/** Tenants, their keys and their audit log. Most calls need a key with the scope `admin`. */
-export class Admin extends Resource {
-  async health(): Promise<HealthOut> {
-    return this.transport.json("GET", "/health");
+/** Tenants with their quotas, usage and audit log. */
+export class Tenants extends Resource {
+  async create(slug: string, options: Omit<TenantBody, "slug"> = {}): Promise<TenantOut> {
+    return this.transport.json("POST", "/tenants", { json: { slug, ...options }, once: true });
   }
 
-  async stats(): Promise<StatsOut> {
-    return this.transport.json("GET", "/stats");
-  }
-
-  async job(id: string): Promise<JobOut> {
-    return this.transport.json("GET", `/jobs/${encodeURIComponent(id)}`);
-  }
-
-  tenants(): Pages<TenantOut> {
+  list(): Pages<TenantOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<TenantsOut>("GET", "/tenants", { query: { cursor } });
       return { items: page.items, nextCursor: page.next_cursor };
     });
   }
 
-  async createTenant(slug: string, options: Omit<TenantBody, "slug"> = {}): Promise<TenantOut> {
-    return this.transport.json("POST", "/tenants", { json: { slug, ...options }, once: true });
-  }
-
-  async tenant(slug: string): Promise<TenantOut> {
+  async get(slug: string): Promise<TenantOut> {
     return this.transport.json("GET", tenantPath(slug));
   }
 
-  async updateTenant(slug: string, changes: TenantPatch): Promise<TenantOut> {
+  async update(slug: string, changes: TenantPatch): Promise<TenantOut> {
     return this.transport.json("PATCH", tenantPath(slug), { json: changes });
   }
 
   /** Erase a tenant with all its data. This cannot be undone. */
-  async eraseTenant(slug: string): Promise<ErasedOut> {
+  async erase(slug: string): Promise<ErasedOut> {
     return this.transport.json("DELETE", tenantPath(slug));
   }
 
@@ -68,30 +57,47 @@ export class Admin extends Resource {
     return this.transport.json("GET", `${tenantPath(slug)}/usage`);
   }
 
+  /** List who changed what, latest first. */
   audit(slug: string, options: Omit<TenantsListAuditQuery, "cursor"> = {}): Pages<AuditOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<AuditPageOut>("GET", `${tenantPath(slug)}/audit`, { query: { ...options, cursor } });
       return { items: page.items, nextCursor: page.next_cursor };
     });
   }
+}
 
-  keys(slug: string): Pages<KeyOut> {
+/** API keys of a tenant. */
+export class Keys extends Resource {
+  /** Create a key. The response is the only one that contains the secret. */
+  async create(slug: string, options: KeyBody = {}): Promise<IssuedKeyOut> {
+    return this.transport.json("POST", `${tenantPath(slug)}/keys`, { json: options, once: true });
+  }
+
+  list(slug: string): Pages<KeyOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<KeysOut>("GET", `${tenantPath(slug)}/keys`, { query: { cursor } });
       return { items: page.items, nextCursor: page.next_cursor };
     });
   }
 
-  /** Create a key. The response is the only one that contains the secret. */
-  async createKey(slug: string, options: KeyBody = {}): Promise<IssuedKeyOut> {
-    return this.transport.json("POST", `${tenantPath(slug)}/keys`, { json: options, once: true });
+  async rotate(slug: string, prefix: string): Promise<IssuedKeyOut> {
+    return this.transport.json("POST", `${keyPath(slug, prefix)}/rotate`, { json: {}, once: true });
   }
 
-  async revokeKey(slug: string, prefix: string): Promise<KeyOut> {
-    return this.transport.json("DELETE", `${tenantPath(slug)}/keys/${encodeURIComponent(prefix)}`);
+  async revoke(slug: string, prefix: string): Promise<KeyOut> {
+    return this.transport.json("DELETE", keyPath(slug, prefix));
   }
+}
 
-  async rotateKey(slug: string, prefix: string): Promise<IssuedKeyOut> {
-    return this.transport.json("POST", `${tenantPath(slug)}/keys/${encodeURIComponent(prefix)}/rotate`, { json: {}, once: true });
+export class Jobs extends Resource {
+  async get(id: string): Promise<JobOut> {
+    return this.transport.json("GET", `/jobs/${encodeURIComponent(id)}`);
   }
+}
+
+/** What operators do. Most calls need a key with the scope `admin`. */
+export class Admin extends Resource {
+  readonly tenants = new Tenants(this.transport, this.scope);
+  readonly keys = new Keys(this.transport, this.scope);
+  readonly jobs = new Jobs(this.transport, this.scope);
 }

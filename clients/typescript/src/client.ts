@@ -67,9 +67,14 @@ export class Client {
     return this.#transport.response(method, path, options);
   }
 
+  /** Return the state of the server and of the services that it uses. */
+  async health(): Promise<HealthOut> {
+    return this.#transport.json<HealthOut>("GET", "/health");
+  }
+
   /** Return the version of the server. Throws IncompatibleServer if it is another major version. */
   async checkVersion(): Promise<string> {
-    const { version } = await this.#transport.json<HealthOut>("GET", "/health");
+    const { version } = await this.health();
     if (version?.split(".")[0] === MAJOR_VERSION) return version;
     throw new IncompatibleServer(`the server has version ${version}; this client needs ${MAJOR_VERSION}.x, so install the client of that version`);
   }

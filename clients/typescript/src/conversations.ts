@@ -104,7 +104,7 @@ export class Context extends Resource {
   }
 
   /** Return which messages are in the context, which were left out, and why. */
-  async explain(query: string, options: ContextOptions = {}): Promise<ManifestOut> {
+  async manifest(query: string, options: ContextOptions = {}): Promise<ManifestOut> {
     return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options }, query: { manifest: true } });
   }
 }

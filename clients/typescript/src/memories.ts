@@ -4,7 +4,7 @@ import { Pages } from "./pages.js";
 import type {
   BulkDeletedOut, BulkFound, BulkGotOut, BulkResult, BulkStoredOut, DeletedMatchingOut, DeletedOut, DeleteMatchingBody,
   FoundOut, HistoryOut, MapOut, MemoriesListQuery, MemoriesMapQuery, MemoryEnvelope, MemoryOut, NeighborsOut, PageOut,
-  PatchBody, SearchBody, SearchOut, StoreBody, StoredOut, VersionOut,
+  PatchBody, SearchBody, SearchOut, StatsOut, StoreBody, StoredOut, VersionOut,
 } from "./schema.js"; // prettier-ignore
 import { Resource } from "./scope.js";
 
@@ -48,7 +48,7 @@ export class SearchResult implements Iterable<FoundOut> {
   }
 }
 
-/** What happened to each memory of `storeMany`. The position of a result is `index` in the list that was given. */
+/** What happened to each memory of `storeAll`. The position of a result is `index` in the list that was given. */
 export interface Report {
   stored: number;
   failed: number;
@@ -77,7 +77,7 @@ export class Memories extends Resource {
   }
 
   /** Store many memories in batches. The report says which of them failed, and why. */
-  async storeMany(memories: Iterable<NewMemory> | AsyncIterable<NewMemory>): Promise<Report> {
+  async storeAll(memories: Iterable<NewMemory> | AsyncIterable<NewMemory>): Promise<Report> {
     const report: Report = { stored: 0, failed: 0, results: [] };
     let batch: StoreBody[] = [];
     let bytes = 0;
@@ -188,6 +188,11 @@ export class Memories extends Resource {
   /** Count the memories in the cells of a grid or below each coordinate. */
   async map(options: MemoriesMapQuery = {}): Promise<MapOut> {
     return this.transport.json("GET", "/memories/map", { query: { ...this.ids(), ...this.namespace(), ...options } });
+  }
+
+  /** Return how much the tenant stores, and the state of the index. */
+  async stats(): Promise<StatsOut> {
+    return this.transport.json("GET", "/stats");
   }
 
   #new(payload: Payload, fields: Omit<StoreBody, "payload">): StoreBody {

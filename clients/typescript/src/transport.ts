@@ -1,4 +1,4 @@
-import { APIConnectionError, APIError, APITimeoutError, ERRORS, IncompatibleServer, InvalidArgument } from "./errors.js";
+import { ApiError, ConnectionLost, ERRORS, InvalidArgument, InvalidResponse, RequestQuotaExceeded, ResponseTimeout, TransportError } from "./errors.js";
 import type { Problem } from "./schema.js";
 
 export interface ClientOptions {
@@ -108,7 +108,7 @@ export class Transport {
       if (!response.ok) throw await errorOf(response);
       return await read(response);
     } catch (error) {
-      if (error instanceof APIError || error instanceof IncompatibleServer || options.signal?.aborted) throw error;
+      if (error instanceof ApiError || error instanceof InvalidResponse || options.signal?.aborted) throw error;
       this.options.onResponse?.({ method, url, attempt, error });
       throw connectionError(error, url, timeout.aborted);
     }
@@ -137,28 +137,29 @@ async function errorOf(response: Response): Promise<Error> {
   const text = await response.text().catch(() => "");
   if (response.headers.get("content-type")?.startsWith("application/problem+json")) {
     const problem = JSON.parse(text) as Problem;
-    return new (ERRORS[problem.code] ?? APIError)(problem, retryAfterS);
+    const isRequestQuota = problem.code === "quota_exceeded" && problem.status === 429;
+    return new (isRequestQuota ? RequestQuotaExceeded : (ERRORS[problem.code] ?? ApiError))(problem, retryAfterS);
   }
   if (response.status >= 500 || response.status === 429 || response.status === 408) {
-    return new APIError({ status: response.status, detail: `a proxy responded with status ${response.status}` }, retryAfterS);
+    return new ApiError({ status: response.status, detail: `a proxy responded with status ${response.status}` }, retryAfterS);
   }
-  return new IncompatibleServer(
+  return new InvalidResponse(
     `the response with status ${response.status} does not come from SomaMemory; check baseUrl, which must be the address of the server`,
   );
 }
 
 function connectionError(error: unknown, url: string, timedOut: boolean): Error {
   const host = new URL(url).origin;
-  if (timedOut) return new APITimeoutError(`${host} did not respond in time; raise timeoutMs, or ask for less`, { cause: error });
+  if (timedOut) return new ResponseTimeout(`${host} did not respond in time; raise timeoutMs, or ask for less`, { cause: error });
   const reason = error instanceof Error ? ((error.cause as Error | undefined)?.message ?? error.message) : String(error);
-  return new APIConnectionError(`no complete response from ${host}: ${reason}`, { cause: error });
+  return new ConnectionLost(`no complete response from ${host}: ${reason}`, { cause: error });
 }
 
 /** Return how long to wait before the next attempt, or undefined if another attempt would not help. */
 function pauseMs(error: unknown, attempt: number): number | undefined {
   const backoff = Math.random() * Math.min(8000, 250 * 2 ** attempt);
-  if (error instanceof APIConnectionError) return backoff;
-  if (!(error instanceof APIError) || FINAL.has(error.code)) return undefined;
+  if (error instanceof TransportError) return backoff;
+  if (!(error instanceof ApiError) || FINAL.has(error.code)) return undefined;
   if (!RETRIED.has(error.status) && error.code !== "still_running") return undefined;
   const after = error.retryAfterS ?? 0;
   return after > MAX_RETRY_AFTER_S ? undefined : after * 1000 + backoff;

@@ -34,7 +34,7 @@ test("a memory is named by key, by id and by coordinate", async () => {
 
 test("a list goes on over pages", async () => {
   const many = client.namespace(`ts/${randomUUID()}`);
-  const report = await many.memories.storeMany(Array.from({ length: 1203 }, (_, n) => ({ payload: `note ${n}` })));
+  const report = await many.memories.storeAll(Array.from({ length: 1203 }, (_, n) => ({ payload: `note ${n}` })));
   assert.deepEqual([report.stored, report.failed, report.results.at(-1).index], [1203, 0, 1202]);
   assert.equal((await many.memories.list({ limit: 500 }).all()).length, 1203);
   assert.equal((await many.memories.list({ limit: 500 }).all(7)).length, 7);
@@ -42,7 +42,7 @@ test("a list goes on over pages", async () => {
 });
 
 test("a report names the memories that were not stored", async () => {
-  const report = await client.memories.storeMany([{ payload: "good" }, { payload: "bad", importance: 11 }]);
+  const report = await client.memories.storeAll([{ payload: "good" }, { payload: "bad", importance: 11 }]);
   assert.deepEqual([report.stored, report.failed, report.results[1].index], [1, 1, 1]);
 });
 
@@ -81,7 +81,7 @@ test("links lead from a memory to its neighbours", async () => {
 test("an error has the class of its code, the field and the id of the request", async () => {
   await assert.rejects(client.memories.get({ key: "nothing/here" }), (error) => error instanceof NotFound && error.requestId.length > 0);
   await assert.rejects(client.memories.search(""), (error) => error instanceof InvalidInput && error.errors[0].field === "query");
-  await assert.rejects(client.withOptions({ apiKey: "wrong" }).admin.stats(), Unauthenticated);
+  await assert.rejects(client.withOptions({ apiKey: "wrong" }).memories.stats(), Unauthenticated);
   await assert.rejects(client.tenant("no-such-tenant").memories.store("x"), (error) => error instanceof NotFound || error instanceof Forbidden);
   assert.ok(HistoryGone);
 });
