@@ -18,7 +18,11 @@ _BUNDLED = _PROJECT / "bundled"
 IS_BUNDLED = _BUNDLED.is_dir()
 # The folder that contains `api/`, `memories/` and the others, and `deploy/gunicorn.conf.py`.
 HOME = _BUNDLED if IS_BUNDLED else _PROJECT.parent
+# The Python client: a package of its own once installed.
+_CLIENT = HOME / "clients" / "python" / "src"
 PACKAGES = ("api", "console", "conversations", "graph", "memories", "operations", "tenants")
+
+_process_is_ours = False
 
 
 def activate() -> None:
@@ -36,13 +40,22 @@ def activate() -> None:
             raise _clash(name, str(getattr(module, "__file__", None)))
 
 
+def use_process() -> None:
+    """Declare that this process belongs to SomaMemory, so that no program of somebody else runs in it."""
+    global _process_is_ours
+    _process_is_ours = True
+    activate()
+    if not IS_BUNDLED and str(_CLIENT) not in sys.path:
+        sys.path.append(str(_CLIENT))
+
+
 def refuse_clashes() -> None:
     """Refuse to run in the process of another program that has packages with our names.
 
     After `activate`, the program's own `import api` would silently import ours. Call this before the first import of
     the service in a program of somebody else. Raises ConfigurationError.
     """
-    if not IS_BUNDLED:
+    if not IS_BUNDLED or _process_is_ours:
         return
     elsewhere = [folder for folder in sys.path if Path(folder or ".").resolve() != HOME]
     for name in PACKAGES:

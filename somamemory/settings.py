@@ -35,6 +35,7 @@ class _Env(environ.Env):  # type: ignore[misc]
 
 
 env = _Env()
+CLIENT_VARIABLES = frozenset(("SOMA_API_KEY", "SOMA_PROFILE", "SOMA_TENANT", "SOMA_URL"))
 installation.activate()
 BASE_DIR = installation.HOME
 
@@ -144,9 +145,12 @@ def _pairs(name: str) -> dict[str, str]:
 
 
 def unknown_variables() -> list[str]:
-    """Return the unknown `SOMA_…` variables in the environment. SOMA_TEST_… variables belong to the tests."""
+    """Return the unknown `SOMA_…` variables in the environment.
+
+    SOMA_TEST_… variables belong to the tests, and others to the clients and the command line.
+    """
     ours = {name for name in os.environ if name.startswith("SOMA_") and not name.startswith("SOMA_TEST_")}
-    return sorted(ours - env.known.keys())
+    return sorted(ours - env.known.keys() - CLIENT_VARIABLES)
 
 
 def known_variables() -> dict[str, Any]:

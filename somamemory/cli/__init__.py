@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
-    """Run the command line."""
-    from somamemory.cli.app import run
+    """Run the command line, and exit with its code."""
+    from somamemory import files, installation
 
-    run()
+    files.create_privately()
+    installation.use_process()
+    from somamemory.cli.app import app
+    from somamemory.cli.errors import run
+
+    sys.exit(run(app, sys.argv[1:]))

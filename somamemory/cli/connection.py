@@ -1,0 +1,157 @@
+"""Connect to a server, or to the local data folder, with the client library.
+
+What is given on the command line precedes the environment, and that precedes the profile. Without any address, commands
+use the local data folder: through its server if one runs, otherwise in this process.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from somamemory.cli.errors import USAGE, CliError
+
+if TYPE_CHECKING:
+    from somamemory_client import Client
+
+READY_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a command is sent, and how its result is printed."""
+
+    url: str | None
+    api_key: str | None
+    tenant: str | None
+    data_dir: Path | None
+    json: bool
+
+    @property
+    def is_local(self) -> bool:
+        return self.url is None
+
+    def connect(self) -> Client:
+        """Return a client. Raises the errors of `somamemory_client` and ConfigurationError."""
+        from somamemory_client import Client
+
+        if self.url is not None:
+            return Client(self.url, self.api_key, tenant=self.tenant)
+        return _local_server(self) or Client.embedded(self.use_data_dir(), tenant=self.tenant)
+
+    def use_data_dir(self) -> Path:
+        """Set the data folder for the settings, and return it. Raises ConfigurationError."""
+        from somamemory import embedded
+
+        if self.data_dir is not None:
+            os.environ["SOMA_DATA_DIR"] = str(self.data_dir)
+        for name, value in embedded.DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        from somamemory import settings
+
+        return settings.DATA_DIR
+
+    def call(self, operation: str, **fields: object) -> Any:
+        """Call an operation of the API without the fields that are None, and return the parsed response."""
+        given = {name: value for name, value in fields.items() if value is not None}
+        return self.connect().raw(operation, **given).json()
+
+
+def _local_server(target: Target) -> Client | None:
+    """Return a client of the server that uses the local data folder; None if none runs or it uses another folder."""
+    from somamemory_client import Client
+
+    folder = target.use_data_dir()
+    from somamemory import settings
+
+    key_file = folder / "first-key"
+    if not key_file.is_file():
+        return None
+    host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104 - compared only
+    url = f"http://[{host}]:{settings.PORT}" if ":" in host else f"http://{host}:{settings.PORT}"
+    key = target.api_key or key_file.read_text(encoding="utf-8").strip()
+    client = Client(url, key, tenant=target.tenant)
+    return client if _accepts(client) else None
+
+
+def _accepts(client: Client) -> bool:
+    """Return whether a server answers and knows the key, which only the server of this folder does."""
+    from somamemory_client import SomaError
+
+    try:
+        client.with_options(timeout=READY_WITHIN_S, max_retries=0).memories.stats()
+    except SomaError:
+        return False
+    return True
+
+
+def profile_file() -> Path:
+    return Path(click.get_app_dir("somamemory")) / "profiles.toml"
+
+
+def profile(name: str | None) -> dict[str, str]:
+    """Return the values of a profile; without a name, of the profile `default` if there is one."""
+    file = profile_file()
+    if not file.is_file():
+        if name:
+            raise CliError(f"--profile: there is no {file}; create it with a table [{name}] that has a url", USAGE)
+        return {}
+    try:
+        profiles = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CliError(f"{file} is not valid TOML: {error}", USAGE) from None
+    if name and not isinstance(profiles.get(name), dict):
+        raise CliError(f"--profile: {file} has no table [{name}]; it has {', '.join(profiles) or 'none'}", USAGE)
+    found = profiles.get(name or "default", {})
+    unknown = sorted(set(found) - {"url", "api_key", "tenant", "data_dir"})
+    if unknown:
+        raise CliError(f"{file}: unknown field '{unknown[0]}'; a profile has url, api_key, tenant, data_dir", USAGE)
+    return {field: str(value) for field, value in found.items()}
+
+
+def targeted(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a connection to a command, and pass it a `Target` first."""
+
+    @wraps(command)
+    def wrapped(
+        url: str | None,
+        api_key: str | None,
+        tenant: str | None,
+        data_dir: Path | None,
+        profile_name: str | None,
+        as_json: bool,
+        **options: Any,
+    ) -> Any:
+        saved = {} if url or data_dir else profile(profile_name)
+        folder = data_dir or (Path(saved["data_dir"]) if "data_dir" in saved else None)
+        target = Target(
+            url or saved.get("url"), api_key or saved.get("api_key"), tenant or saved.get("tenant"), folder, as_json
+        )
+        return command(target, **options)
+
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+_OPTIONS = [
+    click.option(
+        "--url", envvar="SOMA_URL", metavar="URL", help="Address of a server. Default: the local data folder."
+    ),
+    click.option("--api-key", envvar="SOMA_API_KEY", metavar="KEY", help="API key; better in SOMA_API_KEY."),
+    click.option("--tenant", envvar="SOMA_TENANT", metavar="SLUG", help="Tenant for which an operator's key acts."),
+    click.option(
+        "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Local data folder (SOMA_DATA_DIR)."
+    ),
+    click.option(
+        "--profile", "profile_name", envvar="SOMA_PROFILE", metavar="NAME", help="Profile of the profile file."
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+]

@@ -1,0 +1,113 @@
+"""Report every error as one line with a remedy, and with an exit code. No traceback reaches a person.
+
+0 done · 1 refused or failed · 2 invalid usage or input · 3 the server cannot be reached · 4 not found · 130 interrupted
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from somamemory.errors import ConfigurationError
+
+FAILED, USAGE, UNREACHABLE, NOT_FOUND, INTERRUPTED = 1, 2, 3, 4, 130
+
+
+class CliError(click.ClickException):
+    """An error with an exit code and, for scripts, more fields."""
+
+    def __init__(self, message: str, exit_code: int = FAILED, **fields: Any) -> None:
+        super().__init__(message)
+        vars(self)["exit_code"] = exit_code
+        self.fields = fields
+
+
+def run(app: click.Command, arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code."""
+    try:
+        result = app.main(list(arguments), prog_name="somamemory", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except SystemExit as stop:  # a management command's own exit code
+        return stop.code if isinstance(stop.code, int) else _show(CliError(str(stop.code)), arguments)
+    except Exception as error:  # noqa: BLE001 - a person must see a sentence, whatever happens
+        return _show(_translate(error), arguments)
+    return result if isinstance(result, int) else 0
+
+
+def _show(error: click.ClickException, arguments: Sequence[str]) -> int:
+    if "--json" in arguments:
+        from somamemory.cli.output import as_json
+
+        fields = error.fields if isinstance(error, CliError) else {}
+        message = error.format_message()
+        click.echo(as_json({"error": {"message": message, "exit_code": error.exit_code, **fields}}), err=True)
+    elif isinstance(error, click.UsageError):
+        error.show()
+    else:
+        click.echo(f"{click.style('error:', fg='red')} {error.format_message()}", err=True)
+    return error.exit_code
+
+
+def _translate(error: Exception) -> click.ClickException:
+    """Return an exception as an error of the command line."""
+    if isinstance(error, click.ClickException):
+        return error
+    if isinstance(error, ConfigurationError):
+        return CliError(str(error), USAGE)
+    return _from_client(error) or _from_django(error) or _unexpected(error)
+
+
+def _from_client(error: Exception) -> CliError | None:
+    import somamemory_client as client
+
+    if isinstance(error, client.InvalidArgument):
+        return CliError(str(error), USAGE, field=error.field)
+    if isinstance(error, client.ApiError):
+        return _from_api(error)
+    if isinstance(error, client.TransportError):
+        return CliError(str(error), UNREACHABLE)
+    if isinstance(error, client.SomaError):
+        return CliError(str(error))
+    return None
+
+
+def _from_api(error: Any) -> CliError:
+    """Translate an error of the API. The detail of a validation error repeats its fields."""
+    text = "; ".join(f"{item['field']}: {item['message']}" for item in error.errors) or error.detail or error.title
+    if error.status == 401:
+        text += "; set SOMA_API_KEY or --api-key"
+    code = {400: USAGE, 404: NOT_FOUND, 422: USAGE}.get(error.status, FAILED)
+    return CliError(text, code, code=error.code, status=error.status, request_id=error.request_id)
+
+
+def _from_django(error: Exception) -> CliError | None:
+    if isinstance(error, OSError):
+        return CliError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    if "django" not in sys.modules:
+        return None
+    from django.core.management import CommandError
+    from django.db import DatabaseError
+
+    if isinstance(error, CommandError):
+        return CliError(str(error), error.returncode)
+    if isinstance(error, DatabaseError):
+        return CliError(f"the database cannot be used: {str(error).strip()}; run 'somamemory doctor'", UNREACHABLE)
+    return None
+
+
+def _unexpected(error: Exception) -> CliError:
+    if "--traceback" in sys.argv:
+        raise error
+    return CliError(f"unexpected {type(error).__name__}: {error}; repeat the command with --traceback to report it")

@@ -1,0 +1,85 @@
+"""Tables for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+Row = Mapping[str, Any]
+# How a cell is made: the name of a field, or a function of the row.
+Column = tuple[str, str | Callable[[Row], object]]
+_GAP = "  "
+_WIDEST = 60
+
+
+def as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+
+
+def print_json(value: object) -> None:
+    click.echo(as_json(value))
+
+
+def print_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> None:
+    """Print rows below a bold head, cut to the width of the terminal. `empty` says what to do if there are none."""
+    if not rows:
+        click.echo(empty)
+        return
+    cells = [[text_of(_cell(row, source)) for _, source in columns] for row in rows]
+    heads = [head for head, _ in columns]
+    widths = [max(len(head), *(len(row[at]) for row in cells)) for at, head in enumerate(heads)]
+    widths[-1] = _last_width(widths)
+    click.secho(_line(heads, widths), bold=True)
+    for row in cells:
+        click.echo(_line(row, widths))
+
+
+def print_fields(row: Row, names: Iterable[str] | None = None) -> None:
+    """Print an object as one line per field. Fields without a value are left out."""
+    shown = [(name, text_of(row[name])) for name in names or row if row.get(name) not in (None, "", [], {})]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, text in shown:
+        click.echo(f"{click.style(name.ljust(width), bold=True)}{_GAP}{text}")
+
+
+def text_of(value: object) -> str:
+    """Return a value as one line that cannot control the terminal: stored texts may contain escape sequences."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    text = value if isinstance(value, str) else _compact(value)
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Replace control characters, except line ends and tabs."""
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c not in "\n\t" else c for c in text)
+
+
+def _compact(value: object) -> str:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _cell(row: Row, source: str | Callable[[Row], object]) -> object:
+    return row.get(source) if isinstance(source, str) else source(row)
+
+
+def _last_width(widths: Sequence[int]) -> int:
+    """Let the last column have what is left of the terminal."""
+    left = shutil.get_terminal_size((120, 24)).columns - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
+    return max(_WIDEST // 2, min(widths[-1], left))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    cut = [cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(cells, widths, strict=True)]
+    return _GAP.join(cell.ljust(width) for cell, width in zip(cut, widths, strict=True)).rstrip()

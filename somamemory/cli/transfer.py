@@ -1,0 +1,160 @@
+"""Commands that import and export conversations and memories."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from somamemory.cli.connection import Target, targeted
+from somamemory.cli.errors import USAGE, CliError
+from somamemory.cli.memories import scoped
+from somamemory.cli.output import print_fields, print_json, text_of
+
+MEDIA_TYPES = {
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".ndjson": "application/x-ndjson",
+    ".zip": "application/zip",
+    ".md": "text/markdown",
+    ".txt": "text/plain",
+}
+PAGE = 100
+
+
+@click.command(
+    name="import",
+    epilog="\b\nExamples:\n  somamemory import chatgpt-export.zip\n"
+    "  somamemory import --memories memories.jsonl --url https://memory.example.org",
+)
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--source", help="Kind of export. Default: recognised automatically.")
+@click.option("--memories", is_flag=True, help="PATH has a memory per line, as 'export --memories' writes them.")
+@click.option("--dry-run", is_flag=True, help="Only report what would be imported.")
+@targeted
+def import_(target: Target, path: Path, source: str | None, memories: bool, dry_run: bool) -> int:
+    """Import conversations (ChatGPT, Claude, Markdown, text, our export) or memories from a file or a folder."""
+    if memories:
+        return _import_memories(target, path, dry_run)
+    failed = 0
+    reports = []
+    for file in _progress(target, _files(path), "Importing"):
+        report = _import_file(target, file, source, dry_run)
+        failed += report["failed"]
+        reports.append({"file": str(file), **report})
+    if target.json:
+        print_json(reports)
+    else:
+        for report in reports:
+            print_fields(report)
+    return 1 if failed else 0
+
+
+def _files(path: Path) -> list[Path]:
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if file.suffix.lower() not in MEDIA_TYPES:
+            raise CliError(f"PATH: {file} must end in {', '.join(MEDIA_TYPES)}", USAGE, field="path")
+    return files
+
+
+def _import_file(target: Target, file: Path, source: str | None, dry_run: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {"source": source} if source else {}
+    media_type = MEDIA_TYPES[file.suffix.lower()]
+    report = target.connect().conversations.import_file(
+        file.read_bytes(), media_type, name=file.name, dry_run=dry_run, **options
+    )
+    return {**report}
+
+
+def _import_memories(target: Target, path: Path, dry_run: bool) -> int:
+    """Store the memories of a file with bulk requests."""
+    with path.open("rb") as lines:
+        items = list(_parsed(path, lines))
+    if dry_run:
+        report: dict[str, Any] = {"stored": 0, "would_store": len(items), "failures": []}
+    else:
+        done = target.connect().memories.store_all(_progress(target, items, "Storing"))
+        report = {"stored": done.stored, "failures": done.failures}
+    if target.json:
+        print_json(report)
+    else:
+        print_fields(report)
+    return 1 if report["failures"] else 0
+
+
+def _parsed(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
+    """Yield the memories of a file with the fields that can be stored. Raises CliError with the line."""
+    fields = ("payload", "key", "coord", "namespace", "user_id", "agent_id", "session_id", "memory_type", "metadata",
+              "importance", "context", "valid_from", "valid_to", "source", "trust")  # fmt: skip
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            memory = json.loads(line)
+        except ValueError as error:
+            raise CliError(f"{path}, line {number}: must be a JSON object: {error}", USAGE) from None
+        if not isinstance(memory, dict) or "payload" not in memory:
+            raise CliError(f"{path}, line {number}: must be a JSON object with a payload", USAGE)
+        given = {name: memory[name] for name in fields if memory.get(name) not in (None, "")}
+        if "key" in given:
+            given.pop("coord", None)
+        yield given
+
+
+@click.command(
+    epilog="\b\nExamples:\n  somamemory export --format json --output conversations.json\n"
+    "  somamemory export --memories --user ada > memories.jsonl"
+)
+@click.option("--format", "format_", type=click.Choice(["markdown", "json", "jsonl"]), default="markdown")
+@click.option("--memories", is_flag=True, help="Export memories, one JSON object per line.")
+@click.option("--namespace", help="Namespace of the memories.")
+@click.option("--folder", help="Only conversations in this folder.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="A file. Default: standard output."
+)
+@scoped
+@targeted
+def export(
+    target: Target, format_: Literal["markdown", "json", "jsonl"], memories: bool, namespace: str | None, folder: str | None, output: Path | None,
+    **scope: Any,
+) -> None:  # fmt: skip
+    """Export conversations or memories."""
+    given = {name: value for name, value in scope.items() if value is not None}
+    with click.open_file(str(output or "-"), "w", encoding="utf-8", atomic=output is not None) as out:
+        if memories:
+            count = _write_memories(target, out, namespace, given)
+        else:
+            if folder is not None:
+                given["folder"] = folder
+            text = target.connect().conversations.export(format="json" if target.json else format_, **given)
+            out.write(text)
+            count = len(text)
+    if output is not None:
+        unit = "memories" if memories else "characters"
+        click.secho(f"Wrote {count:,} {unit} to {text_of(str(output))}", fg="green", err=True)
+
+
+def _write_memories(target: Target, out: Any, namespace: str | None, scope: dict[str, Any]) -> int:
+    given = {**scope, **({"namespace": namespace} if namespace else {})}
+    count = 0
+    for memory in target.connect().memories.list(limit=PAGE, **given):
+        out.write(json.dumps(memory, ensure_ascii=False) + "\n")
+        count += 1
+    return count
+
+
+def _progress(target: Target, items: list[Any], label: str) -> Iterator[Any]:
+    """Yield the items, with a progress bar on a terminal."""
+    if target.json:
+        yield from items
+        return
+    with click.progressbar(items, label=label, file=sys.stderr) as bar:
+        yield from bar
+
+
+COMMANDS = (import_, export)

@@ -1,0 +1,146 @@
+"""Commands for conversations, imports and exports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Soma
+
+
+@pytest.fixture
+def conversation(soma: Soma) -> str:
+    created = soma("conversations", "create", "--label", "Coffee", "--folder", "/talk", "--json").json
+    soma("conversations", "append", created["id"], "user", "Ada wants no sugar today.")
+    return str(created["id"])
+
+
+def test_conversations_are_listed(soma: Soma, conversation: str) -> None:
+    listed = soma("conversations", "list")
+
+    assert listed.out.splitlines()[1].split()[:3] == [conversation, "Coffee", "/talk"]
+    assert soma("conversations", "list", "--folder", "/talk", "--json").json["results"][0]["id"] == conversation
+
+
+def test_an_external_id_creates_one_conversation(soma: Soma) -> None:
+    first, second = (soma("conversations", "create", "--external-id", "mine", "--json") for _ in range(2))
+
+    assert (first.err, first.json["id"]) == ("", second.json["id"])
+
+
+def test_messages_are_shown(soma: Soma, conversation: str) -> None:
+    shown = soma("conversations", "messages", conversation)
+
+    assert "user" in shown.out
+    assert "no sugar" in shown.out
+    assert soma("conversations", "messages", conversation, "--json").code == 0
+
+
+def test_a_conversation_is_shown(soma: Soma, conversation: str) -> None:
+    assert "Coffee" in soma("conversations", "get", conversation).out
+    assert soma("conversations", "get", conversation, "--json").json["label"] == "Coffee"
+
+
+def test_messages_are_searched(soma: Soma, conversation: str) -> None:
+    assert "no sugar" in soma("conversations", "search", "sugar").out
+    assert soma("conversations", "search", "sugar", "--json").json["results"]
+
+
+def test_a_conversation_is_deleted_after_a_question(soma: Soma, conversation: str) -> None:
+    refused = soma("conversations", "delete", conversation)
+    assert (refused.code, "Interrupted." in refused.err) == (130, True)
+
+    assert soma("conversations", "delete", conversation, "--yes").code == 0
+    assert soma("conversations", "get", conversation).code == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("append", "ID", "nobody", "text"), "'nobody' is not one of"),
+        (("list", "--limit", "0"), "--limit"),
+        (("list", "--status", "lost"), "--status"),
+        (("get",), "ID"),
+        (("get", "not-an-id"), "id"),
+    ],
+)
+def test_invalid_input_is_refused(soma: Soma, arguments: tuple[str, ...], says: str) -> None:
+    done = soma("conversations", *arguments)
+
+    assert done.code == 2
+    assert says in done.err
+
+
+def test_conversations_are_exported_and_imported(soma: Soma, conversation: str, tmp_path: Path) -> None:
+    file = tmp_path / "export.json"
+    exported = soma("export", "--format", "json", "--output", str(file))
+    assert (exported.code, exported.out) == (0, "")
+
+    imported = soma("import", str(file), "--json")
+    assert imported.code == 0
+    assert imported.json[0]["failed"] == 0
+
+
+def test_an_export_goes_to_standard_output(soma: Soma, conversation: str) -> None:
+    assert "no sugar" in soma("export").out
+    assert json.loads(soma("export", "--json").out)
+
+
+def test_a_folder_is_imported(soma: Soma, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# A talk\n\nuser: Hello\n\nassistant: Hi\n")
+    (tmp_path / "b.txt").write_text("user: Hello\nassistant: Hi\n")
+    done = soma("import", str(tmp_path))
+
+    assert (done.code, done.err, done.out.count("file  ")) == (0, "Importing\n", 2)
+
+
+def test_a_dry_run_imports_nothing(soma: Soma, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# A talk\n\nuser: Hello\n")
+
+    assert soma("import", str(tmp_path), "--dry-run", "--json").json[0]["dry_run"] is True
+    assert soma("conversations", "list").out == "No conversations.\n"
+
+
+@pytest.mark.parametrize("name", ["missing.json", "picture.png"])
+def test_a_file_that_cannot_be_imported_is_refused_before_a_request(bare: Soma, tmp_path: Path, name: str) -> None:
+    (tmp_path / "picture.png").write_bytes(b"")
+    done = bare("import", str(tmp_path / name))
+
+    assert done.code == 2
+    assert "PATH" in done.err
+
+
+def test_memories_are_exported_and_imported(soma: Soma, tmp_path: Path) -> None:
+    soma("store", "Ada drinks coffee", "--key", "a", "--user", "ada")
+    file = tmp_path / "memories.jsonl"
+    assert soma("export", "--memories", "--output", str(file)).code == 0
+    soma("delete", "a", "--purge")
+
+    assert soma("import", "--memories", str(file), "--json").json == {"stored": 1, "failures": []}
+    assert soma("get", "a", "--json").json["user_id"] == "ada"
+
+
+def test_a_dry_run_stores_no_memory(soma: Soma, tmp_path: Path) -> None:
+    file = tmp_path / "memories.jsonl"
+    file.write_text('{"payload": {"text": "a"}}\n\n')
+
+    assert "would_store  1" in soma("import", "--memories", "--dry-run", str(file)).out
+    assert soma("list", "--json").json["items"] == []
+
+
+@pytest.mark.parametrize(("line", "says"), [("{", "line 1"), ("[]", "a JSON object with a payload")])
+def test_a_broken_line_is_named(bare: Soma, tmp_path: Path, line: str, says: str) -> None:
+    (tmp_path / "memories.jsonl").write_text(line)
+    done = bare("import", "--memories", str(tmp_path / "memories.jsonl"))
+
+    assert done.code == 2
+    assert says in done.err
+
+
+def test_a_rejected_memory_is_reported_and_changes_the_exit_code(soma: Soma, tmp_path: Path) -> None:
+    (tmp_path / "memories.jsonl").write_text('{"payload": {"text": "a"}, "key": "a"}\n{"payload": {}, "coord": "x"}\n')
+    done = soma("import", "--memories", str(tmp_path / "memories.jsonl"), "--json")
+
+    assert done.code != 0
