@@ -67,6 +67,7 @@ def _average(embedding: Vectors, tokens: Sequence[int]) -> Vectors:
     ids = np.asarray(tokens, dtype=np.int32)
     for start in range(0, len(ids), TOKENS):
         total += embedding[ids[start : start + TOKENS]].sum(axis=0, dtype=np.float32)
-    average = total / max(len(ids), 1)
-    length = np.linalg.norm(average)
-    return average / length if length else average
+    total /= max(len(ids), 1)
+    if length := float(np.linalg.norm(total)):
+        total /= length
+    return total

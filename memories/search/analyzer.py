@@ -137,13 +137,11 @@ def embedding_text(text: str, context: str = "") -> str:
 
 def _analysed(folded: str, stop_words: frozenset[str]) -> Iterable[str]:
     words = _WORD.findall(folded)
-    if folded.isascii() and max(map(len, words), default=0) <= _LONGEST_STEMMED:
-        term_of = _content_term if stop_words else _any_term
-        return filter(None, map(term_of, words))
-    return chain.from_iterable(
-        _short_word(word, bool(stop_words)) if len(word) <= _LONGEST_STEMMED else _terms_of(word, stop_words)
-        for word in words
-    )
+    if max(map(len, words), default=0) > _LONGEST_STEMMED:
+        return chain.from_iterable(_terms_of(word, stop_words) for word in words)
+    if folded.isascii():
+        return filter(None, map(_content_term if stop_words else _any_term, words))
+    return chain.from_iterable(map(_content_terms if stop_words else _any_terms, words))
 
 
 @lru_cache(maxsize=50_000)
@@ -157,9 +155,13 @@ def _any_term(word: str) -> str:
 
 
 @lru_cache(maxsize=50_000)
-def _short_word(word: str, with_stop_words: bool) -> tuple[str, ...]:
-    """Return all terms of a word that is short enough to be remembered."""
-    return tuple(_terms_of(word, STOP_WORDS if with_stop_words else frozenset()))
+def _content_terms(word: str) -> tuple[str, ...]:
+    return tuple(_terms_of(word, STOP_WORDS))
+
+
+@lru_cache(maxsize=1_000)
+def _any_terms(word: str) -> tuple[str, ...]:
+    return tuple(_terms_of(word, frozenset()))
 
 
 def _terms_of(word: str, stop_words: frozenset[str]) -> Iterator[str]:

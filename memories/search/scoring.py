@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +136,13 @@ def bm25_all(memories: Sequence[str], weights: Mapping[str, float], average_leng
 
 def _count(term: str, text: str) -> int:
     """Return how often a term occurs; both are padded with spaces. Neighbours share a space, which `count` misses."""
-    return text.split().count(term[1:-1]) if term + term[1:] in text else text.count(term)
+    return (_spread(text) if term + term[1:] in text else text).count(term)
+
+
+@lru_cache(maxsize=1)
+def _spread(text: str) -> str:
+    """Return the text with two spaces between its terms. Kept for the other terms of the query."""
+    return text.replace(" ", "  ")
 
 
 def keyword(score: float, weights: Mapping[str, float]) -> float:
