@@ -256,7 +256,7 @@ _SQLITE = {
         "timeout": 5,
         # FULL: a commit survives a power failure. NORMAL does not guarantee this in WAL mode.
         "init_command": (
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16384;"
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-4096;"
             "PRAGMA secure_delete=ON;"  # deleted data is overwritten
             "PRAGMA mmap_size=268435456; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864;"
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,9 @@ class WordLlamaEmbedder:
     dimension = 256
     in_process = True
 
-    def __init__(self) -> None:
-        self._loading = threading.Lock()
-
     def embed(self, texts: Sequence[str]) -> Vectors:
-        with self._loading:  # only the first call waits; the model itself is read-only
-            model = self._model
+        with _loading:  # only the first call waits; the model itself is read-only
+            model = _model()
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for batch in _batches(texts):
             deadline.check()
@@ -40,14 +37,19 @@ class WordLlamaEmbedder:
                 vectors[at] = _average(model.embedding, encoding.ids)
         return vectors
 
-    @cached_property
-    def _model(self) -> Any:
-        import wordllama  # takes half a second; commands that embed nothing should not pay for it
 
-        # Without this path, the loader looks for the packaged tokenizer in the wrong folder.
-        model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
-        model.tokenizer.no_padding()
-        return model
+_loading = threading.Lock()
+
+
+@cache
+def _model() -> Any:
+    """Return the model, which all embedders share: it takes 33 MB."""
+    import wordllama  # takes half a second; commands that embed nothing should not pay for it
+
+    # Without this path, the loader looks for the packaged tokenizer in the wrong folder.
+    model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+    model.tokenizer.no_padding()
+    return model
 
 
 def _batches(texts: Sequence[str]) -> Iterator[range]:
