@@ -15,7 +15,7 @@ PACKAGES := somamemory console api operations conversations graph memories tenan
 # Options for the tool that a target runs: make test ARGS="-k coordinates"
 ARGS ?=
 
-.PHONY: help run demo docs reference typescript test test-docs test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
+.PHONY: help run demo docs reference typescript test test-docs test-mcp test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
 	bench-console chaos soak release lock clean venv venv-test
 
 help: ## show this list
@@ -35,6 +35,9 @@ quick: venv-test ## run lint, type checks, and the tests that need no database a
 
 test-milvus: venv-test ## test the vector index and searches with a real Milvus server, which is installed, started and stopped
 	exec scripts/test-milvus.sh -- $(ARGS)
+
+test-mcp: venv-test ## run the official MCP conformance suite, which is installed from npm, against the MCP endpoint
+	exec scripts/test-mcp.sh $(ARGS)
 
 test-docs: venv-test ## run the commands in README and docs against a separate server, and check links
 	exec $(PY) -m pytest -q tests/contract/test_documentation.py $(ARGS)

