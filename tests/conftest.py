@@ -102,7 +102,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for number, part in enumerate(parts):
         share = len(wanted) // processes + (number >= processes - len(wanted) % processes)
         part.extend(itertools.islice(rest, max(0, share - len(part))))
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(wanted)])
+    kept = set(wanted)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [*itertools.chain(*parts), *rest]
 
 

@@ -5,7 +5,7 @@ Valid and invalid requests alike get a status, a content type and a shape that t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,9 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import CheckFunction, not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
+from schemathesis.generation.hypothesis.builder import HypothesisTestConfig, HypothesisTestMode, create_test
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -66,27 +68,52 @@ def _leaves_the_signals_as_they_were() -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
+def operations(path: str = "") -> pytest.MarkDecorator:
+    """Parametrize a test with the operations whose path contains `path`.
+
+    `document.parametrize()` would build the cases of all of them, which takes 10 s, in each process that collects the
+    tests.
+    """
+    results = list(document.include(path_regex=path).get_all_operations())
+    found = [result.ok() for result in results if isinstance(result, Ok)]
+    assert len(found) == len(results), results  # a malformed operation is no Ok
+    return pytest.mark.parametrize("operation", found, ids=[operation.label for operation in found])
+
+
+def check_cases(operation: Any, check: Callable[[Any], None], bounds: settings = bounded) -> None:
+    """Call `check` with cases of an operation: its examples, the limits of its schema, and random ones."""
+
+    def check_case(case: Any) -> None:
+        check(case)
+
+    configuration = HypothesisTestConfig(
+        modes=list(HypothesisTestMode),
+        project=document.config,
+        settings=document.config.get_hypothesis_settings(operation=operation, phase="fuzzing"),
+        explicit_settings=bounds,
+    )
+    create_test(operation=operation, test_func=check_case, config=configuration)()
+
+
 def answered_as_published(case: Any, key: str) -> None:
     case.headers.pop("X-Tenant", None)  # of another tenant, it would turn nearly every response into a 403
     case.call_and_validate(headers={**PLAIN, "Authorization": f"Bearer {key}"}, checks=CHECKS)
 
 
-@document.parametrize()
-@bounded
-def test_a_tenant_is_answered_as_published(case: Any, api: Api) -> None:
-    answered_as_published(case, api.key)
+@operations()
+def test_a_tenant_is_answered_as_published(operation: Any, api: Api) -> None:
+    check_cases(operation, lambda case: answered_as_published(case, api.key))
 
 
-@document.include(path_regex="/tenants").parametrize()
-@bounded
-def test_an_operator_is_answered_as_published(case: Any, operator: Api) -> None:
-    answered_as_published(case, operator.key)
+@operations("/tenants")
+def test_an_operator_is_answered_as_published(operation: Any, operator: Api) -> None:
+    check_cases(operation, lambda case: answered_as_published(case, operator.key))
 
 
-@document.parametrize()
-@settings(bounded, max_examples=2, phases=[Phase.generate])  # every request is rejected for its missing key
-def test_without_a_key_the_answer_is_as_published(case: Any, db: None) -> None:
-    case.call_and_validate(headers=PLAIN, checks=CHECKS)
+@operations()
+def test_without_a_key_the_answer_is_as_published(operation: Any, db: None) -> None:
+    few = settings(bounded, max_examples=2, phases=[Phase.generate])  # every request is rejected for its missing key
+    check_cases(operation, lambda case: case.call_and_validate(headers=PLAIN, checks=CHECKS), few)
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Any
 import pytest
 
 from testing import ROOT
+from testing.forked_server import ForkedServers
+from testing.processes import wait_for
 from testing.server import free_port
 from tests.support.databases import own_database
 
@@ -42,7 +45,9 @@ class Server:
     folder: Path
     database_url: str = ""
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    group: int | None = None  # of the processes that are running
+    wait_for_exit: Callable[[float], int] = field(init=False)
+    forked: ForkedServers | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -66,19 +71,31 @@ class Server:
     def log(self) -> str:
         return (self.folder / "server.log").read_text()
 
-    def start(self, **more: str) -> None:
-        began = time.monotonic()
+    def start(self) -> None:
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, str(ROOT / "manage.py"), "serve"],
-                env={**self.environment, **more},
+                env=self.environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        self.group, self.wait_for_exit = process.pid, process.wait
+        self._wait_until_ready(lambda: process.poll() is None)
+
+    def start_forked(self) -> None:
+        """Start the server without migrations, from a process that has loaded the application once."""
+        if self.forked is None:
+            self.forked = ForkedServers(self.environment, self.folder / "server.log")
+        group, self.wait_for_exit = self.forked.start(), self.forked.wait
+        self.group = group
+        self._wait_until_ready(lambda: exists(group))
+
+    def _wait_until_ready(self, is_running: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_S
         while (answer := self._readiness()) != {"ready": True}:
-            assert self.process.poll() is None, self.log[-4000:]
-            assert time.monotonic() - began < START_S, f"{answer}\n{self.log[-4000:]}"
+            assert is_running(), self.log[-4000:]
+            assert time.monotonic() < deadline, f"{answer}\n{self.log[-4000:]}"
             time.sleep(0.03)
 
     def _readiness(self) -> object:
@@ -89,19 +106,19 @@ class Server:
 
     def send(self, signal_: signal.Signals) -> None:
         """To every process of the group, as a terminal or a failing machine would."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal_)
+        assert self.group is not None
+        os.killpg(self.group, signal_)
 
     def wait(self, timeout_s: float) -> int:
         """The exit code, once every process of the group is gone."""
-        assert self.process is not None
-        code = self.process.wait(timeout_s)
+        assert self.group is not None
+        code = self.wait_for_exit(timeout_s)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             try:
-                os.killpg(self.process.pid, 0)
+                os.killpg(self.group, 0)
             except ProcessLookupError:
-                self.process = None
+                self.group = None
                 return code
             time.sleep(0.02)
         raise TimeoutError("processes of the server are left")
@@ -113,6 +130,12 @@ class Server:
     def stop(self) -> int:
         self.send(signal.SIGINT)
         return self.wait(60)
+
+    def close(self) -> None:
+        if self.group is not None:
+            self.kill()
+        if self.forked is not None:
+            self.forked.close()
 
     def call(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -146,13 +169,30 @@ class Server:
         return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests of this file. It has been started with `manage.py serve`."""
     with own_database() as url:
-        made = Server(tmp_path, url)
+        made = Server(tmp_path_factory.mktemp("server"), url)
+        made.start()
         yield made
-        if made.process is not None:
-            made.kill()
+        made.close()
+
+
+@pytest.fixture
+def server(migrated: Server) -> Server:
+    """A server that is running, and may hold memories of other tests."""
+    if migrated.group is None:
+        migrated.start_forked()
+    return migrated
 
 
 @dataclass
@@ -225,7 +265,6 @@ print(json.dumps({
     "only in the index": sorted(held.keys() - live.keys()),
     "only in the database": sorted(live.keys() - held.keys()),
     "in another version": sorted(id for id in held.keys() & live.keys() if held[id] != live[id]),
-    "held": len(held),
     "due": VectorEmbedding.all_tenants.exclude(due_at=None).count(),
 }))
 """
@@ -254,8 +293,7 @@ def found_by(server: Server, mode: str, writer: int) -> set[str]:
 def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
     writers = [Writer(server, number) for number in range(1, WRITERS + 1)]
     dice = random.Random(4)
-    server.start()
-    for _ in range(KILLS):
+    for number in range(KILLS):
         running = threading.Event()
         running.set()
         threads = [threading.Thread(target=writer.work, args=[running]) for writer in writers]
@@ -266,7 +304,10 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
         running.clear()
         for thread in threads:
             thread.join(60)
-        server.start()
+        if number:
+            server.start_forked()
+        else:
+            server.start()  # with the checks and migrations of a start
         for writer in writers:
             writer.resolve()
     server.settle()
@@ -278,12 +319,10 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
             assert found_by(server, mode, writer.number) == live
     assert server.stop() == 0
     difference = server.run(DIFFERENCE)
-    held = sum(wanted is not None for writer in writers for wanted in writer.acknowledged.values())
     assert difference == {
         "only in the index": [],
         "only in the database": [],
         "in another version": [],
-        "held": held,
         "due": 0,
     }
     deletes = sum(writer.deletes for writer in writers)
@@ -291,43 +330,42 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
 
 
 def test_an_index_that_somebody_has_deleted_is_made_again_from_the_database(server: Server) -> None:
-    server.start()
     for at in range(5):
-        server.call("POST", "/memories", {"coord": f"1,{at}", "payload": {"text": f"turtle writer1 {at}"}})
+        server.call("POST", "/memories", {"coord": f"9,{at}", "payload": {"text": f"turtle writer9 {at}"}})
     server.settle()
     server.stop()
-    (server.folder / "data" / "vectors").rename(server.folder / "gone")
-    server.start()
-    deadline = time.monotonic() + 180
-    while len(found_by(server, "semantic", 1)) < 5 and time.monotonic() < deadline:
-        time.sleep(0.1)
+    shutil.rmtree(server.folder / "data" / "vectors")
+    server.start_forked()
+    wait_for(lambda: len(found_by(server, "semantic", 9)) == 5)
     server.settle()
     server.stop()
-    assert server.run(DIFFERENCE)["held"] == 5
+    difference = server.run(DIFFERENCE)
+    assert [difference[kind] for kind in ("only in the index", "only in the database", "in another version")] == [
+        []
+    ] * 3
 
 
 def test_ctrl_c_ends_the_server_at_once_and_cleanly(server: Server) -> None:
-    server.start()
+    begin = len(server.log)
     idle = HTTPConnection("127.0.0.1", server.port, timeout=60)
     idle.request("GET", "/ping")
     idle.getresponse().read()  # a client that keeps its connection must not hold the server up
-    server.call("POST", "/memories", {"coord": "1", "payload": {"text": "turtle"}})
+    server.call("POST", "/memories", {"coord": "10", "payload": {"text": "turtle"}})
     assert server.stop() == 0
     idle.close()
-    assert "SIGKILL" not in server.log, server.log  # it has not used up the time that it may take
-    assert "Traceback" not in server.log, server.log
+    log = server.log[begin:]
+    assert "SIGKILL" not in log, log  # it has not used up the time that it may take
+    assert "Traceback" not in log, log
 
 
 def test_a_second_start_keeps_the_key_and_the_memories(server: Server) -> None:
-    server.start()
-    server.call("POST", "/memories", {"coord": "1", "payload": {"text": "turtle"}})
+    server.call("POST", "/memories", {"coord": "11", "payload": {"text": "turtle"}})
     server.stop()
     server.start()
-    assert server.call("GET", "/memories/1")[0] == 200
+    assert server.call("GET", "/memories/11")[0] == 200
 
 
 def test_settings_whose_vectors_would_not_fit_stop_the_start_with_a_reason(server: Server) -> None:
-    server.start()
     server.stop()
     other = {"SOMA_EMBEDDING_PROVIDER": "openai", "SOMA_EMBEDDING_MODEL": "tiny", "SOMA_EMBEDDING_DIMENSION": "8"}
     done = subprocess.run(

@@ -1,0 +1,94 @@
+"""Start a server by forking a process that has loaded the application: `python -m testing.forked_server`.
+
+A start then costs a tenth of the CPU time of `manage.py serve`. The process never serves anything itself. For each line
+that it reads, it forks a process that runs gunicorn in its own process group, and writes the id and, at its end, the
+exit code of that process.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from testing import ROOT
+
+COMMAND = ["gunicorn", "--config", str(ROOT / "deploy" / "gunicorn.conf.py"), "somamemory.wsgi:application"]
+
+
+class ForkedServers:
+    """The client side: `start` a server, and `wait` for its end before starting the next."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "testing.forked_server"],
+                env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, text=True,
+            )  # fmt: skip
+
+    def start(self) -> int:
+        """Return the id of the server's process, which is also that of its process group."""
+        assert self._process.stdin is not None
+        print("start", file=self._process.stdin, flush=True)
+        return self._read()
+
+    def wait(self, timeout_s: float) -> int:
+        """Return the exit code of the server, or the negative number of the signal that ended it."""
+        assert self._process.stdout is not None
+        ended, _, _ = select.select([self._process.stdout], [], [], timeout_s)
+        assert ended, "the server is still running"
+        return self._read()
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+    def _read(self) -> int:
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
+
+
+def serve() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        # The library of the metrics decides at its import whether processes share them. gunicorn.conf.py sets the
+        # folder of each server.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        _load()
+        for _ in sys.stdin:
+            child = os.fork()
+            if child == 0:
+                _run()
+            print(child, flush=True)
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _load() -> None:
+    """Import what a server needs, and load the model, without opening a connection or starting a thread."""
+    import gunicorn.app.wsgiapp
+    import gunicorn.arbiter  # noqa: F401
+
+    import somamemory.wsgi  # noqa: F401
+    from memories.embeddings import current
+
+    current()
+
+
+def _run() -> None:
+    """Become a server, and end the process with its exit code."""
+    from gunicorn.app.wsgiapp import run
+
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # the standard output is reserved for ids and exit codes
+    sys.argv = COMMAND
+    try:
+        run()
+    except SystemExit as end:
+        os._exit(end.code if isinstance(end.code, int) else 1)
+
+
+if __name__ == "__main__":
+    serve()
