@@ -1,6 +1,6 @@
 """Generate the reference pages for the REST API, error codes and commands, and the client's types, from the code.
 
-    python scripts/reference.py            write docs/reference/api/*.md, errors.md, commands.md and the client's types
+    python scripts/reference.py            write docs/reference/ and the client's types
     python scripts/reference.py --check    exit with status 1 if a file is out of date
 
 `make reference` runs this script. tests/contract/test_reference.py fails if a page is out of date.
@@ -357,7 +357,15 @@ def pages() -> dict[Path, str]:
     found = dict(route_pages())
     found["errors.md"] = errors_page()
     found["commands.md"] = commands_page()
+    found["python-client.md"] = client_page()
     return {PAGES / name: text + "\n" + GENERATED for name, text in found.items()} | client_files()
+
+
+def client_page() -> str:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import client_reference
+
+    return client_reference.page()
 
 
 def client_files() -> dict[Path, str]:
@@ -393,10 +401,15 @@ def main() -> int:
             changed = stale()
             print("\n".join(str(path.relative_to(ROOT)) for path in changed))
             return 1 if changed else 0
-        for path, text in pages().items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        write(client_files())  # the reference page of the client describes these files
+        write(pages())
     return 0
+
+
+def write(texts: Mapping[Path, str]) -> None:
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

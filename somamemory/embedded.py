@@ -49,8 +49,10 @@ def start(folder: Path) -> Embedded:
 
 
 def _start(folder: Path) -> Embedded:
+    from somamemory import installation
     from somamemory.errors import ConfigurationError
 
+    installation.refuse_clashes()
     os.environ["SOMA_DATA_DIR"] = str(folder)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
     for name, value in DEFAULTS.items():

@@ -83,7 +83,12 @@ def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path, serv
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,
-        env={**server.environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env={
+            **server.environment,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(HOME / "clients" / "python" / "src"),
+            "SOMA_URL": f"http://127.0.0.1:{server.port}",
+        },
         capture_output=True,
         text=True,
         timeout=180,

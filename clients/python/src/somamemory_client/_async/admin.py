@@ -29,15 +29,19 @@ class AsyncTenants:
         self._caller = caller
 
     async def create(self, slug: str, **options: Unpack[types.TenantsCreateOptions]) -> types.TenantOut:
+        """Create a tenant."""
         return await self._caller.fetch(types.TenantOut, "tenants.create", {**options, "slug": slug})
 
     def list(self, **options: Unpack[types.TenantsListOptions]) -> AsyncPages[types.TenantOut]:
+        """Return all tenants."""
         return AsyncPages(self._caller, "tenants.list", {**options})
 
     async def get(self, slug: str) -> types.TenantOut:
+        """Return a tenant. Raises NotFound."""
         return await self._caller.fetch(types.TenantOut, "tenants.get", {"slug": slug})
 
     async def update(self, slug: str, /, **changes: Unpack[types.TenantsUpdateOptions]) -> types.TenantOut:
+        """Change the given fields of a tenant."""
         return await self._caller.fetch(types.TenantOut, "tenants.update", {**changes, "slug": slug})
 
     async def erase(self, slug: str) -> types.ErasedOut:
@@ -45,6 +49,7 @@ class AsyncTenants:
         return await self._caller.fetch(types.ErasedOut, "tenants.erase", {"slug": slug})
 
     async def usage(self, slug: str) -> types.UsageOut:
+        """Return what a tenant uses, and its quotas."""
         return await self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
 
     def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> AsyncPages[types.AuditOut]:
@@ -67,6 +72,7 @@ class AsyncKeys:
         return await self._caller.fetch(types.IssuedKeyOut, "keys.create", {**options, "slug": slug})
 
     def list(self, slug: str, **options: Unpack[types.KeysListOptions]) -> AsyncPages[types.KeyOut]:
+        """Return the keys of a tenant, without their secrets."""
         return AsyncPages(self._caller, "keys.list", {**options, "slug": slug})
 
     async def rotate(self, slug: str, prefix: str, **options: Unpack[types.KeysRotateOptions]) -> types.IssuedKeyOut:
@@ -75,6 +81,7 @@ class AsyncKeys:
         return await self._caller.fetch(types.IssuedKeyOut, "keys.rotate", fields)
 
     async def revoke(self, slug: str, prefix: str) -> types.KeyOut:
+        """Revoke a key at once."""
         return await self._caller.fetch(types.KeyOut, "keys.revoke", {"slug": slug, "prefix": prefix})
 
 
@@ -85,6 +92,7 @@ class AsyncJobs:
         self._caller = caller
 
     async def get(self, id: str) -> types.JobOut:
+        """Return the state of a job."""
         return await self._caller.fetch(types.JobOut, "jobs.get", {"id": id})
 
     async def rebuild_embeddings(self, **options: Unpack[types.EmbeddingsRebuildOptions]) -> types.RebuildOut:
@@ -103,10 +111,12 @@ class AsyncPruning:
         return await self._caller.fetch(types.PruneSuggestionsOut, "pruning.preview", {**options})
 
     async def execute(self, conversation_ids: Sequence[str]) -> types.ArchivedOut:
+        """Archive conversations."""
         fields: Fields = {"conversation_ids": conversation_ids}
         return await self._caller.fetch(types.ArchivedOut, "pruning.execute", fields)
 
     async def undo(self, conversation_ids: Sequence[str]) -> types.RestoredOut:
+        """Restore conversations that pruning has archived."""
         fields: Fields = {"conversation_ids": conversation_ids}
         return await self._caller.fetch(types.RestoredOut, "pruning.undo", fields)
 
@@ -118,7 +128,9 @@ class AsyncUpkeep:
         self._caller = caller
 
     async def get(self) -> types.UpkeepOut:
+        """Return the rules and the report of the last run."""
         return await self._caller.fetch(types.UpkeepOut, "upkeep.get", {})
 
     async def update(self, **changes: Unpack[types.UpkeepUpdateOptions]) -> types.UpkeepOut:
+        """Change the given rules."""
         return await self._caller.fetch(types.UpkeepOut, "upkeep.update", {**changes})

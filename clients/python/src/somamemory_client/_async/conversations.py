@@ -41,6 +41,7 @@ class AsyncConversations:
         return AsyncPages(self._caller, "conversations.list", fields, "results")
 
     async def count(self, **options: Unpack[types.ConversationsCountOptions]) -> int:
+        """Count the conversations that match."""
         return (await self._caller.fetch(types.CountOut, "conversations.count", {**options}))["count"]
 
     async def append(
@@ -66,18 +67,23 @@ class AsyncConversations:
         return await self._caller.fetch(types.ChangedOut, "conversations.update", {**changes, "id": id})
 
     async def set_label(self, id: str, label: str) -> types.ChangedOut:
+        """Change the label."""
         return await self._caller.fetch(types.ChangedOut, "conversations.set_label", {"id": id, "label": label})
 
     async def set_folder(self, id: str, folder: str) -> types.ChangedOut:
+        """Move a conversation to a folder."""
         return await self._caller.fetch(types.ChangedOut, "conversations.set_folder", {"id": id, "folder": folder})
 
     async def set_status(self, id: str, status: Status) -> types.ChangedOut:
+        """Activate, pin or archive a conversation."""
         return await self._caller.fetch(types.ChangedOut, "conversations.set_status", {"id": id, "status": status})
 
     async def pin(self, id: str) -> types.ChangedOut:
+        """Pin a conversation, which sets its importance to 10."""
         return await self._caller.fetch(types.ChangedOut, "conversations.pin", {"id": id})
 
     async def archive(self, id: str) -> types.ChangedOut:
+        """Archive a conversation: searches and contexts skip it unless they include archived ones."""
         return await self._caller.fetch(types.ChangedOut, "conversations.archive", {"id": id})
 
     async def delete(self, id: str, *, purge: bool = False) -> types.ConversationDeletedOut:
@@ -107,6 +113,7 @@ class AsyncConversations:
         return await self._caller.fetch(types.SummaryOut, "summaries.create_for_conversation", fields)
 
     async def suggest_labels(self, id: str) -> Suggestions:
+        """Ask the language model for labels."""
         return await self._caller.fetch(Suggestions, "labels.suggest_for_conversation", {"id": id})
 
     async def extract_facts(self, id: str) -> types.ExtractionOut:
@@ -114,6 +121,7 @@ class AsyncConversations:
         return await self._caller.fetch(types.ExtractionOut, "facts.extract", {"id": id})
 
     def facts(self, id: str, **options: Unpack[types.FactsListOptions]) -> AsyncPages[types.FactOut]:
+        """Return the facts that were found in a conversation."""
         return AsyncPages(self._caller, "facts.list", {**options, "id": id})
 
     async def rate_message(self, id: str) -> types.RatedOut:

@@ -30,15 +30,19 @@ class Tenants:
         self._caller = caller
 
     def create(self, slug: str, **options: Unpack[types.TenantsCreateOptions]) -> types.TenantOut:
+        """Create a tenant."""
         return self._caller.fetch(types.TenantOut, "tenants.create", {**options, "slug": slug})
 
     def list(self, **options: Unpack[types.TenantsListOptions]) -> Pages[types.TenantOut]:
+        """Return all tenants."""
         return Pages(self._caller, "tenants.list", {**options})
 
     def get(self, slug: str) -> types.TenantOut:
+        """Return a tenant. Raises NotFound."""
         return self._caller.fetch(types.TenantOut, "tenants.get", {"slug": slug})
 
     def update(self, slug: str, /, **changes: Unpack[types.TenantsUpdateOptions]) -> types.TenantOut:
+        """Change the given fields of a tenant."""
         return self._caller.fetch(types.TenantOut, "tenants.update", {**changes, "slug": slug})
 
     def erase(self, slug: str) -> types.ErasedOut:
@@ -46,6 +50,7 @@ class Tenants:
         return self._caller.fetch(types.ErasedOut, "tenants.erase", {"slug": slug})
 
     def usage(self, slug: str) -> types.UsageOut:
+        """Return what a tenant uses, and its quotas."""
         return self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
 
     def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> Pages[types.AuditOut]:
@@ -68,6 +73,7 @@ class Keys:
         return self._caller.fetch(types.IssuedKeyOut, "keys.create", {**options, "slug": slug})
 
     def list(self, slug: str, **options: Unpack[types.KeysListOptions]) -> Pages[types.KeyOut]:
+        """Return the keys of a tenant, without their secrets."""
         return Pages(self._caller, "keys.list", {**options, "slug": slug})
 
     def rotate(self, slug: str, prefix: str, **options: Unpack[types.KeysRotateOptions]) -> types.IssuedKeyOut:
@@ -76,6 +82,7 @@ class Keys:
         return self._caller.fetch(types.IssuedKeyOut, "keys.rotate", fields)
 
     def revoke(self, slug: str, prefix: str) -> types.KeyOut:
+        """Revoke a key at once."""
         return self._caller.fetch(types.KeyOut, "keys.revoke", {"slug": slug, "prefix": prefix})
 
 
@@ -86,6 +93,7 @@ class Jobs:
         self._caller = caller
 
     def get(self, id: str) -> types.JobOut:
+        """Return the state of a job."""
         return self._caller.fetch(types.JobOut, "jobs.get", {"id": id})
 
     def rebuild_embeddings(self, **options: Unpack[types.EmbeddingsRebuildOptions]) -> types.RebuildOut:
@@ -104,10 +112,12 @@ class Pruning:
         return self._caller.fetch(types.PruneSuggestionsOut, "pruning.preview", {**options})
 
     def execute(self, conversation_ids: Sequence[str]) -> types.ArchivedOut:
+        """Archive conversations."""
         fields: Fields = {"conversation_ids": conversation_ids}
         return self._caller.fetch(types.ArchivedOut, "pruning.execute", fields)
 
     def undo(self, conversation_ids: Sequence[str]) -> types.RestoredOut:
+        """Restore conversations that pruning has archived."""
         fields: Fields = {"conversation_ids": conversation_ids}
         return self._caller.fetch(types.RestoredOut, "pruning.undo", fields)
 
@@ -119,7 +129,9 @@ class Upkeep:
         self._caller = caller
 
     def get(self) -> types.UpkeepOut:
+        """Return the rules and the report of the last run."""
         return self._caller.fetch(types.UpkeepOut, "upkeep.get", {})
 
     def update(self, **changes: Unpack[types.UpkeepUpdateOptions]) -> types.UpkeepOut:
+        """Change the given rules."""
         return self._caller.fetch(types.UpkeepOut, "upkeep.update", {**changes})

@@ -42,6 +42,7 @@ class Conversations:
         return Pages(self._caller, "conversations.list", fields, "results")
 
     def count(self, **options: Unpack[types.ConversationsCountOptions]) -> int:
+        """Count the conversations that match."""
         return (self._caller.fetch(types.CountOut, "conversations.count", {**options}))["count"]
 
     def append(
@@ -67,18 +68,23 @@ class Conversations:
         return self._caller.fetch(types.ChangedOut, "conversations.update", {**changes, "id": id})
 
     def set_label(self, id: str, label: str) -> types.ChangedOut:
+        """Change the label."""
         return self._caller.fetch(types.ChangedOut, "conversations.set_label", {"id": id, "label": label})
 
     def set_folder(self, id: str, folder: str) -> types.ChangedOut:
+        """Move a conversation to a folder."""
         return self._caller.fetch(types.ChangedOut, "conversations.set_folder", {"id": id, "folder": folder})
 
     def set_status(self, id: str, status: Status) -> types.ChangedOut:
+        """Activate, pin or archive a conversation."""
         return self._caller.fetch(types.ChangedOut, "conversations.set_status", {"id": id, "status": status})
 
     def pin(self, id: str) -> types.ChangedOut:
+        """Pin a conversation, which sets its importance to 10."""
         return self._caller.fetch(types.ChangedOut, "conversations.pin", {"id": id})
 
     def archive(self, id: str) -> types.ChangedOut:
+        """Archive a conversation: searches and contexts skip it unless they include archived ones."""
         return self._caller.fetch(types.ChangedOut, "conversations.archive", {"id": id})
 
     def delete(self, id: str, *, purge: bool = False) -> types.ConversationDeletedOut:
@@ -104,6 +110,7 @@ class Conversations:
         return self._caller.fetch(types.SummaryOut, "summaries.create_for_conversation", fields)
 
     def suggest_labels(self, id: str) -> Suggestions:
+        """Ask the language model for labels."""
         return self._caller.fetch(Suggestions, "labels.suggest_for_conversation", {"id": id})
 
     def extract_facts(self, id: str) -> types.ExtractionOut:
@@ -111,6 +118,7 @@ class Conversations:
         return self._caller.fetch(types.ExtractionOut, "facts.extract", {"id": id})
 
     def facts(self, id: str, **options: Unpack[types.FactsListOptions]) -> Pages[types.FactOut]:
+        """Return the facts that were found in a conversation."""
         return Pages(self._caller, "facts.list", {**options, "id": id})
 
     def rate_message(self, id: str) -> types.RatedOut:
