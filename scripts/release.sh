@@ -13,8 +13,9 @@ trap 'rm -rf "$work"' EXIT
 build() {
     rm -rf dist
     for project in . clients/python; do
-        [ ! -e "$project/pyproject.toml" ] || "$tools" -m build --no-isolation --outdir dist "$project"
+        "$tools" -m build --no-isolation --outdir dist "$project" > "$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; exit 1; }
     done
+    rm -rf clients/python/build clients/python/src/*.egg-info
     "$tools" -m twine check --strict dist/*
     "$tools" -m check_wheel_contents dist/*.whl
 }

@@ -61,7 +61,8 @@ class Target:
     def call(self, operation: str, **fields: object) -> Any:
         """Call an operation of the API without the fields that are None, and return the parsed response."""
         given = {name: value for name, value in fields.items() if value is not None}
-        return self.connect().raw(operation, **given).json()
+        send = self.connect().raw
+        return send(operation, **given).json()
 
 
 def _local_server(target: Target) -> Client | None:

@@ -120,9 +120,14 @@ def _parsed(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
 @scoped
 @targeted
 def export(
-    target: Target, format_: Literal["markdown", "json", "jsonl"], memories: bool, namespace: str | None, folder: str | None, output: Path | None,
+    target: Target,
+    format_: Literal["markdown", "json", "jsonl"],
+    memories: bool,
+    namespace: str | None,
+    folder: str | None,
+    output: Path | None,
     **scope: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Export conversations or memories."""
     given = {name: value for name, value in scope.items() if value is not None}
     with click.open_file(str(output or "-"), "w", encoding="utf-8", atomic=output is not None) as out:
