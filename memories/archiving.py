@@ -97,7 +97,9 @@ def put_back(caller: Caller, memories: Sequence[Memory], archived_at: datetime) 
     for start in range(0, len(memories), retention.BATCH):
         batch = memories[start : start + retention.BATCH]
         for row in batch:
-            row.terms = analyzer.index_terms(payloads.text_of(row.payload), row.context)
+            row.terms = analyzer.index_terms(
+                payloads.text_of(row.payload), row.context, payloads.speakers_of(row.payload)
+            )
             row.version += _BEYOND
             row.archived_at = archived_at
         Memory.objects.for_tenant(caller.tenant).bulk_create(batch)

@@ -132,6 +132,16 @@ def decode(key: str) -> list[float]:
     return [_from_sortable(int(word, 16)) for word in digits]
 
 
+def last_number(key: str) -> float:
+    """Return the last number of the coordinate with this key."""
+    return _from_sortable(int(key[-DIGITS_PER_NUMBER:], 16))
+
+
+def with_last_number(key: str, number: float) -> str:
+    """Return the key of the coordinate whose last number is replaced."""
+    return key[:-DIGITS_PER_NUMBER] + encode([number])
+
+
 def _sortable(number: float) -> int:
     bits: int = struct.unpack(">Q", struct.pack(">d", number + 0.0))[0]  # + 0.0 turns -0.0 into 0.0
     return bits ^ _ALL_BITS if bits & _SIGN_BIT else bits | _SIGN_BIT

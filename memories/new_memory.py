@@ -101,7 +101,8 @@ def prepared(items: Sequence[NewMemory]) -> list[Prepared]:
     new = []
     for item, text, vector in zip(items, texts, vectors, strict=True):
         deadline.check()
-        new.append(Prepared(item, analyzer.index_terms(text, item.context), vector))
+        terms = analyzer.index_terms(text, item.context, payloads.speakers_of(item.payload))
+        new.append(Prepared(item, terms, vector))
     return new
 
 

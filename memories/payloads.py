@@ -14,6 +14,8 @@ Json = dict[str, Any]
 # If any of these fields are present, they hold the text of a memory, in reading order.
 TEXT_FIELDS = ("title", "summary", "text", "content")
 MAX_TEXT_LENGTH = 32_768
+_SPEAKER_FIELDS = ("name", "speaker", "role")
+_MAX_SPEAKER_LENGTH = 100
 _INT64 = 1 << 63
 _LONG_DIGITS = 19
 _LONG_NUMBER = re.compile(rf"\d{{{_LONG_DIGITS}}}", re.ASCII)
@@ -62,6 +64,12 @@ def text_of(payload: Json) -> str:
     named = [payload[name] for name in TEXT_FIELDS if isinstance(payload.get(name), str) and payload[name].strip()]
     is_message = "role" in payload and isinstance(payload.get("content"), str)
     return "\n".join(named if named or is_message else _first_strings(payload))[:MAX_TEXT_LENGTH]
+
+
+def speakers_of(payload: Json) -> list[str]:
+    """Return who said the text: the `name`, `speaker` and `role` of a payload, as far as they are short strings."""
+    given = [payload.get(field) for field in _SPEAKER_FIELDS]
+    return [name for name in given if isinstance(name, str) and 0 < len(name) <= _MAX_SPEAKER_LENGTH]
 
 
 def _first_strings(payload: Json) -> Iterator[str]:

@@ -98,7 +98,7 @@ def save_version(caller: Caller, memory: Memory, action: str, before: bytes | No
     before: its state before the change, for the audit log.
     """
     text = payloads.text_of(memory.payload)
-    memory.terms = analyzer.index_terms(text, memory.context)
+    memory.terms = analyzer.index_terms(text, memory.context, payloads.speakers_of(memory.payload))
     memory.size = storage_usage.size(memory)
     memory.version += 1
     memory.updated_at = history.moment_after([memory])

@@ -373,6 +373,11 @@ def caches_in(redis_url: str, wait_s: float = 0.5, wait_for_limits_s: float = 0.
 
 CACHES = caches_in(REDIS_URL)
 
+# --- Search ------------------------------------------------------------------------------------------------------
+
+# Namespaces, and those below, whose coordinates are no sequence: a memory gets no evidence from those next to it.
+SEARCH_WITHOUT_NEIGHBOURS = env.list("SOMA_SEARCH_WITHOUT_NEIGHBOURS", default=[])
+
 # --- Vector index ------------------------------------------------------------------------------------------------
 
 MILVUS_URI = env.str("SOMA_MILVUS_URI", "")

@@ -21,7 +21,7 @@ from memories.index import generations
 from memories.index.base import usable
 from memories.models import Memory
 from memories.past import Arms
-from memories.search import analyzer, hybrid, scoring, vectors
+from memories.search import analyzer, hybrid, marks, scoring, vectors
 from memories.search.candidates import Candidate
 from memories.search.page import explained
 from memories.search.query import KEYWORD, SEMANTIC, Results, Search, SearchHit
@@ -67,7 +67,10 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     started = time.perf_counter()
     unchanged = Q(updated_at__lte=moment) & (query.narrowing.also or Q())
     narrowing = replace(query.narrowing, also=unchanged)
-    everything = replace(query, narrowing=narrowing, offset=0, top_k=query.offset + query.top_k, shown=False)
+    # The memories next to a hit may have changed since.
+    everything = replace(
+        query, narrowing=narrowing, offset=0, top_k=query.offset + query.top_k, shown=False, neighbours=False
+    )
     present = hybrid.search(caller, everything)
     earlier, degraded = _changed(caller, query, moment, present)
     hits = [_Found(hit.score, hit.memory.coordinate_key, hit.memory.id, hit.memory, hit.scores) for hit in present.hits]
@@ -92,7 +95,8 @@ def _changed(caller: Caller, query: Search, moment: datetime, present: Results) 
     degraded = list(present.degraded)
     if query.mode != KEYWORD and SEMANTIC not in degraded:
         degraded += _add_similarities(caller, query, arms, candidates, stats)
-    ranking = Ranking.of(_weights(query, degraded), term_weights, timezone.now())
+    wording = query.wording(list(term_weights))
+    ranking = Ranking.of(_weights(query, degraded), term_weights, timezone.now(), wording)
     ranked = (hit for hit in ranking.rank(candidates) if hit.score >= query.min_score)
     return [
         _Found(
@@ -119,8 +123,8 @@ def _candidates(arms: Arms, query: Search, term_weights: dict[str, float], stats
         )
     scores = scoring.bm25_all([row[5] for row in rows], term_weights, stats.average_length)
     return [
-        Candidate(id, namespace, key, importance, created_at.isoformat(), bm25, None)
-        for (id, namespace, key, importance, created_at, _), bm25 in zip(rows, scores, strict=True)
+        Candidate(id, namespace, key, importance, created_at.isoformat(), bm25, None, mark=marks.read(terms))
+        for (id, namespace, key, importance, created_at, terms), bm25 in zip(rows, scores, strict=True)
         if query.narrowing.in_ball(key)
     ]
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
+import numpy as np
 from django.db.models import Q, QuerySet
+from numpy.typing import NDArray
 
 from memories.models import EmbeddingGeneration, Memory
-from memories.search import scoring
+from memories.search import marks, scoring
 from memories.search.expansion import Address
-from memories.search.selection import Selection, as_uuid
+from memories.search.marks import Mark
+from memories.search.selection import Row, Selection, as_uuid
 from memories.selectors import Narrowing
+from tenants.models import Tenant
 
 # The time as text: few searches need it, and SQLite's driver takes 3 µs to parse one.
 _COLUMNS = """
     sfm_memories.id, sfm_memories.namespace, sfm_memories.coordinate_key, sfm_memories.importance,
-    CAST(sfm_memories.created_at AS text), sfm_memories.terms
+    CAST(sfm_memories.created_at AS text), sfm_memories.terms, sfm_memories.user_id
 """
 
 
@@ -35,6 +39,10 @@ class Candidate:
     vector: bytes | None = field(repr=False)  # None if its similarity is known, or not in the index yet
     similarity: float | None = None  # None if it has no vector
     graph: float = 0.0  # score added by an expansion
+    neighbours: float = 0.0  # BM25 added by the memories next to it
+    mark: Mark = marks.NONE
+    matched: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)  # `scoring.saturations`
+    user_id: str | None = None
 
     @property
     def created_at(self) -> datetime:
@@ -69,13 +77,47 @@ class Confirmation:
         if not proposed:
             return {}
         rows = self.selection.with_vectors(_COLUMNS, proposed, len(known), self.generation)
-        scores = scoring.bm25_all([row[5] for row in rows], self.weights, self.average_length)
-        found: Candidates = {}
-        for (raw_id, namespace, key, importance, created, _, vector), bm25 in zip(rows, scores, strict=True):
-            if self.narrowing.in_ball(key):
-                id = as_uuid(raw_id)
-                found[id] = Candidate(id, namespace, key, importance, created, bm25, vector, known.get(id))
-        return found
+        found = self._candidates(rows)
+        for candidate in found:
+            candidate.similarity = known.get(candidate.id)
+        return {candidate.id: candidate for candidate in found if self.narrowing.in_ball(candidate.coordinate_key)}
+
+    def at(
+        self, tenant: Tenant, visible: Selection, addresses: Sequence[Address]
+    ) -> tuple[list[Candidate], list[Candidate]]:
+        """Return the `visible` memories at these addresses: those that pass every filter, and the others."""
+        passes = f"CASE WHEN {self.selection.condition} THEN 1 ELSE 0 END"
+        columns = f"{passes}, {_COLUMNS}"
+        rows = visible.at(columns, self.selection.parameters, tenant, addresses, self.generation)
+        found = self._candidates([row[1:] for row in rows])
+        passing: list[Candidate] = []
+        others: list[Candidate] = []
+        for (passed, *_), candidate in zip(rows, found, strict=True):
+            accepted = passed and self.narrowing.in_ball(candidate.coordinate_key)
+            (passing if accepted else others).append(candidate)
+        return passing, others
+
+    def _candidates(self, rows: Sequence[Row]) -> list[Candidate]:
+        texts = [row[5] for row in rows]
+        matched = scoring.saturations(texts, list(self.weights), self.average_length)
+        scores = scoring.weighted(matched, self.weights).tolist()
+        return [
+            Candidate(
+                as_uuid(id),
+                namespace,
+                key,
+                importance,
+                created,
+                bm25,
+                vector,
+                mark=marks.read(terms),
+                matched=own,
+                user_id=user_id,
+            )
+            for (id, namespace, key, importance, created, terms, user_id, vector), bm25, own in zip(
+                rows, scores, matched, strict=True
+            )
+        ]
 
 
 def ids_at(memories: QuerySet[Memory], addresses: Iterable[Address]) -> list[UUID]:

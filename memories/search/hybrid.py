@@ -5,9 +5,10 @@
    ids; `lexical` queries the full-text index.
 3. *Confirm*: check every candidate in the database, with all filters (`candidates`). A candidate gets both scores even
    if only one leg proposed it, because its vector and its terms are in the database.
-4. *Expand* (on request): add memories related to the best hits, and confirm and score them like any other candidate.
-5. *Rank*: combine the scores and sort (`ranking`, with the formulas in `scoring`).
-6. *Page*: select one page, and only then read the payloads (`page`).
+4. *Neighbours*: add the memories next to the best hits, whose words speak for each other (`neighbours`).
+5. *Expand* (on request): add memories related to the best hits, and confirm and score them like any other candidate.
+6. *Rank*: combine the scores and sort (`ranking`, with the formulas in `scoring`).
+7. *Page*: select one page, and only then read the payloads (`page`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from django.utils import timezone
 
 from memories import read_counts
 from memories.namespaces import below
-from memories.search import analyzer, lexical, scoring, semantic
+from memories.search import analyzer, lexical, neighbours, scoring, semantic
 from memories.search.candidates import Candidates, Confirmation, ids_at
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.page import page_of
@@ -80,8 +81,11 @@ def _search(caller: Caller, query: Search) -> Results:
     candidates, leg, weights = _confirm(query, confirmation, leg, words, query.effective_weights())
     if query.mode != KEYWORD and leg is None:
         degraded.append(SEMANTIC)
-    ranking = Ranking.of(weights, term_weights, timezone.now())
+    ranking = Ranking.of(weights, term_weights, timezone.now(), query.wording(terms))
     ranked = ranking.rank(candidates.values())
+    if query.mode == HYBRID and query.neighbours and leg and weights.keyword:
+        neighbours.add(query, leg, ranked, candidates)
+        ranked = ranking.rank(candidates.values())
     if query.expansion:
         confirmation = leg.confirmation if leg else confirmation
         if not _expand(caller, query.expansion, confirmation, ranked, candidates, leg):

@@ -13,15 +13,16 @@ from memories import validity
 from memories.models import Memory
 from memories.search.expansion import Expansion
 from memories.search.scoring import Stats, Weights
+from memories.search.speech import Wording
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidInput
 
 HYBRID, SEMANTIC, KEYWORD = "hybrid", "semantic", "keyword"
 GRAPH = "graph"
 
-# Number of candidates from each leg. On LoCoMo, 60 and 200 give the same recall@10.
+# Number of candidates from each leg. On the development sets, 40, 60 and 100 give the same recall@10.
 # Scores do not depend on the number, so all pages within one step come from the same ranking.
-POOLS = (60, 200, 800, 3_000, 11_000)
+POOLS = (40, 200, 800, 3_000, 11_000)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Search:
     valid_at: datetime | None = None  # only memories that hold at this moment; None: now
     include_superseded: bool = False  # also memories that do not hold then
     as_of: datetime | None = None  # as the memories were at this moment: see `search.as_of`
+    neighbours: bool = True  # whether a hybrid search uses neighbour evidence; see `search.neighbours`
     shown: bool = True  # False if the results are only candidates, which do not count as reads
     stats: Stats | None = None  # from an earlier search for the same terms in the same namespaces
 
@@ -49,6 +51,10 @@ class Search:
     def holding(self) -> Q:
         """Return the condition that a memory holds at `valid_at`."""
         return Q() if self.include_superseded else validity.holds_at(self.valid_at or timezone.now())
+
+    def wording(self, terms: Sequence[str]) -> Wording | None:
+        """Return the wording, if it counts. `terms`: those of the query."""
+        return Wording.of(self.query, terms) if self.mode == HYBRID else None
 
     @property
     def pool(self) -> int:

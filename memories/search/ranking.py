@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from memories.search import scoring
 from memories.search.candidates import Candidate
 from memories.search.scoring import Scores, Weights
+from memories.search.speech import Wording
 
+# The parts of a score that only hybrid searches have.
+IN_HYBRID = ("neighbours", "speaker", "question")
 RECENCY_HALF_LIFE_S = 7 * 24 * 3600.0
 
 
@@ -25,15 +28,22 @@ class Ranked(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranking:
-    """Ranks the candidates of one query. `bound` is the upper bound of BM25 for it."""
+    """Ranks the candidates of one query.
+
+    bound: the upper bound of BM25 for it.
+    wording: if given, the wording of the query and of the memories counts, too.
+    """
 
     weights: Weights
     bound: float
     now: datetime
+    wording: Wording | None = None
 
     @classmethod
-    def of(cls, weights: Weights, term_weights: Mapping[str, float], now: datetime) -> Ranking:
-        return cls(weights, math.fsum(term_weights.values()), now)
+    def of(
+        cls, weights: Weights, term_weights: Mapping[str, float], now: datetime, wording: Wording | None = None
+    ) -> Ranking:
+        return cls(weights, math.fsum(term_weights.values()), now, wording)
 
     def rank(self, candidates: Iterable[Candidate]) -> list[Ranked]:
         """Return the candidates with their scores, best first. Equal scores are sorted by coordinate."""
@@ -48,7 +58,7 @@ class Ranking:
     def scores(self, candidate: Candidate) -> dict[str, float]:
         """Return the parts of one candidate's score, by name."""
         parts = self._parts([candidate], with_recency=True)
-        names = ("semantic", "keyword", "recency", "importance", "graph")
+        names = ("semantic", "keyword", "recency", "importance", "graph", *(IN_HYBRID if self.wording else ()))
         return {name: float(np.ravel(getattr(parts, name))[0]) for name in names}
 
     def _without_similarity(self, candidates: list[Candidate]) -> tuple[list[Candidate], Weights]:
@@ -67,12 +77,16 @@ class Ranking:
         return (Ranked(score, candidate) for score, candidate in zip(fused, candidates, strict=True) if score > 0)
 
     def _parts(self, candidates: Sequence[Candidate], *, with_recency: bool) -> Scores:
+        wording = self.wording
         return Scores(
             semantic=_clipped([candidate.similarity or 0.0 for candidate in candidates]),
             keyword=_clipped([candidate.bm25 / self.bound if self.bound else 0.0 for candidate in candidates]),
             recency=_clipped([self._recency(candidate) for candidate in candidates]) if with_recency else 0.0,
             importance=_clipped([candidate.importance / scoring.MAX_IMPORTANCE for candidate in candidates]),
             graph=_clipped([candidate.graph for candidate in candidates]),
+            neighbours=_clipped([candidate.neighbours / self.bound if self.bound else 0.0 for candidate in candidates]),
+            speaker=np.array([wording.speaker(candidate.mark) for candidate in candidates]) if wording else 0.0,
+            question=np.array([candidate.mark.questions for candidate in candidates]) if wording else 0.0,
         )
 
     def _recency(self, candidate: Candidate) -> float:

@@ -8,6 +8,7 @@ without the previous turn as context.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from memories.search import marks
 from memories.search.analyzer import content_terms
 
 # Anserini's defaults, which were chosen for short passages. On turns of a dialogue without context, recall is 1
@@ -22,6 +24,12 @@ from memories.search.analyzer import content_terms
 K1 = 0.9
 B = 0.4  # for memories of up to SHORT terms on average; see `length_normalisation`
 SHORT, LONG = 25.0, 200.0
+
+# The share that a term has if it occurs in the context only, or in the context and that asks a question.
+CONTEXT, ANSWER = 0.4, 0.7
+
+# Subtracted from the score of a memory that consists of questions. A question rarely answers another one.
+QUESTION = 0.08
 
 FREQUENT_SHARE = 0.25
 FREQUENT_FLOOR = 10
@@ -76,6 +84,9 @@ class Scores:
     recency: Floats = 0.0
     importance: Floats = 0.0
     graph: Floats = 0.0  # derived from related hits; see search.expansion
+    neighbours: Floats = 0.0  # added to `keyword`; see search.neighbours
+    speaker: Floats = 0.0  # added to the weighted mean; see search.speech
+    question: Floats = 0.0  # share of the sentences that are questions
 
 
 DEFAULT_WEIGHTS = Weights()
@@ -113,33 +124,60 @@ def bm25(terms: str, weights: Mapping[str, float], average_length: float) -> flo
 def bm25_all(memories: Sequence[str], weights: Mapping[str, float], average_length: float) -> list[float]:
     """Return the BM25 score of each memory, from its `terms` column and the `term_weights` of the query.
 
-    A score, in [0, sum of the weights), is Σ weight · tf / (tf + k1 · (1 - b + b · length / average length))
-    (Robertson et al., Okapi at TREC-3, 1994).
+    A score is in [0, sum of the weights).
     """
-    padded = [(f" {term} ", weight) for term, weight in weights.items()]
-    b = length_normalisation(average_length)
-    shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)
-    scores = []
-    for terms in memories:
-        # Searching the text in C takes a third of the time of splitting it.
-        text = f" {terms} "
-        score = 0.0
-        found = [(term, weight) for term, weight in padded if term in text]
-        if found:
-            dampening = shortest + per_term * (text.count(" ") - 1)
-            for term, weight in found:
-                occurrences = _count(term, text)
-                score += weight * occurrences / (occurrences + dampening)
-        scores.append(score)
+    matched = saturations(memories, list(weights), average_length)
+    scores: list[float] = weighted(matched, weights).tolist()
     return scores
 
 
-def _count(term: str, text: str) -> int:
-    """Return how often a term occurs; both are padded with spaces. Neighbours share a space, which `count` misses."""
-    return (_spread(text) if term + term[1:] in text else text).count(term)
+def weighted(matched: NDArray[np.float64], weights: Mapping[str, float]) -> NDArray[np.float64]:
+    """Return Σ weight · saturation for each row."""
+    # A matrix product would round equal rows differently, depending on their position.
+    scores: NDArray[np.float64] = (matched * np.fromiter(weights.values(), float, len(weights))).sum(axis=1)
+    return scores
 
 
-@lru_cache(maxsize=1)
+def saturations(memories: Sequence[str], query: Sequence[str], average_length: float) -> NDArray[np.float64]:
+    """Return how well each memory (row) matches each query term (column), in [0, 1).
+
+    It is tf / (tf + k1 · (1 - b + b · length / average length)), see Robertson et al., Okapi at TREC-3, 1994. A term
+    that occurs in the context only counts with a share of that (`CONTEXT`, `ANSWER`).
+    """
+    padded = [f" {term} " for term in query]
+    b = length_normalisation(average_length)
+    shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)
+    matched = array("d", bytes(8 * len(memories) * len(query)))
+    for row, terms in enumerate(memories):
+        # Searching the text in C takes a third of the time of splitting it.
+        text = f" {terms} "
+        found = [column for column, term in enumerate(padded) if term in text]
+        if found:
+            dampening = shortest + per_term * (text.count(" ") - 1)
+            own, _, context = text.partition(marks.SIGN)
+            share = _context_share(terms) if context.count(" ") > 1 else 0.0  # otherwise only the mark
+            for column in found:
+                best = _saturation(padded[column], own, dampening)
+                if share:
+                    best = max(best, share * _saturation(padded[column], context, dampening))
+                matched[row * len(query) + column] = best
+    return np.frombuffer(matched).reshape(len(memories), len(query))
+
+
+def _context_share(terms: str) -> float:
+    return ANSWER if marks.read(terms).follows_question else CONTEXT
+
+
+def _saturation(term: str, text: str, dampening: float) -> float:
+    """Return tf / (tf + dampening); the term and the text are padded with spaces.
+
+    Repetitions next to each other share a space, which `count` misses.
+    """
+    occurrences = (_spread(text) if term + term[1:] in text else text).count(term)
+    return occurrences / (occurrences + dampening) if occurrences else 0.0
+
+
+@lru_cache(maxsize=2)
 def _spread(text: str) -> str:
     """Return the text with two spaces between its terms. Kept for the other terms of the query."""
     return text.replace(" ", "  ")
@@ -174,20 +212,25 @@ def importance(value: float) -> float:
 
 
 def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> Floats:
-    """Return the weighted mean of the parts, in [0, 1]. Use a weight of 0 for a part that could not be computed.
+    """Return the weighted mean of the parts with what the wording adds, in [0, 1].
+
+    Use a weight of 0 for a part that could not be computed.
 
     When both scores are known, a weighted sum is better than reciprocal rank fusion (Bruch, Gai and Ingber, ACM TOIS
     2023).
     """
     weighted = (
         weights.semantic * scores.semantic
-        + weights.keyword * scores.keyword
+        + weights.keyword * (scores.keyword + scores.neighbours)
         + weights.recency * scores.recency
         + weights.importance * scores.importance
         + weights.graph * scores.graph
     )
     together = weights.semantic + weights.keyword + weights.recency + weights.importance + weights.graph
-    return np.minimum(weighted / together, 1.0)
+    mean = weighted / together
+    return np.minimum(
+        np.maximum(mean - QUESTION * scores.question, mean / 2) + scores.speaker, 1.0
+    )  # no hit drops to 0
 
 
 def dense_query(query: str, stats: Stats) -> str:

@@ -26,10 +26,12 @@ from memories import selectors, validity
 from memories.large_rows import SMALL
 from memories.models import EmbeddingGeneration, Memory
 from memories.prepared_reads import alive
+from memories.search.expansion import Address
 from memories.search.query import Search
 from somamemory.db import replicas
 from somamemory.db.prepared import Parameter, PreparedCondition, instance
 from tenants.caller import Caller
+from tenants.models import Tenant
 from tenants.scoping import parameters_of
 
 Row = tuple[Any, ...]
@@ -41,6 +43,18 @@ _VECTOR = (
 _WITH_VECTOR = """
     LEFT JOIN sfm_vector_embeddings AS indexed ON indexed.tenant_id = sfm_memories.tenant_id
     AND indexed.generation_id = %s AND indexed.memory_id = sfm_memories.id
+"""
+# The rows at given addresses. Each is looked up in the unique index, whatever the planner estimates.
+_SQLITE_AT = """
+    json_each(%s) AS proposed CROSS JOIN sfm_memories ON sfm_memories.tenant_id = %s
+    AND sfm_memories.namespace = json_extract(proposed.value, '$[0]')
+    AND sfm_memories.coordinate_key = json_extract(proposed.value, '$[1]')
+"""
+_POSTGRESQL_AT = """
+    unnest(%s::text[], %s::text[]) AS proposed (namespace, coordinate_key) CROSS JOIN LATERAL (
+        SELECT * FROM sfm_memories AS found WHERE found.tenant_id = %s
+        AND found.namespace = proposed.namespace AND found.coordinate_key = proposed.coordinate_key OFFSET 0
+    ) AS sfm_memories
 """
 
 
@@ -101,6 +115,26 @@ class Selection:
         else:
             wanted, values = "sfm_memories.id = ANY(%s::uuid[])", [generation.id, list(ids[first:])]
         return self.rows(f"{columns}, {_VECTOR}", f"{source} {_WITH_VECTOR} AND {wanted}", [*parameters, *values])
+
+    def at(
+        self,
+        columns: str,
+        parameters: Sequence[Any],
+        tenant: Tenant,
+        addresses: Sequence[Address],
+        generation: EmbeddingGeneration | None,
+    ) -> list[Row]:
+        """Return `columns`, which contain the `parameters`, of the memories at these addresses, and their vectors."""
+        values: list[Any]
+        if self.connection.vendor == "sqlite":
+            source, values = _SQLITE_AT, [json.dumps(addresses), tenant.id.hex]
+        else:
+            namespaces, keys = ([address[part] for address in addresses] for part in (0, 1))
+            source, values = _POSTGRESQL_AT, [namespaces, keys, tenant.id]
+        if generation is None:
+            return self.rows(f"{columns}, NULL", source, [*parameters, *values])
+        vector_of = generation.id.hex if self.connection.vendor == "sqlite" else generation.id
+        return self.rows(f"{columns}, {_VECTOR}", f"{source} {_WITH_VECTOR}", [*parameters, *values, vector_of])
 
     def whole(self, ids: Collection[UUID]) -> list[Memory] | None:
         """Return the memories with these ids, without their terms, or None if one of them is large (`large_rows`)."""

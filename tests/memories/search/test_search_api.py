@@ -242,7 +242,10 @@ def test_a_score_is_explained_only_when_asked(zoo: Api, search: Search) -> None:
     explained = search(zoo, "aardvark", explain=True)["memories"]
 
     for memory in explained:
-        assert set(memory["scores"]) == {"semantic", "keyword", "recency", "importance"}
+        assert set(memory["scores"]) == {
+            *("semantic", "keyword", "recency", "importance"),
+            *("neighbours", "speaker", "question"),
+        }
         assert all(0 <= score <= 1 for score in memory["scores"].values())
 
 

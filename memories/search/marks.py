@@ -1,0 +1,71 @@
+"""Marks: what a memory's `terms` column says about it besides its terms. This module is pure.
+
+A mark is one more word, between the terms of the text and those of its context: `§`, the share of the text's sentences
+that are questions (in eighths, rounded up), whether its context asks a question, and then each speaker after another
+`§`. For example, `§81§ada` marks a question of Ada's that follows a question. No query contains `§`, so no search finds
+a mark. Memories without a speaker, a question and a context have none, nor do those stored before marks existed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+SIGN = "§"
+_EIGHTHS = 8
+_QUESTION_SIGNS = "?\uff1f\u061f"  # also full-width and Arabic
+_SENTENCE = re.compile(rf"[^.!{_QUESTION_SIGNS}]+[.!{_QUESTION_SIGNS}]?")
+# A name of up to three words and a colon, such as "Ada: …" or "Ada L. Byron: …".
+_SPEAKER = re.compile(r"\s*([^\W\d_][\w'.-]{0,40})(?: [^\W\d_][\w'.-]{0,40}){0,2}:\s")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a mark says. questions: the share of the sentences that are questions, in [0, 1]."""
+
+    questions: float = 0.0
+    follows_question: bool = False
+    speakers: frozenset[str] = frozenset()
+
+
+NONE = Mark()
+
+
+def named_speaker(text: str) -> str:
+    """Return the first name of the speaker that the text begins with, or an empty string."""
+    found = _SPEAKER.match(text)
+    return found[1] if found else ""
+
+
+def written(text: str, context: str, speakers: Sequence[str]) -> list[str]:
+    """Return the mark of a memory in a list, which is empty if there is nothing to say. Speakers are terms."""
+    eighths = _question_eighths(text)
+    if not (eighths or speakers or context):
+        return []
+    asked = int(any(sign in context for sign in _QUESTION_SIGNS))
+    return [SIGN.join(["", f"{eighths}{asked}", *speakers])]
+
+
+def read(terms: str) -> Mark:
+    """Return the mark in a `terms` column."""
+    start = terms.find(SIGN)
+    if start < 0:
+        return NONE
+    end = terms.find(" ", start)
+    return _parsed(terms[start : end if end > 0 else len(terms)])
+
+
+@lru_cache(10_000)
+def _parsed(mark: str) -> Mark:
+    _, numbers, *speakers = mark.split(SIGN)
+    return Mark(int(numbers[0]) / _EIGHTHS, numbers[1] == "1", frozenset(speakers))
+
+
+def _question_eighths(text: str) -> int:
+    if not any(sign in text for sign in _QUESTION_SIGNS):
+        return 0
+    sentences = _SENTENCE.findall(text)
+    questions = sum(sentence[-1] in _QUESTION_SIGNS for sentence in sentences)
+    return max(1, -(-questions * _EIGHTHS // max(len(sentences), 1)))
