@@ -4,8 +4,8 @@
 # which has its own environment below .cache. It runs in a temporary folder, on free local ports.
 #
 #   scripts/test-milvus.sh [-- pytest options]
-#   SOMA_TEST_MILVUS_PROCESSES   number of parallel test processes (default: 8, because tests mostly wait for the
-# server)
+#   SOMA_TEST_MILVUS_PROCESSES   number of parallel test processes (default: 4, because tests mostly wait for the
+#                                server; each takes 6 s of CPU time to start)
 #   SOMA_TEST_DATABASE_URL       a PostgreSQL server for tests that create a database and kill each server in turn
 #
 # Exits with status 2 if the server cannot run on this machine.
@@ -33,5 +33,5 @@ if ! install_server; then
     echo "The Milvus server in requirements/milvus-server.txt cannot be installed here; it supports x86-64 Linux and macOS." >&2
     exit 2
 fi
-exec "$python" -m testing.milvus_server "$python" -m pytest -n "${SOMA_TEST_MILVUS_PROCESSES:-8}" \
+exec "$python" -m testing.milvus_server "$python" -m pytest -n "${SOMA_TEST_MILVUS_PROCESSES:-4}" \
     -k server tests/memories/index/test_vector_index.py tests/processes/test_milvus_server.py tests/processes/test_chaos.py "$@"
