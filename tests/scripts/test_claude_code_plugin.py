@@ -1,0 +1,141 @@
+"""The hooks of the Claude Code plugin: what a session has said is recalled in the next one."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import somamemory
+from testing.processes import HOME
+from testing.server import free_port
+from tests.conftest import Api, drain
+
+PLUGIN = HOME / "clients" / "claude-code"
+HOOK = PLUGIN / "hooks" / "memory.py"
+
+
+@pytest.fixture
+def hook(api: Api, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The hooks, whose requests go to the API."""
+    spec = importlib.util.spec_from_file_location("claude_code_hook", HOOK)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def request(method: str, path: str, body: dict[str, Any], timeout_s: float, idempotency_key: str = "") -> Any:
+        headers = {"idempotency_key": idempotency_key} if idempotency_key else {}
+        response = api.request(method, "/api/v1" + path, body, None, **headers)
+        assert response.status_code < 400, response.content
+        return response.json()
+
+    monkeypatch.setattr(module, "request", request)
+    return module
+
+
+def transcript(folder: Path, *turns: tuple[str, Any]) -> Path:
+    """Write a transcript as Claude Code does, with entries that are no messages."""
+    entries: list[dict[str, Any]] = [{"type": "summary", "summary": "Bread"}]
+    entries += [{"type": role, "message": {"role": role, "content": content}} for role, content in turns]
+    entries += [{"type": "user", "isMeta": True, "message": {"role": "user", "content": "<command-name>/clear"}}]
+    path = folder / "transcript.jsonl"
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return path
+
+
+def event(name: str, session: str = "one", **more: Any) -> dict[str, Any]:
+    return {"hook_event_name": name, "session_id": session, "cwd": "/home/ada/bakery", **more}
+
+
+TURNS = (
+    ("user", "Which flour do we use for the sourdough?"),
+    ("assistant", [{"type": "text", "text": "Rye from the mill in Emmental."}, {"type": "tool_use", "name": "Bash"}]),
+    ("user", [{"type": "tool_result", "content": "a secret of a tool"}]),
+)
+
+
+def messages(api: Api, session: str = "one") -> list[str]:
+    items = api.get(f"/api/v1/conversations/by-external-id/{session}/messages").json()["items"]
+    return [item["content"] for item in items]
+
+
+def test_a_session_is_stored_without_its_tools(api: Api, hook: ModuleType, tmp_path: Path) -> None:
+    assert hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *TURNS)))) is None
+
+    assert messages(api) == ["Which flour do we use for the sourdough?", "Rye from the mill in Emmental."]
+    conversation = api.get("/api/v1/conversations/by-external-id/one").json()
+    assert (conversation["folder"], conversation["session_id"]) == ("/claude-code/bakery", "one")
+
+
+def test_a_longer_session_adds_what_is_new(api: Api, hook: ModuleType, tmp_path: Path) -> None:
+    for turns in (TURNS, TURNS, (*TURNS, ("user", "Thanks, that is all."))):
+        hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *turns))))
+
+    assert len(messages(api)) == 3
+
+
+def test_the_next_session_recalls_what_was_said(hook: ModuleType, api: Api, tmp_path: Path) -> None:
+    hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *TURNS))))
+    drain()
+
+    prompt = hook.main(event("UserPromptSubmit", "two", prompt="Write a recipe with our sourdough flour"))
+
+    assert "Rye from the mill" in prompt["hookSpecificOutput"]["additionalContext"]
+    assert prompt["hookSpecificOutput"]["hookEventName"] == "UserPromptSubmit"
+    start = hook.main(event("SessionStart", "two"))
+    assert start is None or start["hookSpecificOutput"]["hookEventName"] == "SessionStart"
+
+
+def test_a_session_does_not_recall_itself(hook: ModuleType, api: Api, tmp_path: Path) -> None:
+    hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *TURNS))))
+    drain()
+
+    assert hook.main(event("UserPromptSubmit", prompt="Write a recipe with our sourdough flour")) is None
+
+
+def test_a_short_prompt_is_not_looked_up(hook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hook, "request", None)
+
+    assert hook.main(event("UserPromptSubmit", prompt="go on")) is None
+
+
+@pytest.mark.parametrize("name", ["SessionStart", "UserPromptSubmit", "Stop"])
+def test_without_a_server_a_hook_adds_nothing_and_does_not_fail(name: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "SOMA_URL": f"http://127.0.0.1:{free_port()}", "SOMA_API_KEY": "none"}
+    more = {"prompt": "What is the plan for today?", "transcript_path": str(transcript(tmp_path, *TURNS))}
+
+    done = subprocess.run(
+        [sys.executable, str(HOOK)],
+        input=json.dumps(event(name, **more)),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "somamemory" in done.stderr
+
+
+def test_the_plugin_has_the_version_of_the_service() -> None:
+    manifest = json.loads((PLUGIN / ".claude-plugin" / "plugin.json").read_text())
+
+    assert manifest["version"] == somamemory.__version__
+    assert json.loads((PLUGIN / ".mcp.json").read_text())["mcpServers"]["somamemory"]["type"] == "http"
+
+
+def test_every_hook_runs_the_script() -> None:
+    hooks = json.loads((PLUGIN / "hooks" / "hooks.json").read_text())["hooks"]
+
+    assert set(hooks) == {"SessionStart", "UserPromptSubmit", "Stop"}
+    commands = [entry["command"] for groups in hooks.values() for group in groups for entry in group["hooks"]]
+    assert set(commands) == {'python3 "${CLAUDE_PLUGIN_ROOT}/hooks/memory.py"'}
