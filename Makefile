@@ -11,7 +11,7 @@ SHELL := bash
 unexport PYTHONHOME PYTHONPATH
 
 PY := .venv/bin/python
-PACKAGES := somamemory console api operations conversations graph memories tenants testing benchmarks tests clients/python/src/somamemory_client
+PACKAGES := somamemory console api operations conversations graph memories tenants testing benchmarks tests clients/python/src/somamemory_client clients/python/examples
 # Options for the tool that a target runs: make test ARGS="-k coordinates"
 ARGS ?=
 

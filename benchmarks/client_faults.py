@@ -127,7 +127,7 @@ def main() -> int:
             killer.start()
         try:
             report = chaos(
-                server, operations=options.operations, slow_s=3.0, timeout_s=2.0, random=randomness.Random(1)
+                server, operations=options.operations, slow_s=1.5, timeout_s=1.0, random=randomness.Random(1)
             )
         finally:
             stop.set()

@@ -63,8 +63,10 @@ class Types:
             values = schema.get("additionalProperties")
             text = self.annotation(values, sent=sent) if isinstance(values, dict) and values else "Any"
             return f"{'Mapping' if sent else 'dict'}[str, {text}]"
-        if kind == "string" and sent and schema.get("format") == "date-time":
-            return "str | datetime"
+        if kind == "string" and sent:
+            return {"date-time": "str | datetime", "coordinate": "str | Sequence[float]"}.get(
+                schema.get("format"), "str"
+            )
         return SIMPLE.get(str(kind), "Any")
 
     def component(self, name: str, *, sent: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ._messages import Request, Response
 from .errors import InvalidArgument
 
 THREADS = 8
-Application = Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]
+Application = Callable[..., Any]  # of WSGI; Django's response is no Iterable for type checkers
 
 
 class EmbeddedTransport:

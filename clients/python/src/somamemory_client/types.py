@@ -1143,9 +1143,9 @@ class MemoriesSearchByQueryOptions(TypedDict):
     memory_type: NotRequired[Literal["episodic", "semantic"] | None]
     filters: NotRequired[str | None]
     mode: NotRequired[Literal["hybrid", "semantic", "keyword"]]
-    prefix: NotRequired[str | None]
+    prefix: NotRequired[str | Sequence[float] | None]
     key_prefix: NotRequired[str | None]
-    near: NotRequired[str | None]
+    near: NotRequired[str | Sequence[float] | None]
     radius: NotRequired[float | None]
     min_score: NotRequired[float]
     consistency: NotRequired[Literal["eventual", "strong"]]
@@ -1191,7 +1191,7 @@ class MemoriesMapOptions(TypedDict):
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
     session_id: NotRequired[str | None]
-    prefix: NotRequired[str | None]
+    prefix: NotRequired[str | Sequence[float] | None]
     memory_type: NotRequired[Literal["episodic", "semantic"] | None]
     depth: NotRequired[int | None]
     axes: NotRequired[str | None]
@@ -1355,9 +1355,9 @@ class MemoriesListOptions(TypedDict):
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
     session_id: NotRequired[str | None]
-    prefix: NotRequired[str | None]
+    prefix: NotRequired[str | Sequence[float] | None]
     key_prefix: NotRequired[str | None]
-    near: NotRequired[str | None]
+    near: NotRequired[str | Sequence[float] | None]
     radius: NotRequired[float | None]
     box: NotRequired[str | None]
     memory_type: NotRequired[Literal["episodic", "semantic"] | None]
@@ -1537,7 +1537,7 @@ class GraphNeighborsOptions(TypedDict):
     offset: NotRequired[int]
     include_memory: NotRequired[bool]
     namespace: NotRequired[str]
-    coord: NotRequired[str | None]
+    coord: NotRequired[str | Sequence[float] | None]
     key: NotRequired[str | None]
     id: NotRequired[str | None]
 
@@ -1572,7 +1572,7 @@ class GraphExportOptions(TypedDict):
 
     namespace: NotRequired[str]
     format: NotRequired[Literal["graphml", "json"]]
-    prefix: NotRequired[str | None]
+    prefix: NotRequired[str | Sequence[float] | None]
 
 
 class ConversationsCreateOptions(TypedDict):

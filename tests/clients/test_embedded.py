@@ -1,0 +1,34 @@
+"""The embedded client answers every call as a server does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from somamemory_client import Client
+from testing.server import Server
+from tests.clients.calls import all_calls
+
+pytestmark = [pytest.mark.server, pytest.mark.once]
+
+
+def test_every_call_has_the_same_result_with_a_server_and_embedded(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    script = Path(__file__).with_name("calls.py")
+    embedded = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "embedded")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with Server(folder) as server, Client(f"http://127.0.0.1:{server.port}", server.key) as client:
+        expected = json.loads(json.dumps(all_calls(client)))
+    output, errors = embedded.communicate(timeout=120)
+
+    assert embedded.returncode == 0, errors.decode()
+    results = json.loads(output)
+    assert [name for name in expected if results[name] != expected[name]] == []
+    unexpected = {"get nothing", "update the wrong version", "invalid", "no route"}
+    assert {name for name, result in expected.items() if isinstance(result, dict) and "error" in result} == unexpected
