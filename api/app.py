@@ -20,6 +20,7 @@ from api.auth import KeyAuth
 from api.context.routes import router as context
 from api.contract import document
 from api.conversations.routes import router as conversations
+from api.enrichment.proposal_routes import router as proposals
 from api.enrichment.routes import router as enrichment
 from api.field_errors import field_errors
 from api.graph.routes import router as graph
@@ -100,6 +101,7 @@ for router in (
     conversations,
     context,
     enrichment,
+    proposals,
     transfer,
     tenants,
     jobs,

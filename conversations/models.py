@@ -29,6 +29,7 @@ IMPORTS_USAGE_SQL = (
     "SELECT 0 AS memories, COALESCE(SUM(LENGTH(source) + LENGTH(source_id)), 0) AS bytes "
     "FROM sfm_imported_conversations WHERE tenant_id = %s"
 )
+PROPOSALS_USAGE_SQL = "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FROM sfm_proposals WHERE tenant_id = %s"
 
 
 class Conversation(UserOwned):
@@ -208,6 +209,45 @@ class Chore(Leased, TenantOwned):
         if self.is_leased(now):
             return self.State.RUNNING
         return self.State.WAITING if self.error else self.State.QUEUED
+
+
+class Proposal(TenantOwned):
+    """A newer fact that may supersede an older one. The older fact is superseded while the proposal is accepted."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        ACCEPTED = "accepted"
+        REJECTED = "rejected"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    newer_id = models.UUIDField()  # of the memory; a purge removes the proposal as well
+    older_id = models.UUIDField()
+    state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
+    reason = models.CharField(max_length=500)
+    confidence = models.FloatField()  # how certain it is that the newer fact ends the older one, from 0 to 1
+    former_valid_to = models.DateTimeField(null=True)  # of the older fact, before it was superseded
+    created_at = models.DateTimeField(default=timezone.now)
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.CharField(max_length=64, null=True)  # noqa: DJ001 - the actor; None: open
+    bytes = models.PositiveIntegerField(default=0)  # counts against the quota: see `size`
+    user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
+
+    user_lookup = "user_id"
+
+    class Meta(TenantOwned.Meta):
+        db_table = "sfm_proposals"
+        constraints = [models.UniqueConstraint(fields=["tenant", "newer_id", "older_id"], name="sfm_proposals_facts")]
+        indexes = [
+            models.Index(fields=["tenant", "state", "created_at", "id"], name="sfm_proposals_state"),
+            models.Index(fields=["tenant", "older_id"], name="sfm_proposals_older"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.newer_id} supersedes {self.older_id}: {self.state}"
+
+    def size(self) -> int:
+        """Return the number of bytes that count against a quota."""
+        return len(orjson.dumps([self.newer_id, self.older_id, self.reason]))
 
 
 class ColdFile(TenantOwned):

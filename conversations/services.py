@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from conversations import folders, list_cache, lookup
-from conversations.enrichment import entities, periods, queue
+from conversations.enrichment import entities, periods, proposals, queue
 from conversations.lifecycle import tiers
 from conversations.lookup import lock, with_derived
 from conversations.messages import MAX_TURN, NewMessage, message_key, read_messages
@@ -192,6 +192,7 @@ def _hand_down_ids(caller: Caller, conversation: Conversation) -> None:
             rows = model.objects.for_tenant(caller.tenant).filter(namespace=namespace)
             rows.filter(coordinate_key__gte=low, coordinate_key__lt=high).update(**conversation.ids)
         links.set_user(caller, namespace, conversation.root, conversation.user_id)
+    proposals.set_user(caller, conversation)
 
 
 def label_unlabelled(caller: Caller, id: UUID, label: str, by: str) -> bool:

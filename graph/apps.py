@@ -9,9 +9,14 @@ class GraphConfig(AppConfig):
     name = "graph"
 
     def ready(self) -> None:
-        from graph import retention as links  # needs the models, which do not exist yet when this file is imported
-        from graph.models import USAGE_SQL
-        from memories import retention, storage_usage
+        # These need the models, which do not exist yet when this file is imported.
+        from graph import retention as links
+        from graph import superseding
+        from graph.models import USAGE_SQL, VERSIONS_USAGE_SQL, LinkVersion
+        from memories import history, retention, storage_usage, supersession
 
         retention.when_removed(links.forget)
+        supersession.when_superseded(superseding.link)
+        history.also_prune(LinkVersion, size="bytes")
         storage_usage.also_count(USAGE_SQL)
+        storage_usage.also_count(VERSIONS_USAGE_SQL)

@@ -15,13 +15,15 @@ from tenants.scoping import TenantOwned
 MAX_KEY_LENGTH = coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER
 MAX_TYPE_LENGTH = 100
 USAGE_SQL = "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FROM sfm_graph_links WHERE tenant_id = %s"
+VERSIONS_USAGE_SQL = (
+    "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FROM sfm_graph_link_versions WHERE tenant_id = %s"
+)
 _OF_A_WALK = ("link_type", "strength", "valid_from", "valid_to")
 
 
-class Link(TenantOwned):
-    """A link between two addresses, whether or not there are memories at them."""
+class LinkColumns(TenantOwned):
+    """The columns that a link and its earlier versions share."""
 
-    id = models.BigAutoField(primary_key=True)
     namespace = KeyField(max_length=255)
     from_key = KeyField(max_length=MAX_KEY_LENGTH)
     to_key = KeyField(max_length=MAX_KEY_LENGTH)
@@ -40,18 +42,7 @@ class Link(TenantOwned):
     user_lookup = "user_id"
 
     class Meta(TenantOwned.Meta):
-        db_table = "sfm_graph_links"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "namespace", "from_key", "to_key", "link_type"], name="sfm_links_identity"
-            ),
-        ]
-        # The index includes all columns that a walk needs, so that a walk reads only the index. There, the 10,000 links
-        # of a hub are adjacent; in the table they are scattered.
-        indexes = [
-            models.Index(fields=["tenant", "namespace", "from_key", "to_key", *_OF_A_WALK], name="sfm_links_out"),
-            models.Index(fields=["tenant", "namespace", "to_key", "from_key", *_OF_A_WALK], name="sfm_links_in"),
-        ]
+        abstract = True
 
     def __str__(self) -> str:
         return f"{self.start} -{self.link_type}-> {self.end}"
@@ -67,3 +58,42 @@ class Link(TenantOwned):
     @property
     def end(self) -> Coordinate:
         return coordinates.from_key(self.to_key)
+
+
+class Link(LinkColumns):
+    """A link between two addresses, whether or not there are memories at them."""
+
+    id = models.BigAutoField(primary_key=True)
+
+    class Meta(LinkColumns.Meta):
+        db_table = "sfm_graph_links"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "namespace", "from_key", "to_key", "link_type"], name="sfm_links_identity"
+            ),
+        ]
+        # The index includes all columns that a walk needs, so that a walk reads only the index. There, the 10,000 links
+        # of a hub are adjacent; in the table they are scattered.
+        indexes = [
+            models.Index(fields=["tenant", "namespace", "from_key", "to_key", *_OF_A_WALK], name="sfm_links_out"),
+            models.Index(fields=["tenant", "namespace", "to_key", "from_key", *_OF_A_WALK], name="sfm_links_in"),
+        ]
+
+
+class LinkVersion(LinkColumns):
+    """A link that has been replaced or removed, as it was from its `updated_at` to `until`. See `link_history`."""
+
+    id = models.BigAutoField(primary_key=True)
+    until = models.DateTimeField()
+
+    class Meta(LinkColumns.Meta):
+        db_table = "sfm_graph_link_versions"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "namespace", "from_key", "to_key", "link_type", "until"], name="sfm_link_versions_out"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "namespace", "to_key", "until"], name="sfm_link_versions_in"),
+            models.Index(fields=["tenant", "until"], name="sfm_link_versions_age"),
+        ]

@@ -12,7 +12,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from graph import retention, services
+from graph import link_history, retention, services
 from graph.models import Link
 from memories import deletion, namespaces, reserved_namespaces
 from somamemory.errors import Conflict, InvalidInput, NotFound
@@ -50,6 +50,8 @@ def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress:
     while moved := services.move_batch(caller, old, new):
         links += moved
         progress()
+    while link_history.move_batch(caller, old, new):
+        progress()
     receipt = Receipt([new], memories, links, timezone.now(), caller.request_id)
     return _recorded(caller, "namespace.rename", f"{old} -> {new}", new, receipt)
 
@@ -73,6 +75,8 @@ def delete(
             progress()
         while purge and (gone := retention.forget_batch(caller, namespace)):
             links += gone
+            progress()
+        while purge and link_history.forget_batch(caller, namespace):
             progress()
     receipt = Receipt(found, memories, links, timezone.now(), caller.request_id)
     return _recorded(caller, "namespace.purge" if purge else "namespace.delete", name, name, receipt)

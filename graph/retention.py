@@ -3,7 +3,7 @@
 There is at most one memory at an address, so a purge (by a caller, or after the retention period) leaves the address
 empty, and its links in both directions are removed in the same transaction. A soft delete keeps them, so a memory that
 is restored has the same links as before. The links of an address that never had a memory stay until they are removed
-explicitly.
+explicitly. A purge also removes the history of the links.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from django.db import transaction
 from django.db.models import Q
 
-from graph import audit_state
-from graph.models import Link
+from graph import audit_state, link_history
+from graph.models import Link, LinkVersion
 from graph.query_conditions import Among
 from memories.coordinates import Coordinate
 from memories.models import Memory
@@ -30,7 +30,9 @@ def forget(caller: Caller, purged: Sequence[Memory]) -> None:
     for memory in purged:
         keys.setdefault(memory.namespace, []).append((memory.coordinate_key,))
     for namespace, rows in keys.items():
-        _remove(caller, namespace, Q(Among(["from_key"], rows)) | Q(Among(["to_key"], rows)))
+        touching = Q(Among(["from_key"], rows)) | Q(Among(["to_key"], rows))
+        _remove(caller, namespace, touching)
+        link_history.forget(caller, namespace, touching)
 
 
 def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
@@ -38,6 +40,7 @@ def forget_subtree(caller: Caller, namespace: str, root: Coordinate) -> None:
     low, high = root.subtree
     touching = Q(from_key__gte=low, from_key__lt=high) | Q(to_key__gte=low, to_key__lt=high)
     _remove(caller, namespace, touching)
+    link_history.forget(caller, namespace, touching)
 
 
 def forget_batch(caller: Caller, namespace: str) -> int:
@@ -52,8 +55,9 @@ def forget_batch(caller: Caller, namespace: str) -> int:
 def set_user(caller: Caller, namespace: str, root: Coordinate, user_id: str | None) -> None:
     """Set the user of the links that begin at an address or below it. Requires a transaction."""
     low, high = root.subtree
-    links = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
-    links.filter(from_key__gte=low, from_key__lt=high).update(user_id=user_id)
+    for model in (Link, LinkVersion):
+        links = model.objects.for_tenant(caller.tenant).filter(namespace=namespace)
+        links.filter(from_key__gte=low, from_key__lt=high).update(user_id=user_id)
 
 
 def _remove(caller: Caller, namespace: str, touching: Q) -> None:

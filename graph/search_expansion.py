@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graph import walks
-from graph.selectors import LinkFilter, Reader, links_in
+from graph.selectors import LinkFilter, read_links
 from memories.search.expansion import MAX_REACHED, Address, Reached, Seed
 from tenants.caller import Caller
 
@@ -34,7 +34,7 @@ class Neighbourhood:
         scores: dict[Address, float] = {}
         left, complete = MAX_READ, True
         for namespace, keys in sorted(by_namespace.items()):
-            read = Reader(links_in(caller, namespace), LinkFilter("both", self.link_types), left)
+            read = read_links(caller, namespace, LinkFilter("both", self.link_types), left)
             for key, score in walks.spread(read, keys, self.hops).items():
                 scores[namespace, key] = score
             left -= read.read

@@ -10,14 +10,16 @@ from typing import Any, Literal
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+import memories.past
 import memories.selectors
-from graph import walks
+from graph import link_history, walks
 from graph.models import Link
 from graph.query_conditions import Among, Beyond
 from graph.walks import Neighbour, Row, Step
 from memories import coordinates
 from memories.coordinates import Coordinate
 from memories.models import Memory
+from memories.selectors import Narrowing
 from somamemory.db.replicas import may_read_replica
 from tenants.caller import Caller
 
@@ -35,16 +37,18 @@ Direction = Literal["out", "in", "both"]
 class LinkFilter:
     """The links that a walk can follow.
 
-    as_of: the time at which the links must be valid; None means now.
+    as_of: follow the links that the service had at this moment, instead of those that it has now.
+    valid_at: the time at which the links must be valid; None means `as_of`, or now.
     """
 
     direction: Direction = "out"
     link_types: tuple[str, ...] = ()  # empty means all types
     min_strength: float = 0.0
     as_of: datetime | None = None
+    valid_at: datetime | None = None
 
-    def apply(self, links: QuerySet[Link]) -> QuerySet[Link]:
-        at = self.as_of or timezone.now()
+    def apply(self, links: QuerySet[Any]) -> QuerySet[Any]:
+        at = self.valid_at or self.as_of or timezone.now()
         links = links.filter(
             Q(valid_from__isnull=True) | Q(valid_from__lte=at), Q(valid_to__isnull=True) | Q(valid_to__gt=at)
         )
@@ -88,9 +92,12 @@ class Path:
 
 @dataclass
 class Reader:
-    """Reads the links for a walk, at most `most` links, with one statement per hop and direction."""
+    """Reads the links for a walk, at most `most` links, with one statement per hop and direction.
 
-    links: QuerySet[Link]
+    links: queries for links, which together return each link once.
+    """
+
+    links: Sequence[QuerySet[Any]]
     link_filter: LinkFilter
     most: int
     truncated: bool = field(default=False, init=False)
@@ -98,7 +105,7 @@ class Reader:
 
     def __post_init__(self) -> None:
         # applied once, so that "now" is the same moment for the whole walk
-        self.links = self.link_filter.apply(self.links)
+        self.links = [self.link_filter.apply(links) for links in self.links]
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
         by_direction: list[tuple[bool, list[Row]]] = []
@@ -106,9 +113,10 @@ class Reader:
             if self.link_filter.direction == ("out" if backwards else "in"):
                 continue
             near, far = ("to_key", "from_key") if backwards != reverse else ("from_key", "to_key")
-            rows = self.links.filter(Among([near], [(key,) for key in keys]))
+            there = Among([near], [(key,) for key in keys])
+            rows, *more = (links.filter(there).values_list(near, far, "link_type", "strength") for links in self.links)
             left = self.most - self.read
-            page: list[Row] = list(rows.values_list(near, far, "link_type", "strength")[: left + 1])
+            page: list[Row] = list((rows.union(*more, all=True) if more else rows)[: left + 1])
             if len(page) > left:
                 self.truncated = True
                 page.pop()
@@ -121,6 +129,13 @@ def links_in(caller: Caller, namespace: str) -> QuerySet[Link]:
     """Return the caller's links in a namespace."""
     caller.require("read", [namespace])
     return Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
+
+
+def read_links(caller: Caller, namespace: str, link_filter: LinkFilter, most: int = MAX_READ) -> Reader:
+    """Return a reader of the caller's links in a namespace. Raises InvalidInput or HistoryGone for `as_of`."""
+    if link_filter.as_of is None:
+        return Reader([links_in(caller, namespace)], link_filter, most)
+    return Reader(link_history.at(caller, namespace, link_filter.as_of), link_filter, most)
 
 
 @may_read_replica
@@ -136,14 +151,23 @@ def neighbours(
     include_memory: bool = False,
 ) -> Neighbourhood:
     """Return a page of the addresses within `hops` links. See `walks.neighbours`."""
-    read = Reader(links_in(caller, namespace), link_filter, MAX_READ)
+    read = read_links(caller, namespace, link_filter)
     page = walks.neighbours(read, start.key, hops, limit, offset)
     if not include_memory:
         return Neighbourhood(page, None, read.truncated, read.read)
     there = [coordinates.from_key(neighbour.key) for neighbour in page]
-    stored = memories.selectors.get_many(caller, namespace, there)
+    stored = _memories_at(caller, namespace, there, link_filter.as_of)
     next_offset = offset + len(stored) if len(stored) < len(page) else None
     return Neighbourhood(page[: len(stored)], stored, read.truncated, read.read, next_offset)
+
+
+def _memories_at(
+    caller: Caller, namespace: str, there: Sequence[Coordinate], as_of: datetime | None
+) -> Sequence[Memory | None]:
+    if as_of is None:
+        return memories.selectors.get_many(caller, namespace, there)
+    rows = memories.past.at(caller, [namespace], as_of, Narrowing())
+    return memories.past.in_order(caller, rows, "coordinate_key", [coordinate.key for coordinate in there])
 
 
 @dataclass(frozen=True)
@@ -167,7 +191,7 @@ def network(caller: Caller, namespace: str, start: Coordinate, *, hops: int = 2,
     Does not count as a read of their memories.
     """
     link_filter = LinkFilter(direction="both")
-    read = Reader(links_in(caller, namespace), link_filter, MAX_READ)
+    read = read_links(caller, namespace, link_filter)
     near = walks.neighbours(read, start.key, hops, limit + 1)
     keys = {start.key: 0, **{neighbour.key: len(neighbour.path) for neighbour in near[:limit]}}
     there = memories.selectors.live(caller, [namespace]).filter(coordinate_key__in=keys)
@@ -193,7 +217,7 @@ def shortest_path(
     weighted: bool = False,
 ) -> Path:
     """Return the path with the fewest steps, or the cheapest path if `weighted`, of at most `max_length` steps."""
-    read = Reader(links_in(caller, namespace), link_filter, MAX_READ)
+    read = read_links(caller, namespace, link_filter)
     steps = (walks.cheapest if weighted else walks.shortest)(read, start.key, goal.key, max_length)
     # A shortest path that was found is valid even if some links were not read.
     return Path(steps, read.truncated and (weighted or steps is None), read.read)

@@ -9,12 +9,11 @@ from itertools import count
 
 import orjson
 from django.db import connection, transaction
-from django.utils import timezone
 
-from graph import audit_state
+from graph import audit_state, link_history
 from graph.models import Link
 from graph.query_conditions import Among
-from memories import reserved_namespaces
+from memories import history, reserved_namespaces
 from memories.coordinates import Coordinate
 from memories.payloads import Json
 from somamemory.db.collisions import retrying
@@ -82,16 +81,21 @@ def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
     """Remove a link, and return whether there was one."""
     caller.require("delete", [namespace])
     reserved_namespaces.check_writable(caller, namespace)
+    with transaction.atomic():
+        return remove(caller, namespace, start, end, link_type)
+
+
+def remove(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, link_type: str) -> bool:
+    """Remove a link as a part of another change, whose transaction and scopes apply."""
     there = Link.objects.for_tenant(caller.tenant).filter(
         namespace=namespace, from_key=start.key, to_key=end.key, link_type=link_type
     )
-    with transaction.atomic():
-        link = there.select_for_update().first()
-        if link is None:
-            return False
-        link.delete()
-        usage.add(caller.tenant, 0, -link.bytes)
-        audit.record(caller, "graph.unlink", [audit_state.removed(link)], namespace)
+    link = there.select_for_update().first()
+    if link is None:
+        return False
+    link_history.keep([(link, history.moment_after([link]))])  # and it still counts towards the quota
+    link.delete()
+    audit.record(caller, "graph.unlink", [audit_state.removed(link)], namespace)
     return True
 
 
@@ -105,7 +109,7 @@ def move_batch(caller: Caller, old: str, new: str) -> int:
     def once() -> int:
         ids = list(links.select_for_update().values_list("id", flat=True)[:_MOVED])
         if ids:
-            links.order_by().filter(id__in=ids).update(namespace=new)
+            links.order_by().filter(id__in=ids).update(namespace=new)  # not a change: `updated_at` stays as it is
             audit.record(caller, "namespace.rename", [f"{old} -> {new}: {len(ids)} links"], new)
         return len(ids)
 
@@ -131,9 +135,10 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
     results, changes = [], []
     for item in items:
         before = rows.get(item.key) or known.get(item.key)
-        rows[item.key] = row = _row(caller, item)
+        rows[item.key] = row = _row(caller, item, before)
         results.append(Linked(row, before is None))
         changes.append(Change(audit_state.name(row), audit_state.state(before), audit_state.state(row)))
+    link_history.keep((row, rows[key].updated_at) for key, row in known.items())
     # If another writer has just created one of the links, this raises IntegrityError, and `retrying` repeats the work.
     Link.all_tenants.bulk_create([rows[key] for key in sorted(rows) if key not in known])
     Link.all_tenants.bulk_create(
@@ -142,7 +147,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
         unique_fields=["tenant", "namespace", "from_key", "to_key", "link_type"],
         update_fields=["strength", "metadata", "valid_from", "valid_to", "updated_at", "bytes"],
     )
-    usage.add(caller.tenant, 0, sum(row.bytes for row in rows.values()) - sum(row.bytes for row in known.values()))
+    usage.add(caller.tenant, 0, sum(row.bytes for row in rows.values()))  # the replaced versions keep their sizes
     audit.record(caller, "graph.link", changes, namespace)
     return results
 
@@ -163,8 +168,8 @@ def _rows(caller: Caller, namespace: str, keys: Iterable[Key]) -> dict[Key, Link
     return {(row.from_key, row.to_key, row.link_type): row for row in rows}
 
 
-def _row(caller: Caller, item: NewLink) -> Link:
-    now = timezone.now()
+def _row(caller: Caller, item: NewLink, before: Link | None) -> Link:
+    now = history.moment_after([before] if before else [])
     row = Link(
         tenant=caller.tenant,
         namespace=item.namespace,

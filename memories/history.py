@@ -1,4 +1,4 @@
-"""Earlier versions of memories: when they were current, how much they use, and for how long they are kept.
+"""Earlier versions of memories and links: when they were current, how much they use, and for how long they are kept.
 
 `version_trigger` writes them. A version was current from its `updated_at` until the next version's.
 """
@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from django.conf import settings
 from django.db import transaction
@@ -17,18 +19,44 @@ from memories.models import Memory, MemoryVersion
 from tenants import usage
 from tenants.caller import Caller
 from tenants.models import Tenant
+from tenants.scoping import TenantOwned
 
 USAGE_SQL = "SELECT 0 AS memories, COALESCE(SUM(size), 0) AS bytes FROM sfm_memory_versions WHERE tenant_id = %s"
 BATCH = 500
 _STEP = timedelta(microseconds=1)
 
 
-def moment_after(memories: Iterable[Memory]) -> datetime:
-    """Return the current time, or the first moment after the current versions of `memories` began, if that is later.
+class Versioned(Protocol):
+    """A row whose current version began at `updated_at`."""
+
+    @property
+    def updated_at(self) -> datetime: ...
+
+
+@dataclass(frozen=True)
+class Versions:
+    """A table of earlier versions, each with `until`, and the column with the bytes that count against a quota."""
+
+    model: type[TenantOwned]
+    size: str
+
+
+_MEMORIES = Versions(MemoryVersion, "size")
+_pruned = [_MEMORIES]
+
+
+def also_prune(model: type[TenantOwned], size: str) -> None:
+    """Register a table of earlier versions, which are kept as long as those of memories."""
+    if (versions := Versions(model, size)) not in _pruned:
+        _pruned.append(versions)
+
+
+def moment_after(rows: Iterable[Versioned]) -> datetime:
+    """Return the current time, or the first moment after the current versions of `rows` began, if that is later.
 
     Servers' clocks differ. Every version must begin after the one before, so that only one is current at any moment.
     """
-    return max([timezone.now(), *(memory.updated_at + _STEP for memory in memories)])
+    return max([timezone.now(), *(row.updated_at + _STEP for row in rows)])
 
 
 def days(tenant: Tenant) -> int:
@@ -43,30 +71,30 @@ def earliest(tenant: Tenant, now: datetime) -> datetime:
 
 def forget(caller: Caller, memories: Sequence[Memory]) -> None:
     """Remove the history of purged memories, in their transaction."""
-    _remove(caller.tenant, [memory.id for memory in memories], "id")
+    _remove(_MEMORIES, caller.tenant, "id", [memory.id for memory in memories])
 
 
 def prune() -> int:
     """Remove versions whose retention period is over, and return how many there were."""
-    return sum(map(_prune, Tenant.objects.iterator()))
+    return sum(_prune(versions, tenant) for tenant in Tenant.objects.iterator() for versions in _pruned)
 
 
-def _prune(tenant: Tenant) -> int:
+def _prune(versions: Versions, tenant: Tenant) -> int:
     before = timezone.now() - timedelta(days=days(tenant))
-    old = MemoryVersion.objects.for_tenant(tenant).filter(until__lte=before).order_by("until")
+    old = versions.model.objects.for_tenant(tenant).filter(until__lte=before).order_by("until")
     pruned = 0
-    while numbers := list(old.values_list("seq", flat=True)[:BATCH]):
+    while numbers := list(old.values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic():
             # First, so that no reader expects a version that is about to go.
             since = max(before, tenant.history_since or tenant.created_at)
             Tenant.objects.filter(id=tenant.id).update(history_since=since)
-            pruned += _remove(tenant, numbers, "seq")
+            pruned += _remove(versions, tenant, "pk", numbers)
     return pruned
 
 
-def _remove(tenant: Tenant, values: Sequence[object], column: str) -> int:
-    rows = MemoryVersion.all_tenants.filter(**{f"{column}__in": values}, tenant_id=tenant.id)
+def _remove(versions: Versions, tenant: Tenant, column: str, values: Sequence[object]) -> int:
+    rows = versions.model.all_tenants.filter(**{f"{column}__in": values}, tenant_id=tenant.id)
     if usage.is_limited(tenant):
-        usage.add(tenant, 0, -(rows.aggregate(bytes=Sum("size"))["bytes"] or 0))
+        usage.add(tenant, 0, -(rows.aggregate(bytes=Sum(versions.size))["bytes"] or 0))
     removed: int = rows.delete()[0]
     return removed

@@ -7,7 +7,7 @@ same memory is still there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
@@ -28,7 +28,7 @@ from memories import (
     versions,
 )
 from memories.addresses import Address, Key, KeyPrefix
-from memories.coordinates import Coordinate
+from memories.coordinates import Coordinate, from_key
 from memories.models import Memory
 from memories.payloads import Json
 from memories.precondition import Precondition
@@ -86,6 +86,24 @@ def get_many(caller: Caller, namespace: str | None, names: Names) -> list[Memory
 def coordinate(caller: Caller, namespace: str, name: Address) -> Coordinate:
     """Return the coordinate of a memory, even if it is deleted. Raises NotFound."""
     return name if isinstance(name, Coordinate) else place(caller, namespace, name).coordinate
+
+
+Places = Mapping[Address, Coordinate | NotFound]
+
+
+def coordinates(caller: Caller, namespace: str, names: Iterable[Address]) -> Places:
+    """Return the coordinate of each memory, even if it is deleted, or NotFound. A coordinate stands for itself."""
+    distinct = sorted(set(names), key=_kind)
+    places: dict[Address, Coordinate | NotFound] = {}
+    for kind, group in groupby(distinct, key=_kind):
+        same = list(group)
+        if kind == Coordinate.__name__:
+            places |= {name: name for name in same if isinstance(name, Coordinate)}
+            continue
+        rows = _rows(caller, "read", namespace, same).order_by().values_list(_field(same), "coordinate_key")
+        keys = dict(rows)
+        places |= {name: from_key(keys[_value(name)]) if _value(name) in keys else _missing(name) for name in same}
+    return places
 
 
 def place(caller: Caller, namespace: str | None, name: Address) -> Memory:
@@ -188,6 +206,10 @@ _FIELDS = {Coordinate: "coordinate_key", Key: "key", UUID: "id"}
 def _field(names: Names) -> str:
     """Return the column with these names, which are all of the same kind."""
     return _FIELDS[type(names[0])]
+
+
+def _kind(name: Address) -> str:
+    return type(name).__name__
 
 
 def _value(name: Address) -> str | UUID:

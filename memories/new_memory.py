@@ -11,7 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from memories import payloads, reserved_namespaces, validity
-from memories.addresses import Key
+from memories.addresses import Address, Key
 from memories.coordinates import Coordinate
 from memories.embeddings.base import Vectors
 from memories.index import generations, immediate
@@ -33,6 +33,7 @@ class NewMemory:
 
     coordinate: None for that of the key or, without a key, a new one; `placement` fills it in.
     embedding: a vector supplied by the caller, to be used instead of one made from the text.
+    supersedes: the memories of the namespace that this one replaces; see `supersession`.
     allocated: whether the coordinate was allocated for this memory, so that nothing is stored there yet.
     """
 
@@ -54,6 +55,7 @@ class NewMemory:
     source: Source = None
     trust: float | None = None
     key: Key | None = None
+    supersedes: Sequence[Address] = ()
     allocated: bool = False
 
     @property
@@ -62,6 +64,12 @@ class NewMemory:
         if self.coordinate is None:
             raise ValueError("this memory has no coordinate yet; see placement.placed")
         return self.coordinate
+
+    def names(self, memory: Memory) -> bool:
+        """Return whether this would replace a memory of the same namespace."""
+        return (self.coordinate is not None and self.coordinate == memory.coordinate) or (
+            self.key is not None and self.key.text == memory.key
+        )
 
 
 def checked(caller: Caller, item: NewMemory) -> NewMemory:
@@ -74,6 +82,7 @@ def checked(caller: Caller, item: NewMemory) -> NewMemory:
         item = replace(item, user_id=caller.user_id)
     reserved_namespaces.check_writable(caller, item.namespace)
     check_expiry(item.expires_at)
+    item = replace(item, valid_from=validity.beginning(item.valid_from, supersedes=bool(item.supersedes)))
     validity.check(item.valid_from, item.valid_to)
     if item.embedding is None:
         return item

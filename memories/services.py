@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,10 +11,21 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from memories import audit_state, history, payloads, placement, reserved_namespaces, retention, storage_usage, validity
+from memories import (
+    audit_state,
+    history,
+    locked_rows,
+    payloads,
+    placement,
+    reserved_namespaces,
+    retention,
+    storage_usage,
+    supersession,
+    validity,
+)
 from memories.coordinates import Coordinate
 from memories.index import backpressure, notify, outbox
-from memories.models import IDS, Memory, VectorEmbedding
+from memories.models import Memory, VectorEmbedding
 from memories.new_memory import NewMemory, Prepared, check_expiry, check_size, checked, prepared
 from memories.payloads import Json
 from memories.precondition import Precondition
@@ -26,9 +36,6 @@ from somamemory.errors import NotFound
 from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
-
-_MEMORIES = rows.Table(Memory)
-_ADDRESS = ("tenant_id", "namespace", "coordinate_key")
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def store_many(
     new = prepared([checked(caller, item) for item in items])
     condition = precondition or Precondition()
     may_be_new = len(new) == 1 and items[0].key is None and not condition.present and condition.version is None
-    if may_be_new and not usage.is_limited(caller.tenant):
+    if may_be_new and not items[0].supersedes and not usage.is_limited(caller.tenant):
         return _store_one(caller, new[0], condition)
     return retrying(lambda: _store(caller, new, condition))
 
@@ -70,7 +77,8 @@ def patch(
 ) -> Memory:
     """Update a memory. Payload and metadata are merged (RFC 7396); other fields are replaced.
 
-    A value of None resets metadata, importance, context or expires_at to its default.
+    A value of None resets metadata, importance, context or expires_at to its default. `supersedes` names the memories
+    that this one replaces (see `supersession`).
     """
     caller.require("write", [namespace])
     caller.require("read", [namespace])  # the response includes the memory
@@ -78,17 +86,25 @@ def patch(
     if "user_id" in changes:
         caller.require_user(changes["user_id"])
     backpressure.check(caller.tenant)
-    with transaction.atomic():
-        condition = precondition or Precondition()
-        memory = _live_for_update(caller, namespace, coordinate, condition)
-        condition.check(memory)
-        before = audit_state.state(memory)
-        for name, value in changes.items():
-            setattr(memory, name, _patched(name, getattr(memory, name), value))
-        check_expiry(changes.get("expires_at"))
-        validity.check(memory.valid_from, memory.valid_to)
-        check_size(memory)
-        save_version(caller, memory, "memory.patch", before)
+    condition = precondition or Precondition()
+    return retrying(lambda: _patch(caller, namespace, coordinate, changes, condition))
+
+
+def _patch(caller: Caller, namespace: str, coordinate: Coordinate, changes: Json, condition: Precondition) -> Memory:
+    """Run the transaction of `patch`."""
+    memory = _live_for_update(caller, namespace, coordinate, condition)
+    condition.check(memory)
+    before = audit_state.state(memory)
+    fields = {name: value for name, value in changes.items() if name != "supersedes"}
+    for name, value in fields.items():
+        setattr(memory, name, _patched(name, getattr(memory, name), value))
+    superseded = changes.get("supersedes", ())
+    memory.valid_from = validity.beginning(memory.valid_from, supersedes=bool(superseded))
+    check_expiry(changes.get("expires_at"))
+    validity.check(memory.valid_from, memory.valid_to)
+    check_size(memory)
+    save_version(caller, memory, "memory.patch", before)
+    supersession.supersede(caller, [(memory, superseded)])
     return memory
 
 
@@ -103,7 +119,7 @@ def save_version(caller: Caller, memory: Memory, action: str, before: bytes | No
     memory.version += 1
     memory.updated_at = history.moment_after([memory])
     memory.written_by = caller.actor
-    _save([], [memory])
+    locked_rows.save([], [memory])
     outbox.enqueue([memory], outbox.vector_of_changed(memory, text))
     usage.add(caller.tenant, 0, memory.size)  # the earlier version keeps its own size
     change = Change(memory.coordinate.text, before, audit_state.state(memory))
@@ -126,7 +142,7 @@ def delete(
         # One read for the condition and the deletion: a store between two reads would be deleted although the condition
         # did not hold for it.
         condition = precondition or Precondition()
-        memory = condition.meant(_rows(caller, namespace, [coordinate.key]).get(coordinate.key))
+        memory = condition.meant(locked_rows.at(caller, namespace, [coordinate.key]).get(coordinate.key))
         live = memory if memory is not None and memory.is_live else None
         condition.check(live)
         gone = memory if purge else live
@@ -152,7 +168,7 @@ def delete_many(
 
 def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate], purge: bool) -> set[Coordinate]:
     """Run the transaction of `delete_many`."""
-    known = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
+    known = locked_rows.at(caller, namespace, [coordinate.key for coordinate in coordinates])
     gone = [memory for memory in known.values() if purge or memory.is_live]
     remove(caller, namespace, gone, purge)
     return {memory.coordinate for memory in gone}
@@ -187,7 +203,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate, precondition
     reserved_namespaces.check_writable(caller, namespace)
     with transaction.atomic():
         condition = precondition or Precondition()
-        memory = condition.meant(_rows(caller, namespace, [coordinate.key]).get(coordinate.key))
+        memory = condition.meant(locked_rows.at(caller, namespace, [coordinate.key]).get(coordinate.key))
         if memory is None or memory.deleted_at is None or memory.has_expired(timezone.now()):
             raise NotFound(f"there is no deleted memory at coordinate {coordinate}")
         before = audit_state.state(memory)
@@ -227,8 +243,8 @@ def _created(caller: Caller, new: Prepared) -> Stored | None:
     change = Change(memory.coordinate.text, None, audit_state.state(memory))
     vectors = {memory.id: new.vector}
     is_new = rows.insert_if_new(
-        rows.Part(_MEMORIES, [vars(memory)]),
-        _ADDRESS,
+        rows.Part(locked_rows.TABLE, [vars(memory)]),
+        locked_rows.ADDRESS,
         [
             *outbox.parts([memory], vectors),
             audit.events(caller, "memory.store", [change], memory.namespace),
@@ -252,13 +268,16 @@ def _store(caller: Caller, items: Sequence[Prepared], precondition: Precondition
         group = by_namespace[namespace]
         for new, result in zip(group, _store_in(caller, namespace, group, precondition), strict=True):
             stored[positions[id(new)]] = result
-    return [stored[position] for position in range(len(items))]
+    results = [stored[position] for position in range(len(items))]
+    superseding = [(result.memory, new.item.supersedes) for result, new in zip(results, items, strict=True)]
+    supersession.supersede(caller, superseding)
+    return results
 
 
 def _store_in(caller: Caller, namespace: str, items: Sequence[Prepared], precondition: Precondition) -> list[Stored]:
     items = placement.placed(caller, namespace, items)
     keys = {new.item.place.key for new in items if not new.item.allocated}
-    known = _rows(caller, namespace, keys)
+    known = locked_rows.at(caller, namespace, keys)
     placement.refuse_coordinates_of_others(caller, namespace, keys - known.keys())
     after = dict(known)
     results: list[Stored] = []
@@ -276,7 +295,7 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[Prepared], precond
         caller.tenant, *storage_usage.difference([known.get(key) for key in final], [after[key] for key in final])
     )
     with rows.in_one_round_trip():
-        _save(
+        locked_rows.save(
             new=[after[key] for key in sorted(final) if key not in known],
             old=[after[key] for key in sorted(final) if key in known],
         )
@@ -327,22 +346,6 @@ def _patched(name: str, old: Any, value: Any) -> Any:
     return payloads.merge_patch(old, value) if name in ("payload", "metadata") else value
 
 
-_REPLACED_FIELDS = [
-    "payload", "metadata", "memory_type", "importance", "context", "terms",
-    "version", "created_at", "updated_at", "expires_at", "deleted_at", "access_count", "last_accessed_at", "size",
-    "archived_at", "valid_from", "valid_to", "source", "trust", "written_by", "key", *IDS,
-]  # fmt: skip
-
-
-def _save(new: Sequence[Memory], old: Sequence[Memory]) -> None:
-    # If another caller has just created a memory at the same address, this raises IntegrityError, and `retrying` runs
-    # the transaction again.
-    _MEMORIES.insert([vars(memory) for memory in new])
-    # These rows are locked, so each of them is updated. These ids belong to rows that will never be inserted, and must
-    # not collide with existing ones.
-    _MEMORIES.upsert([{**vars(memory), "id": uuid.uuid4()} for memory in old], _ADDRESS, _REPLACED_FIELDS)
-
-
 def remove(caller: Caller, namespace: str, memories: Sequence[Memory], purge: bool) -> None:
     """Remove locked rows of one namespace, and audit each of them."""
     if purge:
@@ -373,19 +376,8 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
     audit.record(caller, "memory.delete", changes, namespace)
 
 
-def _rows(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
-    """Return the rows at these addresses, including deleted ones, locked in the order of their keys."""
-    condition, parameter = rows.one_of("coordinate_key", sorted(set(keys)))
-    whose, user = ("", []) if caller.user_id is None else (" AND user_id = %s", [caller.user_id])
-    found = _MEMORIES.read(
-        f"WHERE tenant_id = %s AND namespace = %s AND {condition}{whose} ORDER BY coordinate_key{rows.locked()}",
-        [rows.id_parameter(caller.tenant.id), namespace, parameter, *user],
-    )
-    return {memory.coordinate_key: memory for memory in found}
-
-
 def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> dict[str, Memory]:
-    known = _rows(caller, namespace, [coordinate.key for coordinate in coordinates])
+    known = locked_rows.at(caller, namespace, [coordinate.key for coordinate in coordinates])
     return {key: memory for key, memory in known.items() if memory.is_live}
 
 

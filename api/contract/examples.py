@@ -15,6 +15,7 @@ SAMPLES = {
     "memory": "0b6f9d5e-3c1a-4f0e-9d59-5a2f6f1f8a11",
     "conversation": "6a1d0c2b-7f4e-4b8a-8f3d-2f9f0c6d1e22",
     "message": "9c3e5f70-1b2d-4c6a-a7e8-4d0b8a5c3f33",
+    "proposal": "5b7c1e3a-9d2f-4a6b-8c0e-1f3d5a7b9c55",
     "job": "3f8a2b91-5d6c-4e7f-b0a1-7c9d2e4f6a44",
     "prefix": "Zk3vQ9xT",
 }
@@ -124,6 +125,10 @@ EXAMPLES: dict[str, Example] = {
     "messages.rate": Example({"id": "{message}"}),
     "facts.extract": Example(_CONVERSATION),
     "facts.list": Example(_CONVERSATION),
+    "proposals.list": Example(),
+    "proposals.accept": Example({"id": "{proposal}"}),
+    "proposals.reject": Example({"id": "{proposal}"}),
+    "proposals.undo": Example({"id": "{proposal}"}),
     "pruning.preview": Example(body={"threshold_days": 30}),
     "pruning.suggestions": Example(),
     "pruning.execute": Example(body=_IDS),
@@ -156,7 +161,7 @@ EXAMPLES: dict[str, Example] = {
     "health.metrics": Example(),
 }
 # These need a language model, so that the test of the examples cannot send them.
-NEED_LANGUAGE_MODEL = {"facts.extract"}
+NEED_LANGUAGE_MODEL = {"facts.extract", "proposals.accept", "proposals.reject", "proposals.undo"}
 
 
 def filled(value: Any, names: Mapping[str, str]) -> Any:

@@ -6,6 +6,7 @@ from api.json import JsonObject
 from conversations.enrichment.facts import Progress
 from conversations.enrichment.importance import Rating
 from conversations.enrichment.labels import Suggestions
+from conversations.enrichment.proposals import Proposed
 from conversations.enrichment.summaries import Summary
 from conversations.lifecycle.policy import Rules
 from conversations.lifecycle.pruning import Suggestion
@@ -77,6 +78,26 @@ def fact(fact: Memory) -> JsonObject:
         "model": fact.payload["model"],
         "timestamp": rfc3339(fact.created_at),
     }
+
+
+def proposal(proposed: Proposed) -> JsonObject:
+    proposal = proposed.proposal
+    return {
+        "id": str(proposal.id),
+        "state": proposal.state,
+        "newer": proposed.newer and _proposed_fact(proposed.newer),
+        "older": proposed.older and _proposed_fact(proposed.older),
+        "reason": proposal.reason,
+        "confidence": proposal.confidence,
+        "created_at": rfc3339(proposal.created_at),
+        "decided_at": rfc3339_or_none(proposal.decided_at),
+        "decided_by": proposal.decided_by,
+    }
+
+
+def _proposed_fact(memory: Memory) -> JsonObject:
+    shown = fact(memory)
+    return {name: shown[name] for name in ("id", "coord", "fact", "timestamp")}
 
 
 def prune_suggestion(suggestion: Suggestion) -> JsonObject:

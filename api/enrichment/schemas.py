@@ -191,6 +191,36 @@ class RestoredOut(BaseModel):
     conversation_ids: list[str]
 
 
+class ProposalParams(Params):
+    state: Literal["open", "accepted", "rejected"] = "open"
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
+class ProposedFact(BaseModel):
+    id: str
+    coord: str
+    fact: str
+    timestamp: str
+
+
+class ProposalOut(BaseModel):
+    id: str
+    state: Literal["open", "accepted", "rejected"]
+    newer: ProposedFact | None
+    older: ProposedFact | None
+    reason: str
+    confidence: float
+    created_at: str
+    decided_at: str | None
+    decided_by: str | None
+
+
+class ProposalsOut(BaseModel):
+    items: list[ProposalOut]
+    next_cursor: str | None
+
+
 class PruningBody(Body):
     mode: Literal["off", "report", "archive"] = "report"
     threshold_days: Days = pruning.DEFAULT_DAYS

@@ -6,14 +6,13 @@ from django.http import HttpResponse, StreamingHttpResponse
 from ninja import Path, Query
 
 from api import bulk, throttle
-from api.graph import presenters
+from api.graph import named_links, presenters
 from api.graph.schemas import (
     BulkLinkBody,
     BulkLinkedOut,
     ExportOut,
     ExportParams,
     HopParams,
-    LinkBody,
     LinkOut,
     NamedLinkBody,
     NeighborParams,
@@ -43,8 +42,11 @@ def link(request: Request, body: NamedLinkBody) -> HttpResponse:
 
     A key or an id stands for the coordinate of its memory.
     """
-    start, end = (lookup.coordinate(request.caller, body.namespace, name) for name in body.ends())
-    return reply(presenters.linked(services.link(request.caller, new_link(body, start, end))))
+    return reply(
+        presenters.linked(
+            services.link(request.caller, named_links.new_link(body, *named_links.ends(request.caller, body)))
+        )
+    )
 
 
 @router.post("/graph/links/bulk", out={200: BulkLinkedOut, 207: BulkLinkedOut}, limited=True)
@@ -52,7 +54,7 @@ def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
     """Create up to 1000 links. With `atomic`, creates all or none; otherwise, creates every valid link."""
     caller = request.caller
     throttle.charge(request, len(body.links), per=50)
-    items = [bulk.parsed(raw, LinkBody, lambda item: services.checked(caller, _between(item))) for raw in body.links]
+    items = named_links.new_links(caller, [bulk.parsed(raw, NamedLinkBody, named_links.named) for raw in body.links])
     if body.atomic:
         bulk.require_all(items, "links", "")
     valid = [item for item in items if isinstance(item, NewLink)]
@@ -68,7 +70,9 @@ def link_bulk(request: Request, body: BulkLinkBody) -> HttpResponse:
 @router.delete("/graph/link", out=UnlinkedOut, limited=True)
 def unlink(request: Request, query: Query[UnlinkParams]) -> HttpResponse:
     """Remove a link."""
-    deleted = services.unlink(request.caller, query.namespace, query.from_coord, query.to_coord, query.link_type)
+    deleted = services.unlink(
+        request.caller, query.namespace, *named_links.ends(request.caller, query), query.link_type
+    )
     return reply({"deleted": deleted})
 
 
@@ -89,16 +93,17 @@ def neighbors_by_id(request: Request, id: Path[Id], query: Query[HopParams]) -> 
 @router.get("/graph/path", out=PathOut, kind="search", limited=True)
 def path(request: Request, query: Query[PathParams]) -> HttpResponse:
     """Find the path with the fewest steps or, with `weighted`, the cheapest path. A step costs 1 - strength + 0.01."""
+    start, goal = named_links.ends(request.caller, query)
     shortest = selectors.shortest_path(
         request.caller,
         query.namespace,
-        query.from_coord,
-        query.to_coord,
+        start,
+        goal,
         query.link_filter(),
         max_length=query.max_length,
         weighted=query.weighted,
     )
-    return reply(presenters.path(query.from_coord, query.to_coord, shortest))
+    return reply(presenters.path(start, goal, shortest))
 
 
 @router.get(
@@ -130,20 +135,3 @@ def _neighbourhood(request: Request, namespace: str, start: Coordinate, query: H
         include_memory=query.include_memory,
     )
     return reply(presenters.neighbourhood(start, neighbourhood))
-
-
-def _between(body: LinkBody) -> NewLink:
-    return new_link(body, body.from_coord, body.to_coord)
-
-
-def new_link(body: LinkBody | NamedLinkBody, start: Coordinate, end: Coordinate) -> NewLink:
-    return NewLink(
-        start=start,
-        end=end,
-        link_type=body.link_type,
-        strength=body.strength,
-        namespace=body.namespace,
-        metadata=body.metadata,
-        valid_from=body.valid_from,
-        valid_to=body.valid_to,
-    )

@@ -12,7 +12,6 @@ from api.schemas import (
     ENDED_EARLY,
     MAX_BULK,
     Body,
-    Coord,
     CoordText,
     Decimal,
     Fraction,
@@ -30,6 +29,7 @@ from api.schemas import (
 )
 from graph.selectors import MAX_HOPS, MAX_LENGTH, MAX_READ, LinkFilter
 from memories.addresses import Address
+from memories.coordinates import Coordinate
 
 MAX_TYPES = 100
 _TYPE = r"[A-Za-z0-9._:-]{1,100}"
@@ -56,26 +56,38 @@ class _LinkFields(Body):
     valid_to: Instant | None = None
 
 
-class LinkBody(_LinkFields):
-    from_coord: Coord
-    to_coord: Coord
+class _Ends(BaseModel):
+    """Two addresses, each of which is given as a coordinate or by the key or id of its memory."""
 
-
-class NamedLinkBody(_LinkFields):
-    """A link between two addresses, each of which is given as a coordinate or by the key or id of its memory."""
-
-    from_coord: NewCoord = None
     from_key: KeyText | None = None
     from_id: Id | None = None
-    to_coord: NewCoord = None
     to_key: KeyText | None = None
     to_id: Id | None = None
 
-    def ends(self) -> tuple[Address, Address]:
+    def _ends(self, from_coord: Coordinate | None, to_coord: Coordinate | None) -> tuple[Address, Address]:
+        """Return the names of both ends. Raises InvalidInput unless each has exactly one."""
         return (
-            one_address("from_coord", self.from_coord, self.from_key, self.from_id),
-            one_address("to_coord", self.to_coord, self.to_key, self.to_id),
+            one_address("from_coord", from_coord, self.from_key, self.from_id),
+            one_address("to_coord", to_coord, self.to_key, self.to_id),
         )
+
+
+class NamedLinkBody(_Ends, _LinkFields):
+    """A link between two addresses, each of which is given as a coordinate or by the key or id of its memory."""
+
+    from_coord: NewCoord = None
+    to_coord: NewCoord = None
+
+    def ends(self) -> tuple[Address, Address]:
+        return self._ends(self.from_coord, self.to_coord)
+
+
+class EndParams(_Ends, NamespaceParams):
+    from_coord: CoordText | None = None
+    to_coord: CoordText | None = None
+
+    def ends(self) -> tuple[Address, Address]:
+        return self._ends(self.from_coord, self.to_coord)
 
 
 class BulkLinkBody(Body):
@@ -84,9 +96,7 @@ class BulkLinkBody(Body):
     atomic: bool = False
 
 
-class UnlinkParams(NamespaceParams):
-    from_coord: CoordText
-    to_coord: CoordText
+class UnlinkParams(EndParams):
     link_type: LinkType = "related"
 
 
@@ -95,14 +105,11 @@ class FollowParams(Params):
     direction: Direction = "out"
     min_strength: Annotated[Decimal, Field(ge=0, le=1)] = 0.0
     as_of: Instant | None = None
+    valid_at: Instant | None = None
 
     def link_filter(self) -> LinkFilter:
         types = tuple(dict.fromkeys(self.link_type.split(","))) if self.link_type else ()
-        return LinkFilter(self.direction, types, self.min_strength, self.as_of)
-
-
-class WalkParams(NamespaceParams, FollowParams):
-    pass
+        return LinkFilter(self.direction, types, self.min_strength, self.as_of, self.valid_at)
 
 
 class HopParams(FollowParams):
@@ -112,7 +119,7 @@ class HopParams(FollowParams):
     include_memory: bool = False
 
 
-class NeighborParams(WalkParams, HopParams):
+class NeighborParams(NamespaceParams, HopParams):
     coord: CoordText | None = None
     key: KeyText | None = None
     id: Id | None = None
@@ -121,9 +128,7 @@ class NeighborParams(WalkParams, HopParams):
         return one_address("coord", self.coord, self.key, self.id)
 
 
-class PathParams(WalkParams):
-    from_coord: CoordText
-    to_coord: CoordText
+class PathParams(EndParams, FollowParams):
     max_length: Annotated[Whole, Field(ge=1, le=MAX_LENGTH)] = 10
     weighted: bool = False
 

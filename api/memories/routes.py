@@ -39,7 +39,7 @@ from api.request import Request
 from api.routing import PolicyRouter
 from api.schemas import CoordText, NamespaceParams
 from conversations import selectors as conversations
-from memories import deletion, filters, lookup, past, placement, selectors, services
+from memories import deletion, filters, lookup, past, placement, selectors, services, supersession
 from memories.addresses import Key
 from memories.namespaces import below
 from memories.new_memory import NewMemory, checked
@@ -81,7 +81,7 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     throttle.charge(request, len(body.items), per=50)
     caller = request.caller
     items = [bulk.parsed(raw, StoreBody, lambda item: checked(caller, new_memory(item))) for raw in body.items]
-    items = placement.without_conflicts(caller, items)
+    items = supersession.without_problems(caller, placement.without_conflicts(caller, items))
     if body.atomic:
         bulk.require_all(items, "items", ".coord")
     valid = [item for item in items if isinstance(item, NewMemory)]
@@ -222,15 +222,18 @@ def new_at(body: KeyedBody, namespace: str, key: Key | None) -> NewMemory:
         valid_to=body.valid_to,
         source=body.source,
         trust=body.trust,
+        supersedes=[name.address() for name in body.supersedes],
         embedding=None if body.embedding is None else np.array(body.embedding, dtype=np.float64),
     )
 
 
 def changes_in(body: PatchBody) -> dict[str, Any]:
     changes = body.required_changes()
-    for name in ("payload", "memory_type"):
+    for name in ("payload", "memory_type", "supersedes"):
         if name in changes and changes[name] is None:
             raise InvalidInput(name, "must not be null")
+    if "supersedes" in changes:
+        changes["supersedes"] = [name.address() for name in changes["supersedes"]]
     return changes
 
 

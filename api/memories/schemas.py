@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from api.json import JsonObject
 from api.schemas import (
@@ -46,11 +46,33 @@ from memories.addresses import Address
 from memories.coordinates import Ball, Coordinate
 from memories.deletion import MAX_DELETED
 from memories.selectors import ORDERS
+from memories.supersession import MAX_SUPERSEDED
 from somamemory.errors import InvalidInput
 
 MAX_VERSION = 2_147_483_647
 
 # --- Memories ----------------------------------------------------------------------------------------------------
+
+
+class MemoryName(Body):
+    """The name of one memory in a namespace that the request gives: a coordinate, a key or an id."""
+
+    coord: Coord | None = None
+    key: KeyText | None = None
+    id: Id | None = None
+
+    def address(self) -> Address:
+        """Return the name. Raises InvalidInput unless there is exactly one."""
+        return one_address("coord", self.coord, self.key, self.id)
+
+
+def _addresses(names: list[MemoryName]) -> list[MemoryName]:
+    if any(len(name.model_fields_set) != 1 for name in names):
+        raise ValueError("must name each memory by exactly one of coord, key and id")
+    return names
+
+
+Superseded = Annotated[list[MemoryName], Field(max_length=MAX_SUPERSEDED), AfterValidator(_addresses)]
 
 
 class KeyedBody(OwnerIds, Body):
@@ -68,6 +90,7 @@ class KeyedBody(OwnerIds, Body):
     valid_to: Instant | None = None
     source: Source | None = None
     trust: Fraction | None = None
+    supersedes: Superseded = Field(default_factory=list)
     embedding: Annotated[list[float], Field(min_length=1, max_length=8192)] | None = None
 
 
@@ -91,6 +114,7 @@ class PatchBody(OwnerIds, Patch):
     valid_to: Instant | None = None
     source: Source | None = None
     trust: Fraction | None = None
+    supersedes: Superseded | None = None
 
 
 class BulkStoreBody(Body):
@@ -99,17 +123,10 @@ class BulkStoreBody(Body):
     atomic: bool = False
 
 
-class NameBody(Body):
+class NameBody(MemoryName):
     """The name of one memory: a coordinate, a key or an id. An id needs no namespace."""
 
-    coord: Coord | None = None
-    key: KeyText | None = None
-    id: Id | None = None
     namespace: NamespaceName | None = None
-
-    def address(self) -> Address:
-        """Return the name. Raises InvalidInput unless there is exactly one."""
-        return one_address("coord", self.coord, self.key, self.id)
 
 
 class RestoreBody(NameBody):

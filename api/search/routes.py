@@ -36,7 +36,7 @@ def search(request: Request, body: SearchBody) -> HttpResponse:
     """Search memories."""
     namespaces = [body.namespace] if isinstance(body.namespace, str) else body.namespace
     if body.expand and body.as_of is not None:
-        raise InvalidInput("expand", "cannot be combined with as_of: links have no history; send one of them")
+        raise InvalidInput("expand", "cannot be combined with as_of; send one of them")
     search = replace(
         _search(body, namespaces, body.filters),
         weights=body.weights.model_dump(exclude_none=True),

@@ -15,7 +15,9 @@ from console.site import site
 from tenants.models import AuditEvent
 
 ACTIONS = [
-    "memory.store", "memory.patch", "memory.delete", "memory.purge", "memory.restore", "graph.link", "graph.unlink",
+    "memory.store", "memory.patch", "memory.delete", "memory.purge", "memory.restore", "memory.supersede",
+    "memory.reinstate", "proposal.accepted", "proposal.rejected", "proposal.open",
+    "graph.link", "graph.unlink",
     "namespace.rename", "namespace.delete", "namespace.purge",
     "conversation.create", "conversation.change", "conversation.delete", "conversation.purge",
     "conversation.label", "conversation.archive_idle", "conversation.freeze", "conversation.thaw", "upkeep.change",

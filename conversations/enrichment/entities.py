@@ -26,6 +26,7 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 
 MENTIONS = "mentions"
+ABOUT = "about"  # from a fact to an attribute of its first entity
 _SPACES = re.compile(r"\s+")
 _QUOTES = frozenset("'\"`*_<>")
 _PUNCTUATION = frozenset(".,;:!?")
@@ -50,7 +51,16 @@ def _is_around(letter: str) -> bool:
 
 def address(name: str) -> Coordinate:
     """Return the coordinate of an entity."""
-    digest = int.from_bytes(hashlib.sha256(normal(name).encode()).digest()[: 2 * _BITS // 8])
+    return _hashed(normal(name))
+
+
+def attribute_address(entity: str, attribute: str) -> Coordinate:
+    """Return the coordinate of an attribute of an entity, at which there is no memory. Facts about it link to it."""
+    return _hashed(f"{normal(entity)}\0{normal(attribute)}")
+
+
+def _hashed(text: str) -> Coordinate:
+    digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[: 2 * _BITS // 8])
     return coordinates.of([0, digest >> _BITS, digest & ((1 << _BITS) - 1)])
 
 

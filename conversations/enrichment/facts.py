@@ -1,7 +1,8 @@
 """Facts: statements that a language model extracts from conversations, and the entities they mention.
 
 A fact is a memory at `[conversation number, turn, index]` in the namespace `facts`; `turn` is the turn of the message
-that states it. The fact links to that message (`stated_in`) and to its entities (`mentions`, see `entities`).
+that states it. The fact links to that message (`stated_in`) and to its entities (`mentions`, see `entities`). A fact
+about an attribute that changes, such as a home, supersedes older ones (see `fact_changes`).
 
 Each conversation is read once from beginning to end, one window of messages at a time. The facts of a window and the
 new position are stored in one transaction, and only if no other worker has advanced the position. A job can therefore
@@ -22,7 +23,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from conversations import llm
-from conversations.enrichment import entities, queue
+from conversations.enrichment import entities, fact_changes, queue
 from conversations.lifecycle import tiers
 from conversations.llm import questions
 from conversations.llm.base import ChatModel, estimated_tokens, truncated
@@ -227,8 +228,18 @@ def _write(
         link = partial(NewLink, at, namespace=FACTS, user_id=conversation.user_id)
         links.append(link(message_address(conversation.number, fact.turn), STATED_IN))
         links += [link(coordinates.from_key(key), entities.MENTIONS) for key in mentioned]
-    stores.store_many(caller.writing_reserved(), items)
+        if (attribute := _attribute(fact)) is not None:
+            links.append(link(attribute, entities.ABOUT))
+    stored = stores.store_many(caller.writing_reserved(), items)
     graph.link_many(caller.writing_reserved(), links)
+    fact_changes.apply(caller, [result.memory for result in stored])
+
+
+def _attribute(fact: FactAnswer) -> Coordinate | None:
+    """Return the address of what the fact is about: an attribute of its first entity."""
+    if not fact.entities or fact.attribute is None:
+        return None
+    return entities.attribute_address(fact.entities[0].name, fact.attribute)
 
 
 def _lock_existing(caller: Caller, keys: Sequence[str]) -> set[str]:
@@ -249,6 +260,7 @@ def _entity(key: str, name: str, kind: str) -> NewMemory:
 def _fact(
     at: Coordinate, conversation: Conversation, fact: FactAnswer, names: Sequence[str], said_at: datetime, model: str
 ) -> NewMemory:
+    attribute = _attribute(fact)
     return NewMemory(
         coordinate=at,
         namespace=FACTS,
@@ -259,7 +271,9 @@ def _fact(
             "turn": fact.turn,
             "entities": list(names),
             "model": model,
+            **({} if attribute is None else {"attribute": fact.attribute, "replaces": fact.replaces}),
         },
         created_at=said_at,
+        valid_from=None if attribute is None else said_at,
         **conversation.ids,
     )

@@ -10,6 +10,7 @@ MAX_SUMMARY_LENGTH = 8_000
 MAX_REASON_LENGTH = 500
 MAX_FACT_LENGTH = 500
 MAX_NAME_LENGTH = 100
+MAX_ATTRIBUTE_LENGTH = 50
 
 # Keywords that providers do not accept in a schema. Pydantic checks them afterwards.
 _UNSUPPORTED = ("title", "default", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "pattern")
@@ -66,6 +67,8 @@ class FactAnswer(_Answer):
     turn: int
     fact: Annotated[Words, Field(max_length=MAX_FACT_LENGTH)]
     entities: Annotated[list[EntityAnswer], Field(max_length=10)]
+    attribute: Annotated[Words, Field(max_length=MAX_ATTRIBUTE_LENGTH), AfterValidator(_one_line)] | None = None
+    replaces: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
 
 
 class FactsAnswer(_Answer):
@@ -73,7 +76,7 @@ class FactsAnswer(_Answer):
 
 
 def provider_schema(schema: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema without the keywords that providers do not accept."""
+    """Return the JSON schema without the keywords that providers do not accept, and with all properties required."""
     stripped: dict[str, Any] = _strip(schema.model_json_schema())
     return stripped
 
@@ -83,9 +86,10 @@ def _strip(node: Any) -> Any:
         return [_strip(item) for item in node]
     if not isinstance(node, dict):
         return node
+    required = {"required": list(node["properties"])} if "properties" in node else {}
     return {
         # Under "properties", "title" is the name of a property, not the keyword.
         keyword: {name: _strip(item) for name, item in value.items()} if keyword == "properties" else _strip(value)
         for keyword, value in node.items()
         if keyword not in _UNSUPPORTED
-    }
+    } | required

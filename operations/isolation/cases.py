@@ -101,6 +101,10 @@ NEEDS: dict[Route, Needs] = {
     ("POST", "/messages/{id}/importance"): "write",
     ("POST", "/conversations/{id}/facts"): "write",
     ("GET", "/conversations/{id}/facts"): "read",
+    ("GET", "/proposals"): "read",
+    ("POST", "/proposals/{id}/accept"): "write",
+    ("POST", "/proposals/{id}/reject"): "write",
+    ("POST", "/proposals/{id}/undo"): "write",
     ("POST", "/prune/dry-run"): "read",
     ("GET", "/prune/suggestions"): "read",
     ("POST", "/prune/execute"): "write",
@@ -184,7 +188,10 @@ CASES: dict[Route, list[Case]] = {
     ("GET", "/memories/by-key/{key}"): [Case("/memories/by-key/{key}"), Case("/memories/by-key/{key}?namespace=n")],
     ("PATCH", "/memories/by-key/{key}"): [Case("/memories/by-key/{key}", {"payload": {"text": "mine now"}})],
     ("GET", "/memories/by-id/{id}"): [Case("/memories/by-id/{id}"), Case("/memories/by-id/{deleted_id}")],
-    ("PATCH", "/memories/by-id/{id}"): [Case("/memories/by-id/{id}", {"payload": {"text": "mine now"}})],
+    ("PATCH", "/memories/by-id/{id}"): [
+        Case("/memories/by-id/{id}", {"payload": {"text": "mine now"}}),
+        Case("/memories/by-id/{id}", {"supersedes": [{"id": "{deleted_id}"}]}),
+    ],
     ("GET", "/memories/by-id/{id}/links"): [Case("/memories/by-id/{id}/links?include_memory=true")],
     ("POST", "/memories/by-id/{id}/restore"): [
         Case("/memories/by-id/{deleted_id}/restore"),
@@ -242,6 +249,10 @@ CASES: dict[Route, list[Case]] = {
     ],
     ("POST", "/labels/suggest"): [Case("/labels/suggest", {"conversation_id": "{conversation}"})],
     ("POST", "/conversations/{id}/suggest-labels"): [Case("/conversations/{conversation}/suggest-labels")],
+    ("GET", "/proposals"): [Case("/proposals"), Case("/proposals?state=accepted&limit=1")],
+    ("POST", "/proposals/{id}/accept"): [Case("/proposals/{proposal}/accept")],
+    ("POST", "/proposals/{id}/reject"): [Case("/proposals/{proposal}/reject")],
+    ("POST", "/proposals/{id}/undo"): [Case("/proposals/{proposal}/undo"), Case("/proposals/{accepted}/undo")],
     ("POST", "/prune/dry-run"): [Case("/prune/dry-run", {"threshold_days": 0, "importance_threshold": 10})],
     ("GET", "/prune/suggestions"): [Case("/prune/suggestions?threshold_days=0&importance_threshold=10")],
     ("GET", "/export"): [
@@ -292,6 +303,7 @@ CASES: dict[Route, list[Case]] = {
     ("GET", "/graph/path"): [
         Case("/graph/path?from_coord={coord}&to_coord={expired}"),
         Case("/graph/path?from_coord={coord}&to_coord={expired}&direction=both&weighted=true&max_length=20"),
+        Case("/graph/path?from_key={key}&to_id={id}"),
     ],
     ("GET", "/graph/export"): [
         Case("/graph/export"),
@@ -301,6 +313,7 @@ CASES: dict[Route, list[Case]] = {
     ("DELETE", "/graph/link"): [
         Case("/graph/link?from_coord={coord}&to_coord={deleted}"),
         Case("/graph/link?from_coord={coord}&to_coord={deleted}&namespace=n&link_type=follows"),
+        Case("/graph/link?from_key={key}&to_id={id}"),
     ],
     ("POST", "/graph/link"): [
         Case("/graph/link", {"from_coord": "{coord}", "to_coord": "{deleted}", "metadata": {"tenant": "acme"}}),
@@ -310,6 +323,7 @@ CASES: dict[Route, list[Case]] = {
     ("POST", "/graph/links/bulk"): [
         Case("/graph/links/bulk", {"links": [{"from_coord": "{coord}", "to_coord": "{expired}"}, {"from_coord": "x"}]}),
         Case("/graph/links/bulk", {"links": [{"from_coord": "{coord}", "to_coord": "5"}], "atomic": True}),
+        Case("/graph/links/bulk", {"links": [{"from_key": "{key}", "to_id": "{id}"}]}),
     ],
     ("DELETE", "/memories/{coord}"): [
         Case("/memories/{coord}"),
@@ -351,6 +365,7 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/by-key/{key}", {"coord": "{coord}", "payload": {"text": "{text}"}})
     ],
     ("POST", "/memories"): [
+        Case("/memories", {"payload": {"text": "mine"}, "supersedes": [{"id": "{id}"}, {"key": "{key}"}]}),
         Case("/memories", {"key": "{key}", "payload": {"text": "{text}"}}),
         Case("/memories", {"coord": "{coord}", "payload": {"text": "{text}"}}),
         Case("/memories", {"coord": "{deleted}", "payload": {"text": "{text}"}, "namespace": "n"}),
@@ -358,6 +373,7 @@ CASES: dict[Route, list[Case]] = {
     ("POST", "/memories/bulk"): [
         Case("/memories/bulk", {"items": [{"coord": "{coord}", "payload": {}}, {"coord": "x", "payload": {}}]}),
         Case("/memories/bulk", {"items": [{"coord": "{expired}", "payload": {}}], "atomic": True}),
+        Case("/memories/bulk", {"items": [{"payload": {}, "supersedes": [{"coord": "{coord}"}]}]}),
     ],
     ("POST", "/tenants"): [Case("/tenants", {"slug": "{slug}"}), Case("/tenants", {"slug": "new"})],
     ("GET", "/tenants"): [Case("/tenants")],

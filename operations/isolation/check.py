@@ -17,9 +17,11 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Protocol
 from urllib.parse import quote
+from uuid import uuid4
 
 import orjson
 
+from conversations.models import Proposal
 from operations.isolation.cases import CASES, NEEDS, Case, Route
 from somamemory.errors import ConfigurationError
 from tenants import erasure, keys, services
@@ -151,9 +153,20 @@ def _furnish(owner: Client, word: str) -> dict[str, str]:
         "time_cursor": _cursor(owner, "/memories?limit=1&order=created_at"),
         "near_cursor": _cursor(owner, "/memories?limit=1&near=1,2,3&radius=10"),
         "conversation": conversation,
+        **_proposals(owner.tenant, word),
         "message": owner.expect("GET", f"/conversations/{conversation}/messages")["items"][0]["id"],
         "conversations_cursor": _cursor(owner, "/conversations?limit=1"),
     }
+
+
+def _proposals(tenant: Tenant, word: str) -> dict[str, str]:
+    """Create an open and an accepted proposal, which otherwise require a language model."""
+    names: dict[str, str] = {}
+    for name, state in (("proposal", Proposal.State.OPEN), ("accepted", Proposal.State.ACCEPTED)):
+        facts = {"newer_id": uuid4(), "older_id": uuid4()}
+        row = Proposal.objects.for_tenant(tenant).create(tenant=tenant, state=state, reason=word, confidence=1, **facts)
+        names[name] = str(row.id)
+    return names
 
 
 def _furnish_stranger(stranger: Client) -> None:
@@ -205,7 +218,7 @@ def _everything_of(owner: Client) -> dict[str, Any]:
     """Return the owner's data, without fields that reads and background work change."""
     paths = (
         "/memories?limit=1000&include_deleted=true", "/memories?limit=1000&namespace=n", "/conversations",
-        "/graph/export", "/graph/export?namespace=n", "/upkeep",
+        "/graph/export", "/graph/export?namespace=n", "/upkeep", "/proposals", "/proposals?state=accepted",
     )  # fmt: skip
     return {path: _stable(owner.expect("GET", path)) for path in paths}
 

@@ -213,6 +213,7 @@ SHOW_WHAT_THEY_CHANGE = {
     *(("POST", path) for path in ("/summarize", "/conversations/{id}/summary", "/messages/{id}/importance")),
     ("POST", "/conversations/{id}/facts"),
     *(("POST", path) for path in ("/prune/execute", "/prune/undo", "/import")),
+    *(("POST", f"/proposals/{{id}}/{verb}") for verb in ("accept", "reject", "undo")),
 }
 
 

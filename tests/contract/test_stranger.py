@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from django.utils import timezone
 
-from conversations.models import Chore, Conversation, ImportedConversation, LlmCall, NumberStripe
+from conversations.models import Chore, Conversation, ImportedConversation, LlmCall, NumberStripe, Proposal
 from graph.models import Link
 from memories.models import Memory, VectorEmbedding
 from tenants import keys
@@ -69,14 +70,32 @@ def furnish(api: Api) -> dict[str, str]:
         "time_cursor": cursor("order=created_at"),
         "near_cursor": cursor("near=1,2,3&radius=10"),
         "conversation": conversations[0],
+        "proposal": proposed(api, Proposal.State.OPEN),
+        "accepted": proposed(api, Proposal.State.ACCEPTED),
         "message": api.get(f"/api/v1/conversations/{conversations[0]}/messages").json()["items"][0]["id"],
         "conversations_cursor": api.get("/api/v1/conversations?limit=1").json()["next_cursor"],
     }
 
 
+def proposed(api: Api, state: str) -> str:
+    facts = {"newer_id": uuid.uuid4(), "older_id": uuid.uuid4()}
+    rows = Proposal.objects.for_tenant(api.tenant)
+    return str(rows.create(tenant=api.tenant, state=state, reason=TEXT, confidence=1, **facts).id)
+
+
 def erase(api: Api) -> None:
     """Delete acme from the database only; the index keeps what a crash could leave behind."""
-    everything = (Memory, VectorEmbedding, Link, Conversation, NumberStripe, ImportedConversation, LlmCall, Chore)
+    everything = (
+        Memory,
+        VectorEmbedding,
+        Link,
+        Conversation,
+        NumberStripe,
+        ImportedConversation,
+        LlmCall,
+        Chore,
+        Proposal,
+    )
     for rows in (model.objects for model in everything):
         rows.for_tenant(api.tenant).delete()
     with unguarded():

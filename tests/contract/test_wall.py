@@ -49,7 +49,8 @@ MAY_SAY_ALL_TENANTS = {
 # Files that may use statements of their own on a table, with the reason.
 MAY_USE_ROWS = {
     "tenants/audit/__init__.py",  # inserts, whose rows name their tenant
-    "memories/services.py",  # reads at addresses of the caller's tenant; inserts and upserts, whose rows name theirs
+    "memories/locked_rows.py",  # reads at addresses of the caller's tenant; inserts and upserts, whose rows name theirs
+    "memories/services.py",  # inserts, whose rows name their tenant
     "memories/index/leased_rows.py",  # the rows of the drain, by the ids that it has leased
     "memories/index/outbox.py",  # upserts, whose rows name their tenant
 }

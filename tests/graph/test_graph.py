@@ -241,7 +241,7 @@ def test_a_hub_is_paged_to_its_end(crowd: Caller) -> None:
 
 
 def test_too_many_links_are_not_read_and_the_answer_says_so(crowd: Caller) -> None:
-    reader = selectors.Reader(selectors.links_in(crowd, "default"), LinkFilter(), 100)
+    reader = selectors.read_links(crowd, "default", LinkFilter(), 100)
 
     [(_, rows)] = reader([at(1).key])
 
@@ -249,7 +249,7 @@ def test_too_many_links_are_not_read_and_the_answer_says_so(crowd: Caller) -> No
 
 
 def test_exactly_as_many_links_as_may_be_read_are_not_too_many(crowd: Caller) -> None:
-    reader = selectors.Reader(selectors.links_in(crowd, "default"), LinkFilter(), HUB)
+    reader = selectors.read_links(crowd, "default", LinkFilter(), HUB)
 
     [(_, rows)] = reader([at(1).key])
 

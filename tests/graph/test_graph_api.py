@@ -281,11 +281,11 @@ def test_links_are_valid_at_a_time_which_is_now_by_default(api: Api) -> None:
     link(api, "1", "4", valid_from="2020-01-01T00:00:00Z")
 
     assert around(api, "1") == ["4.0"]
-    assert around(api, "1", as_of="2019-12-31T23:59:59.999999Z") == []
-    assert around(api, "1", as_of="2020-01-01T00:00:00Z") == ["2.0", "4.0"]
-    assert around(api, "1", as_of="2021-01-01T00:00:00Z") == ["4.0"]
-    assert around(api, "1", as_of="2999-01-01T00:00:00+00:00") == ["3.0", "4.0"]
-    assert path(api, "1", "2", as_of="2020-06-01T00:00:00Z")["found"]
+    assert around(api, "1", valid_at="2019-12-31T23:59:59.999999Z") == []
+    assert around(api, "1", valid_at="2020-01-01T00:00:00Z") == ["2.0", "4.0"]
+    assert around(api, "1", valid_at="2021-01-01T00:00:00Z") == ["4.0"]
+    assert around(api, "1", valid_at="2999-01-01T00:00:00+00:00") == ["3.0", "4.0"]
+    assert path(api, "1", "2", valid_at="2020-06-01T00:00:00Z")["found"]
     assert not path(api, "1", "2")["found"]
 
 
@@ -470,7 +470,9 @@ def test_a_bad_coordinate_of_a_link_is_400(api: Api, end: str, coord: Any) -> No
                 ("link_type", ",".join(f"t{n}" for n in range(101))),
                 ("min_strength", "1.1"),
                 ("min_strength", "nan"),
+                ("valid_at", "now"),
                 ("as_of", "now"),
+                ("as_of", "2999-01-01T00:00:00Z"),
                 ("as_of", "2020-01-01"),
                 ("namespace", ""),
                 ("colour", "red"),

@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+import graph.selectors
+import graph.services
+from graph.selectors import LinkFilter
+from graph.services import NewLink
 from memories import lookup, past, restoring, selectors, services
 from memories.coordinates import Ball, Coordinate, parse
 from memories.models import Memory, MemoryVersion
@@ -51,6 +55,7 @@ class Snapshot:
     fetched: dict[Coordinate, Content | None]
     lists: dict[str, list[Content]]
     hits: dict[str, list[Content]]
+    neighbours: dict[Coordinate, list[Any]]
 
 
 @dataclass
@@ -63,7 +68,12 @@ class Model:
 
     def change(self) -> None:
         coordinate = self.random.choice(COORDS)
-        act = self.random.choice([self.store, self.store, self.patch, self.patch, self.delete, self.restore, self.back])
+        act = self.random.choice(
+            [
+                *[self.store, self.store, self.patch, self.patch, self.delete, self.restore, self.back],
+                *[self.supersede, self.link, self.link, self.unlink],
+            ]
+        )
         try:
             act(coordinate)
         except SomaError:  # nothing there to change
@@ -88,11 +98,37 @@ class Model:
     def back(self, at: Coordinate) -> None:
         restoring.restore(self.caller, "default", at, self.random.randint(1, 5))
 
+    def supersede(self, at: Coordinate) -> None:
+        older = self.random.choice(COORDS)
+        services.store(self.caller, NewMemory(at, {"text": self.random.choice(WORDS)}, supersedes=[older]))
+
+    def link(self, at: Coordinate) -> None:
+        closed = timezone.now() if self.random.random() < 0.2 else None
+        new = NewLink(at, self.random.choice(COORDS), strength=self.random.random(), valid_to=closed)
+        graph.services.link(self.caller, new)
+
+    def unlink(self, at: Coordinate) -> None:
+        graph.services.unlink(self.caller, "default", at, self.random.choice(COORDS))
+
     def record(self) -> None:
         at = timezone.now()
-        self.snapshots.append(
-            Snapshot(at, self.fetched(), {name: self.listed(name) for name in NARROWINGS}, self.found())
-        )
+        lists = {name: self.listed(name) for name in NARROWINGS}
+        self.snapshots.append(Snapshot(at, self.fetched(), lists, self.found(), self.around()))
+
+    def around(self, moment: datetime | None = None) -> dict[Coordinate, list[Any]]:
+        """The neighbours of every coordinate, with their paths and memories."""
+        link_filter = LinkFilter("both", as_of=moment)
+        walks = {
+            start: graph.selectors.neighbours(self.caller, "default", start, link_filter, hops=2, include_memory=True)
+            for start in COORDS
+        }
+        return {
+            start: [
+                (neighbour, memory and content(memory))
+                for neighbour, memory in zip(found.neighbours, found.memories or (), strict=True)
+            ]
+            for start, found in walks.items()
+        }
 
     def fetched(self, moment: datetime | None = None) -> dict[Coordinate, Content | None]:
         return {coordinate: self.fetch(coordinate, moment) for coordinate in COORDS}
@@ -135,6 +171,7 @@ def test_every_answer_about_the_past_equals_the_one_given_then(api: Api) -> None
         assert model.fetched(snapshot.at) == snapshot.fetched
         assert {name: model.listed(name, snapshot.at) for name in NARROWINGS} == snapshot.lists
         assert model.found(snapshot.at) == snapshot.hits
+        assert model.around(snapshot.at) == snapshot.neighbours
     assert MemoryVersion.objects.for_tenant(api.tenant).count() > MOMENTS / 4
 
 
@@ -222,7 +259,13 @@ def test_a_deleted_memory_is_there_before_its_deletion(api: Api) -> None:
     assert api.get(f"/memories/1?as_of={rfc3339(timezone.now())}").status_code == 404
 
 
-ROUTES = ["/memories/1?as_of=", "/memories?as_of=", "/memories/search?query=x&as_of="]
+ROUTES = [
+    "/memories/1?as_of=",
+    "/memories?as_of=",
+    "/memories/search?query=x&as_of=",
+    "/graph/neighbors?coord=1&as_of=",
+    "/graph/path?from_coord=1&to_coord=2&as_of=",
+]
 
 
 @pytest.mark.parametrize("route", ROUTES)

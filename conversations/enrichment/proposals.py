@@ -1,0 +1,168 @@
+"""Proposals to supersede facts: the queue of those to decide, and the record of those that were decided.
+
+A change that is certain is recorded as accepted. Accepting a proposal ends the validity of the older fact; undoing it
+brings that validity back, and the proposal is open again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from conversations.lookup import with_derived
+from conversations.models import Conversation, Proposal
+from graph import superseding
+from memories import selectors, supersession
+from memories.models import Memory
+from memories.reserved_namespaces import CONVERSATIONS, FACTS
+from memories.supersession import Replacement
+from somamemory import cursors
+from somamemory.errors import Conflict, NotFound
+from tenants import audit, usage
+from tenants.caller import Caller
+
+State = Proposal.State
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A proposal with its facts. A fact is None if it has been deleted."""
+
+    proposal: Proposal
+    newer: Memory | None
+    older: Memory | None
+
+
+@dataclass(frozen=True)
+class Page:
+    items: list[Proposed]
+    next_cursor: str | None
+
+
+def page(caller: Caller, state: str, limit: int, cursor: str | None = None) -> Page:
+    """Return a page of the proposals in a state, newest first."""
+    caller.require("read", [CONVERSATIONS])
+    of_list = cursors.list_id("proposals", state)
+    rows = _rows(caller).filter(state=state).order_by("-created_at", "-id")
+    if cursor:
+        made_for, created_at, id = cursors.decode(cursor, str, datetime, UUID)
+        if made_for != of_list:
+            raise cursors.invalid()
+        rows = rows.filter(Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=id))
+    found = list(rows[: limit + 1])
+    last = found[limit - 1] if len(found) > limit else None
+    next_cursor = None if last is None else cursors.encode(of_list, last.created_at, last.id)
+    return Page(_with_facts(caller, found[:limit]), next_cursor)
+
+
+def accept(caller: Caller, id: UUID) -> Proposed:
+    """Supersede the older fact. Raises NotFound, and Conflict if the proposal is decided or a fact is deleted."""
+    return _decide(caller, id, {State.OPEN}, State.ACCEPTED, _supersede)
+
+
+def reject(caller: Caller, id: UUID) -> Proposed:
+    """Keep both facts. Raises NotFound, and Conflict if the proposal is decided."""
+    return _decide(caller, id, {State.OPEN}, State.REJECTED, lambda caller, proposed: None)
+
+
+def undo(caller: Caller, id: UUID) -> Proposed:
+    """Open a proposal that was accepted or rejected. Raises NotFound, and Conflict if it is open."""
+    return _decide(caller, id, {State.ACCEPTED, State.REJECTED}, State.OPEN, _reinstate)
+
+
+def record(caller: Caller, newer: Memory, older: Memory, reason: str, confidence: float, is_certain: bool) -> None:
+    """Record a change once, and supersede the older fact if it is certain. Requires a transaction."""
+    facts = {"newer_id": newer.id, "older_id": older.id}
+    if _rows(caller).filter(**facts).exists():
+        return
+    proposal = Proposal(tenant=caller.tenant, **facts, reason=reason, confidence=confidence, user_id=newer.user_id)
+    proposal.bytes = proposal.size()
+    if is_certain:
+        _settle(caller, proposal, State.ACCEPTED)
+        _supersede(caller, Proposed(proposal, newer, older))
+    proposal.save(force_insert=True)
+    usage.add(caller.tenant, 0, proposal.bytes)
+
+
+def set_user(caller: Caller, conversation: Conversation) -> None:
+    """Give the user of a conversation to the proposals of its facts. Requires a transaction."""
+    low, high = conversation.root.subtree
+    facts = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS)
+    newer = facts.filter(coordinate_key__gte=low, coordinate_key__lt=high).values("id")
+    _rows(caller).filter(newer_id__in=newer).update(user_id=conversation.user_id)
+
+
+def forget(caller: Caller, purged: Sequence[Memory]) -> None:
+    """Remove the proposals about purged facts, in the same transaction."""
+    ids = [memory.id for memory in purged if memory.namespace == FACTS]
+    if not ids:
+        return
+    rows = list(_rows(caller).filter(Q(newer_id__in=ids) | Q(older_id__in=ids)))
+    _rows(caller).filter(id__in=[row.id for row in rows]).delete()
+    usage.add(caller.tenant, 0, -sum(row.bytes for row in rows))
+
+
+@transaction.atomic
+def _decide(
+    caller: Caller, id: UUID, before: set[str], after: str, act: Callable[[Caller, Proposed], None]
+) -> Proposed:
+    for scope in ("read", "write"):
+        caller.require(scope, [CONVERSATIONS])
+    proposal = _rows(caller).select_for_update().filter(id=id).first()
+    if proposal is None:
+        raise NotFound(f"there is no proposal with the id '{id}'")
+    if proposal.state not in before:
+        raise Conflict(f"the proposal is {proposal.state}" + ("" if State.OPEN in before else "; it can be decided"))
+    [proposed] = _with_facts(caller, [proposal])
+    act(caller, proposed)
+    _settle(caller, proposal, after)
+    proposal.save()
+    audit.record(caller, f"proposal.{after}", [str(id)], FACTS)
+    return _with_facts(caller, [proposal])[0]
+
+
+def _settle(caller: Caller, proposal: Proposal, state: str) -> None:
+    proposal.state = state
+    proposal.decided_at = None if state == State.OPEN else timezone.now()
+    proposal.decided_by = None if state == State.OPEN else caller.actor
+
+
+def _supersede(caller: Caller, proposed: Proposed) -> None:
+    newer, older = _both(proposed)
+    proposed.proposal.former_valid_to = older.valid_to
+    supersession.supersede(_writer(caller), [(newer, [older.id])], proposed.proposal.reason)
+
+
+def _reinstate(caller: Caller, proposed: Proposed) -> None:
+    if proposed.proposal.state == State.ACCEPTED:
+        newer, older = _both(proposed)
+        supersession.reinstate(_writer(caller), newer, older, proposed.proposal.former_valid_to)
+        superseding.unlink(_writer(caller), Replacement(newer, older))
+
+
+def _both(proposed: Proposed) -> tuple[Memory, Memory]:
+    if proposed.newer is None or proposed.older is None:
+        raise Conflict("a fact of this proposal has been deleted")
+    return proposed.newer, proposed.older
+
+
+def _writer(caller: Caller) -> Caller:
+    return with_derived(caller).writing_reserved()
+
+
+def _with_facts(caller: Caller, rows: Sequence[Proposal]) -> list[Proposed]:
+    ids = {id for row in rows for id in (row.newer_id, row.older_id)}
+    facts = selectors.live(with_derived(caller), [FACTS]).filter(id__in=ids).defer("terms")
+    by_id = {fact.id: fact for fact in facts.order_by()}
+    return [Proposed(row, by_id.get(row.newer_id), by_id.get(row.older_id)) for row in rows]
+
+
+def _rows(caller: Caller) -> QuerySet[Proposal]:
+    rows: QuerySet[Proposal] = Proposal.objects.for_tenant(caller.tenant)
+    return rows

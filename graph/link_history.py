@@ -1,0 +1,73 @@
+"""Links as they were at an earlier moment (`as_of`).
+
+A link that is replaced or removed is kept as a version, in the same transaction. A version was current from its
+`updated_at` to `until`. The links of purged memories are gone from the past as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q, QuerySet, Sum
+
+from graph.models import Link, LinkVersion
+from memories import past
+from tenants import usage
+from tenants.caller import Caller
+
+BATCH = 500
+_COLUMNS = [field.attname for field in Link._meta.concrete_fields if not field.primary_key]
+
+
+def keep(links: Iterable[tuple[Link, datetime]]) -> None:
+    """Keep links, each of which was current until a moment. Requires the transaction that replaces or removes them."""
+    LinkVersion.all_tenants.bulk_create(
+        [LinkVersion(**{name: getattr(link, name) for name in _COLUMNS}, until=until) for link, until in links]
+    )
+
+
+def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
+    """Return the current links and the earlier versions that were current at a moment.
+
+    Raises InvalidInput for a moment in the future, and HistoryGone for one before the tenant's history begins.
+    """
+    caller.require("read", [namespace])
+    past.check(caller.tenant, moment)
+    current = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace, updated_at__lte=moment)
+    return [current, _versions(caller, namespace).filter(updated_at__lte=moment, until__gt=moment)]
+
+
+def move_batch(caller: Caller, old: str, new: str) -> int:
+    """Move up to 500 versions to another namespace, and return how many."""
+    ids = _first_ids(caller, old)
+    LinkVersion.objects.for_tenant(caller.tenant).filter(id__in=ids).update(namespace=new)
+    return len(ids)
+
+
+def forget_batch(caller: Caller, namespace: str) -> int:
+    """Remove up to 500 versions of a namespace, and return how many."""
+    ids = _first_ids(caller, namespace)
+    with transaction.atomic():
+        forget(caller, namespace, Q(id__in=ids))
+    return len(ids)
+
+
+def forget(caller: Caller, namespace: str, touching: Q) -> None:
+    """Remove the versions that match a condition. Requires a transaction."""
+    versions = _versions(caller, namespace).filter(touching)
+    size = versions.aggregate(bytes=Sum("bytes"))["bytes"]
+    if size is not None:
+        versions.delete()
+        usage.add(caller.tenant, 0, -size)
+
+
+def _versions(caller: Caller, namespace: str) -> QuerySet[LinkVersion]:
+    versions: QuerySet[LinkVersion] = LinkVersion.objects.for_tenant(caller.tenant).filter(namespace=namespace)
+    return versions
+
+
+def _first_ids(caller: Caller, namespace: str) -> Sequence[int]:
+    return list(_versions(caller, namespace).order_by("id").values_list("id", flat=True)[:BATCH])

@@ -1,0 +1,35 @@
+"""Link each memory that supersedes others to them, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graph import services
+from graph.services import NewLink
+from memories.supersession import Replacement
+from tenants.caller import Caller
+
+SUPERSEDES = "supersedes"
+
+
+def link(caller: Caller, replacements: Sequence[Replacement]) -> None:
+    """Link the memories, in their transaction."""
+    services.link_many(caller, [_link(replacement) for replacement in replacements])
+
+
+def unlink(caller: Caller, replacement: Replacement) -> None:
+    """Remove the link of a supersession that is undone. Requires a transaction."""
+    newer, older = replacement.newer, replacement.older
+    services.remove(caller, newer.namespace, newer.coordinate, older.coordinate, SUPERSEDES)
+
+
+def _link(replacement: Replacement) -> NewLink:
+    newer, older = replacement.newer, replacement.older
+    return NewLink(
+        newer.coordinate,
+        older.coordinate,
+        SUPERSEDES,
+        namespace=newer.namespace,
+        metadata={"reason": replacement.reason} if replacement.reason else {},
+        user_id=newer.user_id,
+    )

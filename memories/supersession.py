@@ -1,0 +1,187 @@
+"""Supersession: a memory replaces others, which hold only until it begins to hold.
+
+The older memories stay readable: by their names, in the history, and in searches with `valid_at` or
+`include_superseded`. Packages that keep links between memories register `when_superseded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+
+from memories import audit_state, history, locked_rows
+from memories.addresses import Address, Key
+from memories.coordinates import Coordinate
+from memories.index import outbox
+from memories.models import Memory
+from memories.new_memory import NewMemory
+from somamemory.errors import InvalidInput, SomaError
+from somamemory.times import rfc3339
+from tenants import audit, usage
+from tenants.audit import Change
+from tenants.caller import Caller
+
+MAX_SUPERSEDED = 100  # by one memory
+MAX_IN_BATCH = 1_000
+Names = Sequence[Address]
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A memory that replaces an older one of its namespace, and why, if there is a reason to keep."""
+
+    newer: Memory
+    older: Memory
+    reason: str = ""
+
+
+Record = Callable[[Caller, Sequence[Replacement]], None]
+_records: list[Record] = []
+
+
+def when_superseded(record: Record) -> None:
+    """Register `record`, which records replacements elsewhere, within the same transaction."""
+    _records.append(record)
+
+
+def supersede(caller: Caller, superseding: Iterable[tuple[Memory, Names]], reason: str = "") -> None:
+    """End the validity of the memories that each of these, which must be stored, supersedes. Requires a transaction.
+
+    Raises InvalidInput for a name of no other memory in the same namespace, and for a memory that begins to hold later.
+    """
+    by_namespace: dict[str, list[tuple[Memory, Names]]] = {}
+    for memory, names in superseding:
+        if names:
+            by_namespace.setdefault(memory.namespace, []).append((memory, names))
+    for namespace in sorted(by_namespace):
+        _supersede_in(caller, namespace, by_namespace[namespace], reason)
+
+
+def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime | None) -> None:
+    """Undo a supersession: let the older memory hold until `valid_to` again. Requires a transaction.
+
+    If it ends at another moment by now, because yet another memory supersedes it, nothing changes.
+    """
+    row = _locked(older, locked_rows.at(caller, older.namespace, [older.coordinate_key]))
+    if row is not None and row.valid_to == newer.valid_from:
+        before = {row.coordinate_key: audit_state.state(row)}
+        row.valid_to = valid_to
+        _save(caller, row.namespace, [row], before, "memory.reinstate")
+
+
+def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
+    """Replace the items that `supersede` would reject by their InvalidInput, so that the others can be stored.
+
+    The memories that they name must exist already. Raises InvalidInput if there are more than 1,000 names.
+    """
+    results = list(items)
+    new = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory) and item.supersedes]
+    if sum(len(item.supersedes) for _, item in new) > MAX_IN_BATCH:
+        raise InvalidInput("items", f"must supersede at most {MAX_IN_BATCH:,} memories; split the request")
+    for namespace in {item.namespace for _, item in new}:
+        group = [(at, item) for at, item in new if item.namespace == namespace]
+        named = _named(caller, namespace, [name for _, item in group for name in item.supersedes])
+        for at, item in group:
+            results[at] = _problem(item, named) or item
+    return results
+
+
+def _problem(item: NewMemory, named: Mapping[Address, Memory]) -> InvalidInput | None:
+    try:
+        for name in item.supersedes:
+            older = named.get(name)
+            _check(older, name, item.valid_from or timezone.now(), is_itself=older is not None and item.names(older))
+    except InvalidInput as error:
+        return error
+    return None
+
+
+def _check(older: Memory | None, name: Address, begins: datetime, *, is_itself: bool) -> Memory:
+    """Return the memory if one that begins to hold at a moment can supersede it. Raises InvalidInput."""
+    if older is None or not older.is_live:
+        raise InvalidInput("supersedes", f"names no memory of this namespace: {_kind(name)} '{name}'")
+    if is_itself:
+        raise InvalidInput("supersedes", f"must not name the memory itself: {_kind(name)} '{name}'")
+    if older.valid_from is not None and older.valid_from >= begins:
+        begun = rfc3339(older.valid_from)
+        raise InvalidInput("supersedes", f"names a memory that does not hold before {begun}: {_kind(name)} '{name}'")
+    return older
+
+
+def _named(caller: Caller, namespace: str, names: Iterable[Address]) -> dict[Address, Memory]:
+    """Return the memories with these names, including deleted ones, with the fields that a check needs."""
+    wanted = set(names)
+    rows = Memory.objects.for_tenant(caller.tenant).filter(
+        Q(id__in=[name for name in wanted if isinstance(name, UUID)])
+        | Q(key__in=[name.text for name in wanted if isinstance(name, Key)])
+        | Q(coordinate_key__in=[name.key for name in wanted if isinstance(name, Coordinate)]),
+        namespace=namespace,
+    )
+    fields = ("id", "namespace", "coordinate_key", "key", "valid_from", "valid_to", "deleted_at", "expires_at")
+    return {name: memory for memory in rows.only(*fields) for name in _names_of(memory) if name in wanted}
+
+
+def _names_of(memory: Memory) -> list[Address]:
+    key = [] if memory.key is None else [Key(memory.key)]
+    return [memory.id, memory.coordinate, *key]
+
+
+def _kind(name: Address) -> str:
+    return "coordinate" if isinstance(name, Coordinate) else "key" if isinstance(name, Key) else "id"
+
+
+def _supersede_in(caller: Caller, namespace: str, superseding: Sequence[tuple[Memory, Names]], reason: str) -> None:
+    named = _named(caller, namespace, [name for _, names in superseding for name in names])
+    locked = locked_rows.at(caller, namespace, [memory.coordinate_key for memory in named.values()])
+    before = {key: audit_state.state(memory) for key, memory in locked.items()}
+    changed: dict[str, Memory] = {}
+    replacements: dict[tuple[UUID, UUID], Replacement] = {}
+    for newer, names in superseding:
+        for name in names:
+            there = _locked(named.get(name), locked)
+            begins = newer.valid_from or timezone.now()
+            older = _check(there, name, begins, is_itself=there is not None and there.id == newer.id)
+            replacements[newer.id, older.id] = Replacement(newer, older, reason)
+            if _end(older, begins):
+                changed[older.coordinate_key] = older
+    _save(caller, namespace, [changed[key] for key in sorted(changed)], before, "memory.supersede")
+    for record in _records:
+        record(caller, list(replacements.values()))
+
+
+def _locked(seen: Memory | None, locked: dict[str, Memory]) -> Memory | None:
+    """Return the row of a memory that is still at its address."""
+    row = None if seen is None else locked.get(seen.coordinate_key)
+    return row if row is not None and seen is not None and row.id == seen.id else None
+
+
+def _end(memory: Memory, moment: datetime) -> bool:
+    """Let a memory hold only until a moment, and return whether it held for longer."""
+    if memory.valid_to is not None and memory.valid_to <= moment:
+        return False
+    memory.valid_to = moment
+    return True
+
+
+def _save(
+    caller: Caller, namespace: str, memories: Sequence[Memory], before: dict[str, bytes | None], action: str
+) -> None:
+    """Save the rows as the next versions of their memories."""
+    if not memories:
+        return
+    for memory in memories:
+        memory.version += 1
+        memory.updated_at = history.moment_after([memory])
+        memory.written_by = caller.actor
+    locked_rows.save([], memories)
+    outbox.enqueue(memories)  # their vectors stay the same
+    usage.add(caller.tenant, 0, sum(memory.size for memory in memories))
+    changes = [
+        Change(memory.coordinate.text, before[memory.coordinate_key], audit_state.state(memory)) for memory in memories
+    ]
+    audit.record(caller, action, changes, namespace)

@@ -1,0 +1,209 @@
+"""Links of the past: `as_of` follows the links that the service had then."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.utils import timezone
+
+from graph.models import Link, LinkVersion
+from memories import history, storage_usage
+from somamemory.times import rfc3339
+from tenants import keys, usage
+from tenants.models import Tenant
+from tests.conftest import Api, issue_key
+
+pytestmark = pytest.mark.django_db
+
+
+def link(api: Api, start: str, end: str, **fields: Any) -> None:
+    assert api.post("/graph/link", {"from_coord": start, "to_coord": end, **fields}).status_code == 200
+
+
+def unlink(api: Api, start: str, end: str) -> None:
+    assert api.delete(f"/graph/link?from_coord={start}&to_coord={end}").json() == {"deleted": True}
+
+
+def around(api: Api, **query: Any) -> list[tuple[str, float]]:
+    found = api.get(f"/graph/neighbors?{urlencode({'coord': '1', **query})}").json()["neighbors"]
+    return [(neighbour["coord"], neighbour["strength"]) for neighbour in found]
+
+
+def now() -> str:
+    return rfc3339(timezone.now())
+
+
+def test_a_removed_link_is_followed_in_the_past(api: Api) -> None:
+    link(api, "1", "2")
+    then = now()
+    unlink(api, "1", "2")
+
+    assert around(api) == []
+    assert around(api, as_of=then) == [("2.0", 1.0)]
+    assert api.get(f"/graph/path?from_coord=1&to_coord=2&as_of={then}").json()["found"]
+    assert not api.get("/graph/path?from_coord=1&to_coord=2").json()["found"]
+
+
+def test_a_replaced_link_has_its_former_strength_in_the_past(api: Api) -> None:
+    link(api, "1", "2", strength=0.25)
+    then = now()
+    link(api, "1", "2", strength=0.75)
+
+    assert around(api, as_of=then) == [("2.0", 0.25)]
+    assert around(api) == around(api, as_of=now()) == [("2.0", 0.75)]
+
+
+def test_a_later_link_is_not_followed_in_the_past(api: Api) -> None:
+    then = now()
+    link(api, "1", "2")
+
+    assert around(api, as_of=then) == []
+
+
+def test_the_links_of_a_memory_are_those_of_the_past(api: Api) -> None:
+    id = api.store("1", "one")["id"]
+    link(api, "1", "2")
+    then = now()
+    unlink(api, "1", "2")
+
+    found = api.get(f"/memories/by-id/{id}/links?as_of={then}").json()["neighbors"]
+
+    assert [neighbour["coord"] for neighbour in found] == ["2.0"]
+
+
+def test_the_memories_of_neighbours_are_those_of_the_past(api: Api) -> None:
+    api.store("2", "before")
+    link(api, "1", "2")
+    then = now()
+    api.store("2", "after")
+
+    [neighbour] = api.get(f"/graph/neighbors?coord=1&include_memory=true&as_of={then}").json()["neighbors"]
+
+    assert neighbour["memory"]["payload"] == {"text": "before"}
+
+
+def test_validity_is_measured_at_the_moment_of_the_past_unless_another_is_given(api: Api) -> None:
+    link(api, "1", "2", valid_to="2999-01-01T00:00:00Z")
+    then = now()
+    unlink(api, "1", "2")
+
+    assert around(api, as_of=then, valid_at="2998-01-01T00:00:00Z") == [("2.0", 1.0)]
+    assert around(api, as_of=then, valid_at="2999-01-01T00:00:00Z") == []
+
+
+def test_a_purge_removes_the_past_of_its_links(api: Api) -> None:
+    api.store("1", "one")
+    for end in ("2", "3"):
+        link(api, "1", end)
+        link(api, "1", end)
+    unlink(api, "1", "2")
+    then = now()
+
+    api.delete("/memories/1?purge=true")
+
+    assert around(api, as_of=then) == []
+    assert not LinkVersion.objects.for_tenant(api.tenant).exists()
+
+
+def test_a_renamed_namespace_takes_the_past_of_its_links_along(api: Api) -> None:
+    link(api, "1", "2", namespace="a")
+    then = now()
+    api.delete("/graph/link?from_coord=1&to_coord=2&namespace=a")
+    link(api, "1", "3", namespace="a")
+
+    assert api.post("/namespaces/rename", {"namespace": "a", "to": "b"}).status_code == 200
+
+    assert around(api, namespace="b", as_of=then) == [("2.0", 1.0)]
+
+
+def test_a_purged_namespace_leaves_no_past_links(api: Api) -> None:
+    link(api, "1", "2", namespace="a")
+    link(api, "1", "2", namespace="a")
+
+    assert api.post("/namespaces/delete", {"namespace": "a", "purge": True}).status_code == 200
+
+    assert not LinkVersion.objects.for_tenant(api.tenant).exists()
+
+
+def test_versions_of_links_count_as_long_as_they_are_kept(api: Api) -> None:
+    Tenant.objects.filter(id=api.tenant.id).update(quota_bytes=1_000_000)
+    keys.forget_cached()
+    api.tenant.refresh_from_db()
+    usage.forget(api.tenant)
+    link(api, "1", "2", metadata={"note": "x" * 100})
+    link(api, "1", "2")
+    unlink(api, "1", "2")
+    _, stored, _, noted = storage_usage.count(api.tenant)
+    assert stored == noted > 100
+
+    LinkVersion.objects.for_tenant(api.tenant).update(until=timezone.now() - timedelta(days=400))
+
+    assert history.prune() == 2
+    assert storage_usage.count(api.tenant)[1::2] == (0, 0)
+
+
+def test_a_key_limited_to_a_user_follows_only_its_own_past_links(api: Api) -> None:
+    ada = Api(issue_key(api.tenant, ("read", "write", "delete"), user_id="ada"), api.tenant)
+    link(api, "1", "2")
+    link(ada, "1", "3")
+    then = now()
+    unlink(api, "1", "2")
+    unlink(ada, "1", "3")
+
+    assert around(ada, as_of=then) == [("3.0", 1.0)]
+    assert around(api, as_of=then) == [("2.0", 1.0), ("3.0", 1.0)]
+
+
+# --- Ends by key and id ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def named(api: Api) -> Api:
+    api.store("1", "one", key="one")
+    api.store("2", "two", key="two")
+    return api
+
+
+def test_a_bulk_links_keys_and_ids(named: Api) -> None:
+    id = named.get("/memories/2").json()["memory"]["id"]
+    links = [
+        {"from_key": "one", "to_id": id},
+        {"from_key": "one", "to_coord": "3"},
+        {"from_key": "none", "to_coord": "3"},
+        {"from_key": "one", "from_coord": "1", "to_coord": "3"},
+    ]
+
+    response = named.post("/graph/links/bulk", {"links": links})
+
+    assert [result["status"] for result in response.json()["results"]] == [201, 201, 404, 422]
+    assert sorted(end for end, _ in around(named)) == ["2.0", "3.0"]
+
+
+def test_an_atomic_bulk_with_an_unknown_key_creates_nothing(named: Api) -> None:
+    links = [{"from_key": "one", "to_key": "two"}, {"from_key": "none", "to_coord": "3"}]
+
+    assert named.post("/graph/links/bulk", {"links": links, "atomic": True}).status_code == 422
+
+    assert not Link.objects.for_tenant(named.tenant).exists()
+
+
+def test_a_path_leads_between_keys_and_ids(named: Api) -> None:
+    link(named, "1", "2")
+    id = named.get("/memories/2").json()["memory"]["id"]
+
+    found = named.get(f"/graph/path?from_key=one&to_id={id}").json()
+
+    assert (found["path"], found["from_coord"]) == (["1.0", "2.0"], "1.0")
+    assert named.get("/graph/path?from_key=none&to_coord=1").status_code == 404
+    assert named.get("/graph/path?to_coord=1").status_code == 422
+
+
+def test_a_link_between_keys_is_removed(named: Api) -> None:
+    link(named, "1", "2")
+
+    assert named.delete("/graph/link?from_key=one&to_key=two").json() == {"deleted": True}
+    assert named.delete("/graph/link?from_key=one&to_key=none").status_code == 404
+    assert around(named) == []

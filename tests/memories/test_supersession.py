@@ -1,0 +1,233 @@
+"""Supersession: a memory replaces others, which hold only until it begins to hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from graph.models import Link
+from memories.models import Memory
+from somamemory.times import rfc3339
+from tenants import keys
+from tenants.models import AuditEvent, Tenant
+from tests.conftest import Api, issue_key, problem_of
+
+pytestmark = pytest.mark.django_db
+
+MISSING = "6f1c1f0e-0000-4000-8000-000000000001"
+
+
+def said(api: Api, key: str, text: str, **fields: Any) -> dict[str, Any]:
+    response = api.post("/memories", {"key": key, "payload": {"text": text}, **fields})
+    assert response.status_code in (200, 201), response.content
+    stored: dict[str, Any] = response.json()
+    return stored
+
+
+def memory(api: Api, key: str, query: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = api.get(f"/memories/by-key/{key}{query}").json()["memory"]
+    return found
+
+
+def hits(api: Api, **fields: Any) -> list[str]:
+    return sorted(hit["key"] for hit in api.search("home", mode="keyword", **fields))
+
+
+@pytest.fixture
+def old(api: Api) -> dict[str, Any]:
+    return said(api, "old", "home is Zurich")
+
+
+@pytest.mark.parametrize("name", ["coord", "key", "id"])
+def test_a_memory_supersedes_one_that_it_names(api: Api, old: dict[str, Any], name: str) -> None:
+    said(api, "new", "home is Bern", supersedes=[{name: old[name]}])
+
+    older, newer = memory(api, "old"), memory(api, "new")
+    assert older["valid_to"] == newer["valid_from"] is not None
+    assert (older["version"], older["payload"]) == (2, {"text": "home is Zurich"})
+    assert hits(api) == ["new"]
+    assert hits(api, include_superseded=True) == ["new", "old"]
+
+
+def test_the_older_memory_holds_until_the_new_one_begins(api: Api, old: dict[str, Any]) -> None:
+    begins = "2999-01-01T00:00:00Z"
+    said(api, "new", "home is Bern", valid_from=begins, supersedes=[{"key": "old"}])
+
+    assert memory(api, "old")["valid_to"] == begins
+    assert hits(api) == ["old"]
+    assert hits(api, valid_at=begins) == ["new"]
+
+
+def test_a_memory_that_has_already_ended_keeps_its_end(api: Api) -> None:
+    ended = "2001-01-01T00:00:00Z"
+    said(api, "old", "home is Zurich", valid_to=ended)
+
+    said(api, "new", "home is Bern", supersedes=[{"key": "old"}])
+
+    assert (memory(api, "old")["valid_to"], memory(api, "old")["version"]) == (ended, 1)
+
+
+def test_a_link_leads_from_the_newer_memory_to_the_older_one(api: Api, old: dict[str, Any]) -> None:
+    new = said(api, "new", "home is Bern", supersedes=[{"key": "old"}])
+
+    neighbours = api.get(f"/memories/by-id/{new['id']}/links?link_type=supersedes").json()["neighbors"]
+
+    assert [neighbour["coord"] for neighbour in neighbours] == [old["coord"]]
+
+
+def test_the_past_and_the_history_keep_the_older_memory(api: Api, old: dict[str, Any]) -> None:
+    then = rfc3339(timezone.now())
+    said(api, "new", "home is Bern", supersedes=[{"key": "old"}])
+
+    assert hits(api, as_of=then) == ["old"]
+    assert memory(api, "old", f"?as_of={then}")["valid_to"] is None
+    [latest, _] = api.get("/memories/history?key=old").json()["items"]
+    assert (latest["action"], latest["changed"]) == ("update", ["valid_to"])
+
+
+def test_a_supersession_is_in_the_audit_log(api: Api, old: dict[str, Any]) -> None:
+    said(api, "new", "home is Bern", supersedes=[{"key": "old"}])
+
+    event = AuditEvent.objects.get(tenant=api.tenant, action="memory.supersede")
+    assert event.target == old["coord"]
+
+
+def test_the_closed_version_counts_towards_the_quota(api: Api, old: dict[str, Any]) -> None:
+    rows = Memory.objects.for_tenant(api.tenant)
+    size = rows.get().size
+    Tenant.objects.filter(id=api.tenant.id).update(quota_bytes=3 * size - 10)
+    keys.forget_cached()
+
+    problem_of(
+        api.post("/memories", {"payload": {"text": "home is Bern"}, "supersedes": [{"key": "old"}]}),
+        403,
+        "quota_exceeded",
+    )
+
+    assert (rows.count(), memory(api, "old")["version"]) == (1, 1)
+
+
+def test_a_store_by_key_supersedes(api: Api, old: dict[str, Any]) -> None:
+    body = {"payload": {"text": "home is Bern"}, "supersedes": [{"key": "old"}]}
+
+    assert api.request("PUT", "/memories/by-key/new", body).status_code == 201
+
+    assert hits(api) == ["new"]
+
+
+@pytest.mark.parametrize("by", ["coord", "key", "id"])
+def test_a_patch_supersedes(api: Api, old: dict[str, Any], by: str) -> None:
+    new = said(api, "new", "home is Bern")
+    path = {"coord": f"/memories/{new['coord']}", "key": "/memories/by-key/new", "id": f"/memories/by-id/{new['id']}"}
+
+    changed = api.patch(path[by], {"supersedes": [{"key": "old"}]}).json()["memory"]
+
+    assert memory(api, "old")["valid_to"] == changed["valid_from"] is not None
+    assert (changed["version"], changed["payload"]) == (2, {"text": "home is Bern"})
+
+
+def test_an_item_of_a_bulk_supersedes_several(api: Api, old: dict[str, Any]) -> None:
+    said(api, "older", "home is Basel")
+    item = {"key": "new", "payload": {"text": "home is Bern"}, "supersedes": [{"key": "old"}, {"key": "older"}]}
+
+    assert api.post("/memories/bulk", {"items": [item]}).status_code == 200
+
+    assert hits(api) == ["new"]
+
+
+def test_a_bad_name_fails_only_its_own_item_of_a_bulk(api: Api, old: dict[str, Any]) -> None:
+    items = [
+        {"key": "a", "payload": {"text": "home"}, "supersedes": [{"key": "old"}, {"key": "none"}]},
+        {"key": "b", "payload": {"text": "home"}},
+        {"key": "old", "payload": {"text": "home"}, "supersedes": [{"id": old["id"]}]},
+    ]
+
+    response = api.post("/memories/bulk", {"items": items})
+
+    assert (response.status_code, response.json()["failed"]) == (207, 2)
+    assert [result["status"] for result in response.json()["results"]] == [422, 201, 422]
+    assert response.json()["results"][0]["error"]["errors"][0]["field"].endswith("supersedes")
+    assert hits(api) == ["b", "old"]
+
+
+BAD = {
+    "unknown key": ({"key": "none"}, "names no memory of this namespace: key 'none'"),
+    "unknown id": ({"id": MISSING}, f"names no memory of this namespace: id '{MISSING}'"),
+    "unknown coordinate": ({"coord": "9"}, "names no memory of this namespace: coordinate '9.0'"),
+    "of another namespace": ({"key": "elsewhere"}, "names no memory of this namespace: key 'elsewhere'"),
+    "deleted": ({"key": "deleted"}, "names no memory of this namespace: key 'deleted'"),
+    "itself": ({"key": "new"}, "must not name the memory itself: key 'new'"),
+    "later": ({"key": "later"}, "names a memory that does not hold before 2999-01-01T00:00:00Z: key 'later'"),
+    "nothing": ({}, "must name each memory by exactly one of coord, key and id"),
+    "two names": ({"key": "old", "coord": "9"}, "must name each memory by exactly one of coord, key and id"),
+}
+
+
+@pytest.mark.parametrize(("name", "message"), BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("how", ["store", "put", "patch", "bulk"])
+def test_a_bad_name_is_refused_and_nothing_is_stored(api: Api, name: Any, message: str, how: str) -> None:
+    said(api, "old", "home")
+    said(api, "elsewhere", "home", namespace="n")
+    said(api, "deleted", "home")
+    api.delete("/memories/by-key/deleted")
+    said(api, "later", "home", valid_from="2999-01-01T00:00:00Z")
+    said(api, "new", "home")
+    body = {"payload": {"text": "changed"}, "supersedes": [{"key": "old"}, name]}
+    send = {
+        "store": lambda: api.post("/memories", {"key": "new", **body}),
+        "put": lambda: api.request("PUT", "/memories/by-key/new", body),
+        "patch": lambda: api.patch("/memories/by-key/new", body),
+        "bulk": lambda: api.post("/memories/bulk", {"items": [{"key": "new", **body}], "atomic": True}),
+    }
+
+    problem = problem_of(send[how](), 422, "invalid_input")
+
+    [error] = problem["errors"]
+    assert error["field"].endswith("supersedes")
+    assert error["message"] == message
+    assert {row.version for row in Memory.objects.for_tenant(api.tenant).filter(deleted_at=None)} == {1}
+    assert not Link.objects.for_tenant(api.tenant).exists()
+
+
+def test_more_names_than_a_memory_may_supersede_are_refused(api: Api) -> None:
+    names = [{"coord": str(number)} for number in range(101)]
+
+    problem = problem_of(api.post("/memories", {"payload": {}, "supersedes": names}), 422)
+
+    assert problem["errors"][0]["field"] == "supersedes"
+
+
+def test_a_bulk_supersedes_at_most_a_thousand_memories(api: Api) -> None:
+    names = [{"coord": str(number)} for number in range(100)]
+    items = [{"payload": {}, "supersedes": names} for _ in range(11)]
+
+    problem_of(api.post("/memories/bulk", {"items": items}), 422)
+
+
+def test_a_patch_with_null_is_refused(api: Api, old: dict[str, Any]) -> None:
+    problem = problem_of(api.patch("/memories/by-key/old", {"supersedes": None}), 422)
+
+    assert problem["errors"] == [{"field": "supersedes", "message": "must not be null"}]
+
+
+def test_a_memory_of_another_tenant_is_unknown(api: Api, old: dict[str, Any]) -> None:
+    tenant = Tenant.objects.create(slug="globex")
+    stranger = Api(issue_key(tenant), tenant)
+
+    problem_of(stranger.post("/memories", {"payload": {}, "supersedes": [{"id": old["id"]}]}), 422)
+
+    assert memory(api, "old")["version"] == 1
+
+
+def test_a_key_limited_to_a_user_supersedes_only_its_own(api: Api, old: dict[str, Any]) -> None:
+    said(api, "ada", "home is Zurich", user_id="ada")
+    ada = Api(issue_key(api.tenant, ("read", "write"), user_id="ada"), api.tenant)
+
+    problem_of(ada.post("/memories", {"payload": {}, "supersedes": [{"id": old["id"]}]}), 422)
+    said(ada, "ada/new", "home is Bern", supersedes=[{"key": "ada"}])
+
+    assert memory(api, "old")["valid_to"] is None
+    assert memory(api, "ada")["valid_to"] is not None
+    assert Link.objects.for_tenant(api.tenant).get().user_id == "ada"
