@@ -38,13 +38,14 @@ def new_links(caller: Caller, items: Sequence[Named | SomaError]) -> list[NewLin
 
 
 def _new_link(caller: Caller, named: Named, places: Mapping[str, lookup.Places]) -> NewLink | SomaError:
-    body, *ends = named
-    start, end = (places[body.namespace][name] for name in ends)
-    for place in (start, end):
-        if isinstance(place, SomaError):
-            return place
+    body, start, end = named
+    begins, ends = places[body.namespace][start], places[body.namespace][end]
+    if isinstance(begins, SomaError):
+        return begins
+    if isinstance(ends, SomaError):
+        return ends
     try:
-        return services.checked(caller, new_link(body, start, end))
+        return services.checked(caller, new_link(body, begins, ends))
     except SomaError as error:
         return error
 

@@ -24,6 +24,14 @@ class ExpandBody(TypedDict):
     weight: NotRequired[float]
 
 
+class MemoryName(TypedDict):
+    """The name of one memory in a namespace that the request gives: a coordinate, a key or an id."""
+
+    coord: NotRequired[str | Sequence[float] | None]
+    key: NotRequired[str | None]
+    id: NotRequired[str | None]
+
+
 class MessageBody(TypedDict):
     """A message as model APIs send it. Its text is searched; its other parts and its tool calls are only stored."""
 
@@ -82,6 +90,7 @@ class StoreBody(TypedDict):
     valid_to: NotRequired[str | datetime | None]
     source: NotRequired[str | Mapping[str, Any] | None]
     trust: NotRequired[float | None]
+    supersedes: NotRequired[Sequence[MemoryName]]
     embedding: NotRequired[Sequence[float] | None]
     key: NotRequired[str | None]
     namespace: NotRequired[str]
@@ -96,12 +105,12 @@ class NamedLinkBody(TypedDict):
     namespace: NotRequired[str]
     valid_from: NotRequired[str | datetime | None]
     valid_to: NotRequired[str | datetime | None]
-    from_coord: NotRequired[str | Sequence[float]]
     from_key: NotRequired[str | None]
     from_id: NotRequired[str | None]
-    to_coord: NotRequired[str | Sequence[float]]
     to_key: NotRequired[str | None]
     to_id: NotRequired[str | None]
+    from_coord: NotRequired[str | Sequence[float]]
+    to_coord: NotRequired[str | Sequence[float]]
 
 
 class SearchOut(TypedDict):
@@ -551,6 +560,27 @@ class RestoredOut(TypedDict):
 
     restored: int
     conversation_ids: list[str]
+
+
+class ProposalsOut(TypedDict):
+    """The fields of proposals."""
+
+    items: list[ProposalOut]
+    next_cursor: str | None
+
+
+class ProposalOut(TypedDict):
+    """The fields of proposal."""
+
+    id: str
+    state: Literal["open", "accepted", "rejected"]
+    newer: ProposedFact | None
+    older: ProposedFact | None
+    reason: str
+    confidence: float
+    created_at: str
+    decided_at: str | None
+    decided_by: str | None
 
 
 class ImportOut(TypedDict):
@@ -1055,6 +1085,15 @@ class FactOut(TypedDict):
     timestamp: str
 
 
+class ProposedFact(TypedDict):
+    """The fields of proposed fact."""
+
+    id: str
+    coord: str
+    fact: str
+    timestamp: str
+
+
 class ImportErrorOut(TypedDict):
     """The fields of import error."""
 
@@ -1226,6 +1265,7 @@ class MemoriesStoreByKeyOptions(TypedDict):
     valid_to: NotRequired[str | datetime | None]
     source: NotRequired[str | Mapping[str, Any] | None]
     trust: NotRequired[float | None]
+    supersedes: NotRequired[Sequence[MemoryName]]
     embedding: NotRequired[Sequence[float] | None]
     if_match: NotRequired[str | int]
     if_none_match: NotRequired[str | int]
@@ -1248,6 +1288,7 @@ class MemoriesPatchByKeyOptions(TypedDict):
     valid_to: NotRequired[str | datetime | None]
     source: NotRequired[str | Mapping[str, Any] | None]
     trust: NotRequired[float | None]
+    supersedes: NotRequired[Sequence[MemoryName] | None]
     if_match: NotRequired[str | int]
     if_none_match: NotRequired[str | int]
 
@@ -1283,6 +1324,7 @@ class MemoriesPatchByIdOptions(TypedDict):
     valid_to: NotRequired[str | datetime | None]
     source: NotRequired[str | Mapping[str, Any] | None]
     trust: NotRequired[float | None]
+    supersedes: NotRequired[Sequence[MemoryName] | None]
     if_match: NotRequired[str | int]
     if_none_match: NotRequired[str | int]
 
@@ -1341,6 +1383,7 @@ class MemoriesStoreOptions(TypedDict):
     valid_to: NotRequired[str | datetime | None]
     source: NotRequired[str | Mapping[str, Any] | None]
     trust: NotRequired[float | None]
+    supersedes: NotRequired[Sequence[MemoryName]]
     embedding: NotRequired[Sequence[float] | None]
     key: NotRequired[str | None]
     namespace: NotRequired[str]
@@ -1449,6 +1492,7 @@ class MemoriesPatchOptions(TypedDict):
     valid_to: NotRequired[str | datetime | None]
     source: NotRequired[str | Mapping[str, Any] | None]
     trust: NotRequired[float | None]
+    supersedes: NotRequired[Sequence[MemoryName] | None]
     if_match: NotRequired[str | int]
     if_none_match: NotRequired[str | int]
 
@@ -1504,18 +1548,24 @@ class GraphLinkOptions(TypedDict):
     namespace: NotRequired[str]
     valid_from: NotRequired[str | datetime | None]
     valid_to: NotRequired[str | datetime | None]
-    from_coord: NotRequired[str | Sequence[float]]
     from_key: NotRequired[str | None]
     from_id: NotRequired[str | None]
-    to_coord: NotRequired[str | Sequence[float]]
     to_key: NotRequired[str | None]
     to_id: NotRequired[str | None]
+    from_coord: NotRequired[str | Sequence[float]]
+    to_coord: NotRequired[str | Sequence[float]]
 
 
 class GraphUnlinkOptions(TypedDict):
     """The optional fields of graph.unlink."""
 
     namespace: NotRequired[str]
+    from_key: NotRequired[str | None]
+    from_id: NotRequired[str | None]
+    to_key: NotRequired[str | None]
+    to_id: NotRequired[str | None]
+    from_coord: NotRequired[str | None]
+    to_coord: NotRequired[str | None]
     link_type: NotRequired[str]
 
 
@@ -1532,6 +1582,7 @@ class GraphNeighborsOptions(TypedDict):
     direction: NotRequired[Literal["out", "in", "both"]]
     min_strength: NotRequired[float]
     as_of: NotRequired[str | datetime | None]
+    valid_at: NotRequired[str | datetime | None]
     k_hop: NotRequired[int]
     limit: NotRequired[int]
     offset: NotRequired[int]
@@ -1549,6 +1600,7 @@ class MemoriesLinksByIdOptions(TypedDict):
     direction: NotRequired[Literal["out", "in", "both"]]
     min_strength: NotRequired[float]
     as_of: NotRequired[str | datetime | None]
+    valid_at: NotRequired[str | datetime | None]
     k_hop: NotRequired[int]
     limit: NotRequired[int]
     offset: NotRequired[int]
@@ -1562,7 +1614,14 @@ class GraphPathOptions(TypedDict):
     direction: NotRequired[Literal["out", "in", "both"]]
     min_strength: NotRequired[float]
     as_of: NotRequired[str | datetime | None]
+    valid_at: NotRequired[str | datetime | None]
     namespace: NotRequired[str]
+    from_key: NotRequired[str | None]
+    from_id: NotRequired[str | None]
+    to_key: NotRequired[str | None]
+    to_id: NotRequired[str | None]
+    from_coord: NotRequired[str | None]
+    to_coord: NotRequired[str | None]
     max_length: NotRequired[int]
     weighted: NotRequired[bool]
 
@@ -1822,6 +1881,26 @@ class UpkeepUpdateOptions(TypedDict):
 
 class PruningUndoOptions(TypedDict):
     """The optional fields of pruning.undo."""
+
+
+class ProposalsListOptions(TypedDict):
+    """The optional fields of proposals.list."""
+
+    state: NotRequired[Literal["open", "accepted", "rejected"]]
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+
+
+class ProposalsAcceptOptions(TypedDict):
+    """The optional fields of proposals.accept."""
+
+
+class ProposalsRejectOptions(TypedDict):
+    """The optional fields of proposals.reject."""
+
+
+class ProposalsUndoOptions(TypedDict):
+    """The optional fields of proposals.undo."""
 
 
 class ConversationsImportOptions(TypedDict):

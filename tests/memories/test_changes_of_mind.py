@@ -1,0 +1,147 @@
+"""A hundred scripted changes of mind: searches return the current memory, and the past returns the old one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import pytest
+from django.utils import timezone
+
+from memories import addresses, services
+from memories.models import Memory
+from memories.new_memory import NewMemory
+from memories.search import as_of
+from memories.search.query import Search
+from tenants.caller import Caller
+from tests.conftest import drain
+
+pytestmark = pytest.mark.django_db
+
+PEOPLE = ["Ada", "Boris", "Chloe", "Dario", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas"]
+# What is said first, what is said later, the question, and ten values before and after.
+TOPICS = [
+    (
+        "{} lives in {}",
+        "{} moved to {}",
+        "Where does {} live now?",
+        "Zurich Paris Oslo Rome Vienna Lisbon Kyiv Riga Ghent Turin",
+        "Bern Lyon Malmo Milan Graz Porto Lviv Vilnius Bruges Genoa",
+    ),
+    (
+        "{} drinks {} in the morning",
+        "{} prefers {} in the morning now",
+        "What does {} like to drink in the morning?",
+        "coffee cocoa milk juice mate cola chai water espresso latte",
+        "tea matcha rooibos kefir lemonade broth tonic soda cider punch",
+    ),
+    (
+        "{} works as a {}",
+        "{} changed jobs and is a {} now",
+        "What is the job of {}?",
+        "teacher baker nurse pilot lawyer chef tailor miner actor cook",
+        "gardener potter doctor sailor judge brewer weaver farmer writer clerk",
+    ),
+    (
+        "{} drives a {}",
+        "{} sold the car and drives a {}",
+        "Which car does {} drive?",
+        "Volvo Fiat Skoda Seat Mazda Honda Kia Opel Dacia Lada",
+        "Tesla Saab Audi Jeep Lexus Toyota Rover Smart Citroen Ford",
+    ),
+    (
+        "{} plays the {}",
+        "{} gave that up and plays the {}",
+        "Which instrument does {} play?",
+        "piano flute guitar drums harp organ banjo tuba oboe lute",
+        "violin trumpet cello horn viola lyre zither clarinet bassoon sitar",
+    ),
+    (
+        "{} goes swimming on {}",
+        "{} goes swimming on {} from now on",
+        "When does {} go swimming?",
+        "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Monday Tuesday Friday",
+        "Friday Sunday Saturday Monday Tuesday Thursday Wednesday Sunday Thursday Monday",
+    ),
+    (
+        "The dog of {} is called {}",
+        "{} has renamed the dog to {}",
+        "What is the name of the dog of {}?",
+        "Rex Bello Luna Max Nala Pluto Rocky Simba Toby Waldo",
+        "Bruno Charlie Daisy Finn Jack Kira Lotte Milo Oscar Penny",
+    ),
+    (
+        "{} pays with {}",
+        "{} now pays with {} only",
+        "How does {} pay?",
+        "cash cheques Visa PayPal coins vouchers Mastercard transfer Twint credit",
+        "card invoice Amex Klarna notes points Maestro Wise Bitcoin debit",
+    ),
+    (
+        "{} learns {}",
+        "{} stopped and learns {} instead",
+        "Which language does {} learn?",
+        "Spanish Latin Greek Dutch Czech Irish Thai Hindi Urdu Malay",
+        "Korean Arabic Hebrew Danish Polish Welsh Khmer Bengali Persian Tagalog",
+    ),
+    (
+        "{} eats {} for lunch",
+        "{} eats {} for lunch these days",
+        "What does {} eat for lunch?",
+        "pizza steak pasta burgers sushi curry kebab ham eggs soup",
+        "salad tofu rice lentils beans quinoa falafel cheese porridge noodles",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Mind:
+    """A change of mind."""
+
+    key: str
+    before: str
+    after: str
+    question: str
+
+
+def minds() -> list[Mind]:
+    return [
+        Mind(
+            f"{person}/{topic}",
+            before.format(person, old.split()[at]),
+            after.format(person, new.split()[at]),
+            question.format(person),
+        )
+        for topic, (before, after, question, old, new) in enumerate(TOPICS)
+        for at, person in enumerate(PEOPLE)
+    ]
+
+
+def found(caller: Caller, mind: Mind, moment: datetime | None = None) -> list[str]:
+    search = Search(mind.question, top_k=5, as_of=moment, shown=False)
+    return [hit.memory.payload["text"] for hit in as_of.search(caller, search).hits]
+
+
+def test_of_a_hundred_changes_of_mind_searches_return_the_current_one_and_the_past_the_old_one(caller: Caller) -> None:
+    every = minds()
+    old = [NewMemory(None, {"text": mind.before}, key=addresses.key(f"{mind.key}/1")) for mind in every]
+    services.store_many(caller, old)
+    then = timezone.now()
+    new = [
+        NewMemory(
+            None,
+            {"text": mind.after},
+            key=addresses.key(f"{mind.key}/2"),
+            supersedes=[addresses.key(f"{mind.key}/1")],
+        )
+        for mind in every
+    ]
+    services.store_many(caller, new)
+    drain()
+
+    current = [mind for mind in every if mind.after in (hits := found(caller, mind)) and mind.before not in hits]
+    past = [mind for mind in every if mind.before in (hits := found(caller, mind, then)) and mind.after not in hits]
+
+    assert len(every) == Memory.objects.for_tenant(caller.tenant).filter(valid_to__isnull=False).count() == 100
+    assert len(current) >= 95
+    assert len(past) == 100
