@@ -365,7 +365,6 @@ CASES: dict[Route, list[Case]] = {
         Case("/memories/by-key/{key}", {"coord": "{coord}", "payload": {"text": "{text}"}})
     ],
     ("POST", "/memories"): [
-        Case("/memories", {"payload": {"text": "mine"}, "supersedes": [{"id": "{id}"}, {"key": "{key}"}]}),
         Case("/memories", {"key": "{key}", "payload": {"text": "{text}"}}),
         Case("/memories", {"coord": "{coord}", "payload": {"text": "{text}"}}),
         Case("/memories", {"coord": "{deleted}", "payload": {"text": "{text}"}, "namespace": "n"}),
@@ -373,7 +372,8 @@ CASES: dict[Route, list[Case]] = {
     ("POST", "/memories/bulk"): [
         Case("/memories/bulk", {"items": [{"coord": "{coord}", "payload": {}}, {"coord": "x", "payload": {}}]}),
         Case("/memories/bulk", {"items": [{"coord": "{expired}", "payload": {}}], "atomic": True}),
-        Case("/memories/bulk", {"items": [{"payload": {}, "supersedes": [{"coord": "{coord}"}]}]}),
+        Case("/memories/bulk", {"items": [{"coord": "8", "payload": {}, "supersedes": [{"id": "{id}"}]}]}),
+        Case("/memories/bulk", {"items": [{"coord": "8", "payload": {}, "supersedes": [{"key": "{key}"}]}]}),
     ],
     ("POST", "/tenants"): [Case("/tenants", {"slug": "{slug}"}), Case("/tenants", {"slug": "new"})],
     ("GET", "/tenants"): [Case("/tenants")],
