@@ -39,6 +39,7 @@ MAY_SAY_ALL_TENANTS = {
     "operations/statistics.py",  # estimates of how much all tenants have, for operators
     "operations/jobs.py",  # an estimate of how much there is
     "graph/services.py",  # inserts and upserts, whose rows name their tenant
+    "graph/link_history.py",  # inserts, whose rows name their tenant
     "conversations/enrichment/queue.py",  # the chores that are due
     "conversations/lifecycle/tiers.py",  # the sweep
     "conversations/lifecycle/cold_backup.py",  # a backup is of all tenants
