@@ -1564,8 +1564,8 @@ class GraphUnlinkOptions(TypedDict):
     from_id: NotRequired[str | None]
     to_key: NotRequired[str | None]
     to_id: NotRequired[str | None]
-    from_coord: NotRequired[str | None]
-    to_coord: NotRequired[str | None]
+    from_coord: NotRequired[str | Sequence[float] | None]
+    to_coord: NotRequired[str | Sequence[float] | None]
     link_type: NotRequired[str]
 
 
@@ -1620,8 +1620,8 @@ class GraphPathOptions(TypedDict):
     from_id: NotRequired[str | None]
     to_key: NotRequired[str | None]
     to_id: NotRequired[str | None]
-    from_coord: NotRequired[str | None]
-    to_coord: NotRequired[str | None]
+    from_coord: NotRequired[str | Sequence[float] | None]
+    to_coord: NotRequired[str | Sequence[float] | None]
     max_length: NotRequired[int]
     weighted: NotRequired[bool]
 
