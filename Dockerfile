@@ -21,6 +21,8 @@ COPY graph graph
 COPY conversations conversations
 COPY operations operations
 COPY console console
+# For `docker exec CONTAINER python -m somamemory COMMAND`.
+COPY clients/python/src clients/python/src
 # Compile now, because the root file system is read-only at run time.
 RUN /opt/venv/bin/python -m compileall -q .
 

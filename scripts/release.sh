@@ -29,7 +29,7 @@ try() { # installs the wheels with one Python, as a user would, and starts the s
     packages="$("$venv/bin/python" -m pip list --format=freeze | grep -vc '^pip=')"
     size="$(du -sm "$venv" | cut -f1)"
     echo "$("$python" -V): $packages packages, $size MB with pip and compiled files"
-    (cd "$work" && env -i PATH="$PATH" HOME="$work/home-$python" SOMA_PORT="$port" "$tools" "$OLDPWD/scripts/try_installed.py" "$venv")
+    (cd "$work" && env -i PATH="$PATH" HOME="$work/home-$python" SOMA_PORT="$port" SOMA_LOG_LEVEL=WARNING "$tools" "$OLDPWD/scripts/try_installed.py" "$venv")
 }
 
 pythons=("$@")

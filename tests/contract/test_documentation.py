@@ -2,7 +2,7 @@
 
 Every `sh`, `python` and `ts` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a
 document run in one bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl
-that gets an error fails. `somamemory COMMAND` is a command of manage.py there, as the installer sets it up.
+that gets an error fails. `somamemory COMMAND` works on the data folder of the server there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from somamemory.cli.app import app
 from testing.processes import HOME
 from testing.server import Server
 
@@ -33,7 +34,7 @@ FOLDERS = (
 PREPARATION = """
 set -euo pipefail
 curl() { command curl --fail-with-body "$@"; }
-somamemory() { python manage.py "$@"; }
+somamemory() { env -u SOMA_URL python -m somamemory "$@"; }
 """
 
 
@@ -127,16 +128,22 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
 
 @pytest.mark.parametrize("document", documents(), ids=name_of)
 def test_every_command_that_is_named_exists(document: Path) -> None:
-    there = {path.stem for path in HOME.glob("*/management/commands/*.py")} | {
-        "check",
-        "changepassword",
-        "createsuperuser",
-        "migrate",
-        "shell",
-    }
+    there = (
+        {path.stem for path in HOME.glob("*/management/commands/*.py")}
+        | set(app.commands)
+        | {
+            "check",
+            "changepassword",
+            "createsuperuser",
+            "migrate",
+            "shell",
+        }
+    )
     named = set(
         re.findall(
-            r"(?:manage\.py|^somamemory|`somamemory|sudo somamemory) ([a-z][a-z_]+)", document.read_text(), re.MULTILINE
+            r"(?:manage\.py|^somamemory|`somamemory|sudo somamemory) ([a-z][a-z_-]+)",
+            document.read_text(),
+            re.MULTILINE,
         )
     )
 
@@ -145,7 +152,7 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", documents(), ids=name_of)
 def test_every_file_that_is_named_exists(document: Path) -> None:
-    named = re.findall(rf"(?<![\w/.(])(?:{'|'.join(FOLDERS)})/[\w./-]*\w", document.read_text())
+    named = re.findall(rf"(?<![\w/.(@])(?:{'|'.join(FOLDERS)})/[\w./-]*\w", document.read_text())
 
     assert [name for name in named if not (HOME / name).exists()] == []
 
