@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 import numpy as np
@@ -126,6 +126,14 @@ class VectorIndex(Protocol):
 
     def close(self) -> None:
         """Close connections and files. A later call opens them again."""
+
+
+@runtime_checkable
+class ComparesPoints(Protocol):
+    """A vector index that can also compare given points. A remote one cannot."""
+
+    def nearest_of(self, tenant: UUID, ids: Sequence[UUID], vector: Vector, limit: int) -> list[Hit]:
+        """Return the nearest of these points, as `search` does. Ids without a point are ignored."""
 
 
 def usable(vector: Vector) -> bool:

@@ -1,17 +1,18 @@
 """The semantic leg: the vector index proposes memories that are similar to the query.
 
-If the filters leave only a few memories, their vectors are read from the database instead, which gives exact results.
-The same applies to archived memories, which are not in the index. Neither leg finds them unless the search includes
-them.
+If the filters leave only a few memories, all of them are compared, which gives exact results: by the index, which has
+their vectors at hand, or here, with vectors from the database, if the index is remote. Archived memories are not in the
+index and always read from the database. Neither leg finds them unless the search includes them.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,12 +23,13 @@ from django.db.models import F, Q, QuerySet
 from memories import embeddings, index, large_rows, payloads
 from memories.embeddings.base import Vectors
 from memories.index import generations
-from memories.index.base import MAX_LIMIT, Hit, Where, usable
+from memories.index.base import MAX_LIMIT, ComparesPoints, Hit, Where, usable
 from memories.models import EmbeddingGeneration, Memory
 from memories.search import analyzer, scoring, vectors
 from memories.search.candidates import Candidates, Confirmation
 from memories.search.query import HYBRID, SEMANTIC, Search
 from memories.search.scoring import Stats
+from memories.search.selection import as_uuid
 from memories.selectors import Narrowing
 from somamemory import deadline
 from somamemory.errors import ConfigurationError, IndexUnavailable, Unavailable
@@ -48,6 +50,14 @@ ANSWER_S = 15.0
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic")
 
 
+@dataclass(frozen=True)
+class Few:
+    """All memories that pass the filters: their ids if the index compares them, or else their vectors."""
+
+    ids: Sequence[UUID] = ()
+    vectors: Sequence[tuple[UUID, bytes]] | None = None
+
+
 @dataclass
 class SemanticLeg:
     """A query to the index. A remote one has been sent by `start`; others run when `candidates` is called."""
@@ -58,10 +68,18 @@ class SemanticLeg:
     query: str
     generation: EmbeddingGeneration
     pending: list[Memory] = field(default_factory=list)  # not in the index yet
-    few: list[tuple[UUID, bytes]] | None = None  # the vectors of all memories, if there are only a few
+    few: Few | None = None  # all memories, if there are only a few
     limit: int = 0
     vector: Vectors | None = None  # of the query, once `candidates` has it
     _answer: Future[tuple[Vectors | None, list[Hit]]] | None = field(default=None, repr=False)
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Return whether the vectors of a few memories are read from the database, because the index cannot compare."""
+        try:
+            return self.search.include_archived or not isinstance(index.of(self.generation), ComparesPoints)
+        except ConfigurationError:  # raised again when the leg runs
+            return True
 
     @property
     def memories(self) -> QuerySet[Memory]:
@@ -112,8 +130,8 @@ class SemanticLeg:
     def _from_database(self, vector: Vectors) -> dict[UUID, float]:
         """Return the similarities of memories that are not looked up in the index or not contained in it."""
         similarities: dict[UUID, float] = {}
-        if self.few is not None:
-            similarities = vectors.nearest(self.few, vector, self.search.pool)
+        if self.few is not None and self.few.vectors is not None:
+            similarities = vectors.nearest(self.few.vectors, vector, self.search.pool)
         similarities |= self._pending_similarities(vector)
         if self.search.include_archived and self.few is None:
             archived = self._vectors(self.memories.filter(archived_at__isnull=False))
@@ -131,7 +149,7 @@ class SemanticLeg:
             similarities |= from_database
             confirmed = self.confirmation.of(ids, similarities)
             lost = len(hits) - sum(hit.id in confirmed for hit in hits)
-            if not lost or len(hits) < limit or len(hits) - lost >= self.search.pool:
+            if not lost or self.few is not None or len(hits) < limit or len(hits) - lost >= self.search.pool:
                 return confirmed
             if limit == MAX_LIMIT:  # the filters reject most of the index's hits, so compare every vector
                 every = self._vectors(self.memories).iterator(chunk_size=EXACT)
@@ -143,15 +161,23 @@ class SemanticLeg:
 
     def _embed_and_ask(self) -> tuple[Vectors | None, list[Hit]]:
         """Embed the query and query the index."""
-        limit = self.limit if self.few is None else 0
         with metrics.leg_seconds.labels(SEMANTIC).time(), tracing.span("search: meaning"):
             vector = embeddings.of(self.generation).embed([self.query])[0]
-            hits = self._ask_index(vector, limit) if limit and usable(vector) else []
+            hits = self._first_hits(vector) if usable(vector) else []
         metrics.candidates.labels(SEMANTIC).observe(len(hits))
         return (vector, hits) if usable(vector) else (None, [])
 
+    def _first_hits(self, vector: Vectors) -> list[Hit]:
+        if self.few is None:
+            return self._ask_index(vector, self.limit)
+        engine = index.of(self.generation)
+        if not self.few.ids or not isinstance(engine, ComparesPoints):
+            return []
+        with _usable_index():
+            return engine.nearest_of(self.caller.tenant.id, self.few.ids, vector, self.search.pool)
+
     def _ask_index(self, vector: Vectors, limit: int) -> list[Hit]:
-        try:
+        with _usable_index():
             return index.of(self.generation).search(
                 self.caller.tenant.id,
                 vector,
@@ -160,9 +186,6 @@ class SemanticLeg:
                 fresh=self.search.strong,
                 hasty=self.search.mode == HYBRID,
             )
-        except ConfigurationError as error:  # such as a folder that another process has opened
-            log.error("the vector index cannot be used", extra={"reason": str(error)})
-            raise IndexUnavailable("the vector index cannot be used; see the server's log for the reason") from error
 
     def _vectors(self, memories: QuerySet[Memory]) -> QuerySet[Memory, tuple[UUID, Any]]:
         settled = Q(embeddings__indexed_version__isnull=False)
@@ -190,6 +213,15 @@ class SemanticLeg:
         return similarities
 
 
+@contextmanager
+def _usable_index() -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as error:  # such as a folder that another process has opened
+        log.error("the vector index cannot be used", extra={"reason": str(error)})
+        raise IndexUnavailable("the vector index cannot be used; see the server's log for the reason") from error
+
+
 def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmation) -> SemanticLeg:
     """Prepare the semantic leg, and send its query if the index or the model is remote."""
     query = scoring.dense_query(search.query, stats)
@@ -199,7 +231,7 @@ def start(caller: Caller, search: Search, stats: Stats, confirmation: Confirmati
     if search.strong:
         leg.pending = _pending(leg)
     if not search.narrowing.index_can_apply_all:
-        leg.few = _few_vectors(leg)
+        leg.few = _few(leg)
     leg.limit = _first_limit(search)
     leg.start()
     return leg
@@ -212,15 +244,24 @@ def _pending(leg: SemanticLeg) -> list[Memory]:
     return list(large_rows.outline(rows)[: MAX_PENDING + 1])
 
 
-def _few_vectors(leg: SemanticLeg) -> list[tuple[UUID, bytes]] | None:
-    """Return the vectors of all memories that pass the filters if there are only a few, otherwise None."""
+def _few(leg: SemanticLeg) -> Few | None:
+    """Return all memories that pass the filters if there are only a few, otherwise None."""
     narrowing = leg.search.narrowing
-    if narrowing.places is not None and narrowing.places.few is not None:
-        return list(leg._vectors(leg.memories.filter(narrowing.places.few)))
+    listed = narrowing.places.few if narrowing.places else None
+    if listed is not None:
+        memories = leg.memories.filter(listed)
+        return Few(vectors=list(leg._vectors(memories))) if leg.reads_vectors else Few(_ids(memories))
     if narrowing == Narrowing(memory_type=narrowing.memory_type, places=narrowing.places):
         return None  # already known to be too many
-    rows = list(leg._vectors(leg.memories)[: EXACT + 1])
-    return rows if len(rows) <= EXACT else None
+    if leg.reads_vectors:
+        rows = list(leg._vectors(leg.memories)[: EXACT + 1])
+        return Few(vectors=rows) if len(rows) <= EXACT else None
+    rows = leg.confirmation.selection.rows("id", "sfm_memories", (), f"LIMIT {EXACT + 1}")
+    return Few([as_uuid(id) for (id,) in rows]) if len(rows) <= EXACT else None
+
+
+def _ids(memories: QuerySet[Memory]) -> list[UUID]:
+    return list(memories.order_by().values_list("id", flat=True))
 
 
 def _first_limit(search: Search) -> int:

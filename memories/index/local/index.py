@@ -64,6 +64,12 @@ class LocalIndex:
         with tracing.span("index: search"), self._reading(tenant) as store:
             return [] if store is None else store.search(query, where, limit)
 
+    def nearest_of(self, tenant: UUID, ids: Sequence[UUID], vector: Vector, limit: int) -> list[Hit]:
+        limit = checked_limit(limit)
+        query = unit_vector(vector, self._dimension)
+        with tracing.span("index: compare vectors"), self._reading(tenant) as store:
+            return [] if store is None else store.nearest_of(ids, query, limit)
+
     def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
         if ids and self._tenant_folder(tenant).exists():
             with tracing.span("index: delete vectors"), self._locked(tenant):

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from mmap import mmap
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ class Chunk:
             self.memory.madvise(_DONT_NEED, place.columns[-1], place.length - place.columns[-1])
 
 
+Number = TypeVar("Number", bound=np.generic)
 _DONT_NEED = 4  # MADV_DONTNEED has this number on Linux and macOS
 
 
@@ -263,6 +265,20 @@ class PointsFile:
                 os.ftruncate(self._descriptor, place.start + place.length)
         except OSError as error:
             raise IndexUnavailable(f"the vector index cannot grow: {error.strerror}") from error
+
+
+def gathered(
+    file: PointsFile, rows: NDArray[np.intp], read: Callable[[Columns, NDArray[np.intp]], NDArray[Number]]
+) -> NDArray[Number]:
+    """Read from the chunks that contain these rows, of which there are some, in ascending order."""
+    ends = np.searchsorted(rows, layout.FIRSTS[1 : layout.chunks_for(int(rows[-1]) + 1) + 1]).tolist()
+    found, start = [], 0
+    for number, end in enumerate(ends):
+        if end > start:
+            chunk = file.chunk(number)
+            found.append(read(chunk.columns, rows[start:end] - chunk.first))
+            start = end
+    return np.concatenate(found)
 
 
 def _boot() -> NDArray[np.uint64]:

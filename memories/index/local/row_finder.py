@@ -1,4 +1,4 @@
-"""Find the row of an id. Only writers need it, and each process keeps its own."""
+"""Find the rows of ids, for writers and for searches among given ids. Each process keeps its own finders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from memories.index.local.points_file import PointsFile
+from memories.index.local.points_file import PointsFile, gathered
 
 # Rows added since the last sort are in a dictionary, up to this number and an eighth of the sorted ones.
 SORT_AFTER_ROWS = 16_384
@@ -29,6 +29,28 @@ class RowFinder:
         self._catch_up(file)
         starts = np.searchsorted(self._keys, np.array([id.int & _LOW for id in ids], np.uint64)).tolist()
         return [self._live(file, id, start) for id, start in zip(ids, starts, strict=True)]
+
+    def live(self, file: PointsFile, ids: Sequence[UUID]) -> NDArray[np.intp]:
+        """Return the live rows of the ids that have one, in ascending order. Needs no lock of the tenant."""
+        self._catch_up(file)
+        recent = [row for id in ids if (row := self._recent.get(id.int)) is not None]
+        rows = np.concatenate((self._sorted_rows(file, ids), np.array(recent, np.intp)))
+        rows.sort()
+        return rows[gathered(file, rows, lambda columns, places: columns.labels[places]) != 0] if len(rows) else rows
+
+    def _sorted_rows(self, file: PointsFile, ids: Sequence[UUID]) -> NDArray[np.intp]:
+        """Return the rows of these ids, dead ones included, that were there at the last sort."""
+        halves = np.array([(id.int >> 64, id.int & _LOW) for id in ids], np.uint64).reshape(-1, 2)
+        starts = np.searchsorted(self._keys, halves[:, 1])
+        counts = np.searchsorted(self._keys, halves[:, 1], "right") - starts
+        # Several rows can have the same half of an id.
+        places = np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
+        rows, wanted = self._rows[places].astype(np.intp), np.repeat(halves[:, 0], counts)
+        order = np.argsort(rows)
+        rows, wanted = rows[order], wanted[order]
+        if not len(rows):
+            return rows
+        return rows[gathered(file, rows, lambda columns, places: columns.ids[places, 0]) == wanted]
 
     def _live(self, file: PointsFile, id: UUID, start: int) -> int | None:
         recent = self._recent.get(id.int)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from memories.index.base import Vector
 from memories.index.local import layout
 from memories.index.local.codes import encode, products
-from memories.index.local.points_file import PointsFile
+from memories.index.local.points_file import PointsFile, gathered
 
 # The error of a product has a standard deviation of at most SIGMA times the sum of both steps. At 4.3 times that, one
 # row in 60,000 near the limit is missed; for few dimensions, the greatest possible error is smaller still.
@@ -25,10 +24,9 @@ _CERTAINTY = 4.3
 # If a filter leaves fewer rows than one in this many, their codes are copied instead of comparing all.
 _SPARSE = 6
 # While writers are adding rows, at most so many passes over the new ones.
-_PASSES = 5
+PASSES = 5
 MAX_CANDIDATES = 8_192  # or four times the limit: if more are too similar to tell apart, the rest is not compared again
 
-Number = TypeVar("Number", bound=np.generic)
 Rows = NDArray[np.intp]
 Matching = Callable[[int], NDArray[np.uint32]]  # the labels that a search can return, of the first n
 
@@ -84,7 +82,7 @@ def nearest(
     """
     query = _Query.of(vector)
     candidates, done = _Candidates(query, limit), 0
-    for _ in range(_PASSES):
+    for _ in range(PASSES):
         count = file.count
         if count == done:
             break
@@ -93,7 +91,7 @@ def nearest(
             for chunk, places in file.parts(done, count):
                 _compare(query, chunk.columns[places], chunk.first + places.start, labels, candidates)
         done = count
-    return _ranked(file, query, _bounded(file, candidates, limit), limit)
+    return ranked(file, query.vector, _bounded(file, candidates, limit), limit)
 
 
 def _compare(
@@ -136,19 +134,23 @@ def _bounded(file: PointsFile, candidates: _Candidates, limit: int) -> Rows:
         return rows
     last = np.partition(highest, len(highest) - most)[len(highest) - most]
     above, equal = rows[highest > last], rows[highest == last]
-    ids = _gathered(file, equal, lambda columns, places: columns.ids[places])
+    ids = gathered(file, equal, lambda columns, places: columns.ids[places])
     order = np.lexsort((ids[:, 1], ids[:, 0]))
     return np.sort(np.concatenate((above, equal[order[: most - len(above)]])))
 
 
-def _ranked(file: PointsFile, query: _Query, rows: Rows, limit: int) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+def ranked(file: PointsFile, query: Vector, rows: Rows, limit: int) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+    """Return the ids of the nearest of these rows, which are in ascending order, and their similarities.
+
+    query: of shape (1, dimension).
+    """
     if not len(rows):
         return np.empty((0, 2), np.uint64), np.empty(0)
-    exact = _gathered(file, rows, lambda columns, places: products(query.vector, columns.vectors[places]))
+    exact = gathered(file, rows, lambda columns, places: products(query, columns.vectors[places]))
     file.count_vectors_read(len(rows))
     # Six digits are what float32 has, so vectors that differ by rounding errors only are ordered by their ids.
     similarities = np.asarray(np.round(np.clip(exact, -1.0, 1.0, dtype=np.float64), 6), np.float64)
-    ids = _gathered(file, rows, lambda columns, places: columns.ids[places])
+    ids = gathered(file, rows, lambda columns, places: columns.ids[places])
     order = np.lexsort((ids[:, 1], ids[:, 0], -similarities))
     order = order[_is_last(ids)[order]][:limit]
     return ids[order], similarities[order]
@@ -160,15 +162,3 @@ def _is_last(ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
     last = np.ones(len(ids), np.bool_)
     last[by_id[:-1]] = (ids[by_id[1:]] != ids[by_id[:-1]]).any(axis=1)
     return last
-
-
-def _gathered(file: PointsFile, rows: Rows, read: Callable[[layout.Columns, Rows], NDArray[Number]]) -> NDArray[Number]:
-    """Read from the chunks that contain these rows, which are in ascending order."""
-    ends = np.searchsorted(rows, layout.FIRSTS[1 : layout.chunks_for(int(rows[-1]) + 1) + 1]).tolist()
-    found, start = [], 0
-    for number, end in enumerate(ends):
-        if end > start:
-            chunk = file.chunk(number)
-            found.append(read(chunk.columns, rows[start:end] - chunk.first))
-            start = end
-    return np.concatenate(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import UUID
@@ -15,7 +16,7 @@ from memories.index.base import Hit, Point, Vector, Where
 from memories.index.local import codes, scan
 from memories.index.local.labels import Labels
 from memories.index.local.layout import Columns
-from memories.index.local.points_file import PointsFile
+from memories.index.local.points_file import PointsFile, gathered
 from memories.index.local.row_finder import RowFinder
 from somamemory.errors import IndexUnavailable
 
@@ -34,6 +35,7 @@ class Store:
         self.folder, self.file = folder, file
         self._labels = Labels(folder / LABELS)
         self._finder = RowFinder()
+        self._lookup, self._lookups = RowFinder(), threading.Lock()  # of searches, which do not wait for writers
 
     @classmethod
     def create(cls, folder: Path, dimension: int) -> Store:
@@ -69,18 +71,27 @@ class Store:
         self.file.mark_verified()
 
     def search(self, vector: Vector, where: Where, limit: int) -> list[Hit]:
-        if self.file.rebuilding:
-            raise IndexUnavailable("the vector index of this tenant is being rebuilt; retry later")
+        self._refuse_if_rebuilding()
 
         def matching(label_count: int) -> NDArray[np.uint32]:
             self._labels.read(label_count)
             return self._labels.matching(where)
 
-        ids, similarities = scan.nearest(self.file, matching, vector, limit)
-        return [
-            Hit(UUID(int=high << 64 | low), similarity)
-            for (high, low), similarity in zip(ids.tolist(), similarities.tolist(), strict=True)
-        ]
+        return _hits(*scan.nearest(self.file, matching, vector, limit))
+
+    def nearest_of(self, ids: Sequence[UUID], vector: Vector, limit: int) -> list[Hit]:
+        self._refuse_if_rebuilding()
+        for _ in range(scan.PASSES):
+            with self._lookups:
+                rows = self._lookup.live(self.file, ids)
+            found = scan.ranked(self.file, vector[None], rows, limit)
+            if not len(rows) or gathered(self.file, rows, lambda columns, places: columns.labels[places]).all():
+                break  # otherwise a row was replaced or deleted, and its vector overwritten, in the meantime
+        return _hits(*found)
+
+    def _refuse_if_rebuilding(self) -> None:
+        if self.file.rebuilding:
+            raise IndexUnavailable("the vector index of this tenant is being rebuilt; retry later")
 
     def scan(self, prefix: str) -> Iterator[tuple[UUID, int]]:
         """Yield (id, version) of the live rows whose id begins with these hexadecimal digits."""
@@ -151,4 +162,12 @@ class Store:
             new.append(rows[np.flatnonzero(rows.labels)])
         new.publish()
         old.retire()
-        self.file, self._finder = new, RowFinder()
+        with self._lookups:
+            self.file, self._finder, self._lookup = new, RowFinder(), RowFinder()
+
+
+def _hits(ids: NDArray[np.uint64], similarities: NDArray[np.float64]) -> list[Hit]:
+    return [
+        Hit(UUID(int=high << 64 | low), similarity)
+        for (high, low), similarity in zip(ids.tolist(), similarities.tolist(), strict=True)
+    ]

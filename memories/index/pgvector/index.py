@@ -83,9 +83,19 @@ class PgvectorIndex:
         connection = _connection(fresh)
         with translating_errors("search"):
             rows = self._nearest.search(connection, tenant, query, where, limit)
-        # float32 has no more than six digits.
-        hits = [Hit(id, round(min(1.0, max(-1.0, similarity)), 6)) for id, similarity in rows]
-        return sorted(hits, key=lambda hit: (-hit.similarity, hit.id.hex))[:limit]
+        return _hits(rows, limit)
+
+    def nearest_of(self, tenant: UUID, ids: Sequence[UUID], vector: Vector, limit: int) -> list[Hit]:
+        checked_limit(limit)
+        query = _text(unit_vector(vector, self._table.dimension))
+        if not self._table.exists():
+            return []
+        statement = self._sql(
+            "SELECT memory_id, -(vector <#> %s::vector) FROM {table} WHERE tenant_id = %s AND memory_id = ANY (%s)"
+        )
+        with _connection(False).cursor() as cursor, translating_errors("search"):
+            cursor.execute(statement, [query, tenant, list(ids)])
+            return _hits(cursor.fetchall(), limit)
 
     def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
         if ids and self._table.exists():
@@ -192,3 +202,9 @@ def _text(vector: Vector) -> str:
 def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
     for start in range(0, len(items), size):
         yield list(items[start : start + size])
+
+
+def _hits(rows: Sequence[tuple[UUID, float]], limit: int) -> list[Hit]:
+    # float32 has no more than six digits.
+    hits = [Hit(id, round(min(1.0, max(-1.0, similarity)), 6)) for id, similarity in rows]
+    return sorted(hits, key=lambda hit: (-hit.similarity, hit.id.hex))[:limit]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from django.db import connection
 
 from memories import index as indexes
-from memories.index.base import Hit, Point, UnusableVector, VectorIndex, Where, usable
+from memories.index.base import ComparesPoints, Hit, Point, UnusableVector, VectorIndex, Where, usable
 from memories.index.local.index import LocalIndex
 from memories.index.milvus.client import Connection
 from memories.index.milvus.index import MilvusIndex
@@ -106,6 +107,42 @@ def test_what_is_upserted_is_found_nearest_first_with_its_cosine(index):
     hits = index.search(ANNA, vector(5), Where(("default",)), 10)
     assert [hit.id for hit in hits] == [near.id, far.id, opposite.id]
     assert [hit.similarity for hit in hits] == pytest.approx([1 / 1.01**0.5, 1 / 5**0.5, -1], abs=1e-5)
+
+
+@pytest.fixture
+def comparing(index) -> ComparesPoints:
+    if not isinstance(index, ComparesPoints):
+        pytest.skip("this engine does not compare given points")
+    return index
+
+
+def test_given_points_are_compared_exactly_as_in_a_search(index, comparing, rng):
+    stored = points(300, rng)
+    index.upsert(ANNA, stored)
+    index.upsert(ANNA, [replace(stored[0], version=2, vector=stored[7].vector)])
+    index.delete(ANNA, [stored[1].id])
+    given = [point.id for point in stored[:40]] + [uuid4()]
+    query = rng.standard_normal(DIMENSION).astype(np.float32)
+    every = [hit for hit in index.search(ANNA, query, Where(("default",)), 300) if hit.id in given]
+    assert len(every) == 39
+    assert comparing.nearest_of(ANNA, given, query, 300) == every
+    assert comparing.nearest_of(ANNA, given, query, 5) == every[:5]
+
+
+def test_given_points_of_another_tenant_are_not_compared(index, comparing):
+    mine = point(1)
+    index.upsert(ANNA, [mine])
+    index.upsert(BERT, [point(1)])
+    assert comparing.nearest_of(BERT, [mine.id], vector(1), 10) == []
+    assert comparing.nearest_of(uuid4(), [mine.id], vector(1), 10) == []
+
+
+def test_points_with_the_same_half_of_an_id_are_told_apart(index, comparing, monkeypatch):
+    monkeypatch.setattr("memories.index.local.row_finder.SORT_AFTER_ROWS", 0)
+    one, other = UUID(int=(1 << 64) + 5), UUID(int=(2 << 64) + 5)
+    index.upsert(ANNA, [point(1, id=one), point(0, 1, id=other)])
+    assert comparing.nearest_of(ANNA, [other], vector(1), 10) == [Hit(other, 0.0)]
+    assert comparing.nearest_of(ANNA, [one], vector(1), 10) == [Hit(one, 1.0)]
 
 
 def test_an_empty_index_finds_nothing(index):
