@@ -9,8 +9,10 @@ from api.json import JsonObject
 from conversations.context import render
 from conversations.context.rules import Candidate, Rejected
 from conversations.context.types import Context, ContextItem
+from conversations.messages import turn_of
 from conversations.models import Conversation
 from conversations.search.results import Hit
+from memories.reserved_namespaces import CONVERSATIONS
 from somamemory.times import rfc3339
 
 _QUERY_FIELDS = ("conversation_id", "role", "content", "coord", "metadata", "timestamp")
@@ -22,6 +24,7 @@ def query_hit(hit: Hit) -> JsonObject:
         "message_id": fields["id"],
         **{name: fields[name] for name in _QUERY_FIELDS},
         "score": hit.score,
+        "relevance": hit.relevance,
         "similarity": hit.similarity,
         **_source(hit.conversation),
     }
@@ -32,12 +35,33 @@ def full_text_hit(hit: Hit) -> JsonObject:
 
 
 def context_message(item: ContextItem) -> JsonObject:
-    citation = {**_source(item.conversation), "timestamp": rfc3339(item.message.created_at)}
+    memory = item.message
+    citation = {**_source(item.conversation), "timestamp": rfc3339(memory.created_at)}
     return {
-        **message(item.message, item.conversation),
+        **_recalled(item),
         "content": item.candidate.content,  # may be truncated
-        "metadata": {**item.message.metadata, "citation": citation},
+        "metadata": {**memory.metadata, "citation": citation},
         **_source(item.conversation),
+        "namespace": memory.namespace,
+        "relevance": item.candidate.relevance,
+        "provenance": {"source": memory.source, "trust": memory.trust},
+    }
+
+
+def _recalled(item: ContextItem) -> JsonObject:
+    """Return the fields of a message, of which a memory has no turn, and no conversation."""
+    memory = item.message
+    if item.conversation is not None and memory.namespace == CONVERSATIONS:
+        return message(memory, item.conversation)
+    return {
+        "id": str(memory.id),
+        "conversation_id": None if item.conversation is None else str(item.conversation.id),
+        # The text of a summary or a memory never speaks as a user or an assistant.
+        "role": "system",
+        "coord": memory.coordinate.text,
+        "turn": None if item.conversation is None else turn_of(memory.coordinate_key),
+        "timestamp": rfc3339(memory.created_at),
+        "importance": memory.importance,
     }
 
 
@@ -75,8 +99,8 @@ def _about(context: Context, items: Sequence[ContextItem]) -> JsonObject:
 
 
 def _citation(number: int, item: ContextItem) -> JsonObject:
-    fields = message(item.message, item.conversation)
-    names = ("id", "conversation_id", "coord", "role", "timestamp")
+    fields = context_message(item)
+    names = ("id", "conversation_id", "coord", "role", "timestamp", "namespace", "relevance", "provenance")
     return {"number": number, **{name: fields[name] for name in names}, **_source(item.conversation)}
 
 
@@ -104,7 +128,7 @@ def _scores(candidate: Candidate) -> JsonObject:
 def _left_out(item: ContextItem, rejected: Rejected) -> JsonObject:
     return {
         "id": str(item.message.id),
-        "conversation_id": str(item.conversation.id),
+        "conversation_id": None if item.conversation is None else str(item.conversation.id),
         "coord": item.message.coordinate.text,
         "reason": rejected.reason,
         "score": round(rejected.candidate.score, 6),
@@ -113,5 +137,7 @@ def _left_out(item: ContextItem, rejected: Rejected) -> JsonObject:
     }
 
 
-def _source(conversation: Conversation) -> JsonObject:
+def _source(conversation: Conversation | None) -> JsonObject:
+    if conversation is None:
+        return {"label": "", "folder": ""}
     return {"label": conversation.label, "folder": conversation.folder}

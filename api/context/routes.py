@@ -90,6 +90,9 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
             truncate=body.truncate,
             as_of=body.as_of,
             report_excluded=query.manifest,
+            filters=body.filters,
+            namespaces=tuple(body.namespaces),
+            min_relevance=body.min_relevance,
             **body.ids,
         ),
     )
@@ -111,6 +114,7 @@ def _run_query(request: Request, body: QueryBody) -> HttpResponse:
         limit=limit,
         offset=offset,
         include_archived=body.include_archived,
+        min_relevance=body.min_relevance,
         ids=body.ids,
     )
     return reply(

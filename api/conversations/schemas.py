@@ -13,9 +13,11 @@ from api.schemas import (
     MAX_OFFSET,
     Body,
     Cursor,
+    Fraction,
     Id,
     Instant,
     Limit,
+    NamespaceList,
     OwnerIds,
     OwnerIdsOut,
     Params,
@@ -170,6 +172,7 @@ class QueryBody(OwnerIds, Body):
     limit: Annotated[int, Field(ge=1, le=1000)] | None = None
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] | None = None
     include_archived: bool | None = None
+    min_relevance: Fraction = 0.0
 
 
 class FullTextBody(OwnerIds, Body):
@@ -186,6 +189,9 @@ class ContextBody(OwnerIds, Body):
     folder: Folder | None = None
     conversation_id: Id | None = None
     exclude_current_session: bool = False
+    filters: JsonObject | None = None
+    namespaces: NamespaceList = Field(default_factory=list)
+    min_relevance: Fraction | None = None
     format: Literal["items", "messages", "text"] = "items"
     context_budget: Annotated[int, Field(ge=1, le=MAX_BUDGET)] = 4000
     order: Literal["relevance", "chronological"] = "relevance"
@@ -255,9 +261,8 @@ class ConversationDeletedOut(BaseModel):
     id: str
 
 
-class MessageOut(BaseModel):
+class _SaidOut(BaseModel):
     id: str
-    conversation_id: str
     role: str
     content: str
     content_parts: list[JsonObject] | None = None
@@ -265,10 +270,14 @@ class MessageOut(BaseModel):
     tool_call_id: str | None = None
     name: str | None = None
     coord: str
-    turn: int
     timestamp: str
     metadata: JsonObject
     importance: float
+
+
+class MessageOut(_SaidOut):
+    conversation_id: str
+    turn: int
 
 
 class MessagesOut(BaseModel):
@@ -281,6 +290,7 @@ class QueryResultOut(BaseModel):
     conversation_id: str
     message_id: str
     score: float
+    relevance: float
     similarity: float | None
     role: str
     content: str
@@ -313,11 +323,24 @@ class FullTextOut(BaseModel):
     next_offset: int | None = Field(None, description=ENDED_EARLY)
 
 
-class ContextMessageOut(MessageOut):
-    """A message of a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`."""
+class ProvenanceOut(BaseModel):
+    source: str | JsonObject | None
+    trust: float | None
 
+
+class ContextMessageOut(_SaidOut):
+    """A message of a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
+
+    A memory has no conversation and no turn, and an empty `label` and `folder`.
+    """
+
+    conversation_id: str | None
+    turn: int | None
     label: str
     folder: str
+    namespace: str
+    relevance: float | None
+    provenance: ProvenanceOut
 
 
 class ContextScores(BaseModel):
@@ -337,7 +360,7 @@ class ContextItemOut(ContextMessageOut):
 
 class LeftOut(BaseModel):
     id: str
-    conversation_id: str
+    conversation_id: str | None
     coord: str
     reason: Literal["budget", "duplicate", "excluded"]
     score: float | None
@@ -350,12 +373,15 @@ class CitationOut(BaseModel):
 
     number: int
     id: str
-    conversation_id: str
+    conversation_id: str | None
     coord: str
     label: str
     folder: str
     role: str
     timestamp: str
+    namespace: str
+    relevance: float | None
+    provenance: ProvenanceOut
 
 
 class ContextPromptOut(BaseModel):

@@ -430,6 +430,7 @@ class SearchBody(OwnerIds, NamespacePrefix, Body):
     near: Coord | None = None
     radius: Annotated[float, Field(ge=0, le=1e100, allow_inf_nan=False)] | None = None
     min_score: MinScore = 0.0
+    min_relevance: MinScore = 0.0
     consistency: Consistency = "eventual"
     weights: Weights = Field(default_factory=Weights)
     expand: ExpandBody | None = None
@@ -453,6 +454,7 @@ class SearchParams(OwnerIds, NamespacePrefix, Params):
     near: CoordText | None = None
     radius: Radius | None = None
     min_score: Annotated[Decimal, Field(ge=0, le=1)] = 0.0
+    min_relevance: Annotated[Decimal, Field(ge=0, le=1)] = 0.0
     consistency: Consistency = "eventual"
     explain: bool = False
     include_archived: bool = False
@@ -463,6 +465,7 @@ class SearchParams(OwnerIds, NamespacePrefix, Params):
 
 class FoundOut(_AnyMemoryOut):
     score: float
+    relevance: float
     scores: dict[str, float | None] | None = None
 
 

@@ -24,6 +24,7 @@ def hit(hit: SearchHit) -> JsonObject:
         "created_at": rfc3339(memory.created_at),
         "version": memory.version,
         "score": hit.score,
+        "relevance": hit.relevance,
     }
     if hit.scores is not None:
         result["scores"] = hit.scores

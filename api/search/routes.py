@@ -72,6 +72,7 @@ def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_f
         top_k=options.top_k,
         offset=options.offset,
         min_score=options.min_score,
+        min_relevance=options.min_relevance,
         strong=options.consistency == "strong",
         explain=options.explain,
         include_archived=options.include_archived,

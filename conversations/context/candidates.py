@@ -23,21 +23,28 @@ from memories import payloads
 from memories.embeddings.base import Vectors
 from memories.index import generations
 from memories.models import Memory, VectorEmbedding
-from memories.reserved_namespaces import SUMMARIES
+from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 from memories.search import scoring
 from tenants.caller import Caller
 
+# The namespaces whose memories begin their coordinates with the number of a conversation.
+OF_CONVERSATIONS = (CONVERSATIONS, SUMMARIES, FACTS)
 # Counting 200 messages takes 20 ms, and the best messages are candidates for many requests.
 _counted: LRUCache[tuple[UUID, int], int] = LRUCache(maxsize=50_000)  # token counts by memory id and version
 _counting = Lock()
 
 
 class Proposal(NamedTuple):
-    """A memory that may be worth including. `relevance` is its search score, or 0 if no search found it."""
+    """A memory that may be worth including.
+
+    score: of the search, or 0 if no search found it.
+    relevance: see `memories.search.relevance`; None if no search found it.
+    """
 
     memory: Memory
     source: str
-    relevance: float = 0.0
+    score: float = 0.0
+    relevance: float | None = None
 
 
 def _weights() -> Weights:
@@ -58,7 +65,7 @@ class Pool:
     conversations: dict[str, Conversation] = field(default_factory=dict)
 
     def add(self, proposals: Sequence[Proposal]) -> list[Candidate]:
-        """Return a candidate for each proposal with text whose conversation exists, in the same order."""
+        """Return a candidate for each proposal with text, in the same order, unless its conversation is gone."""
         known = self._with_conversation([proposal for proposal in proposals if _text(proposal.memory).strip()])
         self.memories |= {proposal.memory.id: proposal.memory for proposal in known}
         vectors = _vectors(self.caller, [proposal.memory.id for proposal in known])
@@ -71,11 +78,13 @@ class Pool:
 
     def item(self, candidate: Candidate) -> ContextItem:
         memory = self.memories[candidate.id]
-        return ContextItem(memory, self._conversation(memory), candidate)
+        return ContextItem(memory, self._conversation_of(memory), candidate)
 
     def days(self, candidate: Candidate) -> frozenset[Day]:
         """Return the days of its conversation that a message or a summary covers."""
         memory = self.memories[candidate.id]
+        if memory.namespace not in OF_CONVERSATIONS:
+            return frozenset()
         key = conversation_key(memory.coordinate_key)
         if candidate.source != "summary":
             return frozenset([(key, memory.created_at.date().isoformat())])
@@ -83,16 +92,15 @@ class Pool:
 
     def _with_conversation(self, proposals: Sequence[Proposal]) -> list[Proposal]:
         """Load conversations that are not loaded yet, and drop memories whose conversation has just been deleted."""
-        keys = [conversation_key(proposal.memory.coordinate_key) for proposal in proposals]
-        unknown = [
-            proposal.memory for proposal, key in zip(proposals, keys, strict=True) if key not in self.conversations
-        ]
+        belonging = [proposal.memory for proposal in proposals if proposal.memory.namespace in OF_CONVERSATIONS]
+        unknown = [row for row in belonging if conversation_key(row.coordinate_key) not in self.conversations]
         self.conversations |= by_key(self.caller.tenant, unknown)
-        return [proposal for proposal, key in zip(proposals, keys, strict=True) if key in self.conversations]
+        gone = {row.id for row in belonging if conversation_key(row.coordinate_key) not in self.conversations}
+        return [proposal for proposal in proposals if proposal.memory.id not in gone]
 
     def _candidate(self, proposal: Proposal, text: str, token_count: int, vectors: Mapping[UUID, Vectors]) -> Candidate:
         memory = proposal.memory
-        parts = self._parts(memory, proposal.relevance)
+        parts = self._parts(memory, proposal.score)
         return Candidate(
             id=memory.id,
             address=memory.coordinate_key,
@@ -103,21 +111,24 @@ class Pool:
             score=rules.score(parts, self.weights),
             version=memory.version,
             source=proposal.source,
+            relevance=proposal.relevance,
             vector=vectors.get(memory.id),
         )
 
-    def _parts(self, memory: Memory, relevance: float) -> Parts:
-        conversation = self._conversation(memory)
+    def _parts(self, memory: Memory, score: float) -> Parts:
+        conversation = self._conversation_of(memory)
         age_s = (self.as_of - memory.created_at).total_seconds()
         return Parts(
-            relevance=relevance,
+            relevance=score,
             # A message without its own importance inherits the importance of its conversation.
-            importance=scoring.importance(memory.importance or conversation.importance),
+            importance=scoring.importance(memory.importance or (conversation.importance if conversation else 0.0)),
             recency=scoring.recency(age_s, settings.CONTEXT_HALF_LIFE_DAYS * 86_400),
-            label=float(conversation.label in self.request.preferred_labels),
+            label=float(conversation is not None and conversation.label in self.request.preferred_labels),
         )
 
-    def _conversation(self, memory: Memory) -> Conversation:
+    def _conversation_of(self, memory: Memory) -> Conversation | None:
+        if memory.namespace not in OF_CONVERSATIONS:
+            return None
         return self.conversations[conversation_key(memory.coordinate_key)]
 
 
@@ -143,4 +154,4 @@ def _token_counts(memories: Sequence[Memory], texts: Sequence[str]) -> list[int]
 
 
 def _text(memory: Memory) -> str:
-    return payloads.text_of(memory.payload) if memory.namespace == SUMMARIES else Message.of(memory).text
+    return Message.of(memory).text if memory.namespace == CONVERSATIONS else payloads.text_of(memory.payload)

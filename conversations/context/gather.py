@@ -9,22 +9,25 @@ from itertools import islice
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, Q, Subquery
+from django.db.models import Exists, Q, QuerySet, Subquery
 
 from conversations.context import rules
-from conversations.context.candidates import Pool, Proposal
+from conversations.context.candidates import OF_CONVERSATIONS, Pool, Proposal
 from conversations.context.rules import Candidate, Day, Rejected
 from conversations.context.types import ContextItem, ContextRequest
 from conversations.messages import message_key, neighbour_keys
 from conversations.models import Conversation
 from conversations.query import in_folder
+from conversations.search.filters import Condition, translate
 from conversations.search.scope import places
 from memories import large_rows
 from memories import selectors as memories
+from memories.filters import parse
 from memories.models import Memory
-from memories.reserved_namespaces import CONVERSATIONS, SUMMARIES
+from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 from memories.search import hybrid
 from memories.search.hybrid import Results, Search, SearchHit
+from memories.search.relevance import FLOOR
 from memories.search.scoring import Stats
 from memories.selectors import Narrowing
 from tenants.caller import Caller
@@ -47,6 +50,7 @@ _RECENT_DAYS = 7
 _WITH_NEIGHBOURS = 50  # number of best candidates whose neighbours are added
 # A neighbour gets this share of its candidate's relevance. On LoCoMo, 0.5 adds .01 to the evidence in a context.
 _NEIGHBOURS_SHARE = 0.5
+_SOURCES = {CONVERSATIONS: "search", SUMMARIES: "summary", FACTS: "fact"}
 MAX_EXCLUDED = 20
 
 
@@ -70,21 +74,32 @@ class Gathered:
 
 @dataclass(frozen=True)
 class _Scope:
-    """Restrictions of a request. `allowed` is a condition on conversations; None allows all and skips the check."""
+    """Restrictions of a request.
+
+    allowed: a condition on conversations; None allows all and skips the check.
+    passing: a condition on their messages; None for all.
+    """
 
     allowed: Q | None
+    passing: Q | None
     any_summaries: bool
+
+    def messages(self, caller: Caller) -> QuerySet[Memory]:
+        rows = memories.live(caller, [CONVERSATIONS])
+        return rows if self.passing is None else rows.filter(self.passing)
 
 
 def gather(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered:
     """Return all candidates for a context, with duplicates and excluded messages listed separately."""
     scope = _scope(caller, request)
     pool = Pool(caller, request, as_of)
-    results = _search(caller, request, scope.allowed, _top_k(request, scope))
-    best_first = rules.best_first(pool.add(_proposals(caller, request, as_of, scope, results.hits)))
+    results = _search(caller, request, scope, _top_k(request, scope))
+    others = _search_memories(caller, request)
+    found = _relevant(request, [results, *others])
+    best_first = rules.best_first(pool.add(_proposals(caller, request, as_of, scope, found)))
     distinct, duplicates = rules.without_duplicates(best_first, settings.CONTEXT_DUPLICATE)
     best, _ = rules.pack(distinct, request.target)
-    neighbours = rules.best_first(pool.add(_neighbours(caller, pool, best)))
+    neighbours = rules.best_first(pool.add(_neighbours(caller, scope, pool, best)))
     fresh, repeated = rules.without_duplicates(neighbours, settings.CONTEXT_DUPLICATE, distinct)
     excluded, degraded = _excluded(caller, request, scope, results.stats)
     return Gathered(
@@ -92,7 +107,7 @@ def gather(caller: Caller, request: ContextRequest, as_of: datetime) -> Gathered
         candidates=[*distinct, *fresh],
         duplicates=[*duplicates, *repeated],
         excluded=[Rejected(candidate, rules.EXCLUDED) for candidate in pool.add(excluded)],
-        degraded=[*results.degraded, *degraded],
+        degraded=[*results.degraded, *(leg for result in others for leg in result.degraded), *degraded],
     )
 
 
@@ -106,7 +121,9 @@ def _scope(caller: Caller, request: ContextRequest) -> _Scope:
     if request.folder is not None:
         condition &= in_folder(request.folder)
     condition &= _current(request)
-    return _Scope(condition or None, any_summaries)
+    filters = Condition() if request.filters is None else translate(caller.tenant, request.filters)
+    condition &= filters.conversation or Q()
+    return _Scope(condition or None, filters.message, any_summaries)
 
 
 def _current(request: ContextRequest) -> Q:
@@ -140,14 +157,16 @@ def _top_k(request: ContextRequest, scope: _Scope) -> int:
     return max(_max_messages(request), _WITH_SUMMARIES) if scope.any_summaries else _max_messages(request)
 
 
-def _search(
-    caller: Caller, request: ContextRequest, allowed: Q | None, top_k: int, stats: Stats | None = None
-) -> Results:
-    within = None if allowed is None else allowed & Q(**request.ids)
+def _search(caller: Caller, request: ContextRequest, scope: _Scope, top_k: int, stats: Stats | None = None) -> Results:
+    """Search messages and summaries, and facts if the request asks for them."""
+    within = None if scope.allowed is None else scope.allowed & Q(**request.ids)
+    facts = (FACTS,) if FACTS in request.namespaces else ()
     search = Search(
         request.query,
-        namespaces=(CONVERSATIONS, SUMMARIES),
-        narrowing=Narrowing(places=places(caller.tenant, within, with_summaries=True), **request.ids),
+        namespaces=(CONVERSATIONS, SUMMARIES, *facts),
+        narrowing=Narrowing(
+            places=places(caller.tenant, within, with_summaries=True), also=scope.passing, **request.ids
+        ),
         top_k=top_k,
         include_archived=request.include_archived,
         shown=False,
@@ -156,14 +175,41 @@ def _search(
     return hybrid.search(caller, search)
 
 
+def _search_memories(caller: Caller, request: ContextRequest) -> list[Results]:
+    """Search the namespaces of the request that do not belong to conversations."""
+    namespaces = tuple(name for name in request.namespaces if name not in OF_CONVERSATIONS)
+    if not namespaces:
+        return []
+    search = Search(
+        request.query,
+        namespaces=namespaces,
+        narrowing=Narrowing(
+            filters=None if request.filters is None else parse(request.filters),
+            **request.ids,
+        ),
+        top_k=_max_messages(request),
+        include_archived=request.include_archived,
+        shown=False,
+    )
+    return [hybrid.search(caller, search)]
+
+
+def _relevant(request: ContextRequest, results: Sequence[Results]) -> list[SearchHit]:
+    """Return the hits of all searches that are relevant enough, best first."""
+    hits = sorted((hit for result in results for hit in result.hits), key=lambda hit: -hit.score)
+    if request.min_relevance is not None:
+        return [hit for hit in hits if hit.relevance >= request.min_relevance]
+    return hits if any(hit.relevance >= FLOOR for hit in hits) else []
+
+
 def _proposals(
     caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope, hits: Sequence[SearchHit]
 ) -> list[Proposal]:
     """Return the memories of all three sources without repetition. The first source that proposes a memory wins."""
     proposals = [
         *_searched(request, hits),
-        *(Proposal(memory, "pinned") for memory in _pinned(caller, request, scope.allowed)),
-        *(Proposal(memory, "recent") for memory in _recent(caller, request, as_of, scope.allowed)),
+        *(Proposal(memory, "pinned") for memory in _pinned(caller, request, scope)),
+        *(Proposal(memory, "recent") for memory in _recent(caller, request, as_of, scope)),
     ]
     distinct: dict[UUID, Proposal] = {}
     for proposal in proposals:
@@ -176,16 +222,16 @@ def _searched(request: ContextRequest, hits: Sequence[SearchHit]) -> list[Propos
     messages = [hit.memory.id for hit in hits if hit.memory.namespace != SUMMARIES][: _max_messages(request)]
     proposed = set(messages)
     return [
-        Proposal(hit.memory, "summary" if hit.memory.namespace == SUMMARIES else "search", hit.score)
+        Proposal(hit.memory, _SOURCES.get(hit.memory.namespace, "memory"), hit.score, hit.relevance)
         for hit in hits
         if hit.memory.namespace == SUMMARIES or hit.memory.id in proposed
     ]
 
 
-def _pinned(caller: Caller, request: ContextRequest, allowed: Q | None) -> Sequence[Memory]:
+def _pinned(caller: Caller, request: ContextRequest, scope: _Scope) -> Sequence[Memory]:
     """Return the last turns of the most recently changed pinned conversations."""
     pinned = Conversation.objects.for_tenant(caller.tenant).filter(
-        allowed or Q(), status=Conversation.Status.PINNED, **request.ids
+        scope.allowed or Q(), status=Conversation.Status.PINNED, **request.ids
     )
     last_turns = pinned.order_by("-updated_at", "-number").values_list("number", "last_turn")[:_PINNED_CONVERSATIONS]
     ranges = [
@@ -197,37 +243,42 @@ def _pinned(caller: Caller, request: ContextRequest, allowed: Q | None) -> Seque
     ]
     if not ranges:
         return []
-    rows = memories.live(caller, [CONVERSATIONS]).filter(Q(*ranges, _connector=Q.OR))
+    rows = scope.messages(caller).filter(Q(*ranges, _connector=Q.OR))
     return large_rows.first_fitting(
         rows.order_by("-created_at", "-coordinate_key"), _PINNED_CONVERSATIONS * _PINNED_TURNS
     )
 
 
-def _recent(caller: Caller, request: ContextRequest, as_of: datetime, allowed: Q | None) -> Sequence[Memory]:
+def _recent(caller: Caller, request: ContextRequest, as_of: datetime, scope: _Scope) -> Sequence[Memory]:
     """Return messages from the last few days under the preferred labels, in the most recently changed conversations."""
     if not request.preferred_labels:
         return []
     since = as_of - timedelta(days=_RECENT_DAYS)
     changed = Conversation.objects.for_tenant(caller.tenant).filter(
-        allowed or Q(), label__in=sorted(request.preferred_labels), updated_at__gt=since, **request.ids
+        scope.allowed or Q(), label__in=sorted(request.preferred_labels), updated_at__gt=since, **request.ids
     )
     last_turns = changed.order_by("-updated_at", "-number").values_list("number", "last_turn")[:_RECENT]
     turns = ((number, turn) for number, last in last_turns for turn in range(max(1, last - _RECENT + 1), last + 1))
     keys = [message_key(number, turn) for number, turn in islice(turns, _RECENT_READ)]
-    rows = memories.live(caller, [CONVERSATIONS]).filter(coordinate_key__in=keys, created_at__gt=since)
+    rows = scope.messages(caller).filter(coordinate_key__in=keys, created_at__gt=since)
     return large_rows.first_fitting(rows.order_by("-created_at", "-coordinate_key"), _RECENT)
 
 
-def _neighbours(caller: Caller, pool: Pool, best: Sequence[Candidate]) -> list[Proposal]:
+def _neighbours(caller: Caller, scope: _Scope, pool: Pool, best: Sequence[Candidate]) -> list[Proposal]:
     """Return the turns before and after the best candidates, unless they are already candidates."""
-    relevance: dict[str, float] = {}
+    near: dict[str, Candidate] = {}
     for candidate in rules.best_first(best)[:_WITH_NEIGHBOURS]:
         if pool.memories[candidate.id].namespace == CONVERSATIONS:
             for key in neighbour_keys(candidate.address):
-                relevance.setdefault(key, candidate.parts.relevance * _NEIGHBOURS_SHARE)
-    there = large_rows.in_order(memories.live(caller, [CONVERSATIONS]), "coordinate_key", list(relevance))
-    rows = [row for row in there if row is not None]
-    return [Proposal(row, "neighbour", relevance[row.coordinate_key]) for row in rows if row.id not in pool.memories]
+                near.setdefault(key, candidate)
+    there = large_rows.in_order(scope.messages(caller), "coordinate_key", list(near))
+    rows = [row for row in there if row is not None and row.id not in pool.memories]
+    return [_neighbour(row, near[row.coordinate_key]) for row in rows]
+
+
+def _neighbour(row: Memory, candidate: Candidate) -> Proposal:
+    relevance = None if candidate.relevance is None else round(candidate.relevance * _NEIGHBOURS_SHARE, 4)
+    return Proposal(row, "neighbour", candidate.parts.relevance * _NEIGHBOURS_SHARE, relevance)
 
 
 def _excluded(
@@ -237,5 +288,5 @@ def _excluded(
     if scope.allowed is None or not request.report_excluded:
         return [], []
     everything = replace(request, include_archived=True)
-    results = _search(caller, everything, ~scope.allowed, MAX_EXCLUDED, stats)
-    return [Proposal(hit.memory, "search", hit.score) for hit in results.hits], results.degraded
+    results = _search(caller, everything, replace(scope, allowed=~scope.allowed), MAX_EXCLUDED, stats)
+    return [Proposal(hit.memory, "search", hit.score, hit.relevance) for hit in results.hits], results.degraded

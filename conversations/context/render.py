@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from conversations.context import tokens
 from conversations.context.types import Context, ContextItem
 from conversations.messages import Message
+from memories.models import Memory
+from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 
 Rendered = list[dict[str, str]]
 
@@ -43,10 +45,17 @@ def prompt(context: Context) -> Prompt:
 def messages(context: Context) -> Rendered:
     """Return the context as messages for a model.
 
-    Messages of users and assistants keep their role. All others, such as summaries and earlier system messages, become
-    tagged messages of the user, so that no recalled text speaks as the system.
+    Messages of users and assistants keep their role. All others, such as memories, summaries and earlier system
+    messages, become tagged messages of the user, so that no recalled text speaks as the system.
     """
     return [_message(number, item) for number, item in enumerate(context.items, start=1)]
+
+
+def role(memory: Memory) -> str:
+    """Return the role of a message, `summary` or `fact`, or nothing for any other memory, whatever its payload says."""
+    if memory.namespace == CONVERSATIONS:
+        return Message.of(memory).role
+    return {SUMMARIES: "summary", FACTS: "fact"}.get(memory.namespace, "")
 
 
 def _fitting(context: Context) -> list[ContextItem]:
@@ -69,19 +78,21 @@ def _text(items: Sequence[ContextItem]) -> str:
 
 
 def _tagged(number: int, item: ContextItem) -> str:
-    message = Message.of(item.message)
+    memory = item.message
     attributes = {
         "id": str(number),
-        "role": message.role or "summary",
-        "date": message.said_at.date().isoformat(),
-        "conversation": item.conversation.label,
+        "role": role(memory) or "memory",
+        "date": memory.created_at.date().isoformat(),
+        "conversation": item.conversation.label if item.conversation else "",
+        "namespace": "" if item.conversation else memory.namespace,
+        "trust": "" if memory.trust is None else f"{memory.trust:g}",
     }
     written = " ".join(f'{name}="{value.translate(_IN_ATTRIBUTES)}"' for name, value in attributes.items() if value)
     return f"<memory {written}>{item.candidate.content.translate(_ESCAPES)}</memory>"
 
 
 def _message(number: int, item: ContextItem) -> dict[str, str]:
-    role = Message.of(item.message).role
-    if role in _PRESERVED_ROLES:
-        return {"role": role, "content": item.candidate.content}
+    said_by = role(item.message)
+    if said_by in _PRESERVED_ROLES:
+        return {"role": said_by, "content": item.candidate.content}
     return {"role": "user", "content": _tagged(number, item)}

@@ -66,6 +66,7 @@ class Candidate:
     score: float
     version: int = 1
     source: str = "search"
+    relevance: float | None = None  # None if no search found it
     vector: Vectors | None = field(default=None, compare=False, repr=False)
     truncated: bool = False
 

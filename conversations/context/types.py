@@ -16,7 +16,12 @@ from memories.models import Ids, Memory
 
 @dataclass(frozen=True)
 class ContextRequest:
-    """A request for a context. `budget` is in tokens. Recency counts from `as_of`; None means the start of the hour."""
+    """A request for a context. `budget` is in tokens. Recency counts from `as_of`; None means the start of the hour.
+
+    filters: JSON, which all messages and memories must pass; see `conversations.search.filters`.
+    namespaces: whose memories compete with the messages. `facts` are those of the conversations.
+    min_relevance: of every item that a search finds. None: no item unless the best one reaches `relevance.FLOOR`.
+    """
 
     query: str
     budget: int = 4000
@@ -34,6 +39,9 @@ class ContextRequest:
     session_id: str | None = None
     # Leave out the messages of `session_id` and `conversation_id`, which are already in the prompt
     exclude_current_session: bool = False
+    filters: object = None
+    namespaces: tuple[str, ...] = ()
+    min_relevance: float | None = None
 
     @property
     def ids(self) -> Ids:
@@ -55,10 +63,10 @@ class ContextRequest:
 
 @dataclass(frozen=True)
 class ContextItem:
-    """A message or a summary. The text of `candidate` may be truncated."""
+    """A message, a summary, a fact or a memory. The text of `candidate` may be truncated."""
 
     message: Memory
-    conversation: Conversation
+    conversation: Conversation | None  # None for a memory
     candidate: Candidate
 
 

@@ -66,7 +66,7 @@ def search_full_text(
     messages = large_rows.in_order(rows, "coordinate_key", [key for _, key in page])
     scored = zip(page, messages, strict=False)  # the messages may end early
     hits = with_conversations(
-        caller.tenant, ((message, round(score, 6), None) for (score, _), message in scored if message is not None)
+        caller.tenant, ((message, round(score, 6)) for (score, _), message in scored if message is not None)
     )
     read_counts.count(filter(None, messages))
     next_offset = offset + len(messages) if len(messages) < len(page) else None

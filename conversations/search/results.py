@@ -25,6 +25,7 @@ class Hit:
     conversation: Conversation
     score: float
     similarity: float | None = None
+    relevance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class MessageResults:
     next_offset: int | None = None  # set if the messages were too large for one response
 
 
-def with_conversations(tenant: Tenant, scored: Iterable[tuple[Memory, float, float | None]]) -> list[Hit]:
-    """Return a hit for each (message, score, similarity). Drop messages whose conversation has just been deleted."""
+def with_conversations(tenant: Tenant, scored: Iterable[tuple[Memory, float]]) -> list[Hit]:
+    """Return a hit for each (message, score). Drop messages whose conversation has just been deleted."""
     rows = list(scored)
-    conversations = by_key(tenant, [message for message, _, _ in rows])
+    conversations = by_key(tenant, [message for message, _ in rows])
     return [
-        Hit(message, conversations[key], score, similarity)
-        for message, score, similarity in rows
+        Hit(message, conversations[key], score)
+        for message, score in rows
         if (key := conversation_key(message.coordinate_key)) in conversations
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from conversations.search.filters import Condition, translate
 from conversations.search.results import COLD, MessageResults, has_cold_conversations, with_conversations
 from conversations.search.scope import places
@@ -23,6 +25,7 @@ def search_messages(
     limit: int = 10,
     offset: int = 0,
     include_archived: bool | None = None,
+    min_relevance: float = 0.0,
     ids: Ids = NO_IDS,
 ) -> MessageResults:
     """Return the messages that best match a query. Raises InvalidInput.
@@ -41,13 +44,17 @@ def search_messages(
         narrowing=Narrowing(places=places(caller.tenant, condition.conversation), also=condition.message, **ids),
         top_k=limit,
         offset=offset,
+        min_relevance=min_relevance,
         explain=True,
         include_archived=archived,
     )
     results = hybrid.search(caller, request)
-    hits = with_conversations(
-        caller.tenant, ((hit.memory, hit.score, (hit.scores or {}).get("semantic")) for hit in results.hits)
-    )
+    similarities = {hit.memory.id: (hit.scores or {}).get("semantic") for hit in results.hits}
+    relevance = {hit.memory.id: hit.relevance for hit in results.hits}
+    hits = [
+        replace(hit, similarity=similarities[hit.message.id], relevance=relevance[hit.message.id])
+        for hit in with_conversations(caller.tenant, ((hit.memory, hit.score) for hit in results.hits))
+    ]
     incomplete = [] if results.every_match else [KEYWORD]
     cold = [COLD] if archived and has_cold_conversations(caller.tenant) else []
     return MessageResults(hits, results.total, sorted({*results.degraded, *incomplete, *cold}), results.next_offset)

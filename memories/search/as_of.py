@@ -21,11 +21,12 @@ from memories.index import generations
 from memories.index.base import usable
 from memories.models import Memory
 from memories.past import Arms
-from memories.search import analyzer, hybrid, marks, scoring, vectors
+from memories.search import analyzer, hybrid, marks, relevance, scoring, vectors
 from memories.search.candidates import Candidate
 from memories.search.page import explained
 from memories.search.query import KEYWORD, SEMANTIC, Results, Search, SearchHit
 from memories.search.ranking import Ranking
+from memories.search.relevance import Signals
 from memories.search.scoring import Stats, Weights
 from somamemory.db.replicas import may_read_replica
 from somamemory.errors import RowBudgetExceeded, Unavailable
@@ -69,25 +70,37 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     narrowing = replace(query.narrowing, also=unchanged)
     # The memories next to a hit may have changed since.
     everything = replace(
-        query, narrowing=narrowing, offset=0, top_k=query.offset + query.top_k, shown=False, neighbours=False
+        query,
+        narrowing=narrowing,
+        offset=0,
+        top_k=query.offset + query.top_k,
+        min_relevance=0.0,
+        shown=False,
+        neighbours=False,
     )
     present = hybrid.search(caller, everything)
-    earlier, degraded = _changed(caller, query, moment, present)
+    earlier, signals, degraded = _changed(caller, query, moment, present)
     hits = [_Found(hit.score, hit.memory.coordinate_key, hit.memory.id, hit.memory, hit.scores) for hit in present.hits]
     known = {hit.id for hit in earlier}  # one of the unchanged memories may have changed in the meantime
     merged = sorted([*earlier, *(hit for hit in hits if hit.id not in known)], key=lambda hit: hit.order)
     if present.next_offset is not None:  # worse memories had no room
         merged = [hit for hit in merged if hit.order <= hits[-1].order]
+    signals = signals.combined(present.signals)
+    best = merged[0].score if merged else 0.0
+    merged = [hit for hit in merged if signals.relevance(hit.score, best) >= query.min_relevance]
     page, next_offset = _page(caller, query, moment, merged)
+    page = [replace(hit, relevance=signals.relevance(hit.score, best)) for hit in page]
     if next_offset is None and present.next_offset is not None:
         next_offset = query.offset + len(page)
     took_ms = round((time.perf_counter() - started) * 1000, 2)
-    return Results(page, degraded, took_ms, len(merged), present.every_match, present.stats, next_offset)
+    return Results(page, degraded, took_ms, len(merged), present.every_match, present.stats, signals, next_offset)
 
 
 @may_read_replica
-def _changed(caller: Caller, query: Search, moment: datetime, present: Results) -> tuple[list[_Found], list[str]]:
-    """Return the ranked versions that were current then but no longer are, and the degraded parts."""
+def _changed(
+    caller: Caller, query: Search, moment: datetime, present: Results
+) -> tuple[list[_Found], Signals, list[str]]:
+    """Return the ranked versions that were current then but no longer are, their signals, and the degraded parts."""
     stats = present.stats or Stats(0, 0.0, {})
     term_weights = scoring.term_weights(analyzer.query_terms(query.query)[0], stats)
     arms = _arms(caller, query, moment)
@@ -98,12 +111,14 @@ def _changed(caller: Caller, query: Search, moment: datetime, present: Results) 
     wording = query.wording(list(term_weights))
     ranking = Ranking.of(_weights(query, degraded), term_weights, timezone.now(), wording)
     ranked = (hit for hit in ranking.rank(candidates) if hit.score >= query.min_score)
-    return [
+    signals = relevance.signals(query.query, term_weights, candidates)
+    found = [
         _Found(
             round(hit.score, 6), hit.candidate.coordinate_key, hit.candidate.id, None, explained(hit, ranking, query)
         )
         for hit in ranked
-    ], degraded
+    ]
+    return found, signals, degraded
 
 
 def _arms(caller: Caller, query: Search, moment: datetime) -> Arms:
@@ -121,10 +136,13 @@ def _candidates(arms: Arms, query: Search, term_weights: dict[str, float], stats
         raise RowBudgetExceeded(
             f"more than {MAX_CHANGED:,} of the memories have changed since as_of; use narrower filters or a prefix"
         )
-    scores = scoring.bm25_all([row[5] for row in rows], term_weights, stats.average_length)
+    matched = scoring.saturations([row[5] for row in rows], list(term_weights), stats.average_length)
+    scores = scoring.weighted(matched, term_weights).tolist()
     return [
-        Candidate(id, namespace, key, importance, created_at.isoformat(), bm25, None, mark=marks.read(terms))
-        for (id, namespace, key, importance, created_at, terms), bm25 in zip(rows, scores, strict=True)
+        Candidate(
+            id, namespace, key, importance, created_at.isoformat(), bm25, None, mark=marks.read(terms), matched=own
+        )
+        for (id, namespace, key, importance, created_at, terms), bm25, own in zip(rows, scores, matched, strict=True)
         if query.narrowing.in_ball(key)
     ]
 

@@ -7,7 +7,8 @@
    if only one leg proposed it, because its vector and its terms are in the database.
 4. *Neighbours*: add the memories next to the best hits, whose words speak for each other (`neighbours`).
 5. *Expand* (on request): add memories related to the best hits, and confirm and score them like any other candidate.
-6. *Rank*: combine the scores and sort (`ranking`, with the formulas in `scoring`).
+6. *Rank*: combine the scores and sort (`ranking`, with the formulas in `scoring`), and judge how relevant the hits
+   are (`relevance`).
 7. *Page*: select one page, and only then read the payloads (`page`).
 """
 
@@ -23,12 +24,13 @@ from django.utils import timezone
 
 from memories import read_counts
 from memories.namespaces import below
-from memories.search import analyzer, lexical, neighbours, scoring, semantic
+from memories.search import analyzer, lexical, neighbours, relevance, scoring, semantic
 from memories.search.candidates import Candidates, Confirmation, ids_at
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.page import page_of
 from memories.search.query import GRAPH, HYBRID, KEYWORD, SEMANTIC, Results, Search, SearchHit
 from memories.search.ranking import Ranked, Ranking
+from memories.search.relevance import Signals
 from memories.search.scoring import Stats, Weights
 from memories.search.selection import Selection
 from memories.search.semantic import SemanticLeg
@@ -93,11 +95,24 @@ def _search(caller: Caller, query: Search) -> Results:
         ranking = replace(ranking, weights=replace(weights, graph=query.expansion.weight))
         ranked = ranking.rank(candidates.values())
 
-    good = [hit for hit in ranked if hit.score >= query.min_score] if query.min_score else ranked
-    page, next_offset = page_of(selection, ranking, good, query)
+    signals = relevance.signals(query.query, term_weights, candidates.values())
+    good = _good(ranked, query, signals)
+    page, next_offset = page_of(selection, ranking, good, query, signals)
     read_counts.count(hit.memory for hit in page if query.shown)
     took_ms = round((time.perf_counter() - started) * 1000, 2)
-    return Results(page, degraded, took_ms, max(len(good), words.matched), words.complete, stats, next_offset)
+    return Results(page, degraded, took_ms, max(len(good), words.matched), words.complete, stats, signals, next_offset)
+
+
+def _good(ranked: list[Ranked], query: Search, signals: Signals) -> list[Ranked]:
+    """Return the hits that reach the minimums of the query."""
+    if not query.min_score and not query.min_relevance:
+        return ranked
+    best = ranked[0].score if ranked else 0.0
+    return [
+        hit
+        for hit in ranked
+        if hit.score >= query.min_score and signals.relevance(hit.score, best) >= query.min_relevance
+    ]
 
 
 def _lexical_leg(caller: Caller, query: Search, selection: Selection, stats: Stats, *, all_terms: bool) -> _Words:
@@ -113,7 +128,7 @@ def _lexical_leg(caller: Caller, query: Search, selection: Selection, stats: Sta
     metrics.candidates.labels(KEYWORD).observe(len(matches.ranked))
     # memories outside the ball are removed when candidates are confirmed
     in_ball_only = query.narrowing.ball is not None
-    matched = 0 if in_ball_only or query.min_score else len(matches.ranked)
+    matched = 0 if in_ball_only or query.min_score or query.min_relevance else len(matches.ranked)
     proposed = matches.ranked if in_ball_only else matches.ranked[: query.pool]
     degraded = not all_terms or (alone and not matches.complete)
     return _Words([match.id for match in proposed], matched, not matches.cut, degraded)

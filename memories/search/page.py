@@ -8,12 +8,13 @@ from memories import large_rows
 from memories.models import Memory
 from memories.search.query import GRAPH, Search, SearchHit
 from memories.search.ranking import Ranked, Ranking
+from memories.search.relevance import Signals
 from memories.search.selection import Selection
 from somamemory.response_size import fitting
 
 
 def page_of(
-    selection: Selection, ranking: Ranking, ranked: Sequence[Ranked], search: Search
+    selection: Selection, ranking: Ranking, ranked: Sequence[Ranked], search: Search, signals: Signals
 ) -> tuple[list[SearchHit], int | None]:
     """Return the page, and the offset to go on from if its memories are too large for one response.
 
@@ -26,7 +27,12 @@ def page_of(
         rows = _read(selection, part)
         at += len(rows)
         page += [
-            SearchHit(row, round(hit.score, 6), explained(hit, ranking, search))
+            SearchHit(
+                row,
+                round(hit.score, 6),
+                explained(hit, ranking, search),
+                signals.relevance(hit.score, ranked[0].score),
+            )
             for hit, row in zip(part, rows, strict=False)  # the rest has no room
             if row is not None
         ]

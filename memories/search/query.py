@@ -12,6 +12,7 @@ from django.utils import timezone
 from memories import validity
 from memories.models import Memory
 from memories.search.expansion import Expansion
+from memories.search.relevance import Signals
 from memories.search.scoring import Stats, Weights
 from memories.search.speech import Wording
 from memories.selectors import Narrowing
@@ -35,6 +36,7 @@ class Search:
     top_k: int = 5
     offset: int = 0
     min_score: float = 0.0
+    min_relevance: float = 0.0
     strong: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)  # overrides of scoring.Weights
     explain: bool = False
@@ -84,6 +86,7 @@ class SearchHit:
     memory: Memory
     score: float
     scores: dict[str, float | None] | None
+    relevance: float = 0.0  # see `relevance`
 
 
 @dataclass(frozen=True)
@@ -94,4 +97,5 @@ class Results:
     total: int = 0  # memories that were ranked, by their terms alone or in the end, whichever is more
     every_match: bool = True  # False if more memories might rank high than were ranked
     stats: Stats | None = None
+    signals: Signals = Signals()  # noqa: RUF009 - immutable
     next_offset: int | None = None  # set if the memories were too large for one response

@@ -256,8 +256,8 @@ def _few(leg: SemanticLeg) -> Few | None:
     if leg.reads_vectors:
         rows = list(leg._vectors(leg.memories)[: EXACT + 1])
         return Few(vectors=rows) if len(rows) <= EXACT else None
-    rows = leg.confirmation.selection.rows("id", "sfm_memories", (), f"LIMIT {EXACT + 1}")
-    return Few([as_uuid(id) for (id,) in rows]) if len(rows) <= EXACT else None
+    found = leg.confirmation.selection.rows("id", "sfm_memories", (), f"LIMIT {EXACT + 1}")
+    return Few([as_uuid(row[0]) for row in found]) if len(found) <= EXACT else None
 
 
 def _ids(memories: QuerySet[Memory]) -> list[UUID]:

@@ -246,6 +246,15 @@ CASES: dict[Route, list[Case]] = {
             "/context/assemble?manifest=true",
             {"query": "{text}", "excluded_folders": ["/vault"], "as_of": "2026-01-01T00:00:00Z"},
         ),
+        Case(
+            "/context/assemble",
+            {
+                "query": "{text}",
+                "namespaces": ["vault", "facts"],
+                "filters": {"metadata.tenant": "acme"},
+                "min_relevance": 0,
+            },
+        ),
     ],
     ("POST", "/labels/suggest"): [Case("/labels/suggest", {"conversation_id": "{conversation}"})],
     ("POST", "/conversations/{id}/suggest-labels"): [Case("/conversations/{conversation}/suggest-labels")],

@@ -270,7 +270,9 @@ class PointsFile:
 def gathered(
     file: PointsFile, rows: NDArray[np.intp], read: Callable[[Columns, NDArray[np.intp]], NDArray[Number]]
 ) -> NDArray[Number]:
-    """Read from the chunks that contain these rows, of which there are some, in ascending order."""
+    """Read from the chunks that contain these rows, which are in ascending order."""
+    if not len(rows):
+        return read(file.chunk(0).columns, rows)
     ends = np.searchsorted(rows, layout.FIRSTS[1 : layout.chunks_for(int(rows[-1]) + 1) + 1]).tolist()
     found, start = [], 0
     for number, end in enumerate(ends):

@@ -14,6 +14,8 @@ from memories.index.local.points_file import PointsFile, gathered
 SORT_AFTER_ROWS = 16_384
 _LOW = (1 << 64) - 1
 
+Rows = NDArray[np.intp]
+
 
 class RowFinder:
     """Sorted halves of ids, 12 bytes a row, and a dictionary of the rows that were added later."""
@@ -30,27 +32,28 @@ class RowFinder:
         starts = np.searchsorted(self._keys, np.array([id.int & _LOW for id in ids], np.uint64)).tolist()
         return [self._live(file, id, start) for id, start in zip(ids, starts, strict=True)]
 
-    def live(self, file: PointsFile, ids: Sequence[UUID]) -> NDArray[np.intp]:
+    def live(self, file: PointsFile, ids: Sequence[UUID]) -> Rows:
         """Return the live rows of the ids that have one, in ascending order. Needs no lock of the tenant."""
         self._catch_up(file)
         recent = [row for id in ids if (row := self._recent.get(id.int)) is not None]
         rows = np.concatenate((self._sorted_rows(file, ids), np.array(recent, np.intp)))
         rows.sort()
-        return rows[gathered(file, rows, lambda columns, places: columns.labels[places]) != 0] if len(rows) else rows
+        return _where(rows, gathered(file, rows, lambda columns, places: columns.labels[places]) != 0)
 
-    def _sorted_rows(self, file: PointsFile, ids: Sequence[UUID]) -> NDArray[np.intp]:
+    def _sorted_rows(self, file: PointsFile, ids: Sequence[UUID]) -> Rows:
         """Return the rows of these ids, dead ones included, that were there at the last sort."""
         halves = np.array([(id.int >> 64, id.int & _LOW) for id in ids], np.uint64).reshape(-1, 2)
         starts = np.searchsorted(self._keys, halves[:, 1])
         counts = np.searchsorted(self._keys, halves[:, 1], "right") - starts
         # Several rows can have the same half of an id.
         places = np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
-        rows, wanted = self._rows[places].astype(np.intp), np.repeat(halves[:, 0], counts)
-        order = np.argsort(rows)
-        rows, wanted = rows[order], wanted[order]
-        if not len(rows):
-            return rows
-        return rows[gathered(file, rows, lambda columns, places: columns.ids[places, 0]) == wanted]
+        order = np.argsort(self._rows[places])
+        rows = self._rows[places][order].astype(np.intp)
+        return _where(rows, self._firsts(file, rows) == np.repeat(halves[:, 0], counts)[order])
+
+    def _firsts(self, file: PointsFile, rows: Rows) -> NDArray[np.uint64]:
+        """Return the first halves of the ids of rows in ascending order."""
+        return gathered(file, rows, lambda columns, places: columns.ids[places, 0])
 
     def _live(self, file: PointsFile, id: UUID, start: int) -> int | None:
         recent = self._recent.get(id.int)
@@ -86,6 +89,10 @@ class RowFinder:
         order = np.argsort(self._keys, kind="stable")
         self._keys, self._rows = self._keys[order], self._rows[order]
         self._recent, self._seen = {}, count
+
+
+def _where(rows: Rows, good: NDArray[np.bool_]) -> Rows:
+    return np.compress(good, rows)
 
 
 def _is_live(file: PointsFile, row: int) -> bool:

@@ -85,7 +85,7 @@ class Store:
             with self._lookups:
                 rows = self._lookup.live(self.file, ids)
             found = scan.ranked(self.file, vector[None], rows, limit)
-            if not len(rows) or gathered(self.file, rows, lambda columns, places: columns.labels[places]).all():
+            if gathered(self.file, rows, lambda columns, places: columns.labels[places]).all():
                 break  # otherwise a row was replaced or deleted, and its vector overwritten, in the meantime
         return _hits(*found)
 

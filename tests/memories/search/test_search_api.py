@@ -95,8 +95,9 @@ def test_a_hit_has_every_field_of_the_contract(zoo: Api, search: Search) -> None
     [hit] = search(zoo, "zebra", top_k=1)["memories"]
     memory = zoo.get("/memories/1,3").json()["memory"]
 
-    score = hit.pop("score")
+    score, relevance = hit.pop("score"), hit.pop("relevance")
     assert 0 < score <= 1
+    assert 0 < relevance < 1
     assert hit == {name: memory[name] for name in hit}
     assert set(hit) == {
         "id", "coord", "coordinate", "namespace", "payload", "memory_type", "metadata", "importance", "created_at",

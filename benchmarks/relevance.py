@@ -1,0 +1,172 @@
+"""Measure the relevance of hits: `python -m benchmarks.relevance FOLDER [--fit]`.
+
+FOLDER contains JSON files in the format of `benchmarks.context_recall`. Each conversation becomes a namespace, as it is
+and with the previous turn as context. Its own questions have an answer there; those of the other conversations have
+none. For each floor, the benchmark prints:
+
+- silent: the share of the questions without an answer for which no hit is as relevant as the floor
+- lost: the share of the recall@10 that the floor costs, because it silences a question that has an answer
+- precision: of the questions that are not silent, how many have an answer, if half of all have one
+
+`--fit` prints the constants of `memories.search.relevance` that suit these files best, each file with equal weight.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from memories.search.relevance import Signals
+    from tenants.caller import Caller
+
+FLOORS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+FOREIGN = 4  # one in this many questions of another conversation is asked
+# Names are missing from memories that speak of "I". This share of the questions is fitted as if no name occurred.
+UNNAMED = 0.03
+BATCH = 200
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The outcome of a question. `recall` is recall@10, or None if the question has no answer there."""
+
+    file: str
+    signals: Signals
+    recall: float | None
+    named: bool
+
+
+def ask(path: pathlib.Path, *, with_context: bool) -> Iterator[Asked]:
+    """Store the conversations of a file as a tenant, and ask the questions of all in each."""
+    from memories.index import drain
+    from tenants.caller import Caller
+    from tenants.models import Tenant
+
+    conversations = json.loads(path.read_text(encoding="utf-8"))["conversations"]
+    slug = f"{path.stem.replace('_', '-')}-{'context' if with_context else 'plain'}"
+    caller = Caller.command(Tenant.objects.create(slug=slug, name=slug))
+    for conversation in conversations:
+        store(caller, conversation, with_context=with_context)
+    while drain.drain():
+        pass
+    for number, conversation in enumerate(conversations):
+        for other in conversations:
+            for at, question in enumerate(other["questions"]):
+                if other is conversation or at % FOREIGN == number % FOREIGN:
+                    yield outcome(path.stem, caller, conversation, question, answerable=other is conversation)
+
+
+def store(caller: Caller, conversation: Json, *, with_context: bool) -> None:
+    from memories import coordinates, services
+    from memories.new_memory import NewMemory
+
+    items, previous = [], None
+    for number, turn in enumerate(conversation["turns"]):
+        text = f"{turn['speaker']}: {turn['text']}"
+        context = previous[1] if with_context and previous and previous[0] == turn["session"] else ""
+        items.append(
+            NewMemory(
+                coordinates.of([1, number]),
+                {"text": text},
+                conversation["name"],
+                metadata={"turn": turn["id"]},
+                context=context,
+            )
+        )
+        previous = (turn["session"], text)
+    for first in range(0, len(items), BATCH):
+        services.store_many(caller, items[first : first + BATCH])
+
+
+def outcome(file: str, caller: Caller, conversation: Json, question: Json, *, answerable: bool) -> Asked:
+    from memories.search import hybrid, relevance
+    from memories.search.query import Search
+
+    search = Search(question["question"], namespaces=(conversation["name"],), top_k=10, shown=False)
+    results = hybrid.search(caller, search)
+    found = {hit.memory.metadata["turn"] for hit in results.hits}
+    evidence = set(question["evidence"])
+    recall = len(found & evidence) / len(evidence) if answerable else None
+    return Asked(file, results.signals, recall, bool(relevance.names(question["question"])))
+
+
+def table(outcomes: list[Asked]) -> str:
+    lines = [f"{'floor':>8}{'silent':>10}{'lost':>10}{'precision':>12}"]
+    own = [(asked.signals.probability, asked.recall) for asked in outcomes if asked.recall is not None]
+    foreign = [asked.signals.probability for asked in outcomes if asked.recall is None]
+    for floor in FLOORS:
+        silent = sum(probability < floor for probability in foreign) / len(foreign)
+        lost = sum(recall for probability, recall in own if probability < floor) / sum(recall for _, recall in own)
+        answered = sum(probability >= floor for probability, _ in own) / len(own)
+        precision = answered / max(answered + 1 - silent, 1e-9)
+        lines.append(f"{floor:8.2f}{silent:10.3f}{lost:10.3f}{precision:12.3f}")
+    return "\n".join(lines)
+
+
+def fitted(outcomes: list[Asked], *, with_similarity: bool) -> list[float]:
+    """Return the intercept and the weights of a logistic regression, by Newton's method."""
+    rows, answers, weights = [], [], []
+    sizes = {(a.file, a.recall is None): 0 for a in outcomes}
+    for asked in outcomes:
+        sizes[asked.file, asked.recall is None] += 1
+    for asked in outcomes:
+        signals, answerable = asked.signals, asked.recall is not None
+        row = [1.0, (signals.similarity or 0.0) * with_similarity, signals.coverage]
+        weight = 1 / sizes[asked.file, not answerable]
+        copies = [(signals.missing, 1.0), *([(1.0, UNNAMED)] if answerable and asked.named else [])]
+        for missing, share in copies:
+            rows.append([*row, missing])
+            answers.append(float(answerable))
+            weights.append(weight * share)
+    return regression(np.array(rows), np.array(answers), np.array(weights) / sum(weights) * len(weights))
+
+
+def regression(rows: NDArray[np.float64], answers: NDArray[np.float64], weights: NDArray[np.float64]) -> list[float]:
+    solution = np.zeros(rows.shape[1])
+    for _ in range(30):
+        probability = 1 / (1 + np.exp(-rows @ solution))
+        slope = rows.T @ (weights * (answers - probability)) - 0.1 * solution
+        curve = (rows.T * (weights * probability * (1 - probability))) @ rows + 0.1 * np.eye(len(solution))
+        solution = solution + np.linalg.solve(curve, slope)
+    return [round(float(number), 2) for number in solution]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path, help="folder of JSON files, or one file")
+    parser.add_argument("--fit", action="store_true", help="print the constants that suit these files best")
+    options = parser.parse_args()
+    paths = sorted(options.folder.glob("*.json")) if options.folder.is_dir() else [options.folder]
+    with tempfile.TemporaryDirectory(prefix="soma-relevance-") as folder:
+        os.environ |= {"SOMA_DATA_DIR": folder, "DJANGO_SETTINGS_MODULE": "somamemory.settings"}
+        os.environ["SOMA_LOG_LEVEL"] = "ERROR"
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+        every: list[Asked] = []
+        for path in paths:
+            for with_context in (False, True):
+                outcomes = list(ask(path, with_context=with_context))
+                every += outcomes
+                print(f"{path.stem}, {'with context' if with_context else 'as is'}\n{table(outcomes)}", flush=True)
+        print(f"all\n{table(every)}")
+        if options.fit:
+            print("with a similarity:", fitted(every, with_similarity=True))
+            print("without:", fitted(every, with_similarity=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""How relevant hits are: the probability that a query has an answer, and each hit's share of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from memories.search import relevance
+from memories.search.relevance import Signals
+from tests.conftest import Api, drain, problem_of
+
+shares = st.floats(0, 1)
+similarities = st.none() | st.floats(-1, 1)
+
+
+@dataclass
+class Found:
+    similarity: float | None
+    contained: tuple[int, ...]
+
+    @property
+    def matched(self) -> NDArray[np.float64]:
+        return 0.4 * np.array(self.contained)
+
+
+def test_a_perfect_hit_is_relevant_and_an_unrelated_one_is_not() -> None:
+    assert Signals(0.8, 1.0, 0.0).probability > 0.9
+    assert Signals(0.2, 0.0, 0.0).probability < 0.15
+    assert Signals(None, 1.0, 0.0).probability > 0.9
+    assert Signals(None, 0.0, 0.0).probability < relevance.FLOOR
+
+
+@given(similarities, shares, shares)
+def test_a_probability_is_between_0_and_1(similarity: float | None, coverage: float, missing: float) -> None:
+    assert 0 < Signals(similarity, coverage, missing).probability < 1
+
+
+@given(st.floats(-1, 1), shares, shares, st.floats(0, 0.5))
+def test_more_evidence_never_lowers_the_probability(
+    similarity: float, coverage: float, missing: float, more: float
+) -> None:
+    before = Signals(similarity, coverage, missing).probability
+    assert Signals(similarity + more, coverage, missing).probability >= before
+    assert Signals(similarity, coverage + more, missing).probability >= before
+    assert Signals(similarity, coverage, missing + more).probability <= before
+
+
+def test_the_best_hit_has_the_whole_probability_and_the_others_their_share() -> None:
+    signals = Signals(0.8, 1.0, 0.0)
+    assert signals.relevance(0.6, 0.6) == round(signals.probability, 4)
+    assert signals.relevance(0.3, 0.6) == pytest.approx(signals.probability / 2, abs=1e-4)
+    assert signals.relevance(0.0, 0.0) == 0.0
+
+
+def test_dates_do_not_count_as_words_that_a_memory_must_contain() -> None:
+    query, weights = "What did the kitten eat on 3 May, 2023?", {"kitten": 2.0, "eat": 1.0, "3": 4, "may": 4, "2023": 4}
+    assert relevance.signals(query, weights, [Found(None, (1, 1, 0, 0, 0))]).coverage == 1.0
+
+
+def test_a_name_that_no_memory_contains_makes_every_hit_less_relevant() -> None:
+    weights = {"carolin": 2.0, "kitten": 1.0}
+    unnamed, named = Found(0.5, (0, 1)), Found(0.1, (1, 0))
+    query = "How is Caroline's kitten?"
+    assert relevance.signals(query, weights, [unnamed]).missing == 1.0
+    assert relevance.signals(query, weights, [unnamed, named]) == Signals(0.5, 1.0, 0.0)
+
+
+def test_a_query_that_consists_of_a_name_is_judged_by_the_name() -> None:
+    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [Found(0.5, (1,))]).coverage == 1.0
+    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [Found(0.5, (0,))]).coverage == 0.0
+
+
+def test_no_candidate_is_no_evidence() -> None:
+    assert relevance.signals("kitten", {"kitten": 1.0}, []).probability < relevance.FLOOR
+    assert relevance.signals("", {}, []).probability < relevance.FLOOR
+
+
+def search(api: Api, query: str, **options: object) -> list[dict[str, float]]:
+    found: list[dict[str, float]] = api.post("/api/v1/memories/search", {"query": query, **options}).json()["memories"]
+    return found
+
+
+@pytest.fixture
+def kitchen(api: Api) -> Api:
+    for number, text in enumerate(("Ada eats porridge for breakfast", "The kettle in the kitchen leaks")):
+        api.post("/api/v1/memories", {"coord": [number], "payload": {"text": text}})
+    drain()
+    return api
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
+def test_every_hit_has_a_relevance_that_a_search_can_require(kitchen: Api, mode: str) -> None:
+    first, *others = search(kitchen, "What does Ada eat for breakfast?", mode=mode, top_k=10)
+
+    assert first["relevance"] > 0.5
+    assert all(hit["relevance"] <= first["relevance"] for hit in others)
+    floor = first["relevance"]
+    assert search(kitchen, "What does Ada eat for breakfast?", mode=mode, min_relevance=floor)[:1] == [first]
+    assert search(kitchen, "zzzqqq", mode=mode, min_relevance=0.3) == []
+
+
+def test_a_query_parameter_requires_a_relevance_as_well(kitchen: Api) -> None:
+    path = "/api/v1/memories/search?query=zzzqqq&min_relevance="
+    assert kitchen.get(path + "0.3").json()["memories"] == []
+    assert problem_of(kitchen.get(path + "2"), 422)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, "high", None])
+def test_a_relevance_outside_of_0_to_1_is_refused(api: Api, wrong: object) -> None:
+    for path in ("/memories/search", "/query", "/context/assemble"):
+        if wrong is None and path == "/context/assemble":
+            continue  # null: the default
+        response = api.post(f"/api/v1{path}", {"query": "tea", "min_relevance": wrong})
+        assert "min_relevance" in problem_of(response, 422)["detail"]
