@@ -404,7 +404,6 @@ class ContextMessageOut(TypedDict):
     """A message of a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`."""
 
     id: str
-    conversation_id: str
     role: str
     content: str
     content_parts: NotRequired[list[dict[str, Any]] | None]
@@ -412,12 +411,16 @@ class ContextMessageOut(TypedDict):
     tool_call_id: NotRequired[str | None]
     name: NotRequired[str | None]
     coord: str
-    turn: int
     timestamp: str
     metadata: dict[str, Any]
     importance: float
+    conversation_id: str | None
+    turn: int | None
     label: str
     folder: str
+    namespace: str
+    relevance: float | None
+    provenance: ProvenanceOut
 
 
 class ManifestOut(TypedDict):
@@ -758,6 +761,7 @@ class FoundOut(TypedDict):
     version: int
     created_at: str
     score: float
+    relevance: float
     scores: NotRequired[dict[str, float | None] | None]
 
 
@@ -959,7 +963,6 @@ class MessageOut(TypedDict):
     """The fields of message."""
 
     id: str
-    conversation_id: str
     role: str
     content: str
     content_parts: NotRequired[list[dict[str, Any]] | None]
@@ -967,10 +970,11 @@ class MessageOut(TypedDict):
     tool_call_id: NotRequired[str | None]
     name: NotRequired[str | None]
     coord: str
-    turn: int
     timestamp: str
     metadata: dict[str, Any]
     importance: float
+    conversation_id: str
+    turn: int
 
 
 class QueryResultOut(TypedDict):
@@ -979,6 +983,7 @@ class QueryResultOut(TypedDict):
     conversation_id: str
     message_id: str
     score: float
+    relevance: float
     similarity: float | None
     role: str
     content: str
@@ -993,7 +998,6 @@ class FullTextResultOut(TypedDict):
     """The fields of full text result."""
 
     id: str
-    conversation_id: str
     role: str
     content: str
     content_parts: NotRequired[list[dict[str, Any]] | None]
@@ -1001,20 +1005,27 @@ class FullTextResultOut(TypedDict):
     tool_call_id: NotRequired[str | None]
     name: NotRequired[str | None]
     coord: str
-    turn: int
     timestamp: str
     metadata: dict[str, Any]
     importance: float
+    conversation_id: str
+    turn: int
     rank: float
     label: str
     folder: str
+
+
+class ProvenanceOut(TypedDict):
+    """The fields of provenance."""
+
+    source: str | dict[str, Any] | None
+    trust: float | None
 
 
 class ContextItemOut(TypedDict):
     """The fields of context item."""
 
     id: str
-    conversation_id: str
     role: str
     content: str
     content_parts: NotRequired[list[dict[str, Any]] | None]
@@ -1022,12 +1033,16 @@ class ContextItemOut(TypedDict):
     tool_call_id: NotRequired[str | None]
     name: NotRequired[str | None]
     coord: str
-    turn: int
     timestamp: str
     metadata: dict[str, Any]
     importance: float
+    conversation_id: str | None
+    turn: int | None
     label: str
     folder: str
+    namespace: str
+    relevance: float | None
+    provenance: ProvenanceOut
     scores: ContextScores
     tokens: int
     source: str
@@ -1038,7 +1053,7 @@ class LeftOut(TypedDict):
     """The fields of left."""
 
     id: str
-    conversation_id: str
+    conversation_id: str | None
     coord: str
     reason: Literal["budget", "duplicate", "excluded"]
     score: float | None
@@ -1051,12 +1066,15 @@ class CitationOut(TypedDict):
 
     number: int
     id: str
-    conversation_id: str
+    conversation_id: str | None
     coord: str
     label: str
     folder: str
     role: str
     timestamp: str
+    namespace: str
+    relevance: float | None
+    provenance: ProvenanceOut
 
 
 CoversOut = TypedDict(
@@ -1187,6 +1205,7 @@ class MemoriesSearchByQueryOptions(TypedDict):
     near: NotRequired[str | Sequence[float] | None]
     radius: NotRequired[float | None]
     min_score: NotRequired[float]
+    min_relevance: NotRequired[float]
     consistency: NotRequired[Literal["eventual", "strong"]]
     explain: NotRequired[bool]
     include_archived: NotRequired[bool]
@@ -1213,6 +1232,7 @@ class MemoriesSearchOptions(TypedDict):
     near: NotRequired[str | Sequence[float] | None]
     radius: NotRequired[float | None]
     min_score: NotRequired[float]
+    min_relevance: NotRequired[float]
     consistency: NotRequired[Literal["eventual", "strong"]]
     weights: NotRequired[Weights]
     expand: NotRequired[ExpandBody | None]
@@ -1769,6 +1789,7 @@ class MessagesSearchOptions(TypedDict):
     limit: NotRequired[int | None]
     offset: NotRequired[int | None]
     include_archived: NotRequired[bool | None]
+    min_relevance: NotRequired[float]
 
 
 class MessagesSearchSmartOptions(TypedDict):
@@ -1781,6 +1802,7 @@ class MessagesSearchSmartOptions(TypedDict):
     limit: NotRequired[int | None]
     offset: NotRequired[int | None]
     include_archived: NotRequired[bool | None]
+    min_relevance: NotRequired[float]
 
 
 class MessagesSearchFullTextOptions(TypedDict):
@@ -1805,6 +1827,9 @@ class ContextAssembleOptions(TypedDict):
     folder: NotRequired[str | None]
     conversation_id: NotRequired[str | None]
     exclude_current_session: NotRequired[bool]
+    filters: NotRequired[Mapping[str, Any] | None]
+    namespaces: NotRequired[Sequence[str]]
+    min_relevance: NotRequired[float | None]
     context_budget: NotRequired[int]
     order: NotRequired[Literal["relevance", "chronological"]]
     include_archived: NotRequired[bool]
