@@ -36,6 +36,8 @@ from benchmarks.moving import empty_database
 from testing.server import ROOT, Client, Server
 
 KINDS = ("fetch", "store", "patch", "list", "search")
+USERS = 1_000
+OF_A_USER = "search-user"  # a search filtered by the user; only if named
 ROW = 100  # memories with the same first number
 PER_PAGE = 50
 CLIENTS = 8
@@ -94,11 +96,17 @@ class Requests:
             "list": lambda: self._encoded(
                 "GET", f"/memories?prefix={self.chance.randrange(max(1, self.memories // ROW))}&limit={PER_PAGE}"
             ),
-            "search": lambda: self._encoded(
-                "POST", "/memories/search", {"query": " ".join(next(self.source).split()[:6]), "top_k": 10}
+            "search": lambda: self._encoded("POST", "/memories/search", {"query": self._words(), "top_k": 10}),
+            OF_A_USER: lambda: self._encoded(
+                "POST",
+                "/memories/search",
+                {"query": self._words(), "top_k": 10, "user_id": f"user-{self.chance.randrange(USERS)}"},
             ),
         }
         return [makers[kind]() for _ in range(count)]
+
+    def _words(self) -> str:
+        return " ".join(next(self.source).split()[:6])
 
     def _store(self) -> bytes:
         self.stored += 1
@@ -139,13 +147,19 @@ class Bench:
     server: Server
     requests: Requests
     processes: set[int]  # of the server and its databases; their descendants count as well
+    with_users: bool = False
 
     def fill(self) -> None:
         client = self.server.client(timeout_s=300)
         for first in range(0, self.requests.memories, BULK):
             numbers = range(first, min(first + BULK, self.requests.memories))
             items = [
-                {"coord": [n // ROW, n % ROW], "payload": {"text": next(self.requests.source)}, "importance": n % 11}
+                {
+                    "coord": [n // ROW, n % ROW],
+                    "payload": {"text": next(self.requests.source)},
+                    "importance": n % 11,
+                    **({"user_id": f"user-{n % USERS}"} if self.with_users else {}),
+                }
                 for n in numbers
             ]
             client.post("/memories/bulk", {"items": items})
@@ -212,7 +226,8 @@ def bench(options: argparse.Namespace, root: pathlib.Path) -> Iterator[Bench]:
         server.root = root
         stack.enter_context(server)
         assert server.process is not None
-        yield Bench(server, Requests(server.key, options.memories), processes | {server.process.pid})
+        every = processes | {server.process.pid}
+        yield Bench(server, Requests(server.key, options.memories), every, OF_A_USER in options.kinds)
 
 
 def _postmaster(url: str) -> int:
@@ -248,9 +263,9 @@ def run(benches: list[Bench], options: argparse.Namespace) -> list[baseline.Figu
 
 def table(figures: baseline.Figures, kinds: list[str]) -> str:
     columns = ("p50, ms", "server CPU, ms", f"{CLIENTS} clients, requests/s", f"{CLIENTS} clients, server CPU, ms")
-    lines = ["".join([f"{'':8}", *(f"{column:>28}" for column in columns)])]
+    lines = ["".join([f"{'':12}", *(f"{column:>28}" for column in columns)])]
     for kind in kinds:
-        lines.append("".join([f"{kind:8}", *(f"{figures[f'{kind}: {column}']:>28,.2f}" for column in columns)]))
+        lines.append("".join([f"{kind:12}", *(f"{figures[f'{kind}: {column}']:>28,.2f}" for column in columns)]))
     others = [name for name in figures if name.split(":")[0] not in kinds]
     return "\n".join([*lines, "", *(f"{name}: {figures[name]:,.1f}" for name in others)])
 
@@ -260,7 +275,7 @@ def main() -> None:
     parser.add_argument("--memories", type=int, default=1_000)
     parser.add_argument("--requests", type=int, default=300, help="requests of each kind in a round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--kinds", nargs="+", choices=[*KINDS, OF_A_USER], default=KINDS)
     parser.add_argument(
         "--database", default="", help="postgres://… URL of a server on which a database can be created"
     )

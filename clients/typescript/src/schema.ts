@@ -213,7 +213,7 @@ export interface components {
     /** @description The source of one item of the text. */
     CitationOut: {
       /** @description id of the conversation */
-      conversation_id: string;
+      conversation_id: string | null;
       /** @description coordinate as text */
       coord: string;
       /** @description folder of the conversation, such as `/work/notes` */
@@ -222,8 +222,14 @@ export interface components {
       id: string;
       /** @description label of the conversation */
       label: string;
+      /** @description namespace of the memories */
+      namespace: string;
       /** @description number of the item in the text */
       number: number;
+      /** @description where the item comes from: `source` and `trust`, as stated by its writer */
+      provenance: components["schemas"]["ProvenanceOut"];
+      /** @description probability that this item helps, 0 to 1; null if no search found it */
+      relevance: number | null;
       /** @description author of the message: `user`, `assistant`, `system` or `tool` */
       role: string;
       /** @description time at which the message was sent */
@@ -246,6 +252,10 @@ export interface components {
       exclude_current_session?: boolean;
       /** @description leave out conversations in these folders */
       excluded_folders?: string[];
+      /** @description conditions on messages and memories */
+      filters?: {
+        [key: string]: unknown;
+      } | null;
       /** @description only conversations in this folder and its subfolders */
       folder?: string | null;
       /**
@@ -255,6 +265,10 @@ export interface components {
       format?: "items" | "messages" | "text";
       /** @description include messages of archived conversations */
       include_archived?: boolean;
+      /** @description leave out items with a lower relevance; default: an empty context unless one item reaches 0.3 */
+      min_relevance?: number | null;
+      /** @description also search the memories of these namespaces; `facts`: the facts of the conversations */
+      namespaces?: string[];
       /**
        * @description order of the messages
        * @enum {string}
@@ -279,7 +293,7 @@ export interface components {
         [key: string]: unknown;
       }[] | null;
       /** @description id of the conversation */
-      conversation_id: string;
+      conversation_id: string | null;
       /** @description coordinate as text */
       coord: string;
       /** @description folder of the conversation, such as `/work/notes` */
@@ -296,6 +310,12 @@ export interface components {
       };
       /** @description display name */
       name?: string | null;
+      /** @description namespace of the memories */
+      namespace: string;
+      /** @description where the item comes from: `source` and `trust`, as stated by its writer */
+      provenance: components["schemas"]["ProvenanceOut"];
+      /** @description probability that this item helps, 0 to 1; null if no search found it */
+      relevance: number | null;
       /** @description author of the message: `user`, `assistant`, `system` or `tool` */
       role: string;
       /** @description parts of the score */
@@ -315,9 +335,13 @@ export interface components {
       /** @description whether the message was shortened */
       truncated: boolean;
       /** @description position in the conversation, starting at 1 */
-      turn: number;
+      turn: number | null;
     };
-    /** @description A message of a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`. */
+    /**
+     * @description A message of a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
+     *
+     *     A memory has no conversation and no turn, and an empty `label` and `folder`.
+     */
     ContextMessageOut: {
       /** @description text of the message */
       content: string;
@@ -326,7 +350,7 @@ export interface components {
         [key: string]: unknown;
       }[] | null;
       /** @description id of the conversation */
-      conversation_id: string;
+      conversation_id: string | null;
       /** @description coordinate as text */
       coord: string;
       /** @description folder of the conversation, such as `/work/notes` */
@@ -343,6 +367,12 @@ export interface components {
       };
       /** @description display name */
       name?: string | null;
+      /** @description namespace of the memories */
+      namespace: string;
+      /** @description where the item comes from: `source` and `trust`, as stated by its writer */
+      provenance: components["schemas"]["ProvenanceOut"];
+      /** @description probability that this item helps, 0 to 1; null if no search found it */
+      relevance: number | null;
       /** @description author of the message: `user`, `assistant`, `system` or `tool` */
       role: string;
       /** @description time at which the message was sent */
@@ -354,7 +384,7 @@ export interface components {
         [key: string]: unknown;
       }[] | null;
       /** @description position in the conversation, starting at 1 */
-      turn: number;
+      turn: number | null;
     };
     /** @description A context as one text, or as messages for a model. */
     ContextPromptOut: {
@@ -384,7 +414,7 @@ export interface components {
       label: number;
       /** @description recency, 0 to 1 */
       recency: number;
-      /** @description relevance, 0 to 1 */
+      /** @description search score, 0 to 1 */
       relevance: number;
       /** @description weighted mean of the other scores */
       total: number;
@@ -841,6 +871,8 @@ export interface components {
       payload: {
         [key: string]: unknown;
       };
+      /** @description probability that this memory helps, 0 to 1 */
+      relevance: number;
       /** @description score, 0 to 1; higher is better */
       score: number;
       /** @description parts of the score */
@@ -1255,7 +1287,7 @@ export interface components {
     };
     LeftOut: {
       /** @description id of the conversation */
-      conversation_id: string;
+      conversation_id: string | null;
       /** @description coordinate as text */
       coord: string;
       /** @description id of the better message */
@@ -1572,6 +1604,8 @@ export interface components {
       key_prefix?: string | null;
       /** @description an event (`episodic`) or a fact (`semantic`) */
       memory_type?: ("episodic" | "semantic") | null;
+      /** @description leave out hits with a lower relevance */
+      min_relevance?: number;
       /** @description leave out hits with a lower score */
       min_score?: number;
       /**
@@ -1937,6 +1971,14 @@ export interface components {
       /** @description URN of the error code */
       type: string;
     };
+    ProvenanceOut: {
+      /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
+      source: string | {
+        [key: string]: unknown;
+      } | null;
+      /** @description how far the memory can be trusted, 0 to 1; null: not stated */
+      trust: number | null;
+    };
     PruneBody: {
       /** @description never suggest conversations with a higher importance */
       importance_threshold?: number;
@@ -2002,6 +2044,8 @@ export interface components {
       include_archived?: boolean | null;
       /** @description number of messages to return */
       limit?: number | null;
+      /** @description leave out hits with a lower relevance */
+      min_relevance?: number;
       /** @description number of items to skip */
       offset?: number | null;
       /** @description text to search for */
@@ -2042,6 +2086,8 @@ export interface components {
       metadata: {
         [key: string]: unknown;
       };
+      /** @description probability that this memory helps, 0 to 1 */
+      relevance: number;
       /** @description author of the message: `user`, `assistant`, `system` or `tool` */
       role: string;
       /** @description score, 0 to 1; higher is better */
@@ -2185,6 +2231,8 @@ export interface components {
       key_prefix?: string | null;
       /** @description an event (`episodic`) or a fact (`semantic`) */
       memory_type?: ("episodic" | "semantic") | null;
+      /** @description leave out hits with a lower relevance */
+      min_relevance?: number;
       /** @description leave out hits with a lower score */
       min_score?: number;
       /**
@@ -2744,6 +2792,7 @@ export type PingOut = components['schemas']['PingOut'];
 export type Policies = components['schemas']['Policies'];
 export type PoliciesOut = components['schemas']['PoliciesOut'];
 export type Problem = components['schemas']['Problem'];
+export type ProvenanceOut = components['schemas']['ProvenanceOut'];
 export type PruneBody = components['schemas']['PruneBody'];
 export type PruneSuggestionOut = components['schemas']['PruneSuggestionOut'];
 export type PruneSuggestionsOut = components['schemas']['PruneSuggestionsOut'];
