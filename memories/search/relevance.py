@@ -41,8 +41,65 @@ class Evidence(Protocol):
     def similarity(self) -> float | None: ...
 
     @property
-    def _names_and_dates(query: str) -> tuple[set[str], set[str]]:
-    """Return the terms of a query that are names, to judge by their capitals, and those that are parts of dates."""
+    def matched(self) -> NDArray[np.float64]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the best candidates have in common with the query.
+
+    similarity: the highest cosine, or None if no candidate has one.
+    coverage: the highest share of the query's words, by inverse document frequency, that one candidate contains.
+    missing: the share of the names in the query that no candidate contains.
+    """
+
+    similarity: float | None = None
+    coverage: float = 0.0
+    missing: float = 0.0
+
+    @property
+    def probability(self) -> float:
+        """Return the probability that the candidates answer the query, in [0, 1]."""
+        intercept, *weights = WITHOUT if self.similarity is None else WITH_SIMILARITY
+        values = (self.similarity or 0.0, self.coverage, self.missing)
+        logit = intercept + math.fsum(weight * value for weight, value in zip(weights, values, strict=True))
+        return 1 / (1 + math.exp(-logit))
+
+    def combined(self, other: Signals) -> Signals:
+        """Return the signals of the candidates of both."""
+        similarities = [one.similarity for one in (self, other) if one.similarity is not None]
+        coverage, missing = max(self.coverage, other.coverage), min(self.missing, other.missing)
+        return Signals(max(similarities, default=None), coverage, missing)
+
+    def relevance(self, score: float, best_score: float) -> float:
+        """Return the relevance of a hit: its share of the probability, by its score. The best hit has all of it."""
+        return round(self.probability * min(score / best_score, 1.0), 4) if best_score > 0 else 0.0
+
+
+def signals(query: str, term_weights: Mapping[str, float], candidates: Collection[Evidence]) -> Signals:
+    """Return the signals of the candidates for a query with these terms."""
+    similarity = max((c.similarity for c in candidates if c.similarity is not None), default=None)
+    names, dates = _names_and_dates(query)
+    weights = np.array(list(term_weights.values()))
+    content = np.array([term not in names and term not in dates for term in term_weights]) * weights
+    if not content.any():  # a query that only names something
+        content = weights
+    named = np.array([term in names for term in term_weights]) * weights
+    rows = [candidate.matched for candidate in candidates if len(candidate.matched) == len(weights)]
+    if not rows or not content.any():
+        return Signals(similarity, 0.0, float(named.any()))
+    matched = np.stack(rows) > 0
+    missing = 1.0 - float(matched.any(axis=0) @ named / named.sum()) if named.any() else 0.0
+    return Signals(similarity, float((matched @ content).max() / content.sum()), missing)
+
+
+def names(query: str) -> set[str]:
+    """Return the terms of a query that are names, to judge by their capitals."""
+    return _names_and_dates(query)[0]
+
+
+def _names_and_dates(query: str) -> tuple[set[str], set[str]]:
+    """Return the terms of a query that are names, and those that are parts of dates."""
     names: set[str] = set()
     dates: set[str] = set()
     for sentence in _SENTENCE.split(query):
