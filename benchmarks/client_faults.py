@@ -18,7 +18,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "clients" / "python" / "src"))
@@ -29,6 +31,7 @@ from testing.server import Server
 
 CHANGES_PER_MEMORY = 4
 RETRIES = 12
+WORKERS = 20
 
 
 @dataclass
@@ -68,26 +71,42 @@ class Ledger:
         ]
 
 
-def chaos(server: Server, *, operations: int, slow_s: float, timeout_s: float, random: randomness.Random) -> Report:
-    """Write through a faulty proxy with both clients, and compare the ledger with what the server contains."""
+def chaos(
+    server: Server,
+    *,
+    operations: int,
+    slow_s: float,
+    timeout_s: float,
+    random: randomness.Random,
+    workers: int = 1,
+) -> Report:
+    """Write through a faulty proxy with both clients, and compare the ledgers with what the server contains."""
     faults: list[str | None] = [*[name for name in FAULTS if name != SLOW] * 4, SLOW, *[None] * 30]
-    ledger = Ledger()
-    with FaultyProxy(server.port, lambda: random.choice(faults), slow_s) as proxy, asyncio.Runner() as runner:
+    report = Report()
+    with FaultyProxy(server.port, lambda: random.choice(faults), slow_s) as proxy, ThreadPoolExecutor(workers) as pool:
         url = f"http://127.0.0.1:{proxy.port}"
-        plain = Client(url, server.key, timeout=timeout_s, max_retries=RETRIES)
-        waiting = AsyncClient(url, server.key, timeout=timeout_s, max_retries=RETRIES)
+        work = partial(_work, url, server.key, operations // workers, timeout_s)
+        ledgers = list(pool.map(work, range(workers)))
+    versions = _versions(server)
+    for ledger in ledgers:
+        report.certain += ledger.certain.total()
+        report.uncertain += ledger.perhaps.total()
+        report.errors += ledger.errors
+        report.contradictions += ledger.contradictions(versions)
+    report.faults = proxy.faults
+    return report
+
+
+def _work(url: str, key: str, operations: int, timeout_s: float, worker: int) -> Ledger:
+    """Write with both clients in turn, and return what this worker knows of its writes."""
+    ledger = Ledger()
+    with Client(url, key, timeout=timeout_s, max_retries=RETRIES) as plain, asyncio.Runner() as runner:
+        waiting = AsyncClient(url, key, timeout=timeout_s, max_retries=RETRIES)
         for number in range(operations):
-            key = f"k{number // (2 * CHANGES_PER_MEMORY)}/{number % 2}"
-            _write(ledger, key, number, plain if number % 2 else waiting, runner)
-        plain.close()
+            name = f"w{worker}/{number // (2 * CHANGES_PER_MEMORY)}/{number % 2}"
+            _write(ledger, name, number, plain if number % 2 else waiting, runner)
         runner.run(waiting.close())
-    return Report(
-        ledger.certain.total(),
-        ledger.perhaps.total(),
-        ledger.errors,
-        proxy.faults,
-        ledger.contradictions(_versions(server)),
-    )
+    return ledger
 
 
 def _write(ledger: Ledger, key: str, number: int, client: Client | AsyncClient, runner: asyncio.Runner) -> None:
@@ -127,7 +146,12 @@ def main() -> int:
             killer.start()
         try:
             report = chaos(
-                server, operations=options.operations, slow_s=1.5, timeout_s=1.0, random=randomness.Random(1)
+                server,
+                operations=options.operations,
+                slow_s=3.0,
+                timeout_s=2.0,
+                random=randomness.Random(1),
+                workers=WORKERS,
             )
         finally:
             stop.set()
