@@ -131,7 +131,7 @@ def links_in(caller: Caller, namespace: str) -> QuerySet[Link]:
     return Link.objects.for_tenant(caller.tenant).filter(namespace=namespace)
 
 
-def read_links(caller: Caller, namespace: str, link_filter: LinkFilter, most: int = MAX_READ) -> Reader:
+def read_links(caller: Caller, namespace: str, link_filter: LinkFilter, most: int) -> Reader:
     """Return a reader of the caller's links in a namespace. Raises InvalidInput or HistoryGone for `as_of`."""
     if link_filter.as_of is None:
         return Reader([links_in(caller, namespace)], link_filter, most)
@@ -151,7 +151,7 @@ def neighbours(
     include_memory: bool = False,
 ) -> Neighbourhood:
     """Return a page of the addresses within `hops` links. See `walks.neighbours`."""
-    read = read_links(caller, namespace, link_filter)
+    read = read_links(caller, namespace, link_filter, MAX_READ)
     page = walks.neighbours(read, start.key, hops, limit, offset)
     if not include_memory:
         return Neighbourhood(page, None, read.truncated, read.read)
@@ -191,7 +191,7 @@ def network(caller: Caller, namespace: str, start: Coordinate, *, hops: int = 2,
     Does not count as a read of their memories.
     """
     link_filter = LinkFilter(direction="both")
-    read = read_links(caller, namespace, link_filter)
+    read = read_links(caller, namespace, link_filter, MAX_READ)
     near = walks.neighbours(read, start.key, hops, limit + 1)
     keys = {start.key: 0, **{neighbour.key: len(neighbour.path) for neighbour in near[:limit]}}
     there = memories.selectors.live(caller, [namespace]).filter(coordinate_key__in=keys)
@@ -217,7 +217,7 @@ def shortest_path(
     weighted: bool = False,
 ) -> Path:
     """Return the path with the fewest steps, or the cheapest path if `weighted`, of at most `max_length` steps."""
-    read = read_links(caller, namespace, link_filter)
+    read = read_links(caller, namespace, link_filter, MAX_READ)
     steps = (walks.cheapest if weighted else walks.shortest)(read, start.key, goal.key, max_length)
     # A shortest path that was found is valid even if some links were not read.
     return Path(steps, read.truncated and (weighted or steps is None), read.read)
