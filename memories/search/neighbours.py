@@ -45,7 +45,7 @@ def add(query: Search, leg: SemanticLeg, ranked: Sequence[Ranked], candidates: C
         return
     known = {candidate.address: candidate for candidate in candidates.values()}
     missing = [address for address in near if address not in known]
-    visible = Selection.for_search(leg.caller, _unfiltered(query))
+    visible = _visible(leg, query)
     joining, informing = leg.confirmation.at(leg.caller.tenant, visible, missing) if missing else ([], [])
     joined = {candidate.id: candidate for candidate in joining}
     leg.add_similarities(joined)
@@ -102,6 +102,9 @@ def _applies_to(namespace: str) -> bool:
     return not any(covers(prefix, namespace) for prefix in settings.SEARCH_WITHOUT_NEIGHBOURS)
 
 
-def _unfiltered(query: Search) -> Search:
-    """Return the search without its filters, except the one for a user."""
-    return replace(query, narrowing=Narrowing(user_id=query.narrowing.user_id))
+def _visible(leg: SemanticLeg, query: Search) -> Selection:
+    """Return the memories that the search would return without its filters, except the one for a user."""
+    of_user = Narrowing(user_id=query.narrowing.user_id)
+    if query.narrowing == of_user:
+        return leg.confirmation.selection
+    return Selection.for_search(leg.caller, replace(query, narrowing=of_user))
