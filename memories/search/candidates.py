@@ -86,10 +86,9 @@ class Confirmation:
         self, tenant: Tenant, visible: Selection, addresses: Sequence[Address]
     ) -> tuple[list[Candidate], list[Candidate]]:
         """Return the `visible` memories at these addresses: those that pass every filter, and the others."""
+        passes, parameters = f"CASE WHEN {self.selection.condition} THEN 1 ELSE 0 END", self.selection.parameters
         if visible is self.selection:
-            passes, parameters = "1", ()
-        else:
-            passes, parameters = f"CASE WHEN {self.selection.condition} THEN 1 ELSE 0 END", self.selection.parameters
+            passes, parameters = "1", []
         rows = visible.at(f"{passes}, {_COLUMNS}", parameters, tenant, addresses, self.generation)
         found = self._candidates([row[1:] for row in rows])
         passing: list[Candidate] = []

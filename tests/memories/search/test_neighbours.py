@@ -89,7 +89,8 @@ def turns(found: dict[str, Any]) -> list[int]:
 
 
 def search(api: Api, query: str = "aardvark lake", **options: Any) -> dict[str, Any]:
-    return api.post("/memories/search", {"query": query, **options}).json()
+    found: dict[str, Any] = api.post("/memories/search", {"query": query, **options}).json()
+    return found
 
 
 def test_an_answer_is_found_by_the_words_of_the_question_before_it(talk: Api) -> None:
