@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -117,7 +117,7 @@ def profile(name: str | None) -> dict[str, str]:
     return {field: str(value) for field, value in found.items()}
 
 
-def targeted(command: Callable[..., Any]) -> Callable[..., Any]:
+def targeted(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
     """Add the options of a connection to a command, and pass it a `Target` first."""
 
     @wraps(command)
@@ -126,8 +126,8 @@ def targeted(command: Callable[..., Any]) -> Callable[..., Any]:
         api_key: str | None,
         tenant: str | None,
         data_dir: Path | None,
-        profile_name: str | None,
-        as_json: bool,
+        profile_name: str | None = None,
+        as_json: bool = False,
         **options: Any,
     ) -> Any:
         saved = {} if url or data_dir else profile(profile_name)
@@ -137,22 +137,25 @@ def targeted(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         return command(target, **options)
 
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
+    for name, option in reversed(_OPTIONS.items()):
+        if name not in without:
+            wrapped = option(wrapped)
     return wrapped
 
 
-_OPTIONS = [
-    click.option(
+_OPTIONS = {
+    "url": click.option(
         "--url", envvar="SOMA_URL", metavar="URL", help="Address of a server. Default: the local data folder."
     ),
-    click.option("--api-key", envvar="SOMA_API_KEY", metavar="KEY", help="API key; better in SOMA_API_KEY."),
-    click.option("--tenant", envvar="SOMA_TENANT", metavar="SLUG", help="Tenant for which an operator's key acts."),
-    click.option(
+    "api_key": click.option("--api-key", envvar="SOMA_API_KEY", metavar="KEY", help="API key; better in SOMA_API_KEY."),
+    "tenant": click.option(
+        "--tenant", envvar="SOMA_TENANT", metavar="SLUG", help="Tenant for which an operator's key acts."
+    ),
+    "data_dir": click.option(
         "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Local data folder (SOMA_DATA_DIR)."
     ),
-    click.option(
+    "profile": click.option(
         "--profile", "profile_name", envvar="SOMA_PROFILE", metavar="NAME", help="Profile of the profile file."
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-]
+    "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,8 @@ def manage_(arguments: tuple[str, ...]) -> int:
     epilog='\b\nExample, in the configuration of an assistant:\n  {"command": "somamemory", "args": ["mcp"]}'
 )
 @click.option("--namespace", help="Namespace for all memories.")
-@click.option("--tools", "tool_profile", metavar="PROFILE", help="Profile of tools of the MCP endpoint.")
-@targeted
+@click.option("--profile", "tool_profile", metavar="PROFILE", help="The tools of another memory server.")
+@partial(targeted, without=("profile", "json"))  # here, a profile is one of tools
 def mcp(target: Target, namespace: str | None, tool_profile: str | None) -> None:
     """Serve the Model Context Protocol on standard input and output."""
     from somamemory import extras

@@ -23,7 +23,7 @@ from testing.server import Server
 
 pytestmark = [pytest.mark.server, pytest.mark.once, pytest.mark.long]
 
-BLOCK = re.compile(r"^(?:<!-- (not run: .+) -->\n)?```(sh|python|ts)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:<!-- (not run: [^\n]+) -->\n)?```(sh|python|ts)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NODE = shutil.which("node")
 # The TypeScript of the documents has no type annotations, so that it is JavaScript, too.
 RUNS = {"python": "python -", "ts": "node --input-type=module -"}
