@@ -195,13 +195,18 @@ def delete(request: HttpRequest, params: Name) -> dict[str, Any]:
 
 @server.tool(
     name="memory_context",
-    description="Get the passages of earlier conversations that matter for a query, as text to read.",
+    description="Get the memories and passages of conversations that matter for a query, as text to read.",
     read_only=True,
 )
 def context(request: HttpRequest, params: Context) -> str:
-    body = {"query": params.query, "context_budget": params.max_tokens, "format": "text"}
+    body = {
+        "query": params.query,
+        "context_budget": params.max_tokens,
+        "format": "text",
+        "namespaces": [message_of(request).namespace],
+    }
     response = send(request, "POST", "/context/assemble", body)
-    return response["text"] or "No earlier conversation matters for this query."
+    return response["text"] or "Nothing in the memory matters for this query."
 
 
 @server.tool(

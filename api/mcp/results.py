@@ -10,7 +10,18 @@ import orjson
 from conversations.context import tokens
 
 _TEXT_FIELDS = ("content", "text")
-_PLAIN = ("key", "score", "version", "created_at", "updated_at", "expires_at", "valid_from", "valid_to", "source")
+_PLAIN = (
+    "key",
+    "score",
+    "relevance",
+    "version",
+    "created_at",
+    "updated_at",
+    "expires_at",
+    "valid_from",
+    "valid_to",
+    "source",
+)
 _OWNERS = ("user_id", "agent_id", "session_id")
 _MARKS = 40  # tokens of the fields that say what is missing
 
@@ -22,9 +33,7 @@ def memory(memory: dict[str, Any]) -> dict[str, Any]:
     result |= {name: memory[name] for name in ("metadata", "importance") if memory[name]}
     if memory["memory_type"] != "episodic":
         result["memory_type"] = memory["memory_type"]
-    if "score" in result:
-        result["score"] = round(result["score"], 3)
-    return result
+    return result | {name: round(result[name], 3) for name in ("score", "relevance") if name in result}
 
 
 def text_of(payload: dict[str, Any]) -> str:

@@ -106,6 +106,16 @@ def test_context_is_a_text_from_earlier_conversations(api: Api) -> None:
     assert "rye" in call(api, "memory_context", query="Which flour is in the bread?")
 
 
+def test_context_contains_the_memories_of_the_namespace(api: Api) -> None:
+    call(api, "memory_store", content="Our bread is baked with rye flour")
+    call(api, "memory_store", "/mcp/apollo", content="The rocket burns rye bread")
+    drain()
+
+    context = call(api, "memory_context", query="Which flour is in the bread?")
+    assert "rye flour" in context
+    assert "rocket" not in context
+
+
 def test_stats_count_what_the_caller_may_see(api: Api) -> None:
     call(api, "memory_store", "/mcp/apollo", content="x")
 
