@@ -253,7 +253,10 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457). `code` is stable; `errors` lists the invalid fields."""
+    """An error (RFC 9457). `code` is stable; `errors` lists the invalid fields.
+
+    `error` and `message` repeat `detail` for clients of Sekha.
+    """
 
     type: str
     title: str
@@ -261,4 +264,6 @@ class Problem(BaseModel):
     detail: str
     code: str
     request_id: str
+    error: str
+    message: str
     errors: list[FieldProblem] | None = None

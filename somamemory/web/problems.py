@@ -86,6 +86,9 @@ def problem(request: HttpRequest, error: SomaError, status: int | None = None) -
         "detail": error.detail,
         "code": error.code,
         "request_id": state_of(request).request_id,
+        # where clients of Sekha look for the reason
+        "error": error.detail,
+        "message": error.detail,
     }
     if error.errors:
         body["errors"] = error.errors

@@ -125,7 +125,7 @@ def test_the_default_host_names_follow_from_the_interface(listens_on: str, hosts
 def test_an_unknown_path_is_404(db: None, path: str) -> None:
     problem = problem_of(get(path), 404, "not_found")
 
-    assert set(problem) == {"type", "title", "status", "detail", "code", "request_id"}
+    assert set(problem) == {"type", "title", "status", "detail", "code", "request_id", "error", "message"}
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ export interface components {
     BulkLinkBody: {
       /** @description true: process all items or none */
       atomic?: boolean;
-      /** @description links, each like NamedLinkBody, between coordinates */
+      /** @description links, each like NamedLinkBody */
       links: {
         [key: string]: unknown;
       }[];
@@ -974,7 +974,7 @@ export interface components {
       prefix?: string | null;
     };
     GraphNeighborsQuery: {
-      /** @description time at which links must be valid; default: now */
+      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
       as_of?: string | null;
       /** @description coordinate to start from; or name a memory by `key` or `id` */
       coord?: string | null;
@@ -1001,20 +1001,23 @@ export interface components {
       namespace?: string;
       /** @description number of items to skip */
       offset?: number;
+      /** @description time at which links must be valid; default: `as_of`, or now */
+      valid_at?: string | null;
     };
     GraphPathQuery: {
-      /** @description time at which links must be valid; default: now */
+      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
       as_of?: string | null;
       /**
        * @description follow links forwards (`out`), backwards (`in`), or in both directions (`both`)
        * @enum {string}
        */
       direction?: "out" | "in" | "both";
-      /**
-       * Format: coordinate
-       * @description start of the link or path
-       */
-      from_coord: string;
+      /** @description start of the link or path */
+      from_coord?: string | null;
+      /** @description start of the link: the id of a memory, instead of `from_coord` */
+      from_id?: string | null;
+      /** @description start of the link: the key of a memory, instead of `from_coord` */
+      from_key?: string | null;
       /** @description follow only links of these types, separated by commas */
       link_type?: string | null;
       /** @description maximum number of steps */
@@ -1023,29 +1026,34 @@ export interface components {
       min_strength?: number;
       /** @description namespace of the memories */
       namespace?: string;
-      /**
-       * Format: coordinate
-       * @description end of the link or path
-       */
-      to_coord: string;
+      /** @description end of the link or path */
+      to_coord?: string | null;
+      /** @description end of the link: the id of a memory, instead of `to_coord` */
+      to_id?: string | null;
+      /** @description end of the link: the key of a memory, instead of `to_coord` */
+      to_key?: string | null;
+      /** @description time at which links must be valid; default: `as_of`, or now */
+      valid_at?: string | null;
       /** @description true: find the cheapest path instead of the shortest */
       weighted?: boolean;
     };
     GraphUnlinkQuery: {
-      /**
-       * Format: coordinate
-       * @description start of the link or path
-       */
-      from_coord: string;
+      /** @description start of the link or path */
+      from_coord?: string | null;
+      /** @description start of the link: the id of a memory, instead of `from_coord` */
+      from_id?: string | null;
+      /** @description start of the link: the key of a memory, instead of `from_coord` */
+      from_key?: string | null;
       /** @description type of the link */
       link_type?: string;
       /** @description namespace of the memories */
       namespace?: string;
-      /**
-       * Format: coordinate
-       * @description end of the link or path
-       */
-      to_coord: string;
+      /** @description end of the link or path */
+      to_coord?: string | null;
+      /** @description end of the link: the id of a memory, instead of `to_coord` */
+      to_id?: string | null;
+      /** @description end of the link: the key of a memory, instead of `to_coord` */
+      to_key?: string | null;
     };
     HealthOut: {
       /** @description components by name */
@@ -1219,6 +1227,8 @@ export interface components {
       source?: string | {
         [key: string]: unknown;
       } | null;
+      /** @description memories of the same namespace that this one replaces: they hold only until `valid_from` (default: now), and a link `supersedes` leads to each of them */
+      supersedes?: components["schemas"]["MemoryName"][];
       /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
       trust?: number | null;
       /** @description seconds until the memory expires */
@@ -1497,6 +1507,8 @@ export interface components {
       min_strength?: number;
       /** @description number of items to skip */
       offset?: number;
+      /** @description time at which links must be valid; default: `as_of`, or now */
+      valid_at?: string | null;
     };
     MemoriesListQuery: {
       /** @description the agent: only data of this agent */
@@ -1643,6 +1655,15 @@ export interface components {
     MemoryEnvelope: {
       /** @description the memory; null if there is none */
       memory: components["schemas"]["MemoryOut"];
+    };
+    /** @description The name of one memory in a namespace that the request gives: a coordinate, a key or an id. */
+    MemoryName: {
+      /** @description its coordinate */
+      coord?: (string | number[]) | null;
+      /** @description its id */
+      id?: string | null;
+      /** @description its key */
+      key?: string | null;
     };
     MemoryOut: {
       /** @description number of times that the memory was read */
@@ -1901,6 +1922,8 @@ export interface components {
       source?: string | {
         [key: string]: unknown;
       } | null;
+      /** @description memories of the same namespace that this one replaces: they hold only until `valid_from` (default: now), and a link `supersedes` leads to each of them */
+      supersedes?: components["schemas"]["MemoryName"][] | null;
       /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
       trust?: number | null;
       /** @description the user it belongs to; 1 to 255 characters */
@@ -1954,14 +1977,22 @@ export interface components {
       /** @description days for which earlier versions of memories are kept; null: the installation's default */
       history_days: number | null;
     };
-    /** @description An error (RFC 9457). `code` is stable; `errors` lists the invalid fields. */
+    /**
+     * @description An error (RFC 9457). `code` is stable; `errors` lists the invalid fields.
+     *
+     *     `error` and `message` repeat `detail` for clients of Sekha.
+     */
     Problem: {
       /** @description error code */
       code: string;
       /** @description explanation of this error */
       detail: string;
+      /** @description the same as `detail`, for clients of Sekha */
+      error: string;
       /** @description invalid fields */
       errors?: components["schemas"]["FieldProblem"][] | null;
+      /** @description the same as `detail`, for clients of Sekha */
+      message: string;
       /** @description id of the request, as in the log */
       request_id: string;
       /** @description HTTP status */
@@ -1970,6 +2001,56 @@ export interface components {
       title: string;
       /** @description URN of the error code */
       type: string;
+    };
+    ProposalOut: {
+      /** @description how certain it is that the newer fact ends what the older one says, 0 to 1 */
+      confidence: number;
+      /** @description creation time */
+      created_at: string;
+      /** @description time of the decision */
+      decided_at: string | null;
+      /** @description actor of the decision, such as `key:PREFIX`; `schedule` if it was made automatically */
+      decided_by: string | null;
+      /** @description id of the proposal */
+      id: string;
+      /** @description the fact that was stated later; null if it has been deleted */
+      newer: components["schemas"]["ProposedFact"] | null;
+      /** @description the fact that was stated earlier; null if it has been deleted */
+      older: components["schemas"]["ProposedFact"] | null;
+      /** @description why the newer fact may supersede the older one */
+      reason: string;
+      /**
+       * @description `open`: to be decided; `accepted`: the newer fact supersedes the older one; `rejected`: both hold
+       * @enum {string}
+       */
+      state: "open" | "accepted" | "rejected";
+    };
+    ProposalsListQuery: {
+      /** @description `next_cursor` of the previous page */
+      cursor?: string | null;
+      /** @description number of items per page */
+      limit?: number;
+      /**
+       * @description only proposals in this state
+       * @enum {string}
+       */
+      state?: "open" | "accepted" | "rejected";
+    };
+    ProposalsOut: {
+      /** @description items on this page */
+      items: components["schemas"]["ProposalOut"][];
+      /** @description cursor for the next page; null on the last page */
+      next_cursor: string | null;
+    };
+    ProposedFact: {
+      /** @description coordinate as text */
+      coord: string;
+      /** @description the fact as one sentence */
+      fact: string;
+      /** @description unique id */
+      id: string;
+      /** @description when it was said */
+      timestamp: string;
     };
     ProvenanceOut: {
       /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
@@ -2371,6 +2452,8 @@ export interface components {
       source?: string | {
         [key: string]: unknown;
       } | null;
+      /** @description memories of the same namespace that this one replaces: they hold only until `valid_from` (default: now), and a link `supersedes` leads to each of them */
+      supersedes?: components["schemas"]["MemoryName"][];
       /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
       trust?: number | null;
       /** @description seconds until the memory expires */
@@ -2774,6 +2857,7 @@ export type MemoriesRestoreQuery = components['schemas']['MemoriesRestoreQuery']
 export type MemoriesSearchByQueryQuery = components['schemas']['MemoriesSearchByQueryQuery'];
 export type MemoriesStoreByKeyQuery = components['schemas']['MemoriesStoreByKeyQuery'];
 export type MemoryEnvelope = components['schemas']['MemoryEnvelope'];
+export type MemoryName = components['schemas']['MemoryName'];
 export type MemoryOut = components['schemas']['MemoryOut'];
 export type MessageBody = components['schemas']['MessageBody'];
 export type MessageOut = components['schemas']['MessageOut'];
@@ -2792,6 +2876,10 @@ export type PingOut = components['schemas']['PingOut'];
 export type Policies = components['schemas']['Policies'];
 export type PoliciesOut = components['schemas']['PoliciesOut'];
 export type Problem = components['schemas']['Problem'];
+export type ProposalOut = components['schemas']['ProposalOut'];
+export type ProposalsListQuery = components['schemas']['ProposalsListQuery'];
+export type ProposalsOut = components['schemas']['ProposalsOut'];
+export type ProposedFact = components['schemas']['ProposedFact'];
 export type ProvenanceOut = components['schemas']['ProvenanceOut'];
 export type PruneBody = components['schemas']['PruneBody'];
 export type PruneSuggestionOut = components['schemas']['PruneSuggestionOut'];
