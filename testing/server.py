@@ -92,11 +92,18 @@ class Server:
 
     def rss_mb(self) -> float:
         """Return the resident memory of the server's processes in MiB. Memory that they share counts once (Linux)."""
+        return self._memory_mb("Pss")
+
+    def own_mb(self) -> float:
+        """Return `rss_mb` without the pages of mapped files, which the system drops when it needs memory."""
+        return self._memory_mb("Pss_Anon")
+
+    def _memory_mb(self, name: str) -> float:
         kib = 0
         for pid in self.pids():
             with contextlib.suppress(OSError):
                 rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-                kib += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+                kib += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith(f"{name}:"))
         return kib / 1024
 
     def pids(self) -> list[int]:
