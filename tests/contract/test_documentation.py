@@ -2,7 +2,8 @@
 
 Every `sh`, `python` and `ts` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a
 document run in one bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl
-that gets an error fails. `somamemory COMMAND` works on the data folder of the server there.
+that gets an error fails. `somamemory COMMAND` works on the data folder of the server there. It runs
+in a fork of one process, which takes a tenth of the CPU time.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from somamemory.cli.app import app
-from testing.processes import HOME
+from testing.processes import HOME, wait_for
 from testing.server import Server
 
 pytestmark = [pytest.mark.server, pytest.mark.once, pytest.mark.long]
@@ -34,8 +36,10 @@ FOLDERS = (
 PREPARATION = """
 set -euo pipefail
 curl() { command curl --fail-with-body "$@"; }
-somamemory() { env -u SOMA_URL python -m somamemory "$@"; }
+run() { env -u SOMA_URL python -IS "$COMMANDS" "$COMMANDS_SOCKET" "$@"; }
+somamemory() { run somamemory "$@"; }
 """
+COMMANDS = HOME / "testing" / "forked_commands.py"
 
 
 def documents() -> list[Path]:
@@ -72,13 +76,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def commands(server: Server) -> Iterator[str]:
+    """The path of the socket at which commands can be run."""
+    with tempfile.TemporaryDirectory() as folder:  # a short path
+        path = Path(folder) / "commands"
+        command = [sys.executable, "-m", "testing.forked_commands", "serve", str(path)]
+        process = subprocess.Popen(command, env=server.environment, cwd=HOME)
+        wait_for(path.exists)
+        yield str(path)
+        process.terminate()
+        process.wait(60)
+
+
 @pytest.mark.parametrize("document", [document for document in documents() if runnable(document)], ids=name_of)
-def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path, server: Server) -> None:
+def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path, server: Server, commands: str) -> None:
     for path in HOME.iterdir():
         if path.name not in ("var", ".git"):
             (tmp_path / path.name).symlink_to(path)
     (tmp_path / "var").symlink_to(server.data_dir)
     script = PREPARATION + "\n".join(runnable(document)).replace("/var/lib/somamemory", str(server.data_dir))
+    script = script.replace(".venv/bin/python manage.py", "run manage.py")
     script = script.replace("127.0.0.1:9595", f"127.0.0.1:{server.environment['SOMA_PORT']}")
 
     done = subprocess.run(
@@ -89,6 +107,8 @@ def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path, serv
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(HOME / "clients" / "python" / "src"),
             "SOMA_URL": f"http://127.0.0.1:{server.port}",
+            "COMMANDS": str(COMMANDS),
+            "COMMANDS_SOCKET": commands,
         },
         capture_output=True,
         text=True,
