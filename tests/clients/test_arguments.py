@@ -1,0 +1,164 @@
+"""What the client refuses before it sends a request, and what its hooks see. Nothing here uses a server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from somamemory_client import Client, InvalidArgument, Request, Response, SomaError
+from somamemory_client.hooks import Hook, LogHook, TraceHook
+
+JSON = {"content-type": "application/json", "x-request-id": "r1"}
+
+
+class Recorder:
+    """A transport that answers every request with an empty object."""
+
+    def __init__(self, *responses: Response) -> None:
+        self.requests: list[Request] = []
+        self.responses = list(responses)
+
+    def send(self, request: Request, timeout_s: float) -> Response:
+        self.requests.append(request)
+        return self.responses.pop(0) if self.responses else Response(200, JSON, b'{"memories": []}')
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda client: client.memories.search("x", topk=3),
+            "topk: memories.search has no such field; did you mean top_k?",
+        ),
+        (lambda client: client.memories.search("x", top_k=201), "top_k: must be 200 or less"),
+        (lambda client: client.memories.search("x", top_k=True), "top_k: must be a whole number, not bool"),
+        (lambda client: client.memories.search("x", mode="fast"), "mode: must be one of hybrid, semantic, keyword"),
+        (lambda client: client.memories.search(7), "query: must be text, not int"),
+        (lambda client: client.memories.search("x", min_score=float("nan")), "min_score: must be a finite number"),
+        (lambda client: client.memories.store("x", user_id=""), "user_id: must not be empty"),
+        (lambda client: client.memories.store(b"x"), "memory: must be text or an object, such as a dict, not bytes"),
+        (lambda client: client.memories.store({"a": {1, 2}}), "payload: cannot be sent as JSON"),
+        (lambda client: client.memories.store("x", valid_from=7), "valid_from: must be a datetime or text"),
+        (lambda client: client.memories.store("x", coord=7), "coord: must be text or a list, not int"),
+        (lambda client: client.memories.store("x", namespace="a b"), "namespace: must match"),
+        (lambda client: client.memories.get(), "coord: give exactly one of coord, key, id"),
+        (lambda client: client.memories.get(key="a", id="b"), "id: give exactly one of coord, key, id"),
+        (lambda client: client.memories.store_all(["x"], batch_size=0), "batch_size: must be a whole number from 1 to"),
+        (
+            lambda client: client.conversations.set_status("1", "gone"),
+            "status: must be one of active, pinned, archived",
+        ),
+        (lambda client: client.raw("memories.steal"), "operation: there is no operation 'memories.steal'"),
+        (lambda client: client.request("FETCH", "/stats"), "method: must be one of"),
+        (lambda client: client.request("GET", "stats"), "path: must start with /"),
+        (lambda client: client.with_options(idempotency_key="a\r\nX: 1"), "idempotency_key: must be printable ASCII"),
+        (lambda client: client.with_options(timeout=0), "timeout: must be a positive number of seconds"),
+        (lambda client: client.tenant("ä"), "tenant: must be printable ASCII"),
+    ],
+)
+def test_an_invalid_argument_is_refused_before_anything_is_sent(call: Callable[[Any], object], message: str) -> None:
+    transport = Recorder()
+    client = Client(api_key="key", transport=transport)
+    with pytest.raises(InvalidArgument) as caught:
+        call(client)
+    assert str(caught.value).startswith(message)
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:9595", "ftp://host", "http://", "http://host:port", "http://key@host", "http://host/?x=1"]
+)
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(InvalidArgument, match="base_url"):
+        Client(url)
+
+
+def test_the_environment_names_the_server_the_key_and_the_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SOMA_API_KEY": "secret", "SOMA_TENANT": "acme"}.items():
+        monkeypatch.setenv(name, value)
+    transport = Recorder()
+    Client(transport=transport).memories.search("x")
+
+    headers = transport.requests[0].headers
+    assert (headers["Authorization"], headers["X-Tenant"]) == ("Bearer secret", "acme")
+
+
+def test_only_writes_have_an_idempotency_key_and_each_its_own() -> None:
+    transport = Recorder()
+    client = Client(transport=transport)
+    client.memories.search("x")
+    for _ in range(2):
+        client.raw("memories.store", payload={})
+
+    search, *stores = (request.headers.get("Idempotency-Key") for request in transport.requests)
+    assert search is None
+    assert len(set(stores)) == 2
+    assert None not in stores
+
+
+def test_names_in_paths_are_encoded() -> None:
+    transport = Recorder()
+    Client(transport=transport).raw("memories.get_by_key", key="ada/ü?#%")
+
+    assert transport.requests[0].target == "/api/v1/memories/by-key/ada/%C3%BC%3F%23%25"
+
+
+def test_a_hook_logs_each_call_without_its_content(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        Client(api_key="secret", transport=Recorder(), hooks=[LogHook(level=logging.INFO)]).memories.search("private")
+
+    assert "memories.search 200" in caplog.text
+    assert "r1" in caplog.text
+    assert "private" not in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_hook_traces_each_call() -> None:
+    spans: list[tuple[str, dict[str, object]]] = []
+
+    class Span:
+        def __init__(self, name: str) -> None:
+            self.attributes: dict[str, object] = {}
+            spans.append((name, self.attributes))
+
+        def set_attribute(self, key: str, value: object) -> None:
+            self.attributes[key] = value
+
+        def record_exception(self, exception: BaseException) -> None:
+            pass
+
+    class Tracer:
+        @contextmanager
+        def start_as_current_span(self, name: str) -> Any:
+            yield Span(name)
+
+    transport = Recorder()
+    hook = TraceHook(Tracer(), lambda headers: headers.update(traceparent="00-1-2-01"))
+    Client(transport=transport, hooks=[hook]).memories.search("x")
+
+    assert spans[0][0] == "somamemory memories.search"
+    assert spans[0][1]["http.response.status_code"] == 200
+    assert transport.requests[0].headers["traceparent"] == "00-1-2-01"
+
+
+def test_hooks_see_the_error_of_a_call() -> None:
+    seen: list[str] = []
+
+    class Watch(Hook):
+        def finished(self, call: Any, response: Response | None, error: SomaError | None) -> None:
+            seen.append(f"{response} {type(error).__name__}")
+
+    transport = Recorder(
+        Response(404, {"content-type": "application/problem+json"}, b'{"code": "not_found", "title": "N"}')
+    )
+    with pytest.raises(SomaError):
+        Client(transport=transport, hooks=[Watch()]).memories.get(key="x")
+
+    assert seen == ["None NotFound"]
