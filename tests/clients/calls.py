@@ -101,9 +101,9 @@ def _graph(client: Client, record: Callable[[str, Callable[[], Any]], Any]) -> N
     record("link", lambda: graph.link(from_coord=[1], to_coord=[2]))
     record("link_many", lambda: graph.link_many([{"from_coord": [2], "to_coord": [3]}]))
     record("neighbors", lambda: list(graph.neighbors(coord=[1], k_hop=2)))
-    record("path", lambda: graph.path([1], [3]))
+    record("path", lambda: graph.path(from_coord=[1], to_coord=[3]))
     record("graph export", lambda: graph.export(format="graphml"))
-    record("unlink", lambda: graph.unlink([1], [2]))
+    record("unlink", lambda: graph.unlink(from_coord=[1], to_coord=[2]))
 
 
 def _admin(client: Client, record: Callable[[str, Callable[[], Any]], Any]) -> None:

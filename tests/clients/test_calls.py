@@ -128,8 +128,8 @@ def test_links_are_followed(client: Client) -> None:
     client.graph.link(from_key="ada", to_key="bob", link_type="knows")
 
     assert [neighbor["coord"] for neighbor in client.graph.neighbors(key="ada")] == ["2.0"]
-    assert client.graph.path([1], [2])["found"]
-    assert client.graph.unlink([1], [2], link_type="knows")
+    assert client.graph.path(from_coord=[1], to_coord=[2])["found"]
+    assert client.graph.unlink(from_coord=[1], to_coord=[2], link_type="knows")
 
 
 def test_an_operator_manages_tenants_and_keys(operators_client: Client) -> None:

@@ -10,8 +10,6 @@ from somamemory_client._async.caller import AsyncCaller
 from somamemory_client._operation import Fields
 from somamemory_client._results import Results
 
-Coordinate = str | Sequence[float]
-
 
 class AsyncGraph:
     """`client.graph`."""
@@ -23,12 +21,9 @@ class AsyncGraph:
         """Link two addresses, such as `link(from_key="ada", to_coord="1,2", link_type="knows")`."""
         return await self._caller.fetch(types.LinkOut, "graph.link", {**ends})
 
-    async def unlink(
-        self, from_coord: Coordinate, to_coord: Coordinate, **options: Unpack[types.GraphUnlinkOptions]
-    ) -> bool:
+    async def unlink(self, **ends: Unpack[types.GraphUnlinkOptions]) -> bool:
         """Delete a link. Return whether there was one."""
-        fields = {**options, "from_coord": from_coord, "to_coord": to_coord}
-        return (await self._caller.fetch(types.UnlinkedOut, "graph.unlink", fields))["deleted"]
+        return (await self._caller.fetch(types.UnlinkedOut, "graph.unlink", {**ends}))["deleted"]
 
     async def link_many(self, links: Sequence[types.NamedLinkBody], *, atomic: bool = False) -> types.BulkLinkedOut:
         """Create up to 1,000 links with one request. With `atomic`, create all or none."""
@@ -42,12 +37,9 @@ class AsyncGraph:
         body = await self._caller.fetch(types.NeighborsOut, "graph.neighbors", {**options})
         return Results(body["neighbors"], body)
 
-    async def path(
-        self, from_coord: Coordinate, to_coord: Coordinate, **options: Unpack[types.GraphPathOptions]
-    ) -> types.PathOut:
-        """Return the shortest path, or with `weighted` the strongest."""
-        fields = {**options, "from_coord": from_coord, "to_coord": to_coord}
-        return await self._caller.fetch(types.PathOut, "graph.path", fields)
+    async def path(self, **ends: Unpack[types.GraphPathOptions]) -> types.PathOut:
+        """Return the shortest path between two addresses, or with `weighted` the strongest."""
+        return await self._caller.fetch(types.PathOut, "graph.path", {**ends})
 
     async def export(self, **options: Unpack[types.GraphExportOptions]) -> str:
         """Return all links of a namespace as JSON, or as GraphML with `format="graphml"`."""

@@ -11,8 +11,6 @@ from somamemory_client._operation import Fields
 from somamemory_client._results import Results
 from somamemory_client._sync.caller import Caller
 
-Coordinate = str | Sequence[float]
-
 
 class Graph:
     """`client.graph`."""
@@ -24,10 +22,9 @@ class Graph:
         """Link two addresses, such as `link(from_key="ada", to_coord="1,2", link_type="knows")`."""
         return self._caller.fetch(types.LinkOut, "graph.link", {**ends})
 
-    def unlink(self, from_coord: Coordinate, to_coord: Coordinate, **options: Unpack[types.GraphUnlinkOptions]) -> bool:
+    def unlink(self, **ends: Unpack[types.GraphUnlinkOptions]) -> bool:
         """Delete a link. Return whether there was one."""
-        fields = {**options, "from_coord": from_coord, "to_coord": to_coord}
-        return (self._caller.fetch(types.UnlinkedOut, "graph.unlink", fields))["deleted"]
+        return (self._caller.fetch(types.UnlinkedOut, "graph.unlink", {**ends}))["deleted"]
 
     def link_many(self, links: Sequence[types.NamedLinkBody], *, atomic: bool = False) -> types.BulkLinkedOut:
         """Create up to 1,000 links with one request. With `atomic`, create all or none."""
@@ -41,12 +38,9 @@ class Graph:
         body = self._caller.fetch(types.NeighborsOut, "graph.neighbors", {**options})
         return Results(body["neighbors"], body)
 
-    def path(
-        self, from_coord: Coordinate, to_coord: Coordinate, **options: Unpack[types.GraphPathOptions]
-    ) -> types.PathOut:
-        """Return the shortest path, or with `weighted` the strongest."""
-        fields = {**options, "from_coord": from_coord, "to_coord": to_coord}
-        return self._caller.fetch(types.PathOut, "graph.path", fields)
+    def path(self, **ends: Unpack[types.GraphPathOptions]) -> types.PathOut:
+        """Return the shortest path between two addresses, or with `weighted` the strongest."""
+        return self._caller.fetch(types.PathOut, "graph.path", {**ends})
 
     def export(self, **options: Unpack[types.GraphExportOptions]) -> str:
         """Return all links of a namespace as JSON, or as GraphML with `format="graphml"`."""
