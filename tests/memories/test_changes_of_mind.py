@@ -8,6 +8,8 @@ from datetime import datetime
 import pytest
 from django.utils import timezone
 
+from conversations.context.assemble import assemble_context
+from conversations.context.types import ContextRequest
 from memories import addresses, services
 from memories.models import Memory
 from memories.new_memory import NewMemory
@@ -117,14 +119,22 @@ def minds() -> list[Mind]:
     ]
 
 
+MINDS = minds()
+
+
 def found(caller: Caller, mind: Mind, moment: datetime | None = None) -> list[str]:
     search = Search(mind.question, top_k=5, as_of=moment, shown=False)
     return [hit.memory.payload["text"] for hit in as_of.search(caller, search).hits]
 
 
-def test_of_a_hundred_changes_of_mind_searches_return_the_current_one_and_the_past_the_old_one(caller: Caller) -> None:
-    every = minds()
-    old = [NewMemory(None, {"text": mind.before}, key=addresses.key(f"{mind.key}/1")) for mind in every]
+def remembered(caller: Caller, mind: Mind) -> list[str]:
+    context = assemble_context(caller, ContextRequest(mind.question, budget=200, namespaces=("default",)))
+    return [item.message.payload["text"] for item in context.items]
+
+
+def changed(caller: Caller) -> datetime:
+    """Store what is said first and then what is said later. Return a moment in between."""
+    old = [NewMemory(None, {"text": mind.before}, key=addresses.key(f"{mind.key}/1")) for mind in MINDS]
     services.store_many(caller, old)
     then = timezone.now()
     new = [
@@ -134,14 +144,27 @@ def test_of_a_hundred_changes_of_mind_searches_return_the_current_one_and_the_pa
             key=addresses.key(f"{mind.key}/2"),
             supersedes=[addresses.key(f"{mind.key}/1")],
         )
-        for mind in every
+        for mind in MINDS
     ]
     services.store_many(caller, new)
     drain()
+    return then
 
-    current = [mind for mind in every if mind.after in (hits := found(caller, mind)) and mind.before not in hits]
-    past = [mind for mind in every if mind.before in (hits := found(caller, mind, then)) and mind.after not in hits]
 
-    assert len(every) == Memory.objects.for_tenant(caller.tenant).filter(valid_to__isnull=False).count() == 100
+def test_of_a_hundred_changes_of_mind_searches_return_the_current_one_and_the_past_the_old_one(caller: Caller) -> None:
+    then = changed(caller)
+
+    current = [mind for mind in MINDS if mind.after in (hits := found(caller, mind)) and mind.before not in hits]
+    past = [mind for mind in MINDS if mind.before in (hits := found(caller, mind, then)) and mind.after not in hits]
+
+    assert len(MINDS) == Memory.objects.for_tenant(caller.tenant).filter(valid_to__isnull=False).count() == 100
     assert len(current) >= 95
     assert len(past) == 100
+
+
+def test_of_a_hundred_changes_of_mind_contexts_contain_the_current_one(caller: Caller) -> None:
+    changed(caller)
+
+    current = [mind for mind in MINDS if mind.after in (texts := remembered(caller, mind)) and mind.before not in texts]
+
+    assert len(current) >= 95
