@@ -61,16 +61,21 @@ def send(
         environ["HTTP_IF_MATCH"] = f'"{if_match}"'
     if if_absent:
         environ["HTTP_IF_NONE_MATCH"] = "*"
-    route_request = WSGIRequest(environ)
-    vars(route_request)["state"] = state_of(request)
-    match = resolve(route_request.path_info)
-    response = match.func(route_request, *match.args, **match.kwargs)
-    message_of(request).headers.update({name: response[name] for name in PASSED_ON if response.has_header(name)})
+    response = _response(request, WSGIRequest(environ))
     content = _content(response)
     if response.status_code >= 400:
         problem = orjson.loads(content)
         raise RouteError(_explain(problem, response.get("Retry-After")), problem["code"])
     return orjson.loads(content)
+
+
+def _response(request: HttpRequest, route_request: WSGIRequest) -> HttpResponse | StreamingHttpResponse:
+    """Return the response of the route. It has the id of the message, whose response gets its limits."""
+    vars(route_request)["state"] = state_of(request)
+    match = resolve(route_request.path_info)
+    response: HttpResponse | StreamingHttpResponse = match.func(route_request, *match.args, **match.kwargs)
+    message_of(request).headers.update({name: response[name] for name in PASSED_ON if response.has_header(name)})
+    return response
 
 
 def _environ(request: HttpRequest, method: str, path: str, body: object, query: Mapping[str, object]) -> dict[str, Any]:
