@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memories import large_rows
 from memories.models import Memory
 from tenants import audit
 from tenants.audit import Change
@@ -14,6 +15,11 @@ def state(memory: Memory | None, *, deleted: bool | None = None) -> bytes | None
     """
     if memory is None:
         return None
+    with large_rows.documents_of(memory):
+        return _fingerprint(memory, memory.deleted_at is not None if deleted is None else deleted)
+
+
+def _fingerprint(memory: Memory, deleted: bool) -> bytes:
     return audit.fingerprint(
         memory.version,
         memory.payload,
@@ -22,7 +28,7 @@ def state(memory: Memory | None, *, deleted: bool | None = None) -> bytes | None
         memory.importance,
         memory.context,
         memory.expires_at,
-        memory.deleted_at is not None if deleted is None else deleted,
+        deleted,
         *_optional(memory),
     )
 

@@ -7,6 +7,7 @@ fit. A list without large rows therefore takes one statement.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from django.db.models import Case, F, QuerySet, When
 
@@ -19,12 +20,30 @@ SMALL = 32_768
 _DOCUMENTS = ("payload", "metadata")
 
 
+@contextmanager
+def documents_of(memory: Memory) -> Iterator[None]:
+    """Read the documents of a row that was read without them, and drop them at the end."""
+    missing = [name for name in _DOCUMENTS if name not in vars(memory)]
+    if missing:
+        memory.refresh_from_db(fields=missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            del vars(memory)[name]
+
+
 def outline(memories: QuerySet[Memory]) -> QuerySet[Memory]:
     """Read the documents of small rows only. Pass the rows to `filled` before using their documents."""
     small = {
         f"small_{name}": Case(When(size__lte=SMALL, then=F(name)), output_field=JsonField()) for name in _DOCUMENTS
     }
     return memories.defer(*_DOCUMENTS, "terms").annotate(**small)
+
+
+def without_large(memories: QuerySet[Memory]) -> list[Memory]:
+    """Return all rows, with the documents of small ones only. For the others, use `documents_of`."""
+    return [row if row.size > SMALL else _with_documents(row) for row in outline(memories)]
 
 
 def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], QuerySet[Memory]]) -> list[Memory]:

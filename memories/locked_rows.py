@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from memories.models import IDS, Memory
+from django.db import connection
+
+from memories import large_rows
+from memories.models import IDS, JsonField, Memory
 from somamemory.db import rows
 from tenants.caller import Caller
 
 TABLE = rows.Table(Memory)
+_OUTLINE = rows.Columns(Memory, without=frozenset({"payload", "metadata", "terms"}))
+_SMALL_DOCUMENTS = ", ".join(
+    f"CASE WHEN size <= {large_rows.SMALL} THEN {name} END" for name in ("payload", "metadata")
+)
+_JSON = JsonField()
 ADDRESS = ("tenant_id", "namespace", "coordinate_key")
 _REPLACED_FIELDS = [
     "payload", "metadata", "memory_type", "importance", "context", "terms",
@@ -20,13 +29,36 @@ _REPLACED_FIELDS = [
 
 def at(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
     """Return the rows at these addresses, including deleted ones, locked in the order of their keys."""
+    return {memory.coordinate_key: memory for memory in TABLE.read(*_where(caller, namespace, keys))}
+
+
+def outlines(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
+    """Return the rows of `at` without their terms, and without the documents of large ones (`documents_of`).
+
+    For changes that replace or delete them: all of them together may take gigabytes. Such a row must not be saved.
+    """
+    where, parameters = _where(caller, namespace, keys)
+    sql = f"SELECT {_OUTLINE.sql('sfm_memories')}, {_SMALL_DOCUMENTS} FROM sfm_memories {where}"  # noqa: S608 - constants
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        found = [_outlined(row) for row in cursor.fetchall()]
+    return {memory.coordinate_key: memory for memory in found}
+
+
+def _outlined(row: Sequence[object]) -> Memory:
+    *columns, payload, metadata = row
+    memory = _OUTLINE.instance(columns)
+    if memory.size <= large_rows.SMALL:
+        memory.payload = _JSON.from_db_value(payload, None, connection)
+        memory.metadata = _JSON.from_db_value(metadata, None, connection)
+    return memory
+
+
+def _where(caller: Caller, namespace: str, keys: Iterable[str]) -> tuple[str, list[Any]]:
     condition, parameter = rows.one_of("coordinate_key", sorted(set(keys)))
     whose, user = ("", []) if caller.user_id is None else (" AND user_id = %s", [caller.user_id])
-    found = TABLE.read(
-        f"WHERE tenant_id = %s AND namespace = %s AND {condition}{whose} ORDER BY coordinate_key{rows.locked()}",
-        [rows.id_parameter(caller.tenant.id), namespace, parameter, *user],
-    )
-    return {memory.coordinate_key: memory for memory in found}
+    where = f"WHERE tenant_id = %s AND namespace = %s AND {condition}{whose} ORDER BY coordinate_key{rows.locked()}"
+    return where, [rows.id_parameter(caller.tenant.id), namespace, parameter, *user]
 
 
 def save(new: Sequence[Memory], old: Sequence[Memory]) -> None:

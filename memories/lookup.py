@@ -153,7 +153,7 @@ def delete_many(caller: Caller, namespace: str | None, names: Names) -> set[Addr
     locked = _rows(caller, "delete", namespace, names).select_for_update().order_by("namespace", "coordinate_key")
 
     def once() -> set[Address]:
-        live = [memory for memory in locked.all() if memory.is_live]
+        live = [memory for memory in large_rows.without_large(locked.all()) if memory.is_live]
         for place, memories in groupby(live, key=lambda memory: memory.namespace):
             reserved_namespaces.check_writable(caller, place)
             services.remove(caller, place, list(memories), purge=False)

@@ -33,6 +33,7 @@ from memories.search import analyzer
 from somamemory.db import replicas, rows
 from somamemory.db.collisions import retrying
 from somamemory.errors import NotFound
+from somamemory.json_pieces import is_small
 from tenants import audit, usage
 from tenants.audit import Change
 from tenants.caller import Caller
@@ -63,6 +64,7 @@ def store_many(
     new = prepared([checked(caller, item) for item in items])
     condition = precondition or Precondition()
     may_be_new = len(new) == 1 and items[0].key is None and not condition.present and condition.version is None
+    may_be_new = may_be_new and is_small(items[0].payload)  # the attempt makes several copies of the row
     if may_be_new and not items[0].supersedes and not usage.is_limited(caller.tenant):
         return _store_one(caller, new[0], condition)
     return retrying(lambda: _store(caller, new, condition))
@@ -142,7 +144,7 @@ def delete(
         # One read for the condition and the deletion: a store between two reads would be deleted although the condition
         # did not hold for it.
         condition = precondition or Precondition()
-        memory = condition.meant(locked_rows.at(caller, namespace, [coordinate.key]).get(coordinate.key))
+        memory = condition.meant(locked_rows.outlines(caller, namespace, [coordinate.key]).get(coordinate.key))
         live = memory if memory is not None and memory.is_live else None
         condition.check(live)
         gone = memory if purge else live
@@ -168,7 +170,7 @@ def delete_many(
 
 def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate], purge: bool) -> set[Coordinate]:
     """Run the transaction of `delete_many`."""
-    known = locked_rows.at(caller, namespace, [coordinate.key for coordinate in coordinates])
+    known = locked_rows.outlines(caller, namespace, [coordinate.key for coordinate in coordinates])
     gone = [memory for memory in known.values() if purge or memory.is_live]
     remove(caller, namespace, gone, purge)
     return {memory.coordinate for memory in gone}
@@ -277,7 +279,7 @@ def _store(caller: Caller, items: Sequence[Prepared], precondition: Precondition
 def _store_in(caller: Caller, namespace: str, items: Sequence[Prepared], precondition: Precondition) -> list[Stored]:
     items = placement.placed(caller, namespace, items)
     keys = {new.item.place.key for new in items if not new.item.allocated}
-    known = locked_rows.at(caller, namespace, keys)
+    known = locked_rows.outlines(caller, namespace, keys)
     placement.refuse_coordinates_of_others(caller, namespace, keys - known.keys())
     after = dict(known)
     results: list[Stored] = []

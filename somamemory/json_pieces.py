@@ -29,7 +29,7 @@ class JsonPieces:
     sort_keys: bool = False
 
     def of(self, value: object) -> Iterator[str]:
-        if _room_after(value, PIECE) >= 0:
+        if is_small(value):
             yield self.encode(value)
         elif isinstance(value, str):
             yield '"'
@@ -45,7 +45,7 @@ class JsonPieces:
         yield "{"
         for at in range(0, len(names), BATCH):
             batch = {name: members[name] for name in names[at : at + BATCH]}
-            if _room_after(batch, PIECE) >= 0:
+            if is_small(batch):
                 yield (self.comma if at else "") + self.encode(batch)[1:-1]
                 continue
             for position, (name, value) in enumerate(batch.items(), at):
@@ -57,13 +57,18 @@ class JsonPieces:
         yield "["
         for at in range(0, len(items), BATCH):
             batch = list(items[at : at + BATCH])
-            if _room_after(batch, PIECE) >= 0:
+            if is_small(batch):
                 yield (self.comma if at else "") + self.encode(batch)[1:-1]
                 continue
             for position, item in enumerate(batch, at):
                 yield self.comma if position else ""
                 yield from self.of(item)
         yield "]"
+
+
+def is_small(value: object) -> bool:
+    """Return whether a value is written in one piece."""
+    return _room_after(value, PIECE) >= 0
 
 
 def _room_after(value: object, room: int) -> int:

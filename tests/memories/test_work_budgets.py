@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from memories import density_map, large_rows
+from memories import audit_state, density_map, large_rows, locked_rows
 from memories.index import drain as index_drain
-from memories.models import VectorEmbedding
+from memories.models import Memory, VectorEmbedding
 from memories.search import vectors
+from tenants.models import AuditEvent
 from tests.conftest import Api, drain, problem_of
 
 
@@ -69,3 +72,45 @@ def test_the_index_keeps_no_payload_of_a_batch(api: Api) -> None:
     assert job.text == "coffee"
     assert job.memory is not None
     assert job.memory.payload == {}
+
+
+def test_replacing_large_memories_keeps_none_of_their_documents(api: Api, monkeypatch) -> None:
+    monkeypatch.setattr(large_rows, "SMALL", 10)
+    monkeypatch.setattr(locked_rows, "_SMALL_DOCUMENTS", "NULL, NULL")
+    items = [{"coord": [number], "payload": {"text": "coffee with milk"}} for number in range(3)]
+    api.post("/memories/bulk", {"items": items})
+    known: list[Memory] = []
+    held: list[list[Memory]] = []
+    outlines, fingerprint = locked_rows.outlines, audit_state._fingerprint
+
+    def kept(*address: Any) -> dict[str, Memory]:
+        rows = outlines(*address)
+        known.extend(rows.values())
+        return rows
+
+    def noted(memory: Memory, deleted: bool) -> bytes:
+        held.append([row for row in known if {"payload", "metadata", "terms"} & vars(row).keys()])
+        return fingerprint(memory, deleted)
+
+    monkeypatch.setattr(locked_rows, "outlines", kept)
+    monkeypatch.setattr(audit_state, "_fingerprint", noted)
+    replaced = api.post("/memories/bulk", {"items": items})
+
+    assert (replaced.json()["stored"], len(known)) == (3, 3)
+    assert max(map(len, held)) == 1
+
+
+def test_the_audit_log_has_the_same_hashes_for_large_memories(api: Api, monkeypatch) -> None:
+    def hashes(coord: str) -> list[list[bytes]]:
+        api.store(coord, "coffee with milk")
+        api.store(coord, "tea")
+        api.post("/memories/bulk/delete", {"coords": [[float(coord)]]})
+        rows = AuditEvent.objects.filter(target=coord).order_by("id")
+        return [[bytes(hash or b"") for hash in (row.before_hash, row.after_hash)] for row in rows]
+
+    small = hashes("1.0")
+    monkeypatch.setattr(large_rows, "SMALL", 0)
+    monkeypatch.setattr(locked_rows, "_SMALL_DOCUMENTS", "NULL, NULL")
+
+    assert hashes("2.0") == small
+    assert len(small) == 3
