@@ -274,8 +274,8 @@ def send(client: Client, sent: Sent) -> tuple[int, str]:
 def measure(server: Server, options: argparse.Namespace) -> bool:
     worst = Worst(random.Random(options.seed))
     probe = Probe(server)
-    base_mb = server.rss_mb()
     forget_peaks(server)
+    base_mb = peak_mb(server)  # counts memory that the processes share as often as the later peaks do
     probe.start()
     late_s, outcomes, slowest = 0.0, Counter[str](), dict[str, float]()
     bad: list[str] = []
