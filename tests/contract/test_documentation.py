@@ -172,7 +172,7 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", documents(), ids=name_of)
 def test_every_file_that_is_named_exists(document: Path) -> None:
-    named = re.findall(rf"(?<![\w/.(@])(?:{'|'.join(FOLDERS)})/[\w./-]*\w", document.read_text())
+    named = re.findall(rf"(?<![\w/.(@-])(?:{'|'.join(FOLDERS)})/[\w./-]*\w", document.read_text())
 
     assert [name for name in named if not (HOME / name).exists()] == []
 
