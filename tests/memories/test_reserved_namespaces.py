@@ -69,7 +69,7 @@ def test_the_routes_that_write_to_a_namespace_include_memories_and_links() -> No
 @pytest.mark.parametrize("route", WRITERS, ids=str)
 def test_no_route_writes_to_a_reserved_namespace(api: Api, route: Route, namespace: str) -> None:
     # Ends of a link that are named by key or id are looked up first, and no memory in these namespaces has a key
-    by_coordinate = [case for case in CASES[route] if "from_key" not in str(case.body)]
+    by_coordinate = [case for case in CASES[route] if "from_key" not in f"{case.path} {case.body}"]
     case = in_namespace(route, by_coordinate[-1].filled(NAMES), namespace)
 
     response = api.request(route[0], "/api/v1" + case.path, case.body)

@@ -9,7 +9,7 @@ import pytest
 from memories import audit_state, density_map, large_rows, locked_rows
 from memories.index import drain as index_drain
 from memories.models import Memory, VectorEmbedding
-from memories.search import vectors
+from memories.search import semantic, vectors
 from tenants.models import AuditEvent
 from tests.conftest import Api, drain, problem_of
 
@@ -36,11 +36,17 @@ def test_a_map_of_as_many_memories_as_allowed_is_counted(api: Api, monkeypatch) 
 def test_a_search_that_compares_too_many_vectors_is_rejected(api: Api, monkeypatch) -> None:
     for number in range(4):
         api.store(str(number), "coffee")
+    api.store("4", "tea")
     drain()
     monkeypatch.setattr(vectors, "BATCH", 1)
     monkeypatch.setattr(vectors, "MAX_COMPARED", 2)
+    # The filter rejects most of what the index returns, and more than a few memories pass it.
+    monkeypatch.setattr(semantic, "EXACT", 1)
+    monkeypatch.setattr(semantic, "MAX_LIMIT", 1)
+    monkeypatch.setattr(semantic, "_first_limit", lambda search: 1)
+    body = {"query": "tea", "mode": "semantic", "filters": {"text": "coffee"}}
 
-    response = api.post("/memories/search", {"query": "coffee", "filters": {"text": "coffee"}})
+    response = api.post("/memories/search", body)
 
     problem_of(response, 422, "vector_budget_exceeded")
 

@@ -12,20 +12,22 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from api.routing import policies
-from conversations.models import Conversation
+from conversations.enrichment import proposals
+from conversations.models import Conversation, Proposal
 from graph.models import Link
-from memories import retention, services, storage_usage
+from memories import coordinates, retention, services, storage_usage
 from memories.coordinates import parse
 from memories.models import Memory
 from memories.new_memory import NewMemory
+from memories.reserved_namespaces import FACTS
 from somamemory.db import column_backfill
 from somamemory.errors import QuotaExceeded
 from tenants import idempotency, keys, maintenance, usage
-from tenants.caller import Caller
+from tenants.caller import SCOPES, Caller
 from tenants.models import DailyUsage, IdempotencyKey, Tenant, UsageStripe
 from tests.conftest import Api, problem_of
 from tests.support.every_route import CASES, NEEDS, Case, Route
@@ -114,6 +116,7 @@ GROWING: dict[Route, Case] = {
         "/conversations/by-external-id/chat-1/messages", {"messages": SOME["message"]}
     ),
     ("POST", "/import"): Case("/import", [{"id": "another", "messages": SOME["message"]}]),
+    ("POST", "/proposals/{id}/accept"): Case("/proposals/{proposal}/accept"),
     ("POST", "/summarize"): Case("/summarize", {"conversation_id": "{conversation}", "level": "monthly"}),
     ("POST", "/conversations/{id}/summary"): Case("/conversations/{conversation}/summary?level=weekly"),
 }
@@ -132,6 +135,8 @@ STEADY = {
     ("POST", "/messages/{id}/importance"),
     ("POST", "/prune/execute"),
     ("POST", "/prune/undo"),
+    ("POST", "/proposals/{id}/reject"),
+    ("POST", "/proposals/{id}/undo"),
     ("PATCH", "/upkeep"),
 }
 # A soft deletion keeps the previous version even if the quota is full, because deleting must always be possible.
@@ -161,7 +166,21 @@ def furnish(api: Api) -> dict[str, str]:
         "deleted": "2",
         "id": id,
         "key": "seat",
+        "proposal": propose(api.tenant, 1, is_certain=False),
+        "accepted": propose(api.tenant, 2, is_certain=True),
     }
+
+
+def propose(tenant: Tenant, number: int, *, is_certain: bool) -> str:
+    """Record that one fact supersedes another, and return the id of the proposal."""
+    tenant.refresh_from_db()  # with its quotas
+    writer = Caller(tenant, "command", frozenset(SCOPES)).writing_reserved()
+    fact = {"text": "Ada lives in Bern.", "turn": 1, "entities": []}
+    facts = [NewMemory(coordinates.of((number, 1, at)), fact, namespace=FACTS) for at in (1, 2)]
+    older, newer = [stored.memory for stored in services.store_many(writer, facts)]
+    with transaction.atomic():
+        proposals.record(writer, newer, older, "she moved", 1.0, is_certain)
+    return str(Proposal.objects.for_tenant(tenant).get(newer_id=newer.id).id)
 
 
 def test_every_route_that_writes_either_grows_or_keeps_what_is_stored() -> None:
