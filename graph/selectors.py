@@ -10,6 +10,7 @@ from typing import Any, Literal
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+import memories.counts
 import memories.past
 import memories.selectors
 from graph import link_history, walks
@@ -226,7 +227,7 @@ def shortest_path(
 @may_read_replica
 def stats(caller: Caller) -> dict[str, Any]:
     """Return the number of memories and links."""
-    counted = memories.selectors.stats(caller)
+    counted = memories.counts.stats(caller)
     links = Link.objects.for_tenant(caller.tenant)
     if caller.namespaces:
         links = links.filter(namespace__in=caller.namespaces)

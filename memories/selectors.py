@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Min, Q, QuerySet, Value
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Length, Substr
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 from django.utils import timezone
@@ -21,7 +21,7 @@ from memories import large_rows, prepared_reads, read_counts, validity
 from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
 from memories.filters import And, Filter, to_q
 from memories.index import generations
-from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
+from memories.models import Memory
 from memories.prepared_reads import PageShape
 from somamemory import cursors
 from somamemory.db import replicas
@@ -222,35 +222,6 @@ def page_of(
 
 
 @may_read_replica
-def stats(caller: Caller) -> dict[str, Any]:
-    """Return the counts for the caller's tenant, or for the namespaces that its key can access."""
-    caller.require("read")
-    memories = Memory.objects.for_tenant(caller.tenant)
-    if caller.namespaces:
-        memories = memories.filter(namespace__in=caller.namespaces)
-    now = timezone.now()
-    gone = Q(deleted_at__isnull=False) | Q(expires_at__lte=now)
-    # Counting an indexed column lets the database read only the index.
-    counts = {"all": Count("memory_type"), "gone": Count("memory_type", filter=gone)}
-    rows = memories.values("namespace", "memory_type").annotate(**counts)
-    namespaces: dict[str, int] = {}
-    types = {"episodic": 0, "semantic": 0}
-    deleted = 0
-    for row in rows.order_by("namespace", "memory_type"):
-        alive = row["all"] - row["gone"]
-        namespaces[row["namespace"]] = namespaces.get(row["namespace"], 0) + alive
-        types[row["memory_type"]] += alive
-        deleted += row["gone"]
-    return {
-        "total_memories": sum(types.values()),
-        **types,
-        "deleted": deleted,
-        "namespaces": {name: count for name, count in namespaces.items() if count},
-        "index": _index_stats(caller, sum(types.values()), now),
-    }
-
-
-@may_read_replica
 def namespaces(caller: Caller, limit: int = 200) -> list[str]:
     """Return the first `limit` namespaces of the caller's tenant, by name.
 
@@ -297,61 +268,6 @@ def inspect(caller: Caller, id: UUID) -> Memory:
 def with_index_state(memories: QuerySet[Memory]) -> QuerySet[Memory]:
     """Add the columns that `Memory.index_state` needs."""
     return prepared_reads.with_index_state(memories, generations.active())
-
-
-def _index_stats(caller: Caller, total: int, now: datetime) -> dict[str, Any]:
-    generation = generations.active()
-    due = VectorEmbedding.objects.for_tenant(caller.tenant).filter(generation=generation, due_at__isnull=False)
-    if caller.namespaces:
-        due = due.filter(memory__namespace__in=caller.namespaces)
-    failed = Q(attempts__gte=FAILED_ATTEMPTS)
-    counts = due.aggregate(
-        failed=Count("id", filter=failed),
-        pending=Count("id", filter=~failed & (Q(due_at__lte=now) | Q(attempts__gt=0))),
-        oldest=Min("due_at", filter=Q(due_at__lte=now)),
-    )
-    oldest = counts.pop("oldest")
-    return {
-        **counts,
-        "oldest_due_seconds": round((now - oldest).total_seconds()) if oldest else 0,
-        "ready": max(0, total - counts["failed"] - counts["pending"]),
-        "generation": str(generation.id),
-        "model": f"{generation.provider}/{generation.model}",
-        "dimension": generation.dimension,
-    }
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """The memories of one tenant that await indexing in one generation."""
-
-    tenant: str
-    generation: str
-    pending: int
-    failed: int
-    oldest_s: int
-    reason: str  # the most frequent reason for failures
-
-
-def index_queue(caller: Caller) -> list[Waiting]:
-    """Return the tenants with memories that await indexing, longest wait first. For operators only."""
-    caller.require_operator("read")
-    now = timezone.now()
-    failed = Q(attempts__gte=FAILED_ATTEMPTS)
-    waiting = []
-    for generation in generations.in_use():
-        rows = VectorEmbedding.all_tenants.filter(generation=generation, due_at__isnull=False)
-        rows = rows.filter(Q(due_at__lte=now) | Q(attempts__gt=0))
-        counts = rows.values("tenant_id", "tenant__slug").annotate(
-            failed=Count("id", filter=failed), pending=Count("id", filter=~failed), oldest=Min("due_at")
-        )
-        for row in counts.order_by("oldest"):
-            reasons = rows.filter(tenant_id=row["tenant_id"]).exclude(error="").values_list("error")
-            most_frequent = reasons.annotate(times=Count("id")).order_by("-times").first()
-            age_s = max(0, round((now - row["oldest"]).total_seconds()))
-            reason = most_frequent[0] if most_frequent else ""
-            waiting.append(Waiting(row["tenant__slug"], str(generation), row["pending"], row["failed"], age_s, reason))
-    return waiting
 
 
 def _in_box(box: Box) -> list[Any]:

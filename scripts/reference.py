@@ -299,56 +299,6 @@ def route_pages() -> Iterator[tuple[str, str]]:
         yield f"api/{name}.md", Page(contract, NEEDS, policies).text(title, introduction, by_tag[tag])
 
 
-# --- commands
-
-
-def commands_page() -> str:
-    from django.core.management import get_commands, load_command_class
-
-    ours = {"somamemory", "console", "tenants", "memories", "graph", "conversations", "operations"}
-    parts = [
-        "# Commands",
-        "Run a command as `somamemory COMMAND`, which the installer sets up. In a checkout, run\n"
-        "`.venv/bin/python manage.py COMMAND`. All commands read the same `SOMA_…` variables as the server and have\n"
-        "`--help`.",
-    ]
-    for name, app in sorted(get_commands().items()):
-        if app in ours:
-            command = load_command_class(app, name)
-            parts.append(command_entry(name, command.create_parser("manage.py", name)))
-    return "\n\n".join(parts) + "\n"
-
-
-# Options that Django adds to every command.
-DJANGO = {
-    "help",
-    "version",
-    "verbosity",
-    "settings",
-    "pythonpath",
-    "traceback",
-    "no_color",
-    "force_color",
-    "skip_checks",
-}
-
-
-def command_entry(name: str, parser: argparse.ArgumentParser) -> str:
-    parts = [f"## {name}", sentence(parser.description or "")]
-    actions = [action for action in parser._actions if action.dest not in DJANGO]
-    if actions:
-        rows = ["| argument | |", "|---|---|"]
-        for action in actions:
-            value = action.metavar or action.dest.upper()
-            takes_value = action.nargs != 0
-            flags = [f"{flag} {value}" if takes_value else flag for flag in action.option_strings] or [str(value)]
-            choices = " or ".join(f"`{choice}`" for choice in action.choices or ())
-            text = "; ".join(filter(None, [sentence(action.help or ""), choices]))
-            rows.append(f"| `{', '.join(flags)}` | {text.replace('|', chr(92) + '|')} |")
-        parts.append("\n".join(rows))
-    return "\n\n".join(filter(None, parts))
-
-
 # --- writing
 
 
@@ -359,6 +309,13 @@ def pages() -> dict[Path, str]:
     found["commands.md"] = commands_page()
     found["python-client.md"] = client_page()
     return {PAGES / name: text + "\n" + GENERATED for name, text in found.items()} | client_files()
+
+
+def commands_page() -> str:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import command_reference
+
+    return command_reference.page(sentence)
 
 
 def client_page() -> str:

@@ -7,7 +7,7 @@ from ninja import Query
 
 from api import throttle
 from api.context import presenters
-from api.conversations.schemas import (
+from api.context.schemas import (
     ContextBody,
     ContextMessageOut,
     ContextParams,

@@ -10,10 +10,11 @@ from ninja import Query
 
 from api import json, throttle
 from api.json import reply
-from api.memories.schemas import ExpandBody, SearchBody, SearchOut, SearchParams, ball
+from api.memories.schemas import ball
 from api.request import Request
 from api.routing import PolicyRouter
 from api.search import presenters
+from api.search.schemas import ExpandBody, SearchBody, SearchOut, SearchParams
 from graph.search_expansion import Neighbourhood
 from memories import filters, lookup
 from memories.search import as_of

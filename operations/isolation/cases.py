@@ -1,4 +1,4 @@
-"""One or more requests for every published route, with the scope that each route needs.
+"""One or more requests for every published route.
 
 The isolation check sends them as a stranger. Tests fail for a route without a case.
 """
@@ -6,10 +6,9 @@ The isolation check sends them as a stranger. Tests fail for a route without a c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-Needs = Literal["read", "write", "delete", "admin", "operator", "nothing"]
-Route = tuple[str, str]
+from operations.isolation.needs import Route
 
 
 @dataclass(frozen=True)
@@ -34,104 +33,6 @@ def _filled(value: Any, names: dict[str, str]) -> Any:
         return {name: _filled(item, names) for name, item in value.items()}
     return value
 
-
-NEEDS: dict[Route, Needs] = {
-    ("GET", "/ping"): "nothing",
-    ("GET", "/healthz"): "nothing",
-    ("GET", "/readyz"): "nothing",
-    ("GET", "/health"): "nothing",
-    ("GET", "/metrics"): "nothing",
-    ("GET", "/memories/search"): "read",
-    ("POST", "/memories/search"): "read",
-    ("GET", "/memories/map"): "read",
-    ("POST", "/memories"): "write",
-    ("GET", "/memories"): "read",
-    ("POST", "/memories/bulk"): "write",
-    ("POST", "/memories/bulk/get"): "read",
-    ("POST", "/memories/bulk/delete"): "delete",
-    ("GET", "/memories/{coord}"): "read",
-    ("PATCH", "/memories/{coord}"): "write",
-    ("DELETE", "/memories/{coord}"): "delete",
-    ("POST", "/memories/{coord}/restore"): "write",
-    ("POST", "/memories/restore"): "write",
-    ("GET", "/memories/by-key/{key}"): "read",
-    ("PUT", "/memories/by-key/{key}"): "write",
-    ("PATCH", "/memories/by-key/{key}"): "write",
-    ("DELETE", "/memories/by-key/{key}"): "delete",
-    ("GET", "/memories/by-id/{id}"): "read",
-    ("PATCH", "/memories/by-id/{id}"): "write",
-    ("DELETE", "/memories/by-id/{id}"): "delete",
-    ("POST", "/memories/by-id/{id}/restore"): "write",
-    ("GET", "/memories/{coord}/history"): "read",
-    ("GET", "/memories/history"): "read",
-    ("GET", "/memories/by-id/{id}/history"): "read",
-    ("GET", "/memories/by-id/{id}/links"): "read",
-    ("GET", "/stats"): "read",
-    ("POST", "/memories/delete"): "delete",
-    ("GET", "/namespaces"): "read",
-    ("POST", "/namespaces/rename"): "write",
-    ("POST", "/namespaces/delete"): "delete",
-    ("GET", "/graph/neighbors"): "read",
-    ("GET", "/graph/path"): "read",
-    ("GET", "/graph/export"): "read",
-    ("POST", "/graph/link"): "write",
-    ("POST", "/graph/links/bulk"): "write",
-    ("DELETE", "/graph/link"): "delete",
-    ("POST", "/conversations"): "write",
-    ("GET", "/conversations"): "read",
-    ("GET", "/conversations/count"): "read",
-    ("PUT", "/conversations/by-external-id/{external_id}"): "write",
-    ("GET", "/conversations/by-external-id/{external_id}"): "read",
-    ("GET", "/conversations/by-external-id/{external_id}/messages"): "read",
-    ("POST", "/conversations/by-external-id/{external_id}/messages"): "write",
-    ("GET", "/conversations/{id}"): "read",
-    ("PATCH", "/conversations/{id}"): "write",
-    ("DELETE", "/conversations/{id}"): "delete",
-    ("GET", "/conversations/{id}/messages"): "read",
-    ("POST", "/conversations/{id}/messages"): "write",
-    ("PUT", "/conversations/{id}/label"): "write",
-    ("PUT", "/conversations/{id}/folder"): "write",
-    ("PUT", "/conversations/{id}/status"): "write",
-    ("PUT", "/conversations/{id}/pin"): "write",
-    ("PUT", "/conversations/{id}/archive"): "write",
-    ("POST", "/summarize"): "write",
-    ("POST", "/conversations/{id}/summary"): "write",
-    ("POST", "/labels/suggest"): "read",
-    ("POST", "/conversations/{id}/suggest-labels"): "read",
-    ("POST", "/messages/{id}/importance"): "write",
-    ("POST", "/conversations/{id}/facts"): "write",
-    ("GET", "/conversations/{id}/facts"): "read",
-    ("GET", "/proposals"): "read",
-    ("POST", "/proposals/{id}/accept"): "write",
-    ("POST", "/proposals/{id}/reject"): "write",
-    ("POST", "/proposals/{id}/undo"): "write",
-    ("POST", "/prune/dry-run"): "read",
-    ("GET", "/prune/suggestions"): "read",
-    ("POST", "/prune/execute"): "write",
-    ("POST", "/prune/undo"): "write",
-    ("GET", "/upkeep"): "read",
-    ("PATCH", "/upkeep"): "admin",
-    ("POST", "/import"): "write",
-    ("GET", "/export"): "read",
-    ("POST", "/query"): "read",
-    ("POST", "/query/smart"): "read",
-    ("POST", "/search/fts"): "read",
-    ("POST", "/context/assemble"): "read",
-    ("POST", "/tenants"): "operator",
-    ("GET", "/tenants"): "operator",
-    ("GET", "/tenants/{slug}"): "operator",
-    ("PATCH", "/tenants/{slug}"): "operator",
-    ("DELETE", "/tenants/{slug}"): "operator",
-    ("GET", "/tenants/{slug}/usage"): "operator",
-    ("GET", "/tenants/{slug}/audit"): "operator",
-    ("GET", "/tenants/{slug}/export"): "operator",
-    ("POST", "/tenants/{slug}/keys/{prefix}/rotate"): "operator",
-    ("POST", "/tenants/{slug}/keys"): "operator",
-    ("GET", "/tenants/{slug}/keys"): "operator",
-    ("DELETE", "/tenants/{slug}/keys/{prefix}"): "operator",
-    ("POST", "/rebuild-embeddings"): "operator",
-    ("GET", "/jobs/{id}"): "operator",
-}
 
 CASES: dict[Route, list[Case]] = {
     ("GET", "/memories/search"): [

@@ -22,7 +22,8 @@ from uuid import uuid4
 import orjson
 
 from conversations.models import Proposal
-from operations.isolation.cases import CASES, NEEDS, Case, Route
+from operations.isolation.cases import CASES, Case
+from operations.isolation.needs import NEEDS, Route
 from somamemory.errors import ConfigurationError
 from tenants import erasure, keys, services
 from tenants.caller import SCOPES, Caller

@@ -21,7 +21,7 @@ from conversations.enrichment import schedule
 from conversations.models import Conversation
 from conversations.query import ConversationQuery
 from conversations.search.results import has_cold_conversations
-from memories import coordinates, retention, selectors
+from memories import coordinates, counts, retention, selectors
 from memories.filters import parse
 from memories.index import drain, generations
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
@@ -154,7 +154,7 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     "sfm_memories_type": [
         lambda whose: listed(whose, memory_type="semantic"),
         lambda whose: listed(whose, {"memory_type": "semantic"}, order="-created_at"),
-        lambda whose: lambda: selectors.stats(whose),
+        lambda whose: lambda: counts.stats(whose),
     ],
     "sfm_memories_importance": [
         lambda whose: listed(whose, {"importance": {"gte": 9}}),
@@ -190,7 +190,7 @@ QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
         lambda whose: lambda: drain._take(generations.active(), 256),
     ],
     "sfm_embeddings_waiting": [
-        lambda whose: lambda: selectors._index_stats(whose, 0, timezone.now()),
+        lambda whose: lambda: counts._index_stats(whose, 0, timezone.now()),
     ],
     "sfm_embeddings_memory": [
         lambda whose: (
@@ -258,7 +258,7 @@ def test_no_table_that_grows_has_an_index_that_no_question_uses() -> None:
 
 
 def test_the_counts_of_a_tenant_are_read_from_an_index_alone(whose: Caller) -> None:
-    assert "Index Only Scan using sfm_memories_type" in plans(lambda: selectors.stats(whose))
+    assert "Index Only Scan using sfm_memories_type" in plans(lambda: counts.stats(whose))
 
 
 def test_nothing_that_is_asked_reads_a_table_from_end_to_end(whose: Caller) -> None:

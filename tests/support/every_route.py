@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from api.app import api
-from operations.isolation.cases import CASES, NEEDS, Case, Needs, Route
+from operations.isolation.cases import CASES, Case
+from operations.isolation.needs import NEEDS, Needs, Route
 
 __all__ = ["CASES", "NAMES", "NEEDS", "Case", "Needs", "Route", "published"]
 

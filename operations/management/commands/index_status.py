@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from memories import selectors
+from memories import counts
 from tenants.management.command_line import operator
 
 
@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = "Show for each tenant how many memories await indexing, for how long, how many have failed, and why."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = selectors.index_queue(operator())
+        rows = counts.index_queue(operator())
         if not rows:
             self.stdout.write(self.style.SUCCESS("No memories await indexing."))
             return

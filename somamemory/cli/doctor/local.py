@@ -151,10 +151,10 @@ def index_findings() -> Iterator[Finding]:
 
 def queue() -> Iterator[Finding]:
     """Report memories that could not be indexed, or that wait although something should index them."""
-    from memories import selectors
+    from memories import counts
     from tenants.management.command_line import operator
 
-    rows = selectors.index_queue(operator())
+    rows = counts.index_queue(operator())
     failed, oldest_s = sum(row.failed for row in rows), max((row.oldest_s for row in rows), default=0)
     if failed:
         reason = next(row.reason for row in rows if row.failed)
