@@ -12,6 +12,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+# The messages of a conversation are counted again for each of its contexts.
+CACHED = 1_000
 _loading = Lock()
 
 
@@ -49,4 +51,5 @@ def _tokenizer() -> Any:
     tokenizer = Tokenizer.from_file(str(folder / "l2_supercat_tokenizer_config.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    tokenizer.model._resize_cache(CACHED)
     return tokenizer

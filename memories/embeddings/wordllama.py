@@ -49,6 +49,8 @@ def _model() -> Any:
     # Without this path, the loader looks for the packaged tokenizer in the wrong folder.
     model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
     model.tokenizer.no_padding()
+    # It would keep the last 10,000 texts, because a whole text is one word to it: 42 MB, and those of erased tenants.
+    model.tokenizer.model._resize_cache(0)
     return model
 
 

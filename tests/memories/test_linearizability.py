@@ -177,7 +177,7 @@ def test_a_service_that_ignores_conditions_is_found_out(api: Api, monkeypatch: p
 def test_a_purge_that_requires_absence_spares_a_memory_stored_in_between(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = locked_rows.at
+    read = locked_rows.outlines
 
     def store() -> None:
         api.store("1", "stored in between")
@@ -191,7 +191,7 @@ def test_a_purge_that_requires_absence_spares_a_memory_stored_in_between(
         thread.join()
         return rows
 
-    monkeypatch.setattr(locked_rows, "at", read_then_store)
+    monkeypatch.setattr(locked_rows, "outlines", read_then_store)
 
     assert api.delete("/memories/1?purge=true", if_none_match="*").json()["deleted"] is False
     assert api.get("/memories/1").status_code == 200

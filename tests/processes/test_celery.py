@@ -118,7 +118,7 @@ def test_words_are_found_before_the_worker_has_indexed_them(place: Installation)
     status, answer = place.call("POST", "/memories/search", {"query": "aardvark"})
     assert status == 200
     assert answer["degraded"] == []  # the web server shares the worker's index
-    assert [found["coord"] for found in answer["memories"]] == ["3.0"]
+    assert answer["memories"][0]["coord"] == "3.0"  # its neighbours may follow
 
 
 def test_a_change_and_a_deletion_reach_the_index_too(place: Installation) -> None:
