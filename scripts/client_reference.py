@@ -29,7 +29,7 @@ A client sends its requests with a transport: an object with `send(request, time
 `close()`. Both are coroutines for `AsyncClient`. `send` raises `ConnectionFailed` if nothing was sent, and
 `ConnectionLost` or `ResponseTimeout` if the request may have taken effect, so that the client knows what it may repeat.
 """
-RESOURCES = ("memories", "conversations", "context", "graph", "namespaces", "admin")
+RESOURCES = ("memories", "conversations", "context", "graph", "namespaces", "proposals", "admin")
 
 
 def page() -> str:

@@ -68,6 +68,7 @@ def _memories(client: Client, record: Callable[[str, Callable[[], Any]], Any]) -
     record("namespaces", lambda: list(client.namespaces.list()))
     record("rename", lambda: client.namespaces.rename("default", "moved"))
     record("delete namespace", lambda: client.namespaces.delete("moved"))
+    record("proposals", lambda: list(client.proposals.list()))
 
 
 def _conversations(client: Client, record: Callable[[str, Callable[[], Any]], Any]) -> None:

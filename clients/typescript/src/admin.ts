@@ -1,7 +1,7 @@
 import { Pages } from "./pages.js";
 import type {
   AuditOut, AuditPageOut, DeleteNamespaceBody, ErasedOut, IssuedKeyOut, JobOut, KeyBody, KeyOut, KeysOut,
-  NamespaceOut, NamespacesListQuery, NamespacesOut, ReceiptOut, RenameBody, TenantBody, TenantOut, TenantPatch,
+  NamespaceOut, NamespacesListQuery, NamespacesOut, ProposalOut, ProposalsListQuery, ProposalsOut, ReceiptOut, RenameBody, TenantBody, TenantOut, TenantPatch,
   TenantsListAuditQuery, TenantsOut, UsageOut,
 } from "./schema.js"; // prettier-ignore
 import { Resource } from "./scope.js";
@@ -21,6 +21,36 @@ export class Namespaces extends Resource {
 
   async delete(namespace: string, options: Omit<DeleteNamespaceBody, "namespace"> = {}): Promise<ReceiptOut> {
     return this.transport.json("POST", "/namespaces/delete", { json: { namespace, ...options }, once: true });
+  }
+}
+
+/** Proposals to supersede facts, made where the rule is not certain. */
+export class Proposals extends Resource {
+  /** List the proposals in a state, newest first. By default, those that are open. */
+  list(options: Omit<ProposalsListQuery, "cursor"> = {}): Pages<ProposalOut> {
+    return new Pages(async (cursor) => {
+      const page = await this.transport.json<ProposalsOut>("GET", "/proposals", { query: { ...options, cursor } });
+      return { items: page.items, nextCursor: page.next_cursor };
+    });
+  }
+
+  /** Let the newer fact supersede the older one. */
+  async accept(id: string): Promise<ProposalOut> {
+    return this.#decide(id, "accept");
+  }
+
+  /** Keep both facts. */
+  async reject(id: string): Promise<ProposalOut> {
+    return this.#decide(id, "reject");
+  }
+
+  /** Open a proposal that was accepted or rejected. */
+  async undo(id: string): Promise<ProposalOut> {
+    return this.#decide(id, "undo");
+  }
+
+  async #decide(id: string, verb: "accept" | "reject" | "undo"): Promise<ProposalOut> {
+    return this.transport.json("POST", `/proposals/${encodeURIComponent(id)}/${verb}`, { once: true });
   }
 }
 
@@ -45,7 +75,7 @@ export class Tenants extends Resource {
   }
 
   async update(slug: string, changes: TenantPatch): Promise<TenantOut> {
-    return this.transport.json("PATCH", tenantPath(slug), { json: changes });
+    return this.transport.json("PATCH", tenantPath(slug), { json: changes, once: true });
   }
 
   /** Erase a tenant with all its data. This cannot be undone. */

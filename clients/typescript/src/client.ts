@@ -1,4 +1,4 @@
-import { Admin, Namespaces } from "./admin.js";
+import { Admin, Namespaces, Proposals } from "./admin.js";
 import { Context, Conversations } from "./conversations.js";
 import { IncompatibleServer } from "./errors.js";
 import { Graph } from "./graph.js";
@@ -23,6 +23,7 @@ export class Client {
   readonly context: Context;
   readonly graph: Graph;
   readonly namespaces: Namespaces;
+  readonly proposals: Proposals;
   readonly admin: Admin;
   readonly #transport: Transport;
 
@@ -33,6 +34,7 @@ export class Client {
     this.context = new Context(this.#transport, scope);
     this.graph = new Graph(this.#transport, scope);
     this.namespaces = new Namespaces(this.#transport, scope);
+    this.proposals = new Proposals(this.#transport, scope);
     this.admin = new Admin(this.#transport, scope);
   }
 

@@ -23,7 +23,7 @@ export class Conversations extends Resource {
   async create(options: ConversationBody & { external_id?: string } = {}): Promise<ConversationOut> {
     const { external_id, ...fields } = options;
     const json = { ...this.ids(), ...fields };
-    if (external_id !== undefined) return this.transport.json("PUT", pathOf({ external_id }), { json });
+    if (external_id !== undefined) return this.transport.json("PUT", pathOf({ external_id }), { json, once: true });
     return this.transport.json("POST", "/conversations", { json, once: true });
   }
 
@@ -61,7 +61,7 @@ export class Conversations extends Resource {
   }
 
   async update(id: string, changes: ConversationPatch): Promise<ChangedOut> {
-    return this.transport.json("PATCH", pathOf(id), { json: changes });
+    return this.transport.json("PATCH", pathOf(id), { json: changes, once: true });
   }
 
   async delete(id: string, options: { purge?: boolean } = {}): Promise<ConversationDeletedOut> {

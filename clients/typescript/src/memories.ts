@@ -125,7 +125,7 @@ export class Memories extends Resource {
   /** Change fields of a memory. Payload and metadata are merged; null resets a field. */
   async update(address: Address, changes: PatchBody & Conditions): Promise<MemoryOut> {
     const { if_version, if_absent, ...json } = changes;
-    const options = { json, query: this.#namespaceOf(address), headers: conditionsOf({ if_version, if_absent }) };
+    const options = { json, query: this.#namespaceOf(address), headers: conditionsOf({ if_version, if_absent }), once: true };
     return (await this.transport.json<MemoryEnvelope>("PATCH", pathOf(address), options)).memory;
   }
 

@@ -78,6 +78,11 @@ test("links lead from a memory to its neighbours", async () => {
   assert.deepEqual((await client.graph.neighbors({ coord: "1,2" })).neighbors, []);
 });
 
+test("proposals are listed", async () => {
+  assert.deepEqual(await client.proposals.list().all(), []);
+  await assert.rejects(client.proposals.accept(randomUUID()), NotFound);
+});
+
 test("an error has the class of its code, the field and the id of the request", async () => {
   await assert.rejects(client.memories.get({ key: "nothing/here" }), (error) => error instanceof NotFound && error.requestId.length > 0);
   await assert.rejects(client.memories.search(""), (error) => error instanceof InvalidInput && error.errors[0].field === "query");

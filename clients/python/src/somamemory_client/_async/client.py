@@ -16,6 +16,7 @@ from somamemory_client._async.conversations import AsyncConversations
 from somamemory_client._async.graph import AsyncGraph
 from somamemory_client._async.memories import AsyncMemories
 from somamemory_client._async.namespaces import AsyncNamespaces
+from somamemory_client._async.proposals import AsyncProposals
 from somamemory_client._async_http import AsyncHttpTransport
 from somamemory_client._config import DEFAULT_TIMEOUT_S, Config, address_of, free_request
 from somamemory_client._embedded import AsyncEmbeddedTransport
@@ -66,6 +67,7 @@ class AsyncClient:
         self.context = AsyncContext(caller)
         self.graph = AsyncGraph(caller)
         self.namespaces = AsyncNamespaces(caller)
+        self.proposals = AsyncProposals(caller)
         self.admin = AsyncAdmin(caller)
 
     @classmethod

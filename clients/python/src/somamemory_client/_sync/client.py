@@ -21,6 +21,7 @@ from somamemory_client._sync.conversations import Conversations
 from somamemory_client._sync.graph import Graph
 from somamemory_client._sync.memories import Memories
 from somamemory_client._sync.namespaces import Namespaces
+from somamemory_client._sync.proposals import Proposals
 from somamemory_client.errors import SomaError
 from somamemory_client.hooks import Hook
 
@@ -67,6 +68,7 @@ class Client:
         self.context = Context(caller)
         self.graph = Graph(caller)
         self.namespaces = Namespaces(caller)
+        self.proposals = Proposals(caller)
         self.admin = Admin(caller)
 
     @classmethod

@@ -1,0 +1,33 @@
+# Written by scripts/client_sync.py from _async/proposals.py. Do not edit: run `make reference`.
+"""Proposals to supersede facts."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from somamemory_client import types
+from somamemory_client._sync.caller import Caller
+from somamemory_client._sync.pages import Pages
+
+
+class Proposals:
+    """`client.proposals`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def list(self, **options: Unpack[types.ProposalsListOptions]) -> Pages[types.ProposalOut]:
+        """Return the proposals in a state, newest first. By default, those that are open."""
+        return Pages(self._caller, "proposals.list", {**options})
+
+    def accept(self, id: str) -> types.ProposalOut:
+        """Let the newer fact supersede the older one."""
+        return self._caller.fetch(types.ProposalOut, "proposals.accept", {"id": id})
+
+    def reject(self, id: str) -> types.ProposalOut:
+        """Keep both facts."""
+        return self._caller.fetch(types.ProposalOut, "proposals.reject", {"id": id})
+
+    def undo(self, id: str) -> types.ProposalOut:
+        """Open a proposal that was accepted or rejected."""
+        return self._caller.fetch(types.ProposalOut, "proposals.undo", {"id": id})
