@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from api import throttle
 from api.request import Admission, Policy
-from memories import selectors
+from memories import counts
 from tenants.limits import gcra, policy
 from tenants.limits.buckets import LocalBuckets
 from tenants.limits.gcra import Limit
@@ -297,7 +297,7 @@ def test_a_tenant_runs_only_so_many_requests_at_once(
             inside.append(stranger.get("/stats"))
         return {}
 
-    monkeypatch.setattr(selectors, "stats", stats)
+    monkeypatch.setattr(counts, "stats", stats)
 
     assert api.get("/stats").status_code == 200
     problem_of(inside[1], 429, "rate_limited")
