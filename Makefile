@@ -138,7 +138,7 @@ venv-test: venv ## add the dependencies of the tests to .venv
 # mistake a partly copied package for a complete one, so the next attempt starts over from pip's cache.
 define install
 stamp() { { $(PY) -V 2>/dev/null || true; cksum < requirements/$(1).txt; } | tr '\n' ' '; }
-in_line() { [ ! -e .venv/unfinished ] && [ "$$(stamp)" = "$$(cat .venv/$(1).stamp 2>/dev/null)" ]; }
+in_line() { [ ! -e .venv/unfinished ] && [ -x .venv/bin/somamemory ] && [ "$$(stamp)" = "$$(cat .venv/$(1).stamp 2>/dev/null)" ]; }
 if in_line; then exit 0; fi
 
 # Allow only one installation at a time, even from two terminals.
@@ -174,6 +174,11 @@ if ! PYTHONUNBUFFERED=1 $(PY) -m pip install --disable-pip-version-check --no-in
     echo "The installation failed; see .venv/install.log. Run the same command to try again." >&2
     exit 1
 fi
+# The checkout and its client are importable, and .venv/bin/somamemory is the command. These paths are relative, because
+# the checkout may be moved.
+printf '%s\n' ../../../.. ../../../../clients/python/src > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
+printf '%s\n' '#!/bin/sh' 'exec "$$(dirname "$$0")/python" -m somamemory "$$@"' > .venv/bin/somamemory
+chmod +x .venv/bin/somamemory
 stamp > .venv/$(1).stamp
 rm .venv/unfinished
 endef
