@@ -1,10 +1,10 @@
-"""Write through a network that loses, truncates, delays and refuses, while the server is killed, and count every write.
+"""Write through a faulty network while the server is killed, and count every write.
 
     python -m benchmarks.client_faults --operations 10000
 
 Each write is a new memory or a change of an existing one, by the synchronous or the asynchronous client in turn. A
 memory's version must be the number of its acknowledged writes, plus at most the writes that ended with an error.
-Exits with status 1 if it is not, or if a call raised something that is not an error of the client.
+The exit status is 1 if it is not, or if a call raises an exception that is not an error of the client.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Report:
 
 
 class Ledger:
-    """What a program knows of its own writes: how often each memory was written for certain, and perhaps."""
+    """The writes of a program: for each memory, how many were acknowledged and how many are uncertain."""
 
     def __init__(self) -> None:
         self.certain: Counter[str] = Counter()
-        self.perhaps: Counter[str] = Counter()
+        self.uncertain: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
 
     def write(self, key: str, store: Callable[[], object], change: Callable[[], object]) -> None:
@@ -58,16 +58,16 @@ class Ledger:
             else:
                 store()
         except SomaError as error:
-            self.perhaps[key] += 1
+            self.uncertain[key] += 1
             self.errors[type(error).__name__] += 1
         else:
             self.certain[key] += 1
 
     def contradictions(self, versions: dict[str, int]) -> list[str]:
         return [
-            f"{key}: version {versions.get(key, 0)}, acknowledged {certain}, uncertain {self.perhaps[key]}"
+            f"{key}: version {versions.get(key, 0)}, acknowledged {certain}, uncertain {self.uncertain[key]}"
             for key, certain in self.certain.items()
-            if not certain <= versions.get(key, 0) <= certain + self.perhaps[key]
+            if not certain <= versions.get(key, 0) <= certain + self.uncertain[key]
         ]
 
 
@@ -90,7 +90,7 @@ def chaos(
     versions = _versions(server)
     for ledger in ledgers:
         report.certain += ledger.certain.total()
-        report.uncertain += ledger.perhaps.total()
+        report.uncertain += ledger.uncertain.total()
         report.errors += ledger.errors
         report.contradictions += ledger.contradictions(versions)
     report.faults = proxy.faults
@@ -98,14 +98,14 @@ def chaos(
 
 
 def _work(url: str, key: str, operations: int, timeout_s: float, worker: int) -> Ledger:
-    """Write with both clients in turn, and return what this worker knows of its writes."""
+    """Write with both clients in turn, and return the ledger of this worker."""
     ledger = Ledger()
-    with Client(url, key, timeout=timeout_s, max_retries=RETRIES) as plain, asyncio.Runner() as runner:
-        waiting = AsyncClient(url, key, timeout=timeout_s, max_retries=RETRIES)
+    with Client(url, key, timeout=timeout_s, max_retries=RETRIES) as blocking, asyncio.Runner() as runner:
+        asynchronous = AsyncClient(url, key, timeout=timeout_s, max_retries=RETRIES)
         for number in range(operations):
             name = f"w{worker}/{number // (2 * CHANGES_PER_MEMORY)}/{number % 2}"
-            _write(ledger, name, number, plain if number % 2 else waiting, runner)
-        runner.run(waiting.close())
+            _write(ledger, name, number, blocking if number % 2 else asynchronous, runner)
+        runner.run(asynchronous.close())
     return ledger
 
 
@@ -115,11 +115,11 @@ def _write(ledger: Ledger, key: str, number: int, client: Client | AsyncClient, 
         memories = client.memories
         ledger.write(key, lambda: memories.store(key, key=key), lambda: memories.update(key=key, importance=importance))
     else:
-        later = client.memories
+        memories_async = client.memories
         ledger.write(
             key,
-            lambda: runner.run(later.store(key, key=key)),
-            lambda: runner.run(later.update(key=key, importance=importance)),
+            lambda: runner.run(memories_async.store(key, key=key)),
+            lambda: runner.run(memories_async.update(key=key, importance=importance)),
         )
 
 

@@ -1,7 +1,7 @@
 """Measure contexts of one user among many: `python -m benchmarks.context_of_users FILE [--database postgres://…]`.
 
 FILE has the format of `benchmarks.context_recall`. Each of its conversations belongs to a user, in one conversation for
-each session. Invented users and sessions fill up to USERS users with SESSIONS sessions each. The benchmark assembles
+each session. Generated sessions fill the data up to USERS users with SESSIONS sessions each. The benchmark assembles
 CONTEXTS contexts with a `user_id`, most of them for questions that another user could answer, and prints:
 
 - how many items belonged to another user; the exit status is 1 if there was one
@@ -29,13 +29,13 @@ from benchmarks.moving import empty_database
 from testing.server import Client, Server
 
 USERS, SESSIONS, CONTEXTS, BUDGET = 50, 40, 1_000, 1_000
-TURNS = 8  # of an invented session
-QUESTIONS = 150  # whose evidence is looked for
+TURNS = 8  # in each generated session
+QUESTIONS = 150  # questions with evidence
 Json = dict[str, Any]
 
 
-def sessions(conversation: Json, invented: Iterator[str]) -> Iterator[list[Json]]:
-    """Yield the messages of each session of a user, the invented ones last."""
+def sessions(conversation: Json, generated: Iterator[str]) -> Iterator[list[Json]]:
+    """Yield the messages of each session of a user, the generated ones last."""
     turns = conversation["turns"]
     speakers = list(dict.fromkeys(turn["speaker"] for turn in turns))
     by_session = [list(group) for _, group in itertools.groupby(turns, key=lambda turn: turn["session"])]
@@ -49,15 +49,15 @@ def sessions(conversation: Json, invented: Iterator[str]) -> Iterator[list[Json]
             for turn in session
         ]
     for _ in range(SESSIONS - len(by_session)):
-        yield [{"role": ROLES[turn % 2], "content": next(invented)} for turn in range(TURNS)]
+        yield [{"role": ROLES[turn % 2], "content": next(generated)} for turn in range(TURNS)]
 
 
 def load(client: Client, conversations: list[Json]) -> None:
-    invented = texts(seed=5)
+    generated = texts(seed=5)
     for number in range(USERS):
         user = f"user-{number}"
         conversation = conversations[number] if number < len(conversations) else {"turns": []}
-        for at, messages in enumerate(sessions(conversation, invented)):
+        for at, messages in enumerate(sessions(conversation, generated)):
             for message in messages:
                 message["metadata"] = {**message.get("metadata", {}), "user": user}
             body = {"label": "Chat", "folder": f"/users/{user}", "user_id": user, "session_id": f"{user}/{at}"}
@@ -73,18 +73,22 @@ def assemble(client: Client, question: str, latencies: list[float], **scope: str
 def measure(client: Client, conversations: list[Json]) -> int:
     """Print the figures, and return the number of foreign items."""
     chance = random.Random(7)
-    asked = [(f"user-{at}", question) for at, one in enumerate(conversations) for question in one["questions"]]
-    chosen = chance.sample(asked, min(QUESTIONS, len(asked)))
+    questions = [
+        (f"user-{at}", question)
+        for at, conversation in enumerate(conversations)
+        for question in conversation["questions"]
+    ]
+    chosen = chance.sample(questions, min(QUESTIONS, len(questions)))
     shares: dict[str, list[float]] = collections.defaultdict(list)
     latencies: list[float] = []
     items = foreign = 0
 
     def checked(user: str, question: Json, **scope: str) -> list[Json]:
         nonlocal items, foreign
-        found = assemble(client, question["question"], latencies, **scope)
-        items += len(found)
-        foreign += sum(item["metadata"].get("user") != user for item in found)
-        return found
+        context = assemble(client, question["question"], latencies, **scope)
+        items += len(context)
+        foreign += sum(item["metadata"].get("user") != user for item in context)
+        return context
 
     for user, question in chosen:
         shares["user_id"].append(evidence_share(question, checked(user, question, user_id=user)))
@@ -92,7 +96,7 @@ def measure(client: Client, conversations: list[Json]) -> int:
         shares["folder"].append(evidence_share(question, folder))
     for _ in range(CONTEXTS - len(chosen)):
         user = f"user-{chance.randrange(USERS)}"
-        checked(user, chance.choice(asked)[1], user_id=user)
+        checked(user, chance.choice(questions)[1], user_id=user)
     print(f"{CONTEXTS} contexts by user_id with {items} items: {foreign} of another user  {shown(latencies)}")
     for name, values in shares.items():
         print(f"by {name}: {statistics.fmean(values):.4f} of the evidence in {BUDGET} tokens ({len(values)} questions)")

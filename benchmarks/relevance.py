@@ -1,7 +1,7 @@
 """Measure the relevance of hits: `python -m benchmarks.relevance FOLDER [--fit]`.
 
 FOLDER contains JSON files in the format of `benchmarks.context_recall`. Each conversation becomes a namespace, as it is
-and with the previous turn as context. Its own questions have an answer there; those of the other conversations have
+and with the previous turn as context. Its own questions have an answer there; questions of other conversations have
 none. For each floor, the benchmark prints:
 
 - silent: the share of the questions without an answer for which no hit is as relevant as the floor
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from tenants.caller import Caller
 
 FLOORS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-FOREIGN = 4  # one in this many questions of another conversation is asked
-# Names are missing from memories that speak of "I". This share of the questions is fitted as if no name occurred.
+FOREIGN = 4  # ask one in this many questions of another conversation
+# Memories that say "I" lack the name. For this share of the questions, the fit assumes that no memory has the names.
 UNNAMED = 0.03
 BATCH = 200
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Outcome:
     """The outcome of a question. `recall` is recall@10, or None if the question has no answer there."""
 
     file: str
@@ -47,7 +47,7 @@ class Asked:
     named: bool
 
 
-def ask(path: pathlib.Path, *, with_context: bool) -> Iterator[Asked]:
+def ask(path: pathlib.Path, *, with_context: bool) -> Iterator[Outcome]:
     """Store the conversations of a file as a tenant, and ask the questions of all in each."""
     from memories.index import drain
     from tenants.caller import Caller
@@ -64,7 +64,7 @@ def ask(path: pathlib.Path, *, with_context: bool) -> Iterator[Asked]:
         for other in conversations:
             for at, question in enumerate(other["questions"]):
                 if other is conversation or at % FOREIGN == number % FOREIGN:
-                    yield outcome(path.stem, caller, conversation, question, answerable=other is conversation)
+                    yield search_outcome(path.stem, caller, conversation, question, answerable=other is conversation)
 
 
 def store(caller: Caller, conversation: Json, *, with_context: bool) -> None:
@@ -89,7 +89,7 @@ def store(caller: Caller, conversation: Json, *, with_context: bool) -> None:
         services.store_many(caller, items[first : first + BATCH])
 
 
-def outcome(file: str, caller: Caller, conversation: Json, question: Json, *, answerable: bool) -> Asked:
+def search_outcome(file: str, caller: Caller, conversation: Json, question: Json, *, answerable: bool) -> Outcome:
     from memories.search import hybrid, relevance
     from memories.search.query import Search
 
@@ -98,13 +98,13 @@ def outcome(file: str, caller: Caller, conversation: Json, question: Json, *, an
     found = {hit.memory.metadata["turn"] for hit in results.hits}
     evidence = set(question["evidence"])
     recall = len(found & evidence) / len(evidence) if answerable else None
-    return Asked(file, results.signals, recall, bool(relevance.names(question["question"])))
+    return Outcome(file, results.signals, recall, bool(relevance.names(question["question"])))
 
 
-def table(outcomes: list[Asked]) -> str:
+def table(outcomes: list[Outcome]) -> str:
     lines = [f"{'floor':>8}{'silent':>10}{'lost':>10}{'precision':>12}"]
-    own = [(asked.signals.probability, asked.recall) for asked in outcomes if asked.recall is not None]
-    foreign = [asked.signals.probability for asked in outcomes if asked.recall is None]
+    own = [(outcome.signals.probability, outcome.recall) for outcome in outcomes if outcome.recall is not None]
+    foreign = [outcome.signals.probability for outcome in outcomes if outcome.recall is None]
     for floor in FLOORS:
         silent = sum(probability < floor for probability in foreign) / len(foreign)
         lost = sum(recall for probability, recall in own if probability < floor) / sum(recall for _, recall in own)
@@ -114,17 +114,17 @@ def table(outcomes: list[Asked]) -> str:
     return "\n".join(lines)
 
 
-def fitted(outcomes: list[Asked], *, with_similarity: bool) -> list[float]:
+def fitted(outcomes: list[Outcome], *, with_similarity: bool) -> list[float]:
     """Return the intercept and the weights of a logistic regression, by Newton's method."""
     rows, answers, weights = [], [], []
-    sizes = {(a.file, a.recall is None): 0 for a in outcomes}
-    for asked in outcomes:
-        sizes[asked.file, asked.recall is None] += 1
-    for asked in outcomes:
-        signals, answerable = asked.signals, asked.recall is not None
+    sizes = {(outcome.file, outcome.recall is None): 0 for outcome in outcomes}
+    for outcome in outcomes:
+        sizes[outcome.file, outcome.recall is None] += 1
+    for outcome in outcomes:
+        signals, answerable = outcome.signals, outcome.recall is not None
         row = [1.0, (signals.similarity or 0.0) * with_similarity, signals.coverage]
-        weight = 1 / sizes[asked.file, not answerable]
-        copies = [(signals.missing, 1.0), *([(1.0, UNNAMED)] if answerable and asked.named else [])]
+        weight = 1 / sizes[outcome.file, not answerable]
+        copies = [(signals.missing, 1.0), *([(1.0, UNNAMED)] if answerable and outcome.named else [])]
         for missing, share in copies:
             rows.append([*row, missing])
             answers.append(float(answerable))
@@ -156,7 +156,7 @@ def main() -> None:
 
         django.setup()
         call_command("migrate", verbosity=0)
-        every: list[Asked] = []
+        every: list[Outcome] = []
         for path in paths:
             for with_context in (False, True):
                 outcomes = list(ask(path, with_context=with_context))

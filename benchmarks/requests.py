@@ -37,7 +37,7 @@ from testing.server import ROOT, Client, Server
 
 KINDS = ("fetch", "store", "patch", "list", "search")
 USERS = 1_000
-OF_A_USER = "search-user"  # a search filtered by the user; only if named
+OF_A_USER = "search-user"  # a search filtered by user; runs only if --kinds names it
 ROW = 100  # memories with the same first number
 PER_PAGE = 50
 CLIENTS = 8

@@ -1,6 +1,6 @@
-"""Generate the synchronous Python client from the asynchronous one, by replacing words.
+"""Generate the synchronous Python client from the asynchronous one, by replacing names.
 
-`make reference` runs this. Both clients therefore have the same names, the same documentation and the same behaviour.
+`make reference` runs this. Both clients therefore have the same names, documentation and behaviour.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ TYPES_IMPORTS = (
 )
 COMMON_HEADERS = ("X-Tenant", "traceparent", "Idempotency-Key")
 SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-# Fields that decide the form of the response, so that a method of the client sets them.
+# Fields that determine the form of the response. The methods of the client set them.
 DECIDED = {"context.assemble": ("format", "manifest")}
 ITEMS = ("StoreBody", "NamedLinkBody")  # of bulk requests, whose schema leaves each item to the route
 LIMITS = ("enum", "minimum", "maximum", "exclusiveMinimum", "minLength", "maxLength", "minItems", "maxItems", "pattern")
@@ -36,7 +36,7 @@ Schema = Mapping[str, Any]
 
 
 class Types:
-    """Translates schemas to annotations. Values that are sent accept more than the ones that are received."""
+    """Translates schemas to annotations. Values in requests accept more types than values in responses."""
 
     def __init__(self, components: Mapping[str, Schema]) -> None:
         self.components = components
@@ -114,7 +114,7 @@ def docstring(text: str) -> str:
 
 
 class Operation:
-    """One operation of the document, with the fields that its caller gives."""
+    """An operation of the document, with the fields of a call."""
 
     def __init__(self, method: str, path: str, operation: Schema, components: Mapping[str, Schema]) -> None:
         self.id: str = operation["operationId"]
@@ -137,7 +137,7 @@ class Operation:
         """Return the TypedDict of the optional fields. Methods take the required ones as parameters."""
         left_out = {*self.required(), *self.named("path"), *DECIDED.get(self.id, ())}
         fields = {name: schema for name, schema in self.fields().items() if name not in left_out}
-        if self.method != "GET":  # a method returns a value, and not that there is no newer one
+        if self.method != "GET":  # a method returns a value, never a 304
             fields |= {header_field(name): HEADER for name in self.named("header")}
         name = options_name(self.id)
         return typed_dict(name, fields.items(), set(), types, sent=True, text=f"The optional fields of {self.id}.")
@@ -172,7 +172,7 @@ def body_of(operation: Schema, components: Mapping[str, Schema]) -> Schema:
 
 
 def rule(schema: Schema) -> tuple[dict[str, Any], ...]:
-    """Return what the client checks before it sends a value: the alternatives, with their types and limits."""
+    """Return the checks of a value before it is sent: the alternatives, with their types and limits."""
     parts = [part for several in ("anyOf", "oneOf", "allOf") for part in schema.get(several, ())]
     if parts:
         return tuple(choice for part in parts for choice in rule(part))

@@ -1,4 +1,4 @@
-"""Write the OpenAPI document to the standard output: `python scripts/openapi.py > openapi.json`."""
+"""Write the OpenAPI document to standard output: `python scripts/openapi.py > openapi.json`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ build() {
     "$tools" -m check_wheel_contents dist/*.whl
 }
 
-try() { # installs the wheels with one Python, as a user would, and starts the service
+try() { # install the wheels with one Python, as a user would, and start the service
     local python="$1" venv="$work/$1" port
     "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check dist/*.whl

@@ -1,7 +1,7 @@
 """Claude Code hooks: recall from SomaMemory at the start of a session and for each prompt, and store at its end.
 
 Works through the REST API, without a language model and without packages. Settings: SOMA_URL, SOMA_API_KEY,
-SOMA_TENANT. Without a server, the hooks do nothing: a memory that is down must not stop the work.
+SOMA_TENANT. Without a server, the hooks do nothing, so that Claude can still work.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MIN_PROMPT = 12  # characters; "yes" and "go on" need no memory
 
 
 def main(event: dict) -> dict | None:
-    """Handle an event of Claude Code. Return what it adds to the context, if anything."""
+    """Handle an event of Claude Code. Return the text that it adds to the context, or None."""
     handle = {"SessionStart": on_start, "UserPromptSubmit": on_prompt, "Stop": on_stop}
     text = handle[event["hook_event_name"]](event)
     if not text:
@@ -29,12 +29,12 @@ def main(event: dict) -> dict | None:
 
 
 def on_start(event: dict) -> str:
-    """Recall what earlier sessions in this project were about."""
+    """Recall earlier sessions in this project."""
     return recall(event, project(event), START_TOKENS, folder=folder(event))
 
 
 def on_prompt(event: dict) -> str:
-    """Recall what matters for a prompt, from all projects but not from this session."""
+    """Recall what matters for a prompt, from all projects except this session."""
     prompt = event["prompt"].strip()
     return recall(event, prompt[:MAX_QUERY], RECALL_TOKENS) if len(prompt) >= MIN_PROMPT else ""
 
@@ -50,7 +50,7 @@ def on_stop(event: dict) -> str:
     stored = request("PUT", path, body, STORE_TIMEOUT_S)["message_count"]
     while stored < len(messages):
         batch = messages[stored : stored + MAX_MESSAGES]
-        # Two hooks of a session that run at the same time would store the same messages: the key lets one of them win.
+        # Two hooks of a session may run at the same time. The key prevents them from storing the same messages twice.
         key = f"{session}-{stored}"
         request("POST", f"{path}/messages", {"messages": batch}, STORE_TIMEOUT_S, key)
         stored += len(batch)
@@ -70,7 +70,7 @@ def recall(event: dict, query: str, budget: int, **more: str) -> str:
 
 
 def transcript(path: Path) -> list[dict[str, str]]:
-    """Return what the user and Claude have said, without tools and their results."""
+    """Return the messages of the user and of Claude, without tool calls and their results."""
     messages = []
     for line in path.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)

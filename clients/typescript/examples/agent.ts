@@ -1,4 +1,4 @@
-// An agent that remembers what it was told: `node examples/agent.ts`, with SOMA_API_KEY set.
+// An agent with a memory: `node examples/agent.ts`, with SOMA_API_KEY set.
 import { Client } from "@somamemory/client";
 
 const ada = new Client().user("ada");

@@ -24,9 +24,9 @@ export class Namespaces extends Resource {
   }
 }
 
-/** Proposals to supersede facts, made where the rule is not certain. */
+/** Proposals to supersede facts, for uncertain cases. */
 export class Proposals extends Resource {
-  /** List the proposals in a state, newest first. By default, those that are open. */
+  /** List the proposals in a state, newest first. By default, return the open ones. */
   list(options: Omit<ProposalsListQuery, "cursor"> = {}): Pages<ProposalOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<ProposalsOut>("GET", "/proposals", { query: { ...options, cursor } });
@@ -87,7 +87,7 @@ export class Tenants extends Resource {
     return this.transport.json("GET", `${tenantPath(slug)}/usage`);
   }
 
-  /** List who changed what, latest first. */
+  /** List the entries of the audit log, newest first. */
   audit(slug: string, options: Omit<TenantsListAuditQuery, "cursor"> = {}): Pages<AuditOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<AuditPageOut>("GET", `${tenantPath(slug)}/audit`, { query: { ...options, cursor } });
@@ -125,7 +125,7 @@ export class Jobs extends Resource {
   }
 }
 
-/** What operators do. Most calls need a key with the scope `admin`. */
+/** Administration. Most calls need a key with the scope `admin`. */
 export class Admin extends Resource {
   readonly tenants = new Tenants(this.transport, this.scope);
   readonly keys = new Keys(this.transport, this.scope);

@@ -38,7 +38,7 @@ export class Client {
     this.admin = new Admin(this.#transport, scope);
   }
 
-  /** Return a client whose memories and conversations are those of this user. */
+  /** Return a client that is limited to the memories and conversations of one user. */
   user(user_id: string): Client {
     return new Client(this.options, { ...this.scope, user_id });
   }
@@ -64,7 +64,7 @@ export class Client {
     return new Client({ ...this.options, ...options }, this.scope);
   }
 
-  /** Send any request, and return the response as it is. Throws the same errors as the other methods. */
+  /** Send any request, and return the unchanged response. Throws the same errors as the other methods. */
   async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
     return this.#transport.response(method, path, options);
   }

@@ -68,12 +68,12 @@ export class Conversations extends Resource {
     return this.transport.json("DELETE", pathOf(id), { query: options });
   }
 
-  /** Find messages by meaning and by word. */
+  /** Find messages by meaning and keyword. */
   async search(query: string, options: Omit<QueryBody, "query"> = {}): Promise<QueryOut> {
     return this.transport.json("POST", "/query", { json: { query, ...this.ids(), ...options } });
   }
 
-  /** Find messages by word only. */
+  /** Find messages by keyword only. */
   async searchFullText(query: string, options: Omit<FullTextBody, "query"> = {}): Promise<FullTextOut> {
     return this.transport.json("POST", "/search/fts", { json: { query, ...this.ids(), ...options } });
   }
@@ -97,7 +97,7 @@ type ContextOptions = Omit<ContextBody, "query" | "format">;
 export class Context extends Resource {
   /** Select the best messages for the next prompt, within a budget of tokens, best first. */
   async assemble(query: string, options?: ContextOptions & { format?: "items" }): Promise<ContextMessageOut[]>;
-  /** The same as one text that can be pasted into a prompt, or as messages for a language model. */
+  /** Return the context as one text for a prompt, or as messages for a language model. */
   async assemble(query: string, options: ContextOptions & { format: "text" | "messages" }): Promise<ContextPromptOut>;
   async assemble(query: string, options: Omit<ContextBody, "query"> = {}): Promise<ContextMessageOut[] | ContextPromptOut> {
     return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options } });

@@ -24,10 +24,10 @@ export class ConnectionLost extends TransportError {}
 /** The response did not arrive in time. A write may have taken effect. */
 export class ResponseTimeout extends TransportError {}
 
-/** The response is not one of SomaMemory: another program or a proxy has answered. */
+/** The response does not come from SomaMemory, but from another program or a proxy. */
 export class InvalidResponse extends SomaError {}
 
-/** The server has another major version than the client. */
+/** The server and the client have different major versions. */
 export class IncompatibleServer extends SomaError {}
 
 /** An error response. There is a subclass for each error code; `code` is stable, the message is for people. */

@@ -8,7 +8,7 @@ import type {
 } from "./schema.js"; // prettier-ignore
 import { Resource } from "./scope.js";
 
-/** What to remember: a text, or any JSON object. */
+/** The payload of a memory: a text, or any JSON object. */
 export type Payload = string | Record<string, unknown>;
 export type StoreOptions = Omit<StoreBody, "payload" | "embedding"> & { embedding?: readonly number[] | null } & Conditions;
 export type SearchOptions = Omit<SearchBody, "query">;
@@ -48,7 +48,7 @@ export class SearchResult implements Iterable<FoundOut> {
   }
 }
 
-/** What happened to each memory of `storeAll`. The position of a result is `index` in the list that was given. */
+/** The result for each memory of `storeAll`. `index` is its position in the given list. */
 export interface Report {
   stored: number;
   failed: number;
@@ -76,7 +76,7 @@ export class Memories extends Resource {
     });
   }
 
-  /** Store many memories in batches. The report says which of them failed, and why. */
+  /** Store many memories in batches. The report contains the failed ones, with the reasons. */
   async storeAll(memories: Iterable<NewMemory> | AsyncIterable<NewMemory>): Promise<Report> {
     const report: Report = { stored: 0, failed: 0, results: [] };
     let batch: StoreBody[] = [];
@@ -102,7 +102,7 @@ export class Memories extends Resource {
     return report;
   }
 
-  /** Return a memory. Throws NotFound. `as_of` returns the memory as it was at that moment. */
+  /** Return a memory. Throws NotFound. `as_of` returns the memory as it was at that time. */
   async get(address: Address, options: { as_of?: string } = {}): Promise<MemoryOut> {
     const query = { ...options, ...this.#namespaceOf(address) };
     return (await this.transport.json<MemoryEnvelope>("GET", pathOf(address), { query })).memory;
@@ -129,7 +129,7 @@ export class Memories extends Resource {
     return (await this.transport.json<MemoryEnvelope>("PATCH", pathOf(address), options)).memory;
   }
 
-  /** Delete a memory; `restore` undoes it. With `purge`, delete it for good. Return whether there was one. */
+  /** Delete a memory; `restore` undoes it. With `purge`, delete it permanently. Return whether there was one. */
   async delete(address: Address, options: { purge?: boolean; if_version?: number } = {}): Promise<boolean> {
     const query = { purge: options.purge, ...this.#namespaceOf(address) };
     const headers = conditionsOf({ if_version: options.if_version });
@@ -153,7 +153,7 @@ export class Memories extends Resource {
     return (await this.transport.json<MemoryEnvelope>("POST", "/memories/restore", { json, once: true })).memory;
   }
 
-  /** Find memories by meaning and by word. */
+  /** Find memories by meaning and keyword. */
   async search(query: string, options: SearchOptions = {}): Promise<SearchResult> {
     const where = options.namespace_prefix ? {} : this.namespace();
     const json = { query, ...this.ids(), ...where, ...options };
@@ -190,7 +190,7 @@ export class Memories extends Resource {
     return this.transport.json("GET", "/memories/map", { query: { ...this.ids(), ...this.namespace(), ...options } });
   }
 
-  /** Return how much the tenant stores, and the state of the index. */
+  /** Return the numbers of stored objects, and the state of the index. */
   async stats(): Promise<StatsOut> {
     return this.transport.json("GET", "/stats");
   }

@@ -1,6 +1,6 @@
 import type { Transport } from "./transport.js";
 
-/** What a client is limited to. A value given in a call comes before that of the scope. */
+/** The scope of a client. A value given in a call overrides the scope. */
 export interface Scope {
   readonly namespace?: string | undefined;
   readonly user_id?: string | undefined;
@@ -20,7 +20,7 @@ export class Resource {
     return ids;
   }
 
-  /** Return the namespace of a call, or else that of the scope. */
+  /** Return the namespace of a call, or else of the scope. */
   protected namespace(given?: string | undefined): { namespace?: string } {
     const namespace = given ?? this.scope.namespace;
     return namespace === undefined ? {} : { namespace };

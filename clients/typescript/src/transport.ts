@@ -10,7 +10,7 @@ export interface ClientOptions {
   tenant?: string | undefined;
   /** Limit for one attempt, in milliseconds. Default: 60,000. */
   timeoutMs?: number | undefined;
-  /** How often a request is sent again after a failure that may pass. Default: 3. */
+  /** The highest number of retries after a transient failure. Default: 3. */
   maxRetries?: number | undefined;
   /** A replacement for the global `fetch`. */
   fetch?: typeof fetch | undefined;
@@ -26,10 +26,10 @@ export interface RequestOptions {
   query?: Record<string, QueryValue> | undefined;
   /** A value that is sent as JSON. */
   json?: unknown;
-  /** A body that is sent as it is. */
+  /** A body that is sent unchanged. */
   body?: string | Uint8Array | undefined;
   headers?: Record<string, string | undefined> | undefined;
-  /** Send an Idempotency-Key, so that a write that is sent again takes effect once. */
+  /** Send an Idempotency-Key, so that a retried write takes effect once. */
   once?: boolean | undefined;
   /** Aborts the request and its retries. */
   signal?: AbortSignal | undefined;
@@ -39,13 +39,13 @@ export interface RequestOptions {
 const API = "/api/v1";
 const MAX_RETRY_AFTER_S = 60;
 const RETRIED = new Set([408, 429, 500, 502, 503, 504]);
-/** Codes of these statuses that a retry does not change. */
+/** Error codes with these statuses that a retry does not resolve. */
 const FINAL = new Set(["cold_file_damaged", "deadline_exceeded", "embedder_refused", "llm_answer_invalid", "llm_refused"]);
 
 const environment = (name: string): string | undefined =>
   (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name] || undefined;
 
-/** Sends requests, and sends them again after a failure that may pass. */
+/** Sends requests, and retries them after transient failures. */
 export class Transport {
   readonly baseUrl: string;
 
@@ -150,7 +150,7 @@ async function errorOf(response: Response): Promise<Error> {
 
 function connectionError(error: unknown, url: string, timedOut: boolean): Error {
   const host = new URL(url).origin;
-  if (timedOut) return new ResponseTimeout(`${host} did not respond in time; raise timeoutMs, or ask for less`, { cause: error });
+  if (timedOut) return new ResponseTimeout(`${host} did not respond in time; raise timeoutMs, or request less`, { cause: error });
   const reason = error instanceof Error ? ((error.cause as Error | undefined)?.message ?? error.message) : String(error);
   return new ConnectionLost(`no complete response from ${host}: ${reason}`, { cause: error });
 }

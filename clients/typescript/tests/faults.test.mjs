@@ -1,4 +1,4 @@
-// Against a server that fails in every way a network and a proxy can.
+// Test the client against a server that fails as networks and proxies do.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ const problem = (status, code, headers = {}) => (_, response) => {
 };
 const ok = (_, response) => response.writeHead(201, { "content-type": "application/json" }).end('{"ok": true, "id": "1"}');
 
-/** Answer each request with the next of `answers`; the last one repeats. Resolves to [client, requests]. */
+/** Answer each request with the next of `answers`, and repeat the last one. Resolves to [client, requests]. */
 async function serving(t, answers, options = {}) {
   const requests = [];
   const server = createServer((request, response) => {
@@ -54,7 +54,7 @@ test("the last error is thrown when no retry is left", async (t) => {
   assert.equal(requests.length, 2);
 });
 
-test("what a retry cannot change is not sent again", async (t) => {
+test("a request that fails permanently is not sent again", async (t) => {
   for (const [answer, type] of [
     [problem(503, "deadline_exceeded"), DeadlineExceeded],
     [problem(429, "quota_exceeded", { "retry-after": "40000" }), RequestQuotaExceeded],
@@ -66,12 +66,12 @@ test("what a retry cannot change is not sent again", async (t) => {
   }
 });
 
-test("a still running request without retries is its own error", async (t) => {
+test("without retries, a request that is still running throws StillRunning", async (t) => {
   const [client] = await serving(t, [problem(409, "still_running")], { maxRetries: 0 });
   await assert.rejects(client.memories.store("x"), StillRunning);
 });
 
-test("a slow answer is a timeout that says what to do", async (t) => {
+test("a slow response is a timeout with a remedy", async (t) => {
   const [client] = await serving(t, [() => undefined], { timeoutMs: 30, maxRetries: 1 });
   await assert.rejects(client.memories.search("x"), (error) => error instanceof ResponseTimeout && /raise timeoutMs/.test(error.message));
 });

@@ -1,4 +1,4 @@
-// Against a real server: SOMA_URL and SOMA_API_KEY name it. tests/clients/test_typescript_client.py starts one.
+// Test the client against the server at SOMA_URL. tests/clients/test_typescript_client.py starts one.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
@@ -32,7 +32,7 @@ test("a memory is named by key, by id and by coordinate", async () => {
   assert.equal((await client.memories.restore({ coord })).id, id);
 });
 
-test("a list goes on over pages", async () => {
+test("a list continues over its pages", async () => {
   const many = client.namespace(`ts/${randomUUID()}`);
   const report = await many.memories.storeAll(Array.from({ length: 1203 }, (_, n) => ({ payload: `note ${n}` })));
   assert.deepEqual([report.stored, report.failed, report.results.at(-1).index], [1203, 0, 1202]);

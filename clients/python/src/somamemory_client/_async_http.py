@@ -1,7 +1,7 @@
 """Send requests over asyncio streams that are kept open.
 
-The `http.client` of the standard library blocks, and the asynchronous HTTP libraries cost 0.9 ms of CPU a request. The
-client asks for no compression and one response at a time, so reading one takes a page of code.
+The `http.client` of the standard library blocks, and asynchronous HTTP libraries take 0.9 ms of CPU per request. The
+client requests no compression and sends one request at a time, so a page of code can read the responses.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AsyncHttpTransport:
                     self.address, error if isinstance(error, OSError) else OSError(str(error))
                 ) from error
             raise broken(self.address, request, error) from error
-        except BaseException:  # such as a cancellation: the rest of the response must not answer the next request
+        except BaseException:  # such as a cancellation: the next request must not read the rest of the response
             self._drop(connection)
             raise
         self._keep(connection)

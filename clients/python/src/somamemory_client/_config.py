@@ -1,4 +1,4 @@
-"""What a client knows besides its connections: key, tenant, scope, time-out, retries and hooks."""
+"""Configuration of a client: key, tenant, scope, time-out, retries and hooks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IDS = ("user_id", "agent_id", "session_id", "namespace")
 
 @dataclass(frozen=True)
 class Config:
-    """scope: the ids and the namespace that calls get unless they have their own."""
+    """The configuration of a client. `scope` contains the default ids and namespace of its calls."""
 
     headers: Mapping[str, str]
     timeout_s: float = DEFAULT_TIMEOUT_S
@@ -37,7 +37,7 @@ class Config:
     def create(
         cls, api_key: str | None, tenant: str | None, timeout: float, max_retries: int, hooks: Iterable[Hook]
     ) -> Config:
-        """Raises InvalidArgument."""
+        """Create a configuration from arguments and the environment. Raises InvalidArgument."""
         headers = {"Accept-Encoding": "identity", "User-Agent": f"{USER_AGENT}/{VERSION}"}
         key = api_key or os.environ.get("SOMA_API_KEY")
         if key:
@@ -123,7 +123,7 @@ def free_request(
     params: Mapping[str, object] | None,
     headers: Mapping[str, str] | None,
 ) -> Request:
-    """Build a request to a path below /api/v1. Its scope is what the caller sends. Raises InvalidArgument."""
+    """Build a request to a path below /api/v1, without the scope of the client. Raises InvalidArgument."""
     if method not in METHODS:
         raise InvalidArgument("method", f"must be one of {', '.join(METHODS)}")
     if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
@@ -140,7 +140,7 @@ def free_request(
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-# A route that calls a language model ignores the key, so a lost response is final there.
+# Routes that call a language model ignore the key, so the client does not retry them after a lost response.
 KEYED_PATHS = re.compile(
     "|".join(
         f"{operation.method} {re.sub('{[^}]*}', '.+', operation.template)}"

@@ -15,7 +15,7 @@ from ._messages import Request, Response
 from .errors import InvalidArgument
 
 THREADS = 8
-Application = Callable[..., Any]  # of WSGI; Django's response is no Iterable for type checkers
+Application = Callable[..., Any]  # of WSGI; type checkers do not see Django's response as an Iterable
 
 
 class EmbeddedTransport:
@@ -40,7 +40,7 @@ class EmbeddedTransport:
         return cls(running.application, running.api_key)
 
     def send(self, request: Request, timeout_s: float) -> Response:
-        """Return the response. The service has deadlines of its own, so the time-out is not used."""
+        """Return the response. The time-out is ignored, because the service has its own deadlines."""
         start = _Start()
         chunks = self.application(_environ(request), start)
         try:
@@ -52,7 +52,7 @@ class EmbeddedTransport:
         return Response(start.status, start.headers, body)
 
     def close(self) -> None:
-        """The service runs until the process ends, because other clients may use it."""
+        """Do nothing. The service runs until the process ends, because other clients may use it."""
 
 
 class AsyncEmbeddedTransport:
@@ -73,7 +73,7 @@ class AsyncEmbeddedTransport:
         return await loop.run_in_executor(self._threads, self.inner.send, request, timeout_s)
 
     async def close(self) -> None:
-        """The service runs until the process ends, because other clients may use it."""
+        """Do nothing. The service runs until the process ends, because other clients may use it."""
 
 
 class _Start:

@@ -15,7 +15,7 @@ from ._address import Address, broken, not_connected
 from ._messages import Request, Response
 
 MAX_IDLE_CONNECTIONS = 32
-# Older idle connections are closed: the server, or a proxy, may just be closing them.
+# Close connections that are idle for longer, because the server or a proxy may close them at any moment.
 MAX_IDLE_S = 50.0
 CONNECT_TIMEOUT_S = 10.0
 _BROKEN = (OSError, http.client.HTTPException)
@@ -37,7 +37,7 @@ class HttpTransport:
         except _BROKEN as error:
             connection.close()
             raise broken(self.address, request, error) from error
-        except BaseException:  # such as KeyboardInterrupt: the rest of the response must not answer the next request
+        except BaseException:  # such as KeyboardInterrupt: the next request must not read the rest of the response
             connection.close()
             raise
         if connection.is_open:
@@ -73,7 +73,7 @@ def _has_input(raw: socket.socket) -> bool:
 
 
 class _Connection:
-    """A connection on which every wait ends at the deadline of the request."""
+    """A connection whose reads and writes end at the deadline of the request."""
 
     def __init__(self, address: Address, deadline: float) -> None:
         """Connect. Raises ConnectionFailed."""
@@ -97,7 +97,7 @@ class _Connection:
         return self._http.sock is not None
 
     def is_usable(self) -> bool:
-        """Return whether the server has neither closed the connection nor sent something that nobody asked for."""
+        """Return whether the server has neither closed the connection nor sent unexpected data."""
         return time.monotonic() - self._used_at < MAX_IDLE_S and not _has_input(self._raw)
 
     def exchange(self, request: Request, address: Address, deadline: float) -> Response:
@@ -115,7 +115,7 @@ class _Connection:
 
 
 class _DeadlineSocket:
-    """What `http.client` uses of a socket, with one deadline for all reads and writes together."""
+    """The part of a socket that `http.client` uses, with one deadline for all reads and writes."""
 
     def __init__(self, raw: socket.socket) -> None:
         self._raw = raw

@@ -45,7 +45,7 @@ class Response:
 
     @property
     def is_replay(self) -> bool:
-        """Return whether this is the first response again, because the Idempotency-Key was used before."""
+        """Return whether this repeats the response to an earlier request with the same Idempotency-Key."""
         return self.headers.get("idempotent-replayed") == "true"
 
     @property
@@ -66,8 +66,8 @@ class Response:
         """Return the error that a response with status 400 or more describes. Raises InvalidResponse."""
         if not self.headers.get("content-type", "").startswith(PROBLEM):
             raise InvalidResponse(
-                f"the response has status {self.status} and is not one of SomaMemory; check the URL and the proxies "
-                f"in between: {self.body[:200]!r}"
+                f"the response with status {self.status} does not come from SomaMemory; check the URL and any "
+                f"proxies: {self.body[:200]!r}"
             )
         problem = self.json()
         known = BY_CODE.get((problem.get("code"), self.status)) or _class_of(self.status)

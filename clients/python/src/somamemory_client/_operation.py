@@ -1,4 +1,4 @@
-"""One operation of the API: build its request from the fields that a caller gives."""
+"""An operation of the API: build its request from the fields of a call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._rules import Rule, problem_with
 from .errors import InvalidArgument
 
 PREFIX = "/api/v1"
-# Fields that name objects, or contain items with fields of their own. A call with one of them needs no scope.
+# Fields that name objects, or contain items that have fields themselves. A call with one of them needs no scope.
 _NAMES = frozenset(
     {
         "coord", "coords", "key", "keys", "id", "ids", "from_coord", "conversation_id", "conversation_ids", "items",
@@ -26,11 +26,11 @@ Fields = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A method and a path, and where each field belongs.
+    """An operation: its method, its path, and the place of each field.
 
     path, query: the fields in the path and in the query; all other fields are in the body.
     headers: the names of the headers by field.
-    once: whether an Idempotency-Key prevents a second effect.
+    once: whether the operation takes effect once for each Idempotency-Key.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Operation:
 
     @property
     def repeatable(self) -> bool:
-        """Return whether a second request has no second effect."""
+        """Return whether the request can be repeated without another effect."""
         return self.method in ("GET", "DELETE") or self.once or self.id in READING_POSTS
 
     def takes(self, field: str) -> bool:
@@ -56,7 +56,7 @@ class Operation:
         return bool(self.path) or any(name in self.rules for name in _NAMES)
 
     def check(self, fields: Mapping[str, object]) -> None:
-        """Raises InvalidArgument for a field that is unknown, missing or invalid."""
+        """Check the fields. Raises InvalidArgument if one is unknown, missing or invalid."""
         for name, value in fields.items():
             rules = self.rules.get(name)
             if rules is None:
@@ -90,7 +90,7 @@ class Operation:
         return found
 
 
-# POSTs that only read, and so can be repeated.
+# POST operations that only read, so that they can be repeated.
 READING_POSTS = frozenset(
     {
         "memories.search", "memories.get_many", "messages.search", "messages.search_smart", "messages.search_full_text",

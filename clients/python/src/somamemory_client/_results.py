@@ -1,4 +1,4 @@
-"""Lists that a response contains, and reports of bulk requests."""
+"""Results of searches, and reports of bulk requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Memory = str | Mapping[str, Any]
 class Results(Sequence[T], Generic[T]):
     """The results of a search, best first.
 
-    degraded: which parts of the search are missing; normally empty.
+    degraded: the parts of the search that are missing; normally empty.
     body: the whole response.
     """
 
@@ -35,7 +35,7 @@ class Results(Sequence[T], Generic[T]):
 
     @property
     def next_offset(self) -> int | None:
-        """Return where to continue if the results were too large for one response."""
+        """Return the `offset` of the next results, if the results were too large for one response."""
         offset: int | None = self.body.get("next_offset")
         return offset
 
@@ -60,9 +60,9 @@ class Results(Sequence[T], Generic[T]):
 
 @dataclass
 class BulkReport:
-    """What a bulk helper has done so far.
+    """The progress of a bulk helper.
 
-    done: the number of items that the service has answered, in the order in which they were given.
+    done: the number of items that the service has processed, in the given order.
     failures: the results of the items that were rejected. `index` counts all items.
     """
 
@@ -81,7 +81,7 @@ class BulkReport:
 
 
 class BulkStopped(SomaError):
-    """A bulk helper could not continue. The items from `report.done` on may not have been stored."""
+    """A bulk helper could not continue. The items at index `report.done` and later may not have been stored."""
 
     def __init__(self, report: BulkReport, cause: SomaError) -> None:
         super().__init__(f"stopped after {report.done} items: {cause}")
@@ -123,7 +123,7 @@ def one_name(**names: object) -> str:
 
 
 def is_unknown_route(error: SomaError) -> bool:
-    """Return whether the server has no such route, and so may have another version."""
+    """Return whether the server lacks the route, and may therefore have another version."""
     return isinstance(error, ApiError) and (
         error.status == 405 or (error.code == "not_found" and error.detail == error.title)
     )

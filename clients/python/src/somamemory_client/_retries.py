@@ -1,4 +1,4 @@
-"""When a request is repeated, and after how long (pure)."""
+"""Retry policy: the errors to retry, and the pauses between attempts (pure)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 # The server has rejected the request before it took effect.
 WITHOUT_EFFECT = frozenset({408, 425, 429, 503})
 STILL_RUNNING = "still_running"
-# A second attempt gets the same answer.
+# Another attempt would get the same response.
 PERMANENT = frozenset(
     {
         "deadline_exceeded",
@@ -29,8 +29,8 @@ PERMANENT = frozenset(
 class Retries:
     """The first pause is about `first_s`, and each further one twice as long.
 
-    limit: how often a request is repeated.
-    longest_s: the longest pause. If the server asks for a longer one, its error is raised at once.
+    limit: the highest number of retries.
+    longest_s: the longest pause. If the server requests a longer one, its error is raised at once.
     """
 
     limit: int = 3
@@ -41,12 +41,12 @@ class Retries:
         """Return how long to wait before the next attempt, or None if the error is final."""
         if attempts > self.limit or not _is_transient(request, error):
             return None
-        # Full jitter on the upper half: clients that failed together do not return together.
+        # Jitter on the upper half, so that clients that failed together do not retry together.
         pause = min(self.first_s * 2.0 ** (attempts - 1), self.longest_s) * random.uniform(0.5, 1)
-        asked = error.retry_after_s if isinstance(error, ApiError) else None
-        if asked is None:
+        requested = error.retry_after_s if isinstance(error, ApiError) else None
+        if requested is None:
             return pause
-        return None if asked > self.longest_s else asked + pause
+        return None if requested > self.longest_s else requested + pause
 
 
 def _is_transient(request: Request, error: SomaError) -> bool:
@@ -66,11 +66,11 @@ def _may_pass(error: ApiError) -> bool:
 
 
 class GatewayError(InvalidResponse):
-    """A proxy in front of the server has answered with a status such as 502."""
+    """A proxy in front of the server responded with a status such as 502."""
 
 
 def error_of(response: Response) -> SomaError:
-    """Return the error that a response with status 400 or more stands for."""
+    """Return the error for a response with status 400 or more."""
     try:
         return response.error()
     except InvalidResponse as error:

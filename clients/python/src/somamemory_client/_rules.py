@@ -1,4 +1,4 @@
-"""What the client checks before it sends a value: its type and its limits. The server checks everything again."""
+"""Check the type and the limits of a value before it is sent. The server checks everything again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
 
 
 def problem_with(value: object, rules: Sequence[Rule]) -> str | None:
-    """Return what is wrong with a value and how to correct it, or None if one of the rules allows it."""
+    """Return the problem of a value with its remedy, or None if one of the rules allows the value."""
     problems = [_problem(value, rule) for rule in rules]
     if not rules or None in problems:
         return None

@@ -5,9 +5,9 @@ SomaError
 ├── ConnectionFailed        no connection could be opened; nothing was sent
 ├── ConnectionLost          the connection ended before the response was complete
 ├── ResponseTimeout          the response did not arrive in time
-├── InvalidResponse         the response is not one of SomaMemory
+├── InvalidResponse         the response does not come from SomaMemory
 ├── IncompatibleServer      the server has another major version
-└── ApiError                the server answered with an error; each code has a class of its own
+└── ApiError                the server responded with an error; each code has its own class
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ class ResponseTimeout(TransportError, TimeoutError):
 
 
 class InvalidResponse(SomaError):
-    """The response is not one of SomaMemory: another program or a proxy has answered."""
+    """The response does not come from SomaMemory, but from another program or a proxy."""
 
 
 class IncompatibleServer(SomaError):
-    """The server has another major version than the client."""
+    """The server and the client have different major versions."""
 
 
 class ApiError(SomaError):
-    """The server answered with an error.
+    """The server responded with an error.
 
     status: the HTTP status.
-    code: stable and for programs, such as `not_found`.
-    title, detail: for people.
+    code: a stable name for programs, such as `not_found`.
+    title, detail: descriptions for people.
     errors: the invalid fields, if the error concerns fields.
     request_id: the id of the request in the server's logs.
     """
@@ -86,7 +86,7 @@ class ApiError(SomaError):
 
     @property
     def retry_after_s(self) -> float | None:
-        """Return how long the server asks to wait, if it does."""
+        """Return the pause that the server requests, in seconds, or None."""
         return self.response.retry_after_s
 
 

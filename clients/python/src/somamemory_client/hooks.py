@@ -1,4 +1,4 @@
-"""Hooks: functions that are called around each request, for logs, metrics and traces.
+"""Hooks: functions that are called before and after each request, for logs, metrics and traces.
 
 client = Client(hooks=[LogHook(logging.getLogger("memory")), TraceHook(trace.get_tracer("memory"))])
 """
@@ -20,7 +20,7 @@ from .errors import ApiError, SomaError
 class Call:
     """One call of the API, with all its attempts.
 
-    A hook may add headers to `request`, and keep data of its own in `data`.
+    A hook may add headers to `request`, and store its own data in `data`.
     """
 
     request: Request
@@ -34,20 +34,20 @@ class Call:
 
 
 class Hook:
-    """Base class of hooks. Override what you need. A hook must not raise: its error would end the call."""
+    """Base class of hooks. Override the methods that you need. They must not raise: an error would end the call."""
 
     def started(self, call: Call) -> None:
-        """Before the first attempt."""
+        """Called before the first attempt."""
 
     def retrying(self, call: Call, error: SomaError, pause_s: float) -> None:
-        """Before the pause that precedes another attempt."""
+        """Called before the pause that precedes another attempt."""
 
     def finished(self, call: Call, response: Response | None, error: SomaError | None) -> None:
-        """After the last attempt, with its response or its error."""
+        """Called after the last attempt, with its response or its error."""
 
 
 class LogHook(Hook):
-    """Writes one line for each call, and one for each retry. Contents and keys are never logged."""
+    """Writes one line for each call and one for each retry. It never logs contents or keys."""
 
     def __init__(self, logger: logging.Logger | None = None, level: int = logging.DEBUG) -> None:
         self.logger = logger or logging.getLogger("somamemory_client")
@@ -64,7 +64,7 @@ class LogHook(Hook):
 
 
 class Span(Protocol):
-    """What the hook uses of an OpenTelemetry span."""
+    """The part of an OpenTelemetry span that the hook uses."""
 
     def set_attribute(self, key: str, value: Any) -> None: ...
 
@@ -72,7 +72,7 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    """What the hook uses of an OpenTelemetry tracer."""
+    """The part of an OpenTelemetry tracer that the hook uses."""
 
     def start_as_current_span(self, name: str) -> AbstractContextManager[Any]: ...
 

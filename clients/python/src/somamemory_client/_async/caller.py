@@ -77,7 +77,7 @@ class AsyncCaller:
         return response
 
     async def _refuse_another_version(self) -> None:
-        """Raises IncompatibleServer if the server says that its major version differs from the client's."""
+        """Raise IncompatibleServer if the server reports another major version than the client's."""
         request = Request("health.get", "GET", "/health", dict(self.config.headers), None, repeatable=True)
         try:
             version = (await self.transport.send(request, VERSION_TIMEOUT_S)).json()["version"]

@@ -46,15 +46,15 @@ class AsyncClient:
         ssl_context: ssl.SSLContext | None = None,
         transport: AsyncTransport | None = None,
     ) -> None:
-        """Raises InvalidArgument.
+        """Create a client. Raises InvalidArgument.
 
         base_url: the address of the server; by default `SOMA_URL`, or http://127.0.0.1:9595.
         api_key: by default `SOMA_API_KEY`.
         tenant: the tenant for which an operator's key acts; by default `SOMA_TENANT`.
         timeout: seconds for one attempt, from connecting to the last byte of the response.
-        max_retries: how often a failed request is repeated.
-        hooks: called around each request; see `somamemory_client.hooks`.
-        ssl_context: by default, certificates are verified with those of the system.
+        max_retries: the highest number of retries after a failed attempt.
+        hooks: called before and after each request; see `somamemory_client.hooks`.
+        ssl_context: by default, the client verifies certificates against those of the system.
         transport: sends the requests instead of the client's own connections.
         """
         config = Config.create(api_key, tenant, timeout, max_retries, hooks)
@@ -95,7 +95,7 @@ class AsyncClient:
         """Return a client whose calls concern one user.
 
         It adds the id to calls that take one, and refuses lists and searches that cannot be limited to a user. Calls
-        that name an object, such as `get(key=…)`, are not limited: that takes an API key with a `user_id`.
+        that name an object, such as `get(key=…)`, are not limited; only an API key with a `user_id` limits them.
         """
         return self._copy(self._caller.config.with_scope("user_id", user_id))
 
@@ -134,7 +134,7 @@ class AsyncClient:
         copy._use(AsyncCaller(self._caller.transport, config))
         return copy
 
-    # --- Requests without a method of their own ------------------------------------------------------------------
+    # --- Other requests ------------------------------------------------------------------------------------------
 
     async def raw(self, operation: str, **fields: object) -> Response:
         """Call an operation by its name in the OpenAPI document, and return the response with status and headers.

@@ -23,7 +23,7 @@ class Memories:
         self._caller = caller
 
     def store(self, memory: Memory, /, **options: Unpack[types.MemoriesStoreOptions]) -> types.StoredOut:
-        """Store a memory, given as text or as a payload. With a `key` or a `coord` that exists, replace it.
+        """Store a memory, given as text or as a payload. If its `key` or `coord` exists, replace that memory.
 
         Text becomes the payload `{"text": …}`.
         """
@@ -137,7 +137,7 @@ class Memories:
         return self._caller.fetch(types.BulkDeletedOut, "memories.delete_many", fields)
 
     def delete_matching(self, **conditions: Unpack[types.MemoriesDeleteMatchingOptions]) -> types.DeletedMatchingOut:
-        """Delete the memories for which all conditions hold. Repeat the call while `complete` is false."""
+        """Delete the memories that match all conditions. Repeat the call while `complete` is false."""
         return self._caller.fetch(types.DeletedMatchingOut, "memories.delete_matching", {**conditions})
 
     def store_many(self, items: Iterable[Memory | types.StoreBody], *, atomic: bool = False) -> types.BulkStoredOut:
@@ -163,7 +163,7 @@ class Memories:
         return report
 
     def _item(self, item: Memory | types.StoreBody) -> Fields:
-        """Return an item of a bulk request. Its own fields precede the scope."""
+        """Return an item of a bulk request. Its own fields override the scope."""
         fields: Mapping[str, Any] = {"payload": {"text": item}} if isinstance(item, str) else item
         return self._caller.config.scoped_item(fields)
 
