@@ -42,14 +42,14 @@ def test_the_help_has_examples_and_exit_codes(bare: Soma) -> None:
     assert "Exit codes:" in text
 
 
-def test_an_unknown_command_is_refused_with_the_nearest_one(bare: Soma) -> None:
+def test_an_unknown_command_is_refused_with_the_most_similar_one(bare: Soma) -> None:
     done = bare("serv")
 
     assert done.code == 2
     assert "serve" in done.err
 
 
-def test_a_server_that_cannot_be_reached_has_an_exit_code_of_its_own(bare: Soma) -> None:
+def test_an_unreachable_server_has_its_own_exit_code(bare: Soma) -> None:
     done = bare("list", "--url", "http://127.0.0.1:1", "--json")
 
     assert (done.code, done.error["exit_code"]) == (3, 3)
@@ -62,7 +62,7 @@ def test_an_invalid_url_is_refused_before_a_request(bare: Soma, url: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "says"),
+    ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "Interrupted."),
         (ConfigurationError("SOMA_PORT must be a whole number"), 2, "SOMA_PORT must be"),
@@ -71,7 +71,7 @@ def test_an_invalid_url_is_refused_before_a_request(bare: Soma, url: str) -> Non
     ],
 )
 def test_no_error_becomes_a_traceback(
-    bare: Soma, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, says: str
+    bare: Soma, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str
 ) -> None:
     def fail(target: Target) -> None:
         raise error
@@ -80,14 +80,14 @@ def test_no_error_becomes_a_traceback(
     done = bare("list")
 
     assert done.code == code
-    assert says in done.err
+    assert message in done.err
 
 
 def write(text: str) -> None:
     connection.profile_file().write_text(text)
 
 
-def test_a_profile_has_the_address_and_the_key(bare: Soma) -> None:
+def test_a_profile_contains_the_address_and_the_key(bare: Soma) -> None:
     write('[default]\nurl = "http://one"\n[work]\nurl = "http://two"\napi_key = "secret"\n')
 
     assert profile(None) == {"url": "http://one"}
@@ -95,7 +95,7 @@ def test_a_profile_has_the_address_and_the_key(bare: Soma) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "says"),
+    ("text", "name", "message"),
     [
         (None, "work", "there is no"),
         ("[other]\n", "work", "has no table [work]; it has other"),
@@ -103,17 +103,17 @@ def test_a_profile_has_the_address_and_the_key(bare: Soma) -> None:
         ('[default]\naddress = "x"\n', None, "unknown field 'address'"),
     ],
 )
-def test_an_invalid_profile_is_refused(bare: Soma, text: str | None, name: str | None, says: str) -> None:
+def test_an_invalid_profile_is_refused(bare: Soma, text: str | None, name: str | None, message: str) -> None:
     if text is not None:
         write(text)
     with pytest.raises(CliError) as error:
         profile(name)
 
-    assert says in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_gets_its_completion(bare: Soma, shell: str) -> None:
+def test_every_shell_has_a_completion_script(bare: Soma, shell: str) -> None:
     assert "_SOMAMEMORY_COMPLETE" in bare("completion", shell).out
 
 
@@ -126,7 +126,7 @@ def test_an_unknown_shell_is_refused(bare: Soma) -> None:
 
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
-    """Management commands that were run, and not executed."""
+    """Record management commands instead of executing them."""
     lines: list[list[str]] = []
 
     def execute(arguments: list[str]) -> int:
@@ -170,11 +170,11 @@ def test_a_command_for_this_machine_refuses_a_server(bare: Soma, executed: list[
     assert "local data folder only" in done.err
 
 
-def test_the_output_of_a_management_command_as_json(bare: Soma, executed: list[list[str]]) -> None:
+def test_the_output_of_a_management_command_can_be_json(bare: Soma, executed: list[list[str]]) -> None:
     assert bare("backup", "--json").json == {"command": "backup", "exit_code": 0, "output": ["done by Django"]}
 
 
-def test_a_new_installation_says_where_its_key_is(bare: Soma, executed: list[list[str]], tmp_path: Path) -> None:
+def test_a_new_installation_prints_the_path_of_its_key(bare: Soma, executed: list[list[str]], tmp_path: Path) -> None:
     (tmp_path / "first-key").write_text("secret")
 
     assert str(tmp_path / "first-key") in bare("init").out

@@ -31,10 +31,10 @@ def test_an_external_id_creates_one_conversation(soma: Soma) -> None:
 
 
 def test_messages_are_shown(soma: Soma, conversation: str) -> None:
-    shown = soma("conversations", "messages", conversation)
+    messages = soma("conversations", "messages", conversation)
 
-    assert "user" in shown.out
-    assert "no sugar" in shown.out
+    assert "user" in messages.out
+    assert "no sugar" in messages.out
     assert soma("conversations", "messages", conversation, "--json").code == 0
 
 
@@ -48,7 +48,7 @@ def test_messages_are_searched(soma: Soma, conversation: str) -> None:
     assert soma("conversations", "search", "sugar", "--json").json["results"]
 
 
-def test_a_conversation_is_deleted_after_a_question(soma: Soma, conversation: str) -> None:
+def test_a_conversation_is_deleted_after_confirmation(soma: Soma, conversation: str) -> None:
     refused = soma("conversations", "delete", conversation)
     assert (refused.code, "Interrupted." in refused.err) == (130, True)
 
@@ -57,7 +57,7 @@ def test_a_conversation_is_deleted_after_a_question(soma: Soma, conversation: st
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("append", "ID", "nobody", "text"), "'nobody' is not one of"),
         (("list", "--limit", "0"), "--limit"),
@@ -66,11 +66,11 @@ def test_a_conversation_is_deleted_after_a_question(soma: Soma, conversation: st
         (("get", "not-an-id"), "id"),
     ],
 )
-def test_invalid_input_is_refused(soma: Soma, arguments: tuple[str, ...], says: str) -> None:
+def test_invalid_input_is_refused(soma: Soma, arguments: tuple[str, ...], message: str) -> None:
     done = soma("conversations", *arguments)
 
     assert done.code == 2
-    assert says in done.err
+    assert message in done.err
 
 
 def test_conversations_are_exported_and_imported(soma: Soma, conversation: str, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_conversations_are_exported_and_imported(soma: Soma, conversation: str, 
     assert imported.json[0]["failed"] == 0
 
 
-def test_an_export_goes_to_standard_output(soma: Soma, conversation: str) -> None:
+def test_an_export_is_written_to_standard_output_by_default(soma: Soma, conversation: str) -> None:
     assert "no sugar" in soma("export").out
     assert json.loads(soma("export", "--json").out)
 
@@ -130,13 +130,13 @@ def test_a_dry_run_stores_no_memory(soma: Soma, tmp_path: Path) -> None:
     assert soma("list", "--json").json["items"] == []
 
 
-@pytest.mark.parametrize(("line", "says"), [("{", "line 1"), ("[]", "a JSON object with a payload")])
-def test_a_broken_line_is_named(bare: Soma, tmp_path: Path, line: str, says: str) -> None:
+@pytest.mark.parametrize(("line", "message"), [("{", "line 1"), ("[]", "a JSON object with a payload")])
+def test_the_number_of_an_invalid_line_is_reported(bare: Soma, tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "memories.jsonl").write_text(line)
     done = bare("import", "--memories", str(tmp_path / "memories.jsonl"))
 
     assert done.code == 2
-    assert says in done.err
+    assert message in done.err
 
 
 def test_a_rejected_memory_is_reported_and_changes_the_exit_code(soma: Soma, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The doctor: broken installations made on purpose, and a sound one."""
+"""The doctor: deliberately broken installations, and a sound one."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def of_another_user(folder: Path) -> list[Finding]:
     return list(machine.permissions(folder, 4711))
 
 
-# What is broken, how the doctor looks, what it calls it, and a part of the remedy.
+# The problem, the check, the expected status, and a part of the remedy.
 MACHINES: list[tuple[str, Callable[[Path], list[Finding]], str, str]] = [
     ("a package is missing", lambda _: [machine.packages(["orjson~=3.13"], missing)], ERROR, "pip install"),
     ("a package is too old", lambda _: [machine.packages(["orjson~=3.13"], lambda name: "2.0")], ERROR, "pip install"),
@@ -123,11 +123,11 @@ MACHINES: list[tuple[str, Callable[[Path], list[Finding]], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("look", "status", "remedy"), [row[1:] for row in MACHINES], ids=[row[0] for row in MACHINES])
+@pytest.mark.parametrize(("check", "status", "remedy"), [row[1:] for row in MACHINES], ids=[row[0] for row in MACHINES])
 def test_a_broken_installation_is_found_with_its_remedy(
-    tmp_path: Path, look: Callable[[Path], list[Finding]], status: str, remedy: str
+    tmp_path: Path, check: Callable[[Path], list[Finding]], status: str, remedy: str
 ) -> None:
-    (found,) = (finding for finding in look(tmp_path) if finding.status != OK)
+    (found,) = (finding for finding in check(tmp_path) if finding.status != OK)
 
     assert found.status == status
     assert remedy in found.remedy
@@ -142,11 +142,11 @@ def raising(error: Exception) -> Callable[..., Any]:
 
 @pytest.fixture(autouse=True)
 def _keep_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This check closes the connection, and with it the transaction of the test."""
+    """Skip a check that closes the connection, and with it the transaction of the test."""
     monkeypatch.setattr(existing_database, "_refuse_missing_tables", lambda: None)
 
 
-# What is replaced to break a database, how the check is named, and a part of the remedy.
+# The problem, the replaced function and its replacement, the name of the check, and a part of the remedy.
 DATABASES: list[tuple[str, object, str, object, str, str]] = [
     (
         "there is no database", existing_database, "require",
@@ -206,7 +206,7 @@ def test_a_sound_machine_has_no_errors(tmp_path: Path) -> None:
     assert [finding for finding in found if finding.status == ERROR and finding.name != "disk"] == []
 
 
-def test_impossible_settings_are_found(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def test_invalid_settings_are_found(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setenv("SOMA_PROT", "9595")
     settings.HOST, settings.DEBUG = "0.0.0.0", True
     details = " ".join(finding.detail for finding in local.settings_findings())
@@ -225,7 +225,7 @@ def test_settings_that_cannot_be_loaded_are_the_only_finding(monkeypatch: pytest
 # --- The command
 
 
-def test_the_command_shows_the_remedies_and_has_an_exit_code(bare: Soma, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_remedies_and_has_an_exit_code(bare: Soma, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "findings", lambda target: [machine.open_files(100), machine.sqlite("3.8.0", [])])
     done = bare("doctor")
 
@@ -234,14 +234,14 @@ def test_the_command_shows_the_remedies_and_has_an_exit_code(bare: Soma, monkeyp
                                          "         → run 'ulimit -n 1024' first"]  # fmt: skip
 
 
-def test_a_warning_is_no_failure(bare: Soma, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_is_not_a_failure(bare: Soma, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "findings", lambda target: [machine.open_files(100)])
     done = bare("doctor", "--json")
 
     assert (done.code, done.json[0]["status"]) == (0, WARNING)
 
 
-def test_the_whole_installation_is_examined(bare: Soma, operator: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_checks_the_whole_installation(bare: Soma, operator: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Target, "use_data_dir", lambda target: settings.DATA_DIR)
     names = {finding["name"] for finding in bare("doctor", "--json").json}
 

@@ -1,4 +1,4 @@
-"""Commands for memories: good and bad input, as a table and as JSON."""
+"""Commands for memories: valid and invalid input, and output as tables and JSON."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def test_a_memory_is_replaced_by_its_key(soma: Soma) -> None:
     assert soma("store", "two", "--key", "a").out.startswith("Replaced a\n")
 
 
-def test_a_text_comes_from_standard_input(soma: Soma, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_read_from_standard_input(soma: Soma, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("from a pipe\n"))
     soma("store", "-", "--key", "piped")
 
     assert soma("get", "piped", "--json").json["payload"] == {"text": "from a pipe"}
 
 
-def test_a_payload_is_an_object(soma: Soma) -> None:
+def test_a_payload_can_be_an_object(soma: Soma) -> None:
     soma("store", "--payload", '{"city": "Lisbon"}', "--key", "trip", "--metadata", '{"a": 1}')
 
     assert '{"city": "Lisbon"}' in soma("get", "trip").out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ((), "either a text or --payload"),
         (("text", "--payload", "{}"), "either a text or --payload"),
@@ -61,33 +61,33 @@ def test_a_payload_is_an_object(soma: Soma) -> None:
     ],
 )
 def test_an_invalid_memory_is_refused_with_the_name_of_the_field(
-    soma: Soma, arguments: tuple[str, ...], says: str
+    soma: Soma, arguments: tuple[str, ...], message: str
 ) -> None:
     done = soma("store", *arguments)
 
     assert (done.code, done.out) == (2, "")
-    assert says in done.err
+    assert message in done.err
 
 
 @pytest.mark.parametrize("name", ["7,8,9", "by/key", "id"])
 def test_a_memory_is_shown_by_coordinate_key_or_id(soma: Soma, name: str) -> None:
     options = {"7,8,9": ["--coord", "7,8,9"], "by/key": ["--key", "by/key"], "id": []}[name]
     stored = soma("store", "here", *options, "--json").json
-    shown = soma("get", stored["id"] if name == "id" else name)
+    fetched = soma("get", stored["id"] if name == "id" else name)
 
-    assert (shown.code, stored["id"] in shown.out) == (0, True)
+    assert (fetched.code, stored["id"] in fetched.out) == (0, True)
 
 
 @pytest.mark.parametrize("name", ["nothing", "1,1,1", "2f1f0e60-0000-4000-8000-000000000000"])
 @pytest.mark.parametrize("command", ["get", "delete"])
-def test_a_missing_memory_has_an_exit_code_of_its_own(soma: Soma, command: str, name: str) -> None:
+def test_a_missing_memory_has_its_own_exit_code(soma: Soma, command: str, name: str) -> None:
     done = soma(command, name)
 
     assert done.code == 4
     assert done.err.startswith("error: there is no memory")
 
 
-def test_an_error_as_json_has_its_code_and_the_request(soma: Soma) -> None:
+def test_an_error_as_json_has_its_code_and_the_request_id(soma: Soma) -> None:
     done = soma("get", "nothing", "--json")
 
     assert done.out == ""
@@ -118,7 +118,7 @@ def test_stored_text_cannot_control_the_terminal(soma: Soma) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("q", "--top-k", "0"), "--top-k"),
         (("q", "--mode", "magic"), "--mode"),
@@ -127,11 +127,11 @@ def test_stored_text_cannot_control_the_terminal(soma: Soma) -> None:
         ((), "QUERY"),
     ],
 )
-def test_an_invalid_search_is_refused(soma: Soma, arguments: tuple[str, ...], says: str) -> None:
+def test_an_invalid_search_is_refused(soma: Soma, arguments: tuple[str, ...], message: str) -> None:
     done = soma("search", *arguments)
 
     assert done.code == 2
-    assert says in done.err
+    assert message in done.err
 
 
 def test_a_context_is_assembled(soma: Soma) -> None:

@@ -30,13 +30,13 @@ def test_the_usage_is_shown(soma: Soma, acme: str) -> None:
     assert soma("tenants", "usage", acme, "--json").json["slug"] == acme
 
 
-def test_a_tenant_is_erased_after_a_question(soma: Soma, acme: str) -> None:
+def test_a_tenant_is_erased_after_confirmation(soma: Soma, acme: str) -> None:
     assert soma("tenants", "erase", acme).code == 130
     assert soma("tenants", "erase", acme, "--yes", "--json").code == 0
     assert soma("tenants", "get", acme).code == 4
 
 
-def test_another_tenant_is_chosen_with_an_option(soma: Soma, acme: str) -> None:
+def test_an_option_selects_another_tenant(soma: Soma, acme: str) -> None:
     soma("store", "of acme", "--key", "a", "--tenant", acme)
 
     assert soma("get", "a", "--tenant", acme).code == 0
@@ -65,7 +65,7 @@ def test_invalid_input_has_its_exit_code(soma: Soma, acme: str, arguments: tuple
     assert done.err
 
 
-def test_a_tenant_that_exists_is_not_created_again(soma: Soma, acme: str) -> None:
+def test_an_existing_tenant_is_not_created_again(soma: Soma, acme: str) -> None:
     assert soma("tenants", "create", acme).code == 1
 
 

@@ -1,4 +1,4 @@
-"""One call of each method of the client, in an order in which they succeed, for tests that compare two ways to call.
+"""A call of each method of the client, in an order in which the calls succeed, to compare two transports.
 
 python tests/clients/calls.py FOLDER      make the calls with an embedded client, and print the results as JSON
 """
@@ -25,7 +25,7 @@ ZIP = b"# Talk\n\n**user**: Hello\n\n**assistant**: Hi\n"
 
 
 def all_calls(client: Client) -> Results:
-    """Return the result of each call by its name. A result that must differ between two services is left out."""
+    """Return the result of each call by its name, without values that must differ between two services."""
     results: Results = {}
 
     def record(name: str, call: Callable[[], Any]) -> Any:
@@ -72,29 +72,31 @@ def _memories(client: Client, record: Callable[[str, Callable[[], Any]], Any]) -
 
 
 def _conversations(client: Client, record: Callable[[str, Callable[[], Any]], Any]) -> None:
-    talk = client.conversations
-    made = record("create", lambda: talk.create(external_id="t-1", label="Trip"))
-    number = made["id"]
-    record("append", lambda: talk.append([{"role": "user", "content": "Where to? To the sea"}], external_id="t-1"))
-    record("messages", lambda: list(talk.messages(number)))
-    record("conversation", lambda: talk.get(number))
-    record("conversations", lambda: list(talk.list()))
-    record("count", lambda: talk.count())
-    record("update conversation", lambda: talk.update(number, metadata={"year": 2026}))
-    record("label", lambda: talk.set_label(number, "Holidays"))
-    record("folder", lambda: talk.set_folder(number, "/private"))
-    record("pin", lambda: talk.pin(number))
-    record("full text", lambda: list(talk.search_full_text("sea")))
-    record("query", lambda: list(talk.search("sea")))
+    conversations = client.conversations
+    created = record("create", lambda: conversations.create(external_id="t-1", label="Trip"))
+    id = created["id"]
+    record(
+        "append", lambda: conversations.append([{"role": "user", "content": "Where to? To the sea"}], external_id="t-1")
+    )
+    record("messages", lambda: list(conversations.messages(id)))
+    record("conversation", lambda: conversations.get(id))
+    record("conversations", lambda: list(conversations.list()))
+    record("count", lambda: conversations.count())
+    record("update conversation", lambda: conversations.update(id, metadata={"year": 2026}))
+    record("label", lambda: conversations.set_label(id, "Holidays"))
+    record("folder", lambda: conversations.set_folder(id, "/private"))
+    record("pin", lambda: conversations.pin(id))
+    record("full text", lambda: list(conversations.search_full_text("sea")))
+    record("query", lambda: list(conversations.search("sea")))
     record("assemble", lambda: client.context.assemble("sea"))
     record("manifest", lambda: sorted(client.context.manifest("sea")))
     record("prompt", lambda: client.context.prompt("sea")["text"])
-    record("suggest labels", lambda: talk.suggest_labels(number))
-    record("export", lambda: talk.export(format="markdown"))
-    record("import", lambda: talk.import_file(ZIP, "text/markdown", name="talk.md"))
-    record("archive", lambda: talk.archive(number))
-    record("status", lambda: talk.set_status(number, "active"))
-    record("delete conversation", lambda: talk.delete(number, purge=True))
+    record("suggest labels", lambda: conversations.suggest_labels(id))
+    record("export", lambda: conversations.export(format="markdown"))
+    record("import", lambda: conversations.import_file(ZIP, "text/markdown", name="talk.md"))
+    record("archive", lambda: conversations.archive(id))
+    record("status", lambda: conversations.set_status(id, "active"))
+    record("delete conversation", lambda: conversations.delete(id, purge=True))
 
 
 def _graph(client: Client, record: Callable[[str, Callable[[], Any]], Any]) -> None:
@@ -132,7 +134,7 @@ VOLATILE = {"index_state", "took_ms", "score", "scores", "coordinate", "latency_
 
 
 def comparable(value: Any) -> Any:
-    """Replace what differs between two services by its kind: ids, times, allocated coordinates and durations."""
+    """Replace values that differ between two services: ids, times and coordinates. Omit volatile fields."""
     if isinstance(value, dict):
         return {name: comparable(item) for name, item in value.items() if name not in VOLATILE}
     if isinstance(value, list | tuple):

@@ -42,7 +42,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 @pytest.fixture
 def _open_connection() -> Iterator[None]:
-    """Keep the connection of the test, which a server would close after a request."""
+    """Keep the connection of the test open. A server would close it after a request."""
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield

@@ -1,4 +1,4 @@
-"""A server with scripted answers, and calls of both clients to it."""
+"""A server with scripted responses, and a function that calls it with either client."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r
 
 
 class ScriptedServer:
-    """Gives each request the next answer; the last one repeats. An answer is bytes, or does something with the socket.
+    """Gives each request the next answer, and repeats the last one. An answer is bytes or a function of the socket.
 
-    After an answer that is not bytes, the connection is closed.
+    The connection is closed after an answer by a function.
     """
 
     def __init__(self, answers: Sequence[Answer]) -> None:

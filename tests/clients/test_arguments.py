@@ -1,4 +1,4 @@
-"""What the client refuses before it sends a request, and what its hooks see. Nothing here uses a server."""
+"""Arguments that the client refuses before it sends a request, and its hooks. These tests use no server."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def test_an_invalid_argument_is_refused_before_anything_is_sent(call: Callable[[
 @pytest.mark.parametrize(
     "url", ["127.0.0.1:9595", "ftp://host", "http://", "http://host:port", "http://key@host", "http://host/?x=1"]
 )
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(InvalidArgument, match="base_url"):
         Client(url)
 
 
-def test_the_environment_names_the_server_the_key_and_the_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_provides_the_key_and_the_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SOMA_API_KEY": "secret", "SOMA_TENANT": "acme"}.items():
         monkeypatch.setenv(name, value)
     transport = Recorder()
@@ -90,7 +90,7 @@ def test_the_environment_names_the_server_the_key_and_the_tenant(monkeypatch: py
     assert (headers["Authorization"], headers["X-Tenant"]) == ("Bearer secret", "acme")
 
 
-def test_only_writes_have_an_idempotency_key_and_each_its_own() -> None:
+def test_each_write_has_its_own_idempotency_key_and_a_search_has_none() -> None:
     transport = Recorder()
     client = Client(transport=transport)
     client.memories.search("x")
@@ -148,7 +148,7 @@ def test_a_hook_traces_each_call() -> None:
     assert transport.requests[0].headers["traceparent"] == "00-1-2-01"
 
 
-def test_hooks_see_the_error_of_a_call() -> None:
+def test_hooks_receive_the_error_of_a_call() -> None:
     seen: list[str] = []
 
     class Watch(Hook):

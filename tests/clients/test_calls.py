@@ -19,14 +19,14 @@ def test_a_stored_text_is_found_by_a_question(client: Client) -> None:
     assert found == ["Ada drinks coffee"]
 
 
-def test_a_memory_is_fetched_by_each_of_its_names(client: Client) -> None:
+def test_a_memory_is_fetched_by_coordinate_key_or_id(client: Client) -> None:
     stored = client.memories.store({"text": "Tea", "cups": 2}, key="ada/tea", coord=[1, 2])
 
     for name in ({"coord": "1,2"}, {"coord": (1, 2)}, {"key": "ada/tea"}, {"id": stored["id"]}):
         assert client.memories.get(**name)["payload"] == {"text": "Tea", "cups": 2}
 
 
-def test_a_change_leaves_other_fields_as_they_are(client: Client) -> None:
+def test_an_update_leaves_other_fields_unchanged(client: Client) -> None:
     client.memories.store("Tea", key="tea", importance=2)
 
     changed = client.memories.update(key="tea", metadata={"hot": True})
@@ -58,7 +58,7 @@ def test_the_history_begins_with_the_current_version(client: Client) -> None:
     assert [version["version"] for version in client.memories.history(key="tea", limit=1)] == [2, 1]
 
 
-def test_a_list_continues_over_its_pages(client: Client) -> None:
+def test_a_list_fetches_all_its_pages(client: Client) -> None:
     client.memories.store_many([f"Memory {number}" for number in range(5)])
 
     pages = client.memories.list(limit=2)
@@ -85,7 +85,7 @@ def test_a_user_scope_applies_to_writes_searches_and_lists(client: Client) -> No
     assert {hit["user_id"] for hit in ada.memories.search("drinks")} == {"ada"}
 
 
-def test_a_namespace_scope_gives_way_to_a_prefix(client: Client) -> None:
+def test_a_namespace_prefix_overrides_the_namespace_scope(client: Client) -> None:
     notes = client.namespace("users/ada")
     notes.memories.store("Buy milk", key="milk")
 
@@ -93,7 +93,7 @@ def test_a_namespace_scope_gives_way_to_a_prefix(client: Client) -> None:
     assert [hit["key"] for hit in notes.memories.search("milk", namespace_prefix="users")] == ["milk"]
 
 
-def test_a_call_that_cannot_stay_within_the_scope_is_refused(client: Client) -> None:
+def test_a_call_that_cannot_be_limited_to_the_scope_is_refused(client: Client) -> None:
     with pytest.raises(InvalidArgument, match=r"user_id: stats.get cannot be limited to it"):
         client.user("ada").memories.stats()
 
@@ -162,7 +162,7 @@ def test_a_raw_response_has_the_status_and_the_headers(client: Client) -> None:
     assert client.raw("memories.get_by_key", key="tea", if_none_match=1).status == 304
 
 
-def test_an_idempotency_key_of_the_caller_is_sent(client: Client) -> None:
+def test_the_client_sends_the_callers_idempotency_key(client: Client) -> None:
     once = client.with_options(idempotency_key="order-7")
 
     first, second = once.memories.store("Tea"), once.memories.store("Tea")

@@ -1,4 +1,4 @@
-"""The embedded client answers every call as a server does."""
+"""The embedded client returns the same results as a server."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def test_every_call_has_the_same_result_with_a_server_and_embedded(tmp_path: Pat
     assert embedded.returncode == 0, errors.decode()
     results = json.loads(output)
     assert [name for name in expected if results[name] != expected[name]] == []
-    unexpected = {"get nothing", "update the wrong version", "invalid", "no route"}
-    assert {name for name, result in expected.items() if isinstance(result, dict) and "error" in result} == unexpected
+    failures = {"get nothing", "update the wrong version", "invalid", "no route"}
+    assert {name for name, result in expected.items() if isinstance(result, dict) and "error" in result} == failures

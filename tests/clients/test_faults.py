@@ -44,15 +44,15 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between attempts, which the tests do not wait for."""
-    made: list[float] = []
+    """Record the pauses between attempts instead of waiting."""
+    recorded: list[float] = []
 
     async def pause(seconds: float) -> None:
-        made.append(seconds)
+        recorded.append(seconds)
 
-    monkeypatch.setattr(sync_caller, "sleep", made.append)
+    monkeypatch.setattr(sync_caller, "sleep", recorded.append)
     monkeypatch.setattr(async_caller, "async_sleep", pause)
-    return made
+    return recorded
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_write_is_sent_again_with_the_same_idempotency_key(
         (problem(599, "from_the_future"), errors.ApiError),
     ],
 )
-def test_every_fault_has_its_error(
+def test_every_fault_raises_its_error(
     kind: str, serve: Serve, pauses: list[float], fault: Answer, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -148,15 +148,15 @@ def test_every_fault_has_its_error(
 
 
 @pytest.mark.parametrize("fault", [silent, drip])
-def test_a_slow_answer_is_a_time_out(kind: str, serve: Serve, fault: Answer) -> None:
+def test_a_slow_response_raises_a_timeout(kind: str, serve: Serve, fault: Answer) -> None:
     began = time.monotonic()
     with pytest.raises(ResponseTimeout):
         call(kind, serve(fault).url, store, max_retries=0, timeout=0.2)
 
-    assert time.monotonic() - began < 30  # not for as long as bytes arrive
+    assert time.monotonic() - began < 30  # not as long as bytes arrive
 
 
-def test_a_server_that_is_not_there_is_named(kind: str, pauses: list[float]) -> None:
+def test_the_error_names_an_unreachable_server(kind: str, pauses: list[float]) -> None:
     port = free_port()
     with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{port}"):
         call(kind, f"http://127.0.0.1:{port}", store)
@@ -164,7 +164,7 @@ def test_a_server_that_is_not_there_is_named(kind: str, pauses: list[float]) -> 
 
 
 @pytest.mark.parametrize("host", ["memory.invalid", "a" * 64 + ".example"])
-def test_a_host_name_that_does_not_resolve_is_named(kind: str, pauses: list[float], host: str) -> None:
+def test_the_error_names_a_host_that_does_not_resolve(kind: str, pauses: list[float], host: str) -> None:
     with pytest.raises(ConnectionFailed, match=host):
         call(kind, f"http://{host}", store, max_retries=0)
 
@@ -186,9 +186,7 @@ def test_the_server_decides_how_long_to_wait(kind: str, serve: Serve, pauses: li
         problem(503, "deadline_exceeded", Retry_After="5"),
     ],
 )
-def test_an_error_that_would_come_again_is_raised_at_once(
-    kind: str, serve: Serve, pauses: list[float], answer: bytes
-) -> None:
+def test_a_permanent_error_is_raised_at_once(kind: str, serve: Serve, pauses: list[float], answer: bytes) -> None:
     server = serve(answer)
     with pytest.raises(ApiError):
         call(kind, server.url, store)
@@ -208,7 +206,7 @@ def test_a_call_to_a_language_model_is_not_repeated_when_its_response_is_lost(
     assert len(server.requests) == 1
 
 
-def test_a_connection_is_used_again(kind: str, serve: Serve) -> None:
+def test_a_connection_is_reused(kind: str, serve: Serve) -> None:
     server = serve(OK)
 
     if kind == "sync":
@@ -219,7 +217,7 @@ def test_a_connection_is_used_again(kind: str, serve: Serve) -> None:
     assert call(kind, server.url, store) == {"ok": True}
 
 
-def test_a_connection_that_the_server_has_closed_is_not_used_again(serve: Serve) -> None:
+def test_a_connection_that_the_server_has_closed_is_not_reused(serve: Serve) -> None:
     def answer_and_hang_up(connection: socket.socket) -> None:
         connection.sendall(OK)
 
@@ -243,7 +241,7 @@ def test_chunks_and_early_hints_are_understood(kind: str, serve: Serve) -> None:
     assert call(kind, serve(chunked).url, store) == {"ok": True}
 
 
-def test_another_major_version_is_named(kind: str, serve: Serve) -> None:
+def test_the_error_names_another_major_version(kind: str, serve: Serve) -> None:
     health = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{"version": "7.1.0"}'
     unknown = problem(404, "not_found")
 
@@ -253,7 +251,7 @@ def test_another_major_version_is_named(kind: str, serve: Serve) -> None:
 
 @pytest.mark.server
 @pytest.mark.once
-def test_no_acknowledged_write_is_lost_or_done_twice(tmp_path: Path, pauses: list[float]) -> None:
+def test_no_acknowledged_write_is_lost_or_repeated(tmp_path: Path, pauses: list[float]) -> None:
     with Server(tmp_path) as server:
         report = chaos(server, operations=60, slow_s=1.5, timeout_s=1.0, random=random.Random(7))
 

@@ -30,7 +30,7 @@ pytestmark = [
 
 
 def run(*command: str, **environment: str) -> str:
-    """Run a command in the folder of the client, and return its output. It must succeed."""
+    """Run a command in the folder of the client, expect success, and return its output."""
     done = subprocess.run(
         command,
         cwd=PACKAGE,
@@ -46,7 +46,7 @@ def run(*command: str, **environment: str) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def built() -> None:
-    """Install what the build needs, unless it is there, and build the client."""
+    """Install the dependencies of the build, unless they are installed, and build the client."""
     lock = PACKAGE / "package-lock.json"
     if not INSTALLED.exists() or INSTALLED.stat().st_mtime < lock.stat().st_mtime:
         run("npm", "ci", "--ignore-scripts", "--no-progress")
@@ -67,7 +67,7 @@ def test_the_client_works_with_a_server(server: Server) -> None:
     run("node", "--test", "tests/server.test.mjs", SOMA_URL=f"http://127.0.0.1:{server.port}", SOMA_API_KEY=server.key)
 
 
-def test_the_types_are_those_of_the_servers_contract(tmp_path: Path) -> None:
+def test_the_types_match_the_openapi_document(tmp_path: Path) -> None:
     (tmp_path / "openapi.json").write_text(json.dumps(api.get_openapi_schema(), default=str))
 
     run("node", "scripts/generate.mjs", str(tmp_path / "openapi.json"), str(tmp_path / "schema.ts"))

@@ -78,7 +78,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def commands(server: Server) -> Iterator[str]:
-    """The path of the socket at which commands can be run."""
+    """The path of the socket of the process that runs commands."""
     with tempfile.TemporaryDirectory() as folder:  # a short path
         path = Path(folder) / "commands"
         command = [sys.executable, "-m", "testing.forked_commands", "serve", str(path)]
@@ -90,7 +90,7 @@ def commands(server: Server) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("document", [document for document in documents() if runnable(document)], ids=name_of)
-def test_every_block_that_is_to_be_run_does(document: Path, tmp_path: Path, server: Server, commands: str) -> None:
+def test_every_runnable_block_succeeds(document: Path, tmp_path: Path, server: Server, commands: str) -> None:
     for path in HOME.iterdir():
         if path.name not in ("var", ".git"):
             (tmp_path / path.name).symlink_to(path)
@@ -178,7 +178,7 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", documents(), ids=name_of)
-def test_every_shell_block_that_is_not_run_is_good_shell(document: Path) -> None:
+def test_every_shell_block_that_is_not_run_has_valid_syntax(document: Path) -> None:
     for mark, language, text in BLOCK.findall(document.read_text()):
         if language != "sh" or not mark:
             continue

@@ -23,7 +23,7 @@ OPERATIONS = {
 FILES = {"conversations.import request"}  # any file, of which JSON is one kind
 
 
-def shown() -> Iterator[tuple[str, dict[str, Any]]]:
+def published_contents() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the content of every request and every successful response."""
     for name, (_, _, operation) in OPERATIONS.items():
         parts = {"request": operation.get("requestBody", {}), **operation["responses"]}
@@ -40,7 +40,7 @@ def test_every_operation_has_a_summary_and_a_description() -> None:
 
 
 def test_every_request_and_every_response_has_an_example() -> None:
-    assert [where for where, content in shown() if "example" not in content] == []
+    assert [where for where, content in published_contents() if "example" not in content] == []
 
 
 def test_every_required_parameter_has_an_example_and_no_optional_one_that_is_not_needed() -> None:
@@ -82,7 +82,7 @@ def test_every_route_with_a_key_documents_the_headers_that_it_takes(header: str)
 
 
 @pytest.mark.parametrize(
-    ("where", "content"), [pytest.param(*both, id=both[0]) for both in shown() if both[0] not in FILES]
+    ("where", "content"), [pytest.param(*both, id=both[0]) for both in published_contents() if both[0] not in FILES]
 )
 def test_every_example_is_of_its_schema(where: str, content: dict[str, Any]) -> None:
     schema = {**content["schema"], "components": DOCUMENT["components"]}

@@ -51,7 +51,7 @@ def _file(context: Any, value: Any) -> bytes:
 
 document = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", served)
 document.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-if POSTGRESQL:  # of the invalid requests, which do not reach the database, only random ones; SQLite runs all
+if POSTGRESQL:  # invalid requests do not reach the database, so only SQLite runs the systematic ones
     document.config.phases.coverage.generation.update(modes=[GenerationMode.POSITIVE])
 bounded = settings(
     max_examples=EXAMPLES,
@@ -73,12 +73,11 @@ def _leaves_the_signals_as_they_were() -> Iterator[None]:
 def operations(path: str = "") -> pytest.MarkDecorator:
     """Parametrize a test with the operations whose path contains `path`.
 
-    `document.parametrize()` would build the cases of all of them, which takes 10 s, in each process that collects the
-    tests.
+    `document.parametrize()` would build the cases of all operations in each test process, which takes 10 s.
     """
     results = list(document.include(path_regex=path).get_all_operations())
     found = [result.ok() for result in results if isinstance(result, Ok)]
-    assert len(found) == len(results), results  # a malformed operation is no Ok
+    assert len(found) == len(results), results  # a malformed operation is not Ok
     return pytest.mark.parametrize("operation", found, ids=[operation.label for operation in found])
 
 
@@ -97,23 +96,23 @@ def check_cases(operation: Any, check: Callable[[Any], None], bounds: settings =
     create_test(operation=operation, test_func=check_case, config=configuration)()
 
 
-def answered_as_published(case: Any, key: str) -> None:
+def check_response(case: Any, key: str) -> None:
     case.headers.pop("X-Tenant", None)  # of another tenant, it would turn nearly every response into a 403
     case.call_and_validate(headers={**PLAIN, "Authorization": f"Bearer {key}"}, checks=CHECKS)
 
 
 @operations()
-def test_a_tenant_is_answered_as_published(operation: Any, api: Api) -> None:
-    check_cases(operation, lambda case: answered_as_published(case, api.key))
+def test_responses_to_a_tenant_match_the_document(operation: Any, api: Api) -> None:
+    check_cases(operation, lambda case: check_response(case, api.key))
 
 
 @operations("/tenants")
-def test_an_operator_is_answered_as_published(operation: Any, operator: Api) -> None:
-    check_cases(operation, lambda case: answered_as_published(case, operator.key))
+def test_responses_to_an_operator_match_the_document(operation: Any, operator: Api) -> None:
+    check_cases(operation, lambda case: check_response(case, operator.key))
 
 
 @operations()
-def test_without_a_key_the_answer_is_as_published(operation: Any, db: None) -> None:
+def test_responses_without_a_key_match_the_document(operation: Any, db: None) -> None:
     few = settings(bounded, max_examples=2, phases=[Phase.generate])  # every request is rejected for its missing key
     check_cases(operation, lambda case: case.call_and_validate(headers=PLAIN, checks=CHECKS), few)
 

@@ -118,6 +118,6 @@ def test_it_assembles_context(api: Api, conversation: Conversation) -> None:
     assert set(message["metadata"]["citation"]) == {"label", "folder", "timestamp"}
 
 
-def test_an_error_says_its_reason_where_sekhas_javascript_client_looks_for_it(api: Api) -> None:
+def test_an_error_has_the_fields_that_sekhas_javascript_client_reads(api: Api) -> None:
     problem = api.post("/api/v1/conversations", {"label": "x" * 10_000}).json()
     assert problem["error"] == problem["message"] == problem["detail"]

@@ -34,7 +34,7 @@ MAY_SAY_ALL_TENANTS = {
     "memories/index/rebuild.py",  # a generation holds the vectors of all tenants
     "memories/index/comparison.py",  # of two generations
     "memories/index/reconcile.py",  # compares index and database, tenant by tenant
-    "memories/counts.py",  # what waits for the index, for operators
+    "memories/counts.py",  # counts memories that await indexing, for operators
     "operations/collectors.py",  # how much waits for the index
     "operations/statistics.py",  # estimates of how much all tenants have, for operators
     "operations/jobs.py",  # an estimate of how much there is

@@ -16,7 +16,7 @@ from tests.support.conversations import ROOT, begin, said
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def asked(api: Api, path: str) -> tuple[Any, int]:
+def get_and_count(api: Api, path: str) -> tuple[Any, int]:
     """Return the response and the number of statements about conversations."""
     with CaptureQueriesContext(connection) as captured:
         answer = api.get(path).json()
@@ -27,9 +27,9 @@ def asked(api: Api, path: str) -> tuple[Any, int]:
 def test_a_repeated_request_is_answered_without_the_database(api: Api, path: str) -> None:
     made = begin(api, "a", folder="/f", metadata={"x": [1.5]})
     where = ROOT + path.format(id=made["id"])
-    first, statements = asked(api, where)
+    first, statements = get_and_count(api, where)
 
-    again, none = asked(api, where)
+    again, none = get_and_count(api, where)
 
     assert again == first
     assert statements > none == 0
@@ -98,4 +98,4 @@ def test_several_processes_without_a_shared_cache_cache_nothing(api: Api, settin
     id = begin(api, "a")["id"]
     api.get(f"{ROOT}/{id}")
 
-    assert asked(api, f"{ROOT}/{id}")[1] == 1
+    assert get_and_count(api, f"{ROOT}/{id}")[1] == 1

@@ -49,7 +49,7 @@ def numbered(steps: Any) -> list[tuple[int, int, str]]:
     return [(number(step.before), number(step.after), step.link_type) for step in steps]
 
 
-def asked(question: Question) -> Caller:
+def caller_with_links(question: Question) -> Caller:
     """A tenant of its own, with the links of the question."""
     caller = new_caller()
     links = [NewLink(at(start), at(end), kind, strength) for start, end, kind, strength in question.edges]
@@ -61,7 +61,7 @@ def asked(question: Question) -> Caller:
 @on_this_database
 @given(question=questions)
 def test_neighbours_are_those_of_networkx(db: None, question: Question) -> None:
-    caller, start = asked(question), at(question.start)
+    caller, start = caller_with_links(question), at(question.start)
 
     def page(limit: int, offset: int = 0) -> list[tuple[int, int]]:
         found = selectors.neighbours(
@@ -81,7 +81,7 @@ def test_neighbours_are_those_of_networkx(db: None, question: Question) -> None:
 @on_this_database
 @given(question=questions)
 def test_paths_are_those_of_networkx(db: None, question: Question) -> None:
-    caller, start, goal = asked(question), at(question.start), at(question.goal)
+    caller, start, goal = caller_with_links(question), at(question.start), at(question.goal)
 
     def path(weighted: bool) -> selectors.Path:
         return selectors.shortest_path(

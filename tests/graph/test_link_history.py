@@ -1,4 +1,4 @@
-"""Links of the past: `as_of` follows the links that the service had then."""
+"""History of links: `as_of` follows the links that the service had at that time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def unlink(api: Api, start: str, end: str) -> None:
     assert api.delete(f"/graph/link?from_coord={start}&to_coord={end}").json() == {"deleted": True}
 
 
-def around(api: Api, **query: Any) -> list[tuple[str, float]]:
+def neighbours_of_1(api: Api, **query: Any) -> list[tuple[str, float]]:
     found = api.get(f"/graph/neighbors?{urlencode({'coord': '1', **query})}").json()["neighbors"]
     return [(neighbour["coord"], neighbour["strength"]) for neighbour in found]
 
@@ -42,8 +42,8 @@ def test_a_removed_link_is_followed_in_the_past(api: Api) -> None:
     then = now()
     unlink(api, "1", "2")
 
-    assert around(api) == []
-    assert around(api, as_of=then) == [("2.0", 1.0)]
+    assert neighbours_of_1(api) == []
+    assert neighbours_of_1(api, as_of=then) == [("2.0", 1.0)]
     assert api.get(f"/graph/path?from_coord=1&to_coord=2&as_of={then}").json()["found"]
     assert not api.get("/graph/path?from_coord=1&to_coord=2").json()["found"]
 
@@ -53,18 +53,18 @@ def test_a_replaced_link_has_its_former_strength_in_the_past(api: Api) -> None:
     then = now()
     link(api, "1", "2", strength=0.75)
 
-    assert around(api, as_of=then) == [("2.0", 0.25)]
-    assert around(api) == around(api, as_of=now()) == [("2.0", 0.75)]
+    assert neighbours_of_1(api, as_of=then) == [("2.0", 0.25)]
+    assert neighbours_of_1(api) == neighbours_of_1(api, as_of=now()) == [("2.0", 0.75)]
 
 
 def test_a_later_link_is_not_followed_in_the_past(api: Api) -> None:
     then = now()
     link(api, "1", "2")
 
-    assert around(api, as_of=then) == []
+    assert neighbours_of_1(api, as_of=then) == []
 
 
-def test_the_links_of_a_memory_are_those_of_the_past(api: Api) -> None:
+def test_the_links_of_a_memory_can_be_read_as_of_a_past_time(api: Api) -> None:
     id = api.store("1", "one")["id"]
     link(api, "1", "2")
     then = now()
@@ -75,7 +75,7 @@ def test_the_links_of_a_memory_are_those_of_the_past(api: Api) -> None:
     assert [neighbour["coord"] for neighbour in found] == ["2.0"]
 
 
-def test_the_memories_of_neighbours_are_those_of_the_past(api: Api) -> None:
+def test_neighbours_have_the_memories_of_the_same_past_time(api: Api) -> None:
     api.store("2", "before")
     link(api, "1", "2")
     then = now()
@@ -86,16 +86,16 @@ def test_the_memories_of_neighbours_are_those_of_the_past(api: Api) -> None:
     assert neighbour["memory"]["payload"] == {"text": "before"}
 
 
-def test_validity_is_measured_at_the_moment_of_the_past_unless_another_is_given(api: Api) -> None:
+def test_valid_at_applies_to_the_links_of_the_past(api: Api) -> None:
     link(api, "1", "2", valid_to="2999-01-01T00:00:00Z")
     then = now()
     unlink(api, "1", "2")
 
-    assert around(api, as_of=then, valid_at="2998-01-01T00:00:00Z") == [("2.0", 1.0)]
-    assert around(api, as_of=then, valid_at="2999-01-01T00:00:00Z") == []
+    assert neighbours_of_1(api, as_of=then, valid_at="2998-01-01T00:00:00Z") == [("2.0", 1.0)]
+    assert neighbours_of_1(api, as_of=then, valid_at="2999-01-01T00:00:00Z") == []
 
 
-def test_a_purge_removes_the_past_of_its_links(api: Api) -> None:
+def test_a_purge_removes_the_history_of_its_links(api: Api) -> None:
     api.store("1", "one")
     for end in ("2", "3"):
         link(api, "1", end)
@@ -105,11 +105,11 @@ def test_a_purge_removes_the_past_of_its_links(api: Api) -> None:
 
     api.delete("/memories/1?purge=true")
 
-    assert around(api, as_of=then) == []
+    assert neighbours_of_1(api, as_of=then) == []
     assert not LinkVersion.objects.for_tenant(api.tenant).exists()
 
 
-def test_a_renamed_namespace_takes_the_past_of_its_links_along(api: Api) -> None:
+def test_renaming_a_namespace_keeps_the_history_of_its_links(api: Api) -> None:
     link(api, "1", "2", namespace="a")
     then = now()
     api.delete("/graph/link?from_coord=1&to_coord=2&namespace=a")
@@ -117,7 +117,7 @@ def test_a_renamed_namespace_takes_the_past_of_its_links_along(api: Api) -> None
 
     assert api.post("/api/v1/namespaces/rename", {"namespace": "a", "to": "b"}).status_code == 200
 
-    assert around(api, namespace="b", as_of=then) == [("2.0", 1.0)]
+    assert neighbours_of_1(api, namespace="b", as_of=then) == [("2.0", 1.0)]
 
 
 def test_a_purged_namespace_leaves_no_past_links(api: Api) -> None:
@@ -129,7 +129,7 @@ def test_a_purged_namespace_leaves_no_past_links(api: Api) -> None:
     assert not LinkVersion.objects.for_tenant(api.tenant).exists()
 
 
-def test_versions_of_links_count_as_long_as_they_are_kept(api: Api) -> None:
+def test_versions_of_links_count_towards_the_quota_until_they_are_pruned(api: Api) -> None:
     Tenant.objects.filter(id=api.tenant.id).update(quota_bytes=1_000_000)
     keys.forget_cached()
     api.tenant.refresh_from_db()
@@ -154,8 +154,8 @@ def test_a_key_limited_to_a_user_follows_only_its_own_past_links(api: Api) -> No
     unlink(api, "1", "2")
     unlink(ada, "1", "3")
 
-    assert around(ada, as_of=then) == [("3.0", 1.0)]
-    assert around(api, as_of=then) == [("2.0", 1.0), ("3.0", 1.0)]
+    assert neighbours_of_1(ada, as_of=then) == [("3.0", 1.0)]
+    assert neighbours_of_1(api, as_of=then) == [("2.0", 1.0), ("3.0", 1.0)]
 
 
 # --- Ends by key and id ------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_a_bulk_links_keys_and_ids(named: Api) -> None:
     response = named.post("/graph/links/bulk", {"links": links})
 
     assert [result["status"] for result in response.json()["results"]] == [201, 201, 404, 422]
-    assert sorted(end for end, _ in around(named)) == ["2.0", "3.0"]
+    assert sorted(end for end, _ in neighbours_of_1(named)) == ["2.0", "3.0"]
 
 
 def test_an_atomic_bulk_with_an_unknown_key_creates_nothing(named: Api) -> None:
@@ -191,7 +191,7 @@ def test_an_atomic_bulk_with_an_unknown_key_creates_nothing(named: Api) -> None:
     assert not Link.objects.for_tenant(named.tenant).exists()
 
 
-def test_a_path_leads_between_keys_and_ids(named: Api) -> None:
+def test_a_path_can_start_and_end_at_keys_and_ids(named: Api) -> None:
     link(named, "1", "2")
     id = named.get("/memories/2").json()["memory"]["id"]
 
@@ -207,4 +207,4 @@ def test_a_link_between_keys_is_removed(named: Api) -> None:
 
     assert named.delete("/graph/link?from_key=one&to_key=two").json() == {"deleted": True}
     assert named.delete("/graph/link?from_key=one&to_key=none").status_code == 404
-    assert around(named) == []
+    assert neighbours_of_1(named) == []

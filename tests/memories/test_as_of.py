@@ -113,10 +113,10 @@ class Model:
     def record(self) -> None:
         at = timezone.now()
         lists = {name: self.listed(name) for name in NARROWINGS}
-        self.snapshots.append(Snapshot(at, self.fetched(), lists, self.found(), self.around()))
+        self.snapshots.append(Snapshot(at, self.fetched(), lists, self.found(), self.neighbours_of_all()))
 
-    def around(self, moment: datetime | None = None) -> dict[Coordinate, list[Any]]:
-        """The neighbours of every coordinate, with their paths and memories."""
+    def neighbours_of_all(self, moment: datetime | None = None) -> dict[Coordinate, list[Any]]:
+        """Return the neighbours of every coordinate, with their paths and memories."""
         link_filter = LinkFilter("both", as_of=moment)
         walks = {
             start: graph.selectors.neighbours(self.caller, "default", start, link_filter, hops=2, include_memory=True)
@@ -171,7 +171,7 @@ def test_every_answer_about_the_past_equals_the_one_given_then(api: Api) -> None
         assert model.fetched(snapshot.at) == snapshot.fetched
         assert {name: model.listed(name, snapshot.at) for name in NARROWINGS} == snapshot.lists
         assert model.found(snapshot.at) == snapshot.hits
-        assert model.around(snapshot.at) == snapshot.neighbours
+        assert model.neighbours_of_all(snapshot.at) == snapshot.neighbours
     assert MemoryVersion.objects.for_tenant(api.tenant).count() > MOMENTS / 4
 
 

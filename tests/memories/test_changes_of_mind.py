@@ -1,4 +1,4 @@
-"""A hundred scripted changes of mind: searches return the current memory, and the past returns the old one."""
+"""A hundred scripted changes of mind: searches return the current memory, and `as_of` returns the old one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conftest import drain
 pytestmark = pytest.mark.django_db
 
 PEOPLE = ["Ada", "Boris", "Chloe", "Dario", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas"]
-# What is said first, what is said later, the question, and ten values before and after.
+# The first statement, the later one, the question, and ten values for each statement.
 TOPICS = [
     (
         "{} lives in {}",
@@ -97,7 +97,7 @@ TOPICS = [
 
 
 @dataclass(frozen=True)
-class Mind:
+class Change:
     """A change of mind."""
 
     key: str
@@ -106,9 +106,9 @@ class Mind:
     question: str
 
 
-def minds() -> list[Mind]:
+def scripted_changes() -> list[Change]:
     return [
-        Mind(
+        Change(
             f"{person}/{topic}",
             before.format(person, old.split()[at]),
             after.format(person, new.split()[at]),
@@ -119,52 +119,64 @@ def minds() -> list[Mind]:
     ]
 
 
-MINDS = minds()
+CHANGES = scripted_changes()
 
 
-def found(caller: Caller, mind: Mind, moment: datetime | None = None) -> list[str]:
-    search = Search(mind.question, top_k=5, as_of=moment, shown=False)
+def searched_texts(caller: Caller, change: Change, moment: datetime | None = None) -> list[str]:
+    search = Search(change.question, top_k=5, as_of=moment, shown=False)
     return [hit.memory.payload["text"] for hit in as_of.search(caller, search).hits]
 
 
-def remembered(caller: Caller, mind: Mind) -> list[str]:
-    context = assemble_context(caller, ContextRequest(mind.question, budget=200, namespaces=("default",)))
+def context_texts(caller: Caller, change: Change) -> list[str]:
+    context = assemble_context(caller, ContextRequest(change.question, budget=200, namespaces=("default",)))
     return [item.message.payload["text"] for item in context.items]
 
 
-def changed(caller: Caller) -> datetime:
-    """Store what is said first and then what is said later. Return a moment in between."""
-    old = [NewMemory(None, {"text": mind.before}, key=addresses.key(f"{mind.key}/1")) for mind in MINDS]
+def store_changes(caller: Caller) -> datetime:
+    """Store the first statements, then the later ones. Return a time in between."""
+    old = [NewMemory(None, {"text": change.before}, key=addresses.key(f"{change.key}/1")) for change in CHANGES]
     services.store_many(caller, old)
     then = timezone.now()
     new = [
         NewMemory(
             None,
-            {"text": mind.after},
-            key=addresses.key(f"{mind.key}/2"),
-            supersedes=[addresses.key(f"{mind.key}/1")],
+            {"text": change.after},
+            key=addresses.key(f"{change.key}/2"),
+            supersedes=[addresses.key(f"{change.key}/1")],
         )
-        for mind in MINDS
+        for change in CHANGES
     ]
     services.store_many(caller, new)
     drain()
     return then
 
 
-def test_of_a_hundred_changes_of_mind_searches_return_the_current_one_and_the_past_the_old_one(caller: Caller) -> None:
-    then = changed(caller)
+def test_searches_return_the_current_statement_and_searches_as_of_the_past_the_old_one(caller: Caller) -> None:
+    then = store_changes(caller)
 
-    current = [mind for mind in MINDS if mind.after in (hits := found(caller, mind)) and mind.before not in hits]
-    past = [mind for mind in MINDS if mind.before in (hits := found(caller, mind, then)) and mind.after not in hits]
+    current = [
+        change
+        for change in CHANGES
+        if change.after in (hits := searched_texts(caller, change)) and change.before not in hits
+    ]
+    past = [
+        change
+        for change in CHANGES
+        if change.before in (hits := searched_texts(caller, change, then)) and change.after not in hits
+    ]
 
-    assert len(MINDS) == Memory.objects.for_tenant(caller.tenant).filter(valid_to__isnull=False).count() == 100
+    assert len(CHANGES) == Memory.objects.for_tenant(caller.tenant).filter(valid_to__isnull=False).count() == 100
     assert len(current) >= 95
     assert len(past) == 100
 
 
-def test_of_a_hundred_changes_of_mind_contexts_contain_the_current_one(caller: Caller) -> None:
-    changed(caller)
+def test_contexts_contain_the_current_statement(caller: Caller) -> None:
+    store_changes(caller)
 
-    current = [mind for mind in MINDS if mind.after in (texts := remembered(caller, mind)) and mind.before not in texts]
+    current = [
+        change
+        for change in CHANGES
+        if change.after in (texts := context_texts(caller, change)) and change.before not in texts
+    ]
 
     assert len(current) >= 95

@@ -1,4 +1,4 @@
-"""Supersession: a memory replaces others, which hold only until it begins to hold."""
+"""Supersession: a new memory ends the validity of the memories that it replaces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 MISSING = "6f1c1f0e-0000-4000-8000-000000000001"
 
 
-def said(api: Api, key: str, text: str, **fields: Any) -> dict[str, Any]:
+def store(api: Api, key: str, text: str, **fields: Any) -> dict[str, Any]:
     response = api.post("/memories", {"key": key, "payload": {"text": text}, **fields})
     assert response.status_code in (200, 201), response.content
     stored: dict[str, Any] = response.json()
@@ -37,12 +37,12 @@ def hits(api: Api, **fields: Any) -> list[str]:
 
 @pytest.fixture
 def old(api: Api) -> dict[str, Any]:
-    return said(api, "old", "home is Zurich")
+    return store(api, "old", "home is Zurich")
 
 
 @pytest.mark.parametrize("name", ["coord", "key", "id"])
-def test_a_memory_supersedes_one_that_it_names(api: Api, old: dict[str, Any], name: str) -> None:
-    said(api, "new", "home is Bern", supersedes=[{name: old[name]}])
+def test_a_memory_supersedes_one_by_coordinate_key_or_id(api: Api, old: dict[str, Any], name: str) -> None:
+    store(api, "new", "home is Bern", supersedes=[{name: old[name]}])
 
     older, newer = memory(api, "old"), memory(api, "new")
     assert older["valid_to"] == newer["valid_from"] is not None
@@ -51,35 +51,35 @@ def test_a_memory_supersedes_one_that_it_names(api: Api, old: dict[str, Any], na
     assert hits(api, include_superseded=True) == ["new", "old"]
 
 
-def test_the_older_memory_holds_until_the_new_one_begins(api: Api, old: dict[str, Any]) -> None:
+def test_the_older_memory_is_valid_until_the_new_one_begins(api: Api, old: dict[str, Any]) -> None:
     begins = "2999-01-01T00:00:00Z"
-    said(api, "new", "home is Bern", valid_from=begins, supersedes=[{"key": "old"}])
+    store(api, "new", "home is Bern", valid_from=begins, supersedes=[{"key": "old"}])
 
     assert memory(api, "old")["valid_to"] == begins
     assert hits(api) == ["old"]
     assert hits(api, valid_at=begins) == ["new"]
 
 
-def test_a_memory_that_has_already_ended_keeps_its_end(api: Api) -> None:
-    ended = "2001-01-01T00:00:00Z"
-    said(api, "old", "home is Zurich", valid_to=ended)
+def test_a_memory_whose_validity_has_ended_keeps_its_valid_to(api: Api) -> None:
+    end = "2001-01-01T00:00:00Z"
+    store(api, "old", "home is Zurich", valid_to=end)
 
-    said(api, "new", "home is Bern", supersedes=[{"key": "old"}])
+    store(api, "new", "home is Bern", supersedes=[{"key": "old"}])
 
-    assert (memory(api, "old")["valid_to"], memory(api, "old")["version"]) == (ended, 1)
+    assert (memory(api, "old")["valid_to"], memory(api, "old")["version"]) == (end, 1)
 
 
 def test_a_link_leads_from_the_newer_memory_to_the_older_one(api: Api, old: dict[str, Any]) -> None:
-    new = said(api, "new", "home is Bern", supersedes=[{"key": "old"}])
+    new = store(api, "new", "home is Bern", supersedes=[{"key": "old"}])
 
     neighbours = api.get(f"/memories/by-id/{new['id']}/links?link_type=supersedes").json()["neighbors"]
 
     assert [neighbour["coord"] for neighbour in neighbours] == [old["coord"]]
 
 
-def test_the_past_and_the_history_keep_the_older_memory(api: Api, old: dict[str, Any]) -> None:
+def test_as_of_and_the_history_return_the_older_memory(api: Api, old: dict[str, Any]) -> None:
     then = rfc3339(timezone.now())
-    said(api, "new", "home is Bern", supersedes=[{"key": "old"}])
+    store(api, "new", "home is Bern", supersedes=[{"key": "old"}])
 
     assert hits(api, as_of=then) == ["old"]
     assert memory(api, "old", f"?as_of={then}")["valid_to"] is None
@@ -88,7 +88,7 @@ def test_the_past_and_the_history_keep_the_older_memory(api: Api, old: dict[str,
 
 
 def test_a_supersession_is_in_the_audit_log(api: Api, old: dict[str, Any]) -> None:
-    said(api, "new", "home is Bern", supersedes=[{"key": "old"}])
+    store(api, "new", "home is Bern", supersedes=[{"key": "old"}])
 
     event = AuditEvent.objects.get(tenant=api.tenant, action="memory.supersede")
     assert event.target == old["coord"]
@@ -119,7 +119,7 @@ def test_a_store_by_key_supersedes(api: Api, old: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("by", ["coord", "key", "id"])
 def test_a_patch_supersedes(api: Api, old: dict[str, Any], by: str) -> None:
-    new = said(api, "new", "home is Bern")
+    new = store(api, "new", "home is Bern")
     path = {"coord": f"/memories/{new['coord']}", "key": "/memories/by-key/new", "id": f"/memories/by-id/{new['id']}"}
 
     changed = api.patch(path[by], {"supersedes": [{"key": "old"}]}).json()["memory"]
@@ -128,8 +128,8 @@ def test_a_patch_supersedes(api: Api, old: dict[str, Any], by: str) -> None:
     assert (changed["version"], changed["payload"]) == (2, {"text": "home is Bern"})
 
 
-def test_an_item_of_a_bulk_supersedes_several(api: Api, old: dict[str, Any]) -> None:
-    said(api, "older", "home is Basel")
+def test_a_bulk_item_can_supersede_several_memories(api: Api, old: dict[str, Any]) -> None:
+    store(api, "older", "home is Basel")
     item = {"key": "new", "payload": {"text": "home is Bern"}, "supersedes": [{"key": "old"}, {"key": "older"}]}
 
     assert api.post("/memories/bulk", {"items": [item]}).status_code == 200
@@ -137,7 +137,7 @@ def test_an_item_of_a_bulk_supersedes_several(api: Api, old: dict[str, Any]) -> 
     assert hits(api) == ["new"]
 
 
-def test_a_bad_name_fails_only_its_own_item_of_a_bulk(api: Api, old: dict[str, Any]) -> None:
+def test_an_invalid_name_fails_only_its_own_item_of_a_bulk_request(api: Api, old: dict[str, Any]) -> None:
     items = [
         {"key": "a", "payload": {"text": "home"}, "supersedes": [{"key": "old"}, {"key": "none"}]},
         {"key": "b", "payload": {"text": "home"}},
@@ -152,7 +152,7 @@ def test_a_bad_name_fails_only_its_own_item_of_a_bulk(api: Api, old: dict[str, A
     assert hits(api) == ["b", "old"]
 
 
-BAD = {
+INVALID = {
     "unknown key": ({"key": "none"}, "names no memory of this namespace: key 'none'"),
     "unknown id": ({"id": MISSING}, f"names no memory of this namespace: id '{MISSING}'"),
     "unknown coordinate": ({"coord": "9"}, "names no memory of this namespace: coordinate '9.0'"),
@@ -165,15 +165,15 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("name", "message"), BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize(("name", "message"), INVALID.values(), ids=INVALID.keys())
 @pytest.mark.parametrize("how", ["store", "put", "patch", "bulk"])
-def test_a_bad_name_is_refused_and_nothing_is_stored(api: Api, name: Any, message: str, how: str) -> None:
-    said(api, "old", "home")
-    said(api, "elsewhere", "home", namespace="n")
-    said(api, "deleted", "home")
+def test_an_invalid_name_is_refused_and_nothing_is_stored(api: Api, name: Any, message: str, how: str) -> None:
+    store(api, "old", "home")
+    store(api, "elsewhere", "home", namespace="n")
+    store(api, "deleted", "home")
     api.delete("/memories/by-key/deleted")
-    said(api, "later", "home", valid_from="2999-01-01T00:00:00Z")
-    said(api, "new", "home")
+    store(api, "later", "home", valid_from="2999-01-01T00:00:00Z")
+    store(api, "new", "home")
     body = {"payload": {"text": "changed"}, "supersedes": [{"key": "old"}, name]}
     send = {
         "store": lambda: api.post("/memories", {"key": "new", **body}),
@@ -191,7 +191,7 @@ def test_a_bad_name_is_refused_and_nothing_is_stored(api: Api, name: Any, messag
     assert not Link.objects.for_tenant(api.tenant).exists()
 
 
-def test_more_names_than_a_memory_may_supersede_are_refused(api: Api) -> None:
+def test_a_memory_cannot_supersede_more_than_100_memories(api: Api) -> None:
     names = [{"coord": str(number)} for number in range(101)]
 
     problem = problem_of(api.post("/memories", {"payload": {}, "supersedes": names}), 422)
@@ -221,12 +221,12 @@ def test_a_memory_of_another_tenant_is_unknown(api: Api, old: dict[str, Any]) ->
     assert memory(api, "old")["version"] == 1
 
 
-def test_a_key_limited_to_a_user_supersedes_only_its_own(api: Api, old: dict[str, Any]) -> None:
-    said(api, "ada", "home is Zurich", user_id="ada")
+def test_a_key_limited_to_a_user_supersedes_only_memories_of_this_user(api: Api, old: dict[str, Any]) -> None:
+    store(api, "ada", "home is Zurich", user_id="ada")
     ada = Api(issue_key(api.tenant, ("read", "write"), user_id="ada"), api.tenant)
 
     problem_of(ada.post("/memories", {"payload": {}, "supersedes": [{"id": old["id"]}]}), 422)
-    said(ada, "ada/new", "home is Bern", supersedes=[{"key": "ada"}])
+    store(ada, "ada/new", "home is Bern", supersedes=[{"key": "ada"}])
 
     assert memory(api, "old")["valid_to"] is None
     assert memory(api, "ada")["valid_to"] is not None

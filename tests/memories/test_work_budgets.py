@@ -80,30 +80,30 @@ def test_the_index_keeps_no_payload_of_a_batch(api: Api) -> None:
     assert job.memory.payload == {}
 
 
-def test_replacing_large_memories_keeps_none_of_their_documents(api: Api, monkeypatch) -> None:
+def test_replacing_large_memories_holds_one_of_their_documents_at_a_time(api: Api, monkeypatch) -> None:
     monkeypatch.setattr(large_rows, "SMALL", 10)
     monkeypatch.setattr(locked_rows, "_SMALL_DOCUMENTS", "NULL, NULL")
     items = [{"coord": [number], "payload": {"text": "coffee with milk"}} for number in range(3)]
     api.post("/memories/bulk", {"items": items})
     known: list[Memory] = []
-    held: list[list[Memory]] = []
+    with_documents: list[list[Memory]] = []
     outlines, fingerprint = locked_rows.outlines, audit_state._fingerprint
 
-    def kept(*address: Any) -> dict[str, Memory]:
+    def record_rows(*address: Any) -> dict[str, Memory]:
         rows = outlines(*address)
         known.extend(rows.values())
         return rows
 
-    def noted(memory: Memory, deleted: bool) -> bytes:
-        held.append([row for row in known if {"payload", "metadata", "terms"} & vars(row).keys()])
+    def record_documents(memory: Memory, deleted: bool) -> bytes:
+        with_documents.append([row for row in known if {"payload", "metadata", "terms"} & vars(row).keys()])
         return fingerprint(memory, deleted)
 
-    monkeypatch.setattr(locked_rows, "outlines", kept)
-    monkeypatch.setattr(audit_state, "_fingerprint", noted)
+    monkeypatch.setattr(locked_rows, "outlines", record_rows)
+    monkeypatch.setattr(audit_state, "_fingerprint", record_documents)
     replaced = api.post("/memories/bulk", {"items": items})
 
     assert (replaced.json()["stored"], len(known)) == (3, 3)
-    assert max(map(len, held)) == 1
+    assert max(map(len, with_documents)) == 1
 
 
 def test_the_audit_log_has_the_same_hashes_for_large_memories(api: Api, monkeypatch) -> None:

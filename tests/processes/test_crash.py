@@ -40,7 +40,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Server:
-    """`manage.py serve` in a process group of its own, with a data folder of its own."""
+    """`manage.py serve` with its own process group and data folder."""
 
     folder: Path
     database_url: str = ""
@@ -179,7 +179,7 @@ def exists(process: int) -> bool:
 
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the tests of this file. It has been started with `manage.py serve`."""
+    """A server for the tests of this file, first started with `manage.py serve`."""
     with own_database() as url:
         made = Server(tmp_path_factory.mktemp("server"), url)
         made.start()
@@ -189,7 +189,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def server(migrated: Server) -> Server:
-    """A server that is running, and may hold memories of other tests."""
+    """A running server, which may contain memories of other tests."""
     if migrated.group is None:
         migrated.start_forked()
     return migrated
@@ -197,7 +197,7 @@ def server(migrated: Server) -> Server:
 
 @dataclass
 class Writer:
-    """One client with addresses of its own: what the server has acknowledged, and what it may have done besides."""
+    """A client with its own addresses. It records the acknowledged and the uncertain writes."""
 
     server: Server
     number: int
@@ -307,7 +307,7 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
         if number:
             server.start_forked()
         else:
-            server.start()  # with the checks and migrations of a start
+            server.start()  # with checks and migrations
         for writer in writers:
             writer.resolve()
     server.settle()
@@ -354,7 +354,7 @@ def test_ctrl_c_ends_the_server_at_once_and_cleanly(server: Server) -> None:
     assert server.stop() == 0
     idle.close()
     log = server.log[begin:]
-    assert "SIGKILL" not in log, log  # it has not used up the time that it may take
+    assert "SIGKILL" not in log, log  # it stopped within its time limit
     assert "Traceback" not in log, log
 
 

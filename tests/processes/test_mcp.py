@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 async def use(client: Client) -> dict[str, Any]:
-    """Store, find and delete a memory. Return what was found."""
+    """Store, find and delete a memory. Return the search result."""
     assert len((await client.list_tools()).tools) == 8
     stored = await client.call_tool("memory_store", {"content": "The launch is in May"})
     assert stored.structured_content is not None
@@ -66,9 +66,9 @@ def test_the_sdk_uses_a_server_through_standard_input_and_output(server: Server,
 
 
 def test_two_assistants_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
-    """Both serve the same data folder themselves, and a third process finds what they have stored."""
+    """Two processes serve the same data folder, and a third one finds all their memories."""
     server = Server(tmp_path, SOMA_EMBEDDING_PROVIDER="hashing")  # not started
-    assert ask(server, []) == []  # creates the data folder
+    assert ask(server, []) == []  # create the data folder
 
     writers = [begin(server) for _ in range(2)]
     for name, writer in zip("ab", writers, strict=True):

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.server, pytest.mark.once, pytest.mark.long]
 
 def test_a_rebuild_survives_kill_9_with_no_failed_search_and_no_lost_write() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "benchmarks.rebuild", "--memories", "1000"],
         capture_output=True,
         text=True,
@@ -23,8 +23,8 @@ def test_a_rebuild_survives_kill_9_with_no_failed_search_and_no_lost_write() -> 
         env=environment,
         cwd=ROOT,
     )
-    output = ended.stdout + ended.stderr
+    output = result.stdout + result.stderr
     assert "killed at" in output, output
     assert "lost: 0" in output, output
     assert "Equal." in output, output
-    assert ended.returncode == 0, output
+    assert result.returncode == 0, output

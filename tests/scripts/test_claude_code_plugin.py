@@ -1,4 +1,4 @@
-"""The hooks of the Claude Code plugin: what a session has said is recalled in the next one."""
+"""The hooks of the Claude Code plugin: a session recalls earlier sessions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def hook(api: Api, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def transcript(folder: Path, *turns: tuple[str, Any]) -> Path:
-    """Write a transcript as Claude Code does, with entries that are no messages."""
+    """Write a transcript as Claude Code does, including entries that are not messages."""
     entries: list[dict[str, Any]] = [{"type": "summary", "summary": "Bread"}]
     entries += [{"type": role, "message": {"role": role, "content": content}} for role, content in turns]
     entries += [{"type": "user", "isMeta": True, "message": {"role": "user", "content": "<command-name>/clear"}}]
@@ -75,14 +75,14 @@ def test_a_session_is_stored_without_its_tools(api: Api, hook: ModuleType, tmp_p
     assert (conversation["folder"], conversation["session_id"]) == ("/claude-code/bakery", "one")
 
 
-def test_a_longer_session_adds_what_is_new(api: Api, hook: ModuleType, tmp_path: Path) -> None:
+def test_a_continued_session_adds_only_new_messages(api: Api, hook: ModuleType, tmp_path: Path) -> None:
     for turns in (TURNS, TURNS, (*TURNS, ("user", "Thanks, that is all."))):
         hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *turns))))
 
     assert len(messages(api)) == 3
 
 
-def test_the_next_session_recalls_what_was_said(hook: ModuleType, api: Api, tmp_path: Path) -> None:
+def test_the_next_session_recalls_earlier_messages(hook: ModuleType, api: Api, tmp_path: Path) -> None:
     hook.main(event("Stop", transcript_path=str(transcript(tmp_path, *TURNS))))
     drain()
 
@@ -101,7 +101,7 @@ def test_a_session_does_not_recall_itself(hook: ModuleType, api: Api, tmp_path: 
     assert hook.main(event("UserPromptSubmit", prompt="Write a recipe with our sourdough flour")) is None
 
 
-def test_a_short_prompt_is_not_looked_up(hook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_prompt_causes_no_search(hook: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hook, "request", None)
 
     assert hook.main(event("UserPromptSubmit", prompt="go on")) is None

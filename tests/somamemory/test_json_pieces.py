@@ -1,4 +1,4 @@
-"""JSON written in pieces is the JSON of the encoder, and no piece is long."""
+"""JSON in pieces equals the output of the encoder, and no piece is long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(s
 
 
 @given(value=VALUES, piece=st.integers(1, 20), batch=st.integers(1, 4))
-def test_the_pieces_are_the_text_of_the_encoder(value: object, piece: int, batch: int) -> None:
+def test_the_pieces_equal_the_output_of_the_encoder(value: object, piece: int, batch: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_pieces, "PIECE", piece)
         patch.setattr(json_pieces, "BATCH", batch)

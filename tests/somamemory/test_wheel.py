@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 @pytest.fixture(scope="module")
 def site(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of packages, such as site-packages, with the wheel in it."""
+    """A folder like site-packages, with the unpacked wheel."""
     folder = tmp_path_factory.mktemp("site")
     wheel.extractall(folder)
     return folder
@@ -82,7 +82,7 @@ def test_a_data_folder_that_cannot_be_created_is_refused_with_the_remedy(site: P
     assert "set SOMA_DATA_DIR to a folder that you can write to" in done.stderr
 
 
-def test_a_package_of_another_project_does_not_hide_ours_in_a_process_of_our_own(site: Path, tmp_path: Path) -> None:
+def test_our_processes_ignore_packages_of_other_projects(site: Path, tmp_path: Path) -> None:
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "__init__.py").write_text("")
     code = "import django; django.setup(); import api; print(api.__file__)"
@@ -91,7 +91,7 @@ def test_a_package_of_another_project_does_not_hide_ours_in_a_process_of_our_own
 
 
 @pytest.mark.parametrize("first", ["import api; ", ""], ids=["imported", "importable"])
-def test_a_program_with_a_package_of_the_same_name_is_told_to_use_a_process(
+def test_a_program_with_a_package_of_the_same_name_is_refused_with_the_remedy(
     site: Path, tmp_path: Path, first: str
 ) -> None:
     (tmp_path / "api").mkdir()
@@ -109,7 +109,7 @@ def test_another_module_that_is_already_imported_is_refused_by_the_settings(site
     assert "ConfigurationError: this program has its own package 'graph'" in done.stderr
 
 
-def test_the_packages_of_the_wheel_do_not_refuse_each_other(site: Path, tmp_path: Path) -> None:
+def test_the_packages_of_the_wheel_do_not_clash_with_each_other(site: Path, tmp_path: Path) -> None:
     done = run(site, "from somamemory import installation as i; i.refuse_clashes(); i.refuse_clashes()", tmp_path)
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -8,7 +8,7 @@ from operations.isolation.needs import NEEDS, Needs, Route
 
 __all__ = ["CASES", "NAMES", "NEEDS", "Case", "Needs", "Route", "published"]
 
-# Values for the placeholders of the cases, where nothing has to exist under these names.
+# Values for the placeholders of the cases. Nothing needs to exist under these names.
 NAMES = {
     "coord": "1,2,3",
     "deleted": "4",

@@ -81,7 +81,7 @@ def test_every_post_takes_the_header_or_is_known_not_to_need_it() -> None:
 
 
 @pytest.mark.parametrize("method", ["put", "patch"])
-def test_every_put_and_patch_takes_the_header(method: str) -> None:
+def test_every_put_and_patch_accepts_the_header(method: str) -> None:
     operations = [item[method] for item in ninja_api.get_openapi_schema()["paths"].values() if method in item]
 
     assert operations
@@ -131,7 +131,9 @@ def test_a_store_sent_again_is_answered_and_not_done_again(api: Api) -> None:
         ("PUT", "/memories/by-key/k", {"payload": {"text": "twice"}}),
     ],
 )
-def test_a_change_sent_again_is_answered_and_not_done_again(api: Api, method: str, path: str, body: Any) -> None:
+def test_a_repeated_change_gets_the_first_response_and_takes_effect_once(
+    api: Api, method: str, path: str, body: Any
+) -> None:
     api.post("/memories", {**BODY, "key": "k"})
     first, again = (api.request(method, path, body, idempotency_key="k") for _ in range(2))
 

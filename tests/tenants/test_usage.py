@@ -47,7 +47,7 @@ def limit(api: Api, operator: Api) -> Iterator[Callable[..., None]]:
     keys.forget_cached()
 
 
-def shown(operator: Api) -> dict[str, int]:
+def reported_usage(operator: Api) -> dict[str, int]:
     answer = operator.get(f"{V1}/tenants/acme/usage").json()
     return {name: part["used"] for name, part in answer.items() if name != "slug"}
 
@@ -84,7 +84,7 @@ def test_a_quota_of_bytes_counts_payload_metadata_and_context(api: Api, operator
     limit(bytes=120)
     api.store("1", "x" * 20, metadata={"m": "y" * 10}, context="z" * 10)
 
-    assert shown(operator)["bytes"] == len('[{"text":""},{"m":""}]') + 40
+    assert reported_usage(operator)["bytes"] == len('[{"text":""},{"m":""}]') + 40
     problem_of(api.post("/memories", {"coord": "2", "payload": {"text": "x" * 60}}), 403, "quota_exceeded")
     problem_of(api.patch("/memories/1", {"payload": {"more": "x" * 60}}), 403, "quota_exceeded")
     assert api.patch("/memories/1", {"payload": {"text": "shorter"}}).status_code == 200
@@ -334,7 +334,7 @@ def test_a_quota_counts_memories_stored_before_it_was_set(api: Api, operator: Ap
     limit(memories=3)
 
     problem_of(api.post("/memories", {"coord": "9", "payload": {}}), 403, "quota_exceeded")
-    assert shown(operator)["memories"] == 3
+    assert reported_usage(operator)["memories"] == 3
 
 
 def test_the_next_recount_corrects_a_wrong_usage(api: Api, limit: Any) -> None:
@@ -397,7 +397,7 @@ def test_a_quota_of_keys_counts_those_that_work(api: Api, operator: Api, limit: 
 
     problem_of(operator.post(f"{V1}/tenants/acme/keys", {}), 403, "quota_exceeded")
     assert operator.post(f"{V1}/tenants/acme/keys/{prefix}/rotate", {"overlap_hours": 0}).status_code == 201
-    assert shown(operator)["keys"] == 2
+    assert reported_usage(operator)["keys"] == 2
     operator.delete(f"{V1}/tenants/acme/keys/{prefix}")
 
 
@@ -409,7 +409,7 @@ def test_a_rotation_exceeds_the_quota_of_keys_by_one_that_runs_out_and_no_more(
     successor = operator.post(f"{V1}/tenants/acme/keys/{prefix}/rotate").json()["prefix"]
 
     problem_of(operator.post(f"{V1}/tenants/acme/keys/{successor}/rotate"), 403, "quota_exceeded")
-    assert shown(operator)["keys"] == 3
+    assert reported_usage(operator)["keys"] == 3
     assert operator.post(f"{V1}/tenants/acme/keys/{prefix}/rotate", {"overlap_hours": 0}).status_code == 201
 
 
@@ -443,7 +443,7 @@ def test_requests_are_written_down_once(api: Api, operator: Api) -> None:
     usage.flush()
 
     assert DailyUsage.objects.for_tenant(api.tenant).get().requests == 4
-    assert shown(operator)["requests_per_day"] == 4
+    assert reported_usage(operator)["requests_per_day"] == 4
 
 
 def test_counts_that_cannot_be_written_are_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def test_every_message_needs_a_key(api: Api, method: str) -> None:
     assert response["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_a_stranger_finds_gets_and_changes_nothing(api: Api, stranger: Api) -> None:
+def test_a_stranger_cannot_find_read_or_change_anything(api: Api, stranger: Api) -> None:
     id = call(api, "memory_store", content="The aardvark sleeps in the vault", key="vault")["id"]
     drain()
 
@@ -61,7 +61,7 @@ def test_a_tool_needs_the_scope_of_its_route(api: Api) -> None:
     assert stored(api) == 0
 
 
-def test_the_url_names_the_namespace_of_every_tool(api: Api) -> None:
+def test_the_url_selects_the_namespace_of_every_tool(api: Api) -> None:
     call(api, "memory_store", "/mcp/projects/apollo", content="The launch is in May")
     drain()
 
@@ -164,7 +164,7 @@ def limits(settings: Any) -> Any:
     return settings
 
 
-def test_a_call_costs_what_its_route_costs_and_a_list_what_a_read_costs(api: Api, limits: Any) -> None:
+def test_a_call_costs_as_much_as_its_route_and_a_list_as_much_as_a_read(api: Api, limits: Any) -> None:
     call_response = send(api, "tools/call", {"name": "memory_search", "arguments": {"query": "x"}})
     list_response = send(api, "tools/list")
 
@@ -172,7 +172,7 @@ def test_a_call_costs_what_its_route_costs_and_a_list_what_a_read_costs(api: Api
     assert list_response["X-RateLimit-Remaining"] == "5"
 
 
-def test_a_call_over_the_limit_says_when_to_retry(api: Api, limits: Any) -> None:
+def test_a_call_over_the_limit_reports_when_to_retry(api: Api, limits: Any) -> None:
     for _ in range(2):
         call(api, "memory_search", query="x")
 
@@ -186,7 +186,7 @@ def test_a_list_over_the_limit_is_refused(api: Api, limits: Any) -> None:
     problem_of(send(api, "tools/list"), 429, "rate_limited")
 
 
-def test_a_call_needs_one_place_among_the_tenants_requests(api: Api, settings: Any) -> None:
+def test_a_call_counts_as_one_concurrent_request_of_its_tenant(api: Api, settings: Any) -> None:
     settings.TENANT_CONCURRENCY = 1
 
     assert call(api, "memory_store", content="x")["created"]
@@ -200,7 +200,7 @@ def test_a_call_counts_as_one_of_the_days_requests(api: Api, operator: Api) -> N
     assert "quota" in error_of(api, "memory_store", content="x")
 
 
-def test_no_tool_uses_a_condition_of_the_message(api: Api) -> None:
+def test_tools_ignore_conditional_headers_of_the_message(api: Api) -> None:
     response = send(api, "tools/call", {"name": "memory_store", "arguments": {"content": "x"}}, if_match='"7"')
 
     assert json.loads(response.content)["result"]["structuredContent"]["created"]

@@ -21,7 +21,7 @@ def test_the_default_tools_take_few_tokens(api: Api) -> None:
     assert tokens.count([json.dumps(listed, separators=(",", ":"))])[0] < MAX_LIST_TOKENS
 
 
-def test_every_tool_says_whether_it_changes_anything(api: Api) -> None:
+def test_every_tool_declares_whether_it_changes_anything(api: Api) -> None:
     hints = {tool["name"]: tool["annotations"] for tool in tools(api)}
 
     readers = {name for name, hint in hints.items() if hint["readOnlyHint"]}
@@ -57,7 +57,7 @@ def test_a_key_may_contain_any_character_of_a_path(api: Api) -> None:
     assert call(api, "memory_delete", key=key) == {"deleted": True}
 
 
-def test_an_update_changes_what_it_names(api: Api) -> None:
+def test_an_update_changes_only_the_given_fields(api: Api) -> None:
     id = call(api, "memory_store", content="Ada sits in row 7", metadata={"a": 1, "b": 1})["id"]
 
     assert call(api, "memory_update", id=id, content="Row 9", metadata={"b": None}) == {"id": id, "version": 2}
@@ -74,7 +74,7 @@ def test_an_update_replaces_the_text_of_a_memory_from_the_rest_api(api: Api) -> 
     assert call(api, "memory_get", id=id)["content"] == "Row 9"
 
 
-def test_an_update_of_a_version_that_has_passed_is_refused(api: Api) -> None:
+def test_an_update_of_an_outdated_version_is_refused(api: Api) -> None:
     id = call(api, "memory_store", content="x")["id"]
     call(api, "memory_update", id=id, content="y", version=1)
 
@@ -89,7 +89,7 @@ def test_a_deleted_memory_can_be_restored(api: Api) -> None:
     assert api.post(f"/memories/by-id/{id}/restore").status_code == 200
 
 
-def test_a_link_is_seen_from_both_ends(api: Api) -> None:
+def test_a_link_is_visible_from_both_ends(api: Api) -> None:
     start, end = (call(api, "memory_store", content=text)["id"] for text in ("Bern", "Switzerland"))
     assert call(api, "memory_link", from_id=start, to_id=end, link_type="part_of") == {"created": True}
 
@@ -98,7 +98,7 @@ def test_a_link_is_seen_from_both_ends(api: Api) -> None:
         assert (link["link_type"], link["direction"], link["content"]) == ("part_of", direction, other)
 
 
-def test_context_is_a_text_from_earlier_conversations(api: Api) -> None:
+def test_a_context_contains_earlier_conversations(api: Api) -> None:
     talk = {"label": "Bread", "messages": [{"role": "user", "content": "We bake our bread with rye"}]}
     assert api.post("/api/v1/conversations", talk).status_code == 201
     drain()
@@ -106,7 +106,7 @@ def test_context_is_a_text_from_earlier_conversations(api: Api) -> None:
     assert "rye" in call(api, "memory_context", query="Which flour is in the bread?")
 
 
-def test_context_contains_the_memories_of_the_namespace(api: Api) -> None:
+def test_a_context_contains_the_memories_of_the_namespace(api: Api) -> None:
     call(api, "memory_store", content="Our bread is baked with rye flour")
     call(api, "memory_store", "/mcp/apollo", content="The rocket burns rye bread")
     drain()
@@ -116,7 +116,7 @@ def test_context_contains_the_memories_of_the_namespace(api: Api) -> None:
     assert "rocket" not in context
 
 
-def test_stats_count_what_the_caller_may_see(api: Api) -> None:
+def test_stats_count_only_what_the_caller_may_read(api: Api) -> None:
     call(api, "memory_store", "/mcp/apollo", content="x")
 
     stats = call(api, "memory_stats", "/mcp/apollo")
@@ -144,7 +144,7 @@ def test_an_invalid_argument_is_named(api: Api, tool: str, arguments: dict[str, 
     assert message in error_of(api, tool, **arguments)
 
 
-def test_a_search_returns_as_much_as_fits_and_says_where_to_continue(api: Api) -> None:
+def test_a_search_returns_what_fits_and_the_next_offset(api: Api) -> None:
     for number in range(6):
         call(api, "memory_store", content=f"Cheese number {number}: " + "a long story of curds and whey " * 40)
     drain()
@@ -158,7 +158,7 @@ def test_a_search_returns_as_much_as_fits_and_says_where_to_continue(api: Api) -
     assert len(set(ids)) == len(ids) == 6
 
 
-def test_a_memory_that_is_too_long_is_cut_and_says_so(api: Api) -> None:
+def test_a_memory_that_is_too_long_is_truncated_and_marked(api: Api) -> None:
     id = call(api, "memory_store", content="curds and whey " * 2000)["id"]
 
     memory = call(api, "memory_get", id=id, max_tokens=200)

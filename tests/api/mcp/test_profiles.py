@@ -1,4 +1,4 @@
-"""The profiles that speak as other memory servers do, and how many tokens each list of tools takes."""
+"""Profiles that replace other memory servers, and the number of tokens of each list of tools."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_list_of_tools_takes_few_tokens(api: Api, profile: str) -> None:
 
 
 @pytest.mark.parametrize(("url", "names"), [(GRAPH, NINE), (SEKHA, SEVEN), (CHATGPT, {"search", "fetch"})])
-def test_a_profile_has_the_tools_of_its_model(api: Api, url: str, names: set[str]) -> None:
+def test_a_profile_has_the_tools_of_the_server_that_it_replaces(api: Api, url: str, names: set[str]) -> None:
     assert {tool["name"] for tool in tools(api, url)} == names
 
 
@@ -73,7 +73,7 @@ def test_an_entity_is_created_once(api: Api) -> None:
 
 
 @pytest.mark.parametrize("kind", ["works at", "works_at", "arbeitet für", "a:b", ":20", "50% of"])
-def test_a_relation_has_any_type(api: Api, kind: str) -> None:
+def test_a_relation_can_have_any_type(api: Api, kind: str) -> None:
     create(api, "Ada", "Acme")
 
     assert call(api, "create_relations", GRAPH, relations=[relation("Ada", "Acme", kind)])["relations"]
@@ -129,7 +129,7 @@ def test_an_observation_added_by_another_client_at_the_same_time_is_kept(
     assert ada["observations"] == ["sings", "plays chess"]
 
 
-def test_a_deleted_entity_takes_its_relations_with_it(api: Api) -> None:
+def test_deleting_an_entity_deletes_its_relations(api: Api) -> None:
     create(api, "Ada", "Acme")
     call(api, "create_relations", GRAPH, relations=[relation("Ada", "Acme"), relation("Acme", "Ada", "employs")])
 
@@ -157,7 +157,7 @@ def test_nodes_are_found_by_their_observations_with_their_relations(api: Api) ->
     assert relation("Ada", "Acme") in graph["relations"]
 
 
-def test_a_graph_that_is_too_large_is_cut_and_says_so(api: Api) -> None:
+def test_a_graph_that_is_too_large_is_truncated_and_marked(api: Api) -> None:
     create(api, *(f"person {number}" for number in range(20)), observations=["likes curds and whey " * 300])
 
     graph = call(api, "read_graph", GRAPH)
@@ -260,7 +260,7 @@ def sender(api: Api) -> Any:
     return send
 
 
-def test_a_memory_file_is_imported_and_may_be_imported_again(api: Api) -> None:
+def test_a_memory_file_can_be_imported_twice(api: Api) -> None:
     create(api, "Ada", observations=["sings"])
 
     reports = [knowledge_graph_file.load(FILE, sender(api)) for _ in range(2)]
@@ -273,14 +273,14 @@ def test_a_memory_file_is_imported_and_may_be_imported_again(api: Api) -> None:
 
 
 @pytest.mark.parametrize("line", [b"x", b"[]", b'{"type":"entity"}', b'{"type":"thing","name":"a"}'])
-def test_a_file_with_another_line_imports_nothing(api: Api, line: bytes) -> None:
+def test_a_file_with_an_invalid_line_imports_nothing(api: Api, line: bytes) -> None:
     with pytest.raises(InvalidInput, match="line 5"):
         knowledge_graph_file.load([*FILE, line], sender(api))
 
     assert call(api, "read_graph", GRAPH)["entities"] == []
 
 
-def test_a_refused_import_says_why(api: Api) -> None:
+def test_a_refused_import_reports_the_reason(api: Api) -> None:
     reader = Api(issue_key(api.tenant, ("read",)), api.tenant)
 
     assert "lacks the scope 'write'" in knowledge_graph_file.load(FILE, sender(reader)).errors[0]

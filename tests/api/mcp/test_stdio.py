@@ -1,4 +1,4 @@
-"""MCP on standard input and output: what is sent, and what is answered if no server responds."""
+"""MCP on standard input and output: the messages sent, and the answers if no server responds."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from testing.server import free_port
 PING = {"jsonrpc": "2.0", "id": 7, "method": "ping"}
 
 
-class Sent:
-    """A server that answers every message with the same response, and keeps what it was sent."""
+class RecordingServer:
+    """A server that gives every message the same response, and records the messages."""
 
     def __init__(self, content: bytes = b"{}", media_type: str = "application/json") -> None:
         self.answer = (200, media_type, content)
@@ -38,7 +38,7 @@ def answers(send: stdio.Send, *lines: bytes) -> list[Any]:
 
 
 def test_each_line_is_a_message_and_each_answer_a_line() -> None:
-    send = Sent(b'{"jsonrpc":"2.0","id":7,"result":{}}')
+    send = RecordingServer(b'{"jsonrpc":"2.0","id":7,"result":{}}')
 
     assert (
         answers(send, json.dumps(PING).encode(), b"", json.dumps(PING).encode())
@@ -48,18 +48,18 @@ def test_each_line_is_a_message_and_each_answer_a_line() -> None:
 
 
 def test_a_notification_has_no_answer() -> None:
-    assert answers(Sent(b""), b'{"jsonrpc":"2.0","method":"notifications/initialized"}') == []
+    assert answers(RecordingServer(b""), b'{"jsonrpc":"2.0","method":"notifications/initialized"}') == []
 
 
-def test_a_message_of_the_handshake_version_has_no_headers_of_the_other() -> None:
-    send = Sent()
+def test_a_message_of_the_handshake_version_has_no_stateless_headers() -> None:
+    send = RecordingServer()
     answers(send, json.dumps(PING).encode())
 
     assert set(send.messages[0][1]) == {"Idempotency-Key"}
 
 
 def test_a_stateless_message_has_the_headers_that_its_version_requires() -> None:
-    send = Sent()
+    send = RecordingServer()
     meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
     params = {"name": "memory_store", "_meta": meta}
     answers(send, json.dumps({**PING, "method": "tools/call", "params": params}).encode())
@@ -69,8 +69,8 @@ def test_a_stateless_message_has_the_headers_that_its_version_requires() -> None
     assert (headers["Mcp-Method"], headers["Mcp-Name"]) == ("tools/call", "memory_store")
 
 
-def test_each_message_has_an_idempotency_key_of_its_own() -> None:
-    send = Sent()
+def test_each_message_has_its_own_idempotency_key() -> None:
+    send = RecordingServer()
     answers(send, *[json.dumps(PING).encode()] * 3)
 
     assert len({headers["Idempotency-Key"] for _, headers in send.messages}) == 3
@@ -79,15 +79,15 @@ def test_each_message_has_an_idempotency_key_of_its_own() -> None:
 def test_a_problem_becomes_an_error_of_the_message() -> None:
     problem = json.dumps({"detail": "API key 'x' has expired"}).encode()
 
-    (answer,) = answers(Sent(problem, "application/problem+json"), json.dumps(PING).encode())
+    (answer,) = answers(RecordingServer(problem, "application/problem+json"), json.dumps(PING).encode())
 
     assert answer == {"jsonrpc": "2.0", "id": 7, "error": {"code": -32000, "message": "API key 'x' has expired"}}
 
 
-def test_a_line_that_is_too_long_is_refused_and_the_next_one_served(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_is_too_long_is_refused_and_the_next_one_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stdio, "MAX_MESSAGE_BYTES", 100)
 
-    refused, served = answers(Sent(), b"x" * 1000, json.dumps(PING).encode())
+    refused, served = answers(RecordingServer(), b"x" * 1000, json.dumps(PING).encode())
 
     assert "at most 100 bytes" in refused["error"]["message"]
     assert served == {}
@@ -109,7 +109,7 @@ def test_an_invalid_url_is_refused(url: str) -> None:
 
 
 class Restarting(BaseHTTPRequestHandler):
-    """Closes the first connection without a response, as a server that is stopped."""
+    """Closes the first connection without a response, like a server that is stopping."""
 
     seen: list[dict[str, str]]
 

@@ -1,4 +1,4 @@
-"""Memories and facts in a context, beside messages: chosen, cited and delimited in the same way."""
+"""Memories and facts in a context: selected, cited and delimited like messages."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def test_memories_of_the_namespaces_compete_with_messages(api: Api) -> None:
     remember(api, "The aardvark sleeps under the bridge", source="warden", trust=0.9)
     drain()
 
-    both = assemble(api, QUERY, namespaces=["zoo"])
+    context = assemble(api, QUERY, namespaces=["zoo"])
 
-    assert contents(both) == {"The aardvark sleeps in the vault", "The aardvark sleeps under the bridge"}
-    [memory] = [item for item in both["items"] if item["namespace"] == "zoo"]
+    assert contents(context) == {"The aardvark sleeps in the vault", "The aardvark sleeps under the bridge"}
+    [memory] = [item for item in context["items"] if item["namespace"] == "zoo"]
     assert memory["source"] == "memory"
     assert memory["conversation_id"] is None
     assert memory["role"] == "system"
@@ -48,7 +48,7 @@ def test_memories_of_the_namespaces_compete_with_messages(api: Api) -> None:
     assert contents(assemble(api, QUERY)) == {"The aardvark sleeps in the vault"}
 
 
-def test_the_hash_is_the_same_each_time_and_names_the_memories(api: Api) -> None:
+def test_the_hash_is_reproducible_and_depends_on_the_memories(api: Api) -> None:
     begin(api, "The aardvark sleeps in the vault")
     remember(api, "The aardvark sleeps under the bridge")
     drain()
@@ -61,14 +61,14 @@ def test_the_hash_is_the_same_each_time_and_names_the_memories(api: Api) -> None
 
 def test_facts_stay_within_the_folders_of_the_request(api: Api, caller: Caller) -> None:
     for name in ("open", "secret"):
-        made = begin(api, "hello", folder=f"/{name}")
-        fact(caller, made["number"], f"The {name} aardvark sleeps in the vault")
+        conversation = begin(api, "hello", folder=f"/{name}")
+        fact(caller, conversation["number"], f"The {name} aardvark sleeps in the vault")
     drain()
 
-    made = assemble(api, QUERY, namespaces=["facts"], excluded_folders=["/secret"])
+    context = assemble(api, QUERY, namespaces=["facts"], excluded_folders=["/secret"])
 
-    assert contents(made) - {"hello"} == {"The open aardvark sleeps in the vault"}
-    assert "fact" in [item["source"] for item in made["items"]]
+    assert contents(context) - {"hello"} == {"The open aardvark sleeps in the vault"}
+    assert "fact" in [item["source"] for item in context["items"]]
 
 
 def test_filters_apply_to_messages_and_memories(api: Api) -> None:
@@ -78,9 +78,9 @@ def test_filters_apply_to_messages_and_memories(api: Api) -> None:
         remember(api, f"The {kind} aardvark is asleep in the zoo", metadata={"kind": kind})
     drain()
 
-    made = assemble(api, QUERY, namespaces=["zoo"], filters={"metadata.kind": "new"})
+    context = assemble(api, QUERY, namespaces=["zoo"], filters={"metadata.kind": "new"})
 
-    assert contents(made) == {"The new aardvark sleeps", "The new aardvark is asleep in the zoo"}
+    assert contents(context) == {"The new aardvark sleeps", "The new aardvark is asleep in the zoo"}
 
 
 def test_a_label_in_the_filters_restricts_every_source(api: Api) -> None:
@@ -89,9 +89,9 @@ def test_a_label_in_the_filters_restricts_every_source(api: Api) -> None:
         api.request("PUT", f"/api/v1/conversations/{id}/pin")
     drain()
 
-    made = assemble(api, QUERY, filters={"label": "Zoo"})
+    context = assemble(api, QUERY, filters={"label": "Zoo"})
 
-    assert contents(made) == {"Zoo: the aardvark sleeps", "and snores"}
+    assert contents(context) == {"Zoo: the aardvark sleeps", "and snores"}
 
 
 def test_a_context_of_a_user_contains_no_memory_of_others(api: Api) -> None:
@@ -102,7 +102,7 @@ def test_a_context_of_a_user_contains_no_memory_of_others(api: Api) -> None:
     assert contents(assemble(api, QUERY, namespaces=["zoo"], user_id="ada")) == {"ada feeds the aardvark that sleeps"}
 
 
-def test_a_key_that_cannot_read_a_namespace_gets_no_context_of_it(api: Api) -> None:
+def test_a_key_that_cannot_read_a_namespace_gets_no_context_from_it(api: Api) -> None:
     key = Api(issue_key(api.tenant, namespaces=["conversations"]), api.tenant)
     problem_of(key.post("/api/v1/context/assemble", {"query": QUERY, "namespaces": ["zoo"]}), 403)
     assert key.post("/api/v1/context/assemble", {"query": QUERY, "namespaces": ["facts"]}).status_code == 200
@@ -117,17 +117,17 @@ def test_the_text_of_a_memory_cannot_pose_as_instructions(api: Api, format: str)
     assert response.status_code == 201
     drain()
 
-    made = api.post("/api/v1/context/assemble", {"query": QUERY, "namespaces": ["zoo"], "format": format}).json()
+    context = api.post("/api/v1/context/assemble", {"query": QUERY, "namespaces": ["zoo"], "format": format}).json()
 
-    text = made["text"] if format == "text" else made["messages"][0]["content"]
+    text = context["text"] if format == "text" else context["messages"][0]["content"]
     assert text.count("<memory ") == text.count("</memory>") == 1
     assert 'namespace="zoo"' in text
     if format == "messages":
-        assert [message["role"] for message in made["messages"]] == ["user"]
-    assert made["citations"][0]["namespace"] == "zoo"
+        assert [message["role"] for message in context["messages"]] == ["user"]
+    assert context["citations"][0]["namespace"] == "zoo"
 
 
-def test_a_query_about_nothing_gets_an_empty_context(api: Api) -> None:
+def test_an_irrelevant_query_gets_an_empty_context(api: Api) -> None:
     begin(api, "The aardvark sleeps in the vault", "It snores")
     remember(api, "The aardvark sleeps under the bridge")
     drain()
@@ -136,15 +136,15 @@ def test_a_query_about_nothing_gets_an_empty_context(api: Api) -> None:
     assert assemble(api, "zzzqqq", min_relevance=0)["items"] != []
 
 
-def test_a_context_can_require_a_relevance_of_every_item(api: Api) -> None:
+def test_a_context_can_require_a_relevance_from_every_item(api: Api) -> None:
     begin(api, "The aardvark sleeps in the vault")
     begin(api, "The vault is closed")
     drain()
 
-    every = assemble(api, QUERY, min_relevance=0)["items"]
-    best = max(item["relevance"] for item in every)
+    items = assemble(api, QUERY, min_relevance=0)["items"]
+    best = max(item["relevance"] for item in items)
 
-    assert len(every) == 2
+    assert len(items) == 2
     assert contents(assemble(api, QUERY, min_relevance=best)) == {"The aardvark sleeps in the vault"}
 
 
@@ -157,7 +157,7 @@ def test_a_pinned_message_that_no_search_found_has_no_relevance(api: Api) -> Non
     assert (item["source"], item["relevance"]) == ("pinned", None)
 
 
-def test_a_conversation_search_shows_and_requires_a_relevance(api: Api) -> None:
+def test_a_conversation_search_returns_and_can_require_a_relevance(api: Api) -> None:
     begin(api, "The aardvark sleeps in the vault")
     drain()
 

@@ -1,5 +1,5 @@
 # ruff: noqa: F811 - the fixture
-"""Facts that supersede older ones about the same attribute, and proposals where that is not certain."""
+"""Facts that supersede older ones about the same attribute, and proposals for uncertain cases."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ from tests.support.conversations import ROOT
 pytestmark = pytest.mark.django_db
 
 
-def each_as_a_fact(replaces: float, attribute: str | None = "home") -> Any:
-    """What a model says that takes each message for a fact about Ada's home."""
+def facts_from_messages(replaces: float, attribute: str | None = "home") -> Any:
+    """Return the behaviour of a model that extracts each message as a fact about Ada."""
 
     def answer(body: Body) -> Any:
-        asked = json.loads(next(message["content"] for message in body["messages"] if message["role"] == "user"))
+        prompt = json.loads(next(message["content"] for message in body["messages"] if message["role"] == "user"))
         about = {"entities": [ADA], "attribute": attribute, "replaces": replaces}
-        facts = [{"turn": message["turn"], "fact": message["text"], **about} for message in asked["messages"]]
+        facts = [{"turn": message["turn"], "fact": message["text"], **about} for message in prompt["messages"]]
         return says({"facts": facts})(body)
 
     return answer
 
 
-def told(api: Api, *texts: str, day: int = 1, **fields: Any) -> str:
-    """A conversation whose facts have been extracted. Each message was sent a minute after the one before."""
+def create_conversation_with_facts(api: Api, *texts: str, day: int = 1, **fields: Any) -> str:
+    """Create a conversation, with a minute between its messages, and extract its facts. Return its id."""
     began = datetime(2026, 1, day, tzinfo=UTC)
     messages = [
         {"role": "user", "content": text, "timestamp": (began + timedelta(minutes=at)).isoformat()}
         for at, text in enumerate(texts)
     ]
-    made = api.post(ROOT, {"messages": messages, **fields}).json()
-    ask(api, made["id"])
+    conversation = api.post(ROOT, {"messages": messages, **fields}).json()
+    ask(api, conversation["id"])
     worker.run()
-    id: str = made["id"]
+    id: str = conversation["id"]
     return id
 
 
-def holding(api: Api) -> list[str]:
+def current_facts(api: Api) -> list[str]:
     hits = api.search("Ada", namespace="facts", mode="keyword", memory_type="semantic", top_k=50)
     return sorted(hit["payload"]["text"] for hit in hits if "text" in hit["payload"])
 
 
-def listed(api: Api, state: str = "open") -> list[dict[str, Any]]:
+def list_proposals(api: Api, state: str = "open") -> list[dict[str, Any]]:
     response = api.get(f"/api/v1/proposals?state={state}")
     assert response.status_code == 200, response.content
     found: list[dict[str, Any]] = response.json()["items"]
@@ -75,12 +75,12 @@ def decide(api: Api, verb: str, proposal: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_certain_change_supersedes_the_older_fact(api: Api, provider: ChatProvider) -> None:
-    provider.default = each_as_a_fact(1.0)
-    told(api, "Ada lives in Zurich", day=1)
-    told(api, "Ada moved to Bern", day=2)
+    provider.default = facts_from_messages(1.0)
+    create_conversation_with_facts(api, "Ada lives in Zurich", day=1)
+    create_conversation_with_facts(api, "Ada moved to Bern", day=2)
 
-    assert holding(api) == ["Ada moved to Bern"]
-    [decided] = listed(api, "accepted")
+    assert current_facts(api) == ["Ada moved to Bern"]
+    [decided] = list_proposals(api, "accepted")
     assert (decided["newer"]["fact"], decided["older"]["fact"]) == ("Ada moved to Bern", "Ada lives in Zurich")
     assert (decided["decided_by"], decided["confidence"]) == ("schedule", 1.0)
     link = Link.objects.for_tenant(api.tenant).get(link_type="supersedes")
@@ -88,46 +88,46 @@ def test_a_certain_change_supersedes_the_older_fact(api: Api, provider: ChatProv
 
 
 def test_the_facts_of_one_conversation_supersede_each_other_in_order(api: Api, provider: ChatProvider) -> None:
-    provider.default = each_as_a_fact(1.0)
-    told(api, "Ada lives in Zurich", "Ada moved to Bern", "Ada moved to Basel")
+    provider.default = facts_from_messages(1.0)
+    create_conversation_with_facts(api, "Ada lives in Zurich", "Ada moved to Bern", "Ada moved to Basel")
 
-    assert holding(api) == ["Ada moved to Basel"]
+    assert current_facts(api) == ["Ada moved to Basel"]
 
 
-def test_an_older_conversation_that_is_read_later_is_superseded(api: Api, provider: ChatProvider) -> None:
-    provider.default = each_as_a_fact(1.0)
-    told(api, "Ada moved to Bern", day=2)
-    told(api, "Ada lives in Zurich", day=1)
+def test_facts_are_compared_in_the_order_in_which_they_were_said(api: Api, provider: ChatProvider) -> None:
+    provider.default = facts_from_messages(1.0)
+    create_conversation_with_facts(api, "Ada moved to Bern", day=2)
+    create_conversation_with_facts(api, "Ada lives in Zurich", day=1)
 
-    assert holding(api) == ["Ada moved to Bern"]
+    assert current_facts(api) == ["Ada moved to Bern"]
 
 
 @pytest.mark.parametrize(("replaces", "attribute"), [(0.0, "home"), (1.0, None)])
-def test_other_facts_hold_side_by_side(
+def test_facts_that_replace_nothing_remain_valid(
     api: Api, provider: ChatProvider, replaces: float, attribute: str | None
 ) -> None:
-    provider.default = each_as_a_fact(replaces, attribute)
-    told(api, "Ada sings", "Ada paints")
+    provider.default = facts_from_messages(replaces, attribute)
+    create_conversation_with_facts(api, "Ada sings", "Ada paints")
 
-    assert holding(api) == ["Ada paints", "Ada sings"]
-    assert listed(api) == []
+    assert current_facts(api) == ["Ada paints", "Ada sings"]
+    assert list_proposals(api) == []
 
 
-def test_a_repeated_fact_is_no_change(api: Api, provider: ChatProvider) -> None:
-    provider.default = each_as_a_fact(1.0)
-    told(api, "Ada lives in Bern", day=1)
-    told(api, "Ada lives in  BERN.", day=2)
+def test_a_repeated_fact_supersedes_nothing(api: Api, provider: ChatProvider) -> None:
+    provider.default = facts_from_messages(1.0)
+    create_conversation_with_facts(api, "Ada lives in Bern", day=1)
+    create_conversation_with_facts(api, "Ada lives in  BERN.", day=2)
 
-    assert len(holding(api)) == 2
-    assert listed(api, "accepted") == []
+    assert len(current_facts(api)) == 2
+    assert list_proposals(api, "accepted") == []
 
 
 def test_facts_of_different_users_do_not_supersede_each_other(api: Api, provider: ChatProvider) -> None:
-    provider.default = each_as_a_fact(1.0)
-    told(api, "Ada lives in Zurich", day=1, user_id="ada")
-    told(api, "Ada moved to Bern", day=2, user_id="bob")
+    provider.default = facts_from_messages(1.0)
+    create_conversation_with_facts(api, "Ada lives in Zurich", day=1, user_id="ada")
+    create_conversation_with_facts(api, "Ada moved to Bern", day=2, user_id="bob")
 
-    assert len(holding(api)) == 2
+    assert len(current_facts(api)) == 2
 
 
 # --- Proposals ---------------------------------------------------------------------------------------------------
@@ -135,10 +135,10 @@ def test_facts_of_different_users_do_not_supersede_each_other(api: Api, provider
 
 @pytest.fixture
 def proposed(api: Api, provider: ChatProvider) -> dict[str, Any]:
-    provider.default = each_as_a_fact(0.5)
-    told(api, "Ada lives in Zurich", day=1)
-    told(api, "Ada is often in Bern", day=2)
-    [proposal] = listed(api)
+    provider.default = facts_from_messages(0.5)
+    create_conversation_with_facts(api, "Ada lives in Zurich", day=1)
+    create_conversation_with_facts(api, "Ada is often in Bern", day=2)
+    [proposal] = list_proposals(api)
     return proposal
 
 
@@ -147,46 +147,48 @@ BOTH = ["Ada is often in Bern", "Ada lives in Zurich"]
 
 def test_a_possible_change_is_proposed_and_changes_nothing(api: Api, proposed: dict[str, Any]) -> None:
     assert (proposed["state"], proposed["confidence"], proposed["decided_at"]) == ("open", 0.5, None)
-    assert holding(api) == BOTH
+    assert current_facts(api) == BOTH
 
 
 def test_an_accepted_proposal_supersedes_the_older_fact(api: Api, proposed: dict[str, Any]) -> None:
     decided = decide(api, "accept", proposed)
 
     assert (decided["state"], decided["decided_by"][:4]) == ("accepted", "key:")
-    assert holding(api) == BOTH[:1]
-    assert listed(api) == []
+    assert current_facts(api) == BOTH[:1]
+    assert list_proposals(api) == []
     assert AuditEvent.objects.filter(tenant=api.tenant, action="proposal.accepted").count() == 1
 
 
 def test_a_rejected_proposal_leaves_both_facts(api: Api, proposed: dict[str, Any]) -> None:
     assert decide(api, "reject", proposed)["state"] == "rejected"
 
-    assert holding(api) == BOTH
-    assert listed(api) == []
+    assert current_facts(api) == BOTH
+    assert list_proposals(api) == []
 
 
-def test_an_undone_proposal_brings_the_older_fact_back(api: Api, proposed: dict[str, Any]) -> None:
+def test_undoing_a_proposal_restores_the_older_fact(api: Api, proposed: dict[str, Any]) -> None:
     decide(api, "accept", proposed)
 
     assert decide(api, "undo", proposed) == proposed
 
-    assert holding(api) == BOTH
+    assert current_facts(api) == BOTH
     assert not Link.objects.for_tenant(api.tenant).filter(link_type="supersedes").exists()
     assert decide(api, "accept", proposed)["state"] == "accepted"
 
 
 def test_an_automatic_change_can_be_undone(api: Api, provider: ChatProvider) -> None:
-    provider.default = each_as_a_fact(1.0)
-    told(api, "Ada lives in Zurich", "Ada moved to Bern")
+    provider.default = facts_from_messages(1.0)
+    create_conversation_with_facts(api, "Ada lives in Zurich", "Ada moved to Bern")
 
-    decide(api, "undo", listed(api, "accepted")[0])
+    decide(api, "undo", list_proposals(api, "accepted")[0])
 
-    assert holding(api) == ["Ada lives in Zurich", "Ada moved to Bern"]
+    assert current_facts(api) == ["Ada lives in Zurich", "Ada moved to Bern"]
 
 
 @pytest.mark.parametrize(("first", "second"), [("accept", "accept"), ("accept", "reject"), ("reject", "accept")])
-def test_a_decided_proposal_is_not_decided_again(api: Api, proposed: dict[str, Any], first: str, second: str) -> None:
+def test_a_decided_proposal_cannot_be_decided_again(
+    api: Api, proposed: dict[str, Any], first: str, second: str
+) -> None:
     decide(api, first, proposed)
 
     problem_of(api.post(f"/api/v1/proposals/{proposed['id']}/{second}"), 409, "conflict")
@@ -202,7 +204,7 @@ def test_a_proposal_about_a_deleted_fact_cannot_be_accepted(api: Api, proposed: 
 
     problem_of(api.post(f"/api/v1/proposals/{proposed['id']}/accept"), 409, "conflict")
 
-    assert None in (listed(api)[0]["newer"], listed(api)[0]["older"])
+    assert None in (list_proposals(api)[0]["newer"], list_proposals(api)[0]["older"])
 
 
 def test_a_purge_removes_the_proposals_about_its_facts(api: Api, proposed: dict[str, Any]) -> None:
@@ -213,20 +215,20 @@ def test_a_purge_removes_the_proposals_about_its_facts(api: Api, proposed: dict[
     assert not Proposal.objects.for_tenant(api.tenant).exists()
 
 
-def test_a_key_limited_to_another_user_sees_no_proposal(api: Api, provider: ChatProvider) -> None:
-    provider.default = each_as_a_fact(0.5)
-    told(api, "Ada lives in Zurich", "Ada is often in Bern", user_id="ada")
-    [proposal] = listed(api)
+def test_a_key_limited_to_another_user_cannot_see_a_proposal(api: Api, provider: ChatProvider) -> None:
+    provider.default = facts_from_messages(0.5)
+    create_conversation_with_facts(api, "Ada lives in Zurich", "Ada is often in Bern", user_id="ada")
+    [proposal] = list_proposals(api)
     ada, bob = (Api(issue_key(api.tenant, ("read", "write"), user_id=name), api.tenant) for name in ("ada", "bob"))
 
-    assert listed(bob) == []
+    assert list_proposals(bob) == []
     problem_of(bob.post(f"/api/v1/proposals/{proposal['id']}/accept"), 404)
     assert decide(ada, "accept", proposal)["state"] == "accepted"
 
 
 def test_proposals_are_listed_page_by_page(api: Api, provider: ChatProvider) -> None:
-    provider.default = each_as_a_fact(0.5)
-    told(api, *(f"Ada may live in {place}" for place in ("Zurich", "Bern", "Basel")))
+    provider.default = facts_from_messages(0.5)
+    create_conversation_with_facts(api, *(f"Ada may live in {place}" for place in ("Zurich", "Bern", "Basel")))
     ids, cursor = [], ""
     while True:
         page = api.get(f"/api/v1/proposals?limit=1{cursor}").json()
@@ -235,7 +237,7 @@ def test_proposals_are_listed_page_by_page(api: Api, provider: ChatProvider) -> 
             break
         cursor = f"&cursor={page['next_cursor']}"
 
-    assert sorted(ids) == sorted(item["id"] for item in listed(api))
+    assert sorted(ids) == sorted(item["id"] for item in list_proposals(api))
     assert len(ids) == 3
     problem_of(api.get(f"/api/v1/proposals?limit=1&state=accepted{cursor}"), 422)
 
@@ -255,12 +257,12 @@ FACTS = st.lists(
 
 
 @given(facts=FACTS)
-def test_no_fact_changes_a_later_one_and_a_certain_change_is_the_last_of_a_fact(facts: Sequence[Memory]) -> None:
-    ended: set[int] = set()
+def test_only_newer_facts_supersede_and_a_superseded_fact_changes_no_more(facts: Sequence[Memory]) -> None:
+    superseded: set[int] = set()
     for change in fact_changes.changes(facts):
         assert change.older.created_at < change.newer.created_at
         assert change.older.payload["text"] != change.newer.payload["text"]
         assert change.confidence >= POSSIBLE
-        assert id(change.older) not in ended
+        assert id(change.older) not in superseded
         if change.confidence >= CERTAIN:
-            ended.add(id(change.older))
+            superseded.add(id(change.older))

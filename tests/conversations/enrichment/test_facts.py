@@ -41,11 +41,11 @@ BERN = {"name": "Bern", "kind": "place"}
 
 
 def a_fact_of_each(body: Body) -> Any:
-    """What a good model might say: for each message a fact that repeats it, about Ada and Bern."""
-    asked = json.loads(next(message["content"] for message in body["messages"] if message["role"] == "user"))
+    """Return one fact for each message, about Ada and Bern."""
+    prompt = json.loads(next(message["content"] for message in body["messages"] if message["role"] == "user"))
     found = [
         {"turn": message["turn"], "fact": f"Ada said: {message['text'][:60]}", "entities": [ADA, BERN]}
-        for message in asked["messages"]
+        for message in prompt["messages"]
     ]
     return says({"facts": found}, (3_000, 500))(body)
 
@@ -422,16 +422,16 @@ def test_servers_that_work_side_by_side_read_each_message_once(api: Api, provide
     assert names(api) == ["Ada Lovelace", "Bern"]
 
 
-def while_asked(monkeypatch: pytest.MonkeyPatch, room: Any, name: str, happens: Callable[[], object]) -> None:
-    """Something else happens while the model thinks for the first time."""
+def during_first_request(monkeypatch: pytest.MonkeyPatch, room: Any, name: str, happens: Callable[[], object]) -> None:
+    """Call `happens` during the first request to the model."""
     ask, left = getattr(room, name), [happens]
 
-    def asked(*given: Any) -> Any:
+    def interrupted(*arguments: Any) -> Any:
         if left:
             left.pop()()
-        return ask(*given)
+        return ask(*arguments)
 
-    monkeypatch.setattr(room, name, asked)
+    monkeypatch.setattr(room, name, interrupted)
 
 
 def test_a_message_that_comes_while_the_model_thinks_is_not_forgotten(
@@ -443,7 +443,7 @@ def test_a_message_that_comes_while_the_model_thinks_is_not_forgotten(
     id = begin(api, "one")["id"]
     ask(api, id)
     more = {"messages": said("two")}
-    while_asked(monkeypatch, facts, "_ask", lambda: api.post(f"{ROOT}/{id}/messages", more))
+    during_first_request(monkeypatch, facts, "_ask", lambda: api.post(f"{ROOT}/{id}/messages", more))
     worker.run()
 
     assert (facts_of(api, id)["state"], facts_of(api, id)["facts"]) == ("done", 2)
@@ -499,7 +499,7 @@ def test_a_conversation_deleted_while_the_model_thinks_leaves_nothing(
     provider.default = a_fact_of_each
     id = begin(api, "one")["id"]
     ask(api, id)
-    while_asked(monkeypatch, facts, "_ask", lambda: api.delete(f"{ROOT}/{id}?purge=true"))
+    during_first_request(monkeypatch, facts, "_ask", lambda: api.delete(f"{ROOT}/{id}?purge=true"))
     worker.run()
 
     assert len(provider.requests) == 1
@@ -640,7 +640,7 @@ def test_a_label_that_somebody_gives_first_stays(api: Api, monkeypatch: pytest.M
     id = begin(api, *BEANS)["id"]
     due_now(api)
     body = {"label": "Mine"}
-    while_asked(monkeypatch, labels, "suggest", lambda: api.request("PUT", f"{ROOT}/{id}/label", body))
+    during_first_request(monkeypatch, labels, "suggest", lambda: api.request("PUT", f"{ROOT}/{id}/label", body))
     worker.run()
 
     assert (conversation(api, id)["label"], conversation(api, id)["labelled_by"]) == ("Mine", None)

@@ -1,4 +1,4 @@
-"""The bundled model: average vectors, whatever the texts are embedded with, in bounded memory."""
+"""The bundled model: vectors do not depend on the batch, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_batch_of_long_texts_takes_little_memory() -> None:
     assert peak < 30_000_000
 
 
-def test_embedding_many_texts_ends_at_the_deadline() -> None:
+def test_embedding_stops_at_the_deadline() -> None:
     embedder = embeddings.made("wordllama")
 
     with deadline.within(0), pytest.raises(DeadlineExceeded):

@@ -116,7 +116,7 @@ def comparing(index) -> ComparesPoints:
     return index
 
 
-def test_given_points_are_compared_exactly_as_in_a_search(index, comparing, rng):
+def test_given_points_are_compared_as_in_a_search(index, comparing, rng):
     stored = points(300, rng)
     index.upsert(ANNA, stored)
     index.upsert(ANNA, [replace(stored[0], version=2, vector=stored[7].vector)])
@@ -137,7 +137,7 @@ def test_given_points_of_another_tenant_are_not_compared(index, comparing):
     assert comparing.nearest_of(uuid4(), [mine.id], vector(1), 10) == []
 
 
-def test_points_with_the_same_half_of_an_id_are_told_apart(index, comparing, monkeypatch):
+def test_points_with_the_same_half_of_an_id_are_distinguished(index, comparing, monkeypatch):
     monkeypatch.setattr("memories.index.local.row_finder.SORT_AFTER_ROWS", 0)
     one, other = UUID(int=(1 << 64) + 5), UUID(int=(2 << 64) + 5)
     index.upsert(ANNA, [point(1, id=one), point(0, 1, id=other)])

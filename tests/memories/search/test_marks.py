@@ -1,4 +1,4 @@
-"""Marks: what the `terms` column says besides the terms."""
+"""Marks: the speakers and the share of questions in the `terms` column."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def mark(text: str, context: str = "", speakers: tuple[str, ...] = ()) -> Mark:
 
 
 @given(TEXT, TEXT, st.lists(TEXT, max_size=2))
-def test_a_mark_can_be_read_for_any_text(text: str, context: str, speakers: list[str]) -> None:
-    found = mark(text, context, tuple(speakers))
+def test_every_text_has_a_readable_mark(text: str, context: str, speakers: list[str]) -> None:
+    result = mark(text, context, tuple(speakers))
 
-    assert 0 <= found.questions <= 1
-    assert (found.questions > 0) == ("?" in text)
+    assert 0 <= result.questions <= 1
+    assert (result.questions > 0) == ("?" in text)
 
 
 def test_a_plain_text_has_no_mark() -> None:
@@ -53,7 +53,7 @@ def test_the_name_before_a_colon_is_the_speaker(text: str, speaker: str) -> None
 
 
 @pytest.mark.parametrize("text", ["yes", "12:30 is late", "we met at the old pier: it rained", "http://x.test/ok"])
-def test_other_text_before_a_colon_is_no_speaker(text: str) -> None:
+def test_other_text_before_a_colon_is_not_a_speaker(text: str) -> None:
     assert mark(text).speakers == frozenset()
 
 
@@ -61,6 +61,6 @@ def test_the_role_and_the_name_at_the_beginning_are_both_speakers() -> None:
     assert mark("Ada: yes", speakers=("user",)).speakers == {"user", "ada"}
 
 
-def test_a_context_that_asks_is_marked() -> None:
+def test_a_context_with_a_question_is_marked() -> None:
     assert mark("In May.", "When?").follows_question
     assert not mark("In May.", "I asked when.").follows_question

@@ -1,4 +1,4 @@
-"""Neighbour evidence: the memories next to a memory also speak for it."""
+"""Neighbour evidence: the memories next to a memory can raise its score."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_evidence_never_lowers_a_score_and_never_exceeds_the_bound(lines: dict[t
         assert row.neighbours + scoring.weighted(row.matched[np.newaxis], WEIGHTS)[0] <= sum(WEIGHTS.values())
 
 
-def test_an_answer_gets_more_of_the_question_before_it() -> None:
+def test_an_answer_gets_a_larger_share_from_a_question_before_it() -> None:
     [_, after_question] = evidence(candidate((1,), [0.5, 0], asks=True), candidate((2,), [0, 0]))
     [_, after_statement] = evidence(candidate((1,), [0.5, 0]), candidate((2,), [0, 0]))
 
@@ -75,8 +75,8 @@ def test_the_largest_numbers_have_no_neighbours() -> None:
 
 
 @pytest.fixture
-def talk(api: Api) -> Api:
-    """Return a conversation in which the third turn answers the second without its words."""
+def conversation(api: Api) -> Api:
+    """A conversation whose third turn answers the second one without its words."""
     texts = ["Hello there.", "Which aardvark did you see at the lake?", "The small brown one.", "Nice weather today."]
     for turn, text in enumerate(texts):
         api.store(f"1,{turn}", text, metadata={"turn": turn})
@@ -93,41 +93,42 @@ def search(api: Api, query: str = "aardvark lake", **options: Any) -> dict[str, 
     return found
 
 
-def test_an_answer_is_found_by_the_words_of_the_question_before_it(talk: Api) -> None:
-    assert turns(search(talk))[:2] == [1, 2]
+def test_an_answer_is_found_by_the_words_of_the_question_before_it(conversation: Api) -> None:
+    assert turns(search(conversation))[:2] == [1, 2]
 
 
-def test_the_evidence_of_neighbours_is_explained(talk: Api) -> None:
-    question, answer = search(talk, explain=True)["memories"][:2]
+def test_an_explained_score_contains_the_evidence_of_neighbours(conversation: Api) -> None:
+    question, answer = search(conversation, explain=True)["memories"][:2]
 
     assert answer["scores"]["keyword"] == 0 < answer["scores"]["neighbours"]
     assert question["scores"]["neighbours"] == 0 < question["scores"]["keyword"]
 
 
-def test_a_memory_that_a_filter_excludes_is_not_found_but_still_informs(talk: Api) -> None:
+def test_a_memory_that_a_filter_excludes_still_counts_for_its_neighbours(conversation: Api) -> None:
     filters = {"metadata.turn": {"gte": 2}}
 
-    found = search(talk, "aardvark lake brown", filters=filters, explain=True)
+    found = search(conversation, "aardvark lake brown", filters=filters, explain=True)
 
     assert turns(found)[0] == 2
     assert 1 not in turns(found)
     assert found["memories"][0]["scores"]["neighbours"] > 0
 
 
-def test_keyword_and_semantic_searches_use_no_neighbours(talk: Api) -> None:
-    assert turns(search(talk, mode="keyword")) == [1]
+def test_keyword_and_semantic_searches_use_no_neighbours(conversation: Api) -> None:
+    assert turns(search(conversation, mode="keyword")) == [1]
     assert all(
-        "neighbours" not in memory["scores"] for memory in search(talk, mode="semantic", explain=True)["memories"]
+        "neighbours" not in memory["scores"]
+        for memory in search(conversation, mode="semantic", explain=True)["memories"]
     )
 
 
-def test_a_namespace_can_be_searched_without_neighbours(talk: Api, settings: Any) -> None:
+def test_a_namespace_can_be_searched_without_neighbours(conversation: Api, settings: Any) -> None:
     settings.SEARCH_WITHOUT_NEIGHBOURS = ["default"]
 
-    assert all(memory["scores"]["neighbours"] == 0 for memory in search(talk, explain=True)["memories"])
+    assert all(memory["scores"]["neighbours"] == 0 for memory in search(conversation, explain=True)["memories"])
 
 
-def test_a_memory_of_another_user_does_not_inform(api: Api) -> None:
+def test_a_memory_of_another_user_does_not_count_for_its_neighbours(api: Api) -> None:
     api.store("1,1", "Which aardvark did you see at the lake?", user_id="ada")
     api.store("1,2", "The small brown one.", user_id="bob")
     drain()
@@ -138,7 +139,7 @@ def test_a_memory_of_another_user_does_not_inform(api: Api) -> None:
         assert answer["scores"]["neighbours"] == 0
 
 
-def test_a_deleted_or_expired_memory_does_not_inform(talk: Api) -> None:
-    talk.delete("/memories/1,1")
+def test_a_deleted_memory_does_not_count_for_its_neighbours(conversation: Api) -> None:
+    conversation.delete("/memories/1,1")
 
-    assert all(memory["scores"]["neighbours"] == 0 for memory in search(talk, explain=True)["memories"])
+    assert all(memory["scores"]["neighbours"] == 0 for memory in search(conversation, explain=True)["memories"])

@@ -1,4 +1,4 @@
-"""How relevant hits are: the probability that a query has an answer, and each hit's share of it."""
+"""Relevance: the probability that a query has an answer, and the share of each hit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ similarities = st.none() | st.floats(-1, 1)
 
 
 @dataclass
-class Found:
+class FakeCandidate:
     similarity: float | None
     contained: tuple[int, ...]
 
@@ -57,25 +57,25 @@ def test_the_best_hit_has_the_whole_probability_and_the_others_their_share() -> 
     assert signals.relevance(0.0, 0.0) == 0.0
 
 
-def test_dates_do_not_count_as_words_that_a_memory_must_contain() -> None:
+def test_dates_do_not_lower_the_coverage() -> None:
     query, weights = "What did the kitten eat on 3 May, 2023?", {"kitten": 2.0, "eat": 1.0, "3": 4, "may": 4, "2023": 4}
-    assert relevance.signals(query, weights, [Found(None, (1, 1, 0, 0, 0))]).coverage == 1.0
+    assert relevance.signals(query, weights, [FakeCandidate(None, (1, 1, 0, 0, 0))]).coverage == 1.0
 
 
 def test_a_name_that_no_memory_contains_makes_every_hit_less_relevant() -> None:
     weights = {"carolin": 2.0, "kitten": 1.0}
-    unnamed, named = Found(0.5, (0, 1)), Found(0.1, (1, 0))
+    unnamed, named = FakeCandidate(0.5, (0, 1)), FakeCandidate(0.1, (1, 0))
     query = "How is Caroline's kitten?"
     assert relevance.signals(query, weights, [unnamed]).missing == 1.0
     assert relevance.signals(query, weights, [unnamed, named]) == Signals(0.5, 1.0, 0.0)
 
 
 def test_a_query_that_consists_of_a_name_is_judged_by_the_name() -> None:
-    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [Found(0.5, (1,))]).coverage == 1.0
-    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [Found(0.5, (0,))]).coverage == 0.0
+    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (1,))]).coverage == 1.0
+    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (0,))]).coverage == 0.0
 
 
-def test_no_candidate_is_no_evidence() -> None:
+def test_without_candidates_the_probability_is_low() -> None:
     assert relevance.signals("kitten", {"kitten": 1.0}, []).probability < relevance.FLOOR
     assert relevance.signals("", {}, []).probability < relevance.FLOOR
 
@@ -104,7 +104,7 @@ def test_every_hit_has_a_relevance_that_a_search_can_require(kitchen: Api, mode:
     assert search(kitchen, "zzzqqq", mode=mode, min_relevance=0.3) == []
 
 
-def test_a_query_parameter_requires_a_relevance_as_well(kitchen: Api) -> None:
+def test_a_get_search_can_require_a_relevance(kitchen: Api) -> None:
     path = "/api/v1/memories/search?query=zzzqqq&min_relevance="
     assert kitchen.get(path + "0.3").json()["memories"] == []
     assert problem_of(kitchen.get(path + "2"), 422)
