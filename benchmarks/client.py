@@ -2,8 +2,8 @@
 
     python -m benchmarks.client
 
-Compares the clients with `http.client` on a kept-alive connection to a server that answers at once, and the embedded
-client with the application that it calls. Blocks of both alternate; the results are medians.
+Compares the clients with `http.client` on a kept-alive connection to a server that responds immediately. Compares the
+embedded client with the application that it calls. Blocks of both alternate; the results are medians.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def answer(connection: socket.socket) -> None:
 
 
 def compare(name: str, plain: Callable[[], object], client: Callable[[], object], blocks: int = BLOCKS) -> None:
-    """Print the CPU time of a plain call and what the client adds. Each function makes CALLS calls."""
+    """Print the CPU time of a plain call and the time that the client adds. Each function makes CALLS calls."""
     plain(), client()
     pairs = [(microseconds(plain), microseconds(client)) for _ in range(blocks)]
     first = statistics.median(pair[0] for pair in pairs)

@@ -340,7 +340,7 @@ def page(name: str, *args: Any, **query: str) -> str:
     return reverse(f"admin:{name}", args=args, query=query)
 
 
-def shown(client: Client, path: str) -> str:
+def page_content(client: Client, path: str) -> str:
     response = client.get(path)
     assert response.status_code == 200, (path, response.status_code)
     return response.content.decode()

@@ -27,15 +27,15 @@ def test_no_page_may_call_unless_it_is_listed(api: Api) -> None:
 
 
 def test_a_listed_page_may_call_with_our_headers_and_read_ours(api: Api, listed: None) -> None:
-    asked, answered = preflight(api, PAGE), api.get("/stats", origin=PAGE)
+    preflighted, response = preflight(api, PAGE), api.get("/stats", origin=PAGE)
 
-    assert asked.status_code == 200
-    assert asked["Access-Control-Allow-Origin"] == answered["Access-Control-Allow-Origin"] == PAGE
+    assert preflighted.status_code == 200
+    assert preflighted["Access-Control-Allow-Origin"] == response["Access-Control-Allow-Origin"] == PAGE
     assert {"authorization", "x-tenant", "idempotency-key", "if-match"} <= set(
-        asked["Access-Control-Allow-Headers"].split(", ")
+        preflighted["Access-Control-Allow-Headers"].split(", ")
     )
-    assert "etag" in answered["Access-Control-Expose-Headers"].split(", ")
-    assert "Access-Control-Allow-Credentials" not in answered.headers
+    assert "etag" in response["Access-Control-Expose-Headers"].split(", ")
+    assert "Access-Control-Allow-Credentials" not in response.headers
 
 
 def test_a_listed_page_can_read_errors_too(api: Api, listed: None) -> None:

@@ -31,7 +31,7 @@ from tenants import keys
 from tenants.caller import SCOPES, Caller
 from tenants.limits import policy
 from tenants.models import ApiKey, AuditEvent, Tenant
-from tests.conftest import Api, drain, page, shown
+from tests.conftest import Api, drain, page, page_content
 from tests.console.conftest import PASSWORD
 
 PACKAGES = ("api", "console", "conversations", "graph", "memories", "tenants")
@@ -245,23 +245,23 @@ def test_a_page_that_is_not_there_is_a_page_and_no_problem(boss: Client) -> None
 def test_every_list_is_a_page(boss: Client, api: Api, name: str) -> None:
     api.store("1")
 
-    shown(boss, page(f"{name}_changelist"))
+    page_content(boss, page(f"{name}_changelist"))
 
 
 def test_a_member_of_staff_sees_the_tenants_given_to_them_and_no_other(helper: Client, api: Api, stranger: Api) -> None:
     mine, theirs = api.store("1", "acme's own"), stranger.store("1", "a stranger's own")
 
-    assert "a stranger" not in shown(helper, page("memories_memory_changelist"))
-    assert "acme" in shown(helper, page("memories_memory_changelist"))
-    assert "stranger" not in shown(helper, page("tenants_tenant_changelist"))
-    assert "stranger" not in shown(helper, page("tenants_apikey_changelist"))
-    assert "stranger" not in shown(helper, page("tenants_auditevent_changelist"))
-    assert "acme&#x27;s own" in shown(helper, memory_page(api.tenant, mine["id"]))
+    assert "a stranger" not in page_content(helper, page("memories_memory_changelist"))
+    assert "acme" in page_content(helper, page("memories_memory_changelist"))
+    assert "stranger" not in page_content(helper, page("tenants_tenant_changelist"))
+    assert "stranger" not in page_content(helper, page("tenants_apikey_changelist"))
+    assert "stranger" not in page_content(helper, page("tenants_auditevent_changelist"))
+    assert "acme&#x27;s own" in page_content(helper, memory_page(api.tenant, mine["id"]))
     assert helper.get(memory_page(stranger.tenant, theirs["id"])).status_code == 302
     assert helper.get(memory_page(api.tenant, theirs["id"])).status_code == 302
     assert helper.get(page("tenants_tenant_change", stranger.tenant.pk)).status_code == 302
     for name in ("memories_job", "memories_embeddinggeneration"):
-        assert "0 " in shown(helper, page(f"{name}_changelist"))
+        assert "0 " in page_content(helper, page(f"{name}_changelist"))
     for name in ("auth_user", "auth_group"):
         assert helper.get(page(f"{name}_changelist")).status_code == 403
 
@@ -291,7 +291,7 @@ def test_without_a_permission_nothing_is_shown_or_done(boss: Client, api: Api) -
     client = Client()
     client.force_login(user)
 
-    shown(client, page("index"))
+    page_content(client, page("index"))
     for name in LISTS:
         assert client.get(page(f"{name}_changelist")).status_code == 403, name
     assert client.post(memory_page(api.tenant, id), {"do": "delete"}).status_code == 403
@@ -306,7 +306,7 @@ def test_a_reader_cannot_delete(boss: Client, api: Api) -> None:
     client = Client()
     client.force_login(user)
 
-    assert "Delete" not in shown(client, memory_page(api.tenant, id))
+    assert "Delete" not in page_content(client, memory_page(api.tenant, id))
     client.post(memory_page(api.tenant, id), {"do": "delete"})
 
     assert api.get("/memories/1").status_code == 200
@@ -321,7 +321,7 @@ def test_memories_are_found_by_coordinate_and_below_it_and_by_words(boss: Client
     api.store("2,2", "the cat")
 
     def found(q: str) -> set[str]:
-        text = shown(boss, page("memories_memory_changelist", tenant="acme", q=q))
+        text = page_content(boss, page("memories_memory_changelist", tenant="acme", q=q))
         return {word for word in ("aardvark", "bear", "cat") if f"the {word}" in text}
 
     assert found("1,2") == {"aardvark", "bear"}
@@ -333,7 +333,7 @@ def test_memories_are_found_by_coordinate_and_below_it_and_by_words(boss: Client
 def test_a_memory_is_shown_whole_and_its_address_cannot_be_changed(boss: Client, api: Api) -> None:
     id = api.post("/memories", {"coord": "1,2", "payload": {"text": "<b>", "deep": {"number": 7}}}).json()["id"]
 
-    text = shown(boss, memory_page(api.tenant, id))
+    text = page_content(boss, memory_page(api.tenant, id))
 
     assert "&quot;deep&quot;: {\n    &quot;number&quot;: 7\n  }" in text
     assert "&lt;b&gt;" in text
@@ -346,7 +346,7 @@ def test_a_memory_is_deleted_and_restored_the_way_the_api_does_it(boss: Client, 
 
     assert boss.post(memory_page(api.tenant, id), {"do": "delete"}).status_code == 302
     assert api.get("/memories/1").status_code == 404
-    assert "Restore" in shown(boss, memory_page(api.tenant, id))
+    assert "Restore" in page_content(boss, memory_page(api.tenant, id))
     boss.post(memory_page(api.tenant, id), {"do": "restore"})
 
     assert api.get("/memories/1").json()["memory"]["version"] == 3
@@ -360,7 +360,7 @@ def test_a_memory_is_deleted_and_restored_the_way_the_api_does_it(boss: Client, 
 def test_looking_at_a_memory_is_no_read_of_it(boss: Client, api: Api) -> None:
     id = api.store("1")["id"]
     for _ in range(3):
-        shown(boss, memory_page(api.tenant, id))
+        page_content(boss, memory_page(api.tenant, id))
 
     assert api.get("/memories/1").json()["memory"]["access_count"] == 0
 
@@ -369,8 +369,8 @@ def test_deleted_memories_are_listed_when_asked_for(boss: Client, api: Api) -> N
     api.store("1", "the aardvark")
     api.delete("/memories/1")
 
-    assert "the aardvark" not in shown(boss, page("memories_memory_changelist", tenant="acme"))
-    assert "the aardvark" in shown(boss, page("memories_memory_changelist", tenant="acme", deleted="on"))
+    assert "the aardvark" not in page_content(boss, page("memories_memory_changelist", tenant="acme"))
+    assert "the aardvark" in page_content(boss, page("memories_memory_changelist", tenant="acme", deleted="on"))
 
 
 def test_a_link_is_shown_with_both_ends_and_removed(boss: Client, api: Api, stranger: Api) -> None:
@@ -378,13 +378,13 @@ def test_a_link_is_shown_with_both_ends_and_removed(boss: Client, api: Api, stra
         client.post("/graph/link", {"from_coord": "1,2", "to_coord": "7,8", "link_type": f"of-{client.tenant.slug}"})
     link = Link.objects.for_tenant(api.tenant).get()
 
-    text = shown(boss, page("graph_link_changelist", tenant="acme"))
+    text = page_content(boss, page("graph_link_changelist", tenant="acme"))
     assert "1.0,2.0" in text
     assert "of-stranger" not in text
-    assert "of-acme" in shown(boss, page("graph_link_changelist", tenant="acme", q="7, 8"))
-    assert "of-acme" not in shown(boss, page("graph_link_changelist", tenant="acme", q="9"))
+    assert "of-acme" in page_content(boss, page("graph_link_changelist", tenant="acme", q="7, 8"))
+    assert "of-acme" not in page_content(boss, page("graph_link_changelist", tenant="acme", q="9"))
     assert boss.get(page("graph_link_change", Link.objects.for_tenant(stranger.tenant).get().pk)).status_code == 302
-    shown(boss, page("graph_link_change", link.pk))
+    page_content(boss, page("graph_link_change", link.pk))
     submit(boss, "graph_link_unlink", link.pk)
 
     assert not Link.objects.for_tenant(api.tenant).exists()
@@ -395,10 +395,10 @@ def test_a_conversation_is_shown_archived_and_deleted_the_way_the_api_does_it(bo
     messages = [{"role": "user", "content": "Where does the aardvark sleep?"}]
     id = api.post("/api/v1/conversations", {"label": "Zoo", "folder": "animals", "messages": messages}).json()["id"]
 
-    assert "Zoo" in shown(boss, page("conversations_conversation_changelist", tenant="acme", q="animals"))
-    assert "Zoo" not in shown(boss, page("conversations_conversation_changelist", tenant="acme", q="plants"))
-    assert "Show them" in shown(boss, page("conversations_conversation_change", id))
-    assert "aardvark sleep" in shown(
+    assert "Zoo" in page_content(boss, page("conversations_conversation_changelist", tenant="acme", q="animals"))
+    assert "Zoo" not in page_content(boss, page("conversations_conversation_changelist", tenant="acme", q="plants"))
+    assert "Show them" in page_content(boss, page("conversations_conversation_change", id))
+    assert "aardvark sleep" in page_content(
         boss, page("memories_memory_changelist", tenant="acme", namespace="conversations", q="1.0")
     )
     submit(boss, "conversations_conversation_archive", id)
@@ -412,7 +412,7 @@ def test_failed_rows_are_shown_with_their_reason_and_tried_again(boss: Client, a
     api.store("1")
     VectorEmbedding.objects.for_tenant(api.tenant).update(attempts=5, error="the provider is on fire")
 
-    assert "the provider is on fire" in shown(boss, page("memories_vectorembedding_changelist", tenant="acme"))
+    assert "the provider is on fire" in page_content(boss, page("memories_vectorembedding_changelist", tenant="acme"))
     boss.post(page("memories_vectorembedding_changelist", tenant="acme"))
 
     assert VectorEmbedding.objects.for_tenant(api.tenant).get().attempts == 0
@@ -446,7 +446,7 @@ def test_quotas_are_set_and_shown_next_to_the_usage(boss: Client, helper: Client
 
     tenant = Tenant.objects.get(pk=api.tenant.pk)
     assert (tenant.tier, tenant.quota_memories, tenant.quota_bytes, tenant.quota_keys) == ("premium", 2, None, 5)
-    text = shown(helper, page("tenants_tenant_change", api.tenant.pk))
+    text = page_content(helper, page("tenants_tenant_change", api.tenant.pk))
     assert "1 of 2" in re.sub(r"\s+", " ", text)
     assert helper.post(page("tenants_tenant_quotas", api.tenant.pk), {"tier": "free"}).status_code == 403
 
@@ -462,7 +462,7 @@ def test_policies_are_set(boss: Client, helper: Client, api: Api) -> None:
 
 
 def test_an_action_asks_first_and_changes_nothing_by_a_link(boss: Client, api: Api) -> None:
-    assert "Suspend this tenant?" in shown(boss, page("tenants_tenant_suspend", api.tenant.pk))
+    assert "Suspend this tenant?" in page_content(boss, page("tenants_tenant_suspend", api.tenant.pk))
 
     assert Tenant.objects.get(pk=api.tenant.pk).active
 
@@ -478,7 +478,7 @@ def test_a_new_key_can_be_limited_to_a_user(boss: Client, api: Api) -> None:
     secret = secret_in(submit(boss, "tenants_apikey_issue", tenant="acme", scopes=["read"], user_id="bob"))
 
     assert Api(secret, api.tenant).get("/memories").json()["items"] == []
-    assert "bob" in shown(boss, page("tenants_apikey_changelist"))
+    assert "bob" in page_content(boss, page("tenants_apikey_changelist"))
 
 
 def test_memories_and_conversations_are_listed_by_user(boss: Client, api: Api) -> None:
@@ -488,10 +488,10 @@ def test_memories_and_conversations_are_listed_by_user(boss: Client, api: Api) -
     api.post("/api/v1/conversations", {"label": "His", "user_id": "bob"})
 
     for query in ({"user": "ada"}, {"user": "ada", "q": "tea"}):
-        text = shown(boss, page("memories_memory_changelist", tenant="acme", **query))
+        text = page_content(boss, page("memories_memory_changelist", tenant="acme", **query))
         assert "tea for ada" in text
         assert "tea for bob" not in text
-    text = shown(boss, page("conversations_conversation_changelist", tenant="acme", q="ada"))
+    text = page_content(boss, page("conversations_conversation_changelist", tenant="acme", q="ada"))
     assert "Hers" in text
     assert "His" not in text
 
@@ -507,7 +507,7 @@ def test_a_new_key_is_shown_once_and_works(boss: Client, api: Api) -> None:
         page("tenants_apikey_change", key.pk),
         page("tenants_auditevent_changelist"),
     ):
-        assert secret not in shown(boss, path)
+        assert secret not in page_content(boss, path)
     assert [event.actor.split(":")[0] for event in events("key.issue") if event.target == key.prefix] == ["staff"]
 
 
@@ -552,7 +552,7 @@ def test_staff_are_made_with_their_tenants_and_that_is_written_down(boss: Client
     made = {"username": "new", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
     assert boss.post(page("auth_user_add"), made).status_code == 302
     user = User.objects.get(username="new")
-    shown(boss, page("auth_user_change", user.pk))
+    page_content(boss, page("auth_user_change", user.pk))
     changed = boss.post(
         page("auth_user_change", user.pk),
         {
@@ -572,7 +572,7 @@ def test_the_log_is_narrowed_and_cannot_be_changed(boss: Client, api: Api, stran
     stranger.store("2")
     event = AuditEvent.objects.filter(tenant=api.tenant, action="memory.store").get()
 
-    text = shown(boss, page("tenants_auditevent_changelist", of="acme", action="memory.store"))
+    text = page_content(boss, page("tenants_auditevent_changelist", of="acme", action="memory.store"))
     assert f"tenants/auditevent/{event.pk}/change/" in text
     assert text.count("memory.store</td>") == 1
     for method in ("change", "delete"):
@@ -615,11 +615,11 @@ def test_a_list_takes_as_many_statements_whatever_its_length_and_counts_nothing(
     fill(tenant, 10)
     drain()
     path = page(f"{name}_changelist", tenant="acme", **query)
-    shown(boss, path)
-    few = statements(lambda: shown(boss, path))
+    page_content(boss, path)
+    few = statements(lambda: page_content(boss, path))
     fill(tenant, 150)
     drain()
-    many = statements(lambda: shown(boss, path))
+    many = statements(lambda: page_content(boss, path))
 
     assert len(many) <= len(few) + 1, many  # an estimate, once there is more than a page
     assert len(many) <= 14
@@ -639,9 +639,9 @@ def test_pages_go_forth_and_back_without_losing_or_repeating_a_row(boss: Client,
     def follow(text: str, rel: str) -> str:
         match = re.search(rf'href="([^"]+)" rel="{rel}"', text)
         assert match
-        return shown(boss, path.partition("?")[0] + match[1].replace("&amp;", "&"))
+        return page_content(boss, path.partition("?")[0] + match[1].replace("&amp;", "&"))
 
-    first = shown(boss, path)
+    first = page_content(boss, path)
     second = follow(first, "next")
     third = follow(second, "next")
     seen = [row for text in (first, second, third) for row in dict.fromkeys(rows(text))]
@@ -656,8 +656,8 @@ def test_pages_go_forth_and_back_without_losing_or_repeating_a_row(boss: Client,
 @pytest.mark.parametrize("cursor", ["x", "W10", "WyJ4Il0", "WzFd" * 600])
 def test_an_invalid_cursor_shows_the_first_page(boss: Client, tenant: Tenant, cursor: str) -> None:
     for name in ("tenants_auditevent", "tenants_apikey", "tenants_tenant"):
-        shown(boss, page(f"{name}_changelist", after=cursor))
-        shown(boss, page(f"{name}_changelist", before=cursor))
+        page_content(boss, page(f"{name}_changelist", after=cursor))
+        page_content(boss, page(f"{name}_changelist", before=cursor))
 
 
 def test_few_rows_are_counted_and_many_are_not(boss: Client, tenant: Tenant) -> None:

@@ -26,7 +26,7 @@ from somamemory.web import request_stats
 from somamemory.web.request_stats import BOUNDS_MS, Minute, RequestStats, percentile
 from tenants.caller import Caller
 from tenants.models import Tenant
-from tests.conftest import Api, drain, page, problem_of, shown
+from tests.conftest import Api, drain, page, page_content, problem_of
 
 
 @pytest.fixture(autouse=True)
@@ -56,11 +56,11 @@ def test_the_dashboard_shows_how_requests_end(boss: Client, api: Api) -> None:
 
     minutes = request_stats.stats.recent()
     assert (sum(minute.ok for minute in minutes), sum(minute.client_errors for minute in minutes)) == (3, 2)
-    assert re.search(r"\d\d:\d\d  3 succeeded, 2 rejected, 0 failed", shown(boss, page("index")))
+    assert re.search(r"\d\d:\d\d  3 succeeded, 2 rejected, 0 failed", page_content(boss, page("index")))
 
 
 def test_pages_and_files_are_no_requests_of_the_api(boss: Client) -> None:
-    shown(boss, page("index"))
+    page_content(boss, page("index"))
     boss.get("/static/console/console.css").close()
     boss.get("/nowhere")
 
@@ -78,7 +78,7 @@ def test_the_dashboard_shows_pending_and_failed_rows(boss: Client, api: Api, cal
 
     assert (queue.pending, queue.failed) == (3, 1)
     assert 7195 < queue.oldest_s < 7300
-    assert "oldest: 2.0 h" in shown(boss, page("index"))
+    assert "oldest: 2.0 h" in page_content(boss, page("index"))
 
 
 def test_memories_are_counted_by_tenant(boss: Client, api: Api, stranger: Api) -> None:
@@ -89,7 +89,7 @@ def test_memories_are_counted_by_tenant(boss: Client, api: Api, stranger: Api) -
     known, counted = statistics.of_tenants(Caller.command(api.tenant))
 
     assert (known[api.tenant.id], known[stranger.tenant.id], counted) == (3, 1, True)
-    assert "stranger" in shown(boss, page("index"))
+    assert "stranger" in page_content(boss, page("index"))
 
 
 def test_the_estimate_of_a_large_installation_names_its_tenants(
@@ -117,7 +117,7 @@ def test_a_member_of_staff_sees_nothing_of_others_on_the_dashboard(
     api.store("1")
     stranger.store("1")
 
-    text = shown(helper, page("index"))
+    text = page_content(helper, page("index"))
 
     assert "acme" in text
     assert "stranger" not in text
@@ -134,7 +134,7 @@ def test_the_dashboard_takes_as_many_statements_however_many_tenants_there_are(
         cache.clear()
         health.forget_cached()
         with CaptureQueriesContext(connection) as captured:
-            shown(boss, page("index"))
+            page_content(boss, page("index"))
         return len(captured)
 
     api.store("1")
@@ -228,7 +228,7 @@ def test_a_member_of_staff_explores_no_other_tenant(helper: Client, api: Api, st
     for name, query in {"map": {}, "search": {"q": "memory"}, "memory": {"id": theirs["id"]}}.items():
         refused(helper, page(f"explorer_{name}", tenant="stranger", **query), 404)
     refused(helper, page("explorer_memory", tenant="acme", id=theirs["id"]), 404)
-    assert "stranger" not in shown(helper, page("explorer", tenant="stranger"))
+    assert "stranger" not in page_content(helper, page("explorer", tenant="stranger"))
 
 
 def test_without_the_permission_to_see_memories_nothing_is_explored(boss: Client, api: Api) -> None:

@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
-from tests.conftest import page, shown
+from tests.conftest import page, page_content
 from tests.console.conftest import PASSWORD
 
 
@@ -107,7 +107,7 @@ def test_every_page_has_a_way_to_sign_out(user: User) -> None:
     client = signed_in(user)
 
     for name in ("index", "tenants_tenant_changelist", "explorer"):
-        assert page("logout") in shown(client, page(name))
+        assert page("logout") in page_content(client, page(name))
 
 
 def test_a_disabled_user_has_no_session(user: User) -> None:

@@ -79,8 +79,8 @@ def test_an_id_that_nobody_has_is_no_bug(boss: Client, id: str) -> None:
 def test_a_parameter_with_an_odd_value_is_no_bug(boss: Client, api: Api, value: str) -> None:
     for name in ASKED:
         for parameter in parameters_of(name):
-            asked = {"tenant": "acme", "q": "1", parameter: value}
-            answered(boss, f"{path_of(name)}?" + "&".join(f"{key}={quote(said)}" for key, said in asked.items()))
+            query = {"tenant": "acme", "q": "1", parameter: value}
+            answered(boss, f"{path_of(name)}?" + "&".join(f"{key}={quote(text)}" for key, text in query.items()))
 
 
 @pytest.mark.parametrize(

@@ -217,11 +217,11 @@ def test_after_three_failures_nobody_waits_for_it(model: OpenAIChat, provider: C
     for _ in range(FAILURES):
         with pytest.raises(LlmUnavailable):
             model.complete(ASKED, 100)
-    asked = len(provider.requests)
+    count = len(provider.requests)
 
     with pytest.raises(LlmUnavailable, match="paused after recent failures"):
         model.complete(ASKED, 100)
-    assert len(provider.requests) == asked
+    assert len(provider.requests) == count
 
 
 # --- Answers of a known shape ------------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ class Memory:
     def __init__(self, edges: list[Edge], link_filter: LinkFilter, most: int = 1_000_000) -> None:
         self.edges, self.link_filter, self.left = edges, link_filter, most
         self.truncated = False
-        self.asked: list[list[str]] = []
+        self.requested: list[list[str]] = []
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
-        self.asked.append(list(keys))
+        self.requested.append(list(keys))
         found: list[tuple[bool, list[Row]]] = [(False, []), (True, [])]
         for start, end, kind, strength in self.edges:
             if strength < self.link_filter.min_strength or (
@@ -118,7 +118,7 @@ def test_from_an_address_to_itself_there_is_nothing_to_walk(walk: walks.Walk) ->
     memory = Memory(CHAIN, LinkFilter())
 
     assert walk(memory, "3", "3", 1) == []
-    assert memory.asked == []
+    assert memory.requested == []
 
 
 def test_of_equally_cheap_paths_the_one_with_fewer_steps_is_taken() -> None:
@@ -133,7 +133,7 @@ def test_a_walk_asks_once_a_hop() -> None:
 
     walks.neighbours(memory, "0", 2, 1000)
 
-    assert [len(keys) for keys in memory.asked] == [1, 50]
+    assert [len(keys) for keys in memory.requested] == [1, 50]
 
 
 def test_hops_beyond_the_page_are_not_walked() -> None:
@@ -141,7 +141,7 @@ def test_hops_beyond_the_page_are_not_walked() -> None:
 
     walks.neighbours(memory, "0", 5, 2)
 
-    assert memory.asked == [["0"], ["1"]]
+    assert memory.requested == [["0"], ["1"]]
 
 
 def test_a_path_is_sought_from_both_ends() -> None:
@@ -150,7 +150,7 @@ def test_a_path_is_sought_from_both_ends() -> None:
     memory = Memory(hub, LinkFilter())
 
     assert len(walks.shortest(memory, "0", "7", 20) or []) == 7
-    assert max(len(keys) for keys in memory.asked) == 1
+    assert max(len(keys) for keys in memory.requested) == 1
 
 
 @pytest.mark.parametrize("most", range(8))

@@ -20,7 +20,7 @@ FETCH, STORE_A, STORE_B = Request("fetch"), Request("store", "a"), Request("stor
 CLIENTS = 4
 
 
-def ended(request: Request, answer: Answer, began: float, ended: float) -> Operation[Request, Answer]:
+def answered(request: Request, answer: Answer, began: float, ended: float) -> Operation[Request, Answer]:
     return Operation(request, answer, began, ended)
 
 
@@ -32,71 +32,71 @@ CREATED_A, FETCHED_A = Answer(201, 1, "a"), Answer(200, 1, "a")
 
 EXPLAINED: dict[str, History] = {
     "no request": [],
-    "one after the other": [ended(STORE_A, CREATED_A, 1, 2), ended(FETCH, FETCHED_A, 3, 4)],
-    "a fetch during a store sees it": [ended(STORE_A, CREATED_A, 1, 4), ended(FETCH, FETCHED_A, 2, 3)],
-    "a fetch during a store does not see it": [ended(STORE_A, CREATED_A, 1, 4), ended(FETCH, Answer(404), 2, 3)],
+    "one after the other": [answered(STORE_A, CREATED_A, 1, 2), answered(FETCH, FETCHED_A, 3, 4)],
+    "a fetch during a store sees it": [answered(STORE_A, CREATED_A, 1, 4), answered(FETCH, FETCHED_A, 2, 3)],
+    "a fetch during a store does not see it": [answered(STORE_A, CREATED_A, 1, 4), answered(FETCH, Answer(404), 2, 3)],
     "the store that began later came first": [
-        ended(STORE_A, Answer(200, 2, "a"), 1, 4),
-        ended(STORE_B, Answer(201, 1, "b"), 2, 3),
+        answered(STORE_A, Answer(200, 2, "a"), 1, 4),
+        answered(STORE_B, Answer(201, 1, "b"), 2, 3),
     ],
     "an unanswered store took effect much later": [
         unanswered(STORE_A, 1),
-        ended(FETCH, Answer(404), 2, 3),
-        ended(FETCH, FETCHED_A, 4, 5),
+        answered(FETCH, Answer(404), 2, 3),
+        answered(FETCH, FETCHED_A, 4, 5),
     ],
-    "an unanswered store took no effect": [unanswered(STORE_A, 1), ended(FETCH, Answer(404), 2, 3)],
+    "an unanswered store took no effect": [unanswered(STORE_A, 1), answered(FETCH, Answer(404), 2, 3)],
     "of two with the same version one is rejected": [
-        ended(STORE_A, CREATED_A, 1, 2),
-        ended(Request("patch", "b", "1"), Answer(200, 2, "b"), 3, 5),
-        ended(Request("patch", "c", "1"), Answer(412), 3, 5),
+        answered(STORE_A, CREATED_A, 1, 2),
+        answered(Request("patch", "b", "1"), Answer(200, 2, "b"), 3, 5),
+        answered(Request("patch", "c", "1"), Answer(412), 3, 5),
     ],
     "deleted and restored": [
-        ended(STORE_A, CREATED_A, 1, 2),
-        ended(Request("delete"), Answer(200, text="deleted"), 3, 4),
-        ended(FETCH, Answer(404), 5, 6),
-        ended(Request("restore"), Answer(200, 3, "a"), 7, 8),
+        answered(STORE_A, CREATED_A, 1, 2),
+        answered(Request("delete"), Answer(200, text="deleted"), 3, 4),
+        answered(FETCH, Answer(404), 5, 6),
+        answered(Request("restore"), Answer(200, 3, "a"), 7, 8),
     ],
     "a purge begins the versions again": [
-        ended(STORE_A, CREATED_A, 1, 2),
-        ended(Request("purge"), Answer(200, text="deleted"), 3, 4),
-        ended(Request("restore"), Answer(404), 5, 6),
-        ended(STORE_B, Answer(201, 1, "b"), 7, 8),
+        answered(STORE_A, CREATED_A, 1, 2),
+        answered(Request("purge"), Answer(200, text="deleted"), 3, 4),
+        answered(Request("restore"), Answer(404), 5, 6),
+        answered(STORE_B, Answer(201, 1, "b"), 7, 8),
     ],
 }
 REFUSED: dict[str, History] = {
-    "a fetch sees what was never stored": [ended(FETCH, FETCHED_A, 1, 2)],
-    "a lost write": [ended(STORE_A, CREATED_A, 1, 2), ended(FETCH, Answer(404), 3, 4)],
+    "a fetch sees what was never stored": [answered(FETCH, FETCHED_A, 1, 2)],
+    "a lost write": [answered(STORE_A, CREATED_A, 1, 2), answered(FETCH, Answer(404), 3, 4)],
     "a stale read": [
-        ended(STORE_A, CREATED_A, 1, 2),
-        ended(STORE_B, Answer(200, 2, "b"), 3, 4),
-        ended(FETCH, FETCHED_A, 5, 6),
+        answered(STORE_A, CREATED_A, 1, 2),
+        answered(STORE_B, Answer(200, 2, "b"), 3, 4),
+        answered(FETCH, FETCHED_A, 5, 6),
     ],
-    "a version given twice": [ended(STORE_A, CREATED_A, 1, 3), ended(STORE_B, Answer(201, 1, "b"), 2, 4)],
+    "a version given twice": [answered(STORE_A, CREATED_A, 1, 3), answered(STORE_B, Answer(201, 1, "b"), 2, 4)],
     "two with the same version succeed": [
-        ended(STORE_A, CREATED_A, 1, 2),
-        ended(Request("patch", "b", "1"), Answer(200, 2, "b"), 3, 5),
-        ended(Request("patch", "c", "1"), Answer(200, 3, "c"), 3, 5),
+        answered(STORE_A, CREATED_A, 1, 2),
+        answered(Request("patch", "b", "1"), Answer(200, 2, "b"), 3, 5),
+        answered(Request("patch", "c", "1"), Answer(200, 3, "c"), 3, 5),
     ],
     "reads that go back in time": [
-        ended(STORE_A, CREATED_A, 1, 10),
-        ended(FETCH, FETCHED_A, 2, 3),
-        ended(FETCH, Answer(404), 4, 5),
+        answered(STORE_A, CREATED_A, 1, 10),
+        answered(FETCH, FETCHED_A, 2, 3),
+        answered(FETCH, Answer(404), 4, 5),
     ],
-    "an unanswered store that is seen before it began": [ended(FETCH, FETCHED_A, 1, 2), unanswered(STORE_A, 3)],
+    "an unanswered store that is seen before it began": [answered(FETCH, FETCHED_A, 1, 2), unanswered(STORE_A, 3)],
     "an unanswered store that takes effect twice": [
         unanswered(STORE_A, 1),
-        ended(Request("purge"), Answer(200, text="deleted"), 2, 3),
-        ended(FETCH, FETCHED_A, 4, 5),
+        answered(Request("purge"), Answer(200, text="deleted"), 2, 3),
+        answered(FETCH, FETCHED_A, 4, 5),
     ],
     "a restore of what was purged": [
-        ended(STORE_A, CREATED_A, 1, 2),
-        ended(Request("purge"), Answer(200, text="deleted"), 3, 4),
-        ended(Request("restore"), Answer(200, 2, "a"), 5, 6),
+        answered(STORE_A, CREATED_A, 1, 2),
+        answered(Request("purge"), Answer(200, text="deleted"), 3, 4),
+        answered(Request("restore"), Answer(200, 2, "a"), 5, 6),
     ],
     "two deletions of one memory": [
-        ended(STORE_A, CREATED_A, 1, 2),
-        ended(Request("delete"), Answer(200, text="deleted"), 3, 5),
-        ended(Request("delete"), Answer(200, text="deleted"), 4, 6),
+        answered(STORE_A, CREATED_A, 1, 2),
+        answered(Request("delete"), Answer(200, text="deleted"), 3, 5),
+        answered(Request("delete"), Answer(200, text="deleted"), 4, 6),
     ],
 }
 
@@ -112,7 +112,7 @@ def test_a_history_that_no_order_explains_is_refused(name: str) -> None:
 
 
 def test_the_order_that_was_found_is_returned() -> None:
-    first, second = ended(STORE_B, Answer(201, 1, "b"), 2, 3), ended(STORE_A, Answer(200, 2, "a"), 1, 4)
+    first, second = answered(STORE_B, Answer(201, 1, "b"), 2, 3), answered(STORE_A, Answer(200, 2, "a"), 1, 4)
 
     def apply(state: int, request: Request) -> tuple[int, Answer]:
         return state + 1, Answer(200 if state else 201, state + 1, request.text)
@@ -123,14 +123,14 @@ def test_the_order_that_was_found_is_returned() -> None:
 def test_a_long_history_is_checked_without_trying_every_order() -> None:
     """With 8 clients at a time, 300 operations have more orders than could ever be tried one by one."""
     history = [
-        ended(
+        answered(
             Request("store", str(number)), Answer(200 if number else 201, number + 1, str(number)), number, number + 8
         )
         for number in range(300)
     ]
     assert explains(history)
 
-    history[150] = ended(history[150].request, Answer(200, 1, "150"), 150, 158)
+    history[150] = answered(history[150].request, Answer(200, 1, "150"), 150, 158)
     assert not explains(history)
 
 

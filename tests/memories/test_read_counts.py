@@ -62,9 +62,9 @@ def test_fetches_and_hits_are_counted_and_shown_once_written_back(api: Api) -> N
 
     assert read_counts.write_back() == 2
 
-    shown = api.get("/memories/1").json()["memory"]
-    assert shown["access_count"] == 4
-    assert shown["last_accessed_at"].endswith("Z")
+    memory = api.get("/memories/1").json()["memory"]
+    assert memory["access_count"] == 4
+    assert memory["last_accessed_at"].endswith("Z")
     assert counts(api, "2") == [1]
 
 

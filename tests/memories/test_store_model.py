@@ -299,13 +299,13 @@ class Store(RuleBasedStateMachine):
             assert result["id"] in mine, "something was found that is not there"
             coord, row = mine[result["id"]]
             assert (result["coord"], result["version"], result["payload"]) == (coord, row.version, row.payload)
-        holding = {id for id, (_, row) in mine.items() if word in row.words}
+        matching = {id for id, (_, row) in mine.items() if word in row.words}
         ids = [result["id"] for result in found]
         assert len(ids) == len(set(ids))
         if mode == "keyword":
-            assert set(ids) == holding
+            assert set(ids) == matching
         elif mode == "hybrid" or strong or self.drained:
-            assert holding <= set(ids)
+            assert matching <= set(ids)
 
     # -- always -------------------------------------------------------------------------------------------------
 

@@ -78,9 +78,11 @@ def test_without_a_server_the_command_says_how_to_go_on(operator: Api) -> None:
 def test_the_command_passes_on_a_running_server(tmp_path: Any) -> None:
     with Server(tmp_path, SOMA_AUTH_FAILURE_RATE="0") as server:
         command = [sys.executable, str(ROOT / "manage.py"), "isolation_check"]
-        ended = subprocess.run(
+        result = subprocess.run(
             command, env=server.environment, capture_output=True, text=True, timeout=300, check=False
         )
 
-    assert "OK: no data of another tenant or user was revealed or changed." in ended.stdout, ended.stdout + ended.stderr
-    assert ended.returncode == 0
+    assert "OK: no data of another tenant or user was revealed or changed." in result.stdout, (
+        result.stdout + result.stderr
+    )
+    assert result.returncode == 0

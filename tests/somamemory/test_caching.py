@@ -178,7 +178,7 @@ def test_a_redis_that_comes_back_is_used_again(with_redis: RedisServer) -> None:
 
 
 class Counting:
-    """An embedder that says how often it was asked."""
+    """An embedder that records its texts."""
 
     provider = "test"
     dimension = 3
@@ -186,10 +186,10 @@ class Counting:
 
     def __init__(self, model: str = "model") -> None:
         self.model = model
-        self.asked: list[str] = []
+        self.embedded: list[str] = []
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        self.asked += texts
+        self.embedded += texts
         return np.array([[len(text), 1, 0.25] for text in texts], dtype=np.float32)
 
 
@@ -198,13 +198,13 @@ def test_a_text_is_embedded_once_for_each_model() -> None:
     inner = Counting()
     first = CachedEmbedder(inner).embed(["a", "bb", "a"])
     again = CachedEmbedder(inner).embed(["bb", "ccc"])
-    assert inner.asked == ["a", "bb", "ccc"]
+    assert inner.embedded == ["a", "bb", "ccc"]
     assert first.tolist() == [[1, 1, 0.25], [2, 1, 0.25], [1, 1, 0.25]]
     assert again.tolist() == [[2, 1, 0.25], [3, 1, 0.25]]
 
     other = Counting("another")
     CachedEmbedder(other).embed(["a"])
-    assert other.asked == ["a"]
+    assert other.embedded == ["a"]
 
 
 def test_without_redis_texts_are_embedded_every_time(with_redis: RedisServer) -> None:
@@ -212,7 +212,7 @@ def test_without_redis_texts_are_embedded_every_time(with_redis: RedisServer) ->
     inner = Counting()
     for _ in range(2):
         assert CachedEmbedder(inner).embed(["a"]).tolist() == [[1, 1, 0.25]]
-    assert inner.asked == ["a", "a"]
+    assert inner.embedded == ["a", "a"]
 
 
 def test_the_health_report_is_shared_and_tells_of_a_dead_cache(
@@ -226,8 +226,8 @@ def test_the_health_report_is_shared_and_tells_of_a_dead_cache(
     assert cache_is() == "healthy"
     health.forget_cached()  # as in another process
     measured = caching.get(None, "health", somamemory.__version__)
-    shown = api.get("/health").json()["checks"]
-    assert {name: check["latency_ms"] for name, check in shown.items()} == {
+    checks = api.get("/health").json()["checks"]
+    assert {name: check["latency_ms"] for name, check in checks.items()} == {
         name: found[1] for name, found in measured.items()
     }
 

@@ -402,10 +402,10 @@ def test_the_command_reports_its_findings(chained: Caller, tmp_path: Path, capsy
     with unguarded():
         delete(events(chained))
 
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as raised:
         call_command("verify_audit", heads=file, tenant="acme")
 
-    assert ended.value.code == 1
+    assert raised.value.code == 1
     assert "missing" in capsys.readouterr().out
 
 

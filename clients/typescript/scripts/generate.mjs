@@ -1,7 +1,7 @@
 // Generate src/schema.ts from an OpenAPI document: `node scripts/generate.mjs DOCUMENT [RESULT]`.
 //
 // The result holds the bodies of requests and responses, and the query parameters of each operation that has some, such
-// as `MemoriesListQuery`. Routes, headers and error responses stay out: the client knows them.
+// as `MemoriesListQuery`. Routes, headers and error responses are omitted, because the client contains them.
 import { readFileSync, writeFileSync } from "node:fs";
 import openapiTS, { astToString } from "openapi-typescript";
 
@@ -32,7 +32,7 @@ function referenced(value, names = new Set()) {
   return names;
 }
 
-// An empty schema means any JSON value; examples and titles only repeat what the types say.
+// An empty schema means any JSON value; examples and titles only repeat the types.
 function tidied(schema) {
   if (Array.isArray(schema)) return schema.map(tidied);
   if (schema === null || typeof schema !== "object") return schema;

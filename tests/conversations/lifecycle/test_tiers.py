@@ -29,7 +29,7 @@ from somamemory.errors import ColdFileDamaged, ColdUnavailable
 from tenants import audit, usage
 from tenants.caller import Caller
 from tenants.models import AuditEvent, Tenant
-from tests.conftest import Api, drain, issue_key, page, problem_of, shown
+from tests.conftest import Api, drain, issue_key, page, page_content, problem_of
 from tests.support.conversations import ROOT, assemble, begin, contents, full_text, link, query, said
 
 pytestmark = pytest.mark.django_db
@@ -750,9 +750,9 @@ def test_a_stranger_sees_no_file(api: Api, stranger: Api) -> None:
 def test_the_pages_show_the_tier(api: Api, boss: Any) -> None:
     id = cold(api)
 
-    assert "Zoo" in shown(boss, page("conversations_conversation_changelist", tenant="acme", tier="cold"))
-    assert "Cold" in shown(boss, page("conversations_conversation_change", id))
-    assert "Zoo" not in shown(boss, page("conversations_conversation_changelist", tenant="acme", tier="active"))
+    assert "Zoo" in page_content(boss, page("conversations_conversation_changelist", tenant="acme", tier="cold"))
+    assert "Cold" in page_content(boss, page("conversations_conversation_change", id))
+    assert "Zoo" not in page_content(boss, page("conversations_conversation_changelist", tenant="acme", tier="active"))
 
 
 def test_a_damaged_file_says_so_whatever_is_wrong_with_it() -> None:

@@ -627,18 +627,18 @@ def test_drains_side_by_side_embed_each_memory_once(api: Api, embedder: Recorder
 @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite locks no single row")
 def test_a_drain_passes_by_rows_that_somebody_else_holds(api: Api) -> None:
     busy, free = api.store("1"), api.store("2")
-    holding, let_go = threading.Event(), threading.Event()
+    locked, let_go = threading.Event(), threading.Event()
 
     def hold() -> None:
         with transaction.atomic():
             list(VectorEmbedding.all_tenants.select_for_update().filter(memory_id=busy["id"]))
-            holding.set()
+            locked.set()
             let_go.wait(60)
         connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert holding.wait(60)
+    assert locked.wait(60)
     drain()
     passed_by = held(api.tenant)  # and nobody has waited
     let_go.set()

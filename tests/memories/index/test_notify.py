@@ -22,11 +22,11 @@ class Broker:
         self.messages: list[str] = []
         self.published = 0
         self.dead = False
-        self.asked, self.open = threading.Event(), threading.Event()
+        self.called, self.open = threading.Event(), threading.Event()
         self.open.set()
 
     def publish(self) -> None:
-        self.asked.set()
+        self.called.set()
         self.open.wait(60)
         if self.dead:
             raise ConnectionError("dead")
@@ -75,7 +75,7 @@ def test_what_is_rolled_back_publishes_nothing(broker: Broker, django_capture_on
 def test_many_commits_behind_a_slow_broker_make_one_more_message(broker: Broker, commit: Callable[[], None]) -> None:
     broker.open.clear()
     commit()
-    wait_for(broker.asked.is_set)
+    wait_for(broker.called.is_set)
     for _ in range(200):
         commit()
     assert broker.published == 0  # none of them has waited for the broker

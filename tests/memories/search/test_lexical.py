@@ -186,12 +186,12 @@ def test_a_query_is_text_and_never_syntax(api: Api, query: str) -> None:
     api.store("1", "a walrus on the ice")
     api.store("2", "a heron in the reeds")
     wanted = set(analyzer.query_terms(query)[0])
-    holding = {
+    matching = {
         memory.coordinate.text
         for memory in Memory.objects.for_tenant(api.tenant)
         if wanted.intersection(memory.terms.split())
     }
-    assert set(words(api, query)) == holding
+    assert set(words(api, query)) == matching
     assert Memory.objects.for_tenant(api.tenant).count() == 2
 
 

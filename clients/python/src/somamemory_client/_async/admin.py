@@ -49,7 +49,7 @@ class AsyncTenants:
         return await self._caller.fetch(types.ErasedOut, "tenants.erase", {"slug": slug})
 
     async def usage(self, slug: str) -> types.UsageOut:
-        """Return what a tenant uses, and its quotas."""
+        """Return the usage and the quotas of a tenant."""
         return await self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
 
     def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> AsyncPages[types.AuditOut]:
@@ -81,7 +81,7 @@ class AsyncKeys:
         return await self._caller.fetch(types.IssuedKeyOut, "keys.rotate", fields)
 
     async def revoke(self, slug: str, prefix: str) -> types.KeyOut:
-        """Revoke a key at once."""
+        """Revoke a key immediately."""
         return await self._caller.fetch(types.KeyOut, "keys.revoke", {"slug": slug, "prefix": prefix})
 
 

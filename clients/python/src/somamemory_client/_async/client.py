@@ -31,7 +31,7 @@ class AsyncClient:
         client = AsyncClient("http://127.0.0.1:9595", api_key="…")
         await client.memories.store("Ada drinks coffee", user_id="ada")
 
-    Clients that `user`, `tenant`, `with_options` and the like return share the connections of the first one.
+    Methods such as `user`, `tenant` and `with_options` return clients that share the connections of this one.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ class Tenants:
         return self._caller.fetch(types.ErasedOut, "tenants.erase", {"slug": slug})
 
     def usage(self, slug: str) -> types.UsageOut:
-        """Return what a tenant uses, and its quotas."""
+        """Return the usage and the quotas of a tenant."""
         return self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
 
     def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> Pages[types.AuditOut]:
@@ -82,7 +82,7 @@ class Keys:
         return self._caller.fetch(types.IssuedKeyOut, "keys.rotate", fields)
 
     def revoke(self, slug: str, prefix: str) -> types.KeyOut:
-        """Revoke a key at once."""
+        """Revoke a key immediately."""
         return self._caller.fetch(types.KeyOut, "keys.revoke", {"slug": slug, "prefix": prefix})
 
 
