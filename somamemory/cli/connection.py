@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from somamemory_client import Client
 
 READY_WITHIN_S = 2.0
+# People read errors on the terminal. A warning in JSON, such as one of a slow statement, would not help them.
+LOG_LEVEL = "ERROR"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Target:
 
         if self.data_dir is not None:
             os.environ["SOMA_DATA_DIR"] = str(self.data_dir)
-        for name, value in embedded.DEFAULTS.items():
+        for name, value in {**embedded.DEFAULTS, "SOMA_LOG_LEVEL": LOG_LEVEL}.items():
             os.environ.setdefault(name, value)
         from somamemory import settings
 

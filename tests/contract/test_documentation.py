@@ -8,6 +8,7 @@ in a fork of one process, which takes a tenth of the CPU time.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -89,8 +90,17 @@ def commands(server: Server) -> Iterator[str]:
         process.wait(60)
 
 
+def delete_memories(server: Server) -> None:
+    """Delete what other documents have stored, so that a search finds only what this document stores."""
+    client = server.client()
+    with contextlib.closing(client.connection):
+        status, answer = client.call("POST", "/memories/delete", {"all": True})
+    assert status == 200, answer
+
+
 @pytest.mark.parametrize("document", [document for document in documents() if runnable(document)], ids=name_of)
 def test_every_runnable_block_succeeds(document: Path, tmp_path: Path, server: Server, commands: str) -> None:
+    delete_memories(server)
     for path in HOME.iterdir():
         if path.name not in ("var", ".git"):
             (tmp_path / path.name).symlink_to(path)

@@ -14,6 +14,11 @@ from somamemory import installation
 from testing.processes import HOME
 
 
+# The environment of a checkout has the checkout in its path; an installation has not.
+CHECKOUT = {str(HOME), str(HOME / "clients" / "python" / "src")}
+WITHOUT_THE_CHECKOUT = f"import sys; sys.path = [folder for folder in sys.path if folder not in {CHECKOUT}]; "
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
@@ -35,9 +40,13 @@ def run(site: Path, code: str, home: Path, **environment: str) -> subprocess.Com
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SOMA_", "XDG_", "PYTHON"))}
     variables = {**kept, "PYTHONPATH": str(site), "HOME": str(home), "DJANGO_SETTINGS_MODULE": "somamemory.settings"}
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=home, env={**variables, **environment}, capture_output=True, text=True,
+        [sys.executable, "-c", WITHOUT_THE_CHECKOUT + code],
+        cwd=home,
+        env={**variables, **environment},
+        capture_output=True,
+        text=True,
         timeout=120,
-    )  # fmt: skip
+    )
 
 
 def test_the_wheel_contains_every_file_of_the_packages_and_one_top_level_package(wheel: zipfile.ZipFile) -> None:
