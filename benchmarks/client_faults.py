@@ -1,17 +1,22 @@
 """Write through a faulty network while the server is killed, and count every write.
 
     python -m benchmarks.client_faults --operations 10000
+    python -m benchmarks.client_faults --operations 10000 --client typescript
 
-Each write is a new memory or a change of an existing one, by the synchronous or the asynchronous client in turn. A
-memory's version must be the number of its acknowledged writes, plus at most the writes that ended with an error.
-The exit status is 1 if it is not, or if a call raises an exception that is not an error of the client.
+Each write is a new memory or a change of an existing one: by the synchronous and the asynchronous Python client in
+turn, or by the TypeScript client, which must be built. A memory's version must be the number of its acknowledged
+writes, plus at most the writes that ended with an error. The exit status is 1 if it is not, or if a call raises an
+exception that is not an error of the client.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import os
 import random as randomness
+import subprocess
 import sys
 import tempfile
 import threading
@@ -19,19 +24,22 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "clients" / "python" / "src"))
 
 from somamemory_client import AsyncClient, Client, SomaError
+from somamemory_client._retries import Retries
 from testing.faulty_proxy import FAULTS, SLOW, FaultyProxy
 from testing.server import Server
 
 CHANGES_PER_MEMORY = 4
-RETRIES = 12
-WORKERS = 20
+# Short pauses: with the default ones, most of the time would be spent waiting.
+RETRIES = Retries(limit=12, first_s=0.05, longest_s=2.0)
+WORKERS = 40
+TYPESCRIPT = Path(__file__).resolve().parent.parent / "clients" / "typescript"
 
 
 @dataclass
@@ -66,7 +74,7 @@ class Ledger:
     def contradictions(self, versions: dict[str, int]) -> list[str]:
         return [
             f"{key}: version {versions.get(key, 0)}, acknowledged {certain}, uncertain {self.uncertain[key]}"
-            for key, certain in self.certain.items()
+            for key, certain in ((key, self.certain[key]) for key in self.certain | self.uncertain)
             if not certain <= versions.get(key, 0) <= certain + self.uncertain[key]
         ]
 
@@ -79,14 +87,19 @@ def chaos(
     timeout_s: float,
     random: randomness.Random,
     workers: int = 1,
+    client: str = "python",
 ) -> Report:
-    """Write through a faulty proxy with both clients, and compare the ledgers with what the server contains."""
+    """Write through a faulty proxy, and compare the ledgers with what the server contains."""
     faults: list[str | None] = [*[name for name in FAULTS if name != SLOW] * 4, SLOW, *[None] * 30]
     report = Report()
-    with FaultyProxy(server.port, lambda: random.choice(faults), slow_s) as proxy, ThreadPoolExecutor(workers) as pool:
+    with FaultyProxy(server.port, lambda: random.choice(faults), slow_s) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
-        work = partial(_work, url, server.key, operations // workers, timeout_s)
-        ledgers = list(pool.map(work, range(workers)))
+        if client == "typescript":
+            ledgers = [_typescript_ledger(url, server.key, operations, workers)]
+        else:
+            work = partial(_work, url, server.key, operations // workers, timeout_s)
+            with ThreadPoolExecutor(workers) as pool:
+                ledgers = list(pool.map(work, range(workers)))
     versions = _versions(server)
     for ledger in ledgers:
         report.certain += ledger.certain.total()
@@ -98,14 +111,27 @@ def chaos(
 
 
 def _work(url: str, key: str, operations: int, timeout_s: float, worker: int) -> Ledger:
-    """Write with both clients in turn, and return the ledger of this worker."""
+    """Write with both Python clients in turn, and return the ledger of this worker."""
     ledger = Ledger()
-    with Client(url, key, timeout=timeout_s, max_retries=RETRIES) as blocking, asyncio.Runner() as runner:
-        asynchronous = AsyncClient(url, key, timeout=timeout_s, max_retries=RETRIES)
+    with Client(url, key, timeout=timeout_s) as blocking, asyncio.Runner() as runner:
+        asynchronous = AsyncClient(url, key, timeout=timeout_s)
+        for client in (blocking, asynchronous):
+            client._caller.config = replace(client._caller.config, retries=RETRIES)
         for number in range(operations):
             name = f"w{worker}/{number // (2 * CHANGES_PER_MEMORY)}/{number % 2}"
             _write(ledger, name, number, blocking if number % 2 else asynchronous, runner)
         runner.run(asynchronous.close())
+    return ledger
+
+
+def _typescript_ledger(url: str, key: str, operations: int, workers: int) -> Ledger:
+    """Write with the TypeScript client, and return its ledger."""
+    command = ["node", "tests/chaos.mjs", str(operations), str(workers), str(CHANGES_PER_MEMORY)]
+    environment = {**os.environ, "SOMA_URL": url, "SOMA_API_KEY": key}
+    done = subprocess.run(command, cwd=TYPESCRIPT, env=environment, stdout=subprocess.PIPE, check=True)
+    ledger = Ledger()
+    for name, counts in json.loads(done.stdout).items():
+        setattr(ledger, name, Counter(counts))
     return ledger
 
 
@@ -137,6 +163,7 @@ def _kill_now_and_then(server: Server, every_s: float, stop: threading.Event) ->
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--operations", type=int, default=10_000)
+    parser.add_argument("--client", choices=("python", "typescript"), default="python")
     parser.add_argument("--kill-every-s", type=float, default=20.0, help="0: never")
     options = parser.parse_args()
     began, stop = time.monotonic(), threading.Event()
@@ -152,6 +179,7 @@ def main() -> int:
                 timeout_s=2.0,
                 random=randomness.Random(1),
                 workers=WORKERS,
+                client=options.client,
             )
         finally:
             stop.set()

@@ -80,6 +80,10 @@ def truncate(connection: socket.socket) -> None:
     connection.sendall(OK[:-5])
 
 
+def cut_head(connection: socket.socket) -> None:
+    connection.sendall(OK[:20])
+
+
 def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
@@ -103,6 +107,7 @@ def drip(connection: socket.socket) -> None:
     [
         hang_up,
         truncate,
+        cut_head,
         reset,
         GATEWAY,
         problem(503, "database_busy", Retry_After="1"),
@@ -128,6 +133,7 @@ def test_a_write_is_sent_again_with_the_same_idempotency_key(
     [
         (hang_up, ConnectionLost),
         (truncate, ConnectionLost),
+        (cut_head, ConnectionLost),
         (reset, ConnectionLost),
         (GATEWAY, InvalidResponse),
         (b"SSH-2.0-OpenSSH\r\n\r\n", SomaError),

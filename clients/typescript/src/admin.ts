@@ -4,22 +4,28 @@ import type {
   NamespaceOut, NamespacesListQuery, NamespacesOut, ProposalOut, ProposalsListQuery, ProposalsOut, ReceiptOut, RenameBody, TenantBody, TenantOut, TenantPatch,
   TenantsListAuditQuery, TenantsOut, UsageOut,
 } from "./schema.js"; // prettier-ignore
-import { Resource } from "./scope.js";
+import { IDS, Resource } from "./scope.js";
 
+/** Namespaces of a tenant. */
 export class Namespaces extends Resource {
   /** List namespaces with their counts. */
   list(options: Omit<NamespacesListQuery, "cursor"> = {}): Pages<NamespaceOut> {
+    this.refuse("namespaces.list", ...IDS, "namespace");
     return new Pages(async (cursor) => {
       const page = await this.transport.json<NamespacesOut>("GET", "/namespaces", { query: { ...options, cursor } });
       return { items: page.items, nextCursor: page.next_cursor };
     });
   }
 
+  /** Rename a namespace. With `merge`, add its memories to an existing namespace. */
   async rename(namespace: string, to: string, options: Pick<RenameBody, "merge"> = {}): Promise<ReceiptOut> {
+    this.refuse("namespaces.rename", ...IDS);
     return this.transport.json("POST", "/namespaces/rename", { json: { namespace, to, ...options }, once: true });
   }
 
+  /** Delete all memories of a namespace. */
   async delete(namespace: string, options: Omit<DeleteNamespaceBody, "namespace"> = {}): Promise<ReceiptOut> {
+    this.refuse("namespaces.delete", ...IDS);
     return this.transport.json("POST", "/namespaces/delete", { json: { namespace, ...options }, once: true });
   }
 }
@@ -28,6 +34,7 @@ export class Namespaces extends Resource {
 export class Proposals extends Resource {
   /** List the proposals in a state, newest first. By default, return the open ones. */
   list(options: Omit<ProposalsListQuery, "cursor"> = {}): Pages<ProposalOut> {
+    this.refuse("proposals.list", ...IDS, "namespace");
     return new Pages(async (cursor) => {
       const page = await this.transport.json<ProposalsOut>("GET", "/proposals", { query: { ...options, cursor } });
       return { items: page.items, nextCursor: page.next_cursor };
@@ -59,10 +66,12 @@ const keyPath = (slug: string, prefix: string): string => `${tenantPath(slug)}/k
 
 /** Tenants with their quotas, usage and audit log. */
 export class Tenants extends Resource {
+  /** Create a tenant. */
   async create(slug: string, options: Omit<TenantBody, "slug"> = {}): Promise<TenantOut> {
     return this.transport.json("POST", "/tenants", { json: { slug, ...options }, once: true });
   }
 
+  /** List tenants. */
   list(): Pages<TenantOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<TenantsOut>("GET", "/tenants", { query: { cursor } });
@@ -70,10 +79,12 @@ export class Tenants extends Resource {
     });
   }
 
+  /** Return a tenant. Throws NotFound. */
   async get(slug: string): Promise<TenantOut> {
     return this.transport.json("GET", tenantPath(slug));
   }
 
+  /** Change fields of a tenant, such as its quotas. */
   async update(slug: string, changes: TenantPatch): Promise<TenantOut> {
     return this.transport.json("PATCH", tenantPath(slug), { json: changes, once: true });
   }
@@ -83,6 +94,7 @@ export class Tenants extends Resource {
     return this.transport.json("DELETE", tenantPath(slug));
   }
 
+  /** Return what a tenant stores and has used. */
   async usage(slug: string): Promise<UsageOut> {
     return this.transport.json("GET", `${tenantPath(slug)}/usage`);
   }
@@ -103,6 +115,7 @@ export class Keys extends Resource {
     return this.transport.json("POST", `${tenantPath(slug)}/keys`, { json: options, once: true });
   }
 
+  /** List the keys of a tenant, without their secrets. */
   list(slug: string): Pages<KeyOut> {
     return new Pages(async (cursor) => {
       const page = await this.transport.json<KeysOut>("GET", `${tenantPath(slug)}/keys`, { query: { cursor } });
@@ -110,16 +123,20 @@ export class Keys extends Resource {
     });
   }
 
+  /** Replace a key. The old one is valid for a while longer. */
   async rotate(slug: string, prefix: string): Promise<IssuedKeyOut> {
     return this.transport.json("POST", `${keyPath(slug, prefix)}/rotate`, { json: {}, once: true });
   }
 
+  /** Revoke a key. */
   async revoke(slug: string, prefix: string): Promise<KeyOut> {
     return this.transport.json("DELETE", keyPath(slug, prefix));
   }
 }
 
+/** Long-running jobs. */
 export class Jobs extends Resource {
+  /** Return the state of a job. Throws NotFound. */
   async get(id: string): Promise<JobOut> {
     return this.transport.json("GET", `/jobs/${encodeURIComponent(id)}`);
   }

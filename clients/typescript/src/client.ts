@@ -1,14 +1,10 @@
 import { Admin, Namespaces, Proposals } from "./admin.js";
 import { Context, Conversations } from "./conversations.js";
-import { IncompatibleServer } from "./errors.js";
 import { Graph } from "./graph.js";
 import { Memories } from "./memories.js";
 import type { HealthOut } from "./schema.js";
 import type { Scope } from "./scope.js";
-import { type ClientOptions, type RequestOptions, Transport } from "./transport.js";
-
-/** The major version of the servers that this client understands. */
-export const MAJOR_VERSION = "0";
+import { type ClientOptions, incompatibility, type RequestOptions, Transport } from "./transport.js";
 
 /**
  * A client of a SomaMemory server. It is cheap to create and has no connection to close.
@@ -43,18 +39,22 @@ export class Client {
     return new Client(this.options, { ...this.scope, user_id });
   }
 
+  /** Return a client that is limited to the memories and conversations of one agent. */
   agent(agent_id: string): Client {
     return new Client(this.options, { ...this.scope, agent_id });
   }
 
+  /** Return a client that is limited to the memories and conversations of one session. */
   session(session_id: string): Client {
     return new Client(this.options, { ...this.scope, session_id });
   }
 
+  /** Return a client that is limited to the memories of one namespace. */
   namespace(namespace: string): Client {
     return new Client(this.options, { ...this.scope, namespace });
   }
 
+  /** Return a client that acts for a tenant, with an operator's key. */
   tenant(tenant: string): Client {
     return this.withOptions({ tenant });
   }
@@ -64,7 +64,10 @@ export class Client {
     return new Client({ ...this.options, ...options }, this.scope);
   }
 
-  /** Send any request, and return the unchanged response. Throws the same errors as the other methods. */
+  /**
+   * Send any request, and return the unchanged response. Throws the same errors as the other methods. A write is sent
+   * again after a lost response only with `once: true`; routes that call a language model ignore its Idempotency-Key.
+   */
   async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
     return this.#transport.response(method, path, options);
   }
@@ -77,7 +80,8 @@ export class Client {
   /** Return the version of the server. Throws IncompatibleServer if it is another major version. */
   async checkVersion(): Promise<string> {
     const { version } = await this.health();
-    if (version?.split(".")[0] === MAJOR_VERSION) return version;
-    throw new IncompatibleServer(`the server has version ${version}; this client needs ${MAJOR_VERSION}.x, so install the client of that version`);
+    const error = incompatibility(version ?? "unknown");
+    if (error) throw error;
+    return version as string;
   }
 }

@@ -18,21 +18,25 @@ function pathOf(conversation: ConversationName): string {
   return `/conversations/by-external-id/${encodeURIComponent(conversation.external_id)}`;
 }
 
+/** Conversations and their messages. */
 export class Conversations extends Resource {
   /** Record a new conversation. With `external_id`, return the conversation that already has this id, if any. */
   async create(options: ConversationBody & { external_id?: string } = {}): Promise<ConversationOut> {
+    this.refuse("conversations.create", "namespace");
     const { external_id, ...fields } = options;
     const json = { ...this.ids(), ...fields };
     if (external_id !== undefined) return this.transport.json("PUT", pathOf({ external_id }), { json, once: true });
     return this.transport.json("POST", "/conversations", { json, once: true });
   }
 
+  /** Return a conversation. Throws NotFound. */
   async get(conversation: ConversationName): Promise<ConversationOut> {
     return this.transport.json("GET", pathOf(conversation));
   }
 
   /** List conversations, most recently changed first. */
   list(options: Omit<ConversationsListQuery, "cursor" | "page" | "page_size"> = {}): Pages<ConversationOut> {
+    this.refuse("conversations.list", "namespace");
     return new Pages(async (cursor) => {
       const query = { ...this.ids(), limit: 100, ...options, cursor };
       const page = await this.transport.json<ConversationsOut>("GET", "/conversations", { query });
@@ -60,22 +64,26 @@ export class Conversations extends Resource {
     });
   }
 
+  /** Change fields of a conversation, such as its label. */
   async update(id: string, changes: ConversationPatch): Promise<ChangedOut> {
     return this.transport.json("PATCH", pathOf(id), { json: changes, once: true });
   }
 
+  /** Delete a conversation. With `purge`, delete it permanently. */
   async delete(id: string, options: { purge?: boolean } = {}): Promise<ConversationDeletedOut> {
     return this.transport.json("DELETE", pathOf(id), { query: options });
   }
 
   /** Find messages by meaning and keyword. */
   async search(query: string, options: Omit<QueryBody, "query"> = {}): Promise<QueryOut> {
-    return this.transport.json("POST", "/query", { json: { query, ...this.ids(), ...options } });
+    this.refuse("conversations.search", "namespace");
+    return this.transport.json("POST", "/query", { json: { query, ...this.ids(), ...options }, repeatable: true });
   }
 
   /** Find messages by keyword only. */
   async searchFullText(query: string, options: Omit<FullTextBody, "query"> = {}): Promise<FullTextOut> {
-    return this.transport.json("POST", "/search/fts", { json: { query, ...this.ids(), ...options } });
+    this.refuse("conversations.searchFullText", "namespace");
+    return this.transport.json("POST", "/search/fts", { json: { query, ...this.ids(), ...options }, repeatable: true });
   }
 
   /** List the facts that were extracted from a conversation. */
@@ -94,17 +102,18 @@ export class Conversations extends Resource {
 
 type ContextOptions = Omit<ContextBody, "query" | "format">;
 
+/** The context of a prompt. */
 export class Context extends Resource {
   /** Select the best messages for the next prompt, within a budget of tokens, best first. */
   async assemble(query: string, options?: ContextOptions & { format?: "items" }): Promise<ContextMessageOut[]>;
   /** Return the context as one text for a prompt, or as messages for a language model. */
   async assemble(query: string, options: ContextOptions & { format: "text" | "messages" }): Promise<ContextPromptOut>;
   async assemble(query: string, options: Omit<ContextBody, "query"> = {}): Promise<ContextMessageOut[] | ContextPromptOut> {
-    return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options } });
+    return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options }, repeatable: true });
   }
 
   /** Return which messages are in the context, which were left out, and why. */
   async manifest(query: string, options: ContextOptions = {}): Promise<ManifestOut> {
-    return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options }, query: { manifest: true } });
+    return this.transport.json("POST", "/context/assemble", { json: { query, ...this.ids(), ...options }, query: { manifest: true }, repeatable: true });
   }
 }

@@ -34,6 +34,7 @@ export class IncompatibleServer extends SomaError {}
 export class ApiError extends SomaError {
   readonly status: number;
   readonly code: string;
+  readonly title: string | undefined;
   readonly detail: string;
   readonly requestId: string | undefined;
   readonly errors: NonNullable<Problem["errors"]>;
@@ -43,6 +44,7 @@ export class ApiError extends SomaError {
     super(problem.detail ?? problem.title ?? `the server responded with status ${problem.status}`);
     this.status = problem.status;
     this.code = problem.code ?? "unknown";
+    this.title = problem.title;
     this.detail = this.message;
     this.requestId = problem.request_id;
     this.errors = problem.errors ?? [];

@@ -7,6 +7,7 @@ import { Resource } from "./scope.js";
 /** A query whose coordinates may be given as numbers. */
 type Ends<T> = Omit<T, "from_coord" | "to_coord"> & { from_coord?: Coordinate; to_coord?: Coordinate };
 
+/** Links between memories. */
 export class Graph extends Resource {
   /** Link two memories, each named by its coordinate, key or id. */
   async link(link: NamedLinkBody): Promise<LinkOut> {

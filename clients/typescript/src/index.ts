@@ -1,5 +1,5 @@
 export type { Address, Coordinate } from "./addresses.js";
-export { Client, MAJOR_VERSION } from "./client.js";
+export { Client } from "./client.js";
 export type { ConversationName } from "./conversations.js";
 export * from "./errors.js";
 export type { Addresses, Conditions, NewMemory, Payload, Report, SearchOptions, StoreOptions } from "./memories.js";
@@ -7,4 +7,4 @@ export { SearchResult } from "./memories.js";
 export { type PageOf, Pages } from "./pages.js";
 export type * from "./schema.js";
 export type { Scope } from "./scope.js";
-export type { ClientOptions, RequestOptions } from "./transport.js";
+export { type ClientOptions, MAJOR_VERSION, type RequestOptions } from "./transport.js";

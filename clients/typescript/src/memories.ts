@@ -6,7 +6,7 @@ import type {
   FoundOut, HistoryOut, MapOut, MemoriesListQuery, MemoriesMapQuery, MemoryEnvelope, MemoryOut, NeighborsOut, PageOut,
   PatchBody, SearchBody, SearchOut, StatsOut, StoreBody, StoredOut, VersionOut,
 } from "./schema.js"; // prettier-ignore
-import { Resource } from "./scope.js";
+import { IDS, Resource } from "./scope.js";
 
 /** The payload of a memory: a text, or any JSON object. */
 export type Payload = string | Record<string, unknown>;
@@ -65,6 +65,7 @@ function conditionsOf({ if_version, if_absent }: Conditions): Record<string, str
   return { "if-match": if_version === undefined ? undefined : `"${if_version}"`, "if-none-match": if_absent ? "*" : undefined };
 }
 
+/** Memories: store, find, change and delete them. */
 export class Memories extends Resource {
   /** Store a memory: a text, or any JSON object. With the key or the coordinate of a stored memory, replace it. */
   async store(payload: Payload, options: StoreOptions = {}): Promise<StoredOut> {
@@ -115,7 +116,7 @@ export class Memories extends Resource {
     const [name, all] = Object.entries(body).find(([, value]) => Array.isArray(value)) as [string, unknown[]];
     while (items.length < all.length) {
       const json = { ...body, [name]: all.slice(items.length, items.length + BATCH) };
-      const page = await this.transport.json<BulkGotOut>("POST", "/memories/bulk/get", { json });
+      const page = await this.transport.json<BulkGotOut>("POST", "/memories/bulk/get", { json, repeatable: true });
       items.push(...page.items);
       if (page.items.length === 0) break;
     }
@@ -136,6 +137,7 @@ export class Memories extends Resource {
     return (await this.transport.json<DeletedOut>("DELETE", pathOf(address), { query, headers })).deleted;
   }
 
+  /** Delete several memories in one request. */
   async deleteMany(addresses: Addresses): Promise<BulkDeletedOut> {
     return this.transport.json("POST", "/memories/bulk/delete", { json: this.#names(addresses), once: true });
   }
@@ -157,7 +159,7 @@ export class Memories extends Resource {
   async search(query: string, options: SearchOptions = {}): Promise<SearchResult> {
     const where = options.namespace_prefix ? {} : this.namespace();
     const json = { query, ...this.ids(), ...where, ...options };
-    return new SearchResult(await this.transport.json<SearchOut>("POST", "/memories/search", { json }));
+    return new SearchResult(await this.transport.json<SearchOut>("POST", "/memories/search", { json, repeatable: true }));
   }
 
   /** List memories: all of a namespace, those below a coordinate or a key, or those near a point. */
@@ -192,6 +194,7 @@ export class Memories extends Resource {
 
   /** Return the numbers of stored objects, and the state of the index. */
   async stats(): Promise<StatsOut> {
+    this.refuse("memories.stats", ...IDS, "namespace");
     return this.transport.json("GET", "/stats");
   }
 
@@ -199,8 +202,8 @@ export class Memories extends Resource {
     return { ...this.ids(), ...this.namespace(), ...fields, payload: payloadOf(payload) };
   }
 
-  #namespaceOf(address: { namespace?: string | undefined } | { id: string }): { namespace?: string } {
-    return "id" in address ? {} : this.namespace(address.namespace);
+  #namespaceOf(address: { namespace?: string | undefined; id?: string | undefined }): { namespace?: string } {
+    return address.id === undefined ? this.namespace(address.namespace) : {};
   }
 
   #names(addresses: Addresses): Record<string, unknown> {

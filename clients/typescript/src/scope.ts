@@ -1,3 +1,4 @@
+import { InvalidArgument } from "./errors.js";
 import type { Transport } from "./transport.js";
 
 /** The scope of a client. A value given in a call overrides the scope. */
@@ -25,4 +26,12 @@ export class Resource {
     const namespace = given ?? this.scope.namespace;
     return namespace === undefined ? {} : { namespace };
   }
+
+  /** Throw InvalidArgument if the scope contains one of the names, because the call cannot be limited to it. */
+  protected refuse(call: string, ...names: (keyof Scope)[]): void {
+    const name = names.find((name) => this.scope[name] !== undefined);
+    if (name) throw new InvalidArgument(name, `${call} cannot be limited to it; call it on a client without this scope`);
+  }
 }
+
+export const IDS = ["user_id", "agent_id", "session_id"] as const;

@@ -1,5 +1,12 @@
-import { ApiError, ConnectionLost, ERRORS, InvalidArgument, InvalidResponse, RequestQuotaExceeded, ResponseTimeout, TransportError } from "./errors.js";
+import { environment, headersOf, jsonText, randomKey, urlOf, validated } from "./arguments.js";
+import {
+  ApiError, ConnectionLost, ERRORS, IncompatibleServer, InvalidResponse, RequestQuotaExceeded, ResponseTimeout, ServerError,
+  TransportError,
+} from "./errors.js"; // prettier-ignore
 import type { Problem } from "./schema.js";
+
+/** The major version of the servers that this client understands. */
+export const MAJOR_VERSION = "0";
 
 export interface ClientOptions {
   /** Address of the server. Default: the environment variable SOMA_URL, or http://127.0.0.1:9595. */
@@ -12,6 +19,12 @@ export interface ClientOptions {
   timeoutMs?: number | undefined;
   /** The highest number of retries after a transient failure. Default: 3. */
   maxRetries?: number | undefined;
+  /** Headers for each request. */
+  headers?: Record<string, string> | undefined;
+  /** The Idempotency-Key of one write. By default, each write gets a random key. */
+  idempotencyKey?: string | undefined;
+  /** Aborts the requests of this client and their retries. */
+  signal?: AbortSignal | undefined;
   /** A replacement for the global `fetch`. */
   fetch?: typeof fetch | undefined;
   /** Called before each attempt; it may add headers. */
@@ -29,8 +42,13 @@ export interface RequestOptions {
   /** A body that is sent unchanged. */
   body?: string | Uint8Array | undefined;
   headers?: Record<string, string | undefined> | undefined;
-  /** Send an Idempotency-Key, so that a retried write takes effect once. */
+  /** Send an Idempotency-Key, so that a repeated write takes effect once. */
   once?: boolean | undefined;
+  /**
+   * Send the request again even if it may have taken effect. Default: true for GET and DELETE, and with `once`. Other
+   * requests are sent again only after responses that exclude an effect, such as 429.
+   */
+  repeatable?: boolean | undefined;
   /** Aborts the request and its retries. */
   signal?: AbortSignal | undefined;
   timeoutMs?: number | undefined;
@@ -38,26 +56,28 @@ export interface RequestOptions {
 
 const API = "/api/v1";
 const MAX_RETRY_AFTER_S = 60;
-const RETRIED = new Set([408, 429, 500, 502, 503, 504]);
+const VERSION_TIMEOUT_MS = 5000;
+const RETRIED = new Set([408, 425, 429, 500, 502, 503, 504, 529]);
+/** With these statuses, the request had no effect. */
+const WITHOUT_EFFECT = new Set([408, 425, 429, 503]);
 /** Error codes with these statuses that a retry does not resolve. */
-const FINAL = new Set(["cold_file_damaged", "deadline_exceeded", "embedder_refused", "llm_answer_invalid", "llm_refused"]);
-
-const environment = (name: string): string | undefined =>
-  (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name] || undefined;
+const FINAL = new Set([
+  "cold_file_damaged", "deadline_exceeded", "embedder_refused", "llm_budget_exceeded", "llm_refused", "quota_exceeded",
+]); // prettier-ignore
 
 /** Sends requests, and retries them after transient failures. */
 export class Transport {
+  readonly options: ClientOptions;
   readonly baseUrl: string;
 
-  constructor(readonly options: ClientOptions) {
-    const url = options.baseUrl ?? environment("SOMA_URL") ?? "http://127.0.0.1:9595";
-    if (!/^https?:\/\/[^/]/.test(url)) throw new InvalidArgument("baseUrl", `must begin with http:// or https://; this one is '${url}'`);
-    this.baseUrl = url.replace(/\/+$/, "").replace(/\/api\/v1$/, "");
+  constructor(options: ClientOptions) {
+    this.options = validated(options);
+    this.baseUrl = urlOf(options.baseUrl ?? environment("SOMA_URL") ?? "http://127.0.0.1:9595");
   }
 
   /** Return the decoded JSON of a successful response. */
   async json<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
-    return this.#attempts(method, path, options, async (response) => (await response.json()) as T);
+    return this.#attempts(method, path, options, async (response) => parsed(await response.text(), response.status) as T);
   }
 
   /** Return the text of a successful response. */
@@ -77,30 +97,34 @@ export class Transport {
       try {
         return await this.#attempt(request, options, attempt, read);
       } catch (error) {
-        const waitMs = attempt < retries ? pauseMs(error, attempt) : undefined;
-        if (waitMs === undefined) throw error;
-        await pause(waitMs, options.signal);
+        const waitMs = attempt < retries ? pauseMs(error, attempt, request.repeatable) : undefined;
+        if (waitMs === undefined) throw (await this.#versionError(error, request)) ?? error;
+        await pause(waitMs, request.signal);
       }
     }
   }
 
   #prepared(method: string, path: string, options: RequestOptions): Prepared {
-    const headers = new Headers({ accept: "application/json" });
     const key = this.options.apiKey ?? environment("SOMA_API_KEY");
-    const tenant = this.options.tenant ?? environment("SOMA_TENANT");
-    if (key) headers.set("authorization", `Bearer ${key}`);
-    if (tenant) headers.set("x-tenant", tenant);
-    if (options.once) headers.set("idempotency-key", crypto.randomUUID());
-    if (options.json !== undefined) headers.set("content-type", "application/json");
-    for (const [name, value] of Object.entries(options.headers ?? {})) if (value !== undefined) headers.set(name, value);
-    const body = options.json === undefined ? options.body : JSON.stringify(options.json);
-    return { method, url: `${this.baseUrl}${API}${path}${queryString(options.query)}`, headers, body };
+    const headers = headersOf({
+      accept: "application/json",
+      authorization: key && `Bearer ${key}`,
+      "x-tenant": this.options.tenant ?? environment("SOMA_TENANT"),
+      "idempotency-key": options.once ? (this.options.idempotencyKey ?? randomKey()) : undefined,
+      "content-type": options.json === undefined ? undefined : "application/json",
+      ...this.options.headers,
+      ...options.headers,
+    });
+    const body = options.json === undefined ? options.body : jsonText(options.json);
+    const repeatable = options.repeatable ?? (options.once || ["GET", "HEAD", "DELETE"].includes(method));
+    const signal = options.signal ?? this.options.signal;
+    return { method, url: `${this.baseUrl}${API}${path}${queryString(options.query)}`, headers, body, repeatable, signal };
   }
 
   async #attempt<T>(request: Prepared, options: RequestOptions, attempt: number, read: (response: Response) => Promise<T>): Promise<T> {
     const { method, url, headers } = request;
     const timeout = AbortSignal.timeout(options.timeoutMs ?? this.options.timeoutMs ?? 60_000);
-    const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
+    const signal = request.signal ? AbortSignal.any([request.signal, timeout]) : timeout;
     this.options.onRequest?.({ method, url, headers, attempt });
     try {
       const response = await (this.options.fetch ?? fetch)(url, { method, headers, body: request.body as BodyInit, signal });
@@ -108,11 +132,32 @@ export class Transport {
       if (!response.ok) throw await errorOf(response);
       return await read(response);
     } catch (error) {
-      if (error instanceof ApiError || error instanceof InvalidResponse || options.signal?.aborted) throw error;
+      if (error instanceof ApiError || error instanceof InvalidResponse || request.signal?.aborted) throw error;
       this.options.onResponse?.({ method, url, attempt, error });
       throw connectionError(error, url, timeout.aborted);
     }
   }
+
+  /** Return an error if the server may lack the route or the format, and reports another major version. */
+  async #versionError(error: unknown, { headers, signal }: Prepared): Promise<IncompatibleServer | undefined> {
+    if (!(error instanceof InvalidResponse) && !isUnknownRoute(error)) return undefined;
+    const timeout = AbortSignal.timeout(VERSION_TIMEOUT_MS);
+    const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
+    const authorization = headersOf({ authorization: headers.get("authorization") ?? undefined });
+    try {
+      const response = await (this.options.fetch ?? fetch)(`${this.baseUrl}${API}/health`, { headers: authorization, signal: either });
+      return incompatibility(((await response.json()) as { version?: unknown } | null)?.version);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** Return an error if a server of this version has another major version than the client. */
+export function incompatibility(version: unknown): IncompatibleServer | undefined {
+  if (typeof version !== "string" || version.split(".")[0] === MAJOR_VERSION) return undefined;
+  const major = version.split(".")[0];
+  return new IncompatibleServer(`the server has version ${version}; this client needs ${MAJOR_VERSION}.x, so install @somamemory/client@${major}`);
 }
 
 interface Prepared {
@@ -120,6 +165,8 @@ interface Prepared {
   url: string;
   headers: Headers;
   body: string | Uint8Array | undefined;
+  repeatable: boolean;
+  signal: AbortSignal | undefined;
 }
 
 function queryString(query: Record<string, QueryValue> = {}): string {
@@ -131,22 +178,40 @@ function queryString(query: Record<string, QueryValue> = {}): string {
   return text && `?${text}`;
 }
 
+/** Return parsed JSON. Throws InvalidResponse. */
+function parsed(text: string, status: number): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new InvalidResponse(`the response with status ${status} is not JSON: ${text.slice(0, 200)}`);
+  }
+}
+
 async function errorOf(response: Response): Promise<Error> {
   const after = Number(response.headers.get("retry-after") ?? Number.NaN);
-  const retryAfterS = Number.isFinite(after) ? after : undefined;
-  const text = await response.text().catch(() => "");
+  const retryAfterS = Number.isFinite(after) && after >= 0 ? after : undefined;
+  const text = await response.text();
   if (response.headers.get("content-type")?.startsWith("application/problem+json")) {
-    const problem = JSON.parse(text) as Problem;
-    const isRequestQuota = problem.code === "quota_exceeded" && problem.status === 429;
-    return new (isRequestQuota ? RequestQuotaExceeded : (ERRORS[problem.code] ?? ApiError))(problem, retryAfterS);
+    const problem = parsed(text, response.status) as Problem;
+    return problemError({ ...problem, request_id: problem.request_id ?? response.headers.get("x-request-id") ?? "" }, retryAfterS);
   }
-  if (response.status >= 500 || response.status === 429 || response.status === 408) {
+  if (RETRIED.has(response.status)) {
     return new ApiError({ status: response.status, detail: `a proxy responded with status ${response.status}` }, retryAfterS);
   }
   return new InvalidResponse(
     `the response with status ${response.status} does not come from SomaMemory; check baseUrl, which must be the address of the server`,
   );
 }
+
+/** Return the error for a problem. A code that this version of the client does not know has the class of its status. */
+function problemError(problem: Problem, retryAfterS: number | undefined): ApiError {
+  if (problem.code === "quota_exceeded" && problem.status === 429) return new RequestQuotaExceeded(problem, retryAfterS);
+  return new (ERRORS[problem.code] ?? (problem.status >= 500 ? ServerError : ApiError))(problem, retryAfterS);
+}
+
+/** Return whether the server lacks the route, and may therefore have another version. */
+const isUnknownRoute = (error: unknown): boolean =>
+  error instanceof ApiError && (error.status === 405 || (error.code === "not_found" && error.detail === error.title));
 
 function connectionError(error: unknown, url: string, timedOut: boolean): Error {
   const host = new URL(url).origin;
@@ -155,12 +220,13 @@ function connectionError(error: unknown, url: string, timedOut: boolean): Error 
   return new ConnectionLost(`no complete response from ${host}: ${reason}`, { cause: error });
 }
 
-/** Return how long to wait before the next attempt, or undefined if another attempt would not help. */
-function pauseMs(error: unknown, attempt: number): number | undefined {
+/** Return how long to wait before the next attempt, or undefined if another attempt would not help or is not safe. */
+function pauseMs(error: unknown, attempt: number, repeatable: boolean): number | undefined {
   const backoff = Math.random() * Math.min(8000, 250 * 2 ** attempt);
-  if (error instanceof TransportError) return backoff;
+  if (error instanceof TransportError) return repeatable ? backoff : undefined;
   if (!(error instanceof ApiError) || FINAL.has(error.code)) return undefined;
   if (!RETRIED.has(error.status) && error.code !== "still_running") return undefined;
+  if (!repeatable && !WITHOUT_EFFECT.has(error.status)) return undefined;
   const after = error.retryAfterS ?? 0;
   return after > MAX_RETRY_AFTER_S ? undefined : after * 1000 + backoff;
 }

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { test } from "node:test";
 import {
-  ConnectionLost, ResponseTimeout, Client, DatabaseBusy, DeadlineExceeded, InvalidResponse, InvalidArgument, RequestQuotaExceeded, StillRunning,
+  ApiError, ConnectionLost, ResponseTimeout, Client, DatabaseBusy, DeadlineExceeded, IncompatibleServer, InvalidResponse, InvalidArgument, RequestQuotaExceeded,
+  ServerError, StillRunning,
 } from "@somamemory/client";
 
 const problem = (status, code, headers = {}) => (_, response) => {
@@ -11,6 +12,9 @@ const problem = (status, code, headers = {}) => (_, response) => {
   response.end(JSON.stringify({ type: "about:blank", title: code, status, detail: code, code, request_id: "r1" }));
 };
 const ok = (_, response) => response.writeHead(201, { "content-type": "application/json" }).end('{"ok": true, "id": "1"}');
+
+const lose = (request) => request.socket.destroy();
+const text = (status, body) => (_, response) => response.writeHead(status, { "content-type": "application/json" }).end(body);
 
 /** Answer each request with the next of `answers`, and repeat the last one. Resolves to [client, requests]. */
 async function serving(t, answers, options = {}) {
@@ -59,10 +63,12 @@ test("a request that fails permanently is not sent again", async (t) => {
     [problem(503, "deadline_exceeded"), DeadlineExceeded],
     [problem(429, "quota_exceeded", { "retry-after": "40000" }), RequestQuotaExceeded],
     [(_, response) => response.writeHead(404).end("not here"), InvalidResponse],
+    [text(200, "<html>"), InvalidResponse],
+    [problem(404, "from_the_future"), ApiError],
   ]) {
     const [client, requests] = await serving(t, [answer]);
     await assert.rejects(client.memories.store("x"), type);
-    assert.equal(requests.length, 1);
+    assert.equal(requests.filter(({ url }) => !url.endsWith("/health")).length, 1);
   }
 });
 
@@ -96,6 +102,67 @@ test("an invalid argument is refused before a request is sent", async (t) => {
   await assert.rejects(client.memories.get({}), (error) => error.field === "address");
   await assert.rejects(client.memories.store("x", { if_absent: true, if_version: 1 }), InvalidArgument);
   assert.equal(requests.length, 0);
+});
+
+test("an option that no request could have is refused", async (t) => {
+  for (const [field, options] of [
+    ["timeoutMs", { timeoutMs: 0 }],
+    ["maxRetries", { maxRetries: 1.5 }],
+    ["apiKey", { apiKey: "line\nline" }],
+    ["baseUrl", { baseUrl: "http://user:secret@host" }],
+  ]) {
+    assert.throws(() => new Client(options), (error) => error instanceof InvalidArgument && error.field === field);
+  }
+  const [client, requests] = await serving(t, [ok]);
+  await assert.rejects(client.memories.store({ size: Number.NaN }), (error) => error instanceof InvalidArgument && error.field === "size");
+  await assert.rejects(client.memories.store({ count: 1n }), (error) => error instanceof InvalidArgument && error.field === "count");
+  assert.equal(requests.length, 0);
+});
+
+test("a call that ignores the scope of its client is refused", async (t) => {
+  const [client, requests] = await serving(t, [ok]);
+  const ada = client.user("ada");
+  await assert.rejects(ada.memories.stats(), (error) => error instanceof InvalidArgument && error.field === "user_id");
+  await assert.rejects(ada.namespaces.delete("notes"), InvalidArgument);
+  assert.throws(() => ada.proposals.list(), InvalidArgument);
+  assert.throws(() => client.namespace("notes").conversations.list(), InvalidArgument);
+  assert.equal(requests.length, 0);
+});
+
+test("a call whose repetition has another effect is not repeated when its response is lost", async (t) => {
+  const [client, requests] = await serving(t, [lose]);
+  await assert.rejects(client.conversations.summarize("1"), ConnectionLost);
+  await assert.rejects(client.request("POST", "/memories", { json: { payload: {} } }), ConnectionLost);
+  assert.equal(requests.length, 2);
+});
+
+test("a search is repeated when its response is lost", async (t) => {
+  const [client, requests] = await serving(t, [lose, text(200, '{"memories": []}')]);
+  await client.memories.search("x");
+  assert.equal(requests.length, 2);
+});
+
+test("the error names another major version", async (t) => {
+  const [client] = await serving(t, [problem(404, "not_found"), text(200, '{"version": "7.1.0"}')]);
+  await assert.rejects(client.memories.store("x"), (error) => error instanceof IncompatibleServer && /7\.1\.0.*client@7/.test(error.message));
+  await assert.rejects(client.checkVersion(), IncompatibleServer);
+});
+
+test("an unknown code has the class of its status, and the id of its request", async (t) => {
+  const bare = (_, response) => {
+    response.writeHead(599, { "content-type": "application/problem+json", "x-request-id": "r2" });
+    response.end('{"status": 599, "code": "from_the_future"}');
+  };
+  const [client] = await serving(t, [bare]);
+  await assert.rejects(client.memories.stats(), (error) => error instanceof ServerError && error.requestId === "r2");
+});
+
+test("options can be changed for one call", async (t) => {
+  const [client, requests] = await serving(t, [ok]);
+  await client.withOptions({ headers: { "x-request-id": "mine" }, idempotencyKey: "once" }).memories.store("x");
+  assert.deepEqual([requests[0].headers["x-request-id"], requests[0].headers["idempotency-key"]], ["mine", "once"]);
+  const aborted = client.withOptions({ signal: AbortSignal.abort() });
+  await assert.rejects(aborted.memories.search("x"), { name: "AbortError" });
 });
 
 test("hooks see each attempt", async (t) => {

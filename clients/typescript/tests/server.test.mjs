@@ -5,7 +5,8 @@ import { createRequire } from "node:module";
 import { test } from "node:test";
 import { Client, Forbidden, HistoryGone, InvalidInput, NotFound, PreconditionFailed, Unauthenticated } from "@somamemory/client";
 
-const client = new Client().namespace(`ts/${randomUUID()}`);
+const server = new Client();
+const client = server.namespace(`ts/${randomUUID()}`);
 
 test("a text is stored and found by meaning", async () => {
   const stored = await client.memories.store("Ada drinks her coffee without sugar.", { user_id: "ada" });
@@ -54,7 +55,7 @@ test("a condition on the version protects a change", async () => {
 });
 
 test("a conversation is recorded once, continued, searched and assembled", async () => {
-  const eve = client.user(`eve-${randomUUID()}`);
+  const eve = server.user(`eve-${randomUUID()}`);
   const external_id = randomUUID();
   const first = await eve.conversations.create({ external_id, label: "Breakfast", messages: [{ role: "user", content: "No eggs for Ada." }] });
   const again = await eve.conversations.create({ external_id });
@@ -79,14 +80,14 @@ test("links lead from a memory to its neighbours", async () => {
 });
 
 test("proposals are listed", async () => {
-  assert.deepEqual(await client.proposals.list().all(), []);
-  await assert.rejects(client.proposals.accept(randomUUID()), NotFound);
+  assert.deepEqual(await server.proposals.list().all(), []);
+  await assert.rejects(server.proposals.accept(randomUUID()), NotFound);
 });
 
 test("an error has the class of its code, the field and the id of the request", async () => {
   await assert.rejects(client.memories.get({ key: "nothing/here" }), (error) => error instanceof NotFound && error.requestId.length > 0);
   await assert.rejects(client.memories.search(""), (error) => error instanceof InvalidInput && error.errors[0].field === "query");
-  await assert.rejects(client.withOptions({ apiKey: "wrong" }).memories.stats(), Unauthenticated);
+  await assert.rejects(server.withOptions({ apiKey: "wrong" }).memories.stats(), Unauthenticated);
   await assert.rejects(client.tenant("no-such-tenant").memories.store("x"), (error) => error instanceof NotFound || error instanceof Forbidden);
   assert.ok(HistoryGone);
 });

@@ -101,9 +101,11 @@ class _Connection:
         return time.monotonic() - self._used_at < MAX_IDLE_S and not _has_input(self._raw)
 
     def exchange(self, request: Request, address: Address, deadline: float) -> Response:
-        self._socket.deadline = deadline
+        self._socket.deadline, self._socket.at_end = deadline, False
         self._http.request(request.method, address.path + request.target, request.body, request.headers)
         answer = self._http.getresponse()
+        if self._socket.at_end:  # `http.client` takes the end of the connection for the end of the headers
+            raise http.client.IncompleteRead(b"")
         body = answer.read()
         self._used_at = time.monotonic()
         headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -120,6 +122,7 @@ class _DeadlineSocket:
     def __init__(self, raw: socket.socket) -> None:
         self._raw = raw
         self.deadline = 0.0
+        self.at_end = False
 
     def sendall(self, data: bytes) -> None:
         self._arm()
@@ -130,7 +133,9 @@ class _DeadlineSocket:
 
     def recv_into(self, buffer: memoryview) -> int:
         self._arm()
-        return self._raw.recv_into(buffer)
+        count = self._raw.recv_into(buffer)
+        self.at_end = count == 0
+        return count
 
     def _arm(self) -> None:
         left_s = self.deadline - time.monotonic()
