@@ -52,7 +52,8 @@ log = logging.getLogger("soma.errors")
 
 
 class Api(NinjaAPI):
-    # Ninja creates a response per request, whose headers and cookies a view may set. Our views return their own.
+    # Ninja creates a response for each request so that views can set headers and cookies on it. Our views return their
+    # own.
     _unused_response = HttpResponse()
 
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
@@ -63,14 +64,14 @@ class Api(NinjaAPI):
         self._documents: dict[str, OpenAPISchema] = {}
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """Return the OpenAPI document. It is built once, which takes a third of a second."""
+        """Return the OpenAPI document, which is built on first use (about 0.3 s)."""
         name = str(options)
         if name not in self._documents:
             self._documents[name] = self._built(**options)
         return self._documents[name]
 
     def _built(self, **options: Any) -> OpenAPISchema:
-        """Return the document with the problem schema that all routes refer to, and with `api.contract`."""
+        """Build the document, with the problem schema that all routes refer to and the texts of `api.contract`."""
         schema = super().get_openapi_schema(**options)
         problem_schema = Problem.model_json_schema(
             ref_template=REF_TEMPLATE, schema_generator=NinjaGenerateJsonSchema, mode="serialization"
@@ -117,7 +118,7 @@ def on_soma_error(request: HttpRequest, error: SomaError) -> HttpResponse:
 
 @api.exception_handler(ValidationError)
 def on_invalid_input(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    # A location begins with its source and, for a body, the name of the argument.
+    # A location starts with its source and, for a body, the name of the argument.
     fields = [
         field for item in error.errors for field in field_errors([item], skip=2 if item["loc"][0] == "body" else 1)
     ]

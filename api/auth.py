@@ -67,7 +67,7 @@ def _enforce_policy(request: Request) -> None:
 def _begin_deadline(request: Request) -> None:
     """Restart the deadline once the body has arrived, so that a slow upload does not count.
 
-    Stop a read whose client has left.
+    Stop reads whose client has disconnected.
     """
     policy = request.admission.policy
     if request.admission.takes_body and request.method != "GET":

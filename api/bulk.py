@@ -28,7 +28,7 @@ def parsed(raw: dict[str, Any], schema: type[Schema], convert: Callable[[Schema]
 
 
 def require_all(items: Sequence[object], name: str, address_field: str) -> None:
-    """Raise the first error among the items, as fields of the request.
+    """Raise the error of the first invalid item, with the names of its fields in the request.
 
     name: the field that contains the items.
     address_field: the suffix for an item's name if its address is wrong, such as `.coord`.

@@ -26,8 +26,7 @@ PARAMETER = {
     "name": HEADER,
     "in": "header",
     "required": False,
-    "description": "Remembered for 48 hours: the same request sent again returns the first response, without a "
-    "second effect.",
+    "description": "Remembered for 48 hours: a repeated request returns the first response and changes nothing.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
@@ -53,7 +52,7 @@ def once(view: View) -> View:
 
 
 def _in_one_transaction(attempt: Attempt, view: Callable[[], HttpResponse]) -> HttpResponse:
-    """Run a view and record its response. An exception rolls back everything that the view has written."""
+    """Run a view and record its response. An exception rolls back everything the view has written."""
     with transaction.atomic():
         recorded = attempt.first_answer()
         if recorded is not None:
@@ -73,7 +72,7 @@ def _resumable(attempt: Attempt, request: Request, view: Callable[[], HttpRespon
     request.admission.attempt = attempt
     try:
         response = view()
-    except BaseException:  # also when the worker is stopped: the client can then retry at once
+    except BaseException:  # even if the worker is stopped, so that the client can retry at once
         attempt.release()
         raise
     if response.status_code >= 400:

@@ -30,7 +30,7 @@ _COORDINATES = frozenset(("coord", "coords", "from_coord", "to_coord", "prefix",
 
 
 class _NumberRounded(Exception):
-    """A number in the text is not exactly a float64, so the text must be parsed again to find out where."""
+    """The text contains a number that is not exactly a float64, and must be parsed again to find its location."""
 
 
 def parse(raw: bytes) -> Any:
@@ -68,7 +68,7 @@ class StrictParser(Parser):
 
 
 def refuse_body(request: HttpRequest) -> None:
-    """Raise InvalidInput if the body of a route that reads none is not empty. An empty object is accepted."""
+    """Raise InvalidInput if a route that takes no body gets one. An empty object is accepted."""
     if request.body and StrictParser().parse_body(request) != {}:
         raise InvalidInput("body", "must be empty on this route")
 

@@ -217,7 +217,7 @@ class NamespacePrefix(BaseModel):
 
 
 class OwnerIds(BaseModel):
-    """Whose data a request stores or selects."""
+    """The user, agent and session whose data a request stores or selects."""
 
     user_id: OwnerId | None = None
     agent_id: OwnerId | None = None
@@ -235,7 +235,10 @@ class OwnerIdsOut(BaseModel):
 
 
 def one_address(field: str, coord: Coordinate | None, key: Key | None, id: UUID | None) -> Address:
-    """Return the only one that is given. Raises InvalidInput for `field`, that of the coordinate."""
+    """Return the only one that is given. Raises InvalidInput.
+
+    field: the name of the coordinate's field, for errors.
+    """
     names = [name for name in (coord, key, id) if name is not None]
     if not names:
         raise InvalidInput(field, "is required, unless the memory is named by its key or its id")

@@ -1,8 +1,8 @@
 """Measure how concurrent writers allocate coordinates: `python -m benchmarks.allocation [--database postgres://…]`.
 
 Several processes with eight writers each store memories, alternately without a coordinate and at a given one. The exit
-status is 0 if no allocated coordinate was taken, all of them differ, and the slowest stores (p99) that allocate one
-take at most 1.25 times as long as the others, because no writer waits for another.
+status is 0 if all allocated coordinates were free and different, and if the p99 of stores that allocate one is at most
+1.25 times that of the others, because writers do not wait for each other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PAYLOAD = {"text": "Notes by many writers about the river, the weather and the p
 
 @dataclass
 class Times:
-    """Durations in seconds of stores without and with a coordinate, and how many coordinates were allocated."""
+    """Durations of stores without and with a coordinate, in seconds, and the number of allocated coordinates."""
 
     allocated: list[float] = field(default_factory=list)
     given: list[float] = field(default_factory=list)

@@ -4,7 +4,7 @@
 
 The benchmark fills a server, backs it up while clients write to it, then kills it and deletes its data. It flips a bit
 in a copy of the backup, which `verify_backup` must detect. It then restores the backup into a new folder and starts a
-server on it. Every table must match the manifest, and within five minutes semantic search must find all memories again.
+server on it. Every table must match the manifest, and semantic search must find all memories again within five minutes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Save the figures of a benchmark, and compare a later run with them: `--save FILE` and `--compare FILE`."""
+"""Save the results of a benchmark, and compare a later run with them: `--save FILE` and `--compare FILE`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Figures = dict[str, float]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--save", type=pathlib.Path, metavar="FILE", help="write the figures to this file")
-    parser.add_argument("--compare", type=pathlib.Path, metavar="FILE", help="print ratios to the figures in this file")
+    parser.add_argument("--save", type=pathlib.Path, metavar="FILE", help="write the results to this file")
+    parser.add_argument("--compare", type=pathlib.Path, metavar="FILE", help="print ratios to the results in this file")
 
 
 def finish(figures: Figures, options: argparse.Namespace) -> None:
-    """Save and compare the figures as the options say."""
+    """Save and compare the results according to the options."""
     if options.compare:
         print(comparison(figures, json.loads(options.compare.read_text())))
     if options.save:
@@ -23,7 +23,7 @@ def finish(figures: Figures, options: argparse.Namespace) -> None:
 
 
 def comparison(figures: Figures, baseline: Figures) -> str:
-    """Return a table with the figures of both runs and their ratio."""
+    """Return a table with the results of both runs and their ratio."""
     lines = [f"{'':42}{'baseline':>10}{'now':>10}{'ratio':>8}"]
     for name, value in figures.items():
         before = baseline.get(name)

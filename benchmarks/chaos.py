@@ -51,7 +51,7 @@ Part = tuple[str, Callable[[], object], Callable[[], object]]
 
 @dataclass
 class Turn:
-    """A component that was killed, and what clients noticed until it was up again."""
+    """The kill of a component, and its effect on clients until the component was up again."""
 
     name: str
     down_s: float
@@ -77,7 +77,7 @@ class Chaos:
     def parts(self) -> list[Part]:
         """Return each component's name with functions that kill and start it.
 
-        Indexing needs the last two.
+        Indexing needs the last two components.
         """
         place = self.place
         return [
@@ -105,7 +105,7 @@ class Chaos:
                 writer.join(40)
 
     def _turn(self, name: str, kill: Callable[[], object], start: Callable[[], object], until: int) -> None:
-        """Kill a component after a third of its writes, and restart it after another third."""
+        """Kill a component after a third of its share of the writes, and restart it after another third."""
         progress = self.progress
         first = progress.done
         third = max(1, (until - first) // 3)
@@ -210,7 +210,7 @@ class Chaos:
 
 @contextlib.contextmanager
 def prepared(folder: pathlib.Path, database_url: str, writes: int, clients: int, down_s: float) -> Iterator[Chaos]:
-    """Start all components, and stop them in any case afterwards."""
+    """Start all components, and always stop them afterwards."""
     for name in ("place", "milvus"):
         (folder / name).mkdir()
     milvus = MilvusServer(folder / "milvus")

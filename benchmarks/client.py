@@ -3,7 +3,7 @@
     python -m benchmarks.client
 
 Compares the clients with `http.client` on a kept-alive connection to a server that responds immediately. Compares the
-embedded client with the application that it calls. Blocks of both alternate; the results are medians.
+embedded client with the application that it calls. Both run in alternating blocks. The results are medians.
 """
 
 from __future__ import annotations

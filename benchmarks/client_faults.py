@@ -3,9 +3,9 @@
     python -m benchmarks.client_faults --operations 10000
     python -m benchmarks.client_faults --operations 10000 --client typescript
 
-Each write is a new memory or a change of an existing one: by the synchronous and the asynchronous Python client in
-turn, or by the TypeScript client, which must be built. A memory's version must be the number of its acknowledged
-writes, plus at most the writes that ended with an error. The exit status is 1 if it is not, or if a call raises an
+Each write stores a new memory or changes an existing one, using the synchronous and the asynchronous Python client in
+turn, or the TypeScript client, which must be built. A memory's version must be the number of its acknowledged writes,
+plus at most the number of writes that ended with an error. The exit status is 1 if it is not, or if a call raises an
 exception that is not an error of the client.
 """
 
@@ -52,7 +52,7 @@ class Report:
 
 
 class Ledger:
-    """The writes of a program: for each memory, how many were acknowledged and how many are uncertain."""
+    """The writes of a program: the number of acknowledged and of uncertain writes for each memory."""
 
     def __init__(self) -> None:
         self.certain: Counter[str] = Counter()

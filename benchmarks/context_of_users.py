@@ -1,10 +1,10 @@
 """Measure contexts of one user among many: `python -m benchmarks.context_of_users FILE [--database postgres://…]`.
 
 FILE has the format of `benchmarks.context_recall`. Each of its conversations belongs to a user, in one conversation for
-each session. Generated sessions fill the data up to USERS users with SESSIONS sessions each. The benchmark assembles
+each session. Generated sessions extend the data to USERS users with SESSIONS sessions each. The benchmark assembles
 CONTEXTS contexts with a `user_id`, most of them for questions that another user could answer, and prints:
 
-- how many items belonged to another user; the exit status is 1 if there was one
+- the number of items that belonged to another user; the exit status is 1 if there were any
 - the share of a user's evidence in a context of BUDGET tokens, by `user_id` and by the folder of the user
 """
 
@@ -71,7 +71,7 @@ def assemble(client: Client, question: str, latencies: list[float], **scope: str
 
 
 def measure(client: Client, conversations: list[Json]) -> int:
-    """Print the figures, and return the number of foreign items."""
+    """Print the results, and return the number of items of other users."""
     chance = random.Random(7)
     questions = [
         (f"user-{at}", question)

@@ -1,4 +1,4 @@
-"""Measure how much of the evidence is found in conversations: `python -m benchmarks.context_recall FILE`.
+"""Measure the share of evidence found in conversations: `python -m benchmarks.context_recall FILE`.
 
 FILE is JSON: `{"conversations": [{"name", "turns": [{"id", "speaker", "text", "date"}], "questions": [{"question",
 "evidence": [turn ids]}]}]}`, for example questions about real conversations (LoCoMo). Each item becomes a conversation

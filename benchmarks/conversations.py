@@ -3,7 +3,7 @@
 By default, it uses an embedded server with 10,000 messages. With `--database postgres://…` (an empty database), it uses
 100,000 messages, preferably with a Milvus server: `python -m testing.milvus_server .venv/bin/python -m
 benchmarks.conversations --database postgres://…`. There are ten messages per conversation and ten conversations per
-folder. A single local client sends one request after the other to a real server.
+folder. A single local client sends requests to a real server, one at a time.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Measure the embedded default on this machine: `make bench`, or `python -m benchmarks.embedded --sizes 1000`.
 
-A single local client sends one request after the other to a real server (SQLite and the local vector index). For each
+A single local client sends requests to a real server (SQLite and the local vector index), one at a time. For each
 size, it measures the latency of store, fetch and search, the server's CPU time per request, bulk loading, and how
 long the index needs to catch up. The last column compares the largest with the smallest size of the same run.
-`--save FILE` keeps the figures, and `--compare FILE` prints ratios to them.
+`--save FILE` saves the results, and `--compare FILE` prints ratios to saved results.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Measured:
 
 
 def texts(seed: int, vocabulary: int = 20_000) -> Any:
-    """Yield an endless series of sentences from made-up words, with frequencies as in natural language (Zipf's law)."""
+    """Yield an endless series of sentences of made-up words, with frequencies as in natural language (Zipf's law)."""
     chance = random.Random(seed)
     syllables = ["ka", "lo", "mi", "ren", "tas", "vor", "el", "du", "shi", "nap", "qui", "bro"]
     words = ["".join(chance.choices(syllables, k=chance.randint(1, 4))) + str(n % 7) for n in range(vocabulary)]

@@ -1,14 +1,13 @@
 """Compare the engines of the vector index: `python -m benchmarks.engines --texts FILE [--questions FILE]`.
 
 It prints for each engine: the recall of the first 10 hits against an exact search, the time of a search and the CPU
-time of all processes that take part in it, the same with a filter that one memory in ten passes, and the CPU time to
-add one.
+time of all processes involved, the same with a filter that matches one memory in ten, and the CPU time to add a memory.
 
     local      always
     pgvector   with --database, a PostgreSQL with pgvector on this machine, in which it creates and drops a table
     milvus     as COMMAND of `python -m testing.milvus_server COMMAND`, which starts a server
 
-The files contain one text per line. Without questions, every hundredth text is one.
+The files contain one text per line. Without a file of questions, every hundredth text is used as a question.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ if TYPE_CHECKING:
 K = 10
 BATCH = 500
 QUESTIONS = 200
-STALE_S = 10  # a search in Milvus may not see what was written within the last seconds
+STALE_S = 10  # a search in Milvus may not see writes of the last few seconds
 TENANT = uuid.UUID(int=1)
 RARE, COMMON = "semantic", "episodic"
 
 
 @dataclass
 class Corpus:
-    """Unit vectors, the id of each memory, and the true neighbours of each question: of all, and of the rare ones."""
+    """Unit vectors, the id of each memory, and the true neighbours of each question (among all and among rare ones)."""
 
     memories: NDArray[np.float32]
     questions: NDArray[np.float32]
@@ -96,7 +95,7 @@ def point(corpus: Corpus, number: int) -> Point:
 
 
 def fill(index: VectorIndex, corpus: Corpus) -> None:
-    """Add all memories, and let the engine index them."""
+    """Add all memories, and wait until the engine has indexed them."""
     for start in range(0, len(corpus.ids), BATCH):
         numbers = range(start, min(start + BATCH, len(corpus.ids)))
         index.upsert(TENANT, [point(corpus, number) for number in numbers])
@@ -104,7 +103,7 @@ def fill(index: VectorIndex, corpus: Corpus) -> None:
 
 
 def added(index: VectorIndex, processes: list[int], corpus: Corpus) -> float:
-    """Store some memories again, one by one, and return the milliseconds of CPU for each."""
+    """Store some memories again, one at a time, and return the CPU time for each in milliseconds."""
     began = cpu.used_s(processes)
     for number in range(BATCH):
         index.upsert(TENANT, [point(corpus, number)])
@@ -167,7 +166,7 @@ def milvus(dimension: int) -> Iterator[tuple[VectorIndex, list[int]]]:
 
     index = MilvusIndex(Connection(os.environ["SOMA_TEST_MILVUS_URI"], search_timeout_s=30), "benchmark", dimension)
     index.drop()
-    yield index, [os.getppid()]  # the process that has started the server, and this one
+    yield index, [os.getppid()]  # the process that started the server, and this one
     index.drop()
 
 

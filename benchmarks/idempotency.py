@@ -23,7 +23,7 @@ from testing.server import Client, Server
 
 
 class Outcomes:
-    """The responses for each key, and how often a copy had to be sent again."""
+    """The responses for each key, and the number of copies that had to be sent again."""
 
     def __init__(self, keys: int) -> None:
         self.answers: list[Counter[str]] = [Counter() for _ in range(keys)]
@@ -38,7 +38,7 @@ class Outcomes:
 
 
 def send_all(servers: list[Server], work: list[int], outcomes: Outcomes) -> None:
-    """Send copies taken from `work` until there are none left. Runs on its own thread."""
+    """Take copies from `work` and send them until none are left. Runs on its own thread."""
     clients = [server.client() for server in servers]
     while True:
         try:
@@ -58,7 +58,7 @@ def send(client: Client, number: int, outcomes: Outcomes) -> tuple[str, bool]:
             response = client.connection.getresponse()
             content = response.read().decode()
         except (OSError, http.client.HTTPException):
-            client.connection.close()  # send it again; the key makes this safe whether or not it had an effect
+            client.connection.close()  # send it again; the key makes this safe, even if the first one took effect
             continue
         if response.status == 201:
             return content, response.headers.get("Idempotent-Replayed") == "true"

@@ -1,4 +1,4 @@
-"""Check that concurrent writes of one coordinate are linearizable, on a real server.
+"""Check on a real server that concurrent writes to one coordinate are linearizable.
 
 python -m benchmarks.linearizability [--histories 1000] [--operations 300] [--database postgres://…]
 
@@ -86,7 +86,7 @@ class Run:
 
 
 class _Connection:
-    """A client that connects again after a kill, and does not send anything while the server is down."""
+    """A client that reconnects after a kill, and sends nothing while the server is down."""
 
     def __init__(self, run: Run) -> None:
         self.run = run

@@ -3,7 +3,7 @@
     python -m benchmarks.outage [--memories 5000] [--seconds 20]
 
 Every search must succeed. While Milvus is down, responses must contain `degraded: ["semantic"]` and arrive within 300
-ms (p99). Measurement begins at the moment of the kill, so it includes calls that are already in progress.
+ms (p99). The measurement begins with the kill, so it includes calls that were already in progress.
 """
 
 from __future__ import annotations

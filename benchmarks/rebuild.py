@@ -118,7 +118,7 @@ def manage(server: Server, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def rebuild(server: Server, load: Load, kill: bool) -> dict[str, object]:
-    """Request a generation for the hashing embedder, kill the server when a third is done, and wait for the end."""
+    """Request a generation for the hashing embedder, kill the server when a third is done, and wait for completion."""
     client = server.client()
     asked = time.monotonic()
     job = client.post("/api/v1/rebuild-embeddings", {"provider": "hashing", "dimension": 384})

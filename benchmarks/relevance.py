@@ -1,14 +1,14 @@
 """Measure the relevance of hits: `python -m benchmarks.relevance FOLDER [--fit]`.
 
-FOLDER contains JSON files in the format of `benchmarks.context_recall`. Each conversation becomes a namespace, as it is
-and with the previous turn as context. Its own questions have an answer there; questions of other conversations have
-none. For each floor, the benchmark prints:
+FOLDER contains JSON files in the format of `benchmarks.context_recall`. Each conversation becomes two namespaces,
+without context and with the previous turn as context. They contain answers to the conversation's own questions, but not
+to questions about other conversations. For each floor, the benchmark prints:
 
-- silent: the share of the questions without an answer for which no hit is as relevant as the floor
-- lost: the share of the recall@10 that the floor costs, because it silences a question that has an answer
-- precision: of the questions that are not silent, how many have an answer, if half of all have one
+- silent: the share of questions without an answer for which no hit reaches the floor
+- lost: the share of recall@10 lost because the floor silences questions that have an answer
+- precision: the share of questions with an answer among those that are not silent, if half of all questions have one
 
-`--fit` prints the constants of `memories.search.relevance` that suit these files best, each file with equal weight.
+`--fit` prints the constants of `memories.search.relevance` that fit these files best, with equal weight for each file.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from tenants.caller import Caller
 
 FLOORS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-FOREIGN = 4  # ask one in this many questions of another conversation
-# Memories that say "I" lack the name. For this share of the questions, the fit assumes that no memory has the names.
+FOREIGN = 4  # ask one in this many questions about other conversations
+# Memories in the first person lack the name. For this share of the questions, the fit assumes that no memory has the
+# names.
 UNNAMED = 0.03
 BATCH = 200
 Json = dict[str, Any]
@@ -48,7 +49,7 @@ class Outcome:
 
 
 def ask(path: pathlib.Path, *, with_context: bool) -> Iterator[Outcome]:
-    """Store the conversations of a file as a tenant, and ask the questions of all in each."""
+    """Store the conversations of a file as a tenant, and ask the questions of all conversations in each namespace."""
     from memories.index import drain
     from tenants.caller import Caller
     from tenants.models import Tenant
@@ -145,7 +146,7 @@ def regression(rows: NDArray[np.float64], answers: NDArray[np.float64], weights:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, help="folder of JSON files, or one file")
-    parser.add_argument("--fit", action="store_true", help="print the constants that suit these files best")
+    parser.add_argument("--fit", action="store_true", help="print the constants that fit these files best")
     options = parser.parse_args()
     paths = sorted(options.folder.glob("*.json")) if options.folder.is_dir() else [options.folder]
     with tempfile.TemporaryDirectory(prefix="soma-relevance-") as folder:

@@ -3,11 +3,10 @@
 It starts a server (embedded, or with --database and --redis on a new database), fills it with memories, and sends
 requests of each kind in rounds: first from one client, then from eight with keep-alive connections. It prints the
 median response time, the CPU time that all processes of the server used per request (with the index up to date again),
-and the rate. The CPU time hardly depends on the load of the machine; the other figures do. `--save FILE` keeps the
-figures, and `--compare FILE` prints ratios to them. On a busy machine, `--against CHECKOUT` is more exact: it runs the
-server of another checkout as well, and both take turns.
-
-PostgreSQL and Redis must run on this machine, or else their CPU time is not included.
+and the rate. The CPU time hardly depends on the load of the machine; the other results do. `--save FILE` saves the
+results, and `--compare FILE` prints ratios to saved results. On a busy machine, `--against CHECKOUT` is more exact: it
+also runs the server of another checkout, and both take turns. PostgreSQL and Redis must run on this machine; otherwise,
+their CPU time is not included.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Wire:
-    """A keep-alive connection that costs the client little: it sends bytes, and does not parse the response."""
+    """A keep-alive connection with little overhead for the client: it sends bytes and does not parse responses."""
 
     def __init__(self, server: Server) -> None:
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=60)
@@ -126,7 +125,7 @@ class Requests:
 
 @dataclass
 class Series:
-    """What the rounds of one kind have measured."""
+    """The measurements of one kind of request, over all rounds."""
 
     latencies_ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
@@ -210,7 +209,7 @@ class Bench:
 
 @contextlib.contextmanager
 def bench(options: argparse.Namespace, root: pathlib.Path) -> Iterator[Bench]:
-    # With limits, as in production, but so high that no request is rejected
+    # With limits, as in production, but high enough that no request is rejected
     settings = {"SOMA_KEY_RATE": "1000000", "SOMA_KEY_BURST": "1000000", "SOMA_TENANT_RATE": "1000000"}
     settings |= {"SOMA_TENANT_BURST": "1000000", **dict(setting.split("=", 1) for setting in options.settings)}
     processes = set(options.processes)
@@ -238,7 +237,7 @@ def _postmaster(url: str) -> int:
 
 
 def run(benches: list[Bench], options: argparse.Namespace) -> list[baseline.Figures]:
-    """Measure the servers in turns, and return the figures of each."""
+    """Measure the servers in turn, and return the results of each."""
     results: list[baseline.Figures] = [{"empty server, memory MiB": bench.server.rss_mb()} for bench in benches]
     series = [{kind: Series() for kind in options.kinds} for _ in benches]
     loops = []

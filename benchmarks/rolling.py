@@ -2,9 +2,9 @@
 
     python -m benchmarks.rolling --database postgres://… [--restarts 20] [--rate 50]
 
-Each server is stopped with SIGTERM and started again as systemd would do it: its listening socket stays open, so new
-connections wait. nginx uses the configuration in deploy/nginx. The benchmark needs the URL of a PostgreSQL server, on
-which it creates a database that it drops afterwards. The exit status is 0 if every request succeeded.
+Each server is stopped with SIGTERM and started again in the same way as by systemd: its listening socket stays open, so
+new connections wait. nginx uses the configuration in deploy/nginx. The benchmark needs the URL of a PostgreSQL server,
+on which it creates a database that it drops afterwards. The exit status is 0 if every request succeeded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLIENTS = 10
 
 @dataclass
 class Backend:
-    """A web server whose socket stays open between its runs."""
+    """A web server whose socket stays open between runs."""
 
     process: Process
     listening: socket.socket
@@ -146,7 +146,7 @@ def prepared(folder: pathlib.Path, database_url: str, rate: float) -> Iterator[t
             stack.callback(server.process.stop)
             server.start()
         place.port = backends[0].port
-        place.store("1", "what a restart must not lose")
+        place.store("1", "data that a restart must not lose")
         proxy = stack.enter_context(proxies.nginx(folder, [backend.port for backend in backends]))
         yield backends, Load(proxy, rate)
 

@@ -1,4 +1,4 @@
-"""Measure how much of a conversation a small context covers with summaries that need no language model.
+"""Measure how much of a conversation a small context covers with extractive summaries.
 
     python -m benchmarks.rollup FILE [--budget 300 600 1200]
 

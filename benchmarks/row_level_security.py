@@ -2,7 +2,7 @@
 
 The database must be empty, and a superuser must have prepared it: `manage.py row_level_security on` prints the
 statements. The requests run in this process, alternately without and with row level security, so that a busy machine
-affects both equally. "Alternating" is the worst case: each request has a different tenant from the one before, so it
+affects both equally. "Alternating" is the worst case: each request has a different tenant than the previous one, so it
 needs an additional statement. Other work on the machine affects the times but hardly affects the CPU time, which
 includes this process and PostgreSQL.
 """
@@ -121,7 +121,7 @@ def measure(ask: Request, callers: Iterator[Caller], repeats: int) -> dict[bool,
     for turn in range(20):
         for on, cost in costs.items():
             settings.ROW_LEVEL_SECURITY = on
-            connection.close()  # like a process that was started with this setting
+            connection.close()  # as in a process that was started with this setting
             for number in range(20):  # until all statements are prepared
                 timed_ms(ask, next(callers), number)
             before_ms = cpu_ms()

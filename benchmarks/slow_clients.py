@@ -33,7 +33,10 @@ LARGE_MEMORIES, LARGE_TEXT = 12, "a long text " * 8_000
 
 @dataclass
 class Slow:
-    """A slow socket. `first` is sent at once, then a byte of `rest` at each step; it reads only if `reads`."""
+    """A slow socket.
+
+    It sends `first` immediately, then a byte of `rest` at each step, and reads only if `reads` is set.
+    """
 
     first: bytes
     rest: bytes = b""

@@ -1,11 +1,11 @@
-"""Use the embedded server for an hour and watch its memory: `make soak`, or `python -m benchmarks.soak --minutes 60`.
+"""Use the embedded server for an hour and monitor its memory: `make soak`, or `python -m benchmarks.soak --minutes 60`.
 
     python -m benchmarks.soak [--minutes 60] [--clients 4] [--rate 40] [--database postgres://…]
 
 Clients store, replace, read, search, link and delete memories, and append to, query and purge conversations. They reuse
-a fixed set of addresses and words, so only the audit log and the history grow, and only a leak makes the server grow.
-Pages of the database file, which the system drops when it needs memory, do not count. The first quarter of the time, at
-most 15 minutes, is the warm-up, in which caches fill up. It is not measured.
+a fixed set of addresses and words, so only the audit log and the history grow, and the server's memory grows only if
+there is a leak. Pages of the database file do not count, because the system drops them when it needs memory. The first
+quarter of the time, at most 15 minutes, is a warm-up in which caches fill up. It is not measured.
 
 The exit status is 0 if no request failed, the memory of the server grew by at most 0.5% an hour after the warm-up, and
 the index matches the database at the end.
@@ -100,7 +100,7 @@ class User(threading.Thread):
         return self._call("GET", f"/graph/neighbors?coord={self._path()}&k_hop=2")
 
     def append(self) -> int:
-        """Append to the conversation; purge it when it is long, and begin another one."""
+        """Append to the conversation. When it is long, purge it and begin another one."""
         if self.messages >= 100:
             self.messages = 0
             return self._call("DELETE", f"/conversations/{self.conversation}?purge=true")
@@ -134,7 +134,7 @@ def hourly_growth(samples: list[tuple[float, float]]) -> float:
 
 
 def watch(server: Server, users: list[User], duration_s: float) -> list[tuple[float, float]]:
-    """Return a sample of the memory every few seconds, after the warm-up."""
+    """Sample the memory every few seconds, and return the samples after the warm-up."""
     began, samples = time.monotonic(), list[tuple[float, float]]()
     warm_up_s = min(WARM_UP_S, duration_s / 4)
     while (elapsed := time.monotonic() - began) < duration_s:
@@ -148,7 +148,7 @@ def watch(server: Server, users: list[User], duration_s: float) -> list[tuple[fl
 
 
 def run(server: Server, duration_s: float, clients: int, rate: float) -> tuple[list[tuple[float, float]], list[User]]:
-    """Return the samples of the memory, and the clients with what they did."""
+    """Return the memory samples and the clients, which recorded their requests."""
     stopped = threading.Event()
     users = [User(number, server, rate / clients, stopped) for number in range(1, clients + 1)]
     for user in users:

@@ -1,7 +1,7 @@
 """Measure the cost of each tier: `make bench-tiers`.
 
 An embedded server stores 20,000 messages, ten per conversation. Half of the conversations are then archived, and later
-moved to cold storage. A single local client sends one request after the other.
+moved to cold storage. A single local client sends requests one at a time.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 For each size: the time of a search (with and without a filter for one of ten namespaces), the same by numpy over a
 float32 array, the recall of the first 10 and 200 hits, the time to add a point, to open the index, and to verify it
-after a restart of the machine, and the bytes of memory and of the disk that a point takes. The vectors are those of
-sentences from this documentation (`language`), or 200 dense clusters (`clusters`), where neighbours differ least.
+after a restart of the machine, and the bytes of memory and disk space per point. The vectors are those of
+sentences from this documentation (`language`), or 200 dense clusters (`clusters`), where neighbours are hardest to
+distinguish.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def sentences() -> list[str]:
 
 
 def language(count: int, rng: np.random.Generator) -> Iterator[Vector]:
-    """Yield batches of vectors. WordLlama averages the words of a text, so that a sum of vectors is that of a text."""
+    """Yield batches of vectors. WordLlama averages the words of a text, so a sum of vectors is the vector of a text."""
     base = np.asarray(embeddings.made("wordllama").embed(sentences()), np.float32)
     base /= np.linalg.norm(base, axis=1, keepdims=True)
     for start in range(0, count, BATCH):
@@ -73,7 +74,7 @@ class Filled:
         self.ids: list[uuid.UUID] = []
 
     def fill(self) -> float:
-        """Add all points, and return the seconds that this took for each."""
+        """Add all points, and return the seconds per point."""
         rng, took_s = np.random.default_rng(7), 0.0
         for batch in KINDS[self.kind](self.count, rng):
             start = len(self.ids)
@@ -92,7 +93,7 @@ class Filled:
         yield from next(iter(KINDS[self.kind](BATCH, np.random.default_rng(11))))[:_QUERIES]
 
     def recall(self, limit: int) -> float:
-        """Return the share of the true neighbours that are found. Equal similarities, to six digits, count as equal."""
+        """Return the share of the true neighbours that are found. Similarities are compared to six digits."""
         right = 0
         for query in self.queries():
             similarities = self.vectors @ (query / np.linalg.norm(query))

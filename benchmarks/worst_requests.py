@@ -1,11 +1,11 @@
-"""Send the server the worst requests that the schema allows: `python -m benchmarks.worst_requests --requests 200`.
+"""Send the worst requests that the schema allows to a server: `python -m benchmarks.worst_requests --requests 200`.
 
 It starts its own server, fills it with small memories, a hub of links, conversations and ten memories of 9.8 MB, and
 then sends random large requests: filters with 100 conditions, prefixes, boxes, maps, walks, exports, imports and bulk
 operations. It runs on SQLite, or with --database on an empty PostgreSQL database.
 
-It reports the peak of the server's memory above its base, the longest request in relation to its deadline, and the
-longest response time of `/readyz` during the run. It fails if a response is a 500 or a bound is exceeded.
+It reports the peak of the server's memory above its base, the longest request relative to its deadline, and the
+longest response time of `/readyz` during the run. It fails if a response has status 500 or a bound is exceeded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MAX_PROBE_MS = 200
 GRACE_S = 1.0
 BATCH = 1_000
 WORDS = ("alpha", "beta", "gamma", "delta", "lorem", "ipsum", "dolor", "sit", "amet", "漢字", "straße", "ΟΔΟΣ")
-# Texts of 9.8 MB as JSON. Each is expensive for a different part of the service.
+# Texts of 9.8 MB as JSON, each of which is expensive for a different part of the service.
 LARGE: tuple[Callable[[], Any], ...] = (
     lambda: "Lorem ipsum dolor sit amet " * 363_000,
     lambda: "漢字" * 1_630_000,
@@ -89,7 +89,7 @@ class Worst:
         return Sent("search", "POST", "/api/v1/memories/search", body)
 
     def large_needles(self) -> Sent:
-        """Search 100 times for a text that every large memory almost contains."""
+        """Search with 100 conditions for texts that nearly occur in every large memory."""
         needle = self.chance.choice(("a" * 999 + "b", "b" + "a" * 999, "needle", "漢" * 999 + "字字"))
         conditions = [{"text": {"icontains": f"{needle}"[-1_000:]}} for _ in range(99)]
         body = {"query": "lorem", "prefix": [7], "filters": {"OR": conditions}, "top_k": 200}
@@ -275,7 +275,7 @@ def measure(server: Server, options: argparse.Namespace) -> bool:
     worst = Worst(random.Random(options.seed))
     probe = Probe(server)
     forget_peaks(server)
-    base_mb = peak_mb(server)  # counts memory that the processes share as often as the later peaks do
+    base_mb = peak_mb(server)  # counts memory shared by the processes as many times as the later peaks do
     probe.start()
     late_s, outcomes, slowest = 0.0, Counter[str](), dict[str, float]()
     bad: list[str] = []
@@ -338,7 +338,7 @@ def main() -> int:
     parser.add_argument("--deadline", type=int, default=30, help="SOMA_REQUEST_DEADLINE_S")
     parser.add_argument("--long-deadline", type=int, default=600, help="SOMA_LONG_REQUEST_DEADLINE_S")
     parser.add_argument("--database", default="", help="the URL of an empty PostgreSQL database")
-    parser.add_argument("--no-index", action="store_true", help="do not embed the memories: quicker to fill")
+    parser.add_argument("--no-index", action="store_true", help="do not embed the memories, which is faster")
     parser.add_argument("--verbose", action="store_true", help="print each request")
     options = parser.parse_args()
     settings = {

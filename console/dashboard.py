@@ -1,4 +1,4 @@
-"""The dashboard, which shows current problems and when they began."""
+"""The dashboard, which shows current problems and their start times."""
 
 from __future__ import annotations
 

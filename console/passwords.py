@@ -1,4 +1,4 @@
-"""The rule that a password must not consist of words that an attacker tries first for this installation."""
+"""A password rule against words that an attacker would try first for this installation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MIN_OTHER_CHARACTERS = 8
 
 
 class ContextWords:
-    """Rejects a password with too few characters besides the names of the product, its roles and its hosts."""
+    """Rejects passwords that consist mainly of the names of the product, its roles and its hosts."""
 
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
         labels = {label for host in settings.ALLOWED_HOSTS for label in re.findall(r"[a-z][a-z0-9-]{2,}", host.lower())}

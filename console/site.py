@@ -42,7 +42,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
     code = CharField(
         required=False,
         max_length=64,
-        label="Code, if your second factor is on",
+        label="Code (if you use a second factor)",
         # the template places the field outside the form element
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "one-time-code", "form": "login-form"}),
     )
@@ -67,7 +67,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
             )
 
     def _delay(self, delay_s: float) -> None:
-        """Slow down guesses from many addresses without locking the owner of the name out."""
+        """Slow down guesses from many addresses without locking out the owner of the name."""
         if not _delayed.acquire(blocking=False):
             self._refuse(delay_s)
         try:
@@ -95,7 +95,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         self.pages: list[tuple[str, str, Callable[..., HttpResponse]]] = []
 
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
-        """Return a bad request for an id that no column can hold, because Django's forms query ids as sent."""
+        """Return a bad request for an id that does not fit into a column, because Django's forms query ids as sent."""
 
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -18,7 +18,7 @@ def is_text(part: Json) -> bool:
 
 
 def text_of(content: Content) -> str:
-    """Return the text of a content. Texts of parts are on separate lines."""
+    """Return the text of a message's content. Texts of parts are on separate lines."""
     if isinstance(content, list):
         return "\n".join(str(part["text"]) for part in content if is_text(part))
     return content or ""

@@ -1,4 +1,4 @@
-"""Folders: the paths that conversations are filed under. Pure functions.
+"""Folders: paths that group conversations. Pure functions.
 
 `/jobs`, `jobs` and `/jobs/` are the same folder. It contains `/jobs/2026`, but not `/jobs-old`.
 """

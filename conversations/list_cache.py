@@ -22,7 +22,7 @@ from tenants.models import Tenant
 CONVERSATION_S = 3600.0
 LIST_S = 10.0
 UNSHARED_S = 10.0  # without a shared cache, changes by management commands become visible after this time
-# Longer than any entry lives.
+# Longer than the lifetime of any entry.
 _STAMP_S = 2 * CONVERSATION_S
 _LISTS = "lists"
 

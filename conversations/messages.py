@@ -34,7 +34,7 @@ class NewMessage:
     """A message to append. `timestamp` is when it was said; None means now.
 
     content: the text, which can be empty, for example if the message only calls tools.
-    more: what a model sent besides the text: `content_parts`, `tool_calls`, `tool_call_id` and `name`.
+    more: other fields from a model: `content_parts`, `tool_calls`, `tool_call_id` and `name`.
     """
 
     role: str
@@ -45,7 +45,7 @@ class NewMessage:
 
     @property
     def indexed_text(self) -> str:
-        """Return the part of the text that searches can see."""
+        """Return the searchable part of the text."""
         return self.content[: payloads.MAX_TEXT_LENGTH]
 
     def memory(self, number: int, turn: int, context: str) -> NewMemory:
@@ -88,7 +88,7 @@ class Message:
 
     @property
     def indexed_text(self) -> str:
-        """Return the part of the text that searches can see."""
+        """Return the searchable part of the text."""
         return self.text[: payloads.MAX_TEXT_LENGTH]
 
 

@@ -41,7 +41,7 @@ class Conversation(UserOwned):
         ARCHIVED = "archived"
 
     class Tier(models.TextChoices):
-        """Where the messages are stored: in the index and the database, in the database only, or in a file."""
+        """The storage of the messages: index and database, database only, or a file."""
 
         ACTIVE = "active"
         ARCHIVED = "archived"
@@ -110,7 +110,9 @@ class Conversation(UserOwned):
 
     def size(self) -> int:
         """Return the number of bytes that count against a quota, without the messages, which are memories."""
-        external = [self.external_id] if self.external_id else []  # the upgrade that measured older rows counts no ""
+        external = (
+            [self.external_id] if self.external_id else []
+        )  # the migration that measured older rows does not count ""
         return len(orjson.dumps([str(self.id), self.label, self.folder, self.metadata, *external]))
 
     @property
@@ -224,7 +226,7 @@ class Proposal(TenantOwned):
     older_id = models.UUIDField()
     state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
     reason = models.CharField(max_length=500)
-    confidence = models.FloatField()  # how certain it is that the newer fact ends the older one, from 0 to 1
+    confidence = models.FloatField()  # confidence that the newer fact makes the older one outdated, from 0 to 1
     former_valid_to = models.DateTimeField(null=True)  # of the older fact, before it was superseded
     created_at = models.DateTimeField(default=timezone.now)
     decided_at = models.DateTimeField(null=True)

@@ -131,7 +131,7 @@ def append(caller: Caller, id: UUID, messages: Sequence[NewMessage]) -> tuple[Co
 def append_by_external_id(
     caller: Caller, external_id: str, messages: Sequence[NewMessage]
 ) -> tuple[Conversation, list[Memory]]:
-    """Append to the conversation with the caller's own id, as `append`. Raises NotFound."""
+    """Append to the conversation with the caller's own id, like `append`. Raises NotFound."""
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])
     return append(caller, lookup.find_by_external_id(caller, external_id).id, messages)
@@ -184,7 +184,7 @@ def _changed(caller: Caller, id: UUID, changes: Json) -> Conversation:
 
 
 def _hand_down_ids(caller: Caller, conversation: Conversation) -> None:
-    """Give the ids of a conversation to its messages, summaries and facts, and its user to their links."""
+    """Copy the ids of a conversation to its messages, summaries and facts, and its user to their links."""
     tiers.refuse_cold(conversation)  # its messages are in a file
     low, high = conversation.root.subtree
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
@@ -284,7 +284,7 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
 
 
 def _next_number(caller: Caller) -> int:
-    """Return an unused number: 1, 2, 3 …, although concurrent creations may skip numbers."""
+    """Return an unused number: 1, 2, 3 … Concurrent creations may skip numbers."""
     stripes = NumberStripe.objects.for_tenant(caller.tenant)
     free = stripes.select_for_update(skip_locked=True).order_by("next")
     stripe: NumberStripe | None = free.first()
@@ -302,7 +302,7 @@ def _next_number(caller: Caller) -> int:
 
 
 def _write(caller: Caller, conversation: Conversation, messages: Sequence[NewMessage]) -> list[Memory]:
-    """Store messages at the next turns. Each message can also be found by the words of the message before it."""
+    """Store messages at the next turns. Each message is also indexed with the words of the previous message."""
     first = conversation.last_turn + 1
     if conversation.last_turn + len(messages) > MAX_TURN:
         raise Conflict(f"a conversation can have at most {MAX_TURN} messages; start a new conversation")

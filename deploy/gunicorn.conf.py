@@ -1,4 +1,4 @@
-"""The configuration for gunicorn, which `manage.py serve` uses as well."""
+"""The configuration for gunicorn, also used by `manage.py serve`."""
 
 import contextlib
 import fcntl
@@ -21,7 +21,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "somamemory.settings")
 # ms.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# The workers store their metrics here, so that any of them can report the total. Set before the library is imported.
+# The workers store their metrics here, so that each of them can report the totals. Set before the library is imported.
 metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="soma-metrics-")
 django.setup()
 
@@ -41,7 +41,7 @@ except ConfigurationError as error:
     raise SystemExit(f"error: {error}") from None
 
 bind = f"{settings.HOST}:{settings.PORT}"
-# One process by default with SQLite, which needs the least memory. Threads mostly wait for the database.
+# With SQLite, one process by default, which needs the least memory. Threads mostly wait for the database.
 workers = settings.WORKERS
 worker_class = "somamemory.web.gunicorn_worker.BufferingWorker"
 worker_connections = 500  # per process; one more closes the connection that has been idle for the longest time
@@ -57,7 +57,7 @@ keepalive = 75
 max_requests = settings.MAX_REQUESTS
 max_requests_jitter = max_requests // 10
 # By default, gunicorn uses the C parser gunicorn_h1c if it is installed. It saves 10 µs per request, but there are no
-# wheels for it, and the tests of malformed requests cover the parser that every installation has.
+# wheels for it, and the tests of malformed requests cover the parser that is part of every installation.
 http_parser = "python"
 limit_request_line = 8190  # gunicorn's maximum; send longer queries as a POST search
 # gunicorn accepts SCRIPT_NAME and PATH_INFO from trusted peers, even as headers, so any local program could change the
@@ -108,7 +108,7 @@ def post_worker_init(worker):
 def refuse(worker, error):
     """Stop the server because it cannot be used as configured.
 
-    Only the first worker exits. gunicorn stops the others then, and would print a traceback if two had exited.
+    Only the first worker exits. gunicorn then stops the others. If two exited, it would print a traceback.
     """
     first = []
     once("refused", lambda: first.append(print(f"error: {error}", file=sys.stderr, flush=True)))
@@ -130,7 +130,7 @@ def once(what, do):
     """
     with open(os.path.join(metrics_dir, what), "a") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
-        # Do not use tell(): it keeps the position from before the wait for the lock.
+        # Do not use tell(): it returns the position from before the wait for the lock.
         if os.fstat(file.fileno()).st_size == 0:
             do()
             file.write("done")

@@ -1,4 +1,4 @@
-"""Links as they were at an earlier moment (`as_of`).
+"""Links as they were at an earlier time (`as_of`).
 
 A link that is replaced or removed is kept as a version, in the same transaction. A version was current from its
 `updated_at` to `until`. The links of purged memories are gone from the past as well.
@@ -23,16 +23,19 @@ _COLUMNS = [field.attname for field in Link._meta.concrete_fields if not field.p
 
 
 def keep(links: Iterable[tuple[Link, datetime]]) -> None:
-    """Keep links, each of which was current until a moment. Requires the transaction that replaces or removes them."""
+    """Record versions of links that were current until `until`.
+
+    Requires the transaction that replaces or removes the links.
+    """
     LinkVersion.all_tenants.bulk_create(
         [LinkVersion(**{name: getattr(link, name) for name in _COLUMNS}, until=until) for link, until in links]
     )
 
 
 def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
-    """Return the current links and the earlier versions that were current at a moment.
+    """Return the current links and the earlier versions that were current at this time.
 
-    Raises InvalidInput for a moment in the future, and HistoryGone for one before the tenant's history begins.
+    Raises InvalidInput for a time in the future, and HistoryGone for one before the tenant's history begins.
     """
     caller.require("read", [namespace])
     past.check(caller.tenant, moment)
@@ -41,14 +44,14 @@ def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
-    """Move up to 500 versions to another namespace, and return how many."""
+    """Move up to 500 versions to another namespace, and return their number."""
     ids = _first_ids(caller, old)
     LinkVersion.objects.for_tenant(caller.tenant).filter(id__in=ids).update(namespace=new)
     return len(ids)
 
 
 def forget_batch(caller: Caller, namespace: str) -> int:
-    """Remove up to 500 versions of a namespace, and return how many."""
+    """Remove up to 500 versions from a namespace, and return their number."""
     ids = _first_ids(caller, namespace)
     with transaction.atomic():
         forget(caller, namespace, Q(id__in=ids))

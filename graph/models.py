@@ -29,8 +29,8 @@ class LinkColumns(TenantOwned):
     to_key = KeyField(max_length=MAX_KEY_LENGTH)
     link_type = KeyField(max_length=MAX_TYPE_LENGTH)
     strength = models.FloatField(default=1.0)  # from 0 to 1
-    valid_from = models.DateTimeField(null=True)  # None if it has no beginning
-    # the first moment at which the link is no longer valid; None if it has no end
+    valid_from = models.DateTimeField(null=True)  # None if it has no start
+    # the first time at which the link is no longer valid; None if it has no end
     valid_to = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)

@@ -1,6 +1,7 @@
 """Rename and delete namespaces, with their memories and links.
 
-Both are many transactions, so a namespace may have any size. If a request is interrupted, the same request continues.
+Both use many transactions, so there is no limit to the size of a namespace. To continue after an interruption, repeat
+the request.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Progress = Callable[[], None]
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was renamed or deleted. The events in the audit log have the same `request_id`."""
+    """The result of renaming or deleting a namespace. The events in the audit log have the same `request_id`."""
 
     namespaces: list[str]
     memories: int
@@ -36,7 +37,7 @@ class Receipt:
 def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress: Progress = lambda: None) -> Receipt:
     """Move the memories of a namespace, their history and their links to another namespace.
 
-    merge: allows that `new` contains memories, at other addresses. Raises NotFound, Conflict.
+    merge: allow `new` to contain memories at other addresses. Raises NotFound, Conflict.
     """
     _require(caller, "write", [old, new])
     if old == new:
@@ -59,7 +60,7 @@ def rename(caller: Caller, old: str, new: str, *, merge: bool = False, progress:
 def delete(
     caller: Caller, name: str, *, below: bool = False, purge: bool = False, progress: Progress = lambda: None
 ) -> Receipt:
-    """Delete the memories of a namespace, which can be restored for the retention period, or purge them with all links.
+    """Delete the memories of a namespace, or purge them with all links. Deleted memories can be restored for a while.
 
     below: also delete the namespaces that the name covers as a prefix. Raises NotFound.
     """
@@ -83,7 +84,7 @@ def delete(
 
 
 def _require(caller: Caller, scope: str, names: list[str]) -> None:
-    """Raise Forbidden or InvalidInput unless the caller can change these namespaces and see how much they contain."""
+    """Raise Forbidden or InvalidInput unless the caller can change these namespaces and count their contents."""
     for needed in ("read", scope):
         caller.require(needed, names)
     caller.require_unlimited()
@@ -92,7 +93,7 @@ def _require(caller: Caller, scope: str, names: list[str]) -> None:
 
 
 def _require_move(caller: Caller, old: str, new: str) -> None:
-    """Raise NotFound or Conflict unless there is something to move and nothing in its way."""
+    """Raise NotFound if there is nothing to move, and Conflict if the new namespace is not empty."""
     if not _is_empty(caller, new):
         raise Conflict(
             f"namespace '{new}' is not empty; send merge: true to add to it, or to continue an interrupted rename"

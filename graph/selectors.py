@@ -38,7 +38,7 @@ Direction = Literal["out", "in", "both"]
 class LinkFilter:
     """The links that a walk can follow.
 
-    as_of: follow the links that the service had at this moment, instead of those that it has now.
+    as_of: follow the links that existed at this time, instead of the current ones.
     valid_at: the time at which the links must be valid; None means `as_of`, or now.
     """
 
@@ -105,7 +105,7 @@ class Reader:
     read: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        # applied once, so that "now" is the same moment for the whole walk
+        # applied once, so that "now" is the same time for the whole walk
         self.links = [self.link_filter.apply(links) for links in self.links]
 
     def __call__(self, keys: Collection[str], *, reverse: bool = False) -> list[tuple[bool, list[Row]]]:
@@ -238,9 +238,8 @@ def stats(caller: Caller) -> dict[str, Any]:
 class Subgraph:
     """The links between addresses below a prefix, or in a whole namespace, as of the creation of this object.
 
-    Links are read page by page, without holding much memory or a long transaction. Every link that exists throughout is
-    read exactly once. A link that is removed in the meantime may be missing, and one that is created in the meantime is
-    left out.
+    Links are read page by page, without much memory or a long transaction. Every link that exists throughout is read
+    exactly once. A link removed in the meantime may be missing, and one created in the meantime is left out.
     """
 
     rows: QuerySet[Link]

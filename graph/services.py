@@ -30,7 +30,7 @@ Key = tuple[str, str, str]  # (from, to, type)
 
 @dataclass(frozen=True)
 class NewLink:
-    """A link to be stored. `strength` is from 0 to 1. `metadata` is stored as it is."""
+    """A link to be stored. `strength` is from 0 to 1. `metadata` is stored unchanged."""
 
     start: Coordinate
     end: Coordinate
@@ -86,21 +86,21 @@ def unlink(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
 
 
 def remove(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, link_type: str) -> bool:
-    """Remove a link as a part of another change, whose transaction and scopes apply."""
+    """Remove a link as part of another change, whose transaction and scopes apply."""
     there = Link.objects.for_tenant(caller.tenant).filter(
         namespace=namespace, from_key=start.key, to_key=end.key, link_type=link_type
     )
     link = there.select_for_update().first()
     if link is None:
         return False
-    link_history.keep([(link, history.moment_after([link]))])  # and it still counts towards the quota
+    link_history.keep([(link, history.moment_after([link]))])  # and it still counts against the quota
     link.delete()
     audit.record(caller, "graph.unlink", [audit_state.removed(link)], namespace)
     return True
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
-    """Move up to 500 links to another namespace in one transaction, and return how many. Raises Conflict."""
+    """Move up to 500 links to another namespace in one transaction, and return their number. Raises Conflict."""
     caller.require("write", [old, new])
     for namespace in (old, new):
         reserved_namespaces.check_writable(caller, namespace)
@@ -153,7 +153,7 @@ def _link_in(caller: Caller, namespace: str, items: Sequence[NewLink], again: bo
 
 
 def _take_turns(caller: Caller, namespace: str) -> None:
-    """Make writers of the same links that have collided take turns, so that they do not collide again."""
+    """Make writers that have collided on the same links take turns, so that they do not collide again."""
     if connection.vendor == "postgresql":  # SQLite allows only one writer anyway
         with connection.cursor() as cursor:
             whose = f"links of {caller.tenant.id} in {namespace}"

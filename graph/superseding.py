@@ -1,4 +1,4 @@
-"""Link each memory that supersedes others to them, with the reason."""
+"""Link memories to the ones they supersede, with the reason."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SUPERSEDES = "supersedes"
 
 
 def link(caller: Caller, replacements: Sequence[Replacement]) -> None:
-    """Link the memories, in their transaction."""
+    """Link the memories, within their transaction."""
     services.link_many(caller, [_link(replacement) for replacement in replacements])
 
 
 def unlink(caller: Caller, replacement: Replacement) -> None:
-    """Remove the link of a supersession that is undone. Requires a transaction."""
+    """Remove the link when a supersession is undone. Requires a transaction."""
     newer, older = replacement.newer, replacement.older
     services.remove(caller, newer.namespace, newer.coordinate, older.coordinate, SUPERSEDES)
 

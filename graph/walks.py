@@ -109,7 +109,7 @@ def cheapest(read: Read, start: str, goal: str, most_hops: int) -> list[Step] | 
 
 
 def total(path: Iterable[Step]) -> float:
-    """Return the cost of a path, added up from its start."""
+    """Return the cost of a path, summed from its start."""
     return sum((cost(step.strength) for step in path), 0.0)
 
 
@@ -193,7 +193,7 @@ class _Meeting:
             self._floors.append(self._floors[-1] + cost(-min(level.values())[0]))
 
     def at_least(self, key: str) -> tuple[int, float]:
-        """Return a lower bound of the hops, and of the cost, from here to the goal."""
+        """Return lower bounds of the hops and the cost from here to the goal."""
         beyond = len(self._floors)
         hops = self._hops.get(key, beyond)
         return hops, self._floors[hops] if hops < beyond else self._floors[-1] + STEP_COST

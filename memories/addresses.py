@@ -1,6 +1,6 @@
 """The three ways to name a memory: coordinate, key and id. This module is pure: it does no I/O.
 
-A *key* is a name chosen by the caller, such as `users/ada/seat`. It is unique in its namespace, and it belongs to its
+A *key* is a name chosen by the caller, such as `users/ada/seat`. It is unique in its namespace, and stays with its
 memory until the memory is purged. Every memory has a coordinate and an id as well.
 """
 
@@ -37,7 +37,7 @@ def key(text: str) -> Key:
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise ValueError("must not contain control characters")
     if {".", ".."}.intersection(text.split(SEPARATOR)):
-        # In a path, clients and proxies resolve these, so that the request would reach another memory.
+        # Clients and proxies resolve these in paths, so the request would reach another memory.
         raise ValueError("must not contain the segments '.' and '..'")
     return Key(text)
 
@@ -50,7 +50,7 @@ class KeyPrefix:
 
     @property
     def range(self) -> tuple[str, str]:
-        """Return the half-open range of texts that includes the keys of the prefix, and others (see `contains`)."""
+        """Return a half-open range that includes every key with the prefix, and possibly others (see `contains`)."""
         stem = self.text.removesuffix(SEPARATOR)
         return self.text, stem + _AFTER_SEPARATOR
 

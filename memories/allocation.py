@@ -3,7 +3,7 @@
 An allocated coordinate is `[day, microsecond of the day, writer]` in UTC, such as `20261128,55012345678,731358`. It
 sorts by time, and the day is a prefix. Each process is a writer with a random number, and no process allocates a
 microsecond twice, so writers need no coordination. If a coordinate is already taken, the unique index rejects it,
-and `retrying` repeats the transaction with a new one: nothing is ever replaced.
+and `retrying` repeats the transaction with a new one. Existing memories are never replaced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Allocator:
-    """Allocates increasing coordinates, even if the clock is set back. Threads may share it."""
+    """Allocates increasing coordinates, even if the clock is set back. Thread-safe."""
 
     def __init__(self, writer: int) -> None:
         self._writer = writer
@@ -31,7 +31,7 @@ class Allocator:
         self._lock = threading.Lock()
 
     def next(self, now_us: int) -> Coordinate:
-        """Return a coordinate for this time, in microseconds since 1970, or for the first free one after it."""
+        """Return a coordinate for this time, in microseconds since 1970, or for the next free microsecond."""
         with self._lock:
             self._last_us = moment = max(now_us, self._last_us + 1)
         days, of_day = divmod(moment, _DAY_US)

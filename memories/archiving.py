@@ -2,7 +2,7 @@
 
 An archived memory can be read, listed and changed like any other. It is not in the vector index, and a search includes
 it only on request, using the text and the vector stored in the database. Rows removed with `retention.take_out` are
-restored with the same ids. Until then they still count against quotas, and the links of their addresses remain.
+restored with the same ids. Until then, they count against quotas, and their addresses keep their links.
 """
 
 from __future__ import annotations

@@ -34,7 +34,10 @@ def _fingerprint(memory: Memory, deleted: bool) -> bytes:
 
 
 def _optional(memory: Memory) -> list[object]:
-    """Return the fields that most memories lack. Without them, the hash is the one of earlier releases."""
+    """Return the fields that most memories lack.
+
+    For memories without them, the hash is the same as in earlier releases.
+    """
     ids = [memory.ids] if any(memory.ids.values()) else []
     claims = {name: getattr(memory, name) for name in ("valid_from", "valid_to", "source", "trust")}
     given = {name: value for name, value in claims.items() if value is not None}

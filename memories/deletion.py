@@ -17,13 +17,13 @@ from somamemory import deadline
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 
-# Memories that one request can delete, in one transaction.
+# The maximum number of memories that one request can delete, in one transaction.
 MAX_DELETED = 10_000
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """The number of memories that were deleted, or would be; `is_complete` if no others match."""
+    """The number of memories that were (or would be) deleted; `is_complete` if no others match."""
 
     count: int
     is_complete: bool
@@ -40,10 +40,10 @@ def delete_matching(
 ) -> Deletion:
     """Delete up to `limit` live memories softly, in one transaction, in the order of their addresses.
 
-    every: allows a deletion without any condition. Raises InvalidInput if there is none.
+    every: allow a deletion without any condition. Otherwise, raises InvalidInput if there is none.
     """
     caller.require("delete", namespaces)
-    caller.require("read", namespaces)  # the number of memories reveals something about them
+    caller.require("read", namespaces)  # the count reveals something about the memories
     for namespace in namespaces:
         reserved_namespaces.check_writable(caller, namespace)
     if narrowing.is_empty and not every:

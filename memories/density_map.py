@@ -1,8 +1,7 @@
 """Show how memories are distributed over coordinates, as counts per cell or per place.
 
-Where there are only a few memories, they are also returned individually. The counts include every memory, however many
-there are. The database compares cell edges with the digits of coordinate keys, so it does not convert any numbers (see
-`coordinates`).
+Where there are only a few memories, they are also returned individually. The counts are always complete. The database
+compares cell edges with the digits of coordinate keys, so it does not convert any numbers (see `coordinates`).
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from tenants.caller import Caller
 SINGLE = 300
 TEXT_LENGTH = 200
 _CHUNK = 5_000
-# Memories that one map counts. SQLite's are counted in this process, at 60 bytes each.
+# The maximum number of memories that one map counts. With SQLite, they are counted in this process, at 60 bytes each.
 MAX_COUNTED = 2_000_000
 
 
@@ -141,7 +140,7 @@ def excerpt(memory: Memory) -> str:
     return words if len(words) <= TEXT_LENGTH else words[: TEXT_LENGTH - 1] + "…"
 
 
-# A region, the number of memories in it, and a function that counts the others by cell edges.
+# A region, the number of memories in it, and a function that counts memories by cell edges.
 Region = tuple[Sequence[float], Sequence[float]]
 Measured = tuple[Region | None, int | None, Callable[[Sequence[Sequence[str]]], list[Cell]]]
 

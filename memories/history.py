@@ -1,4 +1,4 @@
-"""Earlier versions of memories and links: when they were current, how much they use, and for how long they are kept.
+"""Earlier versions of memories and links: their periods, storage usage and retention.
 
 `version_trigger` writes them. A version was current from its `updated_at` until the next version's.
 """
@@ -35,7 +35,7 @@ class Versioned(Protocol):
 
 @dataclass(frozen=True)
 class Versions:
-    """A table of earlier versions, each with `until`, and the column with the bytes that count against a quota."""
+    """A table of earlier versions, and the name of its column with the bytes that count against a quota."""
 
     model: type[TenantOwned]
     size: str
@@ -52,20 +52,21 @@ def also_prune(model: type[TenantOwned], size: str) -> None:
 
 
 def moment_after(rows: Iterable[Versioned]) -> datetime:
-    """Return the current time, or the first moment after the current versions of `rows` began, if that is later.
+    """Return the current time, or a time just after the current versions of `rows` began, if that is later.
 
-    Servers' clocks differ. Every version must begin after the one before, so that only one is current at any moment.
+    The clocks of servers differ, but every version must begin after the previous one, so that only one is current at
+    any time.
     """
     return max([timezone.now(), *(row.updated_at + _STEP for row in rows)])
 
 
 def days(tenant: Tenant) -> int:
-    """Return for how many days a tenant's versions are kept after they were replaced."""
+    """Return the number of days for which a tenant's replaced versions are kept."""
     return settings.HISTORY_DAYS if tenant.history_days is None else tenant.history_days
 
 
 def earliest(tenant: Tenant, now: datetime) -> datetime:
-    """Return the moment since which a tenant's history is complete."""
+    """Return the time since which a tenant's history is complete."""
     return max(tenant.history_since or tenant.created_at, now - timedelta(days=days(tenant)))
 
 
@@ -85,7 +86,7 @@ def _prune(versions: Versions, tenant: Tenant) -> int:
     pruned = 0
     while numbers := list(old.values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic():
-            # First, so that no reader expects a version that is about to go.
+            # First, so that no reader expects a version that is about to be removed.
             since = max(before, tenant.history_since or tenant.created_at)
             Tenant.objects.filter(id=tenant.id).update(history_since=since)
             pruned += _remove(versions, tenant, "pk", numbers)

@@ -15,14 +15,14 @@ from memories.models import JsonField, Memory
 from somamemory import deadline
 from somamemory.response_size import fitting
 
-# Bytes of a row that is read with the list: 1,000 of them, the longest list, take 32 MB.
+# The maximum size of a row that is read with the list, in bytes. 1,000 of them, the longest list, take 32 MB.
 SMALL = 32_768
 _DOCUMENTS = ("payload", "metadata")
 
 
 @contextmanager
 def documents_of(memory: Memory) -> Iterator[None]:
-    """Read the documents of a row that was read without them, and drop them at the end."""
+    """Read the documents of a row that was read without them, and discard them afterwards."""
     missing = [name for name in _DOCUMENTS if name not in vars(memory)]
     if missing:
         memory.refresh_from_db(fields=missing)
@@ -50,7 +50,7 @@ def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], Query
     """Return the rows of an `outline` with their documents.
 
     Large rows are read again from `source`, the query before ordering and slicing, or a function that returns it. Rows
-    that have left it are omitted.
+    that it no longer contains are omitted.
     """
     large = [row.seq for row in rows if row.size > SMALL]
     if not large:
@@ -61,7 +61,7 @@ def filled(rows: Sequence[Memory], source: QuerySet[Memory] | Callable[[], Query
 
 
 def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> list[Memory | None]:
-    """Return the memory with each value of a unique field, or None, for the first values that fit one response."""
+    """Return the memory with each value of a unique field, or None, for the first values that fit into one response."""
     outlines = {getattr(row, field): row for row in outline(source.filter(**{f"{field}__in": set(values)}))}
     count = fitting(outlines[value].size if value in outlines else 0 for value in values)
     rows = [outlines[value] for value in dict.fromkeys(values[:count]) if value in outlines]
@@ -70,7 +70,7 @@ def in_order(source: QuerySet[Memory], field: str, values: Sequence[object]) -> 
 
 
 def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memory]]:
-    """Yield all rows in the order of a unique field, page by page, with as many as fit one response in memory."""
+    """Yield all rows in the order of a unique field, page by page, with at most one response's worth in memory."""
     after: object = None
     while True:
         deadline.check()
@@ -84,7 +84,7 @@ def pages(source: QuerySet[Memory], field: str, most: int) -> Iterator[list[Memo
 
 
 def first_fitting(memories: QuerySet[Memory], limit: int) -> list[Memory]:
-    """Return the first rows of an ordered list that fit one response, at most `limit`."""
+    """Return the first rows of an ordered list that fit into one response, at most `limit`."""
     rows = list(outline(memories)[:limit])
     return filled(rows[: fitting(row.size for row in rows)], memories)
 

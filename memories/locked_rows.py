@@ -35,7 +35,7 @@ def at(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]
 def outlines(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
     """Return the rows of `at` without their terms, and without the documents of large ones (`documents_of`).
 
-    For changes that replace or delete them: all of them together may take gigabytes. Such a row must not be saved.
+    For changes that replace or delete the rows, which together may take gigabytes. Such a row must not be saved.
     """
     where, parameters = _where(caller, namespace, keys)
     sql = f"SELECT {_OUTLINE.sql('sfm_memories')}, {_SMALL_DOCUMENTS} FROM sfm_memories {where}"  # noqa: S608 - constants

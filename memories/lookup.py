@@ -43,7 +43,7 @@ Names = Sequence[Address]  # all of the same kind
 
 
 def get(caller: Caller, namespace: str | None, name: Address, moment: datetime | None = None) -> Memory:
-    """Return the memory with its `index_state`, or as it was at a moment. Raises NotFound."""
+    """Return the memory with its `index_state`, or as it was at an earlier time. Raises NotFound."""
     if moment is None:
         return _get_now(caller, namespace, name)
     place = _place(namespace, name)
@@ -92,7 +92,7 @@ Places = Mapping[Address, Coordinate | NotFound]
 
 
 def coordinates(caller: Caller, namespace: str, names: Iterable[Address]) -> Places:
-    """Return the coordinate of each memory, even if it is deleted, or NotFound. A coordinate stands for itself."""
+    """Return the coordinate of each memory, even if it is deleted, or NotFound. Coordinates are returned unchanged."""
     distinct = sorted(set(names), key=_kind)
     places: dict[Address, Coordinate | NotFound] = {}
     for kind, group in groupby(distinct, key=_kind):
@@ -124,7 +124,7 @@ def patch(
 
 
 def restore(caller: Caller, namespace: str | None, name: Address, version: int | None = None) -> Memory:
-    """Undo a soft delete, or bring back an earlier version. Raises NotFound or Conflict."""
+    """Undo a soft delete, or restore an earlier version. Raises NotFound or Conflict."""
     at = _placed(caller, namespace, name)
     return restoring.restore(caller, at.namespace, at.coordinate, version, Precondition(id=at.id))
 

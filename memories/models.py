@@ -23,7 +23,7 @@ IDS = ("user_id", "agent_id", "session_id")
 
 
 class Ids(TypedDict, total=False):
-    """Whose a row is, by field."""
+    """The owner of a row, by field."""
 
     user_id: str | None
     agent_id: str | None
@@ -63,7 +63,7 @@ class JsonField(models.JSONField):
             return super().from_db_value(value, expression, connection)
         try:
             return payloads.decode(value)
-        except json.JSONDecodeError:  # NaN, or a lone surrogate, from before they were refused
+        except json.JSONDecodeError:  # NaN, or a lone surrogate, stored before they were rejected
             return super().from_db_value(value, expression, connection)
 
 
@@ -74,8 +74,8 @@ def has_passed(expires_at: datetime | None, now: datetime) -> bool:
 class UserOwned(TenantOwned):
     """A row that may belong to a user, an agent and a session of the tenant. None means that it belongs to none.
 
-    Null instead of empty: the indexes of rows with an id then need not contain the others, and both databases can tell
-    from a comparison alone that such an index applies.
+    Null instead of an empty string: the indexes can then leave out rows without an id, and both databases recognise
+        from a comparison that such an index applies.
     """
 
     user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
@@ -105,7 +105,8 @@ class MemoryColumns(UserOwned):
 
     namespace = KeyField(max_length=255)
     coordinate_key = KeyField(max_length=coordinates.MAX_DIMENSIONS * coordinates.DIGITS_PER_NUMBER)
-    # A name chosen by the caller; see `addresses`. Null instead of empty: the index then contains only rows with a key.
+    # A name chosen by the caller; see `addresses`. Null instead of an empty string: the index then contains only rows
+    # with a key.
     key = KeyField(max_length=addresses.MAX_KEY_LENGTH, null=True)
     payload = JsonField()
     metadata = JsonField(default=dict)
@@ -115,7 +116,9 @@ class MemoryColumns(UserOwned):
     terms = models.TextField(blank=True)  # the terms in the full-text index; see search.analyzer
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
-    updated_at = models.DateTimeField(default=timezone.now)  # the beginning of this version; later than the last one's
+    updated_at = models.DateTimeField(
+        default=timezone.now
+    )  # the start of this version, which is later than that of the previous one
     expires_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
     # Written by `read_counts`. Not indexed: otherwise every write-back would have to update all other indexes, too.
@@ -124,7 +127,7 @@ class MemoryColumns(UserOwned):
     size = models.PositiveIntegerField(default=0, db_default=0)  # in bytes, as computed by `storage_usage.size`
     # Set by `archiving`: the memory is not in the vector index, and searches include it only on request.
     archived_at = models.DateTimeField(null=True)
-    # When it holds in the world: see `validity`. None: no beginning, or no end.
+    # The period in which it is valid: see `validity`. None: no start, or no end.
     valid_from = models.DateTimeField(null=True)
     valid_to = models.DateTimeField(null=True)
     # Provenance, as stated by the writer: a string or an object, and how much to trust it, from 0 to 1.
@@ -154,7 +157,7 @@ class Memory(MemoryColumns):
     # An integer instead of the UUID, because SQLite's full-text index needs a rowid that does not change with VACUUM.
     seq = models.BigAutoField(primary_key=True)
     id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
-    # Not columns: the distance from the centre, in a list of the nearest memories, and whether it was read by `past`.
+    # Not columns: the distance from the centre, in a list of the nearest memories, and whether `past` read the memory.
     distance: float | None = None
     past: bool = False
 
@@ -171,11 +174,11 @@ class Memory(MemoryColumns):
         indexes = [
             models.Index(fields=["tenant", "namespace", "created_at"], name="sfm_memories_created"),
             models.Index(fields=["tenant", "namespace", "updated_at"], name="sfm_memories_updated"),
-            # With the last columns, counts read only the index, where equal entries share one place.
+            # Thanks to the last columns, counts read only the index, which stores equal entries once.
             models.Index(
                 fields=["tenant", "namespace", "memory_type", "deleted_at", "expires_at"], name="sfm_memories_type"
             ),
-            # Most memories have no value here, and no query selects those.
+            # Most memories have no value here, and no query looks for those.
             models.Index(
                 fields=["tenant", "namespace", "importance"],
                 name="sfm_memories_importance",
@@ -336,7 +339,7 @@ class VectorEmbedding(Leased, TenantOwned):
     """A memory's vector and its outbox entry.
 
     The entry records only *that* the index is out of date, never *what* to write there. A row with `due_at` is work to
-    do. It outlives its memory until the memory has also been removed from the index.
+    do. It remains after a purge until the memory has also been removed from the index.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,4 +1,4 @@
-"""Namespaces: list them, find those below a prefix, and move all memories of one to another.
+"""Namespaces: list them, find those below a prefix, and move all memories from one to another.
 
 A prefix ends at a segment: `users/ada` (or `users/ada/`) covers `users/ada` and `users/ada/notes`, but not
 `users/adam`. No character has a special meaning. A list takes one index lookup per namespace rather than per memory.
@@ -23,19 +23,19 @@ from somamemory.errors import Conflict, InvalidInput
 from tenants import audit
 from tenants.caller import Caller
 
-# Memories of one namespace that a list counts. More are reported as this number.
+# The maximum number of memories that a list counts per namespace.
 COUNTED = 1_000
-# Namespaces that one search or deletion by prefix covers.
+# The maximum number of namespaces that one search or deletion by prefix can cover.
 MAX_BELOW = 100
 BATCH = 500
-# Namespaces without live memories that a page of a list skips.
+# The maximum number of namespaces without live memories that a page of a list skips.
 _MAX_SKIPPED = 1_000
 _LAST = "~"  # sorts after every character of a namespace
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A namespace and how many live memories it has; at least this many if `is_exact` is false."""
+    """A namespace and its number of live memories, which is a lower bound if `is_exact` is false."""
 
     name: str
     memories: int
@@ -73,7 +73,10 @@ def truncated(namespace: str, depth: int | None) -> str:
 def list_namespaces(
     caller: Caller, prefix: str | None = None, *, depth: int | None = None, limit: int = 50, cursor: str | None = None
 ) -> Page:
-    """Return a page of the namespaces with live memories, by name. With `depth`, names are cut to so many segments."""
+    """Return a page of the namespaces with live memories, by name.
+
+    With `depth`, names are truncated to this number of segments.
+    """
     caller.require("read")
     of_list = cursors.list_id("namespaces", prefix, depth)
     after = _position(cursor, of_list) if cursor else ""
@@ -89,7 +92,7 @@ def list_namespaces(
 
 
 def names(caller: Caller, prefix: str | None = None, after: str = "") -> Iterator[str]:
-    """Yield the namespaces that the caller can access, in the order of their names, with those of deleted memories."""
+    """Yield the namespaces that the caller can access, sorted by name, including those with only deleted memories."""
     rows = Memory.objects.for_tenant(caller.tenant).order_by("namespace").values_list("namespace", flat=True)
     if caller.namespaces:
         for name in sorted(caller.namespaces):
@@ -116,7 +119,7 @@ def below(caller: Caller, prefix: str) -> tuple[str, ...]:
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
-    """Move up to BATCH memories, with their history, in one transaction. Return how many were moved.
+    """Move up to BATCH memories, with their history, in one transaction. Return the number of moved memories.
 
     Their ids, coordinates and keys stay the same. Raises Conflict if one of their addresses is taken in `new`.
     """
@@ -140,7 +143,7 @@ def _moved(caller: Caller, old: str, new: str) -> int:
     if not batch:
         return 0
     _refuse_taken(mine.filter(namespace=new), batch)
-    # Not a change of the memories: the version is only higher so that a worker does not mark the old state as indexed.
+    # Not a change of the memories: the version increases only so that a worker does not mark the old state as indexed.
     mine.filter(seq__in=[row.seq for row in batch]).update(namespace=new, version=F("version") + 1)
     versions = MemoryVersion.objects.for_tenant(caller.tenant).filter(id__in=[row.id for row in batch])
     versions.update(namespace=new)
@@ -162,14 +165,15 @@ def _refuse_taken(rows: QuerySet[Memory], batch: list[Memory]) -> None:
 
 
 def _groups(caller: Caller, prefix: str | None, depth: int | None, after: str) -> Iterator[tuple[str, str]]:
-    """Yield each namespace, cut to `depth`, with the position after which the list continues."""
+    """Yield each namespace, truncated to `depth`, with the position after which the list continues."""
     found = names(caller, prefix, after)
     while (name := next(found, None)) is not None:
         group = truncated(name, depth)
         if group == name:
             yield name, name
             continue
-        # All others of the group follow, but its own name may have come long before: `-` and `.` sort before `/`.
+        # The rest of the group follows, but the group's own name may have come much earlier, because `-` and `.` sort
+        # before `/`.
         position = f"{group}/{_LAST}"
         if not _exists(caller, group):
             yield group, position

@@ -31,7 +31,7 @@ Source = str | Json | None
 class NewMemory:
     """A memory as sent by a caller.
 
-    coordinate: None for that of the key or, without a key, a new one; `placement` fills it in.
+    coordinate: None to use the key's coordinate or, without a key, a new one; `placement` sets it.
     embedding: a vector supplied by the caller, to be used instead of one made from the text.
     supersedes: the memories of the namespace that this one replaces; see `supersession`.
     allocated: whether the coordinate was allocated for this memory, so that nothing is stored there yet.
@@ -66,14 +66,14 @@ class NewMemory:
         return self.coordinate
 
     def names(self, memory: Memory) -> bool:
-        """Return whether this would replace a memory of the same namespace."""
+        """Return whether this would replace a memory in the same namespace."""
         return (self.coordinate is not None and self.coordinate == memory.coordinate) or (
             self.key is not None and self.key.text == memory.key
         )
 
 
 def checked(caller: Caller, item: NewMemory) -> NewMemory:
-    """Return the item if it can be stored, with the user that the caller is limited to.
+    """Return the item if it can be stored, with the user to whom the caller is limited.
 
     Raises DimensionMismatch, InvalidInput or Forbidden.
     """
@@ -82,7 +82,7 @@ def checked(caller: Caller, item: NewMemory) -> NewMemory:
         item = replace(item, user_id=caller.user_id)
     reserved_namespaces.check_writable(caller, item.namespace)
     check_expiry(item.expires_at)
-    item = replace(item, valid_from=validity.beginning(item.valid_from, supersedes=bool(item.supersedes)))
+    item = replace(item, valid_from=validity.start(item.valid_from, supersedes=bool(item.supersedes)))
     validity.check(item.valid_from, item.valid_to)
     if item.embedding is None:
         return item

@@ -1,7 +1,7 @@
-"""Read memories as they were at an earlier moment (`as_of`): what the service would have answered then.
+"""Read memories as they were at an earlier time (`as_of`).
 
-A version was current from its `updated_at` until the next one's. The current rows and the earlier versions are read in
-one statement, so a change at the same time cannot hide a memory. Purged memories are gone from the past as well.
+A version was current from its `updated_at` until the next one's. Current rows and earlier versions are read in one
+statement, so a concurrent change cannot hide a memory. Purged memories are gone from the past as well.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ListOptions(TypedDict, total=False):
 
 
 def check(tenant: Tenant, moment: datetime) -> None:
-    """Raise InvalidInput for a moment in the future, and HistoryGone for one before the tenant's history begins."""
+    """Raise InvalidInput for a time in the future, and HistoryGone for one before the tenant's history begins."""
     now = timezone.now()
     if moment > now:
         raise InvalidInput("as_of", "must not be in the future")
@@ -62,9 +62,9 @@ def at(
     *,
     include_deleted: bool = False,
 ) -> Arms:
-    """Return the current rows and the earlier versions that were current at a moment, and pass the conditions then.
+    """Return the current rows and the earlier versions that were current at this time and match the conditions.
 
-    namespaces: None for all that the caller can access.
+    namespaces: None for all namespaces that the caller can access.
     """
     caller.require("read", namespaces or [])
     check(caller.tenant, moment)
@@ -82,7 +82,7 @@ def at(
 def get(
     caller: Caller, namespaces: Sequence[str] | None, field: str, value: str | UUID, moment: datetime
 ) -> Memory | None:
-    """Return the memory that had this value in a unique field at a moment. This does not count as a read."""
+    """Return the memory that had this value in a unique field at this time. Does not count as a read."""
     [memory] = in_order(caller, at(caller, namespaces, moment, Narrowing()), field, [value])
     return memory
 
@@ -90,7 +90,7 @@ def get(
 def list_memories(
     caller: Caller, namespace: str, narrowing: Narrowing, moment: datetime | None, **options: Unpack[ListOptions]
 ) -> Page:
-    """Return one page of a namespace, as it was at a moment or as it is now: see `selectors.list_memories`."""
+    """Return one page of a namespace, as it was at an earlier time or as it is now: see `selectors.list_memories`."""
     if moment is None:
         return selectors.list_memories(caller, namespace, narrowing, **options)
     return _list_at(caller, namespace, narrowing, moment, **options)
@@ -132,7 +132,7 @@ def filtered(arms: Arms, condition: Q) -> Arms:
 
 
 def _outlines(arms: Arms) -> QuerySet[Any, Row]:
-    """Return the rows of both, with the documents of small rows only: see `large_rows`."""
+    """Return the rows from both tables, with the documents of small rows only: see `large_rows`."""
     small: dict[str, Any] = {
         f"small_{name}": Case(When(size__lte=large_rows.SMALL, then=F(name)), output_field=JsonField())
         for name in DOCUMENTS
@@ -142,7 +142,7 @@ def _outlines(arms: Arms) -> QuerySet[Any, Row]:
 
 
 def in_order(caller: Caller, arms: Arms, field: str, values: Sequence[Any]) -> list[Memory | None]:
-    """Return the memory with each value of a unique field, or None, for the first values that fit one response."""
+    """Return the memory with each value of a unique field, or None, for the first values that fit into one response."""
     rows = {row[field]: row for row in _outlines(filtered(arms, Q(**{f"{field}__in": list(values)})))}
     count = fitting(rows[value]["size"] if value in rows else 0 for value in values)
     chosen = [rows[value] for value in dict.fromkeys(values[:count]) if value in rows]
@@ -168,7 +168,10 @@ def _memory(row: Row, documents: Sequence[Any]) -> Memory:
 
 
 def _documents(caller: Caller, rows: Iterable[Row]) -> dict[tuple[UUID, int], Sequence[Any]]:
-    """Read the documents of large rows. A version never changes, but a current row may have become an earlier one."""
+    """Read the documents of large rows.
+
+    A version never changes, but a current row may have become an earlier version.
+    """
     named = [Q(id=row["id"], version=row["version"]) for row in rows]
     if not named:
         return {}

@@ -11,7 +11,7 @@ import orjson
 
 Json = dict[str, Any]
 
-# If any of these fields are present, they hold the text of a memory, in reading order.
+# If any of these fields are present, they contain the text of a memory, in reading order.
 TEXT_FIELDS = ("title", "summary", "text", "content")
 MAX_TEXT_LENGTH = 32_768
 _SPEAKER_FIELDS = ("name", "speaker", "role")
@@ -30,7 +30,7 @@ def decode(text: str) -> Any:
 
 
 def _has_long_number(text: str) -> bool:
-    """Search in pieces that overlap: other threads wait while a search runs, which takes 0.1 s for 10 MB."""
+    """Search in overlapping pieces, because other threads wait during a search, which takes 0.1 s for 10 MB."""
     starts = range(0, len(text), _SEARCHED_AT_ONCE)
     return any(_LONG_NUMBER.search(text, start, start + _SEARCHED_AT_ONCE + _LONG_DIGITS - 1) for start in starts)
 
@@ -67,7 +67,7 @@ def text_of(payload: Json) -> str:
 
 
 def speakers_of(payload: Json) -> list[str]:
-    """Return who said the text: the `name`, `speaker` and `role` of a payload, as far as they are short strings."""
+    """Return the speakers of the text: the `name`, `speaker` and `role` of a payload, if they are short strings."""
     given = [payload.get(field) for field in _SPEAKER_FIELDS]
     return [name for name in given if isinstance(name, str) and 0 < len(name) <= _MAX_SPEAKER_LENGTH]
 
@@ -96,7 +96,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(value[name])
     elif isinstance(value, list):
         for item in value:
-            if type(item) in _MAY_HOLD_STRINGS:  # not a generator for each of a million numbers
+            if type(item) in _MAY_HOLD_STRINGS:  # avoids creating a generator for each of a million numbers
                 yield from _strings(item)
 
 

@@ -1,4 +1,4 @@
-"""Give each memory of a batch its coordinate: its own, that of its key, or a new one."""
+"""Assign coordinates to the memories of a batch: the given one, the one of the key, or a new one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def without_conflicts(caller: Caller, items: Sequence[NewMemory | SomaError]) ->
 
 
 def refuse_coordinates_of_others(caller: Caller, namespace: str, places: Collection[str]) -> None:
-    """Raise Conflict if a caller that is limited to a user stores at coordinates that are not free."""
+    """Raise Conflict if a caller that is limited to a user stores at coordinates that are in use."""
     if caller.user_id is None or not places:
         return
     everyone = Memory.objects.for_tenant(caller.unlimited().tenant)
@@ -51,7 +51,7 @@ def refuse_coordinates_of_others(caller: Caller, namespace: str, places: Collect
 
 
 def key_of(current: Memory | None, item: NewMemory) -> str | None:
-    """Return the key of a memory that `item` replaces. Raises Conflict if it got another one after `placed` looked."""
+    """Return the key of a memory that `item` replaces. Raises Conflict if its key has changed since `placed` looked."""
     key = None if item.key is None else item.key.text
     if current is None or current.key is None:
         return key
@@ -79,7 +79,7 @@ def _has_another_key(at: Coordinate) -> Conflict:
 
 
 class _Owners:
-    """Which memory has which key, including deleted ones, those of other users, and earlier items of the batch."""
+    """The memories that own the keys, including deleted ones, those of other users, and earlier items of the batch."""
 
     def __init__(self, caller: Caller, namespace: str, keyed: Sequence[NewMemory]) -> None:
         keys = {item.key.text for item in keyed if item.key is not None}

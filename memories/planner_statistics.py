@@ -9,9 +9,9 @@ everywhere and efficient where it matters.
 Format of `sqlite_stat1`: the number of rows in the index, then for each leading column how many rows share one value
 (https://www.sqlite.org/fileformat2.html#stat1tab).
 
-PostgreSQL collects statistics itself, but only once a minute. Until then, the plans for a table that has just been
-filled are those for a small one, and stay in use where they are prepared: a fetch took 8 ms instead of 2. New
-statistics also discard prepared plans.
+PostgreSQL collects statistics itself, but only once a minute. Until then, a table that has just been filled has the
+plans of a small one, and prepared statements keep them: a fetch took 8 ms instead of 2. New statistics also discard
+prepared plans.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def estimate(columns: list[str], unique: bool) -> str:
 def analyze_grown() -> list[str]:
     """Collect the statistics of tables that have at least doubled since the last time, and return their names.
 
-    Autovacuum does so after smaller changes. One process at a time does it; the others skip.
+    Autovacuum does so after smaller changes. Only one process at a time does so; the others skip it.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_GROWN)

@@ -13,7 +13,7 @@ from somamemory.errors import PreconditionFailed
 class Precondition:
     """A condition for a write: the memory is `present`, is `absent`, or has this `version`.
 
-    id: the memory that is meant. Another one, stored at the coordinate in the meantime, does not count.
+    id: the expected memory. Another memory, stored at the coordinate in the meantime, does not count.
     """
 
     version: int | None = None
@@ -21,8 +21,8 @@ class Precondition:
     absent: bool = False
     id: UUID | None = None
 
-    def meant(self, memory: Memory | None) -> Memory | None:
-        """Return the memory if it is the one that is meant."""
+    def matching(self, memory: Memory | None) -> Memory | None:
+        """Return the memory if it is the expected one."""
         return memory if memory is None or self.id in (None, memory.id) else None
 
     def check(self, current: Memory | None) -> None:

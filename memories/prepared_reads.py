@@ -19,7 +19,7 @@ from tenants.models import Tenant
 from tenants.scoping import parameters_of
 
 Row = TypeVar("Row")
-_SHAPES = 256  # pages of lists whose statements are kept
+_SHAPES = 256  # the maximum number of cached statements for pages of lists
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def memory_at(connection: BaseDatabaseWrapper, tenant: Tenant, namespace: str, k
 def page(connection: BaseDatabaseWrapper, shape: PageShape, tenant: Tenant, values: Mapping[str, Any]) -> list[Memory]:
     """Return the outline of a page (see `large_rows`), with the columns of `index_state`.
 
-    values: by lookup, and the position of the cursor as `key` and `moment`.
+    values: the values of the lookups, and the position of the cursor as `key` and `moment`.
     """
     generation, now = generations.active().id, timezone.now()
     shape = replace(shape, limited=tenant.only_user is not None)

@@ -1,8 +1,8 @@
 """Read counts: how often and when a memory was last read, without a write per read.
 
 Each read increments a counter in this process, and a thread flushes the counters. Without Redis, it writes them to the
-database every few seconds. With Redis, it adds them every second to totals for all processes, and a job writes these to
-the database in batches.
+database every few seconds. With Redis, it adds them to shared totals every second, and a job writes these to the
+database in batches.
 
 Counts that are not yet in the database are lost if the process or Redis dies. A process loses up to a second's worth,
 or `SOMA_ACCESS_INTERVAL_S` without Redis; Redis loses up to `SOMA_ACCESS_INTERVAL_S`. If the connection to Redis
@@ -128,7 +128,7 @@ def _into_redis(redis: Redis, counts: Counts) -> bool:
 
 
 def _out_of_redis(redis: Redis) -> Counts:
-    """Take all counts out of Redis. If two jobs run concurrently, one of them gets none."""
+    """Take all counts out of Redis. If two jobs run concurrently, one of them gets nothing."""
     with redis.pipeline(transaction=True) as together:
         together.hgetall(_TIMES)
         together.hgetall(_LAST)

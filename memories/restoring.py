@@ -1,4 +1,4 @@
-"""Bring back an earlier version of a memory, as a new version."""
+"""Restore an earlier version of a memory as a new version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def restore(
     version: int | None = None,
     precondition: Precondition | None = None,
 ) -> Memory:
-    """Bring back an earlier version, or undo a soft delete. Raises NotFound or Conflict."""
+    """Restore an earlier version, or undo a soft delete. Raises NotFound or Conflict."""
     condition = precondition or Precondition()
     if version is None:
         return services.restore(caller, namespace, coordinate, condition)
@@ -40,7 +40,7 @@ def _restore_version(
     with transaction.atomic():
         rows = Memory.objects.for_tenant(caller.tenant).select_for_update()
         at_address = rows.filter(namespace=namespace, coordinate_key=coordinate.key).order_by()
-        memory = condition.meant(at_address.first())
+        memory = condition.matching(at_address.first())
         if memory is None:
             raise NotFound(f"there is no memory at coordinate {coordinate}")
         earlier = _earlier(caller, memory, version)

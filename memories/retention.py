@@ -19,7 +19,7 @@ from tenants.caller import Caller
 from tenants.models import Tenant
 
 BATCH = 500
-BATCH_BYTES = 32 * 1024 * 1024  # a single memory can have 10 MiB
+BATCH_BYTES = 32 * 1024 * 1024  # a single memory can be 10 MiB
 Forget = Callable[[Caller, Sequence[Memory]], None]
 
 _others: list[Forget] = []
@@ -62,7 +62,7 @@ def purge(limit: int = 100_000) -> int:
 
 
 def batch_of(rows: QuerySet[Memory]) -> list[Memory]:
-    """Return the first rows, without their terms: at most BATCH rows with about BATCH_BYTES."""
+    """Return the first rows, without their terms: at most BATCH rows, and about BATCH_BYTES."""
     chosen: list[int] = []
     total = 0
     for seq, size in rows.values_list("seq", "size")[:BATCH]:

@@ -32,7 +32,7 @@ from tenants.caller import Caller
 
 # `near` sorts by distance outside the database, so a ball must not contain more memories than this.
 MAX_NEAR = 50_000
-# Returns the memory at each key, or None, for the first keys whose memories fit one response.
+# Returns the memory at each key, or None, for the first keys whose memories fit into one response.
 RowsAt = Callable[[Sequence[str]], Sequence[Memory | None]]
 ORDERS = ("coordinate", "-coordinate", "created_at", "-created_at", "updated_at", "-updated_at")
 
@@ -76,7 +76,10 @@ class Narrowing:
         return self == Narrowing() or self == Narrowing(filters=And(()))
 
     def of(self, caller: Caller) -> Narrowing:
-        """Return the conditions with the user that the caller is limited to, which the vector index cannot apply."""
+        """Return the conditions, with the user to whom the caller is limited.
+
+        The vector index cannot apply that condition.
+        """
         return self if caller.user_id is None or self.user_id else replace(self, user_id=caller.user_id)
 
     @property
@@ -105,7 +108,7 @@ class Narrowing:
         """Return the matching memories. A `ball` is only approximated, by its bounding box (see `in_ball`)."""
         memories = memories.filter(**self.lookups)
         if self.valid_at is not None:
-            memories = memories.filter(validity.holds_at(self.valid_at))
+            memories = memories.filter(validity.valid_at(self.valid_at))
         if self.filters is not None:
             memories = memories.filter(to_q(self.filters))
         if self.places is not None:

@@ -64,7 +64,7 @@ def store_many(
     new = prepared([checked(caller, item) for item in items])
     condition = precondition or Precondition()
     may_be_new = len(new) == 1 and items[0].key is None and not condition.present and condition.version is None
-    may_be_new = may_be_new and is_small(items[0].payload)  # the attempt makes several copies of the row
+    may_be_new = may_be_new and is_small(items[0].payload)  # an attempt makes several copies of the row
     if may_be_new and not items[0].supersedes and not usage.is_limited(caller.tenant):
         return _store_one(caller, new[0], condition)
     return retrying(lambda: _store(caller, new, condition))
@@ -101,7 +101,7 @@ def _patch(caller: Caller, namespace: str, coordinate: Coordinate, changes: Json
     for name, value in fields.items():
         setattr(memory, name, _patched(name, getattr(memory, name), value))
     superseded = changes.get("supersedes", ())
-    memory.valid_from = validity.beginning(memory.valid_from, supersedes=bool(superseded))
+    memory.valid_from = validity.start(memory.valid_from, supersedes=bool(superseded))
     check_expiry(changes.get("expires_at"))
     validity.check(memory.valid_from, memory.valid_to)
     check_size(memory)
@@ -141,10 +141,10 @@ def delete(
     reserved_namespaces.check_writable(caller, namespace)
 
     def once() -> bool:
-        # One read for the condition and the deletion: a store between two reads would be deleted although the condition
-        # did not hold for it.
+        # Read once for both the condition and the deletion. Between two reads, another memory could be stored and then
+        # deleted without being checked.
         condition = precondition or Precondition()
-        memory = condition.meant(locked_rows.outlines(caller, namespace, [coordinate.key]).get(coordinate.key))
+        memory = condition.matching(locked_rows.outlines(caller, namespace, [coordinate.key]).get(coordinate.key))
         live = memory if memory is not None and memory.is_live else None
         condition.check(live)
         gone = memory if purge else live
@@ -161,7 +161,7 @@ def delete_many(
     *,
     purge: bool = False,
 ) -> set[Coordinate]:
-    """Delete memories in one transaction. Return the coordinates at which there was a memory."""
+    """Delete memories in one transaction. Return the coordinates that had a memory."""
     caller.require("delete", [namespace])
     reserved_namespaces.check_writable(caller, namespace)
     at = list(coordinates)
@@ -205,7 +205,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate, precondition
     reserved_namespaces.check_writable(caller, namespace)
     with transaction.atomic():
         condition = precondition or Precondition()
-        memory = condition.meant(locked_rows.at(caller, namespace, [coordinate.key]).get(coordinate.key))
+        memory = condition.matching(locked_rows.at(caller, namespace, [coordinate.key]).get(coordinate.key))
         if memory is None or memory.deleted_at is None or memory.has_expired(timezone.now()):
             raise NotFound(f"there is no deleted memory at coordinate {coordinate}")
         before = audit_state.state(memory)
@@ -227,7 +227,7 @@ def retry_failed(caller: Caller) -> int:
 
 
 def _store_one(caller: Caller, item: Prepared, condition: Precondition) -> list[Stored]:
-    """Store a memory, as a new one if possible, which on PostgreSQL takes one statement and no other transaction."""
+    """Store a memory, as a new one if possible, which on PostgreSQL takes a single statement."""
     if rows.one_statement() and (created := retrying(lambda: _created(caller, item), within=nullcontext)):
         return [created]
 
@@ -384,7 +384,7 @@ def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]
 
 
 def _live_for_update(caller: Caller, namespace: str, coordinate: Coordinate, condition: Precondition) -> Memory:
-    memory = condition.meant(_find_live(caller, namespace, [coordinate]).get(coordinate.key))
+    memory = condition.matching(_find_live(caller, namespace, [coordinate]).get(coordinate.key))
     if memory is None:
         raise NotFound(f"there is no memory at coordinate {coordinate}")
     return memory

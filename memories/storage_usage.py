@@ -12,7 +12,7 @@ from memories.index import generations
 from memories.models import Memory
 from tenants.models import Tenant
 
-# Statements that return (memories, bytes) stored outside of the table, with one placeholder for the tenant.
+# Statements that return (memories, bytes) stored outside the table, with one placeholder for the tenant.
 _elsewhere: list[str] = []
 _COUNT = """
     SELECT kept.memories{memories}, kept.bytes{bytes}, noted.memories, noted.bytes
@@ -23,7 +23,7 @@ _COUNT = """
 
 
 def also_count(statement: str) -> None:
-    """Also count rows stored outside of the table: `SELECT … AS memories, … AS bytes … WHERE tenant_id = %s`."""
+    """Also count rows stored outside the table: `SELECT … AS memories, … AS bytes … WHERE tenant_id = %s`."""
     if statement not in _elsewhere:
         _elsewhere.append(statement)
 
@@ -37,7 +37,7 @@ def size(memory: Memory) -> int:
 def difference(before: Iterable[Memory | None], after: Iterable[Memory | None]) -> tuple[int, int]:
     """Return how many memories and bytes a change adds.
 
-    Deleted memories count until they are purged, and the replaced versions as long as they are in the history.
+    Deleted memories count until they are purged, and replaced versions count while they are in the history.
     """
     old, new = list(filter(None, before)), list(filter(None, after))
     return len(new) - len(old), sum(memory.size for memory in new)
@@ -61,7 +61,7 @@ def count(tenant: Tenant) -> tuple[int, int, int, int]:
 def forget_words(tenant: Tenant) -> int:
     """Erase deleted words.
 
-    Until its full-text index is optimised, SQLite only marks them as deleted and keeps them in its journal.
+    SQLite only marks them as deleted, and keeps them in its journal, until its full-text index is optimised.
     """
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
-"""Supersession: a memory replaces others, which hold only until it begins to hold.
+"""Supersession: a memory replaces others, which are valid only until its validity starts.
 
-The older memories stay readable: by their names, in the history, and in searches with `valid_at` or
-`include_superseded`. Packages that keep links between memories register `when_superseded`.
+The older memories stay readable: by name, in the history, and in searches with `valid_at` or `include_superseded`.
+Packages that link memories register with `when_superseded`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Names = Sequence[Address]
 
 @dataclass(frozen=True)
 class Replacement:
-    """A memory that replaces an older one of its namespace, and why, if there is a reason to keep."""
+    """A memory that replaces an older one in its namespace, with the reason, if it is to be recorded."""
 
     newer: Memory
     older: Memory
@@ -52,7 +52,8 @@ def when_superseded(record: Record) -> None:
 def supersede(caller: Caller, superseding: Iterable[tuple[Memory, Names]], reason: str = "") -> None:
     """End the validity of the memories that each of these, which must be stored, supersedes. Requires a transaction.
 
-    Raises InvalidInput for a name of no other memory in the same namespace, and for a memory that begins to hold later.
+    Raises InvalidInput if a name does not identify another memory in the same namespace, or if that memory's validity
+    starts later.
     """
     by_namespace: dict[str, list[tuple[Memory, Names]]] = {}
     for memory, names in superseding:
@@ -63,9 +64,10 @@ def supersede(caller: Caller, superseding: Iterable[tuple[Memory, Names]], reaso
 
 
 def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime | None) -> None:
-    """Undo a supersession: let the older memory hold until `valid_to` again. Requires a transaction.
+    """Undo a supersession: make the older memory valid until `valid_to` again.
 
-    If it ends at another moment by now, because yet another memory supersedes it, nothing changes.
+    Requires a transaction. Does nothing if its validity now ends at a different time, because another memory supersedes
+    it.
     """
     row = _locked(older, locked_rows.at(caller, older.namespace, [older.coordinate_key]))
     if row is not None and row.valid_to == newer.valid_from:
@@ -77,7 +79,7 @@ def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime |
 def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
     """Replace the items that `supersede` would reject by their InvalidInput, so that the others can be stored.
 
-    The memories that they name must exist already. Raises InvalidInput if there are more than 1,000 names.
+    The named memories must already exist. Raises InvalidInput if there are more than 1,000 names.
     """
     results = list(items)
     new = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory) and item.supersedes]
@@ -102,14 +104,14 @@ def _problem(item: NewMemory, named: Mapping[Address, Memory]) -> InvalidInput |
 
 
 def _check(older: Memory | None, name: Address, begins: datetime, *, is_itself: bool) -> Memory:
-    """Return the memory if one that begins to hold at a moment can supersede it. Raises InvalidInput."""
+    """Return the memory if a memory whose validity starts at `begins` can supersede it. Raises InvalidInput."""
     if older is None or not older.is_live:
-        raise InvalidInput("supersedes", f"names no memory of this namespace: {_kind(name)} '{name}'")
+        raise InvalidInput("supersedes", f"does not name a memory in this namespace: {_kind(name)} '{name}'")
     if is_itself:
         raise InvalidInput("supersedes", f"must not name the memory itself: {_kind(name)} '{name}'")
     if older.valid_from is not None and older.valid_from >= begins:
         begun = rfc3339(older.valid_from)
-        raise InvalidInput("supersedes", f"names a memory that does not hold before {begun}: {_kind(name)} '{name}'")
+        raise InvalidInput("supersedes", f"names a memory that is not valid before {begun}: {_kind(name)} '{name}'")
     return older
 
 
@@ -161,7 +163,7 @@ def _locked(seen: Memory | None, locked: dict[str, Memory]) -> Memory | None:
 
 
 def _end(memory: Memory, moment: datetime) -> bool:
-    """Let a memory hold only until a moment, and return whether it held for longer."""
+    """Limit a memory's validity to before this time, and return whether it was valid for longer."""
     if memory.valid_to is not None and memory.valid_to <= moment:
         return False
     memory.valid_to = moment

@@ -135,14 +135,14 @@ def _every_s() -> float:
 
 @periodic("memories.advance_jobs", every_s=_every_s, thread="jobs", first_s=lambda: 0.0)
 def advance_all(should_stop: ShouldStop) -> None:
-    """Run steps until none is left, with a short pause after each so that requests are served."""
+    """Run steps until none is left, with a short pause after each so that requests are not delayed."""
     while advance() and not should_stop():
         time.sleep(STEP_PAUSE_S)
 
 
 @prepares("jobs")
 def _take_over() -> None:
-    """Release all leases, because they belonged to the process before this one."""
+    """Release all leases, because they belonged to the previous process."""
     Job.objects.filter(OPEN).update(**leases.RELEASED)
 
 
@@ -177,7 +177,7 @@ def _settle(job: Job, lease: uuid.UUID | None, *, error: str, state: str = State
         error=error[:500],
         finished_at=now if over else None,
         lease=None,
-        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,  # not before the pause has ended
+        lease_until=now + timedelta(seconds=pause_s) if pause_s else None,  # not before the pause is over
     )
     if written and (over or error):
         how = "ended" if over else "will be retried"

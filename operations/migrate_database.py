@@ -1,6 +1,6 @@
 """Copy everything from one database to another, row by row with the same ids, and verify the result.
 
-The copy is one transaction in the target, which is afterwards either equal to the source or still empty.
+The copy is one transaction in the target, so the target ends up either identical to the source or empty.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _move(tell: Tell) -> dict[str, Content]:
         before, after = content(model, SOURCE), content(model, TARGET)
         if before != after:
             raise ConfigurationError(
-                f"{model._meta.db_table} differs after the copy: {before} before, {after} after; nothing was kept"
+                f"{model._meta.db_table} differs after the copy: {before} before, {after} after; the copy was discarded"
             )
         tell(f"{model._meta.db_table:32} {after}")
         moved[model._meta.db_table] = after
@@ -107,7 +107,7 @@ def _copy(model: Model) -> None:
 
 
 def _go_on_counting(tables: list[Model]) -> None:
-    """Continue each table's numbering where the source would have continued, so that no number is used twice."""
+    """Continue each table's numbering from the source, so that no number is used twice."""
     with connections[SOURCE].cursor() as cursor:
         cursor.execute("SELECT name, seq FROM sqlite_sequence")
         last = dict(cursor.fetchall())

@@ -19,7 +19,7 @@ from tenants.caller import Caller
 
 # Up to this many rows are counted. Beyond that, PostgreSQL's statistics are used.
 COUNTED = 500_000
-SAMPLE = 100_000  # rows that are counted where the statistics are hidden
+SAMPLE = 100_000  # rows that are counted where statistics are not visible
 BOUND = 10_000
 LIFETIME_S = 60
 

@@ -28,7 +28,7 @@ log = logging.getLogger("soma.tasks")
 def _declare(job: Periodic) -> None:
     @shared_task(name=job.name)
     def run() -> None:
-        until = time.monotonic() + settings.DRAIN_LIMIT_S  # after that, other tasks get their turn
+        until = time.monotonic() + settings.DRAIN_LIMIT_S  # after that, other tasks run
         _attempt(lambda: job.run(lambda: time.monotonic() > until))
 
 
@@ -70,7 +70,7 @@ def _serve_metrics(**signal: object) -> None:
 
 @worker_process_init.connect
 def _prepare(**signal: object) -> None:
-    """Load the model once per process, before the first memories wait for it."""
+    """Load the model once per process, before the first memories need it."""
     tracing.start()
     _attempt(generations.check_settings)
     _attempt(lambda: embeddings.current().embed(["warm"]))

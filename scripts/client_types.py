@@ -26,7 +26,7 @@ COMMON_HEADERS = ("X-Tenant", "traceparent", "Idempotency-Key")
 SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 # Fields that determine the form of the response. The methods of the client set them.
 DECIDED = {"context.assemble": ("format", "manifest")}
-ITEMS = ("StoreBody", "NamedLinkBody")  # of bulk requests, whose schema leaves each item to the route
+ITEMS = ("StoreBody", "NamedLinkBody")  # of bulk requests, whose items are validated by the route
 LIMITS = ("enum", "minimum", "maximum", "exclusiveMinimum", "minLength", "maxLength", "minItems", "maxItems", "pattern")
 
 Schema = Mapping[str, Any]
@@ -99,8 +99,7 @@ def typed_dict(
 
 
 def about(name: str) -> str:
-    words = re.sub(r"(?<!^)([A-Z])", r" \1", name.removesuffix("Out").removesuffix("Body")).lower()
-    return f"The fields of {words}."
+    return f"The `{name}` object."
 
 
 def docstring(text: str) -> str:
@@ -140,7 +139,7 @@ class Operation:
         if self.method != "GET":  # a method returns a value, never a 304
             fields |= {header_field(name): HEADER for name in self.named("header")}
         name = options_name(self.id)
-        return typed_dict(name, fields.items(), set(), types, sent=True, text=f"The optional fields of {self.id}.")
+        return typed_dict(name, fields.items(), set(), types, sent=True, text=f"Optional parameters of `{self.id}`.")
 
     def row(self) -> str:
         rules = {name: rule(schema) for name, schema in self.fields().items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-Sentence = Callable[[str], str]  # makes a sentence of a help text
+Sentence = Callable[[str], str]  # turns a help text into a sentence
 
 
 def page(sentence: Sentence) -> str:

@@ -2,7 +2,7 @@
 
     scripts/try_installed.py VENV
 
-The service uses SOMA_PORT, and the data folder of the user.
+The service uses SOMA_PORT and the user's data folder.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1)
         else:
             return
-    sys.exit(f"error: the service is not ready after {READY_WITHIN_S} s, or has ended")
+    sys.exit(f"error: the service was not ready after {READY_WITHIN_S} s, or has exited")
 
 
 def _store_and_find(url: str) -> None:

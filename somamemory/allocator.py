@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ctypes
 
-# Numbers of the parameters in glibc's malloc.h, and their values.
+# Parameter numbers from glibc's malloc.h, and their values.
 _MMAP_THRESHOLD = (-3, 1024 * 1024)
 _ARENA_MAX = (-8, 2)
 
 
 def return_large_blocks() -> None:
-    """Return blocks of 1 MiB and more to the system as soon as they are freed. Without glibc, do nothing.
+    """Return blocks of 1 MiB or more to the system as soon as they are freed. Does nothing without glibc.
 
-    By default, glibc raises this limit to 32 MiB once such blocks are used, and keeps what it has in a heap for each
+    By default, glibc raises this limit to 32 MiB once such blocks are used, and keeps freed memory in one heap per
     thread. After a few requests with texts of 9.8 MB, a server with eight threads kept 600 MB.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -4,8 +4,8 @@ Without SOMA_REDIS_URL the cache is local to this process. While Redis is down, 
 fails. After a failure, no request contacts Redis for a few seconds, so that one time-out does not turn into one per
 request. The cache recovers automatically.
 
-Include the version of the source in `parts` if there is one. A reader that is slower than a write can then not store an
-outdated result under the new key, and no entry has to be invalidated.
+Include the version of the source in `parts` if there is one. A reader that is slower than a write then cannot store an
+outdated result under the new key, and entries need no invalidation.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def with_redis(ask: Callable[[Redis], Answer]) -> Answer | None:
 
 
 def shared() -> bool:
-    """Return whether Redis is configured, whether it is up or down."""
+    """Return whether Redis is configured, even if it is down."""
     return bool(settings.REDIS_URL)
 
 

@@ -41,7 +41,7 @@ def check_mixes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
 
 @register(OURS)
 def check_audit_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Refuse a key file that other users can read, because with the key they can sign a forged audit log."""
+    """Reject a key file that other users can read, because they could sign a forged audit log with the key."""
     file = settings.AUDIT_KEY_FILE
     if file is None or not file.stat().st_mode & 0o077:
         return []

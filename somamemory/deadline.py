@@ -1,4 +1,4 @@
-"""Deadlines: cancel a request and its database statement when its time is over, on both engines.
+"""Deadlines: cancel a request and its database statement when its time is up, on both engines.
 
 A request runs inside `within`. Commands, jobs and the scheduler do not, so they have no deadline. A thread, the
 watchdog, interrupts the statement of a request that has exceeded its deadline. It calls `interrupt` on SQLite and sends
@@ -65,7 +65,8 @@ def within(seconds: float) -> Iterator[None]:
 def restart(seconds: float, is_abandoned: Callable[[], bool] | None = None) -> None:
     """Restart the deadline of the current request, for example after its body has been read.
 
-    is_abandoned: returns whether the client has disconnected, in which case the request ends as if its time were over.
+    is_abandoned: returns whether the client has disconnected, in which case the request ends as if its deadline had
+        passed.
     """
     work = _work.get()
     if work is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 STOP_TIMEOUT_S = 10.0
-# A program does not limit itself, and does not expect one log line for each of its calls.
+# A program needs no rate limits for its own calls, and does not expect a log line for each of them.
 DEFAULTS = {"SOMA_KEY_RATE": "0", "SOMA_TENANT_RATE": "0", "SOMA_LOG_LEVEL": "WARNING"}
 
 Application = Callable[..., Any]  # a WSGI application
@@ -96,7 +96,7 @@ def _prepare() -> None:
 
 
 def _stop() -> None:
-    """Finish the current steps of the background work. What remains is done after the next start."""
+    """Finish the current steps of the background work. Any remaining work is done after the next start."""
     from memories import index
     from somamemory.scheduling import scheduler
 

@@ -16,7 +16,7 @@ SomaError
 │   ├── StillRunning            the first request with this Idempotency-Key is still running
 │   ├── LlmMissing              the request needs a language model, and none is configured
 │   └── ConversationIsCold      the messages are in cold storage and were not restored in time
-├── HistoryGone (410)           earlier versions are no longer kept; the message says from when on they are
+├── HistoryGone (410)           earlier versions are no longer kept; the message contains the start of the history
 ├── PreconditionFailed (412)    the condition in If-Match or If-None-Match failed
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
@@ -194,7 +194,7 @@ class HistoryGone(SomaError):
 
     def __init__(self, field: str, earliest: str) -> None:
         self.field = field
-        super().__init__(f"the history begins at {earliest}; use this moment or a later one")
+        super().__init__(f"the history begins at {earliest}; use this time or a later one")
 
     @property
     def errors(self) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The optional parts of an installation, and the message that says how to install one."""
+"""Optional dependencies, and the message that explains how to install them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 from somamemory import installation
 from somamemory.errors import ConfigurationError
 
-# The modules that each extra of the package installs, and its lock file in a checkout.
+# The modules that each extra installs, and its lock file in a checkout.
 _MODULES = {
     "mcp": ("django_mcpz",),
     "milvus": ("pymilvus",),
@@ -27,12 +27,12 @@ def is_installed(extra: str) -> bool:
         return all(importlib.util.find_spec(module) for module in _MODULES[extra])
     except ModuleNotFoundError:  # the package of a module is missing
         return False
-    except ValueError:  # a module without a spec, as tests put there
+    except ValueError:  # a module without a spec, as tests create
         return False
 
 
 def missing(extra: str, setting: str) -> str:
-    """Return the message for a setting that needs an extra: what is missing, and the command that installs it."""
+    """Return the message for a setting that needs an extra: the missing extra, and the command that installs it."""
     if installation.IS_BUNDLED:
         command = f"pip install 'somamemory[{extra}]'"
     else:

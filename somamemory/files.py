@@ -15,7 +15,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def create_privately() -> None:
-    """Let only the owner read the files and folders that this process and its children create from now on.
+    """Make all files and folders that this process and its children create readable by their owner only.
 
     Every process calls this first: commands, the server and the workers. SQLite gives its -wal and -shm files the mode
     of the database.
@@ -24,7 +24,7 @@ def create_privately() -> None:
 
 
 def make_private(folder: Path) -> list[str]:
-    """Take the access of other users away from our own files directly in `folder`. Return the names of these files.
+    """Remove other users' access to our own files directly in `folder`. Return the names of these files.
 
     Earlier versions created them with the umask of the shell. Folders keep their mode, because it may be deliberate.
     """

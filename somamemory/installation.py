@@ -1,7 +1,7 @@
-"""Where this installation's own packages are, and how an installed package keeps their names apart from others.
+"""Locate this installation's own packages, and avoid name clashes with other packages.
 
-A checkout has `api/`, `memories/` and the other packages beside `somamemory/`. The wheel has them in
-`somamemory/bundled/`, because names as general as these would clash with the packages of other projects.
+A checkout has `api/`, `memories/` and the other packages next to `somamemory/`. The wheel has them in
+`somamemory/bundled/`, because such general names would clash with the packages of other projects.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from somamemory.errors import ConfigurationError
 
 _PROJECT = Path(__file__).resolve().parent
 _BUNDLED = _PROJECT / "bundled"
-# Whether this is an installed wheel and not a checkout.
+# True in an installed wheel, False in a checkout.
 IS_BUNDLED = _BUNDLED.is_dir()
 # The folder that contains `api/`, `memories/` and the others, and `deploy/gunicorn.conf.py`.
 HOME = _BUNDLED if IS_BUNDLED else _PROJECT.parent
-# The Python client: a package of its own once installed.
+# The Python client, which is a separate package once installed.
 _CLIENT = HOME / "clients" / "python" / "src"
 PACKAGES = ("api", "console", "conversations", "graph", "memories", "operations", "tenants")
 
@@ -41,7 +41,7 @@ def activate() -> None:
 
 
 def use_process() -> None:
-    """Declare that this process belongs to SomaMemory, so that no program of somebody else runs in it."""
+    """Declare that this process belongs to SomaMemory and runs no other program."""
     global _process_is_ours
     _process_is_ours = True
     activate()
@@ -53,7 +53,7 @@ def refuse_clashes() -> None:
     """Refuse to run in the process of another program that has packages with our names.
 
     After `activate`, the program's own `import api` would silently import ours. Call this before the first import of
-    the service in a program of somebody else. Raises ConfigurationError.
+    the service in another program. Raises ConfigurationError.
     """
     if not IS_BUNDLED or _process_is_ours:
         return
@@ -71,6 +71,6 @@ def _is_ours(file: str | None) -> bool:
 
 def _clash(name: str, file: str) -> ConfigurationError:
     return ConfigurationError(
-        f"this program has its own package '{name}' ({file}), and SomaMemory contains one with this name; run "
-        "SomaMemory in a process of its own with 'somamemory serve', and connect with its URL"
+        f"this program has its own package '{name}' ({file}), and SomaMemory contains a package with the same name; "
+        "run SomaMemory in a separate process with 'somamemory serve', and connect with its URL"
     )

@@ -1,7 +1,7 @@
-"""Write JSON in pieces of bounded size. Pure.
+"""Write JSON in pieces of bounded size.
 
-Python's encoder keeps the interpreter's lock until it has written the whole document. For a list of five million
-numbers, that stops every other thread of the process for half a second.
+Pure. Python's encoder holds the GIL until it has written the whole document. For a list of five million numbers, that
+stops every other thread of the process for half a second.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-# Characters of a text and items of a list or an object that are written in one call.
+# The maximum number of characters of a text, or items of a list or an object, that are written in one call.
 PIECE = 65_536
 BATCH = 1_000
 
 
 @dataclass(frozen=True)
 class JsonPieces:
-    """Writes what `encode`, which writes small values, would write for a value of any size.
+    """Writes values of any size in the same format as `encode`, which writes the small parts.
 
     comma, colon: the separators that `encode` uses.
     sort_keys: whether `encode` sorts the members of objects.
@@ -72,7 +72,7 @@ def is_small(value: object) -> bool:
 
 
 def _room_after(value: object, room: int) -> int:
-    """Return how much of the room a value leaves, or a negative number as soon as it is known not to fit."""
+    """Return the room left after a value, or a negative number as soon as it is clear that it does not fit."""
     if isinstance(value, str):
         return room - len(value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Bound the bytes of a response that lists items: a page ends early rather than fill the memory of the server."""
+"""Limit the size of a response that lists items: a page ends early if it would take too much memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.conf import settings
 
 
 def fitting(sizes: Iterable[int]) -> int:
-    """Return how many of the first items fit into one response: at least one, so that every list can be read."""
+    """Return how many of the first items fit into one response. At least one, so that every list can be read."""
     count = total = 0
     for size in sizes:
         total += size

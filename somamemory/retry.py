@@ -38,10 +38,10 @@ class RetryPolicy:
         min_pause_s: Callable[[BaseException], float] = _no_minimum,
         sleep: Callable[[float], object] = time.sleep,
     ) -> Result:
-        """Return the result of `work`. Raise its last error if it may not be tried again.
+        """Return the result of `work`. Raise its last error if it cannot be retried.
 
         deadline: in the time of `time.monotonic`; no attempt begins after it.
-        min_pause_s: the pause that the other side asks for, as with Retry-After.
+        min_pause_s: the pause requested by the other side, as with Retry-After.
         """
 
         def pause_s(state: RetryCallState) -> float:

@@ -53,7 +53,7 @@ def _data_dir() -> Path:
 
 
 def _default_data_dir() -> Path:
-    """Return `var` in a checkout; for an installed package, the user's folder for data (XDG Base Directory)."""
+    """Return `var` in a checkout; for an installed package, the user's data folder (XDG Base Directory)."""
     if not installation.IS_BUNDLED:
         return BASE_DIR / "var"
     return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "somamemory"
@@ -88,7 +88,7 @@ def _audit_key_file() -> Path | None:
 
 
 def _audit_key() -> str:
-    """Return the key that signs the audit log: by default, a key of its own if SomaMemory generates its keys."""
+    """Return the key that signs the audit log. It is a separate key by default if SomaMemory generates its keys."""
     if AUDIT_KEY_FILE is None:
         return env.str("SOMA_AUDIT_KEY", "") or SECRET_KEY
     if not env.str("SOMA_AUDIT_KEY_FILE", ""):
@@ -178,7 +178,8 @@ WORKER_TIMEOUT_S = _bounded("SOMA_WORKER_TIMEOUT_S", 120, 10, 3600)
 # tenant and requests to a language model have the longer deadline.
 REQUEST_DEADLINE_S = _bounded("SOMA_REQUEST_DEADLINE_S", 30, 1, 3600)
 LONG_REQUEST_DEADLINE_S = _bounded("SOMA_LONG_REQUEST_DEADLINE_S", 600, 1, 86_400)
-# A client has this long to send the head of a request, and longer for a body and for its response, by their size.
+# A client has this long to send the head of a request. For bodies and responses, it has more time, depending on their
+# size.
 CLIENT_TIMEOUT_S = _bounded("SOMA_CLIENT_TIMEOUT_S", 15, 1, 600)
 # How long a stopping server waits for running requests.
 STOP_TIMEOUT_S = _bounded("SOMA_STOP_TIMEOUT_S", 4, 1, 600)
@@ -375,7 +376,7 @@ CACHES = caches_in(REDIS_URL)
 
 # --- Search ------------------------------------------------------------------------------------------------------
 
-# Namespaces, and those below, whose coordinates are no sequence: a memory gets no evidence from those next to it.
+# Namespaces (with those below) whose coordinates are not a sequence: adjacent memories give no evidence for each other.
 SEARCH_WITHOUT_NEIGHBOURS = env.list("SOMA_SEARCH_WITHOUT_NEIGHBOURS", default=[])
 
 # --- Vector index ------------------------------------------------------------------------------------------------
@@ -416,7 +417,7 @@ MAX_BACKLOG = _bounded("SOMA_MAX_BACKLOG", 100_000, 1, 100_000_000)
 BROKER_URL = env.str("SOMA_BROKER_URL", "")
 if BROKER_URL:
     extras.require("worker", "SOMA_BROKER_URL")
-# The process that drains the outbox: `thread` (in the server), `celery` (workers), or `none` (another process).
+# The process that drains the outbox: `thread` (the server), `celery` (workers), or `none` (another process).
 INDEXER = env.str("SOMA_INDEXER", "celery" if BROKER_URL else "thread")
 if INDEXER not in ("thread", "celery", "none"):
     raise ConfigurationError(f"SOMA_INDEXER must be thread, celery or none, not '{INDEXER}'")
@@ -633,7 +634,8 @@ UNFOLD: dict[str, Any] = {
 TRUSTED_PROXIES = client_address.networks(env.list("SOMA_TRUSTED_PROXIES", default=[]))
 MAX_BODY_BYTES = 10 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
-# A list ends when its memories have this many bytes; the response says where to go on.
+# A page of a list ends early when its memories reach this many bytes; the response contains the position to continue
+# from.
 MAX_RESPONSE_BYTES = _bounded("SOMA_MAX_RESPONSE_MIB", 16, 1, 1024) * 1024 * 1024
 # Networks or addresses that may read /metrics. The alias adds a second name for each metric: with `sekha`, soma_… is
 # also available as sekha_….

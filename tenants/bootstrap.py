@@ -40,7 +40,7 @@ def ensure() -> bool:
 
 
 def _write(secret: str) -> None:
-    path().unlink(missing_ok=True)  # left by an earlier database
+    path().unlink(missing_ok=True)  # from an earlier database
     descriptor = os.open(path(), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secret)

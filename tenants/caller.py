@@ -23,12 +23,12 @@ class Caller:
     operator: bool = False
     request_id: str = ""
     key_id: uuid.UUID | None = None  # None for commands and scheduled work
-    address: str = ""  # client address, as far as the proxies in between are trusted
+    address: str = ""  # client address, according to the trusted proxies
     writes_reserved: bool = False  # see `writing_reserved`
 
     @property
     def user_id(self) -> str | None:
-        """Return the user that the key is limited to, or None. `Model.objects.for_tenant` enforces the limit."""
+        """Return the user to whom the key is limited, or None. `Model.objects.for_tenant` enforces the limit."""
         return self.tenant.only_user
 
     def require(self, scope: str, namespaces: Iterable[str] = ()) -> None:
@@ -66,7 +66,7 @@ class Caller:
             raise Forbidden(f"this key is limited to user '{self.user_id}'; omit user_id or use another key")
 
     def unlimited(self) -> Caller:
-        """Return the caller with access to all users, for data that was found through a row of its own user."""
+        """Return the caller with access to all users, for data reached through a row of the caller's user."""
         return replace(self, tenant=self.tenant.narrowed_to(None))
 
     def acting_for(self, tenant: Tenant) -> Caller:

@@ -40,7 +40,7 @@ _erasers: dict[str, Eraser] = {"cache_entries": lambda tenant: caching.erase(ten
 class Receipt:
     """The number of rows removed from each table, and of items removed outside the database.
 
-    missing: stores that did not respond. Maintenance tries them again, and a later run reports the result.
+    missing: stores that did not respond. Maintenance retries them, and a later run reports the result.
     """
 
     tenant: str
@@ -125,13 +125,13 @@ def _remove(tenant: Tenant, receipt: Receipt) -> None:
     for model in registry.tenant_models():
         _count(receipt.rows, model._meta.db_table, _remove_rows(model, tenant))
         failpoints.reach("erase.table")
-    _record_chain(tenant, bool(receipt.rows[AuditBlock._meta.db_table]))  # begun after the erasure
+    _record_chain(tenant, bool(receipt.rows[AuditBlock._meta.db_table]))  # started after the erasure
     for name, erase_items in _erasers.items():
         try:
             _count(receipt.elsewhere, name, erase_items(tenant))
         except (Unavailable, ConfigurationError) as error:
             log.warning(
-                "could not reach a store during an erasure; maintenance will try again", extra={"reason": str(error)}
+                "could not reach a store during an erasure; maintenance will retry", extra={"reason": str(error)}
             )
             receipt.missing.append(name)
     failpoints.reach("erase.elsewhere")
@@ -145,7 +145,7 @@ def _record_chain(tenant: Tenant, had_chain: bool) -> None:
 
 
 def _remove_rows(model: type[Model], tenant: Tenant) -> int:
-    """Delete rows in small transactions, so that other writers do not wait long."""
+    """Delete rows in small transactions, so that other writers do not have to wait long."""
     rows, removed = registry.rows(model, tenant), 0
     while batch := list(rows.order_by().values_list("pk", flat=True)[:BATCH]):
         removed += rows.filter(pk__in=batch).delete()[1].get(model._meta.label, 0)

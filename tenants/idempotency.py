@@ -1,8 +1,8 @@
-"""Idempotent requests: a repeated request has no second effect and gets the first response.
+"""Idempotent requests: repeating a request has no further effect and returns the first response.
 
 The response is written in the same transaction as the effect, so one never exists without the other. A long request,
-such as an import, has many transactions instead and can be repeated without harm. It reserves its key with a lease, and
-adds the response when it ends. If it is killed, a repeated request continues after the lease.
+such as an import, consists of many transactions and is safe to repeat. It reserves its key with a lease, and records
+the response when it ends. If it is killed, a repeated request continues once the lease has expired.
 
 A response may contain the secret of a new key, or a payload that has been purged since. It is therefore encrypted with
 a key derived from the caller's API key, so that it cannot be read from the table or from a copy of it.
@@ -61,9 +61,9 @@ class Attempt:
         return f"Attempt({self.key!r})"
 
     def first_answer(self) -> bytes | None:
-        """Return the response to an earlier attempt; None if there is none and none can be added before we commit.
+        """Return the response to an earlier attempt, or None if there is none.
 
-        Raises StillRunning and KeyReused.
+        Locks the key until we commit. Raises StillRunning and KeyReused.
         """
         alone = self._lock()
         row = self._rows().first()
@@ -90,7 +90,7 @@ class Attempt:
         with transaction.atomic():
             recorded = self.first_answer()
             if recorded is None:
-                self._rows().delete()  # left by an attempt whose lease has ended
+                self._rows().delete()  # from an attempt whose lease has expired
                 self._create(b"", self.lease, timezone.now() + LEASE)
         return recorded
 
@@ -136,10 +136,7 @@ class Attempt:
         )
 
     def _lock(self) -> bool:
-        """Return whether no other transaction uses this key.
-
-        On SQLite this is always the case, as it has only one writer.
-        """
+        """Return whether no other transaction uses this key. Always true on SQLite, which has only one writer."""
         if connection.vendor != "postgresql":
             return True
         number = int.from_bytes(hashlib.sha256(self._name()).digest()[:8], "big", signed=True)

@@ -17,7 +17,7 @@ HOUR_S = 3600.0
 def maintain() -> None:
     erasure.confirm()
     usage.recount_stale()
-    sealing.seal()  # comes late: it raises an error if someone has tampered with the log
+    sealing.seal()  # runs late, because it raises an error if someone has tampered with the log
     publishing.publish()
 
 

@@ -61,9 +61,9 @@ class Tenant(models.Model):
     extract_facts = models.BooleanField(default=False, db_default=False)
     # Days to keep earlier versions of memories. Empty: SOMA_HISTORY_DAYS.
     history_days = models.PositiveIntegerField(null=True, blank=True)
-    # The history is complete from this moment on. Empty: from the tenant's creation.
+    # The history is complete from this time on. Empty: from the tenant's creation.
     history_since = models.DateTimeField(null=True, blank=True, editable=False)
-    # Not a column: the only user whose rows `for_tenant` returns. None: the rows of all users, and of none.
+    # Not a column: the only user whose rows `for_tenant` returns. None: all rows, with or without a user.
     only_user: str | None = None
 
     class Meta:
@@ -73,7 +73,7 @@ class Tenant(models.Model):
         return self.slug
 
     def narrowed_to(self, user_id: str | None) -> Tenant:
-        """Return the tenant as a key that is limited to this user sees it; None lifts the limit."""
+        """Return the tenant limited to the rows of this user. None lifts the limit."""
         narrowed = copy(self)
         narrowed.only_user = user_id
         return narrowed
@@ -181,10 +181,10 @@ class AuditSealer(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     sealed_to = models.PositiveBigIntegerField(default=0)  # id of an audit event
-    genesis = models.BinaryField(max_length=16, default=b"", db_default=b"")  # random, made with the installation
+    genesis = models.BinaryField(max_length=16, default=b"", db_default=b"")  # random, created with the installation
     signed_to = models.PositiveBigIntegerField(default=0, db_default=0)  # the last `sealed_to` that was signed
     accepted_to = models.PositiveBigIntegerField(default=0, db_default=0)  # an operator accepted the log up to this id
-    chains = models.PositiveBigIntegerField(default=0, db_default=0)  # number of chains that were begun
+    chains = models.PositiveBigIntegerField(default=0, db_default=0)  # number of chains
     signature = models.BinaryField(max_length=32, default=b"", db_default=b"")
     published_to = models.PositiveBigIntegerField(default=0, db_default=0)  # id of a block; not signed
 
@@ -242,7 +242,7 @@ class IdempotencyKey(Leased, TenantOwned):
 
 
 class UsageStripe(TenantOwned):
-    """A part of the stored usage of a tenant with a quota. The sum of its stripes is the total.
+    """Part of the stored usage of a tenant with a quota. The sum of its stripes is the total.
 
     Concurrent writers add to different stripes, in the transactions of their changes.
     """

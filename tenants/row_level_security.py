@@ -24,7 +24,7 @@ from tenants.registry import tenant_models
 # of the tenant. Neither function reveals its arguments in an error.
 MATCHING = ("ts_match_vq(tsvector, tsquery)", "jsonb_contains(jsonb, jsonb)")
 _OF_TENANT, _OF_ALL = "soma_tenant_rows", "soma_all_rows"
-# A sub-select is evaluated once for a statement, not once for a row.
+# A sub-select is evaluated once per statement instead of once per row.
 _CURRENT = "(SELECT NULLIF(current_setting('soma.tenant', true), '')::uuid)"
 # The tables without a tenant that requests read.
 _SHARED = ("sfm_embedding_generations",)
@@ -56,9 +56,9 @@ def preparation(role: str) -> str:
 
 
 def install(using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """Bring all policies up to date, and return the names of the changed tables. Safe to run repeatedly.
+    """Bring all policies up to date, and return the names of the changed tables.
 
-    Raises ConfigurationError if a superuser has to prepare the database first.
+    Safe to repeat. Raises ConfigurationError if a superuser has to prepare the database first.
     """
     connection = _postgresql(using)
     prepare(using)
@@ -85,7 +85,7 @@ def remove(using: str = DEFAULT_DB_ALIAS) -> None:
 
 
 def prepare(using: str = DEFAULT_DB_ALIAS) -> None:
-    """Create the role and make the functions leakproof, as far as the login role may.
+    """Create the role and make the functions leakproof, if the login role has the rights.
 
     Raises ConfigurationError, with the statements for a superuser, if something is missing.
     """
@@ -102,8 +102,8 @@ def prepare(using: str = DEFAULT_DB_ALIAS) -> None:
         _run(connection, *(f"ALTER FUNCTION pg_catalog.{name} LEAKPROOF" for name in _leaking(connection)))
     if not _may_set_role(connection) or _leaking(connection):
         raise ConfigurationError(
-            "a superuser must prepare this database for row level security; run this in it, and try again:\n\n"
-            + preparation(role)
+            "a superuser must prepare this database for row level security; run these statements in it, and try "
+            "again:\n\n" + preparation(role)
         )
 
 
@@ -118,12 +118,12 @@ def missing(using: str = DEFAULT_DB_ALIAS) -> list[str]:
     connection = _postgresql(using)
     lacks = [f"table {name} has no policies" for name in _unprotected(connection)]
     if not _may_set_role(connection):
-        lacks.append(f"role {ROLE} is missing, or not granted to this role")
-    return lacks + [f"function {name} is not leakproof: no index for it" for name in _leaking(connection)]
+        lacks.append(f"role {ROLE} is missing or not granted to this role")
+    return lacks + [f"function {name} is not leakproof, so it cannot use an index" for name in _leaking(connection)]
 
 
 def after_migrate(using: str, **signal: object) -> None:
-    """Protect the tables that a migration has created, where row level security is on."""
+    """Protect the tables that a migration has created, if row level security is on."""
     if settings.ROW_LEVEL_SECURITY and connections[using].vendor == "postgresql":
         install(using)
 
@@ -131,7 +131,7 @@ def after_migrate(using: str, **signal: object) -> None:
 def _postgresql(using: str) -> BaseDatabaseWrapper:
     connection = connections[using]
     if connection.vendor != "postgresql":
-        raise ConfigurationError("row level security needs PostgreSQL: set SOMA_DATABASE_URL")
+        raise ConfigurationError("row level security requires PostgreSQL; set SOMA_DATABASE_URL")
     return connection
 
 
@@ -146,7 +146,7 @@ def _protect(connection: BaseDatabaseWrapper, table: Table) -> None:
 
 
 def _grant(connection: BaseDatabaseWrapper) -> None:
-    """Grant the role access to the tables that requests need, and to no table of the console or of Django."""
+    """Grant the role access to the tables that requests need, but not to those of the console or Django."""
     models = [model._meta.db_table for model in tenant_models() if model._meta.app_label != "console"]
     owned = ", ".join(f'"{name}"' for name in (*models, *vector_tables.names(connection)))
     shared = ", ".join((*_SHARED, Tenant._meta.db_table))
@@ -173,7 +173,7 @@ def _unprotected(connection: BaseDatabaseWrapper) -> set[str]:
 
 def _may_set_role(connection: BaseDatabaseWrapper) -> bool:
     major: int = connection.pg_version // 10_000  # type: ignore[attr-defined]
-    right = "SET" if major >= 16 else "MEMBER"  # since version 16, a member may lack this right
+    right = "SET" if major >= 16 else "MEMBER"  # since version 16, members may lack this right
     statement = "SELECT 1 FROM pg_roles WHERE rolname = %s AND pg_has_role(oid, %s)"
     return bool(_query(connection, statement, ROLE, right))
 

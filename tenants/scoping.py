@@ -36,7 +36,7 @@ class TenantManager(models.Manager[Row]):
         return rows.filter(**{self.model.user_lookup: tenant.only_user})
 
     def of_parameter(self, *, limited: bool) -> models.QuerySet[Row]:
-        """Return the rows of the tenant that a prepared statement gets as its parameters (see `parameters_of`).
+        """Return the rows of a tenant that is a parameter of a prepared statement (see `parameters_of`).
 
         limited: whether the tenant is narrowed to a user.
         """
@@ -59,7 +59,7 @@ class TenantOwned(models.Model):
         "tenants.Tenant", on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
 
-    # The lookup that leads from a row to the user it belongs to. None if the rows of this table belong to no user.
+    # The lookup from a row to its user. None if the rows of this table belong to no user.
     user_lookup: ClassVar[str | None] = None
 
     may_be_read_from_replica = True  # by selectors with @may_read_replica: see somamemory.db.replicas

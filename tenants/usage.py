@@ -2,7 +2,7 @@
 
 *Memories and bytes*: for a tenant with a quota, usage is the sum of several stripes. A writer adds to its own stripe in
 the transaction of its change, so writers do not wait for each other. A change that would exceed the quota is rolled
-back. The sum excludes uncommitted changes, so with W concurrent writers at most W - 1 changes too many are accepted. On
+back. The sum excludes uncommitted changes, so W concurrent writers can exceed the quota by at most W - 1 changes. On
 SQLite, which has one writer at a time, the quota is exact.
 
 *Requests*: each process counts its own requests and adds them to the day's row every few seconds. A process knows its
@@ -67,7 +67,7 @@ class LlmUsage:
     micro_usd_this_month: int = 0
 
 
-# Returns (memories, bytes) stored, and (memories, bytes) recorded in the stripes, at the same moment.
+# Returns (memories, bytes) stored, and (memories, bytes) recorded in the stripes, at the same time.
 Counter = Callable[[Tenant], tuple[int, int, int, int]]
 _counter: list[Counter] = []
 LlmReader = Callable[[Tenant], LlmUsage]
@@ -161,7 +161,7 @@ os.register_at_fork(after_in_child=_reset_stripes)
 
 
 def _stripe() -> int:
-    """Return the stripe of this thread. Threads get different stripes as long as there are enough."""
+    """Return the stripe of this thread. Threads get different stripes while there are enough."""
     if not hasattr(_own, "stripe"):
         _own.stripe = 1 + next(_numbers) % STRIPES
     stripe: int = _own.stripe
@@ -187,7 +187,7 @@ def count_request(tenant: Tenant) -> None:
 
 
 def requests_today(tenant: Tenant, now: datetime | None = None) -> int:
-    """Return the number of requests the tenant has made today, as far as this process knows."""
+    """Return the number of requests the tenant has made today, as known to this process."""
     day = (now or timezone.now()).date()
     with _counts.lock:
         known = _counts.known.get((tenant.id, day))

@@ -1,4 +1,4 @@
-"""The work that crosses the failpoints, and the invariants that must hold after a restart."""
+"""The work that crosses the failpoints, and the invariants to check after a restart."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Rebuild(Memories):
 
 
 class Tiers(Memories):
-    """A conversation goes to cold storage, comes back, and is purged at the end of `check`."""
+    """A conversation is moved to cold storage, restored, and purged at the end of `check`."""
 
     SAID = ("the aardvark digs", "the badger sleeps", "the camel drinks")
 
@@ -215,14 +215,14 @@ def drain_all() -> None:
 
 
 def _hurry() -> None:
-    """Skip the waits for other processes' caches to expire: here is only one process."""
+    """Skip the waits for other processes' caches to expire: there is only one process."""
     settings.GENERATION_CACHE_S = 0
     rebuild.GRACE_S, jobs.BEAT_S = 0, 0.01
     generations._cache = TTLCache(maxsize=1, ttl=0.01)
 
 
 def _advance() -> None:
-    """Run the steps of the job to its end, with a drain between them."""
+    """Run all steps of the job, with a drain after each."""
     until = time.monotonic() + 60
     while Job.objects.filter(jobs.OPEN).exists():
         assert time.monotonic() < until, list(Job.objects.values("data", "error"))

@@ -1,4 +1,4 @@
-"""A proxy in front of a server that fails in every way a network and a proxy can."""
+"""A proxy that fails in every way that networks and proxies can."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REFUSALS = {BUSY: (429, "rate_limited"), UNAVAILABLE: (503, "database_busy")}
 class FaultyProxy:
     """Forwards requests to a local port. `next_fault` names the fault of the next request, or None.
 
-    slow_s: how long a slow response is held back. Longer than the client waits, it is a time-out.
+    slow_s: the delay of a slow response. If it is longer than the client waits, the request times out.
     """
 
     def __init__(self, port: int, next_fault: Callable[[], str | None], slow_s: float = 1.0) -> None:
@@ -95,7 +95,7 @@ class FaultyProxy:
 
 
 def problem(status: int, code: str, **more: str) -> bytes:
-    """Return a response with an error, as the service sends it. `more` are headers."""
+    """Return a response with an error, as the service sends it. `more` contains headers."""
     body = json.dumps(
         {"type": "about:blank", "title": code, "status": status, "detail": code, "code": code, "request_id": "r1"}
     ).encode()

@@ -3,8 +3,8 @@
 The program is `manage.py` or `somamemory`.
 
 A command then costs a tenth of the CPU time of a new process. The client only passes its arguments, folder, variables
-and standard streams to the server, and exits with the code of the command. A command with other settings than the
-server's runs in a new process.
+and standard streams to the server, and exits with the code of the command. A command with different settings runs in a
+new process.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def serve(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for the children
         while True:
             connection, _ = listener.accept()
             if os.fork() == 0:

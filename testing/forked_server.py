@@ -52,7 +52,7 @@ class ForkedServers:
 
 def serve() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        # The library of the metrics decides at its import whether processes share them. gunicorn.conf.py sets the
+        # The metrics library decides on import whether processes share their metrics. gunicorn.conf.py sets the
         # folder of each server.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         _load()
@@ -77,7 +77,7 @@ def _load() -> None:
 
 
 def _run() -> None:
-    """Become a server, and end the process with its exit code."""
+    """Run a server in this process, and exit with its exit code."""
     from gunicorn.app.wsgiapp import run
 
     os.setsid()

@@ -47,7 +47,9 @@ def linearization(
     needed = sum(1 << at for at, operation in enumerate(operations) if operation.is_answered)
     seen: set[tuple[int, State]] = set()
     order: list[int] = []
-    levels = [(_possible(operations, 0), 0, initial)]  # what may come next, the operations so far, and the state
+    levels = [
+        (_possible(operations, 0), 0, initial)
+    ]  # the possible next operations, the operations so far, and the state
     while levels:
         choices, done, state = levels[-1]
         if done & needed == needed:
@@ -73,7 +75,7 @@ def _possible(operations: Sequence[Operation[Request, Answer]], done: int) -> li
     """Return the remaining operations that may come next. The one that ended first is last."""
     first_end = math.inf
     possible = []
-    for at in range((~done & (done + 1)).bit_length() - 1, len(operations)):  # from the first that is not done
+    for at in range((~done & (done + 1)).bit_length() - 1, len(operations)):  # from the first one that is not done
         operation = operations[at]
         if operation.began > first_end:
             break

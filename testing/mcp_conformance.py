@@ -1,6 +1,6 @@
 """Serve the tools that the MCP conformance suite calls, through our endpoint: `python -m testing.mcp_conformance PORT`.
 
-The suite sends no key, so this server adds one to each message. Everything else is what `/mcp` does.
+The suite sends no key, so this server adds one to each message. Otherwise, it behaves like `/mcp`.
 """
 
 from __future__ import annotations

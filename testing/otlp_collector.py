@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector(HTTPServer):
-    """A server that responds to every request with a given status, and keeps what it receives until `close`."""
+    """A server that responds to every request with a given status, and keeps the requests until `close`."""
 
     def __init__(self, status: int = 200) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)

@@ -59,7 +59,7 @@ class Process:
     log_file: Path
     running: subprocess.Popen[bytes] | None = None
     folder: Path = HOME
-    descriptors: tuple[int, ...] = ()  # our descriptors that it inherits
+    descriptors: tuple[int, ...] = ()  # its inherited file descriptors
 
     @property
     def log(self) -> str:

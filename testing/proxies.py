@@ -16,7 +16,7 @@ from testing.processes import HOME, Process, wait_for
 from testing.server import free_port
 
 NAME = "memory.example.org"
-# Debian installs them in a folder that is in root's PATH only.
+# Debian installs them in a folder that is only in root's PATH.
 _PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 NGINX, CADDY = (shutil.which(name, path=_PATH) for name in ("nginx", "caddy"))
 
@@ -40,7 +40,7 @@ class Proxy:
         self.process = Process(command, environment, folder / "proxy.log", folder=folder)
 
     def check(self) -> subprocess.CompletedProcess[str]:
-        """Return what the proxy reports about its own configuration."""
+        """Return the proxy's report about its own configuration."""
         return subprocess.run(
             self.test, env=self.process.environment, capture_output=True, text=True, timeout=180, check=False
         )
@@ -78,7 +78,7 @@ class Proxy:
 
 
 class _Here(HTTPSConnection):
-    """Connects to the local machine, whatever the host name is."""
+    """Connects to the local machine, regardless of the host name."""
 
     def connect(self) -> None:
         name, self.host = self.host, "127.0.0.1"

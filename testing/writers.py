@@ -1,4 +1,4 @@
-"""Clients that repeat each write until it is acknowledged, and then know what must be stored."""
+"""Clients that repeat each write until it is acknowledged, and record what must be stored."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Progress:
             self._changed.notify_all()
 
     def wait_until(self, done: int, timeout_s: float) -> None:
-        """Wait until this many writes are done or the time is over."""
+        """Wait until this many writes are done or the time is up."""
         with self._changed:
             self._changed.wait_for(lambda: self.done >= done, timeout_s)
 

@@ -1,7 +1,7 @@
 """Fixtures for all tests.
 
 `api` is a client of the tenant acme, `stranger` of another tenant, and `operator` of the operators. `boss` is a
-superuser of the console, and `helper` a member of staff for acme only. The database, the vector index and the embedder
+superuser of the console, and `helper` a staff user for acme only. The database, the vector index and the embedder
 are real.
 """
 
@@ -51,10 +51,10 @@ from tests.support.unguarded import flushing
 POSTGRESQL = settings.DATABASE_URL.startswith("postgres")
 GENERATION = uuid.UUID(int=1)
 COLLECTION, DIMENSION = "memories_test", 256
-# Neither a deadline nor the time that examples take: a busy machine must not fail a property.
+# No deadline and no time limit for examples: a property must not fail because the machine is busy.
 hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("suite")
-# A test whose fixtures open no database, and that starts no server, is `pure`.
+# A test is `pure` if its fixtures open no database and it starts no server.
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
 
 
@@ -66,9 +66,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def _has_what_it_needs(item: pytest.Item) -> bool:
-    """Return whether this run can say something with the test; a run without Redis, say, does not count it as skipped.
+    """Return whether the test is meaningful in this run.
 
-    What a test without a database, or with one of its own, says on one engine it says on both: SQLite runs it.
+    Others, such as tests of Redis in a run without it, do not count as skipped. A test without a database, or with its
+    own, has the same result on both engines, so only SQLite runs it.
     """
     marks = {mark.name for mark in item.iter_markers()}
     if "pgvector" in marks and settings.VECTOR_INDEX != "pgvector":
@@ -86,12 +87,12 @@ def _has_what_it_needs(item: pytest.Item) -> bool:
     return all(needs.get(name, True) for name in marks)
 
 
-@pytest.hookimpl(trylast=True)  # after the order has become a random one
+@pytest.hookimpl(trylast=True)  # after the order has been randomised
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this run has nothing to say about, and begin with the tests that wait for minutes.
+    """Deselect tests that are not meaningful in this run, and start with those that take minutes.
 
-    Each process takes a part from front to back. Each begins with some of the long ones, or all others would have
-    finished long before the last.
+    Each process takes a part of the list in order. Each starts with some of the long tests; otherwise, one process
+    would finish long after the others.
     """
     wanted = [item for item in items if _has_what_it_needs(item)]
     processes: int = getattr(config, "workerinput", {}).get("workercount", 1)
@@ -109,7 +110,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @dataclass
 class Api:
-    """A client with a key. `api.post("/memories", {...})`; more headers as keyword arguments: `if_match='"1"'`."""
+    """A client with a key: `api.post("/memories", {...})`. Keyword arguments are headers: `if_match='"1"'`."""
 
     key: str
     tenant: Tenant
@@ -139,7 +140,7 @@ class Api:
         return self.request("DELETE", path, None, None, **headers)
 
     def store(self, coord: str, text: str = "a memory", **fields: Any) -> Any:
-        """Store a memory and expect it to work."""
+        """Store a memory and expect success."""
         response = self.post("/memories", {"coord": coord, "payload": {"text": text}, **fields})
         assert response.status_code in (200, 201), response.content
         return response.json()
@@ -153,8 +154,8 @@ class Api:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """End other sessions before the test database is dropped: that of a killed server may outlive it for a moment."""
-    if settings.VECTOR_INDEX == "pgvector":  # or a test's transaction would take the table back
+    """End other sessions before the test database is dropped: the session of a killed server may outlive it briefly."""
+    if settings.VECTOR_INDEX == "pgvector":  # otherwise, a test's transaction would roll back the table
         with django_db_blocker.unblock():
             PgvectorIndex(COLLECTION, DIMENSION).ping()
     yield
@@ -168,29 +169,32 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
 @pytest.fixture(scope="session", autouse=True)
 def _index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each test process has a vector index of its own."""
+    """Each test process has its own vector index."""
     settings.KEY_RATE = settings.TENANT_RATE = settings.AUTH_FAILURE_RATE = 0  # the tests of limits set their own
     settings.VECTOR_FOLDER = tmp_path_factory.mktemp("index") / "vectors"
-    settings.COLD_STORAGE = "a folder of the test's own"
+    settings.COLD_STORAGE = "the test's own folder"
     if settings.REDIS_URL:  # each test process empties its own
         number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
         settings.REDIS_URL = f"{settings.REDIS_URL.rpartition('/')[0]}/{number}"
         settings.CACHES.update(patient_caches_in(settings.REDIS_URL))
-        # What has been connected while the tests were collected is connected to the one that all share.
+        # Connections opened during collection use the shared folder.
         setting_changed.send(sender=None, setting="CACHES", value=settings.CACHES, enter=True)
     yield
     index.close_all()
 
 
 def patient_caches_in(redis_url: str) -> dict[str, dict[str, Any]]:
-    """The caches in a Redis that a stall of the machine does not make an outage of."""
+    """Redis caches with longer time-outs, so that a stalled machine does not count as an outage."""
     return caches_in(redis_url, 30, 30)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _middleware_is_loaded_once() -> Iterator[None]:
-    """And again when a setting has changed. Each request has a client of its own, which loads the middleware, and with
-    it WhiteNoise looks at every static file: that took half of the tests' time."""
+    """Load it again only when a setting has changed.
+
+    Each request uses a new test client, which would load the middleware, including WhiteNoise, which reads every static
+    file. This took half of the tests' time.
+    """
     load, loaded = ClientHandler.load_middleware, dict[tuple[str, ...], Any]()
 
     def load_once(handler: Any, is_async: bool = False) -> None:
@@ -212,7 +216,7 @@ def _middleware_is_loaded_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_memory_ends_within_a_test() -> Iterator[None]:
-    """How many statements a request takes must not depend on how many seconds have passed since the last."""
+    """The number of statements of a request must not depend on the time since the previous one."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
             (keys, "_keys"),
@@ -236,7 +240,7 @@ def _one_process() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _tables_can_be_emptied() -> Iterator[None]:
-    """What nobody may do to the audit log happens between two tests."""
+    """Allow the audit log to be emptied between two tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flush.Command, "handle", flushing(flush.Command.handle))
         yield
@@ -244,7 +248,7 @@ def _tables_can_be_emptied() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
-    """What a process remembers of the database must not outlive the test that put it there."""
+    """Clear the data that a process has cached from the database after each test."""
     keys.forget_cached()
     policy.forget()
     usage.forget()
@@ -259,14 +263,14 @@ def _nothing_remembered() -> None:
 
 @pytest.fixture
 def outside_transactions(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """The database as several processes see it, for tests that touch no table of a model."""
+    """The database as other processes see it, for tests that use no model's table."""
     with django_db_blocker.unblock():
         yield
 
 
 @pytest.fixture
 def walled(db: None, settings: Any) -> Iterator[None]:
-    """With row level security, until the transaction of the test is rolled back."""
+    """Enable row level security until the test's transaction is rolled back."""
     row_level_security.install()
     settings.ROW_LEVEL_SECURITY = True
     yield
@@ -275,7 +279,7 @@ def walled(db: None, settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def generation(db: None) -> EmbeddingGeneration:
-    """One collection for all tests: a tenant of its own is what keeps a test apart."""
+    """One collection for all tests, which are isolated by having their own tenants."""
     found, _ = EmbeddingGeneration.objects.get_or_create(
         id=GENERATION,
         defaults={
@@ -327,7 +331,7 @@ def boss(generation: EmbeddingGeneration) -> Client:
 
 @pytest.fixture
 def helper(boss: Client, tenant: Tenant) -> Client:
-    """A member of staff who may do everything, for acme alone."""
+    """A staff user with all permissions for acme only."""
     user = User.objects.create_user("helper", is_staff=True)
     user.user_permissions.set(Permission.objects.all())
     StaffTenant.objects.create(user=user, tenant=tenant)
@@ -352,7 +356,7 @@ def issue_key(tenant: Tenant | None, scopes: tuple[str, ...] = SCOPES, **more: A
 
 
 def drain() -> None:
-    """Bring the index up to date, as the server's thread would."""
+    """Bring the index up to date, as the server's thread does."""
     while sync.drain():
         pass
 
@@ -360,7 +364,7 @@ def drain() -> None:
 def problem_of(
     response: HttpResponse, status: int, code: str | None = None, field: str | None = None
 ) -> dict[str, Any]:
-    """The problem of an answer, which must be one of this status, code and field."""
+    """Return the problem of a response. It must have this status, code and field."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = json.loads(response.content)

@@ -49,14 +49,14 @@ def context_message(item: ContextItem) -> JsonObject:
 
 
 def _recalled(item: ContextItem) -> JsonObject:
-    """Return the fields of a message, of which a memory has no turn, and no conversation."""
+    """Return the fields of a message. A memory has no turn and no conversation."""
     memory = item.message
     if item.conversation is not None and memory.namespace == CONVERSATIONS:
         return message(memory, item.conversation)
     return {
         "id": str(memory.id),
         "conversation_id": None if item.conversation is None else str(item.conversation.id),
-        # The text of a summary or a memory never speaks as a user or an assistant.
+        # A summary or a memory never gets the role of a user or an assistant.
         "role": "system",
         "coord": memory.coordinate.text,
         "turn": None if item.conversation is None else turn_of(memory.coordinate_key),

@@ -44,7 +44,7 @@ def smart_query(request: Request, body: QueryBody) -> HttpResponse:
 
 @router.post("/search/fts", out=FullTextOut, kind="search", limited=True)
 def full_text(request: Request, body: FullTextBody) -> HttpResponse:
-    """Search messages by keyword. All "quoted phrases" and no -excluded words must occur."""
+    """Search messages by keyword. Results contain all "quoted phrases" and no -excluded words."""
     results = search_full_text(
         request.caller,
         body.query,

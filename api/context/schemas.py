@@ -61,7 +61,7 @@ class ContextBody(OwnerIds, Body):
     @classmethod
     def _names_the_session(cls, excluded: bool, info: ValidationInfo) -> bool:
         if excluded and info.data.get("session_id") is None and info.data.get("conversation_id") is None:
-            raise ValueError("needs session_id or conversation_id, which say what to leave out")
+            raise ValueError("requires session_id or conversation_id, to know which session to exclude")
         return excluded
 
 

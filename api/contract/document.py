@@ -21,7 +21,7 @@ _FIRST_SENTENCE = re.compile(r"(.+?[.:])(?:\s|$)", re.DOTALL)
 
 
 def complete(schema: Json, policies: Mapping[Route, Policy], open_routes: set[str]) -> None:
-    """Add to the document what Ninja does not know.
+    """Add everything that Ninja cannot generate.
 
     open_routes: the paths that need no key.
     """

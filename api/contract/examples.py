@@ -1,6 +1,6 @@
-"""Example requests for the OpenAPI document. Each of them succeeds after those before it.
+"""Example requests for the OpenAPI document. Each request succeeds if the ones before it have been sent.
 
-A name in braces, such as `{conversation}`, stands for an id that an earlier response has returned. Optional parameters
+A name in braces, such as `{conversation}`, is a placeholder for an id from an earlier response. Optional parameters
 have no example, because the interactive page would send it.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# What the document shows for the names in braces.
+# The values that the document shows for placeholders.
 SAMPLES = {
     "memory": "0b6f9d5e-3c1a-4f0e-9d59-5a2f6f1f8a11",
     "conversation": "6a1d0c2b-7f4e-4b8a-8f3d-2f9f0c6d1e22",
@@ -26,7 +26,7 @@ class Example:
     """A request.
 
     path, query: values of parameters.
-    keeps: the names in braces that its response defines, each with the path of the value in the response.
+    keeps: the placeholders that the response defines, each with the path of its value in the response.
     """
 
     path: Mapping[str, str] = field(default_factory=dict)
@@ -160,12 +160,12 @@ EXAMPLES: dict[str, Example] = {
     "health.get": Example(),
     "health.metrics": Example(),
 }
-# These need a language model, so that the test of the examples cannot send them.
+# These need a language model, so the test of the examples cannot send them.
 NEED_LANGUAGE_MODEL = {"facts.extract", "proposals.accept", "proposals.reject", "proposals.undo"}
 
 
 def filled(value: Any, names: Mapping[str, str]) -> Any:
-    """Return an example with the names in braces replaced by their values."""
+    """Return an example with its placeholders replaced by their values."""
     if isinstance(value, str):
         return names.get(value[1:-1], value) if value.startswith("{") else value
     if isinstance(value, list):

@@ -1,6 +1,6 @@
 """Names of operations in the OpenAPI document, such as `memories.store`, from which generators make method names.
 
-By default, an operation is called after its tag and its view.
+By default, an operation is named after its tag and its view.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ Schema = Mapping[str, Any]
 _TIME = "2026-11-28T09:30:00Z"
 _BY_FORMAT = {"date-time": _TIME, "date": "2026-11-28", "uuid": SAMPLES["memory"]}
 _BY_TYPE: dict[str, Any] = {"string": "text", "integer": 1, "number": 0.5, "boolean": True, "null": None, "object": {}}
-# By the name of the field, if its type does not say enough.
+# By field name, where the type is not specific enough.
 _BY_NAME: dict[str, Any] = {
     "id": SAMPLES["memory"],
     "memory_id": SAMPLES["memory"],
@@ -107,7 +107,7 @@ _PYTHON: dict[str, Any] = {
 
 
 def _allows(schema: Schema, value: Any, components: Mapping[str, Schema]) -> bool:
-    """Return whether a value is of the schema's type, or of one of its types."""
+    """Return whether a value has the schema's type, or one of its types."""
     if "$ref" in schema:
         return _allows(components[schema["$ref"].rsplit("/", 1)[1]], value, components)
     parts = schema.get("anyOf") or schema.get("oneOf")

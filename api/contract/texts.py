@@ -1,4 +1,4 @@
-"""What each parameter and field means."""
+"""Descriptions of parameters and fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 
 
 def meaning(owner: str, name: str) -> str:
-    """Return the meaning of a field of an object, or of a parameter of a route. Empty if it is not known."""
+    """Return the description of an object's field or a route's parameter, or an empty string if there is none."""
     return _FIELDS.get(f"{owner}.{name}", _FIELDS.get(name, ""))
 
 

@@ -10,7 +10,7 @@ from conversations.models import Conversation
 from memories.models import Memory
 from somamemory.times import rfc3339
 
-# Sekha's clients expect every listed conversation to have a message id, and accept this one.
+# Sekha's clients require a message id in every listed conversation, and accept this one.
 _NO_MESSAGE = "00000000-0000-0000-0000-000000000000"
 
 
@@ -68,6 +68,6 @@ def message(message: Memory, conversation: Conversation) -> JsonObject:
 
 
 def appended(conversation: Conversation, added: Sequence[Memory]) -> JsonObject:
-    """Return the messages that a request has added."""
+    """Return the messages that a request added."""
     items = [message(row, conversation) for row in added]
     return {"items": items, "total": conversation.message_count, "next_cursor": None}

@@ -52,7 +52,7 @@ def create(request: Request, body: ConversationBody) -> HttpResponse:
     "/conversations/by-external-id/{external_id}", out={200: ConversationOut, 201: ConversationOut}, limited=True
 )
 def create_once(request: Request, external_id: ExternalId, body: ConversationBody) -> HttpResponse:
-    """Create a conversation with your own id, or return the one that has it, unchanged.
+    """Create a conversation with your own id, or return the existing one, unchanged.
 
     The id has 1 to 255 characters and no slash. It is unique for the tenant.
     """

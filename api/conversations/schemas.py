@@ -65,7 +65,10 @@ PageSize = Annotated[Whole, Field(ge=1, le=200)]
 
 
 class MessageBody(Body):
-    """A message as model APIs send it. Its text is searched; its other parts and its tool calls are only stored."""
+    """A message as model APIs send it.
+
+    Searches cover only its text. Its other parts and its tool calls are stored and returned.
+    """
 
     role: Role
     name: ShortText | None = None
@@ -79,7 +82,7 @@ class MessageBody(Body):
     @field_validator("content")
     @classmethod
     def _has_content(cls, content: Content, info: ValidationInfo) -> Content:
-        """Allow blank text for the result of a tool, beside tool calls, and beside parts other than text."""
+        """Allow blank text in tool results, and in messages with tool calls or parts other than text."""
         if content_parts.text_of(content).strip() or info.data.get("role") == "tool" or info.data.get("tool_calls"):
             return content
         if isinstance(content, list) and not all(map(content_parts.is_text, content)):

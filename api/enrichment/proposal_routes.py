@@ -19,7 +19,7 @@ router = PolicyRouter("curation")
 
 @router.get("/proposals", out=ProposalsOut, limited=True)
 def list_proposals(request: Request, query: Query[ProposalParams]) -> HttpResponse:
-    """List proposals that a newer fact supersedes an older one, newest first: by default those to decide."""
+    """List proposals to replace an older fact by a newer one, newest first. By default, only open proposals."""
     throttle.charge(request, query.limit, per=100)
     page = proposals.page(request.caller, query.state, query.limit, query.cursor)
     return reply({"items": [presenters.proposal(item) for item in page.items], "next_cursor": page.next_cursor})
@@ -27,17 +27,17 @@ def list_proposals(request: Request, query: Query[ProposalParams]) -> HttpRespon
 
 @router.post("/proposals/{id}/accept", out=ProposalOut, limited=True)
 def accept_proposal(request: Request, id: Id) -> HttpResponse:
-    """Accept a proposal: the older fact then holds only until the newer one begins to hold."""
+    """Accept a proposal: the older fact is then valid only until the newer one takes effect."""
     return reply(presenters.proposal(proposals.accept(request.caller, id)))
 
 
 @router.post("/proposals/{id}/reject", out=ProposalOut, limited=True)
 def reject_proposal(request: Request, id: Id) -> HttpResponse:
-    """Reject a proposal: both facts hold."""
+    """Reject a proposal: both facts remain valid."""
     return reply(presenters.proposal(proposals.reject(request.caller, id)))
 
 
 @router.post("/proposals/{id}/undo", out=ProposalOut, limited=True)
 def undo_proposal(request: Request, id: Id) -> HttpResponse:
-    """Undo a decision, also one that was made automatically. The proposal is then open again."""
+    """Undo a decision, including an automatic one. The proposal is open again."""
     return reply(presenters.proposal(proposals.undo(request.caller, id)))

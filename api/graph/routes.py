@@ -40,7 +40,7 @@ router = PolicyRouter("graph")
 def link(request: Request, body: NamedLinkBody) -> HttpResponse:
     """Link two addresses, replacing any link of the same type. The addresses need not contain memories.
 
-    A key or an id stands for the coordinate of its memory.
+    A key or an id refers to the coordinate of its memory.
     """
     return reply(
         presenters.linked(

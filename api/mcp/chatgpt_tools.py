@@ -27,7 +27,7 @@ class Fetch(Struct):
     id: str
 
 
-@server.tool(description="Search memories by meaning and words, best first.", read_only=True)
+@server.tool(description="Search memories by meaning and keywords, best first.", read_only=True)
 def search(request: HttpRequest, params: Search) -> dict[str, Any]:
     body = {"query": params.query, "top_k": MAX_RESULTS, "namespace": message_of(request).namespace}
     found = send(request, "POST", "/memories/search", body)["memories"]

@@ -110,7 +110,7 @@ def _create(request: HttpRequest, entity: dict[str, Any]) -> bool:
 
 
 def _change(request: HttpRequest, name: str, change: Callable[[list[str]], list[str]]) -> None:
-    """Change the observations of an entity. If another client changes them at the same time, neither loses anything."""
+    """Change the observations of an entity. Concurrent changes by other clients are not lost."""
     for _ in range(_TRIES):
         memory = _require(request, [name])[name]
         before = memory["payload"].get("observations", [])
@@ -124,7 +124,7 @@ def _change(request: HttpRequest, name: str, change: Callable[[list[str]], list[
                 raise
         else:
             return
-    raise ToolError(f"Entity {name!r} is changed by others all the time. Try again.")
+    raise ToolError(f"Entity {name!r} keeps being changed by other clients. Try again.")
 
 
 def _require(request: HttpRequest, names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -141,7 +141,7 @@ def _get(request: HttpRequest, names: Iterable[str]) -> dict[str, dict[str, Any]
     body = {"keys": [f"{_PREFIX}/{name}" for name in distinct], **_namespace(request)}
     items = send(request, "POST", "/memories/bulk/get", body)["items"]
     if len(items) < len(distinct):
-        raise ToolError("The entities are too large to be read at once. Name fewer of them.")
+        raise ToolError("The entities are too large to be read at once. Request fewer of them.")
     return {name: item["memory"] for name, item in zip(distinct, items, strict=True)}
 
 
@@ -168,7 +168,10 @@ def _names(request: HttpRequest, coords: list[str]) -> dict[str, str]:
 
 
 def _links(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return all links of the namespace. Neighbours would not do: they name only one of the links to each."""
+    """Return all links of the namespace.
+
+    A list of neighbours is not enough, because it contains only one link to each of them.
+    """
     links: list[dict[str, Any]] = send(request, "GET", "/graph/export", query=_namespace(request))["links"]
     return links
 

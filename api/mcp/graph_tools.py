@@ -1,7 +1,7 @@
 """The tools of the profile `knowledge-graph`: the nine of the reference server for memory (`server-memory`).
 
-An entity is a memory with the key `entity/<name>`, and a relation is a link whose type is the relation's. Unlike the
-reference server, two clients that write at the same time lose nothing, and answers have a maximum size.
+An entity is a memory with the key `entity/<name>`, and a relation is a link whose type is the relation's. Unlike with
+the reference server, concurrent writes are not lost, and responses have a maximum size.
 """
 
 from __future__ import annotations
@@ -113,12 +113,12 @@ def delete_relations(request: HttpRequest, params: Relations) -> dict[str, Any]:
     return {"deletedCount": graph_store.delete_relations(request, relations)}
 
 
-@server.tool(description="Read all entities and relations, as far as they fit.", read_only=True)
+@server.tool(description="Read all entities and relations, up to a size limit.", read_only=True)
 def read_graph(request: HttpRequest) -> dict[str, Any]:
     return _bounded(*graph_store.read(request))
 
 
-@server.tool(description="Search entities by meaning and words.", read_only=True)
+@server.tool(description="Search entities by meaning and keywords.", read_only=True)
 def search_nodes(request: HttpRequest, params: Query) -> dict[str, Any]:
     return _bounded(*graph_store.search(request, params.query))
 

@@ -27,7 +27,7 @@ class Report:
 def load(lines: Iterable[bytes], send: Send) -> Report:
     """Import the lines through the tools of the profile `knowledge-graph`, entities first. May be repeated.
 
-    An entity that exists gets the observations that it lacks. Raises InvalidInput for a line that is neither an entity
+    Existing entities get any missing observations. Raises InvalidInput for a line that is neither an entity
     nor a relation, before anything is imported.
     """
     items = [_parsed(number, line) for number, line in enumerate(lines, start=1) if line.strip()]

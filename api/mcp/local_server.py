@@ -1,7 +1,7 @@
 """Send MCP messages to the server of this data folder or, if none runs, serve the folder in this process.
 
-Several processes may serve a data folder at the same time: the database and the index are shared by all of them. A
-server that is started later therefore disturbs nothing.
+Several processes can serve a data folder at the same time, because they share the database and the index. It is
+therefore safe to start a server later.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def opened(path: str, api_key: str | None, tenant: str | None) -> Iterator[Send]
     with _started():
         key = key or _first_key()
         if key is None:
-            raise ConfigurationError(f"{bootstrap.path()} is gone; set SOMA_API_KEY to a key of this installation")
+            raise ConfigurationError(
+                f"{bootstrap.path()} no longer exists; set SOMA_API_KEY to a key of this installation"
+            )
         yield InProcess(WSGIHandler(), path, key, tenant).send
 
 
@@ -50,7 +52,7 @@ def _first_key() -> str | None:
 
 
 def _running(path: str, key: str, tenant: str | None) -> RemoteServer | None:
-    """Return the server on this machine that knows the key, if there is one."""
+    """Return the server on this machine that accepts the key, if there is one."""
     host = _EVERYWHERE.get(settings.HOST, settings.HOST)
     shown = f"[{host}]" if ":" in host else host
     server = RemoteServer(f"http://{shown}:{settings.PORT}", path, key, tenant)

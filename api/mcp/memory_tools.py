@@ -1,4 +1,4 @@
-"""The tools of the default profile: eight, in fewer than 1,500 tokens."""
+"""The tools of the default profile: eight, described in fewer than 1,500 tokens."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Update(Name):
     content: str | UnsetType = UNSET
     metadata: Annotated[Metadata | UnsetType, Meta(description="Merged; null removes a field")] = UNSET
     importance: Importance | UnsetType = UNSET
-    version: Annotated[int | UnsetType, Meta(description="Fail if the memory has another version by now")] = UNSET
+    version: Annotated[int | UnsetType, Meta(description="Fail if the memory has a different version")] = UNSET
 
 
 class Context(Struct):
@@ -105,7 +105,7 @@ class Link(Struct):
 
 @server.tool(
     name="memory_search",
-    description="Search memories by meaning and words, best first.",
+    description="Search memories by meaning and keywords, best first.",
     output_schema=FOUND,
     read_only=True,
 )
@@ -195,7 +195,7 @@ def delete(request: HttpRequest, params: Name) -> dict[str, Any]:
 
 @server.tool(
     name="memory_context",
-    description="Get the memories and passages of conversations that matter for a query, as text to read.",
+    description="Get the memories and conversation passages that are relevant to a query, as text.",
     read_only=True,
 )
 def context(request: HttpRequest, params: Context) -> str:
@@ -206,7 +206,7 @@ def context(request: HttpRequest, params: Context) -> str:
         "namespaces": [message_of(request).namespace],
     }
     response = send(request, "POST", "/context/assemble", body)
-    return response["text"] or "Nothing in the memory matters for this query."
+    return response["text"] or "No memory is relevant to this query."
 
 
 @server.tool(

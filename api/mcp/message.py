@@ -1,4 +1,4 @@
-"""The state of an MCP message that the endpoint and the tools share."""
+"""The state of an MCP message, shared by the endpoint and the tools."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from somamemory.errors import ConfigurationError
 from somamemory.retry import RetryPolicy
 
 TIMEOUT_S = 90.0  # longer than the deadline of any request to /mcp
-# A server that is restarted answers within this time. Each message has an Idempotency-Key, so repeating it is safe.
+# A server that is restarting responds within this time. Each message has an Idempotency-Key, so repeating it is safe.
 _RETRIES = RetryPolicy(attempts=4, first_pause_s=0.25)
 
 

@@ -1,4 +1,4 @@
-"""What tools return: memories in few tokens, and lists within a number of tokens."""
+"""Tool results: memories in few tokens, and lists within a token budget."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _MARKS = 40  # tokens of the fields that say what is missing
 
 
 def memory(memory: dict[str, Any]) -> dict[str, Any]:
-    """Return what a model needs to know of a memory, given as a route presents it. Empty fields are left out."""
+    """Return the fields of a memory that a model needs, from the JSON that a route returns.
+
+    Empty fields are left out.
+    """
     result: dict[str, Any] = {"id": memory["id"], **_payload(memory["payload"])}
     result |= {name: memory[name] for name in (*_PLAIN, *_OWNERS) if memory.get(name) is not None}
     result |= {name: memory[name] for name in ("metadata", "importance") if memory[name]}
@@ -43,9 +46,9 @@ def text_of(payload: dict[str, Any]) -> str:
 
 
 def within(items: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[dict[str, Any]], bool]:
-    """Return the first items that fit into so many tokens as JSON, and whether they are complete.
+    """Return the first items whose JSON fits into the token budget, and whether these are all of them.
 
-    If the first one is too long alone, it is returned with the beginning of its text and `truncated`.
+    If even the first one is too long, it is returned with the beginning of its text and `truncated`.
     """
     if len(orjson.dumps(items)) <= max_tokens:  # a token is at least one byte, so these need not be counted
         return list(items), True
@@ -60,7 +63,7 @@ def within(items: Sequence[dict[str, Any]], max_tokens: int) -> tuple[list[dict[
 
 
 def shortened(text: str, max_tokens: int) -> tuple[str, bool]:
-    """Return the beginning of a text within so many tokens, and whether anything is missing."""
+    """Return the beginning of a text that fits into the token budget, and whether anything is missing."""
     if len(text.encode()) <= max_tokens:
         return text, False
     beginning = tokens.cut(text, max_tokens)

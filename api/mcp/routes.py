@@ -70,7 +70,10 @@ def send(
 
 
 def _response(request: HttpRequest, route_request: WSGIRequest) -> HttpResponse | StreamingHttpResponse:
-    """Return the response of the route. It has the id of the message, whose response gets its limits."""
+    """Return the response of the route.
+
+    Both share a request id, and the message's response gets the rate limit headers.
+    """
     vars(route_request)["state"] = state_of(request)
     match = resolve(route_request.path_info)
     response: HttpResponse | StreamingHttpResponse = match.func(route_request, *match.args, **match.kwargs)
@@ -105,7 +108,7 @@ def _content(response: HttpResponse | StreamingHttpResponse) -> bytes:
     for piece in response:
         content += piece
         if len(content) > MAX_STREAM_BYTES:
-            raise ToolError("There is too much to return at once. Ask for a part of it.")
+            raise ToolError("The result is too large to return at once. Request a part of it.")
     return bytes(content)
 
 

@@ -1,6 +1,6 @@
 """Serve MCP on standard input and output: one JSON-RPC message per line.
 
-The messages go to a server: the one at a URL, the one that serves this data folder, or this process itself.
+Messages go to the server at a URL, to the server of this data folder, or to this process.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def connected(
 ) -> Iterator[Send]:
     """Yield a function that sends a message to the endpoint. Raises ConfigurationError.
 
-    url: of a server; without one, the server of this data folder or, if none runs, this process. Then Django must be
-    set up.
+    url: of a server; without one, the server of this data folder or, if none runs, this process. In that case, Django
+        must be set up.
     """
     path = f"/mcp/{quote(namespace)}" if namespace else "/mcp"
     if profile:
@@ -62,7 +62,7 @@ def connected(
 
 
 def serve(send: Send, source: BinaryIO, out: BinaryIO) -> None:
-    """Answer each line of `source` on `out`."""
+    """Answer each line of `source` with a line on `out`."""
     while line := source.readline(MAX_MESSAGE_BYTES + 1):
         if len(line) > MAX_MESSAGE_BYTES:
             _skip_line(source)

@@ -51,7 +51,10 @@ router = PolicyRouter("memories")
 
 @router.post("/memories", out={200: StoredOut, 201: StoredOut}, conditional=True, limited=True)
 def store(request: Request, body: StoreBody) -> HttpResponse:
-    """Store a memory at its coordinate or under its key, replacing any memory there. Without either, it is new."""
+    """Store a memory at its coordinate or under its key, replacing any existing memory.
+
+    Without either, create a new one.
+    """
     return responses.stored(services.store(request.caller, new_memory(body), preconditions.of_write(request)))
 
 

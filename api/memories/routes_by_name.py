@@ -1,6 +1,6 @@
 """Routes for one memory by its key or its id.
 
-A key may contain slashes, so that nothing can follow it in a path.
+Keys may contain slashes, so nothing can follow them in a path.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class BulkNamesBody(Body):
 
 
 class DeleteMatchingBody(OwnerIds, NamespacePrefix, Body):
-    """The conditions must all hold. Without any condition, `all` must be true."""
+    """All conditions must match. Without any condition, `all` must be true."""
 
     namespace: NamespaceName | NamespaceList = "default"
     filters: JsonObject | None = None

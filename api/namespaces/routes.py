@@ -21,7 +21,7 @@ router = PolicyRouter("namespaces")
 
 @router.get("/namespaces", out=NamespacesOut, limited=True)
 def list_all(request: Request, query: Query[NamespacesParams]) -> HttpResponse:
-    """List the namespaces that have memories, with how many."""
+    """List the namespaces that contain memories, with the number of memories."""
     throttle.charge(request, query.limit, per=10)
     page = list_namespaces(request.caller, query.prefix, depth=query.depth, limit=query.limit, cursor=query.cursor)
     return reply(presenters.page(page))

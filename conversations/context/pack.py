@@ -19,7 +19,7 @@ Days = Mapping[UUID, frozenset[Day]]  # days that each candidate covers, by cand
 
 @dataclass(frozen=True)
 class Packed:
-    chosen: Sequence[Candidate]  # in the order that the request asks for
+    chosen: Sequence[Candidate]  # in the requested order
     rejected: Sequence[Rejected]  # best first
 
 

@@ -1,4 +1,7 @@
-"""Render a context for a prompt. Recalled text is escaped inside tags, so that it cannot pose as instructions."""
+"""Render a context for a prompt.
+
+Recalled text is escaped inside tags, so that it cannot be mistaken for instructions.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +49,13 @@ def messages(context: Context) -> Rendered:
     """Return the context as messages for a model.
 
     Messages of users and assistants keep their role. All others, such as memories, summaries and earlier system
-    messages, become tagged messages of the user, so that no recalled text speaks as the system.
+    messages, become tagged user messages, so that no recalled text gets the role of the system.
     """
     return [_message(number, item) for number, item in enumerate(context.items, start=1)]
 
 
 def role(memory: Memory) -> str:
-    """Return the role of a message, `summary` or `fact`, or nothing for any other memory, whatever its payload says."""
+    """Return the role of a message, `summary`, `fact`, or "" for any other memory, regardless of its payload."""
     if memory.namespace == CONVERSATIONS:
         return Message.of(memory).role
     return {SUMMARIES: "summary", FACTS: "fact"}.get(memory.namespace, "")

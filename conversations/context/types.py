@@ -16,11 +16,13 @@ from memories.models import Ids, Memory
 
 @dataclass(frozen=True)
 class ContextRequest:
-    """A request for a context. `budget` is in tokens. Recency counts from `as_of`; None means the start of the hour.
+    """A request for a context. `budget` is in tokens. Recency is measured from `as_of`; None means the start of the
+    hour.
 
     filters: JSON, which all messages and memories must pass; see `conversations.search.filters`.
-    namespaces: whose memories compete with the messages. `facts` are those of the conversations.
-    min_relevance: of every item that a search finds. None: no item unless the best one reaches `relevance.FLOOR`.
+    namespaces: the memories of these namespaces compete with the messages. `facts` contains the facts of conversations.
+    min_relevance: the minimum for every item that a search finds. None: no items unless the best one reaches
+        `relevance.FLOOR`.
     """
 
     query: str
@@ -57,7 +59,7 @@ class ContextRequest:
 
     @property
     def target(self) -> int:
-        """The part of the budget that may be filled, in tokens."""
+        """The usable part of the budget, in tokens."""
         return int(self.budget * settings.CONTEXT_FILL)
 
 
@@ -72,7 +74,7 @@ class ContextItem:
 
 @dataclass(frozen=True)
 class Context:
-    """An assembled context. `target` is the part of the budget that may be filled, in tokens."""
+    """An assembled context. `target` is the usable part of the budget, in tokens."""
 
     items: Sequence[ContextItem]
     rejected: Sequence[tuple[ContextItem, Rejected]]

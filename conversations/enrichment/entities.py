@@ -55,7 +55,10 @@ def address(name: str) -> Coordinate:
 
 
 def attribute_address(entity: str, attribute: str) -> Coordinate:
-    """Return the coordinate of an attribute of an entity, at which there is no memory. Facts about it link to it."""
+    """Return the coordinate of an attribute of an entity, which contains no memory.
+
+    Facts about the attribute link to it.
+    """
     return _hashed(f"{normal(entity)}\0{normal(attribute)}")
 
 
@@ -98,7 +101,7 @@ def forget_with(caller: Caller, removed: Sequence[Memory]) -> None:
 
 
 def _unmentioned(tenant: Tenant, keys: Collection[str]) -> list[str]:
-    """Return the keys that no fact mentions. Locks the entities first, like a worker that adds a mention."""
+    """Return the keys that no fact mentions. Locks the entities first, as workers do before adding a mention."""
     rows = Memory.objects.for_tenant(tenant).filter(Among(["coordinate_key"], [(key,) for key in keys]))
     locked = list(
         rows.filter(namespace=FACTS)

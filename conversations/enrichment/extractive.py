@@ -18,8 +18,9 @@ from memories.search import analyzer
 MAX_SENTENCES = 5_000
 MAX_SENTENCE_LENGTH = 600  # characters; longer pieces are usually tables or code
 BALANCE = 0.7  # weight of centrality; the remainder is the weight of novelty
-# A sentence with fewer than `_FULL_TERMS` content words has less weight. One with fewer than `_MIN_TERMS` says very
-# little, even if it is central ("That sounds great!"), and is selected only if there is no other.
+# A sentence with fewer than `_FULL_TERMS` content words has less weight. A sentence with fewer than `_MIN_TERMS`
+# contains very little information, even if it is central ("That sounds great!"), and is selected only if there are no
+# others.
 _FULL_TERMS, _MIN_TERMS = 6, 4
 
 _CLOSING = "\"'”’)]"  # noqa: RUF001 - as texts have them

@@ -1,8 +1,9 @@
-"""Changes of mind: a fact supersedes older facts about the same attribute of the same entity.
+"""Changing facts: a fact supersedes older facts about the same attribute of the same entity.
 
-Each fact with an attribute links to the address of that attribute (`about`, see `entities`). The language model says
-how likely it is that the fact ends what was true before. If that is certain enough, the older fact is superseded at
-once; if it is possible, a person or an agent decides (see `proposals`). Both are recorded, so both can be undone.
+Each fact with an attribute links to the address of that attribute (`about`, see `entities`). The language model
+estimates the probability that the new fact makes an older one outdated. If it is high enough, the older fact is
+superseded immediately. If it is moderate, a person or an agent decides (see `proposals`). Both are recorded, so both
+can be undone.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from memories.selectors import live
 from tenants.caller import Caller
 
 CERTAIN, POSSIBLE = 0.8, 0.3
-MAX_COMPARED = 100  # facts about one attribute, the latest ones
+MAX_COMPARED = 100  # maximum number of facts about one attribute that are compared, latest first
 
 
 @dataclass(frozen=True)
 class Change:
-    """The newer fact may end the older one."""
+    """A newer fact that may make an older one outdated."""
 
     newer: Memory
     older: Memory
@@ -39,10 +40,10 @@ class Change:
 
 
 def changes(facts: Sequence[Memory]) -> Iterator[Change]:
-    """Yield what facts about one attribute may change, from the oldest to the newest. Pure function.
+    """Yield the possible changes among facts about one attribute, from oldest to newest. Pure function.
 
-    A certain change ends a fact, so nothing later is compared with it. A fact that has ended before is left alone, and
-    so is one that a later fact only repeats.
+    A certain change ends a fact, so later facts are not compared with it. Facts that have already ended are skipped, as
+    are facts that a later one merely repeats.
     """
     in_order = sorted(facts, key=lambda fact: (fact.created_at, fact.coordinate_key))
     for at, older in enumerate(in_order):
@@ -57,7 +58,7 @@ def changes(facts: Sequence[Memory]) -> Iterator[Change]:
 
 
 def apply(caller: Caller, stored: Sequence[Memory]) -> None:
-    """Supersede, or propose to supersede, what the facts that were just stored change. Requires a transaction."""
+    """Supersede the facts that the newly stored ones make outdated, or propose to do so. Requires a transaction."""
     new = {memory.id for memory in stored if "attribute" in memory.payload}
     for key in sorted({_attribute(memory) for memory in stored if memory.id in new}):
         for change in changes(_about(caller, key, stored)):
@@ -79,7 +80,7 @@ def _attribute(fact: Memory) -> str:
 
 
 def _about(caller: Caller, attribute: str, stored: Iterable[Memory]) -> list[Memory]:
-    """Return the latest facts about an attribute, of the user whose facts were just stored."""
+    """Return the latest facts about an attribute that belong to the same user as the new ones."""
     user_id = next(memory.user_id for memory in stored if "attribute" in memory.payload)
     links = Link.objects.for_tenant(caller.tenant).filter(namespace=FACTS, to_key=attribute, link_type=entities.ABOUT)
     facts = live(caller, [FACTS]).filter(coordinate_key__in=links.values("from_key"), user_id=user_id)

@@ -5,7 +5,7 @@ that states it. The fact links to that message (`stated_in`) and to its entities
 about an attribute that changes, such as a home, supersedes older ones (see `fact_changes`).
 
 Each conversation is read once from beginning to end, one window of messages at a time. The facts of a window and the
-new position are stored in one transaction, and only if no other worker has advanced the position. A job can therefore
+new position are stored in one transaction, unless another worker has advanced the position. A job can therefore
 be killed, repeated or run twice at the same time without storing a fact twice.
 """
 
@@ -236,7 +236,7 @@ def _write(
 
 
 def _attribute(fact: FactAnswer) -> Coordinate | None:
-    """Return the address of what the fact is about: an attribute of its first entity."""
+    """Return the address of the attribute (of its first entity) that the fact is about."""
     if not fact.entities or fact.attribute is None:
         return None
     return entities.attribute_address(fact.entities[0].name, fact.attribute)

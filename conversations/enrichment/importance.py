@@ -22,7 +22,7 @@ from somamemory.errors import NotFound
 from tenants.caller import Caller
 
 HEURISTIC = "heuristic"
-_MAX_CHARACTERS = 8_000  # maximum length of a message in a question to the model
+_MAX_CHARACTERS = 8_000  # maximum length of a message in a prompt
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ MAX_SUGGESTIONS = 5
 _SAMPLE = 200  # messages from the beginning, and the same number from the end
 _SAMPLE_CHARACTERS = 4_000  # maximum length of each message
 _NEIGHBOURS = 50
-_EXISTING = 200  # number of conversations whose labels are listed in a question to the model
+_EXISTING = 200  # number of conversations whose labels are listed in a prompt
 MAX_PROMPT_TOKENS = 8_000
 
 
@@ -98,7 +98,7 @@ def _from_neighbours(caller: Caller, conversation: Conversation, words: str) -> 
 
 
 def _best(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
-    """Return each label once, by confidence. Among equals, labels already in use come first."""
+    """Return each label once, by confidence. For equal confidence, labels already in use come first."""
     ranked = sorted(suggestions, key=lambda item: (-item.confidence, not item.is_existing, item.label))
     distinct: dict[str, Suggestion] = {}
     for suggestion in ranked:

@@ -1,7 +1,7 @@
-"""Proposals to supersede facts: the queue of those to decide, and the record of those that were decided.
+"""Proposals to supersede facts: a queue of open decisions, and a record of past ones.
 
-A change that is certain is recorded as accepted. Accepting a proposal ends the validity of the older fact; undoing it
-brings that validity back, and the proposal is open again.
+A certain change is recorded as accepted. Accepting a proposal ends the validity of the older fact. Undoing it restores
+the validity and reopens the proposal.
 """
 
 from __future__ import annotations
@@ -62,17 +62,20 @@ def page(caller: Caller, state: str, limit: int, cursor: str | None = None) -> P
 
 
 def accept(caller: Caller, id: UUID) -> Proposed:
-    """Supersede the older fact. Raises NotFound, and Conflict if the proposal is decided or a fact is deleted."""
+    """Supersede the older fact.
+
+    Raises NotFound, and Conflict if the proposal is not open or a fact has been deleted.
+    """
     return _decide(caller, id, {State.OPEN}, State.ACCEPTED, _supersede)
 
 
 def reject(caller: Caller, id: UUID) -> Proposed:
-    """Keep both facts. Raises NotFound, and Conflict if the proposal is decided."""
+    """Keep both facts. Raises NotFound, and Conflict if the proposal is not open."""
     return _decide(caller, id, {State.OPEN}, State.REJECTED, lambda caller, proposed: None)
 
 
 def undo(caller: Caller, id: UUID) -> Proposed:
-    """Open a proposal that was accepted or rejected. Raises NotFound, and Conflict if it is open."""
+    """Reopen a proposal that was accepted or rejected. Raises NotFound, and Conflict if it is open."""
     return _decide(caller, id, {State.ACCEPTED, State.REJECTED}, State.OPEN, _reinstate)
 
 
@@ -91,7 +94,7 @@ def record(caller: Caller, newer: Memory, older: Memory, reason: str, confidence
 
 
 def set_user(caller: Caller, conversation: Conversation) -> None:
-    """Give the user of a conversation to the proposals of its facts. Requires a transaction."""
+    """Set the user of all proposals about a conversation's facts. Requires a transaction."""
     low, high = conversation.root.subtree
     facts = Memory.objects.for_tenant(caller.tenant).filter(namespace=FACTS)
     newer = facts.filter(coordinate_key__gte=low, coordinate_key__lt=high).values("id")

@@ -18,7 +18,7 @@ from conversations.models import Chore, Conversation
 from somamemory.db import leases
 from tenants.models import Tenant
 
-# A conversation usually continues, so tasks wait a while after the first new message and then cover all new messages.
+# Conversations usually continue, so a task waits a while after the first new message and then covers all new messages.
 FACTS_AFTER = timedelta(minutes=10)
 LABEL_AFTER = timedelta(minutes=1)
 LABELLED_UP_TO = 20  # turns; a longer conversation without a label is not labelled automatically

@@ -1,6 +1,6 @@
 """Enrichment worker: run steps of queued tasks in a thread of the embedded server or in a Celery job.
 
-A failed task is retried with increasing delays and does not hold up other tasks.
+A failed task is retried with increasing delays and does not delay other tasks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STEPS: Mapping[str, Callable[[Caller, Chore], object]] = {
 }
 MIN_PAUSE = timedelta(minutes=1)
 MAX_PAUSE = timedelta(hours=1)
-MAX_ATTEMPTS = 5  # if the model refuses the question or its answer is invalid
+MAX_ATTEMPTS = 5  # if the model rejects the request or its answer is invalid
 
 
 @periodic("conversations.work", every_s=lambda: settings.CHORE_INTERVAL_S, thread="enrichment")

@@ -1,4 +1,4 @@
-"""Cold storage: the format of the files that hold cold conversations, and access to the storage.
+"""Cold storage: the format of the files that contain cold conversations, and access to the storage.
 
 A file contains gzip-compressed JSON lines: a header `{"format", "tenant", "conversation", "written_at"}`, then one line
 per message. Its name consists of the tenant and the file's SHA-256. The same name therefore always has the same

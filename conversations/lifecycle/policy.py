@@ -2,8 +2,8 @@
 
 A run archives idle conversations (`active_days`), moves conversations that have been archived for a long time to cold
 storage (`archived_days`), and evaluates the pruning rule once a day, either reporting the recommended conversations or
-also archiving them. It first applies statuses set by older versions of the service. The report is stored in the
-tenant's row. The audit log gets an entry for each conversation moved and one for each pruning.
+also archiving them. First, it applies statuses that were set by older versions of the service. The report is stored in
+the tenant's row. The audit log gets an entry for each conversation moved and one for each pruning.
 
 Each conversation is moved in its own transaction, so a run can stop at any point. The next run continues after the last
 conversation examined.
@@ -114,7 +114,7 @@ def run_all(should_stop: ShouldStop = lambda: False) -> int:
 
 
 def _run_if_due(tenant: Tenant, since: datetime, should_stop: ShouldStop) -> bool:
-    """Claim the tenant's turn and run it, unless another process has claimed it."""
+    """Claim the tenant's run and perform it, unless another process has claimed it."""
     now = timezone.now()
     _row(tenant)
     row = Upkeep.objects.for_tenant(tenant)
@@ -251,7 +251,7 @@ class _Run:
         return int(moved)
 
     def _move(self, count: str, conversation: Conversation, move: Callable[[Conversation], bool]) -> None:
-        """Move a conversation and increment a count of the report."""
+        """Move a conversation and increment a counter of the report."""
         try:
             moved = self.dry_run or self._unless_index_is_behind(move, conversation)
         except SomaError as error:

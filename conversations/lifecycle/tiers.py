@@ -51,7 +51,8 @@ MAX_MESSAGES = 20_000
 MAX_BYTES = 64 * 1024 * 1024
 # How long an unused file is kept, for readers that have just looked up its name and for running backups.
 GRACE = timedelta(days=1)
-# How long after inserting its row a file may be put in use. Must end well before `sweep` would remove the file.
+# The time after inserting a file's row within which the file can be put in use. Must end well before `sweep` would
+# remove the file.
 _WRITING_S = 3600.0
 _THAW_ATTEMPTS = 3
 _PAGE = 500
@@ -132,8 +133,8 @@ def refuse_cold(conversation: Conversation) -> None:
 def warmed(caller: Caller, work: Callable[[], Result]) -> Result:
     """Run `work`, one transaction.
 
-    If it finds a cold conversation, restore it outside that transaction and run it again. Inside the work of another
-    `warmed`, leave that to the outer one, whose transaction is still open.
+    If it finds a cold conversation, restore it outside that transaction and run it again. Within another `warmed`, the
+    outer one restores it, because its transaction is still open.
     """
     if _is_nested.get():
         return work()
@@ -275,7 +276,8 @@ def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
         file.save(update_fields=["dropped_at"])
     if not at_once:
         return
-    # A file that was never in use may still be being written. Keep its row, so that `sweep` checks for the file again.
+    # A file that was never in use may still be in the process of being written. Keep its row, so that `sweep` checks
+    # for the file again.
     written = set(files.filter(dropped_at__gt=F("written_at")).values_list("id", flat=True))
     if files.update(dropped_at=_REMOVE_NOW):
         transaction.on_commit(partial(_remove_all, list(files), written), robust=True)

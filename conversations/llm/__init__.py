@@ -26,7 +26,7 @@ def current() -> ChatModel | None:
 
 
 def needed() -> ChatModel:
-    """Return the configured model. Raises LlmMissing if there is none, ConfigurationError."""
+    """Return the configured model. Raises LlmMissing if there is none, and ConfigurationError."""
     model = current()
     if model is None:
         raise LlmMissing("no language model is configured; set SOMA_LLM_PROVIDER")

@@ -1,4 +1,4 @@
-"""Questions to the language model: a prompt from a file, data as JSON, and an answer with a known schema."""
+"""Prompts for the language model: instructions from a file, data as JSON, and an answer with a known schema."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ask(
     max_tokens: int = 1_000,
     **blanks: object,
 ) -> Answer[Shape]:
-    """Ask the model, and ask once more if the answer does not match the schema.
+    """Prompt the model, and retry once if the answer does not match the schema.
 
     Must not be called inside a transaction, because a call takes seconds. Conversations are passed as one JSON
     document, so their text cannot be mistaken for instructions outside it. The answer is only shown or stored; a model

@@ -146,6 +146,6 @@ def _parse(response: httpx2.Response, raw: bytes) -> Any:
 
 
 def _retry_after_s(response: httpx2.Response) -> float:
-    """Return the seconds in the header, or 0 if it is a date. In that case our own pauses apply."""
+    """Return the seconds in the header, or 0 if it is a date. In that case, our own delays apply."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0

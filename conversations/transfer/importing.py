@@ -79,7 +79,7 @@ def import_conversations(
 
 def _import_one(caller: Caller, item: Imported, report: Report, dry_run: bool, wait: Wait | None) -> None:
     if item.left_out and not item.messages:
-        report.counts[EMPTY] += 1  # nothing in it can be stored
+        report.counts[EMPTY] += 1  # none of its content can be stored
         report.left_out.update(item.left_out)
         return
     try:
@@ -176,7 +176,7 @@ def _extend(caller: Caller, conversation: Conversation, item: Imported) -> tuple
     for stored in read_messages(in_conversation(caller, conversation), chunk_size=_BATCH):
         message = next(imported, None)
         if message is None:
-            return UNCHANGED, 0  # it has continued here
+            return UNCHANGED, 0  # the stored conversation has continued
         if (stored.role, stored.text) != (message.role, message.content):
             return DIVERGED, 0
     new = list(imported)

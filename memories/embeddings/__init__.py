@@ -27,10 +27,7 @@ class Recipe(Protocol):
 
 
 def of(recipe: Recipe) -> Embedder:
-    """Return the embedder for a generation; its URL and API key come from the settings.
-
-    Raises ConfigurationError.
-    """
+    """Return the embedder for a generation. Its URL and API key come from the settings. Raises ConfigurationError."""
     return made(recipe.provider, recipe.model, recipe.dimension)
 
 

@@ -13,13 +13,16 @@ import numpy as np
 from memories.embeddings.base import Vectors
 from somamemory import deadline
 
-# What is tokenized together: a batch of long texts would take gigabytes.
+# The number of characters tokenized at once: a batch of long texts would take gigabytes.
 MAX_TEXTS, MAX_CHARACTERS = 64, 65_536
 TOKENS = 4_096  # whose vectors are added together: 4 MB
 
 
 class WordLlamaEmbedder:
-    """The vector of a text is the average vector of its tokens, with length 1, or 0 if the model knows none of them."""
+    """Embeds a text as the average vector of its tokens, scaled to length 1.
+
+    Texts without known tokens are all zeros.
+    """
 
     provider = "wordllama"
     model = "l2_supercat"
@@ -43,13 +46,14 @@ _loading = threading.Lock()
 
 @cache
 def _model() -> Any:
-    """Return the model, which all embedders share: it takes 33 MB."""
-    import wordllama  # takes half a second; commands that embed nothing should not pay for it
+    """Return the model, which takes 33 MB and is shared by all embedders."""
+    import wordllama  # takes half a second, so commands that embed nothing must not import it
 
     # Without this path, the loader looks for the packaged tokenizer in the wrong folder.
     model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
     model.tokenizer.no_padding()
-    # It would keep the last 10,000 texts, because a whole text is one word to it: 42 MB, and those of erased tenants.
+    # It treats a whole text as one word, and would cache the last 10,000 texts (42 MB), including those of erased
+    # tenants.
     model.tokenizer.model._resize_cache(0)
     return model
 

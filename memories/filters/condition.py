@@ -39,7 +39,7 @@ def to_q(filter: Filter) -> Q:
 
 
 def _on_columns(filter: Filter) -> Q:
-    """Return the condition for a tree without any condition on JSON, which can use the indexes of the columns."""
+    """Return the condition for a tree without conditions on JSON, so that the database can use column indexes."""
     match filter:
         case And(parts):
             return Q(*map(_on_columns, parts)) if parts else _EVERYTHING
@@ -75,7 +75,7 @@ def _compared(leaf: Leaf) -> Q:
 
 
 def _holds(kind: str, leaf: Leaf) -> bool:
-    """Return whether a memory type matches: with two types, this is known without the database."""
+    """Return whether a memory type matches. There are only two types, so this needs no query."""
     if isinstance(leaf.operand, tuple):
         return kind in leaf.operand
     needle = str(leaf.operand)
@@ -93,7 +93,7 @@ def _version(leaf: Leaf) -> Q:
 
 
 class OnDocuments(Func):
-    """A tree of conditions on the JSON columns; those on other columns inside it are compiled by Django."""
+    """A tree of conditions on the JSON columns. Django compiles any conditions on other columns in it."""
 
     output_field = BooleanField()
 

@@ -1,8 +1,8 @@
 """Evaluate conditions on large documents in Python, for SQLite.
 
 SQL would read the document again each time a condition uses it. One `icontains` makes 7 copies of 9.8 MB, and SQLite
-keeps them until the statement ends. Here a document is parsed once, and the text at a path is folded once, however
-many conditions use it. Every condition gives the same result as its SQL in `memories.filters.sqlite`.
+keeps them until the statement ends. Here a document is parsed once, and the text at each path is folded once, even if
+several conditions use it. Every condition gives the same result as its SQL in `memories.filters.sqlite`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
-# One large document at a time: parsed, it may take twenty times its size, and the interpreter's lock allows no more.
+# One large document at a time, because a parsed document may take twenty times its size. The GIL allows no more anyway.
 _turn = threading.Lock()
 _LONGEST_TURN_S = 60.0
 _CHECK_EVERY = 10_000  # items of a list
@@ -64,7 +64,7 @@ class Row:
 
 
 def matches(tree: str, payload: str, metadata: str, *given: int) -> bool:
-    """Return whether a row matches a tree (as `dumps` has written it). A function of SQLite."""
+    """Return whether a row matches a tree (as written by `dumps`). Registered as an SQLite function."""
     if not _turn.acquire(timeout=deadline.left_s(_LONGEST_TURN_S)):
         raise deadline.exceeded()
     try:

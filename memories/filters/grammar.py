@@ -22,7 +22,7 @@ MAX_LIST = 1_000
 MAX_LISTED = 10_000  # values in all lists together; SQLite accepts 32,766 parameters
 MAX_SEGMENTS = 16
 MAX_SEGMENT_LENGTH = 255
-# Characters of a text to look for inside others: the worst case of a search takes time in both lengths.
+# The maximum length of a text to search for in other texts: in the worst case, the time is the product of both lengths.
 MAX_NEEDLE = 1_000
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -56,14 +56,14 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A condition of the code, not of the grammar."""
+    """A condition added by the code, which the grammar does not contain."""
 
     condition: Q
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A condition whose SQL, or whose value, is at this position of a list."""
+    """A condition whose SQL or value is at this position in a list."""
 
     position: int
 

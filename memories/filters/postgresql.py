@@ -16,13 +16,13 @@ _MAX_INDEXED = 20  # one index lookup per value in a list; with more values, Pos
 # Up to this many conditions, each on another path, are faster apart: a level for each step costs 1 to 4 µs a row. More
 # would keep too many copies of a large document, as PostgreSQL frees the memory of a row after the whole row.
 _MAX_SEPARATE = 3
-# The length of a text multiplied by the length of the searched string, in bytes, at which `strpos` takes 5 and 300 ms.
+# The products of text length and search string length, in bytes, at which `strpos` takes 5 and 300 ms.
 _QUICK = 3_000_000
 _SLOW = 200_000_000
 
 
 def condition(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
-    """Return the condition of a tree, preceded by a weaker one that the index on a whole document can serve."""
+    """Return the condition of a tree, preceded by a weaker one that can use the index on the whole document."""
     uses = Counter((leaf.column, leaf.path) for leaf in on_json(tree))
     if max(uses.values()) == 1 and len(uses) <= _MAX_SEPARATE:
         exact = of_tree(tree, lambda leaf: _leaf(leaf, _value_in(documents[leaf.column], leaf.path)), given)
@@ -35,7 +35,7 @@ def condition(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) 
 def _extracted_once(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
     """Return a condition that reads each document once per row, and extracts and folds each value once.
 
-    A level for each step; `OFFSET 0` keeps PostgreSQL from merging the levels, which would repeat the steps.
+    Each step is a subquery. `OFFSET 0` keeps PostgreSQL from merging them, which would repeat the steps.
     """
     paths = list(dict.fromkeys((leaf.column, leaf.path) for leaf in on_json(tree)))
     names = {path: f"value{number}" for number, path in enumerate(paths)}
@@ -90,7 +90,7 @@ def _leaf(leaf: Leaf, value: Sql, folded_text: Sql | None = None) -> Sql:
 
 
 def _value_in(document: Sql, path: Sequence[str]) -> Sql:
-    # Text on the right of each arrow, so that "0" is a key; a path array would take it for a position too.
+    # The operand of each arrow is text, so "0" is a key. In a path array, it would also match a position.
     return sql("({}" + " -> {}::text" * len(path) + ")", document, *map(value_of, path))
 
 
@@ -101,8 +101,8 @@ def _text_of(value: Sql) -> Sql:
 def _has(text: Sql, needle: str, measured: Sql) -> Sql:
     """Return whether a text, about as long as `measured`, contains another.
 
-    `strpos` takes the product of both lengths in the worst case, and cannot be interrupted. In a subquery it can be
-    interrupted before it begins. A regular expression takes only the length of the text, but usually longer.
+    `strpos` takes the product of both lengths in the worst case, and cannot be interrupted. In a subquery, it can be
+    interrupted before it begins. A regular expression takes time proportional to the text alone, but is usually slower.
     """
     length = max(1, len(needle.encode()))
     found = sql("strpos({}, {}::text) > 0", text, value_of(needle))
@@ -113,7 +113,7 @@ def _has(text: Sql, needle: str, measured: Sql) -> Sql:
 
 
 def _indexable(filter: Filter, documents: Mapping[str, Sql]) -> Sql | None:
-    """Return a condition that holds wherever the filter does and can use an index; None if there is none."""
+    """Return an indexable condition that is implied by the filter, or None if there is none."""
     match filter:
         case And(parts):
             known = [weaker for part in parts if (weaker := _indexable(part, documents)) is not None]
@@ -129,7 +129,7 @@ def _indexable(filter: Filter, documents: Mapping[str, Sql]) -> Sql | None:
 
 
 def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object]) -> Sql | None:
-    """Return whether the document contains {"a": {"b": operand}} for one of the operands, if they are few.
+    """Return a condition that the document contains {"a": {"b": operand}} for one of a few operands.
 
     It is not enough alone, because it also matches a list with such an item.
     """

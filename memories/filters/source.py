@@ -1,4 +1,4 @@
-"""Conditions on the source of a memory, or on a field of it: `source` and `source.kind`."""
+"""Conditions on the source of a memory, or on one of its fields: `source` and `source.kind`."""
 
 from __future__ import annotations
 

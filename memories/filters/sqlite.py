@@ -17,9 +17,9 @@ from memories.filters.numbers import decimal_of, nearest_float, numbers_in, plac
 from memories.filters.sql import Sql, by_type, listed, of_tree, sql, value_of
 from memories.filters.tree import on_json
 
-# Characters of the documents of one row that SQL evaluates: see `evaluation`.
+# The maximum size of a row's documents, in characters, that SQL evaluates: see `evaluation`.
 SMALL = 65_536
-# Up to this many conditions on a value are faster with an extraction for each: a level costs 2 µs a row.
+# Up to this many conditions on a value, extracting it for each is faster: a level costs 2 µs per row.
 _MAX_REPEATED = 1
 
 
@@ -43,9 +43,9 @@ def _in_sql(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) ->
 
 
 def _extracted_once(tree: Filter, documents: Mapping[str, Sql], given: Sequence[Sql]) -> Sql:
-    """Return a condition that extracts and folds each value once per row, however many conditions use it.
+    """Return a condition that extracts and folds each value once per row, even if several conditions use it.
 
-    A level for each step; `LIMIT 1` keeps SQLite from merging the levels, which would repeat the steps.
+    Each step is a subquery. `LIMIT 1` keeps SQLite from merging them, which would repeat the steps.
     """
     paths = list(dict.fromkeys((leaf.column, leaf.path) for leaf in on_json(tree)))
     values = {path: _Value.numbered(number) for number, path in enumerate(paths)}

@@ -1,4 +1,4 @@
-"""Trees of conditions: what they contain, and how to change them. Pure."""
+"""Inspect and change trees of conditions. This module is pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The interface of a vector index, independent of the engine that implements it.
 
-The index contains only data that can be rebuilt from the database: it proposes ids, and the database confirms them. The
+The index contains only data that can be rebuilt from the database: it proposes ids, which the database confirms. The
 tenant is the first argument of every call and has no default.
 """
 
@@ -48,7 +48,7 @@ class Where:
     memory_type: str | None = None
 
     def __post_init__(self) -> None:
-        # A caller that cannot read any namespace must never be mistaken for one that can read all of them.
+        # A caller that can read no namespace must never be mistaken for one that can read all of them.
         if not self.namespaces:
             raise InvalidInput("namespaces", "must contain at least one namespace")
 
@@ -82,7 +82,7 @@ class VectorIndex(Protocol):
 
         limit: from 1 to 16,384.
         fresh: include every point upserted before this call, even if that takes longer.
-        hasty: the caller has a fallback and prefers it to waiting much longer than recent calls took.
+        hasty: the caller has a fallback, so do not wait much longer than recent calls took.
         """
 
     def delete(self, tenant: UUID, ids: Sequence[UUID]) -> None:
@@ -98,10 +98,10 @@ class VectorIndex(Protocol):
         """
 
     def is_intact(self, tenant: UUID) -> bool:
-        """Return whether the tenant has points, and the engine can exclude that it has lost any."""
+        """Return whether the tenant has points, and the engine is certain that none were lost."""
 
     def rebuilding(self, tenant: UUID) -> AbstractContextManager[None]:
-        """Reject the tenant's searches until the end of the block, if its points were lost and are being restored."""
+        """Reject the tenant's searches within the block, if its points were lost and are being restored."""
 
     def tenants_but(self, known: Sequence[UUID]) -> set[UUID]:
         """Return some of the other tenants that have points in the index, or an empty result if there are none."""
@@ -116,7 +116,7 @@ class VectorIndex(Protocol):
         """Delete another collection. Ignored if it does not exist."""
 
     def publish(self, alias: str) -> None:
-        """Make `alias` refer to this collection only, for people and tools that inspect the engine."""
+        """Point `alias` to this collection only, for people and tools that inspect the engine."""
 
     def available(self) -> bool:
         """Return False while the engine is known to be down, when a call would fail immediately. Does not block."""
@@ -130,7 +130,7 @@ class VectorIndex(Protocol):
 
 @runtime_checkable
 class ComparesPoints(Protocol):
-    """A vector index that can also compare given points. A remote one cannot."""
+    """A local vector index, which can also compare given points."""
 
     def nearest_of(self, tenant: UUID, ids: Sequence[UUID], vector: Vector, limit: int) -> list[Hit]:
         """Return the nearest of these points, as `search` does. Ids without a point are ignored."""

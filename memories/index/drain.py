@@ -1,7 +1,7 @@
 """Drain the outbox: bring the vector index up to date with the database.
 
 1. Lease some due rows, so that no other worker processes the same memories.
-2. Read the *current* state of each memory, whatever the row was queued for.
+2. Read the *current* state of each memory, whatever the reason for queueing the row.
 3. Embed the memories whose text has changed (with no transaction open), then upsert them into the index or delete them
    from it.
 4. Mark a row as done only if its memory has not changed since; otherwise the row stays due.
@@ -132,7 +132,7 @@ def _read(rows: list[VectorEmbedding]) -> list[_Job]:
     """Return a job for each row, with the current state of its memory.
 
     Deleted and expired memories have no text and no vector. A single statement reads the memory and its row, so that
-    both are from the same moment: a vector that a caller supplies after the row was leased must not be overlooked.
+    both are consistent: a vector that a caller supplies after the row was leased must not be overlooked.
     """
     now = timezone.now()
     jobs = {row.id: _job(row, now) for row in leased_rows.read([row.id for row in rows])}
@@ -145,7 +145,7 @@ def _job(row: VectorEmbedding, now: datetime) -> _Job:
         job.text = analyzer.embedding_text(payloads.text_of(row.memory.payload), row.memory.context)
         job.vector = _kept_vector(job)
         job.is_kept = job.vector is not None
-    row.memory.payload = {}  # a batch of large ones would take gigabytes
+    row.memory.payload = {}  # a batch of large memories would take gigabytes
     return job
 
 
@@ -238,9 +238,9 @@ def _settle(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
 
 
 def _record(jobs: list[_Job], lease: uuid.UUID | None) -> None:
-    """Postpone the rows that failed, and forget those of purged memories.
+    """Postpone the rows that failed, and delete those of purged memories.
 
-    Rows of memories that have changed since stay due.
+    Rows of memories that have since changed stay due.
     """
     # If the same memory was stored again in the meantime, the writer has updated its row.
     purged = [(job.row.id, _uuid_parameter(lease), job.row.wanted_version) for job in jobs if _is_done(job)]

@@ -1,8 +1,8 @@
 """Embedding generations.
 
 Searches use the active generation. Writes go to the active generation and to any generation that is being built. Each
-process caches the generations for `GENERATION_CACHE_S`, so for that long after a change some processes still search and
-write as before; `index.rebuild` waits for them.
+process caches the generations for `GENERATION_CACHE_S`, so some processes use the previous ones until then.
+`index.rebuild` waits for them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def active() -> EmbeddingGeneration:
 
 
 def written() -> Sequence[EmbeddingGeneration]:
-    """Return the generations that every write must reach: the active one first, then any that are being built."""
+    """Return the generations that every write must update: the active one first, then any that are being built."""
     with _lock:
         found = _cache.get("written")
     if found is None:

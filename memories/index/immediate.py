@@ -2,8 +2,8 @@
 
 This needs an embedder in the process, an index that is not remote, and `SOMA_INDEXER=thread`: with `celery`, workers
 index. The vector is written with the outbox row. The row stays due until a thread of this process has recorded, for
-many rows in one transaction, that they are in the index. If the process ends before that, the drain finds the row due
-and indexes the memory again.
+many rows in one transaction, that they are in the index. If the process ends first, the drain finds the row due and
+indexes the memory again.
 
 Requests may write to the index in any order: it keeps the point with the highest version. A memory that has changed by
 the time its row is settled is indexed again by the drain, which also removes the point of a deleted memory.
@@ -38,7 +38,7 @@ from somamemory.telemetry import metrics
 log = logging.getLogger("soma.index")
 
 SETTLE = "memories.settle"
-# The drain leaves the rows of new memories alone for this long, because they are usually settled by then.
+# The drain ignores the rows of new memories for this long, because they are usually settled by then.
 GRACE = timedelta(seconds=2)
 GATHER_S = 0.05  # rows that are indexed within this time are settled together
 BATCH = 1000
@@ -47,7 +47,7 @@ MAX_UNSETTLED = 100_000  # the drain settles all further rows
 
 @dataclass(frozen=True, slots=True)
 class StoredVector:
-    """The vector of a memory as its row contains it. It has no `text_hash` if the caller supplied it.
+    """The vector of a memory, as stored in its row. It has no `text_hash` if the caller supplied it.
 
     at_once: whether this process indexes the memory right after the commit.
     """
@@ -57,11 +57,11 @@ class StoredVector:
     at_once: bool = False
 
 
-Unsettled = dict[tuple[UUID, UUID, UUID], int]  # the version by generation, tenant and memory
+Unsettled = dict[tuple[UUID, UUID, UUID], int]  # versions by generation, tenant and memory
 
 
 class _Pending:
-    """The versions that this process has written to the index, but not yet recorded as indexed."""
+    """Versions that this process has written to the index but not yet recorded as indexed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -89,7 +89,7 @@ def applies() -> bool:
 
 
 def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[StoredVector | None]:
-    """Return the vectors that callers supplied, and those of the other texts if memories are indexed immediately."""
+    """Return the supplied vectors and, if memories are indexed immediately, the vectors of the other texts."""
     at_once = applies()
     vectors = [None if vector is None else StoredVector(as_float32(vector), at_once=at_once) for vector in own]
     missing = [at for at, vector in enumerate(vectors) if vector is None and texts[at].strip()] if at_once else []
@@ -103,7 +103,7 @@ def embedded(texts: Sequence[str], own: Sequence[Vectors | None]) -> list[Stored
 
 
 def index_after_commit(memories: Iterable[Memory], vectors: Mapping[UUID, StoredVector | None]) -> bool:
-    """Index these memories of one tenant after the commit. Return False if this leaves work to the drain."""
+    """Index these memories of one tenant after the commit. Return False if the drain still has work to do."""
     known = [(memory, vectors.get(memory.id)) for memory in memories]
     ready = [(memory, vector.numbers) for memory, vector in known if vector is not None and vector.at_once]
     if ready:
@@ -166,7 +166,7 @@ def _settle(batch: Unsettled) -> None:
 def _index_again(batch: Unsettled) -> None:
     """Queue memories that have changed since they were written to the index, and remove purged ones from it.
 
-    Rows that are leased or locked by now are left to the drain.
+    Leased or locked rows are left to the drain.
     """
     for (generation_id, tenant, id), version in batch.items():
         rows: Any = VectorEmbedding.all_tenants  # see `outbox.rows_of`

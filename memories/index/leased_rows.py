@@ -19,13 +19,13 @@ from somamemory.db.rows import Columns, hexadecimal, id_parameter, one_of
 
 _ROWS = Columns(VectorEmbedding)
 _LEASED = Columns(VectorEmbedding, frozenset({"vector", "text_hash", "own"}))
-# The payload is read apart, because a batch of large ones would take gigabytes.
+# The payload is read separately, because a batch of large ones would take gigabytes.
 _MEMORIES = Columns(Memory, frozenset({"payload", "metadata", "terms"}))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A row whose memory is in the index as `version`, or must not be there (`indexed_version` is None).
+    """A row whose memory is in the index as `version`, or must not be in it (`indexed_version` is None).
 
     vector, text_hash: None to keep those of the row.
     """
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def take(generation: EmbeddingGeneration, duration: timedelta, limit: int) -> list[VectorEmbedding]:
-    """Lease up to `limit` due rows that no other worker and no writer holds, longest waiting first."""
+    """Lease up to `limit` due rows that no other worker or writer has locked, longest waiting first."""
     now = timezone.now()
     lease, lease_until = id_parameter(uuid.uuid4()), _time(now + duration)
     due = [id_parameter(generation.id), _time(now), _time(now)]
@@ -49,7 +49,7 @@ def take(generation: EmbeddingGeneration, duration: timedelta, limit: int) -> li
             cursor.execute(f"SELECT EXISTS (SELECT 1 {_DUE})", due)
             if not cursor.fetchone()[0]:
                 return []
-        # The limit is part of the text: for a parameter, PostgreSQL would plan as for a tenth of the table.
+        # The limit is part of the text. With a parameter, PostgreSQL would plan for a tenth of the table.
         cursor.execute(
             f"WITH due AS (SELECT id {_DUE} ORDER BY due_at LIMIT {limit:d} {skipping}) "  # noqa: S608
             "UPDATE sfm_vector_embeddings SET lease = %s, lease_until = %s "
@@ -66,9 +66,9 @@ _DUE = """
 
 
 def read(ids: Sequence[int], largest: int = SMALL) -> Iterator[VectorEmbedding]:
-    """Yield these rows with the memory of each, both as of the same moment.
+    """Yield each row with its memory, read in the same statement.
 
-    Rows whose memory has been purged are left out. Large memories are read one by one, after the others.
+    Rows whose memory has been purged are left out. Large memories are read one at a time, after the others.
     """
     condition, parameter = one_of("row.id", ids)
     with connection.cursor() as cursor:
@@ -92,7 +92,7 @@ def read(ids: Sequence[int], largest: int = SMALL) -> Iterator[VectorEmbedding]:
 
 
 def held(ids: Sequence[int], lease: uuid.UUID | None, until: datetime) -> set[int]:
-    """Return the rows that the lease holds for longer than `until`."""
+    """Return the rows whose lease lasts beyond `until`."""
     condition, parameter = one_of("id", ids)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -103,7 +103,7 @@ def held(ids: Sequence[int], lease: uuid.UUID | None, until: datetime) -> set[in
 
 
 def settle(outcomes: Sequence[Outcome], lease: uuid.UUID | None) -> set[int]:
-    """Mark rows as done whose memory has not changed since, and return them. Requires a transaction on SQLite.
+    """Mark the rows whose memory has not changed since as done, and return them. Requires a transaction on SQLite.
 
     Rows that a writer has locked are skipped: waiting for them could deadlock with a writer that locks many.
     """

@@ -55,7 +55,7 @@ def parts(memories: Sequence[Memory], vectors: Known) -> list[Part]:
 
 
 def on_commit(memories: Sequence[Memory], vectors: Known) -> None:
-    """Index the memories after the commit if this process does that, and notify the drain of the others."""
+    """After the commit, index the memories if this process does so, and notify the drain of any others."""
     if not immediate.index_after_commit(memories, vectors) or len(generations.written()) > 1:
         notify.on_commit()
 
@@ -172,7 +172,7 @@ def _mark(
             )
         )
     VectorEmbedding.all_tenants.bulk_create(new, ignore_conflicts=True)
-    # Rows that already existed. The version is read now, because a writer since then has also updated the row.
+    # Rows that already existed. The version is read now, because any writer since then has also updated the row.
     version_now = Memory.all_tenants.filter(id=OuterRef("memory_id")).values("version")
     rows_of(generation).filter(memory_id__in=ids, wanted_version__lt=Subquery(version_now)).update(
         wanted_version=Subquery(version_now), due_at=now, attempts=0

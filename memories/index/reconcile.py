@@ -242,8 +242,8 @@ def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Kn
 def _restored(generation: EmbeddingGeneration, tenant: UUID, ids: list[UUID]) -> set[UUID]:
     """Put missing points back with the vectors in the database, and return their ids.
 
-    A local engine that has lost its files is full again in seconds. What has changed since it was indexed, or has no
-    vector, is left to the workers.
+    This refills a local engine that has lost its files within seconds. Memories that have changed since they were
+    indexed, or have no vector, are left to the workers.
     """
     target, restored = index.of(generation), set[UUID]()
     if target.remote:

@@ -21,7 +21,9 @@ import Stemmer
 from memories.search import marks
 
 MAX_TERMS = 20_000  # per text
-MAX_TERM_LENGTH = 64  # characters; longer strings are encodings rather than words, and only their beginning is matched
+MAX_TERM_LENGTH = (
+    64  # characters; longer strings are encoded data rather than words, and only their beginning is matched
+)
 MAX_QUERY_TERMS = 64
 MAX_INDEXED_BYTES = 1_000_000  # per memory; a tsvector is limited to 1 MiB
 MIN_CONTEXT_TERMS = 20  # minimum number of context terms that are indexed with a short text
@@ -113,9 +115,9 @@ def content_terms(text: str) -> list[str]:
 def index_terms(text: str, context: str = "", speakers: Iterable[str] = ()) -> str:
     """Return the `terms` column of a memory: its own terms, its mark (`marks`), and the terms of its context.
 
-    speakers: who said it, besides the name at the beginning of the text.
+    speakers: in addition to the name at the beginning of the text.
     A context is truncated to the number of the text's own terms (but not to fewer than `MIN_CONTEXT_TERMS`), so that a
-    short question is not found by every word of the long reply before it.
+    short question does not match every word of the long reply before it.
     """
     own = terms(text)
     of_context = terms(context)[: max(len(own), MIN_CONTEXT_TERMS)]

@@ -1,7 +1,7 @@
-"""Search memories as they were at an earlier moment.
+"""Search memories as they were at an earlier time.
 
-Memories that have not changed since are searched as usual. The versions of the others are in no index: they are read
-from the history, embedded, and ranked with the same formulas. Scores use the term statistics of today.
+Memories that have not changed since are searched as usual. The earlier versions of changed memories are not indexed:
+they are read from the history, embedded, and ranked with the same formulas. Scores use today's term statistics.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _COLUMNS = ("id", "namespace", "coordinate_key", "importance", "created_at", "te
 
 @dataclass(frozen=True)
 class _Found:
-    """A hit, and the memory of an unchanged one."""
+    """A hit and, if it is unchanged, its memory."""
 
     score: float
     coordinate_key: str
@@ -54,7 +54,7 @@ class _Found:
 
 
 def search(caller: Caller, query: Search) -> Results:
-    """Return the best memories for a query, as they were at `query.as_of`, or as they are now.
+    """Return the best memories for a query, as they were at `query.as_of` or as they are now.
 
     Raises HistoryGone, RowBudgetExceeded, IndexUnavailable or EmbedderUnavailable.
     """
@@ -83,7 +83,7 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
     hits = [_Found(hit.score, hit.memory.coordinate_key, hit.memory.id, hit.memory, hit.scores) for hit in present.hits]
     known = {hit.id for hit in earlier}  # one of the unchanged memories may have changed in the meantime
     merged = sorted([*earlier, *(hit for hit in hits if hit.id not in known)], key=lambda hit: hit.order)
-    if present.next_offset is not None:  # worse memories had no room
+    if present.next_offset is not None:  # worse memories did not fit
         merged = [hit for hit in merged if hit.order <= hits[-1].order]
     signals = signals.combined(present.signals)
     best = merged[0].score if merged else 0.0
@@ -100,7 +100,7 @@ def _search(caller: Caller, query: Search, moment: datetime) -> Results:
 def _changed(
     caller: Caller, query: Search, moment: datetime, present: Results
 ) -> tuple[list[_Found], Signals, list[str]]:
-    """Return the ranked versions that were current then but no longer are, their signals, and the degraded parts."""
+    """Return the ranked versions that were current then but are no longer, their signals, and the degraded parts."""
     stats = present.stats or Stats(0, 0.0, {})
     term_weights = scoring.term_weights(analyzer.query_terms(query.query)[0], stats)
     arms = _arms(caller, query, moment)
@@ -124,8 +124,8 @@ def _changed(
 def _arms(caller: Caller, query: Search, moment: datetime) -> Arms:
     awake = Q() if query.include_archived else Q(archived_at=None)
     arms = past.at(caller, query.namespaces, moment, query.narrowing.of(caller))
-    current, earlier = past.filtered(arms, awake & query.holding)
-    # Only current rows that have expired since; `hybrid` searches the others.
+    current, earlier = past.filtered(arms, awake & query.validity)
+    # Of the current rows, only those that have expired since; `hybrid` searches the others.
     return current.filter(expires_at__lte=timezone.now()), earlier
 
 
@@ -181,7 +181,7 @@ def _weights(query: Search, degraded: Sequence[str]) -> Weights:
 def _page(
     caller: Caller, query: Search, moment: datetime, merged: Sequence[_Found]
 ) -> tuple[list[SearchHit], int | None]:
-    """Return the page, and the offset to go on from if its memories are too large for one response."""
+    """Return the page, and the offset to continue from if its memories are too large for one response."""
     part = merged[query.offset : query.offset + query.top_k]
     ids = [hit.id for hit in part if hit.memory is None]
     read = past.in_order(caller, _arms(caller, query, moment), "id", ids) if ids else []

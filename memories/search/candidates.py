@@ -34,7 +34,7 @@ class Candidate:
     namespace: str
     coordinate_key: str
     importance: float
-    created: str  # a time in UTC, if it names no other zone
+    created: str  # in UTC unless it has another time zone
     bm25: float
     vector: bytes | None = field(repr=False)  # None if its similarity is known, or not in the index yet
     similarity: float | None = None  # None if it has no vector
@@ -59,9 +59,11 @@ Candidates = dict[UUID, Candidate]
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Confirms candidates: the caller's live memories that pass every filter. Each gets its BM25 score.
+    """Confirms candidates: the caller's live memories that pass every filter.
 
-    generation: whose vectors the candidates get, or None for no vectors.
+    Each gets its BM25 score.
+
+    generation: the source of the candidates' vectors, or None for no vectors.
     """
 
     selection: Selection
@@ -71,7 +73,7 @@ class Confirmation:
     generation: EmbeddingGeneration | None = None
 
     def of(self, ids: Iterable[UUID], similarities: Mapping[UUID, float] | None = None) -> Candidates:
-        """Return the candidates among these ids, and among those with known similarities, which get no vectors."""
+        """Return the candidates among these ids and among those with known similarities. The latter get no vectors."""
         known = similarities or {}
         proposed = [*known, *(id for id in ids if id not in known)]
         if not proposed:
@@ -85,7 +87,7 @@ class Confirmation:
     def at(
         self, tenant: Tenant, visible: Selection, addresses: Sequence[Address]
     ) -> tuple[list[Candidate], list[Candidate]]:
-        """Return the `visible` memories at these addresses: those that pass every filter, and the others."""
+        """Return the `visible` memories at these addresses that pass every filter, and the others."""
         passes, parameters = f"CASE WHEN {self.selection.condition} THEN 1 ELSE 0 END", self.selection.parameters
         if visible is self.selection:
             passes, parameters = "1", []

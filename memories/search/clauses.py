@@ -1,7 +1,7 @@
 """Choose the memories to rank by the combinations of query terms that they contain (pure).
 
-A memory can only rank high if the terms that it contains have enough weight together. Memories with less weight need
-not be read. Instead of a rare term, several frequent ones may provide the weight.
+A memory can only rank high if the terms that it contains have enough weight together. Memories with less weight are not
+read. Several frequent terms can have as much weight as a rare one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def choose(stats: Stats, weights: Mapping[str, float], few: int) -> tuple[list[C
 
 
 def _heaviest_first(terms: list[str], weights: Mapping[str, float], stats: Stats) -> list[Clause]:
-    """Return single terms and combinations, the heaviest first. A term in every memory adds nothing to others."""
+    """Return single terms and combinations, heaviest first. A term in every memory adds nothing to a combination."""
     useful = [term for term in terms if stats.frequency[term] <= stats.documents * FREQUENT_SHARE] or terms
     clauses: list[Clause] = [(term,) for term in terms]
     for length in range(2, _LONGEST + 1):
@@ -55,7 +55,7 @@ def _expected(clause: Clause, stats: Stats) -> float:
 
 
 def _without_included(clauses: list[Clause]) -> list[Clause]:
-    """Leave out combinations that contain a shorter one of the list."""
+    """Leave out combinations that contain a shorter one in the list."""
     shortest: list[Clause] = []
     for clause in sorted(clauses, key=len):
         if not any(set(shorter) <= set(clause) for shorter in shortest):

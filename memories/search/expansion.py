@@ -1,7 +1,8 @@
 """The interface for expanding the best hits of a search to related memories, for example along links.
 
-The search does not know how memories are related. It passes on the addresses and scores of its best hits, and receives
-related addresses with scores. The database then confirms these candidates with every filter, like all others.
+The search does not know how memories are related. It passes the addresses and scores of its best hits to an expansion,
+and receives related addresses with scores. Like all candidates, these are then confirmed in the database with every
+filter.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Protocol
 
 from tenants.caller import Caller
 
-# The number of best hits that are expanded, whatever the page, and the maximum number of addresses added.
+# The number of best hits that are expanded (on any page), and the maximum number of addresses added.
 MAX_SEEDS = 10
 MAX_REACHED = 200
 

@@ -5,11 +5,10 @@
    ids; `lexical` queries the full-text index.
 3. *Confirm*: check every candidate in the database, with all filters (`candidates`). A candidate gets both scores even
    if only one leg proposed it, because its vector and its terms are in the database.
-4. *Neighbours*: add the memories next to the best hits, whose words speak for each other (`neighbours`).
+4. *Neighbours*: add the memories adjacent to the best hits, which are evidence for each other (`neighbours`).
 5. *Expand* (on request): add memories related to the best hits, and confirm and score them like any other candidate.
-6. *Rank*: combine the scores and sort (`ranking`, with the formulas in `scoring`), and judge how relevant the hits
-   are (`relevance`).
-7. *Page*: select one page, and only then read the payloads (`page`).
+6. *Rank*: combine the scores and sort (`ranking`, with the formulas in `scoring`), and estimate the relevance of the
+hits (`relevance`). 7. *Page*: select one page, and only then read the payloads (`page`).
 """
 
 from __future__ import annotations
@@ -104,7 +103,7 @@ def _search(caller: Caller, query: Search) -> Results:
 
 
 def _good(ranked: list[Ranked], query: Search, signals: Signals) -> list[Ranked]:
-    """Return the hits that reach the minimums of the query."""
+    """Return the hits that reach the query's minimum score and relevance."""
     if not query.min_score and not query.min_relevance:
         return ranked
     best = ranked[0].score if ranked else 0.0
@@ -137,7 +136,7 @@ def _lexical_leg(caller: Caller, query: Search, selection: Selection, stats: Sta
 def _confirm(
     query: Search, confirmation: Confirmation, leg: SemanticLeg | None, words: _Words, weights: Weights
 ) -> tuple[Candidates, SemanticLeg | None, Weights]:
-    """Confirm the candidates of both legs. If the semantic leg fails, use only the lexical leg."""
+    """Confirm the candidates of both legs, or those of the lexical leg alone if the semantic leg fails."""
     if leg is not None:
         try:
             return leg.candidates(words.ids), leg, weights

@@ -1,8 +1,8 @@
 """The lexical leg: the full-text index in the database proposes memories, and our own BM25 ranks them.
 
-The index is used only to find the memories that contain certain terms (`term_index`). The rankings of the databases
-differ from each other and include the words of other tenants, although a tenant's scores must not reveal what another
-tenant has stored.
+The index is used only to find the memories that contain certain terms (`term_index`). The databases' own rankings
+differ from each other. They also depend on the words of other tenants, but a tenant's scores must not reveal what
+others have stored.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from memories.search.scoring import Stats
 from memories.search.selection import Selection, as_uuid
 from tenants.models import Tenant
 
-# The number of memories to rank for one query. They contain the heaviest combinations of its terms, as far as
-# their number can be estimated.
+# The number of memories to rank for one query, chosen by the heaviest combinations of its terms. It is based on
+# estimates.
 FEW = 400
-# The maximum, if the estimate is too low or even the heaviest combination is frequent. The newest are ranked.
+# The maximum, if the estimate was too low or even the heaviest combination is frequent. The newest memories are ranked.
 MAX_CANDIDATES = 1_000
-# The same in keyword mode, where the terms alone determine the ranking.
+# The same for keyword mode, where only the terms determine the ranking.
 MAX_RANKED = 20_000
 
 

@@ -1,9 +1,10 @@
-"""Marks: what a memory's `terms` column says about it besides its terms. This module is pure.
+"""Marks: metadata in a memory's `terms` column. This module is pure.
 
-A mark is one more word, between the terms of the text and those of its context: `§`, the share of the text's sentences
-that are questions (in eighths, rounded up), whether its context asks a question, and then each speaker after another
-`§`. For example, `§81§ada` marks a question of Ada's that follows a question. No query contains `§`, so no search finds
-a mark. Memories without a speaker, a question and a context have none, nor do those stored before marks existed.
+A mark is an additional word between the terms of the text and those of its context: `§`, the share of the text's
+    sentences that are questions (in eighths, rounded up), whether its context asks a question, and then each speaker
+    after another `§`. For example, `§81§ada` marks a question that Ada asks after another question. No query contains
+    `§`, so searches never match a mark. Memories without a speaker, a question or a context have no mark, and neither
+    do those stored before marks existed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ _SPEAKER = re.compile(r"\s*([^\W\d_][\w'.-]{0,40})(?: [^\W\d_][\w'.-]{0,40}){0,2
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a mark says. questions: the share of the sentences that are questions, in [0, 1]."""
+    """The content of a mark.
+
+    questions: the share of the sentences that are questions, in [0, 1].
+    """
 
     questions: float = 0.0
     follows_question: bool = False
@@ -40,7 +44,10 @@ def named_speaker(text: str) -> str:
 
 
 def written(text: str, context: str, speakers: Sequence[str]) -> list[str]:
-    """Return the mark of a memory in a list, which is empty if there is nothing to say. Speakers are terms."""
+    """Return the mark of a memory as a list with one word, or an empty list if there is nothing to mark.
+
+    Speakers are terms.
+    """
     eighths = _question_eighths(text)
     if not (eighths or speakers or context):
         return []

@@ -1,12 +1,11 @@
-"""Neighbour evidence: the words of the memories next to a memory also speak for it.
+"""Neighbour evidence: words in adjacent memories also count as matches.
 
-Next to each other are memories whose coordinates differ only in the last number, by one or two: the turns of a
-conversation, the lines of a log, the sections of a document. A word of the query that one of them contains counts with
-a share of what it counts there (`SHARES`), unless the memory matches the word better itself. A context that repeats the
-previous memory therefore counts once.
-
-The best hits by their own score receive this evidence, and so do the memories next to them, which are read and become
-candidates. A memory that the filters exclude informs others, but only the caller's and only of the same user.
+Memories are adjacent if their coordinates differ only in the last number, by one or two: turns of a conversation, lines
+    of a log, or sections of a document. If a query word occurs in an adjacent memory, the memory gets a share
+    (`SHARES`) of its weight there, unless it matches the word better itself. A context that repeats the previous memory
+    therefore counts only once. The hits with the best own scores receive this evidence, and so do the memories adjacent
+    to them, which are read and become candidates. Memories that the filters exclude still count as evidence, but only
+    for the same caller and the same user.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from memories.search.selection import Selection
 from memories.search.semantic import SemanticLeg
 from memories.selectors import Narrowing
 
-# The number of best hits, whatever the page. On the development sets, 10, 20 and 30 give the same recall@10 within 0.5
+# The number of best hits, on any page. On the development sets, 10, 20 and 30 give the same recall@10 within 0.5
 # percentage points.
 BEST = 20
-# The share by distance: -1 is the previous memory, 1 the next.
+# The share by distance: -1 for the previous memory, 1 for the next.
 SHARES = {-1: scoring.CONTEXT, 1: 0.6, -2: 0.3, 2: 0.3}
 _Line = tuple[str, str, str | None]  # namespace, key without the last number, user
 
 
 def add(query: Search, leg: SemanticLeg, ranked: Sequence[Ranked], candidates: Candidates) -> None:
-    """Add the memories next to the best hits to the candidates, and set the neighbour evidence of both."""
+    """Add the memories adjacent to the best hits to the candidates, and set the neighbour evidence of both."""
     best = [hit.candidate for hit in ranked[:BEST] if _applies_to(hit.candidate.namespace)]
     near = list(dict.fromkeys(address for candidate in best for address in _next_to(candidate)))
     if not near:
@@ -74,7 +73,7 @@ def spread(candidates: Sequence[Candidate], weights: Mapping[str, float]) -> Non
 
 
 def _pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[int, list[int], list[int]]]:
-    """Yield each distance with the positions of the candidates that receive evidence, and of those that give it."""
+    """Yield each distance with the positions of the candidates that receive evidence and of those that provide it."""
     lines: dict[_Line, dict[float, int]] = defaultdict(dict)
     for position, candidate in enumerate(candidates):
         key = candidate.coordinate_key
@@ -103,7 +102,7 @@ def _applies_to(namespace: str) -> bool:
 
 
 def _visible(leg: SemanticLeg, query: Search) -> Selection:
-    """Return the memories that the search would return without its filters, except the one for a user."""
+    """Return the memories that the search could return without its filters, except the user filter."""
     of_user = Narrowing(user_id=query.narrowing.user_id)
     if query.narrowing == of_user:
         return leg.confirmation.selection

@@ -16,7 +16,7 @@ from somamemory.response_size import fitting
 def page_of(
     selection: Selection, ranking: Ranking, ranked: Sequence[Ranked], search: Search, signals: Signals
 ) -> tuple[list[SearchHit], int | None]:
-    """Return the page, and the offset to go on from if its memories are too large for one response.
+    """Return the page, and the offset to continue from if its memories are too large for one response.
 
     Skip memories that were removed after they were confirmed.
     """
@@ -33,7 +33,7 @@ def page_of(
                 explained(hit, ranking, search),
                 signals.relevance(hit.score, ranked[0].score),
             )
-            for hit, row in zip(part, rows, strict=False)  # the rest has no room
+            for hit, row in zip(part, rows, strict=False)  # the rest does not fit
             if row is not None
         ]
         if len(rows) < len(part):
@@ -42,7 +42,7 @@ def page_of(
 
 
 def _read(selection: Selection, part: Sequence[Ranked]) -> list[Memory | None]:
-    """Return the memory of each hit, or None, for the first hits that fit one response."""
+    """Return the memory of each hit, or None, for the first hits that fit into one response."""
     ids = [hit.candidate.id for hit in part]
     rows = selection.whole(ids)
     if rows is None:

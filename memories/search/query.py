@@ -42,20 +42,23 @@ class Search:
     explain: bool = False
     expansion: Expansion | None = None
     include_archived: bool = False
-    valid_at: datetime | None = None  # only memories that hold at this moment; None: now
-    include_superseded: bool = False  # also memories that do not hold then
+    valid_at: datetime | None = None  # only memories that are valid at this time; None: now
+    include_superseded: bool = False  # also memories that are not valid then
     as_of: datetime | None = None  # as the memories were at this moment: see `search.as_of`
     neighbours: bool = True  # whether a hybrid search uses neighbour evidence; see `search.neighbours`
     shown: bool = True  # False if the results are only candidates, which do not count as reads
     stats: Stats | None = None  # from an earlier search for the same terms in the same namespaces
 
     @property
-    def holding(self) -> Q:
-        """Return the condition that a memory holds at `valid_at`."""
-        return Q() if self.include_superseded else validity.holds_at(self.valid_at or timezone.now())
+    def validity(self) -> Q:
+        """Return the condition that a memory is valid at `valid_at`."""
+        return Q() if self.include_superseded else validity.valid_at(self.valid_at or timezone.now())
 
     def wording(self, terms: Sequence[str]) -> Wording | None:
-        """Return the wording, if it counts. `terms`: those of the query."""
+        """Return the wording if it affects the score.
+
+        terms: the terms of the query.
+        """
         return Wording.of(self.query, terms) if self.mode == HYBRID else None
 
     @property
@@ -94,7 +97,7 @@ class Results:
     hits: Sequence[SearchHit]
     degraded: list[str]
     took_ms: float
-    total: int = 0  # memories that were ranked, by their terms alone or in the end, whichever is more
+    total: int = 0  # memories that were ranked, by their terms or in the final ranking, whichever is more
     every_match: bool = True  # False if more memories might rank high than were ranked
     stats: Stats | None = None
     signals: Signals = Signals()  # noqa: RUF009 - immutable

@@ -16,7 +16,7 @@ from memories.search.candidates import Candidate
 from memories.search.scoring import Scores, Weights
 from memories.search.speech import Wording
 
-# The parts of a score that only hybrid searches have.
+# The parts of a score that only hybrid searches use.
 IN_HYBRID = ("neighbours", "speaker", "question")
 RECENCY_HALF_LIFE_S = 7 * 24 * 3600.0
 
@@ -31,7 +31,7 @@ class Ranking:
     """Ranks the candidates of one query.
 
     bound: the upper bound of BM25 for it.
-    wording: if given, the wording of the query and of the memories counts, too.
+    wording: if given, the wording of the query and of the memories also counts.
     """
 
     weights: Weights
@@ -62,7 +62,7 @@ class Ranking:
         return {name: float(np.ravel(getattr(parts, name))[0]) for name in names}
 
     def _without_similarity(self, candidates: list[Candidate]) -> tuple[list[Candidate], Weights]:
-        """Return how to score memories that have not been indexed yet: only their other scores are used."""
+        """Return the ranking for memories that have not been indexed yet, which uses only their other scores."""
         if not self.weights.semantic:
             return candidates, self.weights
         if self.weights.keyword:

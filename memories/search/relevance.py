@@ -1,8 +1,8 @@
-"""How relevant hits are: the probability that the memories answer a query at all, and each hit's share of it. Pure.
+"""The relevance of hits: the probability that a memory answers the query, and each hit's share of it.
 
 The probability depends on the best candidates, but neither on how the parts of a score are weighted nor on the length
 of the query. Its constants were fitted by logistic regression on questions about three kinds of conversations, half of
-them asked of a conversation that cannot answer them: `python -m benchmarks.relevance --fit FOLDER`.
+which the conversation cannot answer: `python -m benchmarks.relevance --fit FOLDER`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CALENDAR = frozenset(
 
 
 class Evidence(Protocol):
-    """What a candidate has in common with the query. `matched` has a number above 0 for each term that it contains."""
+    """What a candidate has in common with the query. `matched` has a positive number for each term that it contains."""
 
     @property
     def similarity(self) -> float | None: ...
@@ -66,13 +66,16 @@ class Signals:
         return 1 / (1 + math.exp(-logit))
 
     def combined(self, other: Signals) -> Signals:
-        """Return the signals of the candidates of both."""
+        """Return the signals of both sets of candidates together."""
         similarities = [one.similarity for one in (self, other) if one.similarity is not None]
         coverage, missing = max(self.coverage, other.coverage), min(self.missing, other.missing)
         return Signals(max(similarities, default=None), coverage, missing)
 
     def relevance(self, score: float, best_score: float) -> float:
-        """Return the relevance of a hit: its share of the probability, by its score. The best hit has all of it."""
+        """Return the relevance of a hit: its share of the probability, in proportion to its score.
+
+        The best hit gets all of it.
+        """
         return round(self.probability * min(score / best_score, 1.0), 4) if best_score > 0 else 0.0
 
 
@@ -82,7 +85,7 @@ def signals(query: str, term_weights: Mapping[str, float], candidates: Collectio
     names, dates = _names_and_dates(query)
     weights = np.array(list(term_weights.values()))
     content = np.array([term not in names and term not in dates for term in term_weights]) * weights
-    if not content.any():  # a query that only names something
+    if not content.any():  # a query that consists only of names
         content = weights
     named = np.array([term in names for term in term_weights]) * weights
     rows = [candidate.matched for candidate in candidates if len(candidate.matched) == len(weights)]
@@ -94,7 +97,7 @@ def signals(query: str, term_weights: Mapping[str, float], candidates: Collectio
 
 
 def names(query: str) -> set[str]:
-    """Return the terms of a query that are names, to judge by their capitals."""
+    """Return the terms of a query that appear to be names, because they are capitalised."""
     return _names_and_dates(query)[0]
 
 

@@ -25,10 +25,10 @@ K1 = 0.9
 B = 0.4  # for memories of up to SHORT terms on average; see `length_normalisation`
 SHORT, LONG = 25.0, 200.0
 
-# The share that a term has if it occurs in the context only, or in the context and that asks a question.
+# The share of a term that occurs only in the context, and of one in a context that asks a question.
 CONTEXT, ANSWER = 0.4, 0.7
 
-# Subtracted from the score of a memory that consists of questions. A question rarely answers another one.
+# Subtracted from the score of a memory that consists of questions. A question rarely answers another question.
 QUESTION = 0.08
 
 FREQUENT_SHARE = 0.25
@@ -109,8 +109,8 @@ def term_weights(query: Sequence[str], stats: Stats) -> dict[str, float]:
 def length_normalisation(average_length: float) -> float:
     """Return BM25's b for memories of this average number of terms.
 
-    Among short memories, length says little. Among long ones, a long memory contains many words by chance and has to be
-    normalised fully: on long assistant replies (BEAM), recall@10 rises from 41 to 50% with 1 instead of 0.4.
+    Among short memories, length hardly matters. A long memory contains many words by chance and must be normalised
+    fully: on long assistant replies (BEAM), recall@10 rises from 41 to 50% with 1 instead of 0.4.
     """
     share = math.log(max(average_length, SHORT) / SHORT) / math.log(LONG / SHORT)
     return B + (1 - B) * min(share, 1.0)
@@ -142,14 +142,14 @@ def saturations(memories: Sequence[str], query: Sequence[str], average_length: f
     """Return how well each memory (row) matches each query term (column), in [0, 1).
 
     It is tf / (tf + k1 · (1 - b + b · length / average length)), see Robertson et al., Okapi at TREC-3, 1994. A term
-    that occurs in the context only counts with a share of that (`CONTEXT`, `ANSWER`).
+    that occurs only in the context gets a share of that (`CONTEXT`, `ANSWER`).
     """
     padded = [f" {term} " for term in query]
     b = length_normalisation(average_length)
     shortest, per_term = K1 * (1 - b), K1 * b / max(average_length, 1.0)
     matched = array("d", bytes(8 * len(memories) * len(query)))
     for row, terms in enumerate(memories):
-        # Searching the text in C takes a third of the time of splitting it.
+        # Searching the text in C takes a third as long as splitting it.
         text = f" {terms} "
         found = [column for column, term in enumerate(padded) if term in text]
         if found:
@@ -179,7 +179,7 @@ def _saturation(term: str, text: str, dampening: float) -> float:
 
 @lru_cache(maxsize=2)
 def _spread(text: str) -> str:
-    """Return the text with two spaces between its terms. Kept for the other terms of the query."""
+    """Return the text with two spaces between its terms. Cached for the other terms of the query."""
     return text.replace(" ", "  ")
 
 
@@ -212,7 +212,7 @@ def importance(value: float) -> float:
 
 
 def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> Floats:
-    """Return the weighted mean of the parts with what the wording adds, in [0, 1].
+    """Return the weighted mean of the parts, plus the contribution of the wording, in [0, 1].
 
     Use a weight of 0 for a part that could not be computed.
 
@@ -230,20 +230,20 @@ def fuse(scores: Scores, weights: Weights = DEFAULT_WEIGHTS) -> Floats:
     mean = weighted / together
     return np.minimum(
         np.maximum(mean - QUESTION * scores.question, mean / 2) + scores.speaker, 1.0
-    )  # no hit drops to 0
+    )  # so that no hit drops to 0
 
 
 def dense_query(query: str, stats: Stats) -> str:
     """Return the query to embed, without words that occur in more than a quarter of the namespace's memories.
 
     Unlike BM25, a vector gives no less weight to frequent words. A name that occurs in half of the memories, such as a
-    speaker's, does not distinguish them, but dominates the vector of the query. Leaving out such words raises recall:
+    speaker's, does not distinguish them but dominates the query's vector. Leaving out such words raises recall:
 
     - semantic recall from 38 to 60% without context, and from 45 to 64% with it
     - hybrid recall from 64 to 66% without context, and from 74 to 76% with it
 
     Any threshold from 15 to 50% has this effect. With up to `FREQUENT_FLOOR` memories, no word counts as frequent.
-    Stop words are kept because they hold the sentence together, and a query that would lose all its content words is
+    Stop words are kept because they connect the sentence, and a query that would lose all its content words is
     embedded unchanged.
     """
     limit = max(stats.documents * FREQUENT_SHARE, FREQUENT_FLOOR)

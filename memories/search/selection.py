@@ -1,10 +1,10 @@
-"""The memories that a search may return, and the statements that read them.
+"""The memories that a search can return, and the statements that read them.
 
 The condition of a search (its tenant, namespaces and filters) becomes part of each statement. Django compiles it: once
 for all searches of the same shape, or for each search with filters.
 
-Each statement starts from the proposed rows, by term or by id, and checks the condition for these only. Otherwise
-PostgreSQL reads the whole namespace as long as it has no statistics, such as right after a bulk import.
+Each statement starts from the proposed rows, by term or by id, and checks the condition for these only. Otherwise,
+PostgreSQL reads the whole namespace while it has no statistics, such as right after a bulk import.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Selection:
 
     @cached_property
     def memories(self) -> QuerySet[Memory]:
-        """The same memories, for other queries."""
+        """The same memories as a queryset, for other queries."""
         return self.query()
 
     def rows(self, columns: str, source: str, parameters: Sequence[Any], rest: str = "") -> list[Row]:
@@ -187,14 +187,14 @@ def _parameterised(shape: Shape) -> QuerySet[Memory]:
     lookups: dict[str, Any] = {name: _parameter(name, name.partition("__")[0]) for name in shape.lookups}
     places = [_parameter(f"namespace{number}", "namespace") for number in range(shape.namespaces)]
     rows = Memory.objects.of_parameter(limited=shape.limited).filter(namespace__in=places, **lookups)
-    holding = Q() if shape.superseded else validity.holds_at(_parameter("moment", "valid_from"))
+    valid = Q() if shape.superseded else validity.valid_at(_parameter("moment", "valid_from"))
     awake = Q() if shape.archived else Q(archived_at=None)
-    return rows.filter(alive(_parameter("now", "expires_at")), awake, holding)
+    return rows.filter(alive(_parameter("now", "expires_at")), awake, valid)
 
 
 def _memories(caller: Caller, search: Search) -> QuerySet[Memory]:
     awake = Q() if search.include_archived else Q(archived_at=None)
-    return search.narrowing.apply(selectors.live(caller, search.namespaces).filter(awake, search.holding))
+    return search.narrowing.apply(selectors.live(caller, search.namespaces).filter(awake, search.validity))
 
 
 def _parameter(name: str, field: str) -> Any:
@@ -202,13 +202,15 @@ def _parameter(name: str, field: str) -> Any:
 
 
 def as_uuid(value: UUID | str) -> UUID:
-    """Return an id as read from either database."""
+    """Convert an id as read from either database."""
     return value if isinstance(value, UUID) else _parsed(value)
 
 
 @lru_cache(20_000)
 def _parsed(digits: str) -> UUID:
-    return UUID(hex=digits)  # takes ten times as long as finding it here; a search meets most ids several times
+    return UUID(
+        hex=digits
+    )  # converting takes ten times as long as this lookup, and a search reads most ids several times
 
 
 def _compiled(memories: QuerySet[Memory], connection: BaseDatabaseWrapper) -> tuple[str, Sequence[Any]]:

@@ -1,8 +1,9 @@
 """The semantic leg: the vector index proposes memories that are similar to the query.
 
-If the filters leave only a few memories, all of them are compared, which gives exact results: by the index, which has
-their vectors at hand, or here, with vectors from the database, if the index is remote. Archived memories are not in the
-index and always read from the database. Neither leg finds them unless the search includes them.
+If the filters leave only a few memories, all of them are compared, which gives exact results. A local index compares
+them; if the index is remote, this module does so, with vectors from the database. Archived memories are not in the
+index, so their vectors are always read from the database. Neither leg finds them unless the search includes archived
+memories.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="soma-semantic"
 
 @dataclass(frozen=True)
 class Few:
-    """All memories that pass the filters: their ids if the index compares them, or else their vectors."""
+    """All memories that pass the filters: their ids if the index compares them, otherwise their vectors."""
 
     ids: Sequence[UUID] = ()
     vectors: Sequence[tuple[UUID, bytes]] | None = None
@@ -98,7 +99,7 @@ class SemanticLeg:
         return confirmed
 
     def add_similarities(self, candidates: Candidates) -> None:
-        """Set the similarity of each candidate that has a vector instead."""
+        """Replace each candidate's vector by its similarity."""
         rows = [(id, candidate.vector) for id, candidate in candidates.items() if candidate.vector is not None]
         if rows and self.vector is not None:
             for id, similarity in vectors.similarities(rows, self.vector).items():
@@ -107,8 +108,8 @@ class SemanticLeg:
     def start(self) -> None:
         """Query the index on another thread if it or the model is remote, so that the lexical leg runs meanwhile.
 
-        With the context of this thread, so that it reaches the rows of no other tenant. Handing over work that takes
-        less than a millisecond would cost more than it saves.
+        The thread gets this thread's context, so it cannot reach the rows of other tenants. For work under a
+        millisecond, another thread would cost more than it saves.
         """
         if self._is_remote():
             self._answer = _threads.submit(copy_context().run, tracing.carried(self._embed_and_ask))

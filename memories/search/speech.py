@@ -1,10 +1,10 @@
-"""What the wording of a query says about the memory that answers it. This module is pure.
+"""Score memories by the wording of the query. This module is pure.
 
 - A query that names a speaker is more often answered by what that speaker has said, and a query in the first person by
   what the user has said.
 - A question rarely answers another question.
 
-The quoted recall@10 is that of LoCoMo, REALTALK and BEAM, as in docs/decisions/search.md.
+The quoted figures are recall@10 on LoCoMo, REALTALK and BEAM; see docs/decisions/search.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Wording:
         return cls(frozenset(terms), bool(_FIRST_PERSON.search(query)))
 
     def speaker(self, mark: Mark) -> float:
-        """Return what is added because of who said it."""
+        """Return the amount to add to the score because of the speaker."""
         if self.first_person and not mark.speakers.isdisjoint(_USER):
             return FIRST_PERSON
         return 0.0 if mark.speakers.isdisjoint(self.terms) else NAMED

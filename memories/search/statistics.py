@@ -1,8 +1,8 @@
-"""The statistics of the searched namespaces: how many memories they contain, how long these are, and who has a term.
+"""Statistics of the searched namespaces: the number of memories, their average length, and the frequency of terms.
 
-SQLite keeps all of it beside its full-text index. PostgreSQL counts: exactly in small namespaces and for rare terms.
-For frequent terms in large namespaces, it estimates the frequency from a random sample of the memories, so that neither
-the cost nor the meaning of a frequency depends on the size. The shares of frequent terms are kept for some minutes.
+SQLite keeps them with its full-text index. PostgreSQL counts: exactly in small namespaces and for rare terms. For
+frequent terms in large namespaces, it estimates the frequency from a random sample of the memories, so that neither the
+cost nor the meaning of a frequency depends on the size. The shares of frequent terms are cached for a few minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from memories.search.term_index import COUNTED, Size
 from somamemory.db import replicas
 from tenants.models import Tenant
 
-# Small namespaces are counted for every query. The sizes of large ones can be up to a minute old.
+# Small namespaces are counted for every query. The sizes of large ones are cached for up to a minute.
 _SMALL = 100
 # Counting a term that this many memories contain takes a millisecond or more. Such terms recur, and their shares of all
 # memories hardly change.
@@ -29,7 +29,7 @@ COMMON = 1_000
 SHARES_S = 600
 # Terms in fewer memories of the sample are counted.
 _RELIABLE = 20
-_OF_USER = 2_000  # memories of one user that are counted
+_OF_USER = 2_000  # the maximum number of one user's memories that are counted
 
 Places = tuple[UUID, tuple[str, ...]]
 _sizes: TTLCache[Places, Size] = TTLCache(maxsize=10_000, ttl=60)
@@ -62,7 +62,7 @@ def statistics(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) 
 def _of_user(tenant: Tenant, namespaces: Sequence[str], terms: Sequence[str]) -> Stats:
     """Return statistics of the user's own memories, so that a score reveals no words of other users.
 
-    Of many memories, the latest count; any term may then occur in one of the others.
+    With many memories, only the latest are counted, and any term may occur in one of the others.
     """
     rows = Memory.objects.for_tenant(tenant).filter(namespace__in=namespaces).order_by("-seq")
     documents = [text.split() for text in rows.values_list("terms", flat=True)[:_OF_USER]]
@@ -99,7 +99,7 @@ def _size(tenant: Tenant, places: Places) -> Size:
 
 
 def _keep_sample(places: Places, sample: Sequence[str]) -> None:
-    """Keep the shares of the terms that occur often enough in the sample to trust them."""
+    """Keep the shares of terms that occur in the sample often enough to be reliable."""
     occurring = Counter(term for terms in sample for term in set(terms.split()))
     shares = {(places, term): count / len(sample) for term, count in occurring.items() if count >= _RELIABLE}
     with _lock:

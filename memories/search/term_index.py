@@ -1,9 +1,9 @@
-"""The full-text index of the database: which memories contain a combination of terms, and how many contain a term.
+"""The full-text index of the database: find memories by combinations of terms, and count memories per term.
 
-The database keeps the index in the transaction of each change. Both databases index the same terms (`Memory.terms`),
+The database updates the index in the transaction of each change. Both databases index the same terms (`Memory.terms`),
 and a query reads only those of its own tenant and namespaces:
 
-- SQLite: each term begins with the number of its scope, which stands for a tenant and a namespace. The table of scopes
+- SQLite: each term begins with the number of its scope, which identifies a tenant and a namespace. The table of scopes
   also keeps the number of memories and of words.
 - PostgreSQL: each memory also contains a scope word.
 
@@ -22,7 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tenants.models import Tenant
 
-# Terms that one memory must contain.
+# Terms that a memory must all contain.
 Clause = tuple[str, ...]
 # Exact counts up to this size of the namespaces; beyond it, PostgreSQL estimates the size and frequent terms.
 COUNTED = 20_000

@@ -13,7 +13,8 @@ from somamemory import deadline
 from somamemory.errors import VectorBudgetExceeded
 
 BATCH = 2_000
-# Vectors that one search may compare one by one: a second of work, and 1 GB of reading at 256 dimensions.
+# The maximum number of vectors that a search compares one by one, which takes a second and, with 256 dimensions, reads
+# 1 GB.
 MAX_COMPARED = 1_000_000
 
 

@@ -53,7 +53,7 @@ class SQLite:
         path = _path(connection)
         partial = path.with_name(path.name + ".partial")
         _unpack(file, partial, progress)
-        for leftover in ("-wal", "-shm"):  # left by the empty database
+        for leftover in ("-wal", "-shm"):  # from the empty database
             path.with_name(path.name + leftover).unlink(missing_ok=True)
         partial.replace(path)
 

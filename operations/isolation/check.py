@@ -1,10 +1,10 @@
 """The isolation check: try to read and change one tenant's data as another tenant, on this installation.
 
 It creates two tenants, gives the owner memories, links and conversations that contain a random word, and sends a
-request to every route as the stranger: with the stranger's key, and with that key in the owner's name. Some routes also
-get an unknown key. No response may contain the word or the owner's id, and the owner's data must not change. The same
-requests are then sent with a key of the owner's tenant that is limited to another user. Both tenants are erased at the
-end, also after an error.
+request to every route as the stranger: with the stranger's key, once for the stranger's tenant and once for the
+owner's. Some routes also get an unknown key. No response may contain the word or the owner's id, and the owner's data
+must not change. The same requests are then sent with a key of the owner's tenant that is limited to another user. Both
+tenants are erased at the end, even after an error.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def run(caller: Caller, send: Send, report: Report = lambda phase, share: None) 
         _try_all(owner, stranger, names, word, result, report)
         after = _everything_of(owner)
         changed = [path for path in before if after[path] != before[path]]
-        result.problems += [f"the stranger's requests changed what the owner gets from {path}" for path in changed]
+        result.problems += [f"the stranger's requests changed the owner's data at {path}" for path in changed]
         _try_as_other_user(caller, owner, names, word, result)
     return result
 
@@ -104,7 +104,7 @@ def _try_as_other_user(caller: Caller, owner: Client, names: dict[str, str], wor
             _try(route, case.filled(names), other, {word}, result, ALLOWED)
     after = _everything_of(owner)
     changed = [path for path in before if not _contains(after[path], before[path])]
-    result.problems += [f"another user's requests changed what the owner gets from {path}" for path in changed]
+    result.problems += [f"another user's requests changed the owner's data at {path}" for path in changed]
 
 
 @contextmanager
@@ -225,7 +225,7 @@ def _everything_of(owner: Client) -> dict[str, Any]:
 
 
 def _contains(after: Any, before: Any) -> bool:
-    """Return whether everything is still there. The other user may have added something of its own."""
+    """Return whether everything is still there. The other user may have added its own data."""
     if isinstance(before, dict):
         return all(_contains(after[name], value) for name, value in before.items() if name != "total")
     return all(item in after for item in before) if isinstance(before, list) else bool(after == before)

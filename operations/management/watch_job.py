@@ -1,4 +1,4 @@
-"""Watch a job from the command line, and run it there if no server does."""
+"""Watch a job from the command line, and run it if no server does."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line, and exit with its code."""
+    """Run the command line, and exit with its exit code."""
     from somamemory import files, installation
 
     files.create_privately()

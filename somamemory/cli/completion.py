@@ -1,4 +1,4 @@
-"""`somamemory completion`: print the script that completes commands and options in a shell."""
+"""`somamemory completion`: print a shell script that completes commands and options."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Connect to a server, or to the local data folder, with the client library.
 
-What is given on the command line precedes the environment, and that precedes the profile. Without any address, commands
-use the local data folder: through its server if one runs, otherwise in this process.
+Command line options take precedence over environment variables, which take precedence over the profile. Without an
+address, commands use the local data folder: through its server if one is running, otherwise in this process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOG_LEVEL = "ERROR"
 
 @dataclass(frozen=True)
 class Target:
-    """Where a command is sent, and how its result is printed."""
+    """The destination of a command, and the output format."""
 
     url: str | None
     api_key: str | None
@@ -68,7 +68,7 @@ class Target:
 
 
 def _local_server(target: Target) -> Client | None:
-    """Return a client of the server that uses the local data folder; None if none runs or it uses another folder."""
+    """Return a client for the server of the local data folder, or None if no server uses it."""
     from somamemory_client import Client
 
     folder = target.use_data_dir()
@@ -85,7 +85,7 @@ def _local_server(target: Target) -> Client | None:
 
 
 def _accepts(client: Client) -> bool:
-    """Return whether a server answers and knows the key, which only the server of this folder does."""
+    """Return whether a server responds and accepts the key. Only the server of this folder does."""
     from somamemory_client import SomaError
 
     try:
@@ -100,7 +100,7 @@ def profile_file() -> Path:
 
 
 def profile(name: str | None) -> dict[str, str]:
-    """Return the values of a profile; without a name, of the profile `default` if there is one."""
+    """Return the values of a profile. Without a name, use the profile `default` if it exists."""
     file = profile_file()
     if not file.is_file():
         if name:
@@ -149,15 +149,21 @@ _OPTIONS = {
     "url": click.option(
         "--url", envvar="SOMA_URL", metavar="URL", help="Address of a server. Default: the local data folder."
     ),
-    "api_key": click.option("--api-key", envvar="SOMA_API_KEY", metavar="KEY", help="API key; better in SOMA_API_KEY."),
+    "api_key": click.option(
+        "--api-key", envvar="SOMA_API_KEY", metavar="KEY", help="API key. Prefer the variable SOMA_API_KEY."
+    ),
     "tenant": click.option(
-        "--tenant", envvar="SOMA_TENANT", metavar="SLUG", help="Tenant for which an operator's key acts."
+        "--tenant", envvar="SOMA_TENANT", metavar="SLUG", help="Tenant to act for, with an operator's key."
     ),
     "data_dir": click.option(
         "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Local data folder (SOMA_DATA_DIR)."
     ),
     "profile": click.option(
-        "--profile", "profile_name", envvar="SOMA_PROFILE", metavar="NAME", help="Profile of the profile file."
+        "--profile",
+        "profile_name",
+        envvar="SOMA_PROFILE",
+        metavar="NAME",
+        help="Name of a profile in the profile file.",
     ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 }

@@ -37,7 +37,7 @@ def conversations() -> None:
 @scoped
 @targeted
 def list_(target: Target, **fields: Any) -> None:
-    """List conversations, the most recently changed first."""
+    """List conversations, most recently changed first."""
     page = target.call("conversations.list", **fields)
     print_json(page) if target.json else print_table(page["results"], LISTED, "No conversations.")
 
@@ -45,7 +45,7 @@ def list_(target: Target, **fields: Any) -> None:
 @conversations.command()
 @click.option("--label")
 @click.option("--folder", help="Such as /work/plans.")
-@click.option("--external-id", help="An id of your own; the conversation that has it is returned unchanged.")
+@click.option("--external-id", help="Your own id. An existing conversation with this id is returned unchanged.")
 @scoped
 @targeted
 def create(target: Target, external_id: str | None, **fields: Any) -> None:
@@ -103,7 +103,7 @@ def search(target: Target, **fields: Any) -> None:
 
 @conversations.command()
 @click.argument("id")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @targeted
 def delete(target: Target, id: str, yes: bool) -> None:
     """Delete a conversation with its messages. This cannot be undone."""

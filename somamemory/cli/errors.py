@@ -1,4 +1,4 @@
-"""Report every error as one line with a remedy, and with an exit code. No traceback reaches a person.
+"""Report every error as one line with a remedy, and set the exit code. Users never see a traceback.
 
 0 done · 1 refused or failed · 2 invalid usage or input · 3 the server cannot be reached · 4 not found · 130 interrupted
 """
@@ -18,7 +18,7 @@ FAILED, USAGE, UNREACHABLE, NOT_FOUND, INTERRUPTED = 1, 2, 3, 4, 130
 
 
 class CliError(click.ClickException):
-    """An error with an exit code and, for scripts, more fields."""
+    """An error with an exit code and additional fields for scripts."""
 
     def __init__(self, message: str, exit_code: int = FAILED, **fields: Any) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ def run(app: click.Command, arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has enough
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except SystemExit as stop:  # a management command's own exit code
@@ -61,7 +61,7 @@ def _show(error: click.ClickException, arguments: Sequence[str]) -> int:
 
 
 def _translate(error: Exception) -> click.ClickException:
-    """Return an exception as an error of the command line."""
+    """Convert an exception to a command line error."""
     if isinstance(error, click.ClickException):
         return error
     if isinstance(error, ConfigurationError):
@@ -84,7 +84,7 @@ def _from_client(error: Exception) -> CliError | None:
 
 
 def _from_api(error: Any) -> CliError:
-    """Translate an error of the API. The detail of a validation error repeats its fields."""
+    """Translate an error of the API. The detail of a validation error repeats its fields, so it is left out."""
     text = "; ".join(f"{item['field']}: {item['message']}" for item in error.errors) or error.detail or error.title
     if error.status == 401:
         text += "; set SOMA_API_KEY or --api-key"

@@ -1,4 +1,4 @@
-"""Commands for this machine: they run the management commands of Django on the local data folder."""
+"""Local commands, which run Django management commands on the local data folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from somamemory.cli.output import print_fields, print_json
 
 
 def manage(arguments: Sequence[str], target: Target) -> int:
-    """Run a management command, and return its exit code. With JSON, its output becomes lines of a document."""
+    """Run a management command, and return its exit code.
+
+    With JSON, its output becomes a list of lines in a document.
+    """
     _refuse_server(arguments[0], target)
     target.use_data_dir()
     if not target.json:
@@ -55,13 +58,11 @@ def _execute(arguments: Sequence[str]) -> int:
 
 def _refuse_server(command: str, target: Target) -> None:
     if not target.is_local:
-        raise CliError(
-            f"--url: {command} works on the local data folder only; run it on the machine of the server", USAGE
-        )
+        raise CliError(f"--url: {command} only works on the local data folder; run it on the server's machine", USAGE)
 
 
 def management_command(name: str) -> click.Command | None:
-    """Return a hidden command that runs the management command with this name, if there is one."""
+    """Return a hidden command that runs the management command with this name, if it exists."""
     folders = [Path(installation.__file__).parent, *(installation.HOME / package for package in installation.PACKAGES)]
     if not any((folder / "management" / "commands" / f"{name}.py").is_file() for folder in folders):
         return None
@@ -89,7 +90,7 @@ def serve(host: str | None, port: int | None, data_dir: str | None) -> int:
 @click.command(epilog="\b\nExample:\n  somamemory init --data-dir ~/memories")
 @targeted
 def init(target: Target) -> int | None:
-    """Create the data folder, its database and the first API key. May be repeated."""
+    """Create the data folder, its database and the first API key. Safe to repeat."""
     _refuse_server("init", target)
     folder = target.use_data_dir()
     existed = (folder / "first-key").is_file()
@@ -128,7 +129,7 @@ def _wrapped(name: str, command: str, text: str, example: str) -> click.Command:
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def manage_(arguments: tuple[str, ...]) -> int:
-    """Run a command of Django, such as createsuperuser, which creates a user of the console."""
+    """Run a Django command, such as createsuperuser, which creates a console user."""
     return manage(arguments or ["help"], Target(None, None, None, None, json=False))
 
 
@@ -136,7 +137,7 @@ def manage_(arguments: tuple[str, ...]) -> int:
     epilog='\b\nExample, in the configuration of an assistant:\n  {"command": "somamemory", "args": ["mcp"]}'
 )
 @click.option("--namespace", help="Namespace for all memories.")
-@click.option("--profile", "tool_profile", metavar="PROFILE", help="The tools of another memory server.")
+@click.option("--profile", "tool_profile", metavar="PROFILE", help="Tool set, such as that of another memory server.")
 @partial(targeted, without=("profile", "json"))  # here, a profile is one of tools
 def mcp(target: Target, namespace: str | None, tool_profile: str | None) -> None:
     """Serve the Model Context Protocol on standard input and output."""
@@ -161,7 +162,7 @@ COMMANDS: Sequence[Any] = (
     _wrapped("backup", "backup", "Back up the installation while it runs.", "backup --to /backups"),
     _wrapped("restore", "restore", "Restore a backup into an empty installation.", "restore /backups/2026-11-28"),
     _wrapped(
-        "reconcile", "reconcile", "Compare the vector index with the database, and repair it.", "reconcile --repair"
+        "reconcile", "reconcile", "Compare the vector index with the database and repair it.", "reconcile --repair"
     ),
     _wrapped("reembed", "reembed", "Embed all memories again, without downtime.", "reembed --provider openai"),
     _wrapped(

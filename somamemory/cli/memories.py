@@ -37,7 +37,7 @@ HITS: list[Column] = [("score", "score"), *COLUMNS[:2], COLUMNS[3]]
 
 
 def scoped(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say whose memories a command concerns."""
+    """Add the options for the owner of memories."""
     for name, field, text in reversed(
         (("user", "user_id", "user"), ("agent", "agent_id", "agent"), ("session", "session_id", "session"))
     ):
@@ -59,7 +59,7 @@ def json_object(ctx: click.Context, parameter: click.Parameter, value: str | Non
 
 
 def named(name: str) -> dict[str, str]:
-    """Return the field that a name belongs to: an id, a coordinate such as 1,2,3, or a key."""
+    """Detect whether a name is an id, a coordinate such as 1,2,3, or a key. Return the field and the value."""
     try:
         return {"id": str(uuid.UUID(name))}
     except ValueError:
@@ -78,9 +78,9 @@ def operation_for(name: str, verb: str) -> tuple[str, dict[str, str]]:
     "  cat note.txt | somamemory store -"
 )
 @click.argument("text", required=False)
-@click.option("--payload", callback=json_object, metavar="JSON", help="A JSON object instead of a text.")
-@click.option("--key", help="Name of the memory; replaces the memory that has it.")
-@click.option("--coord", help="Coordinate, such as 1,2,3; replaces the memory at it.")
+@click.option("--payload", callback=json_object, metavar="JSON", help="A JSON object instead of text.")
+@click.option("--key", help="Name of the memory. Replaces an existing memory with this name.")
+@click.option("--coord", help="Coordinate, such as 1,2,3. Replaces an existing memory there.")
 @click.option("--namespace", help="Namespace. Default: default.")
 @click.option("--type", "memory_type", type=click.Choice(["episodic", "semantic"]))
 @click.option("--importance", type=click.FloatRange(min=0))
@@ -106,7 +106,7 @@ def store(target: Target, text: str | None, payload: dict[str, Any] | None, **fi
 @click.command(epilog="\b\nExamples:\n  somamemory get users/ada/seat\n  somamemory get 1,2,3 --json")
 @click.argument("name")
 @click.option("--namespace", help="Namespace of a key or a coordinate.")
-@click.option("--as-of", metavar="TIME", help="The memory as it was at this time, such as 2026-01-31T12:00:00Z.")
+@click.option("--as-of", metavar="TIME", help="Show the memory as it was at this time, such as 2026-01-31T12:00:00Z.")
 @targeted
 def get(target: Target, name: str, namespace: str | None, as_of: str | None) -> None:
     """Show a memory by its key, coordinate or id."""
@@ -131,7 +131,7 @@ def delete(target: Target, name: str, namespace: str | None, purge: bool) -> Non
 
 @click.command(name="list", epilog="\b\nExample:\n  somamemory list --user ada --limit 20")
 @click.option("--namespace", help="Namespace. Default: default.")
-@click.option("--key-prefix", metavar="KEY", help="Only keys that begin with this.")
+@click.option("--key-prefix", metavar="KEY", help="Only keys with this prefix.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 @scoped
 @targeted
@@ -174,7 +174,7 @@ def search(target: Target, **fields: Any) -> None:
 @scoped
 @targeted
 def context(target: Target, **fields: Any) -> None:
-    """Assemble the most useful messages for a prompt, within a budget of tokens."""
+    """Assemble the most useful messages for a prompt, within a token budget."""
     result = target.call("context.assemble", **fields, format="text")
     if target.json:
         print_json(result)

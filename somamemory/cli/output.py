@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 Row = Mapping[str, Any]
-# How a cell is made: the name of a field, or a function of the row.
+# The content of a cell: the name of a field, or a function of the row.
 Column = tuple[str, str | Callable[[Row], object]]
 _GAP = "  "
 _WIDEST = 60
@@ -26,7 +26,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> None:
-    """Print rows below a bold head, cut to the width of the terminal. `empty` says what to do if there are none."""
+    """Print rows below a bold head, cut to the width of the terminal. `empty` is printed if there are none."""
     if not rows:
         click.echo(empty)
         return
@@ -48,7 +48,7 @@ def print_fields(row: Row, names: Iterable[str] | None = None) -> None:
 
 
 def text_of(value: object) -> str:
-    """Return a value as one line that cannot control the terminal: stored texts may contain escape sequences."""
+    """Format a value as one line without escape sequences, which stored texts may contain."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -75,7 +75,7 @@ def _cell(row: Row, source: str | Callable[[Row], object]) -> object:
 
 
 def _last_width(widths: Sequence[int]) -> int:
-    """Let the last column have what is left of the terminal."""
+    """Give the last column the remaining width of the terminal."""
     left = shutil.get_terminal_size((120, 24)).columns - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
     return max(_WIDEST // 2, min(widths[-1], left))
 

@@ -59,7 +59,7 @@ def get_tenant(target: Target, slug: str) -> None:
 @tenants.command(name="update")
 @click.argument("slug")
 @click.option("--name", help="Display name.")
-@click.option("--active/--inactive", default=None, help="Whether its keys are accepted.")
+@click.option("--active/--inactive", default=None, help="Accept or reject its keys.")
 @click.option("--tier", type=click.Choice(["free", "standard", "premium"]))
 @targeted
 def update_tenant(target: Target, slug: str, **changes: Any) -> None:
@@ -71,13 +71,13 @@ def update_tenant(target: Target, slug: str, **changes: Any) -> None:
 @click.argument("slug")
 @targeted
 def usage(target: Target, slug: str) -> None:
-    """Show what a tenant uses of its quotas."""
+    """Show a tenant's usage and quotas."""
     _show(target, target.call("tenants.usage", slug=slug))
 
 
 @tenants.command(name="erase")
 @click.argument("slug")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @targeted
 def erase_tenant(target: Target, slug: str, yes: bool) -> None:
     """Erase a tenant with all its data. This cannot be undone."""
@@ -105,7 +105,7 @@ def list_keys(target: Target, slug: str) -> None:
 @click.argument("slug", default=DEFAULT)
 @click.option("--name", help="A description of the key.")
 @click.option("--scope", "scopes", multiple=True, type=SCOPES, default=("read", "write", "delete"), show_default=True)
-@click.option("--namespace", "namespaces", multiple=True, metavar="NAMESPACE", help="Restrict the key to it.")
+@click.option("--namespace", "namespaces", multiple=True, metavar="NAMESPACE", help="Namespace of the key; repeatable.")
 @click.option("--user", "user_id", metavar="ID", help="Limit the key to the data of this user.")
 @click.option("--expires-at", metavar="TIME", help="When the key expires, such as 2027-01-31T00:00:00Z.")
 @targeted
@@ -121,7 +121,7 @@ def create_key(target: Target, slug: str, **options: Any) -> None:
 @click.argument("prefix")
 @targeted
 def rotate_key(target: Target, slug: str, prefix: str) -> None:
-    """Replace a key by a new one with the same rights."""
+    """Replace a key with a new one that has the same rights."""
     _show_secret(target, target.call("keys.rotate", slug=slug, prefix=prefix))
 
 

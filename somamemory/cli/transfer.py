@@ -32,8 +32,8 @@ PAGE = 100
     "  somamemory import --memories memories.jsonl --url https://memory.example.org",
 )
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--source", help="Kind of export. Default: recognised automatically.")
-@click.option("--memories", is_flag=True, help="PATH has a memory per line, as 'export --memories' writes them.")
+@click.option("--source", help="Format of the export. Default: detected automatically.")
+@click.option("--memories", is_flag=True, help="PATH contains one memory per line, as written by 'export --memories'.")
 @click.option("--dry-run", is_flag=True, help="Only report what would be imported.")
 @targeted
 def import_(target: Target, path: Path, source: str | None, memories: bool, dry_run: bool) -> int:

@@ -55,5 +55,5 @@ def take(rows: QuerySet[Row], duration: timedelta, limit: int = 1) -> list[Row]:
 
 
 def _all(rows: QuerySet[Row]) -> QuerySet[Row]:
-    """Return all rows of the model, without the filters of `rows`, which may be joins."""
+    """Return all rows of the model, without the filters of `rows`, which may contain joins."""
     return QuerySet(rows.model, using=rows.db)

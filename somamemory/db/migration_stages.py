@@ -59,8 +59,7 @@ def missing() -> list[str]:
 def _missing(applied: frozenset[Key]) -> tuple[str, ...]:
     """Return the missing migrations if these are applied.
 
-    Kept, because reading all migrations from the disk takes 50 ms, and readiness probes arrive while the server is
-    busy.
+    Cached, because reading all migrations from disk takes 50 ms, and readiness probes arrive while the server is busy.
     """
     executor = MigrationExecutor(connection)
     held = _held_back(executor)

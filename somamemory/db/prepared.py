@@ -1,8 +1,6 @@
-"""Statements of the ORM that are compiled once and then executed with other values.
-
-Compiling a query takes the ORM ten times as long as SQLite takes to answer it. A prepared statement keeps the SQL, the
-converters and the columns that the ORM has chosen, so it returns the same rows as the query and follows every change of
-the model.
+"""ORM queries that are compiled once and executed with different values. The ORM takes ten times as long to
+compile a query as SQLite takes to run it. A prepared query keeps the ORM's SQL, converters and columns, so it returns
+the same rows and follows every change of the model.
 
     named = Parameter("name", Memory, "namespace")
     _by_name = Prepared(lambda: Memory.objects.of_parameter(limited=False).filter(namespace=named))
@@ -26,14 +24,14 @@ Convert = Callable[[Any, Any, BaseDatabaseWrapper], Any]
 
 @dataclass(frozen=True)
 class _Slot:
-    """The place of a parameter among the parameters of the SQL."""
+    """The position of a parameter in the SQL."""
 
     name: str
     field: Field[Any, Any]
 
 
 class Parameter(Value):
-    """A value that is given when the statement is executed, of the type of a model's field."""
+    """A value supplied when the statement is executed, with the type of a model field."""
 
     def __init__(self, name: str, model: type[Model], field: str) -> None:
         super().__init__(name, output_field=cast("Field[Any, Any]", model._meta.get_field(field)))
@@ -54,14 +52,14 @@ class _Compiled(Generic[Row]):
         """Return the row as a model."""
         values = list(row)
         for number, converters, expression in self.converters:
-            if values[number] is not None:  # no converter of ours makes anything else of NULL
+            if values[number] is not None:  # none of our converters changes NULL
                 for convert in converters:
                     values[number] = convert(values[number], expression, connection)
         return instance(self.model, self.names, values, connection)
 
 
 class Prepared(Generic[Row]):
-    """A query that is compiled when it is executed for the first time on a kind of database.
+    """A query that is compiled on its first execution for each kind of database.
 
     build: returns the query, with a `Parameter` for each value that differs between executions.
     """
@@ -101,7 +99,7 @@ class PreparedCondition:
 
 
 def instance(model: type[Row], names: Sequence[str], values: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
-    """Return a row that has been read, in the same way as `copy` and `pickle` make one: without its constructor."""
+    """Create a model instance from a row without calling its constructor, like `copy` and `pickle`."""
     made = model.__new__(model)
     state = ModelState()
     state.adding, state.db = False, connection.alias

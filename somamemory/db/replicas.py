@@ -42,7 +42,7 @@ class _Tenant(Protocol):
 
 
 class Reader(Protocol):
-    """The attributes of `tenants.caller.Caller` that are used here."""
+    """The attributes of `tenants.caller.Caller` used in this module."""
 
     @property
     def tenant(self) -> _Tenant: ...
@@ -74,7 +74,7 @@ class Router:
         return DEFAULT_DB_ALIAS
 
     def allow_relation(self, one: Model, other: Model, **hints: Any) -> bool:
-        return True  # all databases are copies of one
+        return True  # all databases are copies of the same one
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
         return db == DEFAULT_DB_ALIAS

@@ -1,7 +1,7 @@
-"""The tenant whose rows the running code may reach, where row level security is on.
+"""The tenant whose rows the running code can access, when row level security is on.
 
-Commands, scheduled work and Celery tasks serve all tenants and cross. A request begins with no tenant at all;
-authentication gives it the tenant of its caller, and the few places that need more say so with `crossing`. The backend
+Commands, scheduled work and Celery tasks serve all tenants and cross their boundaries. A request starts without a
+tenant. Authentication sets the tenant of its caller, and the few places that need more use `crossing`. The backend
 (`somamemory.db.postgresql.base`) applies the scope to each statement; `tenants.row_level_security` holds the policies.
 """
 
@@ -29,22 +29,22 @@ def current() -> str:
 
 
 def enter(tenant: UUID) -> None:
-    """Reach the rows of this tenant only, until the request ends."""
+    """Limit access to the rows of this tenant until the request ends."""
     _scope.set(str(tenant))
 
 
 def cross() -> None:
-    """Reach the rows of all tenants until the request ends, for operators and the console."""
+    """Allow access to the rows of all tenants until the request ends, for operators and the console."""
     _scope.set(CROSSING)
 
 
 def crossing() -> AbstractContextManager[None]:
-    """Reach the rows of all tenants inside this context, such as the key of a caller who is not known yet."""
+    """Allow access to the rows of all tenants inside this context, such as to look up the key of an unknown caller."""
     return _within(CROSSING)
 
 
 def request() -> AbstractContextManager[None]:
-    """Serve a request inside this context: it has no tenant until its caller is known."""
+    """Serve a request inside this context: it has no tenant until its caller is authenticated."""
     return _within(NO_TENANT)
 
 

@@ -1,4 +1,4 @@
-"""Refuse a command that would create an empty database, or that runs before the first migration."""
+"""Reject a command that would create an empty database, or that runs before the first migration."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ import orjson
 
 from somamemory.errors import ConfigurationError, SomaError
 
-# Nothing shows the place in the code, the thread and the process of a log call. Finding them takes a third of its time
-# ("Optimization" in Python's logging how-to).
+# Log lines do not contain the location, the thread and the process of a call. Finding them would take a third of its
+# time ("Optimization" in Python's logging how-to).
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 

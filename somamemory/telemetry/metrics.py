@@ -1,8 +1,8 @@
 """All metrics, each declared once. `exposition` returns them for Prometheus.
 
-Label values come from the code (routes, methods, kinds and tiers) and never contain a tenant, a key or a path. If
-several processes serve, each keeps its numbers in a file of a shared folder (created by `deploy/gunicorn.conf.py`). The
-process that is scraped adds them up. The numbers survive the process.
+Label values come from the code (routes, methods, kinds and tiers) and never contain a tenant, a key or a path. With
+several processes, each keeps its numbers in a file in a shared folder (created by `deploy/gunicorn.conf.py`), where
+they survive the process. The process that is scraped adds them up.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _seconds_of(route: str, method: str) -> Histogram:
 
 
 def request_served(route: str, method: str, status: int, tier: str, duration_s: float) -> None:
-    """Count a request. Looking up a metric by its labels takes longer than counting, so the metrics are kept."""
+    """Count a request. Looking up a metric by its labels takes longer than counting, so the metrics are cached."""
     _requests_with(route, method, status, tier).inc()
     _seconds_of(route, method).observe(duration_s)
 

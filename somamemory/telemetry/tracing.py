@@ -56,8 +56,8 @@ def start(exporter: SpanExporter | None = None) -> None:
 
     import somamemory
 
-    # Sample by the trace id, even if the client says that its trace is sampled. This way clients do not decide how much
-    # is sent, and all processes decide alike.
+    # Sample by the trace id, even if the client says that its trace is sampled. This way, clients do not control the
+    # volume, and all processes make the same decision.
     some = TraceIdRatioBased(settings.TRACING_SHARE)
     resource = Resource({"service.name": settings.TRACING_SERVICE, "service.version": somamemory.__version__})
     _provider = TracerProvider(

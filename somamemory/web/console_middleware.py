@@ -60,7 +60,7 @@ class IdleTimeout:
                 request.session[_SEEN] = now
         response = self.get_response(request)
         if SESSION_KEY in request.session:
-            # When the session is over, the browser leaves the page, so that it does not go on showing its data.
+            # When the session ends, the browser leaves the page, so that its data does not stay visible.
             response.headers["Refresh"] = str((settings.SESSION_IDLE_S or settings.SESSION_COOKIE_AGE) + _MARGIN_S)
         return response
 
@@ -91,7 +91,7 @@ class ConsoleMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not request.path_info.startswith(CONSOLE_PREFIX):
             return self.get_response(request)
-        tenant_scope.cross()  # a member of staff may see several tenants
+        tenant_scope.cross()  # staff users may see several tenants
         response = self.get_console_response(request)
         response.headers.setdefault("Content-Security-Policy", _CONTENT_SECURITY_POLICY)
         response.headers.setdefault("Cache-Control", "no-store")

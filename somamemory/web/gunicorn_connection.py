@@ -1,4 +1,4 @@
-"""A client's connection: the bytes that have arrived, and the bytes that are still to be sent.
+"""A client connection: the bytes received so far, and the bytes still to be sent.
 
 Reading and writing do not block, except for a moment in `receive_within`. One thread at a time uses a connection: the
 worker's main thread while it waits for the client, and a thread of a pool while its request is processed.
@@ -28,21 +28,21 @@ _BUFFERS_AT_ONCE = 64
 
 
 class Phase(Enum):
-    """What the connection waits for."""
+    """What the connection is waiting for."""
 
     IDLE = auto()  # the next request
     HEAD = auto()
     BODY = auto()
-    WRITE = auto()  # until the client has taken the response
+    WRITE = auto()  # until the client has received the response
     CLOSING = auto()  # until the client has closed its side as well
 
 
 class Outcome(Enum):
-    """What remains to be done on a connection after a thread's output has been sent."""
+    """The next step for a connection after a thread's output has been sent."""
 
     KEEP = auto()
     CLOSE = auto()
-    DROP = auto()  # at once: the client is gone, or the response cannot be completed
+    DROP = auto()  # immediately: the client is gone, or the response cannot be completed
     PAUSED = auto()  # continue the response
     NEEDS_BODY = auto()  # process the request again when its body has arrived
 
@@ -55,7 +55,7 @@ class BodyPending(BaseException):
 
 
 class Received(Unreader):  # type: ignore[misc]
-    """gunicorn's input: the bytes that have arrived, never the socket.
+    """gunicorn's input: the bytes received so far, never the socket.
 
     at_end: raised when the bytes are used up.
     """
@@ -65,7 +65,7 @@ class Received(Unreader):  # type: ignore[misc]
         self._data, self._position, self._head_size, self._at_end = data, 0, head_size, at_end
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        # Pass the head alone, because the parser copies all bytes that it gets together with the head several times.
+        # Pass only the head, because the parser copies everything that it receives with the head several times.
         end = self._head_size if self._position < self._head_size else self._position + _PARSED_AT_ONCE_BYTES
         piece = bytes(memoryview(self._data)[self._position : end])  # an open view would lock the bytearray
         self._position += len(piece)
@@ -159,7 +159,10 @@ class Connection:
             self.searched = len(self.received)
 
     def receive_within(self, milliseconds: int, most: int) -> None:
-        """Receive what arrives within this time. If that is the end or an error, the next reader sees it as well."""
+        """Receive the bytes that arrive within this time.
+
+        The next reader also sees an error or the end of the stream.
+        """
         with contextlib.suppress(OSError):
             if self._arrival.poll(milliseconds):
                 self.receive(self.sock.recv(most))
@@ -188,7 +191,7 @@ class Connection:
         self.response, self.result, self.pieces = response, result, iter(result)
 
     def end_response(self) -> None:
-        """Release what the application holds for the response."""
+        """Release the resources that the application holds for the response."""
         result, self.result = self.result, None
         close: Callable[[], None] | None = getattr(result, "close", None)  # WSGI: if it has one
         if close is not None:

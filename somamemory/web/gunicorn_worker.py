@@ -6,8 +6,8 @@ thread gets a request after it has arrived, and is free again when the response 
 bytes are limited for everything that waits.
 
 If a body takes longer than GRACE_S, the request is tried without it. If the application rejects it without reading the
-body, the response is sent at once and the connection is closed. Otherwise the request is processed when its body has
-arrived.
+body, the response is sent immediately and the connection is closed. Otherwise, the request is processed when its body
+has arrived.
 
 Handing a request over to a thread costs as much as a third of a fetch. A thread therefore waits a moment for the next
 request on the same connection, unless another connection waits for a thread.
@@ -42,7 +42,7 @@ TICK_S = 0.25  # how often deadlines are checked
 CLOSING_S = 2.0
 YIELD_S = 0.0002
 LINGER_MS = 2  # how long a thread waits for the next request on a connection
-# A slower client is cut off: SOMA_CLIENT_TIMEOUT_S, and this long for each byte.
+# The time allowed to clients: SOMA_CLIENT_TIMEOUT_S, plus this long for each byte.
 MIN_BYTES_PER_S = 20_000
 RECEIVED_AT_ONCE_BYTES = 256 * 1024
 SENT_AT_ONCE_BYTES = 64 * 1024  # small pieces of a response are sent together
@@ -93,7 +93,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def accept(self, listener: socket.socket) -> None:
         if self.cfg.workers > 1 and self.nr_conns:
-            # All processes are woken. Let those with fewer connections be faster, or one could get all of them.
+            # All processes are woken. Give those with fewer connections a head start, or one process could get all of
+            # them.
             time.sleep(YIELD_S * self.nr_conns.bit_length())
         try:
             sock, address = listener.accept()
@@ -186,7 +187,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             self._shut_down(connection)
 
     def _shut_down(self, connection: Connection) -> None:
-        """Close our side and read on for a while. Closing a socket with unread input would discard the response."""
+        """Close our side and keep reading for a while.
+
+        Closing a socket with unread input would discard the response.
+        """
         try:
             connection.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -207,7 +211,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     # --- Bounds ------------------------------------------------------------------------------------------------------
 
     def _evict(self) -> bool:
-        """Close an idle connection, or else the one that has waited longest. Return whether one was closed."""
+        """Close an idle connection or, if there is none, the one that has waited longest.
+
+        Return whether one was closed.
+        """
         if not self.waiting:
             return False
         victim = min(self.waiting, key=lambda connection: (connection.phase not in _IDLE, connection.since))

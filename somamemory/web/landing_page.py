@@ -24,10 +24,10 @@ _PAGE = """<!doctype html>
 </html>
 """
 _LINKS = [
-    ("/docs", "API: try every route"),
-    ("/api/v1/openapi.json", "OpenAPI document, to generate clients"),
-    ("/healthz", "Is the server alive?"),
-    ("/readyz", "Is it ready?"),
+    ("/docs", "Interactive API documentation"),
+    ("/api/v1/openapi.json", "OpenAPI document for client generators"),
+    ("/healthz", "Liveness check"),
+    ("/readyz", "Readiness check"),
 ]
 _CONSOLE = ("/admin/", "Admin console")
 

@@ -1,4 +1,4 @@
-"""Answer at the URLs of an extra that is not installed."""
+"""Responses at the URLs of an extra that is not installed."""
 
 from __future__ import annotations
 

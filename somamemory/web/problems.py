@@ -32,7 +32,7 @@ from somamemory.web.request_state import state_of
 error_log = logging.getLogger("soma.errors")
 
 PROBLEM = "application/problem+json"
-# JSON errors are ours: a problem, or the report of a health route.
+# JSON errors are already in our format: a problem, or the report of a health route.
 _OUR_MEDIA_TYPES = (PROBLEM, "application/json")
 # int() rejects more than 4,300 digits.
 _MAX_LENGTH_DIGITS = 20
@@ -86,7 +86,7 @@ def problem(request: HttpRequest, error: SomaError, status: int | None = None) -
         "detail": error.detail,
         "code": error.code,
         "request_id": state_of(request).request_id,
-        # where clients of Sekha look for the reason
+        # for clients of Sekha
         "error": error.detail,
         "message": error.detail,
     }
@@ -113,7 +113,7 @@ def _check_host(request: HttpRequest) -> SomaError | None:
     try:
         request.get_host()
     except DisallowedHost:
-        return HostNotAllowed("the Host header names no host of SOMA_ALLOWED_HOSTS; add the name that clients use")
+        return HostNotAllowed("the Host header is not in SOMA_ALLOWED_HOSTS; add the name that clients use")
     return None
 
 

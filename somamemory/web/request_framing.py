@@ -1,4 +1,4 @@
-"""Estimate from the first bytes whether a request has arrived completely, with the body that its head announces.
+"""Estimate whether a request has arrived completely, including the body that its head announces.
 
 The estimate only determines when a request is given to a thread. gunicorn's parser then reads the bytes that have
 arrived and nothing else, so a wrong estimate can cost time but cannot mix up two requests.
@@ -18,7 +18,7 @@ _MAX_LENGTH_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the head of a request announces. Sizes are in bytes.
+    """The information in the head of a request. Sizes are in bytes.
 
     body_size: None if it is unknown, because the body is chunked or the head is malformed.
     """

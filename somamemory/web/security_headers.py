@@ -1,7 +1,4 @@
-"""Headers that restrict what browsers run, embed and guess.
-
-The console sets a content security policy of its own.
-"""
+"""Headers that restrict what browsers may run, embed and guess. The console sets its own content security policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The signed progress of the sealer: how far the log is sealed, and how many chains were begun.
+"""The signed progress of the sealer: the last sealed row, and the number of chains.
 
 Without the signature, someone with access to the database could delete blocks, change rows and reset the progress, and
 the sealer would sign the forged rows. The sealer therefore continues only if its progress is signed and every chain
@@ -21,7 +21,7 @@ from tenants.models import AuditBlock, AuditEvent, AuditSealer, ErasedTenant
 
 
 class Tampered(Exception):
-    """The audit log was changed outside this service. Nothing is sealed until an operator accepts it."""
+    """The audit log was changed outside this service. Nothing is sealed until an operator accepts the changes."""
 
 
 def begin(using: str = DEFAULT_DB_ALIAS) -> AuditSealer:
@@ -33,7 +33,7 @@ def begin(using: str = DEFAULT_DB_ALIAS) -> AuditSealer:
 
 
 def problem(sealer: AuditSealer | None) -> str:
-    """Return what is wrong with the sealer's recorded progress, or "" if it is valid."""
+    """Return the problem with the sealer's recorded progress, or "" if it is valid."""
     if sealer is None:
         return "the progress of the sealer was deleted"
     if not chain.is_signed(sealer.signature, _signature(sealer)):

@@ -1,6 +1,6 @@
 """Publish the heads of the audit chains to a place that the operator chooses, ideally on another machine.
 
-A person who controls this machine also controls the key, and can rewrite the log but not the heads that were published.
+Anyone who controls this machine also controls the key and can rewrite the log, but not the published heads.
 Heads are sent after the commit, at least once, in the order of the blocks. SOMA_AUDIT_HEADS is a file,
 `syslog://host:514` (UDP), `syslog:///dev/log`, or a URL that accepts JSON lines by POST.
 """

@@ -98,7 +98,7 @@ def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None
     for tenant in tenants:
         known_heads = by_tenant.pop(tenant.id, [])
         if tenant.id in erased and not tenant.active:
-            continue  # its erasure is still running
+            continue  # its erasure is still in progress
         _Walk(tenant, report, known_heads, sealed_to).run()
     if only is None:
         _report_lost_tenants(report, by_tenant, erased)
@@ -131,7 +131,7 @@ def _erased(report: Report) -> set[UUID]:
 
 
 def _check_progress(sealer: AuditSealer | None, report: Report) -> None:
-    """Report a progress that is not signed, and chains that were deleted as a whole."""
+    """Report unsigned progress, and chains that were deleted completely."""
     operators = Tenant.objects.filter(slug=DEFAULT_TENANT_SLUG).values_list("id", flat=True).first() or UUID(int=0)
     if reason := progress.problem(sealer):
         report.problems.append(Problem(operators, "forged", reason))
@@ -141,7 +141,7 @@ def _check_progress(sealer: AuditSealer | None, report: Report) -> None:
     lost = sealer.chains - chains - ErasedTenant.objects.filter(had_chain=True).count()
     if lost > 0:
         report.problems.append(
-            Problem(operators, "truncated", f"the chains of {lost} tenants were deleted, and perhaps begun again")
+            Problem(operators, "truncated", f"the chains of {lost} tenants were deleted, and may have been restarted")
         )
 
 

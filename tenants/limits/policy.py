@@ -83,7 +83,7 @@ def refuse(address: str) -> Decision:
 def sign_in(address: str, name: str) -> Decision:
     """Count a sign-in attempt. Each address is limited, and, with a slower refill, each name at an address.
 
-    A name alone is never limited, because anyone could then lock its owner out from another address.
+    A name alone is never limited, because anyone could then lock out its owner from another address.
     """
     per_minute = settings.SIGN_IN_PER_MINUTE
     if not per_minute:
@@ -97,7 +97,7 @@ def sign_in(address: str, name: str) -> Decision:
 
 
 def sign_in_delay_s(name: str) -> float:
-    """Count a sign-in attempt with this name from any address. Return for how long it should be delayed."""
+    """Count a sign-in attempt with this name from any address. Return the number of seconds to delay it."""
     per_minute = settings.SIGN_IN_PER_MINUTE
     if not per_minute:
         return 0.0
@@ -124,7 +124,7 @@ def forget() -> None:
 
 
 def _limits() -> tuple[Limit, ...]:
-    """Return the limits of each key and of each tenant that the settings contain."""
+    """Return the configured limits of each key and of each tenant."""
     return _limits_of(settings.KEY_RATE, settings.KEY_BURST, settings.TENANT_RATE, settings.TENANT_BURST)
 
 
@@ -142,7 +142,7 @@ def _names(tenant_id: uuid.UUID, key_id: uuid.UUID, limits: tuple[Limit, ...]) -
 
 
 def _parts_of(limits: Sequence[Limit]) -> tuple[Limit, ...]:
-    """Return the share of one web process, for limits that each process counts separately."""
+    """Return one web process's share of these limits, for limits that each process counts separately."""
     return _shares(tuple(limits), settings.WORKERS)
 
 

@@ -1,4 +1,4 @@
-"""Validation errors reach users in our own words, whatever pydantic calls them."""
+"""Validation errors have our own wording instead of pydantic's."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def _errors(schema: type[BaseModel], raw: Any) -> list[Any]:
         schema.model_validate(raw)
     except ValidationError as error:
         return error.errors(include_url=False)
-    except SomaError:  # a coordinate says itself what is wrong with it
+    except SomaError:  # coordinates have their own error messages
         pass
     return []
 
 
 @pytest.mark.parametrize("schema", _inputs(), ids=lambda schema: schema.__name__)
 def test_no_schema_answers_a_bad_value_in_the_words_of_pydantic(schema: type[BaseModel]) -> None:
-    texts_only = issubclass(schema, Params)  # a query string holds nothing else
+    texts_only = issubclass(schema, Params)  # query strings contain only text
     values = [value for value in SAMPLES if isinstance(value, str) or not texts_only]
     bodies = [] if texts_only else SAMPLES
 

@@ -1,4 +1,4 @@
-"""What is common to all requests: ids, problems, parameters, compression, HEAD, aliases, health, OpenAPI."""
+"""Behaviour common to all requests: ids, problems, parameters, compression, HEAD, aliases, health, OpenAPI."""
 
 from __future__ import annotations
 
@@ -363,7 +363,7 @@ def test_head_answers_as_get_does(api: Api, path: str) -> None:
 
 
 def test_head_has_no_body_and_tells_how_long_it_would_be(api: Api) -> None:
-    """Call the application as a server does: the test client would drop the body itself."""
+    """Call the application as a server does, because the test client would drop the body."""
     heads: list[list[tuple[str, str]]] = []
     request = RequestFactory().request(REQUEST_METHOD="HEAD", PATH_INFO="/ping").META
 

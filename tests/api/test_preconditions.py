@@ -28,7 +28,7 @@ GARBAGE = [
 
 
 def changes(api: Api, **condition: str) -> list[Any]:
-    """Try every write that honours a condition, one after the other."""
+    """Try every write that supports conditions, one after the other."""
     return [
         api.post("/memories", BODY, **condition),
         api.patch("/memories/1", {"importance": 9}, **condition),

@@ -1,4 +1,4 @@
-"""A response that lists memories ends early if they are large, says where to go on, and loses or repeats nothing."""
+"""A list of large memories ends early and says where to continue, and no memory is lost or repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memories.models import Memory
 from somamemory.response_size import fitting
 from tests.conftest import Api, drain
 
-LARGE = "lorem " * 10_000  # 60 KB, so that one or two fit one response
+LARGE = "lorem " * 10_000  # 60 KB, so that one or two fit into one response
 COORDS = [f"1,{number}" for number in range(7)]
 
 

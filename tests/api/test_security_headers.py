@@ -1,4 +1,4 @@
-"""What every response tells a browser, and what no response gives away."""
+"""Security headers of every response, and information that no response reveals."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def soma(bare: Soma, operator: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
     monkeypatch.setattr(connection.Target, "connect", connect)
     for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)  # a server would close the connection of the test after a request
+        signal.disconnect(close_old_connections)  # a server would close the test's connection after a request
     yield bare
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)

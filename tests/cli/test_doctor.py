@@ -1,4 +1,4 @@
-"""The doctor: deliberately broken installations, and a sound one."""
+"""The doctor: deliberately broken installations, and an intact one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call of each method of the client, in an order in which the calls succeed, to compare two transports.
+"""Call each method of the client, in an order in which all calls succeed, to compare two transports.
 
 python tests/clients/calls.py FOLDER      make the calls with an embedded client, and print the results as JSON
 """

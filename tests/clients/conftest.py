@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class InlineTransport:
-    """The asynchronous side of an embedded transport, without threads: they would not see the test's transaction."""
+    """An asynchronous embedded transport without threads, which would not see the test's transaction."""
 
     def __init__(self, inner: EmbeddedTransport) -> None:
         self.inner = inner
@@ -42,7 +42,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 @pytest.fixture
 def _open_connection() -> Iterator[None]:
-    """Keep the connection of the test open. A server would close it after a request."""
+    """Keep the test's connection open. A server would close it after a request."""
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield

@@ -1,4 +1,4 @@
-"""Arguments that the client refuses before it sends a request, and its hooks. These tests use no server."""
+"""Arguments that the client rejects before sending a request, and hooks. These tests use no server."""
 
 from __future__ import annotations
 

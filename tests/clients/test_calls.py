@@ -94,7 +94,7 @@ def test_a_namespace_prefix_overrides_the_namespace_scope(client: Client) -> Non
 
 
 def test_a_call_that_cannot_be_limited_to_the_scope_is_refused(client: Client) -> None:
-    with pytest.raises(InvalidArgument, match=r"user_id: stats.get cannot be limited to it"):
+    with pytest.raises(InvalidArgument, match=r"user_id: stats.get does not support this scope"):
         client.user("ada").memories.stats()
 
 

@@ -1,4 +1,4 @@
-"""Both clients against a server and a network that fail."""
+"""Both clients with a failing server and a failing network."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_slow_response_raises_a_timeout(kind: str, serve: Serve, fault: Answer
     with pytest.raises(ResponseTimeout):
         call(kind, serve(fault).url, store, max_retries=0, timeout=0.2)
 
-    assert time.monotonic() - began < 30  # not as long as bytes arrive
+    assert time.monotonic() - began < 30  # not while bytes arrive
 
 
 def test_the_error_names_an_unreachable_server(kind: str, pauses: list[float]) -> None:

@@ -1,4 +1,4 @@
-"""The admin: who may come in, what they see, that each change goes the way of the API's and is written down."""
+"""The admin: who has access, what they see, and that each change uses the API's services and is audited."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def events(action: str) -> list[AuditEvent]:
     return list(AuditEvent.objects.filter(action=action))
 
 
-# --- Coming in ---------------------------------------------------------------------------------------------------
+# --- Access ------------------------------------------------------------------------------------------------------
 
 
 def sign_in(name: str, password: str = PASSWORD, address: str = "192.0.2.1") -> Any:
@@ -61,7 +61,7 @@ def sign_in(name: str, password: str = PASSWORD, address: str = "192.0.2.1") -> 
 def limited(settings: Any, generation: EmbeddingGeneration) -> int:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.SIGN_IN_PER_MINUTE = 3
-    settings.REDIS_URL = ""  # which another test may empty at any moment
+    settings.REDIS_URL = ""  # which another test may empty at any time
     Tenant.objects.get_or_create(slug="default")
     User.objects.create_superuser("boss", password=PASSWORD)
     return 3
@@ -108,7 +108,7 @@ def test_wrong_passwords_from_other_addresses_delay_a_name_but_do_not_lock_it(
 
 
 def test_few_delayed_attempts_wait_at_a_time(limited: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise, they would occupy all threads of the server."""
+    """Otherwise, they would occupy all server threads."""
     monkeypatch.setattr(site, "_delayed", threading.BoundedSemaphore(1))
     inner: list[int] = []
 
@@ -238,7 +238,7 @@ def test_a_page_that_is_not_there_is_a_page_and_no_problem(boss: Client) -> None
     assert response["Content-Type"].startswith("text/html")
 
 
-# --- Whose -------------------------------------------------------------------------------------------------------
+# --- Tenants -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -621,7 +621,7 @@ def test_a_list_takes_as_many_statements_whatever_its_length_and_counts_nothing(
     drain()
     many = statements(lambda: page_content(boss, path))
 
-    assert len(many) <= len(few) + 1, many  # an estimate, once there is more than a page
+    assert len(many) <= len(few) + 1, many  # an estimate if there is more than a page
     assert len(many) <= 14
     for sql in many:
         if "sfm_" in sql and "sfm_memory_terms" not in sql and "sfm_memories_fts" not in sql and not query:

@@ -32,7 +32,7 @@ def browser(live_server: Any, settings: Any) -> Iterator[Browser]:
 
 
 def confirm(browser: Browser, action: str, first: str = "") -> None:
-    """Click the button of an action and, when htmx has processed its form, submit the dialog."""
+    """Click the button of an action. When htmx has processed its form, submit the dialog."""
     browser.click(f"a[hx-get$='/{action}/']")
     in_hand = "!!(document.querySelector('#dialog form') || {})['htmx-internal-data']"
     browser.until(lambda: browser.run(f"return {in_hand}"))

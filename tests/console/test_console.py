@@ -1,4 +1,4 @@
-"""The dashboard and the explorer: what they count, for whom, and how it is drawn."""
+"""The dashboard and the explorer: figures, access and drawing."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def test_the_estimate_of_a_large_installation_names_its_tenants(
     api: Api, stranger: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if connection.vendor != "postgresql":
-        monkeypatch.setattr(statistics, "_estimated", statistics._counted)  # SQLite has no statistics, and counts
+        monkeypatch.setattr(
+            statistics, "_estimated", statistics._counted
+        )  # SQLite has no statistics, so rows are counted
     for number in range(30):
         api.store(str(number))
     stranger.store("1")
@@ -130,7 +132,7 @@ def test_the_dashboard_takes_as_many_statements_however_many_tenants_there_are(
     generation: Any,
 ) -> None:
     def count() -> int:
-        """By a process that remembers nothing."""
+        """Count in a process without cached values."""
         cache.clear()
         health.forget_cached()
         with CaptureQueriesContext(connection) as captured:

@@ -1,4 +1,4 @@
-"""Passwords and sessions of the console: how they begin, what they must be, and what ends them."""
+"""Passwords and sessions of the console: requirements, start and end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/architecture.md agrees with the tree: every module is described, and everything it names exists."""
+"""docs/architecture.md matches the source tree: it describes every module, and every name in it exists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMED = re.findall(rf"`((?:{'|'.join(PACKAGES)}|tests|testing|docs)/[\w./-]*)`",
 
 
 def modules(package: str) -> list[str]:
-    """Modules by path, without migrations and commands, which other pages list."""
+    """Modules by path, without migrations and commands, which are listed on other pages."""
     found = (path.relative_to(HOME) for path in (HOME / package).rglob("*.py") if path.name != "__init__.py")
     return sorted(
         path.as_posix() for path in found if "migrations" not in path.parts and path.parent.name != "commands"

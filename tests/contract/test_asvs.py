@@ -1,4 +1,4 @@
-"""docs/explanation/asvs.md has a row for each requirement of levels 1 and 2, with what proves it, or why it is open."""
+"""docs/explanation/asvs.md has a row with evidence or a reason for each requirement of levels 1 and 2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from testing.processes import HOME
 PAGE = (HOME / "docs" / "explanation" / "asvs.md").read_text()
 ROWS = re.findall(r"^\| (\d+\.\d+\.\d+) \| (.+?) \| (.+?) \| (.*?) \|$", PAGE, re.MULTILINE)
 STATUSES = ("met", "not applicable", "open")
-# The numbers of ASVS 5.0.0, in which "1.2.1-3,5" stands for 1.2.1, 1.2.2, 1.2.3 and 1.2.5.
+# The numbers of ASVS 5.0.0, in which "1.2.1-3,5" means 1.2.1, 1.2.2, 1.2.3 and 1.2.5.
 NUMBERS = """
     1.1.1-2 1.2.1-9 1.3.1-11 1.4.1-3 1.5.1-2
     2.1.1-3 2.2.1-3 2.3.1-4 2.4.1
@@ -43,7 +43,7 @@ def numbers() -> list[str]:
 
 
 def named(cell: str) -> list[str]:
-    """Return the files that a cell names."""
+    """Return the files named in a cell."""
     names = re.findall(r"`([\w./-]+)`", cell)
     return [name for name in names if ("/" in name or "." in name) and not name.startswith("/")]
 

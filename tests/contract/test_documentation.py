@@ -1,9 +1,9 @@
 """Run every command in the documentation and follow every link. `make test-docs` runs these tests alone.
 
-Every `sh`, `python` and `ts` block is run, unless the line above it says `<!-- not run: why -->`. The blocks of a
-document run in one bash, from top to bottom, in a folder like a checkout, against one server for all of them. A curl
-that gets an error fails. `somamemory COMMAND` works on the data folder of the server there. It runs
-in a fork of one process, which takes a tenth of the CPU time.
+Every `sh`, `python` and `ts` block is run, unless the line above it is `<!-- not run: REASON -->`. The blocks of a
+document run in one bash process, from top to bottom, in a folder like a checkout, against one shared server. curl fails
+on error responses. `somamemory COMMAND` uses the server's data folder. It runs in a fork of one process, which takes a
+tenth of the CPU time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.server, pytest.mark.once, pytest.mark.long]
 
 BLOCK = re.compile(r"^(?:<!-- (not run: [^\n]+) -->\n)?```(sh|python|ts)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NODE = shutil.which("node")
-# The TypeScript of the documents has no type annotations, so that it is JavaScript, too.
+# The TypeScript in the documents has no type annotations, so it is also valid JavaScript.
 RUNS = {"python": "python -", "ts": "node --input-type=module -"}
 FOLDERS = (
     "api", "benchmarks", "console", "conversations", "deploy", "graph", "memories", "operations", "requirements",

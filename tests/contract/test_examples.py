@@ -1,4 +1,4 @@
-"""The OpenAPI document explains everything, and its examples can be sent as they are."""
+"""The OpenAPI document describes everything, and its examples can be sent unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPERATIONS = {
     for method, operation in methods.items()
 }
 
-FILES = {"conversations.import request"}  # any file, of which JSON is one kind
+FILES = {"conversations.import request"}  # any file, including JSON
 
 
 def published_contents() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,6 +1,6 @@
-"""The OpenAPI document against the application.
+"""The OpenAPI document matches the application.
 
-Valid and invalid requests alike get a status, a content type and a shape that the document names, and never a 5xx.
+The responses to valid and invalid requests have a documented status, content type and schema, and are never 5xx.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PLAIN = {"Accept-Encoding": "identity"}  # the client of these tests cannot unpa
 
 
 def served(environ: Any, start_response: Any) -> Any:
-    """Call the application without closing the test's database connection, as a server does after a request."""
+    """Call the application without closing the test's database connection after the request, as a server would."""
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)  # which Django's own test client connects again
     return application(environ, start_response)
@@ -45,7 +45,7 @@ def served(environ: Any, start_response: Any) -> Any:
 
 @schemathesis.serializer("application/zip", "application/x-ndjson")
 def _file(context: Any, value: Any) -> bytes:
-    """Send any content: a file without conversations gets a documented response too."""
+    """Send any content: even a file without conversations gets a documented response."""
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
@@ -97,7 +97,7 @@ def check_cases(operation: Any, check: Callable[[Any], None], bounds: settings =
 
 
 def check_response(case: Any, key: str) -> None:
-    case.headers.pop("X-Tenant", None)  # of another tenant, it would turn nearly every response into a 403
+    case.headers.pop("X-Tenant", None)  # another tenant would turn nearly every response into a 403
     case.call_and_validate(headers={**PLAIN, "Authorization": f"Bearer {key}"}, checks=CHECKS)
 
 

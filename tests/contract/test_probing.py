@@ -115,7 +115,7 @@ def test_quotas_with_odd_values_are_no_bug_and_set_nothing(boss: Client, tenant:
     assert Tenant.objects.get(pk=tenant.pk).quota_memories is None
 
 
-# --- Those who may not -------------------------------------------------------------------------------------------
+# --- Users without access ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_no_page_shows_staff_anything_of_another_tenant(
 
 
 def assert_tells_nothing(response: Any, path: str) -> None:
-    """Check that a page shows nothing of another tenant, except what was typed."""
+    """Check that a page shows no data of another tenant, except for the user's own input."""
     text = re.sub(r'(value|href|content|action)="[^"]*"', "", response.content.decode())
     for said in (
         "tenant 'stranger' does not exist",

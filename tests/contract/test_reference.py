@@ -1,4 +1,4 @@
-"""The reference pages agree with the code. `make reference` brings the generated ones up to date."""
+"""The reference pages match the code. `make reference` updates the generated ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The requests of Sekha's published Python client, and its models of the responses, field by field."""
+"""The requests of Sekha's published Python client, and the fields of its response models."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def statements(api: Api, method: str, path: str, body: Any = None) -> list[str]:
 @pytest.fixture
 def warm(api: Api, django_capture_on_commit_callbacks: Any) -> Api:
     """Fill the caches of keys, generations and namespaces."""
-    with django_capture_on_commit_callbacks(execute=True):  # a generation is cached once it is committed
+    with django_capture_on_commit_callbacks(execute=True):  # a generation is cached after its commit
         generations.active()
     api.store("0", "warm")
     api.search("warm")

@@ -28,7 +28,7 @@ NAMES["key"] = "vault/aardvark"
 
 
 def furnish(api: Api) -> dict[str, str]:
-    """Give acme memories of every kind. Returns the names that a request can use."""
+    """Store data of every kind for acme. Returns the names that a request can use."""
     tags = {"metadata": {"tenant": "acme"}, "importance": 9}
     stored = api.store(NAMES["coord"], TEXT, key=NAMES["key"], **tags)
     api.store(NAMES["coord"], TEXT, namespace="n", **tags)
@@ -84,7 +84,7 @@ def proposed(api: Api, state: str) -> str:
 
 
 def erase(api: Api) -> None:
-    """Delete acme from the database only; the index keeps what a crash could leave behind."""
+    """Delete acme from the database only, so that the index contains what a crash could leave behind."""
     everything = (
         Memory,
         VectorEmbedding,
@@ -116,7 +116,7 @@ def neighbour(slug: str) -> Api:
 
 
 def answer(api: Api, method: str, case: Case, **headers: str) -> tuple[int, dict[str, str], str]:
-    """Return status, headers and body, without what differs between any two requests."""
+    """Return status, headers and body, without anything that always differs between requests."""
     head, mark, query = case.path.partition("?")
     path = "/api/v1" + head + mark + quote(query, safe="=&,;.{}:-_%")
     response = api.request(method, path, case.body, None, **headers)
@@ -126,7 +126,7 @@ def answer(api: Api, method: str, case: Case, **headers: str) -> tuple[int, dict
 
 def scrubbed(content: bytes) -> str:
     text = content.decode()
-    if text.startswith("# HELP"):  # numbers of the whole server; tests/operations/test_metrics.py looks at their labels
+    if text.startswith("# HELP"):  # numbers for the whole server; tests/operations/test_metrics.py checks their labels
         return "METRICS"
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{32}\b", "ID", text)
     text = re.sub(r'"\d{4}-\d\d-\d\dT[^"]*Z"', '"TIME"', text)
@@ -134,7 +134,7 @@ def scrubbed(content: bytes) -> str:
 
 
 def everything(api: Api, names: dict[str, str]) -> list[tuple[str, str, tuple[int, dict[str, str], str]]]:
-    """What this key is answered on every route, one after the other."""
+    """Return the responses of every route to this key."""
     return [
         (method, case.path, answer(api, method, case.filled(names)))
         for (method, _), cases in CASES.items()
@@ -169,7 +169,7 @@ def test_a_stranger_changes_nothing_and_sees_nothing(api: Api) -> None:
 
     for method, path, (status, _, body) in everything(stranger, names):
         assert status in (200, 201, 207, 403, 404), (method, path, status, body)
-        assert "secret" not in body, (method, path, body)  # the reads come first, then the stranger stores it too
+        assert "secret" not in body, (method, path, body)  # reads come first, then the stranger stores it as well
 
     assert state(api) == before
 

@@ -25,34 +25,34 @@ MAY_SAY_ALL_TENANTS = {
     "tenants/audit/progress.py",  # the progress of the one sealer
     "tenants/audit/publishing.py",  # the heads of all chains
     "tenants/audit/sealing.py",  # the log of all tenants is sealed by one
-    "tenants/audit/verification.py",  # chains whose tenant is gone
+    "tenants/audit/verification.py",  # chains of tenants that no longer exist
     "memories/retention.py",  # the purge
     "memories/history.py",  # deletes the versions of purged memories, of every user
     "memories/index/drain.py",  # the drain
     "memories/index/immediate.py",  # settles what this process has indexed
     "memories/index/outbox.py",  # rows for memories that lack one
-    "memories/index/rebuild.py",  # a generation holds the vectors of all tenants
-    "memories/index/comparison.py",  # of two generations
+    "memories/index/rebuild.py",  # a generation contains the vectors of all tenants
+    "memories/index/comparison.py",  # compares two generations
     "memories/index/reconcile.py",  # compares index and database, tenant by tenant
     "memories/counts.py",  # counts memories that await indexing, for operators
-    "operations/collectors.py",  # how much waits for the index
-    "operations/statistics.py",  # estimates of how much all tenants have, for operators
-    "operations/jobs.py",  # an estimate of how much there is
+    "operations/collectors.py",  # the number of memories that await indexing
+    "operations/statistics.py",  # estimates for all tenants, for operators
+    "operations/jobs.py",  # an estimate of the number of memories
     "graph/services.py",  # inserts and upserts, whose rows name their tenant
     "graph/link_history.py",  # inserts, whose rows name their tenant
-    "conversations/enrichment/queue.py",  # the chores that are due
+    "conversations/enrichment/queue.py",  # due chores of all tenants
     "conversations/lifecycle/tiers.py",  # the sweep
-    "conversations/lifecycle/cold_backup.py",  # a backup is of all tenants
-    "conversations/lifecycle/policy.py",  # whose turn it is
-    "conversations/enrichment/schedule.py",  # whose conversations are to be summarised
-    "memories/read_counts.py",  # writes counters of reads back, by ids that a tenant's read has given
+    "conversations/lifecycle/cold_backup.py",  # a backup covers all tenants
+    "conversations/lifecycle/policy.py",  # due tenants
+    "conversations/enrichment/schedule.py",  # due conversations of all tenants
+    "memories/read_counts.py",  # writes read counts back, by ids from tenants' reads
 }
-# Files that may use statements of their own on a table, with the reason.
+# Files that may use raw SQL on a table, with the reason.
 MAY_USE_ROWS = {
     "tenants/audit/__init__.py",  # inserts, whose rows name their tenant
     "memories/locked_rows.py",  # reads at addresses of the caller's tenant; inserts and upserts, whose rows name theirs
     "memories/services.py",  # inserts, whose rows name their tenant
-    "memories/index/leased_rows.py",  # the rows of the drain, by the ids that it has leased
+    "memories/index/leased_rows.py",  # rows leased by the drain, by id
     "memories/index/outbox.py",  # upserts, whose rows name their tenant
 }
 # Files that may cross row level security inside a request, with the reason.

@@ -52,7 +52,7 @@ def test_concurrent_appends_to_one_conversation_leave_no_gap_and_share_no_turn(a
     assert sorted(turn for turns in answered for turn in turns) == list(range(1, count + 1))
     contents = [item["content"] for item in messages]
     assert len(set(contents)) == count
-    for first, second in zip(contents[::2], contents[1::2], strict=True):  # what came together stays together
+    for first, second in zip(contents[::2], contents[1::2], strict=True):  # messages of one request stay together
         assert second == f"{first} again"
     now = api.get(f"{ROOT}/{id}").json()
     assert (now["message_count"], now["word_count"]) == (count, count // 2 * (2 + 3))

@@ -1,4 +1,4 @@
-"""Conversations are cached, and a change is visible at once."""
+"""Conversations are cached, but changes are visible immediately."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_change_is_seen_at_once_in_the_conversation_and_in_lists(api: Api, met
 def test_a_reader_slower_than_a_write_leaves_no_outdated_entry(api: Api) -> None:
     id = begin(api, "a", label="old")["id"]
     api.get(f"{ROOT}/{id}")
-    list_cache._forget(api.tenant, id)  # what is remembered now is no longer good
+    list_cache._forget(api.tenant, id)  # anything cached now is outdated
 
     def slowly() -> str:
         api.patch(f"{ROOT}/{id}", {"label": "new"})

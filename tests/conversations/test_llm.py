@@ -1,4 +1,4 @@
-"""Language models behind a network, against a real server on this machine that speaks their wire formats."""
+"""Remote language models, with a real local server that implements their wire formats."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_after_three_failures_nobody_waits_for_it(model: OpenAIChat, provider: C
     assert len(provider.requests) == count
 
 
-# --- Answers of a known shape ------------------------------------------------------------------------------------
+# --- Validated answers -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", [json.dumps(GOOD), f"```json\n{json.dumps(GOOD)}\n```", f"Sure! {json.dumps(GOOD)}"])
@@ -355,7 +355,7 @@ def test_a_tenants_own_budget_takes_the_place_of_the_installations(
     caller: Caller, model: OpenAIChat, provider: ChatProvider, settings: Any, quota: str, left: str
 ) -> None:
     settings.LLM_MONTHLY_TOKENS = 10**9
-    settings.LLM_PRICE_INPUT = settings.LLM_PRICE_OUTPUT = 10_000.0  # dollars for a million, one cent for a token
+    settings.LLM_PRICE_INPUT = settings.LLM_PRICE_OUTPUT = 10_000.0  # dollars per million tokens: one cent per token
     ask(caller, model)
     setattr(caller.tenant, f"quota_{quota}", 1_000)
 

@@ -1,6 +1,6 @@
-"""deploy/install.sh and the units of systemd: what they put where, and that the units' own commands serve.
+"""deploy/install.sh and the systemd units: the installed files, and the commands of the units.
 
-There is no systemd here that could be asked to run them: `testing.installation` starts the very commands, as it would.
+There is no systemd in the tests, so `testing.installation` runs the units' commands in the same way.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def everything(root: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """Installed, for tests that change nothing."""
+    """An installation for tests that change nothing."""
     return installed(tmp_path_factory.mktemp("fresh"))
 
 
-# --- what is put where -------------------------------------------------------------------------------------------
+# --- installed files ---------------------------------------------------------------------------------------------
 
 
 def test_a_dry_run_tells_every_step_and_changes_nothing(tmp_path: Path) -> None:
@@ -148,12 +148,12 @@ def test_the_program_is_what_the_image_holds_and_no_file_of_the_owner(fresh: Tre
     assert copied | {".venv", "deploy", "docs", "requirements", "LICENSE"} == there
 
 
-# --- what systemd thinks of the units ----------------------------------------------------------------------------
+# --- verification of the units by systemd ------------------------------------------------------------------------
 
 
 @analyze
 def test_systemd_finds_no_fault_with_the_units(fresh: Tree, tmp_path: Path) -> None:
-    for name, path in fresh.units.items():  # at the places where their commands are
+    for name, path in fresh.units.items():  # where their commands are
         (tmp_path / name).write_text(fresh.rooted(path.read_text()))
     units = [str(path) for path in tmp_path.iterdir()]
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
@@ -179,11 +179,11 @@ def test_every_service_runs_as_the_user_with_bounds(fresh: Tree) -> None:
         assert service["EnvironmentFile"].endswith("/etc/somamemory/environment")
 
 
-# --- that they serve ---------------------------------------------------------------------------------------------
+# --- running services --------------------------------------------------------------------------------------------
 
 
 class Service:
-    """The web server behind a socket that we hold in systemd's place."""
+    """The web server behind a socket that the test holds in place of systemd."""
 
     def __init__(self, root: Path) -> None:
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -222,7 +222,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def test_a_life_of_the_web_server(service: Service) -> None:
-    """Started, probed, stored, searched, stopped; asked while it is down; upgraded; the next one answers."""
+    """Start, probe, store, search and stop; send a request while it is down; upgrade; the next server responds."""
     service.start()
     probed = service.tree.run("somamemory.service", "ExecStartPost")
     assert probed.returncode == 0, probed.stderr
@@ -235,14 +235,14 @@ def test_a_life_of_the_web_server(service: Service) -> None:
     answers: list[Any] = []
     waiting = threading.Thread(target=lambda: answers.append(service.call("GET", "/memories/1,2,3")))
     waiting.start()
-    assert install(service.tree.root).returncode == 0  # an upgrade, as far as files go
+    assert install(service.tree.root).returncode == 0  # an upgrade of the files
     assert service.tree.run("somamemory-migrate.service").returncode == 0
-    assert answers == []  # nobody is there; it waits in the socket
+    assert answers == []  # no server is running, so the request waits in the socket
     service.start()
     waiting.join(60)
 
     assert [status for status, _ in answers] == [200]
-    saved = service.tree.run("somamemory-backup.service")  # while it serves
+    saved = service.tree.run("somamemory-backup.service")  # while it is serving
     assert saved.returncode == 0, saved.stderr
     assert len(list((service.tree.data / "backups").iterdir())) == 1
     assert found(service) == ["Ada likes her coffee without sugar."]
@@ -285,7 +285,7 @@ def test_the_command_takes_values_as_they_stand_and_runs_none_of_them(tmp_path: 
 
 
 def command(tree: Tree, *words: str) -> subprocess.CompletedProcess[str]:
-    """`somamemory …`, by our user in place of the service's."""
+    """`somamemory …`, run by our user instead of the service's."""
     text = tree.rooted(tree.command.read_text()).replace("account=somamemory", f"account={getpass.getuser()}")
     mine = tree.root / "command"
     mine.write_text(text)

@@ -1,4 +1,4 @@
-"""deploy/kubernetes: rendered by kubectl, held against the schemas, and what it promises."""
+"""deploy/kubernetes: rendered by kubectl, validated against the schemas, and checked for its promises."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rendered(overlay: str) -> list[dict[str, Any]]:
 
 
 def pods(overlay: str) -> dict[str, dict[str, Any]]:
-    """What each Deployment or Job runs, by its name."""
+    """Return the pod template of each Deployment and Job by name."""
     found = [resource for resource in rendered(overlay) if resource["kind"] in ("Deployment", "Job")]
     return {resource["metadata"]["name"]: resource["spec"]["template"] for resource in found}
 

@@ -1,4 +1,4 @@
-"""deploy/prometheus, grafana, fail2ban, loki: checked by the tools that will read them, and against what we tell."""
+"""deploy/prometheus, grafana, fail2ban and loki, checked by their tools and against our metrics and logs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ needs_promtool = pytest.mark.skipif(
 needs_fail2ban = pytest.mark.skipif(
     not shutil.which("fail2ban-regex"), reason="NOT CHECKED: fail2ban-regex is missing (apt-get install fail2ban)"
 )
-# Told by Prometheus itself and by node_exporter.
+# Metrics of Prometheus itself and of node_exporter.
 FOREIGN = re.compile(r"up|node_[a-z_]+")
 METRIC = re.compile(r"\b((?:soma|node)_[a-z0-9_]+|up)\b(?=[{\[ )]|$)")
 
@@ -119,8 +119,8 @@ def test_fail2ban_finds_the_refused_keys_in_real_lines_and_nobody_else(
     assert [json.loads(line)["status"] for line in lines] == [401, 401, 404, 404]
     log = tmp_path / "log"
     log.write_text("\n".join(lines).replace("127.0.0.1", "203.0.113.7") + "\n")
-    filters = HOME / "deploy/fail2ban/filter.d"  # it takes no path with a space for one
-    # It keeps a list of what it has seen, where it may write.
+    filters = HOME / "deploy/fail2ban/filter.d"  # fail2ban-regex does not support paths with spaces
+    # It keeps a list of the lines that it has seen, in the current folder.
     done = subprocess.run(
         ["fail2ban-regex", "--out", "ip", str(log), "./somamemory.conf"],
         cwd=filters,

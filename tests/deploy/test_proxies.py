@@ -1,4 +1,4 @@
-"""deploy/nginx and deploy/caddy, started for real in front of a server, and driven."""
+"""deploy/nginx and deploy/caddy, running in front of a real server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def proxy(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pyte
 
 @pytest.fixture(params=KINDS)
 def lonely(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
-    """Nobody is behind it."""
+    """A proxy without a server behind it."""
     with getattr(proxies, request.param)(tmp_path, [free_port()]) as running:
         yield running
 
@@ -154,7 +154,7 @@ def test_the_id_of_a_request_goes_all_the_way(proxy: Proxy) -> None:
 
 def test_a_body_that_is_too_large_is_refused_with_a_problem(proxy: Proxy, server: Server) -> None:
     headers = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
-    headers["Content-Length"] = str(10 * 1024 * 1024 + 1)  # the proxy need not see more of it
+    headers["Content-Length"] = str(10 * 1024 * 1024 + 1)  # the proxy need not read more of it
     response, answer = proxy.call("POST", "/memories", headers=headers)
 
     assert response.status == 413
@@ -166,7 +166,7 @@ def test_a_body_that_is_just_small_enough_gets_through(proxy: Proxy, server: Ser
     headers = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/json"}
     response, answer = proxy.call("POST", "/memories", b" " * (10 * 1024 * 1024), headers)
 
-    assert response.status == 400  # no JSON, as only the service can know
+    assert response.status == 400  # not JSON, because only the service knows the details
     assert json.loads(answer)["request_id"]
 
 

@@ -1,4 +1,4 @@
-"""Walks along links in the database, against NetworkX; what they cost there, and who may take them."""
+"""Walks along links in the database, compared with NetworkX: results, cost and access."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def numbered(steps: Any) -> list[tuple[int, int, str]]:
 
 
 def caller_with_links(question: Question) -> Caller:
-    """A tenant of its own, with the links of the question."""
+    """Create a tenant with these links."""
     caller = new_caller()
     links = [NewLink(at(start), at(end), kind, strength) for start, end, kind, strength in question.edges]
     if links:
@@ -97,7 +97,7 @@ def test_paths_are_those_of_networkx(db: None, question: Question) -> None:
     assert steps_are_real(question, numbered(cheap.steps or []))
 
 
-# --- What it costs -----------------------------------------------------------------------------------------------
+# --- Cost --------------------------------------------------------------------------------------------------------
 
 HUB = 300
 CROWD = 30_000
@@ -108,7 +108,7 @@ CROWDED = uuid.UUID(int=81)
 
 @pytest.fixture(scope="module")
 def crowded(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """A hub, a chain, and ten times as many links that have nothing to do with them; made once."""
+    """A hub, a chain, and ten times as many unrelated links, created once."""
     ends = [(at(1), at(1, n)) for n in range(HUB)]
     ends += [(at(2, n), at(2, n + 1)) for n in range(25)]
     ends += [(at(3, n), at(3, (n * 7919 + 1) % CROWD)) for n in range(CROWD)]
@@ -136,7 +136,10 @@ def crowd(crowded: None, generation: EmbeddingGeneration) -> Caller:
 
 
 def plans(ask: Callable[[], object]) -> list[str]:
-    """How the database does each statement about links that `ask` sends; in PostgreSQL with what it really read."""
+    """Return the plan of each statement about links that `ask` sends.
+
+    PostgreSQL also reports the rows it actually read.
+    """
     explained: list[str] = []
     how = "EXPLAIN (ANALYZE, TIMING OFF) " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN "
 
@@ -174,7 +177,7 @@ WALKS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
         lambda caller: near(caller, at(3, 7), "both", hops=3),
         lambda caller: between(caller, 5),
     ],
-    # Any of them will do: both ends are known.
+    # Any of them is suitable, because both ends are known.
     "": [
         lambda caller: lambda: list(selectors.subgraph(caller, "default", at(2)).links()),
         lambda caller: lambda: services.link(caller, NewLink(at(2, 0), at(2, 1))),
@@ -192,9 +195,9 @@ def test_a_walk_reads_the_links_it_visits_and_not_the_table(crowd: Caller, index
     for plan in explained:
         assert "Seq Scan" not in plan, plan
         assert not re.search(r"SCAN sfm_graph_links", plan), plan
-        # Of SQLite: both columns of the range, not only the tenant's.
+        # SQLite: both columns of the range, not only the tenant's.
         assert "SEARCH" not in plan or re.search(r"(from|to)_key[=><]|rowid=", plan), plan
-        # Of PostgreSQL: rows that were read and thrown away.
+        # PostgreSQL: rows that were read and discarded.
         assert not re.search(r"Rows Removed by Filter: \d{3,}", plan), plan
 
 
@@ -208,7 +211,7 @@ def statements(ask: Callable[[], object]) -> int:
 def test_neighbours_are_one_statement_a_hop_however_many_there_are(crowd: Caller, hops: int) -> None:
     assert statements(near(crowd, at(2, 0), hops=hops)) == hops
     assert statements(near(crowd, at(2, 0), "both", hops=hops)) == 2 * hops
-    assert statements(near(crowd, at(1), hops=hops)) == min(hops, 2)  # the second finds nothing
+    assert statements(near(crowd, at(1), hops=hops)) == min(hops, 2)  # the second one finds nothing
 
 
 def test_a_path_is_one_statement_a_step_at_most(crowd: Caller) -> None:
@@ -219,7 +222,7 @@ def test_a_path_is_one_statement_a_step_at_most(crowd: Caller) -> None:
 def test_the_memories_of_all_neighbours_are_one_statement(
     crowd: Caller, django_capture_on_commit_callbacks: Any
 ) -> None:
-    with django_capture_on_commit_callbacks(execute=True):  # a generation is remembered once it is committed
+    with django_capture_on_commit_callbacks(execute=True):  # a generation is cached after its commit
         generations.active()
 
     def ask() -> object:
@@ -256,7 +259,7 @@ def test_exactly_as_many_links_as_may_be_read_are_not_too_many(crowd: Caller) ->
     assert (len(rows), reader.truncated) == (HUB, False)
 
 
-# --- Who may ------------------------------------------------------------------------------------------------------
+# --- Access -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -310,7 +313,7 @@ def test_walks_stay_in_their_namespace(caller: Caller) -> None:
 
 
 def test_a_stranger_cannot_walk_through_links_of_others(caller: Caller) -> None:
-    """Not even between two links of his own."""
+    """Not even between two of the stranger's own links."""
     stranger = new_caller()
     services.link(caller, NewLink(at(2), at(3)))
     services.link_many(stranger, [NewLink(at(1), at(2)), NewLink(at(3), at(4))])

@@ -1,4 +1,4 @@
-"""The graph over HTTP: links, neighbours, paths, what is refused, and what becomes of links."""
+"""The graph over HTTP: links, neighbours, paths, invalid requests, and the lifetime of links."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_links_of_other_types_and_the_way_back_are_other_links(api: Api) -> None
 
 
 def test_metadata_is_kept_and_changes_nothing(api: Api, stranger: Api) -> None:
-    """Whatever its members are called."""
+    """Its members can have any name."""
     metadata = {
         "tenant": "stranger", "tenant_id": str(stranger.tenant.id), "namespace": "n", "link_type": "x", "strength": 0,
         "from_coord": "9", "from_key": "9", "to_key": "9", "id": 7, "valid_to": "2000-01-01T00:00:00Z", "pk": 1,
@@ -391,7 +391,7 @@ def test_a_path_goes_along_links_of_the_types_asked_for(api: Api) -> None:
     assert not path(api, "1", "3", link_type="b")["found"]
 
 
-# --- What is refused ---------------------------------------------------------------------------------------------
+# --- Invalid requests --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -513,7 +513,7 @@ def test_links_take_no_condition(api: Api, condition: dict[str, str]) -> None:
     problem_of(api.delete("/graph/link?from_coord=1&to_coord=2", **condition), 400)
 
 
-# --- What becomes of links ---------------------------------------------------------------------------------------
+# --- Lifetime of links -------------------------------------------------------------------------------------------
 
 
 def test_a_soft_delete_keeps_the_links_and_a_restored_memory_has_them_again(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""A namespace's graph as a file: GraphML that NetworkX reads, and JSON that can be sent back."""
+"""Exports of a namespace's graph: GraphML that NetworkX reads, and JSON that can be imported again."""
 
 from __future__ import annotations
 

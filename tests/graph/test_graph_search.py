@@ -1,4 +1,4 @@
-"""Links as a source for search: what the best hits are linked to joins them, behind every filter."""
+"""Links as a source for search: memories linked to the best hits are added if they pass every filter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUERY = "aardvark"
 
 @pytest.fixture
 def linked(api: Api) -> Api:
-    """1 answers the query; it is linked to 2, that to 3, and 4 links to it; 5 lies apart."""
+    """1 answers the query. 1 links to 2, 2 links to 3, and 4 links to 1. 5 has no links."""
     api.store("1", "the aardvark sleeps", importance=8)
     for n, text in enumerate(["a cathedral of stone", "bread from an oven", "the bicycle is red", "rain and wind"], 2):
         api.store(str(n), text, importance=n, memory_type="semantic" if n == 2 else "episodic")
@@ -67,7 +67,7 @@ def test_a_score_is_damped_by_hops_and_strength_and_explained(linked: Api) -> No
 
 
 def test_a_linked_memory_keeps_its_own_scores(linked: Api) -> None:
-    """Those of meaning and words, as if it had been found by them."""
+    """Its semantic and keyword scores are the same as if a search had found it."""
     wide = {hit["coord"]: hit["scores"] for hit in linked.search("cathedral bread", explain=True, top_k=50)}
     narrow = {
         hit["coord"]: hit["scores"] for hit in linked.search("cathedral bread", explain=True, top_k=50, expand={})
@@ -163,7 +163,7 @@ def test_an_expansion_takes_as_many_statements_whatever_it_reaches(api: Api) -> 
         api.post("/graph/links/bulk", {"links": links})
 
     fill(0, 3)
-    statements()  # what a process remembers is remembered now
+    statements()  # fill the process's caches first
     few = statements()
     fill(10, 20)
 

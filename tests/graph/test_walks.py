@@ -1,4 +1,4 @@
-"""Walks against NetworkX, on links in memory; `test_graph.py` asks the databases the same."""
+"""Walks on links in memory, compared with NetworkX. `test_graph.py` tests the databases in the same way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.graphs import Edge, Question, questions, steps_are_real
 
 
 class Memory:
-    """Reads links from a list, `most` in all."""
+    """Reads links from a list, at most `most` in total."""
 
     def __init__(self, edges: list[Edge], link_filter: LinkFilter, most: int = 1_000_000) -> None:
         self.edges, self.link_filter, self.left = edges, link_filter, most
@@ -145,7 +145,7 @@ def test_hops_beyond_the_page_are_not_walked() -> None:
 
 
 def test_a_path_is_sought_from_both_ends() -> None:
-    """A hub at one end is not walked through when the other end is narrow."""
+    """A hub at one end is not expanded if the other end has few links."""
     hub: list[Edge] = [*CHAIN, *((0, n, "related", 1.0) for n in range(100, 200))]
     memory = Memory(hub, LinkFilter())
 

@@ -1,4 +1,4 @@
-"""A memory by its coordinate, its key and its id: three names of one thing."""
+"""Memories by coordinate, key and id: three names for the same memory."""
 
 from __future__ import annotations
 
@@ -364,7 +364,7 @@ class Row:
 
 
 class Names(RuleBasedStateMachine):
-    """The names of the memories in one namespace, against a list of rows."""
+    """The names of the memories in one namespace, compared with a list of rows."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Coordinates that the service allocates: they sort by time, and writers need not wait for each other."""
+"""Allocated coordinates: they sort by time, and writers do not wait for each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading the past: `as_of` equals what the service answered at that moment."""
+"""Reading the past: `as_of` returns the same as the service did at that time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def content(memory: Memory) -> Content:
 
 @dataclass
 class Snapshot:
-    """What the service answered at a moment."""
+    """The service's responses at one point in time."""
 
     at: datetime
     fetched: dict[Coordinate, Content | None]
@@ -60,7 +60,7 @@ class Snapshot:
 
 @dataclass
 class Model:
-    """A small namespace, and what was answered after each of its changes."""
+    """A small namespace, with the responses after each of its changes."""
 
     caller: Caller
     random: random.Random
@@ -76,7 +76,7 @@ class Model:
         )
         try:
             act(coordinate)
-        except SomaError:  # nothing there to change
+        except SomaError:  # nothing to change
             return
 
     def store(self, at: Coordinate) -> None:
@@ -140,7 +140,7 @@ class Model:
             return None
 
     def listed(self, name: str, moment: datetime | None = None) -> list[Content]:
-        """Every page of a list, two memories at a time."""
+        """Return all pages of a list, with two memories per page."""
         items: list[Content] = []
         cursor: str | None = None
         while True:
@@ -161,7 +161,7 @@ class Model:
 
 
 def test_every_answer_about_the_past_equals_the_one_given_then(api: Api) -> None:
-    """With SOMA_TEST_MOMENTS=1000, at 1,000 moments."""
+    """Set SOMA_TEST_MOMENTS=1000 to test 1,000 points in time."""
     model = Model(Caller.command(api.tenant), random.Random(MOMENTS))
     for _ in range(MOMENTS):
         model.change()
@@ -177,7 +177,7 @@ def test_every_answer_about_the_past_equals_the_one_given_then(api: Api) -> None
 
 @pytest.fixture
 def changed(api: Api) -> tuple[Api, str]:
-    """A memory that said tea at a moment and says coffee now."""
+    """A memory that contained tea at an earlier time and contains coffee now."""
     api.store("1", "she drinks tea")
     drain()
     then = rfc3339(timezone.now())

@@ -1,4 +1,4 @@
-"""What the audit log says of memories, links and conversations: each change, with hashes that join."""
+"""Audit log entries for memories, links and conversations: each change has connected hashes."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def targets(caller: Caller, action: str) -> list[str]:
 
 
 def assert_histories_join(caller: Caller) -> None:
-    """Of each memory and link, the hash after a change is the hash before the next one."""
+    """Check that the hash after each change of a memory or link is the hash before the next one."""
     last: dict[tuple[str, str], bytes | None] = {}
     for row in AuditEvent.objects.filter(tenant=caller.tenant).order_by("id"):
         place = (row.namespace, row.target)

@@ -230,7 +230,7 @@ def test_a_bad_list_of_coordinates_is_refused_and_deletes_nothing(
 
 # --- Statements --------------------------------------------------------------------------------------------------
 
-MANY = 40  # Django gives SQLite no more than 999 values in one statement, so a batch of 1000 is a few more
+MANY = 40  # Django passes at most 999 values per statement to SQLite, so a batch of 1000 takes a few more
 
 
 def statements(api: Api, path: str, body: Any) -> int:
@@ -242,7 +242,7 @@ def statements(api: Api, path: str, body: Any) -> int:
 
 def test_a_batch_takes_as_many_statements_whatever_its_size(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backpressure, "check", lambda tenant: None)  # one more every two seconds
-    api.get("/stats")  # what a process remembers of keys and generations is remembered now
+    api.get("/stats")  # fills the caches of keys and generations
 
     def new(start: int, count: int) -> int:
         return statements(api, "/memories/bulk", {"items": [item([start + at]) for at in range(count)]})

@@ -1,4 +1,4 @@
-"""A hundred scripted changes of mind: searches return the current memory, and `as_of` returns the old one."""
+"""A hundred scripted changes: searches return the current memory, and `as_of` returns the old one."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ TOPICS = [
 
 @dataclass(frozen=True)
 class Change:
-    """A change of mind."""
+    """A changed statement."""
 
     key: str
     before: str

@@ -1,4 +1,4 @@
-"""Many callers at once: nobody is refused for it, no version is lost or given twice."""
+"""Concurrent callers: none of them is rejected, and no version is lost or assigned twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def together() -> Iterator[Callable[[Callable[[int], Any]], list[Any]]]:
-    """Runs a function in 16 threads that begin at one moment, and gives their results in order."""
+    """Run a function in 16 threads that start at the same time, and return their results in order."""
     with ThreadPoolExecutor(THREADS) as pool:
 
         def run(work: Callable[[int], Any]) -> list[Any]:
@@ -192,7 +192,7 @@ def test_readers_are_served_while_writers_write(api: Api, together: Together) ->
 
 
 def test_no_writer_is_refused_under_load(api: Api, together: Together) -> None:
-    """Without a queue of writers, SQLite keeps some waiting until their time-out."""
+    """Without a writer queue, SQLite makes some writers wait until they time out."""
 
     def work(number: int) -> set[int]:
         items = ({"coord": [number, at % 20], "payload": {"text": f"{number} {at}"}} for at in range(40))

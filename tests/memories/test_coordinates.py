@@ -1,4 +1,4 @@
-"""Coordinates: one address for equal spellings, keys in the order of the numbers, regions that lose nothing."""
+"""Coordinates: equal numbers have one address, keys sort like numbers, and regions are complete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALLEST = 5e-324
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 addresses = st.lists(numbers, min_size=1, max_size=MAX_DIMENSIONS).map(tuple)
-# Small whole numbers meet each other, and their prefixes, often.
+# Small whole numbers, so that equal coordinates and prefixes are frequent.
 close_addresses = st.lists(st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0]), min_size=1, max_size=4).map(tuple)
 
 
@@ -107,7 +107,7 @@ def test_minus_zero_is_zero():
             "--1",
             "+-1",
         ),
-        *("1e-400", "-2e-324", "0." + "0" * 400 + "1"),  # not zero, and not to be taken for it
+        *("1e-400", "-2e-324", "0." + "0" * 400 + "1"),  # not zero, and must not be treated as zero
         *("nan", "NaN", "inf", "-inf", "Infinity", "1e400", "-1e400", "1e", "e5", ".", "+", "0x10", "1_0", "1'0", "1d"),
         *("١", "１", "1٫5", "²", "1,٢", "−1", "1\u00a0", "\u20281", "1\0"),  # noqa: RUF001 - they only look like numbers
         ",".join(["1"] * 33),

@@ -1,4 +1,4 @@
-"""Filters: one grammar, one meaning, on the database under test (SQLite, or PostgreSQL by SOMA_DATABASE_URL)."""
+"""Filters: one grammar with one meaning, on the database under test (SQLite, or PostgreSQL with SOMA_DATABASE_URL)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def store(tenant: Tenant, rows: list[Memory]) -> None:
     Memory.all_tenants.bulk_create(rows)
 
 
-# Each database has another way for large documents, or for many conditions; they must agree on everything.
+# Each database handles large documents or many conditions differently, but all ways must have the same results.
 NEVER = -1_000_000  # a length of no text, even divided by that of another
 WAYS = (
     [
@@ -79,7 +79,7 @@ WAYS = (
 
 
 def matching(tenant: Tenant, raw: object) -> list[int]:
-    """The positions of the stored rows that match, in every way to find them."""
+    """Return the positions of the matching rows, and check that every way of evaluation finds the same."""
     found = _matching(tenant, raw)
     for limits in WAYS:
         with pytest.MonkeyPatch.context() as patch:
@@ -97,7 +97,7 @@ def _matching(tenant: Tenant, raw: object) -> list[int]:
 def holds(tenant: Tenant, payload: Any, raw: object, **columns: Any) -> bool:
     store(tenant, [memory(tenant, 0, payload, **columns)])
     found, negated = matching(tenant, raw), matching(tenant, {"NOT": [raw]})
-    assert sorted(found + negated) == [0], "a condition and its negation share the world between them"
+    assert sorted(found + negated) == [0], "every row matches either a condition or its negation"
     return bool(found)
 
 
@@ -114,7 +114,7 @@ def kind(value: Any) -> str:
 
 
 def comparable(value: Any) -> Any:
-    """Numbers by the decimal that their JSON says, strings by their bytes."""
+    """Compare numbers by the decimal in their JSON, and strings by their bytes."""
     if kind(value) == "number":
         return Decimal(json.dumps(value))
     return value.encode() if isinstance(value, str) else value
@@ -282,7 +282,7 @@ def test_the_database_finds_what_the_reference_finds(tenant: Tenant, stored: lis
         assert matching(tenant, raw) == [at for at, row in enumerate(memories) if reference(row, raw)], raw
 
 
-# Most random values have nothing to do with each other: here operands are taken from what is stored.
+# Random values are rarely related, so take the operands from the stored values.
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(pool=st.lists(scalars, min_size=1, max_size=4), seed=st.randoms(use_true_random=False))
 @example(pool=list(NUMBERS), seed=random.Random(1))
@@ -469,7 +469,7 @@ def test_column_rule(tenant: Tenant, columns: Any, raw: Any, expected: bool) -> 
     assert holds(tenant, {"p": 1}, raw, **columns) is expected
 
 
-# --- What is refused -----------------------------------------------------------------------------------------------
+# --- Invalid filters -----------------------------------------------------------------------------------------------
 
 
 def nested(depth: int) -> Any:
@@ -648,15 +648,15 @@ def test_a_large_text_is_found_by_the_last_of_many_conditions(tenant: Tenant) ->
     assert _matching(tenant, MANY) == [1]
 
 
-@pytest.mark.once  # PostgreSQL has a process of its own: see benchmarks/worst_requests.py
+@pytest.mark.once  # PostgreSQL runs in another process: see benchmarks/worst_requests.py
 def test_many_conditions_on_a_large_text_take_little_memory(tenant: Tenant) -> None:
     store(tenant, [memory(tenant, 0, {"text": LARGE})])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again at the memory of now
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak to the current memory
     before = peak_mb()
 
     assert _matching(tenant, MANY) == []
 
-    assert peak_mb() - before < 200  # 6,500 when each condition read the document on its own
+    assert peak_mb() - before < 200  # 6,500 if each condition reads the document separately
 
 
 def peak_mb() -> int:

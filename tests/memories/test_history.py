@@ -29,7 +29,7 @@ def memory(api: Api) -> Memory:
 
 
 def replaced(api: Api, ago: timedelta) -> None:
-    """Let every earlier version have been replaced this long ago."""
+    """Make every earlier version appear to have been replaced this long ago."""
     MemoryVersion.objects.for_tenant(api.tenant).update(until=timezone.now() - ago)
 
 

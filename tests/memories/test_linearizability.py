@@ -1,4 +1,4 @@
-"""What concurrent clients see of one coordinate can be explained by one order of their requests."""
+"""The responses to concurrent clients at one coordinate are consistent with one order of their requests."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_the_order_that_was_found_is_returned() -> None:
 
 
 def test_a_long_history_is_checked_without_trying_every_order() -> None:
-    """With 8 clients at a time, 300 operations have more orders than could ever be tried one by one."""
+    """With 8 concurrent clients, 300 operations have far too many orders to try each of them."""
     history = [
         answered(
             Request("store", str(number)), Answer(200 if number else 201, number + 1, str(number)), number, number + 8
@@ -135,7 +135,7 @@ def test_a_long_history_is_checked_without_trying_every_order() -> None:
 
 
 def record(api: Api, seed: int) -> History:
-    """What four clients are answered when they send 60 requests to one coordinate at the same time."""
+    """Record the responses to four clients that concurrently send 60 requests to one coordinate."""
     recorder = Recorder("1,2", 60, seed)
     start = threading.Barrier(CLIENTS)
 

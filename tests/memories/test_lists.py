@@ -1,4 +1,4 @@
-"""Lists: what is in them, in which order, and that pages joined are the whole list."""
+"""Lists: their content, their order, and complete pages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BASE = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
 
 def page(api: Api, **query: Any) -> dict[str, Any]:
-    """One page of a list that must be given."""
+    """Return one page of a list, and expect success."""
     response = api.get("/memories?" + urlencode(query))
     assert response.status_code == 200, response.content
     found: dict[str, Any] = response.json()
@@ -34,14 +34,14 @@ def page(api: Api, **query: Any) -> dict[str, Any]:
 
 
 def listed(api: Api, **query: Any) -> list[str]:
-    """The coordinates of a whole list, which must fit one page."""
+    """Return the coordinates of a list, which must fit into one page."""
     found = page(api, limit=1000, **query)
     assert found["next_cursor"] is None
     return [item["coord"] for item in found["items"]]
 
 
 def pages(api: Api, limit: int, **query: Any) -> list[list[str]]:
-    """The coordinates of each page, following the cursors."""
+    """Return the coordinates of each page, following the cursors."""
     found: list[list[str]] = []
     cursor: dict[str, str] = {}
     while True:
@@ -66,7 +66,7 @@ def set_times(api: Api, **times: Sequence[int]) -> None:
     Memory.objects.for_tenant(api.tenant).bulk_update(rows, list(times))
 
 
-# --- What is in a list -------------------------------------------------------------------------------------------
+# --- Content of a list -------------------------------------------------------------------------------------------
 
 
 def test_an_empty_list_is_an_answer(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""The map: every memory in just one cell, counted by the database, the same on both engines."""
+"""The map: every memory is counted in exactly one cell, with the same result on both engines."""
 
 from __future__ import annotations
 

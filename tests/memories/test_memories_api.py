@@ -22,7 +22,7 @@ FAR_AWAY = "2999-01-01T00:00:00Z"
 
 
 def memory_at(api: Api, coord: str, query: str = "") -> dict[str, Any]:
-    """The memory at a coordinate, which must be there."""
+    """Return the memory at a coordinate, which must exist."""
     response = api.get(f"/memories/{coord}{query}")
     assert response.status_code == 200, response.content
     found: dict[str, Any] = response.json()["memory"]
@@ -181,7 +181,7 @@ def test_each_change_is_audited_in_its_order(api: Api) -> None:
     api.store("1", namespace="n")
     api.patch("/memories/1?namespace=n", {"importance": 2})
     api.delete("/memories/1?namespace=n")
-    api.delete("/memories/1?namespace=n")  # nothing to delete, nothing to note
+    api.delete("/memories/1?namespace=n")  # nothing to delete or to record
     api.post("/memories/1/restore?namespace=n", x_request_id="my-id")
     api.delete("/memories/1?namespace=n&purge=true")
 
@@ -212,7 +212,7 @@ def test_any_payload_comes_back_as_it_was_sent(api: Api, payload: dict[str, Any]
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal as JSON: PostgreSQL writes the number 1e20 with all its digits."""
+    """Compare as JSON, because PostgreSQL writes the number 1e20 with all its digits."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -554,7 +554,7 @@ def test_stats_say_how_far_the_index_has_come(api: Api) -> None:
     assert (index["pending"], index["failed"], index["ready"]) == (0, 0, 1)
 
 
-# --- Found -------------------------------------------------------------------------------------------------------
+# --- Search ------------------------------------------------------------------------------------------------------
 
 
 def test_a_memory_is_found_by_meaning_once_it_is_indexed(api: Api) -> None:

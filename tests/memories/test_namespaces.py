@@ -1,4 +1,4 @@
-"""Namespaces as things: lists, prefixes, renaming, deleting; and deleting by filter."""
+"""Namespaces: lists, prefixes, renaming and deletion. Also deletion by filter."""
 
 from __future__ import annotations
 

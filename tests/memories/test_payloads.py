@@ -1,4 +1,4 @@
-"""What is inside a memory: the words to index, merge patches, numbers."""
+"""Payloads: the words to index, merge patches, and numbers."""
 
 from __future__ import annotations
 

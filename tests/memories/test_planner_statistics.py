@@ -29,7 +29,7 @@ def test_memories_with_known_ids_are_not_looked_for_in_the_whole_namespace(tenan
 
     plan = few.explain()
 
-    # PostgreSQL has real statistics, and an empty table: there any index will do.
+    # PostgreSQL has real statistics. For an empty table, any index is suitable.
     assert connection.vendor != "sqlite" or "(id=?)" in plan, plan
 
 

@@ -1,4 +1,4 @@
-"""Prepared statements return the same as the queries of the ORM that they replace."""
+"""Prepared statements return the same rows as the ORM queries that they replace."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def fill(tenant: Tenant, chance: random.Random) -> list[Memory]:
 
 
 def columns(memory: Memory | None) -> dict[str, Any] | None:
-    """Return everything that was read."""
+    """Return all columns that were read."""
     if memory is None:
         return None
     state = {"index_state": memory.index_state, "adding": memory._state.adding, "db": memory._state.db}

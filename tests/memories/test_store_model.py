@@ -1,4 +1,4 @@
-"""The store against a dict: after any changes, what is read equals what was written, and the index follows."""
+"""The store compared with a dict: after any changes, reads return what was written, and the index catches up."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Store(RuleBasedStateMachine):
         super().__init__()
         self.actors = [self._actor(), self._actor()]
         self.rows: dict[Address, Row] = {}
-        self.versions: dict[str, int] = {}  # the last one seen of each id
+        self.versions: dict[str, int] = {}  # the last version seen for each id
         self.drained = True
         self.steps = 0
 
@@ -95,7 +95,7 @@ class Store(RuleBasedStateMachine):
     # -- changes ------------------------------------------------------------------------------------------------
 
     def _stored(self, address: Address, body: dict[str, Any], answer: dict[str, Any]) -> None:
-        """Take over what a store has done; `answer` names the version at least."""
+        """Apply a store to the model. `answer` contains at least the version."""
         before = self.rows.get(address)
         assert answer["version"] == (before.version + 1 if before else 1)
         id = before.id if before else answer.get("id") or self._id_at(address)
@@ -221,7 +221,7 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: any(row.live for row in self.rows.values()))
     @rule(data=st.data())
     def expire(self, data: st.DataObject) -> None:
-        """As if time had passed: the end of a life is moved to the past, and with it what was due then."""
+        """Simulate the passage of time: move the expiry time to the past, and the rows due at that time with it."""
         alive = sorted((address for address, row in self.rows.items() if row.live), key=repr)
         address = data.draw(st.sampled_from(alive))
         row, past = self.rows[address], timezone.now() - timedelta(seconds=1)
@@ -307,11 +307,11 @@ class Store(RuleBasedStateMachine):
         elif mode == "hybrid" or strong or self.drained:
             assert matching <= set(ids)
 
-    # -- always -------------------------------------------------------------------------------------------------
+    # -- invariants ---------------------------------------------------------------------------------------------
 
     @invariant()
     def a_namespace_lists_what_the_model_holds(self) -> None:
-        """One after the other, as all of them after each step would take most of the time."""
+        """Checks one namespace at a time, because checking all after each step would take most of the time."""
         self.steps += 1
         self._check_list(self.steps % 2, "here" if self.steps % 4 < 2 else "there")
 

@@ -1,4 +1,4 @@
-"""When a memory holds in the world, where it comes from, and how far it is trusted."""
+"""The validity, source and trust of memories."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def listed(api: Api, query: str = "") -> list[str]:
 
 @pytest.fixture
 def three(api: Api) -> Api:
-    """Memories that held once, hold now, and will hold."""
+    """Memories that were valid, are valid now, and will be valid."""
     api.store("1", "tea", valid_from="2000-01-01T00:00:00Z", valid_to=PAST)
     api.store("2", "tea", valid_from=PAST)
     api.store("3", "tea", valid_from=FUTURE)

@@ -1,4 +1,4 @@
-"""A request that needs too much work is rejected with the budget that it exceeds, the same on both engines."""
+"""A request that needs too much work is rejected with the exceeded budget, on both engines."""
 
 from __future__ import annotations
 

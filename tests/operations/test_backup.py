@@ -1,4 +1,4 @@
-"""A backup contains one moment of everything. It is restored exactly, or reported as damaged."""
+"""A backup is a consistent snapshot. It is restored exactly, or reported as damaged."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def filled(generation: Any) -> Caller:
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[BaseDatabaseWrapper]:
-    """Another database of the same kind, with nothing in it."""
+    """Another empty database of the same kind."""
     other = connection.copy()
     if connection.vendor == "sqlite":
         other.settings_dict = {**connection.settings_dict, "NAME": tmp_path / "empty.sqlite3"}
@@ -110,7 +110,7 @@ def test_a_backup_beside_writers_is_one_moment(filled: Caller, empty: BaseDataba
     done, stored = threading.Event(), [0]
 
     def write() -> None:
-        while not done.is_set():  # two memories together, always
+        while not done.is_set():  # always two memories at a time
             number = stored[0]
             pair = [NewMemory(parse(f"100,{number},{part}"), {"n": number}) for part in (0, 1)]
             services.store_many(filled, pair)
@@ -238,7 +238,7 @@ def test_what_a_broken_off_backup_left_is_swept(filled: Caller, tmp_path: Path) 
 
 
 def test_two_at_once_do_not_sweep_each_other(filled: Caller, tmp_path: Path) -> None:
-    """The timer, and somebody by hand."""
+    """For example, one started by the timer and one by hand."""
     refused = []
 
     def meanwhile(phase: str, share: float) -> None:
@@ -270,7 +270,7 @@ def test_a_secret_key_that_was_made_comes_along(
 def test_the_key_that_signs_the_audit_log_is_in_no_backup(
     filled: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("secret-key", "audit-key"):  # of an earlier version, which signed the log with the secret key
+    for name in ("secret-key", "audit-key"):  # from an earlier version, which signed the log with the secret key
         (tmp_path / name).write_text("the signing key")
     for name, value in {"DATA_DIR": tmp_path, "SECRET_KEY": "the signing key", "AUDIT_KEY": "the signing key"}.items():
         monkeypatch.setattr(settings, name, value)
@@ -327,7 +327,7 @@ def test_a_file_that_the_last_backup_holds_takes_no_room_again(frozen: Conversat
 
 
 def backup_as(to: Path, name: str) -> Path:
-    """Two of one second would have one name."""
+    """Two backups in the same second would have the same name."""
     return backups.create(to).rename(to / name)
 
 

@@ -1,4 +1,4 @@
-"""When the database is slow, locked, cut off or gone: 503 at once, and nothing half done."""
+"""If the database is slow, locked, disconnected or down, requests fail with 503 immediately and change nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import Api, problem_of
 
 
 def failing_with(code: str | None, kind: type[Exception] = OperationalError) -> Exception:
-    """An error as Django raises it, with PostgreSQL's code in its cause."""
+    """Create an error as raised by Django, with PostgreSQL's code in its cause."""
     error, cause = kind("made up"), Exception()
     cause.sqlstate = code  # type: ignore[attr-defined]
     error.__cause__ = cause
@@ -23,7 +23,7 @@ def failing_with(code: str | None, kind: type[Exception] = OperationalError) -> 
 
 
 def fail_first(monkeypatch, times: int, error: Exception) -> list[int]:
-    """The audit, the last statement of a store, fails so many times."""
+    """Let the audit, the last statement of a store, fail this many times."""
     events, tries = audit.events, [0]
 
     def failing(*args, **kwargs) -> Part:

@@ -1,4 +1,4 @@
-"""The isolation check finds a leak, and leaves nothing behind."""
+"""The isolation check detects leaks and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_sound_installation_passes_and_is_left_as_it_was(operator: Api) -> Non
 
 
 def test_a_leak_and_a_change_are_found(operator: Api) -> None:
-    """Every request of the stranger is answered as if the owner had sent it."""
+    """Every request of the stranger gets the owner's response."""
     keys: list[str] = []
 
     def confused(method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, str]:
@@ -54,7 +54,7 @@ def test_a_leak_and_a_change_are_found(operator: Api) -> None:
     result = check.run(Caller.command(operator.tenant), confused)
 
     assert any("revealed" in problem for problem in result.problems)
-    assert any("changed what the owner gets" in problem for problem in result.problems)
+    assert any("changed the owner's data" in problem for problem in result.problems)
     assert any("returned 200" in problem for problem in result.problems)
 
 

@@ -1,4 +1,4 @@
-"""Metrics: right, bounded, and the same whichever process is asked."""
+"""Metrics: correct, bounded, and the same from every process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LABELS = {
 
 
 def samples(path: str = "/metrics", name: str = "") -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """What is told, of this name alone: whatever ran in this process before makes the whole slow to read."""
+    """Return the samples of one metric only, because the complete output can be large after other tests."""
     response = Client().get(path)
     assert response.status_code == 200
     lines = [line for line in response.content.decode().splitlines(keepends=True) if line.startswith(name)]
@@ -36,7 +36,7 @@ def samples(path: str = "/metrics", name: str = "") -> dict[tuple[str, frozenset
 
 
 def value(name: str, **labels: str) -> float:
-    """The sum over all samples with these labels."""
+    """Return the sum of all samples with these labels."""
     found = samples(name=name).items()
     return sum(number for (told_as, has), number in found if told_as == name and labels.items() <= dict(has).items())
 
@@ -54,7 +54,7 @@ def test_requests_are_counted_by_route_method_status_and_tier(api: Api) -> None:
 
 
 def test_a_request_is_in_flight_while_it_is_answered(db: None) -> None:
-    assert value("soma_http_requests_in_flight") == 1  # the one that asks
+    assert value("soma_http_requests_in_flight") == 1  # the current connection
     assert value("soma_http_requests_in_flight") == 1
 
 
@@ -66,7 +66,7 @@ def test_no_label_grows_with_what_is_stored_or_asked(api: Api, operator: Api) ->
     api.request("BREW", "/memories")
     api.search("warm")
     api.get("/nowhere")
-    labels()  # this request is counted, too
+    labels()  # this request is counted as well
     before = labels()
     for n in range(5):
         api.store(f"{n},7", f"word{n}", namespace=f"n{n}")
@@ -142,7 +142,7 @@ def test_only_those_who_may_read_them(db: None, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_proxy_that_nobody_has_named_does_not_open_them_to_everybody(db: None) -> None:
-    """One on this machine, with SOMA_TRUSTED_PROXIES forgotten: all the world would come from 127.0.0.1."""
+    """With a local proxy and without SOMA_TRUSTED_PROXIES, all clients would appear to come from 127.0.0.1."""
     proxied: Any = Client()
 
     problem_of(proxied.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"}), 403, "forbidden")
@@ -156,7 +156,7 @@ def test_they_are_told_under_other_names_too(api: Api, monkeypatch: pytest.Monke
 
     aliased = {name for name, _ in found if name.startswith("sekha_")}
     assert len(aliased) == len({name for name, _ in found if name.startswith("soma_")})
-    # Those that Sekha's own documentation names, with the labels that its questions use.
+    # The metrics in Sekha's documentation, with the labels in its queries.
     assert value("sekha_http_requests_total", status="200") > 0
     assert value("sekha_http_request_duration_seconds_bucket", le="+Inf") > 0
     assert value("sekha_database_size_bytes") > 10_000

@@ -25,7 +25,7 @@ def target() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder on SQLite, with something in it; nobody serves it now."""
+    """A data folder with data in SQLite, which no server is using."""
     folder = tmp_path_factory.mktemp("source")
     with moving.server(folder) as running:
         moving.fill(running, MEMORIES)
@@ -52,7 +52,7 @@ def test_everything_arrives_and_is_found_as_before(tmp_path: Path, target: str) 
         client.post("/memories", {"coord": "7,7", "payload": {"text": "new in the new place"}})
         client.connection.close()
     numbers = [row[0] for row in ask(target, "SELECT seq FROM sfm_memories ORDER BY seq")]
-    assert len(numbers) == len(set(numbers)) == MEMORIES + 3  # with the odd one, the deleted one and the new one
+    assert len(numbers) == len(set(numbers)) == MEMORIES + 3  # including the odd one, the deleted one and the new one
 
     again = moving.move(tmp_path, target)
     assert again.returncode == 1
@@ -81,7 +81,7 @@ def test_a_target_that_is_somebody_elses_is_left_as_it_was(source: Path, target:
 
 def test_a_row_that_arrives_changed_leaves_the_target_empty_and_may_be_tried_again(source: Path, target: str) -> None:
     moving.manage(source, "migrate", SOMA_DATABASE_URL=target)
-    with psycopg.connect(target) as connection:  # as if one column could not hold what it is given
+    with psycopg.connect(target) as connection:  # simulates a column that cannot store a value
         connection.execute(
             "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN NEW.importance := 1; RETURN NEW; END $$"

@@ -1,4 +1,4 @@
-"""A real web server, Celery worker and beat on PostgreSQL and two Redis, while this or that of them is gone."""
+"""A real web server, Celery worker and beat with PostgreSQL and two Redis servers, during outages of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from testing.server import free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.postgresql, pytest.mark.long]
 
-# What a dead broker may add to a write.
+# The maximum delay of a write if the broker is down.
 DUE = "SELECT count(*) FROM sfm_vector_embeddings WHERE due_at IS NOT NULL"
 LEASED = "SELECT count(*) FROM sfm_vector_embeddings WHERE lease IS NOT NULL"
 BEHIND = "SELECT count(*) FROM sfm_vector_embeddings WHERE indexed_version IS DISTINCT FROM wanted_version"
@@ -34,7 +34,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Installation]:
-    """Everything is up."""
+    """An installation with all processes running."""
     more = {"SOMA_WORKER_METRICS_PORT": str(free_port()), "SOMA_TRACING_ENDPOINT": collector.url}
     with installation(tmp_path_factory.mktemp("place"), broker_of_the_leg(), **more) as made:
         made.start("web", "worker", "beat")
@@ -49,7 +49,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture
 def alone(fragile: Installation) -> Iterator[Installation]:
-    """An installation to be broken, with Redis of its own: only the web server is up."""
+    """An installation to break, with its own Redis servers. Only the web server is running."""
     for server in (fragile.cache, fragile.broker):
         server.kill()
         server.start()  # empty
@@ -78,14 +78,19 @@ def test_a_trace_leads_from_the_request_through_the_worker_to_the_index(
     wanted = {"send memories.drain", "memories.drain", "index: store vectors"}
 
     def traced() -> bool:
-        place.store("6", "to be traced")  # once more, as the beat may come before the message and leave it no work
+        place.store(
+            "6", "to be traced"
+        )  # once more, because the beat may run before the message and leave no work for it
         return wanted <= collector.of_the_trace("POST api/v1/memories")
 
     wait_for(traced, pause_s=1)
 
 
 def by_meaning(place: Installation, query: str, kind: str) -> list[str]:
-    """Words must not help: the query shares none with the memory. The filter has the stored vectors compared."""
+    """Find a memory by meaning: the query shares no words with it.
+
+    The filter makes the search compare stored vectors.
+    """
     wanted = {"query": query, "mode": "semantic", "filters": {"kind": kind}}
     status, answer = place.call("POST", "/memories/search", wanted)
     assert status == 200, answer
@@ -177,16 +182,16 @@ def test_a_commit_nudges_the_worker_without_any_beat(alone: Installation) -> Non
     alone.start("worker")
     wait_for(lambda: is_ready_or_stored(alone, "1"), pause_s=1)
 
-    alone.store("2", "no beat runs")
+    alone.store("2", "no beat is running")
     wait_for(lambda: alone.index_state("2") == "ready")
 
 
 def test_lost_nudges_cost_a_beat(alone: Installation) -> None:
     alone.stop("web")
-    alone.more["SOMA_INDEXER"] = "none"  # this web server tells nobody
+    alone.more["SOMA_INDEXER"] = "none"  # this web server notifies no one
     try:
         alone.start("web", "worker", "beat")
-        alone.store("3", "nobody was told")
+        alone.store("3", "no process was notified")
         wait_for(lambda: alone.index_state("3") == "ready")
     finally:
         del alone.more["SOMA_INDEXER"]
@@ -211,7 +216,7 @@ def test_what_a_worker_was_killed_over_is_done_when_its_leases_have_run_out(
 
 
 def halted_over_leases(place: Installation) -> bool:
-    """Halt the worker; if it has no lease just now, let it go on."""
+    """Halt the worker. If it holds no lease at this point, resume it."""
     worker = place.processes["worker"]
     worker.send(signal.SIGSTOP)
     halted = place.rows(LEASED) != [(0,)] and place.rows(DUE) != [(0,)]
@@ -221,7 +226,7 @@ def halted_over_leases(place: Installation) -> bool:
 
 
 def found_in_the_index(place: Installation, settings: Settings, query: str, limit: int) -> int:
-    """How many different memories the index that the worker has left behind proposes."""
+    """Return how many different memories are in the index that the worker left behind."""
     settings.VECTOR_FOLDER = place.folder / "data" / "vectors"
     collection, tenant = place.rows(
         "SELECT g.collection, t.id FROM sfm_embedding_generations g, sfm_tenants t WHERE t.slug = 'default'"

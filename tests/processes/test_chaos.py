@@ -1,7 +1,7 @@
-"""Every part of an installation is killed in turn while clients write; `make chaos` does it at full size.
+"""Kill every component of an installation in turn while clients write. `make chaos` runs the full test.
 
-Runs where SOMA_TEST_DATABASE_URL names a PostgreSQL that can make a database, and scripts/test-milvus.sh has installed
-a Milvus server: in the last stage of `make test`. The rest it starts itself.
+Runs in the last stage of `make test`, if SOMA_TEST_DATABASE_URL is a PostgreSQL server that allows creating databases
+and scripts/test-milvus.sh has installed a Milvus server. It starts all other processes itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def test_a_kill_of_each_server_in_turn_loses_nothing_and_the_index_equals_the_da
         # Milvus first: it takes half a minute to recover, and the others need not wait for that.
         attack.run(attack.parts()[::-1])
         attack.tell()
-        print(attack.place.log("worker")[-4000:])  # shown when something below does not hold
+        print(attack.place.log("worker")[-4000:])  # shown if an assertion below fails
         assert len(attack.turns) == 7
         assert attack.progress.acknowledged == 400
         assert attack.progress.refused.keys() <= {409, 429, 503}

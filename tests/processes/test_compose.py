@@ -1,4 +1,4 @@
-"""docker-compose.yml: what it promises, and that its own commands run (outside of Docker, on real servers)."""
+"""docker-compose.yml: its guarantees, and its commands (run outside Docker, with real servers)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.server, pytest.mark.postgresql]
 
 OURS = ("migrate", "web", "worker", "beat")
 THEIRS = ("postgres", "cache", "broker", "etcd", "minio", "milvus")
-# They answer nobody: one ends, the other is started again when it does.
+# Services without a health check: one exits, the other is restarted when it does.
 WITHOUT_HEALTHCHECK = ("migrate", "beat")
 
 
@@ -141,7 +141,7 @@ def test_the_web_server_runs_with_two_processes_and_one_banner(place: Installati
     assert place.get("/memories/1")["memory"]["payload"] == {"text": "an aardvark"}
 
     first, _ = children_of(place, "web")
-    os.kill(first, signal.SIGKILL)  # another takes its place, and says nothing
+    os.kill(first, signal.SIGKILL)  # another one replaces it silently
     wait_for(lambda: first not in children_of(place, "web") and len(children_of(place, "web")) == 2)
     place.run(place.healthcheck("web"), "web")
     wait_for(lambda: "SomaMemory is ready" in place.log("web"))
@@ -157,7 +157,7 @@ def test_the_worker_runs_answers_its_check_and_ends_when_asked(place: Installati
 
 def test_the_beat_runs_writes_no_file_and_ends_when_asked(place: Installation) -> None:
     before = set(HOME.iterdir())
-    place.empty_broker()  # a message that comes now is the beat's own, and tells that it is up
+    place.empty_broker()  # any message from now on comes from the beat, and shows that it is up
     place.start("beat")
     wait_for(lambda: place.broker_has_messages(), 30)
     assert place.processes.pop("beat").stop() == 0

@@ -1,6 +1,6 @@
-"""The real server, killed in the middle of its work: what it has acknowledged is there, and the index converges.
+"""The real server, killed during its work: acknowledged writes are not lost, and the index converges.
 
-On PostgreSQL the server runs against a database of its own; everything else is the same.
+On PostgreSQL, the server uses its own database; everything else is the same.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Server:
     folder: Path
     database_url: str = ""
     port: int = field(default_factory=free_port)
-    group: int | None = None  # of the processes that are running
+    group: int | None = None  # of the running processes
     wait_for_exit: Callable[[float], int] = field(init=False)
     forked: ForkedServers | None = None
 
@@ -62,7 +62,7 @@ class Server:
             "SOMA_SECRET_KEY": "not a secret, in a test",
             "SOMA_PORT": str(self.port),
             "SOMA_LOG_LEVEL": "WARNING",
-            "SOMA_KEY_RATE": "0",  # as fast as it can be
+            "SOMA_KEY_RATE": "0",  # as fast as possible
             "SOMA_TENANT_RATE": "0",
             "TMPDIR": str(temporary),
         }
@@ -105,12 +105,12 @@ class Server:
             return error
 
     def send(self, signal_: signal.Signals) -> None:
-        """To every process of the group, as a terminal or a failing machine would."""
+        """Send the signal to every process of the group, as a terminal or a failing machine would."""
         assert self.group is not None
         os.killpg(self.group, signal_)
 
     def wait(self, timeout_s: float) -> int:
-        """The exit code, once every process of the group is gone."""
+        """Return the exit code when every process of the group has exited."""
         assert self.group is not None
         code = self.wait_for_exit(timeout_s)
         deadline = time.monotonic() + timeout_s
@@ -155,7 +155,7 @@ class Server:
             time.sleep(0.05)
 
     def run(self, code: str) -> Any:
-        """Run Python with the server's settings while the server is stopped; what it prints is JSON."""
+        """Run Python code with the server's settings while the server is stopped. Returns the JSON that it prints."""
         done = subprocess.run(
             [sys.executable, "-c", f"import django; django.setup()\n{code}"],
             env={**self.environment, "DJANGO_SETTINGS_MODULE": "somamemory.settings", "PYTHONPATH": str(ROOT)},
@@ -224,7 +224,7 @@ class Writer:
                     body = {"coord": coord, "payload": {"text": text, "number": wanted}}
                     status, answer = self.server.call("POST", "/memories", body)
             except (OSError, HTTPException, ValueError):
-                return  # killed: whether it was done is not known
+                return  # killed, so the outcome is unknown
             if status >= 400:
                 self.refused.append((status, answer))
                 return
@@ -234,10 +234,10 @@ class Writer:
             self.deletes += remove
 
     def resolve(self) -> None:
-        """After a restart, what was not acknowledged has happened or has not; nothing between."""
+        """After a restart, check that each unacknowledged write took effect either completely or not at all."""
         for coord, wanted in self.uncertain.items():
             found = self._number_at(coord)
-            assert found in (wanted, self.acknowledged.get(coord)), f"{coord} is neither old nor new"
+            assert found in (wanted, self.acknowledged.get(coord)), f"{coord} has neither the old nor the new state"
             self.acknowledged[coord] = found
         self.uncertain.clear()
 
@@ -275,7 +275,7 @@ def writes_of(writers: list[Writer]) -> int:
 
 
 def wait_for_writes(writers: list[Writer], number: int) -> None:
-    """Wait until the writers have made this many writes. Kill -9 then meets them at a random point of their work."""
+    """Wait until the writers have made this many writes. The kill -9 then happens at a random point of their work."""
     deadline = time.monotonic() + START_S
     while writes_of(writers) < number:
         assert time.monotonic() < deadline, "the writers make no progress"

@@ -1,4 +1,4 @@
-"""Every failpoint is crossed with an error, a delay and a crash; the invariants hold after the restart."""
+"""Cross every failpoint with an error, a delay and a crash, and check the invariants after the restart."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.support.databases import own_database
 
 pytestmark = [pytest.mark.server, pytest.mark.long]
 
-# The failpoints of calls are crossed by the work that makes them.
+# The failpoints of calls are crossed by the work that makes the calls.
 CROSSED_BY = {"call.embedder": "drain", "call.vector_index": "drain", "call.cold_storage": "tiers"}
-ELSEWHERE = {"call.language_model", "call.redis"}  # below, without a scenario
+ELSEWHERE = {"call.language_model", "call.redis"}  # tested below, without a scenario
 SCENARIOS = ("drain", "rebuild", "tiers", "backup", "erase")
 
 
@@ -90,5 +90,5 @@ def test_every_failpoint_is_in_the_code_once() -> None:
     code = [path.read_text() for path in ROOT.rglob("*.py") if path.parts[len(ROOT.parts)] not in ("tests", ".venv")]
     used = [name for text in code for name in re.findall(r'failpoints\.reach\("([a-z_.]+)"\)', text)]
 
-    used.remove("call.vector_index")  # once in each engine that makes calls outside of the database: local and milvus
+    used.remove("call.vector_index")  # once per engine that makes calls outside the database: local and milvus
     assert sorted(used) == sorted(failpoints.NAMES)

@@ -1,4 +1,4 @@
-"""MCP with the client of the official SDK: over HTTP, over standard input and output, and without a server."""
+"""MCP with the official SDK's client: over HTTP, over standard input and output, and without a server."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_sdk_uses_a_server_through_standard_input_and_output(server: Server,
 
 
 def test_two_assistants_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
-    """Two processes serve the same data folder, and a third one finds all their memories."""
+    """Two processes serve the same data folder, and a third one finds all of their memories."""
     server = Server(tmp_path, SOMA_EMBEDDING_PROVIDER="hashing")  # not started
     assert ask(server, []) == []  # create the data folder
 

@@ -1,4 +1,4 @@
-"""Three gunicorn workers and one that takes the place of a killed one: their metrics add up to what was sent."""
+"""The metrics of three gunicorn workers, and of one that replaces a killed one, add up to the sent requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def web(tmp_path: Path) -> Iterator[Installation]:
 
 
 def send(web: Installation, count: int) -> set[str]:
-    """So many requests, each over a connection of its own, so that every worker gets some; their status."""
+    """Send this many requests over separate connections, so that every worker gets some. Return their statuses."""
     seen: set[str] = set()
 
     def ask() -> None:
@@ -57,7 +57,7 @@ def counted(web: Installation) -> float:
 
 
 def workers(web: Installation) -> list[int]:
-    """The children of gunicorn."""
+    """Return the child processes of gunicorn."""
     running = web.processes["web"].running
     assert running is not None
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text()

@@ -1,6 +1,6 @@
-"""Searches from end to end on a real Milvus server, and what happens when it is gone.
+"""End-to-end searches on a real Milvus server, and outages of the server.
 
-Runs when SOMA_TEST_MILVUS_URI names one, or (the outages) where `scripts/test-milvus.sh` has installed one.
+Runs if SOMA_TEST_MILVUS_URI is set. The tests of outages run if `scripts/test-milvus.sh` has installed a server.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BERT = uuid.UUID(int=2)
 
 @pytest.fixture
 def on_server(monkeypatch: pytest.MonkeyPatch, db: None) -> Iterator[EmbeddingGeneration]:
-    """The service on the server, with a generation of its own."""
+    """The service with the Milvus server and its own generation."""
     index.close_all()
     monkeypatch.setattr(settings, "VECTOR_INDEX", "milvus")
     monkeypatch.setattr(settings, "MILVUS_URI", SERVER)
@@ -57,7 +57,7 @@ def acme(on_server: EmbeddingGeneration, tenant: Any) -> Api:
 
 
 def soon(found: Any, wanted: Any, timeout_s: float = 120) -> None:
-    """With bounded staleness an upsert is seen after a moment."""
+    """Wait for an upsert, because searches use bounded staleness."""
     until = time.monotonic() + timeout_s
     while (now := found()) != wanted and time.monotonic() < until:
         time.sleep(0.2)
@@ -119,7 +119,7 @@ def test_a_refused_connection_to_a_server_is_noticed_within_the_retries_not_the_
 
 @pytest.fixture
 def strong() -> Iterator[MilvusIndex]:
-    """An index of this test's own, whose searches include every finished write."""
+    """This test's own index, whose searches include every finished write."""
     made = MilvusIndex(Connection(SERVER, search_timeout_s=10), f"test_{uuid.uuid4().hex}", 8, consistency="Strong")
     yield made
     made.drop()
@@ -176,7 +176,7 @@ def test_the_settings_of_the_graph_reach_the_server() -> None:
 
 
 def test_after_a_fork_the_child_makes_a_connection_to_the_server_of_its_own() -> None:
-    """In a fresh process: a fork of one with running threads may hang for reasons that are not ours."""
+    """Runs in a new process, because forking a process with running threads may hang for unrelated reasons."""
     code = (
         "import os, sys, django; django.setup()\n"
         "from memories.index.milvus.client import Connection\n"
@@ -216,7 +216,7 @@ def test_a_rebuild_on_a_server_switches_and_drops_the_old_collection(
     assert len(list(index.of(new).scan(acme.tenant.id))) == 20
 
 
-# --- Outages of a server of this test's own ------------------------------------------------------------------------
+# --- Outages of a separate server ----------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A web process that is replaced after some requests (`SOMA_MAX_REQUESTS`)."""
+"""Web processes are replaced after a number of requests (`SOMA_MAX_REQUESTS`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers are restarted in turn behind nginx and no request fails; `python -m benchmarks.rolling` does it 20 times."""
+"""Restarting servers in turn behind nginx fails no request. `python -m benchmarks.rolling` does so 20 times."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_worker_and_beat_run_by_the_commands_of_their_units(tmp_path: Path) -> N
 
 
 def worker_answers(place: Installation, worker: Process) -> bool:
-    """It has taken what the beat has sent."""
+    """The worker has processed the beat's message."""
     assert worker.running is not None
     assert worker.running.poll() is None, worker.log
     return not place.broker_has_messages()

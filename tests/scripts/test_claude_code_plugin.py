@@ -24,7 +24,7 @@ HOOK = PLUGIN / "hooks" / "memory.py"
 
 @pytest.fixture
 def hook(api: Api, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The hooks, whose requests go to the API."""
+    """The hooks, with their requests sent to the API."""
     spec = importlib.util.spec_from_file_location("claude_code_hook", HOOK)
     assert spec is not None
     assert spec.loader is not None
@@ -42,7 +42,7 @@ def hook(api: Api, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def transcript(folder: Path, *turns: tuple[str, Any]) -> Path:
-    """Write a transcript as Claude Code does, including entries that are not messages."""
+    """Write a transcript in Claude Code's format, including entries that are not messages."""
     entries: list[dict[str, Any]] = [{"type": "summary", "summary": "Bread"}]
     entries += [{"type": role, "message": {"role": role, "content": content}} for role, content in turns]
     entries += [{"type": "user", "isMeta": True, "message": {"role": "user", "content": "<command-name>/clear"}}]

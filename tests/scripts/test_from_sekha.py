@@ -1,4 +1,4 @@
-"""scripts/from_sekha.py, on tables as Sekha makes them."""
+"""scripts/from_sekha.py, with tables as created by Sekha."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/from_somafractalmemory.py, on tables as SomaFractalMemory makes them."""
+"""scripts/from_somafractalmemory.py, with tables as created by SomaFractalMemory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The circuit breaker before everything that may be down."""
+"""The circuit breaker."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_it_closes_when_the_probe_has_succeeded(clock: Clock) -> None:
     assert not probed.is_set()
 
     clock.now += waiting.pause_s
-    assert not waiting.allows()  # no caller is the probe
+    assert not waiting.allows()  # no caller acts as the probe
     wait_for(lambda: not waiting.is_open)
     assert probed.is_set()
     assert waiting.allows()

@@ -1,4 +1,4 @@
-"""The shared cache: in process, in a real Redis, and in one that dies and comes back."""
+"""The shared cache: in process, in a real Redis, and in a Redis that fails and recovers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def with_redis(redis_server: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> RedisServer:
-    """The cache is in this Redis."""
+    """Use this Redis for the cache."""
     settings.REDIS_URL = redis_server.url
     settings.CACHES = patient_caches_in(redis_server.url)
     monkeypatch.setattr(caching, "PAUSE_S", 0.3)
@@ -48,7 +48,7 @@ def with_redis(redis_server: RedisServer, settings: Settings, monkeypatch: pytes
 
 @pytest.fixture
 def unasked_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pause is longer than any test."""
+    """Use a pause that is longer than any test."""
     monkeypatch.setattr(caching, "PAUSE_S", 3600.0)
     monkeypatch.setattr(caching, "_breaker", caching.redis_breaker())
 
@@ -124,7 +124,7 @@ def test_a_dead_redis_fails_nothing_and_costs_the_next_callers_nothing(
     caching.set(ONE, "thing", value=1, lifetime_s=60)
     with_redis.kill()
 
-    caching.get(ONE, "thing")  # finds out
+    caching.get(ONE, "thing")  # detects the failure
 
     monkeypatch.setattr(caching, "cache", None)  # any call to it would fail
     caching.set(ONE, "thing", value=1, lifetime_s=60)
@@ -145,7 +145,7 @@ def test_a_redis_that_hangs_costs_one_time_out_and_no_more(
     with_redis: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caching.set(ONE, "thing", value=1, lifetime_s=60)
-    settings.CACHES = caches_in(with_redis.url)  # with the time-out of a service
+    settings.CACHES = caches_in(with_redis.url)  # with the service's time-out
     waits: list[object] = []
     read = Connection.read_response
 

@@ -1,4 +1,4 @@
-"""A request ends when its time is over, with the statement that it runs, on both engines."""
+"""A request and its statement end at the deadline, on both engines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 def run_endless(*args: object, **kwargs: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute(ENDLESS)
-        cursor.fetchall()  # SQLite begins the work here
+        cursor.fetchall()  # SQLite starts the work here
 
 
 def run_out_of_time() -> None:

@@ -1,4 +1,4 @@
-"""deploy/gunicorn.conf.py: what its processes do together."""
+"""deploy/gunicorn.conf.py: coordination between processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is no request, or too long a one, is refused as a problem like everything else; by a real server."""
+"""A real server rejects malformed and oversized requests with a problem."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def exchange(server: Server, sent: bytes) -> bytes:
-    """Everything the server sends until it closes the connection."""
+    """Return everything that the server sends until it closes the connection."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(sent)
         answer = b""
@@ -122,7 +122,7 @@ def test_slow_clients_of_every_kind_do_not_stop_the_server(server: Server) -> No
         (b"Content-Length: 11534336", 11 * 1024 * 1024, 413),
         (b"Transfer-Encoding: chunked", 0, 411),
     ],
-    ids=["401", "413 at once", "413 after 11 MiB", "411"],
+    ids=["401", "413 immediately", "413 after 11 MiB", "411"],
 )
 def test_a_connection_is_closed_when_its_body_was_not_read(
     server: Server, headers: bytes, sent: int, status: int

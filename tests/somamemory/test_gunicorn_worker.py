@@ -1,4 +1,4 @@
-"""The worker that receives requests and sends responses without a thread: slow clients, bounds, and framing.
+"""The worker class that buffers requests and responses: slow clients, bounds and framing.
 
 A worker with two threads serves a small WSGI application in this process.
 """
@@ -42,7 +42,10 @@ def post(length: int, path: str = "/echo", more: str = "") -> bytes:
 
 @dataclass
 class Application:
-    """Responds by path: `/reject` without reading the body, `/stream` in many pieces, `/block` once it is released."""
+    """Responds according to the path:
+
+    `/reject` without reading the body, `/stream` in many pieces, `/block` once it is released.
+    """
 
     released: threading.Event = field(default_factory=threading.Event)
     calls: list[str] = field(default_factory=list)
@@ -98,7 +101,7 @@ class Service:
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """Everything up to the end of the connection."""
+    """Return everything received until the end of the connection."""
     received = bytearray()
     while data := connection.recv(1024 * 1024):
         received += data
@@ -115,7 +118,7 @@ def one_response(connection: socket.socket, end: bytes) -> bytes:
 
 
 def body_of(response: bytes) -> bytes:
-    """The body of a chunked response."""
+    """Return the body of a chunked response."""
     at, body = response.index(b"\r\n\r\n") + 4, bytearray()
     while True:
         start = response.index(b"\r\n", at) + 2

@@ -1,4 +1,4 @@
-"""JSON in pieces equals the output of the encoder, and no piece is long."""
+"""JSON in pieces equals the encoder's output, and every piece is short."""
 
 from __future__ import annotations
 

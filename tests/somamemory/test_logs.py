@@ -1,4 +1,4 @@
-"""The log: a line a request, the client's own address, and never a secret or a payload."""
+"""The log: one line per request with the client's address, without secrets and payloads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLANTED = "xyzzyplugh"
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]]:
-    """What was logged, as it is written."""
+    """Return the log lines as written."""
     caplog.set_level(logging.DEBUG)
     return lambda: [json.loads(JsonFormatter().format(record)) for record in caplog.records]
 
@@ -54,7 +54,7 @@ def test_a_request_is_one_line(api: Api, lines: Any) -> None:
 
 
 def everything_goes_wrong(api: Api, operator: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests that carry the planted word in every place, answered well, refused, and broken."""
+    """Send requests with the planted word everywhere: successful, rejected and failing ones."""
     body = {"coord": "1", "payload": {"text": PLANTED}, "metadata": {PLANTED: 1}, "context": PLANTED}
     api.post("/memories", {**body, "namespace": PLANTED})
     api.post("/memories", {**body, PLANTED: 1})
@@ -148,7 +148,7 @@ def test_no_statement_is_slow_when_none_shall_be(api: Api, lines: Any, monkeypat
     assert not [entry for entry in lines() if entry["message"] == "slow statement"]
 
 
-# --- Who it was --------------------------------------------------------------------------------------------------
+# --- Client addresses --------------------------------------------------------------------------------------------
 
 
 def seen(lines: Any, forwarded: str, peer: str = "127.0.0.1") -> str:

@@ -1,4 +1,4 @@
-"""An upgrade in two steps: what the old program needs is there until it is gone."""
+"""Upgrades in two stages: everything that the old version needs remains until it has stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ APP = "conversations"
 
 @pytest.fixture
 def chain() -> Iterator[list[str]]:
-    """The names of an app's migrations; afterwards all of them are applied."""
+    """The names of an app's migrations, all of which are applied again afterwards."""
     yield sorted(name for app, name in MigrationExecutor(connection).loader.disk_migrations if app == APP)
     call_command("migrate", verbosity=0)
 

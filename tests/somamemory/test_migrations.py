@@ -1,4 +1,4 @@
-"""Migrations: complete, and such that the old code goes on serving while they run and after."""
+"""Migrations are complete, and the old code keeps working during and after them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from django_migration_linter import MigrationLinter
 
 from somamemory.db.migration_operations import AddIndexOnline, AddUniqueOnline
 
-# Written before the first release, when no table held anything.
+# Written before the first release, when all tables were empty.
 FOUNDING = ["0001_initial", "0003_access_counters", "0004_jobs"]
-# A unique index over a column that the old code leaves empty: no write of the old code can violate it.
+# A unique index on a column that the old code leaves empty, so the old code cannot violate it.
 OVER_A_NEW_COLUMN = ["0009_key_unique", "0011_external_id_unique"]
 
 
@@ -31,7 +31,7 @@ def test_no_migration_stops_the_old_code(tmp_path: Any) -> None:
     linter = MigrationLinter(
         str(tmp_path),
         include_apps=["console", "conversations", "graph", "memories", "tenants"],
-        ignore_name=[*FOUNDING, *OVER_A_NEW_COLUMN, *late],  # `late` waits until no old code is left
+        ignore_name=[*FOUNDING, *OVER_A_NEW_COLUMN, *late],  # `late` waits until no old code is running
         no_cache=True,
         no_output=True,
         all_warnings_as_errors=True,

@@ -1,6 +1,7 @@
-"""PostgreSQL answers each kind of question by the index that is there for it, and has no index for none.
+"""PostgreSQL uses the intended index for each kind of query, and every index is used.
 
-The statements are those the service sends; 30,000 memories of three tenants make it worth the planner's while.
+The statements are those of the service. There are 30,000 memories of three tenants, so that the planner prefers
+indexes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from tests.conftest import GENERATION
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
 TENANTS = [uuid.UUID(int=number) for number in (71, 72, 73)]
-# One in a hundred is semantic, deleted, expired, important; there are many kinds and users, rare and frequent words.
+# One in a hundred memories is semantic, deleted, expired or important. There are many kinds and users, and rare and
+# frequent words.
 MEMORIES = """
     INSERT INTO sfm_memories (
         id, tenant_id, namespace, coordinate_key, payload, metadata, memory_type, importance, context, terms, version,
@@ -88,7 +90,7 @@ def filled(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.executemany(MEMORIES, [[tenant] for tenant in TENANTS])
             cursor.execute(OUTBOX, [GENERATION])
-            # Not only statistics: what is read from an index alone needs the map that VACUUM makes.
+            # Not only statistics: index-only scans need the visibility map that VACUUM creates.
             cursor.executemany(CONVERSATIONS, [[tenant] for tenant in TENANTS])
             cursor.execute("VACUUM (ANALYZE) sfm_memories, sfm_vector_embeddings, sfm_conversations")
         yield
@@ -106,7 +108,7 @@ def whose() -> Caller:
 
 
 def plans(ask: Callable[[], object]) -> str:
-    """How PostgreSQL would do each statement that `ask` sends."""
+    """Return PostgreSQL's plan for each statement that `ask` sends."""
     explained: list[str] = []
 
     def explain(execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -135,7 +137,7 @@ def talks(whose: Caller, query: ConversationQuery) -> Callable[[], object]:
     return lambda: conversations.list_conversations(whose, query)
 
 
-# By index: the questions that need it.
+# The queries that need each index.
 QUESTIONS: dict[str, list[Callable[[Caller], Callable[[], object]]]] = {
     "sfm_memories_address": [
         lambda whose: lambda: selectors.get_many(whose, "n1", [coordinates.from_key(f"{7:016x}")]),
@@ -245,7 +247,7 @@ def test_row_level_security_leaves_each_question_its_index(whose: Caller, walled
 
 
 def test_no_table_that_grows_has_an_index_that_no_question_uses() -> None:
-    """Those that keep something unique apart, which have their use in any case."""
+    """Unique indexes are excluded, because they are needed in any case."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisunique "

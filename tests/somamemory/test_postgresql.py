@@ -1,4 +1,4 @@
-"""What holds on PostgreSQL alone: time-outs, connections that break, prepared statements."""
+"""PostgreSQL only: time-outs, broken connections and prepared statements."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 @contextmanager
 def said(statement: str) -> Iterator[None]:
-    """With a setting of the session other than usual."""
+    """Run with a different session setting."""
     with connection.cursor() as cursor:
         cursor.execute(statement)
     try:
@@ -39,7 +39,7 @@ def said(statement: str) -> Iterator[None]:
 
 @contextmanager
 def elsewhere() -> Iterator[BaseDatabaseWrapper]:
-    """Another connection to the same database, as another process has one."""
+    """Another connection to the same database, like that of another process."""
     other = connection.copy()
     try:
         yield other
@@ -49,7 +49,7 @@ def elsewhere() -> Iterator[BaseDatabaseWrapper]:
 
 @contextmanager
 def database_gone(monkeypatch) -> Iterator[list[Any]]:
-    """Nobody listens where the database was; what is given grows with each try to connect."""
+    """Make the database unreachable. The yielded list grows with each connection attempt."""
     tries: list[Any] = []
     connect = connection.get_new_connection
 
@@ -119,7 +119,7 @@ def test_connections_that_the_server_has_closed_are_replaced_unnoticed(api: Api)
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
-    close_old_connections()  # which a server does before each request, and the test client does not
+    close_old_connections()  # a server does this before each request, but the test client does not
     assert api.get("/memories/1").status_code == 200
 
 
@@ -148,13 +148,13 @@ def test_without_a_database_every_answer_is_503_and_quick(api: Api, monkeypatch)
 
 
 def waiting(cursor: Any) -> bool:
-    """Whether somebody waits for a lock in this database."""
+    """Return whether a session is waiting for a lock in this database."""
     cursor.execute("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
     return cursor.fetchone() is not None
 
 
 def test_a_real_deadlock_is_broken_and_both_writers_succeed(api: Api) -> None:
-    """The other holds 2 and wants 1; the store of 1 and 2 holds 1 and wants 2."""
+    """The other session has locked 2 and waits for 1. The store of 1 and 2 has locked 1 and waits for 2."""
     api.post("/memories/bulk", {"items": [{"coord": str(n), "payload": {}} for n in (1, 2)]})
     one, two = Memory.all_tenants.order_by("coordinate_key").values_list("seq", flat=True)
     holds = threading.Event()
@@ -164,7 +164,7 @@ def test_a_real_deadlock_is_broken_and_both_writers_succeed(api: Api) -> None:
         with elsewhere() as other:
             other.set_autocommit(False)
             with other.cursor() as cursor:
-                cursor.execute("SET deadlock_timeout = '1min'")  # the store is the first to look, and is ended
+                cursor.execute("SET deadlock_timeout = '1min'")  # the store checks for deadlocks first and is cancelled
                 cursor.execute("SELECT 1 FROM sfm_memories WHERE seq = %s FOR UPDATE", [two])
                 holds.set()
                 wait_for(lambda: waiting(cursor))
@@ -178,7 +178,7 @@ def test_a_real_deadlock_is_broken_and_both_writers_succeed(api: Api) -> None:
     thread.start()
     assert holds.wait(60)
     items = [{"coord": str(n), "payload": {"text": "stored"}} for n in (1, 2)]
-    with said("SET deadlock_timeout = '3s'"):  # by then the other waits for it
+    with said("SET deadlock_timeout = '3s'"):  # by then, the other session is waiting for it
         response = api.post("/memories/bulk", {"items": items, "atomic": True})
     thread.join()
 
@@ -250,4 +250,4 @@ def test_every_setting_that_we_advise_is_one_of_this_postgresql() -> None:
         known = {name for (name,) in cursor.fetchall()}
 
     assert advised
-    assert advised <= known | {"shared_preload_libraries"}  # which superusers alone are told of
+    assert advised <= known | {"shared_preload_libraries"}  # visible to superusers only

@@ -1,4 +1,4 @@
-"""Only the owner can read the files that the service writes, even with a umask that lets others read."""
+"""Only the owner can read the service's files, even with a umask that allows others to read."""
 
 from __future__ import annotations
 

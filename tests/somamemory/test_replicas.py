@@ -1,4 +1,4 @@
-"""Read replicas: a second database, deliberately behind, plays the copy; so an answer shows where it comes from."""
+"""Read replicas: a second database with older data acts as the replica, so responses reveal which database was read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from somamemory.db import replicas
 from tenants.caller import Caller
 from tests.conftest import Api, issue_key
 
-REPLICA, SECOND = ALIASES = ("replica1", "replica2")  # two ways to one database
+REPLICA, SECOND = ALIASES = ("replica1", "replica2")  # two connections to one database
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True, databases=["default", *ALIASES])]
 
 
@@ -55,7 +55,7 @@ def always_a_replica(copy: None, settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def behind(api: Api) -> Api:
-    """A caller that has not written for a while. It stored "new", and the replica still contains "old"."""
+    """A caller that has not written for a while. It stored "new", but the replica still contains "old"."""
     api.store("1", "new")
     for memory in Memory.all_tenants.using("default"):
         memory.payload, memory.terms = {"text": "old"}, memory.terms.replace("new", "old")
@@ -150,14 +150,14 @@ def test_what_a_write_checks_before_is_read_from_the_primary(behind: Api) -> Non
 
 
 class Attempts:
-    """How often somebody tried to connect to the replica while it was down."""
+    """Counts the attempts to connect to the replica while it is down."""
 
     count = 0
 
 
 @pytest.fixture
 def down(behind: Api, monkeypatch) -> Attempts:
-    """Nobody listens where the replica was."""
+    """Make the replica unreachable."""
     replica, attempts = connections[REPLICA], Attempts()
     connect = replica.get_new_connection
 
@@ -226,7 +226,7 @@ if configured.REDIS_URL:
 
     def test_other_processes_know_who_has_just_written(behind: Api) -> None:
         behind.store("2")
-        replicas.forget()  # another process has never heard of it
+        replicas.forget()  # another process does not know about it
 
         assert seen(behind) == "new"
 

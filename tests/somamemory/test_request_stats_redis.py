@@ -1,4 +1,4 @@
-"""What several processes have answered, added up through Redis."""
+"""Request statistics of several processes, combined through Redis."""
 
 from __future__ import annotations
 

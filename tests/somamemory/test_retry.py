@@ -1,4 +1,4 @@
-"""When work is tried again, and how long that may take."""
+"""Retries: conditions and time limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ POLICY = RetryPolicy(attempts=4, first_pause_s=1.0, max_pause_s=3.0)
 
 
 class Work:
-    """Fails so many times, then returns how often it was called."""
+    """Fails this many times, then returns the number of calls."""
 
     def __init__(self, failures: int, error: Exception) -> None:
         self.failures = failures
@@ -76,5 +76,5 @@ def test_no_attempt_begins_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -
     work = Work(10, ValueError())
     with pytest.raises(ValueError):
         POLICY.run(work, always, deadline=lambda: 102.0, sleep=sleep)
-    assert work.calls in (2, 3)  # as the pauses fall
+    assert work.calls in (2, 3)  # depending on the pauses
     assert now < 102.0

@@ -1,4 +1,4 @@
-"""The statements of hot paths read and write the same as the ORM, on both databases."""
+"""The statements on hot paths read and write the same values as the ORM, on both databases."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def columns(row: Any) -> dict[str, object]:
 
 
 def as_stored(model: type[Any]) -> list[tuple[object, ...]]:
-    """Return the rows as the driver reads them."""
+    """Return the rows as read by the driver."""
     names = ", ".join(field.column for field in model._meta.concrete_fields if not field.primary_key)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {names} FROM {model._meta.db_table} ORDER BY 1, 2, 3")

@@ -1,4 +1,4 @@
-"""Background threads, and the periodic work that they run."""
+"""Background threads and their periodic work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from somamemory.errors import ConfigurationError, IndexUnavailable
 from somamemory.scheduling import Periodic, Scheduler, Thread, periodic, registered
 from testing.processes import wait_for
 
-pytestmark = pytest.mark.django_db  # an attempt looks at the connections, which an earlier test may have opened
+pytestmark = pytest.mark.django_db  # an attempt checks the connections, which an earlier test may have opened
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_what_ends_the_process_is_no_failure(thread: Thread) -> None:
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Periodic]:
-    """No work but that of the test."""
+    """An empty registry, for the test's own work only."""
     empty: dict[str, Periodic] = {}
     monkeypatch.setattr(scheduling, "_registered", empty)
     monkeypatch.setattr(scheduling, "_preparations", {})

@@ -1,4 +1,4 @@
-"""Settings: what cannot work is refused with one line, and every knob is documented."""
+"""Settings: invalid ones are rejected with one line, and every setting is documented."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.server, pytest.mark.once]
 
 
 def check(tmp_path: Path, *options: str, **variables: str) -> tuple[int, str]:
-    """The exit code and the output of `manage.py check` with these variables and no others of ours."""
+    """Return the exit code and the output of `manage.py check` with only these variables."""
     return run(tmp_path, [str(ROOT / "manage.py"), "check", *options], **variables)
 
 
@@ -183,7 +183,7 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
     assert documented == set(known_variables())
 
 
-# Their defaults follow from other settings, or are told in words.
+# Their defaults depend on other settings, or are described in words.
 TOLD_IN_WORDS = {
     "SOMA_AUDIT_KEY",
     "SOMA_AUDIT_KEY_FILE",
@@ -251,7 +251,7 @@ def test_a_cold_storage_that_cannot_be_had_is_refused(tmp_path: Path, where: str
 def test_cold_files_have_a_place_of_their_own_accord_only_on_one_machine(
     tmp_path: Path, database: str, storage: str
 ) -> None:
-    """The data folder of a container ends with it."""
+    """A container's data folder is deleted with the container."""
     command = ["-c", "from somamemory import settings; print(settings.COLD_STORAGE)"]
 
     _, output = run(tmp_path, command, SOMA_DATABASE_URL=database)
@@ -282,7 +282,7 @@ def test_verify_audit_refuses_a_key_that_others_can_read(tmp_path: Path) -> None
 
 
 def test_a_log_signed_with_the_secret_key_keeps_that_key(tmp_path: Path) -> None:
-    """Earlier versions had no other key."""
+    """Earlier versions had only this key."""
     (tmp_path / "secret-key").write_text("s" * 50)
 
     assert check(tmp_path)[0] == 0

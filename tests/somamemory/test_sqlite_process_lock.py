@@ -1,4 +1,4 @@
-"""The lock that lets the writers of several web processes take turns."""
+"""The lock for writers of several web processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQLite's writers stand in a queue: first come, first served, and nobody leaves with the door locked."""
+"""SQLite's writers wait in a queue: first come, first served, and the lock is always released."""
 
 from __future__ import annotations
 
@@ -110,6 +110,6 @@ def test_who_gets_no_turn_is_told_that_the_database_is_busy(monkeypatch: pytest.
     try:
         with pytest.raises(OperationalError, match="locked"):
             Tenant.objects.filter(slug="none").update(name="changed")
-        assert Tenant.objects.filter(slug="none").count() == 0  # readers wait for nobody
+        assert Tenant.objects.filter(slug="none").count() == 0  # readers do not wait
     finally:
         queue.release()

@@ -1,4 +1,4 @@
-"""Traces: one for a request and all that it sets off, with nothing in them that anybody has stored or asked."""
+"""Traces: one per request, including the jobs that it triggers, without any stored data or queries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def place_of(span: ReadableSpan) -> SpanContext:
 
 
 class Traces:
-    """What was sent to the collector."""
+    """The spans sent to the collector."""
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()
@@ -49,7 +49,7 @@ class Traces:
         return found
 
     def below(self, span: ReadableSpan) -> list[str]:
-        """The names of its parts, and of theirs."""
+        """Return the names of all descendants of a span."""
         parts = [part for part in self.spans if part.parent and part.parent.span_id == place_of(span).span_id]
         return [name for part in parts for name in [part.name, *self.below(part)]]
 
@@ -57,7 +57,7 @@ class Traces:
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
     made = Traces()
-    # As settings.py does when an endpoint is named.
+    # Like settings.py if an endpoint is set.
     monkeypatch.setattr(settings, "MIDDLEWARE", ["somamemory.web.middleware.Tracing", *settings.MIDDLEWARE])
     tracing.start(made.exporter)
     yield made
@@ -150,19 +150,19 @@ def test_a_part_that_failed_tells_the_type_of_the_error_and_not_its_words(traces
     assert PLANTED not in span.to_json()
 
 
-# --- From a request to the job that it sets off ------------------------------------------------------------------
+# --- From a request to its job -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """The headers of the messages to the broker."""
+    """Record the headers of messages to the broker."""
     headers: list[dict[str, str]] = []
     monkeypatch.setattr(celery.app, "send_task", lambda task, **options: headers.append(options["headers"]))
     return headers
 
 
 def run_with(headers: dict[str, str], work: Callable[[], object]) -> None:
-    """As a worker runs a task whose message came with these headers."""
+    """Run a task like a worker that has received a message with these headers."""
 
     def once() -> None:
         work()
@@ -181,7 +181,7 @@ def run_with(headers: dict[str, str], work: Callable[[], object]) -> None:
 def test_what_a_worker_does_for_a_request_is_a_part_of_it(
     api: Api, traces: Traces, sent: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify.Publisher, "ask", lambda self: tracing.ask())  # the thread would publish when it likes
+    monkeypatch.setattr(notify.Publisher, "ask", lambda self: tracing.ask())  # the thread would publish at any time
     monkeypatch.setattr(settings, "INDEXER", "celery")
 
     api.store("1", "to be indexed")
@@ -222,13 +222,13 @@ def test_the_thread_of_an_embedded_server_goes_on_with_the_trace_as_well(traces:
         notify._wake()
     with tracing.asked(notify.DRAIN):
         pass
-    with tracing.asked(notify.DRAIN):  # nobody has asked
+    with tracing.asked(notify.DRAIN):  # without a request
         pass
 
     assert traces.below(traces.named("request")) == [notify.DRAIN]
 
 
-# --- How much, and off -------------------------------------------------------------------------------------------
+# --- Sampling, and tracing turned off ----------------------------------------------------------------------------
 
 
 def test_a_share_is_sent_whatever_a_caller_says(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ def said(*contents: str, role: str = "user", **more: Any) -> list[dict[str, Any]
 
 
 def begin(api: Api, *contents: str, **fields: Any) -> dict[str, Any]:
-    """Create a conversation of user messages, and return it."""
+    """Create a conversation with user messages, and return it."""
     response = api.post(ROOT, {"messages": said(*contents), **fields})
     assert response.status_code == 201, response.content
     conversation: dict[str, Any] = response.json()
@@ -27,7 +27,7 @@ def begin(api: Api, *contents: str, **fields: Any) -> dict[str, Any]:
 
 
 def link(api: Api, start: str, end: str, **more: Any) -> None:
-    """Link messages, as the service does: callers cannot write to the reserved namespace."""
+    """Link messages like the service, because callers cannot write to the reserved namespace."""
     new = NewLink(coordinates.parse(start), coordinates.parse(end), namespace=CONVERSATIONS, **more)
     graph.link(Caller.command(api.tenant).writing_reserved(), new)
 

@@ -1,4 +1,4 @@
-"""Databases of a test's own, for servers that it starts."""
+"""Separate databases for servers started by a test."""
 
 from __future__ import annotations
 

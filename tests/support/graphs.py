@@ -1,6 +1,6 @@
 """Random graphs, and the results of NetworkX for them.
 
-They have cycles, parallel links and links from a node to itself.
+The graphs have cycles, parallel links and self-loops.
 """
 
 from __future__ import annotations

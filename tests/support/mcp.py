@@ -34,7 +34,7 @@ def call(api: Api, tool: str, url: str = "/mcp", **arguments: Any) -> Any:
 
 
 def error_of(api: Api, tool: str, url: str = "/mcp", **arguments: Any) -> str:
-    """Return the text of the error that a tool reports."""
+    """Return the text of a tool's error."""
     result = result_of(api, tool, url, **arguments)
     assert result["isError"], result
     text: str = result["content"][0]["text"]

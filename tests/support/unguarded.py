@@ -1,4 +1,4 @@
-"""For tests only: bypass the triggers of the audit log, as someone with access to the database could."""
+"""Bypass the triggers of the audit log, as someone with database access could. For tests only."""
 
 from __future__ import annotations
 

@@ -155,12 +155,12 @@ def change_a_block(rows: Any) -> None:
 
 
 def sign_progress_again(sealed_to: int) -> None:
-    """As someone could who has the key."""
+    """Sign the progress, as someone with the key could."""
     progress.advance(AuditSealer.objects.get(), sealed_to, -1)
 
 
 def forge(rows: Any) -> None:
-    """Change a row, and all the hashes that follow from it; the key is not in the database."""
+    """Change a row and all hashes that depend on it, without the key, which is not in the database."""
     change(rows)
     key, settings.AUDIT_KEY = settings.AUDIT_KEY, "a guess"
     tenant = rows[0].tenant
@@ -240,7 +240,7 @@ def test_a_tenant_that_vanished_without_an_erasure_is_found(chained: Caller) -> 
 
 
 def test_a_tenant_that_was_only_noted_as_erased_is_found(chained: Caller) -> None:
-    """The note makes the triggers give way, without any being dropped."""
+    """This record makes the triggers allow deletions, without dropping any trigger."""
     known = heads()
     ErasedTenant.objects.create(tenant_id=chained.tenant.id, slug_digest=b"")
     for model in (AuditBlock.all_tenants, AuditEvent.objects):
@@ -291,7 +291,7 @@ def test_many_rows_make_blocks_of_bounded_size(chained: Caller, monkeypatch: pyt
 
 @pytest.fixture
 def pruned(chained: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
-    """Two of three blocks have outlived their time."""
+    """Two of three blocks are older than the retention period."""
     monkeypatch.setattr(settings, "AUDIT_RETENTION_DAYS", 30)
     old = AuditBlock.all_tenants.filter(tenant=chained.tenant, number__lte=2)
     with unguarded():
@@ -343,7 +343,7 @@ def test_a_checkpoint_that_this_installation_has_not_signed_is_found(chained: Ca
         previous=chain.NOTHING_BEFORE,
         signature=b"x" * 32,
     )
-    events(chained).filter(id__lte=block.last_id).delete()  # the database lets it pass
+    events(chained).filter(id__lte=block.last_id).delete()  # the database allows it
 
     assert kinds(check()) == {"forged"}
 
@@ -355,7 +355,7 @@ def test_rows_without_a_checkpoint_cannot_be_deleted(pruned: Caller) -> None:
         AuditCheckpoint.objects.for_tenant(pruned.tenant).delete()
 
 
-# --- Side by side ------------------------------------------------------------------------------------------------
+# --- Concurrency -------------------------------------------------------------------------------------------------
 
 
 def test_eight_writers_at_once_leave_one_unbroken_chain(transactional_db: None) -> None:

@@ -1,4 +1,4 @@
-"""The sealer signs nothing that was forged, and the heads of the chains leave the machine."""
+"""The sealer does not sign forged rows, and the heads of the chains are published."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Attack = Callable[[Caller], None]
 
 
 def forge_from_the_start(caller: Caller) -> None:
-    """Change the actors, delete the blocks and reset the progress: a restarted sealer begins again."""
+    """Change the actors, delete the blocks and reset the progress, so that a restarted sealer would start over."""
     events(caller).update(actor="key:innocent")
     AuditBlock.all_tenants.all().delete()
     AuditSealer.objects.update(sealed_to=0)
@@ -191,7 +191,7 @@ def test_heads_go_to_syslog(chained: Caller, settings: Any) -> None:
 
 @pytest.fixture
 def collector() -> Iterator[tuple[str, list[bytes], list[int]]]:
-    """A collector of heads over HTTP: its URL, the bodies, and the statuses that it answers with."""
+    """An HTTP collector of heads: its URL, the received bodies, and the statuses that it returns."""
     bodies: list[bytes] = []
     statuses: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Erasing one tenant of three: nothing of it is left anywhere, and the others are untouched."""
+"""Erasing one tenant of three leaves none of its data anywhere, and does not affect the others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.conftest import Api, drain, issue_key, problem_of
 
 V1 = "/api/v1"
 PLANTED = "xyzzyplugh"
-# They belong to no tenant.
+# Tables that belong to no tenant.
 OF_THE_INSTALLATION = {
     "sfm_tenants", "sfm_embedding_generations", "sfm_audit_sealer", "sfm_erased_tenants", "sfm_second_factors",
 }  # fmt: skip
@@ -34,7 +34,7 @@ OF_THE_INSTALLATION = {
 
 @pytest.fixture
 def planted(api: Api, operator: Api) -> Api:
-    """Acme with data in every store, all of it containing a word that no other data contains."""
+    """Acme with data in every store, all of which contains a unique word."""
     api.store("1,2", f"{PLANTED} sleeps", metadata={PLANTED: PLANTED}, context=PLANTED, namespace=PLANTED)
     api.store("3", f"{PLANTED} is deleted", expires_at="2999-01-01T00:00:00Z")
     api.delete("/memories/3")
@@ -76,12 +76,12 @@ def everything(tenant: Tenant) -> dict[str, list[Any]]:
 
 
 def tables_that_hold(word: str) -> list[str]:
-    """Every table of the database with this word in any of its columns, as text or bytes."""
+    """Return every table with this word in any column, as text or bytes."""
     found = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
             if table in ("sfm_memory_terms", "sfm_memory_terms_scoped"):
-                # They have no rows of their own. The tables below them do, and are read, too.
+                # They have no rows of their own; the tables behind them are read as well.
                 continue
             cursor.execute(f'SELECT * FROM "{table}"')
             if any(_holds(value, word) for row in cursor.fetchall() for value in row):
@@ -167,7 +167,7 @@ def test_rows_written_during_an_erasure_are_removed_later(planted: Api, operator
         [Memory(tenant=planted.tenant, namespace="n", coordinate_key="0" * 16, payload={"text": PLANTED})]
     )
     maintenance.maintain()
-    assert tables_that_hold(PLANTED)  # not yet: a request may still be writing
+    assert tables_that_hold(PLANTED)  # not yet, because a request may still be writing
 
     ErasedTenant.objects.update(erased_at=timezone.now() - erasure.CONFIRM_AFTER)
     maintenance.maintain()

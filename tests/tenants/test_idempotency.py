@@ -1,4 +1,4 @@
-"""Requests that come twice: one effect, and the first answer for each."""
+"""Repeated requests have one effect, and all get the first response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tenants.models import ApiKey, AuditEvent, IdempotencyKey, Tenant
 from tests.conftest import Api, issue_key, problem_of
 
 BODY = {"coord": "1", "payload": {"text": "once"}}
-# POSTs that change nothing, and may be sent again as they are.
+# POST requests that change nothing, and are safe to repeat without a key.
 READING = {
     "/api/v1/memories/search",
     "/api/v1/memories/bulk/get",
@@ -36,7 +36,7 @@ READING = {
     "/api/v1/conversations/{id}/suggest-labels",
     "/api/v1/prune/dry-run",
 }
-# They may ask a language model, which no transaction waits for, and write the same when they come again.
+# They may call a language model, which must not happen in a transaction, and repeating them writes the same data.
 REPEATABLE = {
     "/api/v1/summarize",
     "/api/v1/conversations/{id}/summary",
@@ -54,7 +54,7 @@ def version(api: Api, coord: str = "1") -> int:
 
 
 def same(first: Any, again: Any) -> bool:
-    """Whether `again` is the replay of `first`."""
+    """Return whether `again` is a replay of `first`."""
     ours = {"X-Request-ID", "Idempotent-Replayed"}
     headers = [{name: value for name, value in answer.items() if name not in ours} for answer in (first, again)]
     return bool(
@@ -65,7 +65,7 @@ def same(first: Any, again: Any) -> bool:
     )
 
 
-# --- What is taken -----------------------------------------------------------------------------------------------
+# --- Valid keys --------------------------------------------------------------------------------------------------
 
 
 def test_every_post_takes_the_header_or_is_known_not_to_need_it() -> None:
@@ -111,7 +111,7 @@ def test_without_the_header_nothing_is_recorded(api: Api) -> None:
     assert recorded(api.tenant) == 0
 
 
-# --- One effect, one answer --------------------------------------------------------------------------------------
+# --- One effect, one response ------------------------------------------------------------------------------------
 
 
 def test_a_store_sent_again_is_answered_and_not_done_again(api: Api) -> None:
@@ -185,13 +185,13 @@ def test_the_index_hears_of_it_after_the_commit(api: Api, django_capture_on_comm
     with django_capture_on_commit_callbacks() as callbacks:
         api.post("/memories", BODY, idempotency_key="k")
 
-    # The others remember for a while what was read or written, and are not there each time.
+    # Other headers depend on caches and are not always present.
     nudges = [callback for callback in callbacks if not isinstance(callback, partial)]
     assert len(nudges) == len([callback for callback in of_a_plain_store if not isinstance(callback, partial)]) > 0
     assert VectorEmbedding.objects.for_tenant(api.tenant).filter(due_at__isnull=False).count() == 2
 
 
-# --- Another request ---------------------------------------------------------------------------------------------
+# --- Different requests ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_an_issued_key_is_replayed_and_lies_nowhere_in_clear(operator: Api, tena
     row = IdempotencyKey.objects.for_tenant(operator.tenant).get()
     secret = first.json()["key"].encode()
     assert secret not in bytes(row.answer) + bytes(row.fingerprint)
-    for token in (b"", b"soma", bytes(ApiKey.objects.get(id=row.key_id).digest)):  # all that the database knows
+    for token in (b"", b"soma", bytes(ApiKey.objects.get(id=row.key_id).digest)):  # all that the database contains
         with pytest.raises(Exception):  # noqa: B017 - whatever the cipher says
             idempotency.Attempt(operator.tenant, row.key_id, "k", token, b"")._open(bytes(row.answer))
 
@@ -332,7 +332,7 @@ def at_once(api: Api, transactional_db: None) -> Iterator[Api]:
 
 
 def closing(work: Any) -> Any:
-    """In a thread: gives the thread's connection back."""
+    """For threads: close the thread's connection afterwards."""
 
     def done(*given: Any) -> Any:
         try:
@@ -394,7 +394,7 @@ def test_five_at_once_where_the_effect_would_conflict(operator: Api, transaction
 def test_a_second_sending_while_the_first_runs_has_no_effect_of_its_own(
     at_once: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PostgreSQL says at once that the first one is running; SQLite, with its one writer, waits for it."""
+    """PostgreSQL immediately reports that the first one is still running. SQLite has only one writer, so it waits."""
     entered, go_on = threading.Event(), threading.Event()
     store = services.store
 

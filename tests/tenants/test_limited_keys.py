@@ -1,4 +1,4 @@
-"""A key that is limited to a user sees and changes the data of this user only."""
+"""A key that is limited to a user can only read and change this user's data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.contract.test_stranger import answer, furnish
 from tests.support.every_route import CASES
 
 LIMITED_SCOPES = ("read", "write", "delete")
-# Tables without a user, with the reason why a limited key reaches nothing of others through them.
+# Tables without a user, with the reason why a limited key cannot access other users' data through them.
 OF_NO_USER = {
     "AuditBlock": "written by the sealer, read by operators",
     "AuditCheckpoint": "written by the sealer, read by operators",
@@ -34,10 +34,10 @@ OF_NO_USER = {
     "ColdFile": "looked up by the id of a conversation that was found before",
     "DailyUsage": "counts requests of the whole tenant, read by operators",
     "IdempotencyKey": "belongs to one API key",
-    "ImportedConversation": "the route that imports is closed to limited keys",
-    "LlmCall": "budgets of the whole tenant; a limited key sees no sum of them",
+    "ImportedConversation": "the import route rejects limited keys",
+    "LlmCall": "budgets of the whole tenant, whose sums a limited key cannot read",
     "NumberStripe": "counters of conversation numbers",
-    "Upkeep": "the routes of the lifecycle are closed to limited keys",
+    "Upkeep": "the lifecycle routes reject limited keys",
     "UsageStripe": "counters of the whole tenant, read by operators",
 }
 

@@ -1,4 +1,4 @@
-"""What a caller may use: the arithmetic of the buckets, and what is shown and refused over HTTP."""
+"""Limits of a caller: the arithmetic of the buckets, and the headers and rejections over HTTP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEY, TENANT = uuid.UUID(int=1), uuid.UUID(int=2)
 
 @pytest.fixture
 def settings(settings: Any) -> Any:
-    """Of two limits, the test sets those that it is about."""
+    """Disable both limits; each test sets the ones it needs."""
     settings.KEY_RATE, settings.KEY_BURST = 0, 200
     settings.TENANT_RATE, settings.TENANT_BURST = 0, 800
     settings.REDIS_URL = ""
@@ -162,7 +162,7 @@ def test_threads_never_take_more_than_there_is(settings: Any, clock: Clock) -> N
 
 @pytest.fixture
 def limited(api: Api, settings: Any, clock: Clock) -> Api:
-    """A key with 20 tokens, one more each second; its tenant has twice as many."""
+    """A key with 20 tokens that gains one per second. Its tenant has twice as many."""
     settings.KEY_RATE, settings.KEY_BURST, settings.TENANT_RATE, settings.TENANT_BURST = 1, 20, 2, 40
     return api
 
@@ -281,7 +281,7 @@ def test_addresses_take_bounded_memory(settings: Any, monkeypatch: pytest.Monkey
     assert len(policy._refused._full_at) == 10
 
 
-# --- Requests at once --------------------------------------------------------------------------------------------
+# --- Concurrent requests -----------------------------------------------------------------------------------------
 
 
 def test_a_tenant_runs_only_so_many_requests_at_once(
@@ -352,7 +352,7 @@ def test_another_key_of_the_tenant_has_a_bucket_of_its_own(limited: Api) -> None
 
 
 def spent(api: Api, send: Any) -> int:
-    """Return the tokens that a request takes, by the headers of its response."""
+    """Return the cost of a request in tokens, according to the headers of its response."""
     policy.forget()
     response = send()
     assert response.status_code < 300, response.content

@@ -1,5 +1,7 @@
-"""Limits that processes share in Redis. A server of its own, which may be stopped and killed; collected only when the
-tests run with Redis (see tests/conftest.py)."""
+"""Limits that processes share in Redis.
+
+The tests use a separate server, which they stop and kill. They run only with Redis (see tests/conftest.py).
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,7 @@ def server() -> Iterator[Redis]:
 def settings(settings: Any, server: Redis) -> Any:
     settings.REDIS_URL = f"redis://127.0.0.1:{server.port}/0"
     settings.CACHES = patient_caches_in(settings.REDIS_URL)
-    # So little flows in that it is none, however long a test takes.
+    # Refills so slowly that no token is added during a test.
     settings.KEY_RATE, settings.KEY_BURST = 0.001, 20
     settings.WORKERS = 1  # without Redis, each process has its share
     settings.TENANT_RATE, settings.TENANT_BURST = 0.002, 1000
@@ -74,7 +76,7 @@ def key() -> uuid.UUID:
 
 @pytest.fixture
 def pause(settings: Any, monkeypatch: pytest.MonkeyPatch) -> float:
-    """How long no request asks a Redis that has failed; short, for the test."""
+    """Shorten the time for which requests skip a failed Redis."""
     monkeypatch.setattr("somamemory.caching.PAUSE_S", 0.3)
     policy.forget()
     return 0.3
@@ -89,7 +91,7 @@ def unasked_after_a_failure(settings: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What Redis was asked for."""
+    """Record the calls to Redis."""
     calls: list[Any] = []
     take = RedisBuckets.take
 
@@ -136,7 +138,7 @@ def test_processes_share_one_bucket(settings: Any, key: uuid.UUID) -> None:
 
 
 def test_leases_pass_no_more_than_the_limit_gives(settings: Any, key: uuid.UUID) -> None:
-    """Within a moment, what leases hold is part of the bucket: several processes pass the burst, and what flows in."""
+    """Leases come from the shared bucket, so several processes admit at most the burst plus the refill."""
     rule, names = Limit("key", 2000, 1000), (f"key:{key}",)
     processes = [SharedBuckets() for _ in range(4)]
     began = time.monotonic()
@@ -190,7 +192,7 @@ def test_requests_go_on_while_redis_is_killed_and_it_counts_again_afterwards(
     assert (left(), left()) == (19, 18)
     server.kill()
     try:
-        assert left() == 19  # this process counts for itself, from a full bucket
+        assert left() == 19  # this process counts on its own, starting with a full bucket
         assert left() == 18
         while api.get("/stats").status_code == 200:
             pass
@@ -199,7 +201,7 @@ def test_requests_go_on_while_redis_is_killed_and_it_counts_again_afterwards(
         server.start()
     time.sleep(pause)
 
-    assert left() == 19  # in Redis again, which has lost everything
+    assert left() == 19  # in Redis again, which has lost its data
 
 
 @pytest.mark.usefixtures("unasked_after_a_failure")

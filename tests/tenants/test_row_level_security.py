@@ -28,12 +28,12 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.row_level_security, pytest.mar
 
 @pytest.fixture(autouse=True)
 def _walled(walled: None) -> None:
-    """Every test here has it on, before there is a row."""
+    """Enable it for every test, before there are any rows."""
 
 
 @pytest.fixture
 def unfiltered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bug that this wall is for: no query of the application names its tenant."""
+    """Simulate the bug that this wall protects against: queries without a tenant."""
     monkeypatch.setattr(TenantManager, "for_tenant", lambda manager, tenant: models.QuerySet(manager.model))
 
 
@@ -44,7 +44,7 @@ def rows_in(table: str) -> int:
 
 
 def visible() -> set[str]:
-    """The tables in which the current scope sees a row."""
+    """Return the tables with rows that are visible in the current scope."""
     tables = {table.name for table in row_level_security.tables()} - {"sfm_staff_tenants"}
     return {name for name in tables if rows_in(name)}
 

@@ -1,4 +1,4 @@
-"""Tenants and their keys over HTTP: for operators alone."""
+"""Tenants and their keys over HTTP, for operators only."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_pages_of_keys_joined_are_all_keys_the_newest_first(operator: Api) -> No
     assert [prefix for page in pages for prefix in page] == made[::-1]
 
 
-# --- What else an operator does ----------------------------------------------------------------------------------
+# --- Other tasks of operators ------------------------------------------------------------------------------------
 
 
 def test_a_tenant_is_shown_and_changed(api: Api, operator: Api) -> None:
@@ -457,7 +457,7 @@ def test_a_quota_that_cannot_be_is_one_clear_line(api: Api, quota: str) -> None:
 def test_a_tenant_whose_name_is_empty_is_not_the_operators(
     api: Api, operator: Api, command: str, arguments: list[str], options: dict[str, str]
 ) -> None:
-    """A script whose variable is not set must not end with a key for all tenants, or without one."""
+    """A script with an unset variable must not get a key for all tenants, or for none."""
     mine = ApiKey.objects.get(tenant=None)
 
     with pytest.raises(CommandError, match="tenant '' does not exist"):

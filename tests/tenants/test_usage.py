@@ -1,4 +1,4 @@
-"""Quotas of storage and requests, enforced without a row that all writers wait for."""
+"""Quotas of storage and requests, enforced without a row on which all writers wait."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ V1 = "/api/v1"
 
 @pytest.fixture
 def limit(api: Api, operator: Api) -> Iterator[Callable[..., None]]:
-    """Set quotas of acme."""
+    """Set acme's quotas."""
 
     def change(**quotas: int | None) -> None:
         response = operator.patch(f"{V1}/tenants/acme", {"quotas": quotas})

@@ -1,6 +1,6 @@
-"""Claude Code hooks: recall from SomaMemory at the start of a session and for each prompt, and store at its end.
+"""Claude Code hooks: recall memories at the start of a session and for each prompt, and store messages at the end.
 
-Works through the REST API, without a language model and without packages. Settings: SOMA_URL, SOMA_API_KEY,
+Uses the REST API, and needs neither a language model nor any packages. Settings: SOMA_URL, SOMA_API_KEY,
 SOMA_TENANT. Without a server, the hooks do nothing, so that Claude can still work.
 """
 
@@ -20,7 +20,7 @@ MIN_PROMPT = 12  # characters; "yes" and "go on" need no memory
 
 
 def main(event: dict) -> dict | None:
-    """Handle an event of Claude Code. Return the text that it adds to the context, or None."""
+    """Handle a Claude Code event. Return the text that Claude Code adds to the context, or None."""
     handle = {"SessionStart": on_start, "UserPromptSubmit": on_prompt, "Stop": on_stop}
     text = handle[event["hook_event_name"]](event)
     if not text:
@@ -34,7 +34,7 @@ def on_start(event: dict) -> str:
 
 
 def on_prompt(event: dict) -> str:
-    """Recall what matters for a prompt, from all projects except this session."""
+    """Recall messages relevant to a prompt, from all projects except this session."""
     prompt = event["prompt"].strip()
     return recall(event, prompt[:MAX_QUERY], RECALL_TOKENS) if len(prompt) >= MIN_PROMPT else ""
 
@@ -114,7 +114,7 @@ def request(method: str, path: str, body: dict, timeout_s: float, idempotency_ke
 if __name__ == "__main__":
     try:
         output = main(json.load(sys.stdin))
-    except (OSError, ValueError, KeyError) as error:  # no server, no key, or a transcript that is being written
+    except (OSError, ValueError, KeyError) as error:  # no server, no key, or an incomplete transcript
         print(f"somamemory: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(0)
     if output:

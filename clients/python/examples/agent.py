@@ -1,4 +1,4 @@
-"""An agent with a memory of each user. Replace `answer` with a call to your language model."""
+"""An agent with a memory for each user. Replace `answer` with a call to your language model."""
 
 from somamemory_client import Client
 

@@ -265,7 +265,7 @@ export interface components {
       format?: "items" | "messages" | "text";
       /** @description include messages of archived conversations */
       include_archived?: boolean;
-      /** @description leave out items with a lower relevance; default: an empty context unless one item reaches 0.3 */
+      /** @description leave out items with a lower relevance; default: the context is empty unless an item reaches 0.3 */
       min_relevance?: number | null;
       /** @description also search the memories of these namespaces; `facts`: the facts of the conversations */
       namespaces?: string[];
@@ -388,7 +388,7 @@ export interface components {
     };
     /** @description A context as one text, or as messages for a model. */
     ContextPromptOut: {
-      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
+      /** @description time in the past: return the data as it was at this time; default: now */
       as_of: string;
       /** @description requested budget in tokens */
       budget: number;
@@ -661,7 +661,7 @@ export interface components {
       /** @description key of the memory: a name chosen by the caller, unique in the namespace */
       key?: string | null;
     };
-    /** @description The conditions must all hold. Without any condition, `all` must be true. */
+    /** @description All conditions must match. Without any condition, `all` must be true. */
     DeleteMatchingBody: {
       /** @description the agent: only data of this agent */
       agent_id?: string | null;
@@ -974,7 +974,7 @@ export interface components {
       prefix?: string | null;
     };
     GraphNeighborsQuery: {
-      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
+      /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
       /** @description coordinate to start from; or name a memory by `key` or `id` */
       coord?: string | null;
@@ -1005,7 +1005,7 @@ export interface components {
       valid_at?: string | null;
     };
     GraphPathQuery: {
-      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
+      /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
       /**
        * @description follow links forwards (`out`), backwards (`in`), or in both directions (`both`)
@@ -1227,7 +1227,7 @@ export interface components {
       source?: string | {
         [key: string]: unknown;
       } | null;
-      /** @description memories of the same namespace that this one replaces: they hold only until `valid_from` (default: now), and a link `supersedes` leads to each of them */
+      /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][];
       /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
       trust?: number | null;
@@ -1300,7 +1300,7 @@ export interface components {
       conversation_id: string | null;
       /** @description coordinate as text */
       coord: string;
-      /** @description id of the better message */
+      /** @description id of the chosen message with the same content */
       duplicate_of?: string | null;
       /** @description unique id */
       id: string;
@@ -1448,17 +1448,17 @@ export interface components {
       purge?: boolean;
     };
     MemoriesGetByIdQuery: {
-      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
+      /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
     };
     MemoriesGetByKeyQuery: {
-      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
+      /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
       /** @description namespace of the memories */
       namespace?: string;
     };
     MemoriesGetQuery: {
-      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
+      /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
       /** @description namespace of the memories */
       namespace?: string;
@@ -1488,7 +1488,7 @@ export interface components {
       namespace?: string;
     };
     MemoriesLinksByIdQuery: {
-      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
+      /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
       /**
        * @description follow links forwards (`out`), backwards (`in`), or in both directions (`both`)
@@ -1513,7 +1513,7 @@ export interface components {
     MemoriesListQuery: {
       /** @description the agent: only data of this agent */
       agent_id?: string | null;
-      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
+      /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
       /** @description region between two coordinates, `low;high` */
       box?: string | null;
@@ -1547,7 +1547,7 @@ export interface components {
       updated_after?: string | null;
       /** @description the user: only data of this user */
       user_id?: string | null;
-      /** @description only memories that hold at this time; a search without it: now */
+      /** @description only memories that are valid at this time; default for searches: now */
       valid_at?: string | null;
     };
     MemoriesMapQuery: {
@@ -1585,19 +1585,19 @@ export interface components {
       namespace?: string;
     };
     MemoriesRestoreByIdQuery: {
-      /** @description earlier version to bring back; default: undo the deletion */
+      /** @description earlier version to restore; default: undo the deletion */
       version?: number | null;
     };
     MemoriesRestoreQuery: {
       /** @description namespace of the memories */
       namespace?: string;
-      /** @description earlier version to bring back; default: undo the deletion */
+      /** @description earlier version to restore; default: undo the deletion */
       version?: number | null;
     };
     MemoriesSearchByQueryQuery: {
       /** @description the agent: only data of this agent */
       agent_id?: string | null;
-      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
+      /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
       /**
        * @description `strong` includes recently stored memories in semantic search
@@ -1610,7 +1610,7 @@ export interface components {
       filters?: string | null;
       /** @description include messages of archived conversations */
       include_archived?: boolean;
-      /** @description also search memories that do not hold now */
+      /** @description also search memories that are not valid now */
       include_superseded?: boolean;
       /** @description only memories with this key or a key below it: `users/ada` contains `users/ada/seat`, but not `users/adam` */
       key_prefix?: string | null;
@@ -1645,7 +1645,7 @@ export interface components {
       top_k?: number;
       /** @description the user: only data of this user */
       user_id?: string | null;
-      /** @description only memories that hold at this time; a search without it: now */
+      /** @description only memories that are valid at this time; default for searches: now */
       valid_at?: string | null;
     };
     MemoriesStoreByKeyQuery: {
@@ -1728,7 +1728,11 @@ export interface components {
       /** @description version number, increased by each change; also the value of the `ETag` */
       version: number;
     };
-    /** @description A message as model APIs send it. Its text is searched; its other parts and its tool calls are only stored. */
+    /**
+     * @description A message as model APIs send it.
+     *
+     *     Searches cover only its text. Its other parts and its tool calls are stored and returned.
+     */
     MessageBody: {
       /** @description text, or a list of parts such as `{"type": "text", "text": "Hello"}`; may be blank if the message has tool calls or is the result of a tool */
       content?: string | {
@@ -1846,7 +1850,7 @@ export interface components {
     NamespacesListQuery: {
       /** @description `next_cursor` of the previous page */
       cursor?: string | null;
-      /** @description cut names to so many segments, and count the memories below */
+      /** @description truncate names to this number of segments; the counts include all memories below */
       depth?: number | null;
       /** @description number of items per page */
       limit?: number;
@@ -1922,7 +1926,7 @@ export interface components {
       source?: string | {
         [key: string]: unknown;
       } | null;
-      /** @description memories of the same namespace that this one replaces: they hold only until `valid_from` (default: now), and a link `supersedes` leads to each of them */
+      /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][] | null;
       /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
       trust?: number | null;
@@ -1958,8 +1962,9 @@ export interface components {
     /**
      * @description Policies of a tenant. Absent fields stay unchanged.
      *
-     *     `auto_label` is the confidence from which a suggested label is applied to an unlabelled conversation; null means
-     *     never. `history_days` is how long earlier versions of memories are kept; null means the installation's default.
+     *     `auto_label` is the minimum confidence at which a suggested label is applied to an unlabelled conversation; null
+     *     means never. `history_days` is how long earlier versions of memories are kept; null means the installation's
+     *     default.
      */
     Policies: {
       /** @description minimum confidence at which suggested labels are set automatically; null: never */
@@ -2003,7 +2008,7 @@ export interface components {
       type: string;
     };
     ProposalOut: {
-      /** @description how certain it is that the newer fact ends what the older one says, 0 to 1 */
+      /** @description confidence that the newer fact makes the older one outdated, 0 to 1 */
       confidence: number;
       /** @description creation time */
       created_at: string;
@@ -2020,7 +2025,7 @@ export interface components {
       /** @description why the newer fact may supersede the older one */
       reason: string;
       /**
-       * @description `open`: to be decided; `accepted`: the newer fact supersedes the older one; `rejected`: both hold
+       * @description `open`: to be decided; `accepted`: the newer fact supersedes the older one; `rejected`: both remain valid
        * @enum {string}
        */
       state: "open" | "accepted" | "rejected";
@@ -2245,7 +2250,7 @@ export interface components {
       state: string;
     };
     ReceiptOut: {
-      /** @description when it began */
+      /** @description start time */
       at: string;
       /** @description number of links that were moved or deleted */
       links: number;
@@ -2273,7 +2278,7 @@ export interface components {
       key?: string | null;
       /** @description namespace of the memories */
       namespace?: string | null;
-      /** @description earlier version to bring back; default: undo the deletion */
+      /** @description earlier version to restore; default: undo the deletion */
       version?: number | null;
     };
     RestoredOut: {
@@ -2289,7 +2294,7 @@ export interface components {
     SearchBody: {
       /** @description the agent: only data of this agent */
       agent_id?: string | null;
-      /** @description moment of the past: the answer is the one that the service would have given then; default: now */
+      /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
       /**
        * @description `strong` includes recently stored memories in semantic search
@@ -2306,7 +2311,7 @@ export interface components {
       } | null;
       /** @description include messages of archived conversations */
       include_archived?: boolean;
-      /** @description also search memories that do not hold now */
+      /** @description also search memories that are not valid now */
       include_superseded?: boolean;
       /** @description only memories with this key or a key below it: `users/ada` contains `users/ada/seat`, but not `users/adam` */
       key_prefix?: string | null;
@@ -2341,7 +2346,7 @@ export interface components {
       top_k?: number;
       /** @description the user: only data of this user */
       user_id?: string | null;
-      /** @description only memories that hold at this time; a search without it: now */
+      /** @description only memories that are valid at this time; default for searches: now */
       valid_at?: string | null;
       /** @description weights of the parts of the score */
       weights?: components["schemas"]["Weights"];
@@ -2452,7 +2457,7 @@ export interface components {
       source?: string | {
         [key: string]: unknown;
       } | null;
-      /** @description memories of the same namespace that this one replaces: they hold only until `valid_from` (default: now), and a link `supersedes` leads to each of them */
+      /** @description memories in the same namespace that this one replaces: they are valid only until `valid_from` (default: now), and this memory gets a `supersedes` link to each of them */
       supersedes?: components["schemas"]["MemoryName"][];
       /** @description how far the memory can be trusted, 0 to 1, as stated by its writer */
       trust?: number | null;
@@ -2690,7 +2695,7 @@ export interface components {
     };
     VersionOut: {
       /**
-       * @description what made the version
+       * @description action that created the version
        * @enum {string}
        */
       action: "create" | "update" | "delete" | "restore";

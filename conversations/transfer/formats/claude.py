@@ -66,7 +66,7 @@ def _text(value: object) -> list[str]:
 
 
 def text_of(content: object, left_out: Counter[str]) -> Iterator[str]:
-    """Yield the content if it is a string, or else the text of each content block, as in Anthropic's messages."""
+    """Yield the content if it is a string, otherwise the text of each content block, as in Anthropic's messages."""
     if isinstance(content, str):
         yield content
         return

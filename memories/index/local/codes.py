@@ -19,8 +19,8 @@ _AT_ONCE = 4096  # rows, so that temporary arrays stay small
 def encode(vectors: Vector) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return the codes of vectors, (rows, dimension), and the step of each row.
 
-    A row's step is its largest number divided by 127. The product of a row with another vector then has an error with
-    a standard deviation of its step times the length of the other vector divided by the square root of 12.
+    A row's step is its largest number divided by 127. The error of the product with another vector has a standard
+    deviation of the step times the length of the other vector, divided by the square root of 12.
     """
     steps = np.abs(vectors).max(axis=1) / np.float32(STEPS)
     return np.rint(vectors / steps[:, None]).astype(np.int8), steps
@@ -35,7 +35,7 @@ def products(query: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def checksums(rows: Columns) -> NDArray[np.uint64]:
-    """Return a checksum of each row: a sum of its words, each multiplied by another odd number."""
+    """Return a checksum of each row: the sum of its words, each multiplied by a different odd number."""
     found = np.empty(len(rows), np.uint64)
     for start in range(0, len(rows), _AT_ONCE):
         found[start : start + _AT_ONCE] = _checksums(rows[start : start + _AT_ONCE])

@@ -1,4 +1,4 @@
-"""A vector index in files that all processes of the machine share: exact, and with nothing else to run."""
+"""An exact vector index in files that all processes on the machine share. It needs no other service."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MAX_MAPPED_CHUNKS = 384
 
 
 class LocalIndex:
-    """One collection: a folder with a folder for each tenant. Any number of processes can have it open."""
+    """One collection: a folder with a subfolder for each tenant. Any number of processes can open it."""
 
     remote = False
 
@@ -87,7 +87,7 @@ class LocalIndex:
                 yield from store.scan(prefix)
 
     def is_intact(self, tenant: UUID) -> bool:
-        """Return whether the files were written or verified since the machine started, which loses no write."""
+        """Return whether the files were written or verified since the machine started, so that no write was lost."""
         try:
             store = self._opened(tenant)
         except (Damaged, OSError):
@@ -162,7 +162,10 @@ class LocalIndex:
 
     @contextmanager
     def _locked(self, tenant: UUID) -> Iterator[None]:
-        """Hold the lock of a tenant's writers. Tenants share lock files, so that none remains of an erased tenant."""
+        """Hold the lock of a tenant's writers.
+
+        Tenants share lock files, so that erasing a tenant leaves none behind.
+        """
         self._check()
         number = tenant.int % _LOCKS
         if not self._locks[number].acquire(timeout=WRITE_TIMEOUT_S):
@@ -175,7 +178,7 @@ class LocalIndex:
             self._locks[number].release()
 
     def _recovered(self, tenant: UUID) -> Store | None:
-        """Return the tenant's store, after repairing what a killed process or a restart of the machine has left.
+        """Return the tenant's store, after repairing any damage from a killed process or a restart of the machine.
 
         The caller holds the tenant's lock. A file that cannot be read is deleted. A comparison with the database
         restores the missing rows.
@@ -264,7 +267,7 @@ def _translating_errors() -> Iterator[None]:
     """Raise IndexUnavailable if the files cannot be read or written."""
     try:
         yield
-    except Damaged as error:  # after it was opened, which happens to no file that only this program writes
+    except Damaged as error:  # after it was opened, which cannot happen if only this program writes the file
         raise IndexUnavailable(f"the files of the vector index are damaged: {error}; restart the server") from error
     except OSError as error:
         raise _unusable(error) from error

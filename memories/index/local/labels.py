@@ -1,7 +1,7 @@
 """The labels of a tenant's rows: a number for each pair of namespace and memory type.
 
-A search compares one number per row, which is exact. The pairs are lines of a file that is only appended to; the number
-of a pair is the number of its line, counted from 1.
+A search only compares one number per row. The pairs are lines of a file that is only appended to; the number of a pair
+is the number of its line, counted from 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Pair = tuple[str, str]
 
 
 class Labels:
-    """The labels as far as this process has read them."""
+    """The labels that this process has read so far."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -35,7 +35,7 @@ class Labels:
         return self._count
 
     def read(self, count: int) -> None:
-        """Read on until the first `count` labels are known. Raises Damaged if the file has fewer."""
+        """Read until the first `count` labels are known. Raises Damaged if the file has fewer."""
         if self._count >= count:
             return
         with self._reading:
@@ -67,7 +67,7 @@ class Labels:
         line = json.dumps([namespace, memory_type]).encode() + b"\n"
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         try:
-            os.ftruncate(descriptor, self._end)  # what a killed process has added, but not published
+            os.ftruncate(descriptor, self._end)  # added by a killed process, but not published
             os.pwrite(descriptor, line, self._end)
         finally:
             os.close(descriptor)

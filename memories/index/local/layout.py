@@ -1,7 +1,7 @@
 """Layout of a points file: a header, then chunks of rows, each with its columns one after the other.
 
-Chunks grow, so that a small tenant has a small file and the rows of a large one are scanned in long runs. A chunk never
-moves, so each is mapped into memory once.
+Chunks grow, so that small tenants have small files and the rows of large tenants are scanned in long runs. A chunk
+never moves, so each is mapped into memory once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HEADER_WORDS = BOOT_AT + 2
 
 FIRST_ROWS, GROWTH, MAX_ROWS = 64, 4, 65_536
 MAX_CHUNKS = 256  # 16.4 million rows of one tenant
-# A chunk begins where any machine can map it; pages of 64 KiB are the largest in use.
+# A chunk begins at an offset that every machine can map; the largest pages in use are 64 KiB.
 _CHUNK_ALIGNMENT = max(65_536, ALLOCATIONGRANULARITY)
 _COLUMN_ALIGNMENT = 64  # a cache line
 
@@ -47,9 +47,9 @@ class Columns:
     """Rows of points, by column.
 
     labels: number of the namespace and memory type, 0 for a dead row; uint32.
-    scales: what one step of the row's codes is worth; float32.
+    scales: the value of one step of the row's codes; float32.
     codes: the vector in steps of `scales`, from -127 to 127; int8, (rows, dimension).
-    ids: the halves of the UUID as integers, the more significant first; uint64, (rows, 2).
+    ids: the two halves of the UUID as integers, most significant first; uint64, (rows, 2).
     versions: int64.
     checksums: of all other columns but `labels`; uint64.
     vectors: of length 1; float32, (rows, dimension).
@@ -79,7 +79,7 @@ COLUMNS = ("labels", "scales", "codes", "ids", "versions", "checksums", "vectors
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a chunk is in the file, and its columns in the chunk. All but `rows` are in bytes."""
+    """The position of a chunk in the file, and of its columns in the chunk. All but `rows` are in bytes."""
 
     rows: int
     start: int
@@ -98,7 +98,7 @@ def chunks_for(count: int) -> int:
 
 @cache
 def places(dimension: int) -> tuple[Place, ...]:
-    """Return the place of every chunk of a file for vectors of this dimension."""
+    """Return the position of every chunk of a file for vectors of this dimension."""
     found, start = [], 0
     for number in range(MAX_CHUNKS):
         rows = FIRSTS[number + 1] - FIRSTS[number]

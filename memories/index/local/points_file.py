@@ -1,7 +1,7 @@
-"""The points of one tenant in a file that every process of the machine maps into its memory.
+"""The points of one tenant, in a file that every process on the machine maps into its memory.
 
-Rows are appended, and published by increasing the count in the header, which is the last thing that a writer writes. A
-deleted row loses its label. Readers need no lock; writers hold the tenant's lock.
+Rows are appended, and published by increasing the count in the header, which a writer does last. Deleting a row clears
+its label. Readers need no lock; writers hold the tenant's lock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FORGET_AFTER_VECTORS = 1_024  # reading one may map 16 pages of 4 KiB
 
 
 class Damaged(Exception):
-    """Raised for a file that does not contain what was written to it, or was written by another version."""
+    """Raised for a file that is corrupt or was written by another version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Chunk:
     memory: mmap = field(repr=False)
 
     def forget_vectors(self) -> None:
-        """Unmap the pages of vectors that were read. They stay in the page cache as long as there is room."""
+        """Unmap the pages of vectors that were read. They stay in the page cache while there is room."""
         if hasattr(self.memory, "madvise"):
             number = layout.chunk_of(self.first)
             place = layout.places(self.columns.vectors.shape[1])[number]
@@ -65,7 +65,7 @@ class PointsFile:
 
     @classmethod
     def create(cls, path: Path, dimension: int) -> PointsFile:
-        """Create an empty file, which replaces an existing one only when its header is complete."""
+        """Create an empty file. It replaces an existing one only once its header is complete."""
         draft = path.with_suffix(".new")
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
         made = cls(path, dimension, descriptor)
@@ -81,7 +81,7 @@ class PointsFile:
         return made
 
     def publish(self) -> None:
-        """Give a file that was created its name."""
+        """Rename a newly created file to its final name."""
         os.replace(self.path.with_suffix(".new"), self.path)
 
     @classmethod
@@ -174,7 +174,7 @@ class PointsFile:
         self._header[layout.BOOT_AT :] = _BOOT
 
     def kill_torn(self) -> int:
-        """Mark the rows as dead that do not match their checksum, and return how many there are."""
+        """Mark rows that do not match their checksum as dead, and return their number."""
         torn: list[int] = []
         for chunk, places in self.parts(0, self.count):
             rows = chunk.columns[places]
@@ -186,7 +186,7 @@ class PointsFile:
     # -- rows ------------------------------------------------------------------------------------------------------
 
     def parts(self, start: int, stop: int) -> Iterator[tuple[Chunk, slice]]:
-        """Yield the chunks that contain the rows from `start` to `stop`, each with the slice of these rows in it."""
+        """Yield the chunks that contain the rows from `start` to `stop`, each with the slice of those rows."""
         for number in range(layout.chunk_of(start), layout.chunks_for(stop)):
             chunk = self.chunk(number)
             yield chunk, slice(max(start - chunk.first, 0), min(stop - chunk.first, len(chunk.columns)))
@@ -217,7 +217,7 @@ class PointsFile:
         self._header[layout.COUNT_AT] = stop
 
     def kill(self, rows: list[int]) -> None:
-        """Mark rows as dead, and overwrite their vectors, from which a text can be guessed."""
+        """Mark rows as dead, and overwrite their vectors, because a text can be guessed from its vector."""
         for row in rows:
             columns, at = self.at(row)
             columns.labels[at] = 0
@@ -226,7 +226,7 @@ class PointsFile:
         self._header[layout.DEAD_AT] += np.uint64(len(rows))
 
     def kill_duplicates(self) -> None:
-        """Of several live rows with the same id, keep the last: a writer was killed before it marked the others."""
+        """Keep only the last of several live rows with the same id. A writer was killed before it marked the others."""
         if not self.count:
             return
         live = [(chunk.first + places.start, chunk.columns[places]) for chunk, places in self.parts(0, self.count)]
@@ -238,7 +238,7 @@ class PointsFile:
         self._header[layout.DEAD_AT] = self.count - len(rows) + int(same.sum())
 
     def count_vectors_read(self, count: int) -> None:
-        """Give the memory of vectors that were read back when it may have reached 64 MiB, or 256 bytes a row."""
+        """Release the memory of vectors that were read, once it may have reached 64 MiB or 256 bytes per row."""
         self._vectors_read += count
         if self._vectors_read > max(_FORGET_AFTER_VECTORS, self.count // 256):
             self._vectors_read = 0
@@ -254,7 +254,7 @@ class PointsFile:
         return Chunk(layout.FIRSTS[number], layout.view(memory, place, self.dimension), memory)
 
     def _reserve(self, number: int) -> None:
-        """Reserve the space of a chunk on the disk: writing to a mapped hole of a full disk would kill the process."""
+        """Reserve disk space for a chunk. If the disk were full, writing to a mapped hole would kill the process."""
         if number >= layout.MAX_CHUNKS:
             raise IndexUnavailable(f"the vector index holds at most {layout.FIRSTS[-1]:,} points of one tenant")
         place = layout.places(self.dimension)[number]
@@ -284,7 +284,7 @@ def gathered(
 
 
 def _boot() -> NDArray[np.uint64]:
-    """Return the id of this start of the machine, or a random one if it has none."""
+    """Return the boot id of the machine, or a random one if there is none."""
     try:
         text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip().replace("-", "")
         return np.frombuffer(bytes.fromhex(text), np.uint64)

@@ -1,4 +1,4 @@
-"""Find the rows of ids, for writers and for searches among given ids. Each process keeps its own finders."""
+"""Find rows by id, for writers and for searches among given ids. Each process has its own finders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from memories.index.local.points_file import PointsFile, gathered
 
-# Rows added since the last sort are in a dictionary, up to this number and an eighth of the sorted ones.
+# The number of rows added since the last sort that are kept in a dictionary, besides an eighth of the sorted ones.
 SORT_AFTER_ROWS = 16_384
 _LOW = (1 << 64) - 1
 
@@ -18,7 +18,7 @@ Rows = NDArray[np.intp]
 
 
 class RowFinder:
-    """Sorted halves of ids, 12 bytes a row, and a dictionary of the rows that were added later."""
+    """Half of each id, sorted (12 bytes per row), and a dictionary of the rows added later."""
 
     def __init__(self) -> None:
         self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
@@ -33,7 +33,7 @@ class RowFinder:
         return [self._live(file, id, start) for id, start in zip(ids, starts, strict=True)]
 
     def live(self, file: PointsFile, ids: Sequence[UUID]) -> Rows:
-        """Return the live rows of the ids that have one, in ascending order. Needs no lock of the tenant."""
+        """Return the live rows of these ids in ascending order. Needs no lock."""
         self._catch_up(file)
         recent = [row for id in ids if (row := self._recent.get(id.int)) is not None]
         rows = np.concatenate((self._sorted_rows(file, ids), np.array(recent, np.intp)))
@@ -41,7 +41,7 @@ class RowFinder:
         return _where(rows, gathered(file, rows, lambda columns, places: columns.labels[places]) != 0)
 
     def _sorted_rows(self, file: PointsFile, ids: Sequence[UUID]) -> Rows:
-        """Return the rows of these ids, dead ones included, that were there at the last sort."""
+        """Return the rows of these ids that existed at the last sort, including dead ones."""
         halves = np.array([(id.int >> 64, id.int & _LOW) for id in ids], np.uint64).reshape(-1, 2)
         starts = np.searchsorted(self._keys, halves[:, 1])
         counts = np.searchsorted(self._keys, halves[:, 1], "right") - starts
@@ -69,7 +69,7 @@ class RowFinder:
         return None
 
     def _catch_up(self, file: PointsFile) -> None:
-        """Learn about rows that were added since the last call, by any process."""
+        """Add the rows that any process has added since the last call."""
         count = file.count
         if count - self._seen + len(self._recent) > max(SORT_AFTER_ROWS, len(self._keys) // 8):
             self._sort(file, count)

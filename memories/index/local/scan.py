@@ -1,7 +1,7 @@
 """Exact search in a points file.
 
-The 8-bit codes of every row are compared with the query. Each product has an error of known size, so that a row is
-either certainly not among the nearest, or a candidate; candidates are compared again with their float32 vectors.
+The 8-bit codes of every row are compared with the query. The error of each product has a known bound, so a row is
+either certainly not among the nearest, or a candidate. Candidates are compared again with their float32 vectors.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from memories.index.local.codes import encode, products
 from memories.index.local.points_file import PointsFile, gathered
 
 # The error of a product has a standard deviation of at most SIGMA times the sum of both steps. At 4.3 times that, one
-# row in 60,000 near the limit is missed; for few dimensions, the greatest possible error is smaller still.
+# row in 60,000 near the limit is missed. With few dimensions, the maximum possible error is even smaller.
 _SIGMA = 12**-0.5
 _CERTAINTY = 4.3
-# If a filter leaves fewer rows than one in this many, their codes are copied instead of comparing all.
+# If a filter leaves less than one row in this many, their codes are copied first, instead of comparing all rows.
 _SPARSE = 6
-# While writers are adding rows, at most so many passes over the new ones.
+# The maximum number of passes over new rows while writers are adding them.
 PASSES = 5
-MAX_CANDIDATES = 8_192  # or four times the limit: if more are too similar to tell apart, the rest is not compared again
+MAX_CANDIDATES = (
+    8_192  # or four times the limit; if more rows are too similar to distinguish, the rest is not compared again
+)
 
 Rows = NDArray[np.intp]
 Matching = Callable[[int], NDArray[np.uint32]]  # the labels that a search can return, of the first n
@@ -78,7 +80,7 @@ def nearest(
 ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
     """Return the ids of the nearest rows, and their similarities, best first, and by id if they are equal.
 
-    Rows that are added during the search are included: one of them may have replaced a row that was compared before.
+    Rows added during the search are included, because they may replace rows that were already compared.
     """
     query = _Query.of(vector)
     candidates, done = _Candidates(query, limit), 0
@@ -123,11 +125,11 @@ def _allowed(row_labels: NDArray[np.uint32], labels: NDArray[np.uint32]) -> NDAr
         return allowed
     table = np.zeros(int(labels.max()) + 2, np.bool_)
     table[labels] = True
-    return table.take(row_labels, mode="clip")  # a label that was added later is clipped to the last, which is False
+    return table.take(row_labels, mode="clip")  # labels added later are clipped to the last one, which is False
 
 
 def _bounded(file: PointsFile, candidates: _Candidates, limit: int) -> Rows:
-    """Return the rows to compare again. Of too many equally similar ones, keep those with the lowest ids."""
+    """Return the rows to compare again. If too many are equally similar, keep those with the lowest ids."""
     most = max(MAX_CANDIDATES, 4 * limit)
     rows, highest = candidates.rows, candidates.highest
     if len(rows) <= most:
@@ -148,7 +150,7 @@ def ranked(file: PointsFile, query: Vector, rows: Rows, limit: int) -> tuple[NDA
         return np.empty((0, 2), np.uint64), np.empty(0)
     exact = gathered(file, rows, lambda columns, places: products(query, columns.vectors[places]))
     file.count_vectors_read(len(rows))
-    # Six digits are what float32 has, so vectors that differ by rounding errors only are ordered by their ids.
+    # float32 has six digits, so vectors that differ only by rounding errors are ordered by id.
     similarities = np.asarray(np.round(np.clip(exact, -1.0, 1.0, dtype=np.float64), 6), np.float64)
     ids = gathered(file, rows, lambda columns, places: columns.ids[places])
     order = np.lexsort((ids[:, 1], ids[:, 0], -similarities))
@@ -157,7 +159,7 @@ def ranked(file: PointsFile, query: Vector, rows: Rows, limit: int) -> tuple[NDA
 
 
 def _is_last(ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Return for each row whether no later row has the same id; such a row was replaced during the search."""
+    """Return for each row whether it is the last one with its id; others were replaced during the search."""
     by_id = np.lexsort((ids[:, 1], ids[:, 0]))  # stable, so that rows with the same id stay in their order
     last = np.ones(len(ids), np.bool_)
     last[by_id[:-1]] = (ids[by_id[1:]] != ids[by_id[:-1]]).any(axis=1)

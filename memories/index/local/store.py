@@ -1,4 +1,4 @@
-"""The points of one tenant: its files as this process has opened them."""
+"""The points of one tenant, in the files that this process has opened."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Store:
 
     @staticmethod
     def delete_folder(folder: Path) -> None:
-        """Delete a tenant's files, even damaged ones. Processes that have them open notice."""
+        """Delete a tenant's files, even damaged ones. Processes that have them open detect this."""
         PointsFile.retire_at(folder / POINTS)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -106,7 +106,7 @@ class Store:
     # -- with the tenant's lock ------------------------------------------------------------------------------------
 
     def upsert(self, points: Sequence[Point], vectors: Vector) -> None:
-        """Append the points and mark the points that they replace as dead. A higher version is never replaced."""
+        """Append the points, and mark those they replace as dead. A higher version is never replaced."""
         self._labels.read(self.file.label_count)
         old = self._finder.find(self.file, [point.id for point in points])
         new = [at for at, row in enumerate(old) if row is None or self._version(row) <= points[at].version]
@@ -124,7 +124,7 @@ class Store:
         self._compact_if_worthwhile()
 
     def repair(self) -> None:
-        """Finish what a killed writer has left."""
+        """Finish the work of a killed writer."""
         if self.file.interrupted:
             with self.file.writing():
                 self.file.kill_duplicates()
@@ -154,7 +154,7 @@ class Store:
             self._compact()
 
     def _compact(self) -> None:
-        """Write the live rows to another file. Readers of the old one finish, and then open the new one."""
+        """Write the live rows to another file. Readers finish with the old file, then open the new one."""
         old, new = self.file, PointsFile.create(self.folder / POINTS, self.file.dimension)
         new.label_count, new.rebuilding = old.label_count, old.rebuilding
         for chunk, places in old.parts(0, old.count):

@@ -3,8 +3,8 @@
 Every call uses the calling thread's own database connection. Row level security, read replicas and transactions
 therefore apply without any further code, and another web process or server sees a vector as soon as it is stored.
 
-A search compares every vector of the namespaces, so that its results are exact. Large namespaces have an approximate
-index of their own (see `nearest`), whose candidates are compared exactly again.
+A search compares every vector of the namespaces, so that its results are exact. Each large namespace has an approximate
+index (see `nearest`), whose candidates are then compared exactly.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class PgvectorIndex:
         """Do nothing: `sfm_embedding_generations`, in the same database, names the active collection."""
 
     def available(self) -> bool:
-        """Return True: whenever the outbox can be read, so can the index."""
+        """Return True: if the outbox can be read, so can the index."""
         return True
 
     def ping(self) -> None:

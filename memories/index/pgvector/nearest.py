@@ -1,7 +1,7 @@
-"""Search the vectors of a table: every vector of small namespaces, and an approximate index of each large one.
+"""Search the vectors of a table: exactly in small namespaces, and with an approximate index in each large one.
 
-A large namespace of a tenant has an HNSW index (Malkov and Yashunin, arXiv 1603.09320) of its own. Neither tenants nor
-namespaces mix in it, so that none of them can lose results to another one.
+Each large namespace has its own HNSW index (Malkov and Yashunin, arXiv 1603.09320). An index never contains several
+tenants or namespaces, so none can lose results to another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from memories.index.pgvector.table import Table
 
 # The number of vectors that a search considers, and the maximum that pgvector allows.
 BREADTH, MAX_BREADTH = 400, 1_000
-# With a filter, this number of its candidates must pass it, or too few of the true neighbours do.
+# This number of candidates must pass a filter; otherwise, too few true neighbours are found.
 FILTERED = 100
 # Other processes notice a new index within this time. Until then, they compare every vector.
 REFRESH_S = 30.0
@@ -36,7 +36,7 @@ def suffix(tenant: UUID, namespace: str) -> str:
 
 
 class Nearest:
-    """The search in one table, with the approximate indexes that it has."""
+    """Searches one table, with its approximate indexes."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -48,10 +48,7 @@ class Nearest:
             self._indexes.clear()
 
     def search(self, connection: BaseDatabaseWrapper, tenant: UUID, query: str, where: Where, limit: int) -> Rows:
-        """Return (id, cosine) of the nearest points, in no particular order.
-
-        At least `limit` of them if there are as many.
-        """
+        """Return (id, cosine) of the nearest points, in no particular order: at least `limit` if there are as many."""
         large = self._large(connection, tenant, where)
         rows: Rows = []
         for namespace in large:
@@ -65,7 +62,7 @@ class Nearest:
     ) -> Rows:
         """Search a large namespace. The candidates of its index are compared exactly.
 
-        The index gives up if a filter rejects too many of its candidates. Then few vectors are left to compare.
+        If a filter rejects too many of them, the index gives up, and the few remaining vectors are compared.
         """
         half = f"halfvec({self._table.dimension})"
         statement = self._select(where, f"vector::{half} <#> %s::{half}")
@@ -109,7 +106,7 @@ def _run(connection: BaseDatabaseWrapper, statement: str, tenant: UUID, query: s
 
 @contextmanager
 def _searching(connection: BaseDatabaseWrapper, limit: int) -> Iterator[None]:
-    """Set how thoroughly the next statement searches, and let it go on while a filter rejects its candidates."""
+    """Set the search effort of the next statement, and let it continue while a filter rejects its candidates."""
     breadth = min(max(BREADTH, 2 * limit), MAX_BREADTH)
     with transaction.atomic(connection.alias), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL hnsw.ef_search = {breadth}")

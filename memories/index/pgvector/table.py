@@ -63,7 +63,7 @@ class Table:
 
     @translating_errors("look for its table")
     def exists(self) -> bool:
-        """Return whether the table exists, and check it. A table that is missing contains no vectors."""
+        """Return whether the table exists, and check it. A missing table counts as empty."""
         if not self._checked:
             connection = connections[DEFAULT_DB_ALIAS]
             if self.name not in vector_tables.names(connection):

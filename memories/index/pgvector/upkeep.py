@@ -89,7 +89,7 @@ def _is_pooled(connection: BaseDatabaseWrapper) -> bool:
 
 @contextmanager
 def _alone(connection: BaseDatabaseWrapper, table: Table) -> Iterator[bool]:
-    """Yield whether no other process maintains this table, with time and memory for building an index."""
+    """Yield whether no other process maintains this table. Allow enough time and memory for building an index."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [f"maintain {table.name}"])
         alone = bool(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""`manage.py isolation_check`: try to reach one tenant's data with another tenant's key."""
+"""`manage.py isolation_check`: try to access one tenant's data with another tenant's key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ NOT_ISOLATED = 1
 
 class Command(BaseCommand):
     help = (
-        "Check on this installation that no tenant or user reaches the data of another: create two tenants, try every "
+        "Check on this installation that no tenant or user can access the data of another: create two tenants, try "
+        "every "
         "route with the other tenant's key and with a key that is limited to another user, and erase both. Needs a "
         "running server. Exits with code 0 if nothing was revealed or changed, and with 1 otherwise."
     )

@@ -1,4 +1,4 @@
-"""`manage.py maintain_index`: give the large namespaces of pgvector their indexes now."""
+"""`manage.py maintain_index`: create the indexes of large namespaces with pgvector now."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from somamemory.errors import ConfigurationError, SomaError
 class Command(BaseCommand):
     help = (
         "With pgvector, create the approximate indexes of namespaces that have become large, and remove those of "
-        "others. The server does this every ten minutes. Behind PgBouncer it cannot: run this command every hour, "
-        "with SOMA_DATABASE_URL set to the PostgreSQL server itself."
+        "others. The server does this every ten minutes, except behind PgBouncer. In that case, run this command "
+        "every hour, with SOMA_DATABASE_URL set to the PostgreSQL server itself."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -22,4 +22,4 @@ class Command(BaseCommand):
             maintenance.maintain_index(lambda: False)
         except (SomaError, ConfigurationError) as error:
             raise CommandError(str(error)) from None
-        self.stdout.write("The index is maintained.")
+        self.stdout.write("The indexes are up to date.")

@@ -1,4 +1,4 @@
-"""`somamemory doctor`: find what is wrong with an installation, and say the remedy."""
+"""`somamemory doctor`: diagnose problems of an installation and suggest fixes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MARKS[ERROR] = click.style("error", fg="red")
 )
 @targeted
 def doctor(target: Target) -> int:
-    """Find what is wrong with this installation or with a server, and say the remedy. Changes nothing."""
+    """Diagnose problems of this installation or of a server, and suggest fixes. Changes nothing."""
     findings = list(_findings(target))
     if target.json:
         print_json([vars(finding) for finding in findings])

@@ -1,4 +1,4 @@
-"""What a check of the doctor has found."""
+"""The results of `doctor`."""
 
 from __future__ import annotations
 

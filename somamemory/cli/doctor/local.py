@@ -54,7 +54,7 @@ def _set_up() -> None:
 
 
 def settings_findings() -> Iterator[Finding]:
-    """Return what the checks of the settings say, those for a deployment included."""
+    """Return the results of the settings checks, including those for deployments."""
     from django.conf import settings
     from django.core.checks import run_checks
 
@@ -68,7 +68,7 @@ def settings_findings() -> Iterator[Finding]:
 
 
 def database_findings() -> Iterator[Finding]:
-    """Check the database and, if it can be used, what is in it."""
+    """Check the database and, if it is usable, its contents."""
     from django.db import DatabaseError
 
     from somamemory.management import existing_database
@@ -113,11 +113,11 @@ def content_check() -> Finding:
         result = str(cursor.execute("PRAGMA quick_check(1)").fetchone()[0])
     if result != "ok":
         return error("database", f"the file is damaged: {result}", "restore a backup: somamemory restore FOLDER")
-    return ok("database", "the file is sound")
+    return ok("database", "the file is intact")
 
 
 def newest_key() -> datetime | None:
-    """Return when the newest API key was created, to compare the clock with it."""
+    """Return the creation time of the newest API key, for comparison with the clock."""
     from django.db.models import Max
 
     from tenants.models import ApiKey
@@ -130,7 +130,7 @@ def keys() -> Finding:
     from tenants.models import ApiKey
 
     if not ApiKey.objects.filter(revoked_at=None).exists():
-        return error("keys", "there is no API key that is accepted", "run 'somamemory create_key --operator'")
+        return error("keys", "there is no valid API key", "run 'somamemory create_key --operator'")
     return ok("keys", "there are API keys")
 
 
@@ -150,7 +150,7 @@ def index_findings() -> Iterator[Finding]:
 
 
 def queue() -> Iterator[Finding]:
-    """Report memories that could not be indexed, or that wait although something should index them."""
+    """Report memories that could not be indexed, or that have been waiting too long."""
     from memories import counts
     from tenants.management.command_line import operator
 
@@ -161,7 +161,9 @@ def queue() -> Iterator[Finding]:
         yield error("queue", f"{failed} memories could not be indexed: {reason}", "run 'somamemory retry_failed'")
     elif oldest_s > STALE_S:
         yield error(
-            "queue", f"memories have waited {oldest_s:,} s to be indexed", "start the server, or the worker with Celery"
+            "queue",
+            f"memories have been waiting  {oldest_s:,} s to be indexed",
+            "start the server, or the worker with Celery",
         )
     else:
         yield ok("queue", f"{sum(row.pending for row in rows)} memories await indexing")
@@ -196,20 +198,20 @@ def name_of(name: str) -> str:
 
 
 def _broker(redis: Any) -> Finding:
-    """Check that the queue cannot be evicted, and that a worker listens."""
+    """Check that Redis cannot evict the queue, and that a worker is listening."""
     policy = redis.config_get("maxmemory-policy").get("maxmemory-policy")
     if policy != "noeviction":
         return error("broker", f"Redis evicts entries ({policy})", "set maxmemory-policy noeviction in its redis.conf")
     if not any(str(client.get("cmd", "")).startswith("brpop") for client in redis.client_list()):
-        return warning("broker", "no worker waits for jobs", "start one: python -m celery -A somamemory worker")
-    return ok("broker", "responds, and a worker waits for jobs")
+        return warning("broker", "no worker is listening for jobs", "start one: python -m celery -A somamemory worker")
+    return ok("broker", "responds, and a worker is listening for jobs")
 
 
 def port(host: str, number: int, answer: tuple[bool, str]) -> Finding:
-    """answer: whether something listens there, and the version of SomaMemory that it reports."""
+    """answer: whether anything is listening there, and the SomaMemory version that it reports."""
     listens, served = answer
     if not listens:
-        return ok("server", f"nothing listens on {host}:{number}; start it with 'somamemory serve'")
+        return ok("server", f"nothing is listening on {host}:{number}; start it with 'somamemory serve'")
     if not served:
         return error("server", f"another program uses {host}:{number}", "stop it, or set SOMA_PORT to another port")
     if served != __version__:
@@ -232,7 +234,7 @@ def _answer(host: str, number: int) -> tuple[bool, str]:
 
 
 def proxies(host: str, allowed_hosts: list[str], trusted: list[str]) -> Iterator[Finding]:
-    """Check what a server that other machines can reach believes of the headers of proxies and clients."""
+    """Check which headers a server that other machines can reach trusts."""
     if any(network in EVERYWHERE or ip_network(network).num_addresses > 1 << 24 for network in trusted):
         yield error(
             "proxies", f"SOMA_TRUSTED_PROXIES={','.join(trusted)} trusts clients, which can forge their address",

@@ -25,7 +25,7 @@ NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph
 
 
 def requirements() -> list[str]:
-    """Return what the installed package, or the checkout, needs at least."""
+    """Return the requirements of the installed package or the checkout."""
     if installation.IS_BUNDLED:
         return [line for line in metadata.requires("somamemory") or [] if "extra ==" not in line]
     lines = (installation.HOME / "requirements" / "embedded.in").read_text().splitlines()
@@ -75,7 +75,10 @@ def disk(folder: Path, free: int) -> Finding:
 
 
 def file_system(folder: Path, mounts: str) -> Finding:
-    """Refuse SQLite on a file system of the network, whose locks do not work. mounts: the text of /proc/mounts."""
+    """Reject SQLite on a network file system, where locks do not work.
+
+    mounts: the text of /proc/mounts.
+    """
     best, kind = "", ""
     for line in mounts.splitlines():
         _, where, found, *_ = line.split()
@@ -89,7 +92,7 @@ def file_system(folder: Path, mounts: str) -> Finding:
 
 
 def permissions(folder: Path, user: int) -> Iterator[Finding]:
-    """Check that this user, and only this user, can use the files of the data folder."""
+    """Check that only this user can access the files of the data folder."""
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         yield error("permissions", f"{folder} cannot be written", f"run 'chown -R $(id -un) {folder}' as root")
         return

@@ -27,7 +27,7 @@ def findings(target: Target) -> Iterator[Finding]:
         send = client.raw
         health = send("health.get")
     except SomaError as problem:
-        yield error("connection", str(problem), "check the URL, that the server runs, and the proxies in between")
+        yield error("connection", str(problem), "check the URL, the server, and any proxies in between")
         return
     yield ok("connection", str(target.url))
     yield encryption(str(target.url))
@@ -46,9 +46,9 @@ def encryption(url: str) -> Finding:
 
 
 def clock(headers: Mapping[str, str], now: float) -> Finding:
-    """Compare the clock of the server with the one of this machine."""
+    """Compare the clock of the server with that of this machine."""
     if "date" not in headers:
-        return warning("clock", "the response has no Date", "let the proxy pass the header Date")
+        return warning("clock", "the response has no Date", "configure the proxy to pass on the Date header")
     difference_s = parsedate_to_datetime(headers["date"]).timestamp() - now
     if abs(difference_s) > CLOCK_TOLERANCE_S:
         return error(
@@ -84,7 +84,7 @@ def _key(client: Client, has_key: bool) -> Iterator[Finding]:
         client.memories.stats()
     except ApiError as problem:
         hint = "set SOMA_API_KEY" if not has_key else "create a key: somamemory keys create"
-        remedy = f"{hint}; if a proxy is in between, let it pass the header Authorization"
+        remedy = f"{hint}; if there is a proxy in between, configure it to pass on the Authorization header"
         yield error("key", problem.detail or problem.title, remedy)
     except SomaError as problem:
         yield error("key", str(problem), "repeat the command")

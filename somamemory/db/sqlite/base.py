@@ -26,8 +26,8 @@ from somamemory.db.sqlite.writer_queue import FairLock
 
 # Longer than any reasonable queue: 16 batches of 1000 memories take 10 s.
 PATIENCE_S = 30.0
-MAX_KEPT_LENGTH = 8_192  # characters of a statement whose conversion is kept
-_NO_TURN = "database is locked: other writers held their turns for too long"
+MAX_KEPT_LENGTH = 8_192  # maximum length, in characters, of a statement whose conversion is cached
+_NO_TURN = "database is locked: other writers took too long"
 _WRITE = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 
 _queues: defaultdict[str, FairLock] = defaultdict(FairLock)
@@ -36,7 +36,7 @@ _making = threading.Lock()
 
 
 class Cursor(base.SQLiteCursorWrapper):
-    """Keeps the statements that it has converted to SQLite's placeholders."""
+    """Caches the statements that it has converted to SQLite's placeholders."""
 
     def convert_query(self, query: str, *, param_names: list[str] | None = None) -> str:
         if param_names is None and len(query) <= MAX_KEPT_LENGTH:  # batches are long, and many differ

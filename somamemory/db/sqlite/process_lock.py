@@ -13,7 +13,7 @@ PAUSE_S = 0.0005  # SQLite itself pauses for up to 0.1 s
 class ProcessLock:
     """A lock that one process holds at a time. The kernel releases it when the process ends.
 
-    Not for threads: they need a lock of their own.
+    Threads need an additional lock.
     """
 
     def __init__(self, path: Path) -> None:

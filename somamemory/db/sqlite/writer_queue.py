@@ -7,7 +7,7 @@ from collections import deque
 
 
 class FairLock:
-    """A first-come, first-served lock. `threading.Lock` goes to the fastest thread."""
+    """A first-come, first-served lock. `threading.Lock` favours the fastest thread."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()

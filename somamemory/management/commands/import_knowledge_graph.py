@@ -15,7 +15,7 @@ from somamemory.errors import ConfigurationError, InvalidInput
 class Command(BaseCommand):
     help = (
         "Import the entities and relations of a memory.jsonl for the MCP profile knowledge-graph, into the server at "
-        "SOMA_URL or into this data folder. May be repeated."
+        "SOMA_URL or into this data folder. Safe to repeat."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -14,7 +14,7 @@ from somamemory.errors import ConfigurationError
 class Command(BaseCommand):
     help = (
         "Serve the Model Context Protocol on standard input and output. Send messages to the server at SOMA_URL, or to "
-        "the server of this data folder; if none runs, serve the data folder."
+        "the server of this data folder; if none is running, serve the data folder."
     )
     requires_migrations_checks = False
     requires_system_checks: list[str] = []

@@ -22,7 +22,8 @@ class Command(BaseCommand):
         if bootstrap.path().is_file():
             key = f"$(cat {shlex.quote(str(bootstrap.path()))})"
         self.stdout.write(
-            f"\nSomaMemory is ready at {url}  (docs: {url}/api/v1/docs, data: {settings.DATA_DIR}, Ctrl-C stops it)\n\n"
+            f"\nSomaMemory is ready at {url}  (docs: {url}/api/v1/docs, data: {settings.DATA_DIR}, stop with "
+            "Ctrl-C)\n\n"
             f"Store a first memory:\n\n"
             f"curl -s {url}/memories -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' "
             # A separate namespace, so that repeating the request does not replace another memory.

@@ -29,7 +29,7 @@ class Command(BaseCommand):
             self.stdout.write(f"protected {name}")
         self.stdout.write(f"{len(row_level_security.tables())} tables are protected, {len(changed)} of them new.")
         if not settings.ROW_LEVEL_SECURITY:
-            self.stdout.write("Next: set SOMA_ROW_LEVEL_SECURITY=true and restart the servers; requests ignore it now.")
+            self.stdout.write("Next: set SOMA_ROW_LEVEL_SECURITY=true and restart the servers to apply the policies.")
 
     def _off(self) -> None:
         if settings.ROW_LEVEL_SECURITY:

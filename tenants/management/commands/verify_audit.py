@@ -41,7 +41,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--accept",
             action="store_true",
-            help="continue to seal new rows after you have investigated tampering. Rows without a block stay "
+            help="resume sealing after you have investigated tampering. Rows without a block stay "
             "unsealed, and every verification reports them",
         )
 

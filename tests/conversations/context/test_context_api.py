@@ -1,4 +1,4 @@
-"""Context assembly over HTTP: every source, every exclusion, and the manifest that reports both."""
+"""Context assembly over HTTP: every source, every exclusion, and the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contexts as text and as messages, and contexts of a part of the conversations."""
+"""Contexts as text and as messages, and contexts from selected conversations."""
 
 from __future__ import annotations
 

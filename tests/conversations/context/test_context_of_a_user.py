@@ -1,4 +1,4 @@
-"""A context for a user, an agent or a session contains nothing of others."""
+"""A context for a user, an agent or a session contains no data of others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class World:
 
 @pytest.fixture
 def world(api: Api) -> World:
-    """Users who all talk about the same things, so that only the ids keep them apart."""
+    """Users who all talk about the same subjects, so that only the ids distinguish them."""
     for user in range(USERS):
         for session in range(SESSIONS):
             marks = {"user": user, "session": session}

@@ -1,4 +1,4 @@
-"""Labels, importance, and putting away."""
+"""Labels, importance and archiving."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_a_summary_outlives_a_change_of_importance(api: Api) -> None:
     assert summarize(api, conversation["id"]) == first
 
 
-# --- Putting away ------------------------------------------------------------------------------------------------
+# --- Archiving ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # ruff: noqa: F811 - the fixture
-"""Facts out of conversations, what they are about, and labels that conversations get by themselves."""
+"""Facts from conversations, their entities, and automatic labels."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_a_longer_conversation_is_read_from_where_it_ended(api: Api, provider: C
     assert facts_of(api, id)["facts"] == 3
     assert {(row.id, row.version) for row in before} <= {(row.id, row.version) for row in stored(api)}
     assert '"turn":3' in provider.prompt(1)
-    assert '"turn":1' in provider.prompt(1).partition('"messages"')[0]  # to understand the new one
+    assert '"turn":1' in provider.prompt(1).partition('"messages"')[0]  # as context for the new one
 
 
 def test_a_long_conversation_is_read_in_parts(api: Api, provider: ChatProvider) -> None:
@@ -246,7 +246,7 @@ def test_only_the_fact_routes_write_to_the_reserved_namespace(api: Api) -> None:
     problem_of(api.post("/memories", {"coord": "1,1,1", "payload": {}, "namespace": "facts"}), 422, field="namespace")
 
 
-# --- When it does not work ---------------------------------------------------------------------------------------
+# --- Failures ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ def test_a_message_that_comes_while_the_model_thinks_is_not_forgotten(
     assert (facts_of(api, id)["state"], facts_of(api, id)["facts"]) == ("done", 2)
 
 
-# --- When the source goes ----------------------------------------------------------------------------------------
+# --- Deleted sources ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("purge", [False, True])
@@ -538,14 +538,14 @@ def test_a_hostile_conversation_changes_nothing_but_its_own_facts(
 
 
 def everything(api: Api) -> list[Any]:
-    """All that the tenant has, facts, chores and the ledger apart."""
+    """Return all of the tenant's data, except facts, chores and the ledger."""
     memories = Memory.objects.for_tenant(api.tenant).exclude(namespace="facts").order_by("seq")
     conversations = Conversation.objects.for_tenant(api.tenant).order_by("number")
     assert LlmCall.objects.for_tenant(api.tenant).count() >= 0
     return [list(memories.values()), list(conversations.values()), Tenant.objects.count()]
 
 
-# --- By themselves, and by command -------------------------------------------------------------------------------
+# --- Automatically, and by command -------------------------------------------------------------------------------
 
 
 def want(api: Api, **policies: Any) -> None:
@@ -559,7 +559,7 @@ def test_facts_come_by_themselves_where_the_tenant_wants_them(api: Api, provider
     want(api, extract_facts=True)
     id = begin(api, "one")["id"]
     api.post(f"{ROOT}/{id}/messages", {"messages": said("two")})
-    assert worker.run() == 0  # a conversation that has just gone on is left alone
+    assert worker.run() == 0  # a conversation that has just continued is skipped
 
     due_now(api)
     worker.run()

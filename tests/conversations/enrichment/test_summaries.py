@@ -1,4 +1,4 @@
-"""Summaries of days, weeks and months, without a language model and with one that may do anything."""
+"""Summaries of days, weeks and months, without a language model and with one that may return anything."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WHAT = (
 
 
 def talk(api: Api, days: list[datetime], label: str = "Garden", each: int = 3) -> Any:
-    """A conversation with some messages on each of these days."""
+    """Create a conversation with messages on each of these days."""
     messages = [
         {
             "role": "user" if turn % 2 == 0 else "assistant",
@@ -52,13 +52,13 @@ def talk(api: Api, days: list[datetime], label: str = "Garden", each: int = 3) -
 
 
 def note(number: int) -> str:
-    """No two of the first eighty-five are about the same."""
+    """Return a note. The first eighty-five have different subjects."""
     who, what, where = WHO[number % 5], WHAT[number % 17], TOPICS[(number + number // 5) % len(TOPICS)]
     return f"{where} {who} also told me about the {what} in the garden, which is note {number + 1} of the season."
 
 
 def month() -> list[datetime]:
-    """Every second day of October 2026."""
+    """Every other day of October 2026."""
     return [datetime(2026, 10, day, 9, tzinfo=UTC) for day in range(1, 31, 2)]
 
 
@@ -205,7 +205,7 @@ def test_both_routes_answer_alike(api: Api) -> None:
 
 def test_a_small_context_for_a_broad_question_covers_more_days_with_summaries(api: Api, settings: Any) -> None:
     conversation = talk(api, month(), each=6)
-    broad = summarize(api, conversation["id"], "monthly")["summary"]  # nothing else answers all of it
+    broad = summarize(api, conversation["id"], "monthly")["summary"]  # no other message answers all of it
     drain()
     settings.CONTEXT_SUMMARIES = 0.6
     covered = days_of(api, broad)
@@ -233,7 +233,7 @@ def manifest(api: Api, question: str, budget: int) -> Any:
 
 
 def days_of(api: Api, question: str) -> set[str]:
-    """The days that a small context tells of, by its messages and by what its summaries cover."""
+    """Return the days that a small context covers with its messages and its summaries."""
     days: set[str] = set()
     for item in manifest(api, question, 300)["items"]:
         days |= set(item["metadata"]["covers"]["days"]) if item["source"] == "summary" else {item["timestamp"][:10]}
@@ -272,7 +272,7 @@ def test_summaries_made_by_themselves_are_audited(api: Api) -> None:
 def test_a_bug_with_one_conversation_holds_up_no_other(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = talk(api, month()[:1]), talk(api, month()[:1])
     its_row = Conversation.objects.for_tenant(api.tenant).filter(id=first["id"])
-    its_row.update(summarise_at=F("summarise_at") - timedelta(hours=1))  # it is met before the other
+    its_row.update(summarise_at=F("summarise_at") - timedelta(hours=1))  # it is processed before the other
     real = summaries.roll_up
 
     def roll_up(caller: Caller, conversation: Conversation, *rest: Any) -> Any:
@@ -314,7 +314,7 @@ def test_a_message_that_comes_while_a_conversation_is_summarised_is_not_forgotte
 
 @pytest.fixture
 def provider(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatProvider]:
-    """A provider that the settings name."""
+    """A provider configured in the settings."""
     made = ChatProvider()
     monkeypatch.setattr(wire, "RETRY", RetryPolicy(attempts=3, first_pause_s=0.01))
     settings.LLM_PROVIDER, settings.LLM_MODEL, settings.LLM_BASE_URL = "openai", "tiny", made.url
@@ -448,7 +448,7 @@ HOSTILE = (
 def test_a_hostile_conversation_changes_nothing_but_its_own_summary(
     api: Api, provider: ChatProvider, obedient: Any
 ) -> None:
-    """Even if the model does what the conversation says, there is nothing that it could do."""
+    """Even if the model follows the conversation's instructions, it has no way to act."""
     provider.default = obedient
     other = talk(api, month()[:1], label="Other")
     hostile = api.post(
@@ -467,7 +467,7 @@ def test_a_hostile_conversation_changes_nothing_but_its_own_summary(
 
 
 def everything(api: Api) -> list[Any]:
-    """All that the tenant has, summaries and the ledger apart."""
+    """Return all of the tenant's data, except summaries and the ledger."""
     memories = Memory.objects.for_tenant(api.tenant).exclude(namespace="summaries").order_by("seq")
     conversations = Conversation.objects.for_tenant(api.tenant).order_by("number")
     assert LlmCall.objects.for_tenant(api.tenant).count() >= 0

@@ -1,4 +1,4 @@
-"""Upkeep: the rules of a tenant, what a run does by them, and what it says of it."""
+"""Upkeep: a tenant's rules, the effect of a run, and its report."""
 
 from __future__ import annotations
 

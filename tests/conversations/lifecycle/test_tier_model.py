@@ -32,7 +32,7 @@ which = st.integers(0, 2)
 
 
 class Moves(RuleBasedStateMachine):
-    """Conversations by their id: what was said, and their status."""
+    """Conversations by id: their messages and their status."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class Moves(RuleBasedStateMachine):
 
 @pytest.mark.usefixtures("db")
 def test_any_order_of_moves_loses_nothing(generation: EmbeddingGeneration, settings: Any) -> None:
-    settings.STORAGES = dict(settings.STORAGES)  # what the machine puts in its place is taken out again
+    settings.STORAGES = dict(settings.STORAGES)  # restored after the test
     run_state_machine_as_test(
         Moves,
         settings=bounded(

@@ -1,4 +1,4 @@
-"""Tiers: what nobody uses leaves the index, then the database, and is there when somebody wants it."""
+"""Tiers: unused conversations leave the index, then the database, and remain available."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def older(id: str, days: float) -> None:
-    """As if it had lain there for so long."""
+    """Make it this much older."""
     moment = timezone.now() - timedelta(days=days)
     Conversation.all_tenants.filter(id=id).update(updated_at=moment, summarise_at=None)
     Conversation.all_tenants.filter(id=id, archived_at__isnull=False).update(archived_at=moment)
@@ -120,7 +120,7 @@ def test_an_archived_conversation_leaves_the_index_and_is_found_where_it_is_aske
 
 
 def test_archived_messages_keep_their_meaning(api: Api) -> None:
-    """No word of the question is in it: the vector in the database answers."""
+    """It shares no word with the query, so only the vector in the database can find it."""
     archived(api, "the automobile is being repaired", "bread and butter")
 
     body = {"query": "fixing a car", "namespace": "conversations", "mode": "semantic", "include_archived": True}
@@ -298,7 +298,10 @@ def test_summaries_and_links_stay_where_they_are(api: Api) -> None:
 
 
 def test_the_links_of_a_cold_conversation_go_with_it(api: Api) -> None:
-    """Those of messages in the database go with their rows, after the retention time; these have none."""
+    """Links of messages in the database are removed with their rows, after the retention period.
+
+    Cold messages have no rows.
+    """
     id = archived(api)
     number = row_of(id).number
     for start, end in ((f"{number},1", f"{number},2"), ("9999,1", f"{number},3")):
@@ -370,7 +373,7 @@ def test_what_is_too_large_for_a_file_stays_archived(api: Api, monkeypatch: pyte
 
 
 def touched(monkeypatch: pytest.MonkeyPatch, touch: Callable[[], object]) -> None:
-    """`touch` happens between the file and the transaction."""
+    """Run `touch` between writing the file and the transaction."""
     write = cold_storage.write
     monkeypatch.setattr(cold_storage, "write", lambda packed: (write(packed), touch()))
 
@@ -435,7 +438,7 @@ def test_an_import_waits_for_no_damaged_file(api: Api, cold_folder: Path) -> Non
     file.write_bytes(b"no gzip")
 
     def wait(error: Exception) -> None:
-        raise AssertionError("waiting repairs no file")
+        raise AssertionError("waiting does not repair a file")
 
     report = importing.import_conversations(scheduler_caller(api.tenant), formats.read(io.BytesIO(exported)), wait=wait)
 
@@ -475,11 +478,11 @@ def test_any_storage_of_django_will_do(api: Api, settings: Any) -> None:
     problem_of(api.get(f"{ROOT}/{id}/messages"), 503, "cold_file_damaged")
 
 
-# --- Killed anywhere ---------------------------------------------------------------------------------------------
+# --- Killed at any point -----------------------------------------------------------------------------------------
 
 
 class Killed(BaseException):
-    """No handler of ours sees it."""
+    """Raised in place of a kill. None of our handlers catches it."""
 
 
 @pytest.mark.parametrize("at", ["ColdFile.save", "shelf.write", "shelf.read", "take_out", "Conversation.save", "audit"])
@@ -521,7 +524,7 @@ def test_a_crash_on_the_way_back_changes_nothing(
 
 
 def killed_at(patch: pytest.MonkeyPatch, at: str) -> None:
-    """Before it, or for what is written half-way: in the middle of it."""
+    """Kill the process before the step, or in the middle of it if it can be written partially."""
 
     def kill(*args: Any, **more: Any) -> None:
         raise Killed
@@ -574,7 +577,7 @@ def test_a_drain_that_saw_the_memory_gone_does_not_forget_it_when_it_is_back(
     assert VectorEmbedding.objects.for_tenant(api.tenant).filter(vector__isnull=False, due_at=None).count() == 3
 
 
-# --- Ends --------------------------------------------------------------------------------------------------------
+# --- Deletion ----------------------------------------------------------------------------------------------------
 
 
 def test_a_cold_conversation_that_is_deleted_can_be_purged_with_its_file(

@@ -1,4 +1,4 @@
-"""Searches over messages: both legs apply every filter, and full text matches the words of the query."""
+"""Searches over messages: both legs apply every filter, and full text search matches the words of the query."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.conversations import ROOT, assemble, begin, full_text, said
 
 @pytest.fixture
 def talks(api: Api) -> dict[str, str]:
-    """Two conversations about coffee in different places; their ids by label."""
+    """Two conversations about coffee in different places. Returns their ids by label."""
     work = api.post(
         ROOT,
         {
@@ -34,7 +34,7 @@ def talks(api: Api) -> dict[str, str]:
 
 
 def query(api: Api, words: str, filters: dict[str, Any] | None = None, **more: Any) -> list[str]:
-    """Searches archived conversations, too: one of these is archived."""
+    """Search all conversations, including archived ones, because one of these is archived."""
     return conversations.query(api, words, filters, **{"include_archived": True, **more})
 
 

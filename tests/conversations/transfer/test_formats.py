@@ -1,4 +1,4 @@
-"""Files of conversations: what is read out of each form, and what is told of what cannot be read."""
+"""Conversation files: the content read from each format, and the errors for unreadable parts."""
 
 from __future__ import annotations
 
@@ -320,7 +320,7 @@ def test_a_text_in_which_nobody_is_named_is_the_users() -> None:
     assert said(one("Note: buy beans.\nSoon.")) == [("user", "Note: buy beans.\nSoon.")]
 
 
-# --- Taking apart ------------------------------------------------------------------------------------------------
+# --- Splitting ---------------------------------------------------------------------------------------------------
 
 
 @bounded(deadline=None)

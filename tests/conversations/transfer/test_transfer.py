@@ -1,4 +1,4 @@
-"""Import and export over HTTP: once however often, and back again as it was."""
+"""Import and export over HTTP: repeated imports add nothing, and round trips are exact."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def exported(api: Api, format: str, query: str = "") -> bytes:
 
 
 def contents(api: Api) -> list[Any]:
-    """All conversations of a tenant as anybody sees them, without what differs from one installation to another."""
+    """Return all conversations of a tenant, without values that differ between installations."""
     output = []
     for row in Conversation.objects.for_tenant(api.tenant).order_by("number"):
         facts = api.get(f"/api/v1/conversations/{row.id}").json()
@@ -358,14 +358,14 @@ def test_a_watched_folder_is_taken_over_as_files_come(
     looks = 0
 
     def pause(seconds: float) -> None:
-        """Between two looks a file is written, grows, and after a third it is Ctrl-C."""
+        """Write a file after the first poll, extend it after the second, and press Ctrl-C after the third."""
         nonlocal looks
         looks += 1
         if looks == 3:
             raise KeyboardInterrupt
         file = tmp_path / "chat.json"
         file.write_bytes(file_of(chatgpt() if looks == 1 else grown(chatgpt(), "And ants?")))
-        os.utime(file, (looks, looks))  # long ago: it has been written
+        os.utime(file, (looks, looks))  # long ago: the file is complete
 
     monkeypatch.setattr(time, "sleep", pause)
     call_command("import_conversations", str(tmp_path), "--tenant", "acme", "--watch")

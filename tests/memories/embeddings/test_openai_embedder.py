@@ -1,4 +1,4 @@
-"""The embedder behind a network, against a real server on this machine that speaks OpenAI's embeddings API."""
+"""The remote embedder, with a real local server that implements OpenAI's embeddings API."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def embedded(body: dict[str, Any], dimension: int = DIMENSION) -> Answer:
         {"object": "embedding", "index": at, "embedding": vector_of(text, dimension)}
         for at, text in enumerate(body["input"])
     ]
-    # Out of order, which the format allows: `index` says which text is meant.
+    # Out of order, which the format allows: `index` identifies the text.
     return 200, {"object": "list", "model": body["model"], "data": data[::-1], "usage": {}}
 
 
 class Provider:
-    """The server. `script` holds the answers to come; when it is used up, every request succeeds."""
+    """The server. `script` contains the next responses; when it is empty, every request succeeds."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []

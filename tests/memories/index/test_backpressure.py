@@ -1,4 +1,4 @@
-"""A queue too long stops the writes of the tenant that fills it; an operator sees what waits and why."""
+"""Backpressure: a long queue rejects only the writes of the tenant that fills it, and operators see the cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drain: the index becomes what the database says, whatever happens on the way."""
+"""The drain: the index catches up with the database despite failures and races."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DIMENSION = 256
 
 
 class Recorder:
-    """The real embedder, which remembers its texts, refuses some, and can be switched off."""
+    """The real embedder, but it records its texts, rejects some, and can be switched off."""
 
     provider, model, dimension = "wordllama", "l2_supercat", DIMENSION
     in_process = True
@@ -61,7 +61,7 @@ class Recorder:
 
 
 class Index:
-    """The real index, which can be switched off, and lets something happen while it is written to."""
+    """The real index, but it can be switched off, and can run a function during a write."""
 
     def __init__(self, inner: VectorIndex) -> None:
         self._inner = inner
@@ -111,7 +111,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, generation: EmbeddingGeneration) -> 
 
 
 def held(tenant: Tenant) -> dict[str, int]:
-    """What the index has: id → version."""
+    """Return the content of the index: id → version."""
     return {str(id): version for id, version in index.of(generations.active()).scan(tenant.id)}
 
 
@@ -120,7 +120,7 @@ def row_of(id: str) -> VectorEmbedding:
 
 
 def let_time_pass(**by: float) -> None:
-    """As if that much time had passed for everything that waits."""
+    """Make all waiting rows this much older."""
     passed = timedelta(**by)
     for row in VectorEmbedding.all_tenants.exclude(due_at=None):
         row.due_at = row.due_at and row.due_at - passed
@@ -140,7 +140,7 @@ def axis(number: int, dimension: int = DIMENSION) -> list[float]:
     return [1.0 if at == number else 0.0 for at in range(dimension)]
 
 
-# --- The way it should go ----------------------------------------------------------------------------------------
+# --- Normal operation --------------------------------------------------------------------------------------------
 
 
 def test_the_index_holds_each_memory_in_its_version(api: Api) -> None:
@@ -235,7 +235,7 @@ def test_one_drain_does_no_more_than_its_limit(api: Api) -> None:
     assert [sync.drain(limit=2) for _ in range(4)] == [2, 2, 1, 0]
 
 
-# --- Meanwhile, the world changes --------------------------------------------------------------------------------
+# --- Concurrent changes ------------------------------------------------------------------------------------------
 
 
 def test_a_memory_that_changes_while_it_is_embedded_stays_due(api: Api, embedder: Recorder) -> None:
@@ -624,7 +624,7 @@ def test_drains_side_by_side_embed_each_memory_once(api: Api, embedder: Recorder
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite locks no single row")
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite does not lock single rows")
 def test_a_drain_passes_by_rows_that_somebody_else_holds(api: Api) -> None:
     busy, free = api.store("1"), api.store("2")
     locked, let_go = threading.Event(), threading.Event()
@@ -640,7 +640,7 @@ def test_a_drain_passes_by_rows_that_somebody_else_holds(api: Api) -> None:
     thread.start()
     assert locked.wait(60)
     drain()
-    passed_by = held(api.tenant)  # and nobody has waited
+    passed_by = held(api.tenant)  # and no writer has waited
     let_go.set()
     thread.join(60)
     assert passed_by == {free["id"]: 1}
@@ -648,7 +648,7 @@ def test_a_drain_passes_by_rows_that_somebody_else_holds(api: Api) -> None:
     assert held(api.tenant) == {free["id"]: 1, busy["id"]: 1}
 
 
-# --- What the index has lost, or kept ----------------------------------------------------------------------------
+# --- Lost and left-over points -----------------------------------------------------------------------------------
 
 
 def test_a_lost_point_comes_back(api: Api, embedder: Recorder) -> None:
@@ -678,7 +678,7 @@ def test_a_start_compares_only_what_can_have_been_lost(api: Api) -> None:
     drain()
     target = index.of(generations.active())
     if target.remote:
-        pytest.skip("an engine elsewhere cannot exclude a loss")
+        pytest.skip("a remote engine cannot rule out losses")
     target.delete(api.tenant.id, [UUID(memory["id"])])
     assert reconcile.repair_all(only_lost=True).counts["missing"] == 0
     target.drop_tenant(api.tenant.id)
@@ -699,7 +699,7 @@ def test_an_old_version_in_the_index_is_brought_up_to_date(api: Api) -> None:
 
 
 def test_a_version_in_the_index_that_the_database_does_not_have_is_replaced(api: Api) -> None:
-    """As after the restoration of a backup."""
+    """This happens after a backup is restored."""
     memory = api.store("1")
     drain()
     later = Point(UUID(memory["id"]), 9, "default", "episodic", np.array(axis(0), dtype=np.float32))
@@ -725,7 +725,7 @@ def test_where_nothing_differs_nothing_falls_due(api: Api) -> None:
     api.store("4")
     api.delete("/memories/4")
     drain()
-    reconcile.repair_all()  # what other tests have left in the index
+    reconcile.repair_all()  # points from other tests
     assert not reconcile.repair_all().different
     assert sync.backlog() == 0
 

@@ -26,7 +26,7 @@ Execute = Callable[..., AbstractContextManager[Any]]
 
 
 class Points:
-    """An index in memory that keeps the rule of engines that are not remote: the highest version stays."""
+    """An in-memory index that follows the rule for local engines: the highest version wins."""
 
     remote = False
 
@@ -69,7 +69,7 @@ def points(monkeypatch: pytest.MonkeyPatch, generation: EmbeddingGeneration) -> 
 
 @pytest.fixture
 def committed(django_capture_on_commit_callbacks: Any) -> Execute:
-    """Run what waits for the commit."""
+    """Run the callbacks that wait for the commit."""
     return lambda: django_capture_on_commit_callbacks(execute=True)
 
 

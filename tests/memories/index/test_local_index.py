@@ -57,7 +57,7 @@ def index(tmp_path: Path) -> LocalIndex:
 
 @pytest.fixture
 def other(tmp_path: Path) -> LocalIndex:
-    """The same index as another process has it open."""
+    """The same index, opened as by another process."""
     return LocalIndex(tmp_path, "c", DIMENSION)
 
 
@@ -152,7 +152,7 @@ def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
 def test_a_writer_finishes_what_a_killed_one_has_left(
     index: LocalIndex, other: LocalIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed after the new row was published, and before the old one was marked as dead."""
+    """The writer is killed after publishing the new row, but before marking the old one as dead."""
     id_ = uuid4()
     index.upsert(ANNA, [point(1, id=id_), point(1)])
     with monkeypatch.context() as patch:
@@ -164,12 +164,12 @@ def test_a_writer_finishes_what_a_killed_one_has_left(
     assert sorted(version for _, version in other.scan(ANNA)) == [1, 1, 2]
 
 
-# -- files that are not as they were written -------------------------------------------------------------------------
+# -- damaged files -------------------------------------------------------------------------
 
 
 @pytest.fixture
 def restarted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine has been started again."""
+    """Simulate a restart of the machine."""
     monkeypatch.setattr(points_file, "_BOOT", np.array([1, 2], np.uint64))
 
 
@@ -193,7 +193,7 @@ def test_sound_files_are_kept_after_a_restart_of_the_machine(
 def test_a_torn_row_is_noticed_after_a_restart_of_the_machine(
     index: LocalIndex, tmp_path: Path, request: pytest.FixtureRequest, column: int
 ) -> None:
-    """It is missing, so that a comparison with the database restores it."""
+    """The row is treated as missing, so a comparison with the database restores it."""
     first, *others = points(random_vectors(20))
     index.upsert(ANNA, [first, *others])
     damage(points_path(tmp_path), layout.places(DIMENSION)[0].columns[column])
@@ -219,7 +219,7 @@ def test_rows_of_zeros_are_noticed_after_a_restart_of_the_machine(
 def test_a_replacement_of_which_a_part_was_lost_is_noticed_after_a_restart_of_the_machine(
     index: LocalIndex, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """The old row is still marked as live, and its vector has been overwritten."""
+    """The old row is still marked as live, but its vector has been overwritten."""
     own = point(1)
     index.upsert(ANNA, [own, point(1)])
     index.upsert(ANNA, [point(0, 1, id=own.id, version=2)])
@@ -386,14 +386,14 @@ def language() -> Vector:
 
 
 def clusters() -> Vector:
-    """Neighbours that differ by less than the codes can tell."""
+    """Neighbours that differ by less than the precision of the codes."""
     rng = np.random.default_rng(5)
     centres = rng.standard_normal((10, 128)).astype(np.float32)
     return np.repeat(centres, 300, axis=0) + rng.standard_normal((3000, 128)).astype(np.float32) * np.float32(0.01)
 
 
 def spikes() -> Vector:
-    """Vectors with one number so large that the codes of the others are coarse."""
+    """Vectors with one number that is so large that the codes of the others are coarse."""
     rows = np.random.default_rng(6).standard_normal((3000, 64)).astype(np.float32)
     rows[np.arange(3000), np.arange(3000) % 64] += np.float32(30)
     return rows
@@ -420,7 +420,7 @@ _ids = strategies.integers(1, 40)
 
 
 class Model(RuleBasedStateMachine):
-    """The index, open three times on the same files, against a dictionary."""
+    """The index, opened three times on the same files, compared with a dictionary."""
 
     @initialize(folder=strategies.builds(uuid4))
     def open(self, folder: UUID) -> None:

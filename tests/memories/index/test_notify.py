@@ -1,4 +1,4 @@
-"""The nudge: one message for many commits, published by a thread, and nothing lost when it is."""
+"""Notifications: one message for many commits, published by a thread. A lost message loses no work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from testing.processes import wait_for
 
 
 class Broker:
-    """Counts what is published; slow or dead on demand."""
+    """Counts messages. Can be slow or down."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []

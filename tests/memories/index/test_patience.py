@@ -1,4 +1,4 @@
-"""How long a search waits for a vector index that hangs."""
+"""The time that a search waits for a vector index that hangs."""
 
 from __future__ import annotations
 

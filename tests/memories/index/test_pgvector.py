@@ -37,7 +37,7 @@ def index(outside_transactions: None) -> Iterator[PgvectorIndex]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few hundred rows count as many."""
+    """Treat a few hundred rows as a large namespace."""
     monkeypatch.setattr(upkeep, "MIN_ROWS", 200)
 
 
@@ -52,7 +52,7 @@ def exact(points: list[Point], query: Vector, limit: int) -> list[UUID]:
 
 
 def maintain(index: PgvectorIndex) -> set[str]:
-    """Maintain the indexes, and return the ends of their names."""
+    """Maintain the indexes, and return the suffixes of their names."""
     index.maintain()
     return {name[-20:] for name in nearest.indexes(connection, index._table)}
 
@@ -124,7 +124,7 @@ def test_candidates_of_an_approximate_index_are_compared_exactly(index: Pgvector
 def test_an_interrupted_build_is_repeated(index: PgvectorIndex, small: None) -> None:
     index.upsert(ANNA, points(200))
     name = f"{index._table.name}_{nearest.suffix(ANNA, 'default')}"
-    with connection.cursor() as cursor, pytest.raises(IntegrityError):  # as good a way as any to leave one behind
+    with connection.cursor() as cursor, pytest.raises(IntegrityError):  # a simple way to leave one behind
         cursor.execute(
             f'CREATE UNIQUE INDEX CONCURRENTLY "{name}" ON "{index._table.name}" (namespace) WHERE version = 1'
         )
@@ -145,7 +145,7 @@ def test_nothing_is_built_through_a_pooler_which_may_switch_the_session(
 def test_the_command_maintains_the_index_of_the_active_generation(generation: EmbeddingGeneration) -> None:
     out = io.StringIO()
     call_command("maintain_index", stdout=out)
-    assert out.getvalue() == "The index is maintained.\n"
+    assert out.getvalue() == "The indexes are up to date.\n"
 
 
 def test_only_one_process_maintains_a_table(index: PgvectorIndex, small: None) -> None:

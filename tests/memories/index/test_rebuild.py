@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _collections_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No waiting for other processes, of which there are none; and no collection left behind."""
+    """Do not wait for other processes, because there are none, and remove all collections afterwards."""
     monkeypatch.setattr(settings, "MILVUS_PREFIX", f"test_{uuid.uuid4().hex[:8]}")
     monkeypatch.setattr(settings, "GENERATION_CACHE_S", -2)
     monkeypatch.setattr(rebuild, "GRACE_S", 2)
@@ -43,7 +43,7 @@ def _collections_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture
 def active(db: None) -> EmbeddingGeneration:
-    """A generation of this test's own: one that can be retired."""
+    """A generation of its own for this test, which can be retired."""
     EmbeddingGeneration.objects.all().delete()
     generations.forget_cached()
     return generations.active()
@@ -51,7 +51,7 @@ def active(db: None) -> EmbeddingGeneration:
 
 @pytest.fixture
 def acme(tenant: Any, active: EmbeddingGeneration) -> Api:
-    Tenant.objects.get_or_create(slug="default")  # whom the commands act for
+    Tenant.objects.get_or_create(slug="default")  # the tenant of the commands
     return Api(issue_key(tenant), tenant)
 
 
@@ -66,7 +66,7 @@ def operators(acme: Api) -> Api:
 
 
 def run(job: Job, steps: int = 200) -> Job:
-    """The job's steps and the drain, as the server's threads would."""
+    """Run the job's steps and the drain, as the server's threads do."""
     for _ in range(steps):
         jobs.advance()
         sync.drain()  # once: under load it would never be empty
@@ -205,7 +205,7 @@ def test_a_second_rebuild_is_refused_while_one_runs(acme: Api, boss: Caller) -> 
 def test_a_step_that_was_killed_before_it_was_written_down_is_simply_done_again(
     acme: Api, boss: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every step twice: once without a trace in the job, as after kill -9, and once again by the next process."""
+    """Every step runs twice: once without being recorded, as after kill -9, and again by the next process."""
     furnish(acme, 12)
     job = jobs.start_rebuild(boss, "hashing", dimension=48)
     settle, killed = jobs._settle, [True]
@@ -310,7 +310,7 @@ def test_the_command_says_when_a_rebuild_runs_already(acme: Api, boss: Caller) -
 
 
 def test_a_rebuild_under_load_fails_no_search_and_loses_no_write(acme: Api, boss: Caller) -> None:
-    """1,000 memories; one thread searches, two write, while a fourth does the job and the drain."""
+    """One thread searches and two write to 1,000 memories, while a fourth runs the job and the drain."""
     furnish(acme, 1000)
     job = jobs.start_rebuild(boss, "hashing", dimension=64)
     over = threading.Event()

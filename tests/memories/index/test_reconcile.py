@@ -1,4 +1,4 @@
-"""What differs between the index and the database is found, told and put right; what is under way is no difference."""
+"""Differences between the index and the database are found, reported and repaired. Pending work does not count."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def point(id: uuid.UUID, version: int) -> Point:
 
 
 def mended(api: Api) -> bool:
-    """Whether a repair, and the drain after it, leave no difference."""
+    """Return whether a repair and the following drain resolve all differences."""
     counts(api, repair=True)
     drain()
     return counts(api) == (0, 0, 0)
@@ -131,7 +131,7 @@ def test_many_memories_are_compared_in_parts(api: Api, ids: list[uuid.UUID], mon
 
 
 def test_thousands_at_once_are_put_right(api: Api) -> None:
-    """More than a statement has parameters for."""
+    """More than a statement can have parameters."""
     for start in range(0, reconcile.PART, 1000):
         items = [{"coord": [number], "payload": {}} for number in range(start, start + 1000)]
         assert api.post("/memories/bulk", {"items": items}).status_code == 200
@@ -166,7 +166,7 @@ def test_what_a_tenant_that_is_gone_has_left_is_an_orphan_and_a_repair_removes_i
 
 @pytest.fixture
 def gone(db: None, settings: Any) -> EmbeddingGeneration:
-    """A generation that has a collection, and no row."""
+    """A generation that has a collection but no row."""
     settings.MILVUS_PREFIX = f"gone_{uuid.uuid4().hex[:6]}"
     generation = EmbeddingGeneration(dimension=8, collection=f"{settings.MILVUS_PREFIX}_{uuid.uuid4().hex[:12]}")
     index.of(generation).ping()
@@ -183,7 +183,7 @@ def test_the_collection_of_a_generation_that_is_gone_is_a_leftover(gone: Embeddi
 
 
 def test_nobody_drops_a_collection_without_being_asked(gone: EmbeddingGeneration) -> None:
-    """It may be that of another installation with the same prefix."""
+    """It may belong to another installation with the same prefix."""
     reconcile.repair_all()
     assert gone.collection in index.of(generations.active()).collections()
     reconcile.leftovers(Report(), repair=True)
@@ -205,8 +205,8 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 @pytest.fixture
 def _at_once(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No server takes the job in these tests."""
-    Tenant.objects.get_or_create(slug="default")  # whom the command acts for
+    """Run jobs immediately, because no server takes them in these tests."""
+    Tenant.objects.get_or_create(slug="default")  # the tenant of the command
     monkeypatch.setattr("operations.management.watch_job.TAKEN_WITHIN_S", 0)
 
 

@@ -1,5 +1,8 @@
-"""One contract for every engine: the local one always, pgvector where the settings select it, and a Milvus server when
-SOMA_TEST_MILVUS_URI names one."""
+"""The contract of all engines.
+
+The local engine is always tested, pgvector if the settings select it, and a Milvus server if SOMA_TEST_MILVUS_URI is
+set.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ Make = Callable[..., VectorIndex]
 
 @pytest.fixture(params=ENGINES)
 def make(request, tmp_path) -> Iterator[Make]:
-    """Indexes of one engine, which share one collection unless told otherwise."""
+    """Create indexes of one engine, which share a collection by default."""
     name = f"test_{uuid4().hex[:12]}"
     made: list[VectorIndex] = []
     if request.param == "pgvector":
@@ -81,7 +84,7 @@ def rng() -> np.random.Generator:
 
 
 def vector(*numbers: float):
-    """The given numbers, and zeros after them."""
+    """Return a vector of the given numbers, followed by zeros."""
     return np.array([*numbers, *[0.0] * (DIMENSION - len(numbers))], dtype=np.float32)
 
 
@@ -98,7 +101,7 @@ def found(index: VectorIndex, tenant: UUID, *numbers: float, limit: int = 10, wh
     return [hit.id for hit in index.search(tenant, vector(*numbers), where or Where(("default",)), limit)]
 
 
-# -- what is in, and what is not ---------------------------------------------------------------------------------
+# -- content ---------------------------------------------------------------------------------
 
 
 def test_what_is_upserted_is_found_nearest_first_with_its_cosine(index):
@@ -224,7 +227,7 @@ def test_tenants_with_the_same_vectors_never_see_each_other(index):
 def test_no_tenant_deletes_what_is_anothers(index):
     hers = point(1)
     index.upsert(ANNA, [hers])
-    for stranger in [UUID(int=n) for n in range(2, 140)]:  # some of them share her partition or lock
+    for stranger in [UUID(int=n) for n in range(2, 140)]:  # some of them share a partition or a lock
         index.delete(stranger, [hers.id])
     assert found(index, ANNA, 1) == [hers.id]
 
@@ -407,7 +410,7 @@ def test_another_dimension_than_the_collection_has_is_refused_in_one_clear_line(
 
 
 def test_threads_may_search_upsert_and_delete_at_once(index, rng):
-    """Sixteen threads: every thread finds what it has upserted, and untouched rows are always found."""
+    """With sixteen threads, each thread finds its own upserts, and untouched rows are always found."""
     steady = points(200, rng)
     index.upsert(ANNA, steady)
     stop = time.monotonic() + 4
@@ -443,7 +446,7 @@ def test_threads_may_search_upsert_and_delete_at_once(index, rng):
 
 
 class _Slow:
-    """An engine that takes connections and does not answer yet."""
+    """An engine that accepts connections but does not respond yet."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.answer = threading.Event()

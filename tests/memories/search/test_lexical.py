@@ -1,4 +1,4 @@
-"""Full text: kept by the database itself, never a query language, and deaf to other tenants."""
+"""Full text: maintained by the database, without query syntax, and independent of other tenants."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def words(api: Api, query: str, **more: Any) -> list[str]:
     return [memory["coord"] for memory in api.search(query, mode="keyword", **more)]
 
 
-# --- Kept up by the database -------------------------------------------------------------------------------------
+# --- Maintained by the database ----------------------------------------------------------------------------------
 
 
 def test_a_memory_is_found_as_soon_as_it_is_stored(api: Api) -> None:
@@ -317,7 +317,7 @@ def test_both_databases_rank_as_the_formula_says(api: Api, caller: Caller, query
 
 
 def test_the_order_of_one_query_written_down(api: Api) -> None:
-    """So that the formula itself cannot drift unseen: idf favours the rare, length and repetition count little."""
+    """Detects changes of the formula: rare terms have a high idf, and length and repetition have little effect."""
     for coord, story in STORIES.items():
         api.store(coord, story)
     assert words(api, "drifting walrus on ice", top_k=20) == ["6.0", "1.0", "2.0", "3.0", "4.0"]

@@ -1,4 +1,4 @@
-"""Neighbour evidence: the memories next to a memory can raise its score."""
+"""Neighbour evidence: adjacent memories can raise a memory's score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Search over HTTP: what is found, what never is, and what is said when a part is down."""
+"""Search over HTTP: results, exclusions, and responses when a component is down."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_five_are_found_unless_asked(api: Api, search: Search, mode: str) -> Non
         ({"prefix": "9"}, set()),
         ({"namespace": "nowhere"}, set()),
     ],
-    ids=lambda value: str(sorted(value)) if isinstance(value, set) else str(value),  # alike in every process
+    ids=lambda value: str(sorted(value)) if isinstance(value, set) else str(value),  # the same in every process
 )
 def test_every_mode_honours_every_narrowing(
     zoo: Api, search: Search, narrowing: dict[str, Any], allowed: set[str]
@@ -319,7 +319,7 @@ def test_a_keyword_search_says_when_it_has_not_ranked_all_matches(api: Api, monk
     assert (len(answer["memories"]), answer["degraded"]) == (3, ["keyword"])
 
 
-# --- What is not indexed yet -------------------------------------------------------------------------------------
+# --- Pending memories --------------------------------------------------------------------------------------------
 
 
 def test_strong_consistency_sees_what_is_not_indexed_yet(api: Api, search: Search) -> None:
@@ -363,7 +363,7 @@ def test_strong_consistency_is_refused_rather_than_partial(api: Api, monkeypatch
     problem_of(response, 503, "index_unavailable")
 
 
-# --- What is never found -----------------------------------------------------------------------------------------
+# --- Exclusions --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("consistency", ["eventual", "strong"])
@@ -406,12 +406,14 @@ def test_when_most_candidates_fall_out_more_are_asked_for(
     items += [{"coord": [2, n], "payload": {"text": f"an aardvark and a zebra {n}"}} for n in range(2)]
     api.post("/memories/bulk", {"items": items})
     drain()
-    api.post("/memories/bulk/delete", {"coords": [[1, n] for n in range(30)]})  # the index does not know yet
+    api.post(
+        "/memories/bulk/delete", {"coords": [[1, n] for n in range(30)]}
+    )  # the index does not contain this change yet
 
     assert set(coords(search(api, "aardvark", mode=mode, top_k=2))) == {"2.0,0.0", "2.0,1.0"}
 
 
-# --- When a part is down -----------------------------------------------------------------------------------------
+# --- Outages -----------------------------------------------------------------------------------------------------
 
 
 def test_without_the_index_words_still_find_and_the_answer_says_so(zoo: Api, search: Search, no_index: None) -> None:
@@ -461,7 +463,7 @@ def test_without_the_index_writes_and_reads_go_on(api: Api, no_index: None) -> N
     assert api.get("/stats").json()["index"]["pending"] == 1
 
 
-# --- Get and post alike ------------------------------------------------------------------------------------------
+# --- GET and POST ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

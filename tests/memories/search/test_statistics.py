@@ -1,4 +1,4 @@
-"""Sizes and term frequencies: exact or unbiased, and of the same meaning at any size of a namespace."""
+"""Sizes and term frequencies: exact or unbiased, with the same meaning for namespaces of any size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_frequent_word_is_left_out_of_the_embedded_query_at_any_size(documents
 
 @pytest.fixture
 def many(api: Api) -> Caller:
-    """Return the caller of a tenant whose memories have ids that are spread evenly, a sixteenth in the sample."""
+    """Return the caller of a tenant whose memories have evenly spread ids, so that a sixteenth is in the sample."""
     items = [{"coord": [n], "payload": {"text": "walrus heron" if n % 32 < 16 else "walrus"}} for n in range(160)]
     items += [{"coord": [n], "payload": {"text": "owl"}} for n in range(160, 163)]
     api.post("/memories/bulk", {"items": items})

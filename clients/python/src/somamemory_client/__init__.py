@@ -1,4 +1,4 @@
-"""Client of SomaMemory, a memory service for AI agents.
+"""Client for SomaMemory, a memory service for AI agents.
 
     from somamemory_client import Client
 

@@ -53,7 +53,9 @@ class Address:
 
 def not_connected(address: Address, error: OSError) -> ConnectionFailed:
     reason = error.strerror or str(error) or type(error).__name__
-    return ConnectionFailed(f"cannot connect to {address}: {reason}; check that the server runs and the URL is right")
+    return ConnectionFailed(
+        f"cannot connect to {address}: {reason}; check that the server is running and the URL is correct"
+    )
 
 
 def broken(address: Address, request: Request, error: Exception) -> TransportError:

@@ -1,7 +1,7 @@
 """Send requests over asyncio streams that are kept open.
 
 The `http.client` of the standard library blocks, and asynchronous HTTP libraries take 0.9 ms of CPU per request. The
-client requests no compression and sends one request at a time, so a page of code can read the responses.
+client does not request compression and sends one request at a time, so reading responses takes little code.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AsyncHttpTransport:
                     self.address, error if isinstance(error, OSError) else OSError(str(error))
                 ) from error
             raise broken(self.address, request, error) from error
-        except BaseException:  # such as a cancellation: the next request must not read the rest of the response
+        except BaseException:  # such as a cancellation; the next request must not read the rest of the response
             self._drop(connection)
             raise
         self._keep(connection)

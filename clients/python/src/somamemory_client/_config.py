@@ -89,7 +89,7 @@ class Config:
         return Request(operation.id, operation.method, where, headers, body, operation.repeatable)
 
     def _apply_scope(self, operation: Operation, fields: Fields) -> None:
-        """Add the scope to the fields. Raises InvalidArgument if the call would not stay within the scope."""
+        """Add the scope to the fields. Raises InvalidArgument if the call cannot be limited to the scope."""
         for name, value in self.scope.items():
             if name in fields or (name == "namespace" and fields.get("namespace_prefix") is not None):
                 continue
@@ -97,7 +97,7 @@ class Config:
                 fields[name] = value
             elif not operation.names_an_object:
                 raise InvalidArgument(
-                    name, f"{operation.id} cannot be limited to it; call it on a client without this scope"
+                    name, f"{operation.id} does not support this scope; call it on a client without the scope"
                 )
 
     def scoped_item(self, item: Mapping[str, object]) -> Fields:
@@ -151,9 +151,9 @@ KEYED_PATHS = re.compile(
 
 
 def header_text(field: str, text: object) -> str:
-    """Return text that a header can contain. Raises InvalidArgument."""
+    """Return the text if it is valid in a header. Raises InvalidArgument."""
     if not isinstance(text, str) or not text.isascii() or not text.isprintable() or text != text.strip() or not text:
-        raise InvalidArgument(field, "must be printable ASCII text without spaces at its ends")
+        raise InvalidArgument(field, "must be printable ASCII text without leading or trailing spaces")
     return text
 
 

@@ -15,11 +15,11 @@ from ._messages import Request, Response
 from .errors import InvalidArgument
 
 THREADS = 8
-Application = Callable[..., Any]  # of WSGI; type checkers do not see Django's response as an Iterable
+Application = Callable[..., Any]  # of WSGI; to type checkers, Django's response is not an Iterable
 
 
 class EmbeddedTransport:
-    """Calls a WSGI application. Threads may share it."""
+    """Calls a WSGI application. Thread-safe."""
 
     def __init__(self, application: Application, api_key: str = "") -> None:
         self.application = application
@@ -27,7 +27,7 @@ class EmbeddedTransport:
 
     @classmethod
     def open(cls, folder: Path) -> EmbeddedTransport:
-        """Start the service with its data in a folder, unless it runs already. Raises InvalidArgument."""
+        """Start the service with its data in a folder, unless it is already running. Raises InvalidArgument."""
         try:
             from somamemory import embedded
             from somamemory.errors import ConfigurationError
@@ -65,7 +65,7 @@ class AsyncEmbeddedTransport:
 
     @classmethod
     def open(cls, folder: Path) -> AsyncEmbeddedTransport:
-        """Start the service with its data in a folder, unless it runs already. Raises InvalidArgument."""
+        """Start the service with its data in a folder, unless it is already running. Raises InvalidArgument."""
         return cls(EmbeddedTransport.open(folder))
 
     async def send(self, request: Request, timeout_s: float) -> Response:

@@ -15,14 +15,14 @@ from ._address import Address, broken, not_connected
 from ._messages import Request, Response
 
 MAX_IDLE_CONNECTIONS = 32
-# Close connections that are idle for longer, because the server or a proxy may close them at any moment.
+# Close connections that are idle for longer, because the server or a proxy may close them at any time.
 MAX_IDLE_S = 50.0
 CONNECT_TIMEOUT_S = 10.0
 _BROKEN = (OSError, http.client.HTTPException)
 
 
 class HttpTransport:
-    """A pool of connections to one server. Threads may share it, and a forked process begins with an empty pool."""
+    """A pool of connections to one server. Thread-safe. A forked process starts with an empty pool."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -37,7 +37,7 @@ class HttpTransport:
         except _BROKEN as error:
             connection.close()
             raise broken(self.address, request, error) from error
-        except BaseException:  # such as KeyboardInterrupt: the next request must not read the rest of the response
+        except BaseException:  # such as KeyboardInterrupt; the next request must not read the rest of the response
             connection.close()
             raise
         if connection.is_open:
@@ -144,7 +144,7 @@ class _DeadlineSocket:
         self._raw.settimeout(left_s)
 
     def close(self) -> None:
-        """Do nothing: `http.client` closes its socket before it reads the end of a last response."""
+        """Do nothing, because `http.client` closes its socket before it has read all of the last response."""
 
 
 class _Reader(io.RawIOBase):

@@ -16,7 +16,7 @@ PROBLEM = "application/problem+json"
 
 @dataclass(slots=True)
 class Request:
-    """A request. `target` is the path with the query. `repeatable` means that it has no second effect when repeated."""
+    """A request. `target` is the path with the query. `repeatable` means that repeating it has no further effect."""
 
     operation: str
     method: str
@@ -52,7 +52,7 @@ class Response:
     def is_json(self) -> bool:
         return self.headers.get("content-type", "").startswith("application/json")
 
-    def json(self) -> Any:  # a JSON document; the methods of the client say what it contains
+    def json(self) -> Any:  # a JSON document; the client's methods declare its type
         """Return the parsed body. Raises InvalidResponse."""
         try:
             return json.loads(self.body)
@@ -63,7 +63,7 @@ class Response:
         return self.body.decode(errors="replace")
 
     def error(self) -> ApiError:
-        """Return the error that a response with status 400 or more describes. Raises InvalidResponse."""
+        """Return the error for a response with status 400 or more. Raises InvalidResponse."""
         if not self.headers.get("content-type", "").startswith(PROBLEM):
             raise InvalidResponse(
                 f"the response with status {self.status} does not come from SomaMemory; check the URL and any "

@@ -14,7 +14,7 @@ from ._rules import Rule, problem_with
 from .errors import InvalidArgument
 
 PREFIX = "/api/v1"
-# Fields that name objects, or contain items that have fields themselves. A call with one of them needs no scope.
+# Fields that identify objects, or contain items with their own fields. A call with one of them needs no scope.
 _NAMES = frozenset(
     {
         "coord", "coords", "key", "keys", "id", "ids", "from_coord", "conversation_id", "conversation_ids", "items",
@@ -26,11 +26,11 @@ Fields = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation: its method, its path, and the place of each field.
+    """An operation: its method, its path, and the location of each field.
 
     path, query: the fields in the path and in the query; all other fields are in the body.
     headers: the names of the headers by field.
-    once: whether the operation takes effect once for each Idempotency-Key.
+    once: whether the operation takes effect only once per Idempotency-Key.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Operation:
 
     @property
     def repeatable(self) -> bool:
-        """Return whether the request can be repeated without another effect."""
+        """Return whether the request can be repeated without further effect."""
         return self.method in ("GET", "DELETE") or self.once or self.id in READING_POSTS
 
     def takes(self, field: str) -> bool:
@@ -117,7 +117,7 @@ def encode(value: object, field: str = "body") -> bytes:
 
 
 def _plain(value: object) -> object:
-    """Return a time, an id or a collection as JSON represents it."""
+    """Convert a time, an id or a collection to its JSON representation."""
     if isinstance(value, datetime):
         return instant(value)
     if isinstance(value, UUID):
@@ -130,12 +130,12 @@ def _plain(value: object) -> object:
 
 
 def instant(moment: datetime) -> str:
-    """Return a time as RFC 3339. A time without a zone is local, as everywhere in Python."""
+    """Return a time in RFC 3339 format. A time without a time zone is local, as usual in Python."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _text(value: object) -> str:
-    """Return a value as the path and the query contain it."""
+    """Convert a value to its form in paths and queries."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

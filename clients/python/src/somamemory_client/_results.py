@@ -21,7 +21,7 @@ Memory = str | Mapping[str, Any]
 class Results(Sequence[T], Generic[T]):
     """The results of a search, best first.
 
-    degraded: the parts of the search that are missing; normally empty.
+    degraded: the parts of the search that were unavailable; normally empty.
     body: the whole response.
     """
 
@@ -62,7 +62,7 @@ class Results(Sequence[T], Generic[T]):
 class BulkReport:
     """The progress of a bulk helper.
 
-    done: the number of items that the service has processed, in the given order.
+    done: the number of items processed so far, in the given order.
     failures: the results of the items that were rejected. `index` counts all items.
     """
 
@@ -115,7 +115,7 @@ def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapp
 
 
 def one_name(**names: object) -> str:
-    """Return the name that is given. Raises InvalidArgument unless there is exactly one."""
+    """Return the only name that is given. Raises InvalidArgument unless there is exactly one."""
     given = [name for name, value in names.items() if value is not None]
     if len(given) != 1:
         raise InvalidArgument(given[1] if given else next(iter(names)), f"give exactly one of {', '.join(names)}")
@@ -123,7 +123,7 @@ def one_name(**names: object) -> str:
 
 
 def is_unknown_route(error: SomaError) -> bool:
-    """Return whether the server lacks the route, and may therefore have another version."""
+    """Return whether the server lacks the route, perhaps because it has a different version."""
     return isinstance(error, ApiError) and (
         error.status == 405 or (error.code == "not_found" and error.detail == error.title)
     )

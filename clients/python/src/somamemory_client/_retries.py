@@ -9,7 +9,7 @@ from ._messages import Request, Response
 from .errors import ApiError, ConnectionFailed, InvalidResponse, SomaError, TransportError
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
-# The server has rejected the request before it took effect.
+# The server rejected the request before it took effect.
 WITHOUT_EFFECT = frozenset({408, 425, 429, 503})
 STILL_RUNNING = "still_running"
 # Another attempt would get the same response.
@@ -27,10 +27,10 @@ PERMANENT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """The first pause is about `first_s`, and each further one twice as long.
+    """Pause about `first_s` before the first retry, and twice as long before each further one.
 
-    limit: the highest number of retries.
-    longest_s: the longest pause. If the server requests a longer one, its error is raised at once.
+    limit: the maximum number of retries.
+    longest_s: the longest pause. If the server requests a longer one, its error is raised immediately.
     """
 
     limit: int = 3
@@ -41,7 +41,7 @@ class Retries:
         """Return how long to wait before the next attempt, or None if the error is final."""
         if attempts > self.limit or not _is_transient(request, error):
             return None
-        # Jitter on the upper half, so that clients that failed together do not retry together.
+        # Jitter on the upper half, so that clients that failed at the same time do not retry at the same time.
         pause = min(self.first_s * 2.0 ** (attempts - 1), self.longest_s) * random.uniform(0.5, 1)
         requested = error.retry_after_s if isinstance(error, ApiError) else None
         if requested is None:

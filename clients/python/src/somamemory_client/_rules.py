@@ -23,7 +23,7 @@ _KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
 
 
 def problem_with(value: object, rules: Sequence[Rule]) -> str | None:
-    """Return the problem of a value with its remedy, or None if one of the rules allows the value."""
+    """Return the problem with a value and its remedy, or None if one of the rules allows the value."""
     problems = [_problem(value, rule) for rule in rules]
     if not rules or None in problems:
         return None
@@ -41,7 +41,7 @@ def _kind(rule: Rule) -> str:
 
 
 def _problem(value: object, rule: Rule) -> str | None:
-    """Return None if the rule allows the value, "" if it has another type, or the limit that it exceeds."""
+    """Return None if the rule allows the value, "" if it has the wrong type, or the limit that it exceeds."""
     kind = rule.get("type")
     if kind is None or rule.get("format") == "coordinate":
         return None if kind is None or isinstance(value, str | Sequence) else ""

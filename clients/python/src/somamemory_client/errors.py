@@ -1,4 +1,4 @@
-"""Errors of the client.
+"""Errors raised by the client.
 
 SomaError
 ├── InvalidArgument         an argument is invalid; nothing was sent
@@ -6,7 +6,7 @@ SomaError
 ├── ConnectionLost          the connection ended before the response was complete
 ├── ResponseTimeout          the response did not arrive in time
 ├── InvalidResponse         the response does not come from SomaMemory
-├── IncompatibleServer      the server has another major version
+├── IncompatibleServer      the server has a different major version
 └── ApiError                the server responded with an error; each code has its own class
 """
 
@@ -25,7 +25,7 @@ class FieldError(TypedDict):
 
 
 class SomaError(Exception):
-    """Base class of all errors of the client."""
+    """Base class of all client errors."""
 
 
 class InvalidArgument(SomaError, ValueError):
@@ -57,7 +57,7 @@ class ResponseTimeout(TransportError, TimeoutError):
 
 
 class InvalidResponse(SomaError):
-    """The response does not come from SomaMemory, but from another program or a proxy."""
+    """The response came from another program or a proxy, not from SomaMemory."""
 
 
 class IncompatibleServer(SomaError):
@@ -69,7 +69,7 @@ class ApiError(SomaError):
 
     status: the HTTP status.
     code: a stable name for programs, such as `not_found`.
-    title, detail: descriptions for people.
+    title, detail: descriptions for humans.
     errors: the invalid fields, if the error concerns fields.
     request_id: the id of the request in the server's logs.
     """

@@ -34,7 +34,10 @@ class Call:
 
 
 class Hook:
-    """Base class of hooks. Override the methods that you need. They must not raise: an error would end the call."""
+    """Base class of hooks.
+
+    Override the methods that you need. They must not raise exceptions, because these would end the call.
+    """
 
     def started(self, call: Call) -> None:
         """Called before the first attempt."""
@@ -47,7 +50,7 @@ class Hook:
 
 
 class LogHook(Hook):
-    """Writes one line for each call and one for each retry. It never logs contents or keys."""
+    """Logs one line for each call and one for each retry. Never logs contents or keys."""
 
     def __init__(self, logger: logging.Logger | None = None, level: int = logging.DEBUG) -> None:
         self.logger = logger or logging.getLogger("somamemory_client")

@@ -8,7 +8,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 
 class Weights(TypedDict):
-    """The fields of weights."""
+    """The `Weights` object."""
 
     semantic: NotRequired[float | None]
     keyword: NotRequired[float | None]
@@ -33,7 +33,7 @@ class MemoryName(TypedDict):
 
 
 class MessageBody(TypedDict):
-    """A message as model APIs send it. Its text is searched; its other parts and its tool calls are only stored."""
+    """A message as model APIs send it."""
 
     role: Literal["user", "assistant", "system", "tool", "developer"]
     name: NotRequired[str | None]
@@ -45,7 +45,7 @@ class MessageBody(TypedDict):
 
 
 class PruningBody(TypedDict):
-    """The fields of pruning."""
+    """The `PruningBody` object."""
 
     mode: NotRequired[Literal["off", "report", "archive"]]
     threshold_days: NotRequired[float]
@@ -114,7 +114,7 @@ class NamedLinkBody(TypedDict):
 
 
 class SearchOut(TypedDict):
-    """The fields of search."""
+    """The `SearchOut` object."""
 
     memories: list[FoundOut]
     degraded: list[str]
@@ -124,7 +124,7 @@ class SearchOut(TypedDict):
 
 
 class MapOut(TypedDict):
-    """The fields of map."""
+    """The `MapOut` object."""
 
     namespace: str
     cells: list[CellOut]
@@ -140,13 +140,13 @@ class MapOut(TypedDict):
 
 
 class MemoryEnvelope(TypedDict):
-    """The fields of memory envelope."""
+    """The `MemoryEnvelope` object."""
 
     memory: MemoryOut
 
 
 class StoredOut(TypedDict):
-    """The fields of stored."""
+    """The `StoredOut` object."""
 
     ok: bool
     id: str
@@ -161,7 +161,7 @@ class StoredOut(TypedDict):
 
 
 class DeletedOut(TypedDict):
-    """The fields of deleted."""
+    """The `DeletedOut` object."""
 
     coord: NotRequired[str | None]
     key: NotRequired[str | None]
@@ -170,21 +170,21 @@ class DeletedOut(TypedDict):
 
 
 class HistoryOut(TypedDict):
-    """The fields of history."""
+    """The `HistoryOut` object."""
 
     items: list[VersionOut]
     next_cursor: str | None
 
 
 class PageOut(TypedDict):
-    """The fields of page."""
+    """The `PageOut` object."""
 
     items: list[MemoryOut]
     next_cursor: str | None
 
 
 class BulkStoredOut(TypedDict):
-    """The fields of bulk stored."""
+    """The `BulkStoredOut` object."""
 
     results: list[BulkResult]
     stored: int
@@ -192,21 +192,21 @@ class BulkStoredOut(TypedDict):
 
 
 class BulkGotOut(TypedDict):
-    """The fields of bulk got."""
+    """The `BulkGotOut` object."""
 
     items: list[BulkFound]
     next_index: NotRequired[int | None]
 
 
 class BulkDeletedOut(TypedDict):
-    """The fields of bulk deleted."""
+    """The `BulkDeletedOut` object."""
 
     results: list[DeletedOut]
     deleted: int
 
 
 class DeletedMatchingOut(TypedDict):
-    """The fields of deleted matching."""
+    """The `DeletedMatchingOut` object."""
 
     deleted: int
     complete: bool
@@ -214,7 +214,7 @@ class DeletedMatchingOut(TypedDict):
 
 
 class StatsOut(TypedDict):
-    """The fields of stats."""
+    """The `StatsOut` object."""
 
     total_memories: int
     episodic: int
@@ -228,14 +228,14 @@ class StatsOut(TypedDict):
 
 
 class NamespacesOut(TypedDict):
-    """The fields of namespaces."""
+    """The `NamespacesOut` object."""
 
     items: list[NamespaceOut]
     next_cursor: str | None
 
 
 class ReceiptOut(TypedDict):
-    """The fields of receipt."""
+    """The `ReceiptOut` object."""
 
     namespaces: list[str]
     memories: int
@@ -245,7 +245,7 @@ class ReceiptOut(TypedDict):
 
 
 class LinkOut(TypedDict):
-    """The fields of link."""
+    """The `LinkOut` object."""
 
     ok: bool
     from_coord: str
@@ -259,13 +259,13 @@ class LinkOut(TypedDict):
 
 
 class UnlinkedOut(TypedDict):
-    """The fields of unlinked."""
+    """The `UnlinkedOut` object."""
 
     deleted: bool
 
 
 class BulkLinkedOut(TypedDict):
-    """The fields of bulk linked."""
+    """The `BulkLinkedOut` object."""
 
     results: list[BulkLinkResult]
     stored: int
@@ -273,7 +273,7 @@ class BulkLinkedOut(TypedDict):
 
 
 class NeighborsOut(TypedDict):
-    """The fields of neighbors."""
+    """The `NeighborsOut` object."""
 
     coord: str
     neighbors: list[NeighborOut]
@@ -282,7 +282,7 @@ class NeighborsOut(TypedDict):
 
 
 class PathOut(TypedDict):
-    """The fields of path."""
+    """The `PathOut` object."""
 
     from_coord: str
     to_coord: str
@@ -295,13 +295,13 @@ class PathOut(TypedDict):
 
 
 class ExportOut(TypedDict):
-    """The fields of export."""
+    """The `ExportOut` object."""
 
     links: list[ExportedLink]
 
 
 class ConversationOut(TypedDict):
-    """The fields of conversation."""
+    """The `ConversationOut` object."""
 
     user_id: str | None
     agent_id: str | None
@@ -324,7 +324,7 @@ class ConversationOut(TypedDict):
 
 
 class ConversationsOut(TypedDict):
-    """The fields of conversations."""
+    """The `ConversationsOut` object."""
 
     results: list[ListedOut]
     total: int
@@ -334,7 +334,7 @@ class ConversationsOut(TypedDict):
 
 
 class MessagesOut(TypedDict):
-    """The fields of messages."""
+    """The `MessagesOut` object."""
 
     items: list[MessageOut]
     total: int
@@ -342,7 +342,7 @@ class MessagesOut(TypedDict):
 
 
 class CountOut(TypedDict):
-    """The fields of count."""
+    """The `CountOut` object."""
 
     count: int
     label: str | None
@@ -350,7 +350,7 @@ class CountOut(TypedDict):
 
 
 class ChangedOut(TypedDict):
-    """The fields of changed."""
+    """The `ChangedOut` object."""
 
     user_id: str | None
     agent_id: str | None
@@ -374,14 +374,14 @@ class ChangedOut(TypedDict):
 
 
 class ConversationDeletedOut(TypedDict):
-    """The fields of conversation deleted."""
+    """The `ConversationDeletedOut` object."""
 
     success: bool
     id: str
 
 
 class QueryOut(TypedDict):
-    """The fields of query."""
+    """The `QueryOut` object."""
 
     results: list[QueryResultOut]
     total: int
@@ -392,7 +392,7 @@ class QueryOut(TypedDict):
 
 
 class FullTextOut(TypedDict):
-    """The fields of full text."""
+    """The `FullTextOut` object."""
 
     results: list[FullTextResultOut]
     total: int
@@ -424,7 +424,7 @@ class ContextMessageOut(TypedDict):
 
 
 class ManifestOut(TypedDict):
-    """The fields of manifest."""
+    """The `ManifestOut` object."""
 
     items: list[ContextItemOut]
     used_tokens: int
@@ -450,7 +450,7 @@ class ContextPromptOut(TypedDict):
 
 
 class SummaryOut(TypedDict):
-    """The fields of summary."""
+    """The `SummaryOut` object."""
 
     conversation_id: str
     level: Literal["daily", "weekly", "monthly"]
@@ -464,7 +464,7 @@ class SummaryOut(TypedDict):
 
 
 class SuggestionsOut(TypedDict):
-    """The fields of suggestions."""
+    """The `SuggestionsOut` object."""
 
     conversation_id: str
     suggestions: list[SuggestionOut]
@@ -472,7 +472,7 @@ class SuggestionsOut(TypedDict):
 
 
 class SuggestionOut(TypedDict):
-    """The fields of suggestion."""
+    """The `SuggestionOut` object."""
 
     label: str
     confidence: float
@@ -495,7 +495,7 @@ class ExtractionOut(TypedDict):
 
 
 class FactsOut(TypedDict):
-    """The fields of facts."""
+    """The `FactsOut` object."""
 
     conversation_id: str
     state: Literal["none", "queued", "running", "waiting", "failed", "done"]
@@ -511,7 +511,7 @@ class FactsOut(TypedDict):
 
 
 class RatedOut(TypedDict):
-    """The fields of rated."""
+    """The `RatedOut` object."""
 
     score: float
     reasoning: str
@@ -519,14 +519,14 @@ class RatedOut(TypedDict):
 
 
 class PruneSuggestionsOut(TypedDict):
-    """The fields of prune suggestions."""
+    """The `PruneSuggestionsOut` object."""
 
     suggestions: list[PruneSuggestionOut]
     total: int
 
 
 class PruneSuggestionOut(TypedDict):
-    """The fields of prune suggestion."""
+    """The `PruneSuggestionOut` object."""
 
     conversation_id: str
     conversation_label: str
@@ -541,7 +541,7 @@ class PruneSuggestionOut(TypedDict):
 
 
 class ArchivedOut(TypedDict):
-    """The fields of archived."""
+    """The `ArchivedOut` object."""
 
     archived: int
     conversation_ids: list[str]
@@ -559,21 +559,21 @@ class UpkeepOut(TypedDict):
 
 
 class RestoredOut(TypedDict):
-    """The fields of restored."""
+    """The `RestoredOut` object."""
 
     restored: int
     conversation_ids: list[str]
 
 
 class ProposalsOut(TypedDict):
-    """The fields of proposals."""
+    """The `ProposalsOut` object."""
 
     items: list[ProposalOut]
     next_cursor: str | None
 
 
 class ProposalOut(TypedDict):
-    """The fields of proposal."""
+    """The `ProposalOut` object."""
 
     id: str
     state: Literal["open", "accepted", "rejected"]
@@ -587,7 +587,7 @@ class ProposalOut(TypedDict):
 
 
 class ImportOut(TypedDict):
-    """The fields of import."""
+    """The `ImportOut` object."""
 
     conversations: dict[str, int]
     messages: int
@@ -598,7 +598,7 @@ class ImportOut(TypedDict):
 
 
 class TenantOut(TypedDict):
-    """The fields of tenant."""
+    """The `TenantOut` object."""
 
     slug: str
     name: str
@@ -610,14 +610,14 @@ class TenantOut(TypedDict):
 
 
 class TenantsOut(TypedDict):
-    """The fields of tenants."""
+    """The `TenantsOut` object."""
 
     items: list[TenantOut]
     next_cursor: str | None
 
 
 class ErasedOut(TypedDict):
-    """The fields of erased."""
+    """The `ErasedOut` object."""
 
     slug: str
     id: str
@@ -630,7 +630,7 @@ class ErasedOut(TypedDict):
 
 
 class UsageOut(TypedDict):
-    """The fields of usage."""
+    """The `UsageOut` object."""
 
     slug: str
     memories: Used
@@ -643,14 +643,14 @@ class UsageOut(TypedDict):
 
 
 class AuditPageOut(TypedDict):
-    """The fields of audit page."""
+    """The `AuditPageOut` object."""
 
     items: list[AuditOut]
     next_cursor: str | None
 
 
 class IssuedKeyOut(TypedDict):
-    """The fields of issued key."""
+    """The `IssuedKeyOut` object."""
 
     prefix: str
     name: str
@@ -664,14 +664,14 @@ class IssuedKeyOut(TypedDict):
 
 
 class KeysOut(TypedDict):
-    """The fields of keys."""
+    """The `KeysOut` object."""
 
     items: list[KeyOut]
     next_cursor: str | None
 
 
 class KeyOut(TypedDict):
-    """The fields of key."""
+    """The `KeyOut` object."""
 
     prefix: str
     name: str
@@ -684,7 +684,7 @@ class KeyOut(TypedDict):
 
 
 class RebuildOut(TypedDict):
-    """The fields of rebuild."""
+    """The `RebuildOut` object."""
 
     job_id: str
     state: str
@@ -692,7 +692,7 @@ class RebuildOut(TypedDict):
 
 
 class JobOut(TypedDict):
-    """The fields of job."""
+    """The `JobOut` object."""
 
     id: str
     kind: str
@@ -707,13 +707,13 @@ class JobOut(TypedDict):
 
 
 class PingOut(TypedDict):
-    """The fields of ping."""
+    """The `PingOut` object."""
 
     status: str
 
 
 class HealthzOut(TypedDict):
-    """The fields of healthz."""
+    """The `HealthzOut` object."""
 
     status: str
     kv_store: bool
@@ -722,14 +722,14 @@ class HealthzOut(TypedDict):
 
 
 class ReadyOut(TypedDict):
-    """The fields of ready."""
+    """The `ReadyOut` object."""
 
     ready: bool
     reason: NotRequired[str | None]
 
 
 class HealthOut(TypedDict):
-    """The fields of health."""
+    """The `HealthOut` object."""
 
     status: Literal["healthy", "degraded", "unhealthy"]
     healthy: bool
@@ -740,7 +740,7 @@ class HealthOut(TypedDict):
 
 
 class FoundOut(TypedDict):
-    """The fields of found."""
+    """The `FoundOut` object."""
 
     user_id: str | None
     agent_id: str | None
@@ -778,7 +778,7 @@ class CellOut(TypedDict):
 
 
 class SingleOut(TypedDict):
-    """The fields of single."""
+    """The `SingleOut` object."""
 
     id: str
     coord: str
@@ -789,7 +789,7 @@ class SingleOut(TypedDict):
 
 
 class MemoryOut(TypedDict):
-    """The fields of memory."""
+    """The `MemoryOut` object."""
 
     user_id: str | None
     agent_id: str | None
@@ -820,7 +820,7 @@ class MemoryOut(TypedDict):
 
 
 class VersionOut(TypedDict):
-    """The fields of version."""
+    """The `VersionOut` object."""
 
     version: int
     at: str
@@ -844,7 +844,7 @@ class VersionOut(TypedDict):
 
 
 class BulkResult(TypedDict):
-    """The fields of bulk result."""
+    """The `BulkResult` object."""
 
     index: int
     status: int
@@ -856,7 +856,7 @@ class BulkResult(TypedDict):
 
 
 class BulkFound(TypedDict):
-    """The fields of bulk found."""
+    """The `BulkFound` object."""
 
     coord: NotRequired[str | None]
     key: NotRequired[str | None]
@@ -876,7 +876,7 @@ class LanguageModelStats(TypedDict):
 
 
 class IndexStats(TypedDict):
-    """The fields of index stats."""
+    """The `IndexStats` object."""
 
     pending: int
     failed: int
@@ -888,7 +888,7 @@ class IndexStats(TypedDict):
 
 
 class NamespaceOut(TypedDict):
-    """The fields of namespace."""
+    """The `NamespaceOut` object."""
 
     namespace: str
     memories: int
@@ -896,7 +896,7 @@ class NamespaceOut(TypedDict):
 
 
 class BulkLinkResult(TypedDict):
-    """The fields of bulk link result."""
+    """The `BulkLinkResult` object."""
 
     index: int
     status: int
@@ -907,7 +907,7 @@ class BulkLinkResult(TypedDict):
 
 
 class NeighborOut(TypedDict):
-    """The fields of neighbor."""
+    """The `NeighborOut` object."""
 
     coord: str
     coordinate: list[float]
@@ -920,7 +920,7 @@ class NeighborOut(TypedDict):
 
 
 class ExportedLink(TypedDict):
-    """The fields of exported link."""
+    """The `ExportedLink` object."""
 
     from_coord: str
     to_coord: str
@@ -960,7 +960,7 @@ class ListedOut(TypedDict):
 
 
 class MessageOut(TypedDict):
-    """The fields of message."""
+    """The `MessageOut` object."""
 
     id: str
     role: str
@@ -978,7 +978,7 @@ class MessageOut(TypedDict):
 
 
 class QueryResultOut(TypedDict):
-    """The fields of query result."""
+    """The `QueryResultOut` object."""
 
     conversation_id: str
     message_id: str
@@ -995,7 +995,7 @@ class QueryResultOut(TypedDict):
 
 
 class FullTextResultOut(TypedDict):
-    """The fields of full text result."""
+    """The `FullTextResultOut` object."""
 
     id: str
     role: str
@@ -1016,14 +1016,14 @@ class FullTextResultOut(TypedDict):
 
 
 class ProvenanceOut(TypedDict):
-    """The fields of provenance."""
+    """The `ProvenanceOut` object."""
 
     source: str | dict[str, Any] | None
     trust: float | None
 
 
 class ContextItemOut(TypedDict):
-    """The fields of context item."""
+    """The `ContextItemOut` object."""
 
     id: str
     role: str
@@ -1050,7 +1050,7 @@ class ContextItemOut(TypedDict):
 
 
 class LeftOut(TypedDict):
-    """The fields of left."""
+    """The `LeftOut` object."""
 
     id: str
     conversation_id: str | None
@@ -1092,7 +1092,7 @@ CoversOut = TypedDict(
 
 
 class FactOut(TypedDict):
-    """The fields of fact."""
+    """The `FactOut` object."""
 
     id: str
     coord: str
@@ -1104,7 +1104,7 @@ class FactOut(TypedDict):
 
 
 class ProposedFact(TypedDict):
-    """The fields of proposed fact."""
+    """The `ProposedFact` object."""
 
     id: str
     coord: str
@@ -1113,14 +1113,14 @@ class ProposedFact(TypedDict):
 
 
 class ImportErrorOut(TypedDict):
-    """The fields of import error."""
+    """The `ImportErrorOut` object."""
 
     place: str
     reason: str
 
 
 class QuotasOut(TypedDict):
-    """The fields of quotas."""
+    """The `QuotasOut` object."""
 
     memories: int | None
     bytes: int | None
@@ -1132,7 +1132,7 @@ class QuotasOut(TypedDict):
 
 
 class PoliciesOut(TypedDict):
-    """The fields of policies."""
+    """The `PoliciesOut` object."""
 
     auto_label: float | None
     extract_facts: bool
@@ -1140,14 +1140,14 @@ class PoliciesOut(TypedDict):
 
 
 class Used(TypedDict):
-    """The fields of used."""
+    """The `Used` object."""
 
     used: int
     quota: int | None
 
 
 class AuditOut(TypedDict):
-    """The fields of audit."""
+    """The `AuditOut` object."""
 
     id: int
     at: str
@@ -1163,14 +1163,14 @@ class AuditOut(TypedDict):
 
 
 class CheckOut(TypedDict):
-    """The fields of check."""
+    """The `CheckOut` object."""
 
     status: Literal["healthy", "unhealthy"]
     latency_ms: float
 
 
 class ServiceOut(TypedDict):
-    """The fields of service."""
+    """The `ServiceOut` object."""
 
     name: str
     healthy: bool
@@ -1178,7 +1178,7 @@ class ServiceOut(TypedDict):
 
 
 class ContextScores(TypedDict):
-    """The fields of context scores."""
+    """The `ContextScores` object."""
 
     total: float
     relevance: float
@@ -1188,7 +1188,7 @@ class ContextScores(TypedDict):
 
 
 class MemoriesSearchByQueryOptions(TypedDict):
-    """The optional fields of memories.search_by_query."""
+    """Optional parameters of `memories.search_by_query`."""
 
     namespace_prefix: NotRequired[str | None]
     user_id: NotRequired[str | None]
@@ -1215,7 +1215,7 @@ class MemoriesSearchByQueryOptions(TypedDict):
 
 
 class MemoriesSearchOptions(TypedDict):
-    """The optional fields of memories.search."""
+    """Optional parameters of `memories.search`."""
 
     namespace_prefix: NotRequired[str | None]
     user_id: NotRequired[str | None]
@@ -1244,7 +1244,7 @@ class MemoriesSearchOptions(TypedDict):
 
 
 class MemoriesMapOptions(TypedDict):
-    """The optional fields of memories.map."""
+    """Optional parameters of `memories.map`."""
 
     namespace: NotRequired[str]
     user_id: NotRequired[str | None]
@@ -1261,14 +1261,14 @@ class MemoriesMapOptions(TypedDict):
 
 
 class MemoriesGetByKeyOptions(TypedDict):
-    """The optional fields of memories.get_by_key."""
+    """Optional parameters of `memories.get_by_key`."""
 
     as_of: NotRequired[str | datetime | None]
     namespace: NotRequired[str]
 
 
 class MemoriesStoreByKeyOptions(TypedDict):
-    """The optional fields of memories.store_by_key."""
+    """Optional parameters of `memories.store_by_key`."""
 
     namespace: NotRequired[str]
     user_id: NotRequired[str | None]
@@ -1292,7 +1292,7 @@ class MemoriesStoreByKeyOptions(TypedDict):
 
 
 class MemoriesPatchByKeyOptions(TypedDict):
-    """The optional fields of memories.patch_by_key."""
+    """Optional parameters of `memories.patch_by_key`."""
 
     namespace: NotRequired[str]
     user_id: NotRequired[str | None]
@@ -1314,7 +1314,7 @@ class MemoriesPatchByKeyOptions(TypedDict):
 
 
 class MemoriesDeleteByKeyOptions(TypedDict):
-    """The optional fields of memories.delete_by_key."""
+    """Optional parameters of `memories.delete_by_key`."""
 
     purge: NotRequired[bool]
     namespace: NotRequired[str]
@@ -1323,13 +1323,13 @@ class MemoriesDeleteByKeyOptions(TypedDict):
 
 
 class MemoriesGetByIdOptions(TypedDict):
-    """The optional fields of memories.get_by_id."""
+    """Optional parameters of `memories.get_by_id`."""
 
     as_of: NotRequired[str | datetime | None]
 
 
 class MemoriesPatchByIdOptions(TypedDict):
-    """The optional fields of memories.patch_by_id."""
+    """Optional parameters of `memories.patch_by_id`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1350,7 +1350,7 @@ class MemoriesPatchByIdOptions(TypedDict):
 
 
 class MemoriesDeleteByIdOptions(TypedDict):
-    """The optional fields of memories.delete_by_id."""
+    """Optional parameters of `memories.delete_by_id`."""
 
     purge: NotRequired[bool]
     if_match: NotRequired[str | int]
@@ -1358,13 +1358,13 @@ class MemoriesDeleteByIdOptions(TypedDict):
 
 
 class MemoriesRestoreByIdOptions(TypedDict):
-    """The optional fields of memories.restore_by_id."""
+    """Optional parameters of `memories.restore_by_id`."""
 
     version: NotRequired[int | None]
 
 
 class MemoriesHistoryOptions(TypedDict):
-    """The optional fields of memories.history."""
+    """Optional parameters of `memories.history`."""
 
     limit: NotRequired[int]
     cursor: NotRequired[str | None]
@@ -1372,7 +1372,7 @@ class MemoriesHistoryOptions(TypedDict):
 
 
 class MemoriesHistoryByKeyOptions(TypedDict):
-    """The optional fields of memories.history_by_key."""
+    """Optional parameters of `memories.history_by_key`."""
 
     limit: NotRequired[int]
     cursor: NotRequired[str | None]
@@ -1380,14 +1380,14 @@ class MemoriesHistoryByKeyOptions(TypedDict):
 
 
 class MemoriesHistoryByIdOptions(TypedDict):
-    """The optional fields of memories.history_by_id."""
+    """Optional parameters of `memories.history_by_id`."""
 
     limit: NotRequired[int]
     cursor: NotRequired[str | None]
 
 
 class MemoriesStoreOptions(TypedDict):
-    """The optional fields of memories.store."""
+    """Optional parameters of `memories.store`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1412,7 +1412,7 @@ class MemoriesStoreOptions(TypedDict):
 
 
 class MemoriesListOptions(TypedDict):
-    """The optional fields of memories.list."""
+    """Optional parameters of `memories.list`."""
 
     namespace: NotRequired[str]
     user_id: NotRequired[str | None]
@@ -1438,13 +1438,13 @@ class MemoriesListOptions(TypedDict):
 
 
 class MemoriesStoreManyOptions(TypedDict):
-    """The optional fields of memories.store_many."""
+    """Optional parameters of `memories.store_many`."""
 
     atomic: NotRequired[bool]
 
 
 class MemoriesGetManyOptions(TypedDict):
-    """The optional fields of memories.get_many."""
+    """Optional parameters of `memories.get_many`."""
 
     coords: NotRequired[Sequence[str | Sequence[float]] | None]
     keys: NotRequired[Sequence[str] | None]
@@ -1453,7 +1453,7 @@ class MemoriesGetManyOptions(TypedDict):
 
 
 class MemoriesDeleteManyOptions(TypedDict):
-    """The optional fields of memories.delete_many."""
+    """Optional parameters of `memories.delete_many`."""
 
     coords: NotRequired[Sequence[str | Sequence[float]] | None]
     keys: NotRequired[Sequence[str] | None]
@@ -1462,7 +1462,7 @@ class MemoriesDeleteManyOptions(TypedDict):
 
 
 class MemoriesRestoreByNameOptions(TypedDict):
-    """The optional fields of memories.restore_by_name."""
+    """Optional parameters of `memories.restore_by_name`."""
 
     coord: NotRequired[str | Sequence[float] | None]
     key: NotRequired[str | None]
@@ -1472,7 +1472,7 @@ class MemoriesRestoreByNameOptions(TypedDict):
 
 
 class MemoriesDeleteMatchingOptions(TypedDict):
-    """The optional fields of memories.delete_matching."""
+    """Optional parameters of `memories.delete_matching`."""
 
     namespace_prefix: NotRequired[str | None]
     user_id: NotRequired[str | None]
@@ -1489,14 +1489,14 @@ class MemoriesDeleteMatchingOptions(TypedDict):
 
 
 class MemoriesGetOptions(TypedDict):
-    """The optional fields of memories.get."""
+    """Optional parameters of `memories.get`."""
 
     as_of: NotRequired[str | datetime | None]
     namespace: NotRequired[str]
 
 
 class MemoriesPatchOptions(TypedDict):
-    """The optional fields of memories.patch."""
+    """Optional parameters of `memories.patch`."""
 
     namespace: NotRequired[str]
     user_id: NotRequired[str | None]
@@ -1518,7 +1518,7 @@ class MemoriesPatchOptions(TypedDict):
 
 
 class MemoriesDeleteOptions(TypedDict):
-    """The optional fields of memories.delete."""
+    """Optional parameters of `memories.delete`."""
 
     purge: NotRequired[bool]
     namespace: NotRequired[str]
@@ -1527,18 +1527,18 @@ class MemoriesDeleteOptions(TypedDict):
 
 
 class MemoriesRestoreOptions(TypedDict):
-    """The optional fields of memories.restore."""
+    """Optional parameters of `memories.restore`."""
 
     version: NotRequired[int | None]
     namespace: NotRequired[str]
 
 
 class StatsGetOptions(TypedDict):
-    """The optional fields of stats.get."""
+    """Optional parameters of `stats.get`."""
 
 
 class NamespacesListOptions(TypedDict):
-    """The optional fields of namespaces.list."""
+    """Optional parameters of `namespaces.list`."""
 
     prefix: NotRequired[str | None]
     depth: NotRequired[int | None]
@@ -1547,20 +1547,20 @@ class NamespacesListOptions(TypedDict):
 
 
 class NamespacesRenameOptions(TypedDict):
-    """The optional fields of namespaces.rename."""
+    """Optional parameters of `namespaces.rename`."""
 
     merge: NotRequired[bool]
 
 
 class NamespacesDeleteOptions(TypedDict):
-    """The optional fields of namespaces.delete."""
+    """Optional parameters of `namespaces.delete`."""
 
     below: NotRequired[bool]
     purge: NotRequired[bool]
 
 
 class GraphLinkOptions(TypedDict):
-    """The optional fields of graph.link."""
+    """Optional parameters of `graph.link`."""
 
     link_type: NotRequired[str]
     strength: NotRequired[float]
@@ -1577,7 +1577,7 @@ class GraphLinkOptions(TypedDict):
 
 
 class GraphUnlinkOptions(TypedDict):
-    """The optional fields of graph.unlink."""
+    """Optional parameters of `graph.unlink`."""
 
     namespace: NotRequired[str]
     from_key: NotRequired[str | None]
@@ -1590,13 +1590,13 @@ class GraphUnlinkOptions(TypedDict):
 
 
 class GraphLinkManyOptions(TypedDict):
-    """The optional fields of graph.link_many."""
+    """Optional parameters of `graph.link_many`."""
 
     atomic: NotRequired[bool]
 
 
 class GraphNeighborsOptions(TypedDict):
-    """The optional fields of graph.neighbors."""
+    """Optional parameters of `graph.neighbors`."""
 
     link_type: NotRequired[str | None]
     direction: NotRequired[Literal["out", "in", "both"]]
@@ -1614,7 +1614,7 @@ class GraphNeighborsOptions(TypedDict):
 
 
 class MemoriesLinksByIdOptions(TypedDict):
-    """The optional fields of memories.links_by_id."""
+    """Optional parameters of `memories.links_by_id`."""
 
     link_type: NotRequired[str | None]
     direction: NotRequired[Literal["out", "in", "both"]]
@@ -1628,7 +1628,7 @@ class MemoriesLinksByIdOptions(TypedDict):
 
 
 class GraphPathOptions(TypedDict):
-    """The optional fields of graph.path."""
+    """Optional parameters of `graph.path`."""
 
     link_type: NotRequired[str | None]
     direction: NotRequired[Literal["out", "in", "both"]]
@@ -1647,7 +1647,7 @@ class GraphPathOptions(TypedDict):
 
 
 class GraphExportOptions(TypedDict):
-    """The optional fields of graph.export."""
+    """Optional parameters of `graph.export`."""
 
     namespace: NotRequired[str]
     format: NotRequired[Literal["graphml", "json"]]
@@ -1655,7 +1655,7 @@ class GraphExportOptions(TypedDict):
 
 
 class ConversationsCreateOptions(TypedDict):
-    """The optional fields of conversations.create."""
+    """Optional parameters of `conversations.create`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1668,7 +1668,7 @@ class ConversationsCreateOptions(TypedDict):
 
 
 class ConversationsListOptions(TypedDict):
-    """The optional fields of conversations.list."""
+    """Optional parameters of `conversations.list`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1686,7 +1686,7 @@ class ConversationsListOptions(TypedDict):
 
 
 class ConversationsCreateOnceOptions(TypedDict):
-    """The optional fields of conversations.create_once."""
+    """Optional parameters of `conversations.create_once`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1699,22 +1699,22 @@ class ConversationsCreateOnceOptions(TypedDict):
 
 
 class ConversationsGetByExternalIdOptions(TypedDict):
-    """The optional fields of conversations.get_by_external_id."""
+    """Optional parameters of `conversations.get_by_external_id`."""
 
 
 class ConversationsListMessagesByExternalIdOptions(TypedDict):
-    """The optional fields of conversations.list_messages_by_external_id."""
+    """Optional parameters of `conversations.list_messages_by_external_id`."""
 
     limit: NotRequired[int]
     cursor: NotRequired[str | None]
 
 
 class ConversationsAppendByExternalIdOptions(TypedDict):
-    """The optional fields of conversations.append_by_external_id."""
+    """Optional parameters of `conversations.append_by_external_id`."""
 
 
 class ConversationsCountOptions(TypedDict):
-    """The optional fields of conversations.count."""
+    """Optional parameters of `conversations.count`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1724,11 +1724,11 @@ class ConversationsCountOptions(TypedDict):
 
 
 class ConversationsGetOptions(TypedDict):
-    """The optional fields of conversations.get."""
+    """Optional parameters of `conversations.get`."""
 
 
 class ConversationsUpdateOptions(TypedDict):
-    """The optional fields of conversations.update."""
+    """Optional parameters of `conversations.update`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1741,46 +1741,46 @@ class ConversationsUpdateOptions(TypedDict):
 
 
 class ConversationsDeleteOptions(TypedDict):
-    """The optional fields of conversations.delete."""
+    """Optional parameters of `conversations.delete`."""
 
     purge: NotRequired[bool]
 
 
 class ConversationsListMessagesOptions(TypedDict):
-    """The optional fields of conversations.list_messages."""
+    """Optional parameters of `conversations.list_messages`."""
 
     limit: NotRequired[int]
     cursor: NotRequired[str | None]
 
 
 class ConversationsAppendOptions(TypedDict):
-    """The optional fields of conversations.append."""
+    """Optional parameters of `conversations.append`."""
 
 
 class ConversationsSetLabelOptions(TypedDict):
-    """The optional fields of conversations.set_label."""
+    """Optional parameters of `conversations.set_label`."""
 
     folder: NotRequired[str | None]
 
 
 class ConversationsSetFolderOptions(TypedDict):
-    """The optional fields of conversations.set_folder."""
+    """Optional parameters of `conversations.set_folder`."""
 
 
 class ConversationsSetStatusOptions(TypedDict):
-    """The optional fields of conversations.set_status."""
+    """Optional parameters of `conversations.set_status`."""
 
 
 class ConversationsPinOptions(TypedDict):
-    """The optional fields of conversations.pin."""
+    """Optional parameters of `conversations.pin`."""
 
 
 class ConversationsArchiveOptions(TypedDict):
-    """The optional fields of conversations.archive."""
+    """Optional parameters of `conversations.archive`."""
 
 
 class MessagesSearchOptions(TypedDict):
-    """The optional fields of messages.search."""
+    """Optional parameters of `messages.search`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1793,7 +1793,7 @@ class MessagesSearchOptions(TypedDict):
 
 
 class MessagesSearchSmartOptions(TypedDict):
-    """The optional fields of messages.search_smart."""
+    """Optional parameters of `messages.search_smart`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1806,7 +1806,7 @@ class MessagesSearchSmartOptions(TypedDict):
 
 
 class MessagesSearchFullTextOptions(TypedDict):
-    """The optional fields of messages.search_full_text."""
+    """Optional parameters of `messages.search_full_text`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1817,7 +1817,7 @@ class MessagesSearchFullTextOptions(TypedDict):
 
 
 class ContextAssembleOptions(TypedDict):
-    """The optional fields of context.assemble."""
+    """Optional parameters of `context.assemble`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1838,66 +1838,66 @@ class ContextAssembleOptions(TypedDict):
 
 
 class SummariesCreateOptions(TypedDict):
-    """The optional fields of summaries.create."""
+    """Optional parameters of `summaries.create`."""
 
     level: NotRequired[Literal["daily", "weekly", "monthly"]]
     day: NotRequired[str | None]
 
 
 class SummariesCreateForConversationOptions(TypedDict):
-    """The optional fields of summaries.create_for_conversation."""
+    """Optional parameters of `summaries.create_for_conversation`."""
 
     level: NotRequired[Literal["daily", "weekly", "monthly"]]
     day: NotRequired[str | None]
 
 
 class LabelsSuggestOptions(TypedDict):
-    """The optional fields of labels.suggest."""
+    """Optional parameters of `labels.suggest`."""
 
 
 class LabelsSuggestForConversationOptions(TypedDict):
-    """The optional fields of labels.suggest_for_conversation."""
+    """Optional parameters of `labels.suggest_for_conversation`."""
 
 
 class FactsExtractOptions(TypedDict):
-    """The optional fields of facts.extract."""
+    """Optional parameters of `facts.extract`."""
 
 
 class FactsListOptions(TypedDict):
-    """The optional fields of facts.list."""
+    """Optional parameters of `facts.list`."""
 
     limit: NotRequired[int]
     cursor: NotRequired[str | None]
 
 
 class MessagesRateOptions(TypedDict):
-    """The optional fields of messages.rate."""
+    """Optional parameters of `messages.rate`."""
 
 
 class PruningPreviewOptions(TypedDict):
-    """The optional fields of pruning.preview."""
+    """Optional parameters of `pruning.preview`."""
 
     threshold_days: NotRequired[float]
     importance_threshold: NotRequired[float]
 
 
 class PruningSuggestionsOptions(TypedDict):
-    """The optional fields of pruning.suggestions."""
+    """Optional parameters of `pruning.suggestions`."""
 
     threshold_days: NotRequired[float]
     importance_threshold: NotRequired[float]
 
 
 class PruningExecuteOptions(TypedDict):
-    """The optional fields of pruning.execute."""
+    """Optional parameters of `pruning.execute`."""
 
 
 class UpkeepGetOptions(TypedDict):
-    """The optional fields of upkeep.get."""
+    """Optional parameters of `upkeep.get`."""
 
 
 class UpkeepUpdateOptions(TypedDict):
-    """The optional fields of upkeep.update."""
+    """Optional parameters of `upkeep.update`."""
 
     active_days: NotRequired[int | None]
     archived_days: NotRequired[int | None]
@@ -1905,11 +1905,11 @@ class UpkeepUpdateOptions(TypedDict):
 
 
 class PruningUndoOptions(TypedDict):
-    """The optional fields of pruning.undo."""
+    """Optional parameters of `pruning.undo`."""
 
 
 class ProposalsListOptions(TypedDict):
-    """The optional fields of proposals.list."""
+    """Optional parameters of `proposals.list`."""
 
     state: NotRequired[Literal["open", "accepted", "rejected"]]
     limit: NotRequired[int]
@@ -1917,19 +1917,19 @@ class ProposalsListOptions(TypedDict):
 
 
 class ProposalsAcceptOptions(TypedDict):
-    """The optional fields of proposals.accept."""
+    """Optional parameters of `proposals.accept`."""
 
 
 class ProposalsRejectOptions(TypedDict):
-    """The optional fields of proposals.reject."""
+    """Optional parameters of `proposals.reject`."""
 
 
 class ProposalsUndoOptions(TypedDict):
-    """The optional fields of proposals.undo."""
+    """Optional parameters of `proposals.undo`."""
 
 
 class ConversationsImportOptions(TypedDict):
-    """The optional fields of conversations.import."""
+    """Optional parameters of `conversations.import`."""
 
     source: NotRequired[Literal["auto", "chatgpt", "claude", "soma", "messages", "markdown", "text"]]
     name: NotRequired[str]
@@ -1937,7 +1937,7 @@ class ConversationsImportOptions(TypedDict):
 
 
 class ConversationsExportOptions(TypedDict):
-    """The optional fields of conversations.export."""
+    """Optional parameters of `conversations.export`."""
 
     user_id: NotRequired[str | None]
     agent_id: NotRequired[str | None]
@@ -1948,7 +1948,7 @@ class ConversationsExportOptions(TypedDict):
 
 
 class TenantsCreateOptions(TypedDict):
-    """The optional fields of tenants.create."""
+    """Optional parameters of `tenants.create`."""
 
     name: NotRequired[str]
     tier: NotRequired[Literal["free", "standard", "premium"]]
@@ -1957,18 +1957,18 @@ class TenantsCreateOptions(TypedDict):
 
 
 class TenantsListOptions(TypedDict):
-    """The optional fields of tenants.list."""
+    """Optional parameters of `tenants.list`."""
 
     limit: NotRequired[int]
     cursor: NotRequired[str | None]
 
 
 class TenantsGetOptions(TypedDict):
-    """The optional fields of tenants.get."""
+    """Optional parameters of `tenants.get`."""
 
 
 class TenantsUpdateOptions(TypedDict):
-    """The optional fields of tenants.update."""
+    """Optional parameters of `tenants.update`."""
 
     name: NotRequired[str | None]
     tier: NotRequired[Literal["free", "standard", "premium"] | None]
@@ -1978,15 +1978,15 @@ class TenantsUpdateOptions(TypedDict):
 
 
 class TenantsEraseOptions(TypedDict):
-    """The optional fields of tenants.erase."""
+    """Optional parameters of `tenants.erase`."""
 
 
 class TenantsUsageOptions(TypedDict):
-    """The optional fields of tenants.usage."""
+    """Optional parameters of `tenants.usage`."""
 
 
 class TenantsListAuditOptions(TypedDict):
-    """The optional fields of tenants.list_audit."""
+    """Optional parameters of `tenants.list_audit`."""
 
     limit: NotRequired[int]
     cursor: NotRequired[str | None]
@@ -1998,11 +1998,11 @@ class TenantsListAuditOptions(TypedDict):
 
 
 class TenantsExportOptions(TypedDict):
-    """The optional fields of tenants.export."""
+    """Optional parameters of `tenants.export`."""
 
 
 class KeysCreateOptions(TypedDict):
-    """The optional fields of keys.create."""
+    """Optional parameters of `keys.create`."""
 
     name: NotRequired[str]
     scopes: NotRequired[Sequence[Literal["read", "write", "delete", "admin"]]]
@@ -2013,24 +2013,24 @@ class KeysCreateOptions(TypedDict):
 
 
 class KeysListOptions(TypedDict):
-    """The optional fields of keys.list."""
+    """Optional parameters of `keys.list`."""
 
     limit: NotRequired[int]
     cursor: NotRequired[str | None]
 
 
 class KeysRotateOptions(TypedDict):
-    """The optional fields of keys.rotate."""
+    """Optional parameters of `keys.rotate`."""
 
     overlap_hours: NotRequired[int]
 
 
 class KeysRevokeOptions(TypedDict):
-    """The optional fields of keys.revoke."""
+    """Optional parameters of `keys.revoke`."""
 
 
 class EmbeddingsRebuildOptions(TypedDict):
-    """The optional fields of embeddings.rebuild."""
+    """Optional parameters of `embeddings.rebuild`."""
 
     provider: NotRequired[str]
     model: NotRequired[str]
@@ -2039,24 +2039,24 @@ class EmbeddingsRebuildOptions(TypedDict):
 
 
 class JobsGetOptions(TypedDict):
-    """The optional fields of jobs.get."""
+    """Optional parameters of `jobs.get`."""
 
 
 class HealthPingOptions(TypedDict):
-    """The optional fields of health.ping."""
+    """Optional parameters of `health.ping`."""
 
 
 class HealthLiveOptions(TypedDict):
-    """The optional fields of health.live."""
+    """Optional parameters of `health.live`."""
 
 
 class HealthReadyOptions(TypedDict):
-    """The optional fields of health.ready."""
+    """Optional parameters of `health.ready`."""
 
 
 class HealthMetricsOptions(TypedDict):
-    """The optional fields of health.metrics."""
+    """Optional parameters of `health.metrics`."""
 
 
 class HealthGetOptions(TypedDict):
-    """The optional fields of health.get."""
+    """Optional parameters of `health.get`."""

@@ -1,4 +1,4 @@
-"""Tenants, keys, jobs and maintenance. Most of it needs an operator's key."""
+"""Tenants, keys, jobs and maintenance. Most calls need an operator's key."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class AsyncKeys:
         self._caller = caller
 
     async def create(self, slug: str, /, **options: Unpack[types.KeysCreateOptions]) -> types.IssuedKeyOut:
-        """Create a key of a tenant. The response is the only one that contains its secret."""
+        """Create a key for a tenant. Only this response contains the secret."""
         return await self._caller.fetch(types.IssuedKeyOut, "keys.create", {**options, "slug": slug})
 
     def list(self, slug: str, **options: Unpack[types.KeysListOptions]) -> AsyncPages[types.KeyOut]:
@@ -96,7 +96,7 @@ class AsyncJobs:
         return await self._caller.fetch(types.JobOut, "jobs.get", {"id": id})
 
     async def rebuild_embeddings(self, **options: Unpack[types.EmbeddingsRebuildOptions]) -> types.RebuildOut:
-        """Compute all vectors again, with the current or another model, in the background."""
+        """Recompute all vectors in the background, with the current or another model."""
         return await self._caller.fetch(types.RebuildOut, "embeddings.rebuild", {**options})
 
 
@@ -116,13 +116,13 @@ class AsyncPruning:
         return await self._caller.fetch(types.ArchivedOut, "pruning.execute", fields)
 
     async def undo(self, conversation_ids: Sequence[str]) -> types.RestoredOut:
-        """Restore conversations that pruning has archived."""
+        """Restore conversations that were archived by pruning."""
         fields: Fields = {"conversation_ids": conversation_ids}
         return await self._caller.fetch(types.RestoredOut, "pruning.undo", fields)
 
 
 class AsyncUpkeep:
-    """`client.admin.upkeep`: the rules by which conversations are archived."""
+    """`client.admin.upkeep`: the rules for archiving unused conversations."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller

@@ -77,7 +77,7 @@ class AsyncCaller:
         return response
 
     async def _refuse_another_version(self) -> None:
-        """Raise IncompatibleServer if the server reports another major version than the client's."""
+        """Raise IncompatibleServer if the server's major version differs from the client's."""
         request = Request("health.get", "GET", "/health", dict(self.config.headers), None, repeatable=True)
         try:
             version = (await self.transport.send(request, VERSION_TIMEOUT_S)).json()["version"]
@@ -86,5 +86,6 @@ class AsyncCaller:
         major = str(version).partition(".")[0]
         if major != VERSION.partition(".")[0]:
             raise IncompatibleServer(
-                f"the server has version {version}, and this client {VERSION}; install somamemory-client {major}.*"
+                f"the server has version {version}, but this client has version {VERSION}; install somamemory-client "
+                f"{major}.*"
             )

@@ -28,11 +28,11 @@ class AsyncContext:
         format: Literal["text", "messages"] = "text",
         **options: Unpack[types.ContextAssembleOptions],
     ) -> types.ContextPromptOut:
-        """Return the context as one text or as messages of a model's API, with citations."""
+        """Return the context as one text or as messages for a model's API, with citations."""
         fields = {**options, "query": query, "format": format}
         return await self._caller.fetch(types.ContextPromptOut, "context.assemble", fields)
 
     async def manifest(self, query: str, /, **options: Unpack[types.ContextAssembleOptions]) -> types.ManifestOut:
-        """Return the context with the reasons why each candidate was included or left out."""
+        """Return the context, with the reason for including or leaving out each candidate."""
         fields = {**options, "query": query, "manifest": True}
         return await self._caller.fetch(types.ManifestOut, "context.assemble", fields)

@@ -16,7 +16,7 @@ Suggestions = list[types.SuggestionOut]
 
 
 class AsyncConversations:
-    """`client.conversations`. A conversation is named by its `id`, or by the `external_id` of your application."""
+    """`client.conversations`. A conversation is identified by its `id`, or by your application's `external_id`."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
@@ -24,7 +24,7 @@ class AsyncConversations:
     async def create(
         self, *, external_id: str | None = None, **options: Unpack[types.ConversationsCreateOptions]
     ) -> types.ConversationOut:
-        """Create a conversation. If there is one with the `external_id`, return it unchanged."""
+        """Create a conversation. If the `external_id` exists, return that conversation unchanged."""
         if external_id is None:
             return await self._caller.fetch(types.ConversationOut, "conversations.create", {**options})
         fields = {**options, "external_id": external_id}
@@ -36,7 +36,7 @@ class AsyncConversations:
         return await self._caller.fetch(types.ConversationOut, operation, fields)
 
     def list(self, **options: Unpack[types.ConversationsListOptions]) -> AsyncPages[types.ListedOut]:
-        """Return all conversations that match, the most recently changed first. `limit` is the size of a page."""
+        """Return all conversations that match, most recently changed first. `limit` is the size of a page."""
         fields: Fields = {"limit": 100, **options}
         return AsyncPages(self._caller, "conversations.list", fields, "results")
 
@@ -101,7 +101,7 @@ class AsyncConversations:
     async def search_full_text(
         self, query: str, /, **options: Unpack[types.MessagesSearchFullTextOptions]
     ) -> Results[types.FullTextResultOut]:
-        """Search messages by keyword: "phrases" must match exactly, and -words must not occur."""
+        """Search messages by keyword: "phrases" must match exactly, and results contain no -words."""
         body = await self._caller.fetch(types.FullTextOut, "messages.search_full_text", {**options, "query": query})
         return Results(body["results"], body)
 
@@ -113,15 +113,15 @@ class AsyncConversations:
         return await self._caller.fetch(types.SummaryOut, "summaries.create_for_conversation", fields)
 
     async def suggest_labels(self, id: str) -> Suggestions:
-        """Ask the language model for labels."""
+        """Suggest labels with the language model."""
         return await self._caller.fetch(Suggestions, "labels.suggest_for_conversation", {"id": id})
 
     async def extract_facts(self, id: str) -> types.ExtractionOut:
-        """Ask the language model for the facts in a conversation, in the background."""
+        """Extract facts from a conversation with the language model, in the background."""
         return await self._caller.fetch(types.ExtractionOut, "facts.extract", {"id": id})
 
     def facts(self, id: str, **options: Unpack[types.FactsListOptions]) -> AsyncPages[types.FactOut]:
-        """Return the facts that were found in a conversation."""
+        """Return the facts extracted from a conversation."""
         return AsyncPages(self._caller, "facts.list", {**options, "id": id})
 
     async def rate_message(self, id: str) -> types.RatedOut:

@@ -16,7 +16,7 @@ Coordinate = str | Sequence[float]
 
 
 class AsyncMemories:
-    """`client.memories`. A memory is named by its `coord`, its `key` or its `id`."""
+    """`client.memories`. A memory is identified by its `coord`, its `key` or its `id`."""
 
     def __init__(self, caller: AsyncCaller) -> None:
         self._caller = caller
@@ -37,7 +37,7 @@ class AsyncMemories:
         id: str | None = None,
         **options: Unpack[types.MemoriesGetOptions],
     ) -> types.MemoryOut:
-        """Return a memory, also as it was at the time `as_of`. Raises NotFound."""
+        """Return a memory, optionally as it was at the time `as_of`. Raises NotFound."""
         operation, fields = _named("memories.get", coord, key, id, options)
         return (await self._caller.fetch(types.MemoryEnvelope, operation, fields))["memory"]
 
@@ -76,7 +76,7 @@ class AsyncMemories:
         namespace: str | None = None,
         version: int | None = None,
     ) -> types.MemoryOut:
-        """Restore a deleted memory, or bring back an earlier version as a new one."""
+        """Restore a deleted memory, or restore an earlier version as a new one."""
         one_name(coord=coord, key=key, id=id)
         given = {"coord": coord, "key": key, "id": id, "namespace": namespace, "version": version}
         fields: Fields = {name: value for name, value in given.items() if value is not None}
@@ -174,7 +174,10 @@ class AsyncMemories:
 def _named(
     operation: str, coord: Coordinate | None, key: str | None, id: str | None, options: Mapping[str, object]
 ) -> tuple[str, Fields]:
-    """Return the operation for the kind of name, and its fields. Raises InvalidArgument unless there is one name."""
+    """Return the operation for this kind of name, and its fields.
+
+    Raises InvalidArgument unless there is exactly one name.
+    """
     kind = one_name(coord=coord, key=key, id=id)
     name = {"coord": coord, "key": key, "id": id}[kind]
     return operation if kind == "coord" else f"{operation}_by_{kind}", {**options, kind: name}

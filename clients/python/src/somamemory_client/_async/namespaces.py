@@ -16,13 +16,13 @@ class AsyncNamespaces:
         self._caller = caller
 
     def list(self, **options: Unpack[types.NamespacesListOptions]) -> AsyncPages[types.NamespaceOut]:
-        """Return the namespaces with their numbers of memories."""
+        """Return the namespaces with the number of memories in each."""
         return AsyncPages(self._caller, "namespaces.list", {**options})
 
     async def rename(
         self, namespace: str, to: str, **options: Unpack[types.NamespacesRenameOptions]
     ) -> types.ReceiptOut:
-        """Rename a namespace. With `merge`, the new one may exist."""
+        """Rename a namespace. With `merge`, the new namespace may already exist."""
         fields = {**options, "namespace": namespace, "to": to}
         return await self._caller.fetch(types.ReceiptOut, "namespaces.rename", fields)
 

@@ -28,5 +28,5 @@ class AsyncProposals:
         return await self._caller.fetch(types.ProposalOut, "proposals.reject", {"id": id})
 
     async def undo(self, id: str) -> types.ProposalOut:
-        """Open a proposal that was accepted or rejected."""
+        """Reopen a proposal that was accepted or rejected."""
         return await self._caller.fetch(types.ProposalOut, "proposals.undo", {"id": id})

@@ -1,5 +1,5 @@
 # Written by scripts/client_sync.py from _async/admin.py. Do not edit: run `make reference`.
-"""Tenants, keys, jobs and maintenance. Most of it needs an operator's key."""
+"""Tenants, keys, jobs and maintenance. Most calls need an operator's key."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Keys:
         self._caller = caller
 
     def create(self, slug: str, /, **options: Unpack[types.KeysCreateOptions]) -> types.IssuedKeyOut:
-        """Create a key of a tenant. The response is the only one that contains its secret."""
+        """Create a key for a tenant. Only this response contains the secret."""
         return self._caller.fetch(types.IssuedKeyOut, "keys.create", {**options, "slug": slug})
 
     def list(self, slug: str, **options: Unpack[types.KeysListOptions]) -> Pages[types.KeyOut]:
@@ -97,7 +97,7 @@ class Jobs:
         return self._caller.fetch(types.JobOut, "jobs.get", {"id": id})
 
     def rebuild_embeddings(self, **options: Unpack[types.EmbeddingsRebuildOptions]) -> types.RebuildOut:
-        """Compute all vectors again, with the current or another model, in the background."""
+        """Recompute all vectors in the background, with the current or another model."""
         return self._caller.fetch(types.RebuildOut, "embeddings.rebuild", {**options})
 
 
@@ -117,13 +117,13 @@ class Pruning:
         return self._caller.fetch(types.ArchivedOut, "pruning.execute", fields)
 
     def undo(self, conversation_ids: Sequence[str]) -> types.RestoredOut:
-        """Restore conversations that pruning has archived."""
+        """Restore conversations that were archived by pruning."""
         fields: Fields = {"conversation_ids": conversation_ids}
         return self._caller.fetch(types.RestoredOut, "pruning.undo", fields)
 
 
 class Upkeep:
-    """`client.admin.upkeep`: the rules by which conversations are archived."""
+    """`client.admin.upkeep`: the rules for archiving unused conversations."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller

@@ -78,7 +78,7 @@ class Caller:
         return response
 
     def _refuse_another_version(self) -> None:
-        """Raise IncompatibleServer if the server reports another major version than the client's."""
+        """Raise IncompatibleServer if the server's major version differs from the client's."""
         request = Request("health.get", "GET", "/health", dict(self.config.headers), None, repeatable=True)
         try:
             version = (self.transport.send(request, VERSION_TIMEOUT_S)).json()["version"]
@@ -87,5 +87,6 @@ class Caller:
         major = str(version).partition(".")[0]
         if major != VERSION.partition(".")[0]:
             raise IncompatibleServer(
-                f"the server has version {version}, and this client {VERSION}; install somamemory-client {major}.*"
+                f"the server has version {version}, but this client has version {VERSION}; install somamemory-client "
+                f"{major}.*"
             )

@@ -27,7 +27,7 @@ from somamemory_client.hooks import Hook
 
 
 class Client:
-    """A client of a SomaMemory server.
+    """A client for a SomaMemory server.
 
         client = Client("http://127.0.0.1:9595", api_key="…")
         client.memories.store("Ada drinks coffee", user_id="ada")
@@ -51,11 +51,11 @@ class Client:
 
         base_url: the address of the server; by default `SOMA_URL`, or http://127.0.0.1:9595.
         api_key: by default `SOMA_API_KEY`.
-        tenant: the tenant for which an operator's key acts; by default `SOMA_TENANT`.
+        tenant: the tenant to act for, with an operator's key; by default `SOMA_TENANT`.
         timeout: seconds for one attempt, from connecting to the last byte of the response.
-        max_retries: the highest number of retries after a failed attempt.
+        max_retries: the maximum number of retries.
         hooks: called before and after each request; see `somamemory_client.hooks`.
-        ssl_context: by default, the client verifies certificates against those of the system.
+        ssl_context: by default, the client verifies certificates with the system's trust store.
         transport: sends the requests instead of the client's own connections.
         """
         config = Config.create(api_key, tenant, timeout, max_retries, hooks)
@@ -83,7 +83,7 @@ class Client:
         """Return a client that runs the service in this process, with its data in a folder and without a port.
 
         The package `somamemory` must be installed. A process can open one folder, and only one process at a time should
-        open it. Requests have the deadlines of the service instead of a time-out. Raises InvalidArgument.
+        open it. Requests use the service's deadlines instead of a time-out. Raises InvalidArgument.
         """
         transport = EmbeddedTransport.open(Path(path))
         return cls(
@@ -93,23 +93,23 @@ class Client:
     # --- Scope ---------------------------------------------------------------------------------------------------
 
     def user(self, user_id: str) -> Client:
-        """Return a client whose calls concern one user.
+        """Return a client whose calls are limited to one user.
 
-        It adds the id to calls that take one, and refuses lists and searches that cannot be limited to a user. Calls
-        that name an object, such as `get(key=…)`, are not limited; only an API key with a `user_id` limits them.
+        It adds the id to calls that take one, and rejects lists and searches that cannot be limited to a user. Calls
+        for a single object, such as `get(key=…)`, are not limited. To limit them, use an API key with a `user_id`.
         """
         return self._copy(self._caller.config.with_scope("user_id", user_id))
 
     def agent(self, agent_id: str) -> Client:
-        """Return a client whose calls concern one agent. See `user`."""
+        """Return a client whose calls are limited to one agent. See `user`."""
         return self._copy(self._caller.config.with_scope("agent_id", agent_id))
 
     def session(self, session_id: str) -> Client:
-        """Return a client whose calls concern one session. See `user`."""
+        """Return a client whose calls are limited to one session. See `user`."""
         return self._copy(self._caller.config.with_scope("session_id", session_id))
 
     def namespace(self, name: str) -> Client:
-        """Return a client whose calls concern one namespace. See `user`."""
+        """Return a client whose calls are limited to one namespace. See `user`."""
         return self._copy(self._caller.config.with_scope("namespace", name))
 
     def tenant(self, slug: str) -> Client:
@@ -175,7 +175,7 @@ class Client:
     # --- Lifetime ------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the idle connections. The client can still be used, and then opens new ones."""
+        """Close the idle connections. If the client is used again, it opens new ones."""
         self._caller.transport.close()
 
     def __enter__(self) -> Client:

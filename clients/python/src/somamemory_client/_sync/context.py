@@ -27,11 +27,11 @@ class Context:
         format: Literal["text", "messages"] = "text",
         **options: Unpack[types.ContextAssembleOptions],
     ) -> types.ContextPromptOut:
-        """Return the context as one text or as messages of a model's API, with citations."""
+        """Return the context as one text or as messages for a model's API, with citations."""
         fields = {**options, "query": query, "format": format}
         return self._caller.fetch(types.ContextPromptOut, "context.assemble", fields)
 
     def manifest(self, query: str, /, **options: Unpack[types.ContextAssembleOptions]) -> types.ManifestOut:
-        """Return the context with the reasons why each candidate was included or left out."""
+        """Return the context, with the reason for including or leaving out each candidate."""
         fields = {**options, "query": query, "manifest": True}
         return self._caller.fetch(types.ManifestOut, "context.assemble", fields)

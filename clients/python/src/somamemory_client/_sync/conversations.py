@@ -17,7 +17,7 @@ Suggestions = list[types.SuggestionOut]
 
 
 class Conversations:
-    """`client.conversations`. A conversation is named by its `id`, or by the `external_id` of your application."""
+    """`client.conversations`. A conversation is identified by its `id`, or by your application's `external_id`."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -25,7 +25,7 @@ class Conversations:
     def create(
         self, *, external_id: str | None = None, **options: Unpack[types.ConversationsCreateOptions]
     ) -> types.ConversationOut:
-        """Create a conversation. If there is one with the `external_id`, return it unchanged."""
+        """Create a conversation. If the `external_id` exists, return that conversation unchanged."""
         if external_id is None:
             return self._caller.fetch(types.ConversationOut, "conversations.create", {**options})
         fields = {**options, "external_id": external_id}
@@ -37,7 +37,7 @@ class Conversations:
         return self._caller.fetch(types.ConversationOut, operation, fields)
 
     def list(self, **options: Unpack[types.ConversationsListOptions]) -> Pages[types.ListedOut]:
-        """Return all conversations that match, the most recently changed first. `limit` is the size of a page."""
+        """Return all conversations that match, most recently changed first. `limit` is the size of a page."""
         fields: Fields = {"limit": 100, **options}
         return Pages(self._caller, "conversations.list", fields, "results")
 
@@ -100,7 +100,7 @@ class Conversations:
     def search_full_text(
         self, query: str, /, **options: Unpack[types.MessagesSearchFullTextOptions]
     ) -> Results[types.FullTextResultOut]:
-        """Search messages by keyword: "phrases" must match exactly, and -words must not occur."""
+        """Search messages by keyword: "phrases" must match exactly, and results contain no -words."""
         body = self._caller.fetch(types.FullTextOut, "messages.search_full_text", {**options, "query": query})
         return Results(body["results"], body)
 
@@ -110,15 +110,15 @@ class Conversations:
         return self._caller.fetch(types.SummaryOut, "summaries.create_for_conversation", fields)
 
     def suggest_labels(self, id: str) -> Suggestions:
-        """Ask the language model for labels."""
+        """Suggest labels with the language model."""
         return self._caller.fetch(Suggestions, "labels.suggest_for_conversation", {"id": id})
 
     def extract_facts(self, id: str) -> types.ExtractionOut:
-        """Ask the language model for the facts in a conversation, in the background."""
+        """Extract facts from a conversation with the language model, in the background."""
         return self._caller.fetch(types.ExtractionOut, "facts.extract", {"id": id})
 
     def facts(self, id: str, **options: Unpack[types.FactsListOptions]) -> Pages[types.FactOut]:
-        """Return the facts that were found in a conversation."""
+        """Return the facts extracted from a conversation."""
         return Pages(self._caller, "facts.list", {**options, "id": id})
 
     def rate_message(self, id: str) -> types.RatedOut:

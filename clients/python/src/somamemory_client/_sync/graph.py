@@ -34,12 +34,12 @@ class Graph:
         return self._caller.fetch(types.BulkLinkedOut, "graph.link_many", fields)
 
     def neighbors(self, **options: Unpack[types.GraphNeighborsOptions]) -> Results[types.NeighborOut]:
-        """Follow links from the address with this `coord`, `key` or `id`."""
+        """Return the neighbours of the address with this `coord`, `key` or `id`."""
         body = self._caller.fetch(types.NeighborsOut, "graph.neighbors", {**options})
         return Results(body["neighbors"], body)
 
     def path(self, **ends: Unpack[types.GraphPathOptions]) -> types.PathOut:
-        """Return the shortest path between two addresses, or with `weighted` the strongest."""
+        """Return the shortest path between two addresses or, with `weighted`, the strongest."""
         return self._caller.fetch(types.PathOut, "graph.path", {**ends})
 
     def export(self, **options: Unpack[types.GraphExportOptions]) -> str:

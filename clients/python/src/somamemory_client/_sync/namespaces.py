@@ -17,11 +17,11 @@ class Namespaces:
         self._caller = caller
 
     def list(self, **options: Unpack[types.NamespacesListOptions]) -> Pages[types.NamespaceOut]:
-        """Return the namespaces with their numbers of memories."""
+        """Return the namespaces with the number of memories in each."""
         return Pages(self._caller, "namespaces.list", {**options})
 
     def rename(self, namespace: str, to: str, **options: Unpack[types.NamespacesRenameOptions]) -> types.ReceiptOut:
-        """Rename a namespace. With `merge`, the new one may exist."""
+        """Rename a namespace. With `merge`, the new namespace may already exist."""
         fields = {**options, "namespace": namespace, "to": to}
         return self._caller.fetch(types.ReceiptOut, "namespaces.rename", fields)
 

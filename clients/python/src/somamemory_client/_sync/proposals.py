@@ -29,5 +29,5 @@ class Proposals:
         return self._caller.fetch(types.ProposalOut, "proposals.reject", {"id": id})
 
     def undo(self, id: str) -> types.ProposalOut:
-        """Open a proposal that was accepted or rejected."""
+        """Reopen a proposal that was accepted or rejected."""
         return self._caller.fetch(types.ProposalOut, "proposals.undo", {"id": id})
