@@ -67,11 +67,14 @@ def _enforce_policy(request: Request) -> None:
 def _begin_deadline(request: Request) -> None:
     """Restart the deadline once the body has arrived, so that a slow upload does not count.
 
-    Stop reads whose client has disconnected.
+    Stop reads whose client has disconnected. The requests of an MCP tool share the deadline of their message.
     """
-    policy = request.admission.policy
+    policy, state = request.admission.policy, state_of(request)
     if request.admission.takes_body and request.method != "GET":
         request.body  # noqa: B018 - reads it
+    if state.has_begun:
+        return
+    state.has_begun = True
     deadline.restart(
         settings.LONG_REQUEST_DEADLINE_S if policy.long else settings.REQUEST_DEADLINE_S,
         None if policy.writes else client_connection.goodbye(request),

@@ -32,6 +32,7 @@ MAX_PEAK_MB = 600
 MAX_PROBE_MS = 200
 GRACE_S = 1.0
 BATCH = 1_000
+SECRETS = "benchmark-secrets"  # in the data folder, for a later run with the same data
 WORDS = ("alpha", "beta", "gamma", "delta", "lorem", "ipsum", "dolor", "sit", "amet", "漢字", "straße", "ΟΔΟΣ")
 # Texts of 9.8 MB as JSON, each of which is expensive for a different part of the service.
 LARGE: tuple[Callable[[], Any], ...] = (
@@ -218,6 +219,17 @@ def fill(server: Server, count: int) -> None:
         client.post(f"/api/v1/conversations/{conversation}/messages", {"messages": messages})
 
 
+def load(server: Server, options: argparse.Namespace) -> None:
+    """Fill the server, stop it, and note its secrets for later runs with the same data."""
+    began = time.monotonic()
+    fill(server, options.memories)
+    if not options.no_index:
+        server.client(timeout_s=300).wait_until_indexed(3600)
+    server.stop()
+    (server.data_dir / SECRETS).write_text(f"{server.key}\n{server.environment['SOMA_SECRET_KEY']}\n")
+    print(f"filled in {time.monotonic() - began:.0f} s", flush=True)
+
+
 class Probe(threading.Thread):
     """Calls `/readyz` repeatedly and records the memory of the server's processes."""
 
@@ -339,6 +351,7 @@ def main() -> int:
     parser.add_argument("--long-deadline", type=int, default=600, help="SOMA_LONG_REQUEST_DEADLINE_S")
     parser.add_argument("--database", default="", help="the URL of an empty PostgreSQL database")
     parser.add_argument("--no-index", action="store_true", help="do not embed the memories, which is faster")
+    parser.add_argument("--keep", type=pathlib.Path, help="a folder for the data; a later run uses what it contains")
     parser.add_argument("--verbose", action="store_true", help="print each request")
     options = parser.parse_args()
     settings = {
@@ -352,15 +365,18 @@ def main() -> int:
         "SOMA_LONG_REQUEST_DEADLINE_S": str(options.long_deadline),
     }
     given = {name: value for name, value in settings.items() if value}
-    with tempfile.TemporaryDirectory(prefix="soma-worst-") as folder, Server(pathlib.Path(folder), **given) as server:
-        began = time.monotonic()
-        fill(server, options.memories)
-        if not options.no_index:
-            server.client(timeout_s=300).wait_until_indexed(3600)
-        server.stop()
+    with contextlib.ExitStack() as stack:
+        kept: pathlib.Path | None = options.keep
+        folder = kept or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soma-worst-")))
+        folder.mkdir(exist_ok=True)
+        server = Server(folder, **given)
+        if (folder / SECRETS).exists():
+            server.key, server.environment["SOMA_SECRET_KEY"] = (folder / SECRETS).read_text().split()
+        else:
+            load(stack.enter_context(server), options)
         server.environment |= deadlines
         server.start()
-        print(f"filled in {time.monotonic() - began:.0f} s", flush=True)
+        stack.callback(server.stop)
         return 0 if measure(server, options) else 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import sleep
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from api.mcp import knowledge_graph_file
 from api.mcp.endpoint import PROFILES
 from conversations.context import tokens
+from memories import services
 from somamemory.errors import InvalidInput
 from tests.conftest import Api, drain, issue_key
 from tests.support.mcp import call, error_of, tools
@@ -82,6 +84,16 @@ def test_a_relation_can_have_any_type(api: Api, kind: str) -> None:
     assert call(api, "read_graph", GRAPH)["relations"] == [relation("Ada", "Acme", kind)]
     assert call(api, "delete_relations", GRAPH, relations=[relation("Ada", "Acme", kind)]) == {"deletedCount": 1}
     assert call(api, "read_graph", GRAPH)["relations"] == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_requests_of_a_tool_share_one_deadline(api: Api, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.REQUEST_DEADLINE_S = 0.5
+    store = services.store
+    monkeypatch.setattr(services, "store", lambda *args, **options: sleep(0.1) or store(*args, **options))
+    entities = [{"name": str(number), "entityType": "number", "observations": []} for number in range(20)]
+
+    assert "deadline" in error_of(api, "create_entities", GRAPH, entities=entities)
 
 
 def test_a_relation_of_an_entity_that_does_not_exist_is_refused(api: Api) -> None:
