@@ -261,14 +261,18 @@ class Probe(threading.Thread):
         super().__init__(daemon=True)
         self.server = server
         self.waits_ms: list[float] = []
+        self.during = ""  # the request that is being processed
+        self.longest_ms: dict[str, float] = {}  # by kind of request
         self.ended = threading.Event()
 
     def run(self) -> None:
         client = self.server.client(timeout_s=60)
         while not self.ended.wait(0.02):
             began = time.monotonic()
+            during = self.during
             client.call("GET", "/readyz")
             self.waits_ms.append((time.monotonic() - began) * 1000)
+            self.longest_ms[during] = max(self.longest_ms.get(during, 0.0), self.waits_ms[-1])
 
 
 def peak_mb(server: Server) -> float:
@@ -329,6 +333,7 @@ def measure(server: Server, options: argparse.Namespace) -> bool:
     peaks: list[tuple[float, str]] = []
     for _ in range(options.requests):
         sent = worst.next()
+        probe.during = sent.kind
         deadline_s = options.long_deadline if sent.long else options.deadline
         client = server.client(timeout_s=deadline_s + 60)
         began = time.monotonic()
@@ -349,7 +354,7 @@ def measure(server: Server, options: argparse.Namespace) -> bool:
             print(f"{sent.kind:14} {status} {code:20} {took_s:6.2f} s  peak +{peaks[-1][0]:.0f} MB", flush=True)
     probe.ended.set()
     probe.join()
-    return report(options, base_mb, peaks, late_s, outcomes, slowest, probe.waits_ms, bad)
+    return report(options, base_mb, peaks, late_s, outcomes, slowest, probe, bad)
 
 
 def report(
@@ -359,11 +364,11 @@ def report(
     late_s: float,
     outcomes: Counter[str],
     slowest: dict[str, float],
-    waits_ms: list[float],
+    probe: Probe,
     bad: list[str],
 ) -> bool:
     peak, kind = max(peaks)
-    ordered = sorted(waits_ms)
+    ordered = sorted(probe.waits_ms)
     print(f"{options.requests} requests at {options.memories} memories: {dict(outcomes)}")
     print("slowest, seconds:", {name: round(seconds, 2) for name, seconds in sorted(slowest.items())})
     print(f"memory: {base_mb:.0f} MB, peak {peak:.0f} MB above it ({kind}); bound {MAX_PEAK_MB} MB")
@@ -372,6 +377,7 @@ def report(
         f"/readyz: median {statistics.median(ordered):.0f} ms, p99 {ordered[int(len(ordered) * 0.99)]:.0f} ms, worst "
         f"{ordered[-1]:.0f} ms of {len(ordered)}; bound {MAX_PROBE_MS} ms"
     )
+    print("/readyz, longest during:", {name: round(ms) for name, ms in sorted(probe.longest_ms.items())})
     for line in bad:
         print("error:", line)
     return not bad and peak <= MAX_PEAK_MB and late_s <= GRACE_S and ordered[-1] <= MAX_PROBE_MS

@@ -21,6 +21,7 @@ AUTO = "auto"
 SOURCES = (AUTO, chatgpt.SOURCE, claude.SOURCE, simple.SOMA, simple.SOURCE, text.MARKDOWN, text.TEXT)
 MAX_TEXT_BYTES = 32 * 1024 * 1024  # Markdown and plain text are read as a whole
 _ZIP = b"PK\x03\x04"
+_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA reserves as much memory as the file says, up to 4 GiB
 _SUFFIX = re.compile(r"\.(md|markdown|txt|text)$", re.IGNORECASE)
 _MEMBER = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 _HEAD_BYTES = 1 << 12
@@ -54,6 +55,9 @@ def _zipped(file: BinaryIO, source: str, max_bytes: int | None) -> Iterator[Impo
                 yield Broken("the archive", "contains no conversations.json")
             if max_bytes is not None and sum(archive.getinfo(name).file_size for name in members) > max_bytes:
                 yield Broken("the archive", f"unpacks to more than {max_bytes} bytes")
+                return
+            if any(archive.getinfo(name).compress_type not in _COMPRESSION for name in members):
+                yield Broken("the archive", "must be compressed with deflate, like the exports, or not at all")
                 return
             for member in members:
                 with archive.open(member) as inner:

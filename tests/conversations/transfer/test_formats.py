@@ -278,6 +278,14 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked() -> None:
     assert "unpacks to more" in reason(zipped(conversations__json=b" " * 10_000), most_bytes=1_000)
 
 
+def test_an_archive_that_chooses_the_memory_of_its_reader_is_refused() -> None:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("conversations.json", b"[]")
+
+    assert "deflate" in reason(raw.getvalue())
+
+
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-30], lambda raw: raw[:40] + b"\xff" * 20 + raw[60:]])
 def test_a_damaged_archive_is_reported(damage: Any) -> None:
     assert any(isinstance(item, Broken) for item in read(damage(zipped(conversations__json=file_of(chatgpt())))))
