@@ -65,9 +65,11 @@ def _selected(request: HttpRequest, namespace: str) -> MCPServer:
     """Return the server of the profile. Raises InvalidInput."""
     if _NAMESPACE.fullmatch(namespace) is None:
         raise InvalidInput("namespace", "must match the pattern " + _NAMESPACE.pattern)
-    for name in request.GET:
+    for name, values in request.GET.lists():
         if name != "profile":
             raise InvalidInput(name[:200], "unknown query parameter")
+        if len(values) > 1:
+            raise InvalidInput(name, "given more than once")
     profile = request.GET.get("profile", "default")
     if profile not in PROFILES:
         raise InvalidInput("profile", "must be one of " + ", ".join(PROFILES))

@@ -6,6 +6,7 @@ validation, idempotency, audit and deadline of a route, with the headers of the 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -14,7 +15,7 @@ from urllib.parse import urlencode
 import orjson
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.urls import resolve
+from django.urls import Resolver404, resolve
 from django_mcpz.server import ToolError
 
 from api.mcp.message import PASSED_ON, message_of
@@ -75,7 +76,10 @@ def _response(request: HttpRequest, route_request: WSGIRequest) -> HttpResponse 
     Both share a request id, and the message's response gets the rate limit headers.
     """
     vars(route_request)["state"] = state_of(request)
-    match = resolve(route_request.path_info)
+    try:
+        match = resolve(route_request.path_info)
+    except Resolver404:
+        raise ToolError("A key or name must not be empty or contain line breaks.") from None
     response: HttpResponse | StreamingHttpResponse = match.func(route_request, *match.args, **match.kwargs)
     message_of(request).headers.update({name: response[name] for name in PASSED_ON if response.has_header(name)})
     return response
@@ -97,7 +101,7 @@ def _environ(request: HttpRequest, method: str, path: str, body: object, query: 
         environ.pop(name, None)
     message.requests += 1
     if message.requests > 1 and (key := environ.get(_IDEMPOTENCY_KEY)):  # each key is for one request
-        environ[_IDEMPOTENCY_KEY] = f"{key}.{message.requests}"
+        environ[_IDEMPOTENCY_KEY] = hashlib.sha256(f"{message.requests} {key}".encode()).hexdigest()
     return environ
 
 

@@ -79,7 +79,12 @@ def test_a_key_restricted_to_a_namespace_cannot_use_the_url_of_another(api: Api)
 
 @pytest.mark.parametrize(
     ("url", "field"),
-    [("/mcp?profile=none", "profile"), ("/mcp?tenant=x", "tenant"), ("/mcp/a%20b", "namespace")],
+    [
+        ("/mcp?profile=none", "profile"),
+        ("/mcp?profile=sekha&profile=chatgpt", "profile"),
+        ("/mcp?tenant=x", "tenant"),
+        ("/mcp/a%20b", "namespace"),
+    ],
 )
 def test_an_invalid_url_is_refused(api: Api, url: str, field: str) -> None:
     problem_of(send(api, "tools/list", url=url), 422, "invalid_input", field)
@@ -147,6 +152,16 @@ def test_an_idempotency_key_of_another_call_is_refused(api: Api) -> None:
 
     assert "use a new key" in response.json()["result"]["content"][0]["text"]
     assert stored(api) == 1
+
+
+def test_a_call_with_several_requests_takes_an_idempotency_key_of_any_length(api: Api) -> None:
+    entities = [{"name": name, "entityType": "person", "observations": []} for name in ("Ada", "Grace")]
+    params = {"name": "create_entities", "arguments": {"entities": entities}}
+
+    for _ in range(2):
+        response = send(api, "tools/call", params, "/mcp?profile=knowledge-graph", idempotency_key="k" * 255)
+
+        assert len(response.json()["result"]["structuredContent"]["entities"]) == 2
 
 
 def test_a_call_is_audited_like_its_route(api: Api) -> None:
