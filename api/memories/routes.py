@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Path, Query
 
-from api import bulk, preconditions, throttle
+from api import bulk, filter_text, preconditions, throttle
 from api.json import JsonObject, reply
 from api.memories import presenters, responses
 from api.memories.schemas import (
@@ -60,10 +60,11 @@ def store(request: Request, body: StoreBody) -> HttpResponse:
 
 @router.get("/memories", out=PageOut, limited=True)
 def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
-    """List the memories of a namespace, a subtree, a box, or around a point, page by page."""
+    """List the memories of a namespace, a subtree, a box, or around a point, page by page. `filters` is JSON text."""
     narrowing = _narrowing(query)
     if narrowing.ball and query.order:
         raise InvalidInput("order", "cannot be combined with near, which sorts by distance; remove one of them")
+    throttle.charge(request, len(filters.leaves(narrowing.filters)) if narrowing.filters else 0, per=10)
     throttle.charge(request, query.limit, per=100)
     page = past.list_memories(
         request.caller,
@@ -188,6 +189,7 @@ def stats(request: Request) -> HttpResponse:
 def _narrowing(query: ListParams) -> Narrowing:
     return Narrowing(
         memory_type=query.memory_type,
+        filters=filter_text.parse(query.filters),
         prefix=query.prefix,
         ball=query.ball(),
         box=query.box,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from api.filter_text import FilterText
 from api.json import JsonObject
 from api.schemas import (
     MAX_BULK,
@@ -205,6 +206,7 @@ class ListParams(OwnerIds, NamespaceParams):
     radius: Radius | None = None
     box: BoxText | None = None
     memory_type: MemoryType | None = None
+    filters: FilterText | None = None
     created_after: Instant | None = None
     created_before: Instant | None = None
     updated_after: Instant | None = None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from django.http import HttpResponse
 from ninja import Query
 
-from api import json, throttle
+from api import filter_text, throttle
 from api.json import reply
 from api.memories.schemas import ball
 from api.request import Request
@@ -17,10 +17,11 @@ from api.search import presenters
 from api.search.schemas import ExpandBody, SearchBody, SearchOut, SearchParams
 from graph.search_expansion import Neighbourhood
 from memories import filters, lookup
+from memories.filters import Filter
 from memories.search import as_of
 from memories.search.query import Search
 from memories.selectors import Narrowing
-from somamemory.errors import InvalidInput, MalformedRequest
+from somamemory.errors import InvalidInput
 
 router = PolicyRouter("search")
 
@@ -28,8 +29,7 @@ router = PolicyRouter("search")
 @router.get("/memories/search", out=SearchOut, exclude_unset=True, kind="search", limited=True)
 def search_by_query(request: Request, query: Query[SearchParams]) -> HttpResponse:
     """Search memories. `filters` is JSON text."""
-    raw_filters = None if query.filters is None else _parse_filters(query.filters)
-    return _run(request, _search(query, [query.namespace], raw_filters))
+    return _run(request, _search(query, [query.namespace], filter_text.parse(query.filters)))
 
 
 @router.post("/memories/search", out=SearchOut, kind="search", limited=True)
@@ -39,7 +39,7 @@ def search(request: Request, body: SearchBody) -> HttpResponse:
     if body.expand and body.as_of is not None:
         raise InvalidInput("expand", "cannot be combined with as_of; send one of them")
     search = replace(
-        _search(body, namespaces, body.filters),
+        _search(body, namespaces, None if body.filters is None else filters.parse(body.filters)),
         weights=body.weights.model_dump(exclude_none=True),
         expansion=_expansion(body.expand) if body.expand else None,
     )
@@ -53,7 +53,7 @@ def _run(request: Request, search: Search) -> HttpResponse:
     return reply(presenters.results(as_of.search(request.caller, search), search.mode))
 
 
-def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_filters: object) -> Search:
+def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], conditions: Filter | None) -> Search:
     if options.include_superseded and options.valid_at is not None:
         raise InvalidInput("valid_at", "cannot be combined with include_superseded; send one of them")
     options.check_namespace()
@@ -63,7 +63,7 @@ def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_f
         namespace_prefix=options.namespace_prefix,
         narrowing=Narrowing(
             memory_type=options.memory_type,
-            filters=None if raw_filters is None else filters.parse(raw_filters),
+            filters=conditions,
             prefix=options.prefix,
             ball=ball(options.near, options.radius),
             **options.ids,
@@ -86,14 +86,3 @@ def _search(options: SearchBody | SearchParams, namespaces: Sequence[str], raw_f
 def _expansion(options: ExpandBody) -> Neighbourhood:
     types = (options.link_type,) if isinstance(options.link_type, str) else tuple(options.link_type or ())
     return Neighbourhood(options.hops, types, options.weight)
-
-
-def _parse_filters(text: str) -> object:
-    """Parse the `filters` parameter. The InvalidInput that it raises names the field within the filters."""
-    try:
-        return json.parse(text.encode("utf-8", "surrogatepass"))
-    except MalformedRequest as error:
-        raise InvalidInput("filters", error.detail.removeprefix("the body ")) from None
-    except InvalidInput as error:
-        fields = {f"filters.{name}".removesuffix(".body"): message for name, message in error.fields.items()}
-        raise InvalidInput(*fields.popitem(), **fields) from None

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from api.filter_text import FilterText
 from api.json import JsonObject
 from api.memories.schemas import AnyMemoryOut
 from api.schemas import (
@@ -81,7 +82,7 @@ class SearchParams(OwnerIds, NamespacePrefix, Params):
     offset: Annotated[Whole, Field(ge=0, le=MAX_OFFSET)] = 0
     namespace: NamespaceName = "default"
     memory_type: MemoryType | None = None
-    filters: Annotated[str, Field(max_length=65_536)] | None = None
+    filters: FilterText | None = None
     mode: Mode = "hybrid"
     prefix: CoordText | None = None
     key_prefix: KeyText | None = None

@@ -432,3 +432,26 @@ def test_a_bad_parameter_is_named(api: Api, query: dict[str, str], field: str) -
 @pytest.mark.parametrize("value", ["", "x", "1,", "nan", "1,2,", ",".join(["1"] * 33)])
 def test_a_bad_coordinate_of_a_list_is_refused(api: Api, name: str, value: str) -> None:
     problem_of(api.get("/memories?" + urlencode({name: value, "radius": "1"})), 400, "invalid_coordinate")
+
+
+def test_a_list_contains_only_what_matches_its_filters(api: Api) -> None:
+    store_all(api, [[1], [2], [3]], metadata={"color": "red"})
+    store_all(api, [[4], [5]], metadata={"color": "blue"})
+    red = json.dumps({"metadata.color": "red"})
+    assert pages(api, 2, filters=red, order="-updated_at") == [["3.0", "2.0"], ["1.0"]]
+    first = page(api, limit=2, filters=red)
+    other = api.get("/memories?" + urlencode({"cursor": first["next_cursor"], "limit": 2}))
+    assert problem_of(other)["code"] == "validation"
+
+
+def test_a_list_refuses_filters_that_it_cannot_apply(api: Api) -> None:
+    for filters, field in (("{", "filters"), ('{"importance": "red"}', "filters.importance")):
+        response = api.get("/memories?" + urlencode({"filters": filters}))
+        assert problem_of(response)["errors"][0]["field"] == field
+
+
+def test_a_list_of_the_past_applies_its_filters_to_the_earlier_versions(api: Api) -> None:
+    store_all(api, [[1], [2]], metadata={"color": "red"})
+    then = datetime.now(UTC).isoformat()
+    store_all(api, [[1]], metadata={"color": "blue"})
+    assert listed(api, filters=json.dumps({"metadata.color": "red"}), as_of=then) == ["1.0", "2.0"]

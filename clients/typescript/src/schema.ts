@@ -1523,6 +1523,8 @@ export interface components {
       created_before?: string | null;
       /** @description `next_cursor` of the previous page */
       cursor?: string | null;
+      /** @description conditions on fields */
+      filters?: string | null;
       /** @description include deleted memories */
       include_deleted?: boolean;
       /** @description only memories with this key or a key below it: `users/ada` contains `users/ada/seat`, but not `users/adam` */

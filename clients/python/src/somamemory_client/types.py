@@ -1424,6 +1424,7 @@ class MemoriesListOptions(TypedDict):
     radius: NotRequired[float | None]
     box: NotRequired[str | None]
     memory_type: NotRequired[Literal["episodic", "semantic"] | None]
+    filters: NotRequired[str | None]
     created_after: NotRequired[str | datetime | None]
     created_before: NotRequired[str | datetime | None]
     updated_after: NotRequired[str | datetime | None]
