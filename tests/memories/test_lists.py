@@ -407,7 +407,8 @@ def test_a_cursor_tells_nothing_about_others(api: Api) -> None:
     [
         ({"surprise": "1"}, "surprise"),
         ({"offset": "1"}, "offset"),
-        ({"filters": "{}"}, "filters"),
+        ({"filters": "{"}, "filters"),
+        ({"filters": '{"importance": "red"}'}, "filters.importance"),
         ({"order": "importance"}, "order"),
         ({"order": ""}, "order"),
         ({"memory_type": "x"}, "memory_type"),
@@ -439,15 +440,6 @@ def test_a_list_contains_only_what_matches_its_filters(api: Api) -> None:
     store_all(api, [[4], [5]], metadata={"color": "blue"})
     red = json.dumps({"metadata.color": "red"})
     assert pages(api, 2, filters=red, order="-updated_at") == [["3.0", "2.0"], ["1.0"]]
-    first = page(api, limit=2, filters=red)
-    other = api.get("/memories?" + urlencode({"cursor": first["next_cursor"], "limit": 2}))
-    assert problem_of(other)["code"] == "validation"
-
-
-def test_a_list_refuses_filters_that_it_cannot_apply(api: Api) -> None:
-    for filters, field in (("{", "filters"), ('{"importance": "red"}', "filters.importance")):
-        response = api.get("/memories?" + urlencode({"filters": filters}))
-        assert problem_of(response)["errors"][0]["field"] == field
 
 
 def test_a_list_of_the_past_applies_its_filters_to_the_earlier_versions(api: Api) -> None:
