@@ -14,9 +14,11 @@ PY := .venv/bin/python
 PACKAGES := somamemory console api operations conversations graph memories tenants testing benchmarks tests clients/python/src/somamemory_client clients/python/examples
 # Options for the tool that a target runs: make test ARGS="-k coordinates"
 ARGS ?=
+# The data of `make eval`
+DATA ?= benchmarks/evaluation/sample
 
 .PHONY: help run demo docs reference typescript test test-docs test-mcp test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
-	bench-console chaos soak release lock clean venv venv-test
+	bench-console eval chaos soak release lock clean venv venv-test
 
 help: ## show this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -99,6 +101,9 @@ bench-tiers: venv ## benchmark archived and cold conversations
 
 bench-console: venv-test ## open every page with 100,000 memories in headless Chromium (ARGS="--pictures docs/images")
 	exec $(PY) -m benchmarks.console $(ARGS)
+
+eval: venv ## evaluate search on conversations with questions (DATA=FOLDER, ARGS="--share 0.1")
+	exec $(PY) -m benchmarks.evaluation "$(DATA)" $(ARGS)
 
 soak: venv ## use the embedded server for an hour and watch its memory (ARGS="--minutes 10")
 	exec $(PY) -m benchmarks.soak $(ARGS)

@@ -1,0 +1,1 @@
+"""The public evaluation of search: `make eval DATA=FOLDER`. See docs/explanation/evaluation.md."""

@@ -1,0 +1,51 @@
+"""The measures of the evaluation (pure)."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+
+
+def recall(found: Sequence[str], evidence: AbstractSet[str]) -> float:
+    """Return the share of the evidence that was found."""
+    return len(set(found) & evidence) / len(evidence)
+
+
+def ndcg(found: Sequence[str], evidence: AbstractSet[str], k: int = 10) -> float:
+    """Return the normalised discounted cumulative gain of the first `k`, with equal gains.
+
+    See Järvelin and Kekäläinen, TOIS 2002.
+    """
+    gain = math.fsum(1 / math.log2(rank + 2) for rank, id in enumerate(found[:k]) if id in evidence)
+    return gain / math.fsum(1 / math.log2(rank + 2) for rank in range(min(len(evidence), k)))
+
+
+def within(found: Sequence[str], tokens: Sequence[int], budget: int) -> list[str]:
+    """Return the best hits, in their order, that fit the budget together. Hits that do not fit are passed over."""
+    kept, used = [], 0
+    for id, size in zip(found, tokens, strict=True):
+        if used + size <= budget:
+            kept.append(id)
+            used += size
+    return kept
+
+
+def precision(answered: float, silent: float) -> float:
+    """Return the share of questions with an answer among those that get one, if half of all questions have an answer.
+
+    answered, silent: the share of the questions with an answer that get one, and of those without that get none.
+    """
+    return answered / (answered + 1 - silent) if answered + 1 - silent > 0 else 0.0
+
+
+def mean(values: Iterable[float]) -> float:
+    """Return the mean, or NaN if there are no values."""
+    values = list(values)
+    return statistics.fmean(values) if values else math.nan
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below which this share of the values lies, or NaN if there are no values."""
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)] if values else math.nan

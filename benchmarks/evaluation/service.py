@@ -1,0 +1,124 @@
+"""The embedded service that the evaluation asks: storing conversations, searching, assembling contexts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.evaluation.data import Conversation
+
+if TYPE_CHECKING:
+    from tenants.caller import Caller
+
+BATCH = 200
+LONG_PAGE = 100  # hits from which budgets of tokens are filled
+
+
+@dataclass(frozen=True)
+class Found:
+    """The ids of the hits, best first, the probability that they have the answer, and how long it took."""
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+    probability: float
+    ms: float
+
+
+def start(folder: Path, database: str = "") -> None:
+    """Start the service in this process, with its data in a folder or a database. Other settings are as usual."""
+    os.environ |= {"SOMA_DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "somamemory.settings"}
+    os.environ.setdefault("SOMA_SECRET_KEY", os.urandom(32).hex())  # PostgreSQL requires a secret key
+    os.environ.setdefault("SOMA_LOG_LEVEL", "ERROR")
+    os.environ.pop("SOMA_DATABASE_URL", None)
+    if database:
+        os.environ["SOMA_DATABASE_URL"] = database
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+
+def stop() -> None:
+    """Close the connections, so that the database can be dropped."""
+    from django.db import connections
+
+    connections.close_all()
+
+
+class Store:
+    """A tenant with the conversations of one set: in a namespace each, and as messages in a folder each."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+
+    @classmethod
+    def create(cls, slug: str) -> Store:
+        from tenants.caller import Caller
+        from tenants.models import Tenant
+
+        return cls(Caller.command(Tenant.objects.create(slug=slug, name=slug)))
+
+    def add(self, conversation: Conversation, *, with_context: bool) -> None:
+        """Store the turns as memories. `with_context`: each with the turn before it as its context."""
+        from memories import coordinates, services
+        from memories.new_memory import NewMemory
+
+        items, previous = [], None
+        for number, turn in enumerate(conversation.turns):
+            context = previous.spoken if with_context and previous and previous.session == turn.session else ""
+            coordinate, payload = coordinates.of([1, number]), {"text": turn.spoken}
+            metadata = {"turn": turn.id}
+            items.append(NewMemory(coordinate, payload, conversation.name, metadata=metadata, context=context))
+            previous = turn
+        for first in range(0, len(items), BATCH):
+            services.store_many(self.caller, items[first : first + BATCH])
+
+    def add_messages(self, conversation: Conversation) -> None:
+        """Store the turns as the messages of a conversation. The first speaker is the user."""
+        from conversations import services
+        from conversations.messages import NewMessage
+
+        first_speaker = conversation.turns[0].speaker
+        messages = [
+            NewMessage("user" if turn.speaker == first_speaker else "assistant", turn.spoken, {"turn": turn.id})
+            for turn in conversation.turns
+        ]
+        created = services.create(self.caller, services.NewConversation(folder=f"/{conversation.name}"))
+        for first in range(0, len(messages), BATCH):
+            services.append(self.caller, created.id, messages[first : first + BATCH])
+
+    def index(self) -> None:
+        """Wait until everything is in the vector index."""
+        from memories.index import drain
+
+        while drain.drain():
+            pass
+
+    def search(self, name: str, query: str, mode: str, top_k: int) -> Found:
+        from memories.search import hybrid
+        from memories.search.query import Search
+
+        search = Search(query, namespaces=(name,), mode=mode, top_k=top_k, shown=False)
+        began = time.perf_counter()
+        results = hybrid.search(self.caller, search)
+        ms = (time.perf_counter() - began) * 1000
+        texts = [hit.memory.payload["text"] for hit in results.hits]
+        return Found([hit.memory.metadata["turn"] for hit in results.hits], texts, results.signals.probability, ms)
+
+    def context(self, name: str, query: str, budget: int, *, floor: bool = True) -> Found:
+        """Assemble a context from the messages of a conversation, with or without the default floor."""
+        from conversations.context.assemble import assemble_context
+        from conversations.context.types import ContextRequest
+
+        min_relevance = None if floor else 0.0
+        request = ContextRequest(query, budget, folder=f"/{name}", min_relevance=min_relevance)
+        began = time.perf_counter()
+        items = assemble_context(self.caller, request).items
+        ms = (time.perf_counter() - began) * 1000
+        texts = [item.candidate.content for item in items]
+        return Found([item.message.metadata["turn"] for item in items], texts, float(bool(items)), ms)
