@@ -17,6 +17,7 @@ from memories.index import generations
 from somamemory import caching
 from somamemory.db import migration_stages
 from somamemory.errors import ConfigurationError, SomaError
+from somamemory.installation import COMMAND
 from tenants import row_level_security
 
 LIFETIME_S = 10
@@ -71,9 +72,9 @@ def ready() -> tuple[bool, str]:
     try:
         _database()
         if migration_stages.missing():
-            return False, "migrations are missing; run manage.py bootstrap"
+            return False, f"migrations are missing; run {COMMAND} bootstrap"
         if settings.ROW_LEVEL_SECURITY and not row_level_security.is_installed():
-            return False, "row level security is incomplete; run manage.py bootstrap"
+            return False, f"row level security is incomplete; run {COMMAND} bootstrap"
     except DatabaseError:
         return False, "the database is not responding"
     return True, ""

@@ -18,6 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from somamemory import settings
 from somamemory.errors import ConfigurationError
+from somamemory.installation import COMMAND
 
 SOURCE, TARGET = "default", "target"
 _ROWS = 500  # rows per statement; keeps well below PostgreSQL's limit of 65,535 parameters
@@ -163,7 +164,7 @@ def _refuse_others_than_sqlite_to_postgresql() -> None:
 def _refuse_old_schema() -> None:
     executor = MigrationExecutor(connections[SOURCE])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise ConfigurationError("the database belongs to an older version; run manage.py bootstrap first")
+        raise ConfigurationError(f"the database belongs to an older version; run {COMMAND} bootstrap first")
 
 
 def _refuse_what_is_there() -> None:

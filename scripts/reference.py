@@ -308,6 +308,7 @@ def pages() -> dict[Path, str]:
     found["errors.md"] = errors_page()
     found["commands.md"] = commands_page()
     found["python-client.md"] = client_page()
+    found["typescript-client.md"] = typescript_page()
     return {PAGES / name: text + "\n" + GENERATED for name, text in found.items()} | client_files()
 
 
@@ -323,6 +324,13 @@ def client_page() -> str:
     import client_reference
 
     return client_reference.page()
+
+
+def typescript_page() -> str:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import typescript_reference
+
+    return typescript_reference.page()
 
 
 def client_files() -> dict[Path, str]:

@@ -74,7 +74,8 @@ def _start(folder: Path) -> Embedded:
     scheduler.start()
     atexit.register(_stop)
     key = bootstrap.path()
-    return Embedded(folder, application, key.read_text(encoding="utf-8").strip() if key.is_file() else "")
+    text = key.read_text(encoding="utf-8", errors="replace").strip() if key.is_file() else ""
+    return Embedded(folder, application, text)
 
 
 def _prepare() -> None:

@@ -18,6 +18,8 @@ _BUNDLED = _PROJECT / "bundled"
 IS_BUNDLED = _BUNDLED.is_dir()
 # The folder that contains `api/`, `memories/` and the others, and `deploy/gunicorn.conf.py`.
 HOME = _BUNDLED if IS_BUNDLED else _PROJECT.parent
+# How messages call a management command: `somamemory backup` or, in a checkout, `manage.py backup`.
+COMMAND = "somamemory" if IS_BUNDLED else "manage.py"
 # The Python client, which is a separate package once installed.
 _CLIENT = HOME / "clients" / "python" / "src"
 PACKAGES = ("api", "console", "conversations", "graph", "memories", "operations", "tenants")

@@ -19,6 +19,7 @@ from memories import embeddings
 from memories.embeddings.base import Embedder
 from memories.models import EmbeddingGeneration
 from somamemory.errors import ConfigurationError
+from somamemory.installation import COMMAND
 
 State = EmbeddingGeneration.State
 
@@ -79,7 +80,7 @@ def check_settings() -> None:
             f"{embedder.provider}/{embedder.model} ({embedder.dimension}): "
             f"set SOMA_EMBEDDING_PROVIDER={stored.provider}, SOMA_EMBEDDING_MODEL={stored.model} and "
             f"SOMA_EMBEDDING_DIMENSION={stored.dimension}; then, to switch without downtime, run "
-            f"manage.py reembed --provider {embedder.provider} --model {embedder.model} "
+            f"{COMMAND} reembed --provider {embedder.provider} --model {embedder.model} "
             f"--dimension {embedder.dimension}"
         )
 

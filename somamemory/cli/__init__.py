@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line, and exit with its exit code."""
+    try:
+        sys.exit(_run())
+    except KeyboardInterrupt:  # while modules are imported
+        os.write(2, b"Interrupted.\n")
+        sys.exit(130)
+
+
+def _run() -> int:
+    open_standard_streams()
     from somamemory import files, installation
 
     files.create_privately()
@@ -14,4 +24,11 @@ def main() -> None:
     from somamemory.cli.app import app
     from somamemory.cli.errors import run
 
-    sys.exit(run(app, sys.argv[1:]))
+    return run(app, sys.argv[1:])
+
+
+def open_standard_streams() -> None:
+    """Replace closed standard streams, so that no other file gets their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from somamemory_client import Client
 
 READY_WITHIN_S = 2.0
+FIELDS = ("url", "api_key", "tenant", "data_dir")  # of a profile
 # People read errors on the terminal. A warning in JSON, such as one of a slow statement, would not help them.
 LOG_LEVEL = "ERROR"
 
@@ -79,7 +80,7 @@ def _local_server(target: Target) -> Client | None:
         return None
     host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104 - compared only
     url = f"http://[{host}]:{settings.PORT}" if ":" in host else f"http://{host}:{settings.PORT}"
-    key = target.api_key or key_file.read_text(encoding="utf-8").strip()
+    key = target.api_key or key_file.read_text(encoding="utf-8", errors="replace").strip()
     client = Client(url, key, tenant=target.tenant)
     return client if _accepts(client) else None
 
@@ -110,13 +111,16 @@ def profile(name: str | None) -> dict[str, str]:
         profiles = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CliError(f"{file} is not valid TOML: {error}", USAGE) from None
-    if name and not isinstance(profiles.get(name), dict):
-        raise CliError(f"--profile: {file} has no table [{name}]; it has {', '.join(profiles) or 'none'}", USAGE)
-    found = profiles.get(name or "default", {})
-    unknown = sorted(set(found) - {"url", "api_key", "tenant", "data_dir"})
-    if unknown:
-        raise CliError(f"{file}: unknown field '{unknown[0]}'; a profile has url, api_key, tenant, data_dir", USAGE)
-    return {field: str(value) for field, value in found.items()}
+    found = profiles.get(name or "default", None if name else {})
+    if not isinstance(found, dict):
+        names = ", ".join(profiles) or "none"
+        raise CliError(f"--profile: {file} has no table [{name or 'default'}]; it has {names}", USAGE)
+    for field, value in found.items():
+        if field not in FIELDS:
+            raise CliError(f"{file}: unknown field '{field}'; a profile has {', '.join(FIELDS)}", USAGE)
+        if not isinstance(value, str):
+            raise CliError(f"{file}: {field} must be text in quotation marks", USAGE)
+    return dict(found)
 
 
 def targeted(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ import click
 
 from somamemory.errors import ConfigurationError
 
+ARGPARSE = "Error: "  # how Django begins a CommandError about arguments
 FAILED, USAGE, UNREACHABLE, NOT_FOUND, INTERRUPTED = 1, 2, 3, 4, 130
 
 
@@ -47,6 +48,7 @@ def run(app: click.Command, arguments: Sequence[str]) -> int:
 
 
 def _show(error: click.ClickException, arguments: Sequence[str]) -> int:
+    error.message = error.message.encode(errors="backslashreplace").decode()  # an argument may be invalid UTF-8
     if "--json" in arguments:
         from somamemory.cli.output import as_json
 
@@ -72,6 +74,8 @@ def _translate(error: Exception) -> click.ClickException:
 def _from_client(error: Exception) -> CliError | None:
     import somamemory_client as client
 
+    if isinstance(error, client.InvalidArgument) and isinstance(error.__cause__, ConfigurationError):
+        return CliError(str(error.__cause__), USAGE)  # of the local service, not of an argument
     if isinstance(error, client.InvalidArgument):
         return CliError(str(error), USAGE, field=error.field)
     if isinstance(error, client.ApiError):
@@ -94,14 +98,16 @@ def _from_api(error: Any) -> CliError:
 
 def _from_django(error: Exception) -> CliError | None:
     if isinstance(error, OSError):
-        return CliError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return CliError(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
     if "django" not in sys.modules:
         return None
     from django.core.management import CommandError
     from django.db import DatabaseError
 
     if isinstance(error, CommandError):
-        return CliError(str(error), error.returncode)
+        text = str(error)
+        is_usage = text.startswith(ARGPARSE)
+        return CliError(text.removeprefix(ARGPARSE), USAGE if is_usage else error.returncode)
     if isinstance(error, DatabaseError):
         return CliError(f"the database cannot be used: {str(error).strip()}; run 'somamemory doctor'", UNREACHABLE)
     return None
@@ -110,4 +116,6 @@ def _from_django(error: Exception) -> CliError | None:
 def _unexpected(error: Exception) -> CliError:
     if "--traceback" in sys.argv:
         raise error
-    return CliError(f"unexpected {type(error).__name__}: {error}; repeat the command with --traceback to report it")
+    return CliError(
+        f"unexpected {type(error).__name__}: {error}; report it with the output of 'somamemory --traceback …'"
+    )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import click
 
@@ -59,6 +60,8 @@ def _files(path: Path) -> list[Path]:
     for file in files:
         if file.suffix.lower() not in MEDIA_TYPES:
             raise CliError(f"PATH: {file} must end in {', '.join(MEDIA_TYPES)}", USAGE, field="path")
+    if not files:
+        raise CliError(f"PATH: {path} contains no files", USAGE, field="path")
     return files
 
 
@@ -130,7 +133,7 @@ def export(
 ) -> None:
     """Export conversations or memories."""
     given = {name: value for name, value in scope.items() if value is not None}
-    with click.open_file(str(output or "-"), "w", encoding="utf-8", atomic=output is not None) as out:
+    with _opened(output) as out:
         if memories:
             count = _write_memories(target, out, namespace, given)
         else:
@@ -142,6 +145,14 @@ def export(
     if output is not None:
         unit = "memories" if memories else "characters"
         click.secho(f"Wrote {count:,} {unit} to {text_of(str(output))}", fg="green", err=True)
+
+
+def _opened(output: Path | None) -> AbstractContextManager[IO[str]]:
+    """Open the output. A file appears when it is complete; a device such as /dev/null is written to."""
+    if output is not None and not output.parent.is_dir():
+        raise CliError(f"--output: there is no folder {output.parent}; create it", USAGE, field="output")
+    is_file = output is not None and (output.is_file() or not output.exists())
+    return click.open_file(str(output or "-"), "w", encoding="utf-8", atomic=is_file)
 
 
 def _write_memories(target: Target, out: Any, namespace: str | None, scope: dict[str, Any]) -> int:

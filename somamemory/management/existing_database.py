@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from somamemory.errors import ConfigurationError
+from somamemory.installation import COMMAND
 
 # Commands that create the database, or do not use it.
 _NEED_NONE = frozenset(
@@ -27,7 +28,7 @@ _NEED_NONE = frozenset(
         "collectstatic",
     )
 )
-_CREATE_ONE = "or create a database with 'manage.py bootstrap'"
+_CREATE_ONE = f"or create a database with '{COMMAND} bootstrap'"
 
 
 def require(arguments: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 import { Pages } from "./pages.js";
 import type {
   AuditOut, AuditPageOut, DeleteNamespaceBody, ErasedOut, IssuedKeyOut, JobOut, KeyBody, KeyOut, KeysOut,
-  NamespaceOut, NamespacesListQuery, NamespacesOut, ProposalOut, ProposalsListQuery, ProposalsOut, ReceiptOut, RenameBody, TenantBody, TenantOut, TenantPatch,
+  NamespaceOut, NamespacesListQuery, NamespacesOut, ProposalOut, ProposalsListQuery, ProposalsOut, ReceiptOut, RenameBody, RotateBody, TenantBody, TenantOut, TenantPatch,
   TenantsListAuditQuery, TenantsOut, UsageOut,
 } from "./schema.js"; // prettier-ignore
 import { IDS, Resource } from "./scope.js";
@@ -123,9 +123,9 @@ export class Keys extends Resource {
     });
   }
 
-  /** Replace a key. The old one is valid for a while longer. */
-  async rotate(slug: string, prefix: string): Promise<IssuedKeyOut> {
-    return this.transport.json("POST", `${keyPath(slug, prefix)}/rotate`, { json: {}, once: true });
+  /** Replace a key. Both keys are valid for `overlap_hours`. */
+  async rotate(slug: string, prefix: string, options: RotateBody = {}): Promise<IssuedKeyOut> {
+    return this.transport.json("POST", `${keyPath(slug, prefix)}/rotate`, { json: options, once: true });
   }
 
   /** Revoke a key. */

@@ -36,11 +36,13 @@ export interface ClientOptions {
 export type QueryValue = string | number | boolean | readonly (string | number)[] | null | undefined;
 
 export interface RequestOptions {
+  /** Parameters of the query; lists are joined with commas. */
   query?: Record<string, QueryValue> | undefined;
   /** A value that is sent as JSON. */
   json?: unknown;
   /** A body that is sent unchanged. */
   body?: string | Uint8Array | undefined;
+  /** Headers besides those of the client. */
   headers?: Record<string, string | undefined> | undefined;
   /** Send an Idempotency-Key, so that a repeated write takes effect once. */
   once?: boolean | undefined;
@@ -51,6 +53,7 @@ export interface RequestOptions {
   repeatable?: boolean | undefined;
   /** Aborts the request and its retries. */
   signal?: AbortSignal | undefined;
+  /** Limit for one attempt, in milliseconds. Default: that of the client. */
   timeoutMs?: number | undefined;
 }
 

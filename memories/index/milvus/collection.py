@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from somamemory.errors import ConfigurationError
+from somamemory.installation import COMMAND
 
 FIELDS = frozenset({"id", "tenant", "namespace", "memory_type", "version", "vector"})
 NAMESPACE_BYTES = 1020  # Milvus counts bytes: 255 characters of up to four bytes
@@ -88,7 +89,7 @@ class Collection:
         if held != self.dimension:
             raise ConfigurationError(
                 f"the Milvus collection {self.name} contains vectors with {held} dimensions, but the embedder creates "
-                f"{self.dimension}. Restore the previous embedder settings, or run manage.py reembed"
+                f"{self.dimension}. Restore the previous embedder settings, or run {COMMAND} reembed"
             )
 
 

@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from somamemory.db import vector_tables
 from somamemory.errors import ConfigurationError, IndexUnavailable
+from somamemory.installation import COMMAND
 from tenants import row_level_security
 
 MIN_VERSION = (0, 8)  # the first with iterative scans, without which a filter loses results
@@ -103,7 +104,7 @@ class Table:
         if row[0] != self.dimension:
             raise ConfigurationError(
                 f"the table {self.name} contains vectors with {row[0]} dimensions, but the embedder creates "
-                f"{self.dimension}. Restore the previous embedder settings, or run manage.py reembed"
+                f"{self.dimension}. Restore the previous embedder settings, or run {COMMAND} reembed"
             )
 
 

@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from memories.index.pgvector import nearest
 from memories.index.pgvector.table import Table
 from somamemory.errors import ConfigurationError
+from somamemory.installation import COMMAND
 
 log = logging.getLogger("soma.index")
 
@@ -31,8 +32,8 @@ def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
     connection = connections[DEFAULT_DB_ALIAS]
     if _is_pooled(connection):
         raise ConfigurationError(
-            "the indexes of large namespaces cannot be built through a connection pooler; run manage.py maintain_index "
-            "regularly, with SOMA_DATABASE_URL set to the PostgreSQL server itself"
+            f"the indexes of large namespaces cannot be built through a connection pooler; run {COMMAND} "
+            "maintain_index regularly, with SOMA_DATABASE_URL set to the PostgreSQL server itself"
         )
     with _alone(connection, table) as alone:
         if not alone:  # another process is doing this

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from operations.backup import backups, manifest
+from somamemory.installation import COMMAND
 from somamemory.management.progress import ProgressBar
 from tenants.management.command_line import errors_as_one_line
 
@@ -43,4 +44,4 @@ class Command(BaseCommand):
             self.stdout.write(f"{name}: {summary['files']:,} files, {summary['bytes']:,} bytes")
             for file in summary["missing"]:
                 self.stderr.write(f"missing or damaged, and therefore not in the backup: {file}")
-        self.stdout.write(f"Next: manage.py verify_backup {folder}")
+        self.stdout.write(f"Next: {COMMAND} verify_backup {folder}")

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from memories import counts
+from somamemory.installation import COMMAND
 from tenants.management.command_line import operator
 
 
@@ -23,4 +24,4 @@ class Command(BaseCommand):
             numbers = f"{row.pending:9,} {row.failed:8,} {row.oldest_s:7,} s"
             self.stdout.write(f"{row.tenant:24} {row.generation:28} {numbers}  {row.reason}")
         if any(row.failed for row in rows):
-            self.stdout.write("Next, once the cause is fixed: manage.py retry_failed")
+            self.stdout.write(f"Next, once the cause is fixed: {COMMAND} retry_failed")

@@ -12,6 +12,7 @@ from memories.models import Job
 from operations import jobs
 from operations.management.watch_job import watch
 from somamemory.errors import ConfigurationError, SomaError
+from somamemory.installation import COMMAND
 from tenants.management.command_line import operator
 
 EQUAL, DIFFERENT, COULD_NOT_LOOK = 0, 1, 2
@@ -53,4 +54,4 @@ class Command(BaseCommand):
         elif repair:
             self.stdout.write("Repaired: wrong entries are queued for indexing, and orphans are deleted.")
         else:
-            self.stdout.write("Next: manage.py reconcile --repair")
+            self.stdout.write(f"Next: {COMMAND} reconcile --repair")

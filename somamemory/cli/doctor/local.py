@@ -67,6 +67,10 @@ def settings_findings() -> Iterator[Finding]:
         yield ok("settings", "valid")
 
 
+MISSING = "create it with 'somamemory init', or set SOMA_DATA_DIR"
+DAMAGED = "start the database; if the file is damaged, restore a backup: somamemory restore FOLDER"
+
+
 def database_findings() -> Iterator[Finding]:
     """Check the database and, if it is usable, its contents."""
     from django.db import DatabaseError
@@ -82,7 +86,7 @@ def database_findings() -> Iterator[Finding]:
         yield from index_findings()
         yield from queue()
     except ConfigurationError as problem:
-        yield error("database", str(problem), "create it with 'somamemory init', or set SOMA_DATA_DIR")
+        yield error("database", str(problem), DAMAGED if "cannot be read" in str(problem) else MISSING)
     except DatabaseError as problem:
         yield error("database", str(problem).strip(), "start the database, or restore a backup: somamemory restore")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from somamemory.installation import COMMAND
 from tenants import services
 from tenants.management.command_line import errors_as_one_line, operator
 
@@ -21,5 +22,5 @@ class Command(BaseCommand):
         with errors_as_one_line():
             services.create_tenant(operator(), slug, name)
         self.stdout.write(
-            self.style.SUCCESS(f"Created tenant '{slug}'.") + f" Next: manage.py create_key {slug} --name my-agent"
+            self.style.SUCCESS(f"Created tenant '{slug}'.") + f" Next: {COMMAND} create_key {slug} --name my-agent"
         )

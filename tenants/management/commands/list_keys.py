@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
+from somamemory.installation import COMMAND
 from tenants import selectors
 from tenants.management.command_line import errors_as_one_line, operator
 from tenants.models import ApiKey
@@ -23,7 +24,7 @@ class Command(BaseCommand):
             tenant = selectors.get_tenant(operator(), slug) if slug is not None else None
             rows = selectors.list_keys(operator(), tenant)
         if not rows:
-            self.stdout.write("No keys. Next: manage.py create_key " + (slug or "--operator"))
+            self.stdout.write(f"No keys. Next: {COMMAND} create_key " + (slug or "--operator"))
             return
         self.stdout.write(f"{'prefix':14} {'state':8} {'created':17} {'scopes':26} {'namespaces':16} {'user':12} name")
         for row in rows:

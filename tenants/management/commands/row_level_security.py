@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from somamemory.installation import COMMAND
 from tenants import row_level_security
 from tenants.management.command_line import errors_as_one_line
 
@@ -42,6 +43,6 @@ class Command(BaseCommand):
             self.stdout.write(sentence)
         self.stdout.write(f"SOMA_ROW_LEVEL_SECURITY is {'on' if settings.ROW_LEVEL_SECURITY else 'off'}.")
         if missing:
-            self.stdout.write("Next: manage.py row_level_security on")
+            self.stdout.write(f"Next: {COMMAND} row_level_security on")
             raise SystemExit(1)
         self.stdout.write(f"{len(row_level_security.tables())} tables are protected.")

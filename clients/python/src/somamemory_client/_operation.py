@@ -14,6 +14,7 @@ from ._rules import Rule, problem_with
 from .errors import InvalidArgument
 
 PREFIX = "/api/v1"
+NOT_UNICODE = "must be valid UTF-8 text"
 # Fields that identify objects, or contain items with their own fields. A call with one of them needs no scope.
 _NAMES = frozenset(
     {
@@ -78,7 +79,8 @@ class Operation:
         """Return the path and the query, and remove their fields from `fields`."""
         path = self.template
         for name in self.path:
-            path = path.replace("{" + name + "}", quote(_text(fields.pop(name)), safe="/" if name == "key" else ""))
+            text = encodable(name, _text(fields.pop(name)))
+            path = path.replace("{" + name + "}", quote(text, safe="/" if name == "key" else ""))
         return target(path, {name: fields.pop(name, None) for name in self.query})
 
     def header_values(self, fields: Fields) -> dict[str, str]:
@@ -101,7 +103,7 @@ READING_POSTS = frozenset(
 
 def target(path: str, query: Mapping[str, object]) -> str:
     """Return a path below /api/v1 with the query parameters that are not None."""
-    given = {name: _text(value) for name, value in query.items() if value is not None}
+    given = {name: encodable(name, _text(value)) for name, value in query.items() if value is not None}
     return f"{PREFIX}{path}?{urlencode(given)}" if given else PREFIX + path
 
 
@@ -113,7 +115,17 @@ def encode(value: object, field: str = "body") -> bytes:
         if isinstance(value, dict) and field == "body":
             for name, part in value.items():
                 encode(part, str(name))
-        raise InvalidArgument(field, f"cannot be sent as JSON: {error}") from None
+        reason = NOT_UNICODE if isinstance(error, UnicodeEncodeError) else f"cannot be sent as JSON: {error}"
+        raise InvalidArgument(field, reason) from None
+
+
+def encodable(field: str, text: str) -> str:
+    """Return the text. Raises InvalidArgument for half of a surrogate pair, such as Python makes of invalid bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument(field, NOT_UNICODE) from None
+    return text
 
 
 def _plain(value: object) -> object:
