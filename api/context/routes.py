@@ -44,7 +44,11 @@ def smart_query(request: Request, body: QueryBody) -> HttpResponse:
 
 @router.post("/search/fts", out=FullTextOut, kind="search", limited=True)
 def full_text(request: Request, body: FullTextBody) -> HttpResponse:
-    """Search messages by keyword. Results contain all "quoted phrases" and no -excluded words."""
+    """Search messages by keyword.
+
+    Words, "quoted phrases" and prefixes* can be combined with `AND`, `OR`, `NOT` and parentheses. Without operators,
+    all phrases must occur, or one of the words if there are no phrases. A -word must not occur.
+    """
     results = search_full_text(
         request.caller,
         body.query,

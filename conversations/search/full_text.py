@@ -14,7 +14,7 @@ from memories import large_rows, read_counts
 from memories import selectors as memories
 from memories.models import NO_IDS, Ids, Memory
 from memories.reserved_namespaces import CONVERSATIONS
-from memories.search import lexical, scoring
+from memories.search import lexical
 from memories.search.hybrid import KEYWORD
 from memories.search.lexical import Match
 from memories.search.scoring import Stats
@@ -23,7 +23,6 @@ from memories.search.statistics import statistics
 from memories.selectors import Narrowing
 from somamemory import deadline
 from somamemory.db.replicas import may_read_replica
-from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 
 # Limits on the number of messages ranked by their indexed terms, and of those read. They must be read because the index
@@ -48,18 +47,23 @@ def search_full_text(
 ) -> MessageResults:
     """Return the messages that contain the given words. Raises InvalidInput.
 
-    text: words, exact "phrases" in quotation marks, and -words that must not occur.
+    text: see `query_syntax`.
     """
     caller.require("read", [CONVERSATIONS])
     query = query_syntax.parse(text)
-    if not query.terms:
-        raise InvalidInput("query", "must contain at least one word to search for")
     stats = statistics(caller.tenant, [CONVERSATIONS], query.terms)
     rows = Narrowing(**ids).apply(memories.live(caller, [CONVERSATIONS]))
     if not include_archived:
         rows = rows.filter(archived_at=None)
-    leading = _leading(query, stats)
-    matches = lexical.matches(Selection.of(rows), [CONVERSATIONS], leading, caller.tenant, _MAX_RANKED, _MAX_RANKED)
+    matches = lexical.matches(
+        Selection.of(rows),
+        [CONVERSATIONS],
+        stats,
+        caller.tenant,
+        _MAX_RANKED,
+        _MAX_RANKED,
+        clauses=query.clauses(stats),
+    )
     ranked, all_read = _read(rows, matches.ranked, query, stats)
     ranked.sort(key=lambda hit: (-hit[0], hit[1]))
     page = ranked[offset : offset + limit]
@@ -75,17 +79,11 @@ def search_full_text(
     return MessageResults(hits, len(ranked), [*cold, *incomplete], next_offset)
 
 
-def _leading(query: WordQuery, stats: Stats) -> Stats:
-    """Return the statistics of the terms to look up. The rarest word of the phrases finds every possible match."""
-    required = [term for phrase in query.phrases for term in phrase if term in stats.frequency]
-    return stats.only(min(required, key=lambda term: stats.frequency[term])) if required else stats
-
-
 def _read(
     rows: QuerySet[Memory], matches: Sequence[Match], query: WordQuery, stats: Stats
 ) -> tuple[list[tuple[float, str]], bool]:
     """Return the score and the key of each message among `matches` that matches, and whether all of them were read."""
-    weights = scoring.term_weights(query.terms, stats)
+    weights = query.term_weights(stats)
     scored: list[tuple[float, str]] = []
     characters_left = _MAX_CHARACTERS
     for batch in _batches(matches[:_MAX_READ]):
@@ -95,7 +93,7 @@ def _read(
             characters_left -= len(text)
             if characters_left < 0:
                 return scored, False
-            score = query_syntax.score(query, text, weights, stats.average_length)
+            score = query.score(text, weights, stats.average_length)
             if score is not None:
                 scored.append((score, key))
     return scored, len(matches) <= _MAX_READ

@@ -1,93 +1,237 @@
-"""Syntax of full-text queries: words, "phrases", and -words that must not occur. Pure functions.
+"""Syntax of full-text queries. Pure functions.
 
-All other characters are plain text, so no query is a syntax error. The analyzer decides where words begin and end
-(`memories.search.analyzer`), so both databases give the same results.
+Words, "phrases" and prefixes* can be combined with AND, OR, NOT and parentheses, and -words must not occur. Without
+operators, all phrases must occur, or one of the words if there are no phrases. The analyzer decides where words begin
+and end (`memories.search.analyzer`), so both databases give the same results. All other characters are plain text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from conversations.search.expressions import All, AnyOf, Expression, Not, Phrase, Prefix, Text, Words
 from memories.search import analyzer, scoring
+from memories.search.scoring import Stats
+from memories.search.term_index import Clause
 from somamemory.errors import InvalidInput
 
 MAX_PHRASES = 16
 MAX_EXCLUDED = 32
+MAX_PREFIXES = 8
+MAX_OPERANDS = 64  # in an expression with operators
+MAX_DEPTH = 16  # of parentheses
 
+_OPERATORS = ("AND", "OR", "NOT")
 _PARTS = re.compile(r'(?P<excluded>(?<!\S)-)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+))')
+_TOKENS = re.compile(r'(?P<excluded>(?<![^\s(])-)?(?:"(?P<phrase>[^"]*)"|(?P<word>[()]|[^\s"()]+))')
+_PREFIX = re.compile(r"[^\W_][^\s*]*\*")
+_LETTERS = re.compile(r"[^\W_]{2,}")
 
 
 @dataclass(frozen=True)
 class WordQuery:
-    """Sequences of terms. All `phrases` must occur and none of `excluded`.
+    """A parsed query.
 
-    Without phrases, one of `words` must occur.
+    condition: what a message must contain.
+    ranked: the terms that add to the rank, phrases before words. Words with one of the `prefixes` do so, too.
+    any_word: whether one of the terms is enough to match, so that only the best matches need to be read.
     """
 
-    words: tuple[str, ...]
-    phrases: tuple[tuple[str, ...], ...]
-    excluded: tuple[tuple[str, ...], ...]
+    condition: Expression
+    ranked: tuple[str, ...]
+    prefixes: tuple[Prefix, ...] = ()
+    any_word: bool = False
 
     @property
     def terms(self) -> list[str]:
-        """Return the terms that add to the rank: phrases before words, up to the maximum number of lookups."""
-        return self._distinct[: analyzer.MAX_QUERY_TERMS]
+        """Return the terms to count, up to the maximum number."""
+        return list(dict.fromkeys([*(prefix.term for prefix in self.prefixes), *self.ranked]))[
+            : analyzer.MAX_QUERY_TERMS
+        ]
 
     @property
     def is_cut(self) -> bool:
-        """Return whether there are more terms than the maximum number of lookups."""
-        return len(self._distinct) > analyzer.MAX_QUERY_TERMS
+        """Return whether there are more terms than the maximum number."""
+        return len(self.ranked) > analyzer.MAX_QUERY_TERMS
 
-    @property
-    def _distinct(self) -> list[str]:
-        return list(dict.fromkeys([*(term for phrase in self.phrases for term in phrase), *self.words]))
+    def clauses(self, stats: Stats) -> list[Clause] | None:
+        """Return which terms to look up in the index, or None if any term is enough. Raises InvalidInput."""
+        if self.any_word:
+            return None
+        clauses = self.condition.clauses(stats.frequency)
+        if clauses is None:
+            raise InvalidInput("query", "would find messages without any of its words; join NOT with AND, not with OR")
+        return clauses
+
+    def term_weights(self, stats: Stats) -> dict[str, float]:
+        """Return the weight of each term and each prefix. A prefix weighs as much as the word that it would be."""
+        weights = scoring.term_weights(self.terms, stats)
+        ranked = {term: weights[term] for term in self.ranked if term in weights}
+        return ranked | {str(prefix): weights[prefix.term] for prefix in self.prefixes}
+
+    def score(self, content: str, weights: Mapping[str, float], average_length: float) -> float | None:
+        """Return how well a message matches, in [0, 1]; None if it does not match. `weights`: see `term_weights`."""
+        text = Text(content)
+        if not self.condition.matches(text):
+            return None
+        begun = "".join(f"{prefix} " * prefix.count(text) for prefix in self.prefixes)
+        return scoring.keyword(scoring.bm25(text.joined + begun, weights, average_length), weights)
 
 
 def parse(query: str) -> WordQuery:
-    """Parse a query. Raises InvalidInput for too many phrases or -words."""
+    """Parse a query. Raises InvalidInput for a query without words, an incomplete one, and one with too many parts."""
+    if any(part["word"] in _OPERATORS for part in _PARTS.finditer(query)):
+        return _Parser(query).parse()
+    return _parse_plain(query)
+
+
+def _parse_plain(query: str) -> WordQuery:
+    """Parse a query without operators."""
     words: list[str] = []
-    phrases: list[tuple[str, ...]] = []
-    excluded: list[tuple[str, ...]] = []
+    phrases: list[Phrase] = []
+    prefixes: list[Prefix] = []
+    excluded: list[Not] = []
     for part in _PARTS.finditer(query):
-        quoted = part["phrase"] is not None
-        terms = tuple(analyzer.terms(part["phrase"] if quoted else part["word"]))
-        if not terms:
+        operand = _operand(part, analyzer.terms)
+        if operand is None:
             continue
         if part["excluded"]:
-            excluded.append(terms)
-        elif quoted:
-            phrases.append(terms)
+            excluded.append(Not(operand))
+        elif isinstance(operand, Prefix):
+            prefixes.append(operand)
+        elif part["phrase"] is not None:
+            phrases.append(operand)
         else:
             words.append(part["word"])
     _check_count("phrases", phrases, MAX_PHRASES)
     _check_count("excluded words", excluded, MAX_EXCLUDED)
     # Analyse all words together: a stop word is dropped among other words, but may be the whole query.
-    return WordQuery(tuple(analyzer.distinct_terms(" ".join(words))), tuple(phrases), tuple(excluded))
+    terms = analyzer.distinct_terms(" ".join(words))
+    required: Sequence[Expression] = phrases or [AnyOf([Words(frozenset(terms)), *prefixes])]
+    of_phrases = [term for phrase in phrases for term in phrase.terms]
+    any_word = not phrases and not prefixes
+    return _ranked(All([*required, *excluded]), [*of_phrases, *terms], prefixes, any_word=any_word)
 
 
-def score(query: WordQuery, content: str, weights: Mapping[str, float], average_length: float) -> float | None:
-    """Return how well a message matches, in [0, 1]; None if it does not match.
+def _ranked(
+    condition: Expression | None, terms: Sequence[str], prefixes: Sequence[Prefix], *, any_word: bool = False
+) -> WordQuery:
+    _check_count("prefixes", prefixes, MAX_PREFIXES)
+    if condition is None or not (terms or prefixes):
+        raise InvalidInput("query", "must contain at least one word to search for")
+    return WordQuery(condition, tuple(dict.fromkeys(terms)), tuple(prefixes), any_word)
 
-    weights: result of `scoring.term_weights` for the query's terms.
-    """
-    terms = analyzer.terms(content)
-    # Terms contain no spaces, so a phrase can be searched for as text.
-    text = _joined(terms)
-    if any(_joined(phrase) in text for phrase in query.excluded):
-        return None
-    if not all(_joined(phrase) in text for phrase in query.phrases):
-        return None
-    if not query.phrases and set(query.words).isdisjoint(terms):
-        return None
-    return scoring.keyword(scoring.bm25(text, weights, average_length), weights)
+
+def _operand(part: re.Match[str], analyse: Callable[[str], list[str]]) -> Phrase | Prefix | None:
+    """Return what a part looks for, or None if it contains no word."""
+    if part["phrase"] is None and _PREFIX.fullmatch(part["word"]):
+        return _prefix(analyzer.fold(part["word"].rstrip("*")))
+    terms = tuple(analyse(part["word"]) if part["phrase"] is None else analyzer.terms(part["phrase"]))
+    return Phrase(terms) if terms else None
+
+
+def _prefix(letters: str) -> Phrase | Prefix:
+    if not _LETTERS.fullmatch(letters):
+        raise InvalidInput("query", "has a * that does not follow one word of at least 2 letters, as in coff*")
+    terms = tuple(analyzer.terms(letters))
+    if len(terms) == 1:
+        return Prefix(letters, terms[0])
+    return Phrase(terms)  # in scripts without spaces, a word is found inside longer ones anyway
+
+
+class _Parser:
+    """A parser of expressions. NOT binds before AND, and AND before OR. Parts without an operator are joined by AND."""
+
+    def __init__(self, query: str) -> None:
+        self._tokens = list(_TOKENS.finditer(query))
+        _check_count("words, operators and parentheses", self._tokens, 4 * MAX_OPERANDS)
+        self._at = 0
+        self._depth = 0
+
+    def parse(self) -> WordQuery:
+        condition = self._any_of()
+        if self._next() is not None:
+            raise InvalidInput("query", "has a ) without its (; add the other one, or omit it")
+        operands = list(_operands(condition)) if condition else []
+        _check_count("words and phrases", operands, MAX_OPERANDS)
+        wanted = list(_operands(condition, with_excluded=False)) if condition else []
+        terms = [term for operand in wanted if isinstance(operand, Phrase) for term in operand.terms]
+        return _ranked(condition, terms, [operand for operand in wanted if isinstance(operand, Prefix)])
+
+    def _any_of(self) -> Expression | None:
+        options = [self._all()]
+        while self._next() == "OR":
+            self._at += 1
+            options.append(self._all())
+        return _join(AnyOf, options)
+
+    def _all(self) -> Expression | None:
+        parts = [self._part()]
+        while self._next() not in ("OR", ")", None):
+            if self._next() == "AND":
+                self._at += 1
+            parts.append(self._part())
+        return _join(All, parts)
+
+    def _part(self) -> Expression | None:
+        word = self._next()
+        if word in ("AND", "OR", ")", None):
+            raise InvalidInput("query", self._missing())
+        self._at += 1
+        if word == "NOT":
+            part = self._part()
+            return part and Not(part)
+        if word == "(":
+            return self._group()
+        found = self._tokens[self._at - 1]
+        operand = _operand(found, analyzer.content_terms)
+        return Not(operand) if operand and found["excluded"] else operand
+
+    def _group(self) -> Expression | None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise InvalidInput("query", f"has more than {MAX_DEPTH} parentheses inside each other")
+        inner = self._any_of()
+        if self._next() != ")":
+            raise InvalidInput("query", "has a ( without its ); add the other one, or omit it")
+        self._at += 1
+        self._depth -= 1
+        return inner
+
+    def _next(self) -> str | None:
+        """Return the next word, operator or parenthesis, "" for a phrase, and None at the end."""
+        if self._at == len(self._tokens):
+            return None
+        return self._tokens[self._at]["word"] or ""
+
+    def _missing(self) -> str:
+        """Return what is wrong where a word is missing."""
+        before = self._tokens[self._at - 1]["word"] if self._at else None
+        operator = before if before in _OPERATORS else self._next()
+        if operator in _OPERATORS:
+            return f"has no word beside {operator}; add one, or write {operator.lower()} to search for that word"
+        return "has parentheses without a word; add one, or omit them"
+
+
+def _join(kind: type[All | AnyOf], parts: Sequence[Expression | None]) -> Expression | None:
+    """Join the parts that are not stop words."""
+    some = [part for part in parts if part is not None]
+    return kind(some) if len(some) > 1 else next(iter(some), None)
+
+
+def _operands(expression: Expression, *, with_excluded: bool = True) -> Iterator[Phrase | Prefix]:
+    """Yield the words, phrases and prefixes in an expression."""
+    if isinstance(expression, Phrase | Prefix):
+        yield expression
+    elif isinstance(expression, All | AnyOf):
+        for part in expression.parts:
+            yield from _operands(part, with_excluded=with_excluded)
+    elif isinstance(expression, Not) and with_excluded:
+        yield from _operands(expression.part)
 
 
 def _check_count(name: str, given: Sequence[object], most: int) -> None:
     if len(given) > most:
         raise InvalidInput("query", f"has {len(given)} {name}; the maximum is {most}")
-
-
-def _joined(terms: Sequence[str]) -> str:
-    return f" {' '.join(terms)} "

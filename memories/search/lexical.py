@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from memories.search import clauses, scoring, term_index
+from memories.search import scoring, term_index
+from memories.search.clauses import choose
 from memories.search.scoring import Stats
 from memories.search.selection import Selection, as_uuid
+from memories.search.term_index import Clause
 from tenants.models import Tenant
 
 # The number of memories to rank for one query, chosen by the heaviest combinations of its terms. It is based on
@@ -68,13 +70,15 @@ def matches(
     tenant: Tenant,
     few: int = FEW,
     most: int = MAX_CANDIDATES,
+    clauses: Sequence[Clause] | None = None,
 ) -> Matches:
     """Rank memories of the `selection` that contain terms of the query (the keys of `stats.frequency`).
 
     About `few` memories are ranked, at most `most`.
+    clauses: the memories must contain all terms of one of these, instead of any terms.
     """
     weights = scoring.term_weights(list(stats.frequency), stats)
-    chosen, all_matches = clauses.choose(stats, weights, few)
+    chosen, all_matches = (clauses, True) if clauses is not None else choose(stats, weights, few)
     if not chosen:
         return Matches([])
     source, parameters = term_index.matching(selection.connection, tenant, namespaces, chosen)

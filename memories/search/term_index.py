@@ -22,8 +22,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tenants.models import Tenant
 
-# Terms that a memory must all contain.
+# Terms that one memory must contain. A term that ends with a star is a prefix.
 Clause = tuple[str, ...]
+PREFIX = "*"
 # Exact counts up to this size of the namespaces; beyond it, PostgreSQL estimates the size and frequent terms.
 COUNTED = 20_000
 SAMPLE = 4_000
@@ -87,9 +88,9 @@ def matching(
     These are memories of the tenant and the namespaces on SQLite. On PostgreSQL, check both.
     """
     if connection.vendor == "sqlite":
-        expression = _any(clauses, '"~§{}"', " AND ", " OR ")
+        expression = _any(clauses, ('"~§{}"', '"~§{}" *'), " AND ", " OR ")
         return _SQLITE_MATCHING, [expression, tenant.id.hex, json.dumps(namespaces)]
-    expression = _any(clauses, "'{}'", " & ", " | ")
+    expression = _any(clauses, ("'{}'", "'{}':*"), " & ", " | ")
     return _POSTGRESQL_MATCHING, [f"{_scopes(tenant, namespaces)} & ({expression})"]
 
 
@@ -132,8 +133,13 @@ def postgresql_sample(connection: BaseDatabaseWrapper, tenant: Tenant, namespace
         return [terms for (terms,) in cursor.fetchall()]
 
 
-def _any(clauses: Iterable[Clause], quoted: str, all_of: str, any_of: str) -> str:
-    return any_of.join(f"({all_of.join(map(quoted.format, clause))})" for clause in clauses)
+def _any(clauses: Iterable[Clause], quoted: tuple[str, str], all_of: str, any_of: str) -> str:
+    """Return the expression of the database. `quoted`: how it writes a term and a prefix."""
+    written = (
+        all_of.join(quoted[term.endswith(PREFIX)].format(term.removesuffix(PREFIX)) for term in clause)
+        for clause in clauses
+    )
+    return any_of.join(f"({clause})" for clause in written)
 
 
 def _scopes(tenant: Tenant, namespaces: Sequence[str]) -> str:

@@ -100,7 +100,7 @@ class Conversations:
     def search_full_text(
         self, query: str, /, **options: Unpack[types.MessagesSearchFullTextOptions]
     ) -> Results[types.FullTextResultOut]:
-        """Search messages by keyword: "phrases" must match exactly, and results contain no -words."""
+        """Search messages by words, "phrases" and prefixes*, combined with AND, OR, NOT and parentheses."""
         body = self._caller.fetch(types.FullTextOut, "messages.search_full_text", {**options, "query": query})
         return Results(body["results"], body)
 

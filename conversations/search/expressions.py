@@ -1,0 +1,157 @@
+"""What a message must contain to match a full-text query, as a tree. Pure.
+
+Each part has two methods. `matches` decides about a message. `clauses` says which messages can match at all, for a look
+up in the index of the database: those that contain all terms of one of the clauses, or None if the index cannot tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from memories.search import analyzer
+from memories.search.term_index import PREFIX, Clause
+
+# The longest ending that stemming removes ("-ationaliz-" and what follows), and the shortest stem.
+_LONGEST_ENDING = 9
+_SHORTEST_STEM = 3
+_MAX_CLAUSE = 8  # terms to look up together; more hardly narrow the messages
+
+_UNKNOWN = float("inf")
+
+Frequency = Mapping[str, int]  # of the terms, as far as they are known
+
+
+class Text:
+    """The text of a message, prepared for matching."""
+
+    def __init__(self, content: str) -> None:
+        self._content = content
+        self.terms = analyzer.terms(content)
+
+    @cached_property
+    def joined(self) -> str:
+        """Return the terms with a space around each; terms contain none, so a phrase can be searched for as text."""
+        return f" {' '.join(self.terms)} "
+
+    @cached_property
+    def folded(self) -> str:
+        return analyzer.fold(self._content)
+
+
+class Expression(Protocol):
+    def matches(self, text: Text) -> bool: ...
+
+    def clauses(self, frequency: Frequency) -> list[Clause] | None: ...
+
+
+@dataclass(frozen=True)
+class Words:
+    """One of the words must occur."""
+
+    terms: frozenset[str]
+
+    def matches(self, text: Text) -> bool:
+        return not self.terms.isdisjoint(text.terms)
+
+    def clauses(self, frequency: Frequency) -> list[Clause]:
+        return [(term,) for term in sorted(self.terms & frequency.keys())]
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A word, or words that must occur in this order."""
+
+    terms: tuple[str, ...]
+
+    def matches(self, text: Text) -> bool:
+        return f" {' '.join(self.terms)} " in text.joined
+
+    def clauses(self, frequency: Frequency) -> list[Clause]:
+        return [_rarest(self.terms, frequency)]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A word that begins with these letters must occur. `term`: the term that they would be as a word."""
+
+    letters: str
+    term: str
+
+    def __str__(self) -> str:
+        return self.letters + PREFIX
+
+    def matches(self, text: Text) -> bool:
+        return self._words.search(text.folded) is not None
+
+    def count(self, text: Text) -> int:
+        return len(self._words.findall(text.folded))
+
+    def clauses(self, frequency: Frequency) -> list[Clause]:
+        """Return the prefix itself, and the terms that longer words with this prefix can be stemmed to."""
+        lengths = range(max(_SHORTEST_STEM, len(self.letters) - _LONGEST_ENDING), len(self.letters))
+        stems = [self.letters[:length] for length in lengths]
+        # Stemming turns a final y into an i ("happy"), and restores an e ("hoping").
+        stems += [stem[:-1] + ending for stem in [*stems, self.letters] for ending in "ie"]
+        return [(str(self),), *((stem,) for stem in dict.fromkeys([self.term, *stems]))]
+
+    @cached_property
+    def _words(self) -> re.Pattern[str]:
+        return re.compile(rf"(?<![^\W_]){re.escape(self.letters)}")
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    parts: Sequence[Expression]
+
+    def matches(self, text: Text) -> bool:
+        return any(part.matches(text) for part in self.parts)
+
+    def clauses(self, frequency: Frequency) -> list[Clause] | None:
+        together: list[Clause] = []
+        for part in self.parts:
+            found = part.clauses(frequency)
+            if found is None:
+                return None
+            together += found
+        return together
+
+
+@dataclass(frozen=True)
+class All:
+    parts: Sequence[Expression]
+
+    def matches(self, text: Text) -> bool:
+        return all(part.matches(text) for part in self.parts)
+
+    def clauses(self, frequency: Frequency) -> list[Clause] | None:
+        """Return the clauses of the part with the fewest messages, with the terms that all messages must contain."""
+        options = [found for part in self.parts if (found := part.clauses(frequency)) is not None]
+        if not options:
+            return None
+        required = [term for option in options if len(option) == 1 for term in option[0]]
+        fewest = min(options, key=lambda option: sum(_estimate(clause, frequency) for clause in option))
+        return [_rarest([*clause, *required], frequency) for clause in fewest]
+
+
+@dataclass(frozen=True)
+class Not:
+    part: Expression
+
+    def matches(self, text: Text) -> bool:
+        return not self.part.matches(text)
+
+    def clauses(self, frequency: Frequency) -> None:
+        return None
+
+
+def _rarest(terms: Iterable[str], frequency: Frequency) -> Clause:
+    return tuple(sorted(dict.fromkeys(terms), key=lambda term: frequency.get(term, _UNKNOWN))[:_MAX_CLAUSE])
+
+
+def _estimate(clause: Clause, frequency: Frequency) -> float:
+    """Return how many messages contain all terms of the clause, at most."""
+    return min(frequency.get(term, _UNKNOWN) for term in clause)
