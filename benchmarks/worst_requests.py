@@ -12,20 +12,22 @@ fails if a response is a 500 or a bound is exceeded.
 from __future__ import annotations
 
 import argparse
+import bisect
 import contextlib
 import http.client
 import json
+import multiprocessing
 import pathlib
 import random
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
 from typing import Any
 
 from testing.server import Client, Server
@@ -254,25 +256,40 @@ def load(server: Server, options: argparse.Namespace) -> None:
     print(f"filled in {time.monotonic() - began:.0f} s", flush=True)
 
 
-class Probe(threading.Thread):
-    """Calls `/readyz` repeatedly and records the memory of the server's processes."""
+class Probe:
+    """A process that calls `/readyz` repeatedly. In a thread, it would wait for the process that sends the requests."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__(daemon=True)
         self.server = server
-        self.waits_ms: list[float] = []
-        self.during = ""  # the request that is being processed
-        self.longest_ms: dict[str, float] = {}  # by kind of request
-        self.ended = threading.Event()
+        self.begun: list[tuple[float, str]] = []  # the time and the kind of each request
+        self.waits: list[tuple[float, float]] = []  # the time and the milliseconds of each call
+        self._here, there = multiprocessing.Pipe()
+        self._process = multiprocessing.get_context("fork").Process(target=self._run, args=(there,), daemon=True)
 
-    def run(self) -> None:
-        client = self.server.client(timeout_s=60)
-        while not self.ended.wait(0.02):
+    def start(self) -> None:
+        self._process.start()
+
+    def stop(self) -> None:
+        self._here.send(None)
+        self.waits = self._here.recv()
+        self._process.join()
+
+    def longest_ms(self) -> dict[str, float]:
+        """Return the longest wait during each kind of request."""
+        longest: dict[str, float] = {}
+        for began, wait_ms in self.waits:
+            at = bisect.bisect(self.begun, (began + wait_ms / 1000, "~")) - 1
+            kind = self.begun[at][1] if at >= 0 else ""
+            longest[kind] = max(longest.get(kind, 0.0), wait_ms)
+        return longest
+
+    def _run(self, pipe: Connection) -> None:
+        client, waits = self.server.client(timeout_s=60), []
+        while not pipe.poll(0.02):
             began = time.monotonic()
-            during = self.during
             client.call("GET", "/readyz")
-            self.waits_ms.append((time.monotonic() - began) * 1000)
-            self.longest_ms[during] = max(self.longest_ms.get(during, 0.0), self.waits_ms[-1])
+            waits.append((began, (time.monotonic() - began) * 1000))
+        pipe.send(waits)
 
 
 def peak_mb(server: Server) -> float:
@@ -333,7 +350,7 @@ def measure(server: Server, options: argparse.Namespace) -> bool:
     peaks: list[tuple[float, str]] = []
     for _ in range(options.requests):
         sent = worst.next()
-        probe.during = sent.kind
+        probe.begun.append((time.monotonic(), sent.kind))
         deadline_s = options.long_deadline if sent.long else options.deadline
         client = server.client(timeout_s=deadline_s + 60)
         began = time.monotonic()
@@ -352,8 +369,7 @@ def measure(server: Server, options: argparse.Namespace) -> bool:
             bad.append(f"{sent.kind}: {status} {code}")
         if options.verbose:
             print(f"{sent.kind:14} {status} {code:20} {took_s:6.2f} s  peak +{peaks[-1][0]:.0f} MB", flush=True)
-    probe.ended.set()
-    probe.join()
+    probe.stop()
     return report(options, base_mb, peaks, late_s, outcomes, slowest, probe, bad)
 
 
@@ -368,7 +384,7 @@ def report(
     bad: list[str],
 ) -> bool:
     peak, kind = max(peaks)
-    ordered = sorted(probe.waits_ms)
+    ordered = sorted(wait_ms for _, wait_ms in probe.waits)
     print(f"{options.requests} requests at {options.memories} memories: {dict(outcomes)}")
     print("slowest, seconds:", {name: round(seconds, 2) for name, seconds in sorted(slowest.items())})
     print(f"memory: {base_mb:.0f} MB, peak {peak:.0f} MB above it ({kind}); bound {MAX_PEAK_MB} MB")
@@ -377,7 +393,7 @@ def report(
         f"/readyz: median {statistics.median(ordered):.0f} ms, p99 {ordered[int(len(ordered) * 0.99)]:.0f} ms, worst "
         f"{ordered[-1]:.0f} ms of {len(ordered)}; bound {MAX_PROBE_MS} ms"
     )
-    print("/readyz, longest during:", {name: round(ms) for name, ms in sorted(probe.longest_ms.items())})
+    print("/readyz, longest during:", {name: round(ms) for name, ms in sorted(probe.longest_ms().items())})
     for line in bad:
         print("error:", line)
     return not bad and peak <= MAX_PEAK_MB and late_s <= GRACE_S and ordered[-1] <= MAX_PROBE_MS
