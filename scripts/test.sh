@@ -258,11 +258,29 @@ finish() { # name ...; shows each stage's output as it runs, waits for its end, 
     done
 }
 
+# The databases of tests are copies of one that is migrated here: see testing/template.py.
+migrate_template() {
+    SOMA_DATA_DIR="$SOMA_DATA_DIR/template" SOMA_SECRET_KEY="only for the template of the tests, 50 characters or more" \
+        "$python" manage.py migrate --verbosity 0
+}
+template_on_postgresql() {
+    "$python" -c 'import sys, psycopg; psycopg.connect(sys.argv[1], autocommit=True).execute("CREATE DATABASE soma_template")' \
+        "$SOMA_DATABASE_URL"
+    SOMA_DATABASE_URL="${SOMA_DATABASE_URL%/*}/soma_template" migrate_template
+    export SOMA_TEST_TEMPLATE=soma_template
+}
+
 # worksteal keeps the tests of a file in one process, so that shared fixtures are created only once.
 tests() { "$python" -m pytest -n "$processes" --dist worksteal ${pytest_options[@]+"${pytest_options[@]}"}; }
+tests_on_sqlite() {
+    migrate_template
+    SOMA_TEST_TEMPLATE="$SOMA_DATA_DIR/template/somamemory.sqlite3" tests
+}
 tests_on_postgresql() {
-    SOMA_DATABASE_URL="$database_url" SOMA_REDIS_URL="$redis_url" SOMA_TEST_BROKER_URL="$broker_url" \
-        SOMA_TEST_ROW_LEVEL_SECURITY=1 tests
+    export SOMA_DATABASE_URL="$database_url" SOMA_REDIS_URL="$redis_url" SOMA_TEST_BROKER_URL="$broker_url"
+    export SOMA_TEST_ROW_LEVEL_SECURITY=1
+    template_on_postgresql
+    tests
 }
 
 # Only the tests that use the vector index, with PostgreSQL and no other server. That of the package has no ICU, which
@@ -295,7 +313,7 @@ start_redis
 begin lint make --no-print-directory lint
 finish lint
 begin types make --no-print-directory types
-begin sqlite tests
+begin sqlite tests_on_sqlite
 finish types sqlite
 begin postgresql tests_on_postgresql
 # Options select tests of the main suite. The Milvus tests run only without options.

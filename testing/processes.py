@@ -30,6 +30,7 @@ import yaml
 from django.conf import settings
 
 from somamemory.db.databases import drop
+from testing import template
 from testing.server import free_port
 
 HOME = Path(__file__).resolve().parent.parent
@@ -254,18 +255,19 @@ class Installation:
 
 @contextlib.contextmanager
 def installation(
-    folder: Path, broker_url: str | None = None, database_url: str = "", **more: str
+    folder: Path, broker_url: str | None = None, database_url: str = "", empty: bool = False, **more: str
 ) -> Iterator[Installation]:
-    """Create an installation with an empty, migrated database. Its processes are not started yet.
+    """Create an installation with a migrated database. Its processes are not started yet.
 
+    The database is a copy of the template if the tests have one, unless it is to start `empty`.
     The cache uses its own Redis server, and so does the broker without `broker_url`. The database is created on the
-    same server as `database_url`, which defaults to the one in the settings.
+       same server as `database_url`, which defaults to the one in the settings.
     """
     database_url = database_url or settings.DATABASE_URL
     name = f"soma_installation_{os.getpid()}_{random.randrange(10**9)}"
     cache_server, broker = RedisServer(folder, "cache"), RedisServer(folder, "broker")
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name}" + ("" if empty else template.copy_clause(database_url)))
         url = urlunsplit(urlsplit(database_url)._replace(path=f"/{name}"))
         made = Installation(folder, url, cache_server.url, broker_url or broker.url, more)
         made.cache, made.broker = cache_server, broker

@@ -16,6 +16,8 @@ import sys
 import time
 from typing import Any
 
+from testing import template
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 180  # on a busy machine; a start takes 3 s
 
@@ -25,8 +27,10 @@ class Server:
 
     root = ROOT  # the checkout whose server is run
 
-    def __init__(self, data_dir: pathlib.Path, **settings: str) -> None:
+    def __init__(self, data_dir: pathlib.Path, empty: bool = False, **settings: str) -> None:
+        """`empty`: the first start creates the database. Otherwise, the tests provide one that is migrated."""
         self.data_dir = data_dir
+        self.empty = empty or "SOMA_DATABASE_URL" in settings
         self.port = free_port()
         self.key = secrets.token_urlsafe(32)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
@@ -44,6 +48,9 @@ class Server:
     def start(self) -> float:
         """Start the server, wait until it responds, and return how many seconds that took."""
         began = time.monotonic()
+        database = self.data_dir / "somamemory.sqlite3"
+        if not self.empty and not database.exists():
+            template.copy_sqlite(database)
         with (self.data_dir / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(self.root / "manage.py"), "serve"],

@@ -7,6 +7,7 @@ are real.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import math
@@ -14,6 +15,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -46,6 +48,7 @@ from tenants import keys, row_level_security, usage
 from tenants.caller import SCOPES, Caller
 from tenants.limits import policy
 from tenants.models import Tenant
+from testing import template
 from tests.support.unguarded import flushing
 
 POSTGRESQL = settings.DATABASE_URL.startswith("postgres")
@@ -56,6 +59,15 @@ hypothesis.settings.register_profile("suite", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("suite")
 # A test is `pure` if its fixtures open no database and it starts no server.
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
+
+
+gc.disable()  # until the tests are collected: nothing is garbage by then, and looking for it takes 2 s of CPU time
+
+
+def pytest_collection_finish() -> None:
+    """Do not look at what lives as long as the process: modules, models and tests are 3,000,000 objects."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -150,6 +162,20 @@ class Api:
         assert response.status_code == 200, response.content
         found: list[dict[str, Any]] = response.json()["memories"]
         return found
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Start with a copy of the migrated database, if there is one."""
+    if POSTGRESQL:
+        connection.settings_dict["TEST"]["TEMPLATE"] = template.of_postgresql(settings.DATABASE_URL) or None
+    else:
+        template.copy_sqlite(Path(connection.settings_dict["TEST"]["NAME"]))
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    return django_db_keepdb or template.of_sqlite() is not None
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def service(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("compose"), SOMA_WORKERS="2") as made:
+    with installation(tmp_path_factory.mktemp("compose"), empty=True, SOMA_WORKERS="2") as made:
         yield made
 
 

@@ -180,7 +180,7 @@ def exists(process: int) -> bool:
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for the tests of this file, first started with `manage.py serve`."""
-    with own_database() as url:
+    with own_database(empty=True) as url:
         made = Server(tmp_path_factory.mktemp("server"), url)
         made.start()
         yield made

@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     before = os.umask(READABLE_UMASK)
     folder = tmp_path_factory.mktemp("private") / "data"
     folder.mkdir(mode=0o755)
-    made = Server(folder)
+    made = Server(folder, empty=True)
     made.start()
     try:
         subprocess.run([sys.executable, "manage.py", "backup"], cwd=ROOT, env=made.environment, check=True, timeout=120)
