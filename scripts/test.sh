@@ -284,18 +284,21 @@ tests_on_postgresql() {
 }
 
 # Only the tests that use the vector index, with PostgreSQL and no other server. That of the package has no ICU, which
-# `icontains` needs. A search by keyword and the syntax of a query do not reach the index.
+# `icontains` needs.
 tests_on_pgvector() {
-    local stranger=tests/contract/test_stranger.py::test_a_stranger
-    SOMA_DATABASE_URL="$database_url" SOMA_VECTOR_INDEX=pgvector SOMA_TEST_ROW_LEVEL_SECURITY=1 PATH="$pgvector:$PATH" \
-        "$python" -m pytest -n 2 --dist worksteal -k 'not icontains and not keyword and not never_syntax' \
+    export SOMA_DATABASE_URL="$database_url" SOMA_VECTOR_INDEX=pgvector SOMA_TEST_ROW_LEVEL_SECURITY=1
+    export PATH="$pgvector:$PATH"
+    template_on_postgresql
+    "$python" -m pytest -n 2 --dist worksteal -k 'not icontains' \
         --deselect tests/memories/index/test_local_index.py tests/memories/index \
-        tests/memories/search/test_search_api.py tests/tenants/test_row_level_security.py \
-        "${stranger}s_answers_are_those_of_a_world_without_acme" "${stranger}_changes_nothing_and_sees_nothing" \
+        tests/memories/search/test_search_api.py tests/contract/test_stranger.py tests/tenants/test_row_level_security.py \
         tests/operations/test_backup.py::test_a_backup_needs_no_pgvector_where_it_is_restored
 }
 
-tests_on_milvus() { SOMA_TEST_DATABASE_URL="$database_url" scripts/test-milvus.sh; }
+tests_on_milvus() {
+    SOMA_TEST_TEMPLATE="$folder/sqlite/data/template/somamemory.sqlite3" SOMA_TEST_DATABASE_URL="$database_url" \
+        scripts/test-milvus.sh
+}
 
 if ! [ -x "$python" ]; then
     say "There is no .venv yet; run make venv-test" >&2
@@ -313,6 +316,8 @@ start_redis
 begin lint make --no-print-directory lint
 finish lint
 begin types make --no-print-directory types
+mkdir "$folder/openapi"
+export SOMA_TEST_OPENAPI_REQUESTS="$folder/openapi" # see tests/support/openapi_requests.py
 begin sqlite tests_on_sqlite
 finish types sqlite
 begin postgresql tests_on_postgresql

@@ -217,12 +217,16 @@ def test_a_search_finds_what_was_true_then(changed: tuple[Api, str], mode: str) 
     assert texts(present) == ["she drinks coffee"]
 
 
-def test_a_search_merges_changed_and_unchanged_memories_by_score(changed: tuple[Api, str]) -> None:
+def test_a_search_merges_changed_and_unchanged_memories_by_score(
+    changed: tuple[Api, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     api, _ = changed
     api.store("2", "tea is what he drinks, tea and more tea")
     api.store("3", "tea")
     then = rfc3339(timezone.now())
     api.patch("/memories/3", {"payload": {"text": "nothing"}})
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)  # the memories do not age between the two searches
 
     body = {"query": "tea", "mode": "keyword", "as_of": then, "explain": True}
     hits = api.post("/memories/search", body).json()["memories"]

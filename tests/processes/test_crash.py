@@ -253,6 +253,7 @@ class Writer:
 
 DIFFERENCE = """
 import json
+from collections import Counter
 from memories import index
 from memories.index import generations
 from memories.models import Memory, VectorEmbedding
@@ -260,11 +261,13 @@ from tenants.models import Tenant
 tenant = Tenant.objects.get(slug="default")
 held = {str(id): version for id, version in index.of(generations.active()).scan(tenant.id)}
 index.close_all()
-live = {str(id): version for id, version in Memory.all_tenants.filter(deleted_at=None).values_list("id", "version")}
+memories = {str(memory.id): memory for memory in Memory.all_tenants.filter(deleted_at=None)}
+live = {id: memory.version for id, memory in memories.items()}
 print(json.dumps({
     "only in the index": sorted(held.keys() - live.keys()),
     "only in the database": sorted(live.keys() - held.keys()),
     "in another version": sorted(id for id in held.keys() & live.keys() if held[id] != live[id]),
+    "held": Counter(memories[id].coordinate.text.partition(",")[0] for id in held.keys() & live.keys()),
     "due": VectorEmbedding.all_tenants.exclude(due_at=None).count(),
 }))
 """
@@ -319,12 +322,16 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
             assert found_by(server, mode, writer.number) == live
     assert server.stop() == 0
     difference = server.run(DIFFERENCE)
+    held = difference.pop("held")
     assert difference == {
         "only in the index": [],
         "only in the database": [],
         "in another version": [],
         "due": 0,
     }
+    for writer in writers:
+        live = [wanted for wanted in writer.acknowledged.values() if wanted is not None]
+        assert held[f"{writer.number}.0"] == len(live)
     deletes = sum(writer.deletes for writer in writers)
     print(f"{KILLS} kills, {writes_of(writers)} writes, {deletes} deletes")
 
@@ -340,6 +347,7 @@ def test_an_index_that_somebody_has_deleted_is_made_again_from_the_database(serv
     server.settle()
     server.stop()
     difference = server.run(DIFFERENCE)
+    assert difference["held"]["9.0"] == 5
     assert [difference[kind] for kind in ("only in the index", "only in the database", "in another version")] == [
         []
     ] * 3

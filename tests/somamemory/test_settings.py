@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage
 
 from somamemory import checks
 from somamemory.settings import CLIENT_VARIABLES, known_variables
-from testing import ROOT
+from testing import ROOT, template
 from testing.server import free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.once]
@@ -134,6 +134,7 @@ def test_a_port_in_use_is_one_line_that_names_the_setting(tmp_path) -> None:
 
 
 def test_a_bootstrap_key_that_is_too_short_is_refused_at_every_start(tmp_path) -> None:
+    template.copy_sqlite(tmp_path / "somamemory.sqlite3")
     assert run(tmp_path, ["manage.py", "bootstrap"])[0] == 0
 
     code, output = run(tmp_path, ["manage.py", "serve"], SOMA_BOOTSTRAP_KEY="short", SOMA_PORT=str(free_port()))
@@ -272,6 +273,7 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, settings) ->
 
 
 def test_verify_audit_refuses_a_key_that_others_can_read(tmp_path: Path) -> None:
+    template.copy_sqlite(tmp_path / "somamemory.sqlite3")
     run(tmp_path, ["manage.py", "migrate"])
     (tmp_path / "audit-key").chmod(0o644)
 
