@@ -65,7 +65,7 @@ class Api(NinjaAPI):
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
         """Return the OpenAPI document, which is built on first use (about 0.3 s)."""
-        name = str(options)
+        name = str({option: value for option, value in options.items() if value})
         if name not in self._documents:
             self._documents[name] = self._built(**options)
         return self._documents[name]
