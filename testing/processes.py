@@ -255,19 +255,19 @@ class Installation:
 
 @contextlib.contextmanager
 def installation(
-    folder: Path, broker_url: str | None = None, database_url: str = "", empty: bool = False, **more: str
+    folder: Path, broker_url: str | None = None, database_url: str = "", **more: str
 ) -> Iterator[Installation]:
     """Create an installation with a migrated database. Its processes are not started yet.
 
-    The database is a copy of the template if the tests have one, unless it is to start `empty`.
     The cache uses its own Redis server, and so does the broker without `broker_url`. The database is created on the
-       same server as `database_url`, which defaults to the one in the settings.
+    same server as `database_url`, which defaults to the one in the settings. It is a copy of the template, if the tests
+    have one.
     """
     database_url = database_url or settings.DATABASE_URL
     name = f"soma_installation_{os.getpid()}_{random.randrange(10**9)}"
     cache_server, broker = RedisServer(folder, "cache"), RedisServer(folder, "broker")
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}" + ("" if empty else template.copy_clause(database_url)))
+        connection.execute(f"CREATE DATABASE {name}{template.copy_clause(database_url)}")
         url = urlunsplit(urlsplit(database_url)._replace(path=f"/{name}"))
         made = Installation(folder, url, cache_server.url, broker_url or broker.url, more)
         made.cache, made.broker = cache_server, broker

@@ -27,10 +27,8 @@ class Server:
 
     root = ROOT  # the checkout whose server is run
 
-    def __init__(self, data_dir: pathlib.Path, empty: bool = False, **settings: str) -> None:
-        """`empty`: the first start creates the database. Otherwise, the tests provide one that is migrated."""
+    def __init__(self, data_dir: pathlib.Path, **settings: str) -> None:
         self.data_dir = data_dir
-        self.empty = empty or "SOMA_DATABASE_URL" in settings
         self.port = free_port()
         self.key = secrets.token_urlsafe(32)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
@@ -49,7 +47,7 @@ class Server:
         """Start the server, wait until it responds, and return how many seconds that took."""
         began = time.monotonic()
         database = self.data_dir / "somamemory.sqlite3"
-        if not self.empty and not database.exists():
+        if not (self.environment.get("SOMA_DATABASE_URL") or database.exists()):
             template.copy_sqlite(database)
         with (self.data_dir / "server.log").open("ab") as log:
             self.process = subprocess.Popen(

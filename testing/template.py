@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 NAME = os.environ.get("SOMA_TEST_TEMPLATE", "")
@@ -35,3 +37,14 @@ def copy_clause(database_url: str) -> str:
     """Return the end of a CREATE DATABASE statement."""
     name = of_postgresql(database_url)
     return f" TEMPLATE {name}" if name else ""
+
+
+@contextmanager
+def unused() -> Iterator[None]:
+    """Let databases start empty, for tests of the first start."""
+    global NAME
+    before, NAME = NAME, ""
+    try:
+        yield
+    finally:
+        NAME = before

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from testing import template
 from testing.processes import HOME, Installation, compose, installation, wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.postgresql]
@@ -31,7 +32,7 @@ def service(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with installation(tmp_path_factory.mktemp("compose"), empty=True, SOMA_WORKERS="2") as made:
+    with template.unused(), installation(tmp_path_factory.mktemp("compose"), SOMA_WORKERS="2") as made:
         yield made
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from testing import ROOT
+from testing import ROOT, template
 from testing.forked_server import ForkedServers
 from testing.processes import wait_for
 from testing.server import free_port
@@ -180,7 +180,7 @@ def exists(process: int) -> bool:
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for the tests of this file, first started with `manage.py serve`."""
-    with own_database(empty=True) as url:
+    with template.unused(), own_database() as url:
         made = Server(tmp_path_factory.mktemp("server"), url)
         made.start()
         yield made
@@ -330,8 +330,8 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
         "due": 0,
     }
     for writer in writers:
-        live = [wanted for wanted in writer.acknowledged.values() if wanted is not None]
-        assert held[f"{writer.number}.0"] == len(live)
+        stored = [wanted for wanted in writer.acknowledged.values() if wanted is not None]
+        assert held[f"{writer.number}.0"] == len(stored)
     deletes = sum(writer.deletes for writer in writers)
     print(f"{KILLS} kills, {writes_of(writers)} writes, {deletes} deletes")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from somamemory import files
-from testing import ROOT
+from testing import ROOT, template
 from testing.server import Server
 
 READABLE_UMASK = 0o022
@@ -24,8 +24,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     before = os.umask(READABLE_UMASK)
     folder = tmp_path_factory.mktemp("private") / "data"
     folder.mkdir(mode=0o755)
-    made = Server(folder, empty=True)
-    made.start()
+    made = Server(folder)
+    with template.unused():
+        made.start()
     try:
         subprocess.run([sys.executable, "manage.py", "backup"], cwd=ROOT, env=made.environment, check=True, timeout=120)
         yield made

@@ -16,17 +16,17 @@ from testing import template
 
 
 @contextmanager
-def own_database(empty: bool = False) -> Iterator[str]:
+def own_database() -> Iterator[str]:
     """Create a database on the engine under test, yield its URL ("" for SQLite), and drop it afterwards.
 
-    If the tests have a template, the database is migrated unless it is to be `empty`.
+    It is a copy of the template, if the tests have one.
     """
     if not settings.DATABASE_URL.startswith("postgres"):
         yield ""
         return
     name = f"soma_own_{os.getpid()}_{random.randrange(10**9)}"
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}" + ("" if empty else template.copy_clause(settings.DATABASE_URL)))
+        connection.execute(f"CREATE DATABASE {name}{template.copy_clause(settings.DATABASE_URL)}")
         try:
             yield urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
         finally:
