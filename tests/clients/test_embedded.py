@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from somamemory_client import Client
+from testing import template
 from testing.server import Server
 from tests.clients.calls import all_calls
 
@@ -19,6 +20,8 @@ pytestmark = [pytest.mark.server, pytest.mark.once]
 def test_every_call_has_the_same_result_with_a_server_and_embedded(tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
+    (tmp_path / "embedded").mkdir()
+    template.copy_sqlite(tmp_path / "embedded" / "somamemory.sqlite3")
     script = Path(__file__).with_name("calls.py")
     embedded = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path / "embedded")], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -8,13 +8,14 @@ import sys
 
 import pytest
 
-from testing import ROOT
+from testing import ROOT, template
 
 pytestmark = [pytest.mark.server, pytest.mark.once, pytest.mark.long]
 
 
 def test_a_rebuild_survives_kill_9_with_no_failed_search_and_no_lost_write() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
+    environment["SOMA_TEST_TEMPLATE"] = template.NAME
     result = subprocess.run(
         [sys.executable, "-m", "benchmarks.rebuild", "--memories", "1000"],
         capture_output=True,
