@@ -17,7 +17,7 @@ ARGS ?=
 # The data of `make eval`
 DATA ?= benchmarks/evaluation/sample
 
-.PHONY: help run demo docs reference typescript test test-docs test-mcp test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
+.PHONY: help run demo docs reference typescript test test-adapters test-docs test-mcp test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
 	bench-console eval chaos soak release lock clean venv venv-test
 
 help: ## show this list
@@ -40,6 +40,9 @@ test-milvus: venv-test ## test the vector index and searches with a real Milvus 
 
 test-mcp: venv-test ## run the official MCP conformance suite, which is installed from npm, against the MCP endpoint
 	exec scripts/test-mcp.sh $(ARGS)
+
+test-adapters: venv ## check the adapters of the Python client and run the suites of their frameworks, in an environment of their own
+	exec scripts/test-adapters.sh $(ARGS)
 
 test-docs: venv-test ## run the commands in README and docs against a separate server, and check links
 	exec $(PY) -m pytest -q tests/contract/test_documentation.py $(ARGS)
@@ -118,7 +121,7 @@ release: venv ## build the wheels, check them, and try them in new environments 
 
 lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade for newer versions)
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
-	for set in base tracing milvus s3 test milvus-server docs peers release; do
+	for set in base tracing milvus s3 test milvus-server docs peers release adapters; do
 	    case $$set in tracing|milvus|s3|test) with=(--constraints requirements/base.txt) ;; *) with=() ;; esac
 	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command 'make lock' \

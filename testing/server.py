@@ -26,6 +26,7 @@ class Server:
     """`manage.py serve` on a free local port. Its process group can be stopped or killed."""
 
     root = ROOT  # the checkout whose server is run
+    python = sys.executable
 
     def __init__(self, data_dir: pathlib.Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -51,7 +52,7 @@ class Server:
             template.copy_sqlite(database)
         with (self.data_dir / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(self.root / "manage.py"), "serve"],
+                [self.python, str(self.root / "manage.py"), "serve"],
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,88 @@
+"""Run the calls of an adapter with a client of either kind, so that they are written only once.
+
+Adapters describe their work as generators: they yield calls, and receive the JSON of the responses or the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from somamemory_client import AsyncClient, Client, SomaError
+
+T = TypeVar("T")
+MOST = 1000  # names in one request, and items on one page
+
+
+class Call(NamedTuple):
+    """A call of an operation, by its name in the OpenAPI document."""
+
+    operation: str
+    fields: dict[str, object]
+
+
+def call(operation: str, **fields: object) -> Call:
+    """Return a call with the fields that are not None."""
+    return Call(operation, {name: value for name, value in fields.items() if value is not None})
+
+
+Calls = Generator[Call, Any, T]  # receives JSON documents
+
+
+def run(client: Client, calls: Calls[T]) -> T:
+    """Send the calls one after the other, and return the result."""
+    try:
+        step = next(calls)
+        while True:
+            try:
+                answer = client.raw(step.operation, **step.fields).json()
+            except SomaError as error:
+                step = calls.throw(error)
+            else:
+                step = calls.send(answer)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+
+
+async def run_async(client: AsyncClient, calls: Calls[T]) -> T:
+    """Send the calls one after the other, and return the result."""
+    try:
+        step = next(calls)
+        while True:
+            try:
+                answer = (await client.raw(step.operation, **step.fields)).json()
+            except SomaError as error:
+                step = calls.throw(error)
+            else:
+                step = calls.send(answer)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+
+
+def pages(operation: str, *, items: str = "items", most: int | None = None, **fields: object) -> Calls[list[Any]]:
+    """Return the items of a list from all of its pages, or the first `most`."""
+    found: list[Any] = []
+    cursor: object = None
+    while True:
+        page = yield call(operation, cursor=cursor, **fields)
+        found += page[items]
+        cursor = page.get("next_cursor")
+        if cursor is None or (most is not None and len(found) >= most):
+            return found[:most]
+
+
+def memories(kind: str, names: Sequence[str], namespace: str | None = None) -> Calls[list[Any]]:
+    """Return the memory of each name, or None. `kind`: "keys" or "ids"."""
+    found: list[Any] = []
+    while len(found) < len(names):  # a response ends early if the memories are too large for it
+        some = names[len(found) : len(found) + MOST]
+        body = yield call("memories.get_many", namespace=namespace, **{kind: some})
+        found += [item["memory"] for item in body["items"]]
+    return found
+
+
+def slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield parts that fit a bulk request."""
+    return (items[start : start + MOST] for start in range(0, len(items), MOST))

@@ -1,0 +1,273 @@
+"""LangGraph's long-term memory: `SomaStore` and `AsyncSomaStore`.
+
+    graph = builder.compile(store=SomaStore(Client()))
+
+An item is a memory. Its namespace `("users", "ada")` is the namespace `langgraph/users/ada`, and its value is in the
+metadata under `value`, where filters find it. Searches use the strings in the value, or only those at `index`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    InvalidNamespaceError,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+    get_text_at_path,
+    tokenize_path,
+)
+from langgraph.store.base.batch import AsyncBatchedBaseStore
+
+from somamemory_client import AsyncClient, Client
+from somamemory_client.adapters._calls import MOST, Call, Calls, call, memories, pages, run, run_async, slices
+from somamemory_client.adapters._namespaces import labels, namespace
+
+PAGE = 200  # hits in one response
+T = TypeVar("T")
+Mode = Literal["hybrid", "semantic", "keyword"]
+Consistency = Literal["eventual", "strong"]
+Memory = Mapping[str, Any]
+_OPERATORS = {"$eq": "eq", "$ne": "ne", "$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
+
+
+class _Translation:
+    """Translates operations of the store to calls of the API."""
+
+    def __init__(self, root: str, fields: Sequence[str] | None, mode: Mode, consistency: Consistency) -> None:
+        self.root = root
+        self.fields = fields
+        self.mode = mode
+        self.consistency = consistency
+
+    def batch(self, ops: Sequence[Op]) -> Calls[list[Result]]:
+        """Return the results. As in LangGraph's stores, reads precede writes, and the last write to a key counts."""
+        results: dict[int, Result] = {}
+        results |= yield from self._gets([(at, op) for at, op in enumerate(ops) if isinstance(op, GetOp)])
+        for at, op in enumerate(ops):
+            if isinstance(op, SearchOp):
+                results[at] = yield from self._search(op)
+            elif isinstance(op, ListNamespacesOp):
+                results[at] = yield from self._list_namespaces(op)
+        yield from self._puts([op for op in ops if isinstance(op, PutOp)])
+        return [results.get(at) for at in range(len(ops))]
+
+    # --- Reads ---------------------------------------------------------------------------------------------------
+
+    def _gets(self, ops: Sequence[tuple[int, GetOp]]) -> Calls[dict[int, Result]]:
+        results: dict[int, Result] = {}
+        for place, group in _grouped((op.namespace, (at, op)) for at, op in ops):
+            found = yield from memories("keys", [op.key for _, op in group], self._namespace(place))
+            pairs = [(at, op, memory) for (at, op), memory in zip(group, found, strict=True) if memory]
+            results |= {at: self._item(memory) for at, _, memory in pairs}
+            yield from _refreshed(memory for _, op, memory in pairs if op.refresh_ttl)
+        return results
+
+    def _search(self, op: SearchOp) -> Calls[list[SearchItem]]:
+        found = yield from (self._found(op) if op.query else self._listed(op))
+        if op.refresh_ttl:
+            yield from _refreshed(memory for memory, _ in found)
+        return [SearchItem(**self._fields(memory), score=score) for memory, score in found]
+
+    def _found(self, op: SearchOp) -> Calls[list[tuple[Memory, float | None]]]:
+        """Return the hits of a query. They lack the time of the last change, so the memories are read as well."""
+        scores: dict[str, float] = {}
+        while len(scores) < op.limit:
+            body = yield call(
+                "memories.search",
+                query=op.query,
+                namespace_prefix=self._namespace(op.namespace_prefix),
+                filters=_filters(op.filter),
+                mode=self.mode,
+                consistency=self.consistency,
+                top_k=min(op.limit - len(scores), PAGE),
+                offset=op.offset + len(scores),
+            )
+            scores |= {hit["id"]: hit["score"] for hit in body["memories"]}
+            if len(body["memories"]) < PAGE and body.get("next_offset") is None:
+                break
+        found = yield from memories("ids", list(scores))
+        return [(memory, scores[memory["id"]]) for memory in found if memory]
+
+    def _listed(self, op: SearchOp) -> Calls[list[tuple[Memory, float | None]]]:
+        """Return what matches the filter, the most recently changed first."""
+        filters = _filters(op.filter)
+        end = op.offset + op.limit
+        found: list[Memory] = []
+        for name in (yield from self._names(op.namespace_prefix)):
+            found += yield from pages(
+                "memories.list",
+                most=end,
+                namespace=name,
+                filters=json.dumps(filters) if filters else None,
+                order="-updated_at",
+                limit=min(end, MOST),
+            )
+        found.sort(key=lambda memory: str(memory["updated_at"]), reverse=True)
+        return [(memory, None) for memory in found[op.offset : end]]
+
+    def _list_namespaces(self, op: ListNamespacesOp) -> Calls[list[tuple[str, ...]]]:
+        conditions = op.match_conditions or ()
+        first = next((condition.path for condition in conditions if condition.match_type == "prefix"), ())
+        names = yield from self._names(tuple(first[: first.index("*")] if "*" in first else first))
+        places = (labels(self.root, name) for name in names)
+        matching = (place for place in places if all(_matches(place, condition) for condition in conditions))
+        distinct = sorted({place[: op.max_depth] for place in matching})
+        return distinct[op.offset : op.offset + op.limit]
+
+    def _names(self, prefix: tuple[str, ...]) -> Calls[list[str]]:
+        """Return the namespaces at and below a prefix."""
+        listed = yield from pages("namespaces.list", prefix=self._namespace(prefix), limit=200)
+        return [item["namespace"] for item in listed]
+
+    # --- Writes --------------------------------------------------------------------------------------------------
+
+    def _puts(self, ops: Sequence[PutOp]) -> Calls[None]:
+        last = {(op.namespace, op.key): op for op in ops}.values()
+        for some in slices([self._memory(op) for op in last if op.value is not None]):
+            yield call("memories.store_many", items=some, atomic=True)
+        for place, keys in _grouped((op.namespace, op.key) for op in last if op.value is None):
+            for names in slices(keys):
+                yield call("memories.delete_many", namespace=self._namespace(place), keys=names)
+
+    def _memory(self, op: PutOp) -> dict[str, object]:
+        ttl_s = None if op.ttl is None else max(1, math.ceil(op.ttl * 60))
+        metadata = {"value": op.value} if ttl_s is None else {"value": op.value, "ttl_s": ttl_s}
+        memory: dict[str, object] = {"namespace": self._namespace(op.namespace), "key": op.key, "metadata": metadata}
+        return memory | {"payload": self._payload(op), "ttl_seconds": ttl_s}
+
+    def _payload(self, op: PutOp) -> Mapping[str, object]:
+        """Return what searches use."""
+        fields = self.fields if op.index is None else op.index
+        if fields is None:
+            return op.value or {}
+        texts = [text for field in fields or () for text in get_text_at_path(op.value, tokenize_path(field))]
+        return {"text": "\n".join(texts)} if texts else {}
+
+    # --- Names and items -----------------------------------------------------------------------------------------
+
+    def _namespace(self, place: Iterable[str]) -> str:
+        if not all(place := tuple(place)):
+            raise InvalidNamespaceError("a label of a namespace must not be empty")
+        return namespace(self.root, place)
+
+    def _item(self, memory: Memory) -> Item:
+        return Item(**self._fields(memory))
+
+    def _fields(self, memory: Memory) -> dict[str, Any]:
+        return {
+            "namespace": labels(self.root, memory["namespace"]),
+            "key": memory["key"] or memory["id"],
+            "value": memory["metadata"].get("value", memory["payload"]),
+            "created_at": datetime.fromisoformat(memory["created_at"]),
+            "updated_at": datetime.fromisoformat(memory["updated_at"]),
+        }
+
+
+class SomaStore(BaseStore):
+    """LangGraph's store, with the synchronous client. Its asynchronous methods run in threads.
+
+    namespace: the namespace of the service that contains those of the store.
+    fields: the paths in a value that searches use; by default, all strings. `index` of `put` overrides them.
+    mode, consistency: of searches with a query. A "strong" search finds what an embedding provider has not indexed yet.
+    ttl: `default_ttl` in minutes, and `refresh_on_read`, which is off by default because each refresh is a write.
+    """
+
+    supports_ttl = True
+    __slots__ = ("_client", "_translation", "ttl_config")
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        namespace: str = "langgraph",
+        fields: Sequence[str] | None = None,
+        mode: Mode = "hybrid",
+        consistency: Consistency = "eventual",
+        ttl: TTLConfig | None = None,
+    ) -> None:
+        self._client = client
+        self._translation = _Translation(namespace, fields, mode, consistency)
+        self.ttl_config = TTLConfig(refresh_on_read=False) | (ttl or {})
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        return run(self._client, self._translation.batch(list(ops)))
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        return await asyncio.to_thread(self.batch, list(ops))
+
+
+class AsyncSomaStore(AsyncBatchedBaseStore):
+    """LangGraph's store, with the asynchronous client. Operations of one moment are sent together. See SomaStore."""
+
+    supports_ttl = True
+    __slots__ = ("_client", "_translation", "ttl_config")
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        *,
+        namespace: str = "langgraph",
+        fields: Sequence[str] | None = None,
+        mode: Mode = "hybrid",
+        consistency: Consistency = "eventual",
+        ttl: TTLConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self._client = client
+        self._translation = _Translation(namespace, fields, mode, consistency)
+        self.ttl_config = TTLConfig(refresh_on_read=False) | (ttl or {})
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        return await run_async(self._client, self._translation.batch(list(ops)))
+
+
+def _refreshed(read: Iterable[Memory]) -> Calls[None]:
+    """Let each memory with a time to live expire that long after now."""
+    for memory in read:
+        if (ttl_s := memory["metadata"].get("ttl_s")) is not None:
+            expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
+            yield Call("memories.patch_by_id", {"id": memory["id"], "expires_at": expires_at})
+
+
+def _filters(conditions: Mapping[str, Any] | None) -> dict[str, object] | None:
+    """Return the conditions on a value as conditions on the metadata. The service checks the operators."""
+    if not conditions:
+        return None
+    return {f"metadata.value.{name}": _condition(condition) for name, condition in conditions.items()}
+
+
+def _condition(condition: object) -> object:
+    if not isinstance(condition, Mapping):
+        return condition
+    return {_OPERATORS.get(operator, operator): operand for operator, operand in condition.items()}
+
+
+def _matches(place: tuple[str, ...], condition: MatchCondition) -> bool:
+    path = tuple(condition.path)
+    if len(path) > len(place):
+        return False
+    part = place[: len(path)] if condition.match_type == "prefix" else place[len(place) - len(path) :]
+    return all(wanted in ("*", label) for wanted, label in zip(path, part, strict=True))
+
+
+def _grouped(pairs: Iterable[tuple[tuple[str, ...], T]]) -> Iterator[tuple[tuple[str, ...], list[T]]]:
+    groups: defaultdict[tuple[str, ...], list[T]] = defaultdict(list)
+    for key, item in pairs:
+        groups[key].append(item)
+    yield from groups.items()

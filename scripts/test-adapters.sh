@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Check the types of the Python client's adapters, and run their tests, their examples and the frameworks' own suites
+# against real servers. The frameworks are installed in .venv-adapters. A suite that is no package is fetched from its
+# repository (from ADAPTER_SUITES, a folder with clones, if that is set); a suite that is absent counts as a failure.
+# Arguments are passed to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+env=.venv-adapters
+suites=var/adapter-suites
+sources=${ADAPTER_SUITES:-https://github.com}
+python=$env/bin/python
+failed=0
+
+stamp="$(.venv/bin/python -V) $(cksum <requirements/adapters.txt)"
+if [ "$(cat $env/stamp 2>/dev/null)" != "$stamp" ]; then
+    echo "Installing requirements/adapters.txt into $env ..."
+    rm -rf $env
+    .venv/bin/python -m venv $env
+    $python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/adapters.txt
+    echo "$stamp" >$env/stamp
+fi
+
+# fetch NAME REPOSITORY COMMIT FOLDER FILE...: puts files of a repository into $suites/NAME
+fetch() {
+    local name=$1 repository=$2 commit=$3 folder=$4 clone
+    shift 4
+    if [ "$(cat "$suites/$name/commit" 2>/dev/null)" = "$commit" ]; then return; fi
+    clone=$(mktemp -d)
+    rm -rf "${suites:?}/$name"
+    git init --quiet "$clone"
+    if git -C "$clone" fetch --quiet --depth 1 --filter=blob:none "$sources/$repository" "$commit" 2>/dev/null; then
+        mkdir -p "$suites/$name"
+        for file in "$@"; do git -C "$clone" show "$commit:$folder/$file" >"$suites/$name/$file"; done
+        echo "$commit" >"$suites/$name/commit"
+    fi
+    rm -rf "$clone"
+}
+
+# run TITLE PYTEST-ARGUMENT...: prints the counts
+run() {
+    local title=$1
+    shift
+    echo "--- $title"
+    $python -m pytest -q -rs -p no:cacheprovider -p no:recording -p no:socket -c clients/python/adapter_tests/pytest.ini \
+        --rootdir . "$@" || failed=1
+}
+
+export PYTHONPATH=clients/python/src:clients/python/adapter_tests:. MYPYPATH=clients/python/src
+echo "--- types of the adapters"
+$python -m mypy --strict --config-file= -p somamemory_client.adapters || failed=1
+run "our tests and examples" clients/python/adapter_tests "$@"
+fetch langgraph langchain-ai/langgraph f09cfe8ffc1eeffd68f4b628ed69c30f7cad229f libs/checkpoint-postgres/tests \
+    test_store.py test_async_store.py embed_test_utils.py
+if [ -e $suites/langgraph/commit ]; then
+    run "LangGraph's suite of stores" -p langgraph_suite --import-mode=importlib $suites/langgraph "$@"
+else
+    echo "NOT RUN: LangGraph's suite of stores could not be fetched from $sources" >&2
+    failed=1
+fi
+exit $failed
