@@ -1,8 +1,14 @@
 import { InvalidArgument } from "./errors.js";
 import type { ClientOptions } from "./transport.js";
 
-export const environment = (name: string): string | undefined =>
-  (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name] || undefined;
+/** Return a variable of the environment, if the client may read it: a page has none, and Deno asks for permission. */
+export function environment(name: string): string | undefined {
+  try {
+    return (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name] || undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 /** Return the options. Throws InvalidArgument. */
 export function validated(options: ClientOptions): ClientOptions {
