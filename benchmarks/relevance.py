@@ -1,6 +1,6 @@
 """Measure the relevance of hits: `python -m benchmarks.relevance FOLDER [--fit]`.
 
-FOLDER contains JSON files in the format of `benchmarks.context_recall`. Each conversation becomes two namespaces,
+FOLDER contains conversations in any format of `benchmarks.evaluation`. Each conversation becomes two namespaces,
 without context and with the previous turn as context. They contain answers to the conversation's own questions, but not
 to questions about other conversations. For each floor, the benchmark prints:
 
@@ -14,28 +14,28 @@ to questions about other conversations. For each floor, the benchmark prints:
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.evaluation import data, measures, service
+from benchmarks.evaluation.data import Conversation, Question
+from benchmarks.evaluation.run import load
+from benchmarks.evaluation.service import Store
+
 if TYPE_CHECKING:
     from memories.search.relevance import Signals
-    from tenants.caller import Caller
 
 FLOORS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 FOREIGN = 4  # ask one in this many questions about other conversations
 # Memories in the first person lack the name. For this share of the questions, the fit assumes that no memory has the
 # names.
 UNNAMED = 0.03
-BATCH = 200
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,58 +48,23 @@ class Outcome:
     named: bool
 
 
-def ask(path: pathlib.Path, *, with_context: bool) -> Iterator[Outcome]:
-    """Store the conversations of a file as a tenant, and ask the questions of all conversations in each namespace."""
-    from memories.index import drain
-    from tenants.caller import Caller
-    from tenants.models import Tenant
-
-    conversations = json.loads(path.read_text(encoding="utf-8"))["conversations"]
-    slug = f"{path.stem.replace('_', '-')}-{'context' if with_context else 'plain'}"
-    caller = Caller.command(Tenant.objects.create(slug=slug, name=slug))
-    for conversation in conversations:
-        store(caller, conversation, with_context=with_context)
-    while drain.drain():
-        pass
+def ask(name: str, conversations: Sequence[Conversation], *, with_context: bool) -> Iterator[Outcome]:
+    """Store the conversations as a tenant, and ask the questions of all conversations in each namespace."""
+    store = load(f"{name} {'context' if with_context else 'plain'}", conversations, with_context=with_context)
     for number, conversation in enumerate(conversations):
         for other in conversations:
-            for at, question in enumerate(other["questions"]):
+            for at, question in enumerate(other.questions):
                 if other is conversation or at % FOREIGN == number % FOREIGN:
-                    yield search_outcome(path.stem, caller, conversation, question, answerable=other is conversation)
+                    yield search_outcome(name, store, conversation.name, question, answerable=other is conversation)
 
 
-def store(caller: Caller, conversation: Json, *, with_context: bool) -> None:
-    from memories import coordinates, services
-    from memories.new_memory import NewMemory
+def search_outcome(name: str, store: Store, namespace: str, question: Question, *, answerable: bool) -> Outcome:
+    from memories.search import relevance
 
-    items, previous = [], None
-    for number, turn in enumerate(conversation["turns"]):
-        text = f"{turn['speaker']}: {turn['text']}"
-        context = previous[1] if with_context and previous and previous[0] == turn["session"] else ""
-        items.append(
-            NewMemory(
-                coordinates.of([1, number]),
-                {"text": text},
-                conversation["name"],
-                metadata={"turn": turn["id"]},
-                context=context,
-            )
-        )
-        previous = (turn["session"], text)
-    for first in range(0, len(items), BATCH):
-        services.store_many(caller, items[first : first + BATCH])
-
-
-def search_outcome(file: str, caller: Caller, conversation: Json, question: Json, *, answerable: bool) -> Outcome:
-    from memories.search import hybrid, relevance
-    from memories.search.query import Search
-
-    search = Search(question["question"], namespaces=(conversation["name"],), top_k=10, shown=False)
-    results = hybrid.search(caller, search)
-    found = {hit.memory.metadata["turn"] for hit in results.hits}
-    evidence = set(question["evidence"])
-    recall = len(found & evidence) / len(evidence) if answerable else None
-    return Outcome(file, results.signals, recall, bool(relevance.names(question["question"])))
+    found = store.search(namespace, question.text, "hybrid", 10)
+    assert found.signals is not None
+    recall = measures.recall(found.ids, question.evidence) if answerable else None
+    return Outcome(name, found.signals, recall, bool(relevance.names(question.text)))
 
 
 def table(outcomes: list[Outcome]) -> str:
@@ -145,24 +110,17 @@ def regression(rows: NDArray[np.float64], answers: NDArray[np.float64], weights:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=pathlib.Path, help="folder of JSON files, or one file")
+    parser.add_argument("folder", type=pathlib.Path, help="a folder or a file with conversations")
     parser.add_argument("--fit", action="store_true", help="print the constants that fit these files best")
     options = parser.parse_args()
-    paths = sorted(options.folder.glob("*.json")) if options.folder.is_dir() else [options.folder]
+    every: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="soma-relevance-") as folder:
-        os.environ |= {"SOMA_DATA_DIR": folder, "DJANGO_SETTINGS_MODULE": "somamemory.settings"}
-        os.environ["SOMA_LOG_LEVEL"] = "ERROR"
-        import django
-        from django.core.management import call_command
-
-        django.setup()
-        call_command("migrate", verbosity=0)
-        every: list[Outcome] = []
-        for path in paths:
+        service.start(pathlib.Path(folder))
+        for name, conversations in data.read(options.folder).items():
             for with_context in (False, True):
-                outcomes = list(ask(path, with_context=with_context))
+                outcomes = list(ask(name, conversations, with_context=with_context))
                 every += outcomes
-                print(f"{path.stem}, {'with context' if with_context else 'as is'}\n{table(outcomes)}", flush=True)
+                print(f"{name}, {'with context' if with_context else 'as is'}\n{table(outcomes)}", flush=True)
         print(f"all\n{table(every)}")
         if options.fit:
             print("with a similarity:", fitted(every, with_similarity=True))

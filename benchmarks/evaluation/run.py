@@ -74,7 +74,7 @@ def tasks(conversations: Sequence[Conversation], share: float) -> list[Task]:
     return every[: max(1, round(len(every) * share))]
 
 
-def load(name: str, conversations: Sequence[Conversation], *, with_context: bool, messages: bool) -> Store:
+def load(name: str, conversations: Sequence[Conversation], *, with_context: bool, messages: bool = False) -> Store:
     store = Store.create("".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-") or "set")
     for at, conversation in enumerate(conversations):
         store.add(conversation, with_context=with_context)

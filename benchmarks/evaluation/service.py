@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.evaluation.data import Conversation
 
 if TYPE_CHECKING:
+    from memories.search.relevance import Signals
     from tenants.caller import Caller
 
 BATCH = 200
@@ -20,12 +21,20 @@ LONG_PAGE = 100  # hits from which budgets of tokens are filled
 
 @dataclass(frozen=True)
 class Found:
-    """The ids of the hits, best first, the probability that they have the answer, and how long it took."""
+    """The ids and texts of the hits, best first, and how long it took.
+
+    signals: of a search; None for a context.
+    """
 
     ids: Sequence[str]
     texts: Sequence[str]
-    probability: float
     ms: float
+    signals: Signals | None = None
+
+    @property
+    def probability(self) -> float:
+        """Return the probability that the hits have the answer."""
+        return self.signals.probability if self.signals else float(bool(self.ids))
 
 
 def start(folder: Path, database: str = "") -> None:
@@ -108,7 +117,7 @@ class Store:
         results = hybrid.search(self.caller, search)
         ms = (time.perf_counter() - began) * 1000
         texts = [hit.memory.payload["text"] for hit in results.hits]
-        return Found([hit.memory.metadata["turn"] for hit in results.hits], texts, results.signals.probability, ms)
+        return Found([hit.memory.metadata["turn"] for hit in results.hits], texts, ms, results.signals)
 
     def context(self, name: str, query: str, budget: int, *, floor: bool = True) -> Found:
         """Assemble a context from the messages of a conversation, with or without the default floor."""
@@ -121,4 +130,4 @@ class Store:
         items = assemble_context(self.caller, request).items
         ms = (time.perf_counter() - began) * 1000
         texts = [item.candidate.content for item in items]
-        return Found([item.message.metadata["turn"] for item in items], texts, float(bool(items)), ms)
+        return Found([item.message.metadata["turn"] for item in items], texts, ms)

@@ -1,0 +1,94 @@
+"""Measure what each signal of the ranking costs and brings: `python -m benchmarks.evaluation.signals FOLDER`.
+
+Each question is asked with all signals and with all but one, in turn. The gain is the recall@10 that is lost without
+the signal, and the cost is the CPU time of a search that is saved, as medians over the questions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from unittest.mock import patch
+
+from benchmarks.embedded import progress
+from benchmarks.evaluation import data, measures, run, service
+from benchmarks.evaluation.service import Store
+
+ALL = "all signals"
+PLACE = "memories.search"
+Without = dict[str, AbstractContextManager[object]]
+
+
+def without() -> Without:
+    """Return, for each signal, a context in which the ranking lacks it."""
+    from memories.search.relevance import Signals
+
+    return {
+        ALL: contextlib.nullcontext(),
+        "neighbours": patch(f"{PLACE}.neighbours.add"),
+        "second neighbours": patch(f"{PLACE}.neighbours.SHARES", {-1: 0.4, 1: 0.6}),
+        "answers after questions": patch(f"{PLACE}.scoring.ANSWER", 0.4),
+        "named speaker": patch(f"{PLACE}.speech.NAMED", 0.0),
+        "first person": patch(f"{PLACE}.speech.FIRST_PERSON", 0.0),
+        "share of questions": patch(f"{PLACE}.scoring.QUESTION", 0.0),
+        "length of memories": patch(f"{PLACE}.scoring.length_normalisation", lambda average_length: 0.4),
+        "frequent words left out": patch(f"{PLACE}.scoring.dense_query", lambda query, stats: query),
+        "relevance": patch(f"{PLACE}.relevance.signals", lambda *arguments: Signals()),
+    }
+
+
+def measure(store: Store, tasks: Sequence[run.Task], name: str) -> dict[str, tuple[float, float]]:
+    """Return recall@10 and the milliseconds of CPU time of a search, without each signal."""
+    recalls: dict[str, list[float]] = defaultdict(list)
+    cpu_ms: dict[str, list[float]] = defaultdict(list)
+    for number, task in enumerate(tasks):
+        store.search(task.name, task.question.text, "hybrid", 10)  # fills the caches
+        for signal, context in without().items():
+            with context:
+                began = time.process_time()
+                found = store.search(task.name, task.question.text, "hybrid", 10)
+                cpu_ms[signal].append((time.process_time() - began) * 1000)
+            recalls[signal].append(measures.recall(found.ids, task.question.evidence))
+        progress(f"asking {name}", (number + 1) / len(tasks))
+    saved = {
+        signal: statistics.median(all_ms - ms for all_ms, ms in zip(cpu_ms[ALL], times, strict=True))
+        for signal, times in cpu_ms.items()
+    }
+    saved[ALL] = statistics.median(cpu_ms[ALL])
+    return {signal: (measures.mean(recalls[signal]), saved[signal]) for signal in recalls}
+
+
+def table(results: dict[str, dict[str, tuple[float, float]]]) -> str:
+    lines = [f"| | {' | '.join(results)} | gain | CPU |", "|---" * (len(results) + 3) + "|"]
+    whole = measures.mean(figures[ALL][0] for figures in results.values())
+    for signal in next(iter(results.values())):
+        shares = [figures[signal][0] for figures in results.values()]
+        cells = [f"{share:.4f}" for share in shares]
+        cpu = measures.mean(figures[signal][1] for figures in results.values())
+        lines.append(f"| {signal} | {' | '.join(cells)} | {whole - measures.mean(shares):+.4f} | {cpu:.2f} ms |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="a folder or a file with conversations")
+    parser.add_argument("--share", type=float, default=1.0, help="ask this share of the questions (default: 1)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="soma-signals-") as folder:
+        service.start(Path(folder))
+        results = {}
+        for name, conversations in data.read(options.data).items():
+            store = run.load(name, conversations, with_context=False)
+            results[name] = measure(store, run.tasks(conversations, options.share), name)
+        print(table(results))
+
+
+if __name__ == "__main__":
+    main()
