@@ -343,7 +343,7 @@ def measure(server: Server, options: argparse.Namespace) -> bool:
     worst = Worst(random.Random(options.seed))
     probe = Probe(server)
     mapped = forget_peaks(server)
-    base_mb = peak_mb(server) - mapped  # counts memory that the processes share as often as the later peaks do
+    base_mb = peak_mb(server) - mapped  # counts shared memory as many times as the later peaks do
     probe.start()
     late_s, outcomes, slowest = 0.0, Counter[str](), dict[str, float]()
     bad: list[str] = []

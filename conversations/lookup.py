@@ -64,7 +64,7 @@ def by_key(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]
 
 
 def with_derived(caller: Caller) -> Caller:
-    """Return the caller with access to summaries and facts, which access to conversations implies."""
+    """Return the caller with additional access to summaries and facts, which is implied by access to conversations."""
     if CONVERSATIONS not in caller.namespaces:
         return caller
     return replace(caller, namespaces=caller.namespaces | {SUMMARIES, FACTS})

@@ -256,7 +256,7 @@ def read_llm_usage_with(read: LlmReader) -> None:
 
 
 def llm(tenant: Tenant) -> LlmUsage:
-    """Return the usage of language models. Running requests count with their maximum."""
+    """Return the usage of language models. Requests in progress count as their maximum."""
     return _llm_reader[-1](tenant)
 
 

@@ -37,7 +37,7 @@ for name, value in options.items():
 milvus._initialize_data_files(unpacked)
 config.resolve()
 """
-# The embedded etcd uses the ports 2379 and 2380 whatever the options, so a second server could not start.
+# The embedded etcd always uses the ports 2379 and 2380, so a second server could not start.
 _ETCD = """name: default
 listen-client-urls: {client}
 advertise-client-urls: {client}

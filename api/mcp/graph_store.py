@@ -192,7 +192,7 @@ def _link(request: HttpRequest, relation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _link_type(relation_type: str) -> str:
-    """Return the relation type with `:20` instead of a space, because link types have few characters."""
+    """Return the relation type with `:20` instead of a space, because link types allow only a few characters."""
     return _ESCAPED.sub(lambda match: b":%02x" % match[0][0], relation_type.encode()).decode()
 
 

@@ -59,7 +59,7 @@ MAY_USE_ROWS = {
 MAY_CROSS = {
     "somamemory/db/tenant_scope.py",  # the scope itself
     "somamemory/db/postgresql/base.py",  # applies it
-    "somamemory/web/console_middleware.py",  # a member of staff may see several tenants
+    "somamemory/web/console_middleware.py",  # staff users may see several tenants
     "api/auth.py",  # an operator on a route for operators
     "api/routing.py",  # routes without a caller, which report on the installation
     "tenants/keys.py",  # the caller and its tenant are not known yet

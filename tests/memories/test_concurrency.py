@@ -138,7 +138,7 @@ def test_a_counter_kept_with_if_match_counts_right(api: Api, together: Together)
 
 
 def test_batches_over_the_same_addresses_in_any_order_do_not_deadlock(api: Api, together: Together) -> None:
-    """While drains are running."""
+    """Drains run at the same time."""
     stop = threading.Event()
 
     def keep_draining() -> None:
