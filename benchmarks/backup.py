@@ -89,9 +89,9 @@ class Writers:
 def found(server: Server, memories: int) -> list[set[str]]:
     """Run some semantic searches, and return the first ten hits of each."""
     client = server.client()
-    asked = [text(number) for number in random.Random(1).sample(range(memories), min(QUESTIONS, memories))]
-    wanted = {"top_k": 10, "mode": "semantic", "memory_type": "semantic"}
-    answers = [client.post("/memories/search", {"query": query, **wanted})["memories"] for query in asked]
+    queries = [text(number) for number in random.Random(1).sample(range(memories), min(QUESTIONS, memories))]
+    options = {"top_k": 10, "mode": "semantic", "memory_type": "semantic"}
+    answers = [client.post("/memories/search", {"query": query, **options})["memories"] for query in queries]
     return [{hit["coord"] for hit in hits} for hits in answers]
 
 
@@ -108,12 +108,12 @@ def back_up(home: pathlib.Path, memories: int, settings: dict[str, str]) -> tupl
     with Writers(server) as writers:
         time.sleep(1)
         before = writers.stored
-        code, said, took_s = manage(server, "backup", "--to", str(home / "backups"))
+        code, output, took_s = manage(server, "backup", "--to", str(home / "backups"))
         during = writers.stored - before
     server.kill()
     shutil.rmtree(home / "first")
     if code:
-        raise SystemExit(said)
+        raise SystemExit(output)
     print(f"backup: {took_s:.1f} s, during which {during} memories were stored ({during / took_s:.0f}/s)")
     (folder,) = (home / "backups").iterdir()
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -135,15 +135,15 @@ def flipped(folder: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
 
 def verify(server: Server, folder: pathlib.Path, damaged: pathlib.Path) -> Iterator[str]:
     """Verify both backups, and yield any problems."""
-    code, said, _ = manage(server, "verify_backup", str(damaged))
-    is_found = code != 0 and "damaged" in said
+    code, output, _ = manage(server, "verify_backup", str(damaged))
+    is_found = code != 0 and "damaged" in output
     print(f"flipped bit: {'detected' if is_found else 'NOT DETECTED'}")
     if not is_found:
         yield "the flipped bit was not detected"
-    code, said, took_s = manage(server, "verify_backup", str(folder))
-    print(f"verify_backup: {took_s:.1f} s, {said.strip().splitlines()[-1]}")
+    code, output, took_s = manage(server, "verify_backup", str(folder))
+    print(f"verify_backup: {took_s:.1f} s, {output.strip().splitlines()[-1]}")
     if code:
-        yield said
+        yield output
 
 
 def come_back(server: Server, folder: pathlib.Path, memories: int, known: list[set[str]]) -> Iterator[str]:
@@ -152,10 +152,10 @@ def come_back(server: Server, folder: pathlib.Path, memories: int, known: list[s
     The command itself compares every table with the manifest.
     """
     began = time.monotonic()
-    code, said, took_s = manage(server, "restore", str(folder))
-    print(f"restore: {took_s:.1f} s, {said.strip().splitlines()[-1]}")
+    code, output, took_s = manage(server, "restore", str(folder))
+    print(f"restore: {took_s:.1f} s, {output.strip().splitlines()[-1]}")
     if code:
-        yield said
+        yield output
         return
     with server:
         client = server.client()

@@ -69,7 +69,7 @@ def measure(client: Client, ids: list[str], repeats: int) -> None:
     def folder() -> str:
         return f"/bench/{chance.randrange(folders)}"
 
-    asked: dict[str, Callable[[int], Any]] = {
+    requests: dict[str, Callable[[int], Any]] = {
         "fetch": lambda n: client.get(f"{ROOT}/{ids[n % len(ids)]}"),
         "list, a different page each time": lambda n: client.get(f"{ROOT}?page={n % 20 + 1}&page_size=50"),
         "list, one folder": lambda n: client.get(f"{ROOT}?folder={folder()}&q=label"),
@@ -86,7 +86,7 @@ def measure(client: Client, ids: list[str], repeats: int) -> None:
             f"{ROOT}/{ids[0]}/messages", {"messages": [{"role": "user", "content": questions[n]}]}
         ),
     }
-    for name, ask in asked.items():
+    for name, ask in requests.items():
         print(f"{name:32} {measured(repeats, ask)}", flush=True)
 
 

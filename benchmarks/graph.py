@@ -112,14 +112,14 @@ def questions(world: World, caller: Caller) -> dict[str, Callable[[], Any]]:
             weighted=weighted,
         )  # fmt: skip
 
-    asked = {f"neighbours k={hops}, random start": near(world.anywhere, hops) for hops in (1, 2, 3)}
-    asked |= {f"neighbours k={hops}, page of 1000": near(world.anywhere, hops, limit=1000) for hops in (1, 2, 3)}
-    asked |= {f"neighbours k={hops}, both directions": near(world.anywhere, hops, "both") for hops in (1, 2, 3)}
-    asked |= {f"neighbours k={hops}, of a hub": near(world.hub, hops) for hops in (1, 2, 3)}
-    asked |= {"neighbours k=2, of a hub, last page": near(world.hub, 2, offset=40_000, limit=1000)}
-    asked |= {"neighbours k=3, last page": near(world.anywhere, 3, offset=40_000, limit=1000)}
-    asked |= {"path": path(False), "path, weighted": path(True)}
-    return asked
+    queries = {f"neighbours k={hops}, random start": near(world.anywhere, hops) for hops in (1, 2, 3)}
+    queries |= {f"neighbours k={hops}, page of 1000": near(world.anywhere, hops, limit=1000) for hops in (1, 2, 3)}
+    queries |= {f"neighbours k={hops}, both directions": near(world.anywhere, hops, "both") for hops in (1, 2, 3)}
+    queries |= {f"neighbours k={hops}, of a hub": near(world.hub, hops) for hops in (1, 2, 3)}
+    queries |= {"neighbours k=2, of a hub, last page": near(world.hub, 2, offset=40_000, limit=1000)}
+    queries |= {"neighbours k=3, last page": near(world.anywhere, 3, offset=40_000, limit=1000)}
+    queries |= {"path": path(False), "path, weighted": path(True)}
+    return queries
 
 
 def measure(ask: Callable[[], Any], repeats: int) -> dict[str, float]:

@@ -53,13 +53,13 @@ def _conversation(number: int, turns: int, chance: random.Random, source: Iterat
     for at, id in enumerate(ids):
         message = None
         if at:
-            said = ". ".join(next(source) for _ in range(chance.choice(_SENTENCES)))
+            content = ". ".join(next(source) for _ in range(chance.choice(_SENTENCES)))
             message = {
                 "id": id,
                 "author": {"role": "user" if at % 2 else "assistant", "name": None, "metadata": {}},
                 "create_time": began + 30.5 * at,
                 "update_time": None,
-                "content": {"content_type": "text", "parts": [said]},
+                "content": {"content_type": "text", "parts": [content]},
                 "status": "finished_successfully",
                 "end_turn": True,
                 "weight": 1.0,
@@ -87,16 +87,16 @@ def take_over(path: pathlib.Path, environment: dict[str, str]) -> tuple[str, flo
     """Run the import command, and return its last line of output, its duration in seconds, and peak memory in MiB."""
     began = time.monotonic()
     command = [sys.executable, str(ROOT / "manage.py"), "import_conversations", str(path)]
-    with tempfile.TemporaryFile("w+") as told:
-        process = subprocess.Popen(command, env=environment, stdout=told, stderr=subprocess.STDOUT)
+    with tempfile.TemporaryFile("w+") as output_file:
+        process = subprocess.Popen(command, env=environment, stdout=output_file, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        told.seek(0)
-        said = told.read()
+        output_file.seek(0)
+        output = output_file.read()
     if process.returncode:
-        raise RuntimeError(f"the import failed with exit code {process.returncode}:\n{said}")
-    waits = said.count("waiting:")
-    last = said.strip().splitlines()[-1]
+        raise RuntimeError(f"the import failed with exit code {process.returncode}:\n{output}")
+    waits = output.count("waiting:")
+    last = output.strip().splitlines()[-1]
     return (
         f"{last} (waited {waits} times for the index)" if waits else last,
         time.monotonic() - began,
@@ -168,8 +168,10 @@ def main() -> None:
 
 def _both(path: pathlib.Path, server: Server, messages: int) -> None:
     for turn in ("first", "second"):
-        said, took_s, peak = take_over(path, server.environment)
-        print(f"{turn}: {said.partition(': ')[2]} {took_s:.0f} s, {messages / took_s:,.0f} messages/s, {peak:.0f} MiB")
+        output, took_s, peak = take_over(path, server.environment)
+        print(
+            f"{turn}: {output.partition(': ')[2]} {took_s:.0f} s, {messages / took_s:,.0f} messages/s, {peak:.0f} MiB"
+        )
         sys.stdout.flush()
         if peak > LIMIT_MB:
             raise SystemExit(f"the import used more than {LIMIT_MB} MiB of memory")

@@ -81,21 +81,21 @@ def answers(running: Server, memories: int) -> dict[str, Any]:
     dice, source = random.Random(7), texts(seed=1)
     words = [next(source).split() for _ in range(min(memories, 1000))]
     client = running.client()
-    told: dict[str, Any] = {}
+    responses: dict[str, Any] = {}
     with contextlib.closing(client.connection):
         for mode in ("hybrid", "keyword", "semantic"):
             for number in range(QUERIES):
                 query = " ".join(dice.choice(words)[:6])
                 found = client.post("/memories/search", {"query": query, "top_k": 10, "mode": mode})
-                told[f"{mode} {number}"] = [
+                responses[f"{mode} {number}"] = [
                     (memory["coord"], memory["payload"], memory["version"], round(memory["score"], 6))
                     for memory in found["memories"]
                 ]
-        told["odd"] = client.get("/memories/-1.5,2e-7?namespace=odd")["memory"]["payload"]
-        told["neighbours"] = sorted(map(str, client.get("/graph/neighbors?coord=0,5")["neighbors"]))
-        told["gone"] = client.call("GET", "/memories/9,9,9")[0]
-        told["stats"] = client.get("/stats")
-    return told
+        responses["odd"] = client.get("/memories/-1.5,2e-7?namespace=odd")["memory"]["payload"]
+        responses["neighbours"] = sorted(map(str, client.get("/graph/neighbors?coord=0,5")["neighbors"]))
+        responses["gone"] = client.call("GET", "/memories/9,9,9")[0]
+        responses["stats"] = client.get("/stats")
+    return responses
 
 
 def move(folder: pathlib.Path, url: str) -> subprocess.CompletedProcess[str]:

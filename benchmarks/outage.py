@@ -46,9 +46,11 @@ class Searches:
         client, chosen = self.server.client(), random.Random(at)
         while not self.stopping.is_set():
             query = {"query": " ".join(text(chosen.randrange(self.memories)).split()[:6]), "top_k": 5}
-            asked = time.monotonic()
+            started = time.monotonic()
             status, answer = client.call("POST", "/memories/search", query)
-            self.seen.append((asked, (time.monotonic() - asked) * 1000, status, bool((answer or {}).get("degraded"))))
+            self.seen.append(
+                (started, (time.monotonic() - started) * 1000, status, bool((answer or {}).get("degraded")))
+            )
             time.sleep(0.02)
 
     def between(self, begin: float, end: float, name: str) -> tuple[int, float]:

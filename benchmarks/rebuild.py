@@ -120,7 +120,7 @@ def manage(server: Server, *command: str) -> subprocess.CompletedProcess[str]:
 def rebuild(server: Server, load: Load, kill: bool) -> dict[str, object]:
     """Request a generation for the hashing embedder, kill the server when a third is done, and wait for completion."""
     client = server.client()
-    asked = time.monotonic()
+    started = time.monotonic()
     job = client.post("/api/v1/rebuild-embeddings", {"provider": "hashing", "dimension": 384})
     killed = not kill
     down_s = 0.0
@@ -137,7 +137,7 @@ def rebuild(server: Server, load: Load, kill: bool) -> dict[str, object]:
             killed = True
             print(f"  killed at {state['done']:,} of {state['total']:,}; back after {down_s:.1f} s", flush=True)
         time.sleep(0.2)
-    return {"seconds": round(time.monotonic() - asked, 1), "job": state}
+    return {"seconds": round(time.monotonic() - started, 1), "job": state}
 
 
 def main() -> int:

@@ -71,8 +71,8 @@ def main() -> None:
             print(f"archived: archive one conversation    {put}")
             client.wait_until_indexed(3600)
             measure("archived", client, half, options.repeats, archived=True)
-            took_s, said = cool(server, folder)
-            print(f"cold:     {len(half) / took_s:.0f} conversations per second; {said.splitlines()[-1]}")
+            took_s, output = cool(server, folder)
+            print(f"cold:     {len(half) / took_s:.0f} conversations per second; {output.splitlines()[-1]}")
             files = [path for path in (folder / "cold").rglob("*") if path.is_file()]
             size = sum(path.stat().st_size for path in files)
             print(f"cold:     {len(files)} files, {size / len(half) / 10:.0f} bytes per message")

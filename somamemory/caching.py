@@ -45,7 +45,7 @@ def get(tenant: UUID | None, kind: str, *parts: object) -> Any:
 def get_many(tenant: UUID | None, kind: str, entries: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], Any]:
     """Return the entries that exist, in one round trip."""
     names = {key(tenant, kind, *parts): parts for parts in entries}
-    found: Mapping[str, Any] = _asking(lambda: cache.get_many(list(names)), {})
+    found: Mapping[str, Any] = _call(lambda: cache.get_many(list(names)), {})
     return {names[name]: orjson.loads(value) for name, value in found.items() if isinstance(value, str)}
 
 
@@ -56,7 +56,7 @@ def set(tenant: UUID | None, kind: str, *parts: object, value: object, lifetime_
 
 def set_many(tenant: UUID | None, kind: str, entries: Mapping[tuple[object, ...], object], lifetime_s: float) -> None:
     written = {key(tenant, kind, *parts): orjson.dumps(value).decode() for parts, value in entries.items()}
-    _asking(lambda: cache.set_many(written, lifetime_s), None)
+    _call(lambda: cache.set_many(written, lifetime_s), None)
 
 
 def erase(tenant: UUID) -> int:
@@ -73,7 +73,7 @@ def erase(tenant: UUID) -> int:
             local._expire_info.pop(name, None)
         return len(names)
     pattern: Any = cache
-    removed = _asking(lambda: pattern.delete_pattern(f"{prefix}*"), None)
+    removed = _call(lambda: pattern.delete_pattern(f"{prefix}*"), None)
     if removed is None:
         raise Unavailable("the cache is not responding")
     return int(removed)
@@ -84,24 +84,24 @@ def key(tenant: UUID | None, kind: str, *parts: object) -> str:
 
     The parts are hashed together with their lengths and types, so that different lists of parts have different keys.
     """
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in parts:
         words = f"{type(part).__name__}:{part}".encode()
-        told.update(len(words).to_bytes(8, "big") + words)
-    return f"{SCHEMA}:{'-' if tenant is None else tenant.hex}:{kind}:{told.hexdigest()}"
+        digest.update(len(words).to_bytes(8, "big") + words)
+    return f"{SCHEMA}:{'-' if tenant is None else tenant.hex}:{kind}:{digest.hexdigest()}"
 
 
 def healthy() -> bool:
     """Return whether the cache responds. Contacts it now, even during a pause."""
     _breaker.retry_now()
-    return _asking(lambda: cache.get("health") is None, False)
+    return _call(lambda: cache.get("health") is None, False)
 
 
 def with_redis(ask: Callable[[Redis], Answer]) -> Answer | None:
     """Return the result of a call to Redis; None if Redis is unavailable. Requires SOMA_REDIS_URL."""
     from django_redis import get_redis_connection
 
-    return _asking(lambda: ask(get_redis_connection("default")), None)
+    return _call(lambda: ask(get_redis_connection("default")), None)
 
 
 def shared() -> bool:
@@ -117,7 +117,7 @@ def redis_breaker() -> Breaker:
 _breaker = redis_breaker()
 
 
-def _asking(ask: Callable[[], Answer], otherwise: Answer) -> Answer:
+def _call(ask: Callable[[], Answer], otherwise: Answer) -> Answer:
     if not shared():
         return ask()
     from redis.exceptions import RedisError  # imported only if needed, because it takes 0.1 s and 10 MB

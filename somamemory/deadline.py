@@ -118,8 +118,8 @@ def exceeded() -> DeadlineExceeded:
 
 def watch(connection: BaseDatabaseWrapper, **signal: Any) -> None:
     """Record which connection runs a request's statement. Connected to `connection_created`."""
-    if _noted not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_noted)
+    if _record_connection not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_record_connection)
 
 
 def _exceeded(work: _Work) -> DeadlineExceeded:
@@ -129,7 +129,7 @@ def _exceeded(work: _Work) -> DeadlineExceeded:
     )
 
 
-def _noted(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+def _record_connection(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
     work = _work.get()
     if work is not None:
         if time.monotonic() >= work.ends_at and not sql.startswith(_ENDINGS):

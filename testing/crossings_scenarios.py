@@ -145,8 +145,8 @@ class Tiers(Memories):
         usage.forget(self.tenant)
 
     def _assert_unchanged(self) -> None:
-        said = [row.payload["content"] for row in tiers.messages(self.caller, self.conversation)]
-        assert said == list(self.SAID), said
+        contents = [row.payload["content"] for row in tiers.messages(self.caller, self.conversation)]
+        assert contents == list(self.SAID), contents
 
     @staticmethod
     def _sweep() -> None:

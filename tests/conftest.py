@@ -377,8 +377,8 @@ def page_content(client: Client, path: str) -> str:
 
 
 def issue_key(tenant: Tenant | None, scopes: tuple[str, ...] = SCOPES, **more: Any) -> str:
-    anybody = tenant or Tenant.objects.get(slug="default")
-    return keys.issue(Caller.command(anybody), tenant, scopes=scopes, **more).secret
+    acting_tenant = tenant or Tenant.objects.get(slug="default")
+    return keys.issue(Caller.command(acting_tenant), tenant, scopes=scopes, **more).secret
 
 
 def drain() -> None:

@@ -223,8 +223,8 @@ def _write(
     for fact, mentioned in zip(facts, mentions, strict=True):
         counts[fact.turn] += 1
         at = address(conversation, fact.turn, counts[fact.turn])
-        spoken = [name for name, _ in mentioned.values()]
-        items.append(_fact(at, conversation, fact, spoken, excerpts[fact.turn].said_at, model))
+        entity_names = [name for name, _ in mentioned.values()]
+        items.append(_fact(at, conversation, fact, entity_names, excerpts[fact.turn].said_at, model))
         link = partial(NewLink, at, namespace=FACTS, user_id=conversation.user_id)
         links.append(link(message_address(conversation.number, fact.turn), STATED_IN))
         links += [link(coordinates.from_key(key), entities.MENTIONS) for key in mentioned]

@@ -30,7 +30,7 @@ def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], o
     The last three values are from 0 to 1, or None if there are no questions. If the `old` index is lost, it counts as
     having found nothing.
     """
-    asked = old_right = new_right = 0
+    questions = old_right = new_right = 0
     agreeing = 0.0
     until = time.monotonic() + DEADLINE_S
     for memory in _sample(new):
@@ -39,17 +39,17 @@ def of(old: EmbeddingGeneration, new: EmbeddingGeneration, renew: Callable[[], o
         if found_new is None:
             continue
         found_old = _found(old, memory, question) or set()
-        asked += 1
+        questions += 1
         agreeing += len(found_old & found_new) / max(1, len(found_new)) if found_new else 0
         old_right += memory.id in found_old
         new_right += memory.id in found_new
         renew()
         if time.monotonic() > until:
             break
-    shares = (agreeing, old_right, new_right) if asked else (None, None, None)
+    shares = (agreeing, old_right, new_right) if questions else (None, None, None)
     names = ("agreement", "known_item_old", "known_item_new")
-    return {"questions": asked, "k": K} | {
-        name: None if share is None else round(share / asked, 3) for name, share in zip(names, shares, strict=True)
+    return {"questions": questions, "k": K} | {
+        name: None if share is None else round(share / questions, 3) for name, share in zip(names, shares, strict=True)
     }
 
 

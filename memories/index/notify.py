@@ -41,32 +41,32 @@ class Publisher:
     """Publishes on a separate thread, which starts with the first notification, after the process has forked."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._requested = threading.Event()
         self._lock = threading.Lock()
         self._thread: Thread | None = None
 
     def ask(self) -> None:
         """Request a notification. At most one is pending, however often this is called."""
         tracing.ask()
-        self._asked.set()
+        self._requested.set()
         if self._thread is None or not self._thread.is_alive():  # not alive if it belongs to the parent process
             with self._lock:
                 if self._thread is None or not self._thread.is_alive():
-                    self._thread = _Publishing(self._asked)
+                    self._thread = _Publishing(self._requested)
                     self._thread.start()
 
 
 class _Publishing(Thread):
     recoverable = (OSError,)  # the broker cannot be reached, so the beat will start the drain
 
-    def __init__(self, asked: threading.Event) -> None:
+    def __init__(self, requested: threading.Event) -> None:
         super().__init__("nudge")
-        self._asked = asked
+        self._requested = requested
 
     def loop(self) -> None:
         while not self.stopping.is_set():
-            self._asked.wait()
-            self._asked.clear()
+            self._requested.wait()
+            self._requested.clear()
             self.stopping.wait(PAUSE_S if self.attempt(publish) else PAUSE_AFTER_FAILURE_S)
 
 

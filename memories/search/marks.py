@@ -51,8 +51,8 @@ def written(text: str, context: str, speakers: Sequence[str]) -> list[str]:
     eighths = _question_eighths(text)
     if not (eighths or speakers or context):
         return []
-    asked = int(any(sign in context for sign in _QUESTION_SIGNS))
-    return [SIGN.join(["", f"{eighths}{asked}", *speakers])]
+    follows_question = int(any(sign in context for sign in _QUESTION_SIGNS))
+    return [SIGN.join(["", f"{eighths}{follows_question}", *speakers])]
 
 
 def read(terms: str) -> Mark:

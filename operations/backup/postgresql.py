@@ -116,8 +116,8 @@ def _tables(session: BaseDatabaseWrapper, progress: Progress) -> Tables:
                 f"SELECT COUNT(*), encode(sha256(convert_to(COALESCE(string_agg({row}, '' ORDER BY t.{key}), ''), "  # noqa: S608
                 f"'UTF8')), 'hex') FROM \"{name}\" t"
             )
-            rows, told = cursor.fetchone()
-            found[name] = {"rows": rows, "hash": told}
+            rows, content_hash = cursor.fetchone()
+            found[name] = {"rows": rows, "hash": content_hash}
             progress("hash", at / len(names))
     return found
 
@@ -163,8 +163,8 @@ def _program(name: str, connection: BaseDatabaseWrapper) -> str:
     server: int = connection.pg_version // 10_000  # type: ignore[attr-defined]
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=_major, reverse=True)
     for path in [*map(str, installed), *filter(None, [shutil.which(name)])]:
-        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603
-        version = re.search(r"(\d+)", told)
+        output = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603
+        version = re.search(r"(\d+)", output)
         if version and int(version[1]) >= server:
             return path
     raise ConfigurationError(f"{name} {server} or newer is required; install PostgreSQL's client programs")

@@ -75,11 +75,11 @@ def _tables(opened: sqlite3.Connection, progress: Progress) -> Tables:
     names = sorted(row[0] for row in opened.execute(_TABLES))
     found: Tables = {}
     for at, name in enumerate(names, start=1):
-        told, rows = hashlib.sha256(), 0
+        digest, rows = hashlib.sha256(), 0
         for row in opened.execute(f'SELECT * FROM "{name}" ORDER BY 1'):  # noqa: S608 - a name of the database itself
-            told.update(repr(row).encode())
+            digest.update(repr(row).encode())
             rows += 1
-        found[name] = {"rows": rows, "hash": told.hexdigest()}
+        found[name] = {"rows": rows, "hash": digest.hexdigest()}
         progress("hash", at / len(names))
     return found
 

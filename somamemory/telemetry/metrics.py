@@ -90,7 +90,7 @@ class _Looked:
     look: Callable[[], Iterable[Sample]]
 
 
-_looked: dict[str, _Looked] = {}
+_scraped: dict[str, _Looked] = {}
 
 
 def at_scrape(name: str, help: str, labels: tuple[str, ...] = ()) -> Callable[..., Callable[[], Iterable[Sample]]]:
@@ -100,7 +100,7 @@ def at_scrape(name: str, help: str, labels: tuple[str, ...] = ()) -> Callable[..
     """
 
     def declared(look: Callable[[], Iterable[Sample]]) -> Callable[[], Iterable[Sample]]:
-        _looked[name] = _Looked(name, help, labels, look)
+        _scraped[name] = _Looked(name, help, labels, look)
         return look
 
     return declared
@@ -185,7 +185,7 @@ def _renamed(name: str, prefix: str) -> str:
 class _FromDatabase(Collector):
     def collect(self) -> Iterator[Metric]:
         samples, failed = _look()
-        for look in _looked.values():
+        for look in _scraped.values():
             family = GaugeMetricFamily(look.name, look.help, labels=look.labels)
             for labels, value in samples.get(look.name, ()):
                 family.add_metric(labels, value)
@@ -200,7 +200,7 @@ _remembered: TTLCache[object, tuple[dict[str, list[Sample]], bool]] = TTLCache(m
 def _look() -> tuple[dict[str, list[Sample]], bool]:
     samples: dict[str, list[Sample]] = {}
     try:
-        for look in _looked.values():
+        for look in _scraped.values():
             samples[look.name] = list(look.look())
     except (DatabaseError, InterfaceError) as error:
         log.warning("some metrics are missing", extra={"reason": type(error).__name__})

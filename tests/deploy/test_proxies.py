@@ -51,7 +51,7 @@ def proxy(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pyte
 
 
 @pytest.fixture(params=KINDS)
-def lonely(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
+def proxy_without_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
     """A proxy without a server behind it."""
     with getattr(proxies, request.param)(tmp_path, [free_port()]) as running:
         yield running
@@ -181,8 +181,8 @@ def test_an_old_tls_is_refused(proxy: Proxy) -> None:
         old.wrap_socket(plain, server_hostname=proxies.NAME)
 
 
-def test_with_nobody_behind_it_the_answer_is_a_problem_still(lonely: Proxy) -> None:
-    response, answer = lonely.call("GET", "/healthz")
+def test_with_nobody_behind_it_the_answer_is_a_problem_still(proxy_without_server: Proxy) -> None:
+    response, answer = proxy_without_server.call("GET", "/healthz")
 
     assert response.status in (502, 503)
     assert response.headers["Content-Type"] == "application/problem+json"

@@ -75,14 +75,14 @@ def conversation(text: str, kind: str, name: str) -> Imported:
 def _messages(text: str, speakers: re.Pattern[str]) -> list[NewMessage]:
     """Split text into messages. Text before the first speaker, or without any speaker, is the user's."""
     marks = [match for match in speakers.finditer(text) if is_role(_named(match))]
-    spoken: list[tuple[str, str]] = []
+    messages: list[tuple[str, str]] = []
     if before := text[: marks[0].start() if marks else len(text)].strip():
-        spoken.append(("user", before))
+        messages.append(("user", before))
     ends = [match.start() for match in marks[1:]] + [len(text)]
-    spoken += [
+    messages += [
         (role_of(_named(match)), text[match.end() : end].strip()) for match, end in zip(marks, ends, strict=bool(marks))
     ]
-    return [NewMessage(role, content) for role, content in spoken if content]
+    return [NewMessage(role, content) for role, content in messages if content]
 
 
 def _named(match: re.Match[str]) -> str:
