@@ -15,6 +15,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,7 @@ def django_db_keepdb(django_db_keepdb: bool) -> bool:
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """End other sessions before the test database is dropped: the session of a killed server may outlive it briefly."""
+    import_module(settings.ROOT_URLCONF)  # or the first request, which has a deadline, would load every route
     if settings.VECTOR_INDEX == "pgvector":  # otherwise, a test's transaction would roll back the table
         with django_db_blocker.unblock():
             PgvectorIndex(COLLECTION, DIMENSION).ping()

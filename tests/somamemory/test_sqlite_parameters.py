@@ -9,7 +9,6 @@ import pytest
 
 from somamemory.db.sqlite.base import LARGE, DatabaseWrapper
 
-
 pytestmark = pytest.mark.django_db
 
 
