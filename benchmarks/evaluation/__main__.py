@@ -26,7 +26,7 @@ BUNDLED, BASELINE = "wordllama", "hashing"
 
 @dataclass(frozen=True)
 class Measured:
-    """The questions that were asked about a set, and the figures of each row."""
+    """The number of questions that were asked about a set, and the results of each row."""
 
     asked: int
     of: int
@@ -90,8 +90,10 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder or a file with conversations")
     parser.add_argument("--share", type=float, default=1.0, help="ask this share of the questions (default: 1)")
-    parser.add_argument("--minutes", type=float, default=20, help="stop asking after so many minutes for each model")
-    parser.add_argument("--context", action="store_true", help="store each memory with the turn before it as context")
+    parser.add_argument("--minutes", type=float, default=20, help="stop after this many minutes for each model")
+    parser.add_argument(
+        "--context", action="store_true", help="store each memory with the previous turn as its context"
+    )
     parser.add_argument("--database", default="", help="postgres://... URL of a server, instead of SQLite")
     parser.add_argument("--provider", help=argparse.SUPPRESS)  # in the process of one model
     return parser

@@ -1,4 +1,4 @@
-"""Read conversations with questions and their evidence: LoCoMo, REALTALK, and two formats of our own.
+"""Read conversations with questions and their evidence: LoCoMo, REALTALK, and two formats for other data.
 
 A JSON file is one of these:
 
@@ -8,10 +8,10 @@ A JSON file is one of these:
 
 A TURN has `id`, `text`, and optionally `speaker` and `session`. A QUESTION has `question` and `evidence`, a list
 of ids.
-A folder with `memories.jsonl` (a TURN in each line) and `questions.jsonl` (a QUESTION in each line) is a conversation.
+A folder with `memories.jsonl` (one TURN per line) and `questions.jsonl` (one QUESTION per line) is a conversation.
 
-A file with several conversations is a set with the name of the file. Single conversations in the same folder are one
-set with the name of that folder.
+A file with several conversations is a set, named after the file. Single conversations in the same folder form a set,
+named after the folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TURN = re.compile(r"D\d+:\d+")
 
 
 class UnknownFormat(ValueError):
-    """A file is in none of the formats."""
+    """A file has none of the supported formats."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Conversation:
 
 
 def read(place: Path) -> dict[str, list[Conversation]]:
-    """Return the conversations of a file or a folder with its subfolders, by the name of their set.
+    """Return the conversations in a file, or in a folder and its subfolders, grouped by the name of their set.
 
     Raises UnknownFormat.
     """
@@ -87,7 +87,7 @@ def _document(path: Path) -> list[Conversation]:
             return [_plain(item["name"], item["turns"], item["questions"]) for item in content["conversations"]]
         return [_locomo(content)] if "conversation" in content else [_realtalk(path.stem, content)]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UnknownFormat(f"{path} is in none of the formats ({error!r}); remove it or convert it") from error
+        raise UnknownFormat(f"{path} has none of the supported formats ({error!r}); remove or convert it") from error
 
 
 def _lines(folder: Path) -> Conversation:
@@ -143,7 +143,7 @@ def _asked(questions: Iterable[Json]) -> Iterator[tuple[str, Iterable[str]]]:
 
 
 def _conversation(name: str, turns: list[Turn], asked: Iterable[tuple[str, Iterable[str]]]) -> Conversation:
-    """Return the conversation with the questions that have evidence in it. Turns without words are left out."""
+    """Return the conversation with the questions that have evidence in it. Turns without text are skipped."""
     spoken = tuple(turn for turn in turns if turn.text.strip())
     ids = {turn.id for turn in spoken}
     questions = (Question(text, frozenset(ids.intersection(evidence))) for text, evidence in asked)

@@ -1,4 +1,4 @@
-"""The measures of the evaluation (pure)."""
+"""Metrics of the evaluation (pure)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ndcg(found: Sequence[str], evidence: AbstractSet[str], k: int = 10) -> float
 
 
 def within(found: Sequence[str], tokens: Sequence[int], budget: int) -> list[str]:
-    """Return the best hits, in their order, that fit the budget together. Hits that do not fit are passed over."""
+    """Return the best hits, in order, that together fit the budget. Hits that do not fit are skipped."""
     kept, used = [], 0
     for id, size in zip(found, tokens, strict=True):
         if used + size <= budget:

@@ -1,4 +1,4 @@
-"""Ask the questions of a set in every way, with one embedding model, and collect the figures."""
+"""Ask the questions about a set in each search mode, with one embedding model, and collect the results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = (
 
 @dataclass
 class Row:
-    """The results of one way to ask, a number for each question."""
+    """The results of one search mode, with a number for each question."""
 
     recall: dict[int, list[float]] = field(default_factory=lambda: {k: [] for k in KS})
     ndcg: list[float] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Row:
     ms: list[float] = field(default_factory=list)
 
     def figures(self) -> list[float]:
-        """Return the figures in the order of COLUMNS. NaN: not measured."""
+        """Return the results in the order of COLUMNS. NaN means not measured."""
         mean = measures.mean
         silent, whole = mean(self.silent), mean(self.whole)
         return [
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Task:
-    """A question about a conversation, and one about another conversation, which this one cannot answer."""
+    """A question about a conversation, and a question about another one, which this conversation cannot answer."""
 
     name: str
     question: Question
@@ -63,7 +63,7 @@ class Task:
 
 
 def tasks(conversations: Sequence[Conversation], share: float) -> list[Task]:
-    """Return this share of the questions, in a random order that is the same every time."""
+    """Return this share of the questions, in a random but reproducible order."""
     every = []
     for at, conversation in enumerate(conversations):
         others = [question for other in (*conversations[at + 1 :], *conversations[:at]) for question in other.questions]
@@ -86,7 +86,7 @@ def load(name: str, conversations: Sequence[Conversation], *, with_context: bool
 
 
 def ask(name: str, store: Store, asked: Sequence[Task], names: Sequence[str], deadline: float) -> dict[str, Row]:
-    """Ask until the deadline (of `time.monotonic`) in each of these ways. Every row has the same questions."""
+    """Ask in each of these modes until the deadline (of `time.monotonic`). Every row has the same questions."""
     rows = {name: Row() for name in names}
     for number, task in enumerate(asked):
         if time.monotonic() > deadline:

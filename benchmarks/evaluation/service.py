@@ -1,4 +1,4 @@
-"""The embedded service that the evaluation asks: storing conversations, searching, assembling contexts."""
+"""The embedded service that is evaluated: store conversations, search, and assemble contexts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from tenants.caller import Caller
 
 BATCH = 200
-LONG_PAGE = 100  # hits from which budgets of tokens are filled
+LONG_PAGE = 100  # number of hits to fill the token budgets from
 
 
 @dataclass(frozen=True)
 class Found:
-    """The ids and texts of the hits, best first, and how long it took.
+    """The ids and texts of the hits, best first, and the duration.
 
-    signals: of a search; None for a context.
+    signals: those of a search, or None for a context.
     """
 
     ids: Sequence[str]
@@ -33,12 +33,12 @@ class Found:
 
     @property
     def probability(self) -> float:
-        """Return the probability that the hits have the answer."""
+        """Return the probability that the hits contain the answer."""
         return self.signals.probability if self.signals else float(bool(self.ids))
 
 
 def start(folder: Path, database: str = "") -> None:
-    """Start the service in this process, with its data in a folder or a database. Other settings are as usual."""
+    """Start the service in this process, with its data in a folder or a database. Other settings apply as usual."""
     os.environ |= {"SOMA_DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "somamemory.settings"}
     os.environ.setdefault("SOMA_SECRET_KEY", os.urandom(32).hex())  # PostgreSQL requires a secret key
     os.environ.setdefault("SOMA_LOG_LEVEL", "ERROR")
@@ -60,7 +60,7 @@ def stop() -> None:
 
 
 class Store:
-    """A tenant with the conversations of one set: in a namespace each, and as messages in a folder each."""
+    """A tenant with the conversations of one set, each in its own namespace, and as messages in its own folder."""
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
@@ -73,7 +73,7 @@ class Store:
         return cls(Caller.command(Tenant.objects.create(slug=slug, name=slug)))
 
     def add(self, conversation: Conversation, *, with_context: bool) -> None:
-        """Store the turns as memories. `with_context`: each with the turn before it as its context."""
+        """Store the turns as memories. `with_context`: each with the previous turn as its context."""
         from memories import coordinates, services
         from memories.new_memory import NewMemory
 

@@ -1,7 +1,7 @@
-"""Measure what each signal of the ranking costs and brings: `python -m benchmarks.evaluation.signals FOLDER`.
+"""Measure the cost and the benefit of each ranking signal: `python -m benchmarks.evaluation.signals FOLDER`.
 
-Each question is asked with all signals and with all but one, in turn. The gain is the recall@10 that is lost without
-the signal, and the cost is the CPU time of a search that is saved, as medians over the questions.
+Each question is asked with all signals, and then without each of them. The gain is the loss of recall@10 without the
+signal. The cost is the CPU time per search that is saved without it (median over the questions).
 """
 
 from __future__ import annotations
