@@ -258,7 +258,7 @@ finish() { # name ...; shows each stage's output as it runs, waits for its end, 
     done
 }
 
-# The databases of tests are copies of one that is migrated here: see testing/template.py.
+# Migrate a database once; the tests use copies of it. See testing/template.py.
 migrate_template() {
     SOMA_DATA_DIR="$SOMA_DATA_DIR/template" SOMA_SECRET_KEY="only for the template of the tests, 50 characters or more" \
         "$python" manage.py migrate --verbosity 0

@@ -1,4 +1,4 @@
-"""A migrated database that the databases of tests are copies of.
+"""A migrated database that is copied for each test database.
 
 The migrations take 3 s of CPU time. scripts/test.sh runs them once for each stage and names the result in
 SOMA_TEST_TEMPLATE: the path of an SQLite file, or the name of a PostgreSQL database. Without that variable, every
@@ -21,14 +21,14 @@ def of_sqlite() -> Path | None:
 
 
 def of_postgresql(database_url: str) -> str:
-    """Return the name of the template on the server of the tests, or "" if there is none."""
+    """Return the name of the template on the test server, or "" if there is none."""
     tests = os.environ.get("SOMA_DATABASE_URL", "")
     same_server = tests.rpartition("/")[0] == database_url.rpartition("/")[0]
     return NAME if same_server and "/" not in NAME else ""
 
 
 def copy_sqlite(to: Path) -> None:
-    """Put a copy of the template at this path, which no process has open."""
+    """Copy the template to this path, which no process may have open."""
     if template := of_sqlite():
         shutil.copyfile(template, to)
 
@@ -41,7 +41,7 @@ def copy_clause(database_url: str) -> str:
 
 @contextmanager
 def unused() -> Iterator[None]:
-    """Let databases start empty, for tests of the first start."""
+    """Start with empty databases, for tests of the first start."""
     global NAME
     before, NAME = NAME, ""
     try:

@@ -62,11 +62,11 @@ hypothesis.settings.load_profile("suite")
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
 
 
-gc.disable()  # until the tests are collected: nothing is garbage by then, and looking for it takes 2 s of CPU time
+gc.disable()  # until the tests are collected: there is no garbage yet, and a search for it takes 2 s of CPU time
 
 
 def pytest_collection_finish() -> None:
-    """Do not look at what lives as long as the process: modules, models and tests are 3,000,000 objects."""
+    """Exclude modules, models and tests, which exist until the process ends: they are 3,000,000 objects."""
     gc.freeze()
     gc.enable()
 

@@ -1,7 +1,7 @@
-"""What a message must contain to match a full-text query, as a tree. Pure.
+"""Expression trees of full-text queries. Pure functions.
 
-Each part has two methods. `matches` decides about a message. `clauses` says which messages can match at all, for a look
-up in the index of the database: those that contain all terms of one of the clauses, or None if the index cannot tell.
+Each node has two methods. `matches` decides whether a message matches. `clauses` returns what to look up in the index:
+only messages that contain all terms of one of the clauses can match. None means that any message can match.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from memories.search.term_index import PREFIX, Clause
 # The longest ending that stemming removes ("-ationaliz-" and what follows), and the shortest stem.
 _LONGEST_ENDING = 9
 _SHORTEST_STEM = 3
-_MAX_CLAUSE = 8  # terms to look up together; more hardly narrow the messages
+_MAX_CLAUSE = 8  # terms to look up together; further terms exclude few messages
 
 _UNKNOWN = float("inf")
 
-Frequency = Mapping[str, int]  # of the terms, as far as they are known
+Frequency = Mapping[str, int]  # of the terms whose frequency is known
 
 
 class Text:
@@ -34,7 +34,7 @@ class Text:
 
     @cached_property
     def joined(self) -> str:
-        """Return the terms with a space around each; terms contain none, so a phrase can be searched for as text."""
+        """Return the terms between spaces. Terms contain no spaces, so phrases can be found as substrings."""
         return f" {' '.join(self.terms)} "
 
     @cached_property
@@ -76,7 +76,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Prefix:
-    """A word that begins with these letters must occur. `term`: the term that they would be as a word."""
+    """A word that begins with these letters must occur. `term`: the term for these letters as a word."""
 
     letters: str
     term: str
@@ -128,7 +128,7 @@ class All:
         return all(part.matches(text) for part in self.parts)
 
     def clauses(self, frequency: Frequency) -> list[Clause] | None:
-        """Return the clauses of the part with the fewest messages, with the terms that all messages must contain."""
+        """Return the clauses of the part with the fewest messages, and the terms that every message must contain."""
         options = [found for part in self.parts if (found := part.clauses(frequency)) is not None]
         if not options:
             return None
@@ -153,5 +153,5 @@ def _rarest(terms: Iterable[str], frequency: Frequency) -> Clause:
 
 
 def _estimate(clause: Clause, frequency: Frequency) -> float:
-    """Return how many messages contain all terms of the clause, at most."""
+    """Return the highest possible number of messages that contain all terms of the clause."""
     return min(frequency.get(term, _UNKNOWN) for term in clause)

@@ -34,8 +34,8 @@ _LETTERS = re.compile(r"[^\W_]{2,}")
 class WordQuery:
     """A parsed query.
 
-    condition: what a message must contain.
-    ranked: the terms that add to the rank, phrases before words. Words with one of the `prefixes` do so, too.
+    condition: the expression that a message must match.
+    ranked: the terms that add to the rank, phrases before words. So do words with one of the `prefixes`.
     any_word: whether one of the terms is enough to match, so that only the best matches need to be read.
     """
 
@@ -62,11 +62,13 @@ class WordQuery:
             return None
         clauses = self.condition.clauses(stats.frequency)
         if clauses is None:
-            raise InvalidInput("query", "would find messages without any of its words; join NOT with AND, not with OR")
+            raise InvalidInput(
+                "query", "would find messages without any of its words; combine NOT with AND instead of OR"
+            )
         return clauses
 
     def term_weights(self, stats: Stats) -> dict[str, float]:
-        """Return the weight of each term and each prefix. A prefix weighs as much as the word that it would be."""
+        """Return the weight of each term and each prefix. A prefix has the weight of the same letters as a word."""
         weights = scoring.term_weights(self.terms, stats)
         ranked = {term: weights[term] for term in self.ranked if term in weights}
         return ranked | {str(prefix): weights[prefix.term] for prefix in self.prefixes}
@@ -153,7 +155,7 @@ class _Parser:
     def parse(self) -> WordQuery:
         condition = self._any_of()
         if self._next() is not None:
-            raise InvalidInput("query", "has a ) without its (; add the other one, or omit it")
+            raise InvalidInput("query", "has an unmatched ); add a (, or remove it")
         operands = list(_operands(condition)) if condition else []
         _check_count("words and phrases", operands, MAX_OPERANDS)
         wanted = list(_operands(condition, with_excluded=False)) if condition else []
@@ -192,10 +194,10 @@ class _Parser:
     def _group(self) -> Expression | None:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise InvalidInput("query", f"has more than {MAX_DEPTH} parentheses inside each other")
+            raise InvalidInput("query", f"has more than {MAX_DEPTH} levels of parentheses")
         inner = self._any_of()
         if self._next() != ")":
-            raise InvalidInput("query", "has a ( without its ); add the other one, or omit it")
+            raise InvalidInput("query", "has an unmatched (; add a ), or remove it")
         self._at += 1
         self._depth -= 1
         return inner
@@ -211,8 +213,8 @@ class _Parser:
         before = self._tokens[self._at - 1]["word"] if self._at else None
         operator = before if before in _OPERATORS else self._next()
         if operator in _OPERATORS:
-            return f"has no word beside {operator}; add one, or write {operator.lower()} to search for that word"
-        return "has parentheses without a word; add one, or omit them"
+            return f"has no word next to {operator}; add one, or write {operator.lower()} to search for that word"
+        return "has parentheses without a word; add one, or remove them"
 
 
 def _join(kind: type[All | AnyOf], parts: Sequence[Expression | None]) -> Expression | None:

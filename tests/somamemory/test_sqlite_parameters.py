@@ -1,4 +1,4 @@
-"""The statements that a connection to SQLite caches keep no large parameters."""
+"""Cached statements of SQLite connections do not keep large parameters."""
 
 from __future__ import annotations
 

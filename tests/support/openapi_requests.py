@@ -1,4 +1,4 @@
-"""The requests that schemathesis generates for an operation, recorded as they would be sent.
+"""Record the requests that schemathesis generates for an operation.
 
 Generating them takes twice the CPU time of answering them, and they depend on the OpenAPI document alone. Therefore
 scripts/test.sh names a folder in SOMA_TEST_OPENAPI_REQUESTS: the tests on SQLite record the requests there, and those
@@ -32,7 +32,7 @@ SENT.prepare("GET", "http://localhost/")
 
 @dataclass(frozen=True)
 class Request:
-    """`environ` has the strings of a WSGI environment; `body` has one character for each byte."""
+    """`environ` contains the strings of a WSGI environment, and `body` one character for each byte."""
 
     environ: dict[str, str]
     body: str
@@ -59,8 +59,8 @@ _known: dict[str, list[Request]] = {}
 
 
 def requests_for(operation: Any, bounds: settings) -> list[Request]:
-    """Return the requests for an operation, each once: its examples, the limits of its schema, and random ones."""
-    if operation.label not in _known:  # a second generation in this process would yield fewer
+    """Return the distinct requests for an operation: its examples, the limits of its schema, and random ones."""
+    if operation.label not in _known:  # generating again in the same process would yield fewer
         _known[operation.label] = _read(operation, bounds) if FOLDER else record(operation, bounds)
     return _known[operation.label]
 
@@ -75,7 +75,7 @@ def _read(operation: Any, bounds: settings) -> list[Request]:
 
 
 def without_header(name: str, requests: list[Request]) -> list[Request]:
-    """Return the different requests that are left without a header."""
+    """Return the distinct requests that remain without a header."""
     shorter = [replace(request, environ=omit(request.environ, name)) for request in requests]
     return list({repr(request): request for request in shorter}.values())
 
@@ -98,12 +98,12 @@ def record(operation: Any, bounds: settings) -> list[Request]:
 def _serialized(case: Any) -> Request:
     assert not case.cookies
     serialized = case.as_transport_kwargs(headers={"Accept-Encoding": "identity", "Authorization": KEY})
-    for header in get_exclude_headers(case):  # a required one that this case omits
+    for header in get_exclude_headers(case):  # a required header that this case omits
         serialized["headers"].pop(header, None)
     environ = EnvironBuilder(**serialized).get_environ()
     texts = {name: value for name, value in environ.items() if isinstance(value, str)}
     return Request(
-        omit(texts, "HTTP_X_SCHEMATHESIS_TESTCASEID"),  # another one in each request
+        omit(texts, "HTTP_X_SCHEMATHESIS_TESTCASEID"),  # different in each request
         environ["wsgi.input"].read().decode("latin-1"),
         method_is_documented=case.method.upper() == case.operation.method.upper(),
     )

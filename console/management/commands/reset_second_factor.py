@@ -1,4 +1,4 @@
-"""`manage.py reset_second_factor USERNAME`: let a staff user sign in without a second factor again."""
+"""`manage.py reset_second_factor USERNAME`: remove the second factor of a staff user."""
 
 from __future__ import annotations
 

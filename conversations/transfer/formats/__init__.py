@@ -57,7 +57,7 @@ def _zipped(file: BinaryIO, source: str, max_bytes: int | None) -> Iterator[Impo
                 yield Broken("the archive", f"unpacks to more than {max_bytes} bytes")
                 return
             if any(archive.getinfo(name).compress_type not in _COMPRESSION for name in members):
-                yield Broken("the archive", "must be compressed with deflate, like the exports, or not at all")
+                yield Broken("the archive", "must be uncompressed or compressed with deflate, like the exports")
                 return
             for member in members:
                 with archive.open(member) as inner:

@@ -1,4 +1,7 @@
-"""Claude's memory tool with SomaMemory. The commands are scripted; a model sends them through `tool_runner`."""
+"""Claude's memory tool with SomaMemory.
+
+The commands are scripted here; a model would send them through `tool_runner`.
+"""
 
 from somamemory_client import Client
 from somamemory_client.adapters.anthropic import SomaMemoryTool

@@ -1,4 +1,4 @@
-"""Adapters for agent frameworks. Each module needs its framework, which the extra of the same name installs.
+"""Adapters for agent frameworks. Each module requires its framework, which is installed by the extra of the same name.
 
-An adapter translates the framework's calls to those of the API and has no rules of its own.
+An adapter translates the framework's calls to calls of the API, and contains no other logic.
 """

@@ -1,6 +1,6 @@
-"""Run the calls of an adapter with a client of either kind, so that they are written only once.
+"""Run the calls of an adapter with a synchronous or an asynchronous client.
 
-Adapters describe their work as generators: they yield calls, and receive the JSON of the responses or the error.
+Adapters are written once, as generators: they yield calls, and receive the JSON of the response or the error.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, TypeVar
 from somamemory_client import AsyncClient, Client, SomaError
 
 T = TypeVar("T")
-MOST = 1000  # names in one request, and items on one page
+MOST = 1000  # names per request, and items per page
 
 
 class Call(NamedTuple):
-    """A call of an operation, by its name in the OpenAPI document."""
+    """A call of an operation, which has its name from the OpenAPI document."""
 
     operation: str
     fields: dict[str, object]
@@ -62,7 +62,7 @@ async def run_async(client: AsyncClient, calls: Calls[T]) -> T:
 
 
 def pages(operation: str, *, items: str = "items", most: int | None = None, **fields: object) -> Calls[list[Any]]:
-    """Return the items of a list from all of its pages, or the first `most`."""
+    """Return the items from all pages of a list, or the first `most` items."""
     found: list[Any] = []
     cursor: object = None
     while True:
@@ -76,7 +76,7 @@ def pages(operation: str, *, items: str = "items", most: int | None = None, **fi
 def memories(kind: str, names: Sequence[str], namespace: str | None = None) -> Calls[list[Any]]:
     """Return the memory of each name, or None. `kind`: "keys" or "ids"."""
     found: list[Any] = []
-    while len(found) < len(names):  # a response ends early if the memories are too large for it
+    while len(found) < len(names):  # large memories can make a response end early
         some = names[len(found) : len(found) + MOST]
         body = yield call("memories.get_many", namespace=namespace, **{kind: some})
         found += [item["memory"] for item in body["items"]]
@@ -84,5 +84,5 @@ def memories(kind: str, names: Sequence[str], namespace: str | None = None) -> C
 
 
 def slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield parts that fit a bulk request."""
+    """Yield slices that fit into a bulk request."""
     return (items[start : start + MOST] for start in range(0, len(items), MOST))

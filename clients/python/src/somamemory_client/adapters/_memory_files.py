@@ -14,15 +14,15 @@ from somamemory_client import PreconditionFailed
 from somamemory_client.adapters._calls import Calls, call, memories, pages, slices
 
 ROOT = "/memories"
-DEPTH = 2  # levels that a directory shows
+DEPTH = 2  # levels shown in a directory
 MAX_LINES = 999_999
 WIDTH = len(str(MAX_LINES))
 DIRECTORY_SIZE = "4K"  # as in most file systems
-MAX_TRIES = 100  # of a change, while others change the same file
+MAX_TRIES = 100  # to store a change while others change the same file
 
 
 class Refused(Exception):
-    """A command cannot be carried out, for a reason that the model can read."""
+    """A command cannot be executed. The message is for the model."""
 
 
 class Entry(NamedTuple):
@@ -113,7 +113,7 @@ class Files:
     # --- Memories ------------------------------------------------------------------------------------------------
 
     def _below(self, path: str) -> Calls[dict[str, Entry]]:
-        """Return what is at and below a path."""
+        """Return the entries at and below a path."""
         listed = yield from pages("memories.list", namespace=self.namespace, key_prefix=path or None, limit=1000)
         entries = (_entry(memory) for memory in listed if memory["key"])
         return {entry.path: entry for entry in entries}
@@ -128,7 +128,10 @@ class Files:
         return entry
 
     def _store(self, path: str, text: str | None, version: int | None = None) -> Calls[bool]:
-        """Store an entry if it still has this version or, without one, if there is none. Return whether it does."""
+        """Store an entry if it still has this version or, without a version, if it does not exist.
+
+        Return whether it was stored.
+        """
         condition = {"if_none_match": "*"} if version is None else {"if_match": version}
         payload = {} if text is None else {"text": text}
         try:
@@ -147,7 +150,10 @@ class Files:
                 raise Refused(f"{ROOT}/{parent} is not a directory")
 
     def _move(self, entry: Entry, path: str) -> Calls[None]:
-        """Store an entry at the new path first, so that it is never missing, with changes that are made meanwhile."""
+        """Move an entry.
+
+        The new path is stored first, with any concurrent changes, so that the entry is never missing.
+        """
         if not (yield from self._store(path, entry.text)):
             raise Refused(f"The destination {ROOT}/{path} already exists")
         while True:
@@ -183,7 +189,7 @@ def _busy(name: str) -> Refused:
 
 
 def _listing(path: str, entries: Iterable[Entry]) -> list[tuple[str, str]]:
-    """Return the size and the name of each item, each directory before what it contains."""
+    """Return the size and the name of each item. Directories precede their contents."""
     sizes: dict[tuple[str, ...], str] = {}
     for entry in entries:
         parts = tuple(entry.path.removeprefix(path).removeprefix("/").split("/")) if entry.path != path else ()

@@ -1,4 +1,4 @@
-"""Names of any characters as segments of a namespace, which has letters, digits and `. _ : / -` only."""
+"""Escape arbitrary names as segments of a namespace, which may contain only letters, digits and `. _ : / -`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _ESCAPED = re.compile(r":([0-9A-F]{2})")
 
 
 def segment(label: str) -> str:
-    """Return a label with other characters as `:` and the hexadecimal number of each of their bytes in UTF-8."""
+    """Return a label whose other characters are escaped: `:` and two hexadecimal digits for each byte of UTF-8."""
     return "".join(chr(byte) if byte in _KEPT else f":{byte:02X}" for byte in label.encode())
 
 
 def label(segment: str) -> str:
-    """Return the label of a segment, and a segment that has another origin as it is."""
+    """Return the label of a segment, or the segment itself if its escapes are not valid UTF-8."""
     plain = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), segment)
     try:
         return plain.encode("latin-1").decode()
@@ -24,7 +24,7 @@ def label(segment: str) -> str:
 
 
 def namespace(root: str, labels: Iterable[str]) -> str:
-    """Return the namespace of some labels below a root."""
+    """Return the namespace for these labels below a root."""
     return "/".join((root, *map(segment, labels)))
 
 

@@ -1,10 +1,11 @@
-"""The memory tool of Claude (`memory_20250818`): `SomaMemoryTool` and `AsyncSomaMemoryTool`.
+"""Claude's memory tool (`memory_20250818`): `SomaMemoryTool` and `AsyncSomaMemoryTool`.
 
     tools = [SomaMemoryTool(Client(), "users/ada/files")]
     client.beta.messages.tool_runner(model=…, messages=…, tools=tools)
 
-A file is a memory, whose key is its path below `/memories` and whose text searches find. The results have the texts of
-the vendor's tool for local files. A change of a file is stored only if nobody else has changed it since it was read.
+Each file is a memory. Its key is the path below `/memories`, and its text can be searched. The results have the same
+texts as those of Anthropic's tool for local files. A change to a file is stored only if the file has not changed since
+it was read.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _REFUSALS = (Refused, InvalidArgument, InvalidInput, PayloadTooLarge)
 class SomaMemoryTool(BetaAbstractMemoryTool):
     """Claude's memory tool, with the synchronous client.
 
-    namespace: contains the files. Give each user a namespace, because files have no other owner.
+    namespace: contains the files. Use a separate namespace for each user, because files have no other owner.
     """
 
     def __init__(

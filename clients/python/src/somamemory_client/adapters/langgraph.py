@@ -2,8 +2,8 @@
 
     graph = builder.compile(store=SomaStore(Client()))
 
-An item is a memory. Its namespace `("users", "ada")` is the namespace `langgraph/users/ada`, and its value is in the
-metadata under `value`, where filters find it. Searches use the strings in the value, or only those at `index`.
+An item is a memory. Its namespace `("users", "ada")` is the namespace `langgraph/users/ada`, and its value is stored in
+the metadata as `value`, which filters can use. Searches use the strings in the value, or only those at `index`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _OPERATORS = {"$eq": "eq", "$ne": "ne", "$gt": "gt", "$gte": "gte", "$lt": "lt",
 
 
 class _Translation:
-    """Translates operations of the store to calls of the API."""
+    """Translate operations of the store to calls of the API."""
 
     def __init__(self, root: str, fields: Sequence[str] | None, mode: Mode, consistency: Consistency) -> None:
         self.root = root
@@ -56,7 +56,7 @@ class _Translation:
         self.consistency = consistency
 
     def batch(self, ops: Sequence[Op]) -> Calls[list[Result]]:
-        """Return the results. As in LangGraph's stores, reads precede writes, and the last write to a key counts."""
+        """Return the results. As in LangGraph's stores, reads precede writes, and the last write to a key wins."""
         results: dict[int, Result] = {}
         results |= yield from self._gets([(at, op) for at, op in enumerate(ops) if isinstance(op, GetOp)])
         for at, op in enumerate(ops):
@@ -85,7 +85,10 @@ class _Translation:
         return [SearchItem(**self._fields(memory), score=score) for memory, score in found]
 
     def _found(self, op: SearchOp) -> Calls[list[tuple[Memory, float | None]]]:
-        """Return the hits of a query. They lack the time of the last change, so the memories are read as well."""
+        """Return the hits of a query.
+
+        Hits do not contain the time of the last change, so the memories are read as well.
+        """
         scores: dict[str, float] = {}
         while len(scores) < op.limit:
             body = yield call(
@@ -105,7 +108,7 @@ class _Translation:
         return [(memory, scores[memory["id"]]) for memory in found if memory]
 
     def _listed(self, op: SearchOp) -> Calls[list[tuple[Memory, float | None]]]:
-        """Return what matches the filter, the most recently changed first."""
+        """Return the memories that match the filter, most recently changed first."""
         filters = _filters(op.filter)
         end = op.offset + op.limit
         found: list[Memory] = []
@@ -152,7 +155,7 @@ class _Translation:
         return memory | {"payload": self._payload(op), "ttl_seconds": ttl_s}
 
     def _payload(self, op: PutOp) -> Mapping[str, object]:
-        """Return what searches use."""
+        """Return the payload, which searches use."""
         fields = self.fields if op.index is None else op.index
         if fields is None:
             return op.value or {}
@@ -184,7 +187,7 @@ class SomaStore(BaseStore):
 
     namespace: the namespace of the service that contains those of the store.
     fields: the paths in a value that searches use; by default, all strings. `index` of `put` overrides them.
-    mode, consistency: of searches with a query. A "strong" search finds what an embedding provider has not indexed yet.
+    mode, consistency: of searches with a query. "strong" also finds items that are not indexed yet.
     ttl: `default_ttl` in minutes, and `refresh_on_read`, which is off by default because each refresh is a write.
     """
 
@@ -213,7 +216,7 @@ class SomaStore(BaseStore):
 
 
 class AsyncSomaStore(AsyncBatchedBaseStore):
-    """LangGraph's store, with the asynchronous client. Operations of one moment are sent together. See SomaStore."""
+    """LangGraph's store, with the asynchronous client. Concurrent operations are sent together. See SomaStore."""
 
     supports_ttl = True
     __slots__ = ("_client", "_translation", "ttl_config")
@@ -238,7 +241,7 @@ class AsyncSomaStore(AsyncBatchedBaseStore):
 
 
 def _refreshed(read: Iterable[Memory]) -> Calls[None]:
-    """Let each memory with a time to live expire that long after now."""
+    """Restart the time to live of the memories that have one."""
     for memory in read:
         if (ttl_s := memory["metadata"].get("ttl_s")) is not None:
             expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
