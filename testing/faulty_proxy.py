@@ -46,7 +46,7 @@ class FaultyProxy:
                 headers = {}
                 while (header := stream.readline()) not in (b"\r\n", b""):
                     name, _, value = header.decode("latin-1").partition(":")
-                    headers[name.strip()] = value.strip()
+                    headers[name.strip().title()] = value.strip()
                 body = stream.read(int(headers.get("Content-Length", 0)))
                 if not self._answer(connection, line.decode("latin-1"), headers, body):
                     return

@@ -81,7 +81,7 @@ class Config:
         headers = {**self.headers, **operation.header_values(fields)}
         where = operation.target(fields)
         body = None
-        if fields:
+        if fields or operation.has_body:
             body = encode(fields)
             headers["Content-Type"] = "application/json"
         if operation.once:

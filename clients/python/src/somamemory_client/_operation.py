@@ -49,6 +49,11 @@ class Operation:
         """Return whether the request can be repeated without further effect."""
         return self.method in ("GET", "DELETE") or self.once or self.id in READING_POSTS
 
+    @property
+    def has_body(self) -> bool:
+        """Return whether the request has a JSON document as its body, which may be an empty object."""
+        return self.method not in ("GET", "DELETE") and len(self.rules) > len(self.path) + len(self.query)
+
     def takes(self, field: str) -> bool:
         return field in self.rules
 
