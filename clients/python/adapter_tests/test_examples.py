@@ -12,6 +12,8 @@ from testing.server import ROOT, Server
 EXAMPLES = {
     "langgraph_store": "knowing ['I am a vegetarian now.']",
     "anthropic_memory": "2\tShe cooks on Sundays.",
+    "langchain_memory": "knowing ['I am a vegetarian now.']",
+    "openai_agents_session": "['What should I cook on Sunday?', 'Pasta.']",
 }
 
 

@@ -1,0 +1,129 @@
+"""LangChain: `SomaRetriever` and `SomaVectorStore`, with the synchronous client.
+
+The asynchronous methods run in threads, as LangChain does it by default.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, cast
+from uuid import uuid4
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.vectorstores import VectorStore
+
+from somamemory_client import Client, InvalidArgument, types
+from somamemory_client.adapters._calls import memories, run, slices
+
+Mode = Literal["hybrid", "semantic", "keyword"]
+Filter = Mapping[str, Any]  # conditions as in the API, such as {"metadata.color": "red"}
+
+
+class SomaRetriever(BaseRetriever):
+    """Retrieves memories, whoever has stored them.
+
+    client: with a scope, such as `client.user("ada")`, only memories in it.
+    options: further fields of a search, such as `namespace` or `filters`.
+    """
+
+    client: Client
+    k: int = 4
+    options: Mapping[str, Any] = {}
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[Document]:
+        options = cast(types.MemoriesSearchOptions, {**self.options, "top_k": k or self.k})
+        return [_document(hit) for hit in self.client.memories.search(query, **options)]
+
+
+class SomaVectorStore(VectorStore):
+    """Documents as memories, whose keys are the ids. The service embeds them.
+
+    mode: how searches work: "hybrid", "semantic" or "keyword".
+    """
+
+    def __init__(self, client: Client, namespace: str = "langchain", *, mode: Mode = "hybrid") -> None:
+        self._client = client
+        self._namespace = namespace
+        self._mode = mode
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Store texts, and return their ids. A text with the id of another one replaces it."""
+        given = list(texts)
+        keys = [id or str(uuid4()) for id in ids or [None] * len(given)]
+        items: list[types.StoreBody] = [
+            {"namespace": self._namespace, "key": key, "payload": {"text": text}, "metadata": metadata}
+            for key, text, metadata in zip(keys, given, metadatas or [{}] * len(given), strict=True)
+        ]
+        for some in slices(items):
+            self._client.memories.store_many(some, atomic=True)
+        return keys
+
+    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
+        """Delete the documents with these ids, or all documents. Ids of no document are ignored."""
+        if ids is None:
+            while not self._client.memories.delete_matching(namespace=self._namespace, all=True)["complete"]:
+                pass
+        for keys in slices(ids or []):
+            self._client.memories.delete_many(namespace=self._namespace, keys=keys)
+        return True
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Return the documents with these ids, without those that do not exist."""
+        found = run(self._client, memories("keys", ids, self._namespace))
+        return [_document(memory) for memory in found if memory is not None]
+
+    def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any) -> list[Document]:
+        """Return the `k` best documents for a query. `filter`: conditions as in the API."""
+        return [document for document, _ in self.similarity_search_with_score(query, k, filter)]
+
+    def similarity_search_with_score(
+        self, query: str, k: int = 4, filter: Filter | None = None
+    ) -> list[tuple[Document, float]]:
+        """Return the `k` best documents with their scores from 0 to 1."""
+        place, mode = self._namespace, self._mode
+        hits = self._client.memories.search(query, namespace=place, mode=mode, top_k=k, filters=filter)
+        return [(_document(hit), hit["score"]) for hit in hits]
+
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        return self.similarity_search_with_score(query, k, **kwargs)
+
+    @classmethod
+    def from_texts(  # type: ignore[override]  # a store needs a client
+        cls,
+        texts: list[str],
+        embedding: Embeddings | None,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        client: Client,
+        namespace: str = "langchain",
+        mode: Mode = "hybrid",
+    ) -> SomaVectorStore:
+        """Store texts. `embedding` must be None, because the service embeds them."""
+        if embedding is not None:
+            raise InvalidArgument("embedding", "must be None; the service embeds the texts with its own model")
+        store = cls(client, namespace, mode=mode)
+        store.add_texts(texts, metadatas, ids=ids)
+        return store
+
+
+def _document(memory: Mapping[str, Any]) -> Document:
+    payload = memory["payload"]
+    text = payload.get("text")
+    content = text if isinstance(text, str) else json.dumps(payload, ensure_ascii=False)
+    return Document(id=memory["key"] or memory["id"], page_content=content, metadata=memory["metadata"])
