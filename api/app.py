@@ -119,9 +119,7 @@ def on_soma_error(request: HttpRequest, error: SomaError) -> HttpResponse:
 @api.exception_handler(ValidationError)
 def on_invalid_input(request: HttpRequest, error: ValidationError) -> HttpResponse:
     # A location starts with its source and, for a body, the name of the argument.
-    fields = [
-        field for item in error.errors for field in field_errors([item], skip=2 if item["loc"][0] == "body" else 1)
-    ]
+    fields = field_errors({**item, "loc": item["loc"][2 if item["loc"][0] == "body" else 1 :]} for item in error.errors)
     return problem(request, InvalidInput(*fields[0], **dict(fields[1:])))
 
 

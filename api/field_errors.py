@@ -53,15 +53,11 @@ _OTHER = "is not valid; see the API documentation for the type of this field"
 _INTERNAL = re.compile(r"function-|constrained-|list\[|nullable")
 
 
-def field_errors(errors: Iterable[Mapping[str, Any]], skip: int = 0) -> list[tuple[str, str]]:
-    """Return `(field, message)` for each field, up to MAX_ERRORS.
-
-    errors: as pydantic lists them.
-    skip: how many leading parts of each location belong to the framework.
-    """
+def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return `(field, message)` for up to MAX_ERRORS fields: the first error that pydantic lists for each."""
     messages: dict[str, str] = {}
     for error in errors:
-        messages.setdefault(_field(error["loc"][skip:]), message(error))
+        messages.setdefault(_field(error["loc"]), message(error))
         if len(messages) == MAX_ERRORS:
             break
     return list(messages.items())

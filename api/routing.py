@@ -11,6 +11,8 @@ from typing import Any, Protocol, Required, TypedDict, TypeVar, Unpack, cast
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import register_converter
+from django.urls.converters import StringConverter
 from ninja import Router
 from ninja.constants import NOT_SET
 from ninja.decorators import decorate_view
@@ -29,8 +31,17 @@ from somamemory.web.problems import PROBLEM
 ANY_PROBLEM = (400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 415, 422, 429, 500, 503)
 # Sent before the route is known: invalid host, time-out, request line or headers too long
 SERVER_PROBLEMS = (400, 408, 414, 431)
-_CONVERTER = re.compile(r"\{\w+:")  # in `{path:key}`, which OpenAPI calls `{key}`
+_CONVERTER = re.compile(r"\{\w+:")  # in `{text:key}`, which OpenAPI calls `{key}`
 _MAX_SHOWN = 200  # characters of a parameter's name in an error
+
+
+class _AnyText(StringConverter):
+    """The rest of a path, even if it is empty or has line breaks, so that a validator can reject it by its name."""
+
+    regex = "(?s:.*)"
+
+
+register_converter(_AnyText, "text")
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 Run = Callable[..., HttpResponse]

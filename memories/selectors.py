@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from memories import large_rows, prepared_reads, read_counts, validity
 from memories.coordinates import DIGITS_PER_NUMBER, Ball, Box, Coordinate
-from memories.filters import And, Filter, to_q
+from memories.filters import Filter, constant, to_q
 from memories.index import generations
 from memories.models import Memory
 from memories.prepared_reads import PageShape
@@ -73,7 +73,8 @@ class Narrowing:
 
     @property
     def is_empty(self) -> bool:
-        return self == Narrowing() or self == Narrowing(filters=And(()))
+        """Return whether every memory fulfils the conditions, which may be nested empty ones."""
+        return replace(self, filters=None) == Narrowing() and (self.filters is None or constant(self.filters) is True)
 
     def of(self, caller: Caller) -> Narrowing:
         """Return the conditions, with the user to whom the caller is limited.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from api.conversations.presenters import message
+from api.conversations.presenters import RECALLED, message
 from api.json import JsonObject
 from conversations.context import render
 from conversations.context.rules import Candidate, Rejected
@@ -56,8 +56,7 @@ def _recalled(item: ContextItem) -> JsonObject:
     return {
         "id": str(memory.id),
         "conversation_id": None if item.conversation is None else str(item.conversation.id),
-        # A summary or a memory never gets the role of a user or an assistant.
-        "role": "system",
+        "role": RECALLED,
         "coord": memory.coordinate.text,
         "turn": None if item.conversation is None else turn_of(memory.coordinate_key),
         "timestamp": rfc3339(memory.created_at),

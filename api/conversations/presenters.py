@@ -12,6 +12,9 @@ from somamemory.times import rfc3339
 
 # Sekha's clients require a message id in every listed conversation, and accept this one.
 _NO_MESSAGE = "00000000-0000-0000-0000-000000000000"
+# The role of summaries, facts and memories. Their text may come from a user, and must not speak with the authority of
+# the system.
+RECALLED = "user"
 
 
 def conversation(conversation: Conversation) -> JsonObject:
@@ -56,7 +59,7 @@ def message(message: Memory, conversation: Conversation) -> JsonObject:
     return {
         "id": str(message.id),
         "conversation_id": str(conversation.id),
-        "role": content.role or "system",  # summaries have no role
+        "role": content.role or RECALLED,
         "content": content.text,
         **content.more,
         "coord": message.coordinate.text,

@@ -40,6 +40,7 @@ from conversations.services import NewConversation
 from somamemory.errors import InvalidInput
 
 router = PolicyRouter("conversations")
+_EMPTY_CONVERSATION = ConversationBody()
 
 
 @router.post("/conversations", out={201: ConversationOut}, limited=True)
@@ -51,10 +52,12 @@ def create(request: Request, body: ConversationBody) -> HttpResponse:
 @router.put(
     "/conversations/by-external-id/{external_id}", out={200: ConversationOut, 201: ConversationOut}, limited=True
 )
-def create_once(request: Request, external_id: ExternalId, body: ConversationBody) -> HttpResponse:
+def create_once(
+    request: Request, external_id: ExternalId, body: ConversationBody = _EMPTY_CONVERSATION
+) -> HttpResponse:
     """Create a conversation with your own id, or return the existing one, unchanged.
 
-    The id has 1 to 255 characters and no slash. It is unique for the tenant.
+    The id has 1 to 255 characters and no slash. It is unique for the tenant. The body can be omitted.
     """
     new = replace(_new_conversation(body), external_id=external_id)
     conversation, created = services.create_once(request.caller, new)

@@ -32,27 +32,27 @@ from memories import lookup, services
 router = PolicyRouter("memories")
 
 
-@router.get("/memories/by-key/{path:key}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
+@router.get("/memories/by-key/{text:key}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
 def get_by_key(request: Request, key: Path[KeyText], query: Query[FetchParams]) -> HttpResponse:
     """Fetch the memory with a key, as it is now or as it was at a moment (`as_of`)."""
     return responses.fetched(request, lookup.get(request.caller, query.namespace, key, query.as_of))
 
 
-@router.put("/memories/by-key/{path:key}", out={200: StoredOut, 201: StoredOut}, conditional=True, limited=True)
+@router.put("/memories/by-key/{text:key}", out={200: StoredOut, 201: StoredOut}, conditional=True, limited=True)
 def store_by_key(request: Request, key: Path[KeyText], query: Query[NamespaceParams], body: KeyedBody) -> HttpResponse:
     """Store a memory under a key, replacing any memory with this key."""
     condition = preconditions.of_write(request)
     return responses.stored(services.store(request.caller, new_at(body, query.namespace, key), condition))
 
 
-@router.patch("/memories/by-key/{path:key}", out=MemoryEnvelope, conditional=True, limited=True)
+@router.patch("/memories/by-key/{text:key}", out=MemoryEnvelope, conditional=True, limited=True)
 def patch_by_key(request: Request, key: Path[KeyText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
     """Change parts of the memory with a key by JSON merge patch (RFC 7396)."""
     condition = preconditions.of_write(request)
     return responses.changed(lookup.patch(request.caller, query.namespace, key, changes_in(body), condition))
 
 
-@router.delete("/memories/by-key/{path:key}", out=DeletedOut, conditional=True, limited=True)
+@router.delete("/memories/by-key/{text:key}", out=DeletedOut, conditional=True, limited=True)
 def delete_by_key(request: Request, key: Path[KeyText], query: Query[DeleteParams]) -> HttpResponse:
     """Delete the memory with a key. It can be restored during the retention period, unless `purge=true`."""
     condition = preconditions.of_write(request)

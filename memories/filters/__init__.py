@@ -29,7 +29,7 @@ from memories.filters.grammar import (
     parse,
 )
 from memories.filters.sqlite import register_functions
-from memories.filters.tree import leaves, replaced
+from memories.filters.tree import constant, leaves, replaced
 
 __all__ = [
     "MAX_CONDITIONS",
@@ -42,6 +42,7 @@ __all__ = [
     "Leaf",
     "Not",
     "Or",
+    "constant",
     "fold",
     "leaves",
     "parse",

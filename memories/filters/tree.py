@@ -20,6 +20,19 @@ def leaves(filter: Filter) -> list[Leaf]:
     return []
 
 
+def constant(filter: Filter) -> bool | None:
+    """Return True or False if the tree has this value for every memory, because it lacks conditions; None otherwise."""
+    match filter:
+        case And(parts) | Or(parts):
+            neutral = isinstance(filter, And)
+            values = {constant(part) for part in parts}
+            return (not neutral) if (not neutral) in values else None if None in values else neutral
+        case Not(part):
+            value = constant(part)
+            return None if value is None else not value
+    return None
+
+
 def on_json(filter: Filter) -> list[Leaf]:
     """Return the conditions on JSON."""
     return [leaf for leaf in leaves(filter) if leaf.path]

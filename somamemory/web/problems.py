@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import unquote_to_bytes
 
 import orjson
 from django.conf import settings
@@ -55,7 +56,7 @@ class Problems:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        refusal = _check_host(request) or _check_length(request)
+        refusal = _check_host(request) or _check_length(request) or _check_encoding(request)
         if refusal is not None:
             return problem(request, refusal)
         response = self.get_response(request)
@@ -126,6 +127,18 @@ def _check_length(request: HttpRequest) -> SomaError | None:
         return MalformedRequest("Content-Length must be a whole number")
     if int(length) > settings.MAX_BODY_BYTES:
         return PayloadTooLarge(f"the body has {length} bytes; the maximum is {settings.MAX_BODY_BYTES}")
+    return None
+
+
+def _check_encoding(request: HttpRequest) -> SomaError | None:
+    """Reject a path or a query that is not UTF-8. Django would read other characters than the client has sent."""
+    sent = request.META.get("RAW_URI", "")  # from gunicorn, in Latin-1
+    if sent.isascii() and "%" not in sent:
+        return None
+    try:
+        unquote_to_bytes(sent.encode("latin-1")).decode()
+    except UnicodeError:
+        return MalformedRequest("the path and the query must be percent-encoded UTF-8")
     return None
 
 

@@ -169,6 +169,11 @@ def test_a_bad_content_length_is_400(api: Api, length: str) -> None:
     problem_of(api.request("POST", "/memories", raw=b"{}", content_length=length), 400, "malformed_request")
 
 
+@pytest.mark.parametrize("sent", ["/memories/by-key/%ED%A0%80", "/memories?key_prefix=%FF", "/memories/by-key/\xff"])
+def test_a_path_or_a_query_that_is_not_utf8_is_400(db: None, sent: str) -> None:
+    problem_of(Client().get("/memories", RAW_URI=sent), 400, "malformed_request")
+
+
 def test_a_chunked_body_is_411(api: Api) -> None:
     problem_of(api.request("POST", "/memories", raw=b"{}", transfer_encoding="chunked"), 411, "length_required")
 

@@ -20,6 +20,13 @@ def test_a_conversation_is_created_once_for_an_external_id(api: Api) -> None:
     assert contents(api, first.json()["id"]) == ["hello"]
 
 
+def test_a_conversation_needs_no_body(api: Api) -> None:
+    first, again = (api.request("PUT", f"{BY_ID}/thread-7") for _ in range(2))
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["external_id"] == "thread-7"
+
+
 def test_messages_are_appended_and_listed_by_external_id(api: Api) -> None:
     api.put(f"{BY_ID}/thread-7", {"messages": said("hello")})
 

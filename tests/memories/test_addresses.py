@@ -73,6 +73,11 @@ def test_a_bad_key_is_refused_and_nothing_is_stored(api: Api, key: object, probl
     assert api.get("/stats").json()["total_memories"] == 0
 
 
+@pytest.mark.parametrize("path", ["", "a%0Ab"])
+def test_a_path_without_a_usable_key_is_refused(api: Api, path: str) -> None:
+    problem_of(api.request("PUT", f"/memories/by-key/{path}", {"payload": {}}), 422, field="key")
+
+
 def test_a_second_store_under_a_key_replaces_the_memory(api: Api) -> None:
     first = put(api, "ada/seat", "window").json()
     second = put(api, "ada/seat", "aisle")

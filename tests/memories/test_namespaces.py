@@ -282,7 +282,12 @@ def test_a_deletion_is_bounded_and_says_whether_there_are_more(api: Api) -> None
     assert delete(api, all=True, limit=2).json() == {"deleted": 1, "complete": True, "dry_run": False}
 
 
-@pytest.mark.parametrize("body", [{}, {"filters": {}}, {"namespace_prefix": "a"}, {"dry_run": True}])
+NESTED = [{"AND": [{}]}, {"OR": [{}, {"a": 1}]}, {"NOT": []}, {"AND": [{}, {"NOT": [{"OR": []}]}]}]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"namespace_prefix": "a"}, {"dry_run": True}, *({"filters": filters} for filters in [{}, *NESTED])]
+)
 def test_an_empty_filter_deletes_nothing_without_consent(api: Api, body: dict[str, Any]) -> None:
     furnish(api, ["default"])
 

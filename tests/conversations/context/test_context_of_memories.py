@@ -42,7 +42,7 @@ def test_memories_of_the_namespaces_compete_with_messages(api: Api) -> None:
     [memory] = [item for item in context["items"] if item["namespace"] == "zoo"]
     assert memory["source"] == "memory"
     assert memory["conversation_id"] is None
-    assert memory["role"] == "system"
+    assert memory["role"] == "user"
     assert memory["provenance"] == {"source": "warden", "trust": 0.9}
     assert memory["relevance"] > 0.5
     assert contents(assemble(api, QUERY)) == {"The aardvark sleeps in the vault"}
