@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db.backends.sqlite3 import base
 from django.db.utils import OperationalError
 
-from somamemory import deadline
+from somamemory import allocator, deadline
 from somamemory.db.sqlite.process_lock import ProcessLock
 from somamemory.db.sqlite.writer_queue import FairLock
 
@@ -66,6 +66,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._has_turn = False
+        self._had_large = False
         self.execute_wrappers.append(self._single_write)
 
     def create_cursor(self, name: str | None = None) -> Any:
@@ -94,13 +95,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
             super()._close()  # type: ignore[misc]
         finally:
             self._pass_on()
+        if self._had_large:
+            self._had_large = False
+            allocator.return_free_pages()
 
     def _single_write(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
         """Make a single statement outside a transaction wait in the queue as well."""
         if not many and is_large(params):
-            self.close_at = 0.0  # close it after the request: see `is_large`
+            self.close_at, self._had_large = 0.0, True  # close it after the request: see `is_large`
         if self._has_turn or not _WRITE.match(sql):
             return execute(sql, params, many, context)
         self._take_turn()
