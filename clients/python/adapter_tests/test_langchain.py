@@ -1,4 +1,4 @@
-"""LangChain's own tests of retrievers and vector stores."""
+"""LangChain's own tests of retrievers and vector stores, and ours of the chat history."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_tests.integration_tests import RetrieversIntegrationTests, VectorStoreIntegrationTests
 
 from somamemory_client import Client, InvalidArgument
-from somamemory_client.adapters.langchain import SomaRetriever, SomaVectorStore
+from somamemory_client.adapters.langchain import SomaChatHistory, SomaRetriever, SomaVectorStore
 
 
 class TestVectorStore(VectorStoreIntegrationTests):
@@ -51,3 +52,33 @@ def test_a_search_of_a_vector_store_applies_a_filter_and_returns_scores(client: 
 def test_an_embedding_of_the_program_is_refused(client: Client, place: str) -> None:
     with pytest.raises(InvalidArgument, match="embedding"):
         SomaVectorStore.from_texts(["apple"], DeterministicFakeEmbedding(size=3), client=client, namespace=place)
+
+
+@pytest.fixture
+def session(place: str) -> str:
+    return place.replace("/", "-")  # the id of a conversation must not contain a slash
+
+
+def test_a_chat_history_returns_the_messages_as_they_were_added(client: Client, session: str) -> None:
+    history = SomaChatHistory(client, session, user_id="ada")
+    assert history.messages == []
+    history.clear()
+    messages = [
+        SystemMessage("Be brief."),
+        HumanMessage([{"type": "text", "text": "Weather?"}, {"type": "image_url", "image_url": "https://x/y.png"}]),
+        AIMessage("", tool_calls=[{"id": "1", "name": "weather", "args": {"city": "Bern"}}]),
+        ToolMessage("sunny", tool_call_id="1"),
+        AIMessage("Sunny.", id="run-1"),
+    ]
+    history.add_messages(messages[:2])
+    history.add_messages(messages[2:])
+    assert SomaChatHistory(client, session).messages == messages
+    history.clear()
+    assert history.messages == []
+    history.add_user_message("Again")
+    assert [message.content for message in history.messages] == ["Again"]
+
+
+def test_a_chat_history_contains_the_messages_of_other_programs(client: Client, session: str) -> None:
+    client.conversations.create(external_id=session, messages=[{"role": "user", "content": "Hello"}])
+    assert SomaChatHistory(client, session).messages == [HumanMessage("Hello")]

@@ -1,26 +1,36 @@
-"""LangChain: `SomaRetriever` and `SomaVectorStore`, with the synchronous client.
+"""LangChain: `SomaRetriever`, `SomaVectorStore` and `SomaChatHistory`, with the synchronous client.
 
 The asynchronous methods run in threads, as LangChain does it by default.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 from uuid import uuid4
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.messages import AIMessage, BaseMessage, message_to_dict, messages_from_dict
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
 
-from somamemory_client import Client, InvalidArgument, types
+from somamemory_client import Client, InvalidArgument, NotFound, types
 from somamemory_client.adapters._calls import memories, run, slices
 
 Mode = Literal["hybrid", "semantic", "keyword"]
 Filter = Mapping[str, Any]  # conditions as in the API, such as {"metadata.color": "red"}
+_ROLES: dict[str, Literal["user", "assistant", "system", "tool"]] = {
+    "human": "user",
+    "ai": "assistant",
+    "system": "system",
+    "tool": "tool",
+}
+_TYPES = {role: kind for kind, role in _ROLES.items()} | {"developer": "system"}
 
 
 class SomaRetriever(BaseRetriever):
@@ -122,8 +132,58 @@ class SomaVectorStore(VectorStore):
         return store
 
 
+class SomaChatHistory(BaseChatMessageHistory):
+    """The messages of a session, as the conversation whose `external_id` is the session's.
+
+    options: the fields of the conversation, such as `user_id` or `label`, which count when it is created.
+    """
+
+    def __init__(self, client: Client, session_id: str, **options: Any) -> None:
+        self._client = client
+        self._id = session_id
+        self._options = options
+
+    @property
+    def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # read from the service each time
+        try:
+            stored = list(self._client.conversations.messages(external_id=self._id, limit=200))
+        except NotFound:
+            return []
+        return messages_from_dict([_message(message) for message in stored])
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Append messages, all or none."""
+        bodies = [_body(message) for message in messages]
+        self._client.conversations.create(external_id=self._id, **self._options)
+        self._client.conversations.append(bodies, external_id=self._id)
+
+    def clear(self) -> None:
+        """Delete the conversation, which cannot be undone."""
+        with contextlib.suppress(NotFound):
+            self._client.conversations.delete(self._client.conversations.get(external_id=self._id)["id"])
+
+
 def _document(memory: Mapping[str, Any]) -> Document:
     payload = memory["payload"]
     text = payload.get("text")
     content = text if isinstance(text, str) else json.dumps(payload, ensure_ascii=False)
     return Document(id=memory["key"] or memory["id"], page_content=content, metadata=memory["metadata"])
+
+
+def _message(message: types.MessageOut) -> dict[str, Any]:
+    """Return a message in LangChain's form, also one that another program has appended."""
+    data = {"content": message["content"]} | ({"tool_call_id": ""} if message["role"] == "tool" else {})
+    plain = {"type": _TYPES[message["role"]], "data": data}
+    found: dict[str, Any] = message["metadata"].get("langchain", plain)
+    return found
+
+
+def _body(message: BaseMessage) -> types.MessageBody:
+    body: types.MessageBody = {
+        "role": _ROLES.get(message.type, "assistant"),
+        "content": str(message.text),
+        "metadata": {"langchain": message_to_dict(message)},
+    }
+    if isinstance(message, AIMessage) and message.tool_calls:
+        body["tool_calls"] = [dict(call) for call in message.tool_calls]
+    return body
