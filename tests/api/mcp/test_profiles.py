@@ -90,7 +90,12 @@ def test_a_relation_can_have_any_type(api: Api, kind: str) -> None:
 def test_all_requests_of_a_tool_share_one_deadline(api: Api, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.REQUEST_DEADLINE_S = 0.5
     store = services.store
-    monkeypatch.setattr(services, "store", lambda *args, **options: sleep(0.1) or store(*args, **options))
+
+    def store_slowly(*args: Any, **options: Any) -> Any:
+        sleep(0.1)
+        return store(*args, **options)
+
+    monkeypatch.setattr(services, "store", store_slowly)
     entities = [{"name": str(number), "entityType": "number", "observations": []} for number in range(20)]
 
     assert "deadline" in error_of(api, "create_entities", GRAPH, entities=entities)
