@@ -48,7 +48,8 @@ def run(app: click.Command, arguments: Sequence[str]) -> int:
 
 
 def _show(error: click.ClickException, arguments: Sequence[str]) -> int:
-    error.message = error.message.encode(errors="backslashreplace").decode()  # an argument may be invalid UTF-8
+    # An argument may be invalid UTF-8.
+    vars(error)["message"] = error.message.encode(errors="backslashreplace").decode()
     if "--json" in arguments:
         from somamemory.cli.output import as_json
 
