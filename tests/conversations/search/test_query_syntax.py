@@ -27,7 +27,7 @@ from tests.support.conversations import begin, full_text
         ("dog OR NOT fox", "combine NOT with AND"),
         ("d*", "at least 2 letters"),
         ("well-known*", "at least 2 letters"),
-        ("(" * 17 + "dog" + ")" * 17 + " AND fox", "more than 16 parentheses"),
+        ("(" * 17 + "dog" + ")" * 17 + " AND fox", "more than 16 levels of parentheses"),
         (" OR ".join(f"w{n}" for n in range(65)), "has 65 words and phrases; the maximum is 64"),
         (" ".join(f"word{n}*" for n in range(9)), "has 9 prefixes; the maximum is 8"),
         ("NOT " * 300 + "dog", "the maximum is 256"),
