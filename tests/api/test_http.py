@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import re
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import pytest
@@ -171,7 +171,7 @@ def test_a_bad_content_length_is_400(api: Api, length: str) -> None:
 
 @pytest.mark.parametrize("sent", ["/memories/by-key/%ED%A0%80", "/memories?key_prefix=%FF", "/memories/by-key/\xff"])
 def test_a_path_or_a_query_that_is_not_utf8_is_400(db: None, sent: str) -> None:
-    problem_of(Client().get("/memories", RAW_URI=sent), 400, "malformed_request")
+    problem_of(cast("HttpResponse", Client().get("/memories", RAW_URI=sent)), 400, "malformed_request")
 
 
 def test_a_chunked_body_is_411(api: Api) -> None:

@@ -124,7 +124,7 @@ def test_without_the_database_the_rest_is_told(db: None, monkeypatch: pytest.Mon
         raise DatabaseError
 
     broken = metrics._Looked("soma_database_size_bytes", "", (), down)
-    monkeypatch.setitem(metrics._looked, "soma_database_size_bytes", broken)
+    monkeypatch.setitem(metrics._scraped, "soma_database_size_bytes", broken)
 
     assert value("soma_scrape_failed") == 1
     assert value("soma_http_requests_in_flight") == 1

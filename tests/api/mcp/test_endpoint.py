@@ -155,7 +155,9 @@ def test_an_idempotency_key_of_another_call_is_refused(api: Api) -> None:
 
 
 def test_a_call_with_several_requests_takes_an_idempotency_key_of_any_length(api: Api) -> None:
-    entities = [{"name": name, "entityType": "person", "observations": []} for name in ("Ada", "Grace")]
+    entities: list[dict[str, Any]] = [
+        {"name": name, "entityType": "person", "observations": []} for name in ("Ada", "Grace")
+    ]
     params = {"name": "create_entities", "arguments": {"entities": entities}}
 
     for _ in range(2):
