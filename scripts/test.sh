@@ -261,6 +261,7 @@ finish() { # name ...; shows each stage's output as it runs, waits for its end, 
 # Migrate a database once; the tests use copies of it. See testing/template.py.
 migrate_template() {
     SOMA_DATA_DIR="$SOMA_DATA_DIR/template" SOMA_SECRET_KEY="only for the template of the tests, 50 characters or more" \
+        SOMA_AUDIT_KEY="$("$python" -c 'from testing import template; print(template.AUDIT_KEY)')" \
         "$python" manage.py migrate --verbosity 0
 }
 template_on_postgresql() {

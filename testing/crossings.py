@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from testing import template
+
 if TYPE_CHECKING:
     from testing.crossings_scenarios import Scenario
 
@@ -41,6 +43,7 @@ class Crossings:
             "SOMA_EMBEDDING_PROVIDER": "hashing",
             "SOMA_INDEXER": "none",
             "SOMA_LOG_LEVEL": "ERROR",
+            **template.environment(),
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "testing.crossings"],

@@ -145,6 +145,7 @@ class Installation:
     processes: dict[str, Process] = field(default_factory=dict)
     cache: RedisServer = field(init=False)
     broker: RedisServer = field(init=False)
+    audit_key: dict[str, str] = field(default_factory=template.environment)
 
     def environment(self, service: str) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
@@ -164,6 +165,7 @@ class Installation:
             "SOMA_DRAIN_INTERVAL_S": "1",
             "SOMA_ACCESS_INTERVAL_S": "1",
             "SOMA_WORKERS": "1",
+            **self.audit_key,
             **self.more,
         }
 

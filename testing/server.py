@@ -40,6 +40,7 @@ class Server:
             "SOMA_SECRET_KEY": secrets.token_urlsafe(50),  # PostgreSQL requires a secret key
             "SOMA_KEY_RATE": "0",
             "SOMA_TENANT_RATE": "0",
+            **template.environment(),
             **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NAME = os.environ.get("SOMA_TEST_TEMPLATE", "")
+# A migration signs the progress of the audit log, so each copy needs the key of the template.
+AUDIT_KEY = "the key that signs the audit log of the template and its copies"
 
 
 def of_sqlite() -> Path | None:
@@ -25,6 +27,11 @@ def of_postgresql(database_url: str) -> str:
     tests = os.environ.get("SOMA_DATABASE_URL", "")
     same_server = tests.rpartition("/")[0] == database_url.rpartition("/")[0]
     return NAME if same_server and "/" not in NAME else ""
+
+
+def environment() -> dict[str, str]:
+    """Return the settings that a copy of the template needs."""
+    return {"SOMA_AUDIT_KEY": AUDIT_KEY} if NAME else {}
 
 
 def copy_sqlite(to: Path) -> None:

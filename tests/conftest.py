@@ -168,6 +168,8 @@ class Api:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
     """Start with a copy of the migrated database, if there is one."""
+    if template.NAME:
+        settings.AUDIT_KEY = template.AUDIT_KEY
     if POSTGRESQL:
         connection.settings_dict["TEST"]["TEMPLATE"] = template.of_postgresql(settings.DATABASE_URL) or None
     else:

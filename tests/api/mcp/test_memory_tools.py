@@ -135,7 +135,7 @@ def test_stats_count_only_what_the_caller_may_read(api: Api) -> None:
         ("memory_get", {"id": "1/history"}, "must be a UUID"),
         ("memory_get", {"id": "1", "key": "a"}, "Give either the id or the key"),
         ("memory_get", {"key": "a/../b"}, "must not contain the segments"),
-        ("memory_get", {"key": "a\nb"}, "line breaks"),
+        ("memory_get", {"key": "a\nb"}, "control characters"),
         ("memory_update", {"key": "a"}, "must contain at least one field"),
         ("memory_link", {"from_id": "x", "to_id": "y"}, "must be a UUID"),
         ("memory_store", {"content": "x", "importance": 11}, "<= 10"),
