@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,10 @@ from somamemory import installation
 from somamemory.cli.connection import Target, targeted
 from somamemory.cli.errors import USAGE, CliError
 from somamemory.cli.output import print_fields, print_json
+
+# As in `api.mcp.endpoint`, which needs Django.
+TOOL_PROFILES = ("default", "chatgpt", "knowledge-graph", "sekha")
+_NAMESPACE = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
 
 
 def manage(arguments: Sequence[str], target: Target) -> int:
@@ -133,11 +138,17 @@ def manage_(arguments: tuple[str, ...]) -> int:
     return manage(arguments or ["help"], Target(None, None, None, None, json=False))
 
 
+def _check_namespace(_: click.Context, __: click.Parameter, namespace: str | None) -> str | None:
+    if namespace is not None and not _NAMESPACE.fullmatch(namespace):
+        raise click.BadParameter("must have 1 to 255 letters, digits and characters of ._:/-")
+    return namespace
+
+
 @click.command(
     epilog='\b\nExample, in the configuration of an assistant:\n  {"command": "somamemory", "args": ["mcp"]}'
 )
-@click.option("--namespace", help="Namespace for all memories.")
-@click.option("--profile", "tool_profile", metavar="PROFILE", help="Tool set, such as that of another memory server.")
+@click.option("--namespace", callback=_check_namespace, help="Namespace for all memories.")
+@click.option("--profile", "tool_profile", type=click.Choice(TOOL_PROFILES), help="Tools of this or another server.")
 @partial(targeted, without=("profile", "json"))  # here, a profile is one of tools
 def mcp(target: Target, namespace: str | None, tool_profile: str | None) -> None:
     """Serve the Model Context Protocol on standard input and output."""

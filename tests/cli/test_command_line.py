@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from api.mcp.endpoint import PROFILES
 from somamemory.cli import connection, local
 from somamemory.cli.app import app
 from somamemory.cli.connection import Target, profile
@@ -17,6 +19,8 @@ from somamemory.cli.errors import CliError
 from somamemory.errors import ConfigurationError
 from testing.processes import HOME
 from tests.cli.conftest import Soma
+
+PING = '{"jsonrpc": "2.0", "id": 7, "method": "ping"}\n'
 
 
 def leaves(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -186,14 +190,38 @@ def test_an_invalid_port_is_refused(bare: Soma, executed: list[list[str]], port:
     assert (bare("serve", "--port", port).code, executed) == (2, [])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--profile", "nonsense"], "is not one of 'default', 'chatgpt', 'knowledge-graph', 'sekha'"),
+        (["--namespace", "a%b"], "must have 1 to 255 letters"),
+        (["--namespace", ""], "must have 1 to 255 letters"),
+    ],
+)
+def test_mcp_refuses_invalid_options_before_the_first_message(
+    bare: Soma, executed: list[list[str]], arguments: list[str], message: str
+) -> None:
+    done = bare("mcp", *arguments)
+
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_the_profiles_of_mcp_are_those_of_the_endpoint() -> None:
+    assert tuple(PROFILES) == local.TOOL_PROFILES
+
+
 def test_the_program_works_on_an_empty_data_folder(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SOMA_")}
     environment = {**kept, "SOMA_PORT": "1", "HOME": str(tmp_path)}
 
-    def soma(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def soma(*arguments: str, sent: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "somamemory", *arguments, "--data-dir", str(tmp_path / "data")]
-        return subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            command, cwd=HOME, env=environment, input=sent, capture_output=True, text=True, timeout=120
+        )
 
     stored = soma("store", "Ada drinks coffee", "--key", "ada")
     assert (stored.returncode, stored.stderr) == (0, "")
     assert "Ada drinks coffee" in soma("get", "ada").stdout
+    assert json.loads(soma("mcp", sent=PING).stdout) == {"jsonrpc": "2.0", "id": 7, "result": {}}
