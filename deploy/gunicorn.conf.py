@@ -120,14 +120,21 @@ def refuse(worker, error):
 
 
 def worker_int(worker):
-    once("stopping", lambda: print("Stopping …", flush=True))
+    # This runs in a signal handler, which may have interrupted a print.
+    once("stopping", lambda: os.write(1, "Stopping …\n".encode()))
+
+
+_begun = set()
 
 
 def once(what, do):
-    """Call `do` only in the first process that gets here.
+    """Call `do` only in the first process that gets here, even if a signal interrupts this function and calls it again.
 
     If that process is killed, the kernel releases its lock, and the next process calls `do`.
     """
+    if what in _begun:
+        return
+    _begun.add(what)
     with open(os.path.join(metrics_dir, what), "a") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         # Do not use tell(): it returns the position from before the wait for the lock.
