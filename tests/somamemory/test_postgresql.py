@@ -115,7 +115,7 @@ def test_connections_that_the_server_has_closed_are_replaced_unnoticed(api: Api)
     api.store("1")
     with elsewhere() as other, other.cursor() as cursor:
         cursor.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity "  # waits for the end of each
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
