@@ -201,7 +201,7 @@ def test_a_connection_to_the_replica_that_breaks_is_not_noticed(behind: Api) -> 
     assert seen(behind) == "old"
     with connections[REPLICA].copy().cursor() as cursor:
         cursor.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         cursor.connection.close()
