@@ -108,6 +108,7 @@ def main() -> int:
             "SOMA_SECRET_KEY": secrets.token_urlsafe(50),
             "SOMA_EMBEDDING_PROVIDER": "hashing",
             "SOMA_LOG_LEVEL": "ERROR",
+            "SOMA_MAX_BACKLOG": "1000000",  # nothing is indexed
         }
         if options.database:
             with empty_database(options.database) as database:
