@@ -103,7 +103,7 @@ def fill(index: VectorIndex, corpus: Corpus) -> None:
 
 
 def added(index: VectorIndex, processes: list[int], corpus: Corpus) -> float:
-    """Store some memories again, one at a time, and return the CPU time for each in milliseconds."""
+    """Overwrite some memories, one at a time, and return the CPU time per memory in milliseconds."""
     began = cpu.used_s(processes)
     for number in range(BATCH):
         index.upsert(TENANT, [point(corpus, number)])

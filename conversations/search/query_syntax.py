@@ -209,7 +209,7 @@ class _Parser:
         return self._tokens[self._at]["word"] or ""
 
     def _missing(self) -> str:
-        """Return what is wrong where a word is missing."""
+        """Return the error for a missing word."""
         before = self._tokens[self._at - 1]["word"] if self._at else None
         operator = before if before in _OPERATORS else self._next()
         if operator in _OPERATORS:

@@ -327,7 +327,7 @@ def test_a_query_of_too_many_parameters_is_400(api: Api) -> None:
     problem_of(api.get(f"/memories?{query}"), 400, "malformed_request")
 
 
-def test_what_is_wrong_with_a_query_is_told_only_to_those_who_may_call(api: Api) -> None:
+def test_only_authorized_callers_see_the_errors_of_a_query(api: Api) -> None:
     problem_of(get("/memories?surprise=1"), 401)
 
 
@@ -425,7 +425,7 @@ def test_memory_search_stats_and_health_routes_answer_at_the_root_too(api: Api) 
         "/readyz",
     ],
 )
-def test_an_alias_gives_the_very_same_answer(api: Api, path: str) -> None:
+def test_an_alias_returns_the_same_response(api: Api, path: str) -> None:
     api.store("1")
     drain()  # or the statistics would tell for how long it has waited
 

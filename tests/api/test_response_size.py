@@ -69,7 +69,7 @@ def test_a_large_memory_is_listed_whole(api: Api, stored: list[str]) -> None:
     assert all(item["metadata"] == {} for item in items)
 
 
-def test_a_memory_larger_than_a_response_is_a_page_of_its_own(api: Api, settings: Any, stored: list[str]) -> None:
+def test_a_memory_larger_than_a_response_is_returned_alone(api: Api, settings: Any, stored: list[str]) -> None:
     settings.MAX_RESPONSE_BYTES = 1_000
 
     sizes = [len(page) for page in pages(api, "/memories?limit=1000", "items")]

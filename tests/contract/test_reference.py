@@ -42,7 +42,7 @@ def test_every_code_named_for_a_route_exists(reference: ModuleType) -> None:
     assert named | {*reference.COMMON, *reference.BODY, *reference.ONCE} <= set(reference.REMEDIES)
 
 
-def test_every_route_with_codes_of_its_own_exists(reference: ModuleType) -> None:
+def test_every_route_with_its_own_codes_exists(reference: ModuleType) -> None:
     paths = api.get_openapi_schema(path_prefix="/")["paths"]
     routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
 

@@ -214,7 +214,7 @@ def test_the_header_of_another_tenant_does_not_tell_whether_there_is_one(api: Ap
         assert acme[0] == 403
 
 
-def test_a_key_of_nobody_learns_nothing(api: Api) -> None:
+def test_an_unknown_key_learns_nothing(api: Api) -> None:
     names = furnish(api)
     nobody = Api("soma_" + "x" * 60, api.tenant)
 

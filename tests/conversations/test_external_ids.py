@@ -67,7 +67,7 @@ def test_an_external_id_that_is_too_long_or_has_control_characters_is_rejected(a
     problem_of(api.put(f"{BY_ID}/{bad}", {}), 422, field="external_id")
 
 
-def test_another_tenant_has_external_ids_of_its_own(api: Api, stranger: Api) -> None:
+def test_each_tenant_has_its_own_external_ids(api: Api, stranger: Api) -> None:
     ours = api.put(f"{BY_ID}/thread-7", {}).json()["id"]
 
     problem_of(stranger.get(f"{BY_ID}/thread-7"), 404)

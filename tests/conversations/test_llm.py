@@ -212,7 +212,7 @@ def test_an_endless_answer_is_cut_off(
         model.complete(ASKED, 100)
 
 
-def test_after_three_failures_nobody_waits_for_it(model: OpenAIChat, provider: ChatProvider) -> None:
+def test_after_three_failures_calls_fail_fast(model: OpenAIChat, provider: ChatProvider) -> None:
     provider.default = fails(500)
     for _ in range(FAILURES):
         with pytest.raises(LlmUnavailable):
@@ -332,7 +332,7 @@ def test_a_call_that_was_given_up_has_cost_its_question(
     assert completion == 0
 
 
-def test_beyond_the_budget_nobody_is_asked(
+def test_beyond_the_budget_no_model_is_called(
     caller: Caller, model: OpenAIChat, provider: ChatProvider, settings: Any
 ) -> None:
     ask(caller, model)
@@ -366,7 +366,7 @@ def test_a_tenants_own_budget_takes_the_place_of_the_installations(
     assert len(provider.requests) == 1
 
 
-def test_a_tenant_without_tokens_asks_nobody(caller: Caller, model: OpenAIChat, provider: ChatProvider) -> None:
+def test_a_tenant_without_tokens_calls_no_model(caller: Caller, model: OpenAIChat, provider: ChatProvider) -> None:
     caller.tenant.quota_llm_tokens_per_month = 0
 
     with pytest.raises(LlmBudgetExceeded, match="0 of 0 tokens"):
@@ -383,7 +383,7 @@ def test_what_a_call_took_is_nobodys_when_its_tenant_has_been_erased_meanwhile(a
     assert ledger.used(api.tenant).tokens_today == 0
 
 
-def test_usage_and_statistics_are_told_from_the_ledger(
+def test_usage_and_statistics_come_from_the_ledger(
     caller: Caller, api: Api, operator: Api, model: OpenAIChat, settings: Any
 ) -> None:
     settings.LLM_MONTHLY_TOKENS, settings.LLM_MONTHLY_CENTS = 5_000, 70
@@ -403,7 +403,7 @@ def test_usage_and_statistics_are_told_from_the_ledger(
     )
 
 
-def test_another_tenant_has_a_budget_of_its_own(caller: Caller, model: OpenAIChat, settings: Any) -> None:
+def test_each_tenant_has_its_own_budget(caller: Caller, model: OpenAIChat, settings: Any) -> None:
     settings.LLM_MONTHLY_TOKENS = 1_600
     for _ in range(3):
         ask(caller, model)

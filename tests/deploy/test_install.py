@@ -255,7 +255,7 @@ def found(service: Service) -> list[str]:
     return [memory["payload"]["text"] for memory in answer["memories"]]
 
 
-def test_the_probe_fails_where_nobody_answers(tmp_path: Path) -> None:
+def test_the_probe_fails_if_no_server_responds(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     tree = installed(tmp_path, port)

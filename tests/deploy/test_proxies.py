@@ -181,7 +181,7 @@ def test_an_old_tls_is_refused(proxy: Proxy) -> None:
         old.wrap_socket(plain, server_hostname=proxies.NAME)
 
 
-def test_with_nobody_behind_it_the_answer_is_a_problem_still(proxy_without_server: Proxy) -> None:
+def test_without_a_server_the_proxy_responds_with_a_problem(proxy_without_server: Proxy) -> None:
     response, answer = proxy_without_server.call("GET", "/healthz")
 
     assert response.status in (502, 503)

@@ -84,7 +84,7 @@ def test_of_a_deleted_subtree_every_memory_is_written_down(caller: Caller, api: 
     assert_histories_join(caller)
 
 
-def test_what_ends_with_the_retention_time_is_written_down_as_nobodys_deed(
+def test_removal_after_the_retention_time_is_audited_without_an_actor(
     caller: Caller, api: Api, stranger: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for who in (api, stranger):

@@ -379,7 +379,7 @@ def test_nothing_stored_is_404(api: Api) -> None:
     problem_of(api.get("/memories/1,2"), 404, "not_found")
 
 
-def test_the_state_of_the_index_is_told(api: Api) -> None:
+def test_the_state_of_the_index_is_returned(api: Api) -> None:
     api.store("1", "words")
     api.post("/memories", {"coord": "2", "payload": {"number": 1}})
     assert memory_at(api, "1")["index_state"] == "pending"

@@ -113,13 +113,13 @@ def test_refused_requests_are_counted_by_what_refused_them(api: Api, operator: A
     assert value("soma_rate_limited_total", limit="quota") == before + 1
 
 
-def test_the_database_is_told_of(api: Api) -> None:
+def test_the_database_has_metrics(api: Api) -> None:
     assert value("soma_database_size_bytes") > 10_000
     assert value("soma_tenants", tier="standard", active="true") == 2
     assert value("soma_scrape_failed") == 0
 
 
-def test_without_the_database_the_rest_is_told(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_database_the_other_metrics_are_exported(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def down() -> Any:
         raise DatabaseError
 
@@ -148,7 +148,7 @@ def test_a_proxy_that_nobody_has_named_does_not_open_them_to_everybody(db: None)
     problem_of(proxied.get("/metrics", headers={"X-Forwarded-For": "192.0.2.1"}), 403, "forbidden")
 
 
-def test_they_are_told_under_other_names_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_are_also_exported_under_other_names(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.get("/memories")
     monkeypatch.setattr(settings, "METRICS_ALIAS", "sekha")
 

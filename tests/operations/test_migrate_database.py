@@ -68,7 +68,7 @@ def test_no_number_is_given_twice_even_when_the_last_row_is_gone(source: Path, t
     assert ask(target, "SELECT nextval(pg_get_serial_sequence('sfm_memories', 'seq'))") == [(5001,)]
 
 
-def test_a_target_that_is_somebody_elses_is_left_as_it_was(source: Path, target: str) -> None:
+def test_a_target_with_foreign_tables_is_not_changed(source: Path, target: str) -> None:
     with psycopg.connect(target) as connection:
         connection.execute("CREATE TABLE theirs ()")
 

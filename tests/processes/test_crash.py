@@ -336,7 +336,7 @@ def test_kills_lose_nothing_and_the_index_converges(server: Server) -> None:
     print(f"{KILLS} kills, {writes_of(writers)} writes, {deletes} deletes")
 
 
-def test_an_index_that_somebody_has_deleted_is_made_again_from_the_database(server: Server) -> None:
+def test_a_deleted_index_is_rebuilt_from_the_database(server: Server) -> None:
     for at in range(5):
         server.call("POST", "/memories", {"coord": f"9,{at}", "payload": {"text": f"turtle writer9 {at}"}})
     server.settle()

@@ -111,7 +111,7 @@ def test_a_connection_cut_within_a_store_leaves_nothing_half_done(api: Api, monk
     assert api.store("1")["version"] == 1
 
 
-def test_connections_that_the_server_has_closed_are_replaced_unnoticed(api: Api) -> None:
+def test_connections_closed_by_the_server_are_replaced(api: Api) -> None:
     api.store("1")
     with elsewhere() as other, other.cursor() as cursor:
         cursor.execute(

@@ -52,7 +52,7 @@ def test_what_can_be_mended_is_one_line_without_the_words_of_the_database(
     assert "secret" not in vars(line)["reason"]
 
 
-def test_a_bug_is_told_with_its_place_and_leaves_the_thread_alive(
+def test_a_bug_is_logged_with_its_traceback_and_leaves_the_thread_alive(
     thread: Thread, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = counted("bug")
@@ -65,7 +65,7 @@ def test_a_bug_is_told_with_its_place_and_leaves_the_thread_alive(
     assert line.exc_info
 
 
-def test_the_same_reason_is_told_once_until_an_attempt_goes_through(
+def test_the_same_reason_is_logged_once_until_an_attempt_succeeds(
     thread: Thread, caplog: pytest.LogCaptureFixture
 ) -> None:
     for work in (failing(IndexUnavailable()), failing(IndexUnavailable()), lambda: None, failing(IndexUnavailable())):
@@ -186,7 +186,7 @@ def test_a_thread_begins_when_its_preparation_has_succeeded(scheduler: Scheduler
     assert order[:2] == ["prepared", "worked"]
 
 
-def test_work_that_asks_is_told_when_to_stop(scheduler: Scheduler) -> None:
+def test_work_can_ask_whether_to_stop(scheduler: Scheduler) -> None:
     began, ended = threading.Event(), threading.Event()
 
     def work(should_stop: scheduling.ShouldStop) -> None:

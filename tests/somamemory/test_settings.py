@@ -52,7 +52,7 @@ def test_the_defaults_pass_every_check(tmp_path) -> None:
     assert code == 0, output
 
 
-def test_every_mistake_has_a_line_of_its_own(tmp_path) -> None:
+def test_every_mistake_is_reported_on_its_own_line(tmp_path) -> None:
     code, output = check(
         tmp_path,
         "--deploy",
@@ -100,7 +100,7 @@ def test_whatever_starts_refuses_to(tmp_path, command: str) -> None:
     assert "SOMA_THREDS is not a setting; did you mean SOMA_THREADS?" in output
 
 
-def test_an_embedder_that_cannot_be_made_is_told_before_anything_starts(tmp_path) -> None:
+def test_an_invalid_embedder_is_reported_before_anything_starts(tmp_path) -> None:
     code, output = check(tmp_path, "--deploy", SOMA_EMBEDDING_PROVIDER="abacus")
 
     assert code == 1

@@ -103,7 +103,7 @@ def test_a_single_statement_takes_the_turn_for_itself_alone() -> None:
 
 @sqlite_only
 @pytest.mark.django_db(transaction=True)
-def test_who_gets_no_turn_is_told_that_the_database_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_without_a_turn_gets_database_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "PATIENCE_S", 0.01)
     queue = connection._queue  # type: ignore[attr-defined]
     assert queue.acquire(1)

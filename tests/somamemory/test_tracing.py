@@ -211,7 +211,7 @@ def test_of_those_who_share_a_job_the_first_has_it_and_the_others_are_linked(
     ]
 
 
-def test_a_job_that_the_clock_has_sent_is_a_trace_of_its_own(traces: Traces) -> None:
+def test_a_scheduled_job_has_its_own_trace(traces: Traces) -> None:
     run_with({}, lambda: None)
 
     assert traces.named("tests.work").parent is None
@@ -271,7 +271,7 @@ def test_before_a_server_serves_a_request_is_no_span(db: None) -> None:
     assert middleware.Tracing(lambda request: answer)(HttpRequest()) is answer
 
 
-def test_without_the_extra_an_endpoint_is_refused_and_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_an_endpoint_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "TRACING_ENDPOINT", "http://127.0.0.1:4318/v1/traces")
     assert [message.id for message in checks.mixes("sqlite")] == []
     monkeypatch.setattr(extras, "is_installed", lambda extra: False)

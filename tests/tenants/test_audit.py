@@ -94,7 +94,7 @@ def test_the_blocks_of_a_tenant_are_numbered_and_linked(chained: Caller) -> None
     assert bytes(blocks[0].previous) == bytes(32)
 
 
-def test_each_tenant_has_a_chain_of_its_own(chained: Caller, stranger: Api) -> None:
+def test_each_tenant_has_its_own_chain(chained: Caller, stranger: Api) -> None:
     other = replace(chained, tenant=stranger.tenant)
     record(other, "a")
     record(chained, "b")
@@ -216,7 +216,7 @@ def test_a_tail_cut_off_with_its_blocks_is_found_by_an_exported_head(chained: Ca
     assert kinds(check(known)) == {"truncated"}
 
 
-def test_a_chain_made_anew_with_the_key_is_found_by_an_exported_head(chained: Caller) -> None:
+def test_a_chain_rebuilt_with_the_key_differs_from_an_exported_head(chained: Caller) -> None:
     known = heads()
     with unguarded():
         change(events(chained))

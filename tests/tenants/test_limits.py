@@ -341,7 +341,7 @@ def test_many_threads_leave_nothing_behind() -> None:
     assert not running._count
 
 
-def test_another_key_of_the_tenant_has_a_bucket_of_its_own(limited: Api) -> None:
+def test_each_key_of_a_tenant_has_its_own_bucket(limited: Api) -> None:
     while limited.get("/stats").status_code == 200:
         pass
 

@@ -1,4 +1,4 @@
-"""The session of OpenAI Agents: what its protocol says, and what two programs at once keep."""
+"""The session for OpenAI Agents follows the protocol, and two programs that use it at once lose nothing."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_a_conversation_in_cold_storage_comes_back_to_be_read(
     assert Conversation.all_tenants.get(id=id).tier == "archived"
 
 
-def test_a_second_run_adds_nothing_and_asks_nobody(api: Api, provider: ChatProvider) -> None:
+def test_a_second_run_adds_nothing_and_calls_no_model(api: Api, provider: ChatProvider) -> None:
     provider.default = a_fact_of_each
     id = begin(api, "one", "two")["id"]
     ask(api, id)
@@ -198,7 +198,7 @@ def test_a_long_conversation_is_read_in_parts(api: Api, provider: ChatProvider) 
     assert len(facts_of(api, id, f"?limit=30&cursor={pages['next_cursor']}")["items"]) == 17
 
 
-def test_a_long_message_is_read_at_its_beginning_and_that_is_told(api: Api, provider: ChatProvider) -> None:
+def test_only_the_beginning_of_a_long_message_is_read_and_reported(api: Api, provider: ChatProvider) -> None:
     provider.default = a_fact_of_each
     id = begin(api, "x " * 40_000, "short")["id"]
     ask(api, id)
@@ -265,7 +265,7 @@ def test_only_the_fact_routes_write_to_the_reserved_namespace(api: Api) -> None:
         (says({"facts": [{"turn": 1, "fact": "x", "entities": [{"name": "A", "kind": "god"}]}]}), "llm_answer_invalid"),
     ],
 )
-def test_what_a_provider_does_wrong_is_told_and_stores_nothing(
+def test_an_error_of_the_provider_is_reported_and_stores_nothing(
     api: Api,
     provider: ChatProvider,
     settings: Any,
@@ -624,7 +624,7 @@ def test_a_label_that_is_not_sure_enough_is_not_given(api: Api) -> None:
     assert conversation(api, id)["label"] == ""
 
 
-def test_a_label_that_somebody_gives_is_theirs(api: Api) -> None:
+def test_a_label_set_by_a_user_is_kept(api: Api) -> None:
     want(api, auto_label=0.1)
     id = begin(api, *BEANS)["id"]
     due_now(api)
@@ -635,7 +635,7 @@ def test_a_label_that_somebody_gives_is_theirs(api: Api) -> None:
     assert (conversation(api, id)["label"], conversation(api, id)["labelled_by"]) == ("Vegetables", None)
 
 
-def test_a_label_that_somebody_gives_first_stays(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_label_set_by_a_user_first_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     want(api, auto_label=0.1)
     id = begin(api, *BEANS)["id"]
     due_now(api)

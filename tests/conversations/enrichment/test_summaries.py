@@ -133,7 +133,7 @@ def test_what_has_not_changed_is_not_made_again(api: Api) -> None:
     assert [(memory.id, memory.version) for memory in stored(api)] == before
 
 
-def test_a_new_message_makes_its_own_periods_anew_and_no_others(api: Api) -> None:
+def test_a_new_message_updates_only_the_summaries_of_its_own_periods(api: Api) -> None:
     conversation = talk(api, month())
     summarize(api, conversation["id"], "monthly")
     late = {"role": "user", "content": "The first frost has killed the basil.", "timestamp": "2026-10-29T22:00:00Z"}
@@ -347,7 +347,7 @@ def test_what_a_model_has_written_is_not_asked_for_again(api: Api, provider: Cha
 
 
 @pytest.mark.parametrize("behaviour", [fails(429), fails(500), dies, hangs, answers("<html>"), says("no JSON")])
-def test_a_model_that_fails_stores_nothing_and_says_so(
+def test_a_failing_model_stores_nothing_and_reports_it(
     api: Api, provider: ChatProvider, settings: Any, behaviour: Any
 ) -> None:
     settings.LLM_TIMEOUT_S = 0.3

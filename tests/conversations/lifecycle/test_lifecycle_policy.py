@@ -44,7 +44,7 @@ def lately_read(api: Api, id: str, days: float) -> None:
 # --- Rules -------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_moves_unless_somebody_wants_it(api: Api) -> None:
+def test_nothing_moves_without_a_policy(api: Api) -> None:
     id = begin(api, "old")["id"]
     older(id, 9_999)
 
@@ -52,7 +52,7 @@ def test_nothing_moves_unless_somebody_wants_it(api: Api) -> None:
     assert tier(api, id) == "active"
 
 
-def test_a_tenant_has_rules_of_its_own_or_those_of_the_installation(api: Api, settings: Any) -> None:
+def test_a_tenant_has_its_own_policy_or_that_of_the_installation(api: Api, settings: Any) -> None:
     settings.ACTIVE_DAYS, settings.ARCHIVED_DAYS = 30, 60
 
     before = api.get(PATH).json()
@@ -116,7 +116,7 @@ def test_rules_are_changed_by_admins_and_seen_by_readers(api: Api, stranger: Api
 # --- A run -------------------------------------------------------------------------------------------------------
 
 
-def test_what_nobody_uses_is_archived_and_later_put_into_a_file(api: Api) -> None:
+def test_unused_conversations_are_archived_and_later_moved_to_a_file(api: Api) -> None:
     rules(api, active_days=30, archived_days=60)
     idle, used, read, pinned = (begin(api, name)["id"] for name in ("idle", "used", "read", "pinned"))
     put(api, pinned, "pin")

@@ -547,7 +547,7 @@ def swept_after_a_while() -> None:
     tiers.sweep()
 
 
-def test_a_file_that_nobody_needs_stays_for_a_while(api: Api, cold_folder: Path) -> None:
+def test_an_unused_file_stays_for_a_while(api: Api, cold_folder: Path) -> None:
     id = cold(api)
     tiers.thaw(scheduler_caller(api.tenant), uuid.UUID(id))
 
@@ -758,7 +758,7 @@ def test_the_pages_show_the_tier(api: Api, boss: Any) -> None:
     assert "Zoo" not in page_content(boss, page("conversations_conversation_changelist", tenant="acme", tier="active"))
 
 
-def test_a_damaged_file_says_so_whatever_is_wrong_with_it() -> None:
+def test_every_kind_of_damage_to_a_file_is_reported() -> None:
     mine = uuid.uuid4()
     for data in (b"", b"no gzip", gzip.compress(b"[]"), gzip.compress(b'{"format":')):
         with pytest.raises(ColdFileDamaged):

@@ -171,7 +171,7 @@ def test_a_conversation_without_an_id_keeps_its_own_while_it_grows() -> None:
     assert one(file_of(short)).source_id == one(file_of(longer)).source_id
 
 
-def test_a_role_that_nobody_knows_is_reported() -> None:
+def test_an_unknown_role_is_reported() -> None:
     assert "'narrator'" in reason(file_of({"messages": [{"role": "narrator", "content": "Once"}]}))
 
 
@@ -182,7 +182,7 @@ def test_a_named_source_takes_no_other_form() -> None:
 # --- Broken files ------------------------------------------------------------------------------------------------
 
 
-def test_a_broken_conversation_is_told_with_its_place_and_the_rest_is_read() -> None:
+def test_a_broken_conversation_is_reported_with_its_position_and_the_rest_is_imported() -> None:
     good = json.dumps(claude())
     found = read(f'[{good}, {{"uuid": 3, "chat_messages": []}}, {{"title": tru}}, {json.dumps(chatgpt())}]')
 

@@ -147,7 +147,7 @@ def test_empty_texts_are_not_sent_and_have_zero_rows(embedder: OpenAIEmbedder, p
     assert np.allclose(vectors[1], vector_of("one"))
 
 
-def test_no_text_at_all_asks_nobody(embedder: OpenAIEmbedder, provider: Provider) -> None:
+def test_an_empty_list_of_texts_sends_no_request(embedder: OpenAIEmbedder, provider: Provider) -> None:
     assert embedder.embed([]).shape == (0, DIMENSION)
     assert embedder.embed([""]).shape == (1, DIMENSION)
     assert provider.requests == []

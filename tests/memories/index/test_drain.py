@@ -159,7 +159,7 @@ def test_a_settled_row_keeps_the_vector_it_was_indexed_with(api: Api, embedder: 
     assert (row.indexed_version, row.due_at, row.lease, row.attempts) == (1, None, None, 0)
 
 
-def test_a_drain_with_nothing_to_do_asks_nobody(api: Api, embedder: Recorder, engine: Index) -> None:
+def test_a_drain_with_nothing_to_do_calls_no_provider(api: Api, embedder: Recorder, engine: Index) -> None:
     api.store("1")
     drain()
     embedder.calls, engine.down = 0, True
@@ -625,7 +625,7 @@ def test_drains_side_by_side_embed_each_memory_once(api: Api, embedder: Recorder
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="SQLite does not lock single rows")
-def test_a_drain_passes_by_rows_that_somebody_else_holds(api: Api) -> None:
+def test_a_drain_skips_rows_that_another_process_has_locked(api: Api) -> None:
     busy, free = api.store("1"), api.store("2")
     locked, let_go = threading.Event(), threading.Event()
 
@@ -709,7 +709,7 @@ def test_a_version_in_the_index_that_the_database_does_not_have_is_replaced(api:
     assert held(api.tenant) == {memory["id"]: 1}
 
 
-def test_a_point_that_nobody_knows_is_taken_out(api: Api) -> None:
+def test_an_unknown_point_is_removed(api: Api) -> None:
     memory = api.store("1")
     drain()
     orphan = Point(uuid.uuid4(), 1, "default", "episodic", np.array(axis(0), dtype=np.float32))

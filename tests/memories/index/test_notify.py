@@ -56,7 +56,7 @@ def commit(django_capture_on_commit_callbacks) -> Callable[[], None]:
 
 
 @pytest.mark.django_db
-def test_a_commit_publishes_from_a_thread_of_its_own(broker: Broker, commit: Callable[[], None]) -> None:
+def test_a_commit_publishes_from_a_separate_thread(broker: Broker, commit: Callable[[], None]) -> None:
     commit()
     wait_for(lambda: broker.messages)
     assert broker.messages == ["soma-nudge"]

@@ -43,7 +43,7 @@ def _collections_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture
 def active(db: None) -> EmbeddingGeneration:
-    """A generation of its own for this test, which can be retired."""
+    """A separate generation for this test, which can be retired."""
     EmbeddingGeneration.objects.all().delete()
     generations.forget_cached()
     return generations.active()

@@ -71,7 +71,7 @@ def test_another_version_is_stale(api: Api, ids: list[uuid.UUID]) -> None:
     assert mended(api)
 
 
-def test_what_nobody_knows_is_an_orphan(api: Api, ids: list[uuid.UUID]) -> None:
+def test_an_unknown_point_is_an_orphan(api: Api, ids: list[uuid.UUID]) -> None:
     index.of(generations.active()).upsert(api.tenant.id, [point(uuid.uuid4(), 1)])
     assert counts(api) == (0, 0, 1)
     assert mended(api)
@@ -182,7 +182,7 @@ def test_the_collection_of_a_generation_that_is_gone_is_a_leftover(gone: Embeddi
     assert not report.different
 
 
-def test_nobody_drops_a_collection_without_being_asked(gone: EmbeddingGeneration) -> None:
+def test_no_collection_is_dropped_without_a_request(gone: EmbeddingGeneration) -> None:
     """It may belong to another installation with the same prefix."""
     reconcile.repair_all()
     assert gone.collection in index.of(generations.active()).collections()

@@ -24,7 +24,7 @@ def test_terms_are_clean_and_bounded_for_any_text(text: str) -> None:
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_a_line_is_analysed_alike_whatever_stands_in_the_next(first: str, second: str) -> None:
+def test_the_next_line_does_not_change_how_a_line_is_analysed(first: str, second: str) -> None:
     assert content_terms(f"{first}\n{second}") == content_terms(first) + content_terms(second)
 
 

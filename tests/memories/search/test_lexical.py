@@ -224,7 +224,7 @@ def test_what_another_tenant_stores_changes_no_score(api: Api, stranger: Api) ->
     assert scores(api, "walrus heron owl") == before
 
 
-def test_what_stands_in_another_namespace_changes_no_score(api: Api) -> None:
+def test_memories_in_another_namespace_change_no_score(api: Api) -> None:
     for at, story in enumerate(("walrus on ice", "walrus and heron", "heron in reeds")):
         api.store(str(at), story)
     before = scores(api, "walrus heron")

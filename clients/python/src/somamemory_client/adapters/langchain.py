@@ -34,7 +34,7 @@ _TYPES = {role: kind for kind, role in _ROLES.items()} | {"developer": "system"}
 
 
 class SomaRetriever(BaseRetriever):
-    """Retrieves memories, whoever has stored them.
+    """A retriever of memories, including those that other programs stored.
 
     client: with a scope, such as `client.user("ada")`, only memories in it.
     options: further fields of a search, such as `namespace` or `filters`.
