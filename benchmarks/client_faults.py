@@ -4,9 +4,9 @@
     python -m benchmarks.client_faults --operations 10000 --client typescript
 
 Each write stores a new memory or changes an existing one, using the synchronous and the asynchronous Python client in
-turn, or the TypeScript client, which `make typescript` builds. A memory's version must be the number of its acknowledged writes,
-plus at most the number of writes that ended with an error. The exit status is 1 if it is not, or if a call raises an
-exception that is not an error of the client.
+turn, or the TypeScript client, which `make typescript` builds. A memory's version must be the number of its
+acknowledged writes, plus at most the number of writes that ended with an error. The exit status is 1 if it is not, or
+if a call raises an exception that is not an error of the client.
 """
 
 from __future__ import annotations
