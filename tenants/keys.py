@@ -3,6 +3,9 @@
 A key has the form `soma_<prefix>_<secret><checksum>`: 8 characters to find the row, 256 bits of secret, and a CRC-32
 that rejects a mistyped key without a query. Only the SHA-256 of the whole key is stored: a secret of 256 random bits
 needs no slow hash. A secret imported from another installation may be any string of 32 or more characters.
+
+Sekha's clients reject keys that do not begin with `sk-sekha-`. A key of the style `sekha` has this instead of `soma_`,
+and the same rights.
 """
 
 from __future__ import annotations
@@ -35,7 +38,11 @@ _ALPHABET = string.digits + string.ascii_letters
 _PREFIX_LENGTH = 8
 _SECRET_LENGTH = 43  # 62 ** 43 > 2 ** 256
 _CHECKSUM_LENGTH = 6  # 62 ** 6 > 2 ** 32
-_FORM = re.compile(rf"soma_([0-9A-Za-z]{{{_PREFIX_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}})")
+STYLES = {"soma": "soma_", "sekha": "sk-sekha-"}
+_FORM = re.compile(
+    rf"(?:{'|'.join(STYLES.values())})"
+    rf"([0-9A-Za-z]{{{_PREFIX_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}})"
+)
 MIN_IMPORTED_LENGTH = 32
 MAX_KEY_LENGTH = 512
 ROTATION_OVERLAP = timedelta(hours=24)
@@ -64,6 +71,7 @@ def issue(
     user_id: str | None = None,
     expires_at: datetime | None = None,
     secret: str | None = None,
+    style: str = "soma",
 ) -> IssuedKey:
     """Create a key for `tenant`, or an operator key if it is None. `secret` imports an existing secret.
 
@@ -76,7 +84,7 @@ def issue(
     _check_user(tenant, scopes, user_id)
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidInput("expires_at", "must be in the future")
-    token = _generate() if secret is None else check_secret(secret)
+    token = _generate(style) if secret is None else check_secret(secret)
     columns = {
         "tenant": tenant,
         "name": name,
@@ -116,14 +124,20 @@ def _check_user(tenant: Tenant | None, scopes: Sequence[str], user_id: str | Non
         raise InvalidInput("scopes", "a key that is limited to a user cannot have the scope 'admin'; omit it")
 
 
-def rotate(caller: Caller, prefix: str, tenant: Tenant | None, overlap: timedelta = ROTATION_OVERLAP) -> IssuedKey:
+def rotate(
+    caller: Caller,
+    prefix: str,
+    tenant: Tenant | None,
+    overlap: timedelta = ROTATION_OVERLAP,
+    style: str = "soma",
+) -> IssuedKey:
     """Create a key with the same rights as the key `prefix`, which remains valid for `overlap`.
 
     During the overlap, one more key than the quota is allowed. Raises NotFound, QuotaExceeded, and Conflict for a key
     that has expired or been revoked.
     """
     caller.require_operator()
-    now, token = timezone.now(), _generate()
+    now, token = timezone.now(), _generate(style)
     with transaction.atomic():
         if tenant is not None and overlap:
             _check_quota(tenant, beyond=1)
@@ -265,10 +279,10 @@ def _is_inactive(key: ApiKey) -> bool:
     return key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= timezone.now())
 
 
-def _generate() -> str:
+def _generate(style: str) -> str:
     prefix = "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_LENGTH))
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
-    body = f"soma_{prefix}_{secret}"
+    body = f"{STYLES[style]}{prefix}_{secret}"
     return body + _checksum(body)
 
 

@@ -93,7 +93,7 @@ class KeyAdmin(Searched):
         return "expired" if row.expires_at and row.expires_at <= timezone.now() else "active"
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        return rows.filter(prefix__startswith=term.removeprefix("soma_")[:8])
+        return rows.filter(prefix__startswith=term.removeprefix("soma_").removeprefix("sk-sekha-")[:8])
 
     def has_issue_permission(self, request: HttpRequest) -> bool:
         return self.may(request, "tenants.add_apikey")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from datetime import timedelta
 from typing import Any
@@ -92,6 +93,15 @@ def test_a_key_has_a_prefix_256_bits_and_a_checksum(api: Api) -> None:
     assert (soma, len(prefix), len(rest)) == ("soma", 8, 49)
     assert set(rest) <= set(string.ascii_letters + string.digits)
     assert 62 ** (len(rest) - 6) > 2**256
+
+
+def test_a_key_for_clients_of_sekha_works_like_any_other(api: Api) -> None:
+    key = issue_key(api.tenant, style="sekha")
+
+    assert re.fullmatch(r"sk-sekha-[0-9A-Za-z]{8}_[0-9A-Za-z]{49}", key)
+    assert key[9:17] == ApiKey.objects.latest("created_at").prefix
+    assert call(key, ("GET", "/stats")).status_code == 200
+    unauthenticated(call(key.replace("sk-sekha-", "soma_"), ("GET", "/stats")))
 
 
 def test_a_mistyped_key_is_refused_without_a_query(api: Api) -> None:

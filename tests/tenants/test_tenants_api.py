@@ -434,7 +434,9 @@ def test_the_commands_do_the_same(api: Api, capsys: Any) -> None:
     assert "of 7 (14%)" in capsys.readouterr().out
     call_command("audit_log", "acme", action="memory.store")
     assert "default[1.0]" in capsys.readouterr().out
-    call_command("rotate_key", ApiKey.objects.get(tenant=api.tenant).prefix, tenant="acme")
+    call_command("create_key", "acme", style="sekha")
+    assert capsys.readouterr().out.startswith("sk-sekha-")
+    call_command("rotate_key", ApiKey.objects.filter(tenant=api.tenant).earliest("created_at").prefix, tenant="acme")
     assert Api(capsys.readouterr().out.strip(), api.tenant).get("/stats").status_code == 200
 
 

@@ -33,7 +33,14 @@ class Command(BaseCommand):
             "--namespace", action="append", default=[], help="restrict the key to this namespace; may be repeated"
         )
         parser.add_argument("--user", help="limit the key to the data of this user")
-        parser.add_argument(
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument(
+            "--style",
+            choices=tuple(keys.STYLES),
+            default="soma",
+            help="how the key begins: soma_ (default), or sk-sekha- for Sekha's clients",
+        )
+        form.add_argument(
             "--import-secret",
             action="store_true",
             help="read an existing secret of 32 or more characters from standard input",
@@ -51,6 +58,7 @@ class Command(BaseCommand):
                 namespaces=options["namespace"],
                 user_id=options["user"],
                 secret=_read_secret() if options["import_secret"] else None,
+                style=options["style"],
             )
         if options["import_secret"]:
             self.stdout.write(self.style.SUCCESS(f"Imported the secret as a key with prefix {issued.key.prefix}."))

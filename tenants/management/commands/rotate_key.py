@@ -20,10 +20,18 @@ class Command(BaseCommand):
         parser.add_argument(
             "--overlap-hours", type=int, default=24, help="hours until the old key expires (default: 24)"
         )
+        parser.add_argument(
+            "--style",
+            choices=tuple(keys.STYLES),
+            default="soma",
+            help="how the new key begins: soma_ (default), or sk-sekha- for Sekha's clients",
+        )
 
-    def handle(self, *args: Any, prefix: str, tenant: str | None, overlap_hours: int, **options: Any) -> None:
+    def handle(
+        self, *args: Any, prefix: str, tenant: str | None, overlap_hours: int, style: str, **options: Any
+    ) -> None:
         with errors_as_one_line():
             owner = selectors.get_tenant(operator(), tenant) if tenant is not None else None
-            issued = keys.rotate(operator(), prefix, owner, timedelta(hours=max(0, overlap_hours)))
+            issued = keys.rotate(operator(), prefix, owner, timedelta(hours=max(0, overlap_hours)), style)
         self.stderr.write("Copy this key now; it cannot be shown again:")
         self.stdout.write(issued.secret)
