@@ -93,7 +93,7 @@ def token_of(request: HttpRequest) -> str:
     """Return the key as sent, or an empty string."""
     token: str
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    if scheme.lower() == "bearer":
+    if scheme.lower() in ("bearer", "token"):  # clients of mem0 send the latter
         return token.strip()
     return str(request.META.get("HTTP_X_API_KEY", "")).strip()
 

@@ -108,14 +108,17 @@ class PolicyRouter:
     def delete(self, path: str, **declaration: Unpack[Declaration]) -> Decorator:
         return self._route("DELETE", path, declaration)
 
+    def register(self, method: str, path: str, policy: Policy) -> None:
+        """Record the policy of a published route."""
+        policies[method, path] = policy
+        if not self.has_caller:
+            without_key.add(path)
+
     def _route(self, method: str, path: str, declaration: Declaration) -> Decorator:
         policy = _policy(method, declaration, crosses=self.crosses)
 
         def publish(view: View) -> View:
-            published = _CONVERTER.sub("{", path)
-            policies[method, published] = policy
-            if not self.has_caller:
-                without_key.add(published)
+            self.register(method, _CONVERTER.sub("{", path), policy)
             if policy.idempotent:
                 contribute_operation_callback(view, _take_idempotency_key)
             decorate_view(partial(_guarded, policy, has_caller=self.has_caller))(view)

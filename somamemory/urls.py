@@ -7,6 +7,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from api.app import api
+from api.compat.mem0.app import mem0
 from somamemory import extras
 from somamemory.web.landing_page import landing_page
 
@@ -19,6 +20,7 @@ urlpatterns: list[Any] = [
     path("", landing_page),
     path("docs", RedirectView.as_view(url="/api/v1/docs")),
     path("api/v1/", api.urls),
+    path("mem0/", mem0.urls),
     path("mcp", mcp),
     path("mcp/<path:namespace>", mcp),
 ]

@@ -1,0 +1,15 @@
+"""Errors as mem0's clients read them: JSON with `detail`, and 400 for invalid input."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from django.http import HttpResponse
+
+
+def rendered(problem: HttpResponse) -> HttpResponse:
+    """Convert a problem in place. Its members include `detail`, and clients ignore the others."""
+    problem["Content-Type"] = "application/json"
+    if problem.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
+        problem.status_code = HTTPStatus.BAD_REQUEST
+    return problem
