@@ -29,6 +29,7 @@ MAX_INDEXED_BYTES = 1_000_000  # per memory; a tsvector is limited to 1 MiB
 MIN_CONTEXT_TERMS = 20  # minimum number of context terms that are indexed with a short text
 MIN_CONTEXT_LENGTH = 100  # minimum number of context characters that are embedded with a short text
 
+_PIECE_LENGTH = 65_536  # characters that are analysed at once
 _LONGEST_STEMMED = 32  # no English word is longer, and the time for stemming grows with the length
 
 # The Snowball project's English list, without "will", "can", "may" and "us", which are also names of people, things, a
@@ -47,6 +48,9 @@ _STOP_WORDS = """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+# ASCII and CJK punctuation, except the apostrophe: no word continues across it, and no accent combines it with the
+# character before it.
+_CUT = re.compile(r"[\x00-&(-/:-@\[-`{-\x7f\u3000-\u3002]")
 _CLITIC = re.compile(r"'(?:s|m|d|re|ve|ll)$")
 # Scripts without spaces between words (kana, Han, Thai, Lao, Burmese and Khmer), and Hangul, which attaches particles
 # to words. As in Lucene's CJKAnalyzer, bigrams find a word inside a longer string without a dictionary.
@@ -93,7 +97,7 @@ def terms(text: str) -> list[str]:
     A term consists of 1 to 64 Unicode letters and digits. Stop words are dropped unless the text contains nothing else.
     In that case they are kept, so that "The Who" or "to be or not to be" can be found.
     """
-    return content_terms(text) or list(islice(_analysed(fold(text), frozenset()), MAX_TERMS))
+    return content_terms(text) or _first_terms(text, frozenset())
 
 
 def query_terms(text: str) -> tuple[list[str], bool]:
@@ -109,7 +113,7 @@ def distinct_terms(text: str) -> list[str]:
 
 def content_terms(text: str) -> list[str]:
     """Return the same terms as `terms`, but none for a text that consists only of stop words."""
-    return list(islice(_analysed(fold(text), STOP_WORDS), MAX_TERMS))
+    return _first_terms(text, STOP_WORDS)
 
 
 def index_terms(text: str, context: str = "", speakers: Iterable[str] = ()) -> str:
@@ -140,6 +144,23 @@ def embedding_text(text: str, context: str = "") -> str:
     if not context:
         return text
     return f"{text}\n{context[: max(len(text), MIN_CONTEXT_LENGTH)]}"
+
+
+def _first_terms(text: str, stop_words: frozenset[str]) -> list[str]:
+    analysed = (_analysed(fold(piece), stop_words) for piece in _pieces(text))
+    return list(islice(chain.from_iterable(analysed), MAX_TERMS))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Yield pieces of the text that have the same terms as the whole.
+
+    Other threads wait while a piece is folded and split into words. For 1,000,000 characters, this took 0.2 s.
+    """
+    start = 0
+    while len(text) - start > _PIECE_LENGTH and (cut := _CUT.search(text, start + _PIECE_LENGTH)):
+        yield text[start : cut.start()]
+        start = cut.start()
+    yield text[start:]
 
 
 def _analysed(folded: str, stop_words: frozenset[str]) -> Iterable[str]:

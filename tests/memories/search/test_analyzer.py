@@ -136,6 +136,14 @@ def test_a_text_gives_a_bounded_number_of_terms() -> None:
     assert len(terms("cat " * (analyzer.MAX_TERMS + 5))) == analyzer.MAX_TERMS
 
 
+@given(st.text(alphabet="aé'’.,_ -\n漢ガカ\u3099。\u0301ﬁ＇Ⅷｶﾞ한가=\u0338", max_size=60), st.integers(1, 12))
+def test_a_text_that_is_analysed_in_pieces_has_the_same_terms(text: str, length: int) -> None:
+    whole = terms(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analyzer, "_PIECE_LENGTH", length)
+        assert terms(text) == whole
+
+
 def test_a_query_gives_its_first_distinct_terms() -> None:
     query = " ".join(f"w{number} w{number}" for number in range(100))
     assert query_terms(query) == ([f"w{number}" for number in range(64)], False)
