@@ -159,6 +159,7 @@ def walk(browser: Browser, tenant: str = "default") -> None:
     linked = browser.run('return document.querySelector(\'a[href*="/graph/link/"][href*="/change/"]\').textContent')
     network = "!!document.querySelector('.explorer-network circle')"
     browser.visit("conversations", f"/admin/conversations/conversation/?tenant={tenant}")
+    browser.visit("conversation", path_of(_first(browser, "/admin/conversations/conversation/", "conversation")))
     browser.visit("explorer-network", f"/admin/explorer/?tenant={tenant}&at={linked.strip()}", network)
     for name, path in {
         "tenants": "tenants/tenant", "keys": "tenants/apikey", "audit": "tenants/auditevent",

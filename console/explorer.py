@@ -11,10 +11,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from pydantic import ValidationError
 
 import graph.selectors
-from api.field_errors import field_errors
 from api.graph.presenters import coordinate_text
 from api.json import reply
 from api.map.routes import density
@@ -24,6 +22,7 @@ from api.search.presenters import hit as present_hit
 from console import staff
 from console.admin.memories import link
 from console.site import site
+from console.validation import validated
 from memories import density_map, selectors
 from memories.search import hybrid
 from somamemory.errors import InvalidInput, SomaError
@@ -66,9 +65,6 @@ def _answering(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpRequ
         try:
             caller = staff.caller(request, staff.tenant_named(request, request.GET.get("tenant", "")))
             return reply(view(request, caller))
-        except ValidationError as error:
-            fields = field_errors(error.errors())
-            return problem(request, InvalidInput(*fields[0], **dict(fields[1:])))
         except SomaError as error:
             return problem(request, error)
 
@@ -78,7 +74,7 @@ def _answering(view: Callable[[HttpRequest, Caller], Any]) -> Callable[[HttpRequ
 @_answering
 def map_cells(request: HttpRequest, caller: Caller) -> Any:
     given = {name: value for name, value in request.GET.items() if name not in _NOT_THE_MAPS and value}
-    return density(caller, MapParams.model_validate(given))
+    return density(caller, validated(MapParams, given))
 
 
 @_answering

@@ -18,6 +18,10 @@ def script(request: HttpRequest) -> str:
     return static("console/alpine_data.js")
 
 
+def page_script(request: HttpRequest) -> str:
+    return static("console/page.js")
+
+
 def icon(request: HttpRequest) -> str:
     return static("console/icon.svg")
 

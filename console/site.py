@@ -22,6 +22,8 @@ from unfold.sites import UnfoldAdminSite
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from console import second_factor, staff
+from somamemory.errors import SomaError
+from somamemory.web.problems import problem
 from somamemory.web.request_state import state_of
 from tenants import audit
 from tenants.limits import policy
@@ -95,7 +97,10 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         self.pages: list[tuple[str, str, Callable[..., HttpResponse]]] = []
 
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
-        """Return a bad request for an id that does not fit into a column, because Django's forms query ids as sent."""
+        """Report errors as the API does, and an id that does not fit into a column as a bad request.
+
+        Django's forms query ids as sent.
+        """
 
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -103,6 +108,8 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
                 return view(request, *args, **kwargs)
             except (DataError, OverflowError, ValidationError) as error:
                 raise BadRequest from error
+            except SomaError as error:
+                return problem(request, error)
 
         inner: Callable[..., HttpResponse] = super().admin_view(guarded, cacheable)
         return inner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db.models import Q, Value
 from django.db.models.functions import StrIndex
@@ -28,10 +29,13 @@ class ConversationQuery:
     user_id: str | None = None
     agent_id: str | None = None
     session_id: str | None = None
+    id: UUID | None = None
 
     def condition(self) -> Q:
         plain = {"label": self.label, "status": self.status, **{name: getattr(self, name) for name in IDS}}
         condition = Q(**{name: value for name, value in plain.items() if value is not None})
+        if self.id is not None:
+            condition &= Q(id=self.id)
         if self.folder is not None:
             condition &= in_folder(self.folder)
         if self.pinned is not None:

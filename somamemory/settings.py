@@ -617,7 +617,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_HISTORY": False,  # Django's own history; the audit log is complete
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": ["console.navigation.style"],
-    "SCRIPTS": ["console.navigation.script"],
+    "SCRIPTS": ["console.navigation.script", "console.navigation.page_script"],
     "ACCOUNT": {"navigation": "console.navigation.account"},
     "SIDEBAR": {"show_search": False, "navigation": "console.navigation.sidebar"},
     "COLORS": {

@@ -7,20 +7,22 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.html import format_html
 from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from console import staff
-from console.model_admin import OfTenant, dialog, existing, report_outcome
+from console import conversation_page, staff
+from console.model_admin import OfTenant, dialog, existing, report_outcome, tenant_asked_for
 from console.site import site
 from conversations import services
 from conversations.models import Conversation
-from conversations.query import in_folder
-from memories.reserved_namespaces import CONVERSATIONS
+from conversations.query import ConversationQuery, in_folder
+from conversations.search.semantic import search_messages
+from memories.search.relevance import FLOOR
 
+FOUND = 50  # maximum number of messages whose conversations a search lists
 LABELS = {"active": "success", "pinned": "info", "archived": "warning"}
 
 
@@ -61,31 +63,53 @@ class ConversationAdmin(OfTenant):
     )
     list_display_links = ("number", "label")
     list_filter = (ByStatus, ByTier)
+    change_form_template = "console/conversation.html"
     search_fields = ("label",)
-    search_help_text = "Search for an exact label, folder or user, or a number"
+    search_help_text = "Search labels and messages, or for an exact folder, user or number"
     order = ("-updated_at", "-number")
-    fields = (
-        "number", "label", "folder", "state", "tier", "importance", "message_count", "word_count", "messages",
-        "user_id", "agent_id", "session_id", "metadata", "created_at", "updated_at", "id",
-    )  # fmt: skip
-    readonly_fields = ("state", "messages", "id")
+    fields = ()
     actions_detail = ("archive", "remove")
 
     @display(description="status", label=LABELS)
     def state(self, row: Conversation) -> str:
         return row.status
 
-    @display(description="messages")
-    def messages(self, row: Conversation) -> str:
-        query = {"tenant": row.tenant.slug, "namespace": CONVERSATIONS, "q": row.root.text}
-        url = reverse("admin:memories_memory_changelist", query=query)
-        return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">Show them</a>', url)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show the conversation as a chat. A POST changes its label and folder."""
+        row: Conversation | None = self.get_object(request, object_id)
+        if row is None or not self.has_view_permission(request):
+            return super().change_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
+        if request.method == "POST":
+            with report_outcome(request, "The conversation was changed."):
+                conversation_page.change(request, row)
+            return redirect(self.page(request.resolver_match))
+        shown = conversation_page.described(request, row)
+        return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})  # type: ignore[no-any-return]
 
-    def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        condition = Q(label=term) | Q(user_id=term) | in_folder(term)
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Match the label and other columns, or the messages by meaning and by keyword."""
+        term = search_term.strip()
+        tenant = tenant_asked_for(request)
+        if not term or tenant is None:
+            return queryset, False
+        condition = self._columns(term)
+        caller = staff.caller(request, tenant)
+        if "read" in caller.scopes:
+            results = search_messages(
+                caller, term[:8192], limit=FOUND, include_archived=True, min_relevance=FLOOR, shown=False
+            )
+            condition |= Q(id__in={hit.conversation.id for hit in results.hits})
+        return queryset.filter(condition), False
+
+    def _columns(self, term: str) -> Q:
+        condition = ConversationQuery(part_of_label=term).condition() | Q(user_id=term) | in_folder(term)
         if term.isascii() and term.isdigit() and len(term) <= 18:
             condition |= Q(number=int(term))
-        return rows.filter(condition)
+        return condition
 
     def has_archive_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         row = self.get_object(request, object_id)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from somamemory.times import rfc3339
 
 register = template.Library()
 
@@ -19,3 +25,12 @@ def milliseconds(number: float) -> str:
     if number < 0.1:
         return "< 0.1 ms"
     return f"{number:.0f} ms" if number >= 10 else f"{number:.1f} ms"
+
+
+@register.filter
+def moment(time: datetime | None) -> SafeString | str:
+    """Show a time in UTC. The script of the page shows it in the reader's zone."""
+    if time is None:
+        return "—"
+    shown = f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return format_html('<time datetime="{}" title="{} UTC">{} UTC</time>', rfc3339(time), shown, shown[:-3])

@@ -27,6 +27,7 @@ def search_messages(
     include_archived: bool | None = None,
     min_relevance: float = 0.0,
     ids: Ids = NO_IDS,
+    shown: bool = True,
 ) -> MessageResults:
     """Return the messages that best match a query. Raises InvalidInput.
 
@@ -34,6 +35,7 @@ def search_messages(
     ids: the user, agent and session of the messages.
     include_archived: whether to search archived conversations. None means only if the filters contain a status or
     conversation ids.
+    shown: False if the messages do not count as read.
     """
     caller.require("read", [CONVERSATIONS])
     condition = Condition() if filters is None else translate(caller.tenant, filters)
@@ -47,6 +49,7 @@ def search_messages(
         min_relevance=min_relevance,
         explain=True,
         include_archived=archived,
+        shown=shown,
     )
     results = hybrid.search(caller, request)
     similarities = {hit.memory.id: (hit.scores or {}).get("semantic") for hit in results.hits}

@@ -1,0 +1,51 @@
+"use strict";
+// Behaviour that every page shares: times in the reader's zone, forms that submit themselves, and buttons that copy.
+
+// Submits a form when a selection changes. Without JavaScript, users press the button.
+document.addEventListener("change", (event) => {
+    if (!event.target.matches("[data-submit-on-change]")) return;
+    const form = event.target.form;
+    if (event.target.name === "tenant" && form.namespace) form.namespace.disabled = true;
+    form.requestSubmit();
+});
+
+// Leaves empty fields and fields with their default out of the address of a page.
+document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-short-address]")) return;
+    for (const field of event.target.elements) {
+        if (field.value === (field.dataset.default ?? "")) field.disabled = true;
+    }
+});
+
+document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const source = document.querySelector(button.dataset.copy);
+    const text = button.dataset.copy === "address" ? location.href : source.value ?? source.textContent;
+    try {
+        await navigator.clipboard.writeText(text);
+        button.textContent = "Copied";
+    } catch {
+        source?.select?.();
+        button.textContent = "Press Ctrl+C";
+    }
+});
+
+// A page that was left shows its form again as it was.
+window.addEventListener("pageshow", () => {
+    for (const field of document.querySelectorAll("form[data-short-address] :disabled")) field.disabled = false;
+});
+
+const local = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "short" });
+function localize(root) {
+    for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
+        time.textContent = local.format(new Date(time.dateTime));
+        time.dataset.local = "";
+    }
+}
+document.addEventListener("DOMContentLoaded", () => {
+    localize(document);
+    // for screen readers: unfold's pages have no main landmark, and two regions with the same name
+    document.getElementById("main")?.setAttribute("role", "main");
+    document.getElementById("nav-sidebar-apps")?.setAttribute("data-simplebar-aria-label", "navigation");
+});

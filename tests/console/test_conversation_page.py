@@ -1,0 +1,161 @@
+"""The page of a conversation: what it shows, finds, changes and exports, and for whom."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from console.models import StaffTenant
+from conversations import lookup
+from conversations.enrichment import facts, summaries
+from conversations.lifecycle import tiers
+from conversations.llm.schemas import EntityAnswer, FactAnswer
+from conversations.models import Conversation
+from memories.models import Memory
+from tenants.caller import Caller
+from tenants.models import AuditEvent, Tenant
+from tests.conftest import Api, drain, page, page_content
+
+CALL = {"id": "1", "type": "function", "function": {"name": "look_up", "arguments": '{"where": "Alfama"}'}}
+SAID = [
+    {"role": "user", "content": "Where does James's aardvark <b>sleep</b>?", "timestamp": "2026-03-01T12:00:00Z"},
+    {"role": "assistant", "content": "", "tool_calls": [CALL], "timestamp": "2026-03-01T12:01:00Z"},
+    {"role": "tool", "content": "in a burrow", "tool_call_id": "1", "timestamp": "2026-03-02T12:02:00Z"},
+]
+
+
+@pytest.fixture
+def talk(api: Api) -> dict[str, Any]:
+    body = {"label": "Zoo", "folder": "animals", "messages": SAID}
+    created: dict[str, Any] = api.post("/api/v1/conversations", body).json()
+    drain()
+    return created
+
+
+@pytest.fixture
+def reader(boss: Client, tenant: Tenant) -> Client:
+    """A staff user who can only read acme."""
+    user = User.objects.create_user("reader", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_memory", "view_conversation"]))
+    StaffTenant.objects.create(user=user, tenant=tenant)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def shown(client: Client, id: str, **query: str) -> str:
+    return page_content(client, page("conversations_conversation_change", id, tenant="acme", **query))
+
+
+def test_a_conversation_is_shown_as_a_chat_with_its_tool_calls(boss: Client, talk: dict[str, Any]) -> None:
+    text = shown(boss, talk["id"])
+
+    assert "aardvark &lt;b&gt;sleep" in text
+    assert re.findall(r'id="turn-(\d+)"', text) == ["1", "2", "3"]
+    assert '<time datetime="2026-03-01T12:00:00' in text
+    assert "<code>look_up</code>" in text
+    assert "&quot;where&quot;: &quot;Alfama&quot;" in text
+
+
+def test_summaries_and_facts_are_shown_with_the_messages_they_come_from(
+    boss: Client, talk: dict[str, Any], caller: Caller
+) -> None:
+    conversation = lookup.find(caller, talk["id"])
+    for day in (1, 2):
+        summaries.summarize(caller, conversation.id, "daily", date(2026, 3, day))
+    stated = FactAnswer(turn=1, fact="James keeps one.", entities=[EntityAnswer(name="James", kind="person")])
+    excerpt = next(iter(facts._excerpts(caller, conversation, range(1, 2), 1_000)))
+    facts._write(caller, conversation, [stated], {1: excerpt}, "a model")
+
+    text = shown(boss, talk["id"])
+
+    assert text.index("Daily summary, 2026-03-01") < text.index("turn-1") < text.index("Daily summary, 2026-03-02")
+    notes = text[text.index("Facts and links of turn 1") :]
+    assert "James keeps one." in notes
+    assert re.search(r'class="chat-entity" href="/admin/memories/memory/acme/[^"]+">James<', notes)
+
+
+def test_a_long_conversation_is_shown_in_parts(boss: Client, api: Api, talk: dict[str, Any]) -> None:
+    more = [{"role": "user", "content": f"message {number}"} for number in range(4, 121)]
+    api.post(f"/api/v1/conversations/{talk['id']}/messages", {"messages": more})
+
+    first, third = shown(boss, talk["id"]), shown(boss, talk["id"], turn="119")
+
+    assert ('href="?turn=51" rel="next"' in first, 'rel="prev"' in first) == (True, False)
+    assert re.findall(r'id="turn-(\d+)"', third)[::19] == ["101", "120"]
+    assert shown(boss, talk["id"], turn="9" * 30).count('id="turn-') == 50
+
+
+def test_reading_a_conversation_counts_as_no_read_and_leaves_it_in_cold_storage(
+    boss: Client, api: Api, talk: dict[str, Any], caller: Caller
+) -> None:
+    api.put(f"/api/v1/conversations/{talk['id']}/archive")
+    Conversation.objects.for_tenant(api.tenant).update(summarise_at=None)  # its summaries are written first
+    assert tiers.freeze(caller, lookup.find(caller, talk["id"]).id)
+
+    assert "aardvark" in shown(boss, talk["id"])
+
+    assert lookup.find(caller, talk["id"]).tier == "cold"
+    assert not Memory.objects.for_tenant(api.tenant).filter(access_count__gt=0).exists()
+
+
+def test_messages_are_found_in_their_conversation_and_from_the_list(
+    boss: Client, api: Api, talk: dict[str, Any]
+) -> None:
+    other = api.post("/api/v1/conversations", {"label": "Invoice of JAMES", "messages": []}).json()
+    found = shown(boss, talk["id"], q="aardvark")
+    listed = page_content(boss, page("conversations_conversation_changelist", tenant="acme", q="james"))
+    by_words = page_content(boss, page("conversations_conversation_changelist", tenant="acme", q="aardvarks"))
+
+    assert "turn=1#turn-1" in found
+    assert {talk["id"], other["id"]} == set(re.findall(r"conversation/([0-9a-f-]{36})/change", listed))
+    assert {talk["id"]} == set(re.findall(r"conversation/([0-9a-f-]{36})/change", by_words))
+
+
+def test_the_label_and_the_folder_are_changed_as_the_api_does_it(boss: Client, api: Api, talk: dict[str, Any]) -> None:
+    path = page("conversations_conversation_change", talk["id"], tenant="acme")
+    boss.post(path, {"label": "Burrows", "folder": "animals/wild"})
+    refused = boss.post(path, {"label": "x", "folder": "a/../b"}, follow=True).content.decode()
+
+    changed = api.get(f"/api/v1/conversations/{talk['id']}").json()
+    assert (changed["label"], changed["folder"]) == ("Burrows", "animals/wild")
+    assert "must not contain a folder named" in refused
+    assert AuditEvent.objects.get(action="conversation.change").actor.startswith("staff:")
+
+
+def test_an_export_is_the_file_that_the_api_exports(boss: Client, api: Api, talk: dict[str, Any]) -> None:
+    response: Any = boss.get(page("conversation_export", "acme", talk["id"], format="json"))
+    exported = json.loads(b"".join(response.streaming_content))
+
+    assert [message["content"] for message in exported[0]["messages"]] == [said["content"] for said in SAID]
+    assert "attachment" in response["Content-Disposition"]
+    assert boss.get(page("conversation_export", "acme", talk["id"], format="exe")).status_code == 422
+
+
+def test_who_may_only_read_is_offered_no_change(reader: Client, api: Api, talk: dict[str, Any]) -> None:
+    text = shown(reader, talk["id"])
+    response = reader.post(page("conversations_conversation_change", talk["id"], tenant="acme"), {"label": "Mine"})
+
+    assert "aardvark" in text
+    assert 'name="label"' not in text
+    assert response.status_code == 302
+    assert api.get(f"/api/v1/conversations/{talk['id']}").json()["label"] == "Zoo"
+
+
+def test_staff_of_another_tenant_see_nothing(reader: Client, stranger: Api) -> None:
+    theirs = stranger.post("/api/v1/conversations", {"label": "Secret", "messages": SAID}).json()["id"]
+
+    for query in ({}, {"tenant": "stranger"}, {"tenant": "acme"}):
+        response = reader.get(page("conversations_conversation_change", theirs, **query), follow=True)
+        assert b"aardvark" not in response.content
+    for slug in ("stranger", "acme"):
+        assert reader.get(page("conversation_export", slug, theirs)).status_code == 404
+    drain()
+    listed = page_content(reader, page("conversations_conversation_changelist", tenant="acme", q="aardvark"))
+    assert theirs not in listed
