@@ -32,10 +32,13 @@ class ConversationQuery:
     id: UUID | None = None
 
     def condition(self) -> Q:
-        plain = {"label": self.label, "status": self.status, **{name: getattr(self, name) for name in IDS}}
+        plain = {
+            "id": self.id,
+            "label": self.label,
+            "status": self.status,
+            **{name: getattr(self, name) for name in IDS},
+        }
         condition = Q(**{name: value for name, value in plain.items() if value is not None})
-        if self.id is not None:
-            condition &= Q(id=self.id)
         if self.folder is not None:
             condition &= in_folder(self.folder)
         if self.pinned is not None:

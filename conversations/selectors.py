@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db.models import Q, QuerySet
+from django.db.models import Avg, Count, Q, QuerySet
 
 from conversations import list_cache, lookup
 from conversations.lifecycle import thaw_queue, tiers
@@ -35,6 +35,7 @@ MAX_PAGED = 100_000
 # Limit on the metadata in one response, chosen so that every numbered page fits. Longer lists, which are only possible
 # with a cursor, are split earlier.
 MAX_LISTED_BYTES = 200 * MAX_METADATA_BYTES
+MAX_SUMMARY_FOLDERS = 1000
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class Page:
     items: Sequence[Conversation]
     total: int
     next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Statistics of conversations. `folders` are sorted; at most MAX_SUMMARY_FOLDERS of them."""
+
+    count: int
+    average_importance: float  # 0 without conversations
+    folders: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,15 @@ def list_conversations(
 def count(caller: Caller, query: ConversationQuery) -> int:
     caller.require("read", [CONVERSATIONS])
     return Conversation.objects.for_tenant(caller.tenant).filter(query.condition()).count()
+
+
+@may_read_replica
+def summary(caller: Caller, query: ConversationQuery) -> Summary:
+    caller.require("read", [CONVERSATIONS])
+    rows = Conversation.objects.for_tenant(caller.tenant).filter(query.condition())
+    totals = rows.aggregate(count=Count("id"), importance=Avg("importance"))
+    folders = rows.exclude(folder="").order_by("folder").values_list("folder", flat=True).distinct()
+    return Summary(totals["count"], totals["importance"] or 0.0, list(folders[:MAX_SUMMARY_FOLDERS]))
 
 
 @may_read_replica

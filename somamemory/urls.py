@@ -8,6 +8,7 @@ from django.views.generic import RedirectView
 
 from api.app import api
 from api.compat.mem0.app import mem0
+from api.compat.sekha.app import sekha
 from somamemory import extras
 from somamemory.web.landing_page import landing_page
 
@@ -21,6 +22,7 @@ urlpatterns: list[Any] = [
     path("docs", RedirectView.as_view(url="/api/v1/docs")),
     path("api/v1/", api.urls),
     path("mem0/", mem0.urls),
+    path("sekha/", sekha.urls),
     path("mcp", mcp),
     path("mcp/<path:namespace>", mcp),
 ]

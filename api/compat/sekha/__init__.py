@@ -1,0 +1,1 @@
+"""The contract of Sekha's clients, under `/sekha`."""

@@ -1,0 +1,36 @@
+"""What the layer changed in a request, for the response header `X-Compat-Changes`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.http import HttpRequest, HttpResponse
+
+HEADER = "X-Compat-Changes"
+_MAX_NOTES = 20
+_MAX_NAME_LENGTH = 100
+
+
+@dataclass
+class Changes:
+    """Notes such as `messages.0.timestamp: read as UTC`. The first twenty are sent."""
+
+    notes: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def note(self, name: str, change: str) -> None:
+        self.count += 1
+        if len(self.notes) < _MAX_NOTES:
+            shown = "".join(char if char.isascii() and char.isprintable() and char != ";" else "?" for char in name)
+            self.notes.append(f"{shown[:_MAX_NAME_LENGTH]}: {change}")
+
+    def report(self, response: HttpResponse) -> None:
+        if self.notes:
+            omitted = [f"{self.count - len(self.notes)} more"] if self.count > len(self.notes) else []
+            response[HEADER] = "; ".join([*self.notes, *omitted])
+
+
+def changes_of(request: HttpRequest) -> Changes:
+    """Return the changes to a request. Creates them on first use."""
+    changes: Changes = vars(request).setdefault("sekha_changes", Changes())
+    return changes

@@ -1,0 +1,46 @@
+"""Translate the filters of Sekha's clients to filters on messages.
+
+Sekha's server ignores most filters, so each client uses its own names. Unknown names are rejected, as by our routes.
+"""
+
+from __future__ import annotations
+
+from api.compat.sekha.changes import Changes
+from api.compat.sekha.requests import a_time
+from api.json import JsonObject
+
+# The client's name, and our field and operator.
+_FIELDS = {
+    "labels": ("label", "in"),
+    "filter_labels": ("label", "in"),
+    "folders": ("folder", "in"),
+    "conversation_ids": ("conversation_id", "in"),
+    "date_from": ("timestamp", "gte"),
+    "date_to": ("timestamp", "lte"),
+    "start_date": ("timestamp", "gte"),
+    "end_date": ("timestamp", "lte"),
+}
+
+
+def translated_filters(body: JsonObject) -> object:
+    """Return the filters of a query, including the `filter_labels` of sekha-mcp."""
+    filters = body.get("filters")
+    labels = body.get("filter_labels")
+    if not isinstance(filters, dict | None):
+        return filters  # for our route to reject
+    named = {**(filters or {}), **({"filter_labels": labels} if labels else {})}
+    conditions = [_condition(name, value) for name, value in named.items() if value is not None]
+    if len(conditions) < 2:
+        return conditions[0] if conditions else None
+    return {"AND": conditions}
+
+
+def _condition(name: str, value: object) -> JsonObject:
+    if name not in _FIELDS:
+        return {name: value}
+    field, operator = _FIELDS[name]
+    if operator == "in" and isinstance(value, str):
+        value = [value]
+    if field == "timestamp":
+        value = a_time(value, name, Changes())
+    return {field: {operator: value}}

@@ -1,0 +1,104 @@
+"""Translate requests of Sekha's clients to the schemas of our routes.
+
+A translation drops unknown fields and adapts values that Sekha's server accepts, and notes each change. The schemas
+then validate the result as strictly as for any other client.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, TypeVar
+
+from django.http import HttpRequest
+from ninja import Body as JsonBody
+from pydantic import BaseModel, ValidationError
+
+from api.compat.sekha.changes import Changes, changes_of
+from api.field_errors import field_errors
+from api.json import JsonObject
+from somamemory.errors import InvalidInput
+
+Schema = TypeVar("Schema", bound=BaseModel)
+Json = Annotated[JsonObject, JsonBody()]
+
+MIN_SCORE, MAX_SCORE = 1, 10  # Sekha also accepts 0, and any number above 10
+_NAIVE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?", re.ASCII)
+_SLASHES = re.compile(r"\s*/[\s/]*")
+_ALIASES = {"importanceScore": "importance_score", "conversationId": "conversation_id"}
+
+
+def valid(schema: type[Schema], body: JsonObject) -> Schema:
+    """Return the body as our route expects it. Raises InvalidInput."""
+    try:
+        return schema.model_validate(body)
+    except ValidationError as error:
+        fields = field_errors(error.errors())
+        raise InvalidInput(*fields[0], **dict(fields[1:])) from None
+
+
+def body_of(request: HttpRequest, body: JsonObject, schema: type[Schema]) -> Schema:
+    """Return a body without unknown fields, with adapted folders and scores. Raises InvalidInput."""
+    return valid(schema, adapted(known(body, schema, changes_of(request)), changes_of(request)))
+
+
+def parameters(request: HttpRequest, schema: type[Schema]) -> Schema:
+    """Return the query parameters without unknown and repeated ones. Raises InvalidInput."""
+    return body_of(request, dict(request.GET.items()), schema)
+
+
+def known(body: JsonObject, schema: type[BaseModel], changes: Changes, at: str = "") -> JsonObject:
+    """Return the fields that the schema has, under our names. `at`: the path of the object, such as `messages.0.`"""
+    kept: JsonObject = {}
+    for name, value in body.items():
+        ours = _ALIASES.get(name, name)
+        if ours in schema.model_fields:
+            kept[ours] = value
+        else:
+            changes.note(at + name, "unknown, dropped")
+    return kept
+
+
+def adapted(body: JsonObject, changes: Changes) -> JsonObject:
+    """Return the fields with folders and scores that our schemas accept, as far as possible."""
+    result = dict(body)
+    for name in ("importance_score", "importance_threshold"):
+        if name in result:
+            result[name] = _score(name, result[name], changes)
+    if isinstance(folder := result.get("folder"), str):
+        result["folder"] = a_folder(folder, "folder", changes)
+    if isinstance(excluded := result.get("excluded_folders"), list):
+        result["excluded_folders"] = [
+            a_folder(folder, "excluded_folders", changes) if isinstance(folder, str) else folder for folder in excluded
+        ]
+    return result
+
+
+def a_folder(folder: str, name: str, changes: Changes) -> str:
+    """Return a folder without repeated slashes and without spaces around them: `//x` is `/x`."""
+    tidy = _SLASHES.sub("/", folder.strip())
+    if tidy != folder:
+        changes.note(name, "slashes and spaces removed")
+    return tidy
+
+
+def a_time(value: object, name: str, changes: Changes) -> object:
+    """Return a time with an offset. Sekha's server writes and reads times in UTC, without one."""
+    if isinstance(value, str) and _NAIVE_TIME.fullmatch(value):
+        changes.note(name, "read as UTC")
+        return f"{value}Z"
+    return value
+
+
+def at_most(value: object, limit: int, name: str, changes: Changes) -> object:
+    """Return a number, or the limit if it is larger."""
+    if isinstance(value, int) and value > limit:
+        changes.note(name, f"reduced to {limit}")
+        return limit
+    return value
+
+
+def _score(name: str, value: object, changes: Changes) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float) or MIN_SCORE <= value <= MAX_SCORE:
+        return value
+    changes.note(name, f"limited to {MIN_SCORE} to {MAX_SCORE}")
+    return min(max(value, MIN_SCORE), MAX_SCORE)
