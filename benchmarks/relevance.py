@@ -35,7 +35,7 @@ FLOORS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 FOREIGN = 4  # ask one in this many questions about other conversations
 # Memories in the first person lack the name. For this share of the questions, the fit assumes that no memory has the
 # names.
-UNNAMED = 0.03
+UNNAMED = 0.01
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fitted(outcomes: list[Outcome], *, with_similarity: bool) -> list[float]:
         sizes[outcome.file, outcome.recall is None] += 1
     for outcome in outcomes:
         signals, answerable = outcome.signals, outcome.recall is not None
-        row = [1.0, (signals.similarity or 0.0) * with_similarity, signals.coverage]
+        row = [1.0, (signals.similarity or 0.0) * with_similarity + signals.coverage]
         weight = 1 / sizes[outcome.file, not answerable]
         copies = [(signals.missing, 1.0), *([(1.0, UNNAMED)] if answerable and outcome.named else [])]
         for missing, share in copies:

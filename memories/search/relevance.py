@@ -1,7 +1,7 @@
 """The relevance of hits: the probability that a memory answers the query, and each hit's share of it.
 
-The probability depends on the best candidates, but neither on how the parts of a score are weighted nor on the length
-of the query. Its constants were fitted by logistic regression on questions about three kinds of conversations, half of
+The probability depends on the best candidate, but neither on how the parts of a score are weighted nor on the length of
+the query. Its constants were fitted by logistic regression on questions about three kinds of conversations, half of
 which the conversation cannot answer: `python -m benchmarks.relevance --fit FOLDER`.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from memories.search import analyzer
 
-# Intercept, and the weights of the similarity, the coverage and the missing names; the second without a similarity.
-WITH_SIMILARITY = (-3.3, 6.3, 3.5, -4.0)
-WITHOUT = (-1.6, 0.0, 4.5, -4.4)
+# Intercept, and the weights of the match and of the missing names; the second without a similarity. The first intercept
+# is .3 below the fitted one, so that FLOOR is where 3% of the recall is lost.
+WITH_SIMILARITY = (-3.04, 5.76, -4.41)
+WITHOUT = (-1.3, 6.97, -4.77)
 # A context has at least this relevance unless the request sets another floor: see docs/decisions/search.md.
 FLOOR = 0.3
 
@@ -46,10 +47,11 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What the best candidates have in common with the query.
+    """What the candidates have in common with the query.
 
-    similarity: the highest cosine, or None if no candidate has one.
-    coverage: the highest share of the query's words, by inverse document frequency, that one candidate contains.
+    similarity, coverage: of the candidate in which they are highest together. The similarity is its cosine, or None if
+    no candidate has one. The coverage is its share of the query's words, by inverse document frequency, each counted
+    as far as the candidate matches it (`scoring.saturations`).
     missing: the share of the names in the query that no candidate contains.
     """
 
@@ -60,16 +62,14 @@ class Signals:
     @property
     def probability(self) -> float:
         """Return the probability that the candidates answer the query, in [0, 1]."""
-        intercept, *weights = WITHOUT if self.similarity is None else WITH_SIMILARITY
-        values = (self.similarity or 0.0, self.coverage, self.missing)
-        logit = intercept + math.fsum(weight * value for weight, value in zip(weights, values, strict=True))
+        intercept, match, missing = WITHOUT if self.similarity is None else WITH_SIMILARITY
+        logit = intercept + match * ((self.similarity or 0.0) + self.coverage) + missing * self.missing
         return 1 / (1 + math.exp(-logit))
 
     def combined(self, other: Signals) -> Signals:
         """Return the signals of both sets of candidates together."""
-        similarities = [one.similarity for one in (self, other) if one.similarity is not None]
-        coverage, missing = max(self.coverage, other.coverage), min(self.missing, other.missing)
-        return Signals(max(similarities, default=None), coverage, missing)
+        missing = min(self.missing, other.missing)
+        return max(replace(self, missing=missing), replace(other, missing=missing), key=lambda one: one.probability)
 
     def relevance(self, score: float, best_score: float) -> float:
         """Return the relevance of a hit: its share of the probability, in proportion to its score.
@@ -81,19 +81,22 @@ class Signals:
 
 def signals(query: str, term_weights: Mapping[str, float], candidates: Collection[Evidence]) -> Signals:
     """Return the signals of the candidates for a query with these terms."""
-    similarity = max((c.similarity for c in candidates if c.similarity is not None), default=None)
     names, dates = _names_and_dates(query)
     weights = np.array(list(term_weights.values()))
     content = np.array([term not in names and term not in dates for term in term_weights]) * weights
     if not content.any():  # a query that consists only of names
         content = weights
     named = np.array([term in names for term in term_weights]) * weights
-    rows = [candidate.matched for candidate in candidates if len(candidate.matched) == len(weights)]
-    if not rows or not content.any():
-        return Signals(similarity, 0.0, float(named.any()))
-    matched = np.stack(rows) > 0
-    missing = 1.0 - float(matched.any(axis=0) @ named / named.sum()) if named.any() else 0.0
-    return Signals(similarity, float((matched @ content).max() / content.sum()), missing)
+    known = [candidate for candidate in candidates if len(candidate.matched) == len(weights)]
+    if not known:
+        return Signals(None, 0.0, float(named.any()))
+    matched = np.stack([candidate.matched for candidate in known])
+    coverage = matched @ content / max(content.sum(), 1e-9)
+    similarities = np.array([max(candidate.similarity or 0.0, 0.0) for candidate in known])
+    best = int((coverage + similarities).argmax())
+    similarity = float(similarities[best]) if any(candidate.similarity is not None for candidate in known) else None
+    missing = 1.0 - float((matched > 0).any(axis=0) @ named / named.sum()) if named.any() else 0.0
+    return Signals(similarity, float(coverage[best]), missing)
 
 
 def names(query: str) -> set[str]:

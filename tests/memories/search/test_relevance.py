@@ -14,6 +14,7 @@ from memories.search import relevance
 from memories.search.relevance import Signals
 from tests.conftest import Api, drain, problem_of
 
+SATURATION = 0.5
 shares = st.floats(0, 1)
 similarities = st.none() | st.floats(-1, 1)
 
@@ -25,7 +26,7 @@ class FakeCandidate:
 
     @property
     def matched(self) -> NDArray[np.float64]:
-        return 0.4 * np.array(self.contained)
+        return SATURATION * np.array(self.contained)
 
 
 def test_a_perfect_hit_is_relevant_and_an_unrelated_one_is_not() -> None:
@@ -59,7 +60,7 @@ def test_the_best_hit_has_the_whole_probability_and_the_others_their_share() -> 
 
 def test_dates_do_not_lower_the_coverage() -> None:
     query, weights = "What did the kitten eat on 3 May, 2023?", {"kitten": 2.0, "eat": 1.0, "3": 4, "may": 4, "2023": 4}
-    assert relevance.signals(query, weights, [FakeCandidate(None, (1, 1, 0, 0, 0))]).coverage == 1.0
+    assert relevance.signals(query, weights, [FakeCandidate(None, (1, 1, 0, 0, 0))]).coverage == SATURATION
 
 
 def test_a_name_that_no_memory_contains_makes_every_hit_less_relevant() -> None:
@@ -67,11 +68,16 @@ def test_a_name_that_no_memory_contains_makes_every_hit_less_relevant() -> None:
     unnamed, named = FakeCandidate(0.5, (0, 1)), FakeCandidate(0.1, (1, 0))
     query = "How is Caroline's kitten?"
     assert relevance.signals(query, weights, [unnamed]).missing == 1.0
-    assert relevance.signals(query, weights, [unnamed, named]) == Signals(0.5, 1.0, 0.0)
+    assert relevance.signals(query, weights, [unnamed, named]) == Signals(0.5, SATURATION, 0.0)
+
+
+def test_similarity_and_words_count_only_together_in_one_memory() -> None:
+    apart = [FakeCandidate(0.5, (0, 1)), FakeCandidate(0.1, (1, 1))]
+    assert relevance.signals("kitten eating", {"kitten": 1.0, "eat": 1.0}, apart) == Signals(0.5, SATURATION / 2, 0.0)
 
 
 def test_a_query_that_consists_of_a_name_is_judged_by_the_name() -> None:
-    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (1,))]).coverage == 1.0
+    assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (1,))]).coverage == SATURATION
     assert relevance.signals("who is Caroline?", {"carolin": 2.0}, [FakeCandidate(0.5, (0,))]).coverage == 0.0
 
 
