@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from memories.search import analyzer
 
-# Intercept, and the weights of the match and of the missing names; the second without a similarity. The first intercept
-# is .3 below the fitted one, so that FLOOR is where 3% of the recall is lost.
-WITH_SIMILARITY = (-3.04, 5.76, -4.41)
-WITHOUT = (-1.3, 6.97, -4.77)
+# Intercept, and the weights of the match and of the missing names; the second without a similarity.
+WITH_SIMILARITY = (-3.14, 6.27, -5.06)
+WITHOUT = (-1.67, 7.47, -5.37)
 # A context has at least this relevance unless the request sets another floor: see docs/decisions/search.md.
 FLOOR = 0.3
 
@@ -30,7 +29,16 @@ _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _CALENDAR = frozenset(
     analyzer.terms(
         "january february march april may june july august september october november december "
-        "monday tuesday wednesday thursday friday saturday sunday"
+        "monday tuesday wednesday thursday friday saturday sunday "
+        "jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun"
+    )
+)
+# Words that ask for an answer or refer to the conversation, but that the answer itself rarely contains.
+_REQUESTS = frozenset(
+    analyzer.terms(
+        "kind type sort many much ever can could please list tell give show name remind summarize summarise summary "
+        "describe explain mention say said told discuss discussed talk bring brought conversation chat message session "
+        "throughout across order different aspect item"
     )
 )
 
@@ -83,8 +91,9 @@ def signals(query: str, term_weights: Mapping[str, float], candidates: Collectio
     """Return the signals of the candidates for a query with these terms."""
     names, dates = _names_and_dates(query)
     weights = np.array(list(term_weights.values()))
-    content = np.array([term not in names and term not in dates for term in term_weights]) * weights
-    if not content.any():  # a query that consists only of names
+    left_out = names | dates | _REQUESTS
+    content = np.array([term not in left_out for term in term_weights]) * weights
+    if not content.any():  # a query that consists only of names or of a request
         content = weights
     named = np.array([term in names for term in term_weights]) * weights
     known = [candidate for candidate in candidates if len(candidate.matched) == len(weights)]
@@ -100,7 +109,7 @@ def signals(query: str, term_weights: Mapping[str, float], candidates: Collectio
 
 
 def names(query: str) -> set[str]:
-    """Return the terms of a query that appear to be names, because they are capitalised."""
+    """Return the terms of a query that appear to be names, because they begin with a capital letter."""
     return _names_and_dates(query)[0]
 
 
@@ -113,6 +122,6 @@ def _names_and_dates(query: str) -> tuple[set[str], set[str]]:
             for term in analyzer.content_terms(word):
                 if term.isdigit() or (term in _CALENDAR and word[0].isupper()):
                     dates.add(term)
-                elif position and word[0].isupper():
+                elif position and word[0].isupper() and not word.isupper():  # "CV" is not a name
                     names.add(term)
     return names, dates

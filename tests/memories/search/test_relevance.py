@@ -58,9 +58,21 @@ def test_the_best_hit_has_the_whole_probability_and_the_others_their_share() -> 
     assert signals.relevance(0.0, 0.0) == 0.0
 
 
-def test_dates_do_not_lower_the_coverage() -> None:
-    query, weights = "What did the kitten eat on 3 May, 2023?", {"kitten": 2.0, "eat": 1.0, "3": 4, "may": 4, "2023": 4}
-    assert relevance.signals(query, weights, [FakeCandidate(None, (1, 1, 0, 0, 0))]).coverage == SATURATION
+@pytest.mark.parametrize("month", ["May", "Jan"])
+def test_dates_do_not_lower_the_coverage(month: str) -> None:
+    query = f"What did the kitten eat on 3 {month}, 2023?"
+    weights = {"kitten": 2.0, "eat": 1.0, "3": 4, month.lower(): 4, "2023": 4}
+    assert relevance.signals(query, weights, [FakeCandidate(None, (1, 1, 0, 0, 0))]) == Signals(None, SATURATION)
+
+
+def test_words_about_the_conversation_do_not_lower_the_coverage() -> None:
+    query = "Can you summarize what I mentioned about kittens in our conversations?"
+    weights = {"can": 3.0, "summar": 3.0, "mention": 2.0, "kitten": 2.0, "convers": 3.0}
+    assert relevance.signals(query, weights, [FakeCandidate(None, (0, 0, 0, 1, 0))]).coverage == SATURATION
+
+
+def test_an_abbreviation_in_capital_letters_is_not_a_name() -> None:
+    assert relevance.names("Which TV does Ada own?") == {"ada"}
 
 
 def test_a_name_that_no_memory_contains_makes_every_hit_less_relevant() -> None:
