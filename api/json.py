@@ -115,7 +115,7 @@ def _rounded_float(digits: str) -> float:
 
 
 def _rounded_only_in_coordinates(value: Any, free_form: bool = False, coordinate: bool = False) -> Any:
-    """Replace rounded numbers by floats, except in coordinates, whose validator refuses them.
+    """Replace rounded numbers with floats, except in coordinates, whose validator rejects them.
 
     An object within an object is free-form: its members are the caller's, even if one is called `coord`.
     """

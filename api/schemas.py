@@ -126,7 +126,7 @@ def _storable(text: str) -> str:
 
 def _small(source: JsonObject) -> JsonObject:
     if len(orjson.dumps(source)) > MAX_SOURCE_BYTES:
-        raise ValueError(f"must have at most {MAX_SOURCE_BYTES} bytes as JSON")
+        raise ValueError(f"must be at most {MAX_SOURCE_BYTES} bytes long as JSON")
     return source
 
 
@@ -235,7 +235,7 @@ class OwnerIdsOut(BaseModel):
 
 
 def one_address(field: str, coord: Coordinate | None, key: Key | None, id: UUID | None) -> Address:
-    """Return the only one that is given. Raises InvalidInput.
+    """Return the one address that is given. Raises InvalidInput.
 
     field: the name of the coordinate's field, for errors.
     """

@@ -21,7 +21,7 @@ OLD_S = 60  # a queue older than this needs attention
 
 
 def figures(request: HttpRequest) -> dict[str, Any]:
-    """Return figures for the whole installation to a superuser, or its health and their own tenants to other users."""
+    """Return figures for a superuser; other users get only the health and their own tenants."""
     whole = bool(getattr(request.user, "is_superuser", False))
     eye = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
     shared = {"whole": whole, "parts": _parts(), **_tenants(request, eye)}

@@ -57,7 +57,10 @@ def lock(caller: Caller, id: UUID) -> Conversation:
 
 
 def by_key(tenant: Tenant, rows: Iterable[Memory]) -> Mapping[str, Conversation]:
-    """Return the conversations of these messages and summaries by key, with one statement."""
+    """Return the conversations that these messages and summaries belong to, keyed by conversation key.
+
+    Uses a single query.
+    """
     keys = {conversation_key(row.coordinate_key) for row in rows}
     conversations = Conversation.objects.for_tenant(tenant).filter(key__in=keys) if keys else []
     return {conversation.key: conversation for conversation in conversations}

@@ -336,7 +336,7 @@ def _last_text(caller: Caller, conversation: Conversation) -> str:
 
 
 def _count(caller: Caller, conversation: Conversation) -> None:
-    """Count the change in size. Requires the transaction of the change. Raises QuotaExceeded."""
+    """Count the change in size. Requires the transaction that makes the change. Raises QuotaExceeded."""
     before, conversation.bytes = conversation.bytes, conversation.size()
     usage.add(caller.tenant, 0, conversation.bytes - before)
 
@@ -374,7 +374,7 @@ def _check_metadata(conversation: Conversation) -> None:
     size = len(orjson.dumps(conversation.metadata))
     if size > MAX_METADATA_BYTES:
         raise PayloadTooLarge(
-            f"metadata would have {size} bytes; a conversation can store at most {MAX_METADATA_BYTES}"
+            f"metadata would be {size} bytes long; the maximum for a conversation is {MAX_METADATA_BYTES}"
         )
 
 

@@ -1,7 +1,7 @@
 """Links as they were at an earlier time (`as_of`).
 
 A link that is replaced or removed is kept as a version, in the same transaction. A version was current from its
-`updated_at` to `until`. The links of purged memories are gone from the past as well.
+`updated_at` to `until`. The links of purged memories disappear from earlier times as well.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
-    """Move up to 500 versions to another namespace, and return their number."""
+    """Move up to 500 versions to another namespace, and return how many were moved."""
     ids = _first_ids(caller, old)
     LinkVersion.objects.for_tenant(caller.tenant).filter(id__in=ids).update(namespace=new)
     return len(ids)
 
 
 def forget_batch(caller: Caller, namespace: str) -> int:
-    """Remove up to 500 versions from a namespace, and return their number."""
+    """Remove up to 500 versions from a namespace, and return how many were removed."""
     ids = _first_ids(caller, namespace)
     with transaction.atomic():
         forget(caller, namespace, Q(id__in=ids))

@@ -63,7 +63,7 @@ class Neighbourhood:
     """The neighbours of an address.
 
     memories: each neighbour's memory if requested, or None if there is none.
-    truncated: whether there were too many links to read, so that addresses may be missing.
+    truncated: whether there were too many links to read, in which case addresses may be missing.
     read: the number of links that were read.
     """
 
@@ -78,8 +78,8 @@ class Neighbourhood:
 class Path:
     """The result of a path search. `steps` is None if no path was found.
 
-    truncated: whether a limit was reached, so that a path may exist although none was found. For a weighted path, it
-    means that there may be a cheaper one.
+    truncated: whether a limit was reached, in which case a path may exist although none was found, or a cheaper one if
+    `weighted`.
     """
 
     steps: Sequence[Step] | None
@@ -238,8 +238,9 @@ def stats(caller: Caller) -> dict[str, Any]:
 class Subgraph:
     """The links between addresses below a prefix, or in a whole namespace, as of the creation of this object.
 
-    Links are read page by page, without much memory or a long transaction. Every link that exists throughout is read
-    exactly once. A link removed in the meantime may be missing, and one created in the meantime is left out.
+    Links are read page by page, which takes neither much memory nor a long transaction. Every link that exists
+    throughout is read exactly once. A link removed in the meantime may be missing, and one created in the meantime is
+    left out.
     """
 
     rows: QuerySet[Link]

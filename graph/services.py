@@ -57,7 +57,7 @@ def checked(caller: Caller, new: NewLink) -> NewLink:
     """Return the link if it can be stored. Raises InvalidInput."""
     reserved_namespaces.check_writable(caller, new.namespace)
     if (size := len(orjson.dumps(new.metadata))) > MAX_METADATA_BYTES:
-        raise InvalidInput("metadata", f"has {size:,} bytes as JSON; use at most {MAX_METADATA_BYTES:,}")
+        raise InvalidInput("metadata", f"is {size:,} bytes long as JSON; the maximum is {MAX_METADATA_BYTES:,}")
     if new.valid_from is not None and new.valid_to is not None and new.valid_to <= new.valid_from:
         raise InvalidInput("valid_to", "must be after valid_from; otherwise the link would never be valid")
     return new
@@ -100,7 +100,7 @@ def remove(caller: Caller, namespace: str, start: Coordinate, end: Coordinate, l
 
 
 def move_batch(caller: Caller, old: str, new: str) -> int:
-    """Move up to 500 links to another namespace in one transaction, and return their number. Raises Conflict."""
+    """Move up to 500 links to another namespace in one transaction, and return how many were moved. Raises Conflict."""
     caller.require("write", [old, new])
     for namespace in (old, new):
         reserved_namespaces.check_writable(caller, namespace)

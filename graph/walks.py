@@ -193,7 +193,7 @@ class _Meeting:
             self._floors.append(self._floors[-1] + cost(-min(level.values())[0]))
 
     def at_least(self, key: str) -> tuple[int, float]:
-        """Return lower bounds of the hops and the cost from here to the goal."""
+        """Return lower bounds for the hops and the cost from here to the goal."""
         beyond = len(self._floors)
         hops = self._hops.get(key, beyond)
         return hops, self._floors[hops] if hops < beyond else self._floors[-1] + STEP_COST

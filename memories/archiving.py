@@ -41,7 +41,7 @@ def archive_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
 
 
 def wake_subtree(caller: Caller, namespace: str, root: Coordinate) -> int:
-    """Return the archived memories below an address to the index, and return how many there were.
+    """Put the archived memories below an address back into the index, and return how many there were.
 
     Requires a transaction.
     """

@@ -3,7 +3,7 @@
 A coordinate consists of 1 to 32 finite float64 numbers. Its *text* (`1.0,2.0,3.0`) is for people. Its *key* is for the
 database: each number becomes 16 hex digits that sort as text in numerical order, and the digits of all numbers are
 concatenated. A single unique index on the key therefore supports lookups of an exact address, subtrees below a prefix,
-and ordered listing. A number that float64 cannot hold is refused: rounding it would merge two addresses.
+and ordered listing. A number that float64 cannot hold is rejected, because rounding it would merge two addresses.
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ def delete_matching(
     limit: int = MAX_DELETED,
     dry_run: bool = False,
 ) -> Deletion:
-    """Delete up to `limit` live memories softly, in one transaction, in the order of their addresses.
+    """Soft-delete up to `limit` live memories, ordered by address, in one transaction.
 
-    every: allow a deletion without any condition. Otherwise, raises InvalidInput if there is none.
+    every: allow a deletion without any condition, which otherwise raises InvalidInput.
     """
     caller.require("delete", namespaces)
     caller.require("read", namespaces)  # the count reveals something about the memories

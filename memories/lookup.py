@@ -137,7 +137,7 @@ def delete(
     purge: bool = False,
     precondition: Precondition | None = None,
 ) -> bool:
-    """Delete a memory softly, or permanently with `purge`. Return whether there was one to delete."""
+    """Soft-delete a memory, or delete it permanently with `purge`. Return whether there was one to delete."""
     condition = precondition or Precondition()
     at = _find(caller, "delete", namespace, name)
     if at is None:

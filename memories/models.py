@@ -74,8 +74,8 @@ def has_passed(expires_at: datetime | None, now: datetime) -> bool:
 class UserOwned(TenantOwned):
     """A row that may belong to a user, an agent and a session of the tenant. None means that it belongs to none.
 
-    Null instead of an empty string: the indexes can then leave out rows without an id, and both databases recognise
-        from a comparison that such an index applies.
+    Ids are null instead of empty strings, so that the indexes can leave out rows without an id, and both databases
+    recognise from a comparison that such an index applies.
     """
 
     user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)

@@ -66,7 +66,7 @@ class NewMemory:
         return self.coordinate
 
     def names(self, memory: Memory) -> bool:
-        """Return whether this would replace a memory in the same namespace."""
+        """Return whether storing this memory would replace `memory`, which is in the same namespace."""
         return (self.coordinate is not None and self.coordinate == memory.coordinate) or (
             self.key is not None and self.key.text == memory.key
         )
@@ -119,7 +119,7 @@ def check_size(memory: Memory) -> None:
     """Reject a memory that has grown, through patches, beyond the maximum size of a request body."""
     size = len(orjson.dumps([memory.payload, memory.metadata]))
     if size > settings.MAX_BODY_BYTES:
-        raise PayloadTooLarge(f"the memory would have {size} bytes; it must have at most {settings.MAX_BODY_BYTES}")
+        raise PayloadTooLarge(f"the memory would be {size} bytes long; the maximum is {settings.MAX_BODY_BYTES}")
 
 
 def check_expiry(expires_at: datetime | None) -> None:

@@ -56,10 +56,10 @@ _decoder = Decoder()
 
 
 def text_of(payload: Json) -> str:
-    """Return the text to index: `title`, `summary`, `text` and `content` if any of them is present, otherwise every
-    string. A payload with a `role` is a message, whose text is its content only, even if that is blank.
+    """Return the text to index, at most MAX_TEXT_LENGTH characters.
 
-    Returns at most MAX_TEXT_LENGTH characters.
+    It consists of `title`, `summary`, `text` and `content` if any of them is present, otherwise of every string. A
+    payload with a `role` is a message, whose text is its content only, even if that is blank.
     """
     named = [payload[name] for name in TEXT_FIELDS if isinstance(payload.get(name), str) and payload[name].strip()]
     is_message = "role" in payload and isinstance(payload.get("content"), str)

@@ -1,4 +1,4 @@
-"""Assign coordinates to the memories of a batch: the given one, the one of the key, or a new one."""
+"""Assign coordinates to the memories of a batch: the given one, the key's, or a new one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def placed(caller: Caller, namespace: str, items: Sequence[Prepared]) -> list[Pr
 
 
 def without_conflicts(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Replace the items that `placed` would reject by their Conflict, so that the others can be stored."""
+    """Replace each item that `placed` would reject with its Conflict, so that the others can be stored."""
     results = list(items)
     keyed = [(at, item) for at, item in enumerate(items) if isinstance(item, NewMemory) and item.key is not None]
     for namespace in {item.namespace for _, item in keyed}:
@@ -103,7 +103,7 @@ class _Owners:
         if place is None:
             return self._new(item, key)
         if item.coordinate is not None and item.coordinate.key != place:
-            return Conflict(f"key '{key}' belongs to the memory at another coordinate; omit coord, or use another key")
+            return Conflict(f"key '{key}' belongs to a memory at another coordinate; omit coord, or use another key")
         return replace(item, coordinate=coordinates.from_key(place))
 
     def _new(self, item: NewMemory, key: str) -> NewMemory | Conflict:

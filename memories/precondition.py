@@ -34,5 +34,5 @@ class Precondition:
             if current is None:
                 raise PreconditionFailed("there is no memory at this coordinate, so it has no version to match")
             raise PreconditionFailed(
-                f"the memory has version {current.version}, not {self.version}; fetch it again and retry"
+                f"the memory is at version {current.version}, not {self.version}; fetch it again and retry"
             )

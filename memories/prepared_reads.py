@@ -74,7 +74,7 @@ def alive(now: Any) -> Q:
 
 
 def after(order: str, key: Any, moment: Any) -> Q:
-    """Return the condition for rows after a position, which is ordered by (time, coordinate) or by coordinate alone."""
+    """Return the condition for rows after a position in a list sorted by (time, coordinate) or by coordinate alone."""
     beyond = "lt" if order.startswith("-") else "gt"
     later = Q(**{f"coordinate_key__{beyond}": key})
     time = time_of(order)

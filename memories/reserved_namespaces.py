@@ -1,8 +1,8 @@
 """Reserved namespaces: every caller can read and search them, but only conversations write to them.
 
 Turns are numbered, and each message is indexed together with the previous one. A direct write to a single message would
-break both. Links in these namespaces connect summaries to their messages and facts to their entities. An entity is kept
-as long as a fact mentions it.
+break the numbering and the index. Links in these namespaces connect summaries to their messages and facts to their
+entities. An entity is kept as long as a fact mentions it.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def _earlier(caller: Caller, memory: Memory, version: int) -> MemoryVersion:
     versions = MemoryVersion.objects.for_tenant(caller.tenant).filter(id=memory.id, version=version)
     earlier: MemoryVersion | None = versions.first()
     if earlier is None:
-        raise NotFound(f"the history of the memory has no version {version}")
+        raise NotFound(f"the memory's history has no version {version}")
     if earlier.deleted_at is not None:
         raise Conflict(f"version {version} is a deletion; choose another version")
     if earlier.has_expired(timezone.now()):

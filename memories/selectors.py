@@ -175,8 +175,9 @@ def list_memories(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """Return one page of a namespace, sorted by `order`, or nearest first with `narrowing.ball` (see
-    `memory.distance`).
+    """Return one page of a namespace, sorted by `order`, or nearest first with `narrowing.ball`.
+
+    In the latter case, `memory.distance` is set.
     """
     caller.require("read", [namespace])
     if narrowing.ball is not None:

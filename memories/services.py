@@ -136,7 +136,7 @@ def delete(
     purge: bool = False,
     precondition: Precondition | None = None,
 ) -> bool:
-    """Delete a memory softly, or permanently with `purge`. Return whether there was one to delete."""
+    """Soft-delete a memory, or delete it permanently with `purge`. Return whether there was one to delete."""
     caller.require("delete", [namespace])
     reserved_namespaces.check_writable(caller, namespace)
 

@@ -50,7 +50,7 @@ def when_superseded(record: Record) -> None:
 
 
 def supersede(caller: Caller, superseding: Iterable[tuple[Memory, Names]], reason: str = "") -> None:
-    """End the validity of the memories that each of these, which must be stored, supersedes. Requires a transaction.
+    """End the validity of the memories that each of these stored memories supersedes. Requires a transaction.
 
     Raises InvalidInput if a name does not identify another memory in the same namespace, or if that memory's validity
     starts later.
@@ -77,7 +77,7 @@ def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime |
 
 
 def without_problems(caller: Caller, items: Sequence[NewMemory | SomaError]) -> list[NewMemory | SomaError]:
-    """Replace the items that `supersede` would reject by their InvalidInput, so that the others can be stored.
+    """Replace each item that `supersede` would reject with its InvalidInput, so that the others can be stored.
 
     The named memories must already exist. Raises InvalidInput if there are more than 1,000 names.
     """

@@ -1,4 +1,4 @@
-"""The history of a memory: its versions, newest first, with who wrote each of them, when, and what changed."""
+"""The history of a memory: its versions, newest first, with the author, time and changes of each."""
 
 from __future__ import annotations
 
@@ -84,7 +84,10 @@ def _action(row: MemoryColumns, before: MemoryColumns | None) -> str:
 
 
 def differences(before: MemoryColumns, after: MemoryColumns) -> list[str]:
-    """Return the fields that differ. For payload and metadata, these are their own fields, as `payload.city`."""
+    """Return the fields that differ.
+
+    Fields inside payload and metadata are named individually, such as `payload.city`.
+    """
     names: list[str] = []
     for name in _COMPARED:
         old, new = getattr(before, name), getattr(after, name)

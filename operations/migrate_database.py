@@ -164,7 +164,7 @@ def _refuse_others_than_sqlite_to_postgresql() -> None:
 def _refuse_old_schema() -> None:
     executor = MigrationExecutor(connections[SOURCE])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise ConfigurationError(f"the database belongs to an older version; run {COMMAND} bootstrap first")
+        raise ConfigurationError(f"the database is from an older version; run {COMMAND} bootstrap first")
 
 
 def _refuse_what_is_there() -> None:

@@ -33,7 +33,7 @@ def _declare(job: Periodic) -> None:
 
 
 def _attempt(work: Callable[[], object]) -> None:
-    """Do the work. Log a failure that a later message can fix on one line, without a stack trace."""
+    """Do the work. If it fails but a later message may succeed, log one line without a stack trace."""
     try:
         work()
     except RECOVERABLE as error:

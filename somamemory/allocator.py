@@ -12,8 +12,8 @@ _ARENA_MAX = (-8, 2)
 def return_large_blocks() -> None:
     """Return blocks of 1 MiB or more to the system as soon as they are freed. Does nothing without glibc.
 
-    By default, glibc raises this limit to 32 MiB once such blocks are used, and keeps freed memory in one heap per
-    thread. After a few requests with texts of 9.8 MB, a server with eight threads kept 600 MB.
+    By default, glibc raises its threshold to 32 MiB once such blocks are used, and keeps freed memory in one heap per
+    thread. After a few requests with 9.8 MB texts, a server with eight threads held on to 600 MB.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -22,7 +22,7 @@ def return_large_blocks() -> None:
 
 
 def return_free_pages() -> None:
-    """Return the free pages between used blocks to the system, which takes up to 50 ms. Without glibc, do nothing."""
+    """Return the free pages between used blocks to the system. Takes up to 50 ms. Does nothing without glibc."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)

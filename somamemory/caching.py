@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Part of every key. Increase it when the format of an entry changes, so that two versions of the service can share a
 # Redis.
 SCHEMA = 1
-# After a failure, no request contacts Redis for this long. Then one of them tries again.
+# After a failure, no request contacts Redis for this long. Then a single request tries again.
 PAUSE_S = 3.0
 
 log = logging.getLogger("soma.cache")
@@ -60,7 +60,7 @@ def set_many(tenant: UUID | None, kind: str, entries: Mapping[tuple[object, ...]
 
 
 def erase(tenant: UUID) -> int:
-    """Delete all entries of a tenant and return their number. Raises Unavailable while Redis does not respond.
+    """Delete a tenant's entries and return how many there were. Raises Unavailable while Redis is not responding.
 
     Without Redis, each process has its own entries, which expire. Only those of this process are deleted.
     """

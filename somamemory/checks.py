@@ -83,8 +83,8 @@ def mixes(vendor: str) -> Iterator[CheckMessage]:
         )
     if settings.SECRET_KEY_IS_MADE and not on_sqlite:
         yield Error(
-            "SOMA_SECRET_KEY is required with PostgreSQL; set it to the same 50 or more random characters for all "
-            "processes",
+            "SOMA_SECRET_KEY is required with PostgreSQL; set it to the same string of at least 50 random "
+            "characters in all processes",
             id="soma.E005",
         )
     if settings.ARCHIVED_DAYS and not settings.COLD_STORAGE:

@@ -56,7 +56,7 @@ _starting = threading.Lock()
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Give the work inside this context the given number of seconds."""
+    """Limit the work inside this context to the given number of seconds."""
     work = _Work(seconds, time.monotonic() + seconds)
     with _as_current(work):
         yield
@@ -124,8 +124,8 @@ def watch(connection: BaseDatabaseWrapper, **signal: Any) -> None:
 
 def _exceeded(work: _Work) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"the request exceeded its deadline of {work.seconds:g} seconds; request less at once: a prefix or a "
-        "narrower filter, a smaller limit, fewer conditions"
+        f"the request exceeded its deadline of {work.seconds:g} seconds; request less at once: use a prefix or a "
+        f"narrower filter, a smaller limit, or fewer conditions"
     )
 
 

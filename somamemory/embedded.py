@@ -61,7 +61,7 @@ def _start(folder: Path) -> Embedded:
 
     if settings.configured and Path(getattr(settings, "DATA_DIR", "")) != folder:
         raise ConfigurationError(
-            "this process already uses Django with other settings; start SomaMemory in another process"
+            "this process already uses Django with different settings; start SomaMemory in another process"
         )
     import django
 

@@ -34,7 +34,7 @@ SomaError
     ├── EmbedderUnavailable
     │   └── EmbedderRefused     the provider rejects this text permanently
     ├── IndexUnavailable
-    ├── ColdUnavailable         cold storage does not respond
+    ├── ColdUnavailable         cold storage is not responding
     │   └── ColdFileDamaged     a file is missing or damaged
     └── LlmUnavailable
         ├── LlmRefused          the provider rejects this prompt permanently
@@ -324,7 +324,7 @@ class ColdFileDamaged(ColdUnavailable):
 
 
 class LlmUnavailable(Unavailable):
-    """The language model failed or does not respond. `sent` means that the prompt was sent and may be charged for."""
+    """The language model failed or is not responding. `sent` means that the prompt was sent and may be charged for."""
 
     code = "llm_unavailable"
     title = "The language model is unavailable"

@@ -40,7 +40,7 @@ def make_private(folder: Path) -> list[str]:
 
 
 def sync(path: Path) -> None:
-    """Return once the contents of a file, or the names in a folder, would survive a power failure. Raises OSError."""
+    """Flush a file, or the names in a folder, to disk, so that they survive a power failure. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

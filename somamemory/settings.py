@@ -92,7 +92,7 @@ def _audit_key() -> str:
     if AUDIT_KEY_FILE is None:
         return env.str("SOMA_AUDIT_KEY", "") or SECRET_KEY
     if not env.str("SOMA_AUDIT_KEY_FILE", ""):
-        # An earlier version has signed the log with its secret key.
+        # An earlier version signed the log with its secret key.
         return _made_key(AUDIT_KEY_FILE, SECRET_KEY if _HAD_SECRET_KEY else secrets.token_urlsafe(50))
     try:
         key = AUDIT_KEY_FILE.read_text().strip()
@@ -288,7 +288,7 @@ def _postgresql(parsed: dict[str, Any]) -> dict[str, Any]:
         **parsed.get("OPTIONS", {}),
         "connect_timeout": CONNECT_TIMEOUT_S,
         "options": " ".join(f"-c {name}={seconds}s" for name, seconds in timeouts.items()),
-        # Detect a server that disappears silently within 20 seconds, instead of after two hours.
+        # Detect within 20 seconds, instead of two hours, that a server has silently disappeared.
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
@@ -376,7 +376,8 @@ CACHES = caches_in(REDIS_URL)
 
 # --- Search ------------------------------------------------------------------------------------------------------
 
-# Namespaces (with those below) whose coordinates are not a sequence: adjacent memories give no evidence for each other.
+# Namespaces (and those below them) whose coordinates are not a sequence: adjacent memories are no evidence for each
+# other.
 SEARCH_WITHOUT_NEIGHBOURS = env.list("SOMA_SEARCH_WITHOUT_NEIGHBOURS", default=[])
 
 # --- Vector index ------------------------------------------------------------------------------------------------
@@ -406,7 +407,7 @@ MILVUS_HNSW_EF_CONSTRUCTION = _bounded("SOMA_MILVUS_HNSW_EF_CONSTRUCTION", 200, 
 MILVUS_HNSW_EF = _bounded("SOMA_MILVUS_HNSW_EF", 400, 8, 32_768)
 # Web processes of this server. Without Redis, each enforces its share of the limits.
 WORKERS = _bounded("SOMA_WORKERS", 2 if DATABASE_URL.startswith("postgres") else 1, 1, 1024)
-# Every process notices a switch of the embedding generation within this time.
+# Every process notices within this time that another embedding generation has become active.
 GENERATION_CACHE_S = 5
 # Backpressure: a tenant's writes are rejected while more than this number of its memories await indexing.
 MAX_BACKLOG = _bounded("SOMA_MAX_BACKLOG", 100_000, 1, 100_000_000)
@@ -423,9 +424,9 @@ if INDEXER not in ("thread", "celery", "none"):
     raise ConfigurationError(f"SOMA_INDEXER must be thread, celery or none, not '{INDEXER}'")
 if INDEXER == "celery" and not BROKER_URL:
     raise ConfigurationError(
-        "SOMA_BROKER_URL is required when SOMA_INDEXER is 'celery'; set it to the Redis of the job queue"
+        "SOMA_BROKER_URL is required when SOMA_INDEXER is 'celery'; set it to the URL of the job queue's Redis"
     )
-# Much longer than the deadlines of one batch (embedder and index) together, so that a live drain never loses its lease.
+# Much longer than the combined deadlines of one batch (embedder and index), so that a live drain never loses its lease.
 # The rows of a killed drain wait for this long.
 INDEX_LEASE_S = _bounded("SOMA_INDEX_LEASE_S", 60, 2, 3600)
 DRAIN_INTERVAL_S = _bounded("SOMA_DRAIN_INTERVAL_S", 3, 1, 3600)  # the delay after a lost notification
@@ -580,12 +581,13 @@ CONTEXT_HALF_LIFE_DAYS = _bounded("SOMA_CONTEXT_HALF_LIFE_DAYS", 7, 1, 36_500)
 # The rest of the budget is reserved for the surrounding prompt.
 CONTEXT_FILL = _share("SOMA_CONTEXT_FILL", 0.85)
 CONTEXT_SUMMARIES = _share("SOMA_CONTEXT_SUMMARIES", 0.3)
-# A message is a duplicate if its vector has at least this cosine similarity to a better message's and it adds no word.
+# A message is a duplicate if it adds no word to a better message and the cosine similarity of their vectors is at least
+# CONTEXT_DUPLICATE.
 CONTEXT_DUPLICATE = _share("SOMA_CONTEXT_DUPLICATE", 0.95)
 # --- Admin console ------------------------------------------------------------------------------------------------
 
-# Sign-in attempts per minute and the burst, per address; with a slower refill, per user name at an address. More
-# attempts for a name from all addresses are delayed. 0: no limit.
+# Sign-in attempts per minute, and the burst, for each address. Each user name at an address has the same burst but
+# refills more slowly. Further attempts with the same name, from any address, are delayed. 0: no limit.
 SIGN_IN_PER_MINUTE = _bounded("SOMA_SIGN_IN_PER_MINUTE", 10, 0, 10_000)
 # Send cookies over HTTPS only; browsers make an exception for localhost. False also sends them over plain HTTP.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SOMA_ADMIN_SECURE_COOKIES", True)
@@ -666,7 +668,7 @@ SLOW_QUERY_MS = _bounded("SOMA_SLOW_QUERY_MS", 500, 0, 3_600_000)
 # A soft-deleted memory can be restored for this long. Then it is purged, like an expired memory.
 RETENTION_DAYS = _bounded("SOMA_RETENTION_DAYS", 30, 0, 36_500)
 # An earlier version of a memory is kept for this many days after it was replaced; 0: until the next purge. A tenant can
-# have its own number.
+# override this number.
 HISTORY_DAYS = _bounded("SOMA_HISTORY_DAYS", 365, 0, 36_500)
 # The audit log is kept for this many days; 0 means forever. Its chain is signed with a key that must remain valid when
 # SOMA_SECRET_KEY changes.

@@ -16,7 +16,7 @@ class MalformedTime(ValueError):
 
 class NoSuchTime(ValueError):
     def __str__(self) -> str:
-        return "must be an existing date and time, with a year from 0001 to 9999 in UTC"
+        return "must be a valid date and time, with a year from 0001 to 9999 in UTC"
 
 
 def rfc3339(moment: datetime) -> str:

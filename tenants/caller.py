@@ -48,15 +48,15 @@ class Caller:
         self.require(scope)
         if self.namespaces:
             raise Forbidden(
-                "this action concerns the whole tenant, but this key is restricted to some namespaces; use an "
+                "this action affects the whole tenant, but this key is restricted to some namespaces; use an "
                 "unrestricted key"
             )
 
     def require_unlimited(self) -> None:
-        """Raise Forbidden for a key that is limited to a user, because the action concerns all users."""
+        """Raise Forbidden for a key that is limited to a user, because the action affects all users."""
         if self.user_id is not None:
             raise Forbidden(
-                f"this action concerns all users, but this key is limited to user '{self.user_id}'; "
+                f"this action affects all users, but this key is limited to user '{self.user_id}'; "
                 "use a key without this limit"
             )
 

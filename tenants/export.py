@@ -1,4 +1,4 @@
-"""Export all data of a tenant as lines of JSON."""
+"""Export all of a tenant's data as JSON lines."""
 
 from __future__ import annotations
 

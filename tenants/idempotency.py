@@ -63,7 +63,7 @@ class Attempt:
     def first_answer(self) -> bytes | None:
         """Return the response to an earlier attempt, or None if there is none.
 
-        Locks the key until we commit. Raises StillRunning and KeyReused.
+        Locks the key until the transaction ends. Raises StillRunning and KeyReused.
         """
         alone = self._lock()
         row = self._rows().first()
@@ -120,7 +120,7 @@ class Attempt:
 
     def record(self, answer: bytes) -> None:
         if not connection.in_atomic_block:
-            raise RuntimeError("a response must be recorded in the transaction of its effect")
+            raise RuntimeError("a response must be recorded in the same transaction as its effect")
         self._create(sealed := self._seal(answer))
         usage.add(self.tenant, 0, len(sealed))
 
@@ -136,7 +136,7 @@ class Attempt:
         )
 
     def _lock(self) -> bool:
-        """Return whether no other transaction uses this key. Always true on SQLite, which has only one writer."""
+        """Return whether no other transaction is using this key. Always true on SQLite, which has only one writer."""
         if connection.vendor != "postgresql":
             return True
         number = int.from_bytes(hashlib.sha256(self._name()).digest()[:8], "big", signed=True)

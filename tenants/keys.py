@@ -73,7 +73,7 @@ def issue(
     secret: str | None = None,
     style: str = "soma",
 ) -> IssuedKey:
-    """Create a key for `tenant`, or an operator key if it is None. `secret` imports an existing secret.
+    """Create a key for `tenant`, or an operator key if `tenant` is None. `secret` imports an existing secret.
 
     user_id: limits the key to the data of one user.
 
@@ -107,7 +107,7 @@ def issue(
 def _check_scopes(scopes: Sequence[str]) -> None:
     if unknown := set(scopes) - set(SCOPES):
         raise InvalidInput(
-            "scopes", f"contains unknown scopes: {', '.join(sorted(unknown))}; must be among {', '.join(SCOPES)}"
+            "scopes", f"contains unknown scopes: {', '.join(sorted(unknown))}; choose from {', '.join(SCOPES)}"
         )
     if not scopes:
         raise InvalidInput("scopes", "must contain at least one scope")
@@ -119,9 +119,9 @@ def _check_user(tenant: Tenant | None, scopes: Sequence[str], user_id: str | Non
     if (problem := problem_with_id(user_id)) is not None:
         raise InvalidInput("user_id", problem)
     if tenant is None:
-        raise InvalidInput("user_id", "cannot be combined with an operator key; create a key of a tenant")
+        raise InvalidInput("user_id", "cannot be combined with an operator key; create a tenant key instead")
     if "admin" in scopes:
-        raise InvalidInput("scopes", "a key that is limited to a user cannot have the scope 'admin'; omit it")
+        raise InvalidInput("scopes", "a key that is limited to a user cannot have the scope 'admin'; omit that scope")
 
 
 def rotate(
@@ -270,7 +270,7 @@ def _check_quota(tenant: Tenant, beyond: int = 0) -> None:
 
 
 def _facts(key: ApiKey) -> bytes:
-    """Return a hash of all columns of a key except its secret, for the audit log."""
+    """Return a hash of all of a key's columns except its secret, for the audit log."""
     limits = [key.namespaces] if key.user_id is None else [key.namespaces, key.user_id]
     return audit.fingerprint(key.prefix, key.name, key.scopes, *limits, key.expires_at, key.revoked_at)
 

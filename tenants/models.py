@@ -24,7 +24,7 @@ def is_slug(text: str) -> bool:
 
 
 def problem_with_id(text: str) -> str | None:
-    """Return the problem with the id of a user, an agent or a session, or None if it is valid."""
+    """Return the problem with a user, agent or session id, or None if the id is valid."""
     if not 1 <= len(text) <= MAX_ID_LENGTH:
         return f"must have 1 to {MAX_ID_LENGTH} characters"
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text):
@@ -104,7 +104,7 @@ class ApiKey(models.Model):
 
 
 class AuditEvent(models.Model):
-    """One change and its actor. Written in the transaction of the change and never updated.
+    """One change and its actor. Written in the same transaction as the change and never updated.
 
     A trigger rejects updates, and deletes of rows that no checkpoint covers.
     """
@@ -215,7 +215,7 @@ class ErasedTenant(models.Model):
 
 
 class IdempotencyKey(Leased, TenantOwned):
-    """A request and its response, written in the transaction of the effect.
+    """A request and its response, written in the same transaction as the effect.
 
     The row of a long request is written before the request begins, with a lease and without a response.
     """
@@ -224,7 +224,7 @@ class IdempotencyKey(Leased, TenantOwned):
     key_id = models.UUIDField()  # id of the API key, which may be deleted before this row
     key = models.CharField(max_length=255)
     fingerprint = models.BinaryField(max_length=32)  # fingerprint of the request
-    # Encrypted; only the API key of the request can decrypt it. Empty while a long request runs.
+    # Encrypted; only the API key of the request can decrypt it. Empty while a long request is running.
     answer = models.BinaryField()
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -262,7 +262,7 @@ class UsageStripe(TenantOwned):
 
 
 class DailyUsage(TenantOwned):
-    """The number of requests of a tenant on one day (UTC). Every process adds its count every few seconds."""
+    """The number of requests that a tenant made on one day (UTC). Every process adds its count every few seconds."""
 
     id = models.BigAutoField(primary_key=True)
     day = models.DateField()

@@ -1,7 +1,7 @@
 """The tenancy wall: a tenant's rows can only be queried through `Model.objects.for_tenant(tenant)`.
 
-The wall also separates the users of a tenant. The tenant of a caller with a key that is limited to a user is narrowed
-(`Tenant.narrowed_to`), and `for_tenant` then returns only the rows of this user.
+The wall also separates the users of a tenant. If the caller's key is limited to a user, the caller's tenant is narrowed
+(`Tenant.narrowed_to`), and `for_tenant` returns only that user's rows.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TenantManager(models.Manager[Row]):
         return rows.filter(**{self.model.user_lookup: tenant.only_user})
 
     def of_parameter(self, *, limited: bool) -> models.QuerySet[Row]:
-        """Return the rows of a tenant that is a parameter of a prepared statement (see `parameters_of`).
+        """Return the rows of the tenant that is passed to a prepared statement as a parameter (see `parameters_of`).
 
         limited: whether the tenant is narrowed to a user.
         """

@@ -77,7 +77,7 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
     messages for a model.
     """
     if query.manifest and body.format != "items":
-        raise InvalidInput("manifest", "is only available with the format items; omit one of them")
+        raise InvalidInput("manifest", "is available only with format=items; omit manifest or format")
     throttle.charge(request, body.context_budget, per=10_000)
     context = assemble_context(
         request.caller,

@@ -1,4 +1,4 @@
-"""Request and response schemas for searches of messages, and for contexts."""
+"""Request and response schemas for message searches and for contexts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ContextBody(OwnerIds, Body):
     @classmethod
     def _names_the_session(cls, excluded: bool, info: ValidationInfo) -> bool:
         if excluded and info.data.get("session_id") is None and info.data.get("conversation_id") is None:
-            raise ValueError("requires session_id or conversation_id, to know which session to exclude")
+            raise ValueError("requires session_id or conversation_id, which identify the session to exclude")
         return excluded
 
 
@@ -112,7 +112,7 @@ class ProvenanceOut(BaseModel):
 
 
 class ContextMessageOut(SaidOut):
-    """A message of a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
+    """A message in a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
 
     A memory has no conversation and no turn, and an empty `label` and `folder`.
     """

@@ -22,10 +22,10 @@ def _day(value: object) -> date:
         try:
             day = date.fromisoformat(value)
         except ValueError:
-            raise ValueError("must be an existing day, such as 2026-01-31") from None
+            raise ValueError("must be a valid date, such as 2026-01-31") from None
         if 1 < day.year < 9999:
             return day
-    raise ValueError("must be a day such as 2026-01-31")
+    raise ValueError("must be a date such as 2026-01-31")
 
 
 Day = Annotated[date, PlainValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]

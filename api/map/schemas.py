@@ -42,7 +42,7 @@ class MapParams(OwnerIds, NamespaceParams):
             if self.depth or self.limit or self.cursor:
                 raise InvalidInput("axes", "cannot be combined with depth, limit or cursor; send one or the other")
             if self.box and len(self.box.low) != len(self.axes):
-                raise InvalidInput("box", "must have one number per axis at both corners")
+                raise InvalidInput("box", "must have one number per axis in each corner")
 
 
 class CellOut(BaseModel):

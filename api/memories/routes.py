@@ -152,7 +152,7 @@ def delete_matching(request: Request, body: DeleteMatchingBody) -> HttpResponse:
 
 @router.get("/memories/{coord}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
 def fetch(request: Request, coord: Path[CoordText], query: Query[FetchParams]) -> HttpResponse:
-    """Fetch the memory at a coordinate, as it is now or as it was at a moment (`as_of`)."""
+    """Fetch the memory at a coordinate, as it is now or as it was at an earlier time (`as_of`)."""
     if query.as_of is None:
         return responses.fetched(request, selectors.get_memory(request.caller, query.namespace, coord))
     return responses.fetched(request, lookup.get(request.caller, query.namespace, coord, query.as_of))
@@ -160,7 +160,7 @@ def fetch(request: Request, coord: Path[CoordText], query: Query[FetchParams]) -
 
 @router.patch("/memories/{coord}", out=MemoryEnvelope, conditional=True, limited=True)
 def patch(request: Request, coord: Path[CoordText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
-    """Change parts of a memory by JSON merge patch (RFC 7396)."""
+    """Change parts of a memory with a JSON merge patch (RFC 7396)."""
     condition = preconditions.of_write(request)
     return responses.changed(services.patch(request.caller, query.namespace, coord, changes_in(body), condition))
 

@@ -34,7 +34,7 @@ router = PolicyRouter("memories")
 
 @router.get("/memories/by-key/{text:key}", out={200: MemoryEnvelope, 304: None}, conditional=True, limited=True)
 def get_by_key(request: Request, key: Path[KeyText], query: Query[FetchParams]) -> HttpResponse:
-    """Fetch the memory with a key, as it is now or as it was at a moment (`as_of`)."""
+    """Fetch the memory with a key, as it is now or as it was at an earlier time (`as_of`)."""
     return responses.fetched(request, lookup.get(request.caller, query.namespace, key, query.as_of))
 
 
@@ -47,7 +47,7 @@ def store_by_key(request: Request, key: Path[KeyText], query: Query[NamespacePar
 
 @router.patch("/memories/by-key/{text:key}", out=MemoryEnvelope, conditional=True, limited=True)
 def patch_by_key(request: Request, key: Path[KeyText], query: Query[NamespaceParams], body: PatchBody) -> HttpResponse:
-    """Change parts of the memory with a key by JSON merge patch (RFC 7396)."""
+    """Change parts of the memory with a key, using a JSON merge patch (RFC 7396)."""
     condition = preconditions.of_write(request)
     return responses.changed(lookup.patch(request.caller, query.namespace, key, changes_in(body), condition))
 
@@ -68,7 +68,7 @@ def get_by_id(request: Request, id: Path[Id], query: Query[AsOfParams]) -> HttpR
 
 @router.patch("/memories/by-id/{id}", out=MemoryEnvelope, conditional=True, limited=True)
 def patch_by_id(request: Request, id: Path[Id], body: PatchBody) -> HttpResponse:
-    """Change parts of a memory, found by its id, by JSON merge patch (RFC 7396)."""
+    """Change parts of a memory, found by its id, with a JSON merge patch (RFC 7396)."""
     return responses.changed(lookup.patch(request.caller, None, id, changes_in(body), preconditions.of_write(request)))
 
 

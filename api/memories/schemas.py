@@ -336,7 +336,7 @@ class BulkFound(NamedOut):
 class BulkGotOut(BaseModel):
     items: list[BulkFound]
     next_index: int | None = Field(
-        None, description="Set if the memories were too large for one response: fetch those from this one on."
+        None, description="Set if the memories were too large for one response: fetch the memories from this index on."
     )
 
 

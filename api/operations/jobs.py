@@ -1,4 +1,4 @@
-"""Routes for long-running jobs that concern the whole installation."""
+"""Routes for long-running jobs that affect the whole installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request and response schemas for searches of memories."""
+"""Request and response schemas for memory searches."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def list_audit(request: Request, slug: str, query: Query[AuditParams]) -> HttpRe
 
 @router.get("/tenants/{slug}/export", out=None, long=True, openapi_extra=_NDJSON)
 def export_tenant(request: Request, slug: str) -> StreamingHttpResponse:
-    """Export all data of a tenant as lines of JSON (application/x-ndjson). The last line contains the counts."""
+    """Export all of a tenant's data as JSON lines (application/x-ndjson). The last line contains the counts."""
     lines = export.lines(request.caller, slug)
     return StreamingHttpResponse(lines, content_type="application/x-ndjson", headers=PRIVATE)
 

@@ -37,7 +37,7 @@ _counting = Lock()
 class Proposal(NamedTuple):
     """A memory that may be worth including.
 
-    score: of the search, or 0 if no search found it.
+    score: the search score, or 0 if no search found the memory.
     relevance: see `memories.search.relevance`; None if no search found it.
     """
 

@@ -137,7 +137,7 @@ def _current(request: ContextRequest) -> Q:
 
 
 def _what_exists(caller: Caller) -> tuple[bool, bool]:
-    """Return whether any conversation is archived and whether any summary exists, using one statement."""
+    """Return whether any conversation is archived and whether any summary exists, using one query."""
     archived = Conversation.objects.for_tenant(caller.tenant).filter(status=Conversation.Status.ARCHIVED)
     # With ORDER BY, PostgreSQL uses the index. Without it, the planner expects an early match and scans the whole table
     # when the namespace is empty.

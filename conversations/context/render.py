@@ -55,7 +55,10 @@ def messages(context: Context) -> Rendered:
 
 
 def role(memory: Memory) -> str:
-    """Return the role of a message, `summary`, `fact`, or "" for any other memory, regardless of its payload."""
+    """Return a message's role, "summary" for a summary, "fact" for a fact, and "" for any other memory.
+
+    A role in the payload of another memory does not count.
+    """
     if memory.namespace == CONVERSATIONS:
         return Message.of(memory).role
     return {SUMMARIES: "summary", FACTS: "fact"}.get(memory.namespace, "")
@@ -67,7 +70,7 @@ def _fitting(context: Context) -> list[ContextItem]:
     by_score = sorted(range(len(costs)), key=lambda at: (-context.items[at].candidate.score, at))
     chosen: set[int] = set()
     for at in by_score:
-        if costs[at] < left:  # one token more for the line break
+        if costs[at] < left:  # one more token for the line break
             chosen.add(at)
             left -= costs[at] + 1
     return [item for at, item in enumerate(context.items) if at in chosen]

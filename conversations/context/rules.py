@@ -104,8 +104,9 @@ def without_duplicates(
 ) -> tuple[list[Candidate], list[Rejected]]:
     """Split candidates into (distinct, duplicates of an earlier candidate or of one in `known`).
 
-    Two candidates are duplicates if they have the same words, or if their vectors have at least this cosine similarity
-    and the later one has no word that the earlier one lacks: "at three" and "at four" are close, but not duplicates.
+    Two candidates are duplicates if they have the same words, or if the cosine similarity of their vectors is at least
+    `similar_from` and the later one has no word that the earlier one lacks: "at three" and "at four" are close, but not
+    duplicates.
     """
     seen = _Seen(len(known) + len(candidates), similar_from)
     for candidate in known:

@@ -16,9 +16,10 @@ from memories.models import Ids, Memory
 
 @dataclass(frozen=True)
 class ContextRequest:
-    """A request for a context. `budget` is in tokens. Recency is measured from `as_of`; None means the start of the
-    hour.
+    """A request for a context.
 
+    budget: in tokens.
+    as_of: the time from which recency is measured. None: the start of the current hour.
     filters: JSON, which all messages and memories must pass; see `conversations.search.filters`.
     namespaces: the memories of these namespaces compete with the messages. `facts` contains the facts of conversations.
     min_relevance: the minimum for every item that a search finds. None: no items unless the best one reaches

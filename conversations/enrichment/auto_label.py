@@ -34,7 +34,10 @@ def step(caller: Caller, chore: Chore) -> None:
 
 
 def choose(suggestions: Sequence[Suggestion], threshold: float) -> Suggestion | None:
-    """Return the best suggestion with enough confidence, preferring labels already in use. Pure function."""
+    """Return the best suggestion whose confidence reaches `threshold`, preferring labels already in use.
+
+    Pure function.
+    """
     confident = [suggestion for suggestion in suggestions if suggestion.confidence >= threshold]
     return max(confident, key=lambda suggestion: (suggestion.is_existing, suggestion.confidence), default=None)
 

@@ -128,7 +128,7 @@ def of_conversation(caller: Caller, conversation: Conversation, *, limit: int = 
 
 
 def step(caller: Caller, chore: Chore) -> int:
-    """Extract facts from the next messages with one question to the model. Return the number of facts.
+    """Extract facts from the next messages by asking the model one question. Return the number of facts.
 
     Must not be called inside a transaction. Afterwards the task is either due again immediately or finished. Raises
     NotFound, LlmMissing, LlmUnavailable, LlmBudgetExceeded, IndexBacklog, ColdUnavailable, and ConversationIsCold if

@@ -121,7 +121,11 @@ def _decide(
     if proposal is None:
         raise NotFound(f"there is no proposal with the id '{id}'")
     if proposal.state not in before:
-        raise Conflict(f"the proposal is {proposal.state}" + ("" if State.OPEN in before else "; it can be decided"))
+        raise Conflict(
+            f"the proposal is already {proposal.state}; undo the decision first"
+            if State.OPEN in before
+            else "the proposal is open; there is no decision to undo"
+        )
     [proposed] = _with_facts(caller, [proposal])
     act(caller, proposed)
     _settle(caller, proposal, after)
@@ -151,7 +155,7 @@ def _reinstate(caller: Caller, proposed: Proposed) -> None:
 
 def _both(proposed: Proposed) -> tuple[Memory, Memory]:
     if proposed.newer is None or proposed.older is None:
-        raise Conflict("a fact of this proposal has been deleted")
+        raise Conflict("one of the proposal's facts has been deleted")
     return proposed.newer, proposed.older
 
 

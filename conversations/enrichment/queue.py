@@ -52,7 +52,7 @@ def request(conversation: Conversation, kind: str) -> Chore:
 
 
 def take(among: QuerySet[Chore] | None = None) -> Chore | None:
-    """Lease the first due task of an active tenant, or one of `among` even if it is not due, or return None."""
+    """Lease and return a task of an active tenant: the first due one, or the first of `among`, due or not."""
     due = Chore.all_tenants.filter(due_at__lte=timezone.now()) if among is None else among
     active = due.filter(tenant__in=Tenant.objects.filter(active=True))
     # Longer than the two questions that a step may ask.

@@ -1,4 +1,4 @@
-"""Pruning: suggest conversations to archive, archive a set of them atomically, and undo this."""
+"""Pruning: suggest conversations to archive, archive a set of them atomically, and undo the archiving."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Thaw queue: restore cold conversations to the database shortly after they are read.
 
 A read is served from the file and writes nothing, because it may run on a replica or with a read-only key and must not
-wait for the index outbox. It only adds the conversation to a queue in this process, and a periodic task restores the
-queued conversations in batches. If the process dies, the next read queues the conversation again.
+wait for the index outbox. The read only adds the conversation to a queue in this process, and a periodic task restores
+the queued conversations in batches. If the process dies, the next read queues the conversation again.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Quotas, usage and statistics are computed from these rows alone.
 
 The maximum tokens of a call are recorded before the call, and the actual tokens afterwards. Concurrent calls therefore
-cannot exceed the budget together, and a call counts with its maximum if its process dies.
+cannot exceed the budget together, and a call counts as its maximum if its process dies.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _check(tenant: Tenant, now: datetime, requested: int) -> None:
         if limit is not None and spent > limit:
             left = max(0, limit - spent + requested)
             raise LlmBudgetExceeded(
-                f"this tenant has {left} of {limit} tokens left for language models {period}, but this call may need "
+                f"this tenant has {left} of {limit} language model tokens left {period}, but this call may need "
                 f"{requested}; retry in the next period or raise the limit",
                 retry_after_s=(next_period - now).total_seconds(),
             )

@@ -104,7 +104,7 @@ def _message_leaf(leaf: Leaf) -> Filter:
                 at.replace("created_at", "timestamp"), message.replace("created_at", "timestamp")
             ) from None
     known = ", ".join([*_OPERATORS, *_OF_MESSAGES, "timestamp", "importance", "metadata.<field>"])
-    raise InvalidInput(f"filters.{_field(leaf)}"[:200], f"is not a message field; must be one of {known}")
+    raise InvalidInput(f"filters.{_field(leaf)}"[:200], f"is not a message field; use one of {known}")
 
 
 def _plain(operand: object) -> object:
@@ -116,7 +116,7 @@ def _conversation_leaf(leaf: Leaf) -> Q:
     at = f"filters.{name}"
     if leaf.operator not in _OPERATORS[name]:
         raise InvalidInput(
-            at, f"does not support the operator {leaf.operator}; must be one of {', '.join(_OPERATORS[name])}"
+            at, f"does not support the operator {leaf.operator}; use one of {', '.join(_OPERATORS[name])}"
         )
     if leaf.operator == "exists":
         return ~Q((name, "")) if leaf.operand else Q((name, ""))

@@ -136,7 +136,9 @@ def _operand(part: re.Match[str], analyse: Callable[[str], list[str]]) -> Phrase
 
 def _prefix(letters: str) -> Phrase | Prefix:
     if not _LETTERS.fullmatch(letters):
-        raise InvalidInput("query", "has a * that does not follow one word of at least 2 letters, as in coff*")
+        raise InvalidInput(
+            "query", "has a * that does not follow a single word of at least 2 letters; write it as in coff*"
+        )
     terms = tuple(analyzer.terms(letters))
     if len(terms) == 1:
         return Prefix(letters, terms[0])
@@ -155,7 +157,7 @@ class _Parser:
     def parse(self) -> WordQuery:
         condition = self._any_of()
         if self._next() is not None:
-            raise InvalidInput("query", "has an unmatched ); add a (, or remove it")
+            raise InvalidInput("query", 'has an unmatched ")"; remove it or add the missing "("')
         operands = list(_operands(condition)) if condition else []
         _check_count("words and phrases", operands, MAX_OPERANDS)
         wanted = list(_operands(condition, with_excluded=False)) if condition else []
@@ -197,7 +199,7 @@ class _Parser:
             raise InvalidInput("query", f"has more than {MAX_DEPTH} levels of parentheses")
         inner = self._any_of()
         if self._next() != ")":
-            raise InvalidInput("query", "has an unmatched (; add a ), or remove it")
+            raise InvalidInput("query", 'has an unmatched "("; remove it or add the missing ")"')
         self._at += 1
         self._depth -= 1
         return inner
@@ -214,7 +216,7 @@ class _Parser:
         operator = before if before in _OPERATORS else self._next()
         if operator in _OPERATORS:
             return f"has no word next to {operator}; add one, or write {operator.lower()} to search for that word"
-        return "has parentheses without a word; add one, or remove them"
+        return "has parentheses without a word; add a word or remove them"
 
 
 def _join(kind: type[All | AnyOf], parts: Sequence[Expression | None]) -> Expression | None:

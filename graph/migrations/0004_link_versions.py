@@ -1,4 +1,4 @@
-"""Earlier versions of links, for `as_of`. The history of the existing tenants begins with them."""
+"""Earlier versions of links, for `as_of`. The history of existing tenants begins with this migration."""
 
 import django.db.models.deletion
 import django.db.models.manager
@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 
 def begin_history(apps, schema_editor):
-    """Earlier changes of links are not in the history."""
+    """Begin the history now, because it does not contain earlier changes to links."""
     apps.get_model("tenants", "Tenant").objects.update(history_since=django.utils.timezone.now())
 
 

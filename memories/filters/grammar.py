@@ -22,7 +22,8 @@ MAX_LIST = 1_000
 MAX_LISTED = 10_000  # values in all lists together; SQLite accepts 32,766 parameters
 MAX_SEGMENTS = 16
 MAX_SEGMENT_LENGTH = 255
-# The maximum length of a text to search for in other texts: in the worst case, the time is the product of both lengths.
+# The maximum length of a text to search for in other texts: in the worst case, the time is proportional to the product
+# of both lengths.
 MAX_NEEDLE = 1_000
 
 Scalar: TypeAlias = str | int | float | bool | None

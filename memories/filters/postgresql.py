@@ -13,8 +13,9 @@ from memories.filters.sql import Sql, by_type, joined, listed, of_tree, sql, val
 from memories.filters.tree import on_json
 
 _MAX_INDEXED = 20  # one index lookup per value in a list; with more values, PostgreSQL reads the rows instead
-# Up to this many conditions, each on another path, are faster apart: a level for each step costs 1 to 4 µs a row. More
-# would keep too many copies of a large document, as PostgreSQL frees the memory of a row after the whole row.
+# Up to this many conditions, each on another path, are faster when evaluated separately: a level for each step costs 1
+# to 4 µs per row. More would keep too many copies of a large document, as PostgreSQL frees the memory of a row after
+# the whole row.
 _MAX_SEPARATE = 3
 # The products of text length and search string length, in bytes, at which `strpos` takes 5 and 300 ms.
 _QUICK = 3_000_000
@@ -131,7 +132,7 @@ def _indexable(filter: Filter, documents: Mapping[str, Sql]) -> Sql | None:
 def _found_by_index(document: Sql, path: Sequence[str], operands: Sequence[object]) -> Sql | None:
     """Return a condition that the document contains {"a": {"b": operand}} for one of a few operands.
 
-    It is not enough alone, because it also matches a list with such an item.
+    The condition is not sufficient, because it also matches a list with such an item.
     """
     if not 0 < len(operands) <= _MAX_INDEXED:
         return None

@@ -21,7 +21,7 @@ def leaves(filter: Filter) -> list[Leaf]:
 
 
 def constant(filter: Filter) -> bool | None:
-    """Return True or False if the tree has this value for every memory, because it lacks conditions; None otherwise."""
+    """Return the value of a tree that is the same for every memory because it has no conditions, otherwise None."""
     match filter:
         case And(parts) | Or(parts):
             neutral = isinstance(filter, And)

@@ -28,7 +28,7 @@ def of(generation: EmbeddingGeneration) -> VectorIndex:
 
 
 def try_out(generation: EmbeddingGeneration) -> None:
-    """Raise an error if the index is found to be unusable within a short time.
+    """Raise an error if a short check finds that the index is unusable.
 
     A Milvus server that is recovering from a crash accepts connections but needs half a minute to load a collection.
     Startup does not wait that long for it.

@@ -148,7 +148,10 @@ def as_float32(vector: Vector) -> Vector:
 
 
 def unit_vector(vector: Vector, dimension: int) -> Vector:
-    """Return the vector scaled to length 1, as float32 of shape (dimension,). Raises the same as `unit_vectors`."""
+    """Return the vector scaled to length 1, as float32 of shape (dimension,).
+
+    Raises the same errors as `unit_vectors`.
+    """
     return unit_vectors([vector], dimension).reshape(dimension)
 
 

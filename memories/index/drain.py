@@ -229,7 +229,7 @@ def _finish(jobs: list[_Job], lease: uuid.UUID | None) -> None:
 
 
 def _settle(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
-    """Mark the rows that are now in the index as done, and return the other jobs."""
+    """Mark as done the rows that are now in the index, and return the other jobs."""
     outcomes = [_outcome(job.row, job.memory, job) for job in jobs if job.memory and not job.error]
     with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
         settled = leased_rows.settle(outcomes, lease)
@@ -272,7 +272,8 @@ def _outcome(row: VectorEmbedding, memory: Memory, job: _Job) -> Outcome:
         row.id,
         memory.version,
         None if job.absent else memory.version,
-        # The row of a memory that will expire becomes due at that time, so that the memory is removed from the index.
+        # The row of a memory with an expiry time becomes due when it expires, so that the memory is removed from the
+        # index.
         None if job.absent else memory.expires_at,
         # A deleted memory keeps its vector, so that restoring it needs no embedding.
         None if job.is_kept else _bytes(job.vector),

@@ -178,7 +178,7 @@ def _index_again(batch: Unsettled) -> None:
     notify.on_commit()
 
 
-# The row of a memory that will expire becomes due at that time, so that the memory is removed from the index.
+# The row of a memory with an expiry time becomes due when it expires, so that the memory is removed from the index.
 _SETTLED = """
     indexed_version = wanted_version, attempts = 0, error = '',
     due_at = (SELECT expires_at FROM sfm_memories WHERE sfm_memories.id = memory_id)

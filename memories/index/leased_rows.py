@@ -1,4 +1,4 @@
-"""The bookkeeping of the drain: lease, read and settle outbox rows with one statement each."""
+"""The bookkeeping of the drain: lease, read and settle outbox rows, in one statement each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MEMORIES = Columns(Memory, frozenset({"payload", "metadata", "terms"}))
 class Outcome:
     """A row whose memory is in the index as `version`, or must not be in it (`indexed_version` is None).
 
-    vector, text_hash: None to keep those of the row.
+    vector, text_hash: None to keep the row's own.
     """
 
     id: int
@@ -103,7 +103,7 @@ def held(ids: Sequence[int], lease: uuid.UUID | None, until: datetime) -> set[in
 
 
 def settle(outcomes: Sequence[Outcome], lease: uuid.UUID | None) -> set[int]:
-    """Mark the rows whose memory has not changed since as done, and return them. Requires a transaction on SQLite.
+    """Mark as done the rows whose memory has not changed since, and return them. Requires a transaction on SQLite.
 
     Rows that a writer has locked are skipped: waiting for them could deadlock with a writer that locks many.
     """

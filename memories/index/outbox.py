@@ -44,7 +44,7 @@ def enqueue(memories: Sequence[Memory], vectors: Known | None = None, *, replace
 
 
 def parts(memories: Sequence[Memory], vectors: Known) -> list[Part]:
-    """Return the rows that `enqueue` would write for new memories, for a statement that also writes these."""
+    """Return the rows that `enqueue` would write for new memories, for a statement that also writes the memories."""
     active, *others = generations.written()
     found = [Part(_ROWS, _rows(active, memories, vectors))]
     for generation in others:
@@ -64,7 +64,7 @@ def vector_of_changed(memory: Memory, text: str) -> Known:
     """Return the vector of a memory whose text may have changed, if this process embeds it immediately."""
     if not immediate.applies():
         return {}
-    if _is_supplied(memory):  # and it stays
+    if _is_supplied(memory):  # keep the caller's vector
         return {}
     return {memory.id: immediate.embedded([analyzer.embedding_text(text, memory.context)], [None])[0]}
 

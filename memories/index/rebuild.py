@@ -2,11 +2,12 @@
 
 1. *check*: verify that the new embedder works, and create a generation. From now on, every write marks memories for
    both generations.
-2. *rows*: create an outbox row for every memory in the new generation; workers begin to process them. Repeat this until
-a pass that began after all caches had expired finds no missing or outdated row. 3. *embed*: wait until the workers have
-processed the rows. 4. *compare*: compare the results of both generations for the same questions, and store the
-comparison with the job. 5. *switch*: activate the new generation and retire the old one, in a single transaction. 6.
-*retire*: when no process can still search the old generation, remove its rows and its collection.
+2. *rows*: create an outbox row for every memory in the new generation; workers begin to process them. Repeat this pass
+   until one that began after all caches had expired finds no missing or outdated row.
+3. *embed*: wait until the workers have processed the rows.
+4. *compare*: compare the results of both generations for the same questions, and store the comparison with the job.
+5. *switch*: activate the new generation and retire the old one, in a single transaction.
+6. *retire*: when no process can still search the old generation, remove its rows and its collection.
 
 A step can be interrupted at any point and run again.
 """
@@ -212,7 +213,7 @@ def _generation(job: Job, which: str) -> EmbeddingGeneration:
 def _count(job: Job, new: EmbeddingGeneration) -> QuerySet[VectorEmbedding]:
     """Update `done` and `total`, and return the number of rows that are still waiting."""
     rows = VectorEmbedding.all_tenants.filter(generation=new)
-    # The row of a memory that will expire is due only at that time, so it does not count as waiting.
+    # The row of a memory with an expiry time is not due until it expires, so it does not count as waiting.
     waiting = rows.filter(Q(due_at__lte=timezone.now()) | Q(due_at__isnull=False, attempts__gt=0))
     there = rows.count()
     job.total = max(there, job.data.get("memories", 0) if job.data["phase"] == ROWS else 0)

@@ -219,8 +219,8 @@ def _part(generation: EmbeddingGeneration, tenant: UUID, prefix: str, report: Re
 def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Known], held: dict[UUID, int]) -> None:
     """Queue the differences for indexing.
 
-    Only points without a memory are deleted here, and those with a version that the database does not have, such as
-    after the restoration of a backup: an engine does not replace them with a lower one.
+    Delete only points without a memory, and points whose version the database does not have, as after a backup was
+    restored: an engine never replaces a point with a lower version.
     """
     unknown = [id for id, state in wrong.items() if state.row is None and state.version is None]
     later = [id for id, state in wrong.items() if state.version is not None and held.get(id, 0) > state.version]
@@ -242,7 +242,7 @@ def _repair(generation: EmbeddingGeneration, tenant: UUID, wrong: dict[UUID, _Kn
 def _restored(generation: EmbeddingGeneration, tenant: UUID, ids: list[UUID]) -> set[UUID]:
     """Put missing points back with the vectors in the database, and return their ids.
 
-    This refills a local engine that has lost its files within seconds. Memories that have changed since they were
+    Within seconds, this refills a local engine that has lost its files. Memories that have changed since they were
     indexed, or have no vector, are left to the workers.
     """
     target, restored = index.of(generation), set[UUID]()

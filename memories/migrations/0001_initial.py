@@ -8,7 +8,7 @@ import uuid
 from django.db import migrations, models
 
 
-# The large columns come last: SQLite walks over all that stand before the one it reads.
+# The large columns come last: SQLite reads through all columns before the one that it needs.
 
 
 class Migration(migrations.Migration):

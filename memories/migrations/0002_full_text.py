@@ -1,13 +1,13 @@
-"""Full text, kept by the database itself in the transaction of the change.
+"""The full-text index, which the database itself updates in the transaction of each change.
 
-Both engines index the same words (`Memory.terms`, made by `memories.search.analyzer`) plus one word for the scope, tenant
-and namespace together, so that a query walks only what it may see, whatever the other tenants have stored. The scope begins with a sign that
-no word of a text can hold.
+Both engines index the same words (`Memory.terms`, made by `memories.search.analyzer`) plus one word for the scope
+(tenant and namespace), so that a query reads only its own entries, whatever other tenants have stored. The scope begins
+with a character that no word of a text can contain.
 """
 
 from django.db import migrations
 
-# Contentless: the words stand in sfm_memories.terms already. `detail=none`: whether a word occurs is all we ask.
+# Contentless: the words are already in sfm_memories.terms. `detail=none`: queries only ask whether a word occurs.
 SQLITE = [
     """
     CREATE VIRTUAL TABLE sfm_memory_terms

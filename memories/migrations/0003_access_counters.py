@@ -1,4 +1,4 @@
-"""How often and when last a memory was read.
+"""How often a memory was read, and when it was last read.
 
 Plain ADD COLUMN on both engines: no row is rewritten, old code can still insert, and SQLite's table, which Django would
 rebuild for a column that is not null, keeps its triggers.

@@ -1,4 +1,4 @@
-"""Indexes for filters and for the purge, and how PostgreSQL keeps the tables that change most.
+"""Indexes for filters and for the purge, and PostgreSQL storage settings for the tables that change most.
 
 tests/somamemory/test_plans.py shows which query uses which index.
 """
@@ -10,13 +10,13 @@ from somamemory.db.migration_operations import AddIndexOnline, RunOnPostgreSQL
 # Equality in payload and metadata: see memories.filters.
 JSON_INDEXES = {
     column: [
-        f"DROP INDEX CONCURRENTLY IF EXISTS sfm_memories_{column}",  # what a broken attempt has left
+        f"DROP INDEX CONCURRENTLY IF EXISTS sfm_memories_{column}",  # left behind by an interrupted attempt
         f"CREATE INDEX CONCURRENTLY sfm_memories_{column} ON sfm_memories USING gin ({column} jsonb_path_ops)",
     ]
     for column in ("payload", "metadata")
 }
-# Dead rows are swept and statistics renewed after 2 % of changes, not 20 %: of a million memories that is every 20,000.
-# Each row of the outbox is written three times over. Where a page has room, the counting of reads changes no index.
+# Dead rows are removed and statistics renewed after 2 % of rows have changed, not 20 %: with a million memories, every
+# 20,000 changes. Each outbox row is written three times. Where a page has room, counting reads changes no index.
 TABLES = """
     ALTER TABLE sfm_memories SET (
         fillfactor = 90,

@@ -1,6 +1,6 @@
-"""How many bytes a memory has, for quotas.
+"""The size of a memory in bytes, for quotas.
 
-Plain ADD COLUMN on both engines, as in 0003. What was there before is given its size in small batches.
+Plain ADD COLUMN on both engines, as in 0003. Existing rows get their size in small batches.
 """
 
 from django.db import migrations, models

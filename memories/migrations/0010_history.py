@@ -1,4 +1,4 @@
-"""Earlier versions of memories, when a memory holds in the world, and where it comes from.
+"""Earlier versions of memories, the validity of a memory, and its source.
 
 The new columns are nullable, so both engines add them without rewriting the table, and the previous release can still
 insert rows. Its changes are recorded as soon as the trigger exists.
@@ -22,7 +22,7 @@ COLUMNS = {
 
 
 def begin_history(apps, schema_editor):
-    """Earlier changes of the existing tenants are not in the history."""
+    """Begin the history now, because it does not contain earlier changes by existing tenants."""
     apps.get_model("tenants", "Tenant").objects.filter(history_since=None).update(
         history_since=django.utils.timezone.now()
     )

@@ -2,7 +2,7 @@
 
 SQLite: a query reads the postings of its own namespaces only, where it used to intersect them with the list of all
 memories in the namespace (at 100,000 memories, most of a search's time). The frequency of a term is the length of its
-list. Each scope keeps its number of memories and words; it has a number of its own, which is never used again.
+list. Each scope keeps its number of memories and words; its own number is never reused.
 
 PostgreSQL: new entries go straight into the index instead of a list that every search reads until it is merged. The
 sample, a sixteenth of each namespace by random id, estimates frequent terms.

@@ -8,7 +8,8 @@
 4. *Neighbours*: add the memories adjacent to the best hits, which are evidence for each other (`neighbours`).
 5. *Expand* (on request): add memories related to the best hits, and confirm and score them like any other candidate.
 6. *Rank*: combine the scores and sort (`ranking`, with the formulas in `scoring`), and estimate the relevance of the
-hits (`relevance`). 7. *Page*: select one page, and only then read the payloads (`page`).
+   hits (`relevance`).
+7. *Page*: select one page, and only then read the payloads (`page`).
 """
 
 from __future__ import annotations

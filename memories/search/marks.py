@@ -1,10 +1,10 @@
 """Marks: metadata in a memory's `terms` column. This module is pure.
 
 A mark is an additional word between the terms of the text and those of its context: `§`, the share of the text's
-    sentences that are questions (in eighths, rounded up), whether its context asks a question, and then each speaker
-    after another `§`. For example, `§81§ada` marks a question that Ada asks after another question. No query contains
-    `§`, so searches never match a mark. Memories without a speaker, a question or a context have no mark, and neither
-    do those stored before marks existed.
+sentences that are questions (in eighths, rounded up), whether its context asks a question, and then each speaker after
+another `§`. For example, `§81§ada` marks a question that Ada asks after another question. No query contains `§`, so
+searches never match a mark. Memories without a speaker, a question or a context have no mark, and neither do those
+stored before marks existed.
 """
 
 from __future__ import annotations

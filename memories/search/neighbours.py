@@ -1,11 +1,11 @@
 """Neighbour evidence: words in adjacent memories also count as matches.
 
 Memories are adjacent if their coordinates differ only in the last number, by one or two: turns of a conversation, lines
-    of a log, or sections of a document. If a query word occurs in an adjacent memory, the memory gets a share
-    (`SHARES`) of its weight there, unless it matches the word better itself. A context that repeats the previous memory
-    therefore counts only once. The hits with the best own scores receive this evidence, and so do the memories adjacent
-    to them, which are read and become candidates. Memories that the filters exclude still count as evidence, but only
-    for the same caller and the same user.
+of a log, or sections of a document. If a query word occurs in an adjacent memory, the memory gets a share (`SHARES`) of
+the word's weight there, unless it matches the word better itself. A context that repeats the previous memory therefore
+counts only once. The hits with the best scores of their own receive this evidence, and so do the memories adjacent to
+them, which are read and become candidates. Memories that the filters exclude still count as evidence, but only for the
+same caller and the same user.
 """
 
 from __future__ import annotations

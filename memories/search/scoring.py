@@ -171,7 +171,7 @@ def _context_share(terms: str) -> float:
 def _saturation(term: str, text: str, dampening: float) -> float:
     """Return tf / (tf + dampening); the term and the text are padded with spaces.
 
-    Repetitions next to each other share a space, which `count` misses.
+    Adjacent repetitions of a term share a space, so `count` may miss one of them.
     """
     occurrences = (_spread(text) if term + term[1:] in text else text).count(term)
     return occurrences / (occurrences + dampening) if occurrences else 0.0

@@ -134,7 +134,7 @@ def postgresql_sample(connection: BaseDatabaseWrapper, tenant: Tenant, namespace
 
 
 def _any(clauses: Iterable[Clause], quoted: tuple[str, str], all_of: str, any_of: str) -> str:
-    """Return the expression of the database. `quoted`: how it writes a term and a prefix."""
+    """Return the clauses as an expression for the database. `quoted`: how to write a term and a prefix."""
     written = (
         all_of.join(quoted[term.endswith(PREFIX)].format(term.removesuffix(PREFIX)) for term in clause)
         for clause in clauses

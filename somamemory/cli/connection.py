@@ -86,7 +86,7 @@ def _local_server(target: Target) -> Client | None:
 
 
 def _accepts(client: Client) -> bool:
-    """Return whether a server responds and accepts the key. Only the server of this folder does."""
+    """Return whether a server responds and accepts the key. Only this folder's own server accepts it."""
     from somamemory_client import SomaError
 
     try:
@@ -105,7 +105,9 @@ def profile(name: str | None) -> dict[str, str]:
     file = profile_file()
     if not file.is_file():
         if name:
-            raise CliError(f"--profile: there is no {file}; create it with a table [{name}] that has a url", USAGE)
+            raise CliError(
+                f"--profile: {file} does not exist; create it with a table [{name}] that contains a url", USAGE
+            )
         return {}
     try:
         profiles = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -114,17 +116,17 @@ def profile(name: str | None) -> dict[str, str]:
     found = profiles.get(name or "default", None if name else {})
     if not isinstance(found, dict):
         names = ", ".join(profiles) or "none"
-        raise CliError(f"--profile: {file} has no table [{name or 'default'}]; it has {names}", USAGE)
+        raise CliError(f"--profile: {file} has no table [{name or 'default'}]; it contains {names}", USAGE)
     for field, value in found.items():
         if field not in FIELDS:
-            raise CliError(f"{file}: unknown field '{field}'; a profile has {', '.join(FIELDS)}", USAGE)
+            raise CliError(f"{file}: unknown field '{field}'; a profile can contain {', '.join(FIELDS)}", USAGE)
         if not isinstance(value, str):
             raise CliError(f"{file}: {field} must be text in quotation marks", USAGE)
     return dict(found)
 
 
 def targeted(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
-    """Add the options of a connection to a command, and pass it a `Target` first."""
+    """Add the connection options to a command, and pass it a `Target` as its first argument."""
 
     @wraps(command)
     def wrapped(

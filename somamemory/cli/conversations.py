@@ -44,7 +44,7 @@ def list_(target: Target, **fields: Any) -> None:
 
 @conversations.command()
 @click.option("--label")
-@click.option("--folder", help="Such as /work/plans.")
+@click.option("--folder", help="Folder, such as /work/plans.")
 @click.option("--external-id", help="Your own id. An existing conversation with this id is returned unchanged.")
 @scoped
 @targeted
@@ -81,7 +81,7 @@ def messages(target: Target, id: str, limit: int) -> None:
 @click.argument("text")
 @targeted
 def append(target: Target, id: str, role: str, text: str) -> None:
-    """Add a message at the end of a conversation."""
+    """Append a message to a conversation."""
     done = target.call("conversations.append", id=id, messages=[{"role": role, "content": text}])
     print_json(done) if target.json else click.secho("Added the message.", fg="green")
 

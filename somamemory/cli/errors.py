@@ -76,7 +76,7 @@ def _from_client(error: Exception) -> CliError | None:
     import somamemory_client as client
 
     if isinstance(error, client.InvalidArgument) and isinstance(error.__cause__, ConfigurationError):
-        return CliError(str(error.__cause__), USAGE)  # of the local service, not of an argument
+        return CliError(str(error.__cause__), USAGE)  # the local service is misconfigured; no argument is wrong
     if isinstance(error, client.InvalidArgument):
         return CliError(str(error), USAGE, field=error.field)
     if isinstance(error, client.ApiError):
@@ -89,7 +89,7 @@ def _from_client(error: Exception) -> CliError | None:
 
 
 def _from_api(error: Any) -> CliError:
-    """Translate an error of the API. The detail of a validation error repeats its fields, so it is left out."""
+    """Translate an API error. The detail of a validation error repeats its fields, so it is left out."""
     text = "; ".join(f"{item['field']}: {item['message']}" for item in error.errors) or error.detail or error.title
     if error.status == 401:
         text += "; set SOMA_API_KEY or --api-key"

@@ -25,7 +25,7 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
 def manage(arguments: Sequence[str], target: Target) -> int:
     """Run a management command, and return its exit code.
 
-    With JSON, its output becomes a list of lines in a document.
+    With --json, the lines of its output are printed as a list in a JSON document.
     """
     _refuse_server(arguments[0], target)
     target.use_data_dir()
@@ -140,7 +140,7 @@ def manage_(arguments: tuple[str, ...]) -> int:
 
 def _check_namespace(_: click.Context, __: click.Parameter, namespace: str | None) -> str | None:
     if namespace is not None and not _NAMESPACE.fullmatch(namespace):
-        raise click.BadParameter("must have 1 to 255 letters, digits and characters of ._:/-")
+        raise click.BadParameter("must be 1 to 255 characters: letters, digits and . _ : / -")
     return namespace
 
 
@@ -148,8 +148,13 @@ def _check_namespace(_: click.Context, __: click.Parameter, namespace: str | Non
     epilog='\b\nExample, in the configuration of an assistant:\n  {"command": "somamemory", "args": ["mcp"]}'
 )
 @click.option("--namespace", callback=_check_namespace, help="Namespace for all memories.")
-@click.option("--profile", "tool_profile", type=click.Choice(TOOL_PROFILES), help="Tools of this or another server.")
-@partial(targeted, without=("profile", "json"))  # here, a profile is one of tools
+@click.option(
+    "--profile",
+    "tool_profile",
+    type=click.Choice(TOOL_PROFILES),
+    help="Set of tools to offer, such as those of another server.",
+)
+@partial(targeted, without=("profile", "json"))  # here, --profile selects tools
 def mcp(target: Target, namespace: str | None, tool_profile: str | None) -> None:
     """Serve the Model Context Protocol on standard input and output."""
     from somamemory import extras
@@ -170,7 +175,7 @@ manage_.name = "manage"
 COMMANDS: Sequence[Any] = (
     serve,
     init,
-    _wrapped("backup", "backup", "Back up the installation while it runs.", "backup --to /backups"),
+    _wrapped("backup", "backup", "Back up the installation while it is running.", "backup --to /backups"),
     _wrapped("restore", "restore", "Restore a backup into an empty installation.", "restore /backups/2026-11-28"),
     _wrapped(
         "reconcile", "reconcile", "Compare the vector index with the database and repair it.", "reconcile --repair"

@@ -37,7 +37,7 @@ HITS: list[Column] = [("score", "score"), *COLUMNS[:2], COLUMNS[3]]
 
 
 def scoped(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for the owner of memories."""
+    """Add the options that select the owner of the memories."""
     for name, field, text in reversed(
         (("user", "user_id", "user"), ("agent", "agent_id", "agent"), ("session", "session_id", "session"))
     ):
@@ -105,7 +105,7 @@ def store(target: Target, text: str | None, payload: dict[str, Any] | None, **fi
 
 @click.command(epilog="\b\nExamples:\n  somamemory get users/ada/seat\n  somamemory get 1,2,3 --json")
 @click.argument("name")
-@click.option("--namespace", help="Namespace of a key or a coordinate.")
+@click.option("--namespace", help="Namespace of the key or coordinate.")
 @click.option("--as-of", metavar="TIME", help="Show the memory as it was at this time, such as 2026-01-31T12:00:00Z.")
 @targeted
 def get(target: Target, name: str, namespace: str | None, as_of: str | None) -> None:
@@ -117,7 +117,7 @@ def get(target: Target, name: str, namespace: str | None, as_of: str | None) -> 
 
 @click.command(epilog="\b\nExamples:\n  somamemory delete users/ada/seat\n  somamemory delete 1,2,3 --purge")
 @click.argument("name")
-@click.option("--namespace", help="Namespace of a key or a coordinate.")
+@click.option("--namespace", help="Namespace of the key or coordinate.")
 @click.option("--purge", is_flag=True, help="Delete it with its history, so that it cannot be restored.")
 @targeted
 def delete(target: Target, name: str, namespace: str | None, purge: bool) -> None:
@@ -125,7 +125,7 @@ def delete(target: Target, name: str, namespace: str | None, purge: bool) -> Non
     operation, fields = operation_for(name, "delete")
     done = target.call(operation, **fields, purge=purge or None, namespace=None if "id" in fields else namespace)
     if not done["deleted"]:
-        raise CliError(f"there is no memory with the name '{name}'", NOT_FOUND, code="not_found")
+        raise CliError(f"there is no memory named '{name}'", NOT_FOUND, code="not_found")
     print_json(done) if target.json else click.secho(f"Deleted {text_of(name)}", fg="green")
 
 
@@ -179,7 +179,7 @@ def context(target: Target, **fields: Any) -> None:
     if target.json:
         print_json(result)
     else:
-        click.echo(printable(result.get("text") or result.get("prompt") or "") or "No messages fit the query.")
+        click.echo(printable(result.get("text") or result.get("prompt") or "") or "No messages match the query.")
 
 
 def warn_if_degraded(result: Row) -> None:

@@ -105,8 +105,14 @@ def list_keys(target: Target, slug: str) -> None:
 @click.argument("slug", default=DEFAULT)
 @click.option("--name", help="A description of the key.")
 @click.option("--scope", "scopes", multiple=True, type=SCOPES, default=("read", "write", "delete"), show_default=True)
-@click.option("--namespace", "namespaces", multiple=True, metavar="NAMESPACE", help="Namespace of the key; repeatable.")
-@click.option("--user", "user_id", metavar="ID", help="Limit the key to the data of this user.")
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NAMESPACE",
+    help="Namespace that the key can access; repeatable.",
+)
+@click.option("--user", "user_id", metavar="ID", help="Limit the key to this user's data.")
 @click.option("--expires-at", metavar="TIME", help="When the key expires, such as 2027-01-31T00:00:00Z.")
 @targeted
 def create_key(target: Target, slug: str, **options: Any) -> None:

@@ -75,7 +75,7 @@ def _import_file(target: Target, file: Path, source: str | None, dry_run: bool) 
 
 
 def _import_memories(target: Target, path: Path, dry_run: bool) -> int:
-    """Store the memories of a file with bulk requests."""
+    """Store the memories in a file with bulk requests."""
     with path.open("rb") as lines:
         items = list(_parsed(path, lines))
     if dry_run:
@@ -91,7 +91,7 @@ def _import_memories(target: Target, path: Path, dry_run: bool) -> int:
 
 
 def _parsed(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
-    """Yield the memories of a file with the fields that can be stored. Raises CliError with the line."""
+    """Yield the memories in a file with the fields that can be stored. Raises CliError with the line."""
     fields = ("payload", "key", "coord", "namespace", "user_id", "agent_id", "session_id", "memory_type", "metadata",
               "importance", "context", "valid_from", "valid_to", "source", "trust")  # fmt: skip
     for number, line in enumerate(lines, 1):
@@ -118,7 +118,9 @@ def _parsed(path: Path, lines: Any) -> Iterator[dict[str, Any]]:
 @click.option("--namespace", help="Namespace of the memories.")
 @click.option("--folder", help="Only conversations in this folder.")
 @click.option(
-    "--output", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="A file. Default: standard output."
+    "--output",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Output file. Default: standard output.",
 )
 @scoped
 @targeted
@@ -148,7 +150,7 @@ def export(
 
 
 def _opened(output: Path | None) -> AbstractContextManager[IO[str]]:
-    """Open the output. A file appears when it is complete; a device such as /dev/null is written to."""
+    """Open the output. A file appears only once it is complete; a device such as /dev/null is written to directly."""
     if output is not None and not output.parent.is_dir():
         raise CliError(f"--output: there is no folder {output.parent}; create it", USAGE, field="output")
     is_file = output is not None and (output.is_file() or not output.exists())

@@ -17,7 +17,7 @@ BATCH = 5_000
 def add_bytes(model: str, table: str, expressions: Mapping[str, str]) -> list[Operation]:
     """Return the operations that add the column `bytes` and fill it. The migration must set `atomic = False`.
 
-    expressions: the SQL of the size, by database vendor. A plain ADD COLUMN serves both engines: Django would copy the
+    expressions: the SQL for the size, by database vendor. A plain ADD COLUMN serves both engines: Django would copy the
     table on SQLite.
     """
     field = models.PositiveIntegerField(db_default=0, default=0)
@@ -30,7 +30,7 @@ def add_bytes(model: str, table: str, expressions: Mapping[str, str]) -> list[Op
 
 
 def fill(connection: BaseDatabaseWrapper, table: str, column: str, expression: str) -> None:
-    """Set `column` to `expression` where it is 0, in batches in the order of the ids, each its own transaction."""
+    """Set `column` to `expression` where it is 0, in batches ordered by id, each in its own transaction."""
     quoted = connection.ops.quote_name(column)
     last: Any = None
     with connection.cursor() as cursor:

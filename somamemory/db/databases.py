@@ -19,5 +19,5 @@ def drop(execute: Callable[[str], object], name: str) -> None:
 
 
 def _is_autovacuum(error: BaseException) -> bool:
-    """Return whether the error, of Django or of the driver, says that the role may not end a session."""
+    """Return whether the error, from Django or the driver, means that the role may not end a session."""
     return _INSUFFICIENT_PRIVILEGE in (getattr(error, "sqlstate", None), getattr(error.__cause__, "sqlstate", None))

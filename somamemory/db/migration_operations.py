@@ -65,7 +65,7 @@ class RemoveIndexOnline(RemoveIndex):
             editor.add_index(model, index, concurrently=True)
 
     def _index_in(self, state: ProjectState, app_label: str) -> tuple[type[Model], Index]:
-        """Return the model and the index as they are where the index exists."""
+        """Return the model and the index from the state in which the index exists."""
         index = state.models[app_label, self.model_name.lower()].get_index_by_name(self.name)
         return state.apps.get_model(app_label, self.model_name), index
 

@@ -1,7 +1,7 @@
 """Upgrades in two stages: the old version keeps serving during the first and has stopped before the second.
 
-1. *Expand* (`bootstrap`, before a restart): additions that the previous version tolerates.
-2. *Contract* (`finish_upgrade`, when every server runs the new version): removal of everything that only the previous
+1. *Expand* (`bootstrap`, before a restart): additions that the previous version tolerates. 2. *Contract*
+(`finish_upgrade`, when every server is running the new version): removal of everything that only the previous
   version used. A migration of this kind declares `after_restart = True`.
 """
 
@@ -43,7 +43,10 @@ def expand() -> None:
 
 
 def contract() -> list[str]:
-    """Apply the remaining migrations and return their names. Call it only when no server runs the previous version."""
+    """Apply the remaining migrations and return their names.
+
+    Call it only when no server is running the previous version.
+    """
     names = [f"{migration.app_label}.{migration.name}" for migration in _plan(MigrationExecutor(connection))]
     if names:
         call_command("migrate", interactive=False, verbosity=0)
@@ -57,7 +60,7 @@ def missing() -> list[str]:
 
 @lru_cache(maxsize=4)
 def _missing(applied: frozenset[Key]) -> tuple[str, ...]:
-    """Return the missing migrations if these are applied.
+    """Return the migrations that are still missing once those in `applied` have been applied.
 
     Cached, because reading all migrations from disk takes 50 ms, and readiness probes arrive while the server is busy.
     """

@@ -1,6 +1,7 @@
-"""ORM queries that are compiled once and executed with different values. The ORM takes ten times as long to
-compile a query as SQLite takes to run it. A prepared query keeps the ORM's SQL, converters and columns, so it returns
-the same rows and follows every change of the model.
+"""ORM queries that are compiled once and executed with different values.
+
+The ORM takes ten times as long to compile a query as SQLite takes to run it. A prepared query keeps the ORM's SQL,
+converters and columns, so it returns the same rows and follows every change to the model.
 
     named = Parameter("name", Memory, "namespace")
     _by_name = Prepared(lambda: Memory.objects.of_parameter(limited=False).filter(namespace=named))
@@ -49,7 +50,7 @@ class _Compiled(Generic[Row]):
     converters: Sequence[tuple[int, Sequence[Convert], Any]]  # by the number of the column
 
     def instance(self, row: Sequence[Any], connection: BaseDatabaseWrapper) -> Row:
-        """Return the row as a model."""
+        """Return the row as a model instance."""
         values = list(row)
         for number, converters, expression in self.converters:
             if values[number] is not None:  # none of our converters changes NULL

@@ -34,12 +34,12 @@ Reading = tuple[list[str], list[tuple[int, Any, list[Any]]]]
 
 @dataclass(frozen=True)
 class Table(Generic[Row]):
-    """The table of a model. Rows name their tenant themselves, as with the ORM's `bulk_create`."""
+    """The table of a model. Each row specifies its tenant, as with the ORM's `bulk_create`."""
 
     model: type[Row]
 
     def read(self, rest: str, parameters: Sequence[Any]) -> list[Row]:
-        """Return the rows of `SELECT … FROM table` and the `rest` of the statement: its conditions, order and locks."""
+        """Run `SELECT … FROM table` followed by `rest` (conditions, order and locks), and return the rows."""
         names, converters = _reading(self.model, connection.vendor)
         with connection.cursor() as cursor:
             cursor.execute(_select(self.model) + rest, parameters)
@@ -51,7 +51,10 @@ class Table(Generic[Row]):
         self._write(rows, "")
 
     def upsert(self, rows: Sequence[Values], unique: Sequence[str], update: Iterable[str]) -> None:
-        """Insert rows, or update these columns of existing rows. Every row must differ in the `unique` columns."""
+        """Insert rows, or update these columns of existing rows.
+
+        No two rows may have the same values in the `unique` columns.
+        """
         changes = ", ".join(f"{column} = excluded.{column}" for column in update)
         self._write(rows, f" ON CONFLICT ({', '.join(unique)}) DO UPDATE SET {changes}")
 
@@ -97,7 +100,7 @@ class Part:
 
 
 def insert_if_new(first: Part, unique: Sequence[str], others: Sequence[Part]) -> bool:
-    """Insert one row and then the `others`, or nothing if a row with its `unique` columns exists. Return which.
+    """Insert one row and then the `others` and return True, or return False if a row with its `unique` columns exists.
 
     Requires a transaction unless `one_statement` is true.
     """
@@ -127,7 +130,7 @@ def document(model: type[Model], rows: Sequence[Values]) -> str:
 
 
 def id_parameter(id: UUID) -> UUID | str:
-    """Return the id as this database compares it."""
+    """Return the id in the form in which this database compares ids."""
     return id if connection.features.has_native_uuid_field else id.hex
 
 

@@ -39,7 +39,7 @@ def cross() -> None:
 
 
 def crossing() -> AbstractContextManager[None]:
-    """Allow access to the rows of all tenants inside this context, such as to look up the key of an unknown caller."""
+    """Allow access to the rows of all tenants inside this context, for example to look up an API key."""
     return _within(CROSSING)
 
 

@@ -31,7 +31,7 @@ Attribute = str | int | float | bool
 TRACEPARENT = "traceparent"  # W3C Trace Context; tracestate and baggage are ignored
 _ASKERS = 32
 _EXPORT_TIMEOUT_S = 2.0
-_LAST_WORDS_S = 1.5  # how long a stopping server waits until its last spans are sent
+_LAST_WORDS_S = 1.5  # how long a stopping server waits for its last spans to be sent
 
 log = logging.getLogger("soma.tracing")
 _off: AbstractContextManager[None] = nullcontext()

@@ -1,16 +1,16 @@
 """gunicorn's worker class: threads that never wait for a client.
 
-gunicorn's own threads read requests and write responses, so a server stops when it has as many slow clients as threads.
-Here the main thread receives the head and body of each request, and sends the rest of a response to a slow client. A
-thread gets a request after it has arrived, and is free again when the response has been produced. Time, connections and
-bytes are limited for everything that waits.
+gunicorn's own threads read requests and write responses, so a server stalls when it has as many slow clients as
+threads. Here the main thread receives the head and body of each request, and sends the rest of a response to a slow
+client. A thread gets a request after it has arrived, and is free again when the response has been produced. Time,
+connections and bytes are limited for everything that waits.
 
 If a body takes longer than GRACE_S, the request is tried without it. If the application rejects it without reading the
 body, the response is sent immediately and the connection is closed. Otherwise, the request is processed when its body
 has arrived.
 
 Handing a request over to a thread costs as much as a third of a fetch. A thread therefore waits a moment for the next
-request on the same connection, unless another connection waits for a thread.
+request on the same connection, unless another connection is waiting for a thread.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _NOBODY_TO_ACCEPT = (errno.EAGAIN, errno.ECONNABORTED)
 class Pool(ThreadPoolExecutor):
     @property
     def has_work(self) -> bool:
-        """Return whether a request waits for a thread."""
+        """Return whether a request is waiting for a thread."""
         return not self._work_queue.empty()
 
 
@@ -72,7 +72,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         super().check_config(cfg, log)
         if cfg.is_ssl or cfg.proxy_protocol != "off":
             raise SystemExit(
-                "error: gunicorn's TLS and PROXY protocol are not supported; put a proxy in front that uses HTTP"
+                "error: gunicorn's TLS and PROXY protocol are not supported; put a proxy that forwards plain HTTP "
+                "in front of it"
             )
 
     def init_process(self) -> None:

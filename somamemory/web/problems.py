@@ -126,7 +126,7 @@ def _check_length(request: HttpRequest) -> SomaError | None:
     if not (length.isascii() and length.isdigit() and len(length) <= _MAX_LENGTH_DIGITS):
         return MalformedRequest("Content-Length must be a whole number")
     if int(length) > settings.MAX_BODY_BYTES:
-        return PayloadTooLarge(f"the body has {length} bytes; the maximum is {settings.MAX_BODY_BYTES}")
+        return PayloadTooLarge(f"the body is {length} bytes long; the maximum is {settings.MAX_BODY_BYTES}")
     return None
 
 

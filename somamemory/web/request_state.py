@@ -24,7 +24,7 @@ class RequestState:
     client_address: str = ""
     trace_id: str = ""  # empty unless the request is traced
     tenant: TenantLabels | None = None  # set once the caller is authenticated
-    has_begun: bool = False  # its deadline runs; an MCP message shares one with the requests of its tool
+    has_begun: bool = False  # its deadline is running; an MCP message shares one with the requests that its tool sends
 
 
 def state_of(request: HttpRequest) -> RequestState:

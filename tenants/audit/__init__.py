@@ -1,4 +1,4 @@
-"""The audit log: one row per change, written in the transaction of the change.
+"""The audit log: one row per change, written in the same transaction as the change.
 
 `sealing` later adds the rows to a chain of blocks, so that writers never wait for it. `verification` detects rows that
 were changed after that.
@@ -43,7 +43,7 @@ class Change:
 def record(caller: Caller, action: str, targets: Iterable[str | Change], namespace: str = "") -> None:
     """Record that `caller` performed `action` on all `targets`. Must run inside the transaction of the change."""
     if not connection.in_atomic_block:
-        raise RuntimeError("an audit row must be written in the transaction of its change")
+        raise RuntimeError("an audit row must be written in the same transaction as its change")
     part = events(caller, action, targets, namespace)
     part.table.insert(part.rows)
     replicas.wrote(caller)
@@ -74,7 +74,7 @@ def events(caller: Caller, action: str, targets: Iterable[str | Change], namespa
 
 
 def fingerprint(*parts: Any) -> bytes:
-    """Return the SHA-256 of JSON values, times and UUIDs. It survives a round trip through either database."""
+    """Return the SHA-256 of JSON values, times and UUIDs. The hash survives a round trip through either database."""
     digest = hashlib.sha256()
     for piece in _PIECES.of(parts):
         digest.update(piece.encode())

@@ -1,6 +1,6 @@
 """The audit chain: digests of rows, hashes of blocks, and signatures. Pure, except for reading the key.
 
-A block covers rows of one tenant in the order of their ids and contains the hash of the previous block. Changing a row
+A block covers rows of one tenant in id order and contains the hash of the previous block. Changing a row
 would require changing the hashes of all later blocks, and these cannot be signed without the key.
 """
 
@@ -62,7 +62,7 @@ def head(block: AuditBlock) -> Head:
 
 
 def dump_heads(heads: Iterable[Head]) -> str:
-    """Return heads as lines of JSON."""
+    """Return heads as JSON lines."""
     return "".join(json.dumps(asdict(head)) + "\n" for head in heads)
 
 

@@ -35,11 +35,11 @@ def begin(using: str = DEFAULT_DB_ALIAS) -> AuditSealer:
 def problem(sealer: AuditSealer | None) -> str:
     """Return the problem with the sealer's recorded progress, or "" if it is valid."""
     if sealer is None:
-        return "the progress of the sealer was deleted"
+        return "the sealer's progress was deleted"
     if not chain.is_signed(sealer.signature, _signature(sealer)):
-        return "the progress of the sealer is not signed by this installation"
+        return "the sealer's progress is not signed by this installation"
     if sealer.sealed_to < sealer.signed_to:
-        return "the progress of the sealer was reset"
+        return "the sealer's progress was reset"
     if sealer.sealed_to > sealer.signed_to and (lost := _uncovered(sealer)):
         return f"rows up to {lost} are marked as sealed, but no block covers them"
     return ""

@@ -67,7 +67,7 @@ def heads(caller: Caller) -> Iterator[Head]:
 
 
 def load_heads(lines: str) -> list[Head]:
-    """Read heads from lines of JSON, either exported or copied from the sealer's log. Raises ValueError."""
+    """Read heads from JSON lines, either exported or copied from the sealer's log. Raises ValueError."""
     names = [column.name for column in fields(Head)]
     try:
         objects = [json.loads(line) for line in lines.splitlines() if line.strip()]
@@ -106,10 +106,10 @@ def check(caller: Caller, known: Iterable[Head] = (), only: Tenant | None = None
 
 
 def _erased(report: Report) -> set[UUID]:
-    """Return the erased tenants, whose rows the database allows to be deleted.
-    The operators' log must list all of them.
+    """Return the erased tenants, and report those whose erasure is missing from the operators' log.
 
-    The record of an erasure is as old as the erasure. Erasures older than the pruned part of the log are not checked.
+    The database allows the rows of erased tenants to be deleted, so every erasure must be in that log. Erasures older
+    than the start of a pruned log are not checked.
     """
     operators = Tenant.objects.filter(slug=DEFAULT_TENANT_SLUG).first()
     log = AuditEvent.objects.filter(tenant=operators).order_by("id")

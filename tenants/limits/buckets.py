@@ -1,8 +1,8 @@
 """Token buckets: local to this process, or in Redis and shared by all processes.
 
-A process takes tokens for 50 ms from Redis at once and spends them locally. Over any time t, P processes therefore
-admit at most `burst + rate * t + P * rate * 0.05` tokens of a key. For a tenant, the last term counts once per active
-key. Limits below 40 tokens per second are exact.
+A process takes 50 ms' worth of tokens from Redis at a time and spends them locally. Over any time t, P processes
+therefore admit at most `burst + rate * t + P * rate * 0.05` tokens of a key. For a tenant, the last term counts once
+per active key. Limits below 40 tokens per second are exact.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class SharedBuckets:
         self._breaker = redis_breaker()
 
     def take(self, names: tuple[str, ...], limits: Sequence[Limit], cost: int, now: float) -> Decision | None:
-        """Return the decision; None while Redis does not respond."""
+        """Return the decision, or None while Redis is not responding."""
         lease = self._lease(names)
         with lease.lock:
             # Inside the lock, so that requests that waited for a failed call do not wait for another one.

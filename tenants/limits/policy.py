@@ -1,6 +1,6 @@
 """Limits of a caller: tokens per key and tenant, concurrent requests, and rejected keys and sign-ins per address.
 
-Processes share their buckets in Redis. Without Redis, or while it does not respond, each process enforces its share of
+Processes share their buckets in Redis. Without Redis, or while it is not responding, each process enforces its share of
 the limits.
 """
 
@@ -81,7 +81,7 @@ def refuse(address: str) -> Decision:
 
 
 def sign_in(address: str, name: str) -> Decision:
-    """Count a sign-in attempt. Each address is limited, and, with a slower refill, each name at an address.
+    """Count a sign-in attempt. Each address has a limit, and each name at an address has one that refills more slowly.
 
     A name alone is never limited, because anyone could then lock out its owner from another address.
     """

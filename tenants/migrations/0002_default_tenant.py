@@ -1,4 +1,4 @@
-"""The tenant `default` is there from the first migrate on."""
+"""Create the tenant `default`, which exists from the first migrate on."""
 
 from django.db import migrations
 

@@ -1,4 +1,4 @@
-"""The chain of the audit log, quotas and usage, and what is left of an erased tenant."""
+"""The audit log's chain, quotas and usage, and the record of an erased tenant."""
 
 import django.db.models.deletion
 import django.db.models.manager
@@ -6,8 +6,8 @@ import django.utils.timezone
 from django.db import migrations, models
 
 
-# A row of the log or of its chain is never changed. It may go when a checkpoint stands for it, or when its whole tenant
-# has been erased; a checkpoint only with its tenant.
+# A row of the log or of its chain is never changed. It may be deleted once a checkpoint covers it, or once its whole
+# tenant has been erased. A checkpoint may be deleted only with its tenant.
 COVERED = {
     "sfm_audit_log": "EXISTS (SELECT 1 FROM sfm_audit_checkpoints c WHERE c.tenant_id = OLD.tenant_id AND c.last_id >= OLD.id)",
     "sfm_audit_blocks": "EXISTS (SELECT 1 FROM sfm_audit_checkpoints c WHERE c.tenant_id = OLD.tenant_id AND c.number >= OLD.number)",

@@ -1,4 +1,4 @@
-"""The log is walked by tenant and number: in lists, when it is sealed, and when it is checked."""
+"""Index the log by tenant and number, the order in which it is listed, sealed and verified."""
 
 from django.db import migrations, models
 

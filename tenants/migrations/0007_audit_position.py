@@ -1,4 +1,4 @@
-"""Sign the position of the sealer. Columns that the previous version does not know have a default in the database."""
+"""Sign the sealer's position. Columns that the previous version does not know have a default in the database."""
 
 import secrets
 
@@ -33,7 +33,7 @@ def remove(apps, schema_editor):
 
 
 def sign(apps, schema_editor):
-    """Accept the position as it is: up to now nothing has protected it."""
+    """Accept the current position, because nothing has protected it so far."""
     sealer = apps.get_model("tenants", "AuditSealer").objects.get_or_create(id=1)[0]
     sealer.genesis = secrets.token_bytes(16)
     sealer.signed_to = sealer.sealed_to

@@ -101,8 +101,8 @@ def test_a_profile_contains_the_address_and_the_key(bare: Soma) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        (None, "work", "there is no"),
-        ("[other]\n", "work", "has no table [work]; it has other"),
+        (None, "work", "does not exist"),
+        ("[other]\n", "work", "has no table [work]; it contains other"),
         ("= nonsense", None, "is not valid TOML"),
         ('[default]\naddress = "x"\n', None, "unknown field 'address'"),
     ],
@@ -194,8 +194,8 @@ def test_an_invalid_port_is_refused(bare: Soma, executed: list[list[str]], port:
     ("arguments", "message"),
     [
         (["--profile", "nonsense"], "is not one of 'default', 'chatgpt', 'knowledge-graph', 'sekha'"),
-        (["--namespace", "a%b"], "must have 1 to 255 letters"),
-        (["--namespace", ""], "must have 1 to 255 letters"),
+        (["--namespace", "a%b"], "must be 1 to 255 characters"),
+        (["--namespace", ""], "must be 1 to 255 characters"),
     ],
 )
 def test_mcp_refuses_invalid_options_before_the_first_message(

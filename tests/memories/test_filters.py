@@ -536,19 +536,19 @@ ERRORS = [
         "a day that does not exist",
         {"updated_at": "2026-02-30T00:00:00Z"},
         "filters.updated_at",
-        "existing date and time",
+        "valid date and time",
     ),
     (
         "an hour that does not exist",
         {"updated_at": "2026-01-01T24:00:00Z"},
         "filters.updated_at",
-        "existing date and time",
+        "valid date and time",
     ),
     (
         "a time before the first",
         {"updated_at": "0001-01-01T00:00:00+01:00"},
         "filters.updated_at",
-        "existing date and time",
+        "valid date and time",
     ),
     ("a time in other digits", {"updated_at": "２０２６-01-01T00:00:00Z"}, "filters.updated_at", "RFC 3339"),  # noqa: RUF001
 ]

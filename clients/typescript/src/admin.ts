@@ -51,7 +51,7 @@ export class Proposals extends Resource {
     return this.#decide(id, "reject");
   }
 
-  /** Open a proposal that was accepted or rejected. */
+  /** Reopen a proposal that was accepted or rejected. */
   async undo(id: string): Promise<ProposalOut> {
     return this.#decide(id, "undo");
   }
@@ -94,7 +94,7 @@ export class Tenants extends Resource {
     return this.transport.json("DELETE", tenantPath(slug));
   }
 
-  /** Return what a tenant stores and has used. */
+  /** Return a tenant's usage and quotas. */
   async usage(slug: string): Promise<UsageOut> {
     return this.transport.json("GET", `${tenantPath(slug)}/usage`);
   }
@@ -110,7 +110,7 @@ export class Tenants extends Resource {
 
 /** API keys of a tenant. */
 export class Keys extends Resource {
-  /** Create a key. The response is the only one that contains the secret. */
+  /** Create a key. Only this response contains the secret. */
   async create(slug: string, options: KeyBody = {}): Promise<IssuedKeyOut> {
     return this.transport.json("POST", `${tenantPath(slug)}/keys`, { json: options, once: true });
   }

@@ -1,7 +1,7 @@
 import { InvalidArgument } from "./errors.js";
 import type { ClientOptions } from "./transport.js";
 
-/** Return a variable of the environment, if the client may read it: a page has none, and Deno asks for permission. */
+/** Return an environment variable, if the client may read it: web pages have none, and Deno asks for permission. */
 export function environment(name: string): string | undefined {
   try {
     return (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name] || undefined;
@@ -26,11 +26,11 @@ export function validated(options: ClientOptions): ClientOptions {
 
 function checkHeader(field: string, value: string | undefined): void {
   if (value !== undefined && !/^[!-~](?:[ -~]*[!-~])?$/.test(value)) {
-    throw new InvalidArgument(field, "must be printable ASCII text without spaces at its ends");
+    throw new InvalidArgument(field, "must be printable ASCII text without leading or trailing spaces");
   }
 }
 
-/** Return an address without a slash at its end. Throws InvalidArgument. */
+/** Return an address without a trailing slash. Throws InvalidArgument. */
 export function urlOf(text: string): string {
   const url = /^https?:\/\//.test(text) && URL.canParse(text) ? new URL(text) : undefined;
   if (!url || url.search || url.hash) throw new InvalidArgument("baseUrl", `must be an address such as http://127.0.0.1:9595, not '${text}'`);

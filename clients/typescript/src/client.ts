@@ -7,7 +7,7 @@ import type { Scope } from "./scope.js";
 import { type ClientOptions, incompatibility, type RequestOptions, Transport } from "./transport.js";
 
 /**
- * A client of a SomaMemory server. It is cheap to create and has no connection to close.
+ * A client for a SomaMemory server. It is cheap to create and has no connection to close.
  *
  *     const client = new Client({ baseUrl: "http://127.0.0.1:9595", apiKey: "…" });
  *     await client.memories.store("Ada drinks coffee", { user_id: "ada" });
@@ -77,7 +77,7 @@ export class Client {
     return this.#transport.json<HealthOut>("GET", "/health");
   }
 
-  /** Return the version of the server. Throws IncompatibleServer if it is another major version. */
+  /** Return the version of the server. Throws IncompatibleServer if its major version differs from the client's. */
   async checkVersion(): Promise<string> {
     const { version } = await this.health();
     const error = incompatibility(version ?? "unknown");

@@ -102,9 +102,9 @@ export class Conversations extends Resource {
 
 type ContextOptions = Omit<ContextBody, "query" | "format">;
 
-/** The context of a prompt. */
+/** The context for a prompt. */
 export class Context extends Resource {
-  /** Select the best messages for the next prompt, within a budget of tokens, best first. */
+  /** Select the best messages for the next prompt, within a token budget, best first. */
   async assemble(query: string, options?: ContextOptions & { format?: "items" }): Promise<ContextMessageOut[]>;
   /** Return the context as one text for a prompt, or as messages for a language model. */
   async assemble(query: string, options: ContextOptions & { format: "text" | "messages" }): Promise<ContextPromptOut>;

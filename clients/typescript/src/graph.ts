@@ -25,7 +25,7 @@ export class Graph extends Resource {
     return this.transport.json("DELETE", "/graph/link", { query: { ...this.namespace(), ...link } });
   }
 
-  /** Return the memories that can be reached over links. */
+  /** Return the memories that can be reached by following links. */
   async neighbors(options: GraphNeighborsQuery): Promise<NeighborsOut> {
     return this.transport.json("GET", "/graph/neighbors", { query: { ...(options.id ? {} : this.namespace()), ...options } });
   }

@@ -48,7 +48,7 @@ export class SearchResult implements Iterable<FoundOut> {
   }
 }
 
-/** The result for each memory of `storeAll`. `index` is its position in the given list. */
+/** The result for each memory passed to `storeAll`. `index` is its position in the given list. */
 export interface Report {
   stored: number;
   failed: number;
@@ -67,7 +67,7 @@ function conditionsOf({ if_version, if_absent }: Conditions): Record<string, str
 
 /** Memories: store, find, change and delete them. */
 export class Memories extends Resource {
-  /** Store a memory: a text, or any JSON object. With the key or the coordinate of a stored memory, replace it. */
+  /** Store a memory: a text, or any JSON object. If its key or coordinate belongs to a stored memory, replace that memory. */
   async store(payload: Payload, options: StoreOptions = {}): Promise<StoredOut> {
     const { if_version, if_absent, ...fields } = options;
     return this.transport.json("POST", "/memories", {
@@ -192,7 +192,7 @@ export class Memories extends Resource {
     return this.transport.json("GET", "/memories/map", { query: { ...this.ids(), ...this.namespace(), ...options } });
   }
 
-  /** Return the numbers of stored objects, and the state of the index. */
+  /** Return the number of stored objects of each kind, and the state of the index. */
   async stats(): Promise<StatsOut> {
     this.refuse("memories.stats", ...IDS, "namespace");
     return this.transport.json("GET", "/stats");

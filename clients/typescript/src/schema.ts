@@ -56,7 +56,7 @@ export interface components {
     BulkGotOut: {
       /** @description items on this page */
       items: components["schemas"]["BulkFound"][];
-      /** @description Set if the memories were too large for one response: fetch those from this one on. */
+      /** @description Set if the memories were too large for one response: fetch the memories from this index on. */
       next_index?: number | null;
     };
     BulkLinkBody: {
@@ -338,7 +338,7 @@ export interface components {
       turn: number | null;
     };
     /**
-     * @description A message of a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
+     * @description A message in a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`.
      *
      *     A memory has no conversation and no turn, and an empty `label` and `folder`.
      */
@@ -1188,7 +1188,7 @@ export interface components {
       scopes?: ("read" | "write" | "delete" | "admin")[];
       /** @description existing secret to import, at least 32 characters */
       secret?: string | null;
-      /** @description limit the key to the data of this user */
+      /** @description limit the key to this user's data */
       user_id?: string | null;
     };
     /** @description A memory to be stored under a key that the path contains. */
@@ -1846,7 +1846,7 @@ export interface components {
       exact: boolean;
       /** @description number of memories, counted up to 1,000 */
       memories: number;
-      /** @description name, cut to `depth` segments */
+      /** @description name, truncated to `depth` segments */
       namespace: string;
     };
     NamespacesListQuery: {
@@ -2193,9 +2193,9 @@ export interface components {
       keys?: number | null;
       /** @description cost of language models per month, in US cents */
       llm_cents_per_month?: number | null;
-      /** @description tokens of language models per day */
+      /** @description language model tokens per day */
       llm_tokens_per_day?: number | null;
-      /** @description tokens of language models per month */
+      /** @description language model tokens per month */
       llm_tokens_per_month?: number | null;
       /** @description number of memories */
       memories?: number | null;
@@ -2209,9 +2209,9 @@ export interface components {
       keys: number | null;
       /** @description cost of language models per month, in US cents */
       llm_cents_per_month: number | null;
-      /** @description tokens of language models per day */
+      /** @description language model tokens per day */
       llm_tokens_per_day: number | null;
-      /** @description tokens of language models per month */
+      /** @description language model tokens per month */
       llm_tokens_per_month: number | null;
       /** @description number of memories */
       memories: number | null;
@@ -2399,7 +2399,7 @@ export interface components {
       episodic: number;
       /** @description state of the vector index */
       index: components["schemas"]["IndexStats"];
-      /** @description use of the language model in this month; null if none is configured */
+      /** @description use of the language model this month; null if none is configured */
       language_model: components["schemas"]["LanguageModelStats"] | null;
       /** @description number of links */
       links: number;
@@ -2678,9 +2678,9 @@ export interface components {
       keys: components["schemas"]["Used"];
       /** @description cost of language models per month, in US cents */
       llm_cents_per_month: components["schemas"]["Used"];
-      /** @description tokens of language models per day */
+      /** @description language model tokens per day */
       llm_tokens_per_day: components["schemas"]["Used"];
-      /** @description tokens of language models per month */
+      /** @description language model tokens per month */
       llm_tokens_per_month: components["schemas"]["Used"];
       /** @description number of memories */
       memories: components["schemas"]["Used"];

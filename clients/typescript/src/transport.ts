@@ -17,7 +17,7 @@ export interface ClientOptions {
   tenant?: string | undefined;
   /** Limit for one attempt, in milliseconds. Default: 60,000. */
   timeoutMs?: number | undefined;
-  /** The highest number of retries after a transient failure. Default: 3. */
+  /** The maximum number of retries after a transient failure. Default: 3. */
   maxRetries?: number | undefined;
   /** Headers for each request. */
   headers?: Record<string, string> | undefined;
@@ -53,7 +53,7 @@ export interface RequestOptions {
   repeatable?: boolean | undefined;
   /** Aborts the request and its retries. */
   signal?: AbortSignal | undefined;
-  /** Limit for one attempt, in milliseconds. Default: that of the client. */
+  /** Limit for one attempt, in milliseconds. Default: the client's. */
   timeoutMs?: number | undefined;
 }
 
@@ -156,11 +156,11 @@ export class Transport {
   }
 }
 
-/** Return an error if a server of this version has another major version than the client. */
+/** Return an error if this server version has a different major version from the client. */
 export function incompatibility(version: unknown): IncompatibleServer | undefined {
   if (typeof version !== "string" || version.split(".")[0] === MAJOR_VERSION) return undefined;
   const major = version.split(".")[0];
-  return new IncompatibleServer(`the server has version ${version}; this client needs ${MAJOR_VERSION}.x, so install @somamemory/client@${major}`);
+  return new IncompatibleServer(`the server is version ${version}; this client needs ${MAJOR_VERSION}.x, so install @somamemory/client@${major}`);
 }
 
 interface Prepared {
@@ -206,13 +206,13 @@ async function errorOf(response: Response): Promise<Error> {
   );
 }
 
-/** Return the error for a problem. A code that this version of the client does not know has the class of its status. */
+/** Return the error for a problem. A code that this client version does not know gets the class of its status. */
 function problemError(problem: Problem, retryAfterS: number | undefined): ApiError {
   if (problem.code === "quota_exceeded" && problem.status === 429) return new RequestQuotaExceeded(problem, retryAfterS);
   return new (ERRORS[problem.code] ?? (problem.status >= 500 ? ServerError : ApiError))(problem, retryAfterS);
 }
 
-/** Return whether the server lacks the route, and may therefore have another version. */
+/** Return whether the server lacks the route, and may therefore have a different version. */
 const isUnknownRoute = (error: unknown): boolean =>
   error instanceof ApiError && (error.status === 405 || (error.code === "not_found" && error.detail === error.title));
 

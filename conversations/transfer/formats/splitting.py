@@ -25,7 +25,7 @@ _TOO_LONG = f"it is longer than {MAX_ELEMENT_BYTES} bytes"
 
 @dataclass(frozen=True)
 class Element:
-    """The bytes of one item, and its position for messages: 'item 3 (byte 1024)'."""
+    """The bytes of one item, and its position for error messages: 'item 3 (byte 1024)'."""
 
     place: str
     raw: bytes

@@ -27,7 +27,7 @@ def encode(vectors: Vector) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
 
 
 def products(query: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the dot product of the query, (1, dimension), with each row. Other threads run in the meantime.
+    """Return the dot product of the query, (1, dimension), with each row. Other threads can run meanwhile.
 
     The result for a row does not depend on its position, so equal vectors are equally similar.
     """

@@ -188,7 +188,7 @@ class LocalIndex:
             if store is not None and not store.file.verified:
                 store.verify()
         except Damaged as error:
-            log.error("a file of the vector index is damaged and will be rebuilt", extra={"reason": str(error)})
+            log.error("a vector index file is damaged and will be rebuilt", extra={"reason": str(error)})
             self._discard(tenant)
             return None
         if store is not None:
@@ -268,10 +268,10 @@ def _translating_errors() -> Iterator[None]:
     try:
         yield
     except Damaged as error:  # after it was opened, which cannot happen if only this program writes the file
-        raise IndexUnavailable(f"the files of the vector index are damaged: {error}; restart the server") from error
+        raise IndexUnavailable(f"the vector index files are damaged: {error}; restart the server") from error
     except OSError as error:
         raise _unusable(error) from error
 
 
 def _unusable(error: OSError) -> IndexUnavailable:
-    return IndexUnavailable(f"the files of the vector index cannot be used: {error.strerror}")
+    return IndexUnavailable(f"the vector index files cannot be used: {error.strerror}")

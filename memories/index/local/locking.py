@@ -1,4 +1,4 @@
-"""The lock of a tenant's writers, which admits one of all threads and processes on the machine."""
+"""The lock for a tenant's writers, which one thread on the machine can hold at a time, in any process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.01
 
 @contextmanager
 def exclusive(path: Path, timeout_s: float) -> Iterator[None]:
-    """Hold the lock of this file. The operating system releases it when the process ends. Raises IndexUnavailable."""
+    """Hold the lock on this file. The operating system releases it when the process ends. Raises IndexUnavailable."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     try:
         _acquire(descriptor, time.monotonic() + timeout_s)

@@ -103,7 +103,7 @@ class PointsFile:
         self._map_header()
         head = [int(word) for word in self._header[:3]]
         if head != [layout.MAGIC, layout.FORMAT, self.dimension]:
-            raise Damaged("the file has another format")
+            raise Damaged("the file has a different format")
         chunks = layout.chunks_for(self.count)
         if chunks > layout.MAX_CHUNKS or (chunks and size < places[chunks - 1].start + places[chunks - 1].length):
             raise Damaged("the file is shorter than its header says")
@@ -174,7 +174,7 @@ class PointsFile:
         self._header[layout.BOOT_AT :] = _BOOT
 
     def kill_torn(self) -> int:
-        """Mark rows that do not match their checksum as dead, and return their number."""
+        """Mark as dead the rows that do not match their checksum, and return how many there were."""
         torn: list[int] = []
         for chunk, places in self.parts(0, self.count):
             rows = chunk.columns[places]
@@ -226,7 +226,10 @@ class PointsFile:
         self._header[layout.DEAD_AT] += np.uint64(len(rows))
 
     def kill_duplicates(self) -> None:
-        """Keep only the last of several live rows with the same id. A writer was killed before it marked the others."""
+        """Keep only the last of several live rows with the same id.
+
+        There are several if a writer was killed before it marked the others as dead.
+        """
         if not self.count:
             return
         live = [(chunk.first + places.start, chunk.columns[places]) for chunk, places in self.parts(0, self.count)]
@@ -256,7 +259,7 @@ class PointsFile:
     def _reserve(self, number: int) -> None:
         """Reserve disk space for a chunk. If the disk were full, writing to a mapped hole would kill the process."""
         if number >= layout.MAX_CHUNKS:
-            raise IndexUnavailable(f"the vector index holds at most {layout.FIRSTS[-1]:,} points of one tenant")
+            raise IndexUnavailable(f"the vector index holds at most {layout.FIRSTS[-1]:,} points per tenant")
         place = layout.places(self.dimension)[number]
         try:
             if hasattr(os, "posix_fallocate"):

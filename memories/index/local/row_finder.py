@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from memories.index.local.points_file import PointsFile, gathered
 
-# Rows added since the last sort are in a dictionary, up to this number and an eighth of the sorted ones. There, a row
-# takes 108 bytes in every process that uses the tenant. Sorting 16,000 rows takes 1 ms.
+# Rows added since the last sort are in a dictionary, up to this number plus an eighth of the number of sorted rows.
+# There, a row takes 108 bytes in every process that uses the tenant. Sorting 16,000 rows takes 1 ms.
 SORT_AFTER_ROWS = 2_048
 _LOW = (1 << 64) - 1
 

@@ -44,7 +44,7 @@ class MilvusIndex:
     ) -> None:
         if not re.match(r"(https?|tcp)://", connection.uri):
             raise ConfigurationError(
-                f"SOMA_MILVUS_URI must start with http://, https:// or tcp://; it is {connection.uri}"
+                f"SOMA_MILVUS_URI must start with http://, https:// or tcp://, not {connection.uri}"
             )
         self._collection = Collection(collection, dimension, hnsw or Hnsw(), connection.timeout_s)
         self._client = Client(connection, self._collection)
@@ -95,11 +95,10 @@ class MilvusIndex:
         )
 
     def scan(self, tenant: UUID, prefix: str = "") -> Iterator[tuple[UUID, int]]:
-        """Yield (id, version) of the tenant's points. A full page may be incomplete, so it is read again in sixteen
-        parts.
+        """Yield (id, version) of the tenant's points.
 
-        pymilvus' own iterator falls back to the client's clock if the server returns no timestamp, and then misses
-        rows.
+        A full page may be incomplete, so it is read again in sixteen parts. pymilvus' own iterator falls back to the
+        client's clock if the server returns no timestamp, and then misses rows.
         """
         rows = self._client.call(
             "list its points",

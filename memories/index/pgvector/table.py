@@ -17,7 +17,7 @@ from somamemory.installation import COMMAND
 from tenants import row_level_security
 
 MIN_VERSION = (0, 8)  # the first with iterative scans, without which a filter loses results
-# PostgreSQL cuts longer names off; the names of the indexes have 21 more characters.
+# PostgreSQL truncates longer names; the names of the indexes have 21 more characters.
 _MAX_COLLECTION = 63 - len(vector_tables.PREFIX) - 21
 
 # Namespaces are bytes, which are compared exactly and may contain any character. Vectors stay in the row up to 8 KB,
@@ -55,7 +55,7 @@ class Table:
         if not re.fullmatch(rf"\w{{1,{_MAX_COLLECTION}}}", self.collection, re.ASCII):
             raise ConfigurationError(
                 f"the collection {self.collection} must consist of at most {_MAX_COLLECTION} letters, digits and "
-                "underscores to be a table of PostgreSQL; shorten the prefix of the collections"
+                f"underscores to be a PostgreSQL table; shorten the collection prefix"
             )
 
     @property

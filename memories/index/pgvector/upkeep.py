@@ -21,7 +21,7 @@ log = logging.getLogger("soma.index")
 MIN_ROWS = 30_000
 MAX_DIMENSION = 4_000  # of an index of pgvector
 LINKS, BUILD_BREADTH = 16, 200  # of a node in the graph; considered for each new node
-# A graph that does not fit into this memory is built several times slower: 1 KB a row of 256 dimensions.
+# A graph that does not fit into this memory is built several times slower: 1 KB per row of 256 dimensions.
 _SETTINGS = {"statement_timeout": "0", "maintenance_work_mem": "'512MB'"}
 
 

@@ -52,6 +52,6 @@ class Command(BaseCommand):
         if not report.different:
             self.stdout.write(self.style.SUCCESS("Equal."))
         elif repair:
-            self.stdout.write("Repaired: wrong entries are queued for indexing, and orphans are deleted.")
+            self.stdout.write("Repaired: wrong entries have been queued for indexing, and orphans have been deleted.")
         else:
             self.stdout.write(f"Next: {COMMAND} reconcile --repair")

@@ -1,4 +1,4 @@
-"""`somamemory doctor`: diagnose problems of an installation and suggest fixes."""
+"""`somamemory doctor`: diagnose problems with an installation and suggest fixes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MARKS[ERROR] = click.style("error", fg="red")
 )
 @targeted
 def doctor(target: Target) -> int:
-    """Diagnose problems of this installation or of a server, and suggest fixes. Changes nothing."""
+    """Diagnose problems with this installation or with a server, and suggest fixes. Changes nothing."""
     findings = list(_findings(target))
     if target.json:
         print_json([vars(finding) for finding in findings])

@@ -166,8 +166,8 @@ def queue() -> Iterator[Finding]:
     elif oldest_s > STALE_S:
         yield error(
             "queue",
-            f"memories have been waiting  {oldest_s:,} s to be indexed",
-            "start the server, or the worker with Celery",
+            f"memories have been waiting to be indexed for {oldest_s:,} s",
+            "start the server or, with Celery, the worker",
         )
     else:
         yield ok("queue", f"{sum(row.pending for row in rows)} memories await indexing")
@@ -194,7 +194,7 @@ def _redis(name: str, url: str, connect: Callable[[str], Redis], look: Callable[
         redis.ping()
         return look(redis)
     except (RedisError, OSError, ValueError) as problem:
-        return error(name, f"Redis does not respond: {problem}", f"start it, or correct SOMA_{name_of(name)}_URL")
+        return error(name, f"Redis is not responding: {problem}", f"start it, or correct SOMA_{name_of(name)}_URL")
 
 
 def name_of(name: str) -> str:
@@ -219,7 +219,7 @@ def port(host: str, number: int, answer: tuple[bool, str]) -> Finding:
     if not served:
         return error("server", f"another program uses {host}:{number}", "stop it, or set SOMA_PORT to another port")
     if served != __version__:
-        return warning("server", f"the running server has version {served}, not {__version__}", "restart the server")
+        return warning("server", f"the running server is version {served}, not {__version__}", "restart the server")
     return ok("server", f"version {served} runs on {host}:{number}")
 
 
@@ -238,7 +238,7 @@ def _answer(host: str, number: int) -> tuple[bool, str]:
 
 
 def proxies(host: str, allowed_hosts: list[str], trusted: list[str]) -> Iterator[Finding]:
-    """Check which headers a server that other machines can reach trusts."""
+    """Check which proxies are trusted by a server that other machines can reach."""
     if any(network in EVERYWHERE or ip_network(network).num_addresses > 1 << 24 for network in trusted):
         yield error(
             "proxies", f"SOMA_TRUSTED_PROXIES={','.join(trusted)} trusts clients, which can forge their address",

@@ -44,7 +44,7 @@ def packages(required: list[str], version_of: Callable[[str], str] = metadata.ve
             wrong.append(f"{requirement.name} is missing")
         else:
             if version not in requirement.specifier:
-                wrong.append(f"{requirement.name} {version} does not fit {requirement.specifier}")
+                wrong.append(f"{requirement.name} {version} does not satisfy {requirement.specifier}")
     if wrong:
         return error(
             "packages", "; ".join(wrong), "install them again: pip install --upgrade --force-reinstall somamemory"

@@ -46,28 +46,28 @@ def encryption(url: str) -> Finding:
 
 
 def clock(headers: Mapping[str, str], now: float) -> Finding:
-    """Compare the clock of the server with that of this machine."""
+    """Compare the server's clock with this machine's."""
     if "date" not in headers:
-        return warning("clock", "the response has no Date", "configure the proxy to pass on the Date header")
+        return warning("clock", "the response has no Date header", "configure the proxy to pass on the Date header")
     difference_s = parsedate_to_datetime(headers["date"]).timestamp() - now
     if abs(difference_s) > CLOCK_TOLERANCE_S:
         return error(
             "clock", f"the server's clock differs by {difference_s:+.0f} s", "set both clocks: timedatectl set-ntp true"
         )
-    return ok("clock", "the same as here")
+    return ok("clock", "the same as on this machine")
 
 
 def version(served: str) -> Finding:
     if served.split(".")[0] != __version__.split(".")[0]:
         return error(
-            "version", f"the server has version {served or 'unknown'}, this program {__version__}",
+            "version", f"the server's version is {served or 'unknown'}, but this program's is {__version__}",
             f"install the server's version: pip install 'somamemory=={served}'",
         )  # fmt: skip
     return ok("version", served)
 
 
 def dependencies(report: Mapping[str, object]) -> Iterator[Finding]:
-    """Return the state of each dependency that the server reports."""
+    """Return the state that the server reports for each dependency."""
     checks = report.get("checks")
     for name, state in (checks if isinstance(checks, dict) else {}).items():
         state = state.get("status", state.get("healthy")) if isinstance(state, dict) else state

@@ -1,7 +1,7 @@
 """The database backend; Django requires this module name. The only file that imports psycopg.
 
-It prepares statements whose plan can be reused, and puts each statement under the row level security of the tenant that
-the running request serves (`somamemory.db.tenant_scope`).
+It prepares statements whose plan can be reused, and runs each statement under the row level security of the tenant that
+the current request serves (`somamemory.db.tenant_scope`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from psycopg.pq import ExecStatus, TransactionStatus
 
 from somamemory.db import tenant_scope
 
-# A connection that has been used this recently is lost only if the server says so.
+# A connection used this recently is treated as lost only if the server has closed it.
 TRUSTED_S = 5.0
 # Full text and JSON: the number of matching rows depends on the value, which a reused plan does not see. PostgreSQL
 # then underestimates it, and a search takes 38 ms instead of 9 ms.
-# An approximate index of vectors belongs to one namespace, which a reused plan does not see either.
+# An approximate vector index belongs to one namespace, which a reused plan does not see either.
 _DEPENDS_ON_ITS_VALUES = re.compile(r"@@|@>|::jsonb|::halfvec")
 
 
@@ -48,8 +48,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     sets its own scope.
     """
 
-    _asked_at = -math.inf  # when `is_usable` was called
-    _session_scope: str | None = None  # None: unknown, because a rollback takes settings back as well
+    _asked_at = -math.inf  # when `is_usable` was last called
+    _session_scope: str | None = None  # None: unknown, because a rollback also reverts settings
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         self._session_scope = tenant_scope.CROSSING  # a new session has the role of the login
@@ -69,7 +69,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.connection is None or self.connection.closed:
             return False
         if self.connection.info.transaction_status == TransactionStatus.INERROR:
-            return False  # it accepts no statements
+            return False  # a failed transaction accepts no statements
         socket = select.poll()
         socket.register(self.connection.fileno(), select.POLLIN)
         return not socket.poll(0)

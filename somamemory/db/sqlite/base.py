@@ -1,7 +1,7 @@
 """The database backend. Django requires this module name.
 
 SQLite has one writer at a time. A waiting writer polls with increasing pauses of up to 0.1 s, so the order is random.
-With 16 threads writing on two cores, the longest waits were between 0.7 and 4.1 s, and some writers of batches gave up
+With 16 threads writing on two cores, the longest waits were between 0.7 and 4.1 s, and some batch writers gave up
 after 5 s ("database is locked"). With this queue, all of them wait at most 0.7 s. If there are several web processes,
 the first writers in their queues share a lock on a file. Other processes, such as commands, still poll.
 """

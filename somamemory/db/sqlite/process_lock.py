@@ -1,4 +1,4 @@
-"""A lock between the processes of a server, on a file."""
+"""A file lock shared by the processes of a server."""
 
 from __future__ import annotations
 

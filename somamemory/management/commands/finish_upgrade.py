@@ -1,4 +1,4 @@
-"""`manage.py finish_upgrade`: run the second stage of an upgrade, when no server runs the previous version."""
+"""`manage.py finish_upgrade`: run the second stage of an upgrade, when no server is running the previous version."""
 
 from __future__ import annotations
 

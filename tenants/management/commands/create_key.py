@@ -32,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--namespace", action="append", default=[], help="restrict the key to this namespace; may be repeated"
         )
-        parser.add_argument("--user", help="limit the key to the data of this user")
+        parser.add_argument("--user", help="limit the key to this user's data")
         form = parser.add_mutually_exclusive_group()
         form.add_argument(
             "--style",

@@ -1,4 +1,4 @@
-"""`manage.py export_tenant SLUG > file.jsonl`: export all data of a tenant."""
+"""`manage.py export_tenant SLUG > file.jsonl`: export all of a tenant's data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenants.management.command_line import errors_as_one_line, operator
 
 
 class Command(BaseCommand):
-    help = "Export all data of a tenant as lines of JSON. The last line contains the counts."
+    help = "Export all of a tenant's data as JSON lines. The last line contains the counts."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="slug of the tenant")

@@ -78,7 +78,7 @@ def test_an_update_of_an_outdated_version_is_refused(api: Api) -> None:
     id = call(api, "memory_store", content="x")["id"]
     call(api, "memory_update", id=id, content="y", version=1)
 
-    assert "has version 2, not 1" in error_of(api, "memory_update", id=id, content="z", version=1)
+    assert "is at version 2, not 1" in error_of(api, "memory_update", id=id, content="z", version=1)
 
 
 def test_a_deleted_memory_can_be_restored(api: Api) -> None:

@@ -101,7 +101,7 @@ class Config:
                 )
 
     def scoped_item(self, item: Mapping[str, object]) -> Fields:
-        """Return an item of a bulk request with the scope."""
+        """Return an item of a bulk request with the scope added."""
         return {**self.scope, **item}
 
 

@@ -104,7 +104,7 @@ class _Connection:
         self._socket.deadline, self._socket.at_end = deadline, False
         self._http.request(request.method, address.path + request.target, request.body, request.headers)
         answer = self._http.getresponse()
-        if self._socket.at_end:  # `http.client` takes the end of the connection for the end of the headers
+        if self._socket.at_end:  # `http.client` mistakes the end of the connection for the end of the headers
             raise http.client.IncompleteRead(b"")
         body = answer.read()
         self._used_at = time.monotonic()

@@ -125,7 +125,10 @@ def encode(value: object, field: str = "body") -> bytes:
 
 
 def encodable(field: str, text: str) -> str:
-    """Return the text. Raises InvalidArgument for half of a surrogate pair, such as Python makes of invalid bytes."""
+    """Return the text.
+
+    Raises InvalidArgument for half of a surrogate pair, such as Python creates from invalid bytes.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -81,8 +81,10 @@ class Tracer(Protocol):
 
 
 class TraceHook(Hook):
-    """Creates an OpenTelemetry span for each call. With `inject` (from `opentelemetry.propagate`), the server's spans
-    continue the trace."""
+    """Creates an OpenTelemetry span for each call.
+
+    With `inject` (from `opentelemetry.propagate`), the server's spans continue the trace.
+    """
 
     def __init__(self, tracer: Tracer, inject: Callable[[dict[str, str]], object] | None = None) -> None:
         self.tracer = tracer

@@ -401,7 +401,7 @@ class FullTextOut(TypedDict):
 
 
 class ContextMessageOut(TypedDict):
-    """A message of a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`."""
+    """A message in a context. `metadata.citation` identifies its source by `label`, `folder` and `timestamp`."""
 
     id: str
     role: str

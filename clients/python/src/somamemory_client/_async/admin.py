@@ -49,7 +49,7 @@ class AsyncTenants:
         return await self._caller.fetch(types.ErasedOut, "tenants.erase", {"slug": slug})
 
     async def usage(self, slug: str) -> types.UsageOut:
-        """Return the usage and the quotas of a tenant."""
+        """Return a tenant's usage and quotas."""
         return await self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
 
     def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> AsyncPages[types.AuditOut]:
@@ -57,7 +57,7 @@ class AsyncTenants:
         return AsyncPages(self._caller, "tenants.list_audit", {**options, "slug": slug})
 
     async def export(self, slug: str) -> str:
-        """Return all data of a tenant as lines of JSON."""
+        """Return all of a tenant's data as JSON lines."""
         return await self._caller.text("tenants.export", {"slug": slug})
 
 

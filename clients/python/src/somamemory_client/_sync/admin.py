@@ -50,7 +50,7 @@ class Tenants:
         return self._caller.fetch(types.ErasedOut, "tenants.erase", {"slug": slug})
 
     def usage(self, slug: str) -> types.UsageOut:
-        """Return the usage and the quotas of a tenant."""
+        """Return a tenant's usage and quotas."""
         return self._caller.fetch(types.UsageOut, "tenants.usage", {"slug": slug})
 
     def audit(self, slug: str, **options: Unpack[types.TenantsListAuditOptions]) -> Pages[types.AuditOut]:
@@ -58,7 +58,7 @@ class Tenants:
         return Pages(self._caller, "tenants.list_audit", {**options, "slug": slug})
 
     def export(self, slug: str) -> str:
-        """Return all data of a tenant as lines of JSON."""
+        """Return all of a tenant's data as JSON lines."""
         return self._caller.text("tenants.export", {"slug": slug})
 
 

@@ -87,6 +87,6 @@ class Caller:
         major = str(version).partition(".")[0]
         if major != VERSION.partition(".")[0]:
             raise IncompatibleServer(
-                f"the server has version {version}, but this client has version {VERSION}; install somamemory-client "
+                f"the server is version {version}, but this client is version {VERSION}; install somamemory-client "
                 f"{major}.*"
             )

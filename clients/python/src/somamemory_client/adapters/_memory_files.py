@@ -1,7 +1,7 @@
 """The commands of Claude's memory tool, on files that are memories.
 
 Each command gives the same text as the vendor's tool for local files, so a model sees no difference. A directory is a
-memory with an empty payload, because an empty directory exists as well.
+memory with an empty payload, so that a directory without files can exist.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     client.beta.messages.tool_runner(model=…, messages=…, tools=tools)
 
 Each file is a memory. Its key is the path below `/memories`, and its text can be searched. The results have the same
-texts as those of Anthropic's tool for local files. A change to a file is stored only if the file has not changed since
-it was read.
+wording as those of Anthropic's tool for local files. A change to a file is stored only if the file has not changed
+since it was read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """LangChain: `SomaRetriever`, `SomaVectorStore` and `SomaChatHistory`, with the synchronous client.
 
-The asynchronous methods run in threads, as LangChain does it by default.
+The asynchronous methods run in threads, which is LangChain's default.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TYPES = {role: kind for kind, role in _ROLES.items()} | {"developer": "system"}
 class SomaRetriever(BaseRetriever):
     """A retriever of memories, including those that other programs stored.
 
-    client: with a scope, such as `client.user("ada")`, only memories in it.
+    client: if it has a scope, such as `client.user("ada")`, only memories in that scope are found.
     options: further fields of a search, such as `namespace` or `filters`.
     """
 
@@ -70,7 +70,7 @@ class SomaVectorStore(VectorStore):
         ids: Sequence[str | None] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Store texts, and return their ids. A text with the id of another one replaces it."""
+        """Store texts, and return their ids. A text replaces any stored text with the same id."""
         given = list(texts)
         keys = [id or str(uuid4()) for id in ids or [None] * len(given)]
         items: list[types.StoreBody] = [
@@ -82,7 +82,7 @@ class SomaVectorStore(VectorStore):
         return keys
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Delete the documents with these ids, or all documents. Ids of no document are ignored."""
+        """Delete the documents with these ids, or all documents. Unknown ids are ignored."""
         if ids is None:
             while not self._client.memories.delete_matching(namespace=self._namespace, all=True)["complete"]:
                 pass
@@ -91,7 +91,7 @@ class SomaVectorStore(VectorStore):
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Return the documents with these ids, without those that do not exist."""
+        """Return the existing documents with these ids."""
         found = run(self._client, memories("keys", ids, self._namespace))
         return [_document(memory) for memory in found if memory is not None]
 
@@ -135,7 +135,7 @@ class SomaVectorStore(VectorStore):
 class SomaChatHistory(BaseChatMessageHistory):
     """The messages of a session, as the conversation whose `external_id` is the session's.
 
-    options: the fields of the conversation, such as `user_id` or `label`, which count when it is created.
+    options: the fields of the conversation, such as `user_id` or `label`, which apply when it is created.
     """
 
     def __init__(self, client: Client, session_id: str, **options: Any) -> None:
@@ -171,7 +171,7 @@ def _document(memory: Mapping[str, Any]) -> Document:
 
 
 def _message(message: types.MessageOut) -> dict[str, Any]:
-    """Return a message in LangChain's form, also one that another program has appended."""
+    """Return a message in LangChain's form, even if another program appended it."""
     data = {"content": message["content"]} | ({"tool_call_id": ""} if message["role"] == "tool" else {})
     plain = {"type": _TYPES[message["role"]], "data": data}
     found: dict[str, Any] = message["metadata"].get("langchain", plain)

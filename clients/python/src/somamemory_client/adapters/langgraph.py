@@ -166,7 +166,7 @@ class _Translation:
 
     def _namespace(self, place: Iterable[str]) -> str:
         if not all(place := tuple(place)):
-            raise InvalidNamespaceError("a label of a namespace must not be empty")
+            raise InvalidNamespaceError("a namespace label must not be empty")
         return namespace(self.root, place)
 
     def _item(self, memory: Memory) -> Item:
@@ -185,9 +185,9 @@ class _Translation:
 class SomaStore(BaseStore):
     """LangGraph's store, with the synchronous client. Its asynchronous methods run in threads.
 
-    namespace: the namespace of the service that contains those of the store.
+    namespace: the service's namespace that contains the store's namespaces.
     fields: the paths in a value that searches use; by default, all strings. `index` of `put` overrides them.
-    mode, consistency: of searches with a query. "strong" also finds items that are not indexed yet.
+    mode, consistency: for searches with a query. "strong" also finds items that are not indexed yet.
     ttl: `default_ttl` in minutes, and `refresh_on_read`, which is off by default because each refresh is a write.
     """
 

@@ -57,7 +57,7 @@ class SomaSession(SessionABC):
             await self._client.memories.store_many(some, atomic=True)
 
     async def pop_item(self) -> TResponseInputItem | None:
-        """Delete and return the latest item, which no other caller of `pop_item` gets."""
+        """Delete and return the latest item. No other caller of `pop_item` gets it."""
         while found := await run_async(self._client, self._latest(1)):
             if (await self._client.memories.delete_many(ids=[found[0]["id"]]))["deleted"]:
                 return _item(found[0])
@@ -78,7 +78,7 @@ def _item(memory: Any) -> TResponseInputItem:
 
 
 def _payload(item: Any) -> dict[str, object]:
-    """Return what searches use: the text of a message, and nothing of a call of a tool."""
+    """Return what searches use: the text of a message, and nothing for a tool call."""
     content = item.get("content")
     parts = [{"text": content}] if isinstance(content, str) else content if isinstance(content, list) else []
     text = "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text"))
