@@ -160,6 +160,8 @@ def walk(browser: Browser, tenant: str = "default") -> None:
     network = "!!document.querySelector('.explorer-network circle')"
     browser.visit("conversations", f"/admin/conversations/conversation/?tenant={tenant}")
     browser.visit("conversation", path_of(_first(browser, "/admin/conversations/conversation/", "conversation")))
+    browser.visit("playground", f"/admin/playground/?tenant={tenant}&query=night+train+invoice")
+    browser.visit("playground-context", f"/admin/playground/context/?tenant={tenant}&query=night+train+invoice")
     browser.visit("explorer-network", f"/admin/explorer/?tenant={tenant}&at={linked.strip()}", network)
     for name, path in {
         "tenants": "tenants/tenant", "keys": "tenants/apikey", "audit": "tenants/auditevent",

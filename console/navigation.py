@@ -40,6 +40,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _item("Dashboard", "monitoring", "index"),
                 _item("Explorer", "explore", "explorer", "memories.view_memory"),
+                _item("Playground", "science", "playground", "memories.view_memory"),
             ]
         },
         _group(

@@ -94,7 +94,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # Filled in by `console.urls`, because its pages need the site.
         self.figures: Callable[[HttpRequest], dict[str, Any]] = lambda request: {}
-        self.pages: list[tuple[str, str, Callable[..., HttpResponse]]] = []
+        self.pages: list[tuple[str, str, Callable[..., Any]]] = []
 
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
         """Report errors as the API does, and an id that does not fit into a column as a bad request.

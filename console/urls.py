@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from console import admin, conversation_page, dashboard, explorer, second_factor_page  # noqa: F401 - admin registers the models
+from console.playground import pages as playground
 from console.site import site
 
 __all__ = ["site"]
@@ -13,6 +14,8 @@ site.pages = [
     ("explorer/map/", "explorer_map", explorer.map_cells),
     ("explorer/search/", "explorer_search", explorer.search),
     ("explorer/memory/", "explorer_memory", explorer.memory),
+    ("playground/", "playground", playground.search_page),
+    ("playground/context/", "playground_context", playground.context_page),
     ("export/<slug:slug>/<uuid:id>/", "conversation_export", conversation_page.export),
     ("second-factor/", "second_factor", second_factor_page.page),
 ]

@@ -79,33 +79,35 @@ def assemble(request: Request, query: Query[ContextParams], body: ContextBody) -
     if query.manifest and body.format != "items":
         raise InvalidInput("manifest", "is available only with format=items; omit manifest or format")
     throttle.charge(request, body.context_budget, per=10_000)
-    context = assemble_context(
-        request.caller,
-        ContextRequest(
-            body.query,
-            budget=body.context_budget,
-            preferred_labels=frozenset(body.preferred_labels),
-            excluded_folders=tuple(body.excluded_folders),
-            folder=body.folder,
-            conversation_id=body.conversation_id,
-            exclude_current_session=body.exclude_current_session,
-            order=body.order,
-            include_archived=body.include_archived,
-            truncate=body.truncate,
-            as_of=body.as_of,
-            report_excluded=query.manifest,
-            filters=body.filters,
-            namespaces=tuple(body.namespaces),
-            min_relevance=body.min_relevance,
-            **body.ids,
-        ),
-    )
+    context = assemble_context(request.caller, context_of(body, manifest=query.manifest))
     if body.format != "items":
         present = presenters.prompt_text if body.format == "text" else presenters.prompt_messages
         return reply(present(context))
     if query.manifest:
         return reply(presenters.manifest(context))
     return reply([presenters.context_message(item) for item in context.items])
+
+
+def context_of(body: ContextBody, *, manifest: bool) -> ContextRequest:
+    """Return the context that a request describes."""
+    return ContextRequest(
+        body.query,
+        budget=body.context_budget,
+        preferred_labels=frozenset(body.preferred_labels),
+        excluded_folders=tuple(body.excluded_folders),
+        folder=body.folder,
+        conversation_id=body.conversation_id,
+        exclude_current_session=body.exclude_current_session,
+        order=body.order,
+        include_archived=body.include_archived,
+        truncate=body.truncate,
+        as_of=body.as_of,
+        report_excluded=manifest,
+        filters=body.filters,
+        namespaces=tuple(body.namespaces),
+        min_relevance=body.min_relevance,
+        **body.ids,
+    )
 
 
 def _run_query(request: Request, body: QueryBody) -> HttpResponse:

@@ -35,15 +35,19 @@ def search_by_query(request: Request, query: Query[SearchParams]) -> HttpRespons
 @router.post("/memories/search", out=SearchOut, kind="search", limited=True)
 def search(request: Request, body: SearchBody) -> HttpResponse:
     """Search memories."""
+    return _run(request, search_of(body))
+
+
+def search_of(body: SearchBody) -> Search:
+    """Return the search that a request describes. Raises InvalidInput."""
     namespaces = [body.namespace] if isinstance(body.namespace, str) else body.namespace
     if body.expand and body.as_of is not None:
         raise InvalidInput("expand", "cannot be combined with as_of; send one of them")
-    search = replace(
+    return replace(
         _search(body, namespaces, None if body.filters is None else filters.parse(body.filters)),
         weights=body.weights.model_dump(exclude_none=True),
         expansion=_expansion(body.expand) if body.expand else None,
     )
-    return _run(request, search)
 
 
 def _run(request: Request, search: Search) -> HttpResponse:

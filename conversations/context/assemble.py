@@ -32,7 +32,7 @@ def assemble_context(caller: Caller, request: ContextRequest) -> Context:
     packed = pack.pack(gathered.candidates, gathered.days, request)
     rejected = [*packed.rejected, *gathered.duplicates, *gathered.excluded][:MAX_REJECTED]
     items = [gathered.item(candidate) for candidate in packed.chosen]
-    read_counts.count([item.message for item in items])
+    read_counts.count([item.message for item in items if request.shown])
     return Context(
         items=items,
         rejected=[(gathered.item(rejection.candidate), rejection) for rejection in rejected],

@@ -47,7 +47,7 @@ class Proposal(NamedTuple):
     relevance: float | None = None
 
 
-def _weights() -> Weights:
+def configured_weights() -> Weights:
     return Weights(
         settings.CONTEXT_RELEVANCE, settings.CONTEXT_IMPORTANCE, settings.CONTEXT_RECENCY, settings.CONTEXT_LABEL
     )
@@ -60,7 +60,7 @@ class Pool:
     caller: Caller
     request: ContextRequest
     as_of: datetime
-    weights: Weights = field(default_factory=_weights)
+    weights: Weights = field(default_factory=configured_weights)
     memories: dict[UUID, Memory] = field(default_factory=dict)
     conversations: dict[str, Conversation] = field(default_factory=dict)
 

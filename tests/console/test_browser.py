@@ -70,6 +70,18 @@ def test_a_walk_through_every_page_meets_no_error(browser: Browser) -> None:
     assert browser.run("return document.getElementById('status').textContent") != before
     browser.visit("explorer-empty", "/admin/explorer/?tenant=tenant-2&namespace=nothing", READY)
 
+    # Rows of the filter builder become JSON, which the search uses.
+    browser.visit("playground", "/admin/playground/?tenant=default&query=night+train")
+    browser.run("document.querySelector('.play-settings').open = true")
+    browser.click(".filter-rows + button")
+    field, value = browser.driver.find_elements("css selector", ".filter-row input")
+    field.send_keys("text")
+    value.send_keys("7")
+    assert browser.run("return document.querySelector('[data-filters]').value") == '{"text":{"eq":7}}'
+    browser.run("document.querySelector('.play form').requestSubmit()")
+    browser.until(lambda: "No memory matches" in browser.driver.page_source)
+    assert "top_k" not in browser.driver.current_url
+
     browser.visit("second-factor", "/admin/second-factor/")
     assert browser.run("return document.querySelector('.console-card img').naturalWidth") > 0
 

@@ -23,7 +23,7 @@ from tenants.models import AuditEvent, Tenant
 from tests.conftest import Api, drain, page, page_content
 
 CALL = {"id": "1", "type": "function", "function": {"name": "look_up", "arguments": '{"where": "Alfama"}'}}
-SAID = [
+SAID: list[dict[str, Any]] = [
     {"role": "user", "content": "Where does James's aardvark <b>sleep</b>?", "timestamp": "2026-03-01T12:00:00Z"},
     {"role": "assistant", "content": "", "tool_calls": [CALL], "timestamp": "2026-03-01T12:01:00Z"},
     {"role": "tool", "content": "in a burrow", "tool_call_id": "1", "timestamp": "2026-03-02T12:02:00Z"},

@@ -49,3 +49,9 @@ document.addEventListener("DOMContentLoaded", () => {
     document.getElementById("main")?.setAttribute("role", "main");
     document.getElementById("nav-sidebar-apps")?.setAttribute("data-simplebar-aria-label", "navigation");
 });
+
+// Shows the value of a slider while it moves.
+document.addEventListener("input", (event) => {
+    const output = event.target.matches("[data-output]") && event.target.closest("label").querySelector("output");
+    if (output) output.value = event.target.value;
+});
