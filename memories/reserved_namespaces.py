@@ -20,6 +20,10 @@ _ROUTES = {
 }
 
 
+def is_reserved(namespace: str) -> bool:
+    return namespace in _ROUTES
+
+
 def check_writable(caller: Caller, namespace: str) -> None:
     """Raise InvalidInput for a reserved namespace unless `caller.writing_reserved()` allows the write."""
     if not caller.writes_reserved and (route := _ROUTES.get(namespace)):

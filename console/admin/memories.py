@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from uuid import UUID
 
@@ -15,10 +14,10 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from console import row_counts, staff
+from console import memory_page, row_counts, staff
 from console.model_admin import PAGE, Listed, report_outcome
 from console.site import site
-from memories import coordinates, density_map, selectors, services
+from memories import coordinates, density_map, lookup, selectors, services
 from memories.models import Memory
 from memories.search import hybrid
 from memories.selectors import Narrowing
@@ -28,7 +27,6 @@ from tenants.models import MAX_ID_LENGTH
 
 ORDERS = {"coordinate": "by coordinate", "-created_at": "newest first", "-updated_at": "last changed first"}
 FOUND = 100  # maximum number of search hits
-SHOWN = 200_000  # characters of a payload
 
 
 class MemoryAdmin(Listed):
@@ -59,7 +57,8 @@ class MemoryAdmin(Listed):
         if request.method == "POST":
             _do(request, caller, memory, request.POST.get("do", ""))
             return redirect(link(caller.tenant.slug, memory.id))
-        context = {**self.admin_site.each_context(request), **_described(request, caller, memory)}
+        described = memory_page.described(request, caller, memory, _state(memory))
+        context = {**self.admin_site.each_context(request), **described}
         return TemplateResponse(request, "console/memory.html", context)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -169,39 +168,19 @@ def _named(request: HttpRequest, object_id: str) -> tuple[Caller, Memory]:
 
 
 def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> None:
+    version = request.POST.get("version", "")
     if what == "delete":
         with report_outcome(request, "The memory was deleted. You can restore it on this page."):
             services.delete(caller, memory.namespace, memory.coordinate)
     elif what == "restore":
         with report_outcome(request, "The memory was restored."):
             services.restore(caller, memory.namespace, memory.coordinate)
+    elif what == "restore_version" and version.isascii() and version.isdigit() and len(version) < 10:
+        with report_outcome(request, f"The content of version {version} is current again, as a new version."):
+            lookup.restore(caller, memory.namespace, memory.coordinate, int(version))
     else:
         with report_outcome(request, ""):
             raise NotFound("unknown action")
-
-
-def _described(request: HttpRequest, caller: Caller, memory: Memory) -> dict[str, Any]:
-    user: Any = request.user
-    text = json.dumps(memory.payload, indent=2, ensure_ascii=False, sort_keys=True)
-    row = memory.embeddings.order_by("-id").defer("vector").first()
-    state = _state(memory)
-    return {
-        "title": memory.coordinate.text,
-        "memory": memory,
-        "caller": caller,
-        "state": state,
-        "coord": memory.coordinate.text,
-        "payload": text[:SHOWN],
-        "cut": len(text) - SHOWN if len(text) > SHOWN else 0,
-        "metadata": json.dumps(memory.metadata, indent=2, ensure_ascii=False, sort_keys=True)[:SHOWN],
-        "row": row,
-        "may_delete": state not in ("deleted", "expired") and user.has_perm("memories.delete_memory"),
-        "may_restore": state == "deleted" and user.has_perm("memories.change_memory"),
-        "list_link": reverse("admin:memories_memory_changelist")
-        + f"?tenant={caller.tenant.slug}&namespace={memory.namespace}",
-        "explorer_link": reverse("admin:explorer")
-        + f"?tenant={caller.tenant.slug}&namespace={memory.namespace}&at={memory.coordinate.text}",
-    }
 
 
 site.register(Memory, MemoryAdmin)

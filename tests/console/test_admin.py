@@ -341,6 +341,32 @@ def test_a_memory_is_shown_whole_and_its_address_cannot_be_changed(boss: Client,
     assert 'name="coordinate' not in text
 
 
+def test_the_history_of_a_memory_shows_what_changed_and_restores_a_version(boss: Client, api: Api) -> None:
+    id = api.store("1", "Ada lives in Bern", metadata={"seen": 1})["id"]
+    api.patch("/memories/1", {"payload": {"text": "Ada lives in Rome"}, "importance": 4.0})
+
+    text = page_content(boss, memory_page(api.tenant, id))
+    assert "<del>Ada lives in Bern</del> <ins>Ada lives in Rome</ins>" in text
+    assert "<del>0.0</del> <ins>4.0</ins>" in text
+    boss.post(memory_page(api.tenant, id), {"do": "restore_version", "version": "1"})
+
+    assert api.get("/memories/1").json()["memory"]["payload"] == {"text": "Ada lives in Bern"}
+    assert [event.actor.split(":")[0] for event in events("memory.restore")] == ["staff"]
+    refused = boss.post(memory_page(api.tenant, id), {"do": "restore_version", "version": "9"}, follow=True)
+    assert "has no version 9" in refused.content.decode()
+
+
+def test_a_memory_is_shown_with_its_links_its_provenance_and_its_validity(boss: Client, api: Api) -> None:
+    ended = {"valid_to": "2020-01-01T00:00:00Z", "source": {"file": "notes.md"}, "trust": 0.7}
+    id = api.store("1", "once", **ended)["id"]
+    api.post("/graph/link", {"from_coord": "7", "to_coord": "1", "link_type": "explains"})
+
+    text = page_content(boss, memory_page(api.tenant, id))
+
+    for shown in ("no longer valid", "notes.md", "0.7", "← explains", "It waits for the index"):
+        assert shown in text
+
+
 def test_a_memory_is_deleted_and_restored_the_way_the_api_does_it(boss: Client, api: Api) -> None:
     id = api.store("1")["id"]
 

@@ -21,7 +21,7 @@ export function networkElement({ nodes, links, truncated }, onSelect) {
     const part = element("div", { className: "explorer-network" }, element("h2", { textContent: "Links" }));
     const note = (text) => part.append(element("p", { className: "console-note", textContent: text }));
     if (nodes.length < 2) { note("This memory has no links."); return part; }
-    const svg = svgElement("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+    const svg = svgElement("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": "Links around the memory" });
     const positions = layout(nodes, links, WIDTH, HEIGHT), index = new Map(nodes.map((node, n) => [node.coord, n]));
     for (const link of links) svg.append(linkElement(link, positions[index.get(link.from)], positions[index.get(link.to)]));
     nodes.forEach((node, n) => svg.append(nodeElement(node, n, positions[n], nodes.length <= 10, onSelect)));
