@@ -146,7 +146,7 @@ def read_messages(rows: QuerySet[Memory], chunk_size: int | None = None) -> Iter
 
 
 def texts_by_seq(rows: QuerySet[Memory]) -> dict[int, tuple[str, str]]:
-    """Return the key and the text of each message that searches can see, by the number of its row.
+    """Return the key and the text of each message that searches can see, keyed by row number.
 
     The database extracts the text, which takes a third of the time of decoding the payload here.
     """

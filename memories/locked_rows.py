@@ -35,7 +35,8 @@ def at(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]
 def outlines(caller: Caller, namespace: str, keys: Iterable[str]) -> dict[str, Memory]:
     """Return the rows of `at` without their terms, and without the documents of large ones (`documents_of`).
 
-    For changes that replace or delete the rows, which together may take gigabytes. Such a row must not be saved.
+    Use this for changes that replace or delete the rows, whose documents together may take gigabytes. Never save such a
+    row.
     """
     where, parameters = _where(caller, namespace, keys)
     sql = f"SELECT {_OUTLINE.sql('sfm_memories')}, {_SMALL_DOCUMENTS} FROM sfm_memories {where}"  # noqa: S608 - constants

@@ -34,7 +34,7 @@ class NewMemory:
     coordinate: None to use the key's coordinate or, without a key, a new one; `placement` sets it.
     embedding: a vector supplied by the caller, to be used instead of one made from the text.
     supersedes: the memories of the namespace that this one replaces; see `supersession`.
-    allocated: whether the coordinate was allocated for this memory, so that nothing is stored there yet.
+    allocated: whether the coordinate was allocated for this memory, in which case nothing is stored there yet.
     """
 
     coordinate: Coordinate | None

@@ -1,4 +1,4 @@
-"""Statistics for the query planners: fixed ones for SQLite, and timely ones for PostgreSQL.
+"""Statistics for the query planners: fixed ones for SQLite, and up-to-date ones for PostgreSQL.
 
 Without statistics, SQLite assumes that (tenant, namespace) matches ten rows, and scans a whole namespace to fetch ten
 memories by id. At 10,000 memories this takes 3.8 ms instead of 0.2 ms, and the time grows with the namespace.

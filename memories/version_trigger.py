@@ -2,7 +2,7 @@
 
 A change sets a higher `version` and a later `updated_at`; the trigger then copies the old row to `sfm_memory_versions`.
 Moving a memory to the archive and back is not a change: it leaves `updated_at` as it is. A trigger costs less than a
-statement of its own, and no writer can forget it.
+separate statement, and no writer can forget it.
 """
 
 from __future__ import annotations

@@ -24,11 +24,11 @@ _COMPARED = (*CONTENT, "user_id", "agent_id", "session_id", "key")
 
 @dataclass(frozen=True)
 class Version:
-    """A version, and how it differs from the one before.
+    """A version, and how it differs from the previous one.
 
     until: when the next version replaced it; None for the current version.
     action: create, update, delete or restore.
-    changed: fields, such as `importance` or `payload.city`; None if the version before is not kept.
+    changed: fields, such as `importance` or `payload.city`; None if the previous version is not kept.
     """
 
     row: MemoryColumns

@@ -16,7 +16,7 @@ SomaError
 │   ├── StillRunning            the first request with this Idempotency-Key is still running
 │   ├── LlmMissing              the request needs a language model, and none is configured
 │   └── ConversationIsCold      the messages are in cold storage and were not restored in time
-├── HistoryGone (410)           earlier versions are no longer kept; the message contains the start of the history
+├── HistoryGone (410)           earlier versions are no longer kept; the message says when the history begins
 ├── PreconditionFailed (412)    the condition in If-Match or If-None-Match failed
 ├── PayloadTooLarge (413)
 ├── UnsupportedMediaType (415)
@@ -56,7 +56,7 @@ class ConfigurationError(Exception):
 class SomaError(Exception):
     """Base class of all errors.
 
-    `code` is stable and for programs, `title` names the kind, `detail` describes the case.
+    `code` is a stable identifier for programs, `title` names the kind of error, and `detail` describes the case.
     """
 
     status = 500

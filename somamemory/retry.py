@@ -38,7 +38,7 @@ class RetryPolicy:
         min_pause_s: Callable[[BaseException], float] = _no_minimum,
         sleep: Callable[[float], object] = time.sleep,
     ) -> Result:
-        """Return the result of `work`. Raise its last error if it cannot be retried.
+        """Return the result of `work`. Raise its last error if no further attempt is possible.
 
         deadline: in the time of `time.monotonic`; no attempt begins after it.
         min_pause_s: the pause requested by the other side, as with Retry-After.

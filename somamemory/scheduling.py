@@ -71,7 +71,7 @@ def periodic(
     at_stop: bool = False,
     first_s: Callable[[], float] | None = None,
 ) -> Callable[[Work], Work]:
-    """Register a function that takes no arguments, or a `should_stop` that it checks between steps.
+    """Register a function that takes either no arguments or a `should_stop`, which it checks between steps.
 
     name: the name of the Celery task.
     every_s: the interval; 0 turns the work off.

@@ -1,8 +1,8 @@
 """Erase a tenant: all of its rows, and its data outside the database. The receipt can be confirmed by a second run.
 
 The rows are found through the models (`tenants.registry`). Apps register their data outside the database (vectors,
-files) with `also`. A running request or job may still write data, so maintenance erases the tenant again when none can
-be running any more.
+files) with `also`. A running request or job may still write data, so maintenance erases the tenant again once none of
+them can still be running.
 """
 
 from __future__ import annotations

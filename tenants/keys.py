@@ -4,8 +4,8 @@ A key has the form `soma_<prefix>_<secret><checksum>`: 8 characters to find the 
 that rejects a mistyped key without a query. Only the SHA-256 of the whole key is stored: a secret of 256 random bits
 needs no slow hash. A secret imported from another installation may be any string of 32 or more characters.
 
-Sekha's clients reject keys that do not begin with `sk-sekha-`. A key of the style `sekha` has this instead of `soma_`,
-and the same rights.
+Sekha's clients reject keys that do not begin with `sk-sekha-`. A key in the style `sekha` begins with that prefix
+instead of `soma_`, and has the same rights.
 """
 
 from __future__ import annotations

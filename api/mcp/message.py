@@ -16,7 +16,7 @@ class Message:
 
     namespace: the namespace in the URL, which all tools use.
     requests: how many requests the tools have sent to routes.
-    headers: for the response.
+    headers: the headers for the response.
     """
 
     namespace: str

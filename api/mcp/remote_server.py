@@ -21,7 +21,7 @@ class RemoteServer:
     """The MCP endpoint of a server.
 
     url: such as `https://memory.example.com`, perhaps with a path in front of `/mcp`.
-    path: of the endpoint, with its query.
+    path: the endpoint's path, with its query.
     """
 
     def __init__(self, url: str, path: str, api_key: str, tenant: str | None = None) -> None:

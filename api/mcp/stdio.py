@@ -46,8 +46,8 @@ def connected(
 ) -> Iterator[Send]:
     """Yield a function that sends a message to the endpoint. Raises ConfigurationError.
 
-    url: of a server; without one, the server of this data folder or, if none runs, this process. In that case, Django
-        must be set up.
+    url: the server's URL. Without one, messages go to the server of this data folder or, if none is running, to this
+    process, for which Django must be set up.
     """
     path = f"/mcp/{quote(namespace)}" if namespace else "/mcp"
     if profile:

@@ -49,7 +49,7 @@ def messages(context: Context) -> Rendered:
     """Return the context as messages for a model.
 
     Messages of users and assistants keep their role. All others, such as memories, summaries and earlier system
-    messages, become tagged user messages, so that no recalled text gets the role of the system.
+    messages, become tagged user messages, so that no recalled text gets the system role.
     """
     return [_message(number, item) for number, item in enumerate(context.items, start=1)]
 

@@ -18,7 +18,7 @@ from memories.models import Ids, Memory
 class ContextRequest:
     """A request for a context.
 
-    budget: in tokens.
+    budget: the budget in tokens.
     as_of: the time from which recency is measured. None: the start of the current hour.
     filters: JSON, which all messages and memories must pass; see `conversations.search.filters`.
     namespaces: the memories of these namespaces compete with the messages. `facts` contains the facts of conversations.

@@ -1,7 +1,7 @@
 """Enrichment queue: background tasks for conversations.
 
 A conversation has at most one task of each kind. A worker leases a task so that two workers do not ask a language model
-the same question. Correctness does not depend on the lease: no result is stored twice without it.
+the same question. Correctness does not depend on the lease: even without it, no result is stored twice.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def refuse_cold(conversation: Conversation) -> None:
 
 
 def warmed(caller: Caller, work: Callable[[], Result]) -> Result:
-    """Run `work`, one transaction.
+    """Run `work`, which is a single transaction.
 
     If it finds a cold conversation, restore it outside that transaction and run it again. Within another `warmed`, the
     outer one restores it, because its transaction is still open.

@@ -102,8 +102,9 @@ def _text_of(value: Sql) -> Sql:
 def _has(text: Sql, needle: str, measured: Sql) -> Sql:
     """Return whether a text, about as long as `measured`, contains another.
 
-    `strpos` takes the product of both lengths in the worst case, and cannot be interrupted. In a subquery, it can be
-    interrupted before it begins. A regular expression takes time proportional to the text alone, but is usually slower.
+    In the worst case, `strpos` takes time proportional to the product of both lengths, and it cannot be interrupted. In
+    a subquery, it can be interrupted before it begins. A regular expression takes time proportional to the text alone,
+    but is usually slower.
     """
     length = max(1, len(needle.encode()))
     found = sql("strpos({}, {}::text) > 0", text, value_of(needle))

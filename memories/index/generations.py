@@ -1,7 +1,7 @@
 """Embedding generations.
 
 Searches use the active generation. Writes go to the active generation and to any generation that is being built. Each
-process caches the generations for `GENERATION_CACHE_S`, so some processes use the previous ones until then.
+process caches the generations for `GENERATION_CACHE_S`, so some processes keep using the previous ones for that long.
 `index.rebuild` waits for them.
 """
 

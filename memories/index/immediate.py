@@ -5,8 +5,8 @@ index. The vector is written with the outbox row. The row stays due until a thre
 many rows in one transaction, that they are in the index. If the process ends first, the drain finds the row due and
 indexes the memory again.
 
-Requests may write to the index in any order: it keeps the point with the highest version. A memory that has changed by
-the time its row is settled is indexed again by the drain, which also removes the point of a deleted memory.
+Requests may write to the index in any order: the index keeps the point with the highest version. A memory that has
+changed by the time its row is settled is indexed again by the drain, which also removes the point of a deleted memory.
 """
 
 from __future__ import annotations

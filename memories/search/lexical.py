@@ -33,7 +33,7 @@ class Match:
 
     seq: its number in the database.
     key: its id as the database stores it.
-    size: in bytes.
+    size: its size in bytes.
     """
 
     seq: int

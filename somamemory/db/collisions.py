@@ -24,9 +24,9 @@ def retrying(work: Callable[[], Result], within: Callable[[], AbstractContextMan
 
     within: the context of an attempt; a single statement needs no transaction around it.
 
-    Inside a larger transaction, a deadlock aborts that transaction, so the error is raised: only its owner can run it
-    again. A row created by another writer does not abort it, because each attempt is a savepoint. Raises Conflict if
-    every attempt collides.
+    Inside a larger transaction, a deadlock aborts that transaction, so the error is raised: only the owner of that
+    transaction can run it again. A row created by another writer does not abort the transaction, because each attempt
+    is a savepoint. Raises Conflict if every attempt collides.
     """
     nested = get_connection().in_atomic_block
 

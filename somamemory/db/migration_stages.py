@@ -1,8 +1,8 @@
 """Upgrades in two stages: the old version keeps serving during the first and has stopped before the second.
 
-1. *Expand* (`bootstrap`, before a restart): additions that the previous version tolerates. 2. *Contract*
-(`finish_upgrade`, when every server is running the new version): removal of everything that only the previous
-  version used. A migration of this kind declares `after_restart = True`.
+1. *Expand* (`bootstrap`, before a restart): additions that the previous version tolerates.
+2. *Contract* (`finish_upgrade`, when every server is running the new version): removal of everything that only the
+   previous version used. A migration of this kind declares `after_restart = True`.
 """
 
 from __future__ import annotations

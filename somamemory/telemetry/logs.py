@@ -1,7 +1,7 @@
 """Structured logs: one JSON object per line, without secrets and payloads.
 
-Exceptions are logged by type and location, without their messages, because messages of database errors contain the data
-to be stored.
+Exceptions are logged by type and location, without their messages, because database error messages contain the data to
+be stored.
 """
 
 from __future__ import annotations

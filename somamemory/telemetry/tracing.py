@@ -44,7 +44,7 @@ _askers: deque[SpanContext] = deque(maxlen=_ASKERS)
 def start(exporter: SpanExporter | None = None) -> None:
     """Start tracing in this process, after its fork, if a collector is configured.
 
-    exporter: receives the spans one at a time instead of the collector; for tests.
+    exporter: for tests; receives the spans, one at a time, instead of the collector.
     """
     global _provider, _tracer
     if not (exporter or settings.TRACING_ENDPOINT):

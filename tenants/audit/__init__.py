@@ -1,7 +1,7 @@
 """The audit log: one row per change, written in the same transaction as the change.
 
 `sealing` later adds the rows to a chain of blocks, so that writers never wait for it. `verification` detects rows that
-were changed after that.
+were changed afterwards.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class LocalIndex:
                 yield from store.scan(prefix)
 
     def is_intact(self, tenant: UUID) -> bool:
-        """Return whether the files were written or verified since the machine started, so that no write was lost."""
+        """Return whether the files were written or verified since the machine started, so no write was lost."""
         try:
             store = self._opened(tenant)
         except (Damaged, OSError):
@@ -162,7 +162,7 @@ class LocalIndex:
 
     @contextmanager
     def _locked(self, tenant: UUID) -> Iterator[None]:
-        """Hold the lock of a tenant's writers.
+        """Hold the lock for a tenant's writers.
 
         Tenants share lock files, so that erasing a tenant leaves none behind.
         """

@@ -129,7 +129,7 @@ class PointsFile:
 
     @property
     def retired(self) -> bool:
-        """Whether the file has been replaced or deleted, so that it must be opened again."""
+        """Whether the file has been replaced or deleted and must be opened again."""
         return bool(self._header[layout.RETIRED_AT])
 
     def retire(self) -> None:
@@ -167,7 +167,7 @@ class PointsFile:
 
     @property
     def verified(self) -> bool:
-        """Whether the file was written or verified since the machine started, so that no write can have been lost."""
+        """Whether the file was written or verified since the machine started, in which case no write was lost."""
         return bool((self._header[layout.BOOT_AT :] == _BOOT).all())
 
     def mark_verified(self) -> None:

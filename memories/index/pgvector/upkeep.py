@@ -52,7 +52,7 @@ def maintain(table: Table, should_stop: Callable[[], bool]) -> None:
 def _sizes(connection: BaseDatabaseWrapper, table: Table) -> dict[str, tuple[UUID, bytes, int]]:
     """Return (tenant, namespace, rows) of the namespaces that may have an index, by its name.
 
-    An index is kept until its namespace has only half of the rows that it needs to get one.
+    An index is kept until its namespace has shrunk to half of the rows for which an index is created.
     """
     with connection.cursor() as cursor:
         cursor.execute(

@@ -56,7 +56,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return super().get_new_connection(conn_params)
 
     def is_usable(self) -> bool:
-        """Return whether the connection works, which Django asks before a request's first statement.
+        """Return whether the connection works. Django calls this before a request's first statement.
 
         If the server ends the session, the socket becomes readable. A connection whose socket is silent needs no
         `SELECT 1`, unless it has been idle for longer.

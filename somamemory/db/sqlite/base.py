@@ -2,7 +2,7 @@
 
 SQLite has one writer at a time. A waiting writer polls with increasing pauses of up to 0.1 s, so the order is random.
 With 16 threads writing on two cores, the longest waits were between 0.7 and 4.1 s, and some batch writers gave up
-after 5 s ("database is locked"). With this queue, all of them wait at most 0.7 s. If there are several web processes,
+after 5 s ("database is locked"). With this queue, every writer waits at most 0.7 s. If there are several web processes,
 the first writers in their queues share a lock on a file. Other processes, such as commands, still poll.
 """
 
@@ -49,8 +49,8 @@ class Cursor(base.SQLiteCursorWrapper):
 def is_large(params: Sequence[object] | None) -> bool:
     """Return whether the parameters of a statement are large.
 
-    A connection caches its last 128 statements, each of which keeps a copy of its parameters. After stores of 9.8 MB,
-    eight threads kept 200 MB.
+    A connection caches its last 128 statements, each of which keeps a copy of its parameters. After storing memories of
+    9.8 MB, eight threads held on to 200 MB.
     """
     return sum(len(value) for value in params or () if isinstance(value, str | bytes)) > LARGE
 

@@ -1,4 +1,4 @@
-"""Run the calls of an adapter with a synchronous or an asynchronous client.
+"""Run an adapter's calls with a synchronous or an asynchronous client.
 
 Adapters are written once, as generators: they yield calls, and receive the JSON of the response or the error.
 """

@@ -31,7 +31,8 @@ _REFUSALS = (Refused, InvalidArgument, InvalidInput, PayloadTooLarge)
 class SomaMemoryTool(BetaAbstractMemoryTool):
     """Claude's memory tool, with the synchronous client.
 
-    namespace: contains the files. Use a separate namespace for each user, because files have no other owner.
+    namespace: the namespace that contains the files. Use a separate namespace for each user, because files have no
+    other owner.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from somamemory_client.adapters._namespaces import namespace
 class SomaSession(SessionABC):
     """A session, with the asynchronous client.
 
-    namespace: contains the namespace of each session.
+    namespace: the namespace that contains the namespaces of the sessions.
     session_settings: its `limit` is the number of items that `get_items` returns by default.
     """
 
