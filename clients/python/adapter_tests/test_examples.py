@@ -13,6 +13,10 @@ EXAMPLES = {
     "langgraph_store": "knowing ['I am a vegetarian now.']",
     "anthropic_memory": "2\tShe cooks on Sundays.",
     "langchain_memory": "knowing ['I am a vegetarian now.']",
+    "google_adk_services": "['I am a vegetarian now.']",
+    "haystack_documents": "['Pasta with tomatoes, ready in 20 minutes']",
+    "llama_index_memory": "recalled the cat",
+    "pydantic_ai_conversation": "4 messages",
     "openai_agents_session": "['What should I cook on Sunday?', 'Pasta.']",
 }
 

@@ -1,0 +1,69 @@
+"""The document store for Haystack passes the framework's own suite."""
+
+from __future__ import annotations
+
+import pytest
+from haystack import Document, Pipeline
+from haystack.dataclasses import ByteStream
+from haystack.document_stores.errors import DuplicateDocumentError
+from haystack.document_stores.types import DocumentStore
+from haystack.errors import FilterError
+from haystack.testing.document_store import DocumentStoreBaseExtendedTests
+
+from somamemory_client import Client
+from somamemory_client.adapters.haystack import SomaDocumentRetriever, SomaDocumentStore
+
+
+@pytest.fixture
+def document_store(client: Client, place: str) -> SomaDocumentStore:
+    return SomaDocumentStore(client, place)
+
+
+class TestSuite(DocumentStoreBaseExtendedTests):
+    """The suite of the framework. It leaves the default policy to the store."""
+
+    @pytest.fixture
+    def document_store(self, client: Client, place: str) -> SomaDocumentStore:  # type: ignore[override]
+        return SomaDocumentStore(client, place)
+
+    def test_write_documents(self, document_store: DocumentStore) -> None:
+        document = Document(content="once")
+        assert document_store.write_documents([document]) == 1
+        with pytest.raises(DuplicateDocumentError):
+            document_store.write_documents([document])
+        assert document_store.filter_documents() == [document]
+
+
+def test_a_document_is_returned_unchanged(document_store: SomaDocumentStore) -> None:
+    document = Document(content="é", blob=ByteStream(b"\x00\xff"), meta={"a": {"b": [1, None]}}, embedding=[0.1, 0.2])
+    document_store.write_documents([document])
+    assert document_store.filter_documents() == [document]
+
+
+def test_a_pipeline_finds_documents_by_meaning_and_filter(document_store: SomaDocumentStore) -> None:
+    texts = [("I drink coffee in the morning", "ada"), ("I drink tea in the evening", "ben"), ("Bern is old", "ada")]
+    document_store.write_documents([Document(content=text, meta={"by": by}) for text, by in texts])
+    pipeline = Pipeline()
+    pipeline.add_component("retriever", SomaDocumentRetriever(document_store, top_k=1))
+    by_ben = {"field": "meta.by", "operator": "==", "value": "ben"}
+    for filters, expected in ((None, texts[0]), (by_ben, texts[1])):
+        result = pipeline.run({"retriever": {"query": "coffee in the morning", "filters": filters}})
+        (found,) = result["retriever"]["documents"]
+        assert (found.content, found.meta["by"]) == expected
+        assert found.score > 0
+
+
+def test_a_search_refuses_a_filter_that_the_service_cannot_apply(document_store: SomaDocumentStore) -> None:
+    later = {"field": "meta.date", "operator": ">", "value": "2026-01-01"}
+    with pytest.raises(FilterError):
+        document_store.search("coffee", filters=later)
+
+
+def test_a_retriever_is_saved_and_loaded_without_the_key(
+    document_store: SomaDocumentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOMA_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SOMA_API_KEY", "secret")
+    saved = SomaDocumentRetriever(document_store, top_k=3).to_dict()
+    assert "secret" not in str(saved)
+    assert SomaDocumentRetriever.from_dict(saved).document_store.namespace == document_store.namespace

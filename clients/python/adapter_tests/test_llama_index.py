@@ -1,0 +1,49 @@
+"""The memory block for LlamaIndex recalls what left the short-term memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.memory import Memory
+
+from somamemory_client import AsyncClient
+from somamemory_client.adapters.llama_index import SomaMemoryBlock
+from testing.server import Server
+
+
+@pytest.fixture
+async def connected(running: Server) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(f"http://127.0.0.1:{running.port}", running.key) as client:
+        yield client
+
+
+async def test_a_memory_recalls_what_left_the_short_term_memory(connected: AsyncClient, place: str) -> None:
+    block = SomaMemoryBlock(client=connected.user(place), context_budget=200)
+    memory = Memory.from_defaults(
+        session_id=f"{place}/1",
+        token_limit=1000,
+        chat_history_token_ratio=0.1,
+        token_flush_size=10,
+        memory_blocks=[block],
+    )
+    await memory.aput(ChatMessage(role="user", content="My cat is called Miezi, and she is three years old."))
+    for number in range(12):
+        await memory.aput(ChatMessage(role="assistant", content=f"This is answer number {number}, which says little."))
+        await memory.aput(ChatMessage(role="user", content=f"This is question number {number}, about the weather."))
+    await memory.aput(ChatMessage(role="user", content="What is the name of my cat?"))
+    assert "Miezi" in str([message.content for message in await memory.aget()])
+
+
+async def test_users_do_not_see_the_messages_of_others(connected: AsyncClient, place: str) -> None:
+    question = [ChatMessage(role="user", content="What is the name of my cat?")]
+    ada, ben = (SomaMemoryBlock(client=connected.user(f"{place}/{name}")) for name in ("ada", "ben"))
+    await ada.aput([ChatMessage(role="user", content="My cat is called Miezi.")], session_id=f"{place}/1")
+    assert "Miezi" in await ada.aget(question)
+    assert "Miezi" not in await ben.aget(question)
+
+
+async def test_without_a_question_there_is_no_context(connected: AsyncClient) -> None:
+    block = SomaMemoryBlock(client=connected)
+    assert await block.aget([]) == await block.aget([ChatMessage(role="assistant", content="Hello")]) == ""
