@@ -4,10 +4,15 @@ from __future__ import annotations
 
 FINAL_SIGMA, SIGMA = "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
 
+_PIECE_LENGTH = 262_144  # characters
+
 
 def fold(text: str) -> str:
     """Fold the case.
 
-    A final sigma becomes a normal sigma, so that a part of a word folds the same way as the whole word.
+    A final sigma becomes a normal sigma, so that a part of a word folds the same way as the whole word. A long text is
+    folded in pieces, because other threads wait in the meantime.
     """
+    if len(text) > _PIECE_LENGTH:
+        return "".join(fold(text[at : at + _PIECE_LENGTH]) for at in range(0, len(text), _PIECE_LENGTH))
     return text.lower().replace(FINAL_SIGMA, SIGMA)
