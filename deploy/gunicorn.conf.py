@@ -84,6 +84,7 @@ def post_worker_init(worker):
     from memories import index
     from memories.embeddings import current
     from memories.index import generations
+    from operations import health
     from somamemory.errors import ConfigurationError, IndexUnavailable
     from somamemory.scheduling import scheduler
     from somamemory.telemetry import tracing
@@ -102,6 +103,7 @@ def post_worker_init(worker):
     gc.collect()
     gc.freeze()
     scheduler.start()
+    worker.check_readiness = health.refresh_readiness
     once("banner", lambda: call_command("banner"))
 
 

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 
 from cachetools import TTLCache, cached
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, close_old_connections, connection
 
 import somamemory
 from memories import index
 from memories.index import generations
-from somamemory import caching
+from somamemory import caching, deadline
 from somamemory.db import migration_stages
-from somamemory.errors import ConfigurationError, SomaError
+from somamemory.errors import ConfigurationError, DeadlineExceeded, SomaError
 from somamemory.installation import COMMAND
+from somamemory.web import readiness
+from somamemory.web.readiness import Readiness
 from tenants import row_level_security
 
 LIFETIME_S = 10
@@ -67,17 +69,30 @@ def _checks() -> dict[str, Check]:
     return checks
 
 
-def ready() -> tuple[bool, str]:
-    """Return whether requests can be served, and the reason if not."""
+def ready() -> Readiness:
+    """Return whether requests can be served, at most three seconds old."""
+    return readiness.last() or _check_readiness()
+
+
+def refresh_readiness() -> None:
+    """Check, and record the result for the probes of this process."""
+    try:
+        with deadline.within(settings.REQUEST_DEADLINE_S):
+            readiness.record(_check_readiness())
+    finally:
+        close_old_connections()  # after an error, the next check needs a new connection
+
+
+def _check_readiness() -> Readiness:
     try:
         _database()
         if migration_stages.missing():
-            return False, f"migrations are missing; run {COMMAND} bootstrap"
+            return Readiness(False, f"migrations are missing; run {COMMAND} bootstrap")
         if settings.ROW_LEVEL_SECURITY and not row_level_security.is_installed():
-            return False, f"row level security is incomplete; run {COMMAND} bootstrap"
-    except DatabaseError:
-        return False, "the database is not responding"
-    return True, ""
+            return Readiness(False, f"row level security is incomplete; run {COMMAND} bootstrap")
+    except (DatabaseError, DeadlineExceeded):
+        return Readiness(False, "the database is not responding")
+    return Readiness(True)
 
 
 def _database() -> None:

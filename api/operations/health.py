@@ -46,9 +46,14 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @router.get("/readyz", out={200: ReadyOut, 503: ReadyOut}, problems=[500])
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Return 200 if the database responds and its migrations are applied, otherwise 503."""
-    ready, reason = health.ready()
-    return reply({"ready": ready, **({"reason": reason} if reason else {})}, 200 if ready else 503)
+    """Return 200 if the database responds and its migrations are applied, otherwise 503.
+
+    The result is at most three seconds old.
+    """
+    found = health.ready()
+    return reply(
+        {"ready": found.ready, **({"reason": found.reason} if found.reason else {})}, 200 if found.ready else 503
+    )
 
 
 @router.get("/metrics", out=None, problems=[403, 500], openapi_extra=_TEXT)

@@ -31,12 +31,14 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from somamemory.telemetry import metrics
-from somamemory.web import gunicorn_errors
+from somamemory.web import gunicorn_errors, readiness
 from somamemory.web.gunicorn_connection import BodyPending, Connection, Outcome, Phase
 from somamemory.web.gunicorn_logger import JsonLogger
 
 # Probes have their own thread, so that they get a response while all others are busy.
 PROBES = {prefix + path for prefix in (b"", b"/api/v1") for path in (b"/ping", b"/healthz", b"/readyz")}
+# The main thread answers if it has such a recent result. Each hand-over to another thread may wait 0.15 s for the GIL.
+READINESS_AGE_S = readiness.MAX_AGE_S - 1.0
 GRACE_S = 1.0
 TICK_S = 0.25  # how often deadlines are checked
 CLOSING_S = 2.0
@@ -67,6 +69,8 @@ class Pool(ThreadPoolExecutor):
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     """The `worker_class` of gunicorn. Serves HTTP/1 without TLS."""
 
+    check_readiness: Callable[[], None] | None = None  # set by the configuration file
+
     @classmethod
     def check_config(cls, cfg: Config, log: JsonLogger) -> None:
         super().check_config(cfg, log)
@@ -85,6 +89,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         # Connections that wait for their clients, except the ones that a thread is working on.
         self.waiting: dict[Connection, None] = {}
         self.sweeps_at = 0.0
+        self.checking: Future[None] | None = None
         self.alive: bool
 
     def get_thread_pool(self) -> Pool:
@@ -235,6 +240,9 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         super().wait_for_and_dispatch_events(min(timeout, TICK_S))
+        idle = self.checking is None or self.checking.done()
+        if self.check_readiness and idle and not readiness.last(readiness.EVERY_S):
+            self.checking = self.probe_pool.submit(self.check_readiness)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Close connections that have waited too long. gunicorn calls this in every iteration of its loop."""
@@ -274,8 +282,12 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def _dispatch(self, connection: Connection) -> None:
         self._leave(connection)
         connection.is_tried = True
-        is_probe = connection.head is not None and connection.head.path in PROBES
-        if is_probe:
+        path = connection.head.path if connection.head is not None else b""
+        if path in PROBES and path.endswith(b"/readyz") and readiness.last(READINESS_AGE_S):
+            handled: Future[Outcome] = Future()
+            handled.set_result(self.handle(connection))
+            self.method_queue.defer(self.finish_request, connection, handled)
+        elif path in PROBES:
             self._submit(self.probe_pool, self.handle, connection)
         else:
             self._submit(self.tpool, self.serve, connection)
@@ -299,8 +311,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def _await_body(self, connection: Connection) -> None:
         head = connection.head
         if head is None or head.body_size is None or head.body_size > settings.MAX_BODY_BYTES:
-            self._close(connection)  # never: the application rejects these without reading their bodies
-            return
+            return self._close(connection)  # never: the application rejects these without reading their bodies
         since = connection.since
         self._wait(connection, Phase.BODY, _patience_s(head.body_size))
         connection.since = since  # it has been waiting for its body since then

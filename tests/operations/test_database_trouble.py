@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 import pytest
 from django.db import InternalError, OperationalError
 
 from memories.models import Memory, VectorEmbedding
+from operations import health
 from somamemory.db import sqlstate
 from somamemory.db.rows import Part
+from somamemory.web import readiness
+from somamemory.web.readiness import Readiness
 from tenants import audit
 from tests.conftest import Api, problem_of
 
@@ -79,3 +83,23 @@ def test_sqlite_is_busy_when_it_is_locked_and_not_when_it_cannot_take_a_statemen
     error.__cause__ = cause
 
     assert sqlstate.is_busy(error) is busy
+
+
+@pytest.mark.django_db
+def test_only_a_recent_result_stands_for_a_readiness_check(api: Api, monkeypatch) -> None:
+    monkeypatch.setattr(readiness, "_last", Readiness(False, "made up"))
+    assert api.get("/readyz").json() == {"ready": False, "reason": "made up"}
+
+    monkeypatch.setattr(readiness, "_last", Readiness(False, "made up", at=time.monotonic() - 4))
+    assert api.get("/readyz").json() == {"ready": True}
+
+
+@pytest.mark.django_db
+def test_the_result_of_a_regular_readiness_check_is_recorded(monkeypatch) -> None:
+    monkeypatch.setattr(readiness, "_last", None)
+
+    health.refresh_readiness()
+
+    recorded = readiness.last()
+    assert recorded is not None
+    assert recorded.ready

@@ -23,10 +23,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from somamemory.web import gunicorn_errors, gunicorn_worker
+from somamemory.web import gunicorn_errors, gunicorn_worker, readiness
 from somamemory.web.gunicorn_connection import Phase
 from somamemory.web.gunicorn_logger import JsonLogger
 from somamemory.web.gunicorn_worker import BufferingWorker
+from somamemory.web.readiness import Readiness
 from somamemory.web.request_framing import find_head
 from testing.processes import wait_for
 
@@ -240,6 +241,33 @@ def test_probes_respond_while_all_threads_are_busy(service: Service) -> None:
     wait_for(lambda: service.app.calls.count("/block") == THREADS)
 
     assert service.exchange(PING).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_recent_result_answers_a_readiness_probe_without_another_thread(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "_last", Readiness(True))
+    probe = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    response = service.exchange(probe * 400 + PING)  # many at once must not be nested
+
+    assert response.count(b"HTTP/1.1 200 OK") == 401
+    assert len(set(service.app.threads)) == 2
+    assert service.app.threads[0] != service.app.threads[-1]
+
+
+def test_the_server_checks_regularly_whether_it_is_ready(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "_last", None)
+    monkeypatch.setattr(readiness, "EVERY_S", 0.01)
+    checks: list[Readiness] = []
+
+    def check() -> None:
+        checks.append(Readiness(True))
+        readiness.record(checks[-1])
+
+    service.worker.check_readiness = check
+
+    wait_for(lambda: len(checks) >= 3)
 
 
 # --- Responses before the body -----------------------------------------------------------------------------------
