@@ -246,7 +246,7 @@ class Subgraph:
     rows: QuerySet[Link]
 
     def addresses(self) -> Iterator[Coordinate]:
-        """Yield each address that has a link once, in order."""
+        """Yield each linked address once, in order."""
         last = ""
         while True:
             page = sorted({key for column in ("from_key", "to_key") for key in self._keys(column, last)})

@@ -90,7 +90,7 @@ def sorted_by(memories: QuerySet[Memory, Row], order: str) -> QuerySet[Memory, R
 
 
 def time_of(order: str) -> str | None:
-    """Return the time by which a list is sorted; None for the coordinate."""
+    """Return the time by which a list is sorted, or None for the coordinate."""
     return None if order.endswith("coordinate") else order.lstrip("-")
 
 

@@ -73,7 +73,7 @@ class Narrowing:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether every memory fulfils the conditions, which may be nested empty ones."""
+        """Return whether every memory meets the conditions, which may be nested empty ones."""
         return replace(self, filters=None) == Narrowing() and (self.filters is None or constant(self.filters) is True)
 
     def of(self, caller: Caller) -> Narrowing:

@@ -38,7 +38,7 @@ Answer = TypeVar("Answer")
 
 
 def get(tenant: UUID | None, kind: str, *parts: object) -> Any:
-    """Return the entry, decoded from JSON; None if it does not exist or the cache is unavailable."""
+    """Return the entry, decoded from JSON, or None if it does not exist or the cache is unavailable."""
     return get_many(tenant, kind, [parts]).get(parts)
 
 
@@ -98,7 +98,7 @@ def healthy() -> bool:
 
 
 def with_redis(ask: Callable[[Redis], Answer]) -> Answer | None:
-    """Return the result of a call to Redis; None if Redis is unavailable. Requires SOMA_REDIS_URL."""
+    """Return the result of a call to Redis, or None if Redis is unavailable. Requires SOMA_REDIS_URL."""
     from django_redis import get_redis_connection
 
     return _call(lambda: ask(get_redis_connection("default")), None)

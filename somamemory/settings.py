@@ -78,7 +78,7 @@ def _made_key(path: Path, content: str) -> str:
 
 
 def _audit_key_file() -> Path | None:
-    """Return the file with the key that signs the audit log; None if an environment variable contains the key."""
+    """Return the file with the key that signs the audit log, or None if an environment variable contains the key."""
     given, file = env.str("SOMA_AUDIT_KEY", ""), env.str("SOMA_AUDIT_KEY_FILE", "")
     if given and file:
         raise ConfigurationError("SOMA_AUDIT_KEY and SOMA_AUDIT_KEY_FILE are both set; remove one of them")

@@ -1,4 +1,4 @@
-"""Finds the models that belong to tenants by inspection, so that new models are exported and erased automatically."""
+"""Find tenants' models by inspection, so that new models are exported and erased automatically."""
 
 from __future__ import annotations
 

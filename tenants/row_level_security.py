@@ -159,7 +159,7 @@ def _grant(connection: BaseDatabaseWrapper) -> None:
 
 
 def _unprotected(connection: BaseDatabaseWrapper) -> set[str]:
-    """Return the names of existing tables that lack a policy, or do not force it."""
+    """Return the names of existing tables that lack a policy or do not force row level security."""
     rows = _query(
         connection,
         "SELECT relname FROM pg_class WHERE relname = ANY (%s) AND relkind = 'r' AND pg_table_is_visible(oid) AND NOT ("

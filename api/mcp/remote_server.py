@@ -14,7 +14,7 @@ _RETRIES = RetryPolicy(attempts=4, first_pause_s=0.25)
 
 
 class Unreachable(Exception):
-    """The server does not respond. The message says what to do."""
+    """The server is not responding. The message says what to do."""
 
 
 class RemoteServer:

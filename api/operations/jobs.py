@@ -17,7 +17,7 @@ router = PolicyRouter("operators", crosses=True)
 
 @router.post("/rebuild-embeddings", out={202: RebuildOut})
 def rebuild_embeddings(request: Request, body: RebuildBody | None = None) -> HttpResponse:
-    """Re-embed every memory in the background. Until this is done, searches use the current vectors."""
+    """Re-embed every memory in the background. Until the job has finished, searches use the current vectors."""
     options = body or RebuildBody()
     job = jobs.start_rebuild(
         request.caller,

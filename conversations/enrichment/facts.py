@@ -177,7 +177,10 @@ def _ask(caller: Caller, model: ChatModel, conversation: Conversation, window: _
 
 @transaction.atomic
 def _store(caller: Caller, chore: Chore, window: _Window, answers: Sequence[FactAnswer], model: str) -> int:
-    """Store the facts and the position. Return their number, or 0 if another worker has advanced the position."""
+    """Store the facts and the position.
+
+    Return how many were stored, or 0 if another worker has advanced the position.
+    """
     by_turn = {excerpt.turn: excerpt for excerpt in window.messages}
     facts = _distinct(answer for answer in answers if answer.turn in by_turn)
     conversation = lock(caller, chore.conversation_id)

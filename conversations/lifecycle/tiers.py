@@ -284,7 +284,7 @@ def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
 
 
 def read(caller: Caller, conversation: Conversation) -> list[Memory] | None:
-    """Return the messages of a cold conversation from its file without restoring them; None if it is not cold.
+    """Return the messages of a cold conversation from its file without restoring them, or None if it is not cold.
 
     Raises ColdUnavailable, ColdFileDamaged.
     """
@@ -376,7 +376,7 @@ def _file(tenant: Tenant, id: UUID) -> ColdFile | None:
 
 
 def _read_file(tenant: Tenant, id: UUID) -> tuple[ColdFile, list[Taken]] | None:
-    """Return a conversation's file and messages; None if it has no file or the file was just purged."""
+    """Return a conversation's file and messages, or None if it has no file or the file was just purged."""
     if (file := _file(tenant, id)) is None:
         return None
     try:

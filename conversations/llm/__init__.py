@@ -34,7 +34,7 @@ def needed() -> ChatModel:
 
 
 def healthy() -> bool | None:
-    """Return whether the circuit breaker is closed; None without a model.
+    """Return whether the circuit breaker is closed, or None without a model.
 
     Sends no request, because requests cost money.
     """

@@ -74,7 +74,7 @@ class WordQuery:
         return ranked | {str(prefix): weights[prefix.term] for prefix in self.prefixes}
 
     def score(self, content: str, weights: Mapping[str, float], average_length: float) -> float | None:
-        """Return how well a message matches, in [0, 1]; None if it does not match. `weights`: see `term_weights`."""
+        """Return how well a message matches, in [0, 1], or None if it does not match. `weights`: see `term_weights`."""
         text = Text(content)
         if not self.condition.matches(text):
             return None

@@ -21,7 +21,7 @@ _EXACT = 5_000
 
 
 def places(tenant: Tenant, condition: Q | None, *, with_summaries: bool = False) -> Places | None:
-    """Return where the messages of these conversations are stored; None for everywhere."""
+    """Return where the messages of these conversations are stored, or None for everywhere."""
     if condition is None:
         return None
     conversations = Conversation.objects.for_tenant(tenant)

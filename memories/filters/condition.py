@@ -122,7 +122,7 @@ class OnDocuments(Func):
 
 
 def _with_given(filter: Filter, given: list[Q]) -> Filter:
-    """Replace each part without a condition on JSON by its position in `given`, to which its condition is added."""
+    """Replace each part without a condition on JSON with its position in `given`, to which its condition is added."""
     if not on_json(filter):
         given.append(_on_columns(filter))
         return Compiled(len(given) - 1)

@@ -113,7 +113,7 @@ class VectorIndex(Protocol):
         """Delete the whole collection. A later call would create it again, empty."""
 
     def drop_other(self, collection: str) -> None:
-        """Delete another collection. Ignored if it does not exist."""
+        """Delete another collection. Does nothing if it does not exist."""
 
     def publish(self, alias: str) -> None:
         """Point `alias` to this collection only, for people and tools that inspect the engine."""

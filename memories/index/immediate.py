@@ -137,7 +137,7 @@ def point(memory: Memory, numbers: Vectors) -> Point:
     at_stop=True,
 )
 def settle() -> None:
-    """Record the memories that this process has written to the index as indexed."""
+    """Record as indexed the memories that this process has written to the index."""
     time.sleep(GATHER_S)
     taken = _pending.take()
     done: set[tuple[UUID, UUID, UUID]] = set()

@@ -32,7 +32,7 @@ class Match:
     """A memory that matches the query.
 
     seq: its number in the database.
-    key: its id as the database stores it.
+    key: its id in the form that the database stores.
     size: its size in bytes.
     """
 

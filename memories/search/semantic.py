@@ -99,7 +99,7 @@ class SemanticLeg:
         return confirmed
 
     def add_similarities(self, candidates: Candidates) -> None:
-        """Replace each candidate's vector by its similarity."""
+        """Replace each candidate's vector with its similarity."""
         rows = [(id, candidate.vector) for id, candidate in candidates.items() if candidate.vector is not None]
         if rows and self.vector is not None:
             for id, similarity in vectors.similarities(rows, self.vector).items():

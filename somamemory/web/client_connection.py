@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 
 def goodbye(request: HttpRequest) -> Callable[[], bool] | None:
-    """Return a function that returns whether the client has closed the connection; None if this cannot be known.
+    """Return a function that returns whether the client has closed the connection, or None if this cannot be known.
 
     Gunicorn passes the socket. If gunicorn itself terminates TLS, the socket cannot be peeked at. Behind a proxy, the
     connection is the proxy's, which closes it when its own client disconnects.

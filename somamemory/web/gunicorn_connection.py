@@ -168,7 +168,7 @@ class Connection:
                 self.receive(self.sock.recv(most))
 
     def is_due(self, max_body_bytes: int) -> bool:
-        """Return whether a thread can process the request now, or will reject it in any case."""
+        """Return whether a thread can process the request now, or would reject it in any case."""
         head = self.head
         if head is None:
             return len(self.received) > MAX_HEAD_BYTES

@@ -78,7 +78,7 @@ class Problems:
 
 
 def problem(request: HttpRequest, error: SomaError, status: int | None = None) -> HttpResponse:
-    """Render an error. `status` replaces the status of the error's class."""
+    """Render an error. `status` overrides the status of the error's class."""
     status = status or error.status
     body: dict[str, object] = {
         "type": f"urn:somamemory:problem:{error.code}",
@@ -119,7 +119,7 @@ def _check_host(request: HttpRequest) -> SomaError | None:
 
 
 def _check_length(request: HttpRequest) -> SomaError | None:
-    """Check a body by its headers, before reading it. Return the error, if any."""
+    """Check the length of a body by its headers, before reading it. Return the error, if any."""
     if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
         return LengthRequired("chunked bodies are not accepted; send a Content-Length header")
     length = request.META.get("CONTENT_LENGTH") or "0"
@@ -131,7 +131,7 @@ def _check_length(request: HttpRequest) -> SomaError | None:
 
 
 def _check_encoding(request: HttpRequest) -> SomaError | None:
-    """Reject a path or a query that is not UTF-8. Django would read other characters than the client has sent."""
+    """Reject a path or a query that is not UTF-8. Django would read characters that the client did not send."""
     sent = request.META.get("RAW_URI", "")  # from gunicorn, in Latin-1
     if sent.isascii() and "%" not in sent:
         return None

@@ -28,7 +28,7 @@ _REDIS_KEY = "soma:traffic:1"
 
 @dataclass
 class Minute:
-    """Counts for one minute. `at` is in minutes since 1970; `histogram` counts requests by duration, see BOUNDS_MS."""
+    """Counts for one minute. `at` is in minutes since 1970; `histogram` counts requests by duration: see BOUNDS_MS."""
 
     at: int
     ok: int = 0

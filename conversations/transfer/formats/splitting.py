@@ -82,7 +82,7 @@ class _Scan:
             yield Broken(f"the end (byte {self.offset + self.at})", "the file ends before its list is closed")
 
     def _next_bracket(self) -> bytes | None:
-        """Return the next bracket outside a string; None if more bytes are needed."""
+        """Return the next bracket outside a string, or None if more bytes are needed."""
         while True:
             if self.in_string:
                 rest = _REST_OF_STRING.match(self.buffer, self.at)

@@ -106,7 +106,7 @@ class Store:
     # -- with the tenant's lock ------------------------------------------------------------------------------------
 
     def upsert(self, points: Sequence[Point], vectors: Vector) -> None:
-        """Append the points, and mark those they replace as dead. A higher version is never replaced."""
+        """Append the points, and mark as dead those that they replace. A higher version is never replaced."""
         self._labels.read(self.file.label_count)
         old = self._finder.find(self.file, [point.id for point in points])
         new = [at for at, row in enumerate(old) if row is None or self._version(row) <= points[at].version]

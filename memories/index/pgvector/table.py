@@ -38,7 +38,7 @@ CREATE INDEX IF NOT EXISTS {scope} ON {name} (tenant_id, namespace, memory_type)
 
 @contextmanager
 def translating_errors(action: str) -> Iterator[None]:
-    """Raise `IndexUnavailable` for every error of the database."""
+    """Raise `IndexUnavailable` for every database error."""
     try:
         yield
     except Error as error:

@@ -115,7 +115,7 @@ def batches(items: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapp
 
 
 def one_name(**names: object) -> str:
-    """Return the only name that is given. Raises InvalidArgument unless there is exactly one."""
+    """Return the one name that is given. Raises InvalidArgument unless there is exactly one."""
     given = [name for name, value in names.items() if value is not None]
     if len(given) != 1:
         raise InvalidArgument(given[1] if given else next(iter(names)), f"give exactly one of {', '.join(names)}")

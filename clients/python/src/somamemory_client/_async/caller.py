@@ -19,7 +19,7 @@ VERSION_TIMEOUT_S = 5.0
 
 
 class AsyncCaller:
-    """Calls operations of the API on behalf of a client."""
+    """Calls API operations on behalf of a client."""
 
     def __init__(self, transport: AsyncTransport, config: Config) -> None:
         self.transport = transport

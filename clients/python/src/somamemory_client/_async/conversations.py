@@ -79,7 +79,7 @@ class AsyncConversations:
         return await self._caller.fetch(types.ChangedOut, "conversations.set_status", {"id": id, "status": status})
 
     async def pin(self, id: str) -> types.ChangedOut:
-        """Pin a conversation, which sets its importance to 10."""
+        """Pin a conversation, and set its importance to 10."""
         return await self._caller.fetch(types.ChangedOut, "conversations.pin", {"id": id})
 
     async def archive(self, id: str) -> types.ChangedOut:

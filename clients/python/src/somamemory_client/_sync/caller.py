@@ -20,7 +20,7 @@ VERSION_TIMEOUT_S = 5.0
 
 
 class Caller:
-    """Calls operations of the API on behalf of a client."""
+    """Calls API operations on behalf of a client."""
 
     def __init__(self, transport: Transport, config: Config) -> None:
         self.transport = transport

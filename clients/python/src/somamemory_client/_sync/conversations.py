@@ -80,7 +80,7 @@ class Conversations:
         return self._caller.fetch(types.ChangedOut, "conversations.set_status", {"id": id, "status": status})
 
     def pin(self, id: str) -> types.ChangedOut:
-        """Pin a conversation, which sets its importance to 10."""
+        """Pin a conversation, and set its importance to 10."""
         return self._caller.fetch(types.ChangedOut, "conversations.pin", {"id": id})
 
     def archive(self, id: str) -> types.ChangedOut:

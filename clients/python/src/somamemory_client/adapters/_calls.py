@@ -30,7 +30,7 @@ Calls = Generator[Call, Any, T]  # receives JSON documents
 
 
 def run(client: Client, calls: Calls[T]) -> T:
-    """Send the calls one after the other, and return the result."""
+    """Send the calls one after another, and return the result."""
     try:
         step = next(calls)
         while True:
@@ -46,7 +46,7 @@ def run(client: Client, calls: Calls[T]) -> T:
 
 
 async def run_async(client: AsyncClient, calls: Calls[T]) -> T:
-    """Send the calls one after the other, and return the result."""
+    """Send the calls one after another, and return the result."""
     try:
         step = next(calls)
         while True:
@@ -74,7 +74,7 @@ def pages(operation: str, *, items: str = "items", most: int | None = None, **fi
 
 
 def memories(kind: str, names: Sequence[str], namespace: str | None = None) -> Calls[list[Any]]:
-    """Return the memory of each name, or None. `kind`: "keys" or "ids"."""
+    """Return the memory for each name, or None. `kind`: "keys" or "ids"."""
     found: list[Any] = []
     while len(found) < len(names):  # large memories can make a response end early
         some = names[len(found) : len(found) + MOST]

@@ -158,7 +158,7 @@ class SomaChatHistory(BaseChatMessageHistory):
         self._client.conversations.append(bodies, external_id=self._id)
 
     def clear(self) -> None:
-        """Delete the conversation, which cannot be undone."""
+        """Delete the conversation. This cannot be undone."""
         with contextlib.suppress(NotFound):
             self._client.conversations.delete(self._client.conversations.get(external_id=self._id)["id"])
 

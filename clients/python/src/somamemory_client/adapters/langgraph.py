@@ -47,7 +47,7 @@ _OPERATORS = {"$eq": "eq", "$ne": "ne", "$gt": "gt", "$gte": "gte", "$lt": "lt",
 
 
 class _Translation:
-    """Translate operations of the store to calls of the API."""
+    """Translate the store's operations into API calls."""
 
     def __init__(self, root: str, fields: Sequence[str] | None, mode: Mode, consistency: Consistency) -> None:
         self.root = root
