@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from somamemory.errors import InvalidCoordinate
 
@@ -134,12 +134,23 @@ def decode(key: str) -> list[float]:
 
 def last_number(key: str) -> float:
     """Return the last number of the coordinate with this key."""
-    return _from_sortable(int(key[-DIGITS_PER_NUMBER:], 16))
+    return _decoded(key[-DIGITS_PER_NUMBER:])
 
 
 def with_last_number(key: str, number: float) -> str:
     """Return the key of the coordinate whose last number is replaced."""
-    return key[:-DIGITS_PER_NUMBER] + encode([number])
+    return key[:-DIGITS_PER_NUMBER] + _encoded(number)
+
+
+# A search converts the last numbers of its candidates and their neighbours several times.
+@lru_cache(10_000)
+def _decoded(digits: str) -> float:
+    return _from_sortable(int(digits, 16))
+
+
+@lru_cache(10_000)
+def _encoded(number: float) -> str:
+    return f"{_sortable(number):016x}"
 
 
 def _sortable(number: float) -> int:

@@ -1,7 +1,8 @@
 """Measure the cost and the benefit of each ranking signal: `python -m benchmarks.evaluation.signals FOLDER`.
 
 Each question is asked with all signals, and then without each of them. The gain is the loss of recall@10 without the
-signal. The cost is the CPU time per search that is saved without it (median over the questions).
+signal. The cost is the CPU time per search that is saved without it (median over the questions). The questions are in a
+random order, so if time runs out, the rest hardly matters.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ def without() -> Without:
     }
 
 
-def measure(store: Store, tasks: Sequence[run.Task], name: str) -> dict[str, tuple[float, float]]:
-    """Return recall@10 and the milliseconds of CPU time of a search, without each signal."""
+def measure(store: Store, tasks: Sequence[run.Task], name: str, deadline: float) -> dict[str, tuple[float, float]]:
+    """Return recall@10 and the milliseconds of CPU time of a search, without each signal, until the deadline."""
     recalls: dict[str, list[float]] = defaultdict(list)
     cpu_ms: dict[str, list[float]] = defaultdict(list)
     for number, task in enumerate(tasks):
+        if number and time.monotonic() > deadline:
+            break
         store.search(task.name, task.question.text, "hybrid", 10)  # fills the caches
         for signal, context in without().items():
             with context:
@@ -62,6 +65,7 @@ def measure(store: Store, tasks: Sequence[run.Task], name: str) -> dict[str, tup
         for signal, times in cpu_ms.items()
     }
     saved[ALL] = statistics.median(cpu_ms[ALL])
+    print(f"{name}: {len(recalls[ALL])} questions")
     return {signal: (measures.mean(recalls[signal]), saved[signal]) for signal in recalls}
 
 
@@ -80,13 +84,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder or a file with conversations")
     parser.add_argument("--share", type=float, default=1.0, help="ask this share of the questions (default: 1)")
+    parser.add_argument("--minutes", type=float, default=15, help="stop asking after this many minutes")
     options = parser.parse_args()
+    sources = data.read(options.data)
+    chosen = {name: run.tasks(conversations, options.share) for name, conversations in sources.items()}
+    seconds = options.minutes * 60 / sum(map(len, chosen.values()))
     with tempfile.TemporaryDirectory(prefix="soma-signals-") as folder:
         service.start(Path(folder))
         results = {}
-        for name, conversations in data.read(options.data).items():
-            store = run.load(name, conversations, with_context=False)
-            results[name] = measure(store, run.tasks(conversations, options.share), name)
+        for name, asked in chosen.items():
+            store = run.load(name, sources[name], with_context=False)
+            results[name] = measure(store, asked, name, time.monotonic() + seconds * len(asked))
         print(table(results))
 
 

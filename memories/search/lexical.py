@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from memories.search import scoring, term_index
@@ -27,8 +28,7 @@ MAX_CANDIDATES = 1_000
 MAX_RANKED = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A memory that matches the query.
 
     seq: its number in the database.

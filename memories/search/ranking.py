@@ -77,22 +77,29 @@ class Ranking:
         return (Ranked(score, candidate) for score, candidate in zip(fused, candidates, strict=True) if score > 0)
 
     def _parts(self, candidates: Sequence[Candidate], *, with_recency: bool) -> Scores:
-        wording = self.wording
+        wording, bound = self.wording, self.bound or math.inf
+        parts = np.array([self._bounded(candidate, bound) for candidate in candidates])
+        semantic, keyword, importance, graph, neighbours = _clipped(parts).T
         return Scores(
-            semantic=_clipped([candidate.similarity or 0.0 for candidate in candidates]),
-            keyword=_clipped([candidate.bm25 / self.bound if self.bound else 0.0 for candidate in candidates]),
-            recency=_clipped([self._recency(candidate) for candidate in candidates]) if with_recency else 0.0,
-            importance=_clipped([candidate.importance / scoring.MAX_IMPORTANCE for candidate in candidates]),
-            graph=_clipped([candidate.graph for candidate in candidates]),
-            neighbours=_clipped([candidate.neighbours / self.bound if self.bound else 0.0 for candidate in candidates]),
+            semantic=semantic,
+            keyword=keyword,
+            recency=_clipped(np.array([self._recency(candidate) for candidate in candidates])) if with_recency else 0.0,
+            importance=importance,
+            graph=graph,
+            neighbours=neighbours,
             speaker=np.array([wording.speaker(candidate.mark) for candidate in candidates]) if wording else 0.0,
             question=np.array([candidate.mark.questions for candidate in candidates]) if wording else 0.0,
         )
+
+    @staticmethod
+    def _bounded(candidate: Candidate, bound: float) -> tuple[float, ...]:
+        """Return the parts that need no function of their own, before they are clipped."""
+        similarity, importance = candidate.similarity or 0.0, candidate.importance / scoring.MAX_IMPORTANCE
+        return similarity, candidate.bm25 / bound, importance, candidate.graph, candidate.neighbours / bound
 
     def _recency(self, candidate: Candidate) -> float:
         return scoring.recency((self.now - candidate.created_at).total_seconds(), RECENCY_HALF_LIFE_S)
 
 
-def _clipped(values: Sequence[float]) -> NDArray[np.float64]:
-    clipped: NDArray[np.float64] = np.clip(np.array(values), 0.0, 1.0)
-    return clipped
+def _clipped(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.minimum(np.maximum(values, 0.0), 1.0)
