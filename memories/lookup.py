@@ -171,6 +171,11 @@ def below(text: str) -> Q:
     return Q(key__gte=low, key__lt=high) & (Q(key=prefix.text) | Q(key__gte=prefix.below))
 
 
+def among(ids: Iterable[UUID]) -> Q:
+    """Return the condition for memories with one of these ids."""
+    return Q(id__in=list(ids))
+
+
 def _placed(caller: Caller, namespace: str | None, name: Address) -> Memory:
     caller.require("read")  # the response includes the memory
     memory = _find(caller, "write", namespace, name)

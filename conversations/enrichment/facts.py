@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from conversations import llm
@@ -33,18 +34,22 @@ from conversations.messages import Message, at_turns, message_address, read_mess
 from conversations.models import Chore, Conversation
 from graph import services as graph
 from graph.services import NewLink
-from memories import coordinates
+from memories import coordinates, lookup
 from memories import selectors as memories
 from memories import services as stores
+from memories.addresses import Address
 from memories.coordinates import Coordinate
 from memories.index import backpressure
 from memories.models import Memory
 from memories.new_memory import NewMemory
+from memories.payloads import Json
 from memories.reserved_namespaces import CONVERSATIONS, FACTS
 from memories.selectors import Narrowing, Page
 from tenants.caller import Caller
 
 STATED_IN = "stated_in"
+# A member of a conversation's metadata: `{"metadata": {...}, "source": {...}}`, which its facts get.
+INHERITED = "for_facts"
 MAX_MESSAGES = 20  # maximum messages in one question
 MAX_FACTS = 20  # maximum facts in one answer
 MAX_PROMPT_TOKENS = 6_000  # maximum tokens for the messages in one question
@@ -97,6 +102,21 @@ class _Window:
 def address(conversation: Conversation, turn: int, index: int) -> Coordinate:
     """Return the coordinate of a fact. `index` counts the facts of a turn from 1."""
     return coordinates.of([conversation.number, turn, index])
+
+
+def are_facts() -> Q:
+    """Return the condition for facts: the other memories of the namespace are entities, below [0]."""
+    return Q(namespace=FACTS, coordinate_key__gte=coordinates.encode([1.0]))
+
+
+def correct(caller: Caller, id: UUID, changes: Json) -> Memory:
+    """Change a fact as `memories.services.patch` does, after a person has found it wrong. Raises NotFound."""
+    return lookup.patch(caller.writing_reserved(), FACTS, id, changes)
+
+
+def withdraw(caller: Caller, ids: Sequence[UUID]) -> set[Address]:
+    """Delete facts softly, in one transaction. Return the ids of those that existed."""
+    return lookup.delete_many(caller.writing_reserved(), FACTS, ids)
 
 
 def request(caller: Caller, id: UUID) -> Progress:
@@ -264,6 +284,9 @@ def _fact(
     at: Coordinate, conversation: Conversation, fact: FactAnswer, names: Sequence[str], said_at: datetime, model: str
 ) -> NewMemory:
     attribute = _attribute(fact)
+    inherited = conversation.metadata.get(INHERITED)
+    given = inherited if isinstance(inherited, dict) else {}
+    metadata, source = given.get("metadata"), given.get("source")
     return NewMemory(
         coordinate=at,
         namespace=FACTS,
@@ -278,5 +301,7 @@ def _fact(
         },
         created_at=said_at,
         valid_from=None if attribute is None else said_at,
+        metadata=metadata if isinstance(metadata, dict) else {},
+        source=source if isinstance(source, dict) else None,
         **conversation.ids,
     )

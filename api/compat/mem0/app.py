@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from api.compat.layer import CompatApi
+from api.compat.mem0 import batch_routes, entity_routes, event_routes, routes, server_routes, unsupported
 from api.compat.mem0.errors import rendered
-from api.compat.mem0.routes import router
 
 mem0 = CompatApi("mem0", rendered)
-mem0.add_router("", router.ninja)
+for module in (routes, batch_routes, entity_routes, event_routes, server_routes, unsupported):
+    mem0.add_router("", module.router.ninja)

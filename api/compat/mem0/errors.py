@@ -6,6 +6,16 @@ from http import HTTPStatus
 
 from django.http import HttpResponse
 
+from somamemory.errors import SomaError
+
+
+class NotSupported(SomaError):
+    """A feature of mem0 that SomaMemory does not have."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+    code = "not_supported"
+    title = "Not supported"
+
 
 def rendered(problem: HttpResponse) -> HttpResponse:
     """Convert a problem in place. Its members include `detail`, and clients ignore the others."""

@@ -1,0 +1,156 @@
+"""Import an export of mem0: the memories of `client.get_all()`, as JSON or one per line.
+
+A memory keeps its id, owners, metadata, categories and times. A repeated import adds only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import orjson
+from django.utils import timezone
+from pydantic import Field, ValidationError
+
+from api.compat.mem0.names import IMPORTED, MEM0
+from api.compat.mem0.schemas import Entities, Expiry, Lenient, MemoryText, Moment
+from api.compat.mem0.storing import source
+from api.field_errors import field_errors
+from api.json import JsonObject
+from memories import lookup, services
+from memories.addresses import Key, key
+from memories.new_memory import NewMemory
+from somamemory.errors import IndexBacklog, InvalidInput, SomaError
+from tenants.caller import Caller
+
+BATCH = 500
+MAX_ERRORS = 20
+_LISTS = ("results", "memories")
+
+
+@dataclass
+class Report:
+    stored: int = 0
+    present: int = 0
+    expired: int = 0
+    failed: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def fail(self, number: int, reason: str) -> None:
+        self.failed += 1
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(f"memory {number}: {reason}")
+
+
+class Exported(Entities, Lenient):
+    id: str
+    memory: MemoryText
+    metadata: JsonObject | None = None
+    categories: list[str] | None = None
+    created_at: Moment | None = None
+    expiration_date: Expiry = Field(default=None)
+
+    @property
+    def key(self) -> Key:
+        """Return the key of the memory. An id that is not a UUID gets one, because clients expect UUIDs."""
+        try:
+            id = UUID(self.id)
+        except ValueError:
+            id = uuid5(NAMESPACE_OID, self.id)
+        return key(f"{IMPORTED}{id}")
+
+    def new(self) -> NewMemory:
+        categories: JsonObject = {"categories": self.categories} if self.categories else {}
+        return NewMemory(
+            coordinate=None,
+            key=self.key,
+            namespace=MEM0,
+            payload={"text": self.memory, **categories},
+            metadata=self.metadata or {},
+            created_at=self.created_at,
+            expires_at=self.expiration_date,
+            source=source(self.app_id),
+            user_id=self.user_id,
+            agent_id=self.agent_id,
+            session_id=self.run_id,
+        )
+
+
+def load(caller: Caller, file: BinaryIO, wait: Callable[[SomaError], None]) -> Report:
+    """Import a file in transactions of 500 memories.
+
+    wait: called while too many memories await indexing, before another attempt. Raises InvalidInput if the file is not
+    an export.
+    """
+    report = Report()
+    for batch in _batches(_parsed(_items(file.read()), report)):
+        _store(caller, batch, report, wait)
+    return report
+
+
+def _batches(items: Iterator[Exported]) -> Iterator[Sequence[Exported]]:
+    batch: list[Exported] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _items(content: bytes) -> list[Any]:
+    try:
+        whole = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return _lines(content)
+    if isinstance(whole, dict):
+        whole = next((whole[name] for name in _LISTS if name in whole), [whole])
+    if not isinstance(whole, list):
+        raise InvalidInput("file", "must be a list of memories, or an object with the member results or memories")
+    return whole
+
+
+def _lines(content: bytes) -> list[Any]:
+    try:
+        return [orjson.loads(line) for line in content.splitlines() if line.strip()]
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput("file", f"must be JSON, or have one JSON object per line: {error}") from None
+
+
+def _parsed(items: Sequence[Any], report: Report) -> Iterator[Exported]:
+    now = timezone.now()
+    for number, item in enumerate(items, start=1):
+        try:
+            memory = Exported.model_validate(item)
+        except ValidationError as error:
+            report.fail(number, "; ".join(f"{name}: {text}" for name, text in field_errors(error.errors())))
+            continue
+        if memory.expiration_date is not None and memory.expiration_date <= now:
+            report.expired += 1
+            continue
+        yield memory
+
+
+def _store(caller: Caller, batch: Sequence[Exported], report: Report, wait: Callable[[SomaError], None]) -> None:
+    keys = list(dict.fromkeys(item.key for item in batch))
+    present = {name for name, memory in zip(keys, _existing(caller, keys), strict=True) if memory}
+    new = {item.key: item.new() for item in batch if item.key not in present}
+    while new:
+        try:
+            services.store_many(caller, list(new.values()))
+            break
+        except IndexBacklog as error:
+            wait(error)
+    report.stored += len(new)
+    report.present += len(batch) - len(new)
+
+
+def _existing(caller: Caller, keys: Sequence[Key]) -> list[bool]:
+    """Return whether there is a memory with each key."""
+    found: list[bool] = []
+    while len(found) < len(keys):  # a result ends early if the memories are large
+        found += [memory is not None for memory in lookup.get_many(caller, MEM0, keys[len(found) :])]
+    return found

@@ -1,0 +1,72 @@
+"""Where mem0's memories are, and how they are named.
+
+Memories are in the namespace `mem0`, under the key `{event}/{n}`: the event of the request that stored them, and the
+position in it. An imported memory has the key `imported/{id}` with its id in mem0, which stays valid here. Facts that a
+language model extracts are in the namespace `facts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from django.db.models import Q
+
+from conversations.enrichment import facts
+from memories import lookup
+from memories.addresses import Address, Key
+from memories.models import Memory, MemoryColumns
+from memories.reserved_namespaces import FACTS
+from somamemory.errors import InvalidInput, NotFound
+from tenants.caller import Caller
+
+MEM0 = "mem0"
+IMPORTED = "imported/"
+OWNERS = ("user_id", "agent_id", "app_id", "run_id")
+
+
+def namespaces(caller: Caller) -> list[str]:
+    """Return the namespaces to read: a key that is restricted to `mem0` sees no extracted facts."""
+    return [MEM0, FACTS] if not caller.namespaces or FACTS in caller.namespaces else [MEM0]
+
+
+def only_memories() -> Q:
+    """Return the condition that leaves out the entities, which are also in the namespace `facts`."""
+    return Q(namespace=MEM0) | facts.are_facts()
+
+
+def parsed(text: str, field: str = "memory_id") -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput(field, "must be a valid UUID") from None
+
+
+def place(caller: Caller, id: UUID) -> tuple[str, Address]:
+    """Return the namespace and the name of the memory with this id. Raises NotFound."""
+    for namespace, name in _candidates(caller, id):
+        try:
+            lookup.place(caller, namespace, name)
+        except NotFound:
+            continue
+        return namespace, name
+    raise NotFound(f"there is no memory with the id '{id}'")
+
+
+def _candidates(caller: Caller, id: UUID) -> Iterator[tuple[str, Address]]:
+    yield MEM0, id
+    yield MEM0, Key(f"{IMPORTED}{id}")
+    if FACTS in namespaces(caller):
+        yield FACTS, id
+
+
+def id_of(memory: Memory | MemoryColumns, id: UUID | None = None) -> str:
+    """Return the id by which clients know a memory."""
+    key = memory.key or ""
+    return key.removeprefix(IMPORTED) if key.startswith(IMPORTED) else str(id or getattr(memory, "id", ""))
+
+
+def event_of(memory: Memory) -> str:
+    """Return the id of the event that stored a memory."""
+    key = memory.key or ""
+    return key.partition("/")[0] if key and not key.startswith(IMPORTED) else str(memory.id)

@@ -1,0 +1,52 @@
+"""Lists, searches and deletions with mem0's filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from api.compat.mem0 import names
+from api.compat.mem0.filters import Conditions, conditions
+from api.compat.mem0.schemas import SearchBody
+from api.json import JsonObject
+from api.schemas import MAX_BULK
+from memories import lookup
+from memories.models import Memory
+from memories.numbered_pages import numbered_page
+from memories.search import as_of
+from memories.search.query import HYBRID, KEYWORD, Results, Search
+from memories.selectors import Narrowing
+from somamemory.errors import InvalidInput
+from tenants.caller import Caller
+
+
+def narrowing(raw: JsonObject) -> Narrowing:
+    """Return the conditions of a list or a search. Raises InvalidInput unless they name an entity, as mem0 does."""
+    wanted = conditions(raw)
+    if not wanted.names_entity:
+        raise InvalidInput("filters", "must contain user_id, agent_id, app_id or run_id; '*' matches any")
+    return _narrowing(wanted)
+
+
+def _narrowing(wanted: Conditions) -> Narrowing:
+    also = names.only_memories()
+    return Narrowing(filters=wanted.filter, also=also if wanted.ids is None else also & wanted.ids)
+
+
+def search(caller: Caller, body: SearchBody) -> Results:
+    query = Search(
+        query=body.query,
+        namespaces=tuple(names.namespaces(caller)),
+        narrowing=narrowing(body.filters),
+        mode=KEYWORD if body.keyword_search else HYBRID,
+        top_k=body.top_k,
+        min_relevance=body.threshold or 0.0,
+    )
+    return as_of.search(caller, query)
+
+
+def of_event(caller: Caller, event: UUID) -> Sequence[Memory]:
+    """Return the live memories that a request has stored, in the order of its messages."""
+    below = Narrowing(also=lookup.below(str(event)))
+    stored = numbered_page(caller, [names.MEM0], below, 1, MAX_BULK).items
+    return sorted(stored, key=lambda memory: (len(memory.key or ""), memory.key))

@@ -1,0 +1,214 @@
+"""Requests of mem0's clients.
+
+Options that change only how mem0 works, and unknown ones, are ignored; the response header `X-Compat-Changes` names them.
+Options that would change the result are errors (see `refuse`).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+
+from api.compat.mem0.errors import NotSupported
+from api.json import JsonObject
+from api.schemas import MAX_BULK, OwnerId, Params, QueryText, Text, Whole, not_blank
+from somamemory import times
+from somamemory.errors import InvalidInput
+
+EntityKind = Literal["user", "agent", "app", "run"]
+MAX_PAGE = 100_000
+MAX_PAGE_SIZE = 1_000
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?")
+NOT_HERE = "is not supported by SomaMemory; omit it"
+
+
+def completed(text: str) -> str:
+    """Complete a date, or a time without an offset, to RFC 3339."""
+    if _DATE.fullmatch(text):
+        return text + "T00:00:00Z"
+    return text + "Z" if _LOCAL_TIME.fullmatch(text) else text
+
+
+def _day_end(value: object) -> datetime | None:
+    """Return the end of a date in UTC: a memory can be used on the day on which it expires."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError("must be a date such as 2026-12-31")
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        return times.parse(completed(value))
+    return datetime.combine(day, time(), UTC) + timedelta(days=1)
+
+
+def _moment(value: object) -> datetime:
+    """Read a Unix time in seconds, or an ISO time, which is in UTC if it has no offset."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        return times.parse(completed(str(value)))
+    except (OverflowError, OSError):
+        raise times.NoSuchTime from None
+
+
+Expiry = Annotated[datetime | None, PlainValidator(_day_end)]
+Moment = Annotated[datetime, PlainValidator(_moment)]
+Page = Annotated[Whole, Field(ge=1, le=MAX_PAGE)]
+PageSize = Annotated[Whole, Field(ge=1, le=MAX_PAGE_SIZE)]
+MemoryText = Annotated[Text, AfterValidator(not_blank)]
+
+
+class Lenient(BaseModel):
+    """A body with members that may be unknown here."""
+
+    model_config = ConfigDict(extra="allow", strict=True, arbitrary_types_allowed=True)
+
+    refused: ClassVar[tuple[str, ...]] = ()
+
+    def refuse(self) -> None:
+        """Raise NotSupported for an option that would change the result."""
+        for name in self.refused:
+            if (self.model_extra or {}).get(name):
+                raise NotSupported(f"{name} {NOT_HERE}")
+
+    @property
+    def ignored(self) -> dict[str, str]:
+        """Return the header that names the members without effect."""
+        names = [name for name in self.model_extra or () if name.isidentifier() and name.isascii()]
+        return {"X-Compat-Changes": "dropped " + ", ".join(sorted(names)[:20])} if names else {}
+
+
+class Entities(BaseModel):
+    """The user, agent, app and run that own a memory."""
+
+    user_id: OwnerId | None = None
+    agent_id: OwnerId | None = None
+    app_id: OwnerId | None = None
+    run_id: OwnerId | None = None
+
+    @property
+    def named(self) -> dict[str, str]:
+        names = ("user_id", "agent_id", "app_id", "run_id")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class ChatMessage(Lenient):
+    role: Annotated[Text, Field(max_length=100)] = "user"
+    content: Text | list[JsonObject] | JsonObject
+
+    @property
+    def text(self) -> str:
+        """Return the text of the content. Raises NotSupported for images and documents."""
+        if isinstance(self.content, str):
+            return self.content
+        parts = self.content if isinstance(self.content, list) else [self.content]
+        texts = [part.get("text") for part in parts if part.get("type") == "text"]
+        if len(texts) < len(parts):
+            raise NotSupported(f"messages: content other than text {NOT_HERE}")
+        return "\n".join(text for text in texts if isinstance(text, str))
+
+
+class AddBody(Entities, Lenient):
+    refused = ("immutable", "structured_data_schema")
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_BULK)] | ChatMessage | MemoryText
+    metadata: JsonObject | None = None
+    infer: bool = True
+    expiration_date: Expiry = None
+    timestamp: Moment | None = None
+
+    @property
+    def said(self) -> list[tuple[str, str]]:
+        """Return the role and the text of each message, without system messages and empty ones. Raises InvalidInput."""
+        if isinstance(self.messages, str):
+            return [("user", self.messages)]
+        messages = self.messages if isinstance(self.messages, list) else [self.messages]
+        said = [(message.role, message.text) for message in messages if message.role != "system"]
+        said = [(role, text) for role, text in said if text.strip()]
+        if not said:
+            raise InvalidInput("messages", "must contain a message with text that is not a system message")
+        return said
+
+
+class ListBody(Lenient):
+    refused = ("show_expired",)
+
+    filters: JsonObject = Field(default_factory=dict)
+
+
+class SearchBody(ListBody):
+    query: QueryText
+    top_k: Annotated[int, Field(ge=1, le=1000)] = 10
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    keyword_search: bool = False
+    fields: list[str] | None = None
+
+
+class UpdateBody(Lenient):
+    refused = ("timestamp", "immutable")
+
+    text: MemoryText | None = None
+    metadata: JsonObject | None = None
+    expiration_date: Expiry = None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Return the changes of `memories.lookup.patch`. Raises InvalidInput if there are none."""
+        changes: dict[str, Any] = {}
+        if self.text is not None:
+            changes["payload"] = {"text": self.text}
+        if self.metadata is not None:
+            changes["metadata"] = self.metadata
+        if "expiration_date" in self.model_fields_set:
+            changes["expires_at"] = self.expiration_date
+        if not changes:
+            raise InvalidInput("body", "must contain text, metadata or expiration_date")
+        return changes
+
+
+class BatchItem(UpdateBody):
+    memory_id: str
+
+
+class BatchUpdateBody(Lenient):
+    memories: Annotated[list[BatchItem], Field(min_length=1, max_length=MAX_BULK)]
+
+
+class MemoryName(Lenient):
+    memory_id: str
+
+
+class BatchDeleteBody(Lenient):
+    memories: Annotated[list[MemoryName], Field(min_length=1, max_length=MAX_BULK)]
+
+
+class SourceParams(Params):
+    """`source`: the client, which the command line client sends."""
+
+    source: str = ""
+
+
+class PageParams(SourceParams):
+    page: Page = 1
+    page_size: PageSize = 100
+
+
+class MemoryParams(SourceParams):
+    delete_linked: bool = False
+
+
+class OwnedParams(Entities, SourceParams):
+    pass
+
+
+class ServerListParams(Entities, Params):
+    top_k: PageSize = 100
+
+
+class ServerSearchBody(Entities, SearchBody):
+    """A search on the open-source server, which also accepts the owners outside of `filters`."""

@@ -1,0 +1,45 @@
+"""Pages with numbers, newest memories first, for clients that do not use cursors.
+
+A page reads all rows before it, and the count reads all rows that match, so a list with cursors is preferable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from memories import large_rows, selectors
+from memories.models import Memory
+from memories.selectors import Narrowing
+from somamemory.db.replicas import may_read_replica
+from somamemory.errors import InvalidInput
+from somamemory.response_size import fitting
+from tenants.caller import Caller
+
+ORDER = ("-created_at", "namespace", "coordinate_key")
+
+
+@dataclass(frozen=True)
+class NumberedPage:
+    """`count`: the number of all memories that match."""
+
+    count: int
+    items: Sequence[Memory]
+
+
+@may_read_replica
+def numbered_page(
+    caller: Caller, namespaces: Sequence[str], narrowing: Narrowing, page: int, size: int
+) -> NumberedPage:
+    """Return the page with this number, counted from 1. Raises InvalidInput if it is too large for one response."""
+
+    def source() -> QuerySet[Memory]:
+        return narrowing.apply(selectors.live(caller, namespaces))
+
+    start = (page - 1) * size
+    rows = list(large_rows.outline(source()).order_by(*ORDER)[start : start + size])
+    if fitting(row.size for row in rows) < len(rows):
+        raise InvalidInput("page_size", "the page is too large for one response; use a smaller page_size")
+    return NumberedPage(source().order_by().count(), large_rows.filled(rows, source))

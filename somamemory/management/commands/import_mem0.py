@@ -1,0 +1,45 @@
+"""`manage.py import_mem0 FILE`: import an export of mem0."""
+
+from __future__ import annotations
+
+import time
+from argparse import FileType
+from typing import Any, BinaryIO
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from api.compat.mem0 import importing
+from somamemory.errors import SomaError
+from tenants.caller import Caller
+from tenants.keys import find_tenant
+from tenants.management.command_line import errors_as_one_line
+from tenants.models import DEFAULT_TENANT_SLUG
+
+_WAIT_S = 5.0
+
+
+class Command(BaseCommand):
+    help = (
+        "Import memories from mem0: the results of client.get_all(), as JSON or one object per line. They keep their "
+        "ids. Repeating an import adds only new memories."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=FileType("rb"), help="path of the file, or - for standard input")
+        parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
+
+    def handle(self, *args: Any, file: BinaryIO, tenant: str, **options: Any) -> None:
+        with errors_as_one_line():
+            report = importing.load(Caller.command(find_tenant(tenant)), file, self._wait)
+        self.stdout.write(
+            f"Stored {report.stored} memories; {report.present} were already there, and {report.expired} had expired."
+        )
+        for error in report.errors:
+            self.stdout.write(self.style.WARNING(error))
+        if report.failed:
+            raise CommandError(f"could not import {report.failed} memories; see the errors above", returncode=2)
+
+    def _wait(self, error: SomaError) -> None:
+        """Wait until the server or a worker has indexed pending memories. One of them must be running."""
+        self.stderr.write(f"waiting: {error}")
+        time.sleep(_WAIT_S)

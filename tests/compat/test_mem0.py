@@ -1,0 +1,381 @@
+"""The contract of mem0's clients: translation, isolation and scopes. `make test-compat` runs the clients themselves."""
+
+# ruff: noqa: F811 - the fixture
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.utils import timezone
+
+from api.compat import layer
+from api.compat.mem0.app import mem0
+from api.compat.mem0.unsupported import UNSUPPORTED
+from conversations.enrichment import worker
+from conversations.models import Chore
+from memories.models import Memory
+from tenants.caller import SCOPES
+from testing.chat_provider import ChatProvider, says
+from tests.compat.mem0_cases import CASES, NEEDS
+from tests.conftest import Api, drain, issue_key
+from tests.conversations.enrichment.test_summaries import provider  # noqa: F401 - a fixture
+from tests.support.every_route import Route
+
+SECRET = "The secret aardvark of acme sleeps in the vault"
+REFUSED = {(method, "/mem0" + path) for method, path in UNSUPPORTED}
+NAMES = {
+    "mem0": str(UUID(int=1)),
+    "mem0_event": str(UUID(int=2)),
+    "id": str(UUID(int=3)),
+    "conversation": str(UUID(int=4)),
+}
+NAMES["text"] = "aardvark"
+
+
+def add(api: Api, text: Any = SECRET, **fields: Any) -> dict[str, Any]:
+    body = {"messages": text, "infer": False, **({"user_id": "vault"} if "user_id" not in fields else {}), **fields}
+    return ok(api.post("/mem0/v3/memories/add/", body))
+
+
+def ok(response: Any) -> Any:
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def refused(response: Any, status: int = 400) -> str:
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/json"
+    detail: str = response.json()["detail"]
+    return detail
+
+
+def texts(api: Api, filters: dict[str, Any], **more: Any) -> list[str]:
+    found = ok(api.post("/mem0/v3/memories/", {"filters": filters, **more}))
+    assert found["count"] == len(found["results"])
+    return sorted(memory["memory"] for memory in found["results"])
+
+
+# --- Adding ------------------------------------------------------------------------------------------------------
+
+
+def test_each_message_becomes_a_memory_and_system_messages_do_not(api: Api) -> None:
+    said = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "I sow beans in May."},
+        {"role": "assistant", "content": [{"type": "text", "text": "Noted."}]},
+    ]
+    added = add(api, said, user_id="ada", agent_id="gardener", app_id="shed", run_id="r1", metadata={"a": 1})
+
+    assert [result["data"]["memory"] for result in added["results"]] == ["I sow beans in May.", "Noted."]
+    memory = ok(api.get(f"/mem0/v1/memories/{added['results'][0]['id']}/"))
+    owners = {"user_id": "ada", "agent_id": "gardener", "app_id": "shed", "run_id": "r1"}
+    assert {name: memory[name] for name in owners} == owners
+    assert (memory["metadata"], memory["categories"]) == ({"a": 1}, [])
+    assert ok(api.get(f"/mem0/v1/event/{added['event_id']}/"))["results"] == added["results"]
+
+
+def test_without_a_language_model_an_inference_is_stored_word_for_word_and_says_so(api: Api) -> None:
+    added = add(api, infer=True)
+
+    assert (added["status"], len(added["results"])) == ("SUCCEEDED", 1)
+    assert "no language model" in added["message"]
+
+
+def test_with_a_language_model_facts_are_extracted(api: Api, provider: ChatProvider) -> None:
+    fact = {"turn": 1, "fact": "Ada keeps a key in the vault.", "entities": [{"name": "Ada", "kind": "person"}]}
+    provider.default = says({"facts": [fact]})
+    added = add(api, infer=True, app_id="bank", metadata={"kind": "habit"})
+    assert added["status"] == "PENDING"
+    assert ok(api.get(f"/mem0/v1/event/{added['event_id']}/"))["status"] == "PENDING"
+
+    Chore.objects.for_tenant(api.tenant).update(due_at=timezone.now())
+    worker.run()
+
+    event = ok(api.get(f"/mem0/v1/event/{added['event_id']}/"))
+    assert (event["status"], [item["data"]["memory"] for item in event["results"]]) == ("SUCCEEDED", [fact["fact"]])
+    wanted = {"AND": [{"user_id": "vault"}, {"app_id": "bank"}, {"metadata": {"kind": "habit"}}]}
+    assert texts(api, wanted) == [fact["fact"]]
+    path = f"/mem0/v1/memories/{event['results'][0]['id']}/"
+    assert ok(api.put(path, {"text": "Ada keeps two keys."}))["memory"] == "Ada keeps two keys."
+    ok(api.delete(path))
+    assert texts(api, wanted) == []
+
+
+def test_deleting_a_user_deletes_the_messages_that_facts_come_from(api: Api, provider: ChatProvider) -> None:
+    provider.default = says({"facts": []})
+    add(api, infer=True)
+
+    ok(api.delete("/mem0/v2/entities/user/vault/"))
+
+    assert ok(api.get("/api/v1/conversations"))["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"messages": "x"}, 400),
+        ({"messages": [], "user_id": "u"}, 400),
+        ({"messages": [{"role": "system", "content": "x"}], "user_id": "u"}, 400),
+        ({"messages": "x", "user_id": "u", "expiration_date": "2020-01-01"}, 400),
+        ({"messages": "x", "user_id": "u", "expiration_date": "soon"}, 400),
+        ({"messages": "x", "user_id": "u", "immutable": True}, 501),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}], "user_id": "u"}, 501),
+    ],
+)
+def test_an_add_that_cannot_be_carried_out_is_refused(api: Api, body: dict[str, Any], status: int) -> None:
+    refused(api.post("/mem0/v3/memories/add/", body), status)
+
+    assert not Memory.objects.for_tenant(api.tenant).exists()
+
+
+def test_options_without_effect_are_named(api: Api) -> None:
+    body = {"messages": "x", "user_id": "u", "infer": False, "output_format": "v1.1", "custom_categories": []}
+    response = api.post("/mem0/v3/memories/add/", body)
+
+    assert response["X-Compat-Changes"] == "dropped custom_categories, output_format"
+
+
+def test_a_memory_can_be_used_on_the_day_on_which_it_expires(api: Api) -> None:
+    today = timezone.now().date().isoformat()
+    [added] = add(api, expiration_date=today)["results"]
+
+    assert ok(api.get(f"/mem0/v1/memories/{added['id']}/"))["expiration_date"] == today
+
+
+# --- Filters -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def filed(api: Api) -> Api:
+    add(api, "one", user_id="ada", app_id="shop", metadata={"kind": "a", "note": "Green"}, timestamp=1_700_000_000)
+    add(api, "Two", user_id="ada", run_id="r", metadata={"kind": "b"})
+    add(api, "three", user_id="bob", agent_id="x")
+    return api
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"user_id": "ada"}, ["Two", "one"]),
+        ({"user_id": "*"}, ["Two", "one", "three"]),
+        ({"user_id": {"in": ["bob", "eve"]}}, ["three"]),
+        ({"user_id": {"ne": "bob"}}, ["Two", "one"]),
+        ({"user_id": "ada", "app_id": "*"}, ["one"]),
+        ({"AND": [{"user_id": "ada"}, {"NOT": {"app_id": "shop"}}]}, ["Two"]),
+        ({"AND": [{"user_id": "ada"}, {"NOT": [{"run_id": "*"}, {"app_id": "*"}]}]}, []),
+        ({"OR": [{"run_id": "r"}, {"agent_id": "x"}]}, ["Two", "three"]),
+        ({"user_id": "ada", "metadata": {"kind": "a"}}, ["one"]),
+        ({"user_id": "ada", "metadata": {"kind": {"ne": "a"}}}, ["Two"]),
+        ({"user_id": "ada", "metadata": {"note": {"contains": "ree"}}}, ["one"]),
+        ({"user_id": "ada", "keywords": {"icontains": "TWO"}}, ["Two"]),
+        ({"user_id": "ada", "keywords": {"contains": "TWO"}}, []),
+        ({"user_id": "ada", "created_at": {"gte": "2023-01-01", "lt": "2024-01-01T00:00:00Z"}}, ["one"]),
+        ({"user_id": "ada", "timestamp": {"gt": "2024-01-01 00:00:00"}}, ["Two"]),
+        ({"user_id": "ada", "categories": {"in": ["x"]}}, []),
+        ({"user_id": "ada", "memory_ids": [str(UUID(int=9))]}, []),
+    ],
+    ids=str,
+)
+def test_filters_select_what_they_select_in_mem0(filed: Api, filters: dict[str, Any], expected: list[str]) -> None:
+    assert texts(filed, filters) == expected
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"metadata": {"kind": "a"}},
+        {"user_id": "ada", "bogus": 1},
+        {"user_id": {"gt": "ada"}},
+        {"user_id": ["ada"]},
+        {"user_id": "ada", "metadata": {"kind": {"in": ["a"]}}},
+        {"user_id": "ada", "created_at": {"gte": "yesterday"}},
+        {"user_id": "ada", "memory_ids": ["nope"]},
+        {"user_id": "ada", "OR": [{"memory_ids": []}]},
+        {"AND": "x"},
+    ],
+    ids=str,
+)
+def test_a_filter_that_cannot_be_applied_is_refused(filed: Api, filters: dict[str, Any]) -> None:
+    assert "filters" in refused(filed.post("/mem0/v3/memories/", {"filters": filters}))
+    assert "filters" in refused(filed.post("/mem0/v3/memories/search/", {"query": "x", "filters": filters}))
+
+
+def test_a_list_of_ids_selects_among_the_filtered_memories(filed: Api) -> None:
+    ids = [memory["id"] for memory in ok(filed.post("/mem0/v3/memories/", {"filters": {"user_id": "*"}}))["results"]]
+
+    assert len(texts(filed, {"AND": [{"user_id": "*"}, {"memory_ids": ids[:2]}]})) == 2
+    assert texts(filed, {"user_id": "bob", "memory_ids": {"in": ids}}) == ["three"]
+
+
+def test_pages_are_numbered_and_linked(filed: Api) -> None:
+    pages = [
+        ok(filed.post(f"/mem0/v3/memories/?page={page}&page_size=2", {"filters": {"user_id": "*"}})) for page in (1, 2)
+    ]
+
+    assert [[memory["memory"] for memory in page["results"]] for page in pages] == [["three", "Two"], ["one"]]
+    assert (pages[0]["previous"], pages[1]["next"], {page["count"] for page in pages}) == (None, None, {3})
+    assert pages[0]["next"].endswith("/mem0/v3/memories/?page_size=2&page=2")
+
+
+def test_a_search_scores_by_relevance_and_respects_the_threshold(filed: Api) -> None:
+    drain()
+    body = {"query": "three", "filters": {"user_id": "*"}, "fields": ["memory", "score"]}
+    found = ok(filed.post("/mem0/v3/memories/search/", {**body, "threshold": 0.5}))["results"]
+
+    assert [hit["memory"] for hit in found] == ["three"]
+    assert set(found[0]) == {"id", "memory", "score"}
+    assert 0.5 <= found[0]["score"] <= 1
+    assert ok(filed.post("/mem0/v3/memories/search/", {**body, "filters": {"user_id": "eve"}}))["results"] == []
+
+
+# --- Changing ----------------------------------------------------------------------------------------------------
+
+
+def test_the_history_has_every_change_oldest_first(api: Api) -> None:
+    [added] = add(api, "one")["results"]
+    path = f"/mem0/v1/memories/{added['id']}/"
+    ok(api.put(path, {"text": "two"}))
+    ok(api.delete(path))
+
+    changes = [(entry["event"], entry["old_memory"], entry["new_memory"]) for entry in ok(api.get(path + "history/"))]
+    assert changes == [("ADD", None, "one"), ("UPDATE", "one", "two"), ("DELETE", "two", None)]
+    assert "no memory" in refused(api.get(path), 404)
+
+
+def test_metadata_is_merged_and_an_expiry_can_be_removed(api: Api) -> None:
+    [added] = add(api, metadata={"a": 1}, expiration_date="2999-01-31")["results"]
+    changed = ok(api.put(f"/mem0/v1/memories/{added['id']}/", {"metadata": {"b": 2}, "expiration_date": None}))
+
+    assert (changed["metadata"], changed["expiration_date"], changed["memory"]) == ({"a": 1, "b": 2}, None, SECRET)
+
+
+def test_a_batch_with_an_unknown_memory_changes_nothing(api: Api) -> None:
+    ids = [add(api, text)["results"][0]["id"] for text in ("one", "two")]
+    unknown = {"memory_id": NAMES["id"], "text": "x"}
+
+    refused(api.put("/mem0/v1/batch/", {"memories": [{"memory_id": ids[0], "text": "x"}, unknown]}), 404)
+    refused(api.request("DELETE", "/mem0/v1/batch/", {"memories": [{"memory_id": ids[0]}, unknown]}), 404)
+    assert texts(api, {"user_id": "vault"}) == ["one", "two"]
+    ok(api.request("DELETE", "/mem0/v1/batch/", {"memories": [{"memory_id": id} for id in ids]}))
+    assert texts(api, {"user_id": "vault"}) == []
+
+
+def test_owners_are_listed_with_their_memories_and_deleted_by_name(filed: Api) -> None:
+    found = ok(filed.get("/mem0/v1/entities/"))
+    named = {(entity["type"], entity["name"]): entity["total_memories"] for entity in found["results"]}
+
+    expected = {("user", "ada"): 2, ("user", "bob"): 1, ("agent", "x"): 1, ("app", "shop"): 1, ("run", "r"): 1}
+    assert named == expected
+    ok(filed.delete("/mem0/v2/entities/app/shop/"))
+    assert texts(filed, {"user_id": "*"}) == ["Two", "three"]
+    ok(filed.delete("/mem0/v1/memories/?user_id=*&agent_id=*&app_id=*&run_id=*"))
+    assert texts(filed, {"user_id": "*"}) == []
+    assert "at least one" in refused(filed.delete("/mem0/v1/memories/"))
+
+
+def test_the_open_source_server_has_its_routes(api: Api) -> None:
+    said = [{"role": "user", "content": "I sow beans in May."}]
+    [added] = ok(api.post("/mem0/memories", {"messages": said, "user_id": "ada"}))["results"]
+    path = f"/mem0/memories/{added['id']}"
+
+    assert (added["memory"], added["event"]) == ("I sow beans in May.", "ADD")
+    assert ok(api.get("/mem0/memories?user_id=ada"))["results"][0]["id"] == added["id"]
+    assert ok(api.post("/mem0/search", {"query": "beans", "user_id": "ada"}))["results"][0]["id"] == added["id"]
+    ok(api.put(path, {"text": "I sow beans in June."}))
+    assert ok(api.get(path))["memory"] == "I sow beans in June."
+    assert [entry["event"] for entry in ok(api.get(path + "/history"))] == ["ADD", "UPDATE"]
+    ok(api.delete(path))
+    ok(api.delete("/mem0/memories?user_id=ada"))
+    ok(api.post("/mem0/reset"))
+
+
+# --- Isolation and scopes ----------------------------------------------------------------------------------------
+
+
+def test_every_route_of_the_layer_has_a_case() -> None:
+    assert mem0.urls_namespace == "mem0"  # its routes are registered
+    assert CASES.keys() | REFUSED == {route for route in layer.policies if route[1].startswith("/mem0/")}
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(REFUSED))
+def test_what_does_not_exist_here_answers_501_and_says_what_does(api: Api, method: str, path: str) -> None:
+    at = path.replace("{a}", "1").replace("{b}", "2") + "?fields=x&fields=y"
+
+    assert "is not supported by SomaMemory" in refused(api.request(method, at, {"any": "thing"}), 501)
+    refused(api.request(method, at, None, None, Authorization="Token wrong"), 401)
+
+
+def vault(api: Api) -> dict[str, str]:
+    """Store acme's data, and return the names that requests can use."""
+    added = add(api, app_id="shop", run_id="r", agent_id="x")
+    id = api.store("1,2,3", SECRET)["id"]
+    drain()
+    return {**NAMES, "mem0": added["results"][0]["id"], "mem0_event": added["event_id"], "id": id}
+
+
+def asked(api: Api, route: Route, names: dict[str, str]) -> list[tuple[int, str]]:
+    """Return the status and the body of each case, without ids and times."""
+    answers = []
+    for case in (case.filled(names) for case in CASES[route]):
+        response = api.request(route[0], case.path, case.body)
+        text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{32}\b", "ID", response.getvalue().decode())
+        answers.append((response.status_code, re.sub(r"\d{4}-\d\d-\d\dT[^\"]*Z", "TIME", text)))
+    return answers
+
+
+def rows(api: Api) -> list[Any]:
+    return list(Memory.objects.for_tenant(api.tenant).exclude(user_id="bob").order_by("seq").values())
+
+
+def test_a_stranger_sees_and_changes_nothing(api: Api, stranger: Api) -> None:
+    names, before = vault(api), rows(api)
+
+    for route in CASES:
+        there = asked(stranger, route, names)
+        assert there == asked(stranger, route, NAMES), route
+        assert not [text for _, text in there if "secret" in text], route
+        assert {status for status, _ in asked(Api("soma_" + "x" * 60, api.tenant), route, names)} == {401}, route
+
+    assert rows(api) == before
+
+
+def test_a_key_that_is_limited_to_a_user_sees_and_changes_nothing_of_others(api: Api) -> None:
+    names, before = vault(api), rows(api)
+    bob = Api(issue_key(api.tenant, ("read", "write", "delete"), user_id="bob"), api.tenant)
+
+    for route in CASES:
+        for status, text in asked(bob, route, names):
+            assert status in (200, 403, 404), (route, text)
+            assert "secret" not in text, route
+
+    assert rows(api) == before
+
+
+def test_every_route_needs_its_scope(api: Api) -> None:
+    names, before = vault(api), rows(api)
+
+    for route, needs in NEEDS.items():
+        without = Api(issue_key(api.tenant, tuple(scope for scope in SCOPES if scope != needs)), api.tenant)
+        assert {status for status, _ in asked(without, route, names)} == {403}, route
+
+    assert rows(api) == before
+
+
+def test_a_key_of_another_namespace_is_refused(api: Api) -> None:
+    names = vault(api)
+    narrow = Api(issue_key(api.tenant, SCOPES, namespaces=["mine"]), api.tenant)
+
+    for route in NEEDS:
+        assert {status for status, _ in asked(narrow, route, names)} == {403}, route
+
+
+def test_a_key_of_the_namespace_reads_and_writes(api: Api) -> None:
+    narrow = Api(issue_key(api.tenant, SCOPES, namespaces=["mem0"]), api.tenant)
+    add(narrow, "mine")
+
+    assert texts(narrow, {"user_id": "vault"}) == ["mine"]
+    ok(narrow.delete("/mem0/v1/memories/?user_id=vault"))
+    assert texts(narrow, {"user_id": "vault"}) == []
