@@ -66,6 +66,6 @@ def save(new: Sequence[Memory], old: Sequence[Memory]) -> None:
     """Insert new rows and update locked ones. Raises IntegrityError if a new row's address is taken."""
     # If another caller has just created a memory at the same address, `retrying` runs the transaction again.
     TABLE.insert([vars(memory) for memory in new])
-    # These rows are locked, so each of them is updated. These ids belong to rows that will never be inserted, and must
-    # not collide with existing ones.
+    # The old rows are locked, so each of them is updated. The statement also needs ids for rows that are never
+    # inserted, which must not collide with existing ones.
     TABLE.upsert([{**vars(memory), "id": uuid.uuid4()} for memory in old], ADDRESS, _REPLACED_FIELDS)

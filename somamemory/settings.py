@@ -268,7 +268,7 @@ _SQLITE = {
 CONNECT_TIMEOUT_S = _bounded("SOMA_DATABASE_CONNECT_TIMEOUT_S", 3, 2, 60)
 STATEMENT_TIMEOUT_S = _bounded("SOMA_DATABASE_STATEMENT_TIMEOUT_S", 30, 1, 3600)
 LOCK_TIMEOUT_S = _bounded("SOMA_DATABASE_LOCK_TIMEOUT_S", 10, 1, 3600)
-# Must be False behind a pooler that gives each transaction another connection (PgBouncer before 1.21).
+# Must be False behind a pooler that gives each transaction a different connection (PgBouncer before 1.21).
 PREPARE_STATEMENTS = env.bool("SOMA_DATABASE_PREPARE", True)
 # PostgreSQL hides the rows of other tenants from each request: see `tenants.row_level_security`.
 ROW_LEVEL_SECURITY = env.bool("SOMA_ROW_LEVEL_SECURITY", False)
@@ -489,8 +489,8 @@ CELERY_BROKER_URL = BROKER_URL
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_TASK_DEFAULT_QUEUE = "soma"
-# Acknowledge a message after its task. If the worker is killed, the message is delivered again, so every task may run
-# twice.
+# Acknowledge a message only after its task has run. If the worker is killed, the message is delivered again, so every
+# task may run twice.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

@@ -52,7 +52,7 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
         max_length=MAX_ID_LENGTH,
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Limits the key to the data of this user. Leave blank for the data of all users.",
+        help_text="Limits the key to this user's data. Leave blank to allow all users' data.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

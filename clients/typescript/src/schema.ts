@@ -240,7 +240,7 @@ export interface components {
       manifest?: boolean;
     };
     ContextBody: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description time from which recency is measured; default: the start of the current hour */
       as_of?: string | null;
@@ -278,11 +278,11 @@ export interface components {
       preferred_labels?: string[];
       /** @description text to search for */
       query: string;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
       /** @description true: shorten a message that does not fit */
       truncate?: boolean;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
     };
     ContextItemOut: {
@@ -524,15 +524,15 @@ export interface components {
       user_id?: string | null;
     };
     ConversationsCountQuery: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description folder of the conversation, such as `/work/notes` */
       folder?: string | null;
       /** @description label of the conversation */
       label?: string | null;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
     };
     ConversationsDeleteQuery: {
@@ -540,7 +540,7 @@ export interface components {
       purge?: boolean;
     };
     ConversationsExportQuery: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description folder of the conversation, such as `/work/notes` */
       folder?: string | null;
@@ -551,9 +551,9 @@ export interface components {
       format?: "json" | "jsonl" | "markdown";
       /** @description label of the conversation */
       label?: string | null;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
     };
     ConversationsImportQuery: {
@@ -580,7 +580,7 @@ export interface components {
       limit?: number;
     };
     ConversationsListQuery: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description true: only archived conversations; false: only others */
       archived?: boolean | null;
@@ -600,11 +600,11 @@ export interface components {
       pinned?: boolean | null;
       /** @description part of the label, ignoring case */
       q?: string | null;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
       /** @description status of the conversation */
       status?: ("active" | "pinned" | "archived") | null;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
     };
     ConversationsOut: {
@@ -663,7 +663,7 @@ export interface components {
     };
     /** @description All conditions must match. Without any condition, `all` must be true. */
     DeleteMatchingBody: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description true: allow a deletion without any condition */
       all?: boolean;
@@ -685,9 +685,9 @@ export interface components {
       namespace_prefix?: string | null;
       /** @description only items at or below this coordinate */
       prefix?: (string | number[]) | null;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
     };
     DeleteNamespaceBody: {
@@ -897,7 +897,7 @@ export interface components {
       version: number;
     };
     FullTextBody: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description include messages of archived conversations */
       include_archived?: boolean;
@@ -907,9 +907,9 @@ export interface components {
       offset?: number | null;
       /** @description text to search for */
       query: string;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
     };
     FullTextOut: {
@@ -1193,7 +1193,7 @@ export interface components {
     };
     /** @description A memory to be stored under a key that the path contains. */
     KeyedBody: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description text that helps searches find the memory but is not part of it */
       context?: string;
@@ -1221,7 +1221,7 @@ export interface components {
       payload: {
         [key: string]: unknown;
       };
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
       /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
       source?: string | {
@@ -1233,7 +1233,7 @@ export interface components {
       trust?: number | null;
       /** @description seconds until the memory expires */
       ttl_seconds?: number | null;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from?: string | null;
@@ -1511,7 +1511,7 @@ export interface components {
       valid_at?: string | null;
     };
     MemoriesListQuery: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
@@ -1543,17 +1543,17 @@ export interface components {
       prefix?: string | null;
       /** @description radius of the neighbourhood */
       radius?: number | null;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
       /** @description only items changed after this time */
       updated_after?: string | null;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
       /** @description only memories that are valid at this time; default for searches: now */
       valid_at?: string | null;
     };
     MemoriesMapQuery: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description one or two positions in the coordinate, counted from 0 and separated by a comma; returns a grid */
       axes?: string | null;
@@ -1573,9 +1573,9 @@ export interface components {
       prefix?: string | null;
       /** @description number of cells along each axis; default: 48 */
       resolution?: number | null;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
     };
     MemoriesPatchByKeyQuery: {
@@ -1597,7 +1597,7 @@ export interface components {
       version?: number | null;
     };
     MemoriesSearchByQueryQuery: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
@@ -1641,11 +1641,11 @@ export interface components {
       query: string;
       /** @description radius of the neighbourhood */
       radius?: number | null;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
       /** @description number of memories to return */
       top_k?: number;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
       /** @description only memories that are valid at this time; default for searches: now */
       valid_at?: string | null;
@@ -2122,7 +2122,7 @@ export interface components {
       threshold_days?: number;
     };
     QueryBody: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description conditions on fields */
       filters?: {
@@ -2138,9 +2138,9 @@ export interface components {
       offset?: number | null;
       /** @description text to search for */
       query: string;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
     };
     QueryOut: {
@@ -2294,7 +2294,7 @@ export interface components {
       overlap_hours?: number;
     };
     SearchBody: {
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id?: string | null;
       /** @description time in the past: return the data as it was at this time; default: now */
       as_of?: string | null;
@@ -2342,11 +2342,11 @@ export interface components {
       query: string;
       /** @description radius of the neighbourhood */
       radius?: number | null;
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id?: string | null;
       /** @description number of memories to return */
       top_k?: number;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id?: string | null;
       /** @description only memories that are valid at this time; default for searches: now */
       valid_at?: string | null;
@@ -2701,7 +2701,7 @@ export interface components {
        * @enum {string}
        */
       action: "create" | "update" | "delete" | "restore";
-      /** @description the agent: only data of this agent */
+      /** @description only this agent's data */
       agent_id: string | null;
       /** @description when the version was written */
       at: string;
@@ -2728,7 +2728,7 @@ export interface components {
       payload: {
         [key: string]: unknown;
       };
-      /** @description the session: only data of this session */
+      /** @description only this session's data */
       session_id: string | null;
       /** @description who or what wrote the memory, and from where: a text or an object, as stated by its writer */
       source: string | {
@@ -2738,7 +2738,7 @@ export interface components {
       trust: number | null;
       /** @description when the next version replaced it; null for the current version */
       until: string | null;
-      /** @description the user: only data of this user */
+      /** @description only this user's data */
       user_id: string | null;
       /** @description start of the period in which the memory or link is valid; null: no start */
       valid_from: string | null;

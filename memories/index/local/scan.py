@@ -21,8 +21,8 @@ from memories.index.local.points_file import PointsFile, gathered
 # row in 60,000 near the limit is missed. With few dimensions, the maximum possible error is even smaller.
 _SIGMA = 12**-0.5
 _CERTAINTY = 4.3
-# If a filter leaves less than one row in this many, the codes of these rows are copied first, instead of comparing all
-# rows.
+# If a filter leaves fewer than one row in this many, the codes of the remaining rows are copied first, instead of
+# comparing all rows.
 _SPARSE = 6
 # The maximum number of passes over new rows while writers are adding them.
 PASSES = 5
