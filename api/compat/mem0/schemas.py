@@ -1,7 +1,7 @@
 """Requests of mem0's clients.
 
-Options that change only how mem0 works, and unknown ones, are ignored; the response header `X-Compat-Changes` names them.
-Options that would change the result are errors (see `refuse`).
+Unknown options, and options that change only how mem0 works, are ignored; the response header `X-Compat-Changes` names
+them. Options that would change the result are errors (see `refuse`).
 """
 
 from __future__ import annotations
