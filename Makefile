@@ -124,8 +124,8 @@ release: venv ## build the wheels, check them, and try them in new environments 
 
 lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade for newer versions)
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
-	for set in base tracing milvus s3 test milvus-server docs peers release adapters; do
-	    case $$set in tracing|milvus|s3|test) with=(--constraints requirements/base.txt) ;; *) with=() ;; esac
+	for set in base tracing milvus onnx s3 test milvus-server docs peers release adapters; do
+	    case $$set in tracing|milvus|onnx|s3|test) with=(--constraints requirements/base.txt) ;; *) with=() ;; esac
 	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command 'make lock' \
 	        $(ARGS) "$${with[@]}" requirements/$$set.in -o requirements/$$set.txt

@@ -11,6 +11,7 @@ from somamemory.errors import ConfigurationError
 _MODULES = {
     "mcp": ("django_mcpz",),
     "milvus": ("pymilvus",),
+    "onnx": ("onnxruntime",),
     "openai": ("openai",),
     "postgres": ("psycopg",),
     "redis": ("django_redis", "redis"),
@@ -19,7 +20,7 @@ _MODULES = {
     "worker": ("celery", "redis"),
 }
 EXTRAS = tuple(_MODULES)
-_LOCKED_ALONE = ("milvus", "s3", "tracing")
+_LOCKED_ALONE = ("milvus", "onnx", "s3", "tracing")
 
 
 def is_installed(extra: str) -> bool:

@@ -15,7 +15,7 @@ from memories.embeddings.measured import MeasuredEmbedder
 from somamemory import extras
 from somamemory.errors import ConfigurationError
 
-PROVIDERS = ("wordllama", "openai", "hashing")
+PROVIDERS = ("wordllama", "openai", "onnx", "hashing")
 
 
 class Recipe(Protocol):
@@ -50,6 +50,11 @@ def made(provider: str, model: str = "", dimension: int = 0) -> Embedder:
         from memories.embeddings.hashing import DIMENSION, HashingEmbedder
 
         return _checked(HashingEmbedder(dimension or DIMENSION), model, dimension)
+    if provider == "onnx":
+        extras.require("onnx", "the embedding provider 'onnx'")
+        from memories.embeddings.onnx import OnnxEmbedder
+
+        return _checked(OnnxEmbedder(model), model, dimension)
     if provider == "openai":
         extras.require("openai", "the embedding provider 'openai'")
         from memories.embeddings.cache import CachedEmbedder

@@ -21,9 +21,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--provider", default="", help="wordllama, openai or hashing; default: the current provider"
+            "--provider", default="", help="wordllama, openai, onnx or hashing; default: the current provider"
         )
-        parser.add_argument("--model", default="", help="name of the provider's model")
+        parser.add_argument("--model", default="", help="name of the provider's model, or its folder")
         parser.add_argument("--dimension", type=int, default=0, help="number of dimensions")
         parser.add_argument(
             "--from-stored-vectors",
