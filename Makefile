@@ -17,7 +17,7 @@ ARGS ?=
 # The data of `make eval`
 DATA ?= benchmarks/evaluation/sample
 
-.PHONY: help run demo docs reference typescript test test-adapters test-docs test-generated test-mcp test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
+.PHONY: help run demo docs reference typescript test test-adapters test-compat test-docs test-generated test-mcp test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
 	bench-console eval chaos soak release lock clean venv venv-test
 
 help: ## show this list
@@ -43,6 +43,9 @@ test-mcp: venv-test ## run the official MCP conformance suite, which is installe
 
 test-adapters: venv ## check the adapters of the Python client and run the suites of their frameworks, in an environment of their own
 	exec scripts/test-adapters.sh $(ARGS)
+
+test-compat: venv ## run unmodified clients of other products, from registries and clones, against a new server (ARGS="sekha")
+	exec scripts/test-compat.sh $(ARGS)
 
 test-generated: venv-test ## generate clients from the OpenAPI document with two generators, and run the tutorial with them
 	exec scripts/test-generated.sh

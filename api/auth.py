@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from django.conf import settings
 from django.http import HttpRequest
 from ninja.security.base import AuthBase
@@ -11,10 +13,11 @@ from api.json import refuse_body
 from api.request import Request, as_api
 from somamemory import deadline
 from somamemory.db import tenant_scope
-from somamemory.errors import Forbidden, MalformedRequest, NotFound, Unauthenticated
+from somamemory.errors import Conflict, Forbidden, MalformedRequest, NotFound, Unauthenticated
 from somamemory.web import client_connection
 from somamemory.web.request_state import state_of
 from tenants import keys
+from tenants import services as tenants
 from tenants.caller import Caller
 
 
@@ -85,8 +88,26 @@ def _authenticate(request: HttpRequest) -> Caller:
     token = token_of(request)
     if not token:
         raise Unauthenticated("send the key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+    slug = _tenant_slug(request)
+    try:
+        return _caller(request, token, slug)
+    except NotFound:
+        if not settings.CREATE_TENANTS or slug is None:
+            raise
+    _create_tenant(_caller(request, token, None), slug)
+    return _caller(request, token, slug)
+
+
+def _caller(request: HttpRequest, token: str, slug: str | None) -> Caller:
     state = state_of(request)
-    return keys.authenticate(token, _tenant_slug(request), state.request_id, state.client_address)
+    return keys.authenticate(token, slug, state.request_id, state.client_address)
+
+
+def _create_tenant(operator: Caller, slug: str) -> None:
+    """Create the tenant that an operator names. Raises Forbidden, InvalidInput."""
+    # Conflict: another request has just created it, or it is suspended.
+    with tenant_scope.crossing(), suppress(Conflict):
+        tenants.create_tenant(operator, slug)
 
 
 def token_of(request: HttpRequest) -> str:

@@ -1,6 +1,7 @@
 """Convert the conversations in a Sekha database (SQLite) to JSON lines for `manage.py import_conversations`.
 
     python scripts/from_sekha.py ~/.sekha/data/sekha.db > sekha.jsonl
+    python scripts/from_sekha.py --digest sekha.jsonl     the number of conversations and messages, and a hash
 
 Reads the tables `conversations` and `messages`, whose format has not changed since version 0.1 of Sekha's controller
 (according to its source code in November 2026). Processes one conversation at a time, does not change the database, and
@@ -9,6 +10,7 @@ needs only the Python standard library.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import sys
@@ -59,6 +61,20 @@ def _id(value: str | bytes) -> str:
     return str(uuid.UUID(bytes=value)) if isinstance(value, bytes) else value
 
 
+def digest(path: Path) -> str:
+    """Describe a file of this script or an export of SomaMemory (`format=jsonl`), in any order of conversations."""
+    messages, hashes = 0, []
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            conversation = json.loads(line)
+            said = [[message["role"], message["content"]] for message in conversation["messages"]]
+            text = json.dumps([conversation["label"], conversation["folder"], said])
+            hashes.append(hashlib.sha256(text.encode()).hexdigest())
+            messages += len(said)
+    total = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
+    return f"{len(hashes):,} conversations, {messages:,} messages, hash {total}"
+
+
 def main(path: str) -> int:
     try:
         for conversation in conversations(Path(path)):
@@ -70,6 +86,9 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 3 and sys.argv[1] == "--digest":
+        print(digest(Path(sys.argv[2])))
+        sys.exit()
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     sys.exit(main(sys.argv[1]))

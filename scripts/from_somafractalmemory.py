@@ -2,6 +2,7 @@
 
     SOMA_KEY=… python scripts/from_somafractalmemory.py postgres://user:password@host/database http://127.0.0.1:9595
     … --tenant acme     only this tenant, into the tenant of the key (X-Tenant: acme for an operator's key)
+    … --verify          then read the memories back, and compare their number and a hash of their content
 
 Reads `sfm_memories` and `sfm_graph_links` in the format of SomaFractalMemory's Django version (according to its source
 code in November 2026), and does not change them. It can be run again, and then replaces what it copied before. If the
@@ -11,11 +12,13 @@ target rejects any items, they are printed and the exit status is 1.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import os
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -68,6 +71,25 @@ def batches(items: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield batch
 
 
+class Digest:
+    """The number of memories, and a hash that does not depend on their order."""
+
+    def __init__(self) -> None:
+        self.count, self.sum, self.namespaces = 0, 0, set[str]()
+
+    def add(self, memory: dict[str, Any]) -> None:
+        """Add a memory as we send it or as the target returns it."""
+        coordinate = memory.get("coordinate") or memory["coord"]
+        content = [memory["namespace"], [float(number) for number in coordinate], memory["memory_type"]]
+        text = json.dumps([*content, memory["payload"], float(memory["importance"])], sort_keys=True)
+        self.count += 1
+        self.sum += int.from_bytes(hashlib.sha256(text.encode()).digest())
+        self.namespaces.add(memory["namespace"])
+
+    def __str__(self) -> str:
+        return f"{self.count:,} memories, hash {self.sum % 2**256:064x}"
+
+
 class Target:
     """A SomaMemory server.
 
@@ -91,28 +113,62 @@ class Target:
                 self.refused += 1
                 print(f"rejected: {json.dumps(items[result['index']])[:200]}: {result['error']}", file=sys.stderr)
 
+    def digest(self, namespaces: set[str]) -> Digest:
+        """Return the digest of the memories that came from SomaFractalMemory."""
+        digest = Digest()
+        for namespace in sorted(namespaces):
+            query = {"namespace": namespace, "limit": "1000"}
+            while True:
+                request = urllib.request.Request(  # noqa: S310 - the caller's own
+                    f"{self.url}/api/v1/memories?{urllib.parse.urlencode(query)}", headers=self.headers
+                )
+                with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
+                    page = json.load(response)
+                for memory in page["items"]:
+                    if "somafractalmemory" in memory["metadata"]:
+                        digest.add(memory)
+                if page["next_cursor"] is None:
+                    break
+                query["cursor"] = page["next_cursor"]
+        return digest
+
+
+def counted(memories: Iterator[dict[str, Any]], digest: Digest) -> Iterator[dict[str, Any]]:
+    for memory in memories:
+        digest.add(memory)
+        yield memory
+
+
+def verified(target: Target, sent: Digest) -> bool:
+    stored = target.digest(sent.namespaces)
+    print(f"sent:   {sent}\nstored: {stored}")
+    return str(sent) == str(stored)
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source")
     parser.add_argument("target")
     parser.add_argument("--tenant", default="default")
+    parser.add_argument("--verify", action="store_true")
     given = parser.parse_args()
+    sent = Digest()
     target = Target(given.target, os.environ["SOMA_KEY"], given.tenant)
     # Server-side cursors, so that the rows of a large table are not held in memory.
     with psycopg.connect(given.source, row_factory=dict_row) as connection:
         for path, name, statement, made in (
-            ("/memories/bulk", "items", MEMORIES, memory),
-            ("/graph/links/bulk", "links", LINKS, link),
+            ("/api/v1/memories/bulk", "items", MEMORIES, memory),
+            ("/api/v1/graph/links/bulk", "links", LINKS, link),
         ):
             count = 0
             with connection.cursor(name=name) as rows:
                 rows.execute(statement, [given.tenant])
-                for batch in batches(map(made, rows)):
+                converted = map(made, rows)
+                for batch in batches(counted(converted, sent) if name == "items" else converted):
                     target.send(path, name, batch)
                     count += len(batch)
             print(f"{count:,} {'memories' if name == 'items' else name}")
-    return 1 if target.refused else 0
+    return 1 if target.refused or (given.verify and not verified(target, sent)) else 0
 
 
 if __name__ == "__main__":

@@ -211,7 +211,13 @@ MIDDLEWARE = [
 # The admin console under /admin/. Its tables always exist; without the console, sign-in is not possible.
 ADMIN = env.bool("SOMA_ADMIN", True)
 if ADMIN:
-    MIDDLEWARE.insert(4, "somamemory.web.console_middleware.ConsoleMiddleware")
+    MIDDLEWARE.insert(-1, "somamemory.web.console_middleware.ConsoleMiddleware")
+# Speak SomaFractalMemory's contract at the root. Our own stays below /api/v1.
+COMPAT_SOMAFRACTALMEMORY = env.bool("SOMA_COMPAT_SOMAFRACTALMEMORY", False)
+if COMPAT_SOMAFRACTALMEMORY:
+    MIDDLEWARE.remove("somamemory.web.middleware.RootAliases")
+# Create the tenant that an operator key names in X-Tenant or X-Soma-Tenant if it does not exist.
+CREATE_TENANTS = env.bool("SOMA_CREATE_TENANTS", False)
 # Origins whose web pages may call the API. The page itself sends the API key; the API accepts no cookies.
 CORS_ALLOWED_ORIGINS = env.list("SOMA_CORS_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [

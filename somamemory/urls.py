@@ -27,6 +27,11 @@ urlpatterns: list[Any] = [
     path("mcp/<path:namespace>", mcp),
 ]
 
+if settings.COMPAT_SOMAFRACTALMEMORY:
+    from api.compat.somafractalmemory.app import somafractalmemory
+
+    urlpatterns.insert(0, path("", somafractalmemory.urls))
+
 if settings.ADMIN:
     from console.urls import site
 

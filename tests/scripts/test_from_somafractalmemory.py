@@ -39,7 +39,7 @@ SOMA_FRACTAL_MEMORY = """
 def move(url: str, server: Server) -> subprocess.CompletedProcess[str]:
     script = str(HOME / "scripts/from_somafractalmemory.py")
     return subprocess.run(
-        [sys.executable, script, url, f"http://127.0.0.1:{server.port}"],
+        [sys.executable, script, url, f"http://127.0.0.1:{server.port}", "--verify"],
         env={**os.environ, "SOMA_KEY": server.key},
         capture_output=True,
         text=True,
@@ -79,7 +79,9 @@ def test_somafractalmemorys_memories_and_links_come_over(tmp_path: Path) -> None
         for _ in range(2):
             done = move(url, server)
             assert done.returncode == 0, done.stderr
-            assert done.stdout == "2 memories\n1 links\n"
+            memories, links, sent, stored = done.stdout.splitlines()
+            assert (memories, links) == ("2 memories", "1 links")
+            assert sent.removeprefix("sent:").strip() == stored.removeprefix("stored:").strip()
         client = server.client()
         items = client.get("/memories?limit=10")["items"]
         neighbours = client.get("/graph/neighbors?coord=1,2,3")["neighbors"]

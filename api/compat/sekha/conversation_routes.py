@@ -8,11 +8,11 @@ import orjson
 from django.db import transaction
 from django.http import HttpResponse
 
+from api.compat.changes import changes_of
+from api.compat.lenient import Json, LenientRouter, valid
 from api.compat.sekha import messages
-from api.compat.sekha.changes import changes_of
 from api.compat.sekha.lists import page_of
-from api.compat.sekha.requests import Json, body_of, parameters, valid
-from api.compat.sekha.router import SekhaRouter
+from api.compat.sekha.requests import PREFIX, body_of, parameters
 from api.conversations import routes
 from api.conversations.schemas import (
     ConversationBody,
@@ -27,7 +27,7 @@ from api.json import JsonObject
 from api.request import Request
 from api.schemas import MAX_BULK, Id
 
-router = SekhaRouter()
+router = LenientRouter("sekha", prefix=PREFIX)
 
 
 @router.post("/api/v1/conversations", out=None, limited=True)

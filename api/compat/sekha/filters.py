@@ -5,7 +5,7 @@ Sekha's server ignores most filters, so each client uses its own names. Unknown 
 
 from __future__ import annotations
 
-from api.compat.sekha.changes import Changes
+from api.compat.changes import Changes
 from api.compat.sekha.requests import a_time
 from api.json import JsonObject
 

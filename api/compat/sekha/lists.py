@@ -8,8 +8,9 @@ import orjson
 from django.http import HttpResponse
 from pydantic import Field
 
-from api.compat.sekha.changes import changes_of
-from api.compat.sekha.requests import parameters, valid
+from api.compat.changes import changes_of
+from api.compat.lenient import valid
+from api.compat.sekha.requests import parameters
 from api.conversations import routes
 from api.conversations.schemas import ConversationListParams, CountParams
 from api.json import JsonObject, reply

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
-from api.compat.sekha.changes import Changes
-from api.compat.sekha.requests import a_time, known
+from api.compat.changes import Changes
+from api.compat.lenient import known
+from api.compat.sekha.requests import ALIASES, a_time
 from api.conversations.schemas import MAX_CONTENT_LENGTH, MessageBody, Role
 from api.json import JsonObject
 from api.schemas import MAX_BULK
@@ -40,7 +41,7 @@ def text_of(content: object) -> object:
 
 
 def _message(raw: JsonObject, at: str, changes: Changes) -> Iterator[JsonObject]:
-    message = known(raw, MessageBody, changes, f"{at}.")
+    message = known(raw, MessageBody, changes, f"{at}.", ALIASES)
     message["role"] = _role(message, at, changes)
     if "timestamp" in message:
         message["timestamp"] = a_time(message["timestamp"], f"{at}.timestamp", changes)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import orjson
 from django.http import HttpRequest, HttpResponse
 
-from api.compat.sekha.changes import changes_of
+from api.compat.changes import changes_of
+from api.compat.lenient import Json, LenientRouter, known, valid
 from api.compat.sekha.presenters import labels, pruning
-from api.compat.sekha.requests import Json, adapted, body_of, known, parameters, valid
-from api.compat.sekha.router import SekhaRouter
+from api.compat.sekha.requests import PREFIX, adapted, body_of, parameters
 from api.conversations import routes as conversations
 from api.enrichment import routes
 from api.enrichment.schemas import (
@@ -29,8 +29,8 @@ from operations import jobs as running
 from somamemory.errors import Conflict
 from somamemory.times import rfc3339
 
-router = SekhaRouter()
-without_key = SekhaRouter(has_key=False)
+router = LenientRouter("sekha", prefix=PREFIX)
+without_key = LenientRouter("sekha", prefix=PREFIX, has_key=False)
 
 
 class MessageIdBody(Body):

@@ -7,55 +7,33 @@ then validate the result as strictly as for any other client.
 from __future__ import annotations
 
 import re
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 from django.http import HttpRequest
-from ninja import Body as JsonBody
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from api.compat.sekha.changes import Changes, changes_of
-from api.field_errors import field_errors
+from api.compat.changes import Changes, changes_of
+from api.compat.lenient import known, parameters_of, valid
 from api.json import JsonObject
-from somamemory.errors import InvalidInput
 
 Schema = TypeVar("Schema", bound=BaseModel)
-Json = Annotated[JsonObject, JsonBody()]
 
+PREFIX = "/sekha"
 MIN_SCORE, MAX_SCORE = 1, 10  # Sekha also accepts 0, and any number above 10
 _NAIVE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?", re.ASCII)
 _SLASHES = re.compile(r"\s*/[\s/]*")
-_ALIASES = {"importanceScore": "importance_score", "conversationId": "conversation_id"}
-
-
-def valid(schema: type[Schema], body: JsonObject) -> Schema:
-    """Return the body as our route expects it. Raises InvalidInput."""
-    try:
-        return schema.model_validate(body)
-    except ValidationError as error:
-        fields = field_errors(error.errors())
-        raise InvalidInput(*fields[0], **dict(fields[1:])) from None
+ALIASES = {"importanceScore": "importance_score", "conversationId": "conversation_id"}
 
 
 def body_of(request: HttpRequest, body: JsonObject, schema: type[Schema]) -> Schema:
     """Return a body without unknown fields, with adapted folders and scores. Raises InvalidInput."""
-    return valid(schema, adapted(known(body, schema, changes_of(request)), changes_of(request)))
+    changes = changes_of(request)
+    return valid(schema, adapted(known(body, schema, changes, aliases=ALIASES), changes))
 
 
 def parameters(request: HttpRequest, schema: type[Schema]) -> Schema:
     """Return the query parameters without unknown and repeated ones. Raises InvalidInput."""
-    return body_of(request, dict(request.GET.items()), schema)
-
-
-def known(body: JsonObject, schema: type[BaseModel], changes: Changes, at: str = "") -> JsonObject:
-    """Return the fields that the schema has, under our names. `at`: the path of the object, such as `messages.0.`"""
-    kept: JsonObject = {}
-    for name, value in body.items():
-        ours = _ALIASES.get(name, name)
-        if ours in schema.model_fields:
-            kept[ours] = value
-        else:
-            changes.note(at + name, "unknown, dropped")
-    return kept
+    return body_of(request, parameters_of(request), schema)
 
 
 def adapted(body: JsonObject, changes: Changes) -> JsonObject:

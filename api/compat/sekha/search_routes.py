@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 
-from api.compat.sekha.changes import changes_of
+from api.compat.changes import changes_of
+from api.compat.lenient import Json, LenientRouter
 from api.compat.sekha.exports import exported
 from api.compat.sekha.filters import translated_filters
 from api.compat.sekha.messages import text_of
-from api.compat.sekha.requests import Json, at_most, body_of
-from api.compat.sekha.router import SekhaRouter
+from api.compat.sekha.requests import PREFIX, at_most, body_of
 from api.context import routes
 from api.context.schemas import ContextBody, ContextParams, FullTextBody, QueryBody
 from api.json import JsonObject
 from api.request import Request
 
-router = SekhaRouter()
+router = LenientRouter("sekha", prefix=PREFIX)
 _MAX_RESULTS = 1000
 _MAX_TOKENS = 1_000_000
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 
+from api.compat.lenient import Json, LenientRouter
 from api.compat.sekha import tools
-from api.compat.sekha.requests import Json
-from api.compat.sekha.router import SekhaRouter
+from api.compat.sekha.requests import PREFIX
 from api.json import JsonObject, reply
 from api.request import Request
 
-router = SekhaRouter()
+router = LenientRouter("sekha", prefix=PREFIX)
 
 
 @router.get("/mcp/tools", out=None, limited=True)

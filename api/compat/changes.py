@@ -1,4 +1,4 @@
-"""What the layer changed in a request, for the response header `X-Compat-Changes`."""
+"""What a layer changed in a request, for the response header `X-Compat-Changes`."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ class Changes:
 
 def changes_of(request: HttpRequest) -> Changes:
     """Return the changes to a request. Creates them on first use."""
-    changes: Changes = vars(request).setdefault("sekha_changes", Changes())
+    changes: Changes = vars(request).setdefault("compat_changes", Changes())
     return changes

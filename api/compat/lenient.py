@@ -1,0 +1,100 @@
+"""Routes that ignore unknown fields like the server of the product, and report what they dropped or changed.
+
+A translation drops unknown fields and adapts values, and notes each change. The schema of our route then validates the
+result as strictly as for any other client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import wraps
+from typing import Annotated, Any, TypeVar
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Body as JsonBody
+from ninja.operation import Operation
+from ninja.utils import contribute_operation_callback
+from pydantic import BaseModel, ValidationError
+
+from api.auth import KeyAuth
+from api.compat.changes import Changes, changes_of
+from api.compat.layer import CompatRouter
+from api.field_errors import field_errors
+from api.json import JsonObject
+from api.request import as_api
+from api.routing import Declaration, Decorator, Run, View
+from somamemory.errors import InvalidInput
+from tenants.caller import Caller
+
+Schema = TypeVar("Schema", bound=BaseModel)
+Json = Annotated[JsonObject, JsonBody()]
+
+
+class LenientAuth(KeyAuth):
+    """Accepts unknown and repeated query parameters. `known` reports them."""
+
+    def __call__(self, request: HttpRequest) -> Caller:
+        as_api(request).admission.query_error = None
+        return super().__call__(request)
+
+
+class LenientRouter(CompatRouter):
+    """Declares routes whose responses report the changes to the request."""
+
+    def __init__(self, tag: str, *, prefix: str, has_key: bool = True) -> None:
+        super().__init__(tag, prefix=prefix, auth=LenientAuth() if has_key else None)
+
+    def _route(self, method: str, path: str, declaration: Declaration) -> Decorator:
+        publish = super()._route(method, path, declaration)
+
+        def publish_reporting(view: View) -> View:
+            contribute_operation_callback(view, _report_changes)
+            return publish(view)
+
+        return publish_reporting
+
+
+def _report_changes(operation: Operation) -> None:
+    operation.view_func = _reporting(operation.view_func)
+
+
+def _reporting(view: Run) -> Run:
+    @wraps(view)
+    def reporting(request: HttpRequest, **values: Any) -> HttpResponse:
+        response = view(request, **values)
+        changes_of(request).report(response)
+        return response
+
+    return reporting
+
+
+def valid(schema: type[Schema], body: JsonObject) -> Schema:
+    """Return the body as our route expects it. Raises InvalidInput."""
+    try:
+        return schema.model_validate(body)
+    except ValidationError as error:
+        fields = field_errors(error.errors())
+        raise InvalidInput(*fields[0], **dict(fields[1:])) from None
+
+
+def known(
+    body: JsonObject, schema: type[BaseModel], changes: Changes, at: str = "", aliases: Mapping[str, str] = {}
+) -> JsonObject:
+    """Return the fields that the schema has, under our names.
+
+    at: the path of the object, such as `messages.0.`
+    aliases: our names by the client's names.
+    """
+    kept: JsonObject = {}
+    for name, value in body.items():
+        ours = aliases.get(name, name)
+        if ours in schema.model_fields:
+            kept[ours] = value
+        else:
+            changes.note(at + name, "unknown, dropped")
+    return kept
+
+
+def parameters_of(request: HttpRequest) -> JsonObject:
+    """Return the query parameters. Only the last of repeated ones counts."""
+    return dict(request.GET.items())

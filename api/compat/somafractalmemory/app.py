@@ -1,0 +1,25 @@
+"""The API of the layer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from django.http import HttpResponse
+
+from api.compat.layer import CompatApi
+from api.compat.somafractalmemory.health_routes import router as health
+from api.compat.somafractalmemory.health_routes import with_key
+from api.compat.somafractalmemory.memory_routes import router as memories
+
+
+def rendered(problem: HttpResponse) -> HttpResponse:
+    """Convert a problem in place: its members include `detail`, and invalid input is 400."""
+    problem["Content-Type"] = "application/json"
+    if problem.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
+        problem.status_code = HTTPStatus.BAD_REQUEST
+    return problem
+
+
+somafractalmemory = CompatApi("somafractalmemory", rendered)
+for router in (memories, health, with_key):
+    somafractalmemory.add_router("", router.ninja)
