@@ -1,4 +1,4 @@
-"""The base of a compatibility layer: an API of its own, whose routes have the policies of `api.routing`.
+"""The base of a compatibility layer: a separate API, whose routes have the policies of `api.routing`.
 
     router = CompatRouter("mem0", prefix="/mem0")
 

@@ -41,7 +41,7 @@ def update_many(caller: Caller, changes: Sequence[tuple[UUID, dict[str, Any]]]) 
 
 
 def delete(caller: Caller, id: UUID, *, with_superseded: bool = False) -> None:
-    """Delete a memory softly. Raises NotFound."""
+    """Soft-delete a memory. Raises NotFound."""
     if with_superseded:
         raise NotSupported("delete_linked is not supported by SomaMemory; delete the older memories by their ids")
     if not delete_many(caller, [id]):
@@ -49,7 +49,7 @@ def delete(caller: Caller, id: UUID, *, with_superseded: bool = False) -> None:
 
 
 def delete_many(caller: Caller, ids: Sequence[UUID]) -> int:
-    """Delete memories softly. Return how many there were. Raises NotFound if one never existed."""
+    """Soft-delete memories. Return how many there were. Raises NotFound if one never existed."""
     found: dict[tuple[str, type], list[Address]] = {}
     for id in dict.fromkeys(ids):
         namespace, name = names.place(caller, id)

@@ -93,6 +93,6 @@ def delete_all(request: Request, query: Query[OwnedParams]) -> HttpResponse:
 
 @router.post("/reset", out=None, limited=True)
 def reset(request: Request) -> HttpResponse:
-    """Delete all memories that clients of mem0 have stored."""
+    """Delete all memories that mem0 clients have stored."""
     changing.delete_owned(request.caller, dict.fromkeys(names.OWNERS, "*"))
     return reply({"message": "All memories reset"})

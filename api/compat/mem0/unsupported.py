@@ -1,4 +1,4 @@
-"""Routes of the mem0 platform for what SomaMemory does not have: they answer 501 with `detail`."""
+"""Routes of the mem0 platform for features that SomaMemory lacks: they return 501 with `detail`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNSUPPORTED: dict[tuple[str, str], str] = {
 
 
 class _AnyRequest(KeyAuth):
-    """Accepts all query parameters: nothing of the request is used."""
+    """Accepts all query parameters, because no part of the request is used."""
 
     def __call__(self, request: HttpRequest) -> Caller:
         as_api(request).admission.query_error = None

@@ -28,7 +28,7 @@ class ExportParams(Params):
 
 
 def exported(request: Request) -> HttpResponse:
-    """Raises InvalidInput for an export that is too large for one response."""
+    """Return an export as one text. Raises InvalidInput if it is too large for one response."""
     query = parameters(request, ExportParams)
     if query.conversation_id is not None:
         selectors.get(request.caller, query.conversation_id)  # for NotFound

@@ -1,4 +1,4 @@
-"""Translate the filters of Sekha's clients to filters on messages.
+"""Translate the filters of Sekha's clients into filters on messages.
 
 Sekha's server ignores most filters, so each client uses its own names. Unknown names are rejected, as by our routes.
 """
