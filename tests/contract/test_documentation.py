@@ -171,7 +171,7 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
     )
     named = set(
         re.findall(
-            r"(?:manage\.py|^somamemory|`somamemory|sudo somamemory) ([a-z][a-z_-]+)",
+            r"(?:manage\.py|^somamemory|`somamemory|sudo somamemory) ([a-z][a-z0-9_-]+)",
             document.read_text(),
             re.MULTILINE,
         )
