@@ -85,3 +85,15 @@ export function layout(nodes, links, width, height) {
     }
     return at;
 }
+
+// Returns the size of cells so that at most `most` of them, and one more, cover a length. Sizes from 1 on are whole
+// numbers, and smaller ones divide 1. Otherwise, cells would contain different numbers of whole coordinates, and a map
+// of whole coordinates would show stripes.
+export function cellSize(length, most) {
+    const rough = length / most;
+    if (!(rough > 0) || !Number.isFinite(rough)) return null;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    if (rough <= 1) return [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * (1 - 1e-9));
+    const unit = Math.max(1, power / 10);
+    return Math.ceil(rough / unit) * unit;
+}

@@ -1,4 +1,5 @@
 // The explorer: loads cells and memories, and handles search, zoom, keyboard and mouse.
+import { cellSize } from "./chart.js";
 import { createDrawing, margin } from "./explorer_drawing.js";
 import { element, networkElement } from "./explorer_network.js";
 
@@ -16,6 +17,7 @@ function begin() {
         places: null,    // the last response with places, and the boxes drawn for them
         marked: [],      // the hits of the last search
         chosen: null,    // id of the memory in the side panel
+        links: [],       // around that memory
     };
     let prefix = "", page = "";
     let requests = 0, timer = 0;
@@ -38,10 +40,16 @@ function begin() {
         return answer;
     }
 
-    function box() {
+    // Returns the box and the number of cells that cover the view with cells of whole numbers.
+    function aligned() {
         const number = (value) => String(Math.max(-1.7e308, Math.min(1.7e308, value)));
-        const corner = (x, y) => axes().length === 2 ? `${number(x)},${number(y)}` : number(x);
-        return `${corner(state.view.x0, state.view.y0)};${corner(state.view.x1, state.view.y1)}`;
+        const sides = [[state.view.x0, state.view.x1], [state.view.y0, state.view.y1]].slice(0, axes().length);
+        const sizes = sides.map(([low, high]) => cellSize(high - low, RESOLUTION - 1) ?? (high - low) / RESOLUTION);
+        // Half a unit lower, because a whole number at the edge of a cell could be counted on either side of it.
+        const lows = sides.map(([low], n) => Math.floor(low / sizes[n]) * sizes[n] - Math.min(1, sizes[n]) / 2);
+        const resolution = Math.min(RESOLUTION, Math.max(1, ...sides.map(([, high], n) => Math.ceil((high - lows[n]) / sizes[n]))));
+        const highs = lows.map((low, n) => low + resolution * sizes[n]);
+        return { box: [lows, highs].map((corner) => corner.map(number).join(",")).join(";"), resolution };
     }
 
     async function load() {
@@ -53,16 +61,20 @@ function begin() {
                 if (request !== requests) return;
                 state.places = answer;
             } else {
-                const answer = await ask("map", { axes: axes().join(","), resolution: RESOLUTION, ...(state.view && { box: box() }) });
+                const answer = await ask("map", { axes: axes().join(","), resolution: RESOLUTION, ...(state.view && aligned()) });
                 if (request !== requests) return;
                 if (!answer.low.length && answer.elsewhere && axes().length === 2) { at("up").value = ""; return load(); }
                 state.grid = answer;
-                if (!state.view && answer.low.length) state.view = around(answer);
+                if (!state.view && answer.low.length) {
+                    state.view = around(answer);
+                    if (!answer.memories) { draw(); return load(); } // again, with cells of whole numbers
+                }
             }
         } catch (error) {
             if (request === requests) status.textContent = error.message;
             return;
         }
+        tip.hidden = true; // what was under the pointer has moved
         draw();
         describe();
         root.dataset.ready = "true";
@@ -80,6 +92,7 @@ function begin() {
     // --- The text around the drawing -------------------------------------------------------------------------------
 
     function describe() {
+        at("nothing").hidden = mode() === "places" ? state.places.cells.length || prefix : state.grid.total || state.grid.low.length;
         const many = (number, word) => `${number.toLocaleString("en")} ${word}`;
         if (mode() === "places") {
             const all = state.places.cells.reduce((sum, cell) => sum + cell.count, 0);
@@ -104,6 +117,7 @@ function begin() {
 
     async function show(id) {
         state.chosen = id;
+        state.links = [];
         draw();
         try {
             const answer = await ask("memory", { id });
@@ -128,6 +142,19 @@ function begin() {
         );
         if (network) side.append(networkElement(network, show));
         side.dataset.memory = memory.id;
+        state.links = (network?.links ?? []).filter((edge) => [edge.from, edge.to].includes(memory.coord));
+        draw();
+    }
+
+    // Lists the memories that the map draws at one point.
+    function showStack(memories) {
+        const list = element("ol", { className: "explorer-hits" });
+        for (const memory of memories) {
+            list.append(element("li", {}, element("button", { type: "button", onclick: () => show(memory.id) },
+                element("span", { className: "console-coord", textContent: memory.coord }), element("p", { textContent: memory.text || "no text" }))));
+        }
+        side.replaceChildren(element("h2", { textContent: `${memories.length} memories at this point` }), list);
+        side.dataset.stack = memories.length;
     }
 
     // --- Search ----------------------------------------------------------------------------------------------------
@@ -224,7 +251,8 @@ function begin() {
         if (held?.moved) return;
         const hit = under(event);
         if (!hit) return;
-        if (hit.memory) show(hit.memory.id);
+        if (hit.stack?.length > 1) showStack(hit.stack);
+        else if (hit.memory) show(hit.memory.id);
         else if (hit.cell.coord) { prefix = hit.cell.coord; page = ""; load().then(showSingle); }
         else {
             const [x0, y0, x1, y1] = regionOf(hit.cell), wide = (x1 - x0) * 3, high = (y1 - y0) * 3;
@@ -264,7 +292,9 @@ function begin() {
         if (state.grid.memories) {
             const distance = (memory) => Math.hypot(x(memory.coordinate[state.grid.axes[0]]) - event.offsetX, y(yOf(memory.coordinate)) - event.offsetY);
             const memory = state.grid.memories.reduce((best, candidate) => !best || distance(candidate) < distance(best) ? candidate : best, null);
-            return memory && distance(memory) < 14 ? { memory } : null;
+            if (!memory || distance(memory) >= 14) return null;
+            const apart = (other) => Math.hypot(x(memory.coordinate[state.grid.axes[0]]) - x(other.coordinate[state.grid.axes[0]]), y(yOf(memory.coordinate)) - y(yOf(other.coordinate)));
+            return { memory, stack: state.grid.memories.filter((other) => apart(other) < 3) };
         }
         const [nx, ny] = numbersAt(event);
         const cell = state.grid.cells.find((candidate) => {
@@ -278,11 +308,12 @@ function begin() {
         tip.hidden = !hit;
         canvas.style.cursor = hit ? "pointer" : "default";
         if (!hit) return;
-        tip.textContent = hit.memory
+        tip.textContent = hit.stack?.length > 1 ? `${hit.stack.length} memories at this point; click to list them` : hit.memory
             ? `${hit.memory.coord}\n${hit.memory.text}`
             : `${hit.cell.coord ? hit.cell.coord + "\n" : ""}${hit.cell.count.toLocaleString("en")} memories\nimportance: mean ${hit.cell.importance.toFixed(1)}, maximum ${hit.cell.max_importance.toFixed(1)}`;
-        tip.style.left = `${Math.min(event.offsetX + 14, width() - 240)}px`;
-        tip.style.top = `${event.offsetY + 14}px`;
+        tip.style.left = `${Math.max(0, Math.min(event.offsetX + 14, width() - tip.offsetWidth))}px`;
+        const below = event.offsetY + 14, above = event.offsetY - 8 - tip.offsetHeight;
+        tip.style.top = `${below + tip.offsetHeight <= height() ? below : Math.max(0, above)}px`;
     }
 
     at("closer").onclick = () => zoom(0.6);

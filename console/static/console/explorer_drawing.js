@@ -3,18 +3,22 @@ import { scale, short, ticks, treemap } from "./chart.js";
 
 export const margin = { left: 56, right: 12, top: 10, bottom: 30 };
 
-// `state` is the explorer's: view, grid, places, marked and chosen; `mode` returns "map" or "places".
+const mixed = (from, to, share) => from.map((value, n) => value + (to[n] - value) * share);
+const toned = (importance) => mixed([0, 114, 178], [230, 120, 0], Math.min(1, importance / 10));
+const rgb = (values) => `rgb(${values.map(Math.round).join(" ")})`;
+
+// `state` is the explorer's: view, grid, places, marked, chosen and links; `mode` returns "map" or "places".
 export function createDrawing(root, canvas, state, mode) {
     const width = () => canvas.clientWidth, height = () => canvas.clientHeight;
     const style = (name) => getComputedStyle(root).getPropertyValue(name).trim();
     const scales = () => [scale(state.view.x0, state.view.x1, margin.left, width() - margin.right), scale(state.view.y0, state.view.y1, height() - margin.bottom, margin.top)];
 
-    // More memories are darker (by the logarithm), more important ones redder.
+    // Blue to orange by importance, which people with a colour vision deficiency can tell apart. The background shows
+    // through where there are few memories.
     function colour(count, most, importance) {
         const dark = document.documentElement.classList.contains("dark");
-        const share = most > 1 ? Math.log(count) / Math.log(most) : 1;
-        const light = dark ? 26 + share * 42 : 88 - share * 54;
-        return `hsl(${172 - Math.min(1, importance / 10) * 172} ${45 + share * 20}% ${light}%)`;
+        const share = most > 1 ? Math.log(count) / Math.log(most) : 1, back = dark ? [24, 32, 44] : [255, 255, 255];
+        return rgb(mixed(back, toned(importance), 0.3 + 0.7 * share));
     }
 
     function draw() {
@@ -32,6 +36,7 @@ export function createDrawing(root, canvas, state, mode) {
         pen.rect(margin.left, margin.top, width() - margin.left - margin.right, height() - margin.top - margin.bottom);
         pen.clip();
         if (state.grid.memories) drawSingle(pen); else drawCells(pen);
+        drawLinks(pen);
         drawMarked(pen);
         pen.restore();
     }
@@ -88,12 +93,22 @@ export function createDrawing(root, canvas, state, mode) {
         const [x, y] = scales(), few = state.grid.memories.length <= 40;
         for (const memory of state.grid.memories) {
             const px = x(memory.coordinate[state.grid.axes[0]]), py = y(yOf(memory.coordinate));
-            dot(pen, px, py, 4 + memory.importance * 0.6, `hsl(${172 - (memory.importance / 10) * 172} 60% 42%)`, memory.id === state.chosen);
+            dot(pen, px, py, 4 + memory.importance * 0.6, rgb(toned(memory.importance)), memory.id === state.chosen);
             if (few) {
                 pen.fillStyle = style("--strong");
                 pen.textAlign = "left";
                 pen.fillText(memory.text.length > 32 ? memory.text.slice(0, 31) + "…" : memory.text, px + 10, py + 4);
             }
+        }
+    }
+
+    // Draws the links of the chosen memory.
+    function drawLinks(pen) {
+        const [x, y] = scales(), far = Math.max(...state.grid.axes);
+        pen.strokeStyle = style("--accent");
+        for (const link of state.links) {
+            const [from, to] = [link.from, link.to].map((coord) => coord.split(",").map(Number));
+            if (from.length > far && to.length > far) line(pen, x(from[state.grid.axes[0]]), y(yOf(from)), x(to[state.grid.axes[0]]), y(yOf(to)));
         }
     }
 
@@ -132,7 +147,8 @@ export function createDrawing(root, canvas, state, mode) {
             pen.fillStyle = colour(cell.count, most, cell.importance);
             pen.fillRect(x, y, Math.max(1, wide - 2), Math.max(1, high - 2));
             if (wide < 46 || high < 20) return;
-            pen.fillStyle = most > 1 && Math.log(cell.count) / Math.log(most) > 0.45 ? "#fff" : "#123";
+            const dark = document.documentElement.classList.contains("dark");
+            pen.fillStyle = dark || most === 1 || Math.log(cell.count) / Math.log(most) > 0.45 ? "#fff" : "#123";
             pen.save();
             pen.beginPath(); pen.rect(x, y, wide - 4, high - 2); pen.clip();
             pen.fillText(short(cell.coordinate.at(-1)), x + 6, y + 15);
