@@ -24,6 +24,7 @@ from console import staff
 from console.admin.audit import ByTenant
 from console.model_admin import Searched, dialog, existing, report_outcome
 from console.site import site
+from console.templatetags.humane import moment
 from somamemory.errors import SomaError
 from tenants import keys
 from tenants.caller import SCOPES
@@ -68,7 +69,7 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
 
 
 class KeyAdmin(Searched):
-    list_display = ("prefix", "name", "whose", "user_id", "state", "scopes", "created_at", "expires_at")
+    list_display = ("prefix", "name", "whose", "user_id", "state", "rights", "made", "ends")
     list_display_links = ("prefix",)
     list_filter = (ByTenant,)
     list_select_related = ("tenant",)
@@ -76,9 +77,9 @@ class KeyAdmin(Searched):
     search_help_text = "Search by the beginning of the prefix, the 8 letters after soma_"
     order = ("-created_at", "-id")
     fields = (
-        "prefix", "name", "whose", "state", "scopes", "namespaces", "user_id", "created_at", "expires_at", "revoked_at",
+        "prefix", "name", "whose", "state", "rights", "namespaces", "user_id", "made", "ends", "revoked_at",
     )  # fmt: skip
-    readonly_fields = ("whose", "state")
+    readonly_fields = ("whose", "state", "rights", "made", "ends")
     actions_list = ("issue",)
     actions_detail = ("rotate", "revoke")
 
@@ -91,6 +92,18 @@ class KeyAdmin(Searched):
         if row.revoked_at:
             return "revoked"
         return "expired" if row.expires_at and row.expires_at <= timezone.now() else "active"
+
+    @display(description="scopes")
+    def rights(self, row: ApiKey) -> str:
+        return ", ".join(row.scopes)
+
+    @display(description="created")
+    def made(self, row: ApiKey) -> str:
+        return moment(row.created_at)
+
+    @display(description="expires")
+    def ends(self, row: ApiKey) -> str:
+        return moment(row.expires_at) if row.expires_at else "never"
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         return rows.filter(prefix__startswith=term.removeprefix("soma_").removeprefix("sk-sekha-")[:8])

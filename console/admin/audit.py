@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.decorators import display
 
 from console import staff
 from console.model_admin import Searched
 from console.site import site
-from tenants.models import AuditEvent
+from console.templatetags.humane import moment
+from memories import coordinates
+from memories.models import Memory
+from somamemory.errors import InvalidCoordinate
+from tenants.models import AuditEvent, Tenant
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 ACTIONS = [
     "memory.store", "memory.patch", "memory.delete", "memory.purge", "memory.restore", "memory.supersede",
@@ -57,17 +66,32 @@ class ByAction(admin.SimpleListFilter):
 
 
 class AuditAdmin(Searched):
-    list_display = ("at", "who", "address", "action", "whose", "namespace", "target")
-    list_display_links = ("at",)
+    list_display = ("when", "who", "address", "action", "whose", "namespace", "target")
+    list_display_links = ("when",)
     list_filter = (ByTenant, ByAction)
     fields = (
-        "id", "at", "actor", "address", "action", "whose", "namespace", "target", "before", "after", "request_id",
+        "id", "when", "actor", "address", "action", "whose", "namespace", "target", "subject", "before", "after",
+        "request_id",
     )  # fmt: skip
-    readonly_fields = ("id", "whose", "before", "after")
+    readonly_fields = ("id", "when", "whose", "subject", "before", "after")
     list_select_related = ("tenant",)
     search_fields = ("actor", "request_id")
     search_help_text = "Search for an exact actor (key:…, staff:…, command, retention) or request id"
     order = ("-id",)
+
+    @display(description="time")
+    def when(self, row: AuditEvent) -> str:
+        return moment(row.at)
+
+    @display(description="what changed", empty_value="—")
+    def subject(self, row: AuditEvent) -> str | None:
+        """Link to the page that shows the change: the history of the memory, or the conversation."""
+        if row.tenant is None:
+            return None
+        link = changed_row(row.tenant, row.action, row.namespace, row.target)
+        return link and format_html(
+            '<a class="text-primary-600 underline dark:text-primary-500" href="{}">Open the {}</a>', *link
+        )
 
     @display(description="who")
     def who(self, row: AuditEvent) -> str:
@@ -89,6 +113,24 @@ class AuditAdmin(Searched):
         if ":" in term or term in ("command", "retention"):
             return rows.filter(actor=term)
         return rows.filter(request_id=term)
+
+
+def changed_row(tenant: Tenant, action: str, namespace: str, target: str) -> tuple[str, str] | None:
+    """Return the address and the name of the page of a row that an action changed, if it still exists."""
+    kind = action.partition(".")[0]
+    if kind == "memory":
+        try:
+            key = coordinates.parse(target).key
+        except InvalidCoordinate:
+            return None
+        rows = Memory.objects.for_tenant(tenant).filter(namespace=namespace, coordinate_key=key)
+        id = rows.values_list("id", flat=True).first()
+        page = reverse("admin:memories_memory_change", args=[f"{tenant.slug}/{id}"])
+        return (page, "memory and its history") if id else None
+    if kind == "conversation" and _UUID.fullmatch(target):
+        page = reverse("admin:conversations_conversation_change", args=[target], query={"tenant": tenant.slug})
+        return page, "conversation"
+    return None
 
 
 site.register(AuditEvent, AuditAdmin)

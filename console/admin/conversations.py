@@ -16,6 +16,7 @@ from unfold.forms import BaseDialogForm
 from console import conversation_page, staff
 from console.model_admin import OfTenant, dialog, existing, report_outcome, tenant_asked_for
 from console.site import site
+from console.templatetags.humane import moment
 from conversations import services
 from conversations.models import Conversation
 from conversations.query import ConversationQuery, in_folder
@@ -59,7 +60,7 @@ class ConversationAdmin(OfTenant):
         "tier",
         "importance",
         "message_count",
-        "updated_at",
+        "changed",
     )
     list_display_links = ("number", "label")
     list_filter = (ByStatus, ByTier)
@@ -73,6 +74,10 @@ class ConversationAdmin(OfTenant):
     @display(description="status", label=LABELS)
     def state(self, row: Conversation) -> str:
         return row.status
+
+    @display(description="changed")
+    def changed(self, row: Conversation) -> str:
+        return moment(row.updated_at)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

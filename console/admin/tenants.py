@@ -49,7 +49,7 @@ class QuotaForm(BaseDialogForm):  # type: ignore[misc]
         self.fields["tier"].initial = tenant and tenant.tier
         for name in services.QUOTAS:
             self.fields[name] = forms.IntegerField(
-                label=name.replace("_", " "),
+                label=name.replace("_", " ").replace("llm", "LLM"),
                 required=False,
                 min_value=0,
                 max_value=services.MAX_QUOTA,

@@ -493,7 +493,7 @@ def test_an_action_asks_first_and_changes_nothing_by_a_link(boss: Client, api: A
 
 
 def secret_in(text: str) -> str:
-    match = re.search(r'value="(soma_[^"]+)"', text)
+    match = re.search(r">(soma_[^<]+)</textarea>", text)
     assert match
     return match[1]
 
@@ -603,6 +603,19 @@ def test_the_log_is_narrowed_and_cannot_be_changed(boss: Client, api: Api, stran
     for method in ("change", "delete"):
         boss.post(page(f"tenants_auditevent_{method}", event.pk), {"action": "nothing", "post": "yes"})
     assert AuditEvent.objects.get(pk=event.pk).action == "memory.store"
+
+
+def test_an_event_leads_to_the_page_that_shows_the_change(boss: Client, api: Api) -> None:
+    memory = api.store("1")["id"]
+    conversation = api.post("/api/v1/conversations", {"label": "Zoo"}).json()["id"]
+    seen = {
+        event.action: page_content(boss, page("tenants_auditevent_change", event.pk))
+        for event in AuditEvent.objects.all()
+    }
+
+    assert memory_page(api.tenant, memory) in seen["memory.store"]
+    assert page("conversations_conversation_change", conversation) in seen["conversation.create"]
+    assert "Open the" not in seen["key.issue"]
 
 
 def test_every_action_that_is_written_down_can_be_looked_for() -> None:

@@ -51,8 +51,9 @@ def test_a_walk_through_every_page_meets_no_error(browser: Browser) -> None:
     # Changes: a dialog, its form, and the page after it.
     browser.visit("keys", "/admin/tenants/apikey/")
     confirm(browser, "issue", "document.querySelector('#dialog [name=tenant]').value = 'tenant-1'")
-    browser.until(lambda: browser.run("return !!document.querySelector('.console-secret input')"))
-    assert browser.run("return document.querySelector('.console-secret input').value").startswith("soma_")
+    browser.until(lambda: browser.run("return !!document.querySelector('.console-secret textarea')"))
+    assert browser.run("return document.querySelector('.console-secret textarea').value").startswith("soma_")
+    assert browser.run("return document.querySelector('#dialog [type=submit]').checkVisibility()") is False
 
     tenant = Tenant.objects.get(slug="tenant-1")
     browser.visit("tenant", f"/admin/tenants/tenant/{tenant.pk}/change/")

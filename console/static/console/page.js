@@ -43,6 +43,7 @@ function localize(root) {
         time.dataset.local = "";
     }
 }
+document.addEventListener("htmx:afterSwap", (event) => localize(event.target));
 document.addEventListener("DOMContentLoaded", () => {
     localize(document);
     // for screen readers: unfold's pages have no main landmark, and two regions with the same name
