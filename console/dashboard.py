@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from console import charts, staff
+from console import charts, example_data, staff
 from memories.index import generations
 from memories.models import EmbeddingGeneration, Job
 from operations import health, statistics
@@ -24,7 +24,12 @@ def figures(request: HttpRequest) -> dict[str, Any]:
     """Return figures for a superuser; other users get only the health and their own tenants."""
     whole = bool(getattr(request.user, "is_superuser", False))
     eye = Caller.command(Tenant.objects.get(slug=DEFAULT_TENANT_SLUG))
-    shared = {"whole": whole, "parts": _parts(), **_tenants(request, eye)}
+    shared = {
+        "whole": whole,
+        "parts": _parts(),
+        **_tenants(request, eye),
+        "example": example_data.offer(request, eye.tenant),
+    }
     return {**shared, **_traffic(), **_index(eye)} if whole else shared
 
 

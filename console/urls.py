@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console import admin, conversation_page, dashboard, explorer, second_factor_page  # noqa: F401 - admin registers the models
+from console import admin, conversation_page, dashboard, example_data, explorer, second_factor_page  # noqa: F401 - admin registers the models
 from console.playground import pages as playground
 from console.site import site
 
@@ -16,6 +16,7 @@ site.pages = [
     ("explorer/memory/", "explorer_memory", explorer.memory),
     ("playground/", "playground", playground.search_page),
     ("playground/context/", "playground_context", playground.context_page),
+    ("example/", "example", example_data.change),
     ("export/<slug:slug>/<uuid:id>/", "conversation_export", conversation_page.export),
     ("second-factor/", "second_factor", second_factor_page.page),
 ]

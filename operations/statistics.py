@@ -54,12 +54,11 @@ def queue(caller: Caller, now: datetime | None = None) -> Queue:
     now = now or timezone.now()
     due = VectorEmbedding.all_tenants.filter(generation=generations.active(), due_at__isnull=False).order_by()
     failed = due.filter(attempts__gte=FAILED_ATTEMPTS)
-    pending = due.filter(due_at__lte=now)
-    oldest = pending.order_by("due_at").values_list("due_at", flat=True).first()
+    pending = list(due.filter(due_at__lte=now).order_by("due_at").values_list("due_at", flat=True)[:BOUND])
     return Queue(
-        pending=len(pending.values_list("id")[:BOUND]),
+        pending=len(pending),
         failed=len(failed.values_list("id")[:BOUND]),
-        oldest_s=max(0, round((now - oldest).total_seconds())) if oldest else 0,
+        oldest_s=max(0, round((now - pending[0]).total_seconds())) if pending else 0,
     )
 
 

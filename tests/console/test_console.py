@@ -200,6 +200,41 @@ def test_a_line_is_broken_where_there_is_nothing() -> None:
     assert charts.lines([None, None]) == ([], 1)
 
 
+# --- Example data ------------------------------------------------------------------------------------------------
+
+
+def test_example_data_is_offered_loaded_tried_and_removed(boss: Client, helper: Client, api: Api) -> None:
+    assert "Load the example data" in page_content(helper, page("index"))
+    for _ in range(2):
+        helper.post(page("example"), {"tenant": "acme", "do": "load"})
+    drain()
+
+    text = page_content(helper, page("index"))
+    things = [match.replace("&amp;", "&") for match in re.findall(r'<li><a href="([^"]+)">(?:Ask|Read|Explore)', text)]
+    assert len(things) == 3
+    assert "is allergic to shellfish" in page_content(helper, things[0])
+    assert "caldo verde" in page_content(helper, things[1])
+    page_content(helper, things[2])
+    helper.post(page("example"), {"tenant": "acme", "do": "remove"})
+
+    assert api.get("/stats").json()["total_memories"] == 0
+    assert api.get("/api/v1/conversations").json()["total"] == 0
+    assert "Load the example data" in page_content(helper, page("index"))
+
+
+def test_example_data_needs_permissions_a_post_and_the_own_tenant(helper: Client, api: Api, stranger: Api) -> None:
+    assert helper.get(page("example")).status_code == 405
+    assert helper.post(page("example"), {"tenant": "stranger", "do": "load"}).status_code == 404
+    User.objects.get(username="helper").user_permissions.set(Permission.objects.filter(codename="view_memory"))
+    helper.post(page("example"), {"tenant": "acme", "do": "load"})
+
+    assert stranger.get("/memories?namespace=somamemory-example").json()["items"] == []
+    assert api.get("/memories?namespace=somamemory-example").json()["items"] == []
+    assert "Load the example data" not in page_content(helper, page("index"))
+    api.store("1")
+    assert "Welcome" not in page_content(helper, page("index"))
+
+
 # --- Explorer ----------------------------------------------------------------------------------------------------
 
 
