@@ -206,7 +206,7 @@ def as_uuid(value: UUID | str) -> UUID:
     return value if isinstance(value, UUID) else _parsed(value)
 
 
-@lru_cache(20_000)
+@lru_cache(4_096)
 def _parsed(digits: str) -> UUID:
     return UUID(
         hex=digits

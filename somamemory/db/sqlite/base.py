@@ -55,7 +55,7 @@ def is_large(params: Sequence[object] | None) -> bool:
     return sum(len(value) for value in params or () if isinstance(value, str | bytes)) > LARGE
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def _with_question_marks(query: str) -> str:
     return str(base.FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%"))
 
