@@ -61,6 +61,8 @@ def in_this_process(options: argparse.Namespace) -> dict[str, Measured]:
 def in_own_process(provider: str, options: argparse.Namespace) -> dict[str, Measured]:
     command = [sys.executable, "-m", "benchmarks.evaluation", *sys.argv[1:], "--provider", provider]
     environment = os.environ | {"SOMA_EMBEDDING_PROVIDER": provider}
+    if provider != os.environ.get("SOMA_EMBEDDING_PROVIDER"):  # these belong to the provider in the settings
+        environment |= {"SOMA_EMBEDDING_MODEL": "", "SOMA_EMBEDDING_DIMENSION": "0"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(done.returncode)
