@@ -7,21 +7,27 @@ vocabularies and need fewer tokens for the same text, so a context that fits by 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 # The messages of a conversation are counted again for each of its contexts.
 CACHED = 1_000
+BATCH = 32
 _loading = Lock()
 
 
 def count(texts: Sequence[str]) -> list[int]:
-    """Return the number of tokens of each text."""
+    """Return the number of tokens of each text.
+
+    Texts are counted in batches, because other threads wait while the encodings of a batch are created and freed.
+    """
     if not texts:
         return []
-    return [len(encoding.ids) for encoding in _loaded().encode_batch(list(texts), add_special_tokens=False)]
+    encode = partial(_loaded().encode_batch_fast, add_special_tokens=False)
+    batches = (list(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH))
+    return [len(encoding) for batch in batches for encoding in encode(batch)]
 
 
 def cut(text: str, max_tokens: int) -> str:
