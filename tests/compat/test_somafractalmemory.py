@@ -72,7 +72,7 @@ def test_a_new_memory_is_200_and_unknown_fields_are_named(api: Api) -> None:
 def test_invalid_input_is_400(api: Api) -> None:
     response = api.post("/memories", {"coord": "target-3c6c5e16", "payload": {}})
 
-    assert response.status_code == 400
+    assert (response.status_code, response.json()["status"]) == (400, 400)
     assert "coord" in response.json()["detail"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+import orjson
 from django.http import HttpResponse
 
 from api.compat.layer import CompatApi
@@ -17,6 +18,7 @@ def rendered(problem: HttpResponse) -> HttpResponse:
     problem["Content-Type"] = "application/json"
     if problem.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
         problem.status_code = HTTPStatus.BAD_REQUEST
+        problem.content = orjson.dumps({**orjson.loads(problem.content), "status": problem.status_code})
     return problem
 
 
