@@ -3,11 +3,14 @@
 # ruff: noqa: F811 - the fixture
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from api.compat import layer
@@ -379,3 +382,46 @@ def test_a_key_of_the_namespace_reads_and_writes(api: Api) -> None:
     assert texts(narrow, {"user_id": "vault"}) == ["mine"]
     ok(narrow.delete("/mem0/v1/memories/?user_id=vault"))
     assert texts(narrow, {"user_id": "vault"}) == []
+
+
+# --- Import ------------------------------------------------------------------------------------------------------
+
+OLD_ID = "0b7c1f0e-3a52-4b6e-9d2f-1c5a7e8d9f01"
+EXPORT = [
+    {"id": OLD_ID, "memory": "Ada sits at the window", "user_id": "ada", "app_id": "travel", "run_id": "r",
+     "metadata": {"a": 1}, "categories": ["Travel"], "created_at": "2026-03-01T10:00:00-08:00", "hash": "x"},
+    {"id": str(UUID(int=7)), "memory": "expired", "user_id": "ada", "expiration_date": "2020-01-01"},
+]  # fmt: skip
+
+
+def test_an_imported_memory_keeps_its_id_and_a_repeated_import_adds_nothing(
+    api: Api, tmp_path: Path, capsys: Any
+) -> None:
+    for content in (json.dumps(EXPORT), json.dumps({"results": EXPORT}), "\n".join(map(json.dumps, EXPORT))):
+        (tmp_path / "export").write_text(content)
+        call_command("import_mem0", str(tmp_path / "export"), tenant="acme")
+
+    outputs = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Stored")]
+    assert outputs[0] == "Stored 1 memories; 0 were already there, and 1 had expired."
+    assert set(outputs[1:]) == {"Stored 0 memories; 1 were already there, and 1 had expired."}
+    memory = ok(api.get(f"/mem0/v1/memories/{OLD_ID}/"))
+    assert {name: memory[name] for name in ("id", "memory", "app_id", "run_id", "metadata", "categories")} == {
+        name: EXPORT[0][name] for name in ("id", "memory", "app_id", "run_id", "metadata", "categories")
+    }
+    assert memory["created_at"] == "2026-03-01T18:00:00Z"
+    assert texts(api, {"user_id": "ada", "categories": {"in": ["travel"]}}) == ["Ada sits at the window"]
+    ok(api.put(f"/mem0/v1/memories/{OLD_ID}/", {"text": "changed"}))
+    with pytest.raises(CommandError, match="have been changed"):
+        call_command("import_mem0", str(tmp_path / "export"), tenant="acme")
+
+
+def test_a_file_that_is_no_export_is_refused_and_an_invalid_memory_named(api: Api, tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "export"
+    file.write_text("no JSON")
+    with pytest.raises(CommandError, match="one JSON object per line"):
+        call_command("import_mem0", str(file), tenant="acme")
+    file.write_text(json.dumps([{"id": OLD_ID}, EXPORT[0]]))
+    with pytest.raises(CommandError, match="could not import 1 memories"):
+        call_command("import_mem0", str(file), tenant="acme")
+
+    assert "memory 1: memory: is required" in capsys.readouterr().out

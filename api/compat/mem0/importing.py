@@ -5,6 +5,7 @@ A memory keeps its id, owners, metadata, categories and times. A repeated import
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -14,6 +15,7 @@ import orjson
 from django.utils import timezone
 from pydantic import Field, ValidationError
 
+from api.compat.mem0 import presenters
 from api.compat.mem0.names import IMPORTED, MEM0
 from api.compat.mem0.schemas import Entities, Expiry, Lenient, MemoryText, Moment
 from api.compat.mem0.storing import source
@@ -21,6 +23,7 @@ from api.field_errors import field_errors
 from api.json import JsonObject
 from memories import lookup, services
 from memories.addresses import Key, key
+from memories.models import Memory
 from memories.new_memory import NewMemory
 from somamemory.errors import IndexBacklog, InvalidInput, SomaError
 from tenants.caller import Caller
@@ -37,6 +40,8 @@ class Report:
     expired: int = 0
     failed: int = 0
     errors: list[str] = field(default_factory=list)
+    sent_hash: str = ""
+    stored_hash: str = ""
 
     def fail(self, number: int, reason: str) -> None:
         self.failed += 1
@@ -79,15 +84,32 @@ class Exported(Entities, Lenient):
 
 
 def load(caller: Caller, file: BinaryIO, wait: Callable[[SomaError], None]) -> Report:
-    """Import a file in transactions of 500 memories.
+    """Import a file in transactions of 500 memories, read them back, and hash what was sent and what is stored.
 
     wait: called while too many memories await indexing, before another attempt. Raises InvalidInput if the file is not
     an export.
     """
-    report = Report()
+    report, sent, stored = Report(), set[str](), set[str]()
     for batch in _batches(_parsed(_items(file.read()), report)):
         _store(caller, batch, report, wait)
+        sent |= {_hash(_content(item)) for item in batch}
+        stored |= {_hash(_stored_content(memory)) for memory in _found(caller, [item.key for item in batch]) if memory}
+    report.sent_hash, report.stored_hash = _hash(sorted(sent)), _hash(sorted(stored))
     return report
+
+
+def _content(item: Exported) -> list[Any]:
+    owners = [item.user_id, item.agent_id, item.app_id, item.run_id]
+    return [item.key.text, item.memory, *owners, item.metadata or {}, item.categories or []]
+
+
+def _stored_content(memory: Memory) -> list[Any]:
+    owners = presenters.owners(memory).values()
+    return [memory.key, presenters.text(memory), *owners, memory.metadata, memory.payload.get("categories", [])]
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _batches(items: Iterator[Exported]) -> Iterator[Sequence[Exported]]:
@@ -136,7 +158,7 @@ def _parsed(items: Sequence[Any], report: Report) -> Iterator[Exported]:
 
 def _store(caller: Caller, batch: Sequence[Exported], report: Report, wait: Callable[[SomaError], None]) -> None:
     keys = list(dict.fromkeys(item.key for item in batch))
-    present = {name for name, memory in zip(keys, _existing(caller, keys), strict=True) if memory}
+    present = {name for name, memory in zip(keys, _found(caller, keys), strict=True) if memory}
     new = {item.key: item.new() for item in batch if item.key not in present}
     while new:
         try:
@@ -148,9 +170,9 @@ def _store(caller: Caller, batch: Sequence[Exported], report: Report, wait: Call
     report.present += len(batch) - len(new)
 
 
-def _existing(caller: Caller, keys: Sequence[Key]) -> list[bool]:
-    """Return whether there is a memory with each key."""
-    found: list[bool] = []
+def _found(caller: Caller, keys: Sequence[Key]) -> list[Memory | None]:
+    """Return the memory with each key, or None."""
+    found: list[Memory | None] = []
     while len(found) < len(keys):  # a result ends early if the memories are large
-        found += [memory is not None for memory in lookup.get_many(caller, MEM0, keys[len(found) :])]
+        found += lookup.get_many(caller, MEM0, keys[len(found) :])
     return found

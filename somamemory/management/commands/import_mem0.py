@@ -29,15 +29,18 @@ class Command(BaseCommand):
         parser.add_argument("--tenant", default=DEFAULT_TENANT_SLUG, help="slug of the tenant")
 
     def handle(self, *args: Any, file: BinaryIO, tenant: str, **options: Any) -> None:
-        with errors_as_one_line():
+        with file, errors_as_one_line():
             report = importing.load(Caller.command(find_tenant(tenant)), file, self._wait)
         self.stdout.write(
             f"Stored {report.stored} memories; {report.present} were already there, and {report.expired} had expired."
         )
+        self.stdout.write(f"sent:   hash {report.sent_hash}\nstored: hash {report.stored_hash}")
         for error in report.errors:
             self.stdout.write(self.style.WARNING(error))
         if report.failed:
             raise CommandError(f"could not import {report.failed} memories; see the errors above", returncode=2)
+        if report.sent_hash != report.stored_hash:
+            raise CommandError("some memories differ from the file; they have been changed since they were imported")
 
     def _wait(self, error: SomaError) -> None:
         """Wait until the server or a worker has indexed pending memories. One of them must be running."""
