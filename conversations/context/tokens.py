@@ -15,6 +15,7 @@ from typing import Any
 # The messages of a conversation are counted again for each of its contexts.
 CACHED = 1_000
 BATCH = 32
+LONGEST_TOKEN = 16  # characters
 _loading = Lock()
 
 
@@ -32,7 +33,9 @@ def count(texts: Sequence[str]) -> list[int]:
 
 def cut(text: str, max_tokens: int) -> str:
     """Return the beginning of a text, at most `max_tokens` tokens long."""
-    ends = [end for _, end in _loaded().encode(text, add_special_tokens=False).offsets]
+    # Unlike `encode`, `encode_batch` lets other threads run.
+    encodings = _loaded().encode_batch([text[: (max_tokens + 1) * LONGEST_TOKEN]], add_special_tokens=False)
+    ends = [end for _, end in encodings[0].offsets]
     kept = max_tokens
     while kept > 0:
         # The last word of the truncated text may be tokenised differently than before.
