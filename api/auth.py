@@ -20,6 +20,9 @@ from tenants import keys
 from tenants import services as tenants
 from tenants.caller import Caller
 
+# The path of the MCP endpoint whose tool sends this request. Not a header, so clients cannot set it.
+MCP_PATH = "soma.mcp_path"
+
 
 class KeyAuth(AuthBase):
     """Reads `Authorization: Bearer KEY` or `X-API-Key: KEY`, and `X-Tenant: slug` (or `X-Soma-Tenant`)."""
@@ -100,7 +103,8 @@ def _authenticate(request: HttpRequest) -> Caller:
 
 def _caller(request: HttpRequest, token: str, slug: str | None) -> Caller:
     state = state_of(request)
-    return keys.authenticate(token, slug, state.request_id, state.client_address)
+    resource = settings.OAUTH_URL + request.META.get(MCP_PATH, request.path)
+    return keys.authenticate(token, slug, state.request_id, state.client_address, resource)
 
 
 def _create_tenant(operator: Caller, slug: str) -> None:

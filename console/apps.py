@@ -12,6 +12,7 @@ class ConsoleConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib.auth.signals import user_logged_in
 
+        from console.oauth import maintenance  # noqa: F401 - registers it
         from somamemory.web import console_middleware
 
         user_logged_in.connect(console_middleware.begin_session)

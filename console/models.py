@@ -1,11 +1,16 @@
-"""The tenants assigned to staff users, and their second factors."""
+"""The tenants assigned to staff users, their second factors, and the apps that they have connected (OAuth)."""
 
 from __future__ import annotations
 
+import uuid
+
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
-from tenants.models import Tenant
+from tenants.models import MAX_ID_LENGTH, ApiKey, Tenant
+
+MAX_URL_LENGTH = 500
 
 
 class StaffTenant(models.Model):
@@ -40,3 +45,56 @@ class SecondFactor(models.Model):
 
     def __str__(self) -> str:
         return f"second factor of user {self.user_id}"
+
+
+class OAuthClient(models.Model):
+    """An app that users can connect. It has registered itself, or its id is the URL of its metadata document."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    client_id = models.CharField(max_length=MAX_URL_LENGTH, unique=True)
+    name = models.CharField(max_length=200)
+    redirect_uris = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    fetched_at = models.DateTimeField(null=True)  # None: registered
+
+    class Meta:
+        db_table = "sfm_oauth_clients"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OAuthGrant(models.Model):
+    """The rights that a staff user has given an app, its code, and its refresh token.
+
+    `key` is the access token: an API key that gets a new secret whenever the app refreshes it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    client = models.ForeignKey(OAuthClient, on_delete=models.CASCADE, related_name="grants")
+    approved_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.OneToOneField(ApiKey, null=True, on_delete=models.CASCADE, related_name="grant")
+    scopes = models.JSONField(default=list)
+    namespaces = models.JSONField(default=list)  # empty: all namespaces of the tenant
+    user_id = models.CharField(max_length=MAX_ID_LENGTH, null=True)  # noqa: DJ001 - "" is no user
+    resource = models.CharField(max_length=MAX_URL_LENGTH)
+    redirect_uri = models.CharField(max_length=MAX_URL_LENGTH)
+    code_challenge = models.CharField(max_length=43)
+    # Not unique, like the prefix of a key. SHA-256 of a random code.
+    code_digest = models.BinaryField(max_length=32, db_index=True)
+    code_used_at = models.DateTimeField(null=True)
+    refresh_digest = models.BinaryField(max_length=32, default=b"")
+    generation = models.PositiveIntegerField(default=0)  # number of the current refresh token
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(db_index=True)  # of the code, then of the refresh token
+    revoked_at = models.DateTimeField(null=True)
+
+    exported = False  # belongs to the console of this installation, not to the tenant's data
+
+    class Meta:
+        db_table = "sfm_oauth_grants"
+        verbose_name = "connected app"
+
+    def __str__(self) -> str:
+        return f"{self.client} for {self.approved_by}"

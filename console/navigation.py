@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
@@ -53,6 +54,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "Tenants",
             _item("Tenants", "apartment", "tenants_tenant_changelist", "tenants.view_tenant"),
             _item("API keys", "key", "tenants_apikey_changelist", "tenants.view_apikey"),
+            *([_item("Connected apps", "link", "console_oauthgrant_changelist")] if settings.OAUTH_URL else []),
             _item("Audit", "history_edu", "tenants_auditevent_changelist", "tenants.view_auditevent"),
         ),
         _group(

@@ -98,6 +98,17 @@ def caller(request: HttpRequest, tenant: Tenant, *, permission: str = "") -> Cal
     )
 
 
+def caller_of(user: User, tenant: Tenant, request_id: str, address: str) -> Caller:
+    """Return a staff user, who need not be signed in, as a caller with the scopes of their permissions.
+
+    Raises NotFound for a tenant that the user cannot access.
+    """
+    if not tenants_of(user).filter(pk=tenant.pk).exists():
+        raise NotFound(f"tenant '{tenant.slug}' does not exist")
+    scopes = frozenset(scope for scope, needed in SCOPES.items() if user.has_perm(needed))
+    return Caller(tenant=tenant, actor=actor(user), scopes=scopes, request_id=request_id, address=address)
+
+
 def installation_caller(request: HttpRequest) -> Caller:
     """Return a superuser as a caller for the installation. Like commands, it is recorded under the default tenant."""
     if not getattr(request.user, "is_superuser", False):

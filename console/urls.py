@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from console import admin, conversation_page, dashboard, example_data, explorer, second_factor_page  # noqa: F401 - admin registers the models
+from console.oauth import authorize_page
 from console.playground import pages as playground
 from console.site import site
 
@@ -19,4 +20,5 @@ site.pages = [
     ("example/", "example", example_data.change),
     ("export/<slug:slug>/<uuid:id>/", "conversation_export", conversation_page.export),
     ("second-factor/", "second_factor", second_factor_page.page),
+    ("oauth/authorize/", "oauth_authorize", authorize_page.page),
 ]

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 
@@ -126,6 +127,16 @@ def _share(name: str, default: float) -> float:
     return value
 
 
+def _origin(name: str) -> str:
+    """Return a URL without a path. Plain HTTP is for the loopback interface only."""
+    url = str(env.str(name, "")).rstrip("/")
+    parts = urlsplit(url)
+    is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if url and (not (parts.scheme == "https" or is_local) or url != f"{parts.scheme}://{parts.netloc}" or "@" in url):
+        raise ConfigurationError(f"{name} must be an https URL without a path, such as https://memory.example.org")
+    return url.lower()
+
+
 def _price(name: str) -> float:
     try:
         value = float(env.float(name, 0.0))
@@ -218,6 +229,13 @@ if COMPAT_SOMAFRACTALMEMORY:
     MIDDLEWARE.remove("somamemory.web.middleware.RootAliases")
 # Create the tenant that an operator key names in X-Tenant or X-Soma-Tenant if it does not exist.
 CREATE_TENANTS = env.bool("SOMA_CREATE_TENANTS", False)
+# OAuth for assistants that run in the cloud. The public URL of this server switches it on.
+OAUTH_URL = _origin("SOMA_OAUTH_URL")
+if OAUTH_URL:
+    extras.require("mcp", "SOMA_OAUTH_URL")
+    ALLOWED_HOSTS.append(str(urlsplit(OAUTH_URL).hostname))
+if OAUTH_URL and not ADMIN:
+    raise ConfigurationError("SOMA_OAUTH_URL requires the admin console, where users sign in; remove SOMA_ADMIN=false")
 # Origins whose web pages may call the API. The page itself sends the API key; the API accepts no cookies.
 CORS_ALLOWED_ORIGINS = env.list("SOMA_CORS_ORIGINS", default=[])
 CORS_ALLOW_HEADERS = [
@@ -607,7 +625,7 @@ SESSION_COOKIE_AGE = _bounded("SOMA_ADMIN_SESSION_HOURS", 12, 1, 24 * 30) * 3600
 # A session ends after this time without a request. 0: only after SOMA_ADMIN_SESSION_HOURS.
 SESSION_IDLE_S = _bounded("SOMA_ADMIN_IDLE_MINUTES", 60, 0, 60 * 24 * 30) * 60
 # For a proxy that terminates TLS without X-Forwarded-Proto, for example https://memory.example.org
-CSRF_TRUSTED_ORIGINS = env.list("SOMA_ADMIN_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS = [*env.list("SOMA_ADMIN_ORIGINS", default=[]), *([OAUTH_URL] if OAUTH_URL else [])]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},

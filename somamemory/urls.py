@@ -33,10 +33,17 @@ if settings.COMPAT_SOMAFRACTALMEMORY:
     urlpatterns.insert(0, path("", somafractalmemory.urls))
 
 if settings.ADMIN:
+    from console.oauth import endpoints, metadata
     from console.urls import site
 
     urlpatterns += [
         path("admin/", site.urls),
+        path(".well-known/oauth-authorization-server", metadata.authorization_server),
+        path(".well-known/oauth-protected-resource", metadata.protected_resource),
+        path(".well-known/oauth-protected-resource/<path:path>", metadata.protected_resource),
+        path("oauth/token", endpoints.token),
+        path("oauth/revoke", endpoints.revoke),
+        path("oauth/register", endpoints.register),
         path("admin", RedirectView.as_view(url="/admin/")),
         # browsers request it automatically
         path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}console/icon.svg")),

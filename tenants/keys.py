@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from cachetools import TTLCache
 from django.conf import settings
@@ -86,14 +87,67 @@ def issue(
         raise InvalidInput("expires_at", "must be in the future")
     token = _generate(style) if secret is None else check_secret(secret)
     columns = {
-        "tenant": tenant,
         "name": name,
-        "prefix": _prefix(token),
-        "scopes": sorted(set(scopes), key=SCOPES.index),
+        "scopes": _sorted(scopes),
         "namespaces": sorted(set(namespaces)),
         "user_id": user_id,
         "expires_at": expires_at,
     }
+    return _create(caller, tenant, token, columns)
+
+
+def delegate(
+    caller: Caller,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    namespaces: Sequence[str],
+    user_id: str | None,
+    resource: str,
+    expires_at: datetime,
+) -> IssuedKey:
+    """Create a key for an app that the caller connects, with no right that the caller lacks, for one URL (`resource`).
+
+    Raises Forbidden, InvalidInput and QuotaExceeded.
+    """
+    check_delegable(caller, scopes, namespaces, user_id)
+    columns = {
+        "name": name,
+        "scopes": _sorted(scopes),
+        "namespaces": sorted(set(namespaces)),
+        "user_id": user_id,
+        "resource": resource,
+        "expires_at": expires_at,
+    }
+    return _create(caller, caller.tenant, _generate(), columns)
+
+
+def check_delegable(caller: Caller, scopes: Sequence[str], namespaces: Sequence[str], user_id: str | None) -> None:
+    """Raise Forbidden or InvalidInput unless the caller can pass on these rights."""
+    _check_scopes(scopes)
+    _check_user(caller.tenant, scopes, user_id)
+    for scope in scopes:
+        caller.require(scope, namespaces)
+
+
+def renew(caller: Caller, key: ApiKey, scopes: Sequence[str], expires_at: datetime) -> IssuedKey:
+    """Replace the secret and the scopes of a delegated key. Raises Conflict if the key has been revoked."""
+    token = _generate(prefix=key.prefix)
+    with transaction.atomic():
+        key = ApiKey.objects.select_for_update().get(id=key.id)
+        if key.revoked_at is not None:
+            raise Conflict(f"API key '{key.prefix}' has been revoked")
+        before = _facts(key)
+        key.digest, key.scopes, key.expires_at = _digest(token), _sorted(scopes), expires_at
+        key.save(update_fields=["digest", "scopes", "expires_at"])
+        audit.record(caller, "key.renew", [Change(key.prefix, before, _facts(key))])
+    forget_cached()
+    return IssuedKey(key, token)
+
+
+def _create(caller: Caller, tenant: Tenant | None, token: str, columns: dict[str, Any]) -> IssuedKey:
+    """Save a new key with this secret. Raises QuotaExceeded and Conflict."""
+    columns = {**columns, "tenant": tenant, "prefix": _prefix(token)}
     with transaction.atomic():
         if tenant is not None:
             _check_quota(tenant)
@@ -102,6 +156,10 @@ def issue(
             raise Conflict("a key with this secret already exists")
         audit.record(caller.acting_for(tenant or caller.tenant), "key.issue", [Change(key.prefix, None, _facts(key))])
     return IssuedKey(key, token)
+
+
+def _sorted(scopes: Iterable[str]) -> list[str]:
+    return sorted(set(scopes), key=SCOPES.index)
 
 
 def _check_scopes(scopes: Sequence[str]) -> None:
@@ -144,6 +202,8 @@ def rotate(
         old = _locked(prefix, tenant)
         if _is_inactive(old):
             raise Conflict(f"API key '{prefix}' has expired or been revoked; create a new key")
+        if old.resource:
+            raise Conflict(f"API key '{prefix}' belongs to a connected app, which renews it; revoke it instead")
         new = ApiKey.objects.create(
             tenant=tenant,
             name=old.name,
@@ -168,25 +228,42 @@ def revoke(caller: Caller, prefix: str, tenant: Tenant | None) -> ApiKey:
     caller.require_operator()
     with transaction.atomic():
         key = _locked(prefix, tenant)
-        if key.revoked_at is None:
-            before = _facts(key)
-            key.revoked_at = timezone.now()
-            key.save(update_fields=["revoked_at"])
-            change = Change(key.prefix, before, _facts(key))
-            audit.record(caller.acting_for(tenant or caller.tenant), "key.revoke", [change])
+        _end(caller, key)
     forget_cached()
     return key
 
 
-def authenticate(token: str, tenant_slug: str | None, request_id: str = "", address: str = "") -> Caller:
+def revoke_delegated(caller: Caller, key: ApiKey) -> None:
+    """Revoke the key of a connected app. The code that calls this decides who may disconnect it."""
+    with transaction.atomic():
+        _end(caller, ApiKey.objects.select_for_update().get(id=key.id))
+    forget_cached()
+
+
+def _end(caller: Caller, key: ApiKey) -> None:
+    if key.revoked_at is None:
+        before = _facts(key)
+        key.revoked_at = timezone.now()
+        key.save(update_fields=["revoked_at"])
+        change = Change(key.prefix, before, _facts(key))
+        audit.record(caller.acting_for(key.tenant or caller.tenant), "key.revoke", [change])
+
+
+def authenticate(
+    token: str, tenant_slug: str | None, request_id: str = "", address: str = "", resource: str = ""
+) -> Caller:
     """Return the caller for a key, acting for the tenant in the header.
+
+    resource: the URL of the request, without its query.
 
     Raises Unauthenticated (401), Forbidden (403: the key does not belong to the tenant in the header) or NotFound (404:
     an operator key with an unknown tenant).
     """
-    key = _find(token)
+    key = find(token)
     if key is None or _is_inactive(key):
         raise Unauthenticated
+    if key.resource not in (None, resource):
+        raise Unauthenticated("this access token is valid at another URL only; connect the app to this URL")
     if key.tenant is None:
         tenant = find_tenant(tenant_slug or DEFAULT_TENANT_SLUG)
     elif tenant_slug not in (None, key.tenant.slug):
@@ -229,7 +306,8 @@ def forget_cached() -> None:
         _tenants.clear()
 
 
-def _find(token: str) -> ApiKey | None:
+def find(token: str) -> ApiKey | None:
+    """Return the key with this secret, unless it has been revoked. It may have expired."""
     if not MIN_IMPORTED_LENGTH <= len(token) <= MAX_KEY_LENGTH or not token.isascii():
         return None
     digest = _digest(token)
@@ -271,7 +349,7 @@ def _check_quota(tenant: Tenant, beyond: int = 0) -> None:
 
 def _facts(key: ApiKey) -> bytes:
     """Return a hash of all of a key's columns except its secret, for the audit log."""
-    limits = [key.namespaces] if key.user_id is None else [key.namespaces, key.user_id]
+    limits = [key.namespaces, *(limit for limit in (key.user_id, key.resource) if limit)]
     return audit.fingerprint(key.prefix, key.name, key.scopes, *limits, key.expires_at, key.revoked_at)
 
 
@@ -279,8 +357,8 @@ def _is_inactive(key: ApiKey) -> bool:
     return key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= timezone.now())
 
 
-def _generate(style: str) -> str:
-    prefix = "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_LENGTH))
+def _generate(style: str = "soma", prefix: str = "") -> str:
+    prefix = prefix or "".join(secrets.choice(_ALPHABET) for _ in range(_PREFIX_LENGTH))
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     body = f"{STYLES[style]}{prefix}_{secret}"
     return body + _checksum(body)

@@ -92,6 +92,8 @@ class ApiKey(models.Model):
     namespaces = models.JSONField(default=list, blank=True)  # empty: all namespaces of the tenant
     # The only user whose data the key can access. None: all data of the tenant.
     user_id = models.CharField(max_length=MAX_ID_LENGTH, null=True, blank=True)  # noqa: DJ001 - "" is no user
+    # The only URL at which the key is valid, for the access token of a connected app. None: everywhere.
+    resource = models.CharField(max_length=500, null=True, blank=True)  # noqa: DJ001 - "" is no URL
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

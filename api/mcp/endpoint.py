@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django_mcpz.jsonrpc import INVALID_REQUEST, PARSE_ERROR, error_response
 from django_mcpz.server import MCPServer
@@ -36,7 +37,16 @@ def endpoint(request: HttpRequest, namespace: str = "default") -> HttpResponse:
     try:
         return _respond(request, namespace)
     except Exception as error:  # noqa: BLE001 - rendered like an error of any route
-        return api.on_exception(request, error)
+        response = api.on_exception(request, error)
+        if response.status_code == HTTPStatus.UNAUTHORIZED and settings.OAUTH_URL:
+            response["WWW-Authenticate"] = _challenge(request.path)
+        return response
+
+
+def _challenge(path: str) -> str:
+    """Return the header that leads an app to the authorization server (RFC 9728)."""
+    known = path if _NAMESPACE.fullmatch(path) else "/mcp"
+    return f'Bearer resource_metadata="{settings.OAUTH_URL}/.well-known/oauth-protected-resource{known}"'
 
 
 def _respond(request: HttpRequest, namespace: str) -> HttpResponse:

@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import Resolver404, resolve
 from django_mcpz.server import ToolError
 
+from api.auth import MCP_PATH
 from api.mcp.message import PASSED_ON, message_of
 from somamemory.web.request_state import state_of
 
@@ -96,6 +97,7 @@ def _environ(request: HttpRequest, method: str, path: str, body: object, query: 
         "CONTENT_TYPE": "application/json",
         "CONTENT_LENGTH": str(len(content)),
         "wsgi.input": BytesIO(content),
+        MCP_PATH: request.path,
     }
     for name in ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"):
         environ.pop(name, None)

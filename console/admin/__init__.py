@@ -1,3 +1,3 @@
 """Admin pages for the models, registered with `console.site`."""
 
-from console.admin import api_keys, audit, conversations, index, links, memories, tenants, users  # noqa: F401
+from console.admin import api_keys, audit, conversations, grants, index, links, memories, tenants, users  # noqa: F401

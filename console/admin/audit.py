@@ -30,9 +30,9 @@ ACTIONS = [
     "namespace.rename", "namespace.delete", "namespace.purge",
     "conversation.create", "conversation.change", "conversation.delete", "conversation.purge",
     "conversation.label", "conversation.archive_idle", "conversation.freeze", "conversation.thaw", "upkeep.change",
-    "upkeep.prune", "key.issue", "key.rotate", "key.revoke", "tenant.create", "tenant.update", "tenant.erase",
-    "tenant.erased", "job.start", "job.cancel", "index.retry", "staff.sign_in",
-    "staff.second_factor_on", "staff.second_factor_off", "audit.accept","user.create", "user.update",
+    "upkeep.prune", "key.issue", "key.rotate", "key.renew", "key.revoke", "grant.approve", "grant.revoke",
+    "tenant.create", "tenant.update", "tenant.erase", "tenant.erased", "job.start", "job.cancel", "index.retry",
+    "staff.sign_in", "staff.second_factor_on", "staff.second_factor_off", "audit.accept","user.create", "user.update",
     "user.delete", "user.password", "group.create", "group.update", "group.delete",
 ]  # fmt: skip
 

@@ -22,23 +22,32 @@ from somamemory.db import tenant_scope
 from somamemory.web.handler import Handler
 
 CONSOLE_PREFIX = "/admin/"
-# Scripts are loaded from our own files only, and none is evaluated: see console/static/console/alpine_data.js. The
-# colours of unfold's pages are in a style element, and some widths in style attributes (unsafe-inline).
-_CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    ]
-)
 
 
+def policy(form_action: str = "") -> str:
+    """Return the content security policy of a page.
+
+    Scripts are loaded from our own files only, and none is evaluated: see console/static/console/alpine_data.js. The
+    colours of unfold's pages are in a style element, and some widths in style attributes (unsafe-inline).
+
+    form_action: another origin to which a form may lead.
+    """
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data:",
+            "font-src 'self'",
+            "connect-src 'self'",
+            f"form-action 'self' {form_action}".rstrip(),
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        ]
+    )
+
+
+_CONTENT_SECURITY_POLICY = policy()
 _SEEN = "seen"
 _SEEN_EVERY_S = 60
 _MARGIN_S = 5

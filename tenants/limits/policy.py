@@ -20,10 +20,13 @@ from django.conf import settings
 from tenants.limits.buckets import Decision, LocalBuckets, Quota, SharedBuckets, decision_of
 from tenants.limits.gcra import Limit
 
-__all__ = ["Decision", "Limit", "Quota", "forget", "refuse", "running", "sign_in", "sign_in_delay_s", "take"]
+__all__ = [
+    "Decision", "Limit", "Quota", "forget", "refuse", "registration", "running", "sign_in", "sign_in_delay_s", "take",
+]  # fmt: skip
 
 _PAIR_SLOWER = 10
 MAX_SIGN_IN_DELAY_S = 2.0
+REGISTRATIONS_PER_MINUTE = 10
 
 
 class Running:
@@ -103,6 +106,12 @@ def sign_in_delay_s(name: str) -> float:
         return 0.0
     decision = _take_attempt((f"sign-in:name:{_digest(name)}",), [Limit("name", per_minute / 60, per_minute)])
     return 0.0 if decision.allowed else min(MAX_SIGN_IN_DELAY_S, decision.retry_after_s)
+
+
+def registration(address: str) -> Decision:
+    """Count a registration of an OAuth client from this address."""
+    limit = Limit("address", REGISTRATIONS_PER_MINUTE / 60, REGISTRATIONS_PER_MINUTE)
+    return _take_attempt((f"registration:address:{_network(address)}",), [limit])
 
 
 def _take_attempt(names: tuple[str, ...], limits: Sequence[Limit]) -> Decision:

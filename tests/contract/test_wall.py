@@ -63,6 +63,7 @@ MAY_CROSS = {
     "api/auth.py",  # an operator on a route for operators
     "api/routing.py",  # routes without a caller, which report on the installation
     "tenants/keys.py",  # the caller and its tenant are not known yet
+    "console/oauth/endpoints.py",  # a code or token decides which tenant is concerned
 }
 OURS = ("api", "console", "conversations", "graph", "memories", "operations", "somamemory", "tenants")
 

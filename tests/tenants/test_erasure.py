@@ -29,6 +29,7 @@ PLANTED = "xyzzyplugh"
 # Tables that belong to no tenant.
 OF_THE_INSTALLATION = {
     "sfm_tenants", "sfm_embedding_generations", "sfm_audit_sealer", "sfm_erased_tenants", "sfm_second_factors",
+    "sfm_oauth_clients",
 }  # fmt: skip
 
 

@@ -1,0 +1,131 @@
+"""Fetch client ID metadata documents: JSON that an app publishes at the URL that is its client id.
+
+The app chooses the URL, so a request could reach services that only this server can reach. Only public addresses are
+connected to. The name is resolved once, because a second answer could differ from the one that was checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ipaddress
+import json
+import socket
+import ssl
+import threading
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from console.models import MAX_URL_LENGTH
+from console.oauth.protocol import OAuthError
+
+TIMEOUT_S = 5.0
+MAX_BYTES = 16 * 1024
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # an IPv4 address inside IPv6, which may be private
+
+
+def is_url(client_id: str) -> bool:
+    return client_id.startswith("https://")
+
+
+def fetch(url: str) -> dict[str, Any]:
+    """Return the document. Raises OAuthError."""
+    parts = _parsed(url)
+    try:
+        body = _get(parts, public_address(str(parts.hostname), parts.port or 443))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise _refused("could not be fetched") from error
+    if len(body) > MAX_BYTES:
+        raise _refused(f"has more than {MAX_BYTES} bytes")
+    try:
+        document = json.loads(body)
+    except ValueError:
+        raise _refused("is not JSON") from None
+    if not isinstance(document, dict) or document.get("client_id") != url:
+        raise _refused("must be an object whose client_id is its own URL")
+    return document
+
+
+def public_address(host: str, port: int) -> str:
+    """Return the address of a host. Raises OAuthError if any of its addresses is not on the public internet."""
+    addresses = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)]
+    if not addresses or not all(_is_public(address) for address in addresses):
+        raise _refused("must be at a public address")
+    return addresses[0]
+
+
+def _parsed(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises ValueError
+    except ValueError:
+        raise _refused("has an invalid URL") from None
+    segments = parts.path.split("/")
+    if (
+        parts.scheme != "https"
+        or not parts.hostname
+        or len(url) > MAX_URL_LENGTH
+        or not (url.isascii() and url.isprintable() and " " not in url)
+        or parts.username is not None
+        or parts.fragment
+        or parts.path in ("", "/")
+        or {".", ".."}.intersection(segments)
+    ):
+        raise _refused("must have an https URL with a path, and without credentials, fragment and dot segments")
+    return parts
+
+
+def _is_public(address: str) -> bool:
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo and parsed.teredo[1])
+        if inner or parsed in _NAT64:
+            return False
+    return parsed.is_global and not parsed.is_multicast
+
+
+class _Connection(http.client.HTTPSConnection):
+    """Connects to an address that was resolved before, and checks the certificate of the host."""
+
+    def __init__(self, host: str, port: int, address: str) -> None:
+        self.address, self.tls = address, tls()
+        super().__init__(host, port, timeout=TIMEOUT_S, context=self.tls)
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self.address, self.port), self.timeout)
+        self.sock = self.opened = self.tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+        self.opened.do_handshake()
+
+    def shut(self) -> None:
+        """End the connection from another thread, even during the handshake."""
+        with contextlib.suppress(OSError, AttributeError):  # it may be closed, or not connected yet
+            self.opened.shutdown(socket.SHUT_RDWR)
+
+
+def tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _get(parts: SplitResult, address: str) -> bytes:
+    """Return the body, or a byte more than is allowed. Redirects are refused, because they lead to another address.
+
+    A server that sends one byte at a time never reaches the time-out of the socket, so a timer closes the connection.
+    """
+    connection = _Connection(str(parts.hostname), parts.port or 443, address)
+    timer = threading.Timer(TIMEOUT_S, connection.shut)
+    timer.daemon = True
+    timer.start()
+    try:
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", path, headers={"Accept": "application/json", "Accept-Encoding": "identity"})
+        with connection.getresponse() as response:
+            if response.status != 200:
+                raise _refused(f"responds with the status {response.status}")
+            return response.read(MAX_BYTES + 1)
+    finally:
+        timer.cancel()
+        connection.close()
+
+
+def _refused(problem: str) -> OAuthError:
+    return OAuthError("invalid_client", f"the client metadata document {problem}")
