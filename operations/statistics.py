@@ -54,7 +54,8 @@ def queue(caller: Caller, now: datetime | None = None) -> Queue:
     now = now or timezone.now()
     due = VectorEmbedding.all_tenants.filter(generation=generations.active(), due_at__isnull=False).order_by()
     failed = due.filter(attempts__gte=FAILED_ATTEMPTS)
-    pending = list(due.filter(due_at__lte=now).order_by("due_at").values_list("due_at", flat=True)[:BOUND])
+    times = due.filter(due_at__lte=now).order_by("due_at").values_list("due_at", flat=True)[:BOUND]
+    pending = [due_at for due_at in times if due_at]
     return Queue(
         pending=len(pending),
         failed=len(failed.values_list("id")[:BOUND]),

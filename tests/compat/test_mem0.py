@@ -39,7 +39,8 @@ NAMES["text"] = "aardvark"
 
 def add(api: Api, text: Any = SECRET, **fields: Any) -> dict[str, Any]:
     body = {"messages": text, "infer": False, **({"user_id": "vault"} if "user_id" not in fields else {}), **fields}
-    return ok(api.post("/mem0/v3/memories/add/", body))
+    added: dict[str, Any] = ok(api.post("/mem0/v3/memories/add/", body))
+    return added
 
 
 def ok(response: Any) -> Any:
@@ -387,7 +388,7 @@ def test_a_key_of_the_namespace_reads_and_writes(api: Api) -> None:
 # --- Import ------------------------------------------------------------------------------------------------------
 
 OLD_ID = "0b7c1f0e-3a52-4b6e-9d2f-1c5a7e8d9f01"
-EXPORT = [
+EXPORT: list[dict[str, Any]] = [
     {"id": OLD_ID, "memory": "Ada sits at the window", "user_id": "ada", "app_id": "travel", "run_id": "r",
      "metadata": {"a": 1}, "categories": ["Travel"], "created_at": "2026-03-01T10:00:00-08:00", "hash": "x"},
     {"id": str(UUID(int=7)), "memory": "expired", "user_id": "ada", "expiration_date": "2020-01-01"},

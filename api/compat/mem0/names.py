@@ -15,7 +15,7 @@ from django.db.models import Q
 from conversations.enrichment import facts
 from memories import lookup
 from memories.addresses import Address, Key
-from memories.models import Memory, MemoryColumns
+from memories.models import Memory
 from memories.reserved_namespaces import FACTS
 from somamemory.errors import InvalidInput, NotFound
 from tenants.caller import Caller
@@ -60,10 +60,10 @@ def _candidates(caller: Caller, id: UUID) -> Iterator[tuple[str, Address]]:
         yield FACTS, id
 
 
-def id_of(memory: Memory | MemoryColumns, id: UUID | None = None) -> str:
+def id_of(memory: Memory) -> str:
     """Return the id by which clients know a memory."""
     key = memory.key or ""
-    return key.removeprefix(IMPORTED) if key.startswith(IMPORTED) else str(id or getattr(memory, "id", ""))
+    return key.removeprefix(IMPORTED) if key.startswith(IMPORTED) else str(memory.id)
 
 
 def event_of(memory: Memory) -> str:
