@@ -3,7 +3,8 @@
 set -euo pipefail
 env=$COMPAT_DIR/somafractalmemory
 checks=$PWD/scripts/compat
-packages=(pytest requests)
+# The others are for SomaBrain's client.
+packages=(pytest requests "django>=5.2,<5.3" httpx numpy opentelemetry-api prometheus-client)
 
 if [ "$(cat "$env/stamp" 2>/dev/null)" != "${packages[*]}" ]; then
     rm -rf "$env"
@@ -24,6 +25,11 @@ if [ -d "$COMPAT_SOURCES/somafractalmemory" ]; then
         tests/test_end_to_end_memory.py tests/test_live_integration.py || failed=1
 else
     echo "SomaFractalMemory's tests: skipped, because there is no clone in $COMPAT_SOURCES/somafractalmemory"
+fi
+if [ -d "$COMPAT_SOURCES/somabrain" ]; then
+    PYTHONPATH="$COMPAT_SOURCES/somabrain:$checks" "$env/bin/python" "$checks/somabrain_client.py" || failed=1
+else
+    echo "SomaBrain: skipped, because there is no clone in $COMPAT_SOURCES/somabrain"
 fi
 exit \$failed
 RUN
