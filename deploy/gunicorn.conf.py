@@ -102,6 +102,9 @@ def post_worker_init(worker):
     # All objects that exist now are permanent. Scanning them for garbage stopped all threads for 100 ms at a time.
     gc.collect()
     gc.freeze()
+    # A thread with work for a second takes the GIL for this long at a time. The thread that answers `/readyz` may wait
+    # for several others in turn: with the default of 5 ms, it waited 0.3 s during the largest requests.
+    sys.setswitchinterval(0.001)
     scheduler.start()
     worker.check_readiness = health.refresh_readiness
     once("banner", lambda: call_command("banner"))
