@@ -28,9 +28,9 @@ if [ -n "\${COMPAT_RECORD:-}" ]; then
     trap 'kill \$recorder_PID' EXIT
 fi
 export MEM0_API_KEY=\$COMPAT_KEY MEM0_HOST=\$COMPAT_URL MEM0_BASE_URL=\$COMPAT_URL SOMA_DOCS="$PWD/docs/how-to/migrating-from-mem0.md"
-"$env/bin/python" "$checks/mem0_clients.py" sync 2>/dev/null || failed=1
-"$env/bin/python" "$checks/mem0_clients.py" async 2>/dev/null || failed=1
-"$env/bin/python" "$checks/mem0_clients.py" document 2>/dev/null || failed=1
+"$env/bin/python" "$checks/mem0_clients.py" sync 2>"$env/client.log" || { tail -n 5 "$env/client.log"; failed=1; }
+"$env/bin/python" "$checks/mem0_clients.py" async 2>"$env/client.log" || { tail -n 5 "$env/client.log"; failed=1; }
+"$env/bin/python" "$checks/mem0_clients.py" document 2>"$env/client.log" || { tail -n 5 "$env/client.log"; failed=1; }
 "$env/bin/python" "$checks/mem0_command.py" "$env/bin/mem0" || failed=1
 if [ -d "$COMPAT_SOURCES/mem0/mem0-ts" ]; then
     rm -rf "$env/mem0-ts"
