@@ -196,7 +196,9 @@ def document(path: str) -> dict[str, Callable[[], bool]]:
         blocks = re.findall(r"^```python\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL)
 
     def check(block: str) -> bool:
-        exec(block.replace("http://127.0.0.1:9595/mem0", URL).replace("soma_...", KEY), {})  # noqa: S102
+        local = block.replace("MemoryClient()", f'MemoryClient(host="{URL}", api_key="{KEY}")')
+        local = local.replace("http://127.0.0.1:9595/mem0", URL).replace("soma_...", KEY)
+        exec(local, {})  # noqa: S102
         return True
 
     return {f"block {number}": lambda block=block: check(block) for number, block in enumerate(blocks, 1)}
