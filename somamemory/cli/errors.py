@@ -69,6 +69,8 @@ def _translate(error: Exception) -> click.ClickException:
         return error
     if isinstance(error, ConfigurationError):
         return CliError(str(error), USAGE)
+    if isinstance(error, UnicodeEncodeError):
+        return CliError("an argument is not valid UTF-8; correct it", USAGE)
     return _from_client(error) or _from_django(error) or _unexpected(error)
 
 

@@ -369,7 +369,7 @@ def test_a_tenants_own_budget_takes_the_place_of_the_installations(
 def test_a_tenant_without_tokens_calls_no_model(caller: Caller, model: OpenAIChat, provider: ChatProvider) -> None:
     caller.tenant.quota_llm_tokens_per_month = 0
 
-    with pytest.raises(LlmBudgetExceeded, match="0 of 0 tokens"):
+    with pytest.raises(LlmBudgetExceeded, match="0 of 0 language model tokens"):
         ask(caller, model)
     assert provider.requests == []
 

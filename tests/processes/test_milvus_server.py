@@ -99,7 +99,7 @@ def test_a_server_has_an_alias_for_the_active_generation(acme: Api, on_server: E
 
 
 def test_a_refused_connection_to_a_server_is_noticed_within_the_retries_not_the_deadline() -> None:
-    target = MilvusIndex(Connection(SERVER, search_timeout_s=10), f"test_{uuid.uuid4().hex}", 8)
+    target = MilvusIndex(Connection(SERVER, timeout_s=60, search_timeout_s=60), f"test_{uuid.uuid4().hex}", 8)
     target.ping()  # creates the collection
     calls = []
 
@@ -120,7 +120,9 @@ def test_a_refused_connection_to_a_server_is_noticed_within_the_retries_not_the_
 @pytest.fixture
 def strong() -> Iterator[MilvusIndex]:
     """This test's own index, whose searches include every finished write."""
-    made = MilvusIndex(Connection(SERVER, search_timeout_s=10), f"test_{uuid.uuid4().hex}", 8, consistency="Strong")
+    made = MilvusIndex(
+        Connection(SERVER, timeout_s=60, search_timeout_s=60), f"test_{uuid.uuid4().hex}", 8, consistency="Strong"
+    )
     yield made
     made.drop()
 
@@ -153,7 +155,7 @@ def test_a_collection_made_by_others_is_refused(strong: MilvusIndex) -> None:
     client: Any = strong._client.vendor
     client.create_collection(foreign, dimension=8)
     with pytest.raises(ConfigurationError, match="not created by SomaMemory"):
-        MilvusIndex(Connection(SERVER), foreign, 8).ping()
+        MilvusIndex(Connection(SERVER, timeout_s=60, search_timeout_s=60), foreign, 8).ping()
     client.drop_collection(foreign)
 
 
@@ -168,7 +170,12 @@ def test_a_released_collection_is_loaded_again(strong: MilvusIndex) -> None:
 
 
 def test_the_settings_of_the_graph_reach_the_server() -> None:
-    target = MilvusIndex(Connection(SERVER), f"test_{uuid.uuid4().hex}", 8, hnsw=Hnsw(m=8, ef_construction=64))
+    target = MilvusIndex(
+        Connection(SERVER, timeout_s=60, search_timeout_s=60),
+        f"test_{uuid.uuid4().hex}",
+        8,
+        hnsw=Hnsw(m=8, ef_construction=64),
+    )
     target.ping()
     described = target._client.vendor.describe_index(target._collection.name, "vector", timeout=60)
     assert (int(described["M"]), int(described["efConstruction"])) == (8, 64)
@@ -181,7 +188,7 @@ def test_after_a_fork_the_child_makes_a_connection_to_the_server_of_its_own() ->
         "import os, sys, django; django.setup()\n"
         "from memories.index.milvus.client import Connection\n"
         "from memories.index.milvus.index import MilvusIndex\n"
-        "index = MilvusIndex(Connection(sys.argv[1]), sys.argv[2], 8)\n"
+        "index = MilvusIndex(Connection(sys.argv[1], timeout_s=60, search_timeout_s=60), sys.argv[2], 8)\n"
         "index._client.vendor, index._client.vendor_of = object(), os.getpid()  # a parent's connection\n"
         "child = os.fork()\n"
         "if not child:\n"

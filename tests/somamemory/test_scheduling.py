@@ -106,6 +106,7 @@ def never() -> float:
 def test_every_kind_of_periodic_work_is_known() -> None:
     names = {job.name for job in registered()}
     assert names == {
+        "console.prune_grants",
         "conversations.summarise",
         "conversations.thaw",
         "conversations.upkeep",

@@ -45,7 +45,7 @@ def rows_in(table: str) -> int:
 
 def visible() -> set[str]:
     """Return the tables with rows that are visible in the current scope."""
-    tables = {table.name for table in row_level_security.tables()} - {"sfm_staff_tenants"}
+    tables = {table.name for table in row_level_security.tables()} - {"sfm_oauth_grants", "sfm_staff_tenants"}
     return {name for name in tables if rows_in(name)}
 
 

@@ -584,7 +584,7 @@ def test_the_command_reads_a_folder_and_goes_on_where_it_ended(
     assert len(provider.requests) == 1
     api.tenant.quota_llm_tokens_per_day = 0
     api.tenant.save()
-    with pytest.raises(CommandError, match="0 of 0 tokens"):
+    with pytest.raises(CommandError, match="0 of 0 language model tokens"):
         call_command("extract_facts", "/", tenant="acme")
 
 

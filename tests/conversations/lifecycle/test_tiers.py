@@ -754,7 +754,7 @@ def test_the_pages_show_the_tier(api: Api, boss: Any) -> None:
     id = cold(api)
 
     assert "Zoo" in page_content(boss, page("conversations_conversation_changelist", tenant="acme", tier="cold"))
-    assert "Cold" in page_content(boss, page("conversations_conversation_change", id))
+    assert "storage: cold" in page_content(boss, page("conversations_conversation_change", id))
     assert "Zoo" not in page_content(boss, page("conversations_conversation_changelist", tenant="acme", tier="active"))
 
 
