@@ -9,6 +9,7 @@ import pytest
 from api.compat import layer
 from api.compat.somafractalmemory.memory_routes import ROOT
 from tenants.models import AuditEvent, Tenant
+from tests.compat import somafractalmemory_urls
 from tests.conftest import Api, drain, issue_key
 
 NOBODY = Api("", Tenant())
@@ -27,7 +28,7 @@ CASES: list[tuple[str, str, dict[str, Any] | None]] = [
 
 @pytest.fixture(autouse=True)
 def setting(settings: Any) -> None:
-    settings.ROOT_URLCONF = "tests.compat.somafractalmemory_urls"
+    settings.ROOT_URLCONF = somafractalmemory_urls.__name__
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if not name.endswith("RootAliases")]
 
 
