@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from memories.index import immediate
 from testing import ROOT, template
 from testing.forked_server import ForkedServers
 from testing.processes import wait_for
@@ -148,7 +149,12 @@ class Server:
             connection.close()
 
     def settle(self, timeout_s: float = 180) -> None:
-        """Wait until the index has caught up."""
+        """Wait until the index has caught up.
+
+        Rows of new memories are not pending for a short time, because their process usually settles them. Those of a
+        killed process become pending afterwards.
+        """
+        time.sleep(immediate.GRACE.total_seconds())
         deadline = time.monotonic() + timeout_s
         while self.call("GET", "/stats")[1]["index"]["pending"]:
             assert time.monotonic() < deadline, "the index does not catch up"
