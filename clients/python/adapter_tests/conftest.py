@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from somamemory_client import Client
+from somamemory_client import AsyncClient, Client
 from testing.server import ROOT, Server
 
 Embed = Callable[[list[str]], Sequence[Sequence[float]]]
@@ -74,6 +74,12 @@ def running() -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def client(running: Server) -> Client:
     return Client(f"http://127.0.0.1:{running.port}", running.key)
+
+
+@pytest.fixture
+async def connected(running: Server) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(f"http://127.0.0.1:{running.port}", running.key) as client:
+        yield client
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,15 +17,8 @@ from google.genai.types import Content, FunctionCall, Part
 
 from somamemory_client import AsyncClient
 from somamemory_client.adapters.google_adk import SomaMemoryService, SomaSessionService
-from testing.server import Server
 
 APP = "kitchen"
-
-
-@pytest.fixture
-async def connected(running: Server) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(f"http://127.0.0.1:{running.port}", running.key) as client:
-        yield client
 
 
 def _said(text: str, **fields: Any) -> Event:

@@ -1,25 +1,15 @@
-"""The memory block for LlamaIndex recalls what left the short-term memory."""
+"""The memory block for LlamaIndex recalls messages that have left the short-term memory."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import Memory
 
 from somamemory_client import AsyncClient
 from somamemory_client.adapters.llama_index import SomaMemoryBlock
-from testing.server import Server
 
 
-@pytest.fixture
-async def connected(running: Server) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(f"http://127.0.0.1:{running.port}", running.key) as client:
-        yield client
-
-
-async def test_a_memory_recalls_what_left_the_short_term_memory(connected: AsyncClient, place: str) -> None:
+async def test_messages_that_have_left_the_short_term_memory_are_recalled(connected: AsyncClient, place: str) -> None:
     block = SomaMemoryBlock(client=connected.user(place), context_budget=200)
     memory = Memory.from_defaults(
         session_id=f"{place}/1",

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
 from agents import SessionSettings, TResponseInputItem
 from agents.memory import Session
 
 from somamemory_client import AsyncClient
 from somamemory_client.adapters.openai_agents import SomaSession
-from testing.server import Server
 
 ITEMS: list[TResponseInputItem] = [
     {"role": "user", "content": "What is the weather in Bern?"},
@@ -19,12 +16,6 @@ ITEMS: list[TResponseInputItem] = [
     {"type": "function_call_output", "call_id": "1", "output": "sunny"},
     {"role": "assistant", "content": [{"type": "output_text", "text": "Sunny."}]},  # type: ignore[list-item,misc]
 ]
-
-
-@pytest.fixture
-async def connected(running: Server) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(f"http://127.0.0.1:{running.port}", running.key) as client:
-        yield client
 
 
 async def test_items_are_returned_in_order_and_unchanged(connected: AsyncClient, place: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,13 +16,6 @@ from pydantic_ai.models.test import TestModel
 
 from somamemory_client import AsyncClient
 from somamemory_client.adapters.pydantic_ai import SomaConversationStore
-from testing.server import Server
-
-
-@pytest.fixture
-async def connected(running: Server) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(f"http://127.0.0.1:{running.port}", running.key) as client:
-        yield client
 
 
 def _asked(text: str) -> ModelMessage:

@@ -23,7 +23,7 @@ from google.adk.sessions import Session, State
 from google.adk.sessions.base_session_service import BaseSessionService, GetSessionConfig, ListSessionsResponse
 from google.genai.types import Content
 
-from somamemory_client import AsyncClient, Conflict, NotFound, PreconditionFailed
+from somamemory_client import AsyncClient, NotFound, PreconditionFailed
 from somamemory_client.adapters._calls import memories, pages, run_async, slices
 from somamemory_client.adapters._namespaces import namespace, segment
 
@@ -219,7 +219,7 @@ class SomaSessionService(BaseSessionService):
             await self._client.memories.store(
                 {}, key=key, namespace=self._states(app), metadata={"state": changes}, if_none_match="*"
             )
-        except (Conflict, PreconditionFailed):
+        except PreconditionFailed:
             await self._patch(app, key, {"state": changes})
 
     async def _patch(self, app: str, key: str, metadata: Mapping[str, Any]) -> None:
@@ -252,7 +252,10 @@ def _session_key(user: str, session: str) -> str:
 
 
 def _scopes(state: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """Divide values into those of the app, the user and the session. Each value is stored as JSON."""
+    """Divide state into that of the app, the user and the session.
+
+    Values are stored as JSON. Like ADK's own services, this stores the text of a value that has no JSON form.
+    """
     scopes: dict[str, dict[str, str]] = {State.APP_PREFIX: {}, State.USER_PREFIX: {}, "": {}}
     for name, value in state.items():
         if not name.startswith(State.TEMP_PREFIX):

@@ -17,6 +17,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import BaseMemoryBlock
 
 from somamemory_client import AsyncClient, types
+from somamemory_client.adapters._calls import slices
 from somamemory_client.adapters._namespaces import segment
 
 _ROLES: Mapping[str, Literal["user", "assistant", "system", "tool"]] = {
@@ -61,8 +62,8 @@ class SomaMemoryBlock(BaseMemoryBlock[str]):
     async def _append(self, session: str, bodies: Sequence[types.MessageBody]) -> None:
         name = segment(session)
         await self.client.conversations.create(external_id=name)
-        for start in range(0, len(bodies), 1000):
-            await self.client.conversations.append(bodies[start : start + 1000], external_id=name)
+        for some in slices(bodies):
+            await self.client.conversations.append(some, external_id=name)
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
         """Return nothing: a part of a context has no citations."""
