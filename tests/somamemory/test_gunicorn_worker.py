@@ -33,6 +33,7 @@ from testing.processes import wait_for
 
 THREADS = 2
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LAST_GET = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"  # no thread waits for a next request
 PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 PIECE = b"x" * 65_536
 
@@ -380,12 +381,12 @@ def test_half_a_next_request_occupies_no_thread(service: Service, monkeypatch: p
     connections = [service.connect(GET) for _ in range(THREADS)]
     for connection in connections:
         one_response(connection, b"0\r\n\r\n")
-        connection.sendall(GET[:20])
-    one_response(service.connect(GET), b"0\r\n\r\n")
+        connection.sendall(LAST_GET[:20])
+    assert service.exchange(LAST_GET).startswith(b"HTTP/1.1 200")
 
     for connection in connections:
-        connection.sendall(GET[20:])
-        assert one_response(connection, b"0\r\n\r\n").startswith(b"HTTP/1.1 200")
+        connection.sendall(LAST_GET[20:])
+        assert rest_of(connection).startswith(b"HTTP/1.1 200")
 
 
 def test_a_connection_is_reused_even_when_a_body_was_not_read(service: Service) -> None:
