@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+import numpy as np
 import orjson
 from django.http import HttpRequest, HttpResponse
 from ninja.parser import Parser
@@ -22,6 +23,7 @@ from somamemory.errors import InvalidInput, MalformedRequest, UnsupportedMediaTy
 JsonObject = dict[str, object]
 
 MAX_DEPTH = 32
+MAX_VALUES = 500_000  # while a parser reads a text, no other thread makes progress
 # The response for a URL depends on the key and the tenant, and shared caches must not mix responses up.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key, X-Tenant, X-Soma-Tenant"}
 _INT64 = 1 << 63
@@ -37,8 +39,11 @@ def parse(raw: bytes) -> Any:
     """Parse a JSON text.
 
     Raises MalformedRequest if it is not JSON in UTF-8, and InvalidInput for NaN and infinities, numbers outside the
-    range of float64 and int64, duplicate keys, NUL, lone surrogates, and nesting deeper than 32 levels.
+    range of float64 and int64, duplicate keys, NUL, lone surrogates, nesting deeper than 32 levels, and more than
+    500,000 values.
     """
+    if _has_too_many_values(raw):
+        raise InvalidInput("body", f"must not contain more than {MAX_VALUES:,} values; send several requests")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -77,6 +82,15 @@ def reply(data: Any, status: int = 200, headers: Mapping[str, str] | None = None
     """Return a JSON response that shared caches may not store."""
     content = orjson.dumps(data, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
     return HttpResponse(content, status=status, content_type="application/json", headers={**PRIVATE, **(headers or {})})
+
+
+def _has_too_many_values(raw: bytes) -> bool:
+    """Count the commas outside strings, which separate the values."""
+    if len(raw) <= MAX_VALUES or np.count_nonzero(np.frombuffer(raw, np.uint8) == ord(",")) < MAX_VALUES:
+        return False
+    plain = np.frombuffer(raw.replace(rb"\\", b"").replace(rb"\"", b""), np.uint8)
+    within_string = np.logical_xor.accumulate(plain == ord('"'))
+    return int(np.count_nonzero((plain == ord(",")) & ~within_string)) >= MAX_VALUES
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

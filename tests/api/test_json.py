@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.json import MAX_DEPTH, parse
+from api.json import MAX_DEPTH, MAX_VALUES, parse
 from somamemory.errors import InvalidInput, MalformedRequest, SomaError
 
 INT64 = 1 << 63
@@ -135,6 +135,21 @@ def test_nesting_is_taken_up_to_its_bound_and_no_deeper(opening: str, closing: s
     parse(text(MAX_DEPTH))
     with pytest.raises(InvalidInput, match="nested deeper than 32"):
         parse(text(MAX_DEPTH + 1))
+
+
+@pytest.mark.parametrize("item", [b"1", b'"a,b"', b"[]", b'"\\\\"', b'"\\","'])
+def test_a_body_may_contain_half_a_million_values(item: bytes) -> None:
+    def listed(count: int) -> bytes:
+        return b"[" + b",".join([item] * count) + b"]"
+
+    assert len(parse(listed(MAX_VALUES))) == MAX_VALUES
+    with pytest.raises(InvalidInput, match="more than 500,000 values"):
+        parse(listed(MAX_VALUES + 1))
+
+
+def test_the_commas_of_a_text_are_not_values() -> None:
+    text = ',"\\' * MAX_VALUES
+    assert parse(json.dumps({"text": text}).encode()) == {"text": text}
 
 
 @pytest.mark.parametrize("raw", [nested(100_000), b"[" * 100_000, nested(100_000, '{"a":', "}"), nested(900)])
