@@ -162,7 +162,7 @@ def _write_content(partial: Path, earlier: Path | None, now: datetime, progress:
     }
     failpoints.reach("backup.copied")
     if settings.SECRET_KEY_IS_MADE and settings.SECRET_KEY != settings.AUDIT_KEY:
-        # never the key that signs the audit log, because whoever steals the backup could then forge the log
+        # The key that signs the audit log is never included: with it, a stolen backup could be used to forge the log.
         shutil.copy2(Path(settings.DATA_DIR) / SECRET_KEY, partial / SECRET_KEY)
     Manifest(
         engine=connection.vendor,
