@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from operations.isolation.needs import Route
 
@@ -17,9 +18,16 @@ class Case:
 
     path: str
     body: Any = None
+    root: str = "/api/v1"
 
     def filled(self, names: dict[str, str]) -> Case:
-        return Case(_filled(self.path, names), _filled(self.body, names))
+        return Case(_filled(self.path, names), _filled(self.body, names), self.root)
+
+    @property
+    def url(self) -> str:
+        """Return the path below the server's address, with a quoted query."""
+        head, mark, query = self.path.partition("?")
+        return self.root + head + mark + quote(query, safe="=&,;.{}:-_%")
 
 
 def _filled(value: Any, names: dict[str, str]) -> Any:

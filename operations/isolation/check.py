@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Protocol
-from urllib.parse import quote
 from uuid import uuid4
 
 import orjson
+from django.conf import settings
 
 from conversations.models import Proposal
+from operations.isolation import compat_cases
 from operations.isolation.cases import CASES, Case
 from operations.isolation.needs import NEEDS, Route
 from somamemory.errors import ConfigurationError
@@ -31,7 +32,7 @@ from tenants.models import Tenant
 
 PREFIX = "isolation-check"
 INDEX_WAIT_S = 60.0
-ALLOWED = {200, 201, 202, 204, 207, 400, 403, 404, 405, 409, 411, 415, 422}
+ALLOWED = {200, 201, 202, 204, 207, 302, 400, 403, 404, 405, 409, 411, 415, 422}
 VOLATILE = {"access_count", "last_accessed_at", "index_state", "next_cursor", "ran_at", "report"}
 UNKNOWN_KEY_EVERY = 10  # routes, because failed authentications are rate limited
 Report = Callable[[str, float], None]
@@ -61,16 +62,16 @@ class Client:
     key: str
     prefix: str = ""
 
-    def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str]:
+    def request(self, method: str, url: str, body: Any = None, **headers: str) -> tuple[int, str]:
         sent = {
             "Authorization": f"Bearer {self.key}",
             **{name.replace("_", "-"): text for name, text in headers.items()},
         }
-        return self.send(method, f"/api/v1{path}", body, sent)
+        return self.send(method, url, body, sent)
 
-    def expect(self, method: str, path: str, body: Any = None) -> Any:
+    def expect(self, method: str, path: str, body: Any = None, *, root: str = "/api/v1") -> Any:
         """Return the parsed response. Raises ConfigurationError unless the request succeeds."""
-        status, text = self.request(method, path, body)
+        status, text = self.request(method, root + path, body)
         if status >= 300:
             raise ConfigurationError(f"the check could not prepare its data: {method} {path} returned {status}: {text}")
         return orjson.loads(text)
@@ -99,7 +100,7 @@ def _try_as_other_user(caller: Caller, owner: Client, names: dict[str, str], wor
     issued = keys.issue(caller, owner.tenant, name="isolation check", user_id="another-user")
     other = replace(owner, key=issued.secret)
     before = _everything_of(owner)
-    for route, cases in CASES.items():
+    for route, cases in _cases().items():
         for case in cases:
             _try(route, case.filled(names), other, {word}, result, ALLOWED)
     after = _everything_of(owner)
@@ -141,6 +142,8 @@ def _furnish(owner: Client, word: str) -> dict[str, str]:
     talk = {"label": word, "folder": f"/{word}", "messages": [{"role": "user", "content": text}]}
     conversation = owner.expect("PUT", "/conversations/by-external-id/vault", talk)["id"]
     owner.expect("POST", "/conversations", talk)  # a second one, for a page with a cursor
+    saying = {"messages": text, "user_id": "vault", "app_id": "shop", "infer": False}
+    added = owner.expect("POST", "/v3/memories/add/", saying, root="/mem0")
     _wait_for_the_index(owner)
     ids = {name: owner.expect("GET", f"/memories/{names[name]}")["memory"]["id"] for name in ("coord", "deleted")}
     owner.expect("DELETE", f"/memories/{names['deleted']}")
@@ -154,6 +157,8 @@ def _furnish(owner: Client, word: str) -> dict[str, str]:
         "time_cursor": _cursor(owner, "/memories?limit=1&order=created_at"),
         "near_cursor": _cursor(owner, "/memories?limit=1&near=1,2,3&radius=10"),
         "conversation": conversation,
+        "mem0": added["results"][0]["id"],
+        "mem0_event": added["event_id"],
         **_proposals(owner.tenant, word),
         "message": owner.expect("GET", f"/conversations/{conversation}/messages")["items"][0]["id"],
         "conversations_cursor": _cursor(owner, "/conversations?limit=1"),
@@ -191,23 +196,32 @@ def _try_all(owner: Client, stranger: Client, names: dict[str, str], word: str, 
     unknown = Client(stranger.send, stranger.tenant, f"soma_{'x' * 60}")
     # Everything that would identify the owner's data. The slug and coordinates are in the requests themselves.
     marks = {word, str(owner.tenant.id)}
-    for number, (route, cases) in enumerate(CASES.items()):
-        report("requests", number / len(CASES))
+    every = _cases()
+    for number, (route, cases) in enumerate(every.items()):
+        report("requests", number / len(every))
+        needs = NEEDS[route] if route in NEEDS else compat_cases.NEEDS[route]
         result.routes += 1
         for case in cases:
             _try(route, case.filled(names), stranger, marks, result, ALLOWED)
-        if NEEDS[route] != "nothing":
+        if needs != "nothing":
             _try(route, cases[0].filled(names), stranger, marks, result, {403}, x_tenant=owner.tenant.slug)
-        if NEEDS[route] != "nothing" and number % UNKNOWN_KEY_EVERY == 0:
+        if needs != "nothing" and number % UNKNOWN_KEY_EVERY == 0:
             _try(route, cases[0].filled(names), unknown, marks, result, {401})
+
+
+def _cases() -> dict[Route, list[Case]]:
+    """Return the cases of all routes. Those of the layers do not store the word, so they come first."""
+    layers = {**compat_cases.MEM0, **compat_cases.SEKHA}
+    if settings.COMPAT_SOMAFRACTALMEMORY:
+        layers |= compat_cases.SOMAFRACTALMEMORY
+    return {**layers, **CASES}
 
 
 def _try(
     route: Route, case: Case, client: Client, marks: set[str], result: Result, allowed: set[int], **headers: str
 ) -> None:
     method, _ = route
-    head, mark, query = case.path.partition("?")
-    status, text = client.request(method, head + mark + quote(query, safe="=&,;.{}:-_%"), case.body, **headers)
+    status, text = client.request(method, case.url, case.body, **headers)
     result.requests += 1
     if status not in allowed:
         result.problems.append(f"{method} {case.path} returned {status}")
@@ -218,8 +232,9 @@ def _try(
 def _everything_of(owner: Client) -> dict[str, Any]:
     """Return the owner's data, without fields that reads and background work change."""
     paths = (
-        "/memories?limit=1000&include_deleted=true", "/memories?limit=1000&namespace=n", "/conversations",
-        "/graph/export", "/graph/export?namespace=n", "/upkeep", "/proposals", "/proposals?state=accepted",
+        "/memories?limit=1000&include_deleted=true", "/memories?limit=1000&namespace=n",
+        "/memories?limit=1000&namespace=mem0", "/conversations", "/graph/export", "/graph/export?namespace=n",
+        "/upkeep", "/proposals", "/proposals?state=accepted",
     )  # fmt: skip
     return {path: _stable(owner.expect("GET", path)) for path in paths}
 

@@ -1,10 +1,10 @@
-"""The scope that each published route needs."""
+"""The scope that each published route needs. `key`: every key may use it; `nothing`: it needs no key."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-Needs = Literal["read", "write", "delete", "admin", "operator", "nothing"]
+Needs = Literal["read", "write", "delete", "admin", "operator", "key", "nothing"]
 Route = tuple[str, str]
 
 NEEDS: dict[Route, Needs] = {

@@ -28,7 +28,7 @@ ROUTES = sorted(route for route, needs in NEEDS.items() if needs != "nothing")
 
 def call(key: str, route: Route, **headers: str) -> Any:
     case = CASES[route][0].filled(NAMES)
-    return Api(key, Tenant()).request(route[0], "/api/v1" + case.path, case.body, None, **headers)
+    return Api(key, Tenant()).request(route[0], case.url, case.body, None, **headers)
 
 
 def bare(**headers: str) -> Any:

@@ -57,7 +57,7 @@ def test_every_writer_honours_a_condition_or_rejects_it(operator: Api, route: Ro
     stored = operator.store(NAMES["coord"], key=NAMES["key"])
     case = CASES[route][0].filled({**NAMES, "id": stored["id"]})
 
-    response = operator.request(route[0], "/api/v1" + case.path, case.body, None, **header)
+    response = operator.request(route[0], case.url, case.body, None, **header)
 
     if policies[route].conditional:
         problem_of(response, 412, "precondition_failed")

@@ -12,8 +12,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test.client import Client
 
-from operations.isolation import check
+from operations.isolation import check, compat_cases
 from operations.isolation.cases import CASES
+from operations.isolation.compat_cases import MEM0, SEKHA
 from tenants.caller import Caller
 from tenants.models import Tenant
 from testing import ROOT
@@ -36,7 +37,7 @@ def test_a_sound_installation_passes_and_is_left_as_it_was(operator: Api) -> Non
     result = check.run(Caller.command(operator.tenant), send)
 
     assert result.problems == []
-    assert result.routes == len(CASES)
+    assert result.routes == len(CASES) + len(MEM0) + len(SEKHA)
     assert result.requests > 3 * len(CASES)
     assert set(Tenant.objects.values_list("slug", flat=True)) == tenants
 
@@ -76,12 +77,14 @@ def test_without_a_server_the_command_says_how_to_go_on(operator: Api) -> None:
 @pytest.mark.server
 @pytest.mark.once
 def test_the_command_passes_on_a_running_server(tmp_path: Any) -> None:
-    with Server(tmp_path, SOMA_AUTH_FAILURE_RATE="0") as server:
+    """With the routes of SomaFractalMemory, which the setting turns on."""
+    with Server(tmp_path, SOMA_AUTH_FAILURE_RATE="0", SOMA_COMPAT_SOMAFRACTALMEMORY="true") as server:
         command = [sys.executable, str(ROOT / "manage.py"), "isolation_check"]
         result = subprocess.run(
             command, env=server.environment, capture_output=True, text=True, timeout=300, check=False
         )
 
+    assert f" to {len(CASES) + len(compat_cases.CASES)} routes" in result.stdout, result.stdout + result.stderr
     assert "OK: no data of another tenant or user was revealed or changed." in result.stdout, (
         result.stdout + result.stderr
     )
