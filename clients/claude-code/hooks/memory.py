@@ -2,20 +2,22 @@
 
 Uses the REST API, and needs neither a language model nor any packages. Settings: SOMA_URL, SOMA_API_KEY,
 SOMA_TENANT. Without a server, the hooks do nothing, so that Claude can still work.
+
+Each prompt waits for a new Python process, so this file imports little: urllib.request and http.client alone would
+double its time, and ssl is imported only for https. `python -m benchmarks.prompt_hook` measures it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
-import urllib.request
-from pathlib import Path
-from urllib.parse import quote
 
 RECALL_TIMEOUT_S, STORE_TIMEOUT_S = 2, 10
 RECALL_TOKENS, START_TOKENS = 1500, 1000
 MAX_QUERY, MAX_TEXT, MAX_MESSAGES = 2000, 20_000, 200  # characters, characters, messages per request
+PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 MIN_PROMPT = 12  # characters; "yes" and "go on" need no memory
 
 
@@ -41,12 +43,12 @@ def on_prompt(event: dict) -> str:
 
 def on_stop(event: dict) -> str:
     """Store the messages of the session that are not stored yet."""
-    messages = transcript(Path(event["transcript_path"]))
+    messages = transcript(event["transcript_path"])
     if not messages:
         return ""
     session = event["session_id"]
     body = {"label": project(event), "folder": folder(event), "session_id": session, "agent_id": "claude-code"}
-    path = f"/conversations/by-external-id/{quote(session, safe='')}"
+    path = f"/conversations/by-external-id/{quoted(session)}"
     stored = request("PUT", path, body, STORE_TIMEOUT_S)["message_count"]
     while stored < len(messages):
         batch = messages[stored : stored + MAX_MESSAGES]
@@ -69,11 +71,12 @@ def recall(event: dict, query: str, budget: int, **more: str) -> str:
     return request("POST", "/context/assemble", body, RECALL_TIMEOUT_S)["text"]
 
 
-def transcript(path: Path) -> list[dict[str, str]]:
+def transcript(path: str) -> list[dict[str, str]]:
     """Return the messages of the user and of Claude, without tool calls and their results."""
     messages = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    with open(path, encoding="utf-8") as lines:
+        entries = [json.loads(line) for line in lines if line.strip()]
+    for entry in entries:
         if entry.get("type") not in ("user", "assistant") or entry.get("isMeta") or entry.get("isSidechain"):
             continue
         text = text_of(entry["message"]["content"]).replace("\0", "").strip()
@@ -89,7 +92,7 @@ def text_of(content: str | list) -> str:
 
 
 def project(event: dict) -> str:
-    return Path(event["cwd"]).name or "session"
+    return os.path.basename(os.path.normpath(event["cwd"])) or "session"
 
 
 def folder(event: dict) -> str:
@@ -97,18 +100,68 @@ def folder(event: dict) -> str:
 
 
 def request(method: str, path: str, body: dict, timeout_s: float, idempotency_key: str = "") -> dict:
+    """Return the JSON that the server responds with. Raises OSError and ValueError."""
+    scheme, host, port, prefix = address(os.environ.get("SOMA_URL", "http://127.0.0.1:9595"))
+    content = json.dumps(body).encode()
     headers = {
+        "Host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "Authorization": f"Bearer {os.environ['SOMA_API_KEY']}",
         "Content-Type": "application/json",
+        "Content-Length": str(len(content)),
+        "Connection": "close",
         **({"Idempotency-Key": idempotency_key} if idempotency_key else {}),
         **({"X-Tenant": os.environ["SOMA_TENANT"]} if os.environ.get("SOMA_TENANT") else {}),
     }
-    url = os.environ.get("SOMA_URL", "http://127.0.0.1:9595").rstrip("/") + "/api/v1" + path
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("SOMA_URL must be an http or https URL")
-    sent = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)  # noqa: S310 - http only
-    with urllib.request.urlopen(sent, timeout=timeout_s) as response:  # noqa: S310
-        return json.load(response)
+    if any("\r" in value or "\n" in value for value in headers.values()):
+        raise ValueError("SOMA_API_KEY and SOMA_TENANT must not contain line breaks")
+    head = [f"{method} {prefix}/api/v1{path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    with connected(scheme, host, port, timeout_s) as connection, connection.makefile("rb") as response:
+        connection.sendall("\r\n".join([*head, "", ""]).encode("latin-1") + content)
+        status = int(response.readline().partition(b" ")[2][:3])
+        answer = json.loads(received(response))
+    if status >= 400:
+        raise ValueError(f"{status} {answer.get('detail', '')}")
+    return answer
+
+
+def address(url: str) -> tuple[str, str, int, str]:
+    """Return scheme, host, port and path of the server's URL. Raises ValueError."""
+    scheme, separator, rest = url.partition("://")
+    place, _, path = rest.rstrip("/").partition("/")
+    host, colon, port = place.rpartition(":") if not place.endswith("]") else (place, "", "")
+    host = (host if colon else place).strip("[]")
+    if scheme not in ("http", "https") or not separator or not host or any(mark in url for mark in " \r\n?#@"):
+        raise ValueError("SOMA_URL must be an http or https URL, without credentials, query and fragment")
+    return scheme, host, int(port or (443 if scheme == "https" else 80)), f"/{path}" if path else ""
+
+
+def connected(scheme: str, host: str, port: int, timeout_s: float) -> socket.socket:
+    connection = socket.create_connection((host, port), timeout_s)
+    if scheme == "http":
+        return connection
+    import ssl
+
+    return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+
+
+def received(response) -> bytes:
+    """Return the body of a response after its status line."""
+    fields = {}
+    while line := response.readline().strip():
+        name, _, value = line.partition(b":")
+        fields[name.lower()] = value.strip().lower()
+    if fields.get(b"transfer-encoding") != b"chunked":
+        return response.read(int(fields.get(b"content-length", -1)))
+    pieces = []
+    while size := int(response.readline().partition(b";")[0], 16):
+        pieces.append(response.read(size))
+        response.readline()
+    return b"".join(pieces)
+
+
+def quoted(text: str) -> str:
+    """Return a segment of a path."""
+    return "".join(chr(byte) if byte in PLAIN else f"%{byte:02X}" for byte in text.encode())
 
 
 if __name__ == "__main__":

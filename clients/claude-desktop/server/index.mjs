@@ -1,0 +1,94 @@
+// Relay MCP messages between standard input and output and a SomaMemory server: one JSON-RPC message per line.
+// Settings: SOMA_URL, SOMA_API_KEY, SOMA_NAMESPACE, SOMA_TENANT. It needs no packages.
+import { randomUUID } from "node:crypto";
+import { createInterface } from "node:readline";
+
+const TIMEOUT_MS = 90_000; // longer than the deadline of any request to /mcp
+const PAUSES_MS = [250, 500, 1_000]; // between the attempts, if the server is restarting
+const NOT_SERVED = -32000;
+const VERSION = "io.modelcontextprotocol/protocolVersion";
+
+/** Claude Desktop passes the name of a setting, such as ${user_config.tenant}, if the user has left it empty. */
+function setting(name, otherwise = "") {
+  const value = (process.env[name] ?? "").trim();
+  return value === "" || value.startsWith("${") ? otherwise : value;
+}
+
+function endpoint() {
+  const server = setting("SOMA_URL", "http://127.0.0.1:9595").replace(/\/+$/, "");
+  const namespace = setting("SOMA_NAMESPACE");
+  return new URL(server + (namespace ? `/mcp/${encodeURI(namespace)}` : "/mcp"));
+}
+
+/** Return the headers that version 2026-07-28 requires over HTTP, and a key that makes a retry safe. */
+function headers(message) {
+  const tenant = setting("SOMA_TENANT");
+  const sent = {
+    "Authorization": `Bearer ${setting("SOMA_API_KEY")}`,
+    "Content-Type": "application/json",
+    "Accept": "application/json, text/event-stream",
+    "Idempotency-Key": randomUUID(),
+    ...(tenant ? { "X-Tenant": tenant } : {}),
+  };
+  const version = message?.params?._meta?.[VERSION];
+  if (typeof version !== "string") return sent;
+  const name = message.params.name;
+  return {
+    ...sent,
+    "MCP-Protocol-Version": version,
+    "Mcp-Method": String(message.method),
+    ...(typeof name === "string" ? { "Mcp-Name": encoded(name) } : {}),
+  };
+}
+
+/** Header values are ASCII: others are sent as base64, as the protocol requires. */
+function encoded(value) {
+  const isPlain = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value) && !value.startsWith("=?base64?");
+  return isPlain ? value : `=?base64?${Buffer.from(value).toString("base64")}?=`;
+}
+
+async function send(url, line, sent) {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const response = await fetch(url, {
+        method: "POST", body: line, headers: sent, redirect: "error", signal: AbortSignal.timeout(TIMEOUT_MS),
+      });
+      return [response.headers.get("content-type") ?? "", await response.text()];
+    } catch (error) {
+      if (attempt === PAUSES_MS.length) throw new Error(`no server responds at ${url.origin}; start it, or correct the URL`, { cause: error });
+      await new Promise((resume) => setTimeout(resume, PAUSES_MS[attempt]));
+    }
+  }
+}
+
+/** Return the answer to a message that the server has not processed; notifications have none. */
+function failed(message, reason) {
+  console.error(`somamemory: ${reason}`);
+  if (message?.id === undefined) return "";
+  return JSON.stringify({ jsonrpc: "2.0", id: message.id, error: { code: NOT_SERVED, message: reason } });
+}
+
+function parsed(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined; // the server describes the error
+  }
+}
+
+async function answer(url, line) {
+  const message = parsed(line);
+  try {
+    const [type, content] = await send(url, line, headers(message));
+    return type.startsWith("application/problem+json") ? failed(message, JSON.parse(content).detail) : content;
+  } catch (error) {
+    return failed(message, error.message);
+  }
+}
+
+const url = endpoint();
+for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  if (line.trim() === "") continue;
+  const content = await answer(url, line.trim());
+  if (content) process.stdout.write(content.trim() + "\n");
+}
