@@ -67,7 +67,7 @@ def work(number: int, threads: int, stores: int) -> Times:
             store(coordinates.of([number, thread, at]), times.given)
         connection.close()
 
-    with mock.patch("memories.placement.allocate", allocate), ThreadPoolExecutor(threads) as pool:
+    with mock.patch("memories.coordinate_assignment.allocate", allocate), ThreadPoolExecutor(threads) as pool:
         list(pool.map(write, range(threads)))
     return times
 

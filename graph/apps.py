@@ -11,12 +11,12 @@ class GraphConfig(AppConfig):
     def ready(self) -> None:
         # These need the models, which do not exist yet when this file is imported.
         from graph import retention as links
-        from graph import superseding
+        from graph import supersession_links
         from graph.models import USAGE_SQL, VERSIONS_USAGE_SQL, LinkVersion
         from memories import history, retention, storage_usage, supersession
 
         retention.when_removed(links.forget)
-        supersession.when_superseded(superseding.link)
+        supersession.when_superseded(supersession_links.link)
         history.also_prune(LinkVersion, size="bytes")
         storage_usage.also_count(USAGE_SQL)
         storage_usage.also_count(VERSIONS_USAGE_SQL)

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet, Sum
 
 from graph.models import Link, LinkVersion
-from memories import past
+from memories import point_in_time
 from tenants import usage
 from tenants.caller import Caller
 
@@ -38,7 +38,7 @@ def at(caller: Caller, namespace: str, moment: datetime) -> list[QuerySet[Any]]:
     Raises InvalidInput for a time in the future, and HistoryGone for one before the tenant's history begins.
     """
     caller.require("read", [namespace])
-    past.check(caller.tenant, moment)
+    point_in_time.check(caller.tenant, moment)
     current = Link.objects.for_tenant(caller.tenant).filter(namespace=namespace, updated_at__lte=moment)
     return [current, _versions(caller, namespace).filter(updated_at__lte=moment, until__gt=moment)]
 

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 import memories.counts
-import memories.past
+import memories.point_in_time
 import memories.selectors
 from graph import link_history, walks
 from graph.models import Link
@@ -167,8 +167,8 @@ def _memories_at(
 ) -> Sequence[Memory | None]:
     if as_of is None:
         return memories.selectors.get_many(caller, namespace, there)
-    rows = memories.past.at(caller, [namespace], as_of, Narrowing())
-    return memories.past.in_order(caller, rows, "coordinate_key", [coordinate.key for coordinate in there])
+    rows = memories.point_in_time.at(caller, [namespace], as_of, Narrowing())
+    return memories.point_in_time.in_order(caller, rows, "coordinate_key", [coordinate.key for coordinate in there])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from memories import (
     large_rows,
-    past,
+    point_in_time,
     prepared_reads,
     read_counts,
     reserved_namespaces,
@@ -47,7 +47,7 @@ def get(caller: Caller, namespace: str | None, name: Address, moment: datetime |
     if moment is None:
         return _get_now(caller, namespace, name)
     place = _place(namespace, name)
-    memory = past.get(caller, None if place is None else [place], _field([name]), _value(name), moment)
+    memory = point_in_time.get(caller, None if place is None else [place], _field([name]), _value(name), moment)
     if memory is None:
         raise _missing(name)
     return memory

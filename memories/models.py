@@ -157,7 +157,7 @@ class Memory(MemoryColumns):
     # An integer instead of the UUID, because SQLite's full-text index needs a rowid that does not change with VACUUM.
     seq = models.BigAutoField(primary_key=True)
     id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
-    # Not columns: the distance from the centre, in a list of the nearest memories, and whether `past` read the memory.
+    # Not columns: the distance from the centre, in a list of the nearest memories, and whether `point_in_time` read it.
     distance: float | None = None
     past: bool = False
 

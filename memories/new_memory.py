@@ -31,7 +31,7 @@ Source = str | Json | None
 class NewMemory:
     """A memory as sent by a caller.
 
-    coordinate: None to use the key's coordinate or, without a key, a new one; `placement` sets it.
+    coordinate: None to use the key's coordinate or, without a key, a new one; `coordinate_assignment` sets it.
     embedding: a vector supplied by the caller, to be used instead of one made from the text.
     supersedes: the memories of the namespace that this one replaces; see `supersession`.
     allocated: whether the coordinate was allocated for this memory, in which case nothing is stored there yet.
@@ -62,7 +62,7 @@ class NewMemory:
     def place(self) -> Coordinate:
         """Return the coordinate of a memory that has been placed."""
         if self.coordinate is None:
-            raise ValueError("this memory has no coordinate yet; see placement.placed")
+            raise ValueError("this memory has no coordinate yet; see coordinate_assignment.placed")
         return self.coordinate
 
     def names(self, memory: Memory) -> bool:

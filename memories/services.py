@@ -13,12 +13,12 @@ from django.utils import timezone
 
 from memories import (
     audit_state,
+    coordinate_assignment,
     history,
-    locked_rows,
     payloads,
-    placement,
     reserved_namespaces,
     retention,
+    row_locks,
     storage_usage,
     supersession,
     validity,
@@ -121,7 +121,7 @@ def save_version(caller: Caller, memory: Memory, action: str, before: bytes | No
     memory.version += 1
     memory.updated_at = history.moment_after([memory])
     memory.written_by = caller.actor
-    locked_rows.save([], [memory])
+    row_locks.save([], [memory])
     outbox.enqueue([memory], outbox.vector_of_changed(memory, text))
     usage.add(caller.tenant, 0, memory.size)  # the earlier version keeps its own size
     change = Change(memory.coordinate.text, before, audit_state.state(memory))
@@ -144,7 +144,7 @@ def delete(
         # Read once for both the condition and the deletion. Between two reads, another memory could be stored and then
         # deleted without being checked.
         condition = precondition or Precondition()
-        memory = condition.matching(locked_rows.outlines(caller, namespace, [coordinate.key]).get(coordinate.key))
+        memory = condition.matching(row_locks.outlines(caller, namespace, [coordinate.key]).get(coordinate.key))
         live = memory if memory is not None and memory.is_live else None
         condition.check(live)
         gone = memory if purge else live
@@ -170,7 +170,7 @@ def delete_many(
 
 def _delete_many(caller: Caller, namespace: str, coordinates: Iterable[Coordinate], purge: bool) -> set[Coordinate]:
     """Run the transaction of `delete_many`."""
-    known = locked_rows.outlines(caller, namespace, [coordinate.key for coordinate in coordinates])
+    known = row_locks.outlines(caller, namespace, [coordinate.key for coordinate in coordinates])
     gone = [memory for memory in known.values() if purge or memory.is_live]
     remove(caller, namespace, gone, purge)
     return {memory.coordinate for memory in gone}
@@ -205,7 +205,7 @@ def restore(caller: Caller, namespace: str, coordinate: Coordinate, precondition
     reserved_namespaces.check_writable(caller, namespace)
     with transaction.atomic():
         condition = precondition or Precondition()
-        memory = condition.matching(locked_rows.at(caller, namespace, [coordinate.key]).get(coordinate.key))
+        memory = condition.matching(row_locks.at(caller, namespace, [coordinate.key]).get(coordinate.key))
         if memory is None or memory.deleted_at is None or memory.has_expired(timezone.now()):
             raise NotFound(f"there is no deleted memory at coordinate {coordinate}")
         before = audit_state.state(memory)
@@ -240,13 +240,13 @@ def _store_one(caller: Caller, item: Prepared, condition: Precondition) -> list[
 
 def _created(caller: Caller, new: Prepared) -> Stored | None:
     """Store a memory in one statement if there is none at its address, deleted ones included. Otherwise do nothing."""
-    (new,) = placement.placed(caller, new.item.namespace, [new])
+    (new,) = coordinate_assignment.placed(caller, new.item.namespace, [new])
     memory = _replaced(caller, None, True, new)
     change = Change(memory.coordinate.text, None, audit_state.state(memory))
     vectors = {memory.id: new.vector}
     is_new = rows.insert_if_new(
-        rows.Part(locked_rows.TABLE, [vars(memory)]),
-        locked_rows.ADDRESS,
+        rows.Part(row_locks.TABLE, [vars(memory)]),
+        row_locks.ADDRESS,
         [
             *outbox.parts([memory], vectors),
             audit.events(caller, "memory.store", [change], memory.namespace),
@@ -277,10 +277,10 @@ def _store(caller: Caller, items: Sequence[Prepared], precondition: Precondition
 
 
 def _store_in(caller: Caller, namespace: str, items: Sequence[Prepared], precondition: Precondition) -> list[Stored]:
-    items = placement.placed(caller, namespace, items)
+    items = coordinate_assignment.placed(caller, namespace, items)
     keys = {new.item.place.key for new in items if not new.item.allocated}
-    known = locked_rows.outlines(caller, namespace, keys)
-    placement.refuse_coordinates_of_others(caller, namespace, keys - known.keys())
+    known = row_locks.outlines(caller, namespace, keys)
+    coordinate_assignment.refuse_coordinates_of_others(caller, namespace, keys - known.keys())
     after = dict(known)
     results: list[Stored] = []
     changes: list[Change] = []
@@ -297,7 +297,7 @@ def _store_in(caller: Caller, namespace: str, items: Sequence[Prepared], precond
         caller.tenant, *storage_usage.difference([known.get(key) for key in final], [after[key] for key in final])
     )
     with rows.in_one_round_trip():
-        locked_rows.save(
+        row_locks.save(
             new=[after[key] for key in sorted(final) if key not in known],
             old=[after[key] for key in sorted(final) if key in known],
         )
@@ -328,7 +328,7 @@ def _replaced(caller: Caller, current: Memory | None, created: bool, new: Prepar
         valid_to=item.valid_to,
         source=item.source,
         trust=item.trust,
-        key=placement.key_of(current, item),
+        key=coordinate_assignment.key_of(current, item),
         created_at=item.created_at or now,
         updated_at=now,
         written_by=caller.actor,
@@ -379,7 +379,7 @@ def _soft_delete(caller: Caller, namespace: str, memories: Sequence[Memory]) -> 
 
 
 def _find_live(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> dict[str, Memory]:
-    known = locked_rows.at(caller, namespace, [coordinate.key for coordinate in coordinates])
+    known = row_locks.at(caller, namespace, [coordinate.key for coordinate in coordinates])
     return {key: memory for key, memory in known.items() if memory.is_live}
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.models import Q
 from django.utils import timezone
 
-from memories import audit_state, history, locked_rows
+from memories import audit_state, history, row_locks
 from memories.addresses import Address, Key
 from memories.coordinates import Coordinate
 from memories.index import outbox
@@ -69,7 +69,7 @@ def reinstate(caller: Caller, newer: Memory, older: Memory, valid_to: datetime |
     Requires a transaction. Does nothing if its validity now ends at a different time, because another memory supersedes
     it.
     """
-    row = _locked(older, locked_rows.at(caller, older.namespace, [older.coordinate_key]))
+    row = _locked(older, row_locks.at(caller, older.namespace, [older.coordinate_key]))
     if row is not None and row.valid_to == newer.valid_from:
         before = {row.coordinate_key: audit_state.state(row)}
         row.valid_to = valid_to
@@ -139,7 +139,7 @@ def _kind(name: Address) -> str:
 
 def _supersede_in(caller: Caller, namespace: str, superseding: Sequence[tuple[Memory, Names]], reason: str) -> None:
     named = _named(caller, namespace, [name for _, names in superseding for name in names])
-    locked = locked_rows.at(caller, namespace, [memory.coordinate_key for memory in named.values()])
+    locked = row_locks.at(caller, namespace, [memory.coordinate_key for memory in named.values()])
     before = {key: audit_state.state(memory) for key, memory in locked.items()}
     changed: dict[str, Memory] = {}
     replacements: dict[tuple[UUID, UUID], Replacement] = {}
@@ -180,7 +180,7 @@ def _save(
         memory.version += 1
         memory.updated_at = history.moment_after([memory])
         memory.written_by = caller.actor
-    locked_rows.save([], memories)
+    row_locks.save([], memories)
     outbox.enqueue(memories)  # their vectors stay the same
     usage.add(caller.tenant, 0, sum(memory.size for memory in memories))
     changes = [

@@ -39,7 +39,7 @@ from api.request import Request
 from api.routing import PolicyRouter
 from api.schemas import CoordText, NamespaceParams
 from conversations import selectors as conversations
-from memories import deletion, filters, lookup, past, placement, selectors, services, supersession
+from memories import coordinate_assignment, deletion, filters, lookup, point_in_time, selectors, services, supersession
 from memories.addresses import Key
 from memories.namespaces import below
 from memories.new_memory import NewMemory, checked
@@ -66,7 +66,7 @@ def list_memories(request: Request, query: Query[ListParams]) -> HttpResponse:
         raise InvalidInput("order", "cannot be combined with near, which sorts by distance; remove one of them")
     throttle.charge(request, len(filters.leaves(narrowing.filters)) if narrowing.filters else 0, per=10)
     throttle.charge(request, query.limit, per=100)
-    page = past.list_memories(
+    page = point_in_time.list_memories(
         request.caller,
         query.namespace,
         narrowing,
@@ -85,7 +85,7 @@ def store_bulk(request: Request, body: BulkStoreBody) -> HttpResponse:
     throttle.charge(request, len(body.items), per=50)
     caller = request.caller
     items = [bulk.parsed(raw, StoreBody, lambda item: checked(caller, new_memory(item))) for raw in body.items]
-    items = supersession.without_problems(caller, placement.without_conflicts(caller, items))
+    items = supersession.without_problems(caller, coordinate_assignment.without_conflicts(caller, items))
     if body.atomic:
         bulk.require_all(items, "items", ".coord")
     valid = [item for item in items if isinstance(item, NewMemory)]

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from conversations.lookup import with_derived
 from conversations.models import Conversation, Proposal
-from graph import superseding
+from graph import supersession_links
 from memories import selectors, supersession
 from memories.models import Memory
 from memories.reserved_namespaces import CONVERSATIONS, FACTS
@@ -150,7 +150,7 @@ def _reinstate(caller: Caller, proposed: Proposed) -> None:
     if proposed.proposal.state == State.ACCEPTED:
         newer, older = _both(proposed)
         supersession.reinstate(_writer(caller), newer, older, proposed.proposal.former_valid_to)
-        superseding.unlink(_writer(caller), Replacement(newer, older))
+        supersession_links.unlink(_writer(caller), Replacement(newer, older))
 
 
 def _both(proposed: Proposed) -> tuple[Memory, Memory]:

@@ -31,9 +31,9 @@ from django.utils import timezone
 
 from memories import embeddings, index, payloads
 from memories.embeddings.base import Vectors
-from memories.index import generations, immediate, leased_rows
+from memories.index import generations, immediate, outbox_leases
 from memories.index.base import Point, usable
-from memories.index.leased_rows import Outcome
+from memories.index.outbox_leases import Outcome
 from memories.models import EmbeddingGeneration, Memory, VectorEmbedding
 from memories.search import analyzer
 from somamemory import failpoints
@@ -125,7 +125,7 @@ def backlog() -> int:
 
 
 def _take(generation: EmbeddingGeneration, limit: int) -> list[VectorEmbedding]:
-    return leased_rows.take(generation, LEASE, limit)
+    return outbox_leases.take(generation, LEASE, limit)
 
 
 def _read(rows: list[VectorEmbedding]) -> list[_Job]:
@@ -135,7 +135,7 @@ def _read(rows: list[VectorEmbedding]) -> list[_Job]:
     both are consistent: a vector that a caller supplies after the row was leased must not be overlooked.
     """
     now = timezone.now()
-    jobs = {row.id: _job(row, now) for row in leased_rows.read([row.id for row in rows])}
+    jobs = {row.id: _job(row, now) for row in outbox_leases.read([row.id for row in rows])}
     return [jobs.get(leased.id) or _Job(leased, None) for leased in rows]
 
 
@@ -188,7 +188,7 @@ def _still_leased(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
     written by another worker. The remaining jobs are processed again when their lease has expired. Their vectors are in
     the cache by then.
     """
-    kept = leased_rows.held([job.row.id for job in jobs], lease, timezone.now() + LEASE / 2) if jobs else set()
+    kept = outbox_leases.held([job.row.id for job in jobs], lease, timezone.now() + LEASE / 2) if jobs else set()
     return [job for job in jobs if job.row.id in kept]
 
 
@@ -232,7 +232,7 @@ def _settle(jobs: list[_Job], lease: uuid.UUID | None) -> list[_Job]:
     """Mark as done the rows that are now in the index, and return the other jobs."""
     outcomes = [_outcome(job.row, job.memory, job) for job in jobs if job.memory and not job.error]
     with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
-        settled = leased_rows.settle(outcomes, lease)
+        settled = outbox_leases.settle(outcomes, lease)
     metrics.indexed.labels("settled").inc(len(settled))
     return [job for job in jobs if job.row.id not in settled]
 

@@ -18,7 +18,7 @@ from threading import Lock
 
 import Stemmer
 
-from memories.search import marks
+from memories.search import term_marks
 
 MAX_TERMS = 20_000  # per text
 MAX_TERM_LENGTH = (
@@ -117,7 +117,7 @@ def content_terms(text: str) -> list[str]:
 
 
 def index_terms(text: str, context: str = "", speakers: Iterable[str] = ()) -> str:
-    """Return the `terms` column of a memory: its own terms, its mark (`marks`), and the terms of its context.
+    """Return the `terms` column of a memory: its own terms, its mark (`term_marks`), and the terms of its context.
 
     speakers: in addition to the name at the beginning of the text.
     A context is truncated to the number of the text's own terms (but not to fewer than `MIN_CONTEXT_TERMS`), so that a
@@ -125,8 +125,8 @@ def index_terms(text: str, context: str = "", speakers: Iterable[str] = ()) -> s
     """
     own = terms(text)
     of_context = terms(context)[: max(len(own), MIN_CONTEXT_TERMS)]
-    said_by = [term for name in (*speakers, marks.named_speaker(text)) for term in content_terms(name)[:1]]
-    mark = marks.written(text, context if of_context else "", list(dict.fromkeys(said_by)))
+    said_by = [term for name in (*speakers, term_marks.named_speaker(text)) for term in content_terms(name)[:1]]
+    mark = term_marks.written(text, context if of_context else "", list(dict.fromkeys(said_by)))
     joined = " ".join([*own, *mark, *of_context])
     if len(joined) * 4 <= MAX_INDEXED_BYTES or len(encoded := joined.encode()) <= MAX_INDEXED_BYTES:
         return joined

@@ -16,12 +16,12 @@ from uuid import UUID
 from django.db.models import Q
 from django.utils import timezone
 
-from memories import embeddings, past, payloads
+from memories import embeddings, payloads, point_in_time
 from memories.index import generations
 from memories.index.base import usable
 from memories.models import Memory
-from memories.past import Arms
-from memories.search import analyzer, hybrid, marks, relevance, scoring, vectors
+from memories.point_in_time import Arms
+from memories.search import analyzer, hybrid, relevance, scoring, term_marks, vectors
 from memories.search.candidates import Candidate
 from memories.search.page import explained
 from memories.search.query import KEYWORD, SEMANTIC, Results, Search, SearchHit
@@ -60,7 +60,7 @@ def search(caller: Caller, query: Search) -> Results:
     """
     if query.as_of is None:
         return hybrid.search(caller, query)
-    past.check(caller.tenant, query.as_of)
+    point_in_time.check(caller.tenant, query.as_of)
     return _search(caller, replace(query, valid_at=query.valid_at or query.as_of), query.as_of)
 
 
@@ -123,8 +123,8 @@ def _changed(
 
 def _arms(caller: Caller, query: Search, moment: datetime) -> Arms:
     awake = Q() if query.include_archived else Q(archived_at=None)
-    arms = past.at(caller, query.namespaces, moment, query.narrowing.of(caller))
-    current, earlier = past.filtered(arms, awake & query.validity)
+    arms = point_in_time.at(caller, query.namespaces, moment, query.narrowing.of(caller))
+    current, earlier = point_in_time.filtered(arms, awake & query.validity)
     # Of the current rows, only those that have expired since; `hybrid` searches the others.
     return current.filter(expires_at__lte=timezone.now()), earlier
 
@@ -140,7 +140,7 @@ def _candidates(arms: Arms, query: Search, term_weights: dict[str, float], stats
     scores = scoring.weighted(matched, term_weights).tolist()
     return [
         Candidate(
-            id, namespace, key, importance, created_at.isoformat(), bm25, None, mark=marks.read(terms), matched=own
+            id, namespace, key, importance, created_at.isoformat(), bm25, None, mark=term_marks.read(terms), matched=own
         )
         for (id, namespace, key, importance, created_at, terms), bm25, own in zip(rows, scores, matched, strict=True)
         if query.narrowing.in_ball(key)
@@ -152,7 +152,7 @@ def _add_similarities(
 ) -> list[str]:
     """Embed the versions and set their similarity. Return the degraded parts, if not all of them could be embedded."""
     best = sorted(candidates, key=lambda candidate: -candidate.bm25)[:MAX_EMBEDDED]
-    memories = past.in_order(caller, arms, "id", [candidate.id for candidate in best])
+    memories = point_in_time.in_order(caller, arms, "id", [candidate.id for candidate in best])
     texts = [(candidate, _text(memory)) for candidate, memory in zip(best, memories, strict=False) if memory]
     texts = [(candidate, text) for candidate, text in texts if text.strip()]
     dense = scoring.dense_query(query.query, stats)
@@ -184,7 +184,7 @@ def _page(
     """Return the page, and the offset to continue from if its memories are too large for one response."""
     part = merged[query.offset : query.offset + query.top_k]
     ids = [hit.id for hit in part if hit.memory is None]
-    read = past.in_order(caller, _arms(caller, query, moment), "id", ids) if ids else []
+    read = point_in_time.in_order(caller, _arms(caller, query, moment), "id", ids) if ids else []
     earlier = dict(zip(ids, read, strict=False))
     page: list[SearchHit] = []
     for at, hit in enumerate(part):

@@ -12,10 +12,10 @@ from django.db.models import Q, QuerySet
 from numpy.typing import NDArray
 
 from memories.models import EmbeddingGeneration, Memory
-from memories.search import marks, scoring
+from memories.search import scoring, term_marks
 from memories.search.expansion import Address
-from memories.search.marks import Mark
 from memories.search.selection import Row, Selection, as_uuid
+from memories.search.term_marks import Mark
 from memories.selectors import Narrowing
 from tenants.models import Tenant
 
@@ -40,7 +40,7 @@ class Candidate:
     similarity: float | None = None  # None if it has no vector
     graph: float = 0.0  # score added by an expansion
     neighbours: float = 0.0  # BM25 added by the memories next to it
-    mark: Mark = marks.NONE
+    mark: Mark = term_marks.NONE
     matched: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)  # `scoring.saturations`
     user_id: str | None = None
 
@@ -113,7 +113,7 @@ class Confirmation:
                 created,
                 bm25,
                 vector,
-                mark=marks.read(terms),
+                mark=term_marks.read(terms),
                 matched=own,
                 user_id=user_id,
             )

@@ -14,7 +14,7 @@ from memories.models import Memory
 from memories.search.expansion import Expansion
 from memories.search.relevance import Signals
 from memories.search.scoring import Stats, Weights
-from memories.search.speech import Wording
+from memories.search.wording import Wording
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidInput
 

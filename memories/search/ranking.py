@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from memories.search import scoring
 from memories.search.candidates import Candidate
 from memories.search.scoring import Scores, Weights
-from memories.search.speech import Wording
+from memories.search.wording import Wording
 
 # The parts of a score that only hybrid searches use.
 IN_HYBRID = ("neighbours", "speaker", "question")

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from memories.search import marks
+from memories.search import term_marks
 from memories.search.analyzer import content_terms
 
 # Anserini's defaults, which were chosen for short passages. On turns of a dialogue without context, recall is 1
@@ -85,7 +85,7 @@ class Scores:
     importance: Floats = 0.0
     graph: Floats = 0.0  # derived from related hits; see search.expansion
     neighbours: Floats = 0.0  # added to `keyword`; see search.neighbours
-    speaker: Floats = 0.0  # added to the weighted mean; see search.speech
+    speaker: Floats = 0.0  # added to the weighted mean; see search.wording
     question: Floats = 0.0  # share of the sentences that are questions
 
 
@@ -154,7 +154,7 @@ def saturations(memories: Sequence[str], query: Sequence[str], average_length: f
         found = [column for column, term in enumerate(padded) if term in text]
         if found:
             dampening = shortest + per_term * (text.count(" ") - 1)
-            own, _, context = text.partition(marks.SIGN)
+            own, _, context = text.partition(term_marks.SIGN)
             share = _context_share(terms) if context.count(" ") > 1 else 0.0  # otherwise only the mark
             for column in found:
                 best = _saturation(padded[column], own, dampening)
@@ -165,7 +165,7 @@ def saturations(memories: Sequence[str], query: Sequence[str], average_length: f
 
 
 def _context_share(terms: str) -> float:
-    return ANSWER if marks.read(terms).follows_question else CONTEXT
+    return ANSWER if term_marks.read(terms).follows_question else CONTEXT
 
 
 def _saturation(term: str, text: str, dampening: float) -> float:

@@ -50,9 +50,9 @@ MAY_SAY_ALL_TENANTS = {
 # Files that may use raw SQL on a table, with the reason.
 MAY_USE_ROWS = {
     "tenants/audit/__init__.py",  # inserts, whose rows name their tenant
-    "memories/locked_rows.py",  # reads at addresses of the caller's tenant; inserts and upserts, whose rows name theirs
+    "memories/row_locks.py",  # reads at addresses of the caller's tenant; inserts and upserts, whose rows name theirs
     "memories/services.py",  # inserts, whose rows name their tenant
-    "memories/index/leased_rows.py",  # rows leased by the drain, by id
+    "memories/index/outbox_leases.py",  # rows leased by the drain, by id
     "memories/index/outbox.py",  # upserts, whose rows name their tenant
 }
 # Files that may cross row level security inside a request, with the reason.

@@ -83,7 +83,7 @@ def test_a_day_is_a_prefix(api: Api) -> None:
 def test_a_taken_coordinate_is_never_replaced(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.store("20261128,5,7", "mine")
     clock = iter([5, 5, 6])
-    monkeypatch.setattr("memories.placement.allocate", lambda: coordinates.of([20261128, next(clock), 7]))
+    monkeypatch.setattr("memories.coordinate_assignment.allocate", lambda: coordinates.of([20261128, next(clock), 7]))
 
     stored = api.post("/memories", {"payload": {"text": "new"}})
 
@@ -118,7 +118,7 @@ def test_concurrent_writers_all_get_a_coordinate_at_the_first_attempt(
         attempts.append(allocation.allocate())
         return attempts[-1]
 
-    monkeypatch.setattr("memories.placement.allocate", allocate)
+    monkeypatch.setattr("memories.coordinate_assignment.allocate", allocate)
     writers = WRITERS if POSTGRESQL else 8
     barrier = threading.Barrier(writers)
 

@@ -15,7 +15,7 @@ import graph.selectors
 import graph.services
 from graph.selectors import LinkFilter
 from graph.services import NewLink
-from memories import lookup, past, restoring, selectors, services
+from memories import lookup, point_in_time, restoring, selectors, services
 from memories.coordinates import Ball, Coordinate, parse
 from memories.models import Memory, MemoryVersion
 from memories.new_memory import NewMemory
@@ -144,7 +144,7 @@ class Model:
         items: list[Content] = []
         cursor: str | None = None
         while True:
-            page = past.list_memories(
+            page = point_in_time.list_memories(
                 self.caller, "default", NARROWINGS[name], moment, limit=2, cursor=cursor, include_deleted=name == "all"
             )
             items += [content(memory) for memory in page.items]
@@ -429,7 +429,7 @@ def test_selectors_and_the_past_agree_about_now(api: Api) -> None:
     api.store("1", "one")
     caller = Caller.command(api.tenant)
 
-    now = past.list_memories(caller, "default", NOWHERE, None)
+    now = point_in_time.list_memories(caller, "default", NOWHERE, None)
 
     assert [memory.id for memory in now.items] == [
         memory.id for memory in selectors.list_memories(caller, "default", NOWHERE).items

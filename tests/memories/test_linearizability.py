@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from benchmarks.linearizability import running
-from memories import locked_rows
+from memories import row_locks
 from memories.precondition import Precondition
 from testing.histories import Answer, History, Recorder, Request, explains
 from testing.linearizability import Operation, linearization
@@ -177,7 +177,7 @@ def test_a_service_that_ignores_conditions_is_found_out(api: Api, monkeypatch: p
 def test_a_purge_that_requires_absence_spares_a_memory_stored_in_between(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = locked_rows.outlines
+    read = row_locks.outlines
 
     def store() -> None:
         api.store("1", "stored in between")
@@ -191,7 +191,7 @@ def test_a_purge_that_requires_absence_spares_a_memory_stored_in_between(
         thread.join()
         return rows
 
-    monkeypatch.setattr(locked_rows, "outlines", read_then_store)
+    monkeypatch.setattr(row_locks, "outlines", read_then_store)
 
     assert api.delete("/memories/1?purge=true", if_none_match="*").json()["deleted"] is False
     assert api.get("/memories/1").status_code == 200

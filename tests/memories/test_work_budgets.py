@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from memories import audit_state, density_map, large_rows, locked_rows
+from memories import audit_state, density_map, large_rows, row_locks
 from memories.index import drain as index_drain
 from memories.models import Memory, VectorEmbedding
 from memories.search import semantic, vectors
@@ -82,12 +82,12 @@ def test_the_index_keeps_no_payload_of_a_batch(api: Api) -> None:
 
 def test_replacing_large_memories_holds_one_of_their_documents_at_a_time(api: Api, monkeypatch) -> None:
     monkeypatch.setattr(large_rows, "SMALL", 10)
-    monkeypatch.setattr(locked_rows, "_SMALL_DOCUMENTS", "NULL, NULL")
+    monkeypatch.setattr(row_locks, "_SMALL_DOCUMENTS", "NULL, NULL")
     items = [{"coord": [number], "payload": {"text": "coffee with milk"}} for number in range(3)]
     api.post("/memories/bulk", {"items": items})
     known: list[Memory] = []
     with_documents: list[list[Memory]] = []
-    outlines, fingerprint = locked_rows.outlines, audit_state._fingerprint
+    outlines, fingerprint = row_locks.outlines, audit_state._fingerprint
 
     def record_rows(*address: Any) -> dict[str, Memory]:
         rows = outlines(*address)
@@ -98,7 +98,7 @@ def test_replacing_large_memories_holds_one_of_their_documents_at_a_time(api: Ap
         with_documents.append([row for row in known if {"payload", "metadata", "terms"} & vars(row).keys()])
         return fingerprint(memory, deleted)
 
-    monkeypatch.setattr(locked_rows, "outlines", record_rows)
+    monkeypatch.setattr(row_locks, "outlines", record_rows)
     monkeypatch.setattr(audit_state, "_fingerprint", record_documents)
     replaced = api.post("/memories/bulk", {"items": items})
 
@@ -116,7 +116,7 @@ def test_the_audit_log_has_the_same_hashes_for_large_memories(api: Api, monkeypa
 
     small = hashes("1.0")
     monkeypatch.setattr(large_rows, "SMALL", 0)
-    monkeypatch.setattr(locked_rows, "_SMALL_DOCUMENTS", "NULL, NULL")
+    monkeypatch.setattr(row_locks, "_SMALL_DOCUMENTS", "NULL, NULL")
 
     assert hashes("2.0") == small
     assert len(small) == 3

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memories.search import analyzer, marks
+from memories.search import analyzer, term_marks
 from memories.search.analyzer import content_terms, embedding_text, index_terms, query_terms, terms
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=200)  # lone surrogates too
@@ -39,7 +39,7 @@ def test_the_terms_column_can_be_split_back_into_terms(text: str, context: str) 
     own = terms(text)
     more = terms(context)[: max(len(own), analyzer.MIN_CONTEXT_TERMS)]
     column = index_terms(text, context)
-    assert [term for term in column.split(" ") if term and not term.startswith(marks.SIGN)] == own + more
+    assert [term for term in column.split(" ") if term and not term.startswith(term_marks.SIGN)] == own + more
     assert "  " not in column
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memories import coordinates
-from memories.search import marks, scoring
+from memories.search import scoring, term_marks
 from memories.search.candidates import Candidate
 from memories.search.neighbours import SHARES, spread
 from tests.conftest import Api, drain
@@ -24,7 +24,7 @@ LINES = st.dictionaries(st.tuples(st.integers(0, 1), st.integers(-2, 6)), SATURA
 def candidate(
     numbers: tuple[float, ...], matched: list[float], user: str | None = None, asks: bool = False
 ) -> Candidate:
-    mark = marks.Mark(questions=1.0) if asks else marks.NONE
+    mark = term_marks.Mark(questions=1.0) if asks else term_marks.NONE
     key = coordinates.encode(numbers)
     row = np.array(matched)
     return Candidate(uuid.uuid4(), "default", key, 0.0, "", 0.0, None, mark=mark, matched=row, user_id=user)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from memories.search import analyzer, marks
-from memories.search.speech import FIRST_PERSON, NAMED, Wording
+from memories.search import analyzer, term_marks
+from memories.search.wording import FIRST_PERSON, NAMED, Wording
 
 
 def speaker_score(query: str, text: str, *speakers: str) -> float:
     wording = Wording.of(query, analyzer.terms(query))
-    return wording.speaker(marks.read(analyzer.index_terms(text, speakers=speakers)))
+    return wording.speaker(term_marks.read(analyzer.index_terms(text, speakers=speakers)))
 
 
 @pytest.mark.parametrize("query", ["What did Ada buy?", "what is ada's boat called"])

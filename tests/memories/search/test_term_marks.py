@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memories.search import marks
+from memories.search import term_marks
 from memories.search.analyzer import index_terms
-from memories.search.marks import Mark
+from memories.search.term_marks import Mark
 
 TEXT = st.text(st.sampled_from("ab .?!:\n§"), max_size=60)
 
 
 def mark(text: str, context: str = "", speakers: tuple[str, ...] = ()) -> Mark:
-    return marks.read(index_terms(text, context, speakers))
+    return term_marks.read(index_terms(text, context, speakers))
 
 
 @given(TEXT, TEXT, st.lists(TEXT, max_size=2))
@@ -26,8 +26,8 @@ def test_every_text_has_a_readable_mark(text: str, context: str, speakers: list[
 
 
 def test_a_plain_text_has_no_mark() -> None:
-    assert marks.SIGN not in index_terms("The boat is red.")
-    assert mark("The boat is red.") == marks.NONE
+    assert term_marks.SIGN not in index_terms("The boat is red.")
+    assert mark("The boat is red.") == term_marks.NONE
 
 
 @pytest.mark.parametrize(

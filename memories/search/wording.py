@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from memories.search.marks import Mark
+from memories.search.term_marks import Mark
 
 # Added to the score of a memory.
 NAMED = 0.06  # 0.05 to 0.08: the same recall within 0.3 percentage points
