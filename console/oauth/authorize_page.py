@@ -73,7 +73,7 @@ def page(request: HttpRequest) -> HttpResponse:
         wanted = _authorization_request(client, redirect_uri, parameters)
         offered = _offered(parameters.get("scope", ""))
     except OAuthError as error:
-        return _back(redirect_uri, parameters, error.fields)
+        return _invalid(request, error, redirect_uri, parameters)
     form = _form(request, wanted, offered)
     if request.method == "GET":
         return _consent(request, wanted, form)
@@ -92,9 +92,25 @@ def _receiver(request: HttpRequest, parameters: dict[str, str]) -> tuple[Any, st
     return client, redirect_uri
 
 
+def _invalid(request: HttpRequest, error: OAuthError, redirect_uri: str, parameters: dict[str, str]) -> HttpResponse:
+    """Report an invalid request to the app: only when the user asks for it.
+
+    Anyone can register an app, so a redirect without a question would make this server an open redirector (RFC 9700,
+    section 4.11.2).
+    """
+    if request.method == "POST":
+        return _back(redirect_uri, parameters, error.fields)
+    return _refused(request, error, back=_answer(redirect_uri, parameters, error.fields))
+
+
 def _authorization_request(client: Any, redirect_uri: str, parameters: dict[str, str]) -> AuthorizationRequest:
+    for name in ("request", "request_uri"):
+        if name in parameters:
+            raise OAuthError(f"{name}_not_supported", f"{name} is not supported; send plain parameters")
     if parameters.get("response_type") != "code":
         raise OAuthError("unsupported_response_type", "response_type must be 'code'")
+    if parameters.get("response_mode", "query") != "query":
+        raise OAuthError("invalid_request", "response_mode must be 'query'")
     challenge, resource = parameters.get("code_challenge", ""), parameters.get("resource", "")
     if parameters.get("code_challenge_method") != "S256" or not CHALLENGE.fullmatch(challenge):
         raise OAuthError("invalid_request", "code_challenge with code_challenge_method 'S256' is required (PKCE)")
@@ -161,14 +177,25 @@ def _origin(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _refused(request: HttpRequest, error: OAuthError | RateLimited) -> HttpResponse:
-    reason = error.description if isinstance(error, OAuthError) else error.detail
-    context = {**site.each_context(request), "title": "The app cannot be connected", "error": reason}
+def _refused(request: HttpRequest, error: OAuthError | RateLimited, back: str = "") -> HttpResponse:
+    """Show the reason, with a link to the app if the address is known to be the app's."""
+    context = {
+        **site.each_context(request),
+        "title": "The app cannot be connected",
+        "error": error.description if isinstance(error, OAuthError) else error.detail,
+        "back": back,
+        "host": urlsplit(back).hostname,
+    }
     return render(request, "console/oauth_refused.html", context, status=429 if isinstance(error, RateLimited) else 400)
 
 
 def _back(redirect_uri: str, parameters: dict[str, str], fields: dict[str, str]) -> HttpResponse:
-    """Send the browser back to the app. `iss` tells it which server has responded (RFC 9207)."""
+    """Send the browser back to the app."""
+    return HttpResponseRedirect(_answer(redirect_uri, parameters, fields))
+
+
+def _answer(redirect_uri: str, parameters: dict[str, str], fields: dict[str, str]) -> str:
+    """Return the redirect URI with the answer. `iss` tells the app which server has responded (RFC 9207)."""
     state = {"state": parameters["state"]} if "state" in parameters else {}
     query = urlencode({**fields, **state, "iss": settings.OAUTH_URL})
-    return HttpResponseRedirect(redirect_uri + ("&" if urlsplit(redirect_uri).query else "?") + query)
+    return redirect_uri + ("&" if urlsplit(redirect_uri).query else "?") + query

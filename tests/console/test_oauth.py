@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -222,7 +225,32 @@ def test_every_answer_names_its_issuer_against_mix_up(app: App, decision: str) -
 
 
 def test_errors_name_the_issuer_too(app: App) -> None:
-    assert returned(app.show(scope="nothing"))["iss"] == URL
+    assert returned(app.decide(scope="nothing"))["iss"] == URL
+
+
+@pytest.mark.parametrize("changes", [{"scope": "nothing"}, {"response_type": "token"}, {"resource": None}])
+def test_a_link_to_an_invalid_request_redirects_nobody(app: App, changes: dict[str, Any]) -> None:
+    response = app.show(**changes)
+
+    assert response.status_code == 400
+    assert not response.has_header("Location")
+    link = html.unescape(re.findall(r'<a href="(https://app.example.com[^"]*)"', response.content.decode())[0])
+    assert parse_qs(urlsplit(link).query)["iss"] == [URL]  # the user may still tell the app
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"response_mode": "fragment"}, "invalid_request"),
+        ({"response_mode": "form_post"}, "invalid_request"),
+        ({"request": "eyJhbGciOiJub25lIn0.e30."}, "request_not_supported"),
+        ({"request_uri": "https://evil.example.com/request"}, "request_uri_not_supported"),
+    ],
+)
+def test_a_parameter_that_would_change_the_request_or_the_answer_is_refused(
+    app: App, changes: dict[str, Any], error: str
+) -> None:
+    assert returned(app.decide(**changes))["error"] == error
 
 
 def test_a_page_that_frames_the_consent_is_refused(app: App) -> None:

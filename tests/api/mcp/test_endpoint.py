@@ -121,6 +121,15 @@ def test_there_is_no_stream_and_no_session(api: Api, method: str) -> None:
     assert response["Allow"] == "POST"
 
 
+def test_a_page_of_another_site_is_refused(api: Api) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+
+    response = api.post("/mcp", body, origin="https://evil.example.com")
+
+    assert response.status_code == 403
+    assert response.json()["error"]["message"] == "Invalid Origin header"
+
+
 def test_both_versions_of_the_protocol_list_the_same_tools(api: Api) -> None:
     response = send_stateless(api, "tools/list")
 
