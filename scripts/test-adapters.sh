@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Check the types of the Python client's adapters, and run their tests, their examples and the frameworks' own suites
-# against real servers. The frameworks are installed in .venv-adapters. A suite that is no package is fetched from its
+# against real servers. Then do the same for the adapters of the TypeScript client. The frameworks are installed in .venv-adapters. A suite that is no package is fetched from its
 # repository (from ADAPTER_SUITES, a folder with clones, if that is set); a suite that is absent counts as a failure.
 # Arguments are passed to pytest.
 set -euo pipefail
@@ -57,4 +57,6 @@ else
     echo "NOT RUN: LangGraph's suite of stores could not be fetched from $sources" >&2
     failed=1
 fi
+echo "--- adapters of the TypeScript client"
+SEQUENCES=10000 .venv/bin/python -m pytest -q -rs tests/clients/test_typescript_client.py || failed=1
 exit $failed

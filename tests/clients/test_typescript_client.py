@@ -63,8 +63,36 @@ def test_the_client_survives_every_fault_of_a_network_or_a_proxy() -> None:
     run("node", "--test", "tests/faults.test.mjs")
 
 
-def test_the_client_works_with_a_server(server: Server) -> None:
-    run("node", "--test", "tests/server.test.mjs", SOMA_URL=f"http://127.0.0.1:{server.port}", SOMA_API_KEY=server.key)
+def on(server: Server, *command: str) -> str:
+    return run(*command, SOMA_URL=f"http://127.0.0.1:{server.port}", SOMA_API_KEY=server.key)
+
+
+@pytest.mark.parametrize("name", ["server", "ai-sdk", "anthropic"])
+def test_the_client_works_with_a_server(server: Server, name: str) -> None:
+    on(server, "node", "--test", f"tests/{name}.test.mjs")
+
+
+def test_the_example_of_the_vercel_ai_sdk_recalls_an_earlier_conversation(server: Server) -> None:
+    first, second = on(server, "node", "examples/ai-sdk.mjs").splitlines()
+
+    assert (first, second[:12]) == ("Noted.", "I remember: ")
+
+
+def test_the_example_of_claudes_memory_tool_runs(server: Server) -> None:
+    lines = on(server, "node", "examples/anthropic-memory.mjs").splitlines()
+
+    assert "     1\tAda drinks coffee." in lines
+    assert lines[-1] == "Successfully deleted /memories/preferences.md"
+
+
+def test_the_adapters_work_as_commonjs_modules() -> None:
+    script = """
+        const { memoryTools } = require("@somamemory/client/ai-sdk");
+        const { SomaMemoryTool } = require("@somamemory/client/anthropic");
+        console.log(typeof memoryTools, typeof SomaMemoryTool);
+    """
+
+    assert run("node", "--input-type=commonjs", "--eval", script) == "function function\n"
 
 
 def test_the_types_match_the_openapi_document(tmp_path: Path) -> None:
