@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
+from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -39,6 +40,11 @@ class Listed(ModelAdmin):  # type: ignore[misc]
     order: tuple[str, ...] = ("-pk",)
     tenant_field = "tenant"  # "" for rows of the installation, which only superusers see
 
+    @property
+    def media(self) -> Media:
+        """No scripts of Django's admin, such as jQuery: forms add those of their fields."""
+        return Media()
+
     def keyset(self, request: HttpRequest) -> tuple[str, ...]:
         return self.order
 
@@ -58,6 +64,11 @@ class Listed(ModelAdmin):  # type: ignore[misc]
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        if not self.tenant_field:
+            return bool(getattr(request.user, "is_superuser", False))
+        return bool(super().has_view_permission(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

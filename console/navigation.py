@@ -23,6 +23,10 @@ def page_script(request: HttpRequest) -> str:
     return static("console/page.js")
 
 
+def keyboard_script(request: HttpRequest) -> str:
+    return static("console/keyboard.js")
+
+
 def icon(request: HttpRequest) -> str:
     return static("console/icon.svg")
 

@@ -643,7 +643,9 @@ UNFOLD: dict[str, Any] = {
     "SHOW_HISTORY": False,  # Django's own history; the audit log is complete
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": ["console.navigation.style"],
-    "SCRIPTS": ["console.navigation.script", "console.navigation.page_script"],
+    "SCRIPTS": [
+        "console.navigation.script", "console.navigation.page_script", "console.navigation.keyboard_script",
+    ],
     "ACCOUNT": {"navigation": "console.navigation.account"},
     "SIDEBAR": {"show_search": False, "navigation": "console.navigation.sidebar"},
     "COLORS": {

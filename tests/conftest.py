@@ -32,7 +32,6 @@ from django.http import HttpResponse
 from django.test.client import Client, ClientHandler
 from django.urls import reverse
 
-from benchmarks.console import BROWSER
 from console.models import StaffTenant
 from memories import index
 from memories.index import backpressure, generations
@@ -50,6 +49,7 @@ from tenants.caller import SCOPES, Caller
 from tenants.limits import policy
 from tenants.models import Tenant
 from testing import template
+from testing.browser import BROWSER
 from tests.support.unguarded import flushing
 
 POSTGRESQL = settings.DATABASE_URL.startswith("postgres")

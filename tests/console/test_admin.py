@@ -261,7 +261,7 @@ def test_a_member_of_staff_sees_the_tenants_given_to_them_and_no_other(helper: C
     assert helper.get(memory_page(api.tenant, theirs["id"])).status_code == 302
     assert helper.get(page("tenants_tenant_change", stranger.tenant.pk)).status_code == 302
     for name in ("memories_job", "memories_embeddinggeneration"):
-        assert "0 " in page_content(helper, page(f"{name}_changelist"))
+        assert helper.get(page(f"{name}_changelist")).status_code == 403
     for name in ("auth_user", "auth_group"):
         assert helper.get(page(f"{name}_changelist")).status_code == 403
 
@@ -582,8 +582,7 @@ def test_staff_are_made_with_their_tenants_and_that_is_written_down(boss: Client
         page("auth_user_change", user.pk),
         {
             "username": "new", "is_active": "on", "is_staff": "on", "staff_tenants-TOTAL_FORMS": "1",
-            "staff_tenants-INITIAL_FORMS": "0", "staff_tenants-0-tenant": str(tenant.pk),
-            "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00",
+            "staff_tenants-INITIAL_FORMS": "0", "staff_tenants-0-tenant": tenant.slug,
         },
     )  # fmt: skip
 

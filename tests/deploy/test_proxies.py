@@ -15,8 +15,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from benchmarks.console import NAME, PASSWORD, Browser
+from benchmarks.console.data import NAME, PASSWORD
 from testing import ROOT, proxies
+from testing.browser import Browser
 from testing.proxies import CADDY, NGINX, Proxy
 from testing.server import Server, free_port
 

@@ -46,9 +46,11 @@ function localize(root) {
 document.addEventListener("htmx:afterSwap", (event) => localize(event.target));
 document.addEventListener("DOMContentLoaded", () => {
     localize(document);
-    // for screen readers: unfold's pages have no main landmark, and two regions with the same name
+    // for screen readers: unfold's pages have no main landmark
     document.getElementById("main")?.setAttribute("role", "main");
-    document.getElementById("nav-sidebar-apps")?.setAttribute("data-simplebar-aria-label", "navigation");
+    const navigation = document.getElementById("nav-sidebar-apps");
+    navigation?.setAttribute("aria-label", "navigation");
+    navigation?.querySelector("a.active")?.scrollIntoView({ block: "nearest" });
 });
 
 // Shows the value of a slider while it moves.

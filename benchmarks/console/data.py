@@ -1,0 +1,136 @@
+"""A generated installation: memories, conversations, links, tenants and staff."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from tenants.caller import Caller
+
+NAME, PASSWORD = "operator", "a walk through the pages"
+STAFF, READER = "staff-of-one", "reader-of-one"  # with all permissions, and with read only, for the default tenant
+BATCH = 500
+KINDS = ("episodic", "semantic")
+SUBJECTS = [
+    "billing",
+    "the garden",
+    "a journey to Lisbon",
+    "the release",
+    "music",
+    "the kitchen",
+    "a proof",
+    "training",
+]
+# fmt: off
+WORDS = [
+    "remembers", "promised", "asked", "moved", "cancelled", "found", "wrote", "compared", "repaired", "planned",
+    "measured", "invoice", "olive", "trees", "night", "train", "deployment", "concerto", "oven", "lemma", "marathon",
+    "budget", "soil", "ticket", "rollback", "score", "bread", "theorem", "pace",
+]
+# fmt: on
+
+
+def places(chance: random.Random, count: int) -> Iterator[tuple[list[float], str, float]]:
+    """Yield coordinates with clusters by subject on two axes and a serial number on the third, text, and importance."""
+    centres = [(chance.uniform(-80, 80), chance.uniform(-50, 50), chance.uniform(1, 9)) for _ in range(24)]
+    for number in range(count):
+        at = chance.randrange(len(centres))
+        x, y, wide = centres[at]
+        words = " ".join(chance.choices(WORDS, k=chance.randint(6, 20)))
+        importance = max(0.0, min(10.0, chance.gauss(at % 8, 1.5)))
+        yield [
+            round(chance.gauss(x, wide), 2), round(chance.gauss(y, wide), 2), float(number)
+        ], f"About {SUBJECTS[at % 8]}: {words}", round(importance, 1)  # fmt: skip
+
+
+def furnish(count: int, others: int = 6) -> None:
+    """Create memories for the default tenant and a few other tenants, and staff. Requires Django to be set up.
+
+    The last of the other tenants is suspended.
+    """
+    from django.core.management import call_command
+
+    import conversations.services
+    import graph.services
+    from conversations.messages import NewMessage
+    from conversations.services import NewConversation
+    from graph.services import NewLink
+    from memories import coordinates, services
+    from memories.new_memory import NewMemory
+    from tenants import keys
+    from tenants.caller import Caller
+    from tenants.models import Tenant
+    from tenants.services import create_tenant, update_tenant
+
+    call_command("migrate", verbosity=0)
+    default = Caller.command(Tenant.objects.get(slug="default"))
+    tenants = [default]
+    for number in range(others):
+        tenants.append(default.acting_for(create_tenant(default, f"tenant-{number + 1}", f"Tenant {number + 1}")))
+        keys.issue(default, tenants[-1].tenant, name="its first key")
+    for number, caller in enumerate(tenants):
+        many = count if not number else max(10, count // (20 * number * number))
+        items = [
+            NewMemory(coordinates.of(place), {"text": text}, importance=importance, memory_type=KINDS[at % 5 == 0])
+            for at, (place, text, importance) in enumerate(places(random.Random(number), many))
+        ]  # fmt: skip
+        for start in range(0, many, BATCH):
+            services.store_many(caller, items[start : start + BATCH])
+        chance = random.Random(number)
+        for talk in range(max(1, many // 500)):
+            said = [" ".join(chance.choices(WORDS, k=12)) for _ in range(20)]
+            messages = [NewMessage(("user", "assistant")[at % 2], content) for at, content in enumerate(said)]
+            label, folder = f"Talk {talk + 1}", SUBJECTS[talk % 8].split()[-1]
+            conversations.services.create(caller, NewConversation(label=label, folder=folder, messages=messages))
+        addresses = [item.coordinate for item in items if item.coordinate]
+        links = [
+            NewLink(addresses[at], addresses[at + step], kind, round(1 / step, 2))
+            for at in range(0, min(many, 4000) - 60, 4)
+            for step, kind in ((4, "follows"), (8, "explains"), (24, "related"))
+        ]
+        for start in range(0, len(links), BATCH):
+            graph.services.link_many(caller, links[start : start + BATCH])
+        services.delete_many(caller, "default", addresses[many - many // 50 :])
+    update_tenant(default, tenants[-1].tenant.slug, active=False)
+    hire(default)
+
+
+def hire(default: Caller) -> None:
+    """Create staff, a group, a connected app and a job, which each have a page."""
+    from django.contrib.auth.models import Group, Permission, User
+
+    from console.models import OAuthClient, OAuthGrant, StaffTenant
+    from memories.models import Job
+    from tenants import keys
+
+    boss = User.objects.create_superuser(NAME, password=PASSWORD)
+    for name, permissions in {
+        STAFF: Permission.objects.all(),
+        READER: Permission.objects.filter(codename__startswith="view_"),
+    }.items():
+        user = User.objects.create_user(name, password=PASSWORD, is_staff=True)
+        user.user_permissions.set(permissions)
+        StaffTenant.objects.create(user=user, tenant=default.tenant)
+    Group.objects.create(name="Readers")
+    OAuthGrant.objects.create(
+        tenant=default.tenant,
+        client=OAuthClient.objects.create(client_id="an-app", name="An app", redirect_uris=[]),
+        approved_by=boss,
+        expires_at=timezone.now() + timedelta(days=1),
+    )
+    Job.objects.create(tenant=default.tenant, kind=Job.Kind.RECONCILE, state=Job.State.DONE)
+    keys.issue(default, default.tenant, name="its first key")
+
+
+def give_key(secret: str) -> None:
+    """Create an operator key with this secret, because bootstrap creates a key only once."""
+    from tenants import keys
+    from tenants.caller import SCOPES, Caller
+    from tenants.models import Tenant
+
+    keys.issue(Caller.command(Tenant.objects.get(slug="default")), None, name="walk", scopes=SCOPES, secret=secret)
