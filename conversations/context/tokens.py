@@ -12,8 +12,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-# The messages of a conversation are counted again for each of its contexts.
-CACHED = 1_000
 BATCH = 32
 LONGEST_TOKEN = 16  # characters
 _loading = Lock()
@@ -60,5 +58,6 @@ def _tokenizer() -> Any:
     tokenizer = Tokenizer.from_file(str(folder / "l2_supercat_tokenizer_config.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    tokenizer.model._resize_cache(CACHED)
+    # It treats a whole text as one word, and each thread would cache up to 10,000 texts of 7 KB.
+    tokenizer.model._resize_cache(0)
     return tokenizer
