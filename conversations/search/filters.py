@@ -2,7 +2,8 @@
 
     {"folder": "/work", "status": {"ne": "archived"}, "role": "user", "timestamp": {"gte": "2026-01-01T00:00:00Z"}}
 
-Fields of the conversation: `label`, `folder` (including subfolders), `status` and `conversation_id`.
+Fields of the conversation: `label`, `folder` (including subfolders), `status`, `conversation_id` and
+`conversation_importance`.
 Fields of the message: `role`, `content`, `timestamp`, `importance` and `metadata.…`.
 """
 
@@ -21,6 +22,7 @@ from conversations.query import in_folder
 from memories import filters
 from memories.coordinates import DIGITS_PER_NUMBER
 from memories.filters import And, Filter, Given, Leaf
+from memories.filters.numbers import numbers_in
 from somamemory.errors import InvalidInput
 from tenants.models import Tenant
 
@@ -30,7 +32,11 @@ _OPERATORS = {
     "folder": ("eq", "ne", "in", "nin", "exists"),
     "status": ("eq", "ne", "in", "nin"),
     "conversation_id": ("eq", "ne", "in", "nin"),
+    "conversation_importance": ("eq", "ne", "in", "nin", "gt", "gte", "lt", "lte"),
 }
+
+# The operators of a number, and Django's names.
+_COMPARISONS = {"eq": "exact", "in": "in", "gt": "gt", "gte": "gte", "lt": "lt", "lte": "lte"}
 
 
 @dataclass(frozen=True)
@@ -124,12 +130,22 @@ def _conversation_leaf(leaf: Leaf) -> Q:
         other = ~_conversation_leaf(replace(leaf, operator={"ne": "eq", "nin": "in"}[leaf.operator]))
         # As in every filter, a missing value only matches `exists`.
         return other & ~Q((name, "")) if name in ("label", "folder") else other
+    if name == "conversation_importance":
+        return Q((f"importance__{_COMPARISONS[leaf.operator]}", _number_or_numbers(leaf, at)))
     texts = [_text(value, at) for value in (leaf.operand if isinstance(leaf.operand, tuple) else (leaf.operand,))]
     if leaf.operator == "contains":
         return Q(GreaterThan(StrIndex("label", Value(texts[0])), 0))
     if leaf.operator == "icontains":
         return Q(GreaterThan(StrIndex("folded_label", Value(filters.fold(texts[0]))), 0))
     return _one_of(name, texts, at)
+
+
+def _number_or_numbers(leaf: Leaf, at: str) -> object:
+    operands = leaf.operand if isinstance(leaf.operand, tuple) else (leaf.operand,)
+    numbers = numbers_in(operands)
+    if len(numbers) < len(operands):
+        raise InvalidInput(at, "must be a number from 0 to 10, or a list of such numbers for the operators in and nin")
+    return numbers if leaf.operator == "in" else numbers[0]
 
 
 def _one_of(name: str, texts: list[str], at: str) -> Q:

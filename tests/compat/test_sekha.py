@@ -16,7 +16,9 @@ CHANGES = "X-Compat-Changes"
 
 @pytest.fixture
 def talk(api: Api) -> dict[str, Any]:
-    return created(api, label="Vault", folder="/vault", messages=[{"role": "user", "content": TEXT}])
+    return created(
+        api, label="Vault", folder="/vault", importance_score=8, messages=[{"role": "user", "content": TEXT}]
+    )
 
 
 def created(api: Api, **body: Any) -> dict[str, Any]:
@@ -102,6 +104,7 @@ def test_a_list_has_a_limit_and_an_offset(api: Api) -> None:
             "filters": {"folders": "/vault", "date_from": "2026-01-01T00:00:00"},
         },
         {"query": "aardvark", "filter_labels": ["Vault"], "filters": None},
+        {"query": "aardvark", "filters": {"importance_min": 8, "importance_max": 9}},
     ],
 )
 def test_filters_of_clients_select(api: Api, talk: dict[str, Any], body: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ _FIELDS = {
     "date_to": ("timestamp", "lte"),
     "start_date": ("timestamp", "gte"),
     "end_date": ("timestamp", "lte"),
+    "importance_min": ("conversation_importance", "gte"),
+    "importance_max": ("conversation_importance", "lte"),
 }
 
 

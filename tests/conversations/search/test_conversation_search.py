@@ -63,6 +63,10 @@ BOTH = ["coffee at work", "more coffee at work"]
         ({"OR": [{"label": "Home"}, {"folder": "/jobs"}]}, ["coffee at home", *BOTH]),
         ({"label": "Home", "folder": "/jobs"}, []),
         ({"OR": []}, []),
+        ({"conversation_importance": {"gte": 5, "lte": 5.5}}, ["coffee at home", *BOTH]),
+        ({"conversation_importance": {"gt": 5}}, []),
+        ({"OR": [{"conversation_importance": {"in": [2, 5]}}, {"role": "tool"}]}, ["coffee at home", *BOTH]),
+        ({"conversation_importance": {"ne": 5}}, []),
     ],
     ids=str,
 )
@@ -143,6 +147,9 @@ def test_a_query_can_be_limited_to_one_conversation_by_its_id(api: Api, talks: d
         {"status": "gone"}, {"folder": ".."}, {"conversation_id": "7"}, {"labels": "x"}, {"label": {"gt": "a"}},
         {"label": 7}, {"timestamp": "yesterday"}, {"timestamp": {"contains": "2024"}}, {"payload.secret": 1},
         {"folder": {"contains": "a"}}, {"OR": [{"nothing": 1}]},
+        {"conversation_importance": "high"},
+        {"conversation_importance": {"in": [5, True]}},
+        {"conversation_importance": {"exists": True}},
     ],
     ids=str,
 )  # fmt: skip
