@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
 # mem0's clients: see scripts/test-compat.sh. Run in the root of the checkout.
-# COMPAT_RECORD=FILE also writes the exchanges to a file, in the form of tests/compat/mem0_exchanges.jsonl.
 set -euo pipefail
 env=$COMPAT_DIR/mem0
 checks=$PWD/scripts/compat
 packages=(mem0ai==2.2.1 mem0-cli==0.2.13)
+older=(0.1.67 0.1.118 1.0.11)
 # What the integration suites of the TypeScript client need, instead of all its optional vector stores.
 node_packages=(jest@29 ts-jest@29 typescript@5.5.4 axios@1 dotenv@16 zod@3 uuid@9 @types/jest@29 @types/node@20 @types/uuid@9)
 
-if [ "$(cat "$env/stamp" 2>/dev/null)" != "${packages[*]} ${node_packages[*]}" ]; then
+if [ "$(cat "$env/stamp" 2>/dev/null)" != "${packages[*]} ${older[*]} ${node_packages[*]}" ]; then
     rm -rf "$env"
     .venv/bin/python -m venv "$env"
     "$env/bin/python" -m pip install --quiet --disable-pip-version-check "${packages[@]}"
+    for version in "${older[@]}"; do
+        "$env/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+            --target "$env/mem0ai-$version" "mem0ai==$version"
+    done
     npm install --prefix "$env" --no-audit --no-fund --silent --ignore-scripts "${node_packages[@]}"
-    echo "${packages[*]} ${node_packages[*]}" >"$env/stamp"
+    echo "${packages[*]} ${older[*]} ${node_packages[*]}" >"$env/stamp"
 fi
 
 cat >"$env/all.sh" <<RUN
@@ -21,17 +25,15 @@ set -uo pipefail
 failed=0
 export HOME="$env/home" MEM0_TELEMETRY=false COMPAT_URL=\$COMPAT_SERVER/mem0 PYTHONPATH="$checks"
 mkdir -p "\$HOME"
-if [ -n "\${COMPAT_RECORD:-}" ]; then
-    coproc recorder { exec "$env/bin/python" "$checks/recorder.py" "\$COMPAT_RECORD" "\$COMPAT_SERVER"; }
-    read -r port <&"\${recorder[0]}"
-    export COMPAT_URL=http://127.0.0.1:\$port/mem0
-    trap 'kill \$recorder_PID' EXIT
-fi
 export MEM0_API_KEY=\$COMPAT_KEY MEM0_HOST=\$COMPAT_URL MEM0_BASE_URL=\$COMPAT_URL SOMA_DOCS="$PWD/docs/how-to/migrating-from-mem0.md"
 "$env/bin/python" "$checks/mem0_clients.py" sync 2>"$env/client.log" || { tail -n 5 "$env/client.log"; failed=1; }
 "$env/bin/python" "$checks/mem0_clients.py" async 2>"$env/client.log" || { tail -n 5 "$env/client.log"; failed=1; }
 "$env/bin/python" "$checks/mem0_clients.py" document 2>"$env/client.log" || { tail -n 5 "$env/client.log"; failed=1; }
 "$env/bin/python" "$checks/mem0_command.py" "$env/bin/mem0" || failed=1
+for version in ${older[*]}; do
+    PYTHONPATH="$env/mem0ai-\$version:$checks" "$env/bin/python" "$checks/mem0_older.py" "\$version" 2>"$env/client.log" ||
+        { tail -n 5 "$env/client.log"; failed=1; }
+done
 if [ -d "$COMPAT_SOURCES/mem0/mem0-ts" ]; then
     rm -rf "$env/mem0-ts"
     cp -R "$COMPAT_SOURCES/mem0/mem0-ts" "$env/mem0-ts"
@@ -46,4 +48,5 @@ else
 fi
 exit \$failed
 RUN
-exec .venv/bin/python -m testing.compat bash "$env/all.sh"
+recorder=(${COMPAT_RECORD:+"$PWD/.venv/bin/python" "$checks/record.py" answers "$COMPAT_RECORD"})
+exec .venv/bin/python -m testing.compat "${recorder[@]}" bash "$env/all.sh"

@@ -161,7 +161,7 @@ class Checks:
         def check() -> bool:
             try:
                 self.do(method, *args, **options)
-            except Exception as error:  # noqa: BLE001 - of any kind
+            except Exception as error:  # noqa: BLE001 - the methods raise different errors for the same status
                 return UNSUPPORTED in str(error)
             return False
 

@@ -1,26 +1,109 @@
-"""Record the exchanges between clients and a server: `python record.py SERVER FILE COMMAND...`.
+"""Record the exchanges between clients and a server: `python record.py FORM FILE COMMAND...`.
 
-Runs the command with COMPAT_SERVER set to a proxy in front of the server, and writes each exchange as a line of JSON:
-method, path, body, status, the shape of the response and the ids in it. `tests/compat/test_recorded.py` replays them.
+Runs the command with COMPAT_SERVER set to a proxy in front of the server, and writes each exchange as a line of JSON.
+Needs only the standard library. Exchanges that contain an operator's key or a wrong key are left out.
+
+FORM `answers`: whole answers, with ids numbered in the order of their appearance ("#1#"), for clients whose answers
+depend on nothing but the requests. `tests/compat/test_mem0_exchanges.py` replays them.
+FORM `shapes`: the first 300 exchanges with the fields and types of the answers, and the ids in them, for other clients.
+The first line has the shapes. `tests/compat/test_recorded.py` replays them.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 MAX_BODY = 4096  # longer requests are not recorded
-LIMIT = 300
-_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+MAX_SHAPES = 300
+ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_FORWARDED = ("Authorization", "X-API-Key", "Content-Type", "X-Soma-Tenant", "X-Tenant")
+_RETURNED = ("Content-Type", "Location", "X-Compat-Changes")
 _FREE_FORM = ("metadata", "payload", "factors")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    method: str
+    path: str
+    sent: bytes
+    has_key: bool
+    status: int
+    answer: bytes
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.sent) if self.sent else None
+
+
+@dataclass
+class Answers:
+    """Whole answers. `server`: its host and port, which differ at each start."""
+
+    server: str
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def lines(self, exchanges: list[Exchange]) -> list[str]:
+        return [self._line(exchange) for exchange in exchanges]
+
+    def _line(self, exchange: Exchange) -> str:
+        answer = json.loads(exchange.answer)
+        written = {
+            "method": exchange.method,
+            "path": unquote(exchange.path) if ID.search(exchange.path) else exchange.path,
+            "body": exchange.body,
+            "status": exchange.status,
+            "answer": {"detail": answer["detail"]} if exchange.status >= 400 else answer,
+        }
+        text = ID.sub(self._numbered, json.dumps(written, separators=(",", ":"), ensure_ascii=False))
+        return text.replace(f"http://{self.server}", "http://testserver")
+
+    def _numbered(self, match: re.Match[str]) -> str:
+        return self.ids.setdefault(match[0], f"#{len(self.ids) + 1}#")
+
+
+class Shapes:
+    """Fields and types of answers. Each shape is written once, and each exchange has the number of its shape."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+
+    def lines(self, exchanges: list[Exchange]) -> list[str]:
+        kept = [exchange for exchange in exchanges if len(exchange.sent) <= MAX_BODY][:MAX_SHAPES]
+        texts = [self._shape_of(exchange) for exchange in kept]
+        shapes = list(dict.fromkeys(texts))
+        numbered = [self._line(item, shapes.index(text)) for item, text in zip(kept, texts, strict=True)]
+        return [f"[{','.join(shapes)}]", *numbered]
+
+    def _shape_of(self, exchange: Exchange) -> str:
+        try:
+            text = compact(shape(json.loads(exchange.answer))) if exchange.status < 400 else '"any"'
+        except ValueError:
+            return '"any"'
+        return text if len(text) <= MAX_BODY else '"any"'  # such as OpenAPI documents
+
+    def _line(self, exchange: Exchange, number: int) -> str:
+        ids = list(dict.fromkeys(ID.findall(exchange.answer.decode())))[:20] if exchange.status < 400 else []
+        return compact(
+            {
+                "method": exchange.method,
+                "path": exchange.path,
+                "body": exchange.body,
+                "key": exchange.has_key,
+                "status": exchange.status,
+                "shape": number,
+                "ids": ids,
+            }
+        )
 
 
 def shape(value: Any) -> Any:
@@ -32,88 +115,57 @@ def shape(value: Any) -> Any:
     return "any" if value is None else "number" if isinstance(value, int | float) else type(value).__name__
 
 
-def exchange(method: str, path: str, sent: bytes, status: int, answer: bytes, *, has_key: bool) -> dict[str, Any]:
-    try:
-        body, found = json.loads(answer), _ID.findall(answer.decode())
-    except ValueError:
-        body, found = None, []
-    return {
-        "method": method,
-        "path": path,
-        "body": json.loads(sent) if sent else None,
-        "key": has_key,
-        "status": status,
-        "shape": shape(body) if status < 400 else "any",
-        "ids": list(dict.fromkeys(found))[:20] if status < 400 else [],
-    }
+def compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *arguments: object) -> None:
-        """Return the redirect to the client."""
+class Proxy(ThreadingHTTPServer):
+    def __init__(self, server: str, left_out_key: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.upstream, self.left_out_key = urlsplit(server).netloc, left_out_key
+        self.recorded: list[Exchange] = []
+        self.lock = threading.Lock()
 
 
-class Recorder(BaseHTTPRequestHandler):
-    opener = urllib.request.build_opener(NoRedirect)
-    server_url: str
-    operator: str
-    recorded: list[dict[str, Any]]
-    lock = threading.Lock()
+class Handler(BaseHTTPRequestHandler):
+    server: Proxy
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments: object) -> None:
-        """Print nothing."""
 
     def forward(self) -> None:
         sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        names = ("Authorization", "X-API-Key", "Content-Type", "X-Soma-Tenant", "X-Tenant")
-        headers = {name: self.headers[name] for name in names if self.headers[name]}
-        request = urllib.request.Request(self.server_url + self.path, sent or None, headers, method=self.command)  # noqa: S310
-        try:
-            with self.opener.open(request, timeout=60) as response:
-                status, answer, kind = response.status, response.read(), response.headers["Content-Type"]
-        except urllib.error.HTTPError as error:
-            status, answer, kind = error.code, error.read(), error.headers["Content-Type"]
-            location = error.headers["Location"]
-        key = headers.get("Authorization", headers.get("X-API-Key", "")).removeprefix("Bearer ")
-        if len(sent) <= MAX_BODY and key != self.operator and status != 401:
-            with self.lock:
-                self.recorded.append(exchange(self.command, self.path, sent, status, answer, has_key=bool(key)))
-        self.send_response(status)
-        if status in (301, 302):
-            self.send_header("Location", f"{self.server_url}{location}")
-        self.send_header("Content-Type", kind or "application/json")
+        headers = {name: self.headers[name] for name in _FORWARDED if self.headers[name]}
+        connection = http.client.HTTPConnection(self.server.upstream, timeout=60)
+        connection.request(self.command, self.path, sent or None, headers)
+        response = connection.getresponse()
+        answer = response.read()
+        connection.close()
+        key = headers.get("Authorization", headers.get("X-API-Key", "")).partition(" ")[2]
+        if key != self.server.left_out_key and response.status != 401:
+            with self.server.lock:
+                self.server.recorded.append(Exchange(self.command, self.path, sent, bool(key), response.status, answer))
+        self.send_response(response.status)
+        for name in _RETURNED:
+            if name in response.headers:
+                self.send_header(name, response.headers[name])
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
 
-    do_GET = do_POST = do_PUT = do_DELETE = forward
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing."""
 
 
-def main(server: str, file: str, command: list[str]) -> int:
-    Recorder.server_url, Recorder.recorded = server, []
-    Recorder.operator = os.environ["COMPAT_OPERATOR_KEY"]
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+def main(form: str, file: str, command: list[str]) -> int:
+    proxy = Proxy(os.environ["COMPAT_SERVER"], os.environ["COMPAT_OPERATOR_KEY"])
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     environment = {**os.environ, "COMPAT_SERVER": f"http://127.0.0.1:{proxy.server_port}"}
     code = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 - given by the caller
-    write(file, Recorder.recorded[:LIMIT])
-    return code
-
-
-def write(file: str, recorded: list[dict[str, Any]]) -> None:
-    """Write the shapes, each once, and then the exchanges with the numbers of their shapes."""
-    texts = [compact(item["shape"]) for item in recorded]
-    texts = [text if len(text) <= MAX_BODY else '"any"' for text in texts]  # such as OpenAPI documents
-    shapes = list(dict.fromkeys(texts))
+    writer = {"answers": Answers, "shapes": Shapes}[form](proxy.upstream)
     with open(file, "w", encoding="utf-8") as lines:
-        lines.write(f"[{','.join(shapes)}]\n")
-        for item, text in zip(recorded, texts, strict=True):
-            lines.write(compact({**item, "shape": shapes.index(text)}) + "\n")
-
-
-def compact(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+        lines.writelines(line + "\n" for line in writer.lines(proxy.recorded))
+    return code
 
 
 if __name__ == "__main__":

@@ -39,4 +39,5 @@ run "smoke_test.sh" "$COMPAT_SOURCES/sekha-controller" \
     'bash tests/e2e/smoke_test.sh >$env/smoke.log && echo "smoke_test.sh: all steps" || { cat $env/smoke.log; false; }'
 exit \$failed
 RUN
-exec .venv/bin/python -m testing.compat bash "$env/all.sh"
+recorder=(${COMPAT_RECORD:+"$PWD/.venv/bin/python" "$checks/record.py" shapes "$COMPAT_RECORD"})
+exec .venv/bin/python -m testing.compat "${recorder[@]}" bash "$env/all.sh"

@@ -34,4 +34,5 @@ fi
 exit \$failed
 RUN
 export COMPAT_SOMA_COMPAT_SOMAFRACTALMEMORY=true COMPAT_SOMA_CREATE_TENANTS=true
-exec .venv/bin/python -m testing.compat bash "$env/all.sh"
+recorder=(${COMPAT_RECORD:+"$PWD/.venv/bin/python" "$checks/record.py" shapes "$COMPAT_RECORD"})
+exec .venv/bin/python -m testing.compat "${recorder[@]}" bash "$env/all.sh"
