@@ -14,15 +14,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any
 
+import orjson
 from django.http import HttpRequest, HttpResponse
 from ninja.constants import NOT_SET
+from ninja.operation import Operation
+from ninja.utils import contribute_operation_callback
 
 from api.app import Api, api
 from api.auth import KeyAuth
+from api.compat.changes import changes_of
 from api.json import StrictParser
 from api.request import Policy
-from api.routing import PolicyRouter
+from api.routing import Declaration, Decorator, PolicyRouter, Run, View
 
 # By method and full path, such as ("GET", "/mem0/v1/ping/").
 policies: dict[tuple[str, str], Policy] = {}
@@ -30,7 +37,10 @@ without_key: set[str] = set()
 
 
 class CompatRouter(PolicyRouter):
-    """Declares routes that are not in the OpenAPI document. `prefix`: the path at which they are mounted."""
+    """Declares routes that are not in the OpenAPI document, and whose responses report changes to the request.
+
+    prefix: the path at which they are mounted
+    """
 
     def __init__(self, tag: str, *, prefix: str, auth: object = NOT_SET) -> None:
         super().__init__(tag, auth=auth)
@@ -40,6 +50,38 @@ class CompatRouter(PolicyRouter):
         policies[method, self.prefix + path] = policy
         if not self.has_caller:
             without_key.add(self.prefix + path)
+
+    def _route(self, method: str, path: str, declaration: Declaration) -> Decorator:
+        publish = super()._route(method, path, declaration)
+
+        def publish_reporting(view: View) -> View:
+            contribute_operation_callback(view, _report_changes)
+            return publish(view)
+
+        return publish_reporting
+
+
+def _report_changes(operation: Operation) -> None:
+    operation.view_func = _reporting(operation.view_func)
+
+
+def _reporting(view: Run) -> Run:
+    @wraps(view)
+    def reporting(request: HttpRequest, **values: Any) -> HttpResponse:
+        response = view(request, **values)
+        changes_of(request).report(response)
+        return response
+
+    return reporting
+
+
+def with_400(problem: HttpResponse, **members: object) -> HttpResponse:
+    """Convert one of our problems in place: add members, and use 400 for invalid input, as older products do."""
+    if problem.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
+        problem.status_code = HTTPStatus.BAD_REQUEST
+    body = {**orjson.loads(problem.content), "status": problem.status_code, **members}
+    problem.content = orjson.dumps(body)
+    return problem
 
 
 class CompatApi(Api):

@@ -7,22 +7,18 @@ result as strictly as for any other client.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import wraps
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from ninja import Body as JsonBody
-from ninja.operation import Operation
-from ninja.utils import contribute_operation_callback
 from pydantic import BaseModel, ValidationError
 
 from api.auth import KeyAuth
-from api.compat.changes import Changes, changes_of
+from api.compat.changes import Changes
 from api.compat.layer import CompatRouter
 from api.field_errors import field_errors
 from api.json import JsonObject
 from api.request import as_api
-from api.routing import Declaration, Decorator, Run, View
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 
@@ -39,33 +35,10 @@ class LenientAuth(KeyAuth):
 
 
 class LenientRouter(CompatRouter):
-    """Declares routes whose responses report the changes to the request."""
+    """Declares routes that accept unknown query parameters."""
 
     def __init__(self, tag: str, *, prefix: str, has_key: bool = True) -> None:
         super().__init__(tag, prefix=prefix, auth=LenientAuth() if has_key else None)
-
-    def _route(self, method: str, path: str, declaration: Declaration) -> Decorator:
-        publish = super()._route(method, path, declaration)
-
-        def publish_reporting(view: View) -> View:
-            contribute_operation_callback(view, _report_changes)
-            return publish(view)
-
-        return publish_reporting
-
-
-def _report_changes(operation: Operation) -> None:
-    operation.view_func = _reporting(operation.view_func)
-
-
-def _reporting(view: Run) -> Run:
-    @wraps(view)
-    def reporting(request: HttpRequest, **values: Any) -> HttpResponse:
-        response = view(request, **values)
-        changes_of(request).report(response)
-        return response
-
-    return reporting
 
 
 def valid(schema: type[Schema], body: JsonObject) -> Schema:

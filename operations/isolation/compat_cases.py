@@ -32,6 +32,17 @@ MEM0: dict[Route, list[Case]] = {
     ("POST", "/mem0/v3/memories/search/"): [
         _case("/mem0/v3/memories/search/", {"query": "{text}", "filters": {"OR": [_VAULT, {"app_id": "*"}]}}),
     ],
+    ("GET", "/mem0/v1/memories/"): [
+        _case("/mem0/v1/memories/?user_id=vault"),
+        _case("/mem0/v1/memories/?app_id=*&page=1&page_size=5"),
+    ],
+    ("GET", "/mem0/v1/memories/{kind}/{name}/"): [_case("/mem0/v1/memories/user/vault/")],
+    ("POST", "/mem0/v2/memories/"): [_case("/mem0/v2/memories/", {"filters": _VAULT})],
+    ("POST", "/mem0/v1/memories/search/"): [_case("/mem0/v1/memories/search/", {"query": "{text}", **_VAULT})],
+    ("POST", "/mem0/v2/memories/search/"): [
+        _case("/mem0/v2/memories/search/", {"query": "{text}", "filters": {"AND": [_VAULT]}})
+    ],
+    ("GET", "/mem0/v2/entities/{kind}/{name}/"): [_case("/mem0/v2/entities/user/vault/")],
     ("GET", "/mem0/v1/memories/{memory_id}/"): [_case(_MEMORY), _case("/mem0/v1/memories/{id}/")],
     ("GET", "/mem0/v1/memories/{memory_id}/history/"): [_case(_MEMORY + "history/")],
     ("GET", "/mem0/v1/entities/"): [_case("/mem0/v1/entities/")],
@@ -55,11 +66,13 @@ MEM0: dict[Route, list[Case]] = {
     ("DELETE", "/mem0/v1/batch/"): [_case("/mem0/v1/batch/", {"memories": [{"memory_id": "{mem0}"}]})],
     ("DELETE", "/mem0/v1/memories/"): [_case("/mem0/v1/memories/?user_id=vault"), _case("/mem0/v1/memories/?run_id=*")],
     ("DELETE", "/mem0/memories"): [_case("/mem0/memories?user_id=vault")],
+    ("DELETE", "/mem0/v1/entities/{kind}/{entity_id}/"): [_case("/mem0/v1/entities/user/{mem0}/")],
     ("DELETE", "/mem0/v2/entities/{kind}/{name}/"): [_case("/mem0/v2/entities/user/vault/")],
     ("POST", "/mem0/reset"): [_case("/mem0/reset")],
     ("POST", "/mem0/v3/memories/add/"): [
         _case("/mem0/v3/memories/add/", {"messages": "mine", "user_id": "other", "infer": False}),
     ],
+    ("POST", "/mem0/v1/memories/"): [_case("/mem0/v1/memories/", {"messages": "mine", "user_id": "other"})],
     ("POST", "/mem0/memories"): [
         _case("/mem0/memories", {"messages": [{"role": "user", "content": "mine"}], "user_id": "other"}),
     ],
@@ -154,9 +167,9 @@ SOMAFRACTALMEMORY: dict[Route, list[Case]] = {
 CASES = {**MEM0, **SEKHA, **SOMAFRACTALMEMORY}
 
 _READING_POSTS = (
-    "/mem0/v3/memories/", "/search", "/search/", "/query", "/query/smart", "/search/fts", "/assemble", "/dry-run",
-    "/suggest", "/suggest-labels", "/memory_search", "/memory_query", "/memory_get_context", "/memory_prune",
-    "/memory_export", "/memory_stats", "/mcp/memory/stats",
+    "/mem0/v2/memories/", "/mem0/v3/memories/", "/search", "/search/", "/query", "/query/smart", "/search/fts",
+    "/assemble", "/dry-run", "/suggest", "/suggest-labels", "/memory_search", "/memory_query", "/memory_get_context",
+    "/memory_prune", "/memory_export", "/memory_stats", "/mcp/memory/stats",
 )  # fmt: skip
 _EXCEPTIONS: dict[Route, Needs] = {
     **{("GET", f"{ROOT}{path}"): "nothing" for path in (

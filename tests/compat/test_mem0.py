@@ -12,6 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from api.compat.mem0 import older_routes
 from api.compat.mem0.unsupported import UNSUPPORTED
 from conversations.enrichment import worker
 from conversations.models import Chore
@@ -24,7 +25,9 @@ from tests.conversations.enrichment.test_summaries import provider  # noqa: F401
 from tests.support.every_route import NAMES, Route
 
 SECRET = "The secret aardvark of acme sleeps in the vault"
-REFUSED = {(method, "/mem0" + path) for method, path in UNSUPPORTED}
+REFUSED = {(method, "/mem0" + path) for method, path in UNSUPPORTED} | {
+    (method, "/mem0/{a}") for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+}
 
 
 def add(api: Api, text: Any = SECRET, **fields: Any) -> dict[str, Any]:
@@ -128,7 +131,7 @@ def test_options_without_effect_are_named(api: Api) -> None:
     body = {"messages": "x", "user_id": "u", "infer": False, "output_format": "v1.1", "custom_categories": []}
     response = api.post("/mem0/v3/memories/add/", body)
 
-    assert response["X-Compat-Changes"] == "dropped custom_categories, output_format"
+    assert response["X-Compat-Changes"] == "output_format: dropped; custom_categories: dropped"
 
 
 def test_a_memory_can_be_used_on_the_day_on_which_it_expires(api: Api) -> None:
@@ -284,6 +287,76 @@ def test_the_open_source_server_has_its_routes(api: Api) -> None:
     ok(api.delete(path))
     ok(api.delete("/mem0/memories?user_id=ada"))
     ok(api.post("/mem0/reset"))
+
+
+# --- Older clients -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/memories/?user_id=ada&org_id=acme&project_id=x", None),
+        ("GET", "/v1/memories/user/ada/", None),
+        ("POST", "/v2/memories/", {"filters": {"user_id": "ada"}}),
+        ("POST", "/v2/memories/", {"filters": {"user_id": "*"}, "user_id": "ada"}),
+    ],
+    ids=str,
+)
+def test_older_lists_are_arrays(filed: Api, method: str, path: str, body: Any) -> None:
+    listed = ok(filed.request(method, "/mem0" + path, body))
+
+    assert [memory["memory"] for memory in listed] == ["Two", "one"]
+
+
+@pytest.mark.parametrize(
+    ("version", "body"),
+    [("v1", {"user_id": "bob"}), ("v1", {"user_id": "bob", "filters": {}}), ("v2", {"filters": {"user_id": "bob"}})],
+    ids=str,
+)
+def test_an_older_search_is_an_array_or_has_results(filed: Api, version: str, body: Any) -> None:
+    drain()
+    path = f"/mem0/{version}/memories/search/"
+
+    assert [hit["memory"] for hit in ok(filed.post(path, {"query": "three", **body}))] == ["three"]
+    found = ok(filed.post(path, {"query": "three", "output_format": "v1.1", **body}))
+    assert [hit["memory"] for hit in found["results"]] == ["three"]
+
+
+def test_an_older_add_returns_what_was_stored(api: Api) -> None:
+    body = {"messages": [{"role": "user", "content": "one"}], "user_id": "ada", "org_id": "acme", "async_mode": True}
+    response = api.post("/mem0/v1/memories/", body)
+
+    [added] = ok(response)
+    assert (added["memory"], added["data"], added["event"]) == ("one", {"memory": "one"}, "ADD")
+    assert response["X-Compat-Changes"] == "org_id: dropped; async_mode: dropped"
+    assert ok(api.post("/mem0/v1/memories/", {**body, "output_format": "v1.1"}))["results"][0]["memory"] == "one"
+    assert "user_id" in refused(api.post("/mem0/v1/memories/", {"messages": "x"}))
+
+
+def test_pages_of_an_older_list_are_linked(filed: Api) -> None:
+    first = ok(filed.get("/mem0/v1/memories/?user_id=ada&page=1&page_size=1"))
+
+    assert (first["count"], [memory["memory"] for memory in first["results"]]) == (2, ["Two"])
+    assert ok(filed.get(first["next"].removeprefix("http://testserver")))["results"][0]["memory"] == "one"
+
+
+def test_an_older_list_is_never_shortened_silently(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(older_routes, "MAX_PAGE_SIZE", 1)
+    add(api, "one")
+    add(api, "two")
+
+    assert "page_size" in refused(api.get("/mem0/v1/memories/?user_id=vault"))
+
+
+def test_an_entity_is_fetched_by_its_name_and_deleted_by_its_id(filed: Api) -> None:
+    ada = ok(filed.get("/mem0/v2/entities/user/ada/"))
+
+    assert (ada["type"], ada["name"], ada["total_memories"]) == ("user", "ada", 2)
+    refused(filed.get("/mem0/v2/entities/agent/ada/"), 404)
+    ok(filed.delete(f"/mem0/v1/entities/agent/{ada['id']}/"))
+    assert texts(filed, {"user_id": "ada"}) == ["Two", "one"]
+    ok(filed.delete(f"/mem0/v1/entities/user/{ada['id']}/"))
+    assert texts(filed, {"user_id": "*"}) == ["three"]
 
 
 # --- Isolation and scopes ----------------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ from tests.conftest import Api, drain, issue_key
 from tests.contract.test_stranger import TEXT, answer, erase, furnish, neighbour, state
 
 WITH_KEY = sorted(route for route, needs in NEEDS.items() if needs != "nothing")
-REFUSED = {(method, "/mem0" + path) for method, path in UNSUPPORTED}
+REFUSED = {(method, "/mem0" + path) for method, path in UNSUPPORTED} | {
+    (method, "/mem0/{a}") for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+}
 SAYING = {"messages": TEXT, "user_id": "vault", "infer": False, "app_id": "shop", "run_id": "r", "agent_id": "x"}
 Answer = tuple[int, dict[str, str], str]
 

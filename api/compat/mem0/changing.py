@@ -1,4 +1,4 @@
-"""Change, delete and trace memories by the ids that clients know."""
+"""Change and delete memories by the ids that clients know."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ from memories.addresses import Address
 from memories.models import Memory
 from memories.reserved_namespaces import FACTS
 from memories.selectors import Narrowing
-from memories.versions import Version
 from somamemory import deadline
 from somamemory.errors import NotFound
 from tenants.caller import Caller
-
-MAX_VERSIONS = 1_000
 
 
 def update(caller: Caller, id: UUID, changes: dict[str, Any]) -> Memory:
@@ -73,9 +70,3 @@ def delete_owned(caller: Caller, owners: dict[str, str]) -> None:
     while not deletion.delete_matching(caller, [names.MEM0], wanted, every=every).is_complete:
         deadline.check()
     inference.forget(caller, {} if every else owners)
-
-
-def history(caller: Caller, id: UUID) -> list[Version]:
-    """Return the latest versions of a memory, newest first. Raises NotFound."""
-    namespace, name = names.place(caller, id)
-    return lookup.history(caller, namespace, name, MAX_VERSIONS).items

@@ -12,11 +12,13 @@ from api.compat.mem0.schemas import EntityKind, PageParams, SourceParams
 from api.json import reply
 from api.request import Request
 from memories import owners
-from somamemory.errors import InvalidInput
+from somamemory.errors import InvalidInput, NotFound
+from tenants.caller import Caller
 
 router = CompatRouter("mem0entities", prefix="/mem0")
 # The maximum number of entities of each kind that a list covers.
 MAX_ENTITIES = 10_000
+_COLUMNS = {"user": "user_id", "agent": "agent_id", "app": owners.APP, "run": "session_id"}
 _FIELDS = {"user": "user_id", "agent": "agent_id", "app": "app_id", "run": "run_id"}
 
 
@@ -24,16 +26,36 @@ _FIELDS = {"user": "user_id", "agent": "agent_id", "app": "app_id", "run": "run_
 def entities(request: Request, query: Query[PageParams]) -> HttpResponse:
     """List users, agents, apps and runs, in this order, by name."""
     throttle.charge(request, query.page_size, per=100)
-    caller, found = request.caller, []
-    for field in owners.FIELDS:
-        same = owners.owners(caller, names.namespaces(caller), field, MAX_ENTITIES + 1)
-        if len(same) > MAX_ENTITIES:
-            raise InvalidInput(field, f"there are more than {MAX_ENTITIES}, so they cannot be listed; use filters")
-        found += same
+    caller = request.caller
+    found = [owner for field in owners.FIELDS for owner in _owners(caller, field)]
     start = (query.page - 1) * query.page_size
     items = [presenters.entity(caller.tenant, owner) for owner in found[start : start + query.page_size]]
     url = request.build_absolute_uri(request.path)
     return reply(presenters.page(len(found), items, url, query.page, query.page_size))
+
+
+@router.get("/v2/entities/{kind}/{text:name}/", out=None, kind="search", limited=True)
+def entity(request: Request, kind: EntityKind, name: str, query: Query[SourceParams]) -> HttpResponse:
+    """Fetch a user, an agent, an app or a run."""
+    caller = request.caller
+    found = next((owner for owner in _owners(caller, _COLUMNS[kind]) if owner.name == name), None)
+    if found is None:
+        raise NotFound(f"there is no {kind} with this name that has memories")
+    return reply(presenters.entity(caller.tenant, found))
+
+
+@router.delete("/v1/entities/{kind}/{entity_id}/", out=None, limited=True)
+def delete_by_id(request: Request, kind: EntityKind, entity_id: str, query: Query[SourceParams]) -> HttpResponse:
+    """Delete the memories of an entity by the id that `/v1/entities/` returns, for older clients.
+
+    An entity without memories counts as deleted.
+    """
+    caller, id = request.caller, str(names.parsed(entity_id, "entity_id"))
+    caller.require("delete", [names.MEM0])
+    for owner in _owners(caller, _COLUMNS[kind]):
+        if presenters.entity_id(caller.tenant, owner) == id:
+            changing.delete_owned(caller, {_FIELDS[kind]: owner.name})
+    return reply({"message": "Entity deleted successfully!"})
 
 
 @router.delete("/v2/entities/{kind}/{text:name}/", out=None, limited=True)
@@ -41,3 +63,10 @@ def delete(request: Request, kind: EntityKind, name: str, query: Query[SourcePar
     """Delete the memories of a user, an agent, an app or a run."""
     changing.delete_owned(request.caller, {_FIELDS[kind]: name})
     return reply({"message": "Entity deleted successfully!"})
+
+
+def _owners(caller: Caller, field: str) -> list[owners.Owner]:
+    found = owners.owners(caller, names.namespaces(caller), field, MAX_ENTITIES + 1)
+    if len(found) > MAX_ENTITIES:
+        raise InvalidInput(field, f"there are more than {MAX_ENTITIES}, so they cannot be listed; use filters")
+    return found

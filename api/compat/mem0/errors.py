@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from django.http import HttpResponse
 
+from api.compat.layer import with_400
 from somamemory.errors import SomaError
 
 
@@ -20,6 +21,4 @@ class NotSupported(SomaError):
 def rendered(problem: HttpResponse) -> HttpResponse:
     """Convert a problem in place. Its members include `detail`, and clients ignore the others."""
     problem["Content-Type"] = "application/json"
-    if problem.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
-        problem.status_code = HTTPStatus.BAD_REQUEST
-    return problem
+    return with_400(problem)

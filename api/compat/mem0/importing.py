@@ -18,7 +18,6 @@ from pydantic import Field, ValidationError
 from api.compat.mem0 import presenters
 from api.compat.mem0.names import IMPORTED, MEM0
 from api.compat.mem0.schemas import Entities, Expiry, Lenient, MemoryText, Moment
-from api.compat.mem0.storing import source
 from api.field_errors import field_errors
 from api.json import JsonObject
 from memories import lookup, services
@@ -76,10 +75,8 @@ class Exported(Entities, Lenient):
             metadata=self.metadata or {},
             created_at=self.created_at,
             expires_at=self.expiration_date,
-            source=source(self.app_id),
-            user_id=self.user_id,
-            agent_id=self.agent_id,
-            session_id=self.run_id,
+            source=self.source,
+            **self.people,
         )
 
 

@@ -37,17 +37,15 @@ def start(caller: Caller, body: AddBody) -> Conversation:
         for role, text in body.said
     ]
     inherited: JsonObject = {"metadata": body.metadata or {}}
-    if body.app_id is not None:
-        inherited["source"] = {APP: body.app_id}
+    if body.source is not None:
+        inherited["source"] = body.source
     conversation = services.create(
         caller,
         NewConversation(
             folder=FOLDER,
             messages=said,
             metadata={facts.INHERITED: inherited},
-            user_id=body.user_id,
-            agent_id=body.agent_id,
-            session_id=body.run_id,
+            **body.people,
         ),
     )
     facts.request(caller, conversation.id)

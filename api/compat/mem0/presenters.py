@@ -57,7 +57,7 @@ def hit(hit: SearchHit, fields: Sequence[str] | None) -> JsonObject:
 
 def page(count: int, results: Sequence[JsonObject], url: str, number: int, size: int) -> JsonObject:
     """Return a page with links to its neighbours. `url`: the address of the list."""
-    at = f"{url}?page_size={size}&page="
+    at = f"{url}{'&' if '?' in url else '?'}page_size={size}&page="
     return {
         "count": count,
         "next": f"{at}{number + 1}" if number * size < count else None,
@@ -94,7 +94,11 @@ def history(memory_id: str, versions: Sequence[Version]) -> list[JsonObject]:
 
 
 def added(memories: Iterable[Memory]) -> list[JsonObject]:
-    return [{"id": names.id_of(memory), "data": {"memory": text(memory)}, "event": "ADD"} for memory in memories]
+    return [addition(memory) for memory in memories]
+
+
+def addition(memory: Memory) -> JsonObject:
+    return {"id": names.id_of(memory), "data": {"memory": text(memory)}, "event": "ADD"}
 
 
 def event(id: str, status: str, memories: Sequence[Memory], at: datetime, message: str | None = None) -> JsonObject:
@@ -112,12 +116,15 @@ def event(id: str, status: str, memories: Sequence[Memory], at: datetime, messag
     }
 
 
+def entity_id(tenant: Tenant, owner: Owner) -> str:
+    return str(uuid5(tenant.id, f"{_KINDS[owner.field]}/{owner.name}"))
+
+
 def entity(tenant: Tenant, owner: Owner) -> dict[str, Any]:
-    kind = _KINDS[owner.field]
     return {
-        "id": str(uuid5(tenant.id, f"{kind}/{owner.name}")),
+        "id": entity_id(tenant, owner),
         "name": owner.name,
-        "type": kind,
+        "type": _KINDS[owner.field],
         "owner": tenant.slug,
         "metadata": None,
         "total_memories": owner.memories,

@@ -1,34 +1,37 @@
-"""Lists, searches and deletions with mem0's filters."""
+"""Lists and searches with mem0's filters, and memories by the ids that clients know."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from api.compat.mem0 import names
-from api.compat.mem0.filters import Conditions, conditions
+from api.compat.mem0 import names, presenters
+from api.compat.mem0.filters import conditions
 from api.compat.mem0.schemas import SearchBody
 from api.json import JsonObject
 from api.schemas import MAX_BULK
 from memories import lookup
 from memories.models import Memory
-from memories.numbered_pages import numbered_page
+from memories.numbered_pages import NumberedPage, numbered_page
 from memories.search import as_of
 from memories.search.query import HYBRID, KEYWORD, Results, Search
 from memories.selectors import Narrowing
 from somamemory.errors import InvalidInput
 from tenants.caller import Caller
 
+MAX_VERSIONS = 1_000
 
-def narrowing(raw: JsonObject) -> Narrowing:
+
+def page(caller: Caller, filters: Mapping[str, object], number: int, size: int) -> NumberedPage:
+    """Return the newest memories that match mem0's filters. Raises InvalidInput."""
+    return numbered_page(caller, names.namespaces(caller), _narrowing(dict(filters)), number, size)
+
+
+def _narrowing(raw: JsonObject) -> Narrowing:
     """Return the conditions of a list or a search. Raises InvalidInput unless they name an entity, as mem0 does."""
     wanted = conditions(raw)
     if not wanted.names_entity:
         raise InvalidInput("filters", "must contain user_id, agent_id, app_id or run_id; '*' matches any")
-    return _narrowing(wanted)
-
-
-def _narrowing(wanted: Conditions) -> Narrowing:
     also = names.only_memories()
     return Narrowing(filters=wanted.filter, also=also if wanted.ids is None else also & wanted.ids)
 
@@ -37,12 +40,23 @@ def search(caller: Caller, body: SearchBody) -> Results:
     query = Search(
         query=body.query,
         namespaces=tuple(names.namespaces(caller)),
-        narrowing=narrowing(body.filters),
+        narrowing=_narrowing(body.wanted),
         mode=KEYWORD if body.keyword_search else HYBRID,
         top_k=body.top_k,
         min_relevance=body.threshold or 0.0,
     )
     return as_of.search(caller, query)
+
+
+def memory(caller: Caller, id: UUID) -> Memory:
+    """Return a live memory. Raises NotFound."""
+    return lookup.get(caller, *names.place(caller, id))
+
+
+def history(caller: Caller, id: UUID) -> list[JsonObject]:
+    """Return the latest versions of a memory, oldest first. Raises NotFound."""
+    versions = lookup.history(caller, *names.place(caller, id), MAX_VERSIONS).items
+    return presenters.history(str(id), versions)
 
 
 def of_event(caller: Caller, event: UUID) -> Sequence[Memory]:

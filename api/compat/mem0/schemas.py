@@ -1,20 +1,22 @@
 """Requests of mem0's clients.
 
 Unknown options, and options that change only how mem0 works, are ignored; the response header `X-Compat-Changes` names
-them. Options that would change the result are errors (see `refuse`).
+them. Options that would change the result are errors (see `accept`).
 """
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 
+from api.compat.changes import Changes
 from api.compat.mem0.errors import NotSupported
 from api.json import JsonObject
 from api.schemas import MAX_BULK, OwnerId, Params, QueryText, Text, Whole, not_blank
+from memories.owners import APP
 from somamemory import times
 from somamemory.errors import InvalidInput
 
@@ -70,17 +72,18 @@ class Lenient(BaseModel):
 
     refused: ClassVar[tuple[str, ...]] = ()
 
-    def refuse(self) -> None:
-        """Raise NotSupported for an option that would change the result."""
-        for name in self.refused:
-            if (self.model_extra or {}).get(name):
+    def accept(self, changes: Changes, at: str = "") -> None:
+        """Note the members without effect. Raises NotSupported for an option that would change the result."""
+        for name, value in (self.model_extra or {}).items():
+            if value and name in self.refused:
                 raise NotSupported(f"{name} {NOT_HERE}")
+            changes.note(at + name, "dropped")
 
-    @property
-    def ignored(self) -> dict[str, str]:
-        """Return the header that names the members without effect."""
-        names = [name for name in self.model_extra or () if name.isidentifier() and name.isascii()]
-        return {"X-Compat-Changes": "dropped " + ", ".join(sorted(names)[:20])} if names else {}
+
+class People(TypedDict):
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
 
 
 class Entities(BaseModel):
@@ -93,8 +96,27 @@ class Entities(BaseModel):
 
     @property
     def named(self) -> dict[str, str]:
-        names = ("user_id", "agent_id", "app_id", "run_id")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        owners = {"user_id": self.user_id, "agent_id": self.agent_id, "app_id": self.app_id, "run_id": self.run_id}
+        return {name: value for name, value in owners.items() if value is not None}
+
+    @property
+    def owners(self) -> dict[str, str]:
+        """Return the owners by their names in mem0. Raises InvalidInput if there are none."""
+        self.require_owner()
+        return self.named
+
+    def require_owner(self) -> None:
+        if not self.named:
+            raise InvalidInput("user_id", "at least one of user_id, agent_id, app_id and run_id is required")
+
+    @property
+    def source(self) -> JsonObject | None:
+        return None if self.app_id is None else {APP: self.app_id}
+
+    @property
+    def people(self) -> People:
+        """Return the owners that memories and conversations have columns for."""
+        return {"user_id": self.user_id, "agent_id": self.agent_id, "session_id": self.run_id}
 
 
 class ChatMessage(Lenient):
@@ -135,10 +157,18 @@ class AddBody(Entities, Lenient):
         return said
 
 
+class OlderAddBody(AddBody):
+    output_format: str | None = None
+
+
 class ListBody(Lenient):
     refused = ("show_expired",)
 
     filters: JsonObject = Field(default_factory=dict)
+
+    @property
+    def wanted(self) -> JsonObject:
+        return self.filters
 
 
 class SearchBody(ListBody):
@@ -188,9 +218,13 @@ class BatchDeleteBody(Lenient):
 
 
 class SourceParams(Params):
-    """`source`: the client, which the command line client sends."""
+    """`source`: the client, which the command line client sends. Older clients send what `/v1/ping/` returned."""
 
     source: str = ""
+    org_id: str = ""
+    project_id: str = ""
+    org_name: str = ""
+    project_name: str = ""
 
 
 class PageParams(SourceParams):
@@ -210,5 +244,27 @@ class ServerListParams(Entities, Params):
     top_k: PageSize = 100
 
 
-class ServerSearchBody(Entities, SearchBody):
-    """A search on the open-source server, which also accepts the owners outside of `filters`."""
+class OwnedListBody(Entities, ListBody):
+    """A list or search that also accepts the owners outside of `filters`."""
+
+    output_format: str | None = None
+
+    @property
+    def wanted(self) -> JsonObject:
+        if self.named and self.filters:
+            return {"AND": [self.named, self.filters]}
+        return dict(self.named) or self.filters
+
+
+class OwnedSearchBody(OwnedListBody, SearchBody):
+    pass
+
+
+class OlderPageParams(SourceParams):
+    page: Page | None = None
+    page_size: PageSize | None = None
+
+
+class OlderListParams(Entities, OlderPageParams):
+    output_format: str | None = None
+    version: str = ""

@@ -1,10 +1,12 @@
-"""Store the messages of a request as memories, word for word."""
+"""Store the messages of a request: word for word or, with a language model, as facts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
+from dataclasses import dataclass
+from uuid import UUID, uuid4
 
+from api.compat.mem0 import inference
 from api.compat.mem0.names import MEM0
 from api.compat.mem0.schemas import AddBody
 from api.json import JsonObject
@@ -12,11 +14,35 @@ from memories import services
 from memories.addresses import key
 from memories.models import Memory
 from memories.new_memory import NewMemory
-from memories.owners import APP
 from tenants.caller import Caller
 
+VERBATIM = "stored word for word, because no language model is configured (SOMA_LLM_PROVIDER)"
 
-def verbatim(caller: Caller, body: AddBody, event: UUID) -> Sequence[Memory]:
+
+@dataclass(frozen=True)
+class Added:
+    """`memories` is empty, and `status` is PENDING, until a language model has extracted the facts."""
+
+    event_id: UUID
+    status: str
+    message: str
+    memories: Sequence[Memory] = ()
+
+    @property
+    def event(self) -> JsonObject:
+        return {"event_id": str(self.event_id), "status": self.status, "message": self.message}
+
+
+def add(caller: Caller, body: AddBody) -> Added:
+    if body.infer and inference.is_possible():
+        message = "Memory processing has been queued for background execution"
+        return Added(inference.start(caller, body).id, "PENDING", message)
+    event = uuid4()
+    message = VERBATIM if body.infer else "Memories stored word for word"
+    return Added(event, "SUCCEEDED", message, _verbatim(caller, body, event))
+
+
+def _verbatim(caller: Caller, body: AddBody, event: UUID) -> Sequence[Memory]:
     """Store each message as a memory, in one transaction."""
     items = [
         NewMemory(
@@ -27,15 +53,9 @@ def verbatim(caller: Caller, body: AddBody, event: UUID) -> Sequence[Memory]:
             metadata=body.metadata or {},
             created_at=body.timestamp,
             expires_at=body.expiration_date,
-            source=source(body.app_id),
-            user_id=body.user_id,
-            agent_id=body.agent_id,
-            session_id=body.run_id,
+            source=body.source,
+            **body.people,
         )
         for number, (role, text) in enumerate(body.said)
     ]
     return [stored.memory for stored in services.store_many(caller, items)]
-
-
-def source(app_id: str | None) -> JsonObject | None:
-    return None if app_id is None else {APP: app_id}

@@ -12,6 +12,7 @@ from api.compat.mem0.errors import NotSupported
 from api.request import Request, as_api
 from tenants.caller import Caller
 
+_ORGANIZATION = "/api/v1/orgs/organizations/{a}/"
 _PROJECT = "/api/v1/orgs/organizations/{a}/projects/{b}/"
 # By method and path: what to use instead.
 UNSUPPORTED: dict[tuple[str, str], str] = {
@@ -19,20 +20,31 @@ UNSUPPORTED: dict[tuple[str, str], str] = {
     ("POST", "/v1/exports/get/"): "use GET /api/v1/memories or the command `somamemory export`",
     ("POST", "/v1/summary/"): "use POST /api/v1/summarize",
     ("POST", "/v1/feedback/"): "change the importance of the memory with PATCH /api/v1/memories/by-id/{id}",
-    ("DELETE", "/v1/entities/{a}/{b}/"): "use DELETE /v2/entities/{type}/{name}/",
+    ("GET", "/v1/exports/"): "use GET /api/v1/memories or the command `somamemory export`",
+    ("GET", "/v1/stats/"): "use GET /api/v1/stats",
+    ("GET", "/v1/memories/events/"): "use GET /v1/events/",
+    ("GET", "/v1/entities/filters/"): "use GET /v1/entities/",
+    **{
+        ("POST", f"/v1/{kind}s/"): "entities exist as long as they have memories"
+        for kind in ("user", "agent", "app", "run")
+    },
     ("GET", "/api/v1/orgs/organizations/"): "a tenant is one organization and one project",
     ("POST", "/api/v1/orgs/organizations/"): "an operator creates tenants with POST /api/v1/tenants",
+    ("GET", _ORGANIZATION): "a tenant is one organization and one project",
+    ("DELETE", _ORGANIZATION): "an operator erases tenants with DELETE /api/v1/tenants/{slug}",
     ("GET", "/api/v1/orgs/organizations/{a}/projects/"): "a tenant has one project",
     ("POST", "/api/v1/orgs/organizations/{a}/projects/"): "a tenant has one project",
     ("GET", _PROJECT): "tenants have no custom instructions or categories",
     ("PATCH", _PROJECT): "tenants have no custom instructions or categories",
     ("DELETE", _PROJECT): "an operator erases tenants with DELETE /api/v1/tenants/{slug}",
     **{
-        (method, _PROJECT + "members/"): "access is by API keys: use /api/v1/tenants/{slug}/keys"
+        (method, at + "members/"): "access is by API keys: use /api/v1/tenants/{slug}/keys"
+        for at in (_ORGANIZATION, _PROJECT)
         for method in ("GET", "POST", "PUT", "DELETE")
     },
     ("POST", "/configure"): "set the environment of the server",
     ("GET", "/configure"): "see GET /api/v1/health",
+    ("GET", "/configure/providers"): "see the reference of the settings",
     ("POST", "/generate-instructions"): "there are no custom instructions",
     ("GET", "/api/v1/webhooks/projects/{a}/"): "there are no webhooks",
     ("POST", "/api/v1/webhooks/projects/{a}/"): "there are no webhooks",
@@ -50,6 +62,9 @@ class _AnyRequest(KeyAuth):
 
 
 router = CompatRouter("mem0unsupported", prefix="/mem0", auth=_AnyRequest())
+# Mounted last: every path that neither mem0 nor SomaMemory has.
+rest = CompatRouter("mem0rest", prefix="/mem0", auth=_AnyRequest())
+REST = "/{path:a}"
 
 
 def _view(method: str, path: str, instead: str) -> Callable[..., HttpResponse]:
@@ -64,11 +79,16 @@ def _view(method: str, path: str, instead: str) -> Callable[..., HttpResponse]:
     def refused_for_two(request: Request, a: str, b: str) -> HttpResponse:
         raise NotSupported(reason)
 
-    return refused_for_two if "{b}" in path else refused_for_one if "{a}" in path else refused
+    return refused_for_two if "{b}" in path else refused_for_one if "a}" in path else refused
+
+
+def _declare(router: CompatRouter, method: str, path: str, instead: str) -> None:
+    declare = getattr(router, method.lower())
+    publish = declare(path, out=None, kind="read", limited=True, openapi_extra={"requestBody": {}})
+    publish(_view(method, path, instead))
 
 
 for (_method, _path), _instead in UNSUPPORTED.items():
-    _declare = getattr(router, _method.lower())(
-        _path, out=None, kind="read", limited=True, openapi_extra={"requestBody": {}}
-    )
-    _declare(_view(_method, _path, _instead))
+    _declare(router, _method, _path, _instead)
+for _method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+    _declare(rest, _method, REST, "see the documentation on migrating from mem0 for the paths that are")

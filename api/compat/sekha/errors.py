@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
-import orjson
 from django.http import HttpResponse
+
+from api.compat.layer import with_400
 
 
 def rendered(problem: HttpResponse) -> HttpResponse:
     """Convert a problem in place. Its members include `error` and `message`."""
-    if problem.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
-        problem.status_code = HTTPStatus.BAD_REQUEST
-    body = {**orjson.loads(problem.content), "status": problem.status_code, "success": False}
-    problem.content = orjson.dumps(body)
-    return problem
+    return with_400(problem, success=False)

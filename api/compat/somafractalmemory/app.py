@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
-import orjson
 from django.http import HttpResponse
 
-from api.compat.layer import CompatApi
+from api.compat.layer import CompatApi, with_400
 from api.compat.somafractalmemory.health_routes import router as health
 from api.compat.somafractalmemory.health_routes import with_key
 from api.compat.somafractalmemory.memory_routes import router as memories
@@ -16,10 +13,7 @@ from api.compat.somafractalmemory.memory_routes import router as memories
 def rendered(problem: HttpResponse) -> HttpResponse:
     """Convert a problem in place: its members include `detail`, and invalid input is 400."""
     problem["Content-Type"] = "application/json"
-    if problem.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
-        problem.status_code = HTTPStatus.BAD_REQUEST
-        problem.content = orjson.dumps({**orjson.loads(problem.content), "status": problem.status_code})
-    return problem
+    return with_400(problem)
 
 
 somafractalmemory = CompatApi("somafractalmemory", rendered)
