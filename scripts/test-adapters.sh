@@ -22,18 +22,21 @@ fi
 
 # fetch NAME REPOSITORY COMMIT FOLDER FILE...: puts files of a repository into $suites/NAME
 fetch() {
-    local name=$1 repository=$2 commit=$3 folder=$4 clone
+    local name=$1 repository=$2 commit=$3 folder=$4 clone="$sources/$2" new=
     shift 4
     if [ "$(cat "$suites/$name/commit" 2>/dev/null)" = "$commit" ]; then return; fi
-    clone=$(mktemp -d)
     rm -rf "${suites:?}/$name"
-    git init --quiet "$clone"
-    if git -C "$clone" fetch --quiet --depth 1 --filter=blob:none "$sources/$repository" "$commit" 2>/dev/null; then
+    if [ ! -d "$clone" ]; then
+        clone=$(mktemp -d) new=yes
+        git init --quiet "$clone"
+        git -C "$clone" fetch --quiet --depth 1 --filter=blob:none "$sources/$repository" "$commit" 2>/dev/null || true
+    fi
+    if git -C "$clone" cat-file -e "$commit:$folder/$1" 2>/dev/null; then
         mkdir -p "$suites/$name"
         for file in "$@"; do git -C "$clone" show "$commit:$folder/$file" >"$suites/$name/$file"; done
         echo "$commit" >"$suites/$name/commit"
     fi
-    rm -rf "$clone"
+    [ -z "$new" ] || rm -rf "$clone"
 }
 
 # run TITLE PYTEST-ARGUMENT...: prints the counts
@@ -49,14 +52,22 @@ export PYTHONPATH=clients/python/src:clients/python/adapter_tests:. MYPYPATH=cli
 echo "--- types of the adapters"
 $python -m mypy --strict --config-file= -p somamemory_client.adapters || failed=1
 run "our tests and examples" clients/python/adapter_tests "$@"
+# suite NAME TITLE PLUGIN: runs the files that were fetched
+suite() {
+    local name=$1 title=$2 plugin=$3
+    shift 3
+    if [ -e "$suites/$name/commit" ]; then
+        run "$title" -p "$plugin" --import-mode=importlib "$suites/$name" "$@"
+    else
+        echo "NOT RUN: $title could not be fetched from $sources" >&2
+        failed=1
+    fi
+}
 fetch langgraph langchain-ai/langgraph f09cfe8ffc1eeffd68f4b628ed69c30f7cad229f libs/checkpoint-postgres/tests \
     test_store.py test_async_store.py embed_test_utils.py
-if [ -e $suites/langgraph/commit ]; then
-    run "LangGraph's suite of stores" -p langgraph_suite --import-mode=importlib $suites/langgraph "$@"
-else
-    echo "NOT RUN: LangGraph's suite of stores could not be fetched from $sources" >&2
-    failed=1
-fi
+suite langgraph "LangGraph's suite of stores" langgraph_suite "$@"
+fetch google-adk google/adk-python 4006fe408c583bffd95c23455f00184baa4fad6d tests/unittests/sessions test_session_service.py
+suite google-adk "Google ADK's suite of session services" google_adk_suite "$@"
 echo "--- adapters of the TypeScript client"
 SEQUENCES=10000 .venv/bin/python -m pytest -q -rs tests/clients/test_typescript_client.py || failed=1
 exit $failed
