@@ -43,7 +43,7 @@ LARGE: tuple[Callable[[], Any], ...] = (
     lambda: "Lorem ipsum dolor sit amet " * 363_000,
     lambda: "漢字" * 1_630_000,
     lambda: "a" * 9_800_000,
-    lambda: ["lorem ipsum dol"] * 500_000,
+    lambda: ["lorem ipsum dol"] * 499_000,
     lambda: [1_234_567_890_123_456_789] * 490_000,
 )
 

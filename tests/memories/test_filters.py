@@ -642,6 +642,17 @@ LARGE = "Lorem ipsum dolor sit amet " * 363_000  # 9.8 MB, nearly the largest bo
 MANY = {"OR": [{"text": {"icontains": f"NEEDLE {number}"}} for number in range(MAX_CONDITIONS - 1)] + [{"n": 1}]}
 
 
+@given(
+    st.sampled_from(["contains", "icontains"]), st.text("ab", min_size=1, max_size=6), st.text("ab"), st.integers(1, 8)
+)
+def test_a_text_is_found_across_the_pieces_that_are_searched(operator: str, needle: str, text: str, piece: int) -> None:
+    row = evaluation.Row({"payload": {"text": text}, "metadata": {}})
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(evaluation, "_SEARCHED_AT_ONCE", piece)
+        assert evaluation.holds(parse({"payload.text": {operator: needle}}), row) is (needle in text)
+
+
 def test_a_large_text_is_found_by_the_last_of_many_conditions(tenant: Tenant) -> None:
     store(tenant, [memory(tenant, 0, {"text": LARGE, "n": 2}), memory(tenant, 1, {"text": LARGE + "needle 98"})])
 
