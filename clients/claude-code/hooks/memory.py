@@ -166,7 +166,7 @@ def quoted(text: str) -> str:
 
 if __name__ == "__main__":
     try:
-        output = main(json.load(sys.stdin))
+        output = main(json.load(sys.stdin.buffer))  # UTF-8 on every system
     except (OSError, ValueError, KeyError) as error:  # no server, no key, or an incomplete transcript
         print(f"somamemory: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(0)

@@ -1,5 +1,6 @@
 import { jsonSchema, type LanguageModelMiddleware, tool } from "ai";
 import type { Client } from "./client.js";
+import { InvalidArgument } from "./errors.js";
 
 type Wrapped = Parameters<NonNullable<LanguageModelMiddleware["wrapGenerate"]>>[0];
 type CallOptions = Wrapped["params"];
@@ -42,7 +43,10 @@ export function memoryMiddleware(client: Client, options: MemoryMiddlewareOption
       { role: "assistant" as const, content: answer },
     ].filter(({ content }) => content.trim() !== "");
     if (messages.length === 0) return;
-    await client.conversations.create({ external_id: conversation, session_id: conversation });
+    const { user_id } = await client.conversations.create({ external_id: conversation, session_id: conversation });
+    if (client.scope.user_id !== undefined && user_id !== client.scope.user_id) {
+      throw new InvalidArgument("conversation", "belongs to another user; choose an id that no other user has");
+    }
     await client.conversations.append({ external_id: conversation }, messages);
   };
   const recall = async (query: string): Promise<string> => {
@@ -98,6 +102,10 @@ function withMemories(prompt: CallOptions["prompt"], content: string): CallOptio
  *     await generateText({ model, tools: memoryTools(client.user("ada")), stopWhen: stepCountIs(5), prompt });
  */
 export function memoryTools(client: Client) {
+  const { user_id } = client.scope;
+  // A key belongs to one memory of a namespace: without the user in it, one user would replace the memory of another.
+  const own = user_id === undefined ? "" : `${encodeURIComponent(user_id)}/`;
+  const shown = (key?: string | null): string | null | undefined => (key?.startsWith(own) ? key.slice(own.length) : key);
   return {
     memory_search: tool({
       description: "Search memories by meaning and keywords, best first.",
@@ -109,7 +117,7 @@ export function memoryTools(client: Client) {
       }),
       execute: async ({ query, limit }) => {
         const found = await client.memories.search(query, { top_k: limit ?? 10 });
-        const memories = found.memories.map(({ id, key, score, payload, created_at }) => ({ id, key, score, payload, created_at }));
+        const memories = found.memories.map(({ id, key, score, payload, created_at }) => ({ id, key: shown(key), score, payload, created_at }));
         return { memories, degraded: found.degraded };
       },
     }),
@@ -122,7 +130,7 @@ export function memoryTools(client: Client) {
         additionalProperties: false,
       }),
       execute: async ({ content, key }) => {
-        const { id, version } = await client.memories.store(content, key === undefined ? {} : { key });
+        const { id, version } = await client.memories.store(content, key === undefined ? {} : { key: own + key });
         return { id, version };
       },
     }),

@@ -56,6 +56,14 @@ test("one user does not recall what another has said", async () => {
   assert.equal(model.doGenerateCalls[1].prompt.length, 1);
 });
 
+test("nothing is added to the conversation of another user", async () => {
+  const [ada, ben, conversation] = [somebody(), somebody(), randomUUID()];
+  await generateText({ model: remembering(scripted(says("Noted.")), ada, { conversation }), prompt: "I am allergic to eggs." });
+  const intruding = generateText({ model: remembering(scripted(says("Noted.")), ben, { conversation }), prompt: "I am Ben." });
+  await assert.rejects(intruding, { name: "InvalidArgument", field: "conversation" });
+  assert.equal((await messagesOf(ada, conversation)).length, 2);
+});
+
 test("a streamed answer is stored when it is complete", async () => {
   const [ada, conversation] = [somebody(), randomUUID()];
   const chunks = [
@@ -78,11 +86,23 @@ test("a model stores, finds and deletes memories with tools", async () => {
   const search = scripted(calls("memory_search", { query: "Which seat does Ada prefer?" }), says("By the window."));
   const found = await generateText({ model: search, tools: memoryTools(ada), stopWhen: stepCountIs(3), prompt: "Where do I sit?" });
   const [memory] = found.steps[0].toolResults[0].output.memories;
-  assert.deepEqual([memory.id, memory.payload.text], [id, "Ada prefers a window seat."]);
+  assert.deepEqual([memory.id, memory.key, memory.payload.text], [id, "ada/seat", "Ada prefers a window seat."]);
 
   const forget = scripted(calls("memory_delete", { id }), says("Forgotten."));
   const deleted = await generateText({ model: forget, tools: memoryTools(ada), stopWhen: stepCountIs(3), prompt: "Forget it." });
   assert.deepEqual(deleted.steps[0].toolResults[0].output, { deleted: true });
+});
+
+test("a key of one user does not replace the memory of another", async () => {
+  const [ada, ben] = [somebody(), somebody()];
+  for (const user of [ada, ben]) {
+    const model = scripted(calls("memory_store", { content: user.scope.user_id, key: "name" }), says("Done."));
+    await generateText({ model, tools: memoryTools(user), stopWhen: stepCountIs(3), prompt: "Remember my name." });
+  }
+  for (const user of [ada, ben]) {
+    const [memory] = await user.memories.list().all();
+    assert.equal(memory.payload.text, user.scope.user_id);
+  }
 });
 
 test("the user's message is stored once if the model calls tools", async () => {
