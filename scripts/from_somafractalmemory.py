@@ -1,8 +1,8 @@
 """Copy memories and links from the PostgreSQL database of SomaFractalMemory to a running SomaMemory.
 
-    SOMA_KEY=… python scripts/from_somafractalmemory.py postgres://user:password@host/database http://127.0.0.1:9595
+    SOMA_API_KEY=… python scripts/from_somafractalmemory.py postgres://user:password@host/database http://127.0.0.1:9595
     … --tenant acme     only this tenant, into the tenant of the key (X-Tenant: acme for an operator's key)
-    … --verify          then read the memories back, and compare their number and a hash of their content
+    … --verify          then read the memories and links back, and compare the numbers and a hash of their content
 
 Reads `sfm_memories` and `sfm_graph_links` in the format of SomaFractalMemory's Django version (according to its source
 code in November 2026), and does not change them. It can be run again, and then replaces what it copied before. If the
@@ -20,26 +20,27 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 AT_ONCE = 500
+MARK = "somafractalmemory"  # in the metadata of what this script copies
 MEMORIES = """
     SELECT id, namespace, coordinate, memory_type, payload, metadata, importance, created_at FROM sfm_memories
     WHERE tenant = %s AND NOT is_deleted ORDER BY created_at, id
 """
 LINKS = """
-    SELECT namespace, from_coordinate, to_coordinate, link_type, strength, metadata FROM sfm_graph_links
+    SELECT id, namespace, from_coordinate, to_coordinate, link_type, strength, metadata, created_at FROM sfm_graph_links
     WHERE tenant = %s ORDER BY created_at, id
 """
 
 
 def memory(row: dict[str, Any]) -> dict[str, Any]:
     """Convert a row to the format of SomaMemory's API. Fields without an equivalent are stored in the metadata."""
-    was = {"id": str(row["id"]), "created_at": row["created_at"].isoformat()}
+    was = origin(row)
     if row["memory_type"] not in ("episodic", "semantic"):  # SomaFractalMemory also has beliefs
         was["memory_type"] = row["memory_type"]
     if not 0 <= row["importance"] <= 10:
@@ -49,20 +50,27 @@ def memory(row: dict[str, Any]) -> dict[str, Any]:
         "coord": row["coordinate"],
         "memory_type": "episodic" if row["memory_type"] == "episodic" else "semantic",
         "payload": row["payload"],
-        "metadata": {**(row["metadata"] or {}), "somafractalmemory": was},
+        "metadata": {**(row["metadata"] or {}), MARK: was},
         "importance": min(max(row["importance"], 0), 10),
     }
 
 
 def link(row: dict[str, Any]) -> dict[str, Any]:
+    was = origin(row)
+    if not 0 <= row["strength"] <= 1:
+        was["strength"] = row["strength"]
     return {
         "namespace": row["namespace"],
         "from_coord": row["from_coordinate"],
         "to_coord": row["to_coordinate"],
         "link_type": row["link_type"],
         "strength": min(max(row["strength"], 0), 1),
-        "metadata": row["metadata"] or {},
+        "metadata": {**(row["metadata"] or {}), MARK: was},
     }
+
+
+def origin(row: dict[str, Any]) -> dict[str, Any]:
+    return {"id": str(row["id"]), "created_at": row["created_at"].isoformat()}
 
 
 def batches(items: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -72,22 +80,36 @@ def batches(items: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 class Digest:
-    """The number of memories, and a hash that does not depend on their order."""
+    """The number of memories and links, and a hash of their content that does not depend on their order."""
 
     def __init__(self) -> None:
-        self.count, self.sum, self.namespaces = 0, 0, set[str]()
+        self.memories, self.links, self.sum, self.namespaces = 0, 0, 0, set[str]()
 
-    def add(self, memory: dict[str, Any]) -> None:
+    def add_memory(self, memory: dict[str, Any]) -> None:
         """Add a memory as we send it or as the target returns it."""
         coordinate = memory.get("coordinate") or memory["coord"]
-        content = [memory["namespace"], [float(number) for number in coordinate], memory["memory_type"]]
-        text = json.dumps([*content, memory["payload"], float(memory["importance"])], sort_keys=True)
-        self.count += 1
+        content = [memory["namespace"], numbers(coordinate), memory["memory_type"], memory["payload"]]
+        self.memories += 1
+        self._add(memory["namespace"], [*content, float(memory["importance"]), memory["metadata"]])
+
+    def add_link(self, link: dict[str, Any]) -> None:
+        """Add a link as we send it or as the target returns it."""
+        content = [link["namespace"], numbers(link["from_coord"]), numbers(link["to_coord"]), link["link_type"]]
+        self.links += 1
+        self._add(link["namespace"], [*content, float(link["strength"]), link["metadata"]])
+
+    def _add(self, namespace: str, content: list[Any]) -> None:
+        text = json.dumps(content, sort_keys=True)
         self.sum += int.from_bytes(hashlib.sha256(text.encode()).digest())
-        self.namespaces.add(memory["namespace"])
+        self.namespaces.add(namespace)
 
     def __str__(self) -> str:
-        return f"{self.count:,} memories, hash {self.sum % 2**256:064x}"
+        return f"{self.memories:,} memories, {self.links:,} links, hash {self.sum % 2**256:064x}"
+
+
+def numbers(coordinate: str | list[float]) -> list[float]:
+    parts = coordinate.split(",") if isinstance(coordinate, str) else coordinate
+    return [float(number) for number in parts]
 
 
 class Target:
@@ -114,29 +136,37 @@ class Target:
                 print(f"rejected: {json.dumps(items[result['index']])[:200]}: {result['error']}", file=sys.stderr)
 
     def digest(self, namespaces: set[str]) -> Digest:
-        """Return the digest of the memories that came from SomaFractalMemory."""
+        """Return the digest of the memories and links that came from SomaFractalMemory."""
         digest = Digest()
         for namespace in sorted(namespaces):
-            query = {"namespace": namespace, "limit": "1000"}
-            while True:
-                request = urllib.request.Request(  # noqa: S310 - the caller's own
-                    f"{self.url}/api/v1/memories?{urllib.parse.urlencode(query)}", headers=self.headers
-                )
-                with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
-                    page = json.load(response)
-                for memory in page["items"]:
-                    if "somafractalmemory" in memory["metadata"]:
-                        digest.add(memory)
-                if page["next_cursor"] is None:
-                    break
-                query["cursor"] = page["next_cursor"]
+            for memory in self._memories(namespace):
+                if MARK in memory["metadata"]:
+                    digest.add_memory(memory)
+            for link in self._get("/api/v1/graph/export", namespace=namespace)["links"]:
+                if MARK in link["metadata"]:
+                    digest.add_link(link)
         return digest
 
+    def _memories(self, namespace: str) -> Iterator[dict[str, Any]]:
+        query = {"namespace": namespace, "limit": "1000"}
+        while True:
+            page = self._get("/api/v1/memories", **query)
+            yield from page["items"]
+            if page["next_cursor"] is None:
+                return
+            query["cursor"] = page["next_cursor"]
 
-def counted(memories: Iterator[dict[str, Any]], digest: Digest) -> Iterator[dict[str, Any]]:
-    for memory in memories:
-        digest.add(memory)
-        yield memory
+    def _get(self, path: str, **query: str) -> Any:
+        url = f"{self.url}{path}?{urllib.parse.urlencode(query)}"
+        request = urllib.request.Request(url, headers=self.headers)  # noqa: S310 - the caller's own
+        with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
+            return json.load(response)
+
+
+def counted(items: Iterator[dict[str, Any]], add: Callable[[dict[str, Any]], None]) -> Iterator[dict[str, Any]]:
+    for item in items:
+        add(item)
+        yield item
 
 
 def verified(target: Target, sent: Digest) -> bool:
@@ -153,18 +183,17 @@ def main() -> int:
     parser.add_argument("--verify", action="store_true")
     given = parser.parse_args()
     sent = Digest()
-    target = Target(given.target, os.environ["SOMA_KEY"], given.tenant)
+    target = Target(given.target, os.environ["SOMA_API_KEY"], given.tenant)
     # Server-side cursors, so that the rows of a large table are not held in memory.
     with psycopg.connect(given.source, row_factory=dict_row) as connection:
-        for path, name, statement, made in (
-            ("/api/v1/memories/bulk", "items", MEMORIES, memory),
-            ("/api/v1/graph/links/bulk", "links", LINKS, link),
+        for path, name, statement, made, add in (
+            ("/api/v1/memories/bulk", "items", MEMORIES, memory, sent.add_memory),
+            ("/api/v1/graph/links/bulk", "links", LINKS, link, sent.add_link),
         ):
             count = 0
             with connection.cursor(name=name) as rows:
                 rows.execute(statement, [given.tenant])
-                converted = map(made, rows)
-                for batch in batches(counted(converted, sent) if name == "items" else converted):
+                for batch in batches(counted(map(made, rows), add)):
                     target.send(path, name, batch)
                     count += len(batch)
             print(f"{count:,} {'memories' if name == 'items' else name}")

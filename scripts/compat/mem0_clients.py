@@ -197,7 +197,8 @@ def document(path: str) -> dict[str, Callable[[], bool]]:
 
     def check(block: str) -> bool:
         local = block.replace("MemoryClient()", f'MemoryClient(host="{URL}", api_key="{KEY}")')
-        local = local.replace("http://127.0.0.1:9595/mem0", URL).replace("soma_...", KEY)
+        local = local.replace("http://127.0.0.1:9595/mem0", URL)
+        os.environ["MEM0_KEY"] = KEY
         exec(local, {})  # noqa: S102
         return True
 

@@ -115,7 +115,9 @@ def test_every_runnable_block_succeeds(document: Path, tmp_path: Path, server: S
         env={
             **server.environment,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(HOME / "clients" / "python" / "src"),
+            "PYTHONPATH": f"{HOME / 'clients' / 'python' / 'src'}:{HOME / 'tests' / 'support' / 'stand_ins'}",
+            "MEM0_HOST": f"http://127.0.0.1:{server.port}/mem0",
+            "MEM0_API_KEY": server.key,
             "SOMA_URL": f"http://127.0.0.1:{server.port}",
             "COMMANDS": str(COMMANDS),
             "COMMANDS_SOCKET": commands,

@@ -10,20 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.migrations import SEKHA
 from testing.processes import HOME
 from testing.server import Server
 
 pytestmark = [pytest.mark.server, pytest.mark.once]
 
 CONVERSATION = str(uuid.UUID(int=7))
-SEKHA = """
-    CREATE TABLE conversations (id TEXT PRIMARY KEY, label TEXT NOT NULL, folder TEXT NOT NULL,
-        created_at TEXT NOT NULL, updated_at TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'active',
-        importance_score INTEGER NOT NULL DEFAULT 5, word_count INTEGER NOT NULL DEFAULT 0,
-        session_count INTEGER NOT NULL DEFAULT 1);
-    CREATE TABLE messages (id UUID PRIMARY KEY, conversation_id UUID NOT NULL, role TEXT NOT NULL,
-        content TEXT NOT NULL, timestamp TIMESTAMP NOT NULL, embedding_id TEXT, metadata JSON);
-"""
 
 
 def read(path: Path) -> subprocess.CompletedProcess[str]:

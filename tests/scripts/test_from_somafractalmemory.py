@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import runpy
 import subprocess
 import sys
 import uuid
@@ -15,32 +17,21 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from benchmarks import moving
+from benchmarks import migrations, moving
+from benchmarks.migrations import SOMA_FRACTAL_MEMORY
 from testing.processes import HOME
 from testing.server import Server
 
 pytestmark = [pytest.mark.server, pytest.mark.postgresql]
 
-SOMA_FRACTAL_MEMORY = """
-    CREATE TABLE sfm_memories (id uuid PRIMARY KEY, namespace varchar(255) NOT NULL, coordinate float8[] NOT NULL,
-        coordinate_key varchar(512) NOT NULL, memory_type varchar(20) NOT NULL, payload jsonb NOT NULL,
-        metadata jsonb NOT NULL, tenant varchar(255) NOT NULL, importance float8 NOT NULL,
-        access_count integer NOT NULL DEFAULT 0, last_accessed timestamptz, is_deleted boolean NOT NULL,
-        deleted_at timestamptz, created_at timestamptz NOT NULL DEFAULT now(),
-        updated_at timestamptz NOT NULL DEFAULT now());
-    CREATE TABLE sfm_graph_links (id uuid PRIMARY KEY, namespace varchar(255) NOT NULL,
-        from_coordinate float8[] NOT NULL, from_coordinate_key varchar(512) NOT NULL DEFAULT '',
-        to_coordinate float8[] NOT NULL, to_coordinate_key varchar(512) NOT NULL DEFAULT '',
-        link_type varchar(100) NOT NULL, strength float8 NOT NULL, metadata jsonb NOT NULL,
-        tenant varchar(255) NOT NULL, created_at timestamptz NOT NULL DEFAULT now());
-"""
+PAGE = HOME / "docs" / "how-to" / "migrating-from-somafractalmemory.md"
 
 
 def move(url: str, server: Server) -> subprocess.CompletedProcess[str]:
     script = str(HOME / "scripts/from_somafractalmemory.py")
     return subprocess.run(
         [sys.executable, script, url, f"http://127.0.0.1:{server.port}", "--verify"],
-        env={**os.environ, "SOMA_KEY": server.key},
+        env={**os.environ, "SOMA_API_KEY": server.key},
         capture_output=True,
         text=True,
         timeout=180,
@@ -96,3 +87,34 @@ def test_somafractalmemorys_memories_and_links_come_over(tmp_path: Path) -> None
     assert [(neighbour["coord"], neighbour["link_type"], neighbour["strength"]) for neighbour in neighbours] == [
         ("1.0,2.0,4.0", "follows", 0.5)
     ]
+
+
+def test_the_command_of_the_page_moves_every_memory_and_link(tmp_path: Path) -> None:
+    [block] = re.findall(r"runs this block on one -->\n```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    with moving.empty_database(settings.DATABASE_URL) as url, Server(tmp_path) as server:
+        migrations.Generator().database_of_somafractalmemory(url, 90)
+        script = block.replace("postgres://user:password@host/somafractalmemory", url)
+        script = script.replace("127.0.0.1:9595", f"127.0.0.1:{server.port}").replace(".venv/bin/python", "python")
+        script = script.replace("--tenant sfm", "--tenant default")
+        environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "SFM_KEY": server.key}
+        done = subprocess.run(
+            ["bash", "-euc", script],
+            cwd=HOME, env=environment, capture_output=True, text=True, timeout=180, check=False,
+        )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    *_, sent, stored = done.stdout.splitlines()
+    assert sent.startswith("sent:   90 memories, 17 links, hash ")
+    assert sent.removeprefix("sent:   ") == stored.removeprefix("stored: ")
+
+
+def test_the_hash_depends_on_the_content_of_links() -> None:
+    link = {"namespace": "n", "from_coord": "1,2", "to_coord": [3.0], "link_type": "x", "strength": 0.5, "metadata": {}}
+    new_digest = runpy.run_path(str(HOME / "scripts" / "from_somafractalmemory.py"))["Digest"]
+    digests = [new_digest() for _ in range(3)]
+    digests[0].add_link(link)
+    digests[1].add_link({**link, "from_coord": [1, 2.0], "to_coord": "3.0"})
+    digests[2].add_link({**link, "strength": 0.25})
+
+    assert str(digests[0]) == str(digests[1])
+    assert str(digests[0]) != str(digests[2])

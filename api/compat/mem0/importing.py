@@ -34,13 +34,15 @@ _LISTS = ("results", "memories")
 
 @dataclass
 class Report:
+    """`sent` and `kept`: the number and a hash of the memories in the file, and of the same ones here."""
+
     stored: int = 0
     present: int = 0
     expired: int = 0
     failed: int = 0
     errors: list[str] = field(default_factory=list)
-    sent_hash: str = ""
-    stored_hash: str = ""
+    sent: str = ""
+    kept: str = ""
 
     def fail(self, number: int, reason: str) -> None:
         self.failed += 1
@@ -91,7 +93,7 @@ def load(caller: Caller, file: BinaryIO, wait: Callable[[SomaError], None]) -> R
         _store(caller, batch, report, wait)
         sent |= {_hash(_content(item)) for item in batch}
         stored |= {_hash(_stored_content(memory)) for memory in _found(caller, [item.key for item in batch]) if memory}
-    report.sent_hash, report.stored_hash = _hash(sorted(sent)), _hash(sorted(stored))
+    report.sent, report.kept = _described(sent), _described(stored)
     return report
 
 
@@ -103,6 +105,10 @@ def _content(item: Exported) -> list[Any]:
 def _stored_content(memory: Memory) -> list[Any]:
     owners = presenters.owners(memory).values()
     return [memory.key, presenters.text(memory), *owners, memory.metadata, memory.payload.get("categories", [])]
+
+
+def _described(hashes: set[str]) -> str:
+    return f"{len(hashes):,} memories, hash {_hash(sorted(hashes))}"
 
 
 def _hash(value: object) -> str:

@@ -34,12 +34,12 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Stored {report.stored} memories; {report.present} were already there, and {report.expired} had expired."
         )
-        self.stdout.write(f"sent:   hash {report.sent_hash}\nstored: hash {report.stored_hash}")
+        self.stdout.write(f"sent:   {report.sent}\nstored: {report.kept}")
         for error in report.errors:
             self.stdout.write(self.style.WARNING(error))
         if report.failed:
             raise CommandError(f"could not import {report.failed} memories; see the errors above", returncode=2)
-        if report.sent_hash != report.stored_hash:
+        if report.sent != report.kept:
             raise CommandError("some memories differ from the file; they have been changed since they were imported")
 
     def _wait(self, error: SomaError) -> None:
