@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from console import charts, example_data, staff
+from console.templatetags.humane import duration
 from memories.index import generations
 from memories.models import EmbeddingGeneration, Job
 from operations import health, statistics
@@ -40,7 +41,12 @@ def _parts() -> dict[str, Any]:
         {"name": names.get(name, name), "healthy": check.healthy, "latency_ms": check.latency_ms}
         for name, check in report.checks.items()
     ]
-    return {"status": report.status, "version": report.version, "uptime": _long(report.uptime_s), "components": parts}
+    return {
+        "status": report.status,
+        "version": report.version,
+        "uptime": duration(report.uptime_s),
+        "components": parts,
+    }
 
 
 def _traffic() -> dict[str, Any]:
@@ -81,7 +87,7 @@ def _index(eye: Caller) -> dict[str, Any]:
         "queue": queue,
         "bound": statistics.BOUND,
         "queue_is_old": queue.oldest_s > OLD_S,
-        "queue_age": _long(queue.oldest_s),
+        "queue_age": duration(queue.oldest_s),
         "generation": generations.active(),
         "building": building,
         "jobs": list(Job.objects.order_by("-created_at")[:4]),
@@ -115,13 +121,6 @@ def _sum(minutes: list[request_stats.Minute]) -> request_stats.Minute:
 
 def _clock(minute: int) -> str:
     return datetime.fromtimestamp(minute * 60, UTC).strftime("%H:%M")
-
-
-def _long(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _size(number: float) -> str:

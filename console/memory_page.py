@@ -13,6 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 import graph.selectors
+from console import memory_edit
+from console.memory_edit import Draft
 from memories import lookup, payloads, reserved_namespaces
 from memories.models import Memory, MemoryColumns, VectorEmbedding
 from memories.versions import Version
@@ -24,9 +26,12 @@ LINKS = 50
 _VALUE = 300  # characters of a value in the history
 
 
-def described(request: HttpRequest, caller: Caller, memory: Memory, state: str) -> dict[str, Any]:
+def described(
+    request: HttpRequest, caller: Caller, memory: Memory, state: str, draft: Draft | None = None
+) -> dict[str, Any]:
     user: Any = request.user
-    may_write = user.has_perm("memories.change_memory") and not reserved_namespaces.is_reserved(memory.namespace)
+    is_gone, writable = state in ("deleted", "expired"), may_write(request, memory)
+    may_delete = user.has_perm("memories.delete_memory") and not reserved_namespaces.is_reserved(memory.namespace)
     text = _json(memory.payload)
     row = memory.embeddings.order_by("-id").defer("vector").first()
     return {
@@ -45,11 +50,19 @@ def described(request: HttpRequest, caller: Caller, memory: Memory, state: str) 
         "index_reason": _index_reason(memory, row, state),
         "versions": _history(caller, memory),
         "links": _links(caller, memory),
-        "may_delete": state not in ("deleted", "expired") and user.has_perm("memories.delete_memory"),
-        "may_restore": state == "deleted" and user.has_perm("memories.change_memory"),
-        "may_restore_version": may_write,
+        "may_delete": may_delete and not is_gone,
+        "may_restore": state == "deleted" and writable,
+        "may_restore_version": writable,
+        "may_edit": writable and not is_gone and memory_edit.may_edit(memory),
+        "edit": draft if writable and not is_gone else None,
         **_addresses(caller, memory),
     }
+
+
+def may_write(request: HttpRequest, memory: Memory) -> bool:
+    """Return whether the user may change and restore the memory, unless it is gone."""
+    user: Any = request.user
+    return user.has_perm("memories.change_memory") and not reserved_namespaces.is_reserved(memory.namespace)
 
 
 def _addresses(caller: Caller, memory: Memory) -> dict[str, str]:

@@ -179,8 +179,8 @@ def dialog(
 
 
 @contextmanager
-def report_outcome(request: HttpRequest, done: Callable[[], str] | str) -> Iterator[None]:
-    """Show the outcome, or the error, as a message on the next page."""
+def report_outcome(request: HttpRequest, done: Callable[[], str] | str = "") -> Iterator[None]:
+    """Show the outcome, or the error, as a message on the next page. If `done` is empty, the caller shows it."""
     try:
         yield
     except SomaError as error:
@@ -188,7 +188,8 @@ def report_outcome(request: HttpRequest, done: Callable[[], str] | str) -> Itera
     except PermissionDenied:
         messages.error(request, "You do not have permission to do that.")
     else:
-        messages.success(request, done if isinstance(done, str) else done())
+        if done:
+            messages.success(request, done if isinstance(done, str) else done())
 
 
 def existing(row: Any) -> Any:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from console import admin, conversation_page, dashboard, example_data, explorer, second_factor_page  # noqa: F401 - admin registers the models
+from console import (  # noqa: F401 - admin registers the models
+    admin,
+    conversation_page,
+    dashboard,
+    deleted_page,
+    example_data,
+    explorer,
+    job_page,
+    second_factor_page,
+)
 from console.oauth import authorize_page
 from console.playground import pages as playground
 from console.site import site
@@ -19,6 +28,8 @@ site.pages = [
     ("playground/context/", "playground_context", playground.context_page),
     ("example/", "example", example_data.change),
     ("export/<slug:slug>/<uuid:id>/", "conversation_export", conversation_page.export),
+    ("jobs/<uuid:id>/progress/", "job_progress", job_page.progress),
+    ("deleted/", "deleted_conversations", deleted_page.page),
     ("second-factor/", "second_factor", second_factor_page.page),
     ("oauth/authorize/", "oauth_authorize", authorize_page.page),
 ]

@@ -29,6 +29,9 @@ IMPORTS_USAGE_SQL = (
     "SELECT 0 AS memories, COALESCE(SUM(LENGTH(source) + LENGTH(source_id)), 0) AS bytes "
     "FROM sfm_imported_conversations WHERE tenant_id = %s"
 )
+DELETED_USAGE_SQL = (
+    "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FROM sfm_deleted_conversations WHERE tenant_id = %s"
+)
 PROPOSALS_USAGE_SQL = "SELECT 0 AS memories, COALESCE(SUM(bytes), 0) AS bytes FROM sfm_proposals WHERE tenant_id = %s"
 
 
@@ -288,20 +291,26 @@ class ColdFile(TenantOwned):
 
 
 class DeletedConversation(TenantOwned):
-    """The data that a purge needs about a soft-deleted conversation. It is kept for as long as the messages exist."""
+    """What a purge or a restore needs about a soft-deleted conversation. Kept for as long as the messages exist."""
 
     id = models.BigAutoField(primary_key=True)
     conversation_id = models.UUIDField()
     key = KeyField(max_length=coordinates.DIGITS_PER_NUMBER)
     deleted_at = models.DateTimeField(default=timezone.now, db_index=False)
     user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
+    bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts against the quota: see `Conversation.size`
+    # {"columns": the conversation's row, "chores": the progress of its chores}; None: an older release deleted it
+    kept = JsonField(null=True)
 
     user_lookup = "user_id"
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_deleted_conversations"
         constraints = [models.UniqueConstraint(fields=["tenant", "conversation_id"], name="sfm_deleted_conversation")]
-        indexes = [models.Index(fields=["deleted_at"], name="sfm_deleted_conversations_at")]
+        indexes = [
+            models.Index(fields=["deleted_at"], name="sfm_deleted_conversations_at"),
+            models.Index(fields=["tenant", "deleted_at", "id"], name="sfm_deleted_conversations_of"),
+        ]
 
     def __str__(self) -> str:
         return f"deleted conversation {self.conversation_id}"

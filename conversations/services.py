@@ -16,7 +16,7 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from conversations import folders, list_cache, lookup
+from conversations import folders, list_cache, lookup, restoring
 from conversations.enrichment import entities, periods, proposals, queue
 from conversations.lifecycle import tiers
 from conversations.lookup import lock, with_derived
@@ -229,22 +229,24 @@ def delete(caller: Caller, id: UUID, *, purge: bool = False) -> None:
     """Delete a conversation with its messages, summaries and facts, and entities that no other facts mention.
 
     purge: remove the rows and their links now, even if the conversation was deleted earlier. Otherwise they are only
-    hidden from searches and reads, and removed after the retention time. Raises NotFound.
+    hidden from searches and reads, can be restored (see `restoring`), and are removed after the retention time. Raises
+    NotFound.
     """
     caller.require("delete", [CONVERSATIONS])
     with transaction.atomic():
         if purge and _purge_deleted(caller, id):
             return
         conversation = lock(caller, id)
+        now = timezone.now()
         _erase(caller, id, conversation.root, purge=purge)
-        queue.of(caller.tenant, id).delete()
-        if not purge:
-            DeletedConversation(
-                tenant=caller.tenant, conversation_id=id, key=conversation.key, user_id=conversation.user_id
-            ).save(force_insert=True)
+        chores = queue.of(caller.tenant, id)
+        if purge:
+            usage.add(caller.tenant, 0, -conversation.bytes)
+        else:
+            restoring.record(conversation, list(chores), now)
+        chores.delete()
         gone = Change(str(id), audit.state(conversation))
         conversation.delete()
-        usage.add(caller.tenant, 0, -conversation.bytes)
         audit.record(caller, "conversation.purge" if purge else "conversation.delete", [gone], CONVERSATIONS)
         list_cache.forget_on_commit(caller.tenant, id)
 
@@ -256,7 +258,7 @@ def _purge_deleted(caller: Caller, id: UUID) -> bool:
         return False
     _erase(caller, id, coordinates.from_key(row.key), purge=True)
     audit.record(caller, "conversation.purge", [str(id)], CONVERSATIONS)
-    row.delete()
+    restoring.forget(caller, row)
     return True
 
 
@@ -267,13 +269,11 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     """
     caller = caller.unlimited()
     mentioned = entities.mentioned(caller.tenant, root)
-    in_file = tiers.is_in_file(caller.tenant, id)
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
         memories.delete_subtree(with_derived(caller).writing_reserved(), namespace, root, purge=purge)
-        # Remove the links of facts immediately: an entity is kept only while a fact mentions it, and these facts can
-        # never be restored. Links of messages are removed with their rows after the retention time, but messages in a
-        # file have no rows.
-        if purge or namespace == FACTS or (namespace == CONVERSATIONS and in_file):
+        # Remove the links of facts immediately: an entity is kept only while a fact mentions it. A restore creates them
+        # again. The other links are removed with their rows after the retention time.
+        if purge or namespace == FACTS:
             links.forget_subtree(caller, namespace, root)
     entities.forget(with_derived(caller), mentioned, purge=purge)
     tiers.forget(caller, id, at_once=purge)

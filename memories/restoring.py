@@ -1,17 +1,23 @@
-"""Restore an earlier version of a memory as a new version."""
+"""Restore an earlier version of a memory as a new version, and undo the soft deletion of many memories."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
 from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
-from memories import audit_state, reserved_namespaces, services
+from memories import audit_state, history, reserved_namespaces, retention, services
 from memories.coordinates import Coordinate
-from memories.index import backpressure
+from memories.index import backpressure, outbox
 from memories.models import Memory, MemoryVersion
 from memories.precondition import Precondition
 from memories.versions import CONTENT
 from somamemory.errors import Conflict, NotFound
+from tenants import audit, usage
+from tenants.audit import Change
 from tenants.caller import Caller
 
 
@@ -27,6 +33,55 @@ def restore(
     if version is None:
         return services.restore(caller, namespace, coordinate, condition)
     return _restore_version(caller, namespace, coordinate, version, condition)
+
+
+def restore_subtree(caller: Caller, namespace: str, root: Coordinate, deleted_since: datetime) -> int:
+    """Undo the soft deletion, at `deleted_since` or later, of the memory at a coordinate and those below it.
+
+    Requires a transaction. Return how many there were.
+    """
+    low, high = root.subtree
+    below = Q(coordinate_key__gte=low, coordinate_key__lt=high, deleted_at__gte=deleted_since)
+    return _undelete(caller, namespace, below)
+
+
+def restore_at(caller: Caller, namespace: str, places: Iterable[Coordinate]) -> int:
+    """Undo the soft deletion of memories. Requires a transaction. Return how many there were."""
+    at = sorted({place.key for place in places})
+    pieces = [at[start : start + retention.BATCH] for start in range(0, len(at), retention.BATCH)]
+    return sum(_undelete(caller, namespace, Q(coordinate_key__in=keys, deleted_at__isnull=False)) for keys in pieces)
+
+
+def _undelete(caller: Caller, namespace: str, deleted: Q) -> int:
+    caller.require("write", [namespace])
+    reserved_namespaces.check_writable(caller, namespace)
+    rows = Memory.objects.for_tenant(caller.tenant).filter(deleted, namespace=namespace)
+    ordered = rows.order_by("coordinate_key").select_for_update()
+    count = 0
+    while batch := retention.batch_of(ordered):  # rows that have been restored no longer match
+        _undelete_batch(caller, namespace, batch)
+        count += len(batch)
+    return count
+
+
+def _undelete_batch(caller: Caller, namespace: str, batch: Sequence[Memory]) -> None:
+    before = [audit_state.state(memory) for memory in batch]
+    Memory.objects.for_tenant(caller.tenant).filter(seq__in=[memory.seq for memory in batch]).update(
+        deleted_at=None,
+        updated_at=history.moment_after(batch),
+        version=F("version") + 1,
+        written_by=caller.actor,
+    )
+    for memory in batch:
+        memory.version += 1
+        memory.deleted_at = None
+    outbox.enqueue(batch)
+    usage.add(caller.tenant, 0, sum(memory.size for memory in batch))  # the earlier versions keep their own sizes
+    changes = [
+        Change(memory.coordinate.text, was, audit_state.state(memory))
+        for memory, was in zip(batch, before, strict=True)
+    ]
+    audit.record(caller, "memory.restore", changes, namespace)
 
 
 def _restore_version(

@@ -30,7 +30,7 @@ from django.utils import timezone
 
 from somamemory.db import tenant_scope
 from somamemory.errors import Conflict, Forbidden, InvalidInput, NotFound, QuotaExceeded, Unauthenticated
-from tenants import audit, selectors
+from tenants import audit, key_usage, selectors
 from tenants.audit import Change
 from tenants.caller import SCOPES, Caller
 from tenants.models import DEFAULT_TENANT_SLUG, ApiKey, Tenant, is_slug, problem_with_id
@@ -262,6 +262,7 @@ def authenticate(
     key = find(token)
     if key is None or _is_inactive(key):
         raise Unauthenticated
+    key_usage.note(key, timezone.now())
     if key.resource not in (None, resource):
         raise Unauthenticated("this access token is valid at another URL only; connect the app to this URL")
     if key.tenant is None:

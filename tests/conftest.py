@@ -44,7 +44,7 @@ from somamemory import caching
 from somamemory.db import replicas, tenant_scope
 from somamemory.settings import caches_in
 from somamemory.telemetry import metrics
-from tenants import keys, row_level_security, usage
+from tenants import key_usage, keys, row_level_security, usage
 from tenants.caller import SCOPES, Caller
 from tenants.limits import policy
 from tenants.models import Tenant
@@ -282,6 +282,7 @@ def _nothing_remembered() -> None:
     keys.forget_cached()
     policy.forget()
     usage.forget()
+    key_usage.forget()
     metrics.forget_cached()
     generations.forget_cached()
     backpressure.forget_cached()

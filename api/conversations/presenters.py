@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from api.json import JsonObject
 from conversations.messages import Message
 from conversations.models import Conversation
+from conversations.restoring import Deleted
 from memories.models import Memory
 from somamemory.times import rfc3339
 
@@ -41,6 +42,15 @@ def conversation(conversation: Conversation) -> JsonObject:
 
 def changed_conversation(row: Conversation) -> JsonObject:
     return {"success": True, **conversation(row)}
+
+
+def deleted_conversation(deleted: Deleted) -> JsonObject:
+    return {
+        "id": str(deleted.id),
+        "deleted_at": rfc3339(deleted.deleted_at),
+        "restorable_until": rfc3339(deleted.restorable_until),
+        "conversation": None if deleted.conversation is None else conversation(deleted.conversation),
+    }
 
 
 def listed_conversation(row: Conversation) -> JsonObject:

@@ -21,6 +21,7 @@ from api.conversations.schemas import (
     ConversationsOut,
     CountOut,
     CountParams,
+    DeletedConversationsOut,
     FolderBody,
     LabelBody,
     MessageBody,
@@ -33,7 +34,7 @@ from api.json import reply
 from api.request import Request
 from api.routing import PolicyRouter
 from api.schemas import ExternalId, Id
-from conversations import selectors, services
+from conversations import restoring, selectors, services
 from conversations.messages import NewMessage
 from conversations.query import ConversationQuery
 from conversations.services import NewConversation
@@ -110,6 +111,13 @@ def count(request: Request, query: Query[CountParams]) -> HttpResponse:
     return reply({"count": number, "label": query.label, "folder": query.folder})
 
 
+@router.get("/conversations/deleted", out=DeletedConversationsOut, limited=True)
+def list_deleted(request: Request, query: Query[MessageListParams]) -> HttpResponse:
+    """List the deleted conversations that can still be restored, the last deleted first."""
+    page = restoring.page(request.caller, limit=query.limit, cursor=query.cursor)
+    return reply({"items": list(map(presenters.deleted_conversation, page.items)), "next_cursor": page.next_cursor})
+
+
 @router.get("/conversations/{id}", out=ConversationOut, limited=True)
 def fetch(request: Request, id: Id) -> HttpResponse:
     """Fetch a conversation without its messages."""
@@ -127,9 +135,15 @@ def patch(request: Request, id: Id, body: ConversationPatch) -> HttpResponse:
 
 @router.delete("/conversations/{id}", out=ConversationDeletedOut, limited=True)
 def delete(request: Request, id: Id, query: Query[ConversationDeleteParams]) -> HttpResponse:
-    """Delete a conversation with its messages, after the retention period or immediately with `purge=true`."""
+    """Delete a conversation with its messages. It can be restored during the retention period, unless `purge=true`."""
     services.delete(request.caller, id, purge=query.purge)
     return reply({"success": True, "id": str(id)})
+
+
+@router.post("/conversations/{id}/restore", out=ChangedOut, limited=True)
+def restore(request: Request, id: Id) -> HttpResponse:
+    """Restore a deleted conversation with its messages, summaries, facts and links, during the retention period."""
+    return reply(presenters.changed_conversation(restoring.restore(request.caller, id)))
 
 
 @router.get("/conversations/{id}/messages", out=MessagesOut, limited=True)

@@ -201,6 +201,20 @@ class ConversationsOut(BaseModel):
     next_cursor: str | None
 
 
+class DeletedConversationOut(BaseModel):
+    """`conversation` is null if an older release deleted it, which kept nothing to restore."""
+
+    id: str
+    deleted_at: str
+    restorable_until: str
+    conversation: ConversationOut | None
+
+
+class DeletedConversationsOut(BaseModel):
+    items: list[DeletedConversationOut]
+    next_cursor: str | None
+
+
 class CountOut(BaseModel):
     count: int
     label: str | None

@@ -67,6 +67,7 @@ def key(key: ApiKey) -> JsonObject:
         "created_at": rfc3339(key.created_at),
         "expires_at": rfc3339_or_none(key.expires_at),
         "revoked_at": rfc3339_or_none(key.revoked_at),
+        "last_used_at": rfc3339_or_none(key.last_used_at),
     }
 
 

@@ -173,6 +173,7 @@ class KeyOut(BaseModel):
     created_at: str
     expires_at: str | None
     revoked_at: str | None
+    last_used_at: str | None
 
 
 class IssuedKeyOut(KeyOut):

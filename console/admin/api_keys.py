@@ -9,7 +9,9 @@ from django.contrib import messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.html import format_html_join
 from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
@@ -31,6 +33,13 @@ from tenants.caller import SCOPES
 from tenants.models import MAX_ID_LENGTH, ApiKey
 
 OPERATOR = "*"  # not a valid slug
+WORDS = {"read": "read", "write": "write", "delete": "delete", "admin": "administer"}
+EXPLAINED = {
+    "read": "search, fetch and list memories and conversations",
+    "write": "store and change them",
+    "delete": "delete them",
+    "admin": "lifecycle settings, and indexing again what failed",
+}
 NAMESPACE = r"^[A-Za-z0-9._:/-]{1,255}$"
 
 
@@ -38,7 +47,7 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
     tenant = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
     name = forms.CharField(max_length=255, required=False, widget=UnfoldAdminTextInputWidget)
     scopes = forms.MultipleChoiceField(
-        choices=[(scope, scope) for scope in SCOPES],
+        choices=[(scope, f"{WORDS[scope].capitalize()}: {EXPLAINED[scope]}") for scope in SCOPES],
         initial=["read", "write", "delete"],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
@@ -69,7 +78,7 @@ class NewKeyForm(BaseDialogForm):  # type: ignore[misc]
 
 
 class KeyAdmin(Searched):
-    list_display = ("prefix", "name", "whose", "user_id", "state", "rights", "made", "ends")
+    list_display = ("prefix", "name", "whose", "user_id", "state", "rights", "used", "made", "ends")
     list_display_links = ("prefix",)
     list_filter = (ByTenant,)
     list_select_related = ("tenant",)
@@ -77,9 +86,12 @@ class KeyAdmin(Searched):
     search_help_text = "Search by the beginning of the prefix, the 8 letters after soma_"
     order = ("-created_at", "-id")
     fields = (
-        "prefix", "name", "whose", "state", "rights", "namespaces", "user_id", "made", "ends", "revoked_at",
+        "prefix_to_copy", "name", "whose", "state", "scopes_explained", "namespaces_shown", "user_id", "used", "made",
+        "ends", "ended",
     )  # fmt: skip
-    readonly_fields = ("whose", "state", "rights", "made", "ends")
+    readonly_fields = (
+        "prefix_to_copy", "whose", "state", "scopes_explained", "namespaces_shown", "used", "made", "ends", "ended",
+    )  # fmt: skip
     actions_list = ("issue",)
     actions_detail = ("rotate", "revoke")
 
@@ -93,9 +105,30 @@ class KeyAdmin(Searched):
             return "revoked"
         return "expired" if row.expires_at and row.expires_at <= timezone.now() else "active"
 
-    @display(description="scopes")
+    @display(description="prefix")
+    def prefix_to_copy(self, row: ApiKey) -> str:
+        return render_to_string("console/prefix.html", {"prefix": row.prefix})
+
+    @display(description="may")
     def rights(self, row: ApiKey) -> str:
-        return ", ".join(row.scopes)
+        return ", ".join(WORDS.get(scope, scope) for scope in row.scopes)
+
+    @display(description="may")
+    def scopes_explained(self, row: ApiKey) -> str:
+        lines = ((WORDS.get(scope, scope), EXPLAINED.get(scope, "")) for scope in row.scopes)
+        return format_html_join("", "<div><b>{}</b>: {}</div>", lines)
+
+    @display(description="namespaces")
+    def namespaces_shown(self, row: ApiKey) -> str:
+        return ", ".join(row.namespaces) or "all of the tenant's"
+
+    @display(description="last used")
+    def used(self, row: ApiKey) -> str:
+        return moment(row.last_used_at) if row.last_used_at else "never"
+
+    @display(description="revoked")
+    def ended(self, row: ApiKey) -> str:
+        return moment(row.revoked_at)
 
     @display(description="created")
     def made(self, row: ApiKey) -> str:

@@ -28,7 +28,7 @@ ACTIONS = [
     "memory.reinstate", "proposal.accepted", "proposal.rejected", "proposal.open",
     "graph.link", "graph.unlink",
     "namespace.rename", "namespace.delete", "namespace.purge",
-    "conversation.create", "conversation.change", "conversation.delete", "conversation.purge",
+    "conversation.create", "conversation.change", "conversation.delete", "conversation.purge", "conversation.restore",
     "conversation.label", "conversation.archive_idle", "conversation.freeze", "conversation.thaw", "upkeep.change",
     "upkeep.prune", "key.issue", "key.rotate", "key.renew", "key.revoke", "grant.approve", "grant.revoke",
     "tenant.create", "tenant.update", "tenant.erase", "tenant.erased", "job.start", "job.cancel", "index.retry",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from unfold.decorators import display
+from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from console import conversation_page, staff
+from console import conversation_page, deleted_page, staff
 from console.model_admin import OfTenant, dialog, existing, report_outcome, tenant_asked_for
 from console.site import site
 from console.templatetags.humane import moment
@@ -69,6 +70,7 @@ class ConversationAdmin(OfTenant):
     search_help_text = "Search labels and messages, or for an exact folder, user or number"
     order = ("-updated_at", "-number")
     fields = ()
+    actions_list = ("deleted",)
     actions_detail = ("archive", "remove")
 
     @display(description="status", label=LABELS)
@@ -84,6 +86,9 @@ class ConversationAdmin(OfTenant):
     ) -> HttpResponse:
         """Show the conversation as a chat. A POST changes its label and folder."""
         row: Conversation | None = self.get_object(request, object_id)
+        tenant = tenant_asked_for(request)
+        if row is None and tenant is not None and deleted_page.is_restorable(request, tenant, object_id):
+            return redirect(deleted_page.address(tenant))
         if row is None or not self.has_view_permission(request):
             return super().change_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
         if request.method == "POST":
@@ -116,6 +121,10 @@ class ConversationAdmin(OfTenant):
             condition |= Q(number=int(term))
         return condition
 
+    @action(description="Deleted", icon="restore_from_trash", permissions=["view"])
+    def deleted(self, request: HttpRequest) -> HttpResponse:
+        return redirect("admin:deleted_conversations")
+
     def has_archive_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         row = self.get_object(request, object_id)
         may = self.may(request, "memories.change_memory")
@@ -140,15 +149,19 @@ class ConversationAdmin(OfTenant):
     @dialog(
         "Delete",
         "Delete this conversation?",
-        "Its messages are deleted as well.",
+        f"Its messages, summaries and facts are deleted as well. You can restore it for {settings.RETENTION_DAYS} days."
+        if settings.RETENTION_DAYS
+        else "Its messages, summaries and facts are deleted as well. This cannot be undone.",
         icon="delete",
         permission="remove",
         variant=ActionVariant.DANGER,
     )
     def remove(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
-        with report_outcome(request, "The conversation was deleted."):
+        with report_outcome(request):
             row = existing(self.get_object(request, object_id))
-            services.delete(staff.caller(request, row.tenant), row.id)
+            caller = staff.caller(request, row.tenant)
+            services.delete(caller, row.id)
+            deleted_page.report_deletion(request, caller, row.id)
         return self.back(request, reverse("admin:conversations_conversation_changelist"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,12 +11,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from console import staff
+from console import job_page, staff
 from console.admin.memories import link
 from console.model_admin import PAGE, Listed, dialog, report_outcome, tenant_asked_for
 from console.site import site
@@ -25,6 +26,7 @@ from memories.index import generations
 from memories.index.drain import MAX_BACKOFF_S
 from memories.models import FAILED_ATTEMPTS, EmbeddingGeneration, Job, Memory, VectorEmbedding
 from operations import jobs
+from tenants.caller import Caller
 from tenants.models import Tenant
 
 LABELS = {"queued": "info", "running": "warning", "done": "success", "failed": "danger"}
@@ -75,8 +77,8 @@ class JobAdmin(Listed):
     list_display_links = ("kind",)
     list_filter = ("kind", "state")
     order = ("-created_at", "-id")
-    fields = ("kind", "state", "progress", "error", "result", "created_at", "started_at", "finished_at", "lease_until")
-    readonly_fields = ("progress", "result")
+    fields = ()
+    change_form_template = "console/job.html"
     actions_list = ("compare", "rebuild")
     actions_detail = ("give_up",)
 
@@ -90,9 +92,12 @@ class JobAdmin(Listed):
             return f"{row.done:,}"
         return f"{row.done:,} of {row.total:,}"
 
-    @display(description="result")
-    def result(self, row: Job) -> str:
-        return json.dumps(row.data, indent=2, sort_keys=True)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row: Job | None = self.get_object(request, object_id)
+        shown = job_page.described(row) if row is not None and self.has_view_permission(request) else {}
+        return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})  # type: ignore[no-any-return]
 
     def has_start_permission(self, request: HttpRequest) -> bool:
         return bool(getattr(request.user, "is_superuser", False))
@@ -110,9 +115,7 @@ class JobAdmin(Listed):
         button="Compare",
     )
     def compare(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
-        with report_outcome(request, "The job starts within seconds."):
-            jobs.start_reconcile(staff.installation_caller(request), repair=True)
-        return self.back(request)
+        return self._started(request, lambda caller: jobs.start_reconcile(caller, repair=True))
 
     @dialog(
         "Rebuild embeddings",
@@ -123,9 +126,14 @@ class JobAdmin(Listed):
         button="Rebuild",
     )
     def rebuild(self, request: HttpRequest, form: BaseDialogForm) -> HttpResponse:
+        return self._started(request, jobs.start_rebuild)
+
+    def _started(self, request: HttpRequest, start: Callable[[Caller], Job]) -> HttpResponse:
+        """Start a job, and show its page."""
+        page = None
         with report_outcome(request, "The job starts within seconds."):
-            jobs.start_rebuild(staff.installation_caller(request))
-        return self.back(request)
+            page = reverse("admin:memories_job_change", args=[start(staff.installation_caller(request)).pk])
+        return self.back(request, page)
 
     @dialog(
         "Give up",

@@ -14,7 +14,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from console import memory_page, row_counts, staff
+from console import memory_edit, memory_page, row_counts, staff
+from console.memory_edit import Draft
 from console.model_admin import PAGE, Listed, report_outcome
 from console.site import site
 from memories import coordinates, density_map, lookup, selectors, services
@@ -54,10 +55,12 @@ class MemoryAdmin(Listed):
         except (SomaError, ValueError):
             messages.error(request, "This memory does not exist.")
             return redirect("admin:memories_memory_changelist")
+        draft = memory_edit.begin(request, memory)
         if request.method == "POST":
-            _do(request, caller, memory, request.POST.get("do", ""))
-            return redirect(link(caller.tenant.slug, memory.id))
-        described = memory_page.described(request, caller, memory, _state(memory))
+            draft = _do(request, caller, memory, request.POST.get("do", ""))
+            if draft is None:
+                return redirect(link(caller.tenant.slug, memory.id))
+        described = memory_page.described(request, caller, memory, _state(memory), draft)
         context = {**self.admin_site.each_context(request), **described}
         return TemplateResponse(request, "console/memory.html", context)
 
@@ -167,10 +170,17 @@ def _named(request: HttpRequest, object_id: str) -> tuple[Caller, Memory]:
     return caller, selectors.inspect(caller, UUID(id))
 
 
-def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> None:
+def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> Draft | None:
+    """Change the memory. Return the editor if the text in it could not be saved."""
     version = request.POST.get("version", "")
+    if what == "edit":
+        draft = memory_edit.save(request, caller, memory)
+        if draft is None:
+            messages.success(request, "The payload was saved.")
+        return draft
     if what == "delete":
-        with report_outcome(request, "The memory was deleted. You can restore it on this page."):
+        restorable = " You can restore it on this page." if memory_page.may_write(request, memory) else ""
+        with report_outcome(request, f"The memory was deleted.{restorable}"):
             services.delete(caller, memory.namespace, memory.coordinate)
     elif what == "restore":
         with report_outcome(request, "The memory was restored."):
@@ -181,6 +191,7 @@ def _do(request: HttpRequest, caller: Caller, memory: Memory, what: str) -> None
     else:
         with report_outcome(request, ""):
             raise NotFound("unknown action")
+    return None
 
 
 site.register(Memory, MemoryAdmin)

@@ -28,6 +28,14 @@ def milliseconds(number: float) -> str:
 
 
 @register.filter
+def duration(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
+@register.filter
 def moment(time: datetime | None) -> SafeString | str:
     """Show a time in UTC. The script of the page shows it in the reader's zone."""
     if time is None:

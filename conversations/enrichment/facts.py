@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,16 +23,15 @@ from django.db.models import Q
 from django.utils import timezone
 
 from conversations import llm
-from conversations.enrichment import entities, fact_changes, queue
+from conversations.enrichment import entities, fact_changes, fact_links, queue
 from conversations.lifecycle import tiers
 from conversations.llm import questions
 from conversations.llm.base import ChatModel, estimated_tokens, truncated
 from conversations.llm.schemas import FactAnswer, FactsAnswer
 from conversations.lookup import find, lock, with_derived
-from conversations.messages import Message, at_turns, message_address, read_messages
+from conversations.messages import Message, at_turns, read_messages
 from conversations.models import Chore, Conversation
 from graph import services as graph
-from graph.services import NewLink
 from memories import coordinates, lookup
 from memories import selectors as memories
 from memories import services as stores
@@ -47,7 +45,6 @@ from memories.reserved_namespaces import CONVERSATIONS, FACTS
 from memories.selectors import Narrowing, Page
 from tenants.caller import Caller
 
-STATED_IN = "stated_in"
 # A member of a conversation's metadata: `{"metadata": {...}, "source": {...}}`, which its facts get.
 INHERITED = "for_facts"
 MAX_MESSAGES = 20  # maximum messages in one question
@@ -241,21 +238,20 @@ def _write(
     mentions = [entities.distinct((entity.name, entity.kind) for entity in fact.entities) for fact in facts]
     names = {key: name_and_kind for mentioned in reversed(mentions) for key, name_and_kind in mentioned.items()}
     counts: Counter[int] = Counter()
-    items = [_entity(key, *names[key]) for key in sorted(names.keys() - _lock_existing(caller, sorted(names)))]
-    links = []
+    there = fact_links.lock_entities(caller, names)
+    entities_of = ((coordinates.from_key(key), names[key]) for key in sorted(names.keys() - there))
+    new_entities = [fact_links.entity(at, name, kind) for at, (name, kind) in entities_of]
+    items = []
     for fact, mentioned in zip(facts, mentions, strict=True):
         counts[fact.turn] += 1
         at = address(conversation, fact.turn, counts[fact.turn])
         entity_names = [name for name, _ in mentioned.values()]
         items.append(_fact(at, conversation, fact, entity_names, excerpts[fact.turn].said_at, model))
-        link = partial(NewLink, at, namespace=FACTS, user_id=conversation.user_id)
-        links.append(link(message_address(conversation.number, fact.turn), STATED_IN))
-        links += [link(coordinates.from_key(key), entities.MENTIONS) for key in mentioned]
-        if (attribute := _attribute(fact)) is not None:
-            links.append(link(attribute, entities.ABOUT))
-    stored = stores.store_many(caller.writing_reserved(), items)
+    results = stores.store_many(caller.writing_reserved(), [*new_entities, *items])
+    stored = [result.memory for result in results[len(new_entities) :]]
+    links = [link for fact in stored for link in fact_links.of(fact, conversation.user_id)]
     graph.link_many(caller.writing_reserved(), links)
-    fact_changes.apply(caller, [result.memory for result in stored])
+    fact_changes.apply(caller, stored)
 
 
 def _attribute(fact: FactAnswer) -> Coordinate | None:
@@ -263,21 +259,6 @@ def _attribute(fact: FactAnswer) -> Coordinate | None:
     if not fact.entities or fact.attribute is None:
         return None
     return entities.attribute_address(fact.entities[0].name, fact.attribute)
-
-
-def _lock_existing(caller: Caller, keys: Sequence[str]) -> set[str]:
-    """Lock the existing entities, so that they cannot be deleted before they are linked, and return their keys."""
-    rows = memories.live(caller, [FACTS]).filter(coordinate_key__in=keys).select_for_update().order_by("coordinate_key")
-    return set(rows.values_list("coordinate_key", flat=True))
-
-
-def _entity(key: str, name: str, kind: str) -> NewMemory:
-    return NewMemory(
-        coordinate=coordinates.from_key(key),
-        namespace=FACTS,
-        memory_type=Memory.Type.SEMANTIC,
-        payload={"title": name, "kind": kind},
-    )
 
 
 def _fact(

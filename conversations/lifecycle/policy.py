@@ -22,6 +22,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from conversations import restoring
 from conversations.lifecycle import pruning, tiers
 from conversations.models import Conversation, Upkeep
 from memories.index import backpressure
@@ -106,6 +107,7 @@ def run_all(should_stop: ShouldStop = lambda: False) -> int:
         if should_stop():
             return count
         count += _run_if_due(tenant, since, should_stop)
+    restoring.forget_expired()
     try:
         tiers.sweep()
     except ColdUnavailable as error:

@@ -31,7 +31,7 @@ from django.utils import timezone
 
 from conversations import list_cache
 from conversations.lifecycle import cold_storage
-from conversations.models import ColdFile, Conversation, DeletedConversation
+from conversations.models import ColdFile, Conversation
 from memories import archiving, large_rows, retention
 from memories import selectors as memories
 from memories.archiving import Taken
@@ -267,12 +267,14 @@ def is_in_file(tenant: Tenant, id: UUID) -> bool:
 def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
     """Mark the file of a conversation as unused. Requires the transaction that deletes the conversation.
 
-    at_once: remove the file after the commit. Otherwise `sweep` removes it after the grace period.
+    at_once: remove the file after the commit. Otherwise `sweep` removes it when the conversation can no longer be
+    restored.
     """
+    unused_since = timezone.now() + (timedelta() if at_once else timedelta(days=settings.RETENTION_DAYS))
     files = ColdFile.objects.for_tenant(caller.tenant).filter(conversation_id=id)
     for file in files.filter(dropped_at=None).select_for_update():
         usage.add(caller.tenant, -file.memories, -file.size)
-        file.dropped_at = timezone.now()
+        file.dropped_at = unused_since
         file.save(update_fields=["dropped_at"])
     if not at_once:
         return
@@ -312,8 +314,6 @@ def messages(caller: Caller, conversation: Conversation) -> Iterator[Memory]:
 
 def sweep(limit: int = 1_000) -> int:
     """Remove files that have been unused for the grace period. Return the number removed. Raises ColdUnavailable."""
-    purged = timezone.now() - timedelta(days=settings.RETENTION_DAYS)
-    DeletedConversation.all_tenants.filter(deleted_at__lte=purged).delete()
     old = ColdFile.all_tenants.filter(dropped_at__lte=timezone.now() - GRACE).order_by("dropped_at")
     files = list(old[:limit])
     over = timezone.now() - 2 * timedelta(seconds=_WRITING_S)

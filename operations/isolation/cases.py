@@ -132,6 +132,11 @@ CASES: dict[Route, list[Case]] = {
         Case("/conversations?limit=1&cursor={conversations_cursor}"),
     ],
     ("GET", "/conversations/count"): [Case("/conversations/count?label=Vault&folder=/vault")],
+    ("GET", "/conversations/deleted"): [Case("/conversations/deleted"), Case("/conversations/deleted?limit=1")],
+    ("POST", "/conversations/{id}/restore"): [
+        Case("/conversations/{deleted_conversation}/restore"),
+        Case("/conversations/{conversation}/restore"),
+    ],
     ("GET", "/conversations/{id}"): [Case("/conversations/{conversation}")],
     ("GET", "/conversations/by-external-id/{external_id}"): [Case("/conversations/by-external-id/vault")],
     ("GET", "/conversations/by-external-id/{external_id}/messages"): [

@@ -144,6 +144,8 @@ def _furnish(owner: Client, word: str) -> dict[str, str]:
     owner.expect("POST", "/conversations", talk)  # a second one, for a page with a cursor
     saying = {"messages": text, "user_id": "vault", "app_id": "shop", "infer": False}
     added = owner.expect("POST", "/v3/memories/add/", saying, root="/mem0")
+    deleted = owner.expect("POST", "/conversations", talk)["id"]
+    owner.expect("DELETE", f"/conversations/{deleted}")
     _wait_for_the_index(owner)
     ids = {name: owner.expect("GET", f"/memories/{names[name]}")["memory"]["id"] for name in ("coord", "deleted")}
     owner.expect("DELETE", f"/memories/{names['deleted']}")
@@ -159,6 +161,7 @@ def _furnish(owner: Client, word: str) -> dict[str, str]:
         "conversation": conversation,
         "mem0": added["results"][0]["id"],
         "mem0_event": added["event_id"],
+        "deleted_conversation": deleted,
         **_proposals(owner.tenant, word),
         "message": owner.expect("GET", f"/conversations/{conversation}/messages")["items"][0]["id"],
         "conversations_cursor": _cursor(owner, "/conversations?limit=1"),

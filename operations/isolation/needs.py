@@ -52,6 +52,8 @@ NEEDS: dict[Route, Needs] = {
     ("POST", "/conversations"): "write",
     ("GET", "/conversations"): "read",
     ("GET", "/conversations/count"): "read",
+    ("GET", "/conversations/deleted"): "read",
+    ("POST", "/conversations/{id}/restore"): "write",
     ("PUT", "/conversations/by-external-id/{external_id}"): "write",
     ("GET", "/conversations/by-external-id/{external_id}"): "read",
     ("GET", "/conversations/by-external-id/{external_id}/messages"): "read",

@@ -222,6 +222,7 @@ SHOW_WHAT_THEY_CHANGE = {
     *((method, path) for method, path in NEEDS if path.startswith("/conversations/") and method in ("PUT", "PATCH")),
     *(("POST", path) for path in ("/summarize", "/conversations/{id}/summary", "/messages/{id}/importance")),
     ("POST", "/conversations/{id}/facts"),
+    ("POST", "/conversations/{id}/restore"),
     *(("POST", path) for path in ("/prune/execute", "/prune/undo", "/import")),
     *(("POST", f"/proposals/{{id}}/{verb}") for verb in ("accept", "reject", "undo")),
 }

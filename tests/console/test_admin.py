@@ -27,7 +27,7 @@ from graph.models import Link
 from memories import coordinates, services
 from memories.models import EmbeddingGeneration, Job, Memory, VectorEmbedding
 from memories.new_memory import NewMemory
-from tenants import keys
+from tenants import key_usage, keys
 from tenants.caller import SCOPES, Caller
 from tenants.limits import policy
 from tenants.models import ApiKey, AuditEvent, Tenant
@@ -713,3 +713,18 @@ def test_the_stored_session_contains_no_secret(boss: Client, api: Api) -> None:
     submit(boss, "tenants_apikey_issue", tenant="acme", scopes=["read"])
 
     assert "soma_" not in json.dumps(dict(boss.session.items()))
+
+
+def test_a_key_shows_its_last_use_and_its_rights_in_words(boss: Client, api: Api) -> None:
+    key = ApiKey.objects.get(tenant=api.tenant)
+    before = page_content(boss, page("tenants_apikey_change", key.pk))
+    api.get("/stats")
+    key_usage.flush()
+    after = page_content(boss, page("tenants_apikey_change", key.pk))
+    listed = page_content(boss, page("tenants_apikey_changelist"))
+
+    assert "<b>write</b>: store and change them" in before
+    assert f'<code id="prefix">{key.prefix}</code>' in before
+    assert "never" in before
+    assert after.count("<time datetime=") > before.count("<time datetime=")
+    assert "read, write, delete, administer" in listed

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from console.models import StaffTenant
 from conversations import lookup
@@ -159,3 +161,113 @@ def test_staff_of_another_tenant_see_nothing(reader: Client, stranger: Api) -> N
     drain()
     listed = page_content(reader, page("conversations_conversation_changelist", tenant="acme", q="aardvark"))
     assert theirs not in listed
+
+
+# --- Deleted conversations ---------------------------------------------------------------------------------------
+
+
+def remove(client: Client, id: str) -> None:
+    path = page("conversations_conversation_remove", id, tenant="acme")
+    assert client.post(path, {"_form_submitted": "on"}).status_code == 200
+
+
+def deleted_page(client: Client, **query: str) -> str:
+    return page_content(client, page("deleted_conversations", **query))
+
+
+def restore(client: Client, id: str, slug: str = "acme") -> Any:
+    return client.post(page("deleted_conversations", tenant=slug), {"id": id}, follow=True)
+
+
+def test_a_deleted_conversation_is_restored_from_the_console(boss: Client, api: Api, talk: dict[str, Any]) -> None:
+    remove(boss, talk["id"])
+    told = page_content(boss, page("conversations_conversation_changelist", tenant="acme"))
+    assert '<a href="/admin/deleted/?tenant=acme">restore it</a>' in told
+    assert "Zoo" in deleted_page(boss)
+
+    text = restore(boss, talk["id"]).content.decode()
+
+    assert "The conversation was restored." in text
+    assert "aardvark" in text
+    assert api.get(f"/api/v1/conversations/{talk['id']}").json()["label"] == "Zoo"
+    assert AuditEvent.objects.get(action="conversation.restore").actor.startswith("staff:")
+
+
+def test_the_address_of_a_deleted_conversation_leads_to_the_deleted_ones(boss: Client, talk: dict[str, Any]) -> None:
+    remove(boss, talk["id"])
+
+    response = boss.get(page("conversations_conversation_change", talk["id"], tenant="acme"))
+
+    assert response["Location"] == page("deleted_conversations", tenant="acme")
+
+
+def test_a_restore_that_fails_says_why(boss: Client, talk: dict[str, Any]) -> None:
+    assert f"conversation {talk['id']} does not exist" in restore(boss, talk["id"]).content.decode()
+    for id in ("x", "%00"):
+        assert "unknown conversation" in restore(boss, id).content.decode()
+
+
+def test_a_wrong_cursor_shows_the_first_page_of_deleted_conversations(boss: Client, talk: dict[str, Any]) -> None:
+    remove(boss, talk["id"])
+
+    assert "Zoo" in deleted_page(boss, cursor="abc")
+
+
+def test_reading_the_deleted_ones_restores_none(boss: Client, api: Api, talk: dict[str, Any]) -> None:
+    remove(boss, talk["id"])
+
+    boss.get(page("deleted_conversations", tenant="acme", id=talk["id"]))
+
+    assert api.get(f"/api/v1/conversations/{talk['id']}").status_code == 404
+
+
+def test_who_may_only_read_sees_deleted_conversations_and_restores_none(
+    reader: Client, api: Api, talk: dict[str, Any]
+) -> None:
+    api.delete(f"/api/v1/conversations/{talk['id']}")
+
+    assert "Zoo" in deleted_page(reader)
+    assert 'value="Restore' not in deleted_page(reader)
+    assert "Restore Zoo" not in deleted_page(reader)
+    assert restore(reader, talk["id"]).status_code == 403
+    assert api.get(f"/api/v1/conversations/{talk['id']}").status_code == 404
+
+
+def test_who_may_delete_but_not_change_is_offered_no_restore(api: Api, reader: Client, talk: dict[str, Any]) -> None:
+    User.objects.get(username="reader").user_permissions.add(Permission.objects.get(codename="delete_memory"))
+    remove(reader, talk["id"])
+
+    told = page_content(reader, page("conversations_conversation_changelist", tenant="acme"))
+
+    assert "A user who may change memories can restore it until" in told
+    assert "restore it</a>" not in told
+
+
+def test_staff_of_another_tenant_neither_see_nor_restore_deleted_conversations(helper: Client, stranger: Api) -> None:
+    theirs = stranger.post("/api/v1/conversations", {"label": "Secret", "messages": SAID}).json()["id"]
+    stranger.delete(f"/api/v1/conversations/{theirs}")
+
+    assert helper.get(page("deleted_conversations", tenant="stranger")).status_code == 404
+    assert "Secret" not in deleted_page(helper, tenant="acme")
+    for slug in ("stranger", "acme"):
+        restore(helper, theirs, slug)
+    assert b"Secret" not in restore(helper, theirs).content
+    assert stranger.get(f"/api/v1/conversations/{theirs}").status_code == 404
+
+
+def test_deleted_conversations_are_listed_with_the_same_statements_for_any_number(boss: Client, api: Api) -> None:
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            deleted_page(boss, tenant="acme")
+        return len(captured)
+
+    def delete_more(count: int) -> None:
+        for _ in range(count):
+            id = api.post("/api/v1/conversations", {"label": "x", "messages": []}).json()["id"]
+            api.delete(f"/api/v1/conversations/{id}")
+
+    delete_more(1)
+    statements()
+    few = statements()
+    delete_more(8)
+    assert statements() == few

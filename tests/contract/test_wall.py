@@ -41,6 +41,7 @@ MAY_SAY_ALL_TENANTS = {
     "graph/services.py",  # inserts and upserts, whose rows name their tenant
     "graph/link_history.py",  # inserts, whose rows name their tenant
     "conversations/enrichment/queue.py",  # due chores of all tenants
+    "conversations/restoring.py",  # conversations whose retention period is over
     "conversations/lifecycle/tiers.py",  # the sweep
     "conversations/lifecycle/cold_backup.py",  # a backup covers all tenants
     "conversations/lifecycle/policy.py",  # due tenants

@@ -125,6 +125,7 @@ STEADY = {
     ("POST", "/memories/{coord}/restore"),
     ("POST", "/memories/by-id/{id}/restore"),
     ("POST", "/memories/restore"),
+    ("POST", "/conversations/{id}/restore"),
     ("POST", "/namespaces/rename"),
     ("DELETE", "/graph/link"),
     ("PUT", "/conversations/{id}/status"),

@@ -567,6 +567,12 @@ export interface components {
        */
       source?: "auto" | "chatgpt" | "claude" | "soma" | "messages" | "markdown" | "text";
     };
+    ConversationsListDeletedQuery: {
+      /** @description `next_cursor` of the previous page */
+      cursor?: string | null;
+      /** @description number of items per page */
+      limit?: number;
+    };
     ConversationsListMessagesByExternalIdQuery: {
       /** @description `next_cursor` of the previous page */
       cursor?: string | null;
@@ -642,6 +648,21 @@ export interface components {
       messages: number;
       /** @description last day */
       to: string;
+    };
+    /** @description `conversation` is null if an older release deleted it, which kept nothing to restore. */
+    DeletedConversationOut: {
+      conversation: components["schemas"]["ConversationOut"] | null;
+      /** @description deletion time */
+      deleted_at: string;
+      /** @description unique id */
+      id: string;
+      restorable_until: string;
+    };
+    DeletedConversationsOut: {
+      /** @description items on this page */
+      items: components["schemas"]["DeletedConversationOut"][];
+      /** @description cursor for the next page; null on the last page */
+      next_cursor: string | null;
     };
     DeletedMatchingOut: {
       /** @description false: more memories match; repeat the request */
@@ -1137,6 +1158,7 @@ export interface components {
       expires_at: string | null;
       /** @description the secret; it is shown only once */
       key: string;
+      last_used_at: string | null;
       /** @description display name */
       name: string;
       /** @description namespaces that the key can use; empty: all */
@@ -1245,6 +1267,8 @@ export interface components {
       created_at: string;
       /** @description expiry time */
       expires_at: string | null;
+      /** @description time of the last use, to the hour; null if the key has not been used */
+      last_used_at: string | null;
       /** @description display name */
       name: string;
       /** @description namespaces that the key can use; empty: all */
@@ -2797,12 +2821,15 @@ export type ConversationsCountQuery = components['schemas']['ConversationsCountQ
 export type ConversationsDeleteQuery = components['schemas']['ConversationsDeleteQuery'];
 export type ConversationsExportQuery = components['schemas']['ConversationsExportQuery'];
 export type ConversationsImportQuery = components['schemas']['ConversationsImportQuery'];
+export type ConversationsListDeletedQuery = components['schemas']['ConversationsListDeletedQuery'];
 export type ConversationsListMessagesByExternalIdQuery = components['schemas']['ConversationsListMessagesByExternalIdQuery'];
 export type ConversationsListMessagesQuery = components['schemas']['ConversationsListMessagesQuery'];
 export type ConversationsListQuery = components['schemas']['ConversationsListQuery'];
 export type ConversationsOut = components['schemas']['ConversationsOut'];
 export type CountOut = components['schemas']['CountOut'];
 export type CoversOut = components['schemas']['CoversOut'];
+export type DeletedConversationOut = components['schemas']['DeletedConversationOut'];
+export type DeletedConversationsOut = components['schemas']['DeletedConversationsOut'];
 export type DeletedMatchingOut = components['schemas']['DeletedMatchingOut'];
 export type DeletedOut = components['schemas']['DeletedOut'];
 export type DeleteMatchingBody = components['schemas']['DeleteMatchingBody'];

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from conversations import restoring
 from conversations.lifecycle import policy, tiers
 from conversations.lifecycle.policy import Report
 from somamemory.management.progress import ProgressBar
@@ -39,7 +40,10 @@ class Command(BaseCommand):
             rules, _ = policy.get(caller)
             report = policy.run(caller, timezone.now(), dry_run=dry_run, progress=bar)
             bar.clear()
-            swept = 0 if dry_run else tiers.sweep()
+            swept = 0
+            if not dry_run:
+                restoring.forget_expired()
+                swept = tiers.sweep()
         self._print(report, rules)
         if swept:
             self.stdout.write(f"Removed {swept} unused files from cold storage.")

@@ -18,6 +18,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
+from conversations import restoring
 from conversations.lifecycle import cold_storage, policy, thaw_queue, tiers
 from conversations.models import ColdFile, Conversation, DeletedConversation
 from conversations.transfer import formats, importing
@@ -297,7 +298,7 @@ def test_summaries_and_links_stay_where_they_are(api: Api) -> None:
     assert "the aardvark digs" in found[0]["payload"]["summary"]
 
 
-def test_the_links_of_a_cold_conversation_go_with_it(api: Api) -> None:
+def test_the_links_of_a_cold_conversation_go_when_it_can_no_longer_be_restored(api: Api, settings: Any) -> None:
     """Links of messages in the database are removed with their rows, after the retention period.
 
     Cold messages have no rows.
@@ -309,8 +310,12 @@ def test_the_links_of_a_cold_conversation_go_with_it(api: Api) -> None:
     assert freeze(api, id)
 
     assert api.delete(f"{ROOT}/{id}").status_code == 200
+    links = Link.objects.for_tenant(api.tenant).filter(namespace="conversations")
+    assert links.exists()
+    settings.RETENTION_DAYS = 0
+    restoring.forget_expired()
 
-    assert not Link.objects.for_tenant(api.tenant).filter(namespace="conversations").exists()
+    assert not links.exists()
 
 
 def test_an_undo_that_names_one_that_is_not_there_brings_nothing_back(api: Api) -> None:
@@ -669,7 +674,7 @@ def test_that_can_be_purged_is_forgotten_with_the_retention_time(api: Api, setti
     api.delete(f"{ROOT}/{id}")
     settings.RETENTION_DAYS = 0
 
-    tiers.sweep()
+    restoring.forget_expired()
 
     problem_of(api.delete(f"{ROOT}/{id}?purge=true"), 404)
 

@@ -349,6 +349,13 @@ class CountOut(TypedDict):
     folder: str | None
 
 
+class DeletedConversationsOut(TypedDict):
+    """The `DeletedConversationsOut` object."""
+
+    items: list[DeletedConversationOut]
+    next_cursor: str | None
+
+
 class ChangedOut(TypedDict):
     """The `ChangedOut` object."""
 
@@ -660,6 +667,7 @@ class IssuedKeyOut(TypedDict):
     created_at: str
     expires_at: str | None
     revoked_at: str | None
+    last_used_at: str | None
     key: str
 
 
@@ -681,6 +689,7 @@ class KeyOut(TypedDict):
     created_at: str
     expires_at: str | None
     revoked_at: str | None
+    last_used_at: str | None
 
 
 class RebuildOut(TypedDict):
@@ -975,6 +984,15 @@ class MessageOut(TypedDict):
     importance: float
     conversation_id: str
     turn: int
+
+
+class DeletedConversationOut(TypedDict):
+    """`conversation` is null if an older release deleted it, which kept nothing to restore."""
+
+    id: str
+    deleted_at: str
+    restorable_until: str
+    conversation: ConversationOut | None
 
 
 class QueryResultOut(TypedDict):
@@ -1724,6 +1742,13 @@ class ConversationsCountOptions(TypedDict):
     folder: NotRequired[str | None]
 
 
+class ConversationsListDeletedOptions(TypedDict):
+    """Optional parameters of `conversations.list_deleted`."""
+
+    limit: NotRequired[int]
+    cursor: NotRequired[str | None]
+
+
 class ConversationsGetOptions(TypedDict):
     """Optional parameters of `conversations.get`."""
 
@@ -1745,6 +1770,10 @@ class ConversationsDeleteOptions(TypedDict):
     """Optional parameters of `conversations.delete`."""
 
     purge: NotRequired[bool]
+
+
+class ConversationsRestoreOptions(TypedDict):
+    """Optional parameters of `conversations.restore`."""
 
 
 class ConversationsListMessagesOptions(TypedDict):

@@ -87,9 +87,19 @@ class AsyncConversations:
         return await self._caller.fetch(types.ChangedOut, "conversations.archive", {"id": id})
 
     async def delete(self, id: str, *, purge: bool = False) -> types.ConversationDeletedOut:
-        """Delete a conversation with its messages. This cannot be undone."""
+        """Delete a conversation with its messages. It can be restored for a while, unless `purge` is true."""
         fields: Fields = {"id": id, "purge": purge}
         return await self._caller.fetch(types.ConversationDeletedOut, "conversations.delete", fields)
+
+    def deleted(
+        self, **options: Unpack[types.ConversationsListDeletedOptions]
+    ) -> AsyncPages[types.DeletedConversationOut]:
+        """Return the deleted conversations that can still be restored. `limit` is the size of a page."""
+        return AsyncPages(self._caller, "conversations.list_deleted", {**options})
+
+    async def restore(self, id: str) -> types.ChangedOut:
+        """Restore a deleted conversation with its messages, summaries, facts and links."""
+        return await self._caller.fetch(types.ChangedOut, "conversations.restore", {"id": id})
 
     async def search(
         self, query: str, /, **options: Unpack[types.MessagesSearchOptions]

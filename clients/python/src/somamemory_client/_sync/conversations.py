@@ -88,9 +88,17 @@ class Conversations:
         return self._caller.fetch(types.ChangedOut, "conversations.archive", {"id": id})
 
     def delete(self, id: str, *, purge: bool = False) -> types.ConversationDeletedOut:
-        """Delete a conversation with its messages. This cannot be undone."""
+        """Delete a conversation with its messages. It can be restored for a while, unless `purge` is true."""
         fields: Fields = {"id": id, "purge": purge}
         return self._caller.fetch(types.ConversationDeletedOut, "conversations.delete", fields)
+
+    def deleted(self, **options: Unpack[types.ConversationsListDeletedOptions]) -> Pages[types.DeletedConversationOut]:
+        """Return the deleted conversations that can still be restored. `limit` is the size of a page."""
+        return Pages(self._caller, "conversations.list_deleted", {**options})
+
+    def restore(self, id: str) -> types.ChangedOut:
+        """Restore a deleted conversation with its messages, summaries, facts and links."""
+        return self._caller.fetch(types.ChangedOut, "conversations.restore", {"id": id})
 
     def search(self, query: str, /, **options: Unpack[types.MessagesSearchOptions]) -> Results[types.QueryResultOut]:
         """Search messages by meaning and keyword."""

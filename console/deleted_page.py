@@ -1,0 +1,118 @@
+"""The page of deleted conversations, where they can be restored until their retention period is over."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+
+from console import staff
+from console.model_admin import PAGE, report_outcome
+from console.site import site
+from console.templatetags.humane import moment
+from conversations import restoring
+from conversations.restoring import Deleted
+from somamemory.errors import NotFound, SomaError
+from tenants.caller import Caller
+from tenants.models import Tenant
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """List the deleted conversations of a tenant. A POST restores one."""
+    tenant = staff.chosen_tenant(request)
+    if tenant is None or not _has(request, "conversations.view_conversation"):
+        raise PermissionDenied
+    caller = staff.caller(request, tenant)
+    if request.method == "POST":
+        return _restored(request, caller)
+    context = {
+        **site.each_context(request),
+        "title": "Deleted conversations",
+        "tenant": tenant,
+        "tenants": staff.slugs(request.user),
+        "may_restore": may_restore(request, caller),
+        "may_read": "read" in caller.scopes,
+    }
+    if context["may_read"]:
+        context |= _listed(request, caller)
+    return TemplateResponse(request, "console/deleted.html", context)
+
+
+def address(tenant: Tenant) -> str:
+    return reverse("admin:deleted_conversations", query={"tenant": tenant.slug})
+
+
+def may_restore(request: HttpRequest, caller: Caller) -> bool:
+    return _has(request, "memories.change_memory") and "read" in caller.scopes
+
+
+def is_restorable(request: HttpRequest, tenant: Tenant, id: str) -> bool:
+    """Return whether the user can see that a conversation was deleted."""
+    try:
+        restoring.find(staff.caller(request, tenant), _id(id))
+    except SomaError:
+        return False
+    return _has(request, "conversations.view_conversation")
+
+
+def report_deletion(request: HttpRequest, caller: Caller, id: UUID) -> None:
+    """Say what was deleted, and how it can be undone."""
+    try:
+        until = moment(restoring.find(caller, id).restorable_until)
+    except SomaError:  # the user may not read, or nothing is kept after a deletion
+        messages.success(request, "The conversation was deleted.")
+        return
+    if may_restore(request, caller):
+        text = 'The conversation was deleted. You can <a href="{}">restore it</a> until {}.'
+        messages.success(request, format_html(text, address(caller.tenant), until))
+    else:
+        text = "The conversation was deleted. A user who may change memories can restore it until {}."
+        messages.success(request, format_html(text, until))
+
+
+def _restored(request: HttpRequest, caller: Caller) -> HttpResponse:
+    if not may_restore(request, caller):
+        raise PermissionDenied
+    restored: list[Any] = []
+    with report_outcome(request, "The conversation was restored."):
+        restored.append(restoring.restore(caller, _id(request.POST.get("id", ""))))
+    if not restored:
+        return redirect(address(caller.tenant))
+    query = {"tenant": caller.tenant.slug}
+    return redirect(reverse("admin:conversations_conversation_change", args=[restored[0].id], query=query))
+
+
+def _listed(request: HttpRequest, caller: Caller) -> dict[str, Any]:
+    try:
+        found = restoring.page(caller, limit=PAGE, cursor=request.GET.get("cursor") or None)
+    except SomaError:  # an invalid cursor shows the first page, as in the other lists
+        found = restoring.page(caller, limit=PAGE)
+    more = {"tenant": caller.tenant.slug, "cursor": found.next_cursor}
+    return {
+        "rows": [_row(item) for item in found.items],
+        "more": reverse("admin:deleted_conversations", query=more) if found.next_cursor else "",
+        "first": address(caller.tenant) if request.GET.get("cursor") else "",
+    }
+
+
+def _row(deleted: Deleted) -> dict[str, Any]:
+    return {"deleted": deleted, "conversation": deleted.conversation}
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("unknown conversation") from None
+
+
+def _has(request: HttpRequest, permission: str) -> bool:
+    user: Any = request.user
+    return bool(user.has_perm(permission))

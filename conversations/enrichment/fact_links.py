@@ -1,0 +1,68 @@
+"""The links of facts, which follow from their coordinates and payloads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from conversations.enrichment import entities
+from conversations.messages import message_address
+from conversations.models import Conversation
+from graph import services as graph
+from graph.services import NewLink
+from memories import large_rows, selectors
+from memories import restoring as memories
+from memories import services as stores
+from memories.coordinates import Coordinate
+from memories.models import Memory
+from memories.new_memory import NewMemory
+from memories.reserved_namespaces import FACTS
+from tenants.caller import Caller
+
+STATED_IN = "stated_in"
+UNKNOWN_KIND = "other"  # of an entity
+_PAGE = 100
+
+
+def entity(at: Coordinate, name: str, kind: str) -> NewMemory:
+    return NewMemory(
+        coordinate=at,
+        namespace=FACTS,
+        memory_type=Memory.Type.SEMANTIC,
+        payload={"title": name, "kind": kind},
+    )
+
+
+def lock_entities(caller: Caller, keys: Iterable[str]) -> set[str]:
+    """Lock the existing entities, so that they cannot be deleted before they are linked, and return their keys."""
+    rows = selectors.live(caller, [FACTS]).filter(coordinate_key__in=sorted(keys))
+    return set(rows.select_for_update().order_by("coordinate_key").values_list("coordinate_key", flat=True))
+
+
+def of(fact: Memory, user_id: str | None) -> Iterator[NewLink]:
+    """Yield the links of a fact to its message, to its entities, and to the attribute that it is about."""
+    number, turn = fact.coordinate.numbers[:2]
+    names = fact.payload.get("entities") or ()
+    link = partial(NewLink, fact.coordinate, namespace=FACTS, user_id=user_id)
+    yield link(message_address(int(number), int(turn)), STATED_IN)
+    for name in names:
+        yield link(entities.address(name), entities.MENTIONS)
+    if names and "attribute" in fact.payload:
+        yield link(entities.attribute_address(names[0], fact.payload["attribute"]), entities.ABOUT)
+
+
+def create_again(caller: Caller, conversation: Conversation) -> None:
+    """Create the links and the entities of a conversation's facts, which have been restored. Requires a transaction."""
+    low, high = conversation.root.subtree
+    facts = selectors.live(caller, [FACTS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
+    for page in large_rows.pages(facts, "coordinate_key", _PAGE):
+        _mention(caller, {entities.address(name): name for fact in page for name in fact.payload.get("entities") or ()})
+        graph.link_many(caller, [link for fact in page for link in of(fact, conversation.user_id)])
+
+
+def _mention(caller: Caller, names: dict[Coordinate, str]) -> None:
+    """Restore the entities that were deleted. Those that have been purged since lack only their kind."""
+    memories.restore_at(caller, FACTS, names)
+    there = lock_entities(caller, [at.key for at in names])
+    if purged := [entity(at, name, UNKNOWN_KIND) for at, name in names.items() if at.key not in there]:
+        stores.store_many(caller, purged)

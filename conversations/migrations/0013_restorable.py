@@ -1,0 +1,21 @@
+"""What a deletion keeps for a restore. Conversations that the old code deletes have none, and cannot be restored."""
+
+from django.db import migrations, models
+
+import memories.models
+from somamemory.db.migration_operations import AddIndexOnline
+
+
+class Migration(migrations.Migration):
+    atomic = False  # an index is built online, outside of transactions
+
+    dependencies = [("conversations", "0012_proposals")]
+
+    operations = [
+        migrations.AddField("deletedconversation", "bytes", models.PositiveIntegerField(db_default=0, default=0)),
+        migrations.AddField("deletedconversation", "kept", memories.models.JsonField(null=True)),
+        AddIndexOnline(
+            model_name="deletedconversation",
+            index=models.Index(fields=["tenant", "deleted_at", "id"], name="sfm_deleted_conversations_of"),
+        ),
+    ]

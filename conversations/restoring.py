@@ -1,0 +1,206 @@
+"""Restore deleted conversations: until the retention period is over, a deletion keeps what the conversation's row held.
+
+Its messages, summaries and facts are soft-deleted memories, which keep their links. The links of its facts are removed,
+because an entity is kept only while a fact mentions it. They are created again from the facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Field, Q, QuerySet
+from django.utils import timezone
+
+from conversations import list_cache, lookup
+from conversations.enrichment import fact_links, queue
+from conversations.lookup import with_derived
+from conversations.models import Chore, ColdFile, Conversation, DeletedConversation
+from graph import retention as links
+from memories import coordinates
+from memories import restoring as memories
+from memories.index import backpressure
+from memories.reserved_namespaces import CONVERSATIONS, FACTS, SUMMARIES
+from somamemory import cursors
+from somamemory.db.collisions import retrying
+from somamemory.errors import ColdFileDamaged, Conflict
+from tenants import audit, usage
+from tenants.audit import Change
+from tenants.caller import Caller
+from tenants.models import Tenant
+
+_POSITION = ("kind", "turn", "found", "left_out", "cut")  # of a chore
+_LIST = cursors.list_id("deleted conversations")
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """A deleted conversation. `conversation` has no row; it is None if an older release deleted it."""
+
+    id: UUID
+    conversation: Conversation | None
+    deleted_at: datetime
+
+    @property
+    def restorable_until(self) -> datetime:
+        return self.deleted_at + _retention()
+
+
+@dataclass(frozen=True)
+class Page:
+    items: Sequence[Deleted]
+    next_cursor: str | None
+
+
+def record(conversation: Conversation, chores: Sequence[Chore], deleted_at: datetime) -> None:
+    """Keep what a restore needs. Requires the transaction that deletes the row, whose bytes still count."""
+    columns = {field.attname: _json_value(getattr(conversation, field.attname)) for field in _columns()}
+    positions = [{name: getattr(chore, name) for name in _POSITION} for chore in chores]
+    DeletedConversation(
+        tenant=conversation.tenant,
+        conversation_id=conversation.id,
+        key=conversation.key,
+        user_id=conversation.user_id,
+        deleted_at=deleted_at,
+        bytes=conversation.bytes,
+        kept={"columns": columns, "chores": positions},
+    ).save(force_insert=True)
+
+
+def page(caller: Caller, *, limit: int = 50, cursor: str | None = None) -> Page:
+    """Return the conversations that can be restored, the last deleted first."""
+    caller.require("read", [CONVERSATIONS])
+    rows = _restorable(caller).order_by("-deleted_at", "-id")
+    if cursor:
+        made_for, at, id = cursors.decode(cursor, str, datetime, int)
+        if made_for != _LIST:
+            raise cursors.invalid()
+        rows = rows.filter(Q(deleted_at__lte=at), Q(deleted_at__lt=at) | Q(id__lt=id))
+    found = list(rows[: limit + 1])
+    last = found[limit - 1] if len(found) > limit else None
+    next_cursor = None if last is None else cursors.encode(_LIST, last.deleted_at, last.id)
+    return Page([_deleted(caller, row) for row in found[:limit]], next_cursor)
+
+
+def find(caller: Caller, id: UUID) -> Deleted:
+    """Return a conversation that can be restored. Raises NotFound."""
+    caller.require("read", [CONVERSATIONS])
+    row = _restorable(caller).filter(conversation_id=id).first()
+    if row is None:
+        raise lookup.not_found(id)
+    return _deleted(caller, row)
+
+
+def restore(caller: Caller, id: UUID) -> Conversation:
+    """Undo the deletion of a conversation, with its messages, summaries, facts and links.
+
+    Raises NotFound, and Conflict if the external id is taken or a part of the conversation is not kept any more.
+    """
+    caller.require("write", [CONVERSATIONS])
+    caller.require("read", [CONVERSATIONS])  # the response contains the conversation
+    backpressure.check(caller.tenant)
+    return retrying(lambda: _restored(caller, id))
+
+
+def _restored(caller: Caller, id: UUID) -> Conversation:
+    """Run the transaction of `restore`."""
+    row = _restorable(caller).filter(conversation_id=id).select_for_update().first()
+    if row is None:
+        raise lookup.not_found(id)
+    conversation = _deleted(caller, row).conversation
+    if conversation is None:
+        raise Conflict(f"conversation {id} was deleted by an older release, which did not keep its label and folder")
+    _refuse_taken_id(caller, conversation)
+    conversation.updated_at = timezone.now()
+    conversation.save(force_insert=True)
+    _restore_memories(caller.unlimited(), conversation, row.deleted_at)
+    chores = [Chore(tenant=caller.tenant, conversation_id=id, **position) for position in row.kept["chores"]]
+    queue.of(caller.tenant, id).bulk_create(chores)
+    if conversation.message_count:
+        queue.messages_added(conversation, 0)  # for tasks that were due
+    row.delete()
+    restored = Change(str(id), None, audit.state(conversation))
+    audit.record(caller, "conversation.restore", [restored], CONVERSATIONS)
+    list_cache.forget_on_commit(caller.tenant, id)
+    return conversation
+
+
+def _refuse_taken_id(caller: Caller, conversation: Conversation) -> None:
+    if conversation.external_id and lookup.by_external_id(caller.unlimited(), conversation.external_id):
+        raise Conflict(
+            f"another conversation now has the external id {conversation.external_id!r}; delete that one first"
+        )
+
+
+def _restore_memories(caller: Caller, conversation: Conversation, since: datetime) -> None:
+    derived = with_derived(caller).writing_reserved()
+    if conversation.tier == Conversation.Tier.COLD:
+        _use_file_again(caller, conversation, since)
+    elif memories.restore_subtree(derived, CONVERSATIONS, conversation.root, since) < conversation.message_count:
+        raise Conflict("some messages of the conversation have been purged, so it cannot be restored")
+    memories.restore_subtree(derived, SUMMARIES, conversation.root, since)
+    memories.restore_subtree(derived, FACTS, conversation.root, since)
+    fact_links.create_again(derived, conversation)
+
+
+def _use_file_again(caller: Caller, conversation: Conversation, since: datetime) -> None:
+    """Use the file that the deletion dropped. Raises ColdFileDamaged."""
+    files = ColdFile.objects.for_tenant(caller.tenant).filter(conversation_id=conversation.id)
+    was_in_use = files.filter(dropped_at__gte=since, dropped_at__gt=F("written_at"))
+    file = was_in_use.order_by("-dropped_at").select_for_update().first()
+    if file is None:
+        raise ColdFileDamaged(f"the file of conversation {conversation.id} is missing")
+    file.dropped_at = None
+    file.save(update_fields=["dropped_at"])
+    usage.add(caller.tenant, file.memories, file.size)
+
+
+def forget_expired(limit: int = 1_000) -> int:
+    """Forget up to `limit` conversations whose retention period is over. Return how many there were."""
+    old = DeletedConversation.all_tenants.filter(deleted_at__lte=timezone.now() - _retention())
+    rows = list(old.order_by("deleted_at")[:limit])
+    tenants = Tenant.objects.in_bulk({row.tenant_id for row in rows})
+    for row in rows:
+        # The tenant's row may already be gone, if the tenant is being erased.
+        forget(Caller.retention(tenants.get(row.tenant_id) or Tenant(id=row.tenant_id)), row)
+    return len(rows)
+
+
+@transaction.atomic
+def forget(caller: Caller, row: DeletedConversation) -> None:
+    """Remove what is kept about a conversation. The links of messages in a file have no rows to be removed with."""
+    links.forget_subtree(caller, CONVERSATIONS, coordinates.from_key(row.key))
+    usage.add(caller.tenant, 0, -row.bytes)
+    row.delete()
+
+
+def _restorable(caller: Caller) -> QuerySet[DeletedConversation]:
+    rows: QuerySet[DeletedConversation] = DeletedConversation.objects.for_tenant(caller.tenant)
+    return rows.filter(deleted_at__gt=timezone.now() - _retention())
+
+
+def _deleted(caller: Caller, row: DeletedConversation) -> Deleted:
+    if row.kept is None:
+        return Deleted(row.conversation_id, None, row.deleted_at)
+    known = [field for field in _columns() if field.attname in row.kept["columns"]]  # later releases have more
+    columns = {field.attname: field.to_python(row.kept["columns"][field.attname]) for field in known}
+    return Deleted(row.conversation_id, Conversation(tenant=caller.tenant, **columns), row.deleted_at)
+
+
+def _columns() -> Sequence[Field[Any, Any]]:
+    return [field for field in Conversation._meta.concrete_fields if field.attname != "tenant_id"]
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _retention() -> timedelta:
+    return timedelta(days=settings.RETENTION_DAYS)

@@ -1,0 +1,126 @@
+"""The page of a job shows its progress, and follows it with a script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from memories.models import Job
+from tenants.models import Tenant
+from tests.conftest import page, page_content
+
+Make = Callable[..., Job]
+
+
+@pytest.fixture
+def make(boss: Client) -> Make:
+    def made(**columns: Any) -> Job:
+        started = timezone.now() - timedelta(minutes=2)
+        columns = {"kind": Job.Kind.REBUILD, "state": Job.State.RUNNING, "started_at": started, **columns}
+        return Job.objects.create(tenant=Tenant.objects.get(slug="default"), **columns)
+
+    return made
+
+
+def job_page(client: Client, job: Job) -> str:
+    return page_content(client, page("memories_job_change", job.pk))
+
+
+def progress(client: Client, job: Job) -> Any:
+    return client.get(page("job_progress", job.pk)).json()
+
+
+def test_a_running_job_shows_its_progress_and_can_be_followed(boss: Client, make: Make) -> None:
+    job = make(done=25, total=100, data={"phase": "embed"})
+
+    text = job_page(boss, job)
+
+    assert 'value="25.0"' in text
+    assert "25 of 100" in text
+    assert "embedding the memories" in text
+    assert f'data-url="{page("job_progress", job.pk)}"' in text
+    assert "data-over" not in text
+    assert re.search(r"<noscript>.*Reload", text)
+
+
+def test_the_progress_is_what_the_page_shows(boss: Client, make: Make) -> None:
+    told = progress(boss, make(done=25, total=100, data={"phase": "embed"}))
+
+    assert told.pop("time").startswith("running for 2.0 min, about 6.")
+    assert told == {
+        "state": "running",
+        "is_over": False,
+        "percent": 25.0,
+        "count": "25 of 100",
+        "phase": "embedding the memories",
+        "error": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("columns", "percent"),
+    [({"done": 3, "total": None}, None), ({"done": 0, "total": 0}, None), ({"done": 7, "total": 5}, 100.0)],
+)
+def test_a_job_whose_end_is_unknown_has_no_percentage(
+    boss: Client, make: Make, columns: dict[str, Any], percent: float | None
+) -> None:
+    assert progress(boss, make(**columns))["percent"] == percent
+
+
+def test_a_job_that_is_over_is_not_followed_and_shows_its_result(boss: Client, make: Make) -> None:
+    started = timezone.now() - timedelta(minutes=2)
+    over = {"kind": Job.Kind.RECONCILE, "state": Job.State.DONE, "started_at": started, "finished_at": timezone.now()}
+    job = make(**over, data={"report": {"missing_points": 1234, "tenants": {"a": 1}}})
+
+    text = job_page(boss, job)
+
+    assert "data-over" in text
+    assert "took 2.0 min" in text
+    assert "<dt>Missing points</dt><dd>1,234</dd>" in text
+    assert progress(boss, job)["is_over"] is True
+
+
+def test_a_job_that_failed_says_why(boss: Client, make: Make) -> None:
+    text = job_page(boss, make(state=Job.State.FAILED, error="the <provider> does not respond"))
+
+    assert "the &lt;provider&gt; does not respond" in text
+    assert "console-bad" in text
+
+
+def test_a_new_job_leads_to_its_page(boss: Client) -> None:
+    response = boss.post(page("memories_job_compare"), {"_form_submitted": "on"})
+
+    assert response["HX-Redirect"] == page("memories_job_change", Job.objects.get().pk)
+
+
+def test_asking_for_the_progress_takes_three_statements_and_writes_nothing(boss: Client, make: Make) -> None:
+    job = make()
+    progress(boss, job)
+
+    with CaptureQueriesContext(connection) as captured:
+        progress(boss, job)
+
+    assert len(captured) == 3  # the session, the user, the job
+    assert not [query for query in captured if not query["sql"].startswith("SELECT")]
+
+
+def test_staff_of_one_tenant_follow_no_job(helper: Client, make: Make) -> None:
+    job = make()
+
+    assert helper.get(page("job_progress", job.pk)).status_code == 403
+    assert helper.get(page("memories_job_change", job.pk)).status_code in (302, 403)
+    assert Client().get(page("job_progress", job.pk)).status_code == 302
+
+
+def test_the_progress_of_no_job_is_not_found(boss: Client) -> None:
+    response = boss.get(page("job_progress", "6f1c1f0e-0000-4000-8000-000000000001"))
+
+    assert response.status_code == 404
