@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
 
 from console import charts, example_data, staff
 from console.templatetags.humane import duration
 from memories.index import generations
 from memories.models import EmbeddingGeneration, Job
-from operations import health, statistics
+from memories.search import slow_searches
+from operations import health, queue_history, statistics
+from operations.backup import backups
 from somamemory.web import request_stats
 from tenants.caller import Caller
 from tenants.models import DEFAULT_TENANT_SLUG, Tenant
 
 TOP = 8
 NOW = 5  # minutes
+BACKUP_OLD_S = 2 * 86_400
 OLD_S = 60  # a queue older than this needs attention
 
 
@@ -90,9 +96,34 @@ def _index(eye: Caller) -> dict[str, Any]:
         "queue_age": duration(queue.oldest_s),
         "generation": generations.active(),
         "building": building,
+        **_queue_charts(eye),
+        "backup": _backup(timezone.now()),
+        "slow_searches": len(slow_searches.recent(eye)),
         "jobs": list(Job.objects.order_by("-created_at")[:4]),
         "database_size": _size(statistics.database_bytes()),
     }
+
+
+def _queue_charts(eye: Caller) -> dict[str, Any]:
+    """Return the queue during the last hour, as this process measured it every minute."""
+    samples = queue_history.last_hour(eye)
+    pending, most_pending = charts.lines([sample and sample.pending for _, sample in samples])
+    oldest, most_s = charts.lines([sample and sample.oldest_s for _, sample in samples])
+    return {
+        "queue_lines": {"lines": pending, "most": round(most_pending)},
+        "lag_lines": {"lines": oldest, "most": duration(most_s)},
+        "is_sampled": bool(pending),
+    }
+
+
+def _backup(now: datetime) -> dict[str, Any]:
+    """Return the state of the newest backup in the data folder. Backups in other places are not known."""
+    folder = Path(settings.DATA_DIR) / "backups"
+    latest = backups.latest(folder)
+    if latest is None:
+        return {"folder": str(folder)}
+    age_s = (now - latest.created_at).total_seconds()
+    return {"name": latest.name, "age": duration(age_s), "is_old": age_s > BACKUP_OLD_S}
 
 
 def _tenants(request: HttpRequest, eye: Caller) -> dict[str, Any]:

@@ -103,10 +103,10 @@ def _index_reason(memory: Memory, row: VectorEmbedding | None, state: str) -> st
 
 def _history(caller: Caller, memory: Memory) -> list[dict[str, Any]]:
     items = lookup.history(caller, memory.namespace, memory.coordinate, VERSIONS).items
-    return [_version(version, before) for version, before in zip_longest(items, items[1:])][: len(items)]
+    return [version_shown(version, before) for version, before in zip_longest(items, items[1:])][: len(items)]
 
 
-def _version(version: Version, before: Version | None) -> dict[str, Any]:
+def version_shown(version: Version, before: Version | None) -> dict[str, Any]:
     row = version.row
     return {
         "number": row.version,

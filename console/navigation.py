@@ -65,6 +65,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "Index",
             _item("Failed rows", "error", "memories_vectorembedding_changelist", "memories.view_vectorembedding"),
             _item("Jobs", "pending_actions", "memories_job_changelist", SUPERUSER),
+            _item("Slow searches", "speed", "slow_searches", SUPERUSER),
             _item("Generations", "layers", "memories_embeddinggeneration_changelist", SUPERUSER),
         ),
         _group(

@@ -11,6 +11,7 @@ from console import (  # noqa: F401 - admin registers the models
     explorer,
     job_page,
     second_factor_page,
+    slow_page,
 )
 from console.oauth import authorize_page
 from console.playground import pages as playground
@@ -29,6 +30,7 @@ site.pages = [
     ("example/", "example", example_data.change),
     ("export/<slug:slug>/<uuid:id>/", "conversation_export", conversation_page.export),
     ("jobs/<uuid:id>/progress/", "job_progress", job_page.progress),
+    ("slow-searches/", "slow_searches", slow_page.page),
     ("deleted/", "deleted_conversations", deleted_page.page),
     ("second-factor/", "second_factor", second_factor_page.page),
     ("oauth/authorize/", "oauth_authorize", authorize_page.page),

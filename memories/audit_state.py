@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from memories import large_rows
-from memories.models import Memory
+from memories.models import Memory, MemoryColumns
 from tenants import audit
 from tenants.audit import Change
 
 
-def state(memory: Memory | None, *, deleted: bool | None = None) -> bytes | None:
+def state(memory: MemoryColumns | None, *, deleted: bool | None = None) -> bytes | None:
     """Return the SHA-256 of all caller-supplied fields, or None if there is no memory.
 
     `deleted` overrides the memory's own deletion flag.
@@ -19,7 +19,7 @@ def state(memory: Memory | None, *, deleted: bool | None = None) -> bytes | None
         return _fingerprint(memory, memory.deleted_at is not None if deleted is None else deleted)
 
 
-def _fingerprint(memory: Memory, deleted: bool) -> bytes:
+def _fingerprint(memory: MemoryColumns, deleted: bool) -> bytes:
     return audit.fingerprint(
         memory.version,
         memory.payload,
@@ -33,7 +33,7 @@ def _fingerprint(memory: Memory, deleted: bool) -> bytes:
     )
 
 
-def _optional(memory: Memory) -> list[object]:
+def _optional(memory: MemoryColumns) -> list[object]:
     """Return the fields that most memories lack.
 
     For memories without them, the hash is the same as in earlier releases.

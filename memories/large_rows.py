@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from django.db.models import Case, F, QuerySet, When
 
-from memories.models import JsonField, Memory
+from memories.models import JsonField, Memory, MemoryColumns
 from somamemory import deadline
 from somamemory.response_size import fitting
 
@@ -21,7 +21,7 @@ _DOCUMENTS = ("payload", "metadata")
 
 
 @contextmanager
-def documents_of(memory: Memory) -> Iterator[None]:
+def documents_of(memory: MemoryColumns) -> Iterator[None]:
     """Read the documents of a row that was read without them, and discard them afterwards."""
     missing = [name for name in _DOCUMENTS if name not in vars(memory)]
     if missing:

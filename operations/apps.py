@@ -18,6 +18,8 @@ REGISTERING = (
     "memories.retention",
     "operations.collectors",
     "operations.jobs",
+    "operations.queue_history",
+    "operations.statistics",
     "tenants.maintenance",
 )
 

@@ -15,6 +15,8 @@ from django.utils import timezone
 from memories.index import generations
 from memories.models import FAILED_ATTEMPTS, Memory, VectorEmbedding
 from somamemory import caching
+from somamemory.scheduling import periodic
+from tenants import usage
 from tenants.caller import Caller
 
 # Up to this many rows are counted. Beyond that, PostgreSQL's statistics are used.
@@ -22,6 +24,7 @@ COUNTED = 500_000
 SAMPLE = 100_000  # rows that are counted where statistics are not visible
 BOUND = 10_000
 LIFETIME_S = 60
+MEASURED_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,19 @@ def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
     tenants.
     """
     caller.require_operator("read")
+    return _sizes()
+
+
+@periodic(
+    "operations.measure_tenants", every_s=lambda: MEASURED_EVERY_S, thread="maintenance", first_s=lambda: LIFETIME_S
+)
+def measure_tenants() -> None:
+    """Record how many memories the tenants have today. An estimate covers only the largest ones."""
+    sizes, _ = _sizes()
+    usage.record_memories(timezone.now().date(), sizes)
+
+
+def _sizes() -> tuple[dict[UUID, int], bool]:
     known = caching.get(None, "sizes", connection.alias)
     if known is None:
         sizes, counted = _estimated() if _rows() > COUNTED else _counted()
@@ -51,6 +67,11 @@ def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
 def queue(caller: Caller, now: datetime | None = None) -> Queue:
     """Return the queue of all tenants, for the active generation."""
     caller.require_operator("read")
+    return measure_queue(now)
+
+
+def measure_queue(now: datetime | None = None) -> Queue:
+    """Return the queue of all tenants. For `queue` and for the scheduler."""
     now = now or timezone.now()
     due = VectorEmbedding.all_tenants.filter(generation=generations.active(), due_at__isnull=False).order_by()
     failed = due.filter(attempts__gte=FAILED_ATTEMPTS)

@@ -265,12 +265,13 @@ class UsageStripe(TenantOwned):
 
 
 class DailyUsage(TenantOwned):
-    """The number of requests that a tenant made on one day (UTC). Every process adds its count every few seconds."""
+    """What a tenant used on one day (UTC): its requests, to which every process adds its own every few seconds."""
 
     id = models.BigAutoField(primary_key=True)
     day = models.DateField()
     requests = models.BigIntegerField(default=0)
     llm_tokens = models.BigIntegerField(default=0)  # always 0, because the ledger (sfm_llm_calls) counts them
+    memories = models.BigIntegerField(null=True)  # at the last measurement of the day; None: not measured
 
     class Meta(TenantOwned.Meta):
         db_table = "sfm_usage_daily"

@@ -20,7 +20,7 @@ import os
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
@@ -40,6 +40,7 @@ COUNTED = 0  # the recount's stripe
 RECOUNT = timedelta(hours=1)
 FLUSH_S = 5.0
 REFRESH_S = 5.0
+BATCH = 1_000
 MICRO_USD_PER_CENT = 10_000
 
 
@@ -237,6 +238,28 @@ def _write(tenant: UUID, day: date, requests: int) -> None:
                 "ON CONFLICT (tenant_id, day) DO UPDATE SET requests = sfm_usage_daily.requests + excluded.requests",
                 [_id(tenant), day, requests],
             )
+
+
+def record_memories(day: date, sizes: Mapping[UUID, int]) -> None:
+    """Record how many memories these tenants have, for `per_day`."""
+    rows = [[_id(tenant), day, number] for tenant, number in sorted(sizes.items(), key=lambda item: item[0])]
+    for start in range(0, len(rows), BATCH):
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO sfm_usage_daily (tenant_id, day, requests, llm_tokens, memories) "
+                "VALUES (%s, %s, 0, 0, %s) "
+                "ON CONFLICT (tenant_id, day) DO UPDATE SET memories = excluded.memories",
+                rows[start : start + BATCH],
+            )
+
+
+def per_day(tenant: Tenant, days: int, today: date) -> list[tuple[date, int, int | None]]:
+    """Return (day, requests, memories or None if not measured) for the last days, oldest first."""
+    first = today - timedelta(days=days - 1)
+    rows = DailyUsage.objects.for_tenant(tenant).filter(day__gte=first, day__lte=today)
+    known = {row.day: row for row in rows}
+    every = [first + timedelta(days=number) for number in range(days)]
+    return [(day, known[day].requests, known[day].memories) if day in known else (day, 0, None) for day in every]
 
 
 def forget(tenant: Tenant | None = None) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminSelectWidget
 
-from console import staff
-from console.model_admin import Searched
+from console import audit_changes, staff
+from console.model_admin import Searched, dialog, report_outcome
 from console.site import site
 from console.templatetags.humane import moment
 from memories import coordinates
@@ -65,6 +68,14 @@ class ByAction(admin.SimpleListFilter):
         return queryset.filter(action=self.value()) if self.value() else queryset
 
 
+class VerifyForm(BaseDialogForm):  # type: ignore[misc]
+    tenant = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["tenant"].choices = [(slug, slug) for slug in staff.slugs(self.request.user)]
+
+
 class AuditAdmin(Searched):
     list_display = ("when", "who", "address", "action", "whose", "namespace", "target")
     list_display_links = ("when",)
@@ -78,6 +89,35 @@ class AuditAdmin(Searched):
     search_fields = ("actor", "request_id")
     search_help_text = "Search for an exact actor (key:…, staff:…, command, retention) or request id"
     order = ("-id",)
+    change_form_template = "console/audit_event.html"
+    actions_list = ("verify",)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row: AuditEvent | None = self.get_object(request, object_id)
+        shown: dict[str, Any] = {}
+        if row is not None and self.has_view_permission(request):
+            of_memory = row.action.startswith("memory.") and row.after_hash is not None
+            version = audit_changes.changes(request, row)
+            shown = {"sentence": audit_changes.sentence(row), "version": version, "is_of_memory": of_memory}
+        return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})  # type: ignore[no-any-return]
+
+    def has_verify_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "tenants.view_auditevent")
+
+    @dialog(
+        "Verify",
+        "Verify an audit log?",
+        "Recomputes the hashes of all events and compares them with the sealed chain.",
+        icon="verified",
+        permission="verify",
+        form=VerifyForm,
+    )
+    def verify(self, request: HttpRequest, form: VerifyForm) -> HttpResponse:
+        with report_outcome(request):
+            audit_changes.verify(request, staff.tenant_named(request, form.cleaned_data["tenant"]))
+        return self.back(request)
 
     @display(description="time")
     def when(self, row: AuditEvent) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from django import forms
@@ -9,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils import timezone
 from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
@@ -20,7 +22,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from console import staff
+from console import charts, staff
 from console.model_admin import Searched, dialog, existing, report_outcome
 from console.site import site
 from operations import statistics
@@ -37,6 +39,7 @@ class NewTenantForm(BaseDialogForm):  # type: ignore[misc]
     name = forms.CharField(max_length=255, required=False, widget=UnfoldAdminTextInputWidget)
 
 
+DAYS = 30
 _EMPTY = dict.fromkeys(("llm_tokens_per_month", "llm_cents_per_month"), "Leave blank for the installation's default.")
 
 
@@ -102,8 +105,8 @@ class TenantAdmin(Searched):
     search_help_text = "Search by the beginning of a slug"
     order = ordering = ("slug",)
     tenant_field = "pk"
-    fields = ("slug", "name", "active", "tier", "used", "created_at", "id")
-    readonly_fields = ("used", "id")
+    fields = ("slug", "name", "active", "tier", "used", "over_time", "created_at", "id")
+    readonly_fields = ("used", "over_time", "id")
     actions_list = ("create",)
     actions_detail = ("quotas", "policies", "suspend", "resume")
 
@@ -114,6 +117,10 @@ class TenantAdmin(Searched):
     @display(description="usage")
     def used(self, row: Tenant) -> str:
         return render_to_string("console/usage.html", {"rows": _usage(row)})
+
+    @display(description="usage over time")
+    def over_time(self, row: Tenant) -> str:
+        return render_to_string("console/usage_over_time.html", _over_time(row, timezone.now().date()))
 
     def matching(self, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         term = term.lower()
@@ -203,6 +210,21 @@ class TenantAdmin(Searched):
             caller = staff.caller(request, tenant, permission="tenants.change_tenant")
             services.update_tenant(caller, tenant.slug, active=active)
         return self.back(request)
+
+
+def _over_time(tenant: Tenant, today: date) -> dict[str, Any]:
+    days = usage.per_day(tenant, DAYS, today)
+    stacks = [(f"{day}  {requests:,} requests", {"good": requests}) for day, requests, _ in days]
+    stored, most = charts.lines([memories for _, _, memories in days])
+    return {
+        "days": DAYS,
+        "requests": charts.columns(stacks),
+        "requests_total": sum(requests for _, requests, _ in days),
+        "stored": stored,
+        "most": round(most),
+        "first": days[0][0],
+        "last": today,
+    }
 
 
 def _usage(tenant: Tenant) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from django.utils import timezone
 
 from memories import read_counts
 from memories.namespaces import below
-from memories.search import analyzer, lexical, neighbours, relevance, scoring, semantic
+from memories.search import analyzer, lexical, neighbours, relevance, scoring, semantic, slow_searches
 from memories.search.candidates import Candidates, Confirmation, ids_at
 from memories.search.expansion import MAX_SEEDS, Expansion, Seed
 from memories.search.page import page_of
@@ -34,6 +33,7 @@ from memories.search.relevance import Signals
 from memories.search.scoring import Stats, Weights
 from memories.search.selection import Selection
 from memories.search.semantic import SemanticLeg
+from memories.search.slow_searches import Stopwatch
 from memories.search.statistics import statistics
 from somamemory.db import replicas
 from somamemory.errors import Unavailable
@@ -68,7 +68,7 @@ def search(caller: Caller, query: Search) -> Results:
 
 @replicas.may_read_replica
 def _search(caller: Caller, query: Search) -> Results:
-    started = time.perf_counter()
+    watch = Stopwatch()
     names = query.namespaces if query.namespace_prefix is None else below(caller, query.namespace_prefix)
     query = replace(query, namespaces=names, narrowing=query.narrowing.of(caller))
     selection = Selection.for_search(caller, query)
@@ -76,31 +76,40 @@ def _search(caller: Caller, query: Search) -> Results:
     stats = query.stats or statistics(caller.tenant, query.namespaces, terms)
     term_weights = scoring.term_weights(terms, stats)
     confirmation = Confirmation(selection, query.narrowing, term_weights, stats.average_length)
+    watch.step("statistics")
 
     leg = semantic.start(caller, query, stats, confirmation) if query.mode != KEYWORD else None
     words = _lexical_leg(caller, query, selection, stats, all_terms=all_terms)
+    watch.step("words")
     degraded = [KEYWORD] if words.degraded else []
     candidates, leg, weights = _confirm(query, confirmation, leg, words, query.effective_weights())
+    watch.step("candidates")
     if query.mode != KEYWORD and leg is None:
         degraded.append(SEMANTIC)
     ranking = Ranking.of(weights, term_weights, timezone.now(), query.wording(terms))
     ranked = ranking.rank(candidates.values())
+    watch.step("ranking")
     if query.mode == HYBRID and query.neighbours and leg and weights.keyword:
         neighbours.add(query, leg, ranked, candidates)
         ranked = ranking.rank(candidates.values())
+        watch.step("neighbours")
     if query.expansion:
         confirmation = leg.confirmation if leg else confirmation
         if not _expand(caller, query.expansion, confirmation, ranked, candidates, leg):
             degraded.append(GRAPH)
         ranking = replace(ranking, weights=replace(weights, graph=query.expansion.weight))
         ranked = ranking.rank(candidates.values())
+        watch.step("expansion")
 
     signals = relevance.signals(query.query, term_weights, candidates.values())
     good = _good(ranked, query, signals)
     page, next_offset = page_of(selection, ranking, good, query, signals)
     read_counts.count(hit.memory for hit in page if query.shown)
-    took_ms = round((time.perf_counter() - started) * 1000, 2)
-    return Results(page, degraded, took_ms, max(len(good), words.matched), words.complete, stats, signals, next_offset)
+    watch.step("page")
+    matched = max(len(good), words.matched)
+    sizes = {"words": len(terms), "matched": matched, "candidates": len(candidates)}
+    slow_searches.record(caller, query, watch, **sizes, degraded=degraded)
+    return Results(page, degraded, watch.took_ms, matched, words.complete, stats, signals, next_offset)
 
 
 def _good(ranked: list[Ranked], query: Search, signals: Signals) -> list[Ranked]:

@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,6 +111,21 @@ def delete_old(to: Path, keep_days: int) -> list[str]:
     for path in old:
         shutil.rmtree(path)
     return [path.name for path in old]
+
+
+@dataclass(frozen=True)
+class Latest:
+    name: str
+    created_at: datetime
+
+
+def latest(to: Path) -> Latest | None:
+    """Return the newest complete backup, without reading its content, or None if there is none."""
+    try:
+        found = max((path for path in to.iterdir() if _is_backup(path)), key=lambda path: path.name, default=None)
+    except OSError:  # there is no such folder, or this process may not read it
+        return None
+    return found and Latest(found.name, _created_at(found))
 
 
 def is_used(connection: BaseDatabaseWrapper) -> bool:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from somamemory import deadline
 from tenants.audit import chain, progress
 from tenants.audit.chain import Head, Position
 from tenants.caller import Caller
@@ -185,6 +186,7 @@ class _Walk:
             self._compare_with_export(self.number, self.hash)
 
     def _block(self, block: AuditBlock) -> None:
+        deadline.check()
         self.report.blocks += 1
         if block.number != self.number + 1:
             self._report("gap", f"block {self.number + 1} is missing")

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from conversations.models import Chore, Conversation, ImportedConversation, LlmCall, NumberStripe, Proposal
+from conversations.models import (
+    Chore,
+    Conversation,
+    DeletedConversation,
+    ImportedConversation,
+    LlmCall,
+    NumberStripe,
+    Proposal,
+)
 from graph.models import Link
 from memories.models import Memory, VectorEmbedding
 from tenants import keys
@@ -51,8 +59,10 @@ def furnish(api: Api) -> dict[str, str]:
     paths = ("/api/v1/conversations/by-external-id/vault", "/api/v1/conversations/by-external-id/other")
     conversations = [api.put(path, talk).json()["id"] for path in paths]
     api.request("PUT", f"/api/v1/conversations/{conversations[0]}/pin")
+    deleted_talk = api.post("/api/v1/conversations", talk).json()["id"]
     drain()
     api.delete(f"/memories/{NAMES['deleted']}")
+    api.delete(f"/api/v1/conversations/{deleted_talk}")
     at_expired = Memory.objects.for_tenant(api.tenant).filter(expires_at__isnull=False)
     at_expired.update(expires_at=timezone.now() - timedelta(seconds=1))
 
@@ -69,6 +79,7 @@ def furnish(api: Api) -> dict[str, str]:
         "time_cursor": cursor("order=created_at"),
         "near_cursor": cursor("near=1,2,3&radius=10"),
         "conversation": conversations[0],
+        "deleted_conversation": deleted_talk,
         "proposal": proposed(api, Proposal.State.OPEN),
         "accepted": proposed(api, Proposal.State.ACCEPTED),
         "message": api.get(f"/api/v1/conversations/{conversations[0]}/messages").json()["items"][0]["id"],
@@ -89,6 +100,7 @@ def erase(api: Api) -> None:
         VectorEmbedding,
         Link,
         Conversation,
+        DeletedConversation,
         NumberStripe,
         ImportedConversation,
         LlmCall,

@@ -1,0 +1,102 @@
+"""What an event of the audit log changed, in words and as differences, and the verification of a tenant's log."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest
+
+from console import memory_page, staff
+from memories import audit_state, coordinates, lookup
+from somamemory import deadline
+from somamemory.errors import DeadlineExceeded, SomaError
+from tenants.audit import verification
+from tenants.audit.verification import Problem, Report
+from tenants.models import AuditEvent, Tenant
+
+VERSIONS = 50  # of a memory that are compared with an event
+VERIFIED_S = 10.0  # a verification may take this long in the console
+PROBLEMS = 5  # that a message lists
+VERBS = {
+    "memory.store": "stored the memory", "memory.patch": "changed the memory", "memory.delete": "deleted the memory",
+    "memory.purge": "purged the memory", "memory.restore": "restored the memory",
+    "memory.supersede": "ended the validity of the memory", "memory.reinstate": "restored the validity of the memory",
+    "graph.link": "linked", "graph.unlink": "removed the link", "conversation.create": "created the conversation",
+    "conversation.change": "changed the conversation", "conversation.delete": "deleted the conversation",
+    "conversation.restore": "restored the conversation", "conversation.purge": "purged the conversation",
+    "conversation.label": "labelled the conversation", "key.issue": "created the API key",
+    "key.rotate": "rotated the API key", "key.renew": "renewed the API key", "key.revoke": "revoked the API key",
+    "tenant.create": "created the tenant", "tenant.update": "changed the tenant",
+    "job.start": "started the job", "job.cancel": "cancelled the job", "staff.sign_in": "signed in, user",
+}  # fmt: skip
+ACTORS = {"key": "API key", "staff": "staff user", "command": "the command line", "retention": "the retention period"}
+
+
+def sentence(event: AuditEvent) -> str:
+    """Say what happened, such as "API key abc stored the memory 1.0 in default"."""
+    kind, _, name = event.actor.partition(":")
+    actor = " ".join(filter(None, [ACTORS.get(kind, kind), name.partition(":")[2] or name]))
+    place = f" in {event.namespace}" if event.namespace else ""
+    return f"{actor} {VERBS.get(event.action, event.action)} {event.target}{place}"
+
+
+def changes(request: HttpRequest, event: AuditEvent) -> dict[str, Any] | None:
+    """Return the version of the memory that an event wrote, with its differences from the one before.
+
+    None if the event changed no memory, if the user may not view memories, or if the version is not kept any more.
+    """
+    user: Any = request.user
+    if event.tenant is None or event.after_hash is None or not event.action.startswith("memory."):
+        return None
+    if not user.has_perm("memories.view_memory"):
+        return None
+    try:
+        caller = staff.caller(request, event.tenant)
+        at = coordinates.parse(event.target)
+        items = lookup.history(caller, event.namespace, at, VERSIONS).items
+    except SomaError:
+        return None
+    written = bytes(event.after_hash)
+    for version, before in zip_longest(items, items[1:]):
+        if audit_state.state(version.row) == written:
+            return memory_page.version_shown(version, before)
+    return None
+
+
+def verify(request: HttpRequest, tenant: Tenant) -> None:
+    """Verify a tenant's log, for a few seconds at most, and show the result as messages."""
+    caller = staff.caller(request, tenant, permission="tenants.view_auditevent")
+    try:
+        with deadline.within(VERIFIED_S):
+            report = verification.check(caller, only=tenant)
+    except DeadlineExceeded:
+        messages.warning(
+            request,
+            f"The log of {tenant.slug} is too long to be verified here. Run somamemory verify_audit on the server.",
+        )
+        return
+    problems = _visible(request, report, tenant)
+    if not problems:
+        messages.success(request, _intact(report, tenant))
+        return
+    more = f" There are {len(problems) - PROBLEMS} more." if len(problems) > PROBLEMS else ""
+    found = "; ".join(f"{problem.kind}: {problem.detail}" for problem in problems[:PROBLEMS])
+    messages.error(request, f"The log of {tenant.slug} has been changed outside of the service. {found}.{more}")
+
+
+def _visible(request: HttpRequest, report: Report, tenant: Tenant) -> list[Problem]:
+    """Return the problems, and for users other than superusers only those of the tenant."""
+    if getattr(request.user, "is_superuser", False):
+        return report.problems
+    return [problem for problem in report.problems if problem.tenant == tenant.id]
+
+
+def _intact(report: Report, tenant: Tenant) -> str:
+    verified = (
+        f"The log of {tenant.slug} is intact: {report.events:,} events in {report.blocks:,} blocks were verified."
+    )
+    if not report.unsealed:
+        return verified
+    return f"{verified} The last {report.unsealed:,} events are not sealed yet, so they cannot be verified."

@@ -1,0 +1,346 @@
+"""Operations pages: the audit log, the queue's history, backups, slow searches, and a tenant's usage over time."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from console import audit_changes, dashboard
+from console.models import StaffTenant
+from memories.search import slow_searches
+from operations import queue_history, statistics
+from operations.backup import backups, manifest
+from operations.statistics import Queue
+from tenants import usage
+from tenants.audit import sealing
+from tenants.caller import Caller
+from tenants.models import AuditBlock, AuditEvent, DailyUsage, Tenant
+from tests.conftest import Api, page, page_content
+from tests.support.unguarded import unguarded
+
+
+@pytest.fixture(autouse=True)
+def _nothing_measured() -> Iterator[None]:
+    queue_history.forget()
+    slow_searches.forget()
+    yield
+    queue_history.forget()
+    slow_searches.forget()
+
+
+def reader_of(tenant: Tenant, *permissions: str) -> Client:
+    user = User.objects.create_user("reader", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    StaffTenant.objects.create(user=user, tenant=tenant)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+# --- Audit: differences ------------------------------------------------------------------------------------------
+
+
+def event_page(client: Client, action: str, **filters: Any) -> str:
+    event = AuditEvent.objects.filter(action=action, **filters).latest("id")
+    return html.unescape(page_content(client, page("tenants_auditevent_change", event.pk)))
+
+
+def test_an_event_shows_what_it_changed(boss: Client, api: Api) -> None:
+    api.store("1", "Ada lives in Bern")
+    api.patch("/memories/1", {"payload": {"text": "Ada lives in Rome"}})
+    api.patch("/memories/1", {"payload": {"text": "Ada lives in Paris"}})
+    first = AuditEvent.objects.filter(action="memory.patch").earliest("id")
+
+    text = html.unescape(page_content(boss, page("tenants_auditevent_change", first.pk)))
+
+    assert "<del>Ada lives in Bern</del> <ins>Ada lives in Rome</ins>" in text
+    assert "Paris" not in text
+    assert re.search(r"API key \w+ changed the memory 1.0 in default", text)
+
+
+@pytest.mark.parametrize("action", ["memory.store", "memory.delete", "memory.restore"])
+def test_every_change_of_a_memory_is_found_in_its_history(boss: Client, api: Api, action: str) -> None:
+    api.store("1", "Ada lives in Bern")
+    api.delete("/memories/1")
+    api.post("/memories/1/restore")
+
+    assert 'class="console-faint">Version' in event_page(boss, action)
+
+
+def test_a_restored_conversation_shows_the_versions_of_its_messages(boss: Client, api: Api) -> None:
+    made = api.post("/api/v1/conversations", {"messages": [{"role": "user", "content": "hello"}]}).json()
+    api.delete(f"/api/v1/conversations/{made['id']}")
+    api.post(f"/api/v1/conversations/{made['id']}/restore")
+
+    assert "Version 3, restore" in event_page(boss, "memory.restore")
+
+
+def test_the_differences_of_a_purged_memory_are_gone(boss: Client, api: Api) -> None:
+    api.store("1", "a secret")
+    api.delete("/memories/1?purge=true")
+
+    text = event_page(boss, "memory.store")
+
+    assert "The differences are not available" in text
+    assert "a secret" not in text
+
+
+def test_other_events_say_that_only_hashes_are_kept(boss: Client, api: Api) -> None:
+    assert "keeps only hashes" in event_page(boss, "key.issue", tenant=api.tenant)
+
+
+def test_who_may_not_view_memories_sees_no_content_of_them(api: Api, boss: Client) -> None:
+    api.store("1", "a secret")
+    api.patch("/memories/1", {"payload": {"text": "none"}})
+    auditor = reader_of(api.tenant, "view_auditevent")
+
+    assert "a secret" not in event_page(auditor, "memory.patch")
+    assert "a secret" in event_page(boss, "memory.patch")
+
+
+def test_an_event_of_another_tenant_is_not_shown(helper: Client, stranger: Api) -> None:
+    stranger.store("1", "a secret")
+    event = AuditEvent.objects.filter(action="memory.store").latest("id")
+
+    response = helper.get(page("tenants_auditevent_change", event.pk), follow=True)
+
+    assert b"a secret" not in response.content
+
+
+def test_an_event_takes_the_same_statements_for_any_number_of_versions(boss: Client, api: Api) -> None:
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            event_page(boss, "memory.store")
+        return len(captured)
+
+    api.store("1")
+    for number in range(2):
+        api.patch("/memories/1", {"payload": {"n": number}})
+    statements()
+    few = statements()
+    for number in range(10):
+        api.patch("/memories/1", {"payload": {"n": -number}})
+    assert statements() == few
+
+
+# --- Audit: verification -----------------------------------------------------------------------------------------
+
+
+def verify(client: Client, slug: str = "acme") -> str:
+    response = client.post(page("tenants_auditevent_verify"), {"_form_submitted": "on", "tenant": slug})
+    if "HX-Redirect" not in response:
+        return html.unescape(response.content.decode())
+    return html.unescape(page_content(client, response["HX-Redirect"]))
+
+
+def tampered() -> None:
+    """Change a sealed block, as somebody with access to the database could."""
+    with unguarded():
+        AuditBlock.all_tenants.update(hash=b"x" * 32)
+
+
+def test_an_intact_log_is_verified_at_a_click(boss: Client, api: Api) -> None:
+    api.store("1")
+    sealing.seal()
+
+    assert re.search(r"The log of acme is intact: \d+ events in 1 blocks were verified", verify(boss))
+
+
+def test_a_changed_log_is_reported(boss: Client, api: Api) -> None:
+    api.store("1")
+    sealing.seal()
+    tampered()
+
+    assert "The log of acme has been changed outside of the service" in verify(boss)
+
+
+def test_a_log_that_is_too_long_is_verified_on_the_server(
+    boss: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.store("1")
+    sealing.seal()
+    monkeypatch.setattr(audit_changes, "VERIFIED_S", 0.0)
+
+    assert "too long to be verified here" in verify(boss)
+
+
+def test_asking_for_the_dialog_verifies_nothing(boss: Client, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_changes, "verify", lambda *given: pytest.fail("verified by GET"))
+
+    assert "Verify an audit log?" in html.unescape(boss.get(page("tenants_auditevent_verify")).content.decode())
+
+
+def test_staff_verify_the_logs_of_their_tenants_only(helper: Client, api: Api, stranger: Api) -> None:
+    stranger.store("1")
+    sealing.seal()
+
+    assert "intact" in verify(helper)
+    assert "The log of stranger" not in verify(helper, "stranger")
+
+
+def test_who_may_not_view_the_log_does_not_verify_it(api: Api) -> None:
+    reader = reader_of(api.tenant, "view_memory")
+
+    response = reader.post(page("tenants_auditevent_verify"), {"_form_submitted": "on", "tenant": "acme"})
+
+    assert response.status_code == 403
+
+
+# --- Queue, backups and slow searches ----------------------------------------------------------------------------
+
+
+def test_the_queue_of_the_last_hour_is_kept_and_nothing_older(caller: Caller) -> None:
+    command = Caller.command(caller.tenant)
+    now = 1_800_000_000.0
+    for minute in range(queue_history.MINUTES + 5):
+        queue_history.keep(Queue(minute, 0, 0), now - 60 * minute)
+    queue_history.keep(Queue(7, 0, 0), now)
+
+    samples = queue_history.last_hour(command, now)
+
+    assert len(samples) == queue_history.MINUTES
+    assert samples[-1] == (int(now // 60), Queue(7, 0, 0))
+    assert len(queue_history._samples) == queue_history.MINUTES
+
+
+def test_the_dashboard_draws_the_queue(boss: Client) -> None:
+    assert "The first measurement is due within a minute." in page_content(boss, page("index"))
+
+    queue_history.sample()
+
+    text = page_content(boss, page("index"))
+    assert 'aria-label="Memories that waited for the index in the last hour"' in text
+    assert "The first measurement is due" not in text
+
+
+def test_the_dashboard_shows_the_age_of_the_last_backup(boss: Client, settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    assert "somamemory backup" in page_content(boss, page("index"))
+
+    for age in (timedelta(days=5), timedelta(hours=3)):
+        folder = tmp_path / "backups" / f"soma-{datetime.now(UTC) - age:%Y%m%dT%H%M%SZ}"
+        folder.mkdir(parents=True)
+        (folder / manifest.FILE_NAME).touch()
+    (tmp_path / "backups" / "soma-29990101T000000Z.partial").mkdir()
+
+    text = page_content(boss, page("index"))
+    assert "3.0 h ago" in text
+    assert ">recent<" in text
+
+
+def test_a_backup_that_is_too_old_is_pointed_out(tmp_path: Path, settings: Any) -> None:
+    settings.DATA_DIR = tmp_path
+    (tmp_path / "backups" / "soma-20260101T000000Z").mkdir(parents=True)
+
+    shown = dashboard._backup(datetime(2026, 1, 4, tzinfo=UTC))
+
+    assert (shown["age"], shown["is_old"]) == ("3.0 d", True)
+    assert backups.latest(tmp_path / "nowhere") is None
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_searches, "SLOW_MS", 0.0)
+
+
+def test_a_slow_search_is_explained_without_its_text(boss: Client, api: Api, slow: None) -> None:
+    api.store("1", "the aardvark digs")
+    api.search("aardvark secret", filters={"tag": "covert"}, top_k=7)
+
+    text = page_content(boss, page("slow_searches"))
+
+    assert "hybrid search of acme in default" in text
+    assert "2 words" in text
+    assert "with filters, top_k 7" in text
+    assert "Most of the time went into" in text
+    for secret in ("aardvark", "secret", "covert"):
+        assert secret not in text
+
+
+def test_fast_searches_are_not_kept_and_slow_ones_are_bounded(
+    api: Api, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = Caller.command(caller.tenant)
+    monkeypatch.setattr(slow_searches, "SLOW_MS", 1e9)
+    api.search("aardvark")
+    assert slow_searches.recent(command) == []
+    monkeypatch.setattr(slow_searches, "SLOW_MS", 0.0)
+
+    for _ in range(slow_searches.KEPT + 3):
+        api.search("aardvark", mode="keyword")
+
+    found = slow_searches.recent(command)
+    assert len(found) == slow_searches.KEPT
+    assert [search.took_ms for search in found] == sorted((search.took_ms for search in found), reverse=True)
+    assert abs(sum(ms for _, ms in found[0].steps) - found[0].took_ms) < 1.0
+
+
+def test_only_superusers_see_slow_searches(helper: Client, api: Api, slow: None) -> None:
+    api.search("aardvark")
+
+    assert helper.get(page("slow_searches")).status_code == 403
+    assert "Slow searches" not in page_content(helper, page("index"))
+
+
+# --- A tenant's usage over time ----------------------------------------------------------------------------------
+
+
+def test_a_tenants_page_shows_its_requests_and_memories_per_day(boss: Client, api: Api) -> None:
+    today = timezone.now().date()
+    for days, requests in ((0, 5), (1, 1200), (40, 9)):
+        day = today - timedelta(days=days)
+        DailyUsage.objects.for_tenant(api.tenant).create(tenant=api.tenant, day=day, requests=requests)
+    usage.record_memories(today, {api.tenant.id: 17})
+
+    text = page_content(boss, page("tenants_tenant_change", api.tenant.pk))
+
+    assert f"<title>{today - timedelta(days=1)}  1,200 requests</title>" in text
+    assert "1,205 in 30 days" in text
+    assert 'aria-label="Memories per day"' in text
+
+
+def test_a_tenant_that_was_not_measured_yet_says_so(boss: Client, api: Api) -> None:
+    assert "The first measurement is due within an hour." in page_content(
+        boss, page("tenants_tenant_change", api.tenant.pk)
+    )
+
+
+def test_the_memories_of_the_day_are_measured_and_keep_its_requests(api: Api, stranger: Api) -> None:
+    today = timezone.now().date()
+    api.store("1")
+    api.store("2")
+    usage.flush()
+    before = DailyUsage.objects.for_tenant(api.tenant).get(day=today).requests
+
+    statistics.measure_tenants()
+    statistics.measure_tenants()
+
+    row = DailyUsage.objects.for_tenant(api.tenant).get(day=today)
+    assert (row.memories, row.requests) == (2, before)
+    assert not DailyUsage.objects.for_tenant(stranger.tenant).filter(memories__gt=0).exists()
+
+
+def test_usage_per_day_has_every_day_and_no_other(api: Api) -> None:
+    today = date(2026, 3, 10)
+    DailyUsage.objects.for_tenant(api.tenant).create(tenant=api.tenant, day=date(2026, 3, 9), requests=4, memories=2)
+
+    assert usage.per_day(api.tenant, 3, today) == [
+        (date(2026, 3, 8), 0, None),
+        (date(2026, 3, 9), 4, 2),
+        (today, 0, None),
+    ]
+
+
+def test_staff_of_another_tenant_see_no_usage(helper: Client, stranger: Api) -> None:
+    assert helper.get(page("tenants_tenant_change", stranger.tenant.pk)).status_code == 302
