@@ -107,8 +107,8 @@ def _index(eye: Caller) -> dict[str, Any]:
 def _queue_charts(eye: Caller) -> dict[str, Any]:
     """Return the queue during the last hour, as this process measured it every minute."""
     samples = queue_history.last_hour(eye)
-    pending, most_pending = charts.lines([sample and sample.pending for _, sample in samples])
-    oldest, most_s = charts.lines([sample and sample.oldest_s for _, sample in samples])
+    pending, most_pending = charts.lines([None if sample is None else sample.pending for _, sample in samples])
+    oldest, most_s = charts.lines([None if sample is None else sample.oldest_s for _, sample in samples])
     return {
         "queue_lines": {"lines": pending, "most": round(most_pending)},
         "lag_lines": {"lines": oldest, "most": duration(most_s)},

@@ -87,6 +87,8 @@ def furnish(count: int, others: int = 6) -> None:
             messages = [NewMessage(("user", "assistant")[at % 2], content) for at, content in enumerate(said)]
             label, folder = f"Talk {talk + 1}", SUBJECTS[talk % 8].split()[-1]
             conversations.services.create(caller, NewConversation(label=label, folder=folder, messages=messages))
+        deleted = conversations.services.create(caller, NewConversation(label="A talk to restore", messages=messages))
+        conversations.services.delete(caller, deleted.id)
         addresses = [item.coordinate for item in items if item.coordinate]
         links = [
             NewLink(addresses[at], addresses[at + step], kind, round(1 / step, 2))

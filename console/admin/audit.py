@@ -139,11 +139,11 @@ class AuditAdmin(Searched):
 
     @display(description="hash before", empty_value="none (did not exist, or has no hash)")
     def before(self, row: AuditEvent) -> str | None:
-        return bytes(row.before_hash).hex() if row.before_hash else None
+        return _hash(row.before_hash)
 
     @display(description="hash after", empty_value="none (does not exist, or has no hash)")
     def after(self, row: AuditEvent) -> str | None:
-        return bytes(row.after_hash).hex() if row.after_hash else None
+        return _hash(row.after_hash)
 
     @display(description="tenant")
     def whose(self, row: AuditEvent) -> str:
@@ -153,6 +153,10 @@ class AuditAdmin(Searched):
         if ":" in term or term in ("command", "retention"):
             return rows.filter(actor=term)
         return rows.filter(request_id=term)
+
+
+def _hash(value: bytes | memoryview | None) -> str | None:
+    return format_html('<code class="console-hash">{}</code>', bytes(value).hex()) if value else None
 
 
 def changed_row(tenant: Tenant, action: str, namespace: str, target: str) -> tuple[str, str] | None:

@@ -250,7 +250,9 @@ def _usage(tenant: Tenant) -> list[dict[str, Any]]:
         if name not in texts:
             continue
         full = None if limit is None else 100 if not limit else min(100, round(100 * numbers[name] / limit))
-        rows.append({"name": name.replace("_", " "), "used": texts[name], "limit": limit, "full": full})
+        rows.append(
+            {"name": name.replace("_", " ").replace("llm", "LLM"), "used": texts[name], "limit": limit, "full": full}
+        )
     return rows
 
 

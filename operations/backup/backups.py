@@ -125,7 +125,7 @@ def latest(to: Path) -> Latest | None:
         found = max((path for path in to.iterdir() if _is_backup(path)), key=lambda path: path.name, default=None)
     except OSError:  # there is no such folder, or this process may not read it
         return None
-    return found and Latest(found.name, _created_at(found))
+    return None if found is None else Latest(found.name, _created_at(found))
 
 
 def is_used(connection: BaseDatabaseWrapper) -> bool:

@@ -651,15 +651,17 @@ export interface components {
     };
     /** @description `conversation` is null if an older release deleted it, which kept nothing to restore. */
     DeletedConversationOut: {
+      /** @description the conversation as it was; null if an older release deleted it, which kept nothing to restore */
       conversation: components["schemas"]["ConversationOut"] | null;
       /** @description deletion time */
       deleted_at: string;
-      /** @description unique id */
+      /** @description id of the conversation */
       id: string;
+      /** @description time until which the conversation can be restored */
       restorable_until: string;
     };
     DeletedConversationsOut: {
-      /** @description items on this page */
+      /** @description deleted conversations, the last deleted first */
       items: components["schemas"]["DeletedConversationOut"][];
       /** @description cursor for the next page; null on the last page */
       next_cursor: string | null;
@@ -1158,6 +1160,7 @@ export interface components {
       expires_at: string | null;
       /** @description the secret; it is shown only once */
       key: string;
+      /** @description time of the last use, to the hour; null if the key has not been used */
       last_used_at: string | null;
       /** @description display name */
       name: string;
