@@ -36,6 +36,7 @@ ALLOWED = {200, 201, 202, 204, 207, 302, 400, 403, 404, 405, 409, 411, 415, 422}
 VOLATILE = {"access_count", "last_accessed_at", "index_state", "next_cursor", "ran_at", "report"}
 UNKNOWN_KEY_EVERY = 10  # routes, because failed authentications are rate limited
 Report = Callable[[str, float], None]
+_NEEDS = {**NEEDS, **compat_cases.NEEDS}
 
 
 class Send(Protocol):
@@ -202,7 +203,7 @@ def _try_all(owner: Client, stranger: Client, names: dict[str, str], word: str, 
     every = _cases()
     for number, (route, cases) in enumerate(every.items()):
         report("requests", number / len(every))
-        needs = NEEDS[route] if route in NEEDS else compat_cases.NEEDS[route]
+        needs = _NEEDS[route]
         result.routes += 1
         for case in cases:
             _try(route, case.filled(names), stranger, marks, result, ALLOWED)
@@ -213,11 +214,15 @@ def _try_all(owner: Client, stranger: Client, names: dict[str, str], word: str, 
 
 
 def _cases() -> dict[Route, list[Case]]:
-    """Return the cases of all routes. Those of the layers do not store the word, so they come first."""
+    """Return the cases of all routes. Those of the layers do not store the word, so they come first.
+
+    Their public routes come last: the metrics are collected for our own, and remembered.
+    """
     layers = {**compat_cases.MEM0, **compat_cases.SEKHA}
     if settings.COMPAT_SOMAFRACTALMEMORY:
         layers |= compat_cases.SOMAFRACTALMEMORY
-    return {**layers, **CASES}
+    public = {route: layers.pop(route) for route in list(layers) if _NEEDS[route] == "nothing"}
+    return {**layers, **CASES, **public}
 
 
 def _try(
