@@ -55,8 +55,10 @@ class Browser:
         pictures: pathlib.Path | None = None,
         options: Sequence[str] = (),
         size: tuple[int, int] = (1440, 1080),
+        *,
+        phone: bool = False,
     ) -> None:
-        self.base, self.pictures, self.options, self.size = base, pictures, options, size
+        self.base, self.pictures, self.options, self.size, self.phone = base, pictures, options, size, phone
         self.visits: list[Visit] = []
 
     def __enter__(self) -> Browser:
@@ -76,6 +78,9 @@ class Browser:
             *self.options,
         ):
             options.add_argument(option)
+        if self.phone:  # a window has at least 500 pixels
+            screen = {"width": self.size[0], "height": self.size[1], "pixelRatio": 1}
+            options.add_experimental_option("mobileEmulation", {"deviceMetrics": screen})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver: Any = Chrome(options=options, service=Service(BROWSER))
         return self
@@ -91,13 +96,13 @@ class Browser:
         self.until(lambda: "/login" not in self.driver.current_url)
         self.complaints()
 
-    def visit(self, name: str, path: str, ready: str = "") -> Visit:
+    def visit(self, name: str, path: str, ready: str = "", timeout_s: float = 20) -> Visit:
         """Visit a page. `ready` is a JavaScript expression that becomes true when the page has drawn everything."""
         began = time.perf_counter()
         self.driver.get(self.base + path)
         loaded_s = time.perf_counter() - began
         if ready:
-            self.until(lambda: self.run(f"return {ready}"))
+            self.until(lambda: self.run(f"return {ready}"), timeout_s)
         ready_s = time.perf_counter() - began
         figures = self._figures()
         visit = Visit(
@@ -153,6 +158,13 @@ class Browser:
     def complaints(self) -> list[str]:
         """Return errors from scripts, the content security policy, and resources that failed to load."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+    def use_theme(self, theme: str) -> None:
+        """Switch to "light" or "dark", and finish the transition."""
+        self.run("Alpine.evaluate(document.documentElement, `switchTheme('${arguments[0]}')`)", theme)
+        is_dark = "return document.documentElement.classList.contains('dark')"
+        self.until(lambda: self.run(is_dark) == (theme == "dark"))
+        self.run("document.getAnimations().forEach((animation) => animation.finish())")
 
     def picture(self, name: str) -> None:
         if self.pictures:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 if TYPE_CHECKING:
     from tenants.caller import Caller
+    from tenants.models import Tenant
 
 NAME, PASSWORD = "operator", "a walk through the pages"
 STAFF, READER = "staff-of-one", "reader-of-one"  # with all permissions, and with read only, for the default tenant
@@ -136,3 +137,35 @@ def give_key(secret: str) -> None:
     from tenants.models import Tenant
 
     keys.issue(Caller.command(Tenant.objects.get(slug="default")), None, name="walk", scopes=SCOPES, secret=secret)
+
+
+def fill(tenant: Tenant, namespace: str, count: int) -> None:
+    """Add memories that a map can show, as fast as SQLite takes them. Searches do not find them.
+
+    There are up to 100,000 different points, with copies that differ in the last digits of the third number.
+    """
+    from django.db import connection
+
+    from memories import coordinates
+    from memories.models import Memory
+
+    distinct = min(count, 100_000)
+    batch = []
+    for number, (place, text, importance) in enumerate(places(random.Random(count), distinct), start=1):
+        key = coordinates.of(place).key
+        row = Memory(tenant=tenant, namespace=namespace, coordinate_key=key, payload={"text": text})
+        row.importance = importance
+        batch.append(row)
+        if len(batch) == 2000 or number == distinct:
+            Memory.objects.for_tenant(tenant).bulk_create(batch)
+            batch.clear()
+    columns = [str(field.column) for field in Memory._meta.concrete_fields if field.column not in ("seq", "id")]
+    values = [name if name != "coordinate_key" else "substr(coordinate_key, 1, 42) || %s" for name in columns]
+    for copy in range(1, -(-count // distinct)):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO sfm_memories (id, {', '.join(columns)}) "
+                f"SELECT lower(hex(randomblob(16))), {', '.join(values)} FROM sfm_memories "
+                "WHERE tenant_id = %s AND namespace = %s AND coordinate_key LIKE '%%000000' LIMIT %s",
+                [f"{copy:06x}", tenant.id.hex, namespace, count - copy * distinct],
+            )

@@ -55,10 +55,7 @@ def violations(browser: Browser, place: str = "html", rules: tuple[str, ...] = (
 
 def in_dark(browser: Browser, place: str = "html") -> list[str]:
     """Return violations in the dark theme, in which only the colours are different."""
-    browser.run("Alpine.evaluate(document.documentElement, 'switchTheme(\"dark\")')")
-    browser.until(lambda: browser.run("return document.documentElement.classList.contains('dark')"))
-    browser.run("document.getAnimations().forEach((animation) => animation.finish())")
+    browser.use_theme("dark")
     found = violations(browser, place, ("color-contrast", "link-in-text-block"))
-    browser.run("Alpine.evaluate(document.documentElement, 'switchTheme(\"light\")')")
-    browser.until(lambda: not browser.run("return document.documentElement.classList.contains('dark')"))
+    browser.use_theme("light")
     return [f"dark: {violation}" for violation in found]

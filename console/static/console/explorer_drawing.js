@@ -13,20 +13,28 @@ export function createDrawing(root, canvas, state, mode) {
     const style = (name) => getComputedStyle(root).getPropertyValue(name).trim();
     const scales = () => [scale(state.view.x0, state.view.x1, margin.left, width() - margin.right), scale(state.view.y0, state.view.y1, height() - margin.bottom, margin.top)];
 
+    const isDark = () => document.documentElement.classList.contains("dark");
+    let frame = 0, prepared = null;
+
+    // Draws once in the next frame, however many events ask for it.
+    function draw() {
+        frame ||= requestAnimationFrame(() => { frame = 0; paint(); });
+    }
+
     // Blue to orange by importance, which people with a colour vision deficiency can tell apart. The background shows
     // through where there are few memories.
     function colour(count, most, importance) {
-        const dark = document.documentElement.classList.contains("dark");
+        const dark = isDark();
         const share = most > 1 ? Math.log(count) / Math.log(most) : 1, back = dark ? [24, 32, 44] : [255, 255, 255];
         return rgb(mixed(back, toned(importance), 0.3 + 0.7 * share));
     }
 
-    function draw() {
-        const ratio = window.devicePixelRatio || 1;
-        canvas.width = width() * ratio;
-        canvas.height = height() * ratio;
+    function paint() {
+        const ratio = window.devicePixelRatio || 1, wide = Math.round(width() * ratio), high = Math.round(height() * ratio);
+        if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
         const pen = canvas.getContext("2d");
-        pen.scale(ratio, ratio);
+        pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+        pen.clearRect(0, 0, width(), height());
         pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
         if (mode() === "places") return drawPlaces(pen);
         if (!state.view || !state.grid) return;
@@ -72,11 +80,22 @@ export function createDrawing(root, canvas, state, mode) {
         return [edge(0, cell.column), edge(1, cell.row), edge(0, cell.column + 1), edge(1, cell.row + 1)];
     }
 
+    // The regions and colours of all cells, which stay the same while the map moves.
+    function preparedCells() {
+        const grid = state.grid, dark = isDark();
+        if (prepared?.grid !== grid || prepared.dark !== dark) {
+            const most = grid.cells.reduce((largest, cell) => Math.max(largest, cell.count), 1);
+            const cells = grid.cells.map((cell) => [...regionOf(cell), colour(cell.count, most, cell.importance), cell]);
+            prepared = { grid, dark, most, cells };
+        }
+        return prepared;
+    }
+
     function drawCells(pen) {
-        const [x, y] = scales(), most = Math.max(1, ...state.grid.cells.map((cell) => cell.count));
-        for (const cell of state.grid.cells) {
-            const [x0, y0, x1, y1] = regionOf(cell);
-            pen.fillStyle = colour(cell.count, most, cell.importance);
+        const [x, y] = scales(), { cells, most } = preparedCells();
+        for (const [x0, y0, x1, y1, fill, cell] of cells) {
+            if (x1 < state.view.x0 || x0 > state.view.x1) continue;
+            pen.fillStyle = fill;
             if (state.grid.axes.length === 1) {
                 const share = most > 1 ? 0.05 + 0.9 * Math.log(cell.count) / Math.log(most) : 1;
                 const top = height() - margin.bottom - share * (height() - margin.top - margin.bottom);
@@ -147,8 +166,7 @@ export function createDrawing(root, canvas, state, mode) {
             pen.fillStyle = colour(cell.count, most, cell.importance);
             pen.fillRect(x, y, Math.max(1, wide - 2), Math.max(1, high - 2));
             if (wide < 46 || high < 20) return;
-            const dark = document.documentElement.classList.contains("dark");
-            pen.fillStyle = dark || most === 1 || Math.log(cell.count) / Math.log(most) > 0.45 ? "#fff" : "#123";
+            pen.fillStyle = isDark() || most === 1 || Math.log(cell.count) / Math.log(most) > 0.45 ? "#fff" : "#123";
             pen.save();
             pen.beginPath(); pen.rect(x, y, wide - 4, high - 2); pen.clip();
             pen.fillText(short(cell.coordinate.at(-1)), x + 6, y + 15);
