@@ -7,6 +7,7 @@ for 20 requests. The exit status is 1 if a page took a second or more, or if the
 
 --pictures FOLDER saves a screenshot of each page; with --sizes, at 1440, 768 and 390 pixels, light and dark.
 --explorer COUNT measures the explorer alone, with COUNT more memories in a namespace of their own.
+--tasks does four tasks as a person would, and prints their clicks and seconds.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=pathlib.Path)
     parser.add_argument("--sizes", action="store_true", help="pictures in three widths and both themes")
     parser.add_argument("--explorer", type=int, default=0, metavar="COUNT")
+    parser.add_argument("--tasks", action="store_true")
     parser.add_argument("--data", type=pathlib.Path, help="data folder, which is kept and reused if it exists")
     parser.add_argument("--index", action="store_true", help="wait for the vector index first")
     options = parser.parse_args()
@@ -99,7 +101,7 @@ def serve(data: pathlib.Path, *, index: bool) -> Iterator[Server]:
 
 
 def measure(browser: Browser, server: Server, options: argparse.Namespace) -> int:
-    from benchmarks.console import explorer
+    from benchmarks.console import explorer, tasks
     from benchmarks.console.data import NAME, PASSWORD
     from benchmarks.console.pages import pages, walk
 
@@ -108,6 +110,8 @@ def measure(browser: Browser, server: Server, options: argparse.Namespace) -> in
         explorer.measure(browser, "default", NAMESPACE)
         print(f"memory of the server: {server.rss_mb():.0f} MB")
         return 0
+    if options.tasks:
+        return tasks.report(browser)
     walk(browser)
     times = {page.name: response_times(browser, page.path) for page in pages()}
     return report(browser.visits, times)

@@ -36,7 +36,8 @@ MODELS = {
     "tenants_tenant": Tenant, "tenants_apikey": ApiKey, "tenants_auditevent": AuditEvent,
     "memories_memory": Memory, "memories_vectorembedding": VectorEmbedding, "graph_link": Link,
     "conversations_conversation": Conversation, "console_oauthgrant": OAuthGrant,
-    "memories_job": Job, "memories_embeddinggeneration": EmbeddingGeneration, "auth_user": User, "auth_group": Group,
+    "memories_job": Job, "job_progress": Job, "memories_embeddinggeneration": EmbeddingGeneration,
+    "auth_user": User, "auth_group": Group,
 }  # fmt: skip
 
 

@@ -1,0 +1,133 @@
+"""Time four tasks as a person would do them: the clicks, the typed words, and the seconds that the pages take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from testing.browser import Browser
+
+# The time that a practised person needs to point and click, to type a word, and to read a page before the next step:
+# Card, Moran and Newell: The Keystroke-Level Model (1980), with a second more to read.
+CLICK_S, WORD_S, READ_S = 1.3, 1.4, 2.35
+QUESTION = "night train invoice"
+
+
+@dataclass
+class Person:
+    """A person at a browser, who starts on the dashboard."""
+
+    browser: Browser
+    clicks: int = 0
+    words: int = 0
+    pages: int = 0
+    waited_s: float = field(default=0)
+
+    def click(self, text: str, css: str = "a, button, summary") -> None:
+        """Click the visible control that contains a text, and wait until the next page or dialog is there."""
+        self.clicks += 1
+        self._wait_for(lambda: self.browser.run(_CLICK, css, text), text)
+
+    def type(self, css: str, text: str) -> None:
+        self.words += len(text.split())
+        self.clicks += 1
+        self.browser.driver.find_element("css selector", css).send_keys(text)
+
+    def choose(self, css: str, value: str) -> None:
+        self.clicks += 2
+        self.browser.run("const [css, value] = arguments; document.querySelector(css).value = value", css, value)
+
+    def sees(self, text: str) -> None:
+        """Wait for a text, which answers the question or offers the next step, and read the page."""
+        self.pages += 1
+        self._wait_for(lambda: self.browser.run("return document.body.innerText.includes(arguments[0])", text), text)
+
+    def _wait_for(self, holds: Callable[[], object], text: str) -> None:
+        began = time.perf_counter()
+        try:
+            self.browser.until(holds, timeout_s=60)
+        except TimeoutError:
+            raise TimeoutError(f"{self.browser.driver.current_url} does not show {text!r}") from None
+        self.waited_s += time.perf_counter() - began
+
+    @property
+    def seconds(self) -> float:
+        return self.waited_s + self.clicks * CLICK_S + self.words * WORD_S + self.pages * READ_S
+
+
+_CLICK = """
+const [css, text] = arguments;
+const found = [...document.querySelectorAll(css)].find(
+    (element) => element.checkVisibility() && element.textContent.includes(text) && !element.dataset.clicked);
+if (!found) return false;
+found.dataset.clicked = true;
+found.click();
+return true;
+"""
+
+
+def find_why(person: Person) -> None:
+    """Find out why a memory was returned."""
+    person.click("Playground")
+    person.sees("Query")
+    person.type("[name=query]", QUESTION)
+    person.click("Search", "form button")
+    person.sees("keyword 0.")
+
+
+def find_who(person: Person) -> None:
+    """Find out who changed a memory."""
+    person.click("Memories")
+    person.sees("Coordinate")
+    person.type("[name=q]", QUESTION)
+    person.click("Search", "form button")
+    person.sees("semantic")
+    person.click("", ".console-table a")
+    person.sees("by command")
+
+
+def make_key(person: Person) -> None:
+    """Make a key for a user."""
+    person.click("API keys")
+    person.sees("New key")
+    person.click("New key")
+    person.sees("shown only once")
+    person.choose("#dialog [name=tenant]", "default")
+    person.type("#dialog [name=user_id]", "ada")
+    person.click("Create the key")
+    person.sees("Copy it now")
+
+
+def see_prompt(person: Person) -> None:
+    """See what goes into a prompt."""
+    person.click("Playground")
+    person.sees("Context of a prompt")
+    person.click("Context of a prompt")
+    person.sees("The user's next message")
+    person.type("[name=query]", QUESTION)
+    person.click("Assemble", "form button")
+    person.sees("In the context")
+
+
+TASKS: dict[str, Callable[[Person], None]] = {
+    "find why a memory was returned": find_why,
+    "find who changed a memory": find_who,
+    "make a key for a user": make_key,
+    "see what goes into a prompt": see_prompt,
+}
+
+
+def report(browser: Browser) -> int:
+    """Do every task once, and print its clicks and seconds."""
+    for name, do in TASKS.items():
+        browser.visit("dashboard", "/admin/")
+        person = Person(browser)
+        do(person)
+        print(
+            f"{name:32} {person.clicks} clicks, {person.words} words, {person.pages} pages, "
+            f"{person.waited_s:.1f} s of waiting, about {person.seconds:.0f} s for a person"
+        )
+    return 0
