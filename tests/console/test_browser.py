@@ -148,8 +148,9 @@ def test_staff_of_one_tenant_see_its_pages_and_no_other_tenant(browser: Browser)
                 assert offered == [] or page.view in ("second_factor", "password_change"), (page, offered)
 
 
-# Buttons that change something. A verification only reads.
-_OFFERED = """[...document.querySelectorAll('[hx-get]:not([hx-get$="/verify/"]), #main form[method=post] button')]
+# Buttons that change something. A verification and a copy only read.
+_OFFERED = """[...document.querySelectorAll('[hx-get], #main form[method=post] button')]
+    .filter((element) => !element.matches('[hx-get$="/verify/"], [data-copy]'))
     .map((element) => element.getAttribute('hx-get') ?? element.textContent.trim())"""
 
 
