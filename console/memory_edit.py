@@ -85,7 +85,7 @@ def save(request: HttpRequest, caller: Caller, memory: Memory) -> Draft | None:
 def merge_patch_from(old: Json, new: Json) -> Json:
     """Return the merge patch that turns `old` into `new`. Pure function. Raises InvalidInput if there is none."""
     patch = _patch_from(old, new)
-    if payloads.merge_patch(old, patch) != new:
+    if _written(payloads.merge_patch(old, patch)) != _written(new):
         raise InvalidInput(
             "payload", "can only be set to null here where it is null already; remove the member instead"
         )
@@ -96,13 +96,18 @@ def _patch_from(old: Json, new: Json) -> Json:
     patch: Json = dict.fromkeys(old.keys() - new.keys())
     for name, value in new.items():
         before = old.get(name)
-        if name in old and before == value and type(before) is type(value):
+        if name in old and _written(before) == _written(value):
             continue
         if isinstance(before, dict) and isinstance(value, dict):
             patch[name] = _patch_from(before, value)
         else:
             patch[name] = value
     return patch
+
+
+def _written(value: Any) -> str:
+    """Return a value as JSON. Python considers `False` and `0` equal, even within lists and objects."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _patch(caller: Caller, memory: Memory, payload: Json, version: int) -> None:

@@ -12,7 +12,16 @@ class Migration(migrations.Migration):
     dependencies = [("conversations", "0012_proposals")]
 
     operations = [
-        migrations.AddField("deletedconversation", "bytes", models.PositiveIntegerField(db_default=0, default=0)),
+        # A plain ADD COLUMN on both engines: Django would rebuild the whole table on SQLite.
+        migrations.SeparateDatabaseAndState(
+            [
+                migrations.RunSQL(
+                    "ALTER TABLE sfm_deleted_conversations ADD COLUMN bytes integer DEFAULT 0 NOT NULL",
+                    "ALTER TABLE sfm_deleted_conversations DROP COLUMN bytes",
+                )
+            ],
+            [migrations.AddField("deletedconversation", "bytes", models.PositiveIntegerField(db_default=0, default=0))],
+        ),
         migrations.AddField("deletedconversation", "kept", memories.models.JsonField(null=True)),
         AddIndexOnline(
             model_name="deletedconversation",

@@ -122,6 +122,9 @@ def test_every_kind_of_periodic_work_is_known() -> None:
         "memories.reconcile",
         "memories.settle",
         "memories.write_back_accesses",
+        "operations.measure_tenants",
+        "operations.sample_queue",
+        "tenants.flush_key_usage",
         "tenants.flush_usage",
     }
 
