@@ -56,4 +56,4 @@ def test_no_thread_keeps_the_texts_that_it_has_processed(process: Callable[[Sequ
     for thread in threads:
         thread.join()
 
-    assert after - before < 2
+    assert after - before < 5  # the caches would take 10 MB
