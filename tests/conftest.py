@@ -23,7 +23,7 @@ import hypothesis
 import pytest
 from cachetools import TTLCache
 from django.conf import settings
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.management.commands import flush
 from django.core.signals import setting_changed
@@ -32,7 +32,6 @@ from django.http import HttpResponse
 from django.test.client import Client, ClientHandler
 from django.urls import reverse
 
-from console.models import StaffTenant
 from memories import index
 from memories.index import backpressure, generations
 from memories.index import drain as sync
@@ -50,6 +49,7 @@ from tenants.limits import policy
 from tenants.models import Tenant
 from testing import template
 from testing.browser import BROWSER
+from tests.support.staff import sign_in_staff
 from tests.support.unguarded import flushing
 
 POSTGRESQL = settings.DATABASE_URL.startswith("postgres")
@@ -363,12 +363,7 @@ def boss(generation: EmbeddingGeneration) -> Client:
 @pytest.fixture
 def helper(boss: Client, tenant: Tenant) -> Client:
     """A staff user with all permissions for acme only."""
-    user = User.objects.create_user("helper", is_staff=True)
-    user.user_permissions.set(Permission.objects.all())
-    StaffTenant.objects.create(user=user, tenant=tenant)
-    client = Client()
-    client.force_login(user)
-    return client
+    return sign_in_staff(tenant, all_but="", name="helper")
 
 
 def page(name: str, *args: Any, **query: str) -> str:

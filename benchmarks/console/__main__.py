@@ -7,7 +7,7 @@ for 20 requests. The exit status is 1 if a page took a second or more, or if the
 
 --pictures FOLDER saves a screenshot of each page; with --sizes, at 1440, 768 and 390 pixels, light and dark.
 --explorer COUNT measures the explorer alone, with COUNT more memories in a namespace of their own.
---tasks does four tasks as a person would, and prints their clicks and seconds.
+--tasks does five tasks, and prints the clicks and seconds that a person needs for them.
 """
 
 from __future__ import annotations

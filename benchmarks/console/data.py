@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
 if TYPE_CHECKING:
+    from memories.coordinates import Coordinate
     from tenants.caller import Caller
     from tenants.models import Tenant
 
@@ -56,11 +57,6 @@ def furnish(count: int, others: int = 6) -> None:
     """
     from django.core.management import call_command
 
-    import conversations.services
-    import graph.services
-    from conversations.messages import NewMessage
-    from conversations.services import NewConversation
-    from graph.services import NewLink
     from memories import coordinates, services
     from memories.new_memory import NewMemory
     from tenants import keys
@@ -82,25 +78,41 @@ def furnish(count: int, others: int = 6) -> None:
         ]  # fmt: skip
         for start in range(0, many, BATCH):
             services.store_many(caller, items[start : start + BATCH])
-        chance = random.Random(number)
-        for talk in range(max(1, many // 500)):
-            said = [" ".join(chance.choices(WORDS, k=12)) for _ in range(20)]
-            messages = [NewMessage(("user", "assistant")[at % 2], content) for at, content in enumerate(said)]
-            label, folder = f"Talk {talk + 1}", SUBJECTS[talk % 8].split()[-1]
-            conversations.services.create(caller, NewConversation(label=label, folder=folder, messages=messages))
-        deleted = conversations.services.create(caller, NewConversation(label="A talk to restore", messages=messages))
-        conversations.services.delete(caller, deleted.id)
+        create_conversations(caller, random.Random(number), max(1, many // 500))
         addresses = [item.coordinate for item in items if item.coordinate]
-        links = [
-            NewLink(addresses[at], addresses[at + step], kind, round(1 / step, 2))
-            for at in range(0, min(many, 4000) - 60, 4)
-            for step, kind in ((4, "follows"), (8, "explains"), (24, "related"))
-        ]
-        for start in range(0, len(links), BATCH):
-            graph.services.link_many(caller, links[start : start + BATCH])
+        link(caller, addresses)
         services.delete_many(caller, "default", addresses[many - many // 50 :])
     update_tenant(default, tenants[-1].tenant.slug, active=False)
     hire(default)
+
+
+def create_conversations(caller: Caller, chance: random.Random, count: int) -> None:
+    """Create conversations of 20 messages, and one more that is deleted again."""
+    from conversations import services
+    from conversations.messages import NewMessage
+    from conversations.services import NewConversation
+
+    for number in range(count + 1):
+        texts = [" ".join(chance.choices(WORDS, k=12)) for _ in range(20)]
+        messages = [NewMessage(("user", "assistant")[at % 2], text) for at, text in enumerate(texts)]
+        label = f"Talk {number + 1}" if number < count else "A talk to restore"
+        new = NewConversation(label=label, folder=SUBJECTS[number % 8].split()[-1], messages=messages)
+        created = services.create(caller, new)
+    services.delete(caller, created.id)
+
+
+def link(caller: Caller, addresses: Sequence[Coordinate]) -> None:
+    """Link the first 4,000 addresses with some of those that follow them."""
+    from graph import services
+    from graph.services import NewLink
+
+    links = [
+        NewLink(addresses[at], addresses[at + step], kind, round(1 / step, 2))
+        for at in range(0, min(len(addresses), 4000) - 60, 4)
+        for step, kind in ((4, "follows"), (8, "explains"), (24, "related"))
+    ]
+    for start in range(0, len(links), BATCH):
+        services.link_many(caller, links[start : start + BATCH])
 
 
 def hire(default: Caller) -> None:

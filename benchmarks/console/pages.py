@@ -41,29 +41,24 @@ WORDS = "night train invoice"
 
 def pages(tenant: str = "default") -> list[Page]:
     """Return every page, in the order in which an operator would visit them. Reads ids from the database."""
-    return [*_pages_of(tenant), *_pages_of_the_installation()]
+    return [*_pages_of_content(tenant), *_pages_of_administration(tenant), *_pages_of_the_installation()]
 
 
-def _pages_of(slug: str) -> list[Page]:
-    from console.models import OAuthGrant
+def _pages_of_content(slug: str) -> list[Page]:
+    """Return the pages that show memories, links and conversations."""
     from conversations.models import Conversation
     from graph.models import Link
-    from memories.models import Memory, VectorEmbedding
-    from tenants.models import ApiKey, AuditEvent, Tenant
+    from memories.models import Memory
+    from tenants.models import Tenant
 
     tenant = Tenant.objects.get(slug=slug)
     edge = Link.objects.for_tenant(tenant).order_by("id")[0]
     memory = Memory.objects.for_tenant(tenant).get(namespace="default", coordinate_key=edge.from_key)
     deleted = Memory.objects.for_tenant(tenant).exclude(deleted_at=None)[0]
     talk = Conversation.objects.for_tenant(tenant).order_by("number")[0]
-    row = VectorEmbedding.objects.for_tenant(tenant).order_by("id")[0]
-    key = ApiKey.objects.filter(tenant=tenant).order_by("created_at")[0]
-    event = AuditEvent.objects.filter(tenant=tenant).order_by("id")[0]
-    grant = OAuthGrant.objects.filter(tenant=tenant)[0]
     at = edge.start.text
     place = (("tenant", slug),)
     see, talks = "memories.view_memory", "conversations.view_conversation"
-    keys, failed = "tenants.view_apikey", "memories.view_vectorembedding"
     asked = (*place, ("query", WORDS))
     memories, chats = "memories_memory_changelist", "conversations_conversation_changelist"
     return [
@@ -86,6 +81,23 @@ def _pages_of(slug: str) -> list[Page]:
         Page("explorer", "explorer", query=place, ready=READY, permission=see),
         Page("explorer-network", "explorer", query=(*place, ("at", at)), ready=NETWORK, permission=see),
         Page("explorer-empty", "explorer", query=(*place, ("namespace", "nothing")), ready=READY, permission=see),
+    ]  # fmt: skip
+
+
+def _pages_of_administration(slug: str) -> list[Page]:
+    """Return the pages about the tenant, and those of the user."""
+    from console.models import OAuthGrant
+    from memories.models import VectorEmbedding
+    from tenants.models import ApiKey, AuditEvent, Tenant
+
+    tenant = Tenant.objects.get(slug=slug)
+    row = VectorEmbedding.objects.for_tenant(tenant).order_by("id")[0]
+    key = ApiKey.objects.filter(tenant=tenant).order_by("created_at")[0]
+    event = AuditEvent.objects.filter(tenant=tenant).order_by("id")[0]
+    grant = OAuthGrant.objects.filter(tenant=tenant)[0]
+    place = (("tenant", slug),)
+    keys, failed = "tenants.view_apikey", "memories.view_vectorembedding"
+    return [
         Page("tenants", "tenants_tenant_changelist", permission="tenants.view_tenant"),
         Page("tenant", "tenants_tenant_change", (tenant.id,), permission="tenants.view_tenant"),
         Page("keys", "tenants_apikey_changelist", permission=keys),

@@ -1,4 +1,4 @@
-"""Time four tasks as a person would do them: the clicks, the typed words, and the seconds that the pages take."""
+"""Do five tasks in the console, and measure the clicks, the typed words, and the time that the pages take."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ class Person:
         self.clicks += 2
         self.browser.run("const [css, value] = arguments; document.querySelector(css).value = value", css, value)
 
+    def ask(self, css: str, button: str) -> None:
+        """Type the question into a field, and submit the form."""
+        self.type(css, QUESTION)
+        self.click(button, "form button")
+
     def sees(self, text: str) -> None:
         """Wait for a text, which answers the question or offers the next step, and read the page."""
         self.pages += 1
@@ -73,17 +78,15 @@ def find_why(person: Person) -> None:
     """Find out why a memory was returned."""
     person.click("Playground")
     person.sees("Query")
-    person.type("[name=query]", QUESTION)
-    person.click("Search", "form button")
-    person.sees("keyword 0.")
+    person.ask("[name=query]", "Search")
+    person.sees("× 0.")  # the weight of a score
 
 
 def find_who(person: Person) -> None:
     """Find out who changed a memory."""
     person.click("Memories")
     person.sees("Coordinate")
-    person.type("[name=q]", QUESTION)
-    person.click("Search", "form button")
+    person.ask("[name=q]", "Search")
     person.sees("semantic")
     person.click("", ".console-table a")
     person.sees("by command")
@@ -107,9 +110,18 @@ def see_prompt(person: Person) -> None:
     person.sees("Context of a prompt")
     person.click("Context of a prompt")
     person.sees("The user's next message")
-    person.type("[name=query]", QUESTION)
-    person.click("Assemble", "form button")
+    person.ask("[name=query]", "Assemble")
     person.sees("In the context")
+
+
+def restore_conversation(person: Person) -> None:
+    """Restore a deleted conversation."""
+    person.click("Conversations")
+    person.sees("Deleted")
+    person.click("Deleted")
+    person.sees("A talk to restore")
+    person.click("Restore", "form button")
+    person.sees("restored")
 
 
 TASKS: dict[str, Callable[[Person], None]] = {
@@ -117,6 +129,7 @@ TASKS: dict[str, Callable[[Person], None]] = {
     "find who changed a memory": find_who,
     "make a key for a user": make_key,
     "see what goes into a prompt": see_prompt,
+    "restore a deleted conversation": restore_conversation,
 }
 
 

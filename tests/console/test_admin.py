@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.staticfiles import finders
 from django.db import connection
@@ -33,6 +33,7 @@ from tenants.limits import policy
 from tenants.models import ApiKey, AuditEvent, Tenant
 from tests.conftest import Api, drain, page, page_content
 from tests.console.conftest import PASSWORD
+from tests.support.staff import sign_in_staff
 
 PACKAGES = ("api", "console", "conversations", "graph", "memories", "tenants")
 LISTS = [
@@ -286,10 +287,7 @@ def test_a_member_of_staff_changes_nothing_of_another_tenant(helper: Client, api
 
 def test_without_a_permission_nothing_is_shown_or_done(boss: Client, api: Api) -> None:
     id = api.store("1")["id"]
-    user = User.objects.create_user("new", is_staff=True)
-    StaffTenant.objects.create(user=user, tenant=api.tenant)
-    client = Client()
-    client.force_login(user)
+    client = sign_in_staff(api.tenant)
 
     page_content(client, page("index"))
     for name in LISTS:
@@ -300,11 +298,7 @@ def test_without_a_permission_nothing_is_shown_or_done(boss: Client, api: Api) -
 
 def test_a_reader_cannot_delete(boss: Client, api: Api) -> None:
     id = api.store("1")["id"]
-    user = User.objects.create_user("reader", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_memory"))
-    StaffTenant.objects.create(user=user, tenant=api.tenant)
-    client = Client()
-    client.force_login(user)
+    client = sign_in_staff(api.tenant, "view_memory")
 
     assert "Delete" not in page_content(client, memory_page(api.tenant, id))
     client.post(memory_page(api.tenant, id), {"do": "delete"})

@@ -19,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console import charts
-from console.models import StaffTenant
 from memories.models import VectorEmbedding
 from operations import health, statistics
 from somamemory.web import request_stats
@@ -27,6 +26,7 @@ from somamemory.web.request_stats import BOUNDS_MS, Minute, RequestStats, percen
 from tenants.caller import Caller
 from tenants.models import Tenant
 from tests.conftest import Api, drain, page, page_content, problem_of
+from tests.support.staff import sign_in_staff
 
 
 @pytest.fixture(autouse=True)
@@ -269,11 +269,7 @@ def test_a_member_of_staff_explores_no_other_tenant(helper: Client, api: Api, st
 
 
 def test_without_the_permission_to_see_memories_nothing_is_explored(boss: Client, api: Api) -> None:
-    user = User.objects.create_user("new", is_staff=True)
-    StaffTenant.objects.create(user=user, tenant=api.tenant)
-    user.user_permissions.set(Permission.objects.exclude(codename="view_memory"))
-    client = Client()
-    client.force_login(user)
+    client = sign_in_staff(api.tenant, all_but="view_memory")
 
     for name in ("", "_map", "_search", "_memory"):
         assert client.get(page(f"explorer{name}", tenant="acme")).status_code == 403

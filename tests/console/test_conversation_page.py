@@ -13,7 +13,6 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from console.models import StaffTenant
 from conversations import lookup
 from conversations.enrichment import facts, summaries
 from conversations.lifecycle import tiers
@@ -23,6 +22,7 @@ from memories.models import Memory
 from tenants.caller import Caller
 from tenants.models import AuditEvent, Tenant
 from tests.conftest import Api, drain, page, page_content
+from tests.support.staff import sign_in_staff
 
 CALL = {"id": "1", "type": "function", "function": {"name": "look_up", "arguments": '{"where": "Alfama"}'}}
 SAID: list[dict[str, Any]] = [
@@ -43,12 +43,7 @@ def talk(api: Api) -> dict[str, Any]:
 @pytest.fixture
 def reader(boss: Client, tenant: Tenant) -> Client:
     """A staff user who can only read acme."""
-    user = User.objects.create_user("reader", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=["view_memory", "view_conversation"]))
-    StaffTenant.objects.create(user=user, tenant=tenant)
-    client = Client()
-    client.force_login(user)
-    return client
+    return sign_in_staff(tenant, "view_memory", "view_conversation")
 
 
 def shown(client: Client, id: str, **query: str) -> str:

@@ -8,17 +8,16 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from console import memory_edit
-from console.models import StaffTenant
 from memories import payloads
 from somamemory.errors import InvalidInput
-from tenants.models import AuditEvent, Tenant
+from tenants.models import AuditEvent
 from tests.conftest import Api, page, page_content
+from tests.support.staff import sign_in_staff
 
 PAYLOAD = {"text": "Ada\nlives in Bern", "tags": ["a"], "deep": {"n": 7, "m": 1}}
 VALUES = st.recursive(
@@ -201,17 +200,8 @@ def test_a_message_of_a_conversation_is_neither_edited_nor_restored_here(boss: C
     assert 'value="delete"' not in live
 
 
-def staff_member(tenant: Tenant, *permissions: str) -> Client:
-    user = User.objects.create_user("someone", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    StaffTenant.objects.create(user=user, tenant=tenant)
-    client = Client()
-    client.force_login(user)
-    return client
-
-
 def test_who_may_only_read_is_offered_no_editor_and_saves_nothing(api: Api, stored: Any) -> None:
-    reader = staff_member(api.tenant, "view_memory")
+    reader = sign_in_staff(api.tenant, "view_memory")
     text = page_content(reader, address("acme", stored["id"], edit="form"))
 
     assert "memory-edit" not in text
@@ -221,7 +211,7 @@ def test_who_may_only_read_is_offered_no_editor_and_saves_nothing(api: Api, stor
 
 
 def test_who_may_delete_but_not_change_is_promised_no_restore(api: Api, stored: Any) -> None:
-    deleter = staff_member(api.tenant, "view_memory", "delete_memory")
+    deleter = sign_in_staff(api.tenant, "view_memory", "delete_memory")
     deleter.post(address("acme", stored["id"]), {"do": "delete"})
 
     text = page_content(deleter, address("acme", stored["id"]))

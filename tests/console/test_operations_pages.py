@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from console import audit_changes, dashboard
-from console.models import StaffTenant
 from memories.search import slow_searches
 from operations import queue_history, statistics
 from operations.backup import backups, manifest
@@ -25,8 +23,9 @@ from operations.statistics import Queue
 from tenants import usage
 from tenants.audit import sealing
 from tenants.caller import Caller
-from tenants.models import AuditBlock, AuditEvent, DailyUsage, Tenant
+from tenants.models import AuditBlock, AuditEvent, DailyUsage
 from tests.conftest import Api, page, page_content
+from tests.support.staff import sign_in_staff
 from tests.support.unguarded import unguarded
 
 
@@ -37,15 +36,6 @@ def _nothing_measured() -> Iterator[None]:
     yield
     queue_history.forget()
     slow_searches.forget()
-
-
-def reader_of(tenant: Tenant, *permissions: str) -> Client:
-    user = User.objects.create_user("reader", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    StaffTenant.objects.create(user=user, tenant=tenant)
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 # --- Audit: differences ------------------------------------------------------------------------------------------
@@ -103,7 +93,7 @@ def test_other_events_say_that_only_hashes_are_kept(boss: Client, api: Api) -> N
 def test_who_may_not_view_memories_sees_no_content_of_them(api: Api, boss: Client) -> None:
     api.store("1", "a secret")
     api.patch("/memories/1", {"payload": {"text": "none"}})
-    auditor = reader_of(api.tenant, "view_auditevent")
+    auditor = sign_in_staff(api.tenant, "view_auditevent")
 
     assert "a secret" not in event_page(auditor, "memory.patch")
     assert "a secret" in event_page(boss, "memory.patch")
@@ -190,7 +180,7 @@ def test_staff_verify_the_logs_of_their_tenants_only(helper: Client, api: Api, s
 
 
 def test_who_may_not_view_the_log_does_not_verify_it(api: Api) -> None:
-    reader = reader_of(api.tenant, "view_memory")
+    reader = sign_in_staff(api.tenant, "view_memory")
 
     response = reader.post(page("tenants_auditevent_verify"), {"_form_submitted": "on", "tenant": "acme"})
 

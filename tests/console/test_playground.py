@@ -9,13 +9,11 @@ import shlex
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from console.models import StaffTenant
 from console.playground import code, options
 from console.playground.parts import contributions, marked, matching_terms
 from memories.models import Memory
@@ -24,6 +22,7 @@ from memories.search.hybrid import Search
 from memories.search.scoring import Weights
 from tenants.caller import Caller
 from tests.conftest import Api, drain, page, page_content
+from tests.support.staff import sign_in_staff
 
 WEIGHTS = [
     {},
@@ -156,11 +155,7 @@ def test_the_playground_counts_as_no_read_and_writes_nothing(boss: Client, zoo: 
 
 def test_the_playground_is_closed_to_others(boss: Client, helper: Client, zoo: Api, stranger: Api) -> None:
     stranger.store("1", "their aardvark")
-    user = User.objects.create_user("new", is_staff=True)
-    StaffTenant.objects.create(user=user, tenant=zoo.tenant)
-    user.user_permissions.set(Permission.objects.exclude(codename="view_memory"))
-    client = Client()
-    client.force_login(user)
+    client = sign_in_staff(zoo.tenant, all_but="view_memory")
 
     for name in ("playground", "playground_context"):
         assert client.get(page(name, tenant="acme", query="aardvark")).status_code == 403
