@@ -79,7 +79,7 @@ def find_why(person: Person) -> None:
     person.click("Playground")
     person.sees("Query")
     person.ask("[name=query]", "Search")
-    person.sees("× 0.")  # the weight of a score
+    person.sees("\N{MULTIPLICATION SIGN} 0.")  # the weight of a score
 
 
 def find_who(person: Person) -> None:

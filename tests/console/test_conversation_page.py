@@ -43,7 +43,7 @@ def talk(api: Api) -> dict[str, Any]:
 @pytest.fixture
 def reader(boss: Client, tenant: Tenant) -> Client:
     """A staff user who can only read acme."""
-    return sign_in_staff(tenant, "view_memory", "view_conversation")
+    return sign_in_staff(tenant, "view_memory", "view_conversation", name="reader")
 
 
 def shown(client: Client, id: str, **query: str) -> str:
