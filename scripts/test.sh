@@ -149,6 +149,7 @@ free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0
 start() { # name, log text that shows it is ready, command whose last argument is the port; sets $port
     local log="$folder/$1.log" ready="$2"
     shift 2
+    : >> "$log" # the process in the background may open it only after `grep`
     for _ in 1 2 3; do # another process may take the port first
         port="$(free_port)"
         set -m # use a separate process group, so that Ctrl-C reaches only this script
@@ -221,6 +222,7 @@ begin() { # name, command ...; starts a stage with its own data folder and log
     local name="$1"
     shift
     mkdir -p "$folder/$name/data" "$folder/$name/tmp"
+    : > "$folder/$name/log" # `tail` ends with an error if the stage in the background has not opened it yet
     set -m
     SOMA_DATA_DIR="$folder/$name/data" TMPDIR="$folder/$name/tmp" timed "$folder/$name/seconds" "$@" \
         < /dev/null > "$folder/$name/log" 2>&1 &
