@@ -8,7 +8,7 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from conversations.enrichment import entities, proposals
-        from conversations.lifecycle import cold_backup, tiers
+        from conversations.lifecycle import cold_backup, cold_storage, tiers
         from conversations.llm import ledger
         from conversations.models import DELETED_USAGE_SQL, IMPORTS_USAGE_SQL, PROPOSALS_USAGE_SQL, USAGE_SQL
         from memories import retention, storage_usage
@@ -19,5 +19,5 @@ class ConversationsConfig(AppConfig):
         usage.read_llm_usage_with(ledger.used)
         for statement in (tiers.USAGE_SQL, USAGE_SQL, DELETED_USAGE_SQL, IMPORTS_USAGE_SQL, PROPOSALS_USAGE_SQL):
             storage_usage.also_count(statement)
-        erasure.also("cold_files", tiers.forget_tenant)
+        erasure.also("cold_files", lambda tenant: cold_storage.remove_all(tenant.id))
         export.also(cold_backup.rows)

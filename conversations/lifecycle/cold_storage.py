@@ -96,6 +96,14 @@ def names(tenant: uuid.UUID) -> Iterator[str]:
             yield f"{tenant.hex}/{part}/{file}"
 
 
+def remove_all(tenant: uuid.UUID) -> int:
+    """Remove all files of a tenant, including files that no row refers to. Return the number removed."""
+    all_names = list(names(tenant))
+    for name in all_names:
+        remove(name)
+    return len(all_names)
+
+
 def digest_of(name: str) -> str:
     return name.rpartition("/")[2].removesuffix(_SUFFIX)
 

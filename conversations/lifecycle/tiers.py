@@ -270,11 +270,11 @@ def forget(caller: Caller, id: UUID, *, at_once: bool) -> None:
     at_once: remove the file after the commit. Otherwise `sweep` removes it when the conversation can no longer be
     restored.
     """
-    unused_since = timezone.now() + (timedelta() if at_once else timedelta(days=settings.RETENTION_DAYS))
+    dropped_at = timezone.now() + (timedelta() if at_once else timedelta(days=settings.RETENTION_DAYS))
     files = ColdFile.objects.for_tenant(caller.tenant).filter(conversation_id=id)
     for file in files.filter(dropped_at=None).select_for_update():
         usage.add(caller.tenant, -file.memories, -file.size)
-        file.dropped_at = unused_since
+        file.dropped_at = dropped_at
         file.save(update_fields=["dropped_at"])
     if not at_once:
         return
@@ -320,14 +320,6 @@ def sweep(limit: int = 1_000) -> int:
     for file in files:
         _remove(file, with_row=file.dropped_at != _REMOVE_NOW or file.written_at < over)
     return len(files)
-
-
-def forget_tenant(tenant: Tenant) -> int:
-    """Remove all files of an erased tenant, including files without a row. Return the number removed."""
-    names = list(cold_storage.names(tenant.id))
-    for name in names:
-        cold_storage.remove(name)
-    return len(names)
 
 
 def damaged(tenant: Tenant) -> Iterator[tuple[ColdFile, str]]:

@@ -66,18 +66,14 @@ def furnish(api: Api) -> dict[str, str]:
     at_expired = Memory.objects.for_tenant(api.tenant).filter(expires_at__isnull=False)
     at_expired.update(expires_at=timezone.now() - timedelta(seconds=1))
 
-    def cursor(query: str) -> str:
-        next_cursor: str = api.get(f"/memories?limit=1&{query}").json()["next_cursor"]
-        return next_cursor
-
     return {
         **NAMES,
         "id": stored["id"],
         "deleted_id": deleted["id"],
         "prefix": ApiKey.objects.get(tenant=api.tenant).prefix,
-        "cursor": cursor(""),
-        "time_cursor": cursor("order=created_at"),
-        "near_cursor": cursor("near=1,2,3&radius=10"),
+        "cursor": cursor_of(api, ""),
+        "time_cursor": cursor_of(api, "order=created_at"),
+        "near_cursor": cursor_of(api, "near=1,2,3&radius=10"),
         "conversation": conversations[0],
         "deleted_conversation": deleted_talk,
         "proposal": proposed(api, Proposal.State.OPEN),
@@ -85,6 +81,12 @@ def furnish(api: Api) -> dict[str, str]:
         "message": api.get(f"/api/v1/conversations/{conversations[0]}/messages").json()["items"][0]["id"],
         "conversations_cursor": api.get("/api/v1/conversations?limit=1").json()["next_cursor"],
     }
+
+
+def cursor_of(api: Api, query: str) -> str:
+    """Return the cursor of a list's second page."""
+    next_cursor: str = api.get(f"/memories?limit=1&{query}").json()["next_cursor"]
+    return next_cursor
 
 
 def proposed(api: Api, state: str) -> str:

@@ -479,7 +479,7 @@ def test_any_storage_of_django_will_do(api: Api, settings: Any) -> None:
 
     assert contents(api, id) == SAID
     assert [name.partition("/")[0] for name in cold_storage.names(api.tenant.id)] == [api.tenant.id.hex]
-    assert tiers.forget_tenant(api.tenant) == 1
+    assert cold_storage.remove_all(api.tenant.id) == 1
     problem_of(api.get(f"{ROOT}/{id}/messages"), 503, "cold_file_damaged")
 
 
