@@ -291,7 +291,7 @@ class ColdFile(TenantOwned):
 
 
 class DeletedConversation(TenantOwned):
-    """What a purge or a restore needs about a soft-deleted conversation. Kept for as long as the messages exist."""
+    """A soft-deleted conversation, with the data to purge or restore it. The row exists as long as its messages."""
 
     id = models.BigAutoField(primary_key=True)
     conversation_id = models.UUIDField()
@@ -299,8 +299,8 @@ class DeletedConversation(TenantOwned):
     deleted_at = models.DateTimeField(default=timezone.now, db_index=False)
     user_id = KeyField(max_length=MAX_ID_LENGTH, null=True)
     bytes = models.PositiveIntegerField(default=0, db_default=0)  # counts against the quota: see `Conversation.size`
-    # {"columns": the conversation's row, "chores": the progress of its chores}; None: an older release deleted it
-    kept = JsonField(null=True)
+    # {"columns": the conversation's row, "chores": the progress of its chores}; None: deleted by an older release
+    snapshot = JsonField(null=True)
 
     user_lookup = "user_id"
 

@@ -1,7 +1,7 @@
-"""Restore deleted conversations: until the retention period is over, a deletion keeps what the conversation's row held.
+"""Restore deleted conversations. A deletion stores a snapshot of the conversation's row for the retention period.
 
-Its messages, summaries and facts are soft-deleted memories, which keep their links. The links of its facts are removed,
-because an entity is kept only while a fact mentions it. They are created again from the facts.
+Messages, summaries and facts are soft-deleted memories, and their links remain. Only the links of facts are removed,
+because an entity exists only while a fact mentions it. A restore creates them again from the facts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LIST = cursors.list_id("deleted conversations")
 
 @dataclass(frozen=True)
 class Deleted:
-    """A deleted conversation. `conversation` has no row; it is None if an older release deleted it."""
+    """A deleted conversation. `conversation` is an unsaved instance, or None if an older release deleted it."""
 
     id: UUID
     conversation: Conversation | None
@@ -58,7 +58,7 @@ class Page:
 
 
 def record(conversation: Conversation, chores: Sequence[Chore], deleted_at: datetime) -> None:
-    """Keep what a restore needs. Requires the transaction that deletes the row, whose bytes still count."""
+    """Store a snapshot for a restore. Requires the transaction that deletes the row. Its bytes remain in the usage."""
     columns = {field.attname: _json_value(getattr(conversation, field.attname)) for field in _columns()}
     positions = [{name: getattr(chore, name) for name in _POSITION} for chore in chores]
     DeletedConversation(
@@ -68,12 +68,12 @@ def record(conversation: Conversation, chores: Sequence[Chore], deleted_at: date
         user_id=conversation.user_id,
         deleted_at=deleted_at,
         bytes=conversation.bytes,
-        kept={"columns": columns, "chores": positions},
+        snapshot={"columns": columns, "chores": positions},
     ).save(force_insert=True)
 
 
 def page(caller: Caller, *, limit: int = 50, cursor: str | None = None) -> Page:
-    """Return the conversations that can be restored, the last deleted first."""
+    """Return the conversations that can be restored, most recently deleted first."""
     caller.require("read", [CONVERSATIONS])
     rows = _restorable(caller).order_by("-deleted_at", "-id")
     if cursor:
@@ -81,10 +81,10 @@ def page(caller: Caller, *, limit: int = 50, cursor: str | None = None) -> Page:
         if made_for != _LIST:
             raise cursors.invalid()
         rows = rows.filter(Q(deleted_at__lte=at), Q(deleted_at__lt=at) | Q(id__lt=id))
-    found = list(rows[: limit + 1])
-    last = found[limit - 1] if len(found) > limit else None
+    deleted = list(rows[: limit + 1])
+    last = deleted[limit - 1] if len(deleted) > limit else None
     next_cursor = None if last is None else cursors.encode(_LIST, last.deleted_at, last.id)
-    return Page([_deleted(caller, row) for row in found[:limit]], next_cursor)
+    return Page([_deleted(caller, row) for row in deleted[:limit]], next_cursor)
 
 
 def find(caller: Caller, id: UUID) -> Deleted:
@@ -99,7 +99,7 @@ def find(caller: Caller, id: UUID) -> Deleted:
 def restore(caller: Caller, id: UUID) -> Conversation:
     """Undo the deletion of a conversation, with its messages, summaries, facts and links.
 
-    Raises NotFound, and Conflict if the external id is taken or a part of the conversation is not kept any more.
+    Raises NotFound, Conflict if the external id is taken or some messages have been purged, and ColdFileDamaged.
     """
     caller.require("write", [CONVERSATIONS])
     caller.require("read", [CONVERSATIONS])  # the response contains the conversation
@@ -114,15 +114,15 @@ def _restored(caller: Caller, id: UUID) -> Conversation:
         raise lookup.not_found(id)
     conversation = _deleted(caller, row).conversation
     if conversation is None:
-        raise Conflict(f"conversation {id} was deleted by an older release, which did not keep its label and folder")
-    _refuse_taken_id(caller, conversation)
+        raise Conflict(f"conversation {id} was deleted by an older release, which stored no data to restore it from")
+    _check_external_id(caller, conversation)
     conversation.updated_at = timezone.now()
     conversation.save(force_insert=True)
     _restore_memories(caller.unlimited(), conversation, row.deleted_at)
-    chores = [Chore(tenant=caller.tenant, conversation_id=id, **position) for position in row.kept["chores"]]
+    chores = [Chore(tenant=caller.tenant, conversation_id=id, **position) for position in row.snapshot["chores"]]
     queue.of(caller.tenant, id).bulk_create(chores)
     if conversation.message_count:
-        queue.messages_added(conversation, 0)  # for tasks that were due
+        queue.messages_added(conversation, 0)  # schedules the tasks that were due
     row.delete()
     restored = Change(str(id), None, audit.state(conversation))
     audit.record(caller, "conversation.restore", [restored], CONVERSATIONS)
@@ -130,7 +130,7 @@ def _restored(caller: Caller, id: UUID) -> Conversation:
     return conversation
 
 
-def _refuse_taken_id(caller: Caller, conversation: Conversation) -> None:
+def _check_external_id(caller: Caller, conversation: Conversation) -> None:
     if conversation.external_id and lookup.by_external_id(caller.unlimited(), conversation.external_id):
         raise Conflict(
             f"another conversation now has the external id {conversation.external_id!r}; delete that one first"
@@ -140,16 +140,16 @@ def _refuse_taken_id(caller: Caller, conversation: Conversation) -> None:
 def _restore_memories(caller: Caller, conversation: Conversation, since: datetime) -> None:
     derived = with_derived(caller).writing_reserved()
     if conversation.tier == Conversation.Tier.COLD:
-        _use_file_again(caller, conversation, since)
+        _reuse_file(caller, conversation, since)
     elif memories.restore_subtree(derived, CONVERSATIONS, conversation.root, since) < conversation.message_count:
         raise Conflict("some messages of the conversation have been purged, so it cannot be restored")
     memories.restore_subtree(derived, SUMMARIES, conversation.root, since)
     memories.restore_subtree(derived, FACTS, conversation.root, since)
-    fact_links.create_again(derived, conversation)
+    fact_links.recreate(derived, conversation)
 
 
-def _use_file_again(caller: Caller, conversation: Conversation, since: datetime) -> None:
-    """Use the file that the deletion dropped. Raises ColdFileDamaged."""
+def _reuse_file(caller: Caller, conversation: Conversation, since: datetime) -> None:
+    """Take back the file that the deletion dropped. Raises ColdFileDamaged."""
     files = ColdFile.objects.for_tenant(caller.tenant).filter(conversation_id=conversation.id)
     was_in_use = files.filter(dropped_at__gte=since, dropped_at__gt=F("written_at"))
     file = was_in_use.order_by("-dropped_at").select_for_update().first()
@@ -161,7 +161,7 @@ def _use_file_again(caller: Caller, conversation: Conversation, since: datetime)
 
 
 def forget_expired(limit: int = 1_000) -> int:
-    """Forget up to `limit` conversations whose retention period is over. Return how many there were."""
+    """Delete up to `limit` snapshots whose retention period is over. Return how many were deleted."""
     old = DeletedConversation.all_tenants.filter(deleted_at__lte=timezone.now() - _retention())
     rows = list(old.order_by("deleted_at")[:limit])
     tenants = Tenant.objects.in_bulk({row.tenant_id for row in rows})
@@ -173,7 +173,7 @@ def forget_expired(limit: int = 1_000) -> int:
 
 @transaction.atomic
 def forget(caller: Caller, row: DeletedConversation) -> None:
-    """Remove what is kept about a conversation. The links of messages in a file have no rows to be removed with."""
+    """Delete the row of a deleted conversation, and the links of its messages, which have no rows in cold storage."""
     links.forget_subtree(caller, CONVERSATIONS, coordinates.from_key(row.key))
     usage.add(caller.tenant, 0, -row.bytes)
     row.delete()
@@ -185,10 +185,10 @@ def _restorable(caller: Caller) -> QuerySet[DeletedConversation]:
 
 
 def _deleted(caller: Caller, row: DeletedConversation) -> Deleted:
-    if row.kept is None:
+    if row.snapshot is None:
         return Deleted(row.conversation_id, None, row.deleted_at)
-    known = [field for field in _columns() if field.attname in row.kept["columns"]]  # later releases have more
-    columns = {field.attname: field.to_python(row.kept["columns"][field.attname]) for field in known}
+    known = [field for field in _columns() if field.attname in row.snapshot["columns"]]  # later releases may add fields
+    columns = {field.attname: field.to_python(row.snapshot["columns"][field.attname]) for field in known}
     return Deleted(row.conversation_id, Conversation(tenant=caller.tenant, **columns), row.deleted_at)
 
 

@@ -271,7 +271,7 @@ def _erase(caller: Caller, id: UUID, root: Coordinate, *, purge: bool) -> None:
     mentioned = entities.mentioned(caller.tenant, root)
     for namespace in (CONVERSATIONS, SUMMARIES, FACTS):
         memories.delete_subtree(with_derived(caller).writing_reserved(), namespace, root, purge=purge)
-        # Remove the links of facts immediately: an entity is kept only while a fact mentions it. A restore creates them
+        # Remove the links of facts immediately: an entity exists only while a fact mentions it. A restore creates them
         # again. The other links are removed with their rows after the retention time.
         if purge or namespace == FACTS:
             links.forget_subtree(caller, namespace, root)

@@ -1,4 +1,4 @@
-"""The links of facts, which follow from their coordinates and payloads."""
+"""The links of facts, derived from their coordinates and payloads."""
 
 from __future__ import annotations
 
@@ -51,18 +51,20 @@ def of(fact: Memory, user_id: str | None) -> Iterator[NewLink]:
         yield link(entities.attribute_address(names[0], fact.payload["attribute"]), entities.ABOUT)
 
 
-def create_again(caller: Caller, conversation: Conversation) -> None:
-    """Create the links and the entities of a conversation's facts, which have been restored. Requires a transaction."""
+def recreate(caller: Caller, conversation: Conversation) -> None:
+    """Recreate the links and entities of a conversation's restored facts. Requires a transaction."""
     low, high = conversation.root.subtree
     facts = selectors.live(caller, [FACTS]).filter(coordinate_key__gte=low, coordinate_key__lt=high)
     for page in large_rows.pages(facts, "coordinate_key", _PAGE):
-        _mention(caller, {entities.address(name): name for fact in page for name in fact.payload.get("entities") or ()})
+        _restore_entities(
+            caller, {entities.address(name): name for fact in page for name in fact.payload.get("entities") or ()}
+        )
         graph.link_many(caller, [link for fact in page for link in of(fact, conversation.user_id)])
 
 
-def _mention(caller: Caller, names: dict[Coordinate, str]) -> None:
-    """Restore the entities that were deleted. Those that have been purged since lack only their kind."""
+def _restore_entities(caller: Caller, names: dict[Coordinate, str]) -> None:
+    """Restore deleted entities. Purged entities are created again, but their kind is lost."""
     memories.restore_at(caller, FACTS, names)
-    there = lock_entities(caller, [at.key for at in names])
-    if purged := [entity(at, name, UNKNOWN_KIND) for at, name in names.items() if at.key not in there]:
+    existing = lock_entities(caller, [at.key for at in names])
+    if purged := [entity(at, name, UNKNOWN_KIND) for at, name in names.items() if at.key not in existing]:
         stores.store_many(caller, purged)

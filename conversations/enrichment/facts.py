@@ -238,8 +238,8 @@ def _write(
     mentions = [entities.distinct((entity.name, entity.kind) for entity in fact.entities) for fact in facts]
     names = {key: name_and_kind for mentioned in reversed(mentions) for key, name_and_kind in mentioned.items()}
     counts: Counter[int] = Counter()
-    there = fact_links.lock_entities(caller, names)
-    entities_of = ((coordinates.from_key(key), names[key]) for key in sorted(names.keys() - there))
+    existing = fact_links.lock_entities(caller, names)
+    entities_of = ((coordinates.from_key(key), names[key]) for key in sorted(names.keys() - existing))
     new_entities = [fact_links.entity(at, name, kind) for at, (name, kind) in entities_of]
     items = []
     for fact, mentioned in zip(facts, mentions, strict=True):

@@ -1,4 +1,4 @@
-"""What a deletion keeps for a restore. Conversations that the old code deletes have none, and cannot be restored."""
+"""Snapshots of deleted conversations, for restores. The old code stores none, so its deletions cannot be undone."""
 
 from django.db import migrations, models
 
@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
             ],
             [migrations.AddField("deletedconversation", "bytes", models.PositiveIntegerField(db_default=0, default=0))],
         ),
-        migrations.AddField("deletedconversation", "kept", memories.models.JsonField(null=True)),
+        migrations.AddField("deletedconversation", "snapshot", memories.models.JsonField(null=True)),
         AddIndexOnline(
             model_name="deletedconversation",
             index=models.Index(fields=["tenant", "deleted_at", "id"], name="sfm_deleted_conversations_of"),

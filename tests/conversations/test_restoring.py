@@ -84,7 +84,7 @@ def test_messages_are_appended_after_a_restore(api: Api) -> None:
     assert added["items"][0]["turn"] == 3
 
 
-def test_facts_come_back_with_their_links_and_entities_and_are_not_extracted_again(
+def test_facts_are_restored_with_their_links_and_entities_and_not_extracted_again(
     api: Api, provider: ChatProvider
 ) -> None:
     provider.default = a_fact_of_each
@@ -107,7 +107,7 @@ def test_facts_come_back_with_their_links_and_entities_and_are_not_extracted_aga
     assert len(provider.requests) == asked
 
 
-def test_an_entity_that_has_been_purged_comes_back_without_its_kind(api: Api, provider: ChatProvider) -> None:
+def test_a_purged_entity_is_restored_without_its_kind(api: Api, provider: ChatProvider) -> None:
     provider.default = a_fact_of_each
     first, second = (begin(api, "I am Ada.") for _ in range(2))
     for made in (first, second):
@@ -124,7 +124,7 @@ def test_an_entity_that_has_been_purged_comes_back_without_its_kind(api: Api, pr
     assert [row.payload["kind"] for row in kinds] == ["other"]
 
 
-def test_what_was_deleted_before_the_conversation_stays_deleted(api: Api, provider: ChatProvider) -> None:
+def test_a_fact_deleted_before_the_conversation_stays_deleted(api: Api, provider: ChatProvider) -> None:
     provider.default = a_fact_of_each
     made = begin(api, "I am Ada.", "I live in Bern.")
     ask(api, made["id"])
@@ -191,17 +191,17 @@ def test_a_conversation_that_was_purged_or_never_deleted_is_not_restored(api: Ap
         problem_of(api.post(f"{ROOT}/{id}/restore"), 404)
 
 
-def test_a_conversation_that_an_older_release_deleted_is_listed_and_cannot_be_restored(api: Api) -> None:
+def test_a_conversation_deleted_by_an_older_release_is_listed_and_cannot_be_restored(api: Api) -> None:
     id = begin(api, "x")["id"]
     delete(api, id)
-    DeletedConversation.all_tenants.update(kept=None)
+    DeletedConversation.all_tenants.update(snapshot=None)
 
     assert [(item["id"], item["conversation"]) for item in deleted(api)["items"]] == [(id, None)]
     problem = problem_of(api.post(f"{ROOT}/{id}/restore"), 409)
     assert "older release" in problem["detail"]
 
 
-def test_an_external_id_that_is_taken_again_prevents_a_restore(api: Api) -> None:
+def test_an_external_id_that_has_been_reused_prevents_a_restore(api: Api) -> None:
     path = f"{ROOT}/by-external-id/chat-1"
     id = api.request("PUT", path, {"label": "first"}).json()["id"]
     delete(api, id)
@@ -213,7 +213,7 @@ def test_an_external_id_that_is_taken_again_prevents_a_restore(api: Api) -> None
     assert [item["id"] for item in deleted(api)["items"]] == [id]
 
 
-def test_a_conversation_that_has_lost_messages_is_not_restored_in_part(api: Api) -> None:
+def test_a_conversation_with_purged_messages_is_not_partially_restored(api: Api) -> None:
     id = begin(api, *SAID)["id"]
     delete(api, id)
     Memory.objects.for_tenant(api.tenant).filter(payload__content=SAID[1]).delete()
