@@ -1,4 +1,4 @@
-"""The page of slow searches, with an explanation of where their time went. For superusers."""
+"""The page of slow searches, with the likely reason for each. Superusers only."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from memories.search import slow_searches
 from memories.search.slow_searches import SlowSearch
 
 REASONS = {
-    "statistics": "Most of the time went into counting how common the words are, as in the first search after a pause.",
+    "statistics": "Most of the time went into counting how common the words are, for example after a pause.",
     "words": "Most of the time went into ranking by words. Queries with many common words match many memories.",
     "candidates": "Most of the time went into the search by meaning, and into checking the candidates in the database. "
     "Filters that few memories match, and a slow embedding provider or index, make this slower.",
-    "neighbours": "Most of the time went into comparing neighbouring memories of the best hits.",
+    "neighbours": "Most of the time went into comparing the memories next to the best hits.",
     "expansion": "Most of the time went into following links (expand). Fewer hops make this faster.",
     "ranking": "Most of the time went into ranking the candidates. A smaller top_k or offset makes this faster.",
     "page": "Most of the time went into reading the payloads of the hits. A smaller top_k makes this faster.",
@@ -28,13 +28,13 @@ REASONS = {
 def page(request: HttpRequest) -> HttpResponse:
     if not getattr(request.user, "is_superuser", False):
         raise PermissionDenied
-    found = slow_searches.recent(staff.installation_caller(request))
+    searches = slow_searches.recent(staff.installation_caller(request))
     context = {
         **site.each_context(request),
         "title": "Slow searches",
-        "rows": [_row(search) for search in found],
+        "rows": [_row(search) for search in searches],
         "slow_ms": slow_searches.SLOW_MS,
-        "kept": slow_searches.KEPT,
+        "limit": slow_searches.MAX_SEARCHES,
     }
     return TemplateResponse(request, "console/slow.html", context)
 

@@ -1,4 +1,4 @@
-"""The slow searches of this process, and where their time went. Texts are not kept, because they may be secret."""
+"""Recent slow searches of this process, with the duration of each step. Query texts are not stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memories.search.query import Search
 from tenants.caller import Caller
 
 SLOW_MS = 200.0
-KEPT = 50
+MAX_SEARCHES = 50
 
 Step = tuple[str, float]  # name and milliseconds
 
@@ -58,7 +58,7 @@ class Stopwatch:
 
 
 _lock = threading.Lock()
-_kept: deque[SlowSearch] = deque(maxlen=KEPT)
+_searches: deque[SlowSearch] = deque(maxlen=MAX_SEARCHES)
 
 
 def record(
@@ -71,7 +71,7 @@ def record(
     candidates: int,
     degraded: Sequence[str],
 ) -> None:
-    """Keep a search if it was slow."""
+    """Record a search if it took at least SLOW_MS."""
     if watch.took_ms < SLOW_MS:
         return
     slow = SlowSearch(
@@ -91,16 +91,16 @@ def record(
         degraded=tuple(degraded),
     )
     with _lock:
-        _kept.append(slow)
+        _searches.append(slow)
 
 
 def recent(caller: Caller) -> list[SlowSearch]:
-    """Return the slow searches of all tenants in this process, the slowest first."""
+    """Return the slow searches of all tenants in this process, slowest first."""
     caller.require_operator("read")
     with _lock:
-        return sorted(_kept, key=lambda search: -search.took_ms)
+        return sorted(_searches, key=lambda search: -search.took_ms)
 
 
 def forget() -> None:
     with _lock:
-        _kept.clear()
+        _searches.clear()

@@ -267,11 +267,11 @@ def test_fast_searches_are_not_kept_and_slow_ones_are_bounded(
     assert slow_searches.recent(command) == []
     monkeypatch.setattr(slow_searches, "SLOW_MS", 0.0)
 
-    for _ in range(slow_searches.KEPT + 3):
+    for _ in range(slow_searches.MAX_SEARCHES + 3):
         api.search("aardvark", mode="keyword")
 
     found = slow_searches.recent(command)
-    assert len(found) == slow_searches.KEPT
+    assert len(found) == slow_searches.MAX_SEARCHES
     assert [search.took_ms for search in found] == sorted((search.took_ms for search in found), reverse=True)
     assert abs(sum(ms for _, ms in found[0].steps) - found[0].took_ms) < 1.0
 
