@@ -113,7 +113,7 @@ def count(request: Request, query: Query[CountParams]) -> HttpResponse:
 
 @router.get("/conversations/deleted", out=DeletedConversationsOut, limited=True)
 def list_deleted(request: Request, query: Query[MessageListParams]) -> HttpResponse:
-    """List the deleted conversations that can still be restored, the last deleted first."""
+    """List the deleted conversations that can still be restored, most recently deleted first."""
     page = restoring.page(request.caller, limit=query.limit, cursor=query.cursor)
     return reply({"items": list(map(presenters.deleted_conversation, page.items)), "next_cursor": page.next_cursor})
 

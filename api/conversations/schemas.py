@@ -202,7 +202,7 @@ class ConversationsOut(BaseModel):
 
 
 class DeletedConversationOut(BaseModel):
-    """`conversation` is null if an older release deleted it, which kept nothing to restore."""
+    """`conversation` is null if an older release deleted it, which stored no data to restore it from."""
 
     id: str
     deleted_at: str

@@ -649,9 +649,9 @@ export interface components {
       /** @description last day */
       to: string;
     };
-    /** @description `conversation` is null if an older release deleted it, which kept nothing to restore. */
+    /** @description `conversation` is null if an older release deleted it, which stored no data to restore it from. */
     DeletedConversationOut: {
-      /** @description the conversation as it was; null if an older release deleted it, which kept nothing to restore */
+      /** @description the conversation as it was; null if an older release deleted it, which stored no data to restore it from */
       conversation: components["schemas"]["ConversationOut"] | null;
       /** @description deletion time */
       deleted_at: string;
@@ -661,7 +661,7 @@ export interface components {
       restorable_until: string;
     };
     DeletedConversationsOut: {
-      /** @description deleted conversations, the last deleted first */
+      /** @description deleted conversations, most recently deleted first */
       items: components["schemas"]["DeletedConversationOut"][];
       /** @description cursor for the next page; null on the last page */
       next_cursor: string | null;
@@ -1160,7 +1160,7 @@ export interface components {
       expires_at: string | null;
       /** @description the secret; it is shown only once */
       key: string;
-      /** @description time of the last use, to the hour; null if the key has not been used */
+      /** @description time of the last use, to the hour; null if the key has never been used */
       last_used_at: string | null;
       /** @description display name */
       name: string;
@@ -1270,7 +1270,7 @@ export interface components {
       created_at: string;
       /** @description expiry time */
       expires_at: string | null;
-      /** @description time of the last use, to the hour; null if the key has not been used */
+      /** @description time of the last use, to the hour; null if the key has never been used */
       last_used_at: string | null;
       /** @description display name */
       name: string;

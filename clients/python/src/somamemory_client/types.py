@@ -987,7 +987,7 @@ class MessageOut(TypedDict):
 
 
 class DeletedConversationOut(TypedDict):
-    """`conversation` is null if an older release deleted it, which kept nothing to restore."""
+    """`conversation` is null if an older release deleted it, which stored no data to restore it from."""
 
     id: str
     deleted_at: str
