@@ -36,20 +36,20 @@ def restore(
 
 
 def restore_subtree(caller: Caller, namespace: str, root: Coordinate, deleted_since: datetime) -> int:
-    """Undo the soft deletion, at `deleted_since` or later, of the memory at a coordinate and those below it.
+    """Undo the soft deletion of the memories at and below a coordinate that were deleted at `deleted_since` or later.
 
-    Requires a transaction. Return how many there were.
+    Requires a transaction. Return how many memories were restored.
     """
     low, high = root.subtree
     below = Q(coordinate_key__gte=low, coordinate_key__lt=high, deleted_at__gte=deleted_since)
     return _undelete(caller, namespace, below)
 
 
-def restore_at(caller: Caller, namespace: str, places: Iterable[Coordinate]) -> int:
-    """Undo the soft deletion of memories. Requires a transaction. Return how many there were."""
-    at = sorted({place.key for place in places})
-    pieces = [at[start : start + retention.BATCH] for start in range(0, len(at), retention.BATCH)]
-    return sum(_undelete(caller, namespace, Q(coordinate_key__in=keys, deleted_at__isnull=False)) for keys in pieces)
+def restore_at(caller: Caller, namespace: str, coordinates: Iterable[Coordinate]) -> int:
+    """Undo the soft deletion of memories. Requires a transaction. Return how many memories were restored."""
+    at = sorted({coordinate.key for coordinate in coordinates})
+    batches = [at[start : start + retention.BATCH] for start in range(0, len(at), retention.BATCH)]
+    return sum(_undelete(caller, namespace, Q(coordinate_key__in=keys, deleted_at__isnull=False)) for keys in batches)
 
 
 def _undelete(caller: Caller, namespace: str, deleted: Q) -> int:
@@ -78,8 +78,8 @@ def _undelete_batch(caller: Caller, namespace: str, batch: Sequence[Memory]) -> 
     outbox.enqueue(batch)
     usage.add(caller.tenant, 0, sum(memory.size for memory in batch))  # the earlier versions keep their own sizes
     changes = [
-        Change(memory.coordinate.text, was, audit_state.state(memory))
-        for memory, was in zip(batch, before, strict=True)
+        Change(memory.coordinate.text, old, audit_state.state(memory))
+        for memory, old in zip(batch, before, strict=True)
     ]
     audit.record(caller, "memory.restore", changes, namespace)
 

@@ -24,7 +24,7 @@ COUNTED = 500_000
 SAMPLE = 100_000  # rows that are counted where statistics are not visible
 BOUND = 10_000
 LIFETIME_S = 60
-MEASURED_EVERY_S = 3600.0
+MEASUREMENT_INTERVAL_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,13 @@ def of_tenants(caller: Caller) -> tuple[dict[UUID, int], bool]:
 
 
 @periodic(
-    "operations.measure_tenants", every_s=lambda: MEASURED_EVERY_S, thread="maintenance", first_s=lambda: LIFETIME_S
+    "operations.measure_tenants",
+    every_s=lambda: MEASUREMENT_INTERVAL_S,
+    thread="maintenance",
+    first_s=lambda: LIFETIME_S,
 )
 def measure_tenants() -> None:
-    """Record how many memories the tenants have today. An estimate covers only the largest ones."""
+    """Record today's number of memories of each tenant. If it is estimated, only the largest tenants are recorded."""
     sizes, _ = _sizes()
     usage.record_memories(timezone.now().date(), sizes)
 

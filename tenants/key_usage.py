@@ -1,8 +1,8 @@
-"""When API keys were last used, to the hour, without a write per request.
+"""Record when API keys were last used, to the hour, without a write per request.
 
-A request notes its key in the memory of the process, unless the key's last use is known to be less than an hour ago. A
-thread writes the notes outside of all requests, so there is at most one write for each key and hour. The notes of a
-process that is killed are lost.
+A request adds its key to a buffer in the process, unless the key's last use is known to be less than an hour ago. A
+background thread writes the buffer, so each key is written at most once an hour. If a process is killed, its buffer is
+lost.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tenants.models import ApiKey
 
 PRECISION = timedelta(hours=1)
 FLUSH_S = 5.0
-MAX_KEYS = 10_000  # in the memory of a process
+MAX_KEYS = 10_000  # in the buffer
 
 _lock = threading.Lock()
 _unwritten: dict[UUID, datetime] = {}
 _written: dict[UUID, datetime] = {}
 
 
-def note(key: ApiKey, now: datetime) -> None:
-    """Note that a request has used a key."""
+def record(key: ApiKey, now: datetime) -> None:
+    """Record that a request used a key."""
     last = key.last_used_at
     if last is not None and last > now - PRECISION:
         return
@@ -47,29 +47,29 @@ def note(key: ApiKey, now: datetime) -> None:
     at_stop=True,
 )
 def flush() -> int:
-    """Write the notes of this process, and return how many keys were updated. After an error, the next one retries."""
+    """Write the buffer, and return how many keys were updated. After an error, the next call retries."""
     with _lock:
-        taken = dict(_unwritten)
+        batch = dict(_unwritten)
         _unwritten.clear()
         for key in [key for key, at in _written.items() if at <= timezone.now() - PRECISION]:
             del _written[key]
-    if not taken:
+    if not batch:
         return 0
-    at = max(taken.values())
+    at = max(batch.values())
     unknown = Q(last_used_at=None) | Q(last_used_at__lte=at - PRECISION)
     try:
-        updated = ApiKey.objects.filter(unknown, id__in=list(taken)).update(last_used_at=at)
+        updated = ApiKey.objects.filter(unknown, id__in=list(batch)).update(last_used_at=at)
     except DatabaseError:
         with _lock:
-            _unwritten.update(taken)
+            _unwritten.update(batch)
         raise
     with _lock:
-        _written.update(dict.fromkeys(taken, at))
+        _written.update(dict.fromkeys(batch, at))
     return updated
 
 
 def forget() -> None:
-    """Drop the notes of this process."""
+    """Clear the buffer of this process."""
     with _lock:
         _unwritten.clear()
         _written.clear()

@@ -262,7 +262,7 @@ def authenticate(
     key = find(token)
     if key is None or _is_inactive(key):
         raise Unauthenticated
-    key_usage.note(key, timezone.now())
+    key_usage.record(key, timezone.now())
     if key.resource not in (None, resource):
         raise Unauthenticated("this access token is valid at another URL only; connect the app to this URL")
     if key.tenant is None:

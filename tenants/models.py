@@ -265,7 +265,7 @@ class UsageStripe(TenantOwned):
 
 
 class DailyUsage(TenantOwned):
-    """What a tenant used on one day (UTC): its requests, to which every process adds its own every few seconds."""
+    """A tenant's usage on one day (UTC). Every process adds its number of requests every few seconds."""
 
     id = models.BigAutoField(primary_key=True)
     day = models.DateField()

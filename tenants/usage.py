@@ -241,7 +241,7 @@ def _write(tenant: UUID, day: date, requests: int) -> None:
 
 
 def record_memories(day: date, sizes: Mapping[UUID, int]) -> None:
-    """Record how many memories these tenants have, for `per_day`."""
+    """Record the number of memories of each tenant, for `per_day`."""
     rows = [[_id(tenant), day, number] for tenant, number in sorted(sizes.items(), key=lambda item: item[0])]
     for start in range(0, len(rows), BATCH):
         with connection.cursor() as cursor:
@@ -258,8 +258,8 @@ def per_day(tenant: Tenant, days: int, today: date) -> list[tuple[date, int, int
     first = today - timedelta(days=days - 1)
     rows = DailyUsage.objects.for_tenant(tenant).filter(day__gte=first, day__lte=today)
     known = {row.day: row for row in rows}
-    every = [first + timedelta(days=number) for number in range(days)]
-    return [(day, known[day].requests, known[day].memories) if day in known else (day, 0, None) for day in every]
+    dates = [first + timedelta(days=number) for number in range(days)]
+    return [(day, known[day].requests, known[day].memories) if day in known else (day, 0, None) for day in dates]
 
 
 def forget(tenant: Tenant | None = None) -> None:

@@ -31,7 +31,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 _turn = threading.Lock()
 _LONGEST_TURN_S = 60.0
 _CHECK_EVERY = 10_000  # items of a list
-_SEARCHED_AT_ONCE = 262_144  # characters
+_CHUNK_LENGTH = 262_144  # characters
 
 
 class Row:
@@ -114,10 +114,10 @@ def _leaf_holds(leaf: Leaf, row: Row) -> bool:
 
 
 def _occurs(needle: str, text: str) -> bool:
-    """Search in overlapping pieces, because other threads wait during a search, which takes up to 30 ms for 10 MB."""
-    for start in range(0, max(len(text), 1), _SEARCHED_AT_ONCE):
+    """Search in overlapping chunks, because a search blocks other threads, for up to 30 ms with 10 MB of text."""
+    for start in range(0, max(len(text), 1), _CHUNK_LENGTH):
         deadline.check()
-        if text.find(needle, start, start + _SEARCHED_AT_ONCE + len(needle) - 1) >= 0:
+        if text.find(needle, start, start + _CHUNK_LENGTH + len(needle) - 1) >= 0:
             return True
     return False
 

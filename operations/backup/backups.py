@@ -122,10 +122,10 @@ class Latest:
 def latest(to: Path) -> Latest | None:
     """Return the newest complete backup, without reading its content, or None if there is none."""
     try:
-        found = max((path for path in to.iterdir() if _is_backup(path)), key=lambda path: path.name, default=None)
-    except OSError:  # there is no such folder, or this process may not read it
+        newest = max((path for path in to.iterdir() if _is_backup(path)), key=lambda path: path.name, default=None)
+    except OSError:  # the folder does not exist or cannot be read
         return None
-    return None if found is None else Latest(found.name, _created_at(found))
+    return None if newest is None else Latest(newest.name, _created_at(newest))
 
 
 def is_used(connection: BaseDatabaseWrapper) -> bool:

@@ -200,9 +200,9 @@ def _try_all(owner: Client, stranger: Client, names: dict[str, str], word: str, 
     unknown = Client(stranger.send, stranger.tenant, f"soma_{'x' * 60}")
     # Everything that would identify the owner's data. The slug and coordinates are in the requests themselves.
     marks = {word, str(owner.tenant.id)}
-    every = _cases()
-    for number, (route, cases) in enumerate(every.items()):
-        report("requests", number / len(every))
+    all_cases = _cases()
+    for number, (route, cases) in enumerate(all_cases.items()):
+        report("requests", number / len(all_cases))
         needs = _NEEDS[route]
         result.routes += 1
         for case in cases:
@@ -214,9 +214,10 @@ def _try_all(owner: Client, stranger: Client, names: dict[str, str], word: str, 
 
 
 def _cases() -> dict[Route, list[Case]]:
-    """Return the cases of all routes. Those of the layers do not store the word, so they come first.
+    """Return the cases of all routes.
 
-    Their public routes come last: the metrics are collected for our own, and remembered.
+    The compatibility layers come first, because their cases do not store the marked text. Their public routes come
+    last, after our own metrics have been collected and cached.
     """
     layers = {**compat_cases.MEM0, **compat_cases.SEKHA}
     if settings.COMPAT_SOMAFRACTALMEMORY:

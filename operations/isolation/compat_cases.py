@@ -1,7 +1,7 @@
 """One or more requests for every route of the compatibility layers, and the scope that each route needs.
 
-All paths are full. The routes of SomaFractalMemory's layer exist only if a setting is on, and their names begin with
-`root:`. Like `cases.CASES`, but no request stores {text}, so that no response may contain it. Reads come first.
+Paths are absolute. The routes of SomaFractalMemory's layer exist only if a setting enables them, and their names begin
+with `root:`. Unlike in `cases.CASES`, no request stores {text}, so no response may contain it. Reads come first.
 """
 
 from __future__ import annotations

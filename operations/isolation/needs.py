@@ -1,4 +1,4 @@
-"""The scope that each published route needs. `key`: every key may use it; `nothing`: it needs no key."""
+"""The scope that each published route needs. `key`: any key; `nothing`: no key."""
 
 from __future__ import annotations
 

@@ -649,7 +649,7 @@ def test_a_text_is_found_across_the_pieces_that_are_searched(operator: str, need
     row = evaluation.Row({"payload": {"text": text}, "metadata": {}})
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(evaluation, "_SEARCHED_AT_ONCE", piece)
+        monkeypatch.setattr(evaluation, "_CHUNK_LENGTH", piece)
         assert evaluation.holds(parse({"payload.text": {operator: needle}}), row) is (needle in text)
 
 

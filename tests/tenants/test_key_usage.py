@@ -1,4 +1,4 @@
-"""When a key was last used is known to the hour, and costs no write per request."""
+"""The last use of a key is recorded to the hour, without a write per request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def used(api: Api) -> Any:
     return key_of(api).last_used_at
 
 
-def test_a_key_that_was_never_used_says_so(api: Api, operator: Api) -> None:
+def test_an_unused_key_has_no_last_use(api: Api, operator: Api) -> None:
     [listed] = operator.get(f"/api/v1/tenants/{api.tenant.slug}/keys").json()["items"]
 
     assert listed["last_used_at"] is None
@@ -49,7 +49,7 @@ def test_a_use_is_written_outside_of_the_request(api: Api, operator: Api) -> Non
     assert listed["last_used_at"] is not None
 
 
-def test_a_key_is_written_once_in_an_hour(api: Api) -> None:
+def test_a_key_is_written_once_an_hour(api: Api) -> None:
     first = used(api)
     with CaptureQueriesContext(connection) as captured:
         assert used(api) == first
@@ -59,7 +59,7 @@ def test_a_key_is_written_once_in_an_hour(api: Api) -> None:
 
 def test_another_process_within_the_hour_does_not_write_it_again(api: Api) -> None:
     first = used(api)
-    key_usage.forget()  # as in another process, which has the key in its cache since before the first use
+    key_usage.forget()  # as in another process that cached the key before its first use
 
     assert used(api) == first
 
@@ -74,7 +74,7 @@ def test_a_use_after_an_hour_is_written(api: Api) -> None:
     assert used(api) > long_ago + key_usage.PRECISION / 2
 
 
-def test_a_rejected_key_is_not_used(api: Api) -> None:
+def test_a_rejected_request_does_not_count_as_a_use(api: Api) -> None:
     ApiKey.objects.filter(tenant=api.tenant).update(expires_at=timezone.now())
 
     problem_of(api.get("/stats"), 401)
@@ -82,7 +82,7 @@ def test_a_rejected_key_is_not_used(api: Api) -> None:
     assert key_usage.flush() == 0
 
 
-def test_a_use_that_cannot_be_written_is_written_later(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_is_retried(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.get("/stats")
 
     def fail(*args: Any, **columns: Any) -> int:
@@ -96,7 +96,7 @@ def test_a_use_that_cannot_be_written_is_written_later(api: Api, monkeypatch: py
     assert key_usage.flush() == 1
 
 
-def test_a_process_notes_a_bounded_number_of_keys(api: Api, stranger: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_buffer_holds_a_bounded_number_of_keys(api: Api, stranger: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_usage, "MAX_KEYS", 1)
     for client in (api, stranger):
         client.get("/stats")

@@ -1,4 +1,4 @@
-"""Counting tokens and embedding text leave no texts in the caches of the tokenizers."""
+"""Counting tokens and embedding do not fill the caches of the tokenizers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def allocated_mb() -> float:
 
 @pytest.mark.skipif(not hasattr(LIBC, "mallinfo2"), reason="glibc only")
 @pytest.mark.parametrize("process", [tokens.count, WordLlamaEmbedder().embed], ids=["counting", "embedding"])
-def test_no_thread_keeps_the_texts_that_it_has_processed(process: Callable[[Sequence[str]], object]) -> None:
+def test_threads_do_not_cache_the_texts_that_they_process(process: Callable[[Sequence[str]], object]) -> None:
     started = threading.Barrier(THREADS + 1)
     done = threading.Barrier(THREADS + 1)
     ended = threading.Event()

@@ -298,7 +298,7 @@ def test_summaries_and_links_stay_where_they_are(api: Api) -> None:
     assert "the aardvark digs" in found[0]["payload"]["summary"]
 
 
-def test_the_links_of_a_cold_conversation_go_when_it_can_no_longer_be_restored(api: Api, settings: Any) -> None:
+def test_the_links_of_a_cold_conversation_are_removed_after_the_retention_period(api: Api, settings: Any) -> None:
     """Links of messages in the database are removed with their rows, after the retention period.
 
     Cold messages have no rows.
